@@ -22,7 +22,7 @@ def read(folder: Path) -> str:
     return (folder / "weights").read_text()
 
 
-def test_a_complete_folder_stays(tmp_path: Path) -> None:
+def test_complete_cache_folder_is_not_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "entry"
     put(folder, "first")
     seen = cache_dir.identity(folder)
@@ -32,7 +32,7 @@ def test_a_complete_folder_stays(tmp_path: Path) -> None:
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_broken_folder_and_one_of_another_version_are_replaced(
+def test_broken_or_outdated_cache_folder_is_replaced(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "cache" / "entry"
@@ -47,7 +47,7 @@ def test_a_broken_folder_and_one_of_another_version_are_replaced(
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_only_the_folder_that_was_found_damaged_is_taken_away(tmp_path: Path) -> None:
+def test_discard_removes_only_the_folder_found_damaged(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "entry"
     put(folder, "noise")
     seen = cache_dir.identity(folder)
@@ -59,7 +59,7 @@ def test_only_the_folder_that_was_found_damaged_is_taken_away(tmp_path: Path) ->
     cache_dir.discard(tmp_path / "nowhere" / "entry", None)
 
 
-def test_a_folder_that_is_still_made_is_not_listed(tmp_path: Path) -> None:
+def test_unfinished_cache_folder_is_not_listed(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "entry"
     put(folder, "whole")
     with paths.scratch_folder(folder.parent) as scratch:

@@ -76,7 +76,7 @@ def test_preview_pages_through_the_whole_vocabulary() -> None:
         engine.preview(99, SamplingSettings())
 
 
-def test_it_stops_when_asked_and_when_full() -> None:
+def test_fake_engine_stops_when_asked_and_refuses_long_prompts() -> None:
     engine = FakeEngine(["a b c", "a b c"], context=64)
     prompt = engine.prompt([ChatTurn("user", "hi")])
     ended = list(engine.generate(prompt, SamplingSettings(), should_stop=lambda: True))
@@ -97,7 +97,7 @@ def test_a_single_line_ends_at_its_newline() -> None:
     assert (end.reason, len(steps)) == (FinishReason.NEWLINE, 2)
 
 
-def test_it_can_fail_on_request() -> None:
+def test_fake_engine_fails_on_request() -> None:
     engine = FakeEngine(error=LmtuiError("out of memory"))
     with pytest.raises(LmtuiError, match="out of memory"):
         engine.next_distribution([1], SamplingSettings())

@@ -11,7 +11,7 @@ from lmtui.state import first_time
 from tests.test_imports import loaded_by
 
 
-def test_everything_is_told_once(home: Path) -> None:
+def test_first_time_is_true_once_per_hint(home: Path) -> None:
     assert first_time("start")
     assert first_time("chat")
     assert not first_time("start")
@@ -20,18 +20,18 @@ def test_everything_is_told_once(home: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"start": 1}', "[" * 100_000, "\0", "[1]"])
-def test_a_broken_file_is_begun_anew(home: Path, text: str) -> None:
+def test_broken_file_of_hints_is_begun_anew(home: Path, text: str) -> None:
     paths.ensure_folder(paths.state_folder())
     (paths.state_folder() / "seen.json").write_text(text)
     assert first_time("start")
     assert not first_time("start")
 
 
-def test_where_nothing_can_be_kept_nothing_is_told(home: Path) -> None:
+def test_first_time_is_false_where_nothing_can_be_written(home: Path) -> None:
     paths.ensure_folder(paths.state_folder().parent)
     paths.state_folder().write_text("in the way")
     assert not first_time("start")
 
 
-def test_it_loads_nothing_heavy() -> None:
+def test_state_loads_nothing_heavy() -> None:
     assert loaded_by("lmtui.state") == set()

@@ -48,7 +48,7 @@ def run(program: Path, *arguments: str, home: Path) -> subprocess.CompletedProce
     )
 
 
-def test_the_wheel_runs(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_runs_on_its_own(installed: Path, tmp_path: Path) -> None:
     done = run(installed, "--version", home=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("lmtui ")
@@ -62,7 +62,7 @@ def test_the_wheel_runs(installed: Path, tmp_path: Path) -> None:
     assert str(installed.parent.parent) in where.stdout
 
 
-def test_the_wheel_brings_its_themes(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_has_its_themes(installed: Path, tmp_path: Path) -> None:
     code = "from lmtui.tui.themes import load_themes; print(len(load_themes().themes))"
     done = subprocess.run(
         [installed.parent / "python", "-c", code],
@@ -74,7 +74,9 @@ def test_the_wheel_brings_its_themes(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_the_wheel_answers(installed: Path, default_home: Path) -> None:
+def test_installed_wheel_answers_a_question(
+    installed: Path, default_home: Path
+) -> None:
     question = (
         "chat",
         "--once",

@@ -55,7 +55,7 @@ def test_a_percentage_tells_none_from_little_and_all_from_most(prob: float) -> N
         assert (written == "100%") == (prob == 1)
 
 
-def test_what_is_too_improbable_to_be_checked_shows_its_bits() -> None:
+def test_tiny_probability_shows_its_bits() -> None:
     assert notation.probability(math.log(0.25)) == "25.0%"
     assert notation.probability(-14.3 * math.log(2)) == "<0.1% (14.3 bits)"
     assert notation.probability(None) == notation.NONE
@@ -72,7 +72,7 @@ def test_a_perplexity_has_four_figures_or_its_order_of_magnitude(
     assert notation.perplexity(value) == words
 
 
-def test_labels_of_little_room_differ_from_each_other() -> None:
+def test_labels_of_every_length_differ_from_each_other() -> None:
     for names in zip(*LABELS, strict=True):
         assert len(set(names)) == len(LABELS)
 

@@ -14,7 +14,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.mark.real
-def test_the_ten_lines_of_python_run(default_home: Path) -> None:
+def test_readme_python_example_runs(default_home: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     assert len([line for line in code.splitlines() if line]) == 10
     done = subprocess.run(
@@ -30,7 +30,7 @@ def test_the_ten_lines_of_python_run(default_home: Path) -> None:
     assert answer == "The capital of France is Paris."
 
 
-def test_every_verb_of_the_table_exists() -> None:
+def test_every_verb_of_the_readme_exists() -> None:
     from lmtui.cli.main import app
 
     told = set(re.findall(r"^\| `lmtui (\w+)", README.read_text("utf-8"), re.MULTILINE))
@@ -40,7 +40,7 @@ def test_every_verb_of_the_table_exists() -> None:
     assert len(told) == 11
 
 
-def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
+def test_readme_settings_can_be_used(tmp_path: Path) -> None:
     from lmtui.config.load import load
     from lmtui.tui.keys import user_keys
     from lmtui.tui.themes import load_themes
@@ -56,5 +56,5 @@ def test_the_settings_it_shows_can_be_used(tmp_path: Path) -> None:
     assert user_keys(settings.keys).notices == ()
 
 
-def test_it_is_short_enough_to_be_read() -> None:
+def test_readme_has_at_most_250_lines() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= 250

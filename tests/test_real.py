@@ -52,7 +52,7 @@ def lmtui(*arguments: str, home: Path) -> str:
     return done.stdout
 
 
-def test_the_capital_of_france(engine: LocalEngine) -> None:
+def test_default_model_knows_the_capital_of_france(engine: LocalEngine) -> None:
     prompt = engine.prompt([ChatTurn("user", "What is the capital of France?")])
     *steps, finish = engine.generate(prompt, GREEDY)
     assert "".join(step.piece for step in steps) == "The capital of France is Paris."
@@ -60,7 +60,7 @@ def test_the_capital_of_france(engine: LocalEngine) -> None:
     assert steps[-1].text == "<|im_end|>"  # type: ignore[union-attr]
 
 
-def test_every_control_string_can_be_typed(
+def test_every_typed_control_string_stays_text(
     loaded: LoadedModel, engine: LocalEngine
 ) -> None:
     added = loaded.tokenizer.added_tokens_decoder
@@ -78,7 +78,7 @@ def test_every_control_string_can_be_typed(
         assert not set(engine.encode(typed).ids) & set(specials)
 
 
-def test_the_steps_add_up_to_the_score(engine: LocalEngine) -> None:
+def test_generated_logprobs_add_up_to_the_score(engine: LocalEngine) -> None:
     prompt = engine.prompt([ChatTurn("user", "Tell me about 日本 and 👩‍👩‍👧.")])
     drawn = SamplingSettings(temperature=1.3, seed=3, max_tokens=60)
     *steps, finish = engine.generate(prompt, drawn)
@@ -88,7 +88,7 @@ def test_the_steps_add_up_to_the_score(engine: LocalEngine) -> None:
     assert finish.logprob == pytest.approx(scored, abs=1e-3)
 
 
-def test_inspect_is_the_naive_pass(
+def test_inspect_equals_the_naive_pass(
     loaded: LoadedModel, default_home: Path, tmp_path: Path
 ) -> None:
     file, text = tmp_path / "text.md", README.read_text("utf-8")[:4_500]
@@ -147,7 +147,7 @@ def fast(default_home: Path) -> LocalEngine:
 
 
 @pytest.mark.parametrize("file", [README, Path(textwrap.__file__)])
-def test_the_fast_path_keeps_its_distance(
+def test_fast_path_stays_near_the_exact_path(
     file: Path, fast: LocalEngine, engine: LocalEngine
 ) -> None:
     text = file.read_text("utf-8")
@@ -162,7 +162,7 @@ def test_the_fast_path_keeps_its_distance(
     assert float(same.float().mean()) > 0.975
 
 
-def test_guesses_decide_nothing_that_is_not_a_draw(
+def test_prompt_lookup_changes_no_token_but_near_ties(
     fast: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = README.read_text("utf-8")[:1200]
@@ -191,7 +191,7 @@ def test_guesses_decide_nothing_that_is_not_a_draw(
             assert first.logprob - second.logprob < 0.2
 
 
-def test_inspect_is_exact_unless_few_bits_are_asked_for(default_home: Path) -> None:
+def test_inspect_is_exact_unless_quantize_is_given(default_home: Path) -> None:
     def summary(quantize: str) -> dict[str, Any]:
         file = str(README.with_name("LICENSE"))
         ask = ("inspect", file, "--json", "--quantize", quantize)

@@ -23,7 +23,9 @@ def shown() -> list[str]:
     return [path.name for path in recent_files()]
 
 
-def test_the_newest_is_first_and_there_once(home: Path, tmp_path: Path) -> None:
+def test_recent_files_list_the_newest_first_and_once(
+    home: Path, tmp_path: Path
+) -> None:
     a, b, c = made(tmp_path, "a", "b", "c")
     remember([a, b])
     remember([c])
@@ -32,7 +34,7 @@ def test_the_newest_is_first_and_there_once(home: Path, tmp_path: Path) -> None:
     assert all(path.is_absolute() for path in recent_files())
 
 
-def test_twenty_are_kept(home: Path, tmp_path: Path) -> None:
+def test_twenty_recent_files_are_kept(home: Path, tmp_path: Path) -> None:
     remember(made(tmp_path, *(f"{number}" for number in range(25))))
     assert shown() == [f"{number}" for number in reversed(range(5, 25))]
 
@@ -51,7 +53,7 @@ def test_a_missing_file_is_not_shown_until_it_is_back(
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"{}", b"[1, null]", b"\xff\xfe", b'["\\u0000", "x\\n"]']
 )
-def test_a_broken_list_is_an_empty_one(
+def test_broken_list_of_recent_files_is_empty(
     home: Path, tmp_path: Path, content: bytes
 ) -> None:
     (home / "state").mkdir()
@@ -61,9 +63,7 @@ def test_a_broken_list_is_an_empty_one(
     assert shown()[0] == "a"
 
 
-def test_where_nothing_can_be_written_nothing_is_remembered(
-    home: Path, tmp_path: Path
-) -> None:
+def test_unwritable_home_remembers_no_recent_files(home: Path, tmp_path: Path) -> None:
     (home / "state").write_text("no folder", encoding="utf-8")
     remember(made(tmp_path, "a"))
     assert recent_files() == ()
@@ -76,7 +76,7 @@ def test_names_that_are_not_utf8_are_kept(home: Path, tmp_path: Path) -> None:
     assert [str(path) for path in recent_files()] == [name]
 
 
-def test_inspect_remembers_what_a_person_looked_at(home: Path, tmp_path: Path) -> None:
+def test_inspect_remembers_files_only_on_a_terminal(home: Path, tmp_path: Path) -> None:
     a, b = made(tmp_path, "a", "b")
     run("inspect", a)
     assert not (home / "state").exists()
@@ -84,5 +84,5 @@ def test_inspect_remembers_what_a_person_looked_at(home: Path, tmp_path: Path) -
     assert json.loads((home / "state" / "recent.json").read_bytes()) == [b]
 
 
-def test_it_needs_neither_torch_nor_a_screen() -> None:
+def test_state_loads_nothing_heavy() -> None:
     assert loaded_by("lmtui.state") == set()

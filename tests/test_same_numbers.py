@@ -99,7 +99,7 @@ def truth(shell: Callable[..., str], file: Path) -> dict[str, float]:
     return truth_of(json.loads(shell("inspect", str(file), "--json").splitlines()[-1]))
 
 
-def test_in_the_shell_and_on_the_page(
+def test_shell_and_page_show_the_numbers_of_json(
     shell: Callable[..., str], file: Path, truth: dict[str, float]
 ) -> None:
     assert_same(shell("inspect", str(file)), truth, wanted=tuple(LABELS))
@@ -119,7 +119,7 @@ def test_in_the_shell_and_on_the_page(
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_in_the_editor(
+async def test_editor_shows_the_numbers_of_json(
     engine: LocalEngine, file: Path, truth: dict[str, float], size: tuple[int, int]
 ) -> None:
     opened = Writing(load(file), cursor=0, recovered=recovery.find(file),
@@ -135,7 +135,7 @@ async def test_in_the_editor(
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_in_the_inspector(
+async def test_inspector_shows_the_numbers_of_json(
     engine: LocalEngine, truth: dict[str, float], size: tuple[int, int]
 ) -> None:
     async with inspecting(TEXT, engine, size=size) as page:  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ async def test_in_the_inspector(
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_of_an_answer(
+async def test_chat_screens_show_the_numbers_of_json(
     engine: LocalEngine, shell: Callable[..., str], size: tuple[int, int]
 ) -> None:
     asked = ["chat", "--once", "the fox", "--json", "--temperature", "0"]

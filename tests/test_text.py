@@ -39,14 +39,14 @@ def obeyed(text: str) -> set[str]:
 
 
 @given(ANYTHING)
-def test_only_newlines_and_tabs_are_left_to_obey(text: str) -> None:
+def test_visible_text_has_no_controls_but_newlines_and_tabs(text: str) -> None:
     assert obeyed(visible(text)) <= {"\n", "\t"}
     assert not obeyed(visible_line(text))
     assert not obeyed(visible_token(text))
 
 
 @given(ANYTHING)
-def test_drawn_in_place_nothing_moves(text: str) -> None:
+def test_visible_same_length_keeps_every_offset(text: str) -> None:
     drawn = visible_same_length(text)
     assert len(drawn) == len(text)
     assert obeyed(drawn) <= {"\n", "\t"}
@@ -55,12 +55,12 @@ def test_drawn_in_place_nothing_moves(text: str) -> None:
 
 
 @given(ANYTHING)
-def test_drawn_text_can_always_be_written(text: str) -> None:
+def test_visible_text_can_always_be_encoded(text: str) -> None:
     assert visible(text).encode("utf-8") or not text
 
 
 @given(ANYTHING)
-def test_drawing_twice_changes_nothing(text: str) -> None:
+def test_visible_is_idempotent(text: str) -> None:
     assert visible(visible(text)) == visible(text)
 
 
@@ -79,7 +79,7 @@ def test_safe_json_is_the_same_value(text: str) -> None:
 
 
 @given(st.binary())
-def test_bytes_read_back_where_they_are_text(data: bytes) -> None:
+def test_bytes_text_decodes_valid_utf8(data: bytes) -> None:
     try:
         assert bytes_text(data) == data.decode()
     except UnicodeDecodeError:
@@ -103,7 +103,7 @@ def test_a_token_shows_its_white_space() -> None:
     assert visible_token(" the\t\n") == "·the→⏎"
 
 
-def test_what_could_not_be_seen_is_named() -> None:
+def test_invisible_characters_are_shown_as_code_points() -> None:
     assert visible("\ufeffa\U000e0041") == "⟨U+FEFF⟩a⟨U+E0041⟩"
     assert visible("a\u200bb\xad") == "a⟨U+200B⟩b⟨U+00AD⟩"
     assert (
@@ -121,11 +121,11 @@ def test_parts_of_emoji_are_signs_of_one_cell() -> None:
 
 
 @given(EMOJI)
-def test_signs_are_undone_where_that_is_clear(text: str) -> None:
+def test_signs_undone_restores_parts_of_emoji(text: str) -> None:
     assert not set(visible(text)) & set(PARTS)
     assert signs_undone(visible(text), text) == text
     assert signs_undone(visible(text + "‿Ⓓ"), text + "‿Ⓓ").endswith("‿Ⓓ")
 
 
-def test_signs_stay_where_they_can_mean_two_things() -> None:
+def test_ambiguous_signs_are_not_undone() -> None:
     assert signs_undone("a˖b˖", "a\ufe0eb\ufe0f") == "a˖b˖"

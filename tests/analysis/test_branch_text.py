@@ -43,7 +43,7 @@ def written(draw: st.DrawFn) -> BranchText:
 
 
 @given(way=written())
-def test_the_whole_is_the_text_and_then_the_bytes(way: BranchText) -> None:
+def test_whole_text_decodes_the_token_bytes(way: BranchText) -> None:
     data = b"".join(t.bytes for t in way.tokens)
     said = way.whole_text()
     assert said == data.decode("utf-8", "replace")[: len(said)]
@@ -52,7 +52,7 @@ def test_the_whole_is_the_text_and_then_the_bytes(way: BranchText) -> None:
 
 
 @given(way=written(), places=st.tuples(st.integers(0, 30), st.integers(0, 30)))
-def test_the_sums_of_a_part_are_those_of_its_tokens(
+def test_sums_of_a_range_equal_those_of_its_tokens(
     way: BranchText, places: tuple[int, int]
 ) -> None:
     first, end = sorted(min(place, len(way.tokens)) for place in places)
@@ -70,7 +70,7 @@ def test_the_sums_of_a_part_are_those_of_its_tokens(
     assert len(data.decode("utf-8", "ignore")) <= len(said)
 
 
-def test_the_text_counts_where_tokens_say_less_or_more() -> None:
+def test_sums_and_text_follow_the_text_where_token_bytes_differ() -> None:
     """A tokenizer may put a space before a text, or leave something out."""
     way = BranchText(
         (token(b" a", -1.0), token(b"b", -2.0)), "ab ", ((0, 1), (1, 2)), 2

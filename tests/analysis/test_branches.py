@@ -117,7 +117,7 @@ TestWalks = Walks.TestCase
 TestWalks.settings = settings(max_examples=150, stateful_step_count=30)
 
 
-def test_the_same_alternative_is_taken_once() -> None:
+def test_taking_an_alternative_again_returns_its_branch() -> None:
     branches = BranchTree([token(1), token(2), token(3)])
     first = branches.take(ROOT, 1, token(9))
     assert branches.take(ROOT, 1, token(9)) == first
@@ -127,7 +127,7 @@ def test_the_same_alternative_is_taken_once() -> None:
     assert ids(branches, branches.take(first, 2, token(8))) == (1, 9, 8)
 
 
-def test_going_on_from_the_end_of_the_text_is_a_branch_too() -> None:
+def test_token_taken_at_the_end_of_the_text_starts_a_branch() -> None:
     branches = BranchTree([token(1)])
     on = branches.take(ROOT, 1, token(2))
     assert on != ROOT and branches.forks(on) == branches.forks(ROOT) == (1,)
@@ -138,7 +138,7 @@ def test_going_on_from_the_end_of_the_text_is_a_branch_too() -> None:
     assert branches.move(other, 1, 1) == (ROOT, 1)
 
 
-def test_totals_names_and_ends() -> None:
+def test_branch_has_logprob_name_and_end_reason() -> None:
     branches = BranchTree([token(1)])
     on = branches.take(ROOT, 0, token(2))
     assert branches.take(on, 1, token(3)) == on

@@ -57,7 +57,7 @@ def rounded(tokens: list[ScoredToken]) -> list[ScoredToken]:
 
 
 @given(TEXTS)
-def test_confidence_is_the_first_row_against_what_came(
+def test_confidence_bins_top_candidate_against_actual_token(
     tokens: list[ScoredToken],
 ) -> None:
     tokens = rounded(tokens)
@@ -73,7 +73,9 @@ def test_confidence_is_the_first_row_against_what_came(
 
 
 @given(TEXTS)
-def test_claims_are_those_of_the_whole_vocabulary(tokens: list[ScoredToken]) -> None:
+def test_claims_from_few_rows_equal_those_of_whole_vocabulary(
+    tokens: list[ScoredToken],
+) -> None:
     tokens = rounded(tokens)
     told = [(r.prob, r.id == t.id) for t in tokens for r in t.top]
     short = [replace(t, top=t.top[:ROWS]) for t in tokens]
@@ -81,7 +83,9 @@ def test_claims_are_those_of_the_whole_vocabulary(tokens: list[ScoredToken]) -> 
 
 
 @given(TEXTS)
-def test_accuracy_is_the_share_within_a_rank(tokens: list[ScoredToken]) -> None:
+def test_accuracy_is_the_share_of_tokens_within_a_rank(
+    tokens: list[ScoredToken],
+) -> None:
     result = calibration(tokens)
     ranks = [t.rank for t in tokens if t.rank is not None]
     for k in RANKS:
@@ -90,7 +94,7 @@ def test_accuracy_is_the_share_within_a_rank(tokens: list[ScoredToken]) -> None:
 
 
 @given(TEXTS, TEXTS)
-def test_two_texts_merged_are_one(
+def test_merged_calibration_equals_that_of_joined_texts(
     one: list[ScoredToken], other: list[ScoredToken]
 ) -> None:
     merged, whole = calibration(one), calibration([*one, *other])
@@ -101,14 +105,14 @@ def test_two_texts_merged_are_one(
     assert merged.expected_error == pytest.approx(whole.expected_error)
 
 
-def test_a_certain_model_that_is_right_has_no_error() -> None:
+def test_expected_error_of_a_certain_model_is_0_if_right_1_if_wrong() -> None:
     sure = token(0, 0.0, rank=1, top=[row(3, 1.0)], id=3)
     assert calibration([sure] * 5).expected_error == 0
     wrong = replace(sure, id=4, rank=2)
     assert calibration([wrong] * 5).expected_error == 1
 
 
-def test_without_rows_there_are_ranks_alone() -> None:
+def test_calibration_without_rows_has_accuracy_but_no_error() -> None:
     result = calibration([token(0, -1.0, rank=2)])
     assert (result.accuracy(1), result.accuracy(5)) == (0, 1)
     assert result.expected_error is None

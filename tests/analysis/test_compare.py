@@ -43,7 +43,9 @@ def tokens_of(sides: Sequence[tuple[PlacedToken, ...]]) -> list[PlacedToken]:
 
 
 @given(CUTS, CUTS)
-def test_parts_are_the_smallest_with_common_edges(one: set[int], two: set[int]) -> None:
+def test_pieces_split_the_text_at_every_common_token_edge(
+    one: set[int], two: set[int]
+) -> None:
     ours, theirs = cut(one), cut(two, step=0.3)
     found = list(pieces(ours, theirs, "span"))
     edges = [0, *sorted(one & two), LENGTH]
@@ -53,7 +55,9 @@ def test_parts_are_the_smallest_with_common_edges(one: set[int], two: set[int]) 
 
 
 @given(CUTS, CUTS)
-def test_sums_are_those_of_all_tokens(one: set[int], two: set[int]) -> None:
+def test_comparison_sums_equal_those_of_all_tokens(
+    one: set[int], two: set[int]
+) -> None:
     ours, theirs = cut(one), cut(two, step=0.3)
     comparison = Comparison("span", limit=3)
     found = list(pieces(ours, theirs, "span"))
@@ -74,7 +78,7 @@ SHARED = st.lists(
 
 
 @given(SHARED, SHARED)
-def test_bytes_of_one_character_are_never_parted(
+def test_pieces_never_split_the_bytes_of_one_character(
     one: list[tuple[int, int]], two: list[tuple[int, int]]
 ) -> None:
     """Tokens that are bytes have the span of their character, each of them."""
@@ -94,7 +98,7 @@ def test_bytes_of_one_character_are_never_parted(
         assert before.span[1] <= after.span[0]
 
 
-def test_a_place_that_only_one_model_reads_belongs_to_its_neighbour() -> None:
+def test_empty_span_of_one_model_joins_the_next_piece() -> None:
     ours = [(token(0, -1.0), (0, 0)), (token(1, -1.0), (0, 3))]
     theirs = [(token(0, -1.0), (0, 3))]
     (piece,) = pieces(ours, theirs, "span")
@@ -103,7 +107,7 @@ def test_a_place_that_only_one_model_reads_belongs_to_its_neighbour() -> None:
     assert (only.others, only.bits) == ((), None)
 
 
-def test_the_same_tokens_are_compared_one_by_one() -> None:
+def test_identical_tokens_are_compared_one_by_one() -> None:
     ours = [(token(0, None), (0, 1)), (token(1, -2 * LN2), (0, 1))]
     theirs = [(token(0, -1.0), (0, 1)), (token(1, -LN2), (0, 1))]
     first, second = pieces(ours, theirs, "token")
@@ -117,20 +121,20 @@ def test_the_same_tokens_are_compared_one_by_one() -> None:
     assert Comparison("token").bits is None
 
 
-def test_a_model_differs_from_itself_by_nothing() -> None:
+def test_model_compared_with_itself_differs_by_zero_bits() -> None:
     comparison = Comparison("token", limit=5)
     for piece in pieces(cut({3, 5}), cut({3, 5}), "token"):
         comparison.add(piece)
     assert (comparison.bits, comparison.most()) == (0.0, [])
 
 
-def test_what_neither_thinks_possible_is_not_compared() -> None:
+def test_span_impossible_to_both_models_has_no_bits() -> None:
     never = ((token(0, -math.inf), (0, 1)),)
     assert ComparedSpan(never, never).bits is None
     assert ComparedSpan(never, ((token(0, -1.0), (0, 1)),)).bits == math.inf
 
 
-def test_texts_merged() -> None:
+def test_merged_comparison_adds_counts_and_logprobs() -> None:
     whole, part = Comparison("token"), Comparison("span")
     for piece in pieces(cut({4}), cut({4}, step=2.0), "token"):
         whole.add(piece)
@@ -146,14 +150,14 @@ def test_texts_merged() -> None:
     ("ids", "spans", "unit"),
     [((1, 2), ((0, 1), (1, 2)), "token"), ((1, 3), ((0, 1), (1, 2)), "span")],
 )
-def test_only_the_same_tokens_are_paired(
+def test_unit_is_token_only_if_the_ids_match(
     ids: tuple[int, ...], spans: tuple[tuple[int, int], ...], unit: Unit
 ) -> None:
     one = Encoding((1, 2), ((0, 1), (1, 2)), ())
     assert unit_of(one, Encoding(ids, spans, (0,))) == unit
 
 
-def test_one_model_alone_has_a_part_a_token() -> None:
+def test_single_model_yields_one_piece_per_token() -> None:
     ours = cut({2, 9})
     found = list(alone(ours))
     assert tokens_of([piece.tokens for piece in found]) == ours

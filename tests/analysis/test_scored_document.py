@@ -23,7 +23,7 @@ CANDIDATES = st.builds(
 
 
 @given(st.lists(CANDIDATES, max_size=20, unique_by=lambda row: row.id))
-def test_kept_rows_are_what_they_were(rows: list[Candidate]) -> None:
+def test_packed_rows_equal_their_candidates(rows: list[Candidate]) -> None:
     names: Names = {}
     kept = PackedRows(rows, names)
     assert kept == tuple(rows) and len(kept) == len(rows)
@@ -32,7 +32,7 @@ def test_kept_rows_are_what_they_were(rows: list[Candidate]) -> None:
 
 
 @given(st.text(max_size=60), st.integers(4, 20), st.booleans(), st.data())
-def test_the_order_of_the_parts_changes_nothing(
+def test_scored_document_is_the_same_in_any_part_order(
     text: str, context: int, bos: bool, data: st.DataObject
 ) -> None:
     engine = FakeEngine(context=context, adds_bos=bos)

@@ -42,12 +42,14 @@ def test_perplexity_is_the_exponential_of_the_mean(
 
 
 @given(LOGPROBS)
-def test_the_most_surprising_come_first(logprobs: list[float | None]) -> None:
+def test_worst_lists_the_least_probable_tokens_first(
+    logprobs: list[float | None],
+) -> None:
     found = [t.logprob for t, _ in totals(logprobs).worst()]
     assert found == sorted(value for value in logprobs if value is not None)[:3]
 
 
-def test_of_equal_surprises_the_earlier_wins() -> None:
+def test_worst_breaks_ties_by_the_earlier_token() -> None:
     assert [t.index for t, _ in totals([-1.0] * 5).worst()] == [0, 1, 2]
 
 
@@ -56,7 +58,7 @@ def test_a_perplexity_beyond_floats_is_undefined() -> None:
     assert totals([-math.inf]).mean_nll == math.inf
 
 
-def test_bits() -> None:
+def test_bits_per_byte_and_character_follow_from_logprob() -> None:
     assert bits(-math.log(8)) == pytest.approx(3)
     assert bits(1e-9) == 0
     result = totals([-math.log(2)] * 4)
@@ -78,7 +80,7 @@ def test_bits() -> None:
         ("橋a", 0, (2, 4)),
     ],
 )
-def test_what_was_not_scored_is_left_out(
+def test_scored_size_leaves_out_unscored_tokens(
     text: str, count: int, expected: tuple[int, int]
 ) -> None:
     encoding = FakeEngine().encode(text)
@@ -104,7 +106,7 @@ def test_the_histograms_hold_every_scored_token(tokens: list[ScoredToken]) -> No
 
 
 @given(LOGPROBS, LOGPROBS)
-def test_texts_merged_are_weighted_by_their_tokens(
+def test_merged_totals_weight_texts_by_their_tokens(
     one: list[float | None], other: list[float | None]
 ) -> None:
     merged, whole = totals(one), totals([*one, *other])
@@ -114,7 +116,7 @@ def test_texts_merged_are_weighted_by_their_tokens(
     assert merged.logprob == pytest.approx(whole.logprob)
 
 
-def test_bins_have_their_upper_ranks_and_lower_entropies() -> None:
+def test_rank_bins_include_upper_and_entropy_bins_lower_edges() -> None:
     assert [rank_bin(r) for r in (1, 2, 10, 11, 100, 1000, 1001)] == [
         *(0, 1, 1, 2, 2, 3, 4),
     ]

@@ -47,7 +47,7 @@ def scored(engine: LocalEngine, text: str) -> tuple[Encoding, list[PlacedToken]]
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_parts_add_up_for_both(text: str) -> None:
+def test_pieces_add_up_to_text_and_logprob_of_both_models(text: str) -> None:
     one, ours = scored(tiny.engine(), text)
     two, theirs = scored(second(), text)
     found = list(pieces(ours, theirs, unit_of(one, two)))

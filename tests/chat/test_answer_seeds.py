@@ -37,7 +37,7 @@ ways = st.builds(
 
 
 @given(st.lists(st.tuples(ways, st.sampled_from("mn")), max_size=12))
-def test_no_way_of_drawing_is_used_twice_and_the_same_asked_for_gives_the_same(
+def test_answers_never_reuse_a_seed_and_are_reproducible(
     asked: list[tuple[SamplingSettings, str]],
 ) -> None:
     def drawn() -> list[tuple[SamplingSettings | None, str | None]]:
@@ -56,14 +56,14 @@ def test_no_way_of_drawing_is_used_twice_and_the_same_asked_for_gives_the_same(
             assert got == wanted
 
 
-def test_the_first_answer_to_each_message_has_the_seed_itself() -> None:
+def test_first_answer_to_each_message_uses_the_given_seed() -> None:
     chat = Conversation()
     assert seed(answered(chat, chat.say("one").id)) == 7
     assert seed(answered(chat, chat.say("two").id)) == 7
     assert seed(answered(chat, chat.edit(1, "uno").id)) == 7
 
 
-def test_another_seed_way_or_model_is_taken_as_it_is_asked_for() -> None:
+def test_new_seed_settings_or_model_are_used_as_given() -> None:
     chat = Conversation()
     to = chat.say("one").id
     assert [seed(answered(chat, to)) for _ in range(3)] == [7, 8, 9]
@@ -73,7 +73,7 @@ def test_another_seed_way_or_model_is_taken_as_it_is_asked_for() -> None:
     assert seed(answered(chat, to, SamplingSettings())) is None
 
 
-def test_what_was_deleted_is_not_drawn_again_but_what_failed_is() -> None:
+def test_seed_of_a_deleted_answer_is_skipped_of_a_failed_one_reused() -> None:
     chat = Conversation()
     to = chat.say("one").id
     chat.fail(chat.reply(to, model="m", settings=SEEDED).id)
@@ -83,7 +83,7 @@ def test_what_was_deleted_is_not_drawn_again_but_what_failed_is() -> None:
     assert seed(answered(chat, to)) == 8
 
 
-def test_an_answer_goes_on_under_its_own_seed() -> None:
+def test_resumed_answer_keeps_its_own_seed() -> None:
     chat = Conversation()
     to = chat.say("one").id
     answered(chat, to)

@@ -45,12 +45,12 @@ TEXTS = st.text(st.sampled_from("a `~\n#@\t漢"), max_size=60)
         ("@one\n@two", ["one", "two"]),
     ],
 )
-def test_what_names_a_file(draft: str, paths: list[str]) -> None:
+def test_mentions_finds_paths_after_at_signs(draft: str, paths: list[str]) -> None:
     assert [mention.path for mention in mentions(draft)] == paths
 
 
 @given(PATHS, st.sampled_from(["", "see "]), st.sampled_from(["", " it", "\nit"]))
-def test_a_path_is_named_so_that_it_is_found(
+def test_written_mention_is_found_with_the_same_path(
     path: str, before: str, after: str
 ) -> None:
     draft = f"{before}{written(path)}{after}"
@@ -75,7 +75,9 @@ def test_a_path_is_named_so_that_it_is_found(
         ("|@a", None),
     ],
 )
-def test_the_name_at_the_cursor(draft: str, path: str | None) -> None:
+def test_mention_at_gives_the_path_before_the_cursor(
+    draft: str, path: str | None
+) -> None:
     cursor = draft.index("|")
     found = mention_at(draft.replace("|", ""), cursor)
     assert (found and found.path) == path
@@ -84,7 +86,7 @@ def test_the_name_at_the_cursor(draft: str, path: str | None) -> None:
 
 
 @given(PATHS, TEXTS)
-def test_nothing_in_a_file_can_end_its_quotation(path: str, text: str) -> None:
+def test_file_text_cannot_close_its_code_fence(path: str, text: str) -> None:
     first, *lines = quoted(path, text).split("\n")
     fence = re.match("`+", first)
     assert fence is not None and len(fence[0]) >= 3
@@ -96,7 +98,7 @@ def test_nothing_in_a_file_can_end_its_quotation(path: str, text: str) -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=3))
-def test_every_file_is_there_in_full_and_in_order(
+def test_attach_quotes_every_file_in_full_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("files")
@@ -124,7 +126,7 @@ def test_a_file_named_twice_is_quoted_once(tmp_path: Path) -> None:
     assert attach(f"@{tmp_path}/a.md", Path("/nowhere")).files[0].text == "one\r\n"
 
 
-def test_a_word_that_names_a_file_brings_it_along(tmp_path: Path) -> None:
+def test_mention_of_a_file_without_extension_attaches_it(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     assert attach("@Makefile!", tmp_path).text == (
         "Makefile!\n\n```text Makefile\nall:\n```"
@@ -144,7 +146,7 @@ def test_a_word_that_names_a_file_brings_it_along(tmp_path: Path) -> None:
         (f"@{'x' * 5000}.md", "the file can't be read", "Tab completes"),
     ],
 )
-def test_what_can_not_be_attached_is_said(
+def test_unattachable_file_is_refused_with_a_hint(
     tmp_path: Path, draft: str, title: str, hint: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -158,7 +160,7 @@ def test_what_can_not_be_attached_is_said(
     assert caught.value.detail
 
 
-def test_a_name_is_completed(tmp_path: Path) -> None:
+def test_completions_list_matching_file_names(tmp_path: Path) -> None:
     for name in ("Notes.md", "notes two.md", ".hidden", "new\nline"):
         (tmp_path / name).write_text("")
     (tmp_path / "nested").mkdir()
@@ -173,7 +175,9 @@ def test_a_name_is_completed(tmp_path: Path) -> None:
     assert completions(f"{tmp_path}/nes", Path("/")) == (f"{tmp_path}/nested/",)
 
 
-def test_a_long_list_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_list_of_completions_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attachments, "MOST", 3)
     for number in range(9):
         (tmp_path / str(number)).write_text("")

@@ -38,7 +38,7 @@ def contents(chat: Conversation) -> list[str]:
     return [node.content for node in chat.path[1:]]
 
 
-def test_turns_follow_each_other() -> None:
+def test_messages_hold_all_turns_in_order() -> None:
     chat = Conversation("be brief")
     exchange(chat, "one")
     asked, reply = exchange(chat, "two")
@@ -53,13 +53,13 @@ def test_turns_follow_each_other() -> None:
     assert chat.messages() == (*chat.messages(asked.id), ChatTurn("assistant", "a b"))
 
 
-def test_without_a_system_message_none_is_sent() -> None:
+def test_conversation_without_system_message_sends_none() -> None:
     chat = Conversation()
     chat.say("one")
     assert chat.messages() == (ChatTurn("user", "one"),)
 
 
-def test_another_reply_is_a_sibling_and_both_can_be_read() -> None:
+def test_regenerated_reply_is_a_sibling_of_the_first() -> None:
     chat = Conversation()
     asked, first = exchange(chat, "one")
     second = chat.regenerate(first.id, model="n", settings=PLAIN)
@@ -71,7 +71,7 @@ def test_another_reply_is_a_sibling_and_both_can_be_read() -> None:
     assert {node.parent for node in chat.siblings(first.id)} == {asked.id}
 
 
-def test_another_wording_begins_a_branch_and_the_old_one_goes_on_as_it_did() -> None:
+def test_edited_message_begins_a_branch_beside_the_old_one() -> None:
     chat = Conversation()
     asked, _ = exchange(chat, "one")
     exchange(chat, "two")
@@ -81,7 +81,7 @@ def test_another_wording_begins_a_branch_and_the_old_one_goes_on_as_it_did() -> 
     assert contents(chat) == ["one", "a b", "two", "a b"]
 
 
-def test_a_message_that_got_no_words_in_reply_is_not_read_again() -> None:
+def test_unanswered_message_is_not_sent_again() -> None:
     chat = Conversation()
     asked = chat.say("one")
     reply = chat.reply(asked.id, model="m", settings=PLAIN)
@@ -91,7 +91,7 @@ def test_a_message_that_got_no_words_in_reply_is_not_read_again() -> None:
     assert [n.id for n in chat.siblings(again.id)] == [asked.id, again.id]
 
 
-def test_the_same_words_that_got_no_reply_are_the_same_message() -> None:
+def test_repeating_an_unanswered_message_reuses_it() -> None:
     chat = Conversation()
     asked = chat.say("one")
     chat.stop(chat.reply(asked.id, model="m", settings=PLAIN).id)
@@ -107,7 +107,7 @@ def test_the_same_words_that_got_no_reply_are_the_same_message() -> None:
     assert chat.say("one").id != asked.id
 
 
-def test_a_reply_without_words_is_no_version() -> None:
+def test_stopped_reply_without_words_is_no_version() -> None:
     chat = Conversation()
     _, reply = exchange(chat, "one")
     empty = chat.regenerate(reply.id, model="m", settings=PLAIN)
@@ -116,7 +116,7 @@ def test_a_reply_without_words_is_no_version() -> None:
     assert chat.siblings(reply.id) == (reply,)
 
 
-def test_a_message_that_is_withdrawn_leaves_the_branch_as_it_was() -> None:
+def test_withdrawn_message_leaves_the_branch_as_it_was() -> None:
     chat = Conversation()
     _, reply = exchange(chat, "one")
     exchange(chat, "two")
@@ -126,7 +126,7 @@ def test_a_message_that_is_withdrawn_leaves_the_branch_as_it_was() -> None:
     assert [node.content for node in chat.children(reply.id)] == ["two"]
 
 
-def test_a_branch_that_is_only_visited_is_no_change() -> None:
+def test_visiting_a_branch_is_no_change_until_something_is_said() -> None:
     chat = Conversation()
     _, first = exchange(chat, "one")
     second = chat.regenerate(first.id, model="m", settings=PLAIN)
@@ -139,7 +139,7 @@ def test_a_branch_that_is_only_visited_is_no_change() -> None:
     assert chat.take_changes().chosen == {1: first.id, first.id: chat.leaf.id}
 
 
-def test_a_reply_that_was_given_up_before_it_began() -> None:
+def test_reply_stopped_before_its_first_token_keeps_its_prefill() -> None:
     chat = Conversation()
     asked = chat.say("one")
     begun = chat.reply(asked.id, model="m", settings=PLAIN, prefill="a")
@@ -148,7 +148,7 @@ def test_a_reply_that_was_given_up_before_it_began() -> None:
     assert chat.say("two").parent == begun.id
 
 
-def test_a_reply_that_broke_off_with_words_is_a_turn() -> None:
+def test_failed_reply_with_words_stays_a_turn() -> None:
     chat = Conversation()
     asked = chat.say("one")
     reply = chat.reply(asked.id, model="m", settings=PLAIN)
@@ -157,7 +157,7 @@ def test_a_reply_that_broke_off_with_words_is_a_turn() -> None:
     assert chat.say("go on").parent == reply.id
 
 
-def test_a_reply_grows_on() -> None:
+def test_resumed_reply_grows_after_its_text() -> None:
     chat = Conversation()
     _, reply = exchange(chat, "one")
     hot = SamplingSettings(temperature=2)
@@ -170,7 +170,7 @@ def test_a_reply_grows_on() -> None:
     assert chat.finish(reply.id, FINISH).content == "a ba"
 
 
-def test_a_reply_that_was_answered_to_grows_on_as_a_copy() -> None:
+def test_resuming_a_reply_that_was_answered_grows_a_copy() -> None:
     chat = Conversation()
     _, reply = exchange(chat, "one")
     exchange(chat, "two")
@@ -181,7 +181,7 @@ def test_a_reply_that_was_answered_to_grows_on_as_a_copy() -> None:
     assert contents(chat) == ["one", "a b", "two", "a b"]
 
 
-def test_a_message_of_the_user_keeps_its_scores() -> None:
+def test_user_message_keeps_its_scored_tokens() -> None:
     chat = Conversation()
     asked = chat.say("hi")
     tokens = (
@@ -192,7 +192,7 @@ def test_a_message_of_the_user_keeps_its_scores() -> None:
     assert (node.tokens, node.logprob) == (tokens, -1.5)
 
 
-def test_a_turn_is_undone_and_had_back() -> None:
+def test_undone_turns_can_be_redone_until_something_is_said() -> None:
     chat = Conversation()
     exchange(chat, "one")
     asked, _ = exchange(chat, "two")
@@ -211,7 +211,7 @@ def test_a_turn_is_undone_and_had_back() -> None:
     assert [n.content for n in chat.siblings(asked.id)] == ["two", "three"]
 
 
-def test_what_is_deleted_is_passed_over_and_can_be_had_back() -> None:
+def test_deleted_messages_are_passed_over_and_can_be_restored() -> None:
     chat = Conversation()
     _, first = exchange(chat, "one")
     second = chat.regenerate(first.id, model="n", settings=PLAIN)
@@ -227,7 +227,7 @@ def test_what_is_deleted_is_passed_over_and_can_be_had_back() -> None:
         chat.delete(0)
 
 
-def test_other_words_in_the_same_place() -> None:
+def test_reword_changes_user_and_system_messages_in_place() -> None:
     chat = Conversation("be brief")
     asked, reply = exchange(chat, "one")
     chat.score(asked.id, [ScoredToken(0, 1, "o", b"o", None, None, None)], by="m")
@@ -238,7 +238,7 @@ def test_other_words_in_the_same_place() -> None:
         chat.reword(reply.id, "x")
 
 
-def test_a_branch_that_ends_earlier_goes_on_beside_what_was_there() -> None:
+def test_message_said_after_end_at_is_a_sibling_of_the_old_one() -> None:
     chat = Conversation()
     _, reply = exchange(chat, "one")
     asked, _ = exchange(chat, "two")
@@ -247,7 +247,7 @@ def test_a_branch_that_ends_earlier_goes_on_beside_what_was_there() -> None:
     assert [n.id for n in chat.siblings(third.id)] == [asked.id, third.id]
 
 
-def test_a_fork_begins_the_same_and_goes_its_own_way() -> None:
+def test_fork_copies_the_path_and_changes_independently() -> None:
     chat = Conversation("be brief")
     _, reply = exchange(chat, "one")
     exchange(chat, "two")
@@ -260,7 +260,7 @@ def test_a_fork_begins_the_same_and_goes_its_own_way() -> None:
     assert contents(chat)[-2] == "two" and not chat.take_changes()
 
 
-def test_what_changed_is_told_once() -> None:
+def test_take_changes_reports_each_change_once() -> None:
     chat = Conversation()
     asked, reply = exchange(chat, "one")
     changes = chat.take_changes()
@@ -272,7 +272,7 @@ def test_what_changed_is_told_once() -> None:
     assert chat.whole().nodes == chat.nodes
 
 
-def test_what_is_no_tree_is_refused() -> None:
+def test_restored_refuses_messages_that_form_no_tree() -> None:
     root, one = ChatMessage(0, None, "system", ""), ChatMessage(1, 0, "user", "a")
     for nodes, chosen in (
         ([one], {}),
@@ -287,7 +287,7 @@ def test_what_is_no_tree_is_refused() -> None:
             Conversation.restored(nodes, chosen)
 
 
-def test_an_amended_reply_goes_on_from_the_ids_that_still_hold() -> None:
+def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
     chat = Conversation()
     asked = chat.say("one")
     begun = chat.reply(asked.id, model="m", settings=PLAIN)
@@ -313,7 +313,7 @@ def test_an_amended_reply_goes_on_from_the_ids_that_still_hold() -> None:
     assert (other.prompt, other.given, other.rest) == (prompt, 0, "No")
 
 
-def test_another_token_in_place_of_one() -> None:
+def test_branch_replaces_one_token_of_a_reply() -> None:
     chat = Conversation()
     asked = chat.say("one")
     begun = chat.reply(asked.id, model="m", settings=PLAIN)
@@ -343,7 +343,7 @@ def test_an_amended_reply_without_ids_is_only_text() -> None:
     assert (amended.prompt, amended.rest, amended.content) == (None, "", "It was")
 
 
-def test_only_what_fits_the_role_is_done() -> None:
+def test_edit_and_grow_refuse_messages_of_the_wrong_role() -> None:
     chat = Conversation("be brief")
     asked, reply = exchange(chat, "one")
     with pytest.raises(ValueError, match="message of the user"):

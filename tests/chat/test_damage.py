@@ -126,9 +126,7 @@ def damaged(folder: Path, data: bytes) -> Path:
     return file
 
 
-def test_any_page_of_any_table_and_index_can_be_lost(
-    whole: Path, tmp_path: Path
-) -> None:
+def test_store_survives_the_loss_of_any_page(whole: Path, tmp_path: Path) -> None:
     data, dice, lost = whole.read_bytes(), random.Random(1), []
     for page in range(len(data) // PAGE):
         smashed = bytearray(data)
@@ -141,7 +139,7 @@ def test_any_page_of_any_table_and_index_can_be_lost(
 
 
 @pytest.mark.parametrize("distance", [3001, 977])
-def test_bytes_lost_at_regular_distances(
+def test_store_survives_bytes_lost_at_regular_distances(
     whole: Path, tmp_path: Path, distance: int
 ) -> None:
     for start in (0, 1234, 8192):
@@ -152,7 +150,7 @@ def test_bytes_lost_at_regular_distances(
         assert len(facts) == 1 and len(found) > COUNT // 2
 
 
-def test_what_only_messages_are_left_of_is_described_by_them(
+def test_lost_conversation_row_is_rebuilt_from_its_messages(
     whole: Path, tmp_path: Path
 ) -> None:
     file = damaged(tmp_path / "one", whole.read_bytes())
@@ -168,7 +166,9 @@ def test_what_only_messages_are_left_of_is_described_by_them(
     used.keeper.close()
 
 
-def test_what_was_deleted_does_not_come_back(whole: Path, tmp_path: Path) -> None:
+def test_salvage_does_not_bring_back_removed_conversations(
+    whole: Path, tmp_path: Path
+) -> None:
     file = damaged(tmp_path / "one", whole.read_bytes())
     with closing(Store(file)) as store:
         for id_ in range(1, COUNT):
@@ -182,7 +182,7 @@ def test_what_was_deleted_does_not_come_back(whole: Path, tmp_path: Path) -> Non
     assert len(found) <= 2
 
 
-def test_a_file_that_may_not_grow_is_written_once_it_may(tmp_path: Path) -> None:
+def test_write_recovers_once_the_file_may_grow_again(tmp_path: Path) -> None:
     used, chat = Used(tmp_path / "chats.db"), Conversation()
     exchange(chat, "before")
     used.keep("a", chat.take_changes())
@@ -213,7 +213,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_and_a_read_only_disk_are_written_to_once_they_can_be(
+def test_write_recovers_from_a_full_and_a_read_only_disk(
     disk: Path,
 ) -> None:
     used, chat = Used(disk / "chats.db"), Conversation()

@@ -53,7 +53,7 @@ def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     store.close()
 
 
-def test_what_is_told_of_thinking_goes_along(tmp_path: Path) -> None:
+def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:
     store = Store(tmp_path / "chats.db")
     for told in (None, *THINKING):
         facts = replace(FACTS, thinking=told)
@@ -66,7 +66,7 @@ def test_what_is_told_of_thinking_goes_along(tmp_path: Path) -> None:
     store.close()
 
 
-def test_it_is_complete_but_for_what_was_deleted() -> None:
+def test_json_holds_every_message_that_is_not_deleted() -> None:
     found = json.loads(line())
     chat = full()
     gone = next(node.id for node in chat.nodes if node.gone)
@@ -81,14 +81,14 @@ def test_it_is_complete_but_for_what_was_deleted() -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
-def test_any_words_come_back_from_json(contents: list[str]) -> None:
+def test_json_round_trip_keeps_any_text(contents: list[str]) -> None:
     again = from_json(to_json(chat_of(*contents), FACTS))
     assert [node.content for node in again.conversation.nodes] == contents
     assert again.facts == FACTS
 
 
 @given(st.lists(TEXTS.filter(bool), min_size=2, max_size=5), TEXTS)
-def test_any_words_come_back_from_markdown(contents: list[str], title: str) -> None:
+def test_markdown_round_trip_keeps_any_text(contents: list[str], title: str) -> None:
     text = to_markdown(chat_of(*contents), title)
     found, again = from_markdown(text)
     assert [node.content for node in again.nodes] == contents
@@ -100,7 +100,7 @@ MARKS = ["\x1b", "\0", "\r", "\x9b", "\u202e", "⟨U+001B⟩", "⟨U+0041⟩", "
 
 
 @given(st.lists(st.sampled_from(MARKS), min_size=1, max_size=8).map("".join))
-def test_markdown_has_no_control_characters_and_loses_none(words: str) -> None:
+def test_markdown_escapes_control_characters_reversibly(words: str) -> None:
     chat = chat_of("", "x", words)
     named = [replace(node, model=words) for node in chat.nodes[1:]]
     chat = Conversation.restored([chat.nodes[0], *named], {0: 1, 1: 2})
@@ -115,12 +115,12 @@ def test_markdown_has_no_control_characters_and_loses_none(words: str) -> None:
 @pytest.mark.parametrize(
     "content", ["## You", "\\## You\n## Assistant · x", "a\n\n## system b", "\n\nx\n\n"]
 )
-def test_a_text_like_a_heading_stays_a_text(content: str) -> None:
+def test_markdown_round_trip_keeps_text_like_a_heading(content: str) -> None:
     _, again = from_markdown(to_markdown(chat_of("", content, content), "t"))
     assert [node.content for node in again.path[1:]] == [content, content]
 
 
-def test_markdown_is_the_shown_branch() -> None:
+def test_markdown_holds_only_the_shown_branch() -> None:
     chat = Conversation("be brief")
     first = exchange(chat, "one")
     chat.amend(first.id, "two")
@@ -131,7 +131,7 @@ def test_markdown_is_the_shown_branch() -> None:
     )
 
 
-def test_markdown_that_was_written_by_hand() -> None:
+def test_from_markdown_reads_text_written_by_hand() -> None:
     title, chat = from_markdown("\ufeff## user\r\n\r\nHi\r\n\r\n## Model\r\nHello\r\n")
     assert title == ""
     assert [(n.role, n.content) for n in chat.path[1:]] == [
@@ -180,7 +180,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("number", range(len(BROKEN)))
-def test_what_is_broken_is_refused_as_a_whole(number: int) -> None:
+def test_from_json_refuses_broken_exports(number: int) -> None:
     with pytest.raises(LmtuiError, match="import") as raised:
         from_json(BROKEN[number])
     assert raised.value.hint
@@ -192,7 +192,7 @@ def test_a_newer_export_is_refused_with_a_hint() -> None:
     assert raised.value.hint == "Update lmtui."
 
 
-def test_a_page_obeys_nothing() -> None:
+def test_html_export_escapes_hostile_text() -> None:
     chat = chat_of("", HOSTILE, HOSTILE)
     page = to_html(chat, HOSTILE, updated=0)
     assert "<script" not in page.replace("&lt;script", "")
@@ -201,13 +201,13 @@ def test_a_page_obeys_nothing() -> None:
     assert page.count("&lt;script&gt;alert(1)") == 4
 
 
-def test_a_line_of_json_is_safe_on_a_terminal() -> None:
+def test_json_export_is_safe_on_a_terminal() -> None:
     text = to_json(chat_of(HOSTILE, HOSTILE), FACTS)
     assert not any(c in text for c in "\x1b\x07\u202e\x9b")
     assert from_json(text).conversation.root.content == HOSTILE
 
 
-def test_a_message_of_ten_megabytes(tmp_path: Path) -> None:
+def test_message_of_ten_megabytes_survives_json_and_store(tmp_path: Path) -> None:
     big = "word " * 2_000_000
     store = Store(tmp_path / "chats.db")
     found = from_json(to_json(chat_of("", big), FACTS))

@@ -34,7 +34,7 @@ def answer(
     return begin, [step for step in steps if isinstance(step, Step)], finish
 
 
-def test_a_reply_keeps_all_that_is_known_of_its_tokens() -> None:
+def test_grown_reply_keeps_its_steps_ids_and_logprob() -> None:
     _, steps, finish = answer("a", " b", " c")
     node = EMPTY.grown(steps[:1]).grown(steps[1:]).finished(finish)
     assert node.content == "a b c"
@@ -45,7 +45,7 @@ def test_a_reply_keeps_all_that_is_known_of_its_tokens() -> None:
     assert EMPTY.content == "" and EMPTY.logprob is None
 
 
-def test_a_stopped_reply_says_so_beside_its_text() -> None:
+def test_cancelled_reply_keeps_its_text_and_is_stopped() -> None:
     _, steps, finish = answer("a", " b", " c")
     ended = replace(finish, reason=FinishReason.CANCELLED)
     node = EMPTY.grown(steps[:2]).finished(ended)
@@ -61,7 +61,7 @@ def test_text_held_back_until_the_end_belongs_to_the_last_token() -> None:
     assert node.resumed().steps == node.steps
 
 
-def test_it_goes_on_after_its_text_and_is_numbered_through() -> None:
+def test_resumed_reply_drops_the_end_token_and_continues_indices() -> None:
     prompt, steps, finish = answer("a", " b")
     node = replace(EMPTY.grown(steps).finished(finish), prompt=prompt)
     assert node.ids[-1] == END
@@ -80,7 +80,7 @@ def test_it_goes_on_after_its_text_and_is_numbered_through() -> None:
     )
 
 
-def test_the_bytes_of_an_unfinished_character_are_no_part_of_it() -> None:
+def test_resumed_reply_drops_tokens_of_an_unfinished_character() -> None:
     prompt, steps, finish = answer("a", b"\xe3", b"\x81", most=3)
     node = replace(EMPTY.grown(steps).finished(finish), prompt=prompt)
     assert node.content == "a"
@@ -101,5 +101,5 @@ def test_a_prefill_is_text_without_tokens() -> None:
     assert onward is not None and onward.text == prompt.text + " b"
 
 
-def test_without_its_prompt_it_can_only_be_laid_out_anew() -> None:
+def test_reply_without_a_prompt_has_no_continuation() -> None:
     assert EMPTY.continuation is None

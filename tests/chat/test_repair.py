@@ -29,13 +29,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_whole_file_is_only_opened(file: Path) -> None:
+def test_undamaged_file_opens_without_salvage(file: Path) -> None:
     store, salvaged = open_store(file)
     assert salvaged is None and store.count() == COUNT
     store.close()
 
 
-def test_what_is_no_database_is_kept_aside(tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_kept_as_damaged_copy(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
     file.write_bytes(b"not a database at all" * 100)
     store, salvaged = open_store(file)
@@ -73,7 +73,7 @@ def broken(file: Path) -> Store:
     return store
 
 
-def test_messages_whose_conversation_is_lost_get_one(file: Path) -> None:
+def test_messages_without_a_conversation_row_get_a_new_one(file: Path) -> None:
     with sqlite3.connect(file) as connection:
         connection.execute("DELETE FROM conversations WHERE id = 3")
         connection.execute("DELETE FROM words_data WHERE id > 10")
@@ -86,7 +86,7 @@ def test_messages_whose_conversation_is_lost_get_one(file: Path) -> None:
     store.close()
 
 
-def test_another_program_goes_over_to_the_new_file(file: Path) -> None:
+def test_open_store_follows_a_replaced_file(file: Path) -> None:
     other = Store(file)
     file.rename(file.with_suffix(".away"))
     first = Store(file)

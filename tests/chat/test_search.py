@@ -42,26 +42,26 @@ def marked(hit: Hit) -> list[str]:
     return [hit.passage.text[start:end] for start, end in hit.passage.places]
 
 
-def test_words_are_found_whatever_their_case_and_accents(store: Store) -> None:
+def test_search_ignores_case_and_accents(store: Store) -> None:
     assert found(store, "cafe ") == [3, 1]
     assert found(store, "TOKYO") == [1]
     assert found(store, "lighthouse ") == [3, 2]
 
 
-def test_all_words_have_to_be_there_and_the_last_may_be_begun(store: Store) -> None:
+def test_search_needs_all_words_and_completes_only_the_last(store: Store) -> None:
     assert found(store, "lighthouse cafe") == [3]
     assert found(store, "light") == [3, 2]
     assert found(store, "light ") == []
     assert found(store, "light cafe") == []
 
 
-def test_quotes_keep_words_together(store: Store) -> None:
+def test_quoted_words_match_as_a_phrase(store: Store) -> None:
     assert found(store, '"the lighthouse"') == [2]
     assert found(store, '"lighthouse the"') == []
     assert found(store, '"the light') == []
 
 
-def test_hits_are_located(store: Store) -> None:
+def test_hits_mark_the_words_in_passage_and_message(store: Store) -> None:
     first, second = search(store, "lighthouse ")
     assert marked(first) == ["lighthouse"] == marked(second)
     assert len(second.passage.text) < 300
@@ -77,7 +77,7 @@ def test_system_messages_are_not_searched(store: Store) -> None:
     assert found(store, "lighthouses") == []
 
 
-def test_what_is_deleted_or_said_otherwise_is_not_found(tmp_path: Path) -> None:
+def test_search_leaves_out_deleted_and_reworded_text(tmp_path: Path) -> None:
     store = Store(tmp_path / "chats.db")
     chat = Conversation()
     exchange(chat, "apple", "banana")
@@ -96,7 +96,7 @@ def test_what_is_deleted_or_said_otherwise_is_not_found(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_reply_that_grows_is_found_once_it_is_whole(tmp_path: Path) -> None:
+def test_growing_reply_is_found_only_once_it_has_ended(tmp_path: Path) -> None:
     store = Store(tmp_path / "chats.db")
     chat = Conversation()
     asked = chat.say("one")
@@ -110,14 +110,14 @@ def test_a_reply_that_grows_is_found_once_it_is_whole(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=20))
-def test_nothing_that_is_typed_is_an_error(store: Store, text: str) -> None:
+def test_search_accepts_any_typed_text(store: Store, text: str) -> None:
     for hit in search(store, text):
         assert hit.passage.text
     places(store, text, conversation=1, message=1)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "?!", '"', '""', "*", "( )"])
-def test_without_a_word_nothing_is_asked(text: str) -> None:
+def test_text_without_words_makes_an_empty_query(text: str) -> None:
     assert question(text) == ""
 
 
@@ -140,7 +140,7 @@ def kept(folder: Path, *contents: str) -> Store:
 @given(PARTS, CJK, PARTS)
 @example(["々"], "々京", ["々", " ", "京"])
 @example(["京"], "京か", ["京", "か\u3099", "。", "\n", "か"])
-def test_what_has_no_spaces_is_found_wherever_it_stands(
+def test_cjk_words_are_found_anywhere_in_a_message(
     before: list[str], wanted: str, after: list[str]
 ) -> None:
     content = "".join([*before, wanted, *after])
@@ -156,7 +156,7 @@ def test_what_has_no_spaces_is_found_wherever_it_stands(
         store.close()
 
 
-def test_words_of_several_scripts(tmp_path: Path) -> None:
+def test_search_matches_japanese_korean_and_mixed_words(tmp_path: Path) -> None:
     store = kept(
         tmp_path,
         "昨日、東京タワーへ行った。",
@@ -176,7 +176,7 @@ def test_words_of_several_scripts(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_nul_ends_no_message(tmp_path: Path) -> None:
+def test_words_after_a_nul_are_found(tmp_path: Path) -> None:
     store = kept(tmp_path, "a\0b \0 lighthouse")
     (hit,) = search(store, "lighthouse")
     assert marked(hit) == ["lighthouse"]
@@ -185,7 +185,7 @@ def test_a_nul_ends_no_message(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_index_holds_what_is_said_and_nothing_else(tmp_path: Path) -> None:
+def test_search_index_agrees_with_the_messages(tmp_path: Path) -> None:
     store = kept(tmp_path, "東京", "\0 x", "y")
     growing = Conversation("a system message")
     growing.reply(growing.say("z").id, model="m", settings=PLAIN, prefill="東")
@@ -199,7 +199,7 @@ def test_the_index_holds_what_is_said_and_nothing_else(tmp_path: Path) -> None:
     store.close()
 
 
-def test_words_that_an_older_program_kept_are_found(tmp_path: Path) -> None:
+def test_messages_from_an_older_schema_are_found(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "STEPS", schema.STEPS[:2])
         patch.setattr(schema, "VERSION", 2)
@@ -210,7 +210,7 @@ def test_words_that_an_older_program_kept_are_found(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_word_that_is_said_a_million_times_stops_nothing(tmp_path: Path) -> None:
+def test_search_stays_fast_for_a_word_repeated_a_million_times(tmp_path: Path) -> None:
     text = "word \x1b[31m " * 1_000_000 + "lighthouse"
     store = kept(tmp_path, text)
     start = time.process_time()
@@ -225,7 +225,7 @@ def test_a_word_that_is_said_a_million_times_stops_nothing(tmp_path: Path) -> No
 
 @given(st.lists(st.sampled_from(["apple ", "pear", "\n", ". ", "x" * 300, "東"]),
                 max_size=80))  # fmt: skip
-def test_a_passage_is_a_part_of_the_text_with_most_of_the_words(
+def test_passage_is_part_of_the_text_and_marks_found_words(
     parts: list[str],
 ) -> None:
     text = "".join(parts)
@@ -252,7 +252,7 @@ def test_words_far_from_each_other_are_all_marked(tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_what_is_put_in_for_the_index_is_taken_out_again(text: str) -> None:
+def test_closed_undoes_spaced_text(text: str) -> None:
     again = closed(spaced(text))
     assert len(again) == len(text)
     assert all(

@@ -44,7 +44,7 @@ def titles(store: Store, **options: bool) -> list[str]:
     return [found.title for found in store.listed(**options)]
 
 
-def test_a_conversation_is_what_it_was(store: Store) -> None:
+def test_loaded_conversation_equals_the_saved_one(store: Store) -> None:
     chat = full()
     store.save({"one": chat.take_changes()})
     (about,) = store.listed()
@@ -58,7 +58,7 @@ def test_a_conversation_is_what_it_was(store: Store) -> None:
     assert about.title == "What is the capital of France?"
 
 
-def test_only_what_changed_is_written(store: Store) -> None:
+def test_saving_only_changed_messages_keeps_the_others(store: Store) -> None:
     chat = Conversation()
     exchange(chat, "one")
     store.save({"a": chat.take_changes()})
@@ -72,7 +72,7 @@ def test_only_what_changed_is_written(store: Store) -> None:
     ]  # fmt: skip
 
 
-def test_packed_tokens_are_written_back_as_they_are(store: Store) -> None:
+def test_packed_tokens_survive_saving_again(store: Store) -> None:
     chat = Conversation()
     reply = exchange(chat, "one")
     store.save({"a": chat.take_changes()})
@@ -82,7 +82,7 @@ def test_packed_tokens_are_written_back_as_they_are(store: Store) -> None:
     assert store.load(1).conversation.node(reply.id).ids == reply.ids
 
 
-def test_the_last_used_comes_first_whatever_the_clock_says(
+def test_listing_orders_by_last_use_not_by_the_clock(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(10**9, 0, -(10**6)))
@@ -97,7 +97,7 @@ def test_the_last_used_comes_first_whatever_the_clock_says(
     assert titles(store) == ["one", "three", "two"]
 
 
-def test_pins_archive_names_and_deletion(store: Store) -> None:
+def test_listing_follows_pins_archive_names_and_deletion(store: Store) -> None:
     ids = {text: keep(store, text) for text in ("one", "two", "three")}
     store.mark(ids["one"], "pinned", True)
     assert titles(store) == ["one", "three", "two"]
@@ -118,7 +118,7 @@ def test_pins_archive_names_and_deletion(store: Store) -> None:
     assert store.listed(title="%") == []
 
 
-def test_what_was_deleted_is_removed_a_day_later(
+def test_purge_removes_deleted_conversations_after_the_undo_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(store, "one")
@@ -136,7 +136,7 @@ def test_what_was_deleted_is_removed_a_day_later(
     assert left == 0
 
 
-def test_a_reply_that_nobody_writes_any_more_was_stopped(store: Store) -> None:
+def test_reply_whose_writer_is_gone_loads_as_stopped(store: Store) -> None:
     chat = Conversation()
     asked = chat.say("one")
     reply = chat.reply(asked.id, model="fake", settings=PLAIN)
@@ -154,7 +154,7 @@ def test_a_reply_that_nobody_writes_any_more_was_stopped(store: Store) -> None:
     assert store.load(1).conversation.leaf.state == "stopped"
 
 
-def test_two_programs_write_at_once(store: Store) -> None:
+def test_two_stores_write_to_one_file(store: Store) -> None:
     other = Store(store.database.file)
     for number in range(5):
         keep(store, f"mine {number}")
@@ -163,7 +163,7 @@ def test_two_programs_write_at_once(store: Store) -> None:
     other.close()
 
 
-def test_nothing_is_written_over_what_another_program_said(store: Store) -> None:
+def test_save_refuses_to_overwrite_changes_of_another_program(store: Store) -> None:
     keep(store, "one", "a")
     mine, yours = store.load(1), store.load(1)
     known = {"a": mine.about.touched}
@@ -178,14 +178,14 @@ def test_nothing_is_written_over_what_another_program_said(store: Store) -> None
     assert store.load(2).conversation.path[3].content == "yours"
 
 
-def test_the_file_is_the_users_alone(store: Store) -> None:
+def test_store_files_are_private_to_the_user(store: Store) -> None:
     keep(store, "one")
     for file in store.database.file.parent.glob("chats.db*"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("readonly", [False, True])
-def test_an_older_file_is_brought_up_to_date(
+def test_file_of_an_older_schema_is_migrated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readonly: bool
 ) -> None:
     file = tmp_path / "chats.db"
@@ -241,7 +241,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
         Store(file)
 
 
-def test_tables_that_were_half_made_are_made_again(
+def test_failed_schema_creation_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = schema.STEPS[0] + "CREATE TABLE conversations (twice);"
@@ -254,7 +254,7 @@ def test_tables_that_were_half_made_are_made_again(
     store.close()
 
 
-def test_a_full_disk_is_said_and_nothing_is_half_written(store: Store) -> None:
+def test_full_disk_is_an_error_and_saves_nothing(store: Store) -> None:
     keep(store, "one")
     with store.database.reading() as connection:
         connection.execute("PRAGMA max_page_count = 30")
@@ -270,7 +270,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(store: Store) -> None:
     assert store.count() == 2
 
 
-def test_a_folder_that_cannot_be_written_to_can_be_read(tmp_path: Path) -> None:
+def test_store_in_a_read_only_folder_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     store = Store(folder / "chats.db")
@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_written_to_can_be_read(tmp_path: Path) -> None:
         folder.chmod(0o700)
 
 
-def test_a_whole_conversation_is_added_with_its_facts(store: Store) -> None:
+def test_add_stores_a_conversation_with_its_meta(store: Store) -> None:
     facts = ConversationMeta("Mine", named=True, pinned=True, created=5.0, updated=6.0)
     id_ = store.add("x", full(), facts)
     (found,) = store.listed()
@@ -298,7 +298,7 @@ def test_a_whole_conversation_is_added_with_its_facts(store: Store) -> None:
     assert same(store.load(id_).conversation, full())
 
 
-def test_what_is_told_of_thinking_is_kept_until_something_else_is(
+def test_thinking_setting_is_kept_until_it_changes(
     store: Store,
 ) -> None:
     id_ = keep(store, "one", "a")
@@ -318,7 +318,7 @@ def test_hostile_text_is_kept(store: Store) -> None:
     assert store.load(1).conversation.path[1].content == text.replace("\ud800", "?")
 
 
-def test_holes_in_a_tree_lose_nothing_else(store: Store) -> None:
+def test_load_bridges_missing_messages_of_a_tree(store: Store) -> None:
     chat = Conversation()
     exchange(chat, "one")
     exchange(chat, "two")
@@ -332,7 +332,7 @@ def test_holes_in_a_tree_lose_nothing_else(store: Store) -> None:
     ]  # fmt: skip
 
 
-def test_changes_that_are_put_together_keep_the_last_of_each() -> None:
+def test_joined_deltas_keep_the_last_of_each_change() -> None:
     chat = Conversation()
     asked = chat.say("one")
     first = chat.take_changes()
@@ -371,7 +371,7 @@ def test_a_huge_message_has_a_short_preview() -> None:
     assert replace(full().root, content="x").content == "x"
 
 
-def test_a_message_that_begins_with_a_file_is_called_after_it() -> None:
+def test_title_of_a_message_beginning_with_a_file_is_its_name() -> None:
     file = quoted("notes.md", "# All my notes\n")
     assert title_of(file) == "@notes.md"
     assert title_of(f"What is this?\n\n{file}").startswith("What is this?")

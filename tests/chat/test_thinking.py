@@ -36,7 +36,7 @@ def known(node: ChatMessage) -> ReasoningInfo:
     return thought
 
 
-def test_the_tokens_of_both_are_counted_apart() -> None:
+def test_thinking_and_answer_tokens_are_counted_apart() -> None:
     node = reply(*TOKENS)
     thought = known(node)
     assert thought.tokens == 7  # with the marks and the empty line behind
@@ -48,7 +48,7 @@ def test_the_tokens_of_both_are_counted_apart() -> None:
 
 
 @given(count=st.integers(0, len(TOKENS)))
-def test_every_token_is_one_or_the_other(count: int) -> None:
+def test_growing_reply_counts_thinking_tokens_up_to_the_end_mark(count: int) -> None:
     node = reply(*TOKENS)
     grown = replace(EMPTY, prompt=node.prompt).grown(node.steps[:count])
     thought = thought_of(grown)
@@ -62,7 +62,7 @@ def test_every_token_is_one_or_the_other(count: int) -> None:
         assert known(grown).words == f"thinking … {count} token{plural}"
 
 
-def test_what_is_stored_says_the_same(tmp_path: Path) -> None:
+def test_stored_reply_has_the_same_thinking_counts(tmp_path: Path) -> None:
     chat = Conversation()
     asked = chat.say("?")
     node = chat.reply(asked.id, model="m", settings=SamplingSettings())
@@ -80,7 +80,7 @@ def test_what_is_stored_says_the_same(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_prompt_that_begins_thinking_counts() -> None:
+def test_thinking_begun_in_the_prompt_is_recognised() -> None:
     begun = Prompt((1, 2), "user: ?\nassistant: <think>\n")
     node = reply("so", " so", "\n", "</think>", "\n\n", "It", prompt=begun)
     assert (known(node).tokens, answer_of(node)) == (5, "It")
@@ -98,20 +98,20 @@ def test_a_prompt_that_begins_thinking_counts() -> None:
     assert thought_of(reply("so", " so", prompt=begun)) is None
 
 
-def test_what_a_user_says_is_text() -> None:
+def test_user_message_never_has_thinking() -> None:
     text = "<think>a</think>b"
     assert thought_of(ChatMessage(1, 0, "user", text)) is None
     assert answer_of(ChatMessage(1, 0, "user", text)) == text
 
 
-def test_of_a_written_answer_no_tokens_are_known() -> None:
+def test_thinking_without_tokens_or_finish_has_no_figures() -> None:
     node = ChatMessage(2, 1, "assistant", "<think>a</think>b")
     assert (known(node).tokens, known(node).words) == (0, "thought")
     growing = replace(reply(*TOKENS), finish=None, state="stopped")
     assert known(growing).seconds is None
 
 
-def test_a_reply_that_went_on_has_no_time() -> None:
+def test_resumed_reply_has_no_thinking_time() -> None:
     first = reply(*TOKENS, most=8)
     _, steps, finish = answer(" more")
     node = first.resumed().grown(steps).finished(finish)
@@ -132,13 +132,13 @@ FOLDS = st.sampled_from(
 
 
 @given(st.lists(FOLDS, min_size=1, max_size=9).map("".join) | WORDS.filter(bool))
-def test_markdown_folds_the_thinking_and_gives_every_text_back(content: str) -> None:
+def test_markdown_round_trip_keeps_text_with_thinking_marks(content: str) -> None:
     for text in (content, f"<think>{content}</think>{content}"):
         _, again = from_markdown(to_markdown(chat_of(text), "t"))
         assert [node.content for node in again.path[1:]] == [text, text]
 
 
-def test_exports_fold_what_was_thought() -> None:
+def test_markdown_and_html_exports_fold_the_thinking() -> None:
     chat = chat_of("<think>\nso <b>\n</think>\n\nIt is.")
     written = to_markdown(chat, "t")
     assert written.count("<details><summary>Thinking</summary>\n\n<think>\nso") == 1

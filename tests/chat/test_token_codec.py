@@ -33,7 +33,7 @@ def kept(number: float) -> float:
 
 
 @given(WORDS, TEXTS)
-def test_generated_tokens_are_what_they_were(words: list[str], before: str) -> None:
+def test_packed_steps_unpack_to_the_same_tokens(words: list[str], before: str) -> None:
     _, steps, _ = answer(*words)
     text = before + "".join(step.piece for step in steps)
     found = unpack(pack(steps)).steps(text)
@@ -48,7 +48,7 @@ def test_generated_tokens_are_what_they_were(words: list[str], before: str) -> N
         )
 
 
-def test_a_character_of_several_tokens_stays_cut_as_it_was() -> None:
+def test_unpacked_steps_keep_a_character_of_several_tokens_split() -> None:
     _, steps, _ = answer(b"\xe3", b"\x81", b"\x82", "b")
     found = unpack(pack(steps)).steps("あb")
     assert [step.piece for step in found] == ["", "", "あ", "b", ""]
@@ -67,19 +67,21 @@ SCORED = st.builds(
 
 
 @given(st.lists(SCORED, min_size=1, max_size=9))
-def test_scored_tokens_are_what_they_were(tokens: list[ScoredToken]) -> None:
+def test_packed_scored_tokens_unpack_unchanged(tokens: list[ScoredToken]) -> None:
     numbered = tuple(replace(token, index=i) for i, token in enumerate(tokens))
     assert unpack(pack(numbered)).scored() == numbered
 
 
 @given(st.lists(st.integers(0, 2**32 - 1)), TEXTS, st.lists(TEXTS, max_size=2))
-def test_prompts_are_what_they_were(ids: list[int], text: str, ends: list[str]) -> None:
+def test_packed_prompts_unpack_unchanged(
+    ids: list[int], text: str, ends: list[str]
+) -> None:
     prompt = Prompt(tuple(ids), text, tuple(ends))
     assert unpack_prompt(pack_prompt(prompt)) == prompt
 
 
 @given(st.binary(max_size=60))
-def test_foreign_bytes_are_refused(data: bytes) -> None:
+def test_foreign_bytes_raise_at_most_value_error(data: bytes) -> None:
     for read in (unpack, unpack_prompt):
         for given_ in (data, zlib.compress(data)):
             try:
@@ -88,25 +90,25 @@ def test_foreign_bytes_are_refused(data: bytes) -> None:
                 continue
 
 
-def test_a_damaged_message_keeps_its_words() -> None:
+def test_message_with_damaged_tokens_keeps_its_text() -> None:
     node = ChatMessage(2, 1, "assistant", "a b", packed=EncodedTokens(b"x", b"", b"y"))
     assert node.opened() == ChatMessage(2, 1, "assistant", "a b")
 
 
-def test_what_json_cannot_hold_is_kept() -> None:
+def test_infinite_and_nan_numbers_survive_packing() -> None:
     _, steps, _ = answer("a")
     odd = replace(steps[0], logprob=-math.inf, entropy=math.nan)
     (again,) = unpack(pack([odd])).steps("a")
     assert again.logprob == -math.inf and math.isnan(again.entropy)
 
 
-def test_a_token_takes_few_bytes() -> None:
+def test_packed_token_takes_under_22_bytes() -> None:
     _, steps, _ = answer(*(f" word{i % 50}" for i in range(500)))
     assert len(pack(steps)) / len(steps) < 22
 
 
 @pytest.mark.parametrize("cut", range(0, 40, 7))
-def test_half_a_blob_is_refused(cut: int) -> None:
+def test_truncated_blob_is_refused(cut: int) -> None:
     _, steps, _ = answer("a", " b")
     whole = zlib.decompress(pack(steps))
     with pytest.raises(ValueError):

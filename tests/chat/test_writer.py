@@ -57,7 +57,7 @@ def keeping(tmp_path: Path) -> Any:
     made.keeper.close()
 
 
-def test_a_message_is_on_the_disk_before_it_goes_on(keeping: Keeping) -> None:
+def test_message_is_on_disk_once_it_is_acknowledged(keeping: Keeping) -> None:
     chat = Conversation()
     chat.say("hello")
     keeping.kept("a", chat.take_changes())
@@ -67,13 +67,13 @@ def test_a_message_is_on_the_disk_before_it_goes_on(keeping: Keeping) -> None:
     assert count == 2
 
 
-def test_nothing_is_opened_before_there_is_something_to_keep(tmp_path: Path) -> None:
+def test_writer_creates_no_file_before_the_first_write(tmp_path: Path) -> None:
     keeper = ConversationWriter(tmp_path / "chats.db", lambda fact: None)
     assert keeper.close()
     assert not (tmp_path / "chats.db").exists()
 
 
-def test_a_reply_that_grows_is_written_now_and_then(
+def test_growing_reply_is_written_at_intervals_and_at_its_end(
     keeping: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: queue.Queue[str] = queue.Queue()
@@ -105,7 +105,7 @@ def test_a_reply_that_grows_is_written_now_and_then(
     assert written.get(timeout=20) == "a b c d"  # at once: it is whole
 
 
-def test_what_is_held_is_written_at_the_end(keeping: Keeping) -> None:
+def test_close_writes_held_changes(keeping: Keeping) -> None:
     chat = Conversation()
     asked = chat.say("hello")
     keeping.kept("a", chat.take_changes())
@@ -117,7 +117,7 @@ def test_what_is_held_is_written_at_the_end(keeping: Keeping) -> None:
     store.close()
 
 
-def test_a_full_disk_is_said_once_and_tried_again(
+def test_full_disk_is_reported_once_and_retried(
     keeping: Keeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = LmtuiError("the disk is full", "", "Free some space.")
@@ -144,7 +144,7 @@ def test_a_full_disk_is_said_once_and_tried_again(
     assert keeping.contents() == ["hello", "a b", "more", "a b"]
 
 
-def test_a_disk_that_fills_up_while_a_reply_grows(keeping: Keeping) -> None:
+def test_reply_grown_on_a_full_disk_is_written_after_recovery(keeping: Keeping) -> None:
     chat = Conversation()
     reply = chat.reply(chat.say("go").id, model="m", settings=PLAIN)
     keeping.kept("a", chat.take_changes())
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_while_a_reply_grows(keeping: Keeping) -> None:
     assert loaded.leaf.ids == chat.leaf.ids and loaded.leaf.state == "whole"
 
 
-def test_a_file_that_breaks_meanwhile_is_replaced(keeping: Keeping) -> None:
+def test_file_damaged_while_in_use_is_replaced(keeping: Keeping) -> None:
     chat = Conversation()
     exchange(chat, "hello")
     keeping.kept("a", chat.take_changes())
@@ -181,7 +181,7 @@ def test_a_file_that_breaks_meanwhile_is_replaced(keeping: Keeping) -> None:
     assert keeping.contents() == ["hello", "a b", "more", "a b"]
 
 
-def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+def test_impossible_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     keeping = Keeping(tmp_path / "file" / "chats.db")
     chat = Conversation()
@@ -193,6 +193,6 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     assert not keeping.keeper.close()
 
 
-def test_a_question_that_fails_ends_nothing(keeping: Keeping) -> None:
+def test_failed_question_leaves_the_writer_running(keeping: Keeping) -> None:
     assert isinstance(keeping.answer(lambda store: store.load(99)), LmtuiError)
     assert keeping.answer(lambda store: store.count()) == 0

@@ -80,7 +80,9 @@ def refused(*arguments: str) -> LmtuiError:
     return caught.value
 
 
-def test_the_list(notes: Path, llama: Path) -> None:
+def test_list_shows_adapters_with_figures_and_problems(
+    notes: Path, llama: Path
+) -> None:
     (notes.parent / "broken").mkdir()
     shutil.copytree(notes, notes.parent / "foreign")
     (notes.parent / "foreign" / "card.json").unlink()
@@ -92,18 +94,18 @@ def test_the_list(notes: Path, llama: Path) -> None:
     assert "made by another program" in lines["foreign"]
 
 
-def test_an_empty_list(home: Path) -> None:
+def test_empty_list_says_how_to_train_an_adapter(home: Path) -> None:
     assert "lmtui finetune NOTES" in run("list")
     assert run("list", "--json") == ""
 
 
-def test_the_list_as_json(notes: Path) -> None:
+def test_list_json_has_the_figures_of_an_adapter(notes: Path) -> None:
     (event,) = map(json.loads, run("list", "--json").splitlines())
     assert (event["name"], event["kind"], event["problem"]) == ("notes", "lora", None)
     assert event["before"]["loss"] == 3.21 and event["after"]["loss"] == 2.87
 
 
-def test_show_says_what_changed(notes: Path) -> None:
+def test_show_has_settings_and_losses_before_and_after(notes: Path) -> None:
     text = run("show", "notes")
     for words in (
         "SHA-256",
@@ -120,7 +122,7 @@ def test_show_says_what_changed(notes: Path) -> None:
     assert event["report"] == str(notes / "report.md")
 
 
-def test_show_without_a_card(lora: Path) -> None:
+def test_show_without_a_card_names_another_program(lora: Path) -> None:
     text = run("show", str(lora))
     assert "another program" in text and "BEFORE" not in text
 
@@ -146,9 +148,7 @@ def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_a_whole_model_needs_no_merging(
-    home: Path, llama: Path, tmp_path: Path
-) -> None:
+def test_merge_refuses_a_whole_model(home: Path, llama: Path, tmp_path: Path) -> None:
     folder = learned.keep_whole("all", llama)
     error = refused("merge", "all", str(tmp_path / "x"))
     assert error.title == "this is a whole model already"
@@ -157,7 +157,7 @@ def test_a_whole_model_needs_no_merging(
 
 
 @pytest.mark.parametrize("name", ["copy", "copy.zip"])
-def test_a_copy_to_hand_on_quotes_nothing(
+def test_export_leaves_out_files_that_quote_the_notes(
     name: str, notes: Path, tmp_path: Path
 ) -> None:
     for left_behind in ("optimizer.pt", "README.md", ".hidden"):
@@ -178,22 +178,20 @@ def test_a_copy_to_hand_on_quotes_nothing(
     assert not list(tmp_path.glob(".scratch*"))
 
 
-def test_a_copy_with_its_report_says_so(notes: Path, tmp_path: Path) -> None:
+def test_export_with_report_warns_of_quotes(notes: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     assert "report quotes them" in told("export", "notes", str(out), "--with-report")
     assert set(QUOTED) <= {file.name for file in out.iterdir()}
 
 
-def test_a_copy_that_is_unpacked_can_be_used(
-    notes: Path, llama: Path, tmp_path: Path
-) -> None:
+def test_unpacked_export_can_be_used(notes: Path, llama: Path, tmp_path: Path) -> None:
     run("export", "notes", str(tmp_path / "notes.zip"))
     with zipfile.ZipFile(tmp_path / "notes.zip") as archive:
         archive.extractall(tmp_path)
     assert "LoRA" in run("show", str(tmp_path / "notes"))
 
 
-def test_weights_that_are_only_linked_to(notes: Path, tmp_path: Path) -> None:
+def test_export_refuses_symlinked_weights(notes: Path, tmp_path: Path) -> None:
     file = notes / "adapter_model.safetensors"
     file.rename(tmp_path / "weights")
     file.symlink_to(tmp_path / "weights")
@@ -211,7 +209,9 @@ def test_remove_asks_first(notes: Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 130), (b"y\n", 0)])
-def test_remove_on_a_terminal(answer: bytes, code: int, notes: Path) -> None:
+def test_remove_on_a_terminal_follows_the_answer(
+    answer: bytes, code: int, notes: Path
+) -> None:
     ended, written = run_in_terminal(
         "adapters", "remove", "notes", typed=[(b"Remove this?", answer)]
     )
@@ -220,14 +220,14 @@ def test_remove_on_a_terminal(answer: bytes, code: int, notes: Path) -> None:
     assert notes.exists() == bool(code)
 
 
-def test_what_is_damaged_can_be_removed(home: Path) -> None:
+def test_damaged_adapter_can_be_removed(home: Path) -> None:
     folder = paths.adapters_folder() / "broken"
     folder.mkdir(parents=True)
     run("remove", "broken", "--yes")
     assert not folder.exists()
 
 
-def test_what_lies_elsewhere_is_not_removed(lora: Path) -> None:
+def test_remove_refuses_folders_outside_the_adapters(lora: Path) -> None:
     error = refused("remove", str(lora), "--yes")
     assert error.title == "this folder is not in the folder of adapters"
     assert "adapter's folder" not in run("remove", "--help")
@@ -242,7 +242,7 @@ def test_an_adapter_can_be_removed_by_its_folder(notes: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_what_was_exported_can_be_imported(
+def test_exported_adapter_can_be_imported(
     packed: bool, notes: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / ("my notes.zip" if packed else "my notes")
@@ -273,7 +273,7 @@ def packed(file: Path, entries: dict[str, bytes], **about: int) -> Path:
     return file
 
 
-def test_a_hostile_file_is_refused_and_leaves_nothing(
+def test_import_refuses_hostile_files_and_leaves_nothing(
     empty_home: Path, lora: Path, tmp_path: Path
 ) -> None:
     good = {file.name: file.read_bytes() for file in lora.iterdir() if file.is_file()}
@@ -318,7 +318,7 @@ def test_every_verb_has_an_example(verb: str) -> None:
     assert f"lmtui adapters {verb}" in run(verb, "--help")
 
 
-def test_doctor_names_them(notes: Path, llama: Path) -> None:
+def test_doctor_names_the_adapters(notes: Path, llama: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"], catch_exceptions=False)
     said = json.loads(result.stdout)["adapters"]
     assert said == f"notes ({llama.name}); in {notes.parent}"
@@ -386,7 +386,7 @@ def test_a_model_is_compared_with_its_adapter(
     assert swapped["bits"] == pytest.approx(-compared["bits"], abs=1e-3)
 
 
-def test_an_adapter_that_is_not_there(home: Path) -> None:
+def test_missing_adapter_exits_2(home: Path) -> None:
     code = main(["chat", "--once", "hi", "--adapter", "notse"])
     assert code == 2
 

@@ -33,7 +33,7 @@ def kept() -> list[list[str]]:
     return [[node.content for node in chat.path[1:]] for chat in found]
 
 
-def test_any_verb_replaces_a_broken_file_and_says_so(home: Path) -> None:
+def test_damaged_store_is_replaced_and_reported_by_any_verb(home: Path) -> None:
     file = default_file()
     file.parent.mkdir(parents=True)
     verbs = (("history", "list"), ("history", "search", "x"), ("history", "show", "1"),
@@ -50,7 +50,7 @@ def test_any_verb_replaces_a_broken_file_and_says_so(home: Path) -> None:
     assert kept() == [["a", "It is Paris."]]
 
 
-def test_a_broken_index_of_words_costs_no_message(home: Path) -> None:
+def test_damaged_search_index_loses_no_message(home: Path) -> None:
     for question in ("one", "two"):
         assert run("chat", "--once", question, script=PARIS).code == 0
     connection = sqlite3.connect(default_file())
@@ -65,7 +65,7 @@ def test_a_broken_index_of_words_costs_no_message(home: Path) -> None:
     assert (found.code, found.err) == (0, "") and "three" in found.out
 
 
-def test_what_stands_in_the_place_of_the_file_is_named(home: Path) -> None:
+def test_folder_in_place_of_the_store_is_named(home: Path) -> None:
     default_file().mkdir(parents=True)
     done = run("history", "list")
     assert done.code == 2 and "is a folder" in done.err and "hint: Move it" in done.err
@@ -74,9 +74,7 @@ def test_what_stands_in_the_place_of_the_file_is_named(home: Path) -> None:
     assert "note: not saved: " in done.err and "is a folder" in done.err
 
 
-def test_a_conversation_that_is_here_already_is_said(
-    home: Path, tmp_path: Path
-) -> None:
+def test_import_names_an_identical_conversation(home: Path, tmp_path: Path) -> None:
     run("chat", "--once", "a", script=PARIS)
     run("chat", "--once", "b", script=PARIS)
     file = tmp_path / "talk.json"
@@ -87,7 +85,7 @@ def test_a_conversation_that_is_here_already_is_said(
     assert json.loads(done.out)["same_as"] == 1
 
 
-def test_a_disk_that_fills_up_costs_no_answer(home: Path) -> None:
+def test_full_disk_costs_no_answer(home: Path) -> None:
     """No file may grow beyond 64 KiB: the question can be kept, the answer can't."""
     assert run("chat", "--once", "before", script=PARIS).code == 0
     long = " ".join(["word"] * 6000)
@@ -108,7 +106,7 @@ def test_a_disk_that_fills_up_costs_no_answer(home: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_home_that_cannot_be_written_to_costs_no_answer(home: Path) -> None:
+def test_unwritable_home_costs_no_answer(home: Path) -> None:
     assert run("chat", "--once", "before", script=PARIS).code == 0
     folders = [home, *(each for each in home.rglob("*") if each.is_dir())]
     for folder in folders:
@@ -154,7 +152,9 @@ def test_a_clock_that_goes_backwards_loses_nothing(
     assert len(capsys.readouterr().out.splitlines()) == 7
 
 
-def test_what_is_imported_is_never_obeyed(home: Path, tmp_path: Path) -> None:
+def test_imported_control_sequences_never_reach_a_terminal(
+    home: Path, tmp_path: Path
+) -> None:
     store = Store(default_file())
     chat = full()
     exchange(chat, HOSTILE, HOSTILE)
@@ -171,7 +171,7 @@ def test_what_is_imported_is_never_obeyed(home: Path, tmp_path: Path) -> None:
             assert "\u202e".encode() not in written
 
 
-def test_files_of_ten_megabytes_come_in(home: Path, tmp_path: Path) -> None:
+def test_files_of_ten_megabytes_are_imported(home: Path, tmp_path: Path) -> None:
     big = "word \x1b[31m " * 1_000_000
     (tmp_path / "big.md").write_text(f"## You\n\n{big}\n\n## Assistant\n\nYes.\n")
     start = time.process_time()
@@ -205,7 +205,7 @@ def test_any_markdown_is_a_conversation_or_refused(pieces: list[str]) -> None:
     assert [(n.role, n.content) for n in again.path if n.content] == said
 
 
-def test_no_broken_line_is_a_bug(home: Path, tmp_path: Path) -> None:
+def test_broken_json_is_refused_with_a_hint(home: Path, tmp_path: Path) -> None:
     whole = json.dumps({"lmtui": "conversation", "version": 1, "messages": []})
     for number, text in enumerate(
         ("{", whole, whole[:-1], '{"a":' * 5_000, "{" + "9" * 10_000, '{"lmtui":1e999}')

@@ -40,7 +40,7 @@ def test_a_pipe_is_the_prompt_without_its_last_newline() -> None:
         )
 
 
-def test_a_file_that_is_named_goes_along(
+def test_mentioned_file_is_attached_to_the_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.md").write_text("Rain at ten.\n", encoding="utf-8")
@@ -60,7 +60,7 @@ def test_a_file_that_is_named_goes_along(
     assert b"Rain at ten." in bytes(done.events[0]["prompt_ids"])
 
 
-def test_a_file_that_cannot_go_along_is_refused_before_a_model_is_loaded(
+def test_unattachable_file_is_refused_before_a_model_loads(
     tmp_path: Path,
 ) -> None:
     large = tmp_path / "large.txt"
@@ -72,7 +72,7 @@ def test_a_file_that_cannot_go_along_is_refused_before_a_model_is_loaded(
         assert why in done.err and "hint: " in done.err
 
 
-def test_what_is_piped_in_names_no_file(tmp_path: Path) -> None:
+def test_piped_prompt_attaches_no_file(tmp_path: Path) -> None:
     file = tmp_path / "secret.md"
     file.write_text("A secret.", encoding="utf-8")
     for arguments in ([], ["--once", "-"]):
@@ -81,7 +81,7 @@ def test_what_is_piped_in_names_no_file(tmp_path: Path) -> None:
         assert ids.decode() == f"user: @{file} @@x\nassistant: "
 
 
-def test_no_second_newline_after_one() -> None:
+def test_answer_that_ends_in_a_newline_gets_no_second_one() -> None:
     done = run("chat", "--once", "a", script={"engine": {"answers": [["b", "\n"]]}})
     assert done.out == "b\n"
 
@@ -116,7 +116,7 @@ def test_json_has_the_promised_fields() -> None:
     assert end["logprob"] == pytest.approx(sum(t["logprob"] for t in tokens))
 
 
-def test_the_pieces_are_the_answer_and_the_bytes_the_tokens() -> None:
+def test_json_pieces_and_bytes_join_to_the_answer() -> None:
     script = {"engine": {"answers": [["Z", "ü", "rich 🏔", " e\u0301"]]}}
     _, *tokens, end = run("chat", "--once", "a", "--json", script=script).events
     pieces = "".join(token["piece"] for token in tokens) + end["piece"]
@@ -135,7 +135,7 @@ def test_json_tokens_do_not_repeat_the_prefill() -> None:
 
 
 @pytest.mark.parametrize("top", [0, 1, 3])
-def test_top_says_how_many_alternatives(top: int) -> None:
+def test_top_sets_the_number_of_alternatives(top: int) -> None:
     done = run("chat", "--once", "a", "--json", "--top", str(top), script=PARIS)
     assert {len(e["top"]) for e in done.events[1:-1]} == {top}
 
@@ -145,7 +145,7 @@ def test_max_tokens_ends_with_length() -> None:
     assert (done.events[-1]["finish"], done.events[-1]["tokens"]) == ("length", 2)
 
 
-def test_a_seed_is_drawn_and_told_when_none_is_given() -> None:
+def test_seeded_draws_a_seed_where_none_is_given() -> None:
     assert seeded(SamplingSettings(seed=5)).seed == 5
     assert isinstance(seeded(SamplingSettings()).seed, int)
 
@@ -218,7 +218,7 @@ def test_a_terminal_without_a_prompt_gets_a_hint() -> None:
     assert b"hint: Give it with --once TEXT, or pipe it in." in written
 
 
-def test_a_reader_that_leaves_ends_it_quietly() -> None:
+def test_closed_pipe_ends_chat_quietly() -> None:
     with subprocess.Popen(
         command(["chat", "--once", "a"], {"flood": 60}),
         stdout=subprocess.PIPE,
@@ -233,7 +233,7 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         assert child.wait(timeout=60) == 141
 
 
-def test_a_full_disk_is_the_users_to_free() -> None:
+def test_output_to_a_full_disk_is_an_error() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             command(["chat", "--once", "a"], PARIS),
@@ -250,7 +250,7 @@ def test_a_full_disk_is_the_users_to_free() -> None:
 LONG = {"answers": [[f"word{i} " for i in range(20)]]}
 
 
-def test_ctrl_c_ends_the_answer_properly() -> None:
+def test_ctrl_c_ends_the_answer_as_cancelled() -> None:
     script = {"engine": LONG, "interrupt": 1}
     done = run("chat", "--once", "a", "--json", script=script)
     assert (done.code, done.err) == (130, "")
@@ -259,7 +259,7 @@ def test_ctrl_c_ends_the_answer_properly() -> None:
     assert (plain.code, plain.out) == (130, "word0 word1 word2 \n")
 
 
-def test_a_second_ctrl_c_does_not_wait() -> None:
+def test_second_ctrl_c_does_not_wait_for_the_end_event() -> None:
     done = run("chat", "--once", "a", "--json", script={"engine": LONG, "interrupt": 2})
     assert (done.code, done.err) == (130, "")
     assert done.events[-1]["event"] == "token"
@@ -273,7 +273,7 @@ def kept() -> list[list[str]]:
     return [[node.content for node in chat.path] for chat in found]
 
 
-def test_what_is_asked_in_the_shell_is_kept_and_resumed() -> None:
+def test_conversation_of_once_is_kept_and_resumed() -> None:
     run("chat", "--once", "France?", "--system", "Be brief.", script=PARIS)
     spain = {"engine": {"answers": ["Madrid."]}}
     done = run("chat", "--resume", "last", "--once", "Spain?", "--json", script=spain)
@@ -288,7 +288,7 @@ def test_what_is_asked_in_the_shell_is_kept_and_resumed() -> None:
     assert [chat[-1] for chat in kept()] == ["ItMadrid.", "It is Paris."]
 
 
-def test_a_resumed_conversation_is_drawn_as_before_unless_a_flag_says() -> None:
+def test_resumed_conversation_keeps_its_sampling_but_for_flags() -> None:
     run("chat", "--once", "a", "--temperature", "1.5", "--top-k", "7", script=PARIS)
     done = run("chat", "--resume", "last", "--once", "b", "--top-k", "9", "--json",
                script=PARIS)  # fmt: skip
@@ -296,21 +296,21 @@ def test_a_resumed_conversation_is_drawn_as_before_unless_a_flag_says() -> None:
     assert (sampling["temperature"], sampling["top_k"]) == (1.5, 9)
 
 
-def test_nothing_is_kept_where_that_is_not_wanted(home: Path) -> None:
+def test_keep_setting_off_stores_no_conversation(home: Path) -> None:
     run("chat", "--once", "a", script=PARIS, env={"LMTUI_CHAT_KEEP": "false"})
     (home / "config.toml").write_text("[chat]\nkeep = false\n")
     run("chat", "--once", "a", script=PARIS)
     assert not default_file().exists()
 
 
-def test_what_cannot_be_resumed_is_said_before_a_model_is_loaded() -> None:
+def test_unknown_conversation_is_refused_before_a_model_loads() -> None:
     for which in ("last", "7", "first"):
         done = run("chat", "--resume", which, "--once", "a", script={"missing": "x"})
         assert (done.code, done.out) == (2, "")
         assert "conversation" in done.err and "hint: " in done.err
 
 
-def test_a_store_that_cannot_be_costs_no_answer(home: Path) -> None:
+def test_impossible_store_costs_no_answer(home: Path) -> None:
     (home / "data").write_text("no folder")
     done = run("chat", "--once", "a", script=PARIS)
     assert (done.code, done.out) == (0, "It is Paris.\n")
@@ -324,7 +324,7 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
     assert kept() == [["", "go", done.out.removesuffix("\n")]]
 
 
-def test_the_oldest_turns_are_left_out_where_that_is_wanted() -> None:
+def test_when_full_drop_leaves_out_the_oldest_turns() -> None:
     script = {"engine": {"answers": ["a" * 60], "context": 160}}
     run("chat", "--once", "x" * 60, script=script)
     asked = ("chat", "--resume", "last", "--once", "more", "--json")

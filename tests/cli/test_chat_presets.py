@@ -30,7 +30,7 @@ def file(empty_home: Path) -> Path:
     return file
 
 
-def test_a_flag_wins_over_a_preset_and_that_over_all_else(file: Path) -> None:
+def test_preset_overrides_environment_and_file_but_not_flags(file: Path) -> None:
     environment = {"LMTUI_TEMPERATURE": "0.1"}
     settings = load({"top_k": 9}, environment=environment, file=file)
     drawn, system = under(settings, "pirate")

@@ -60,7 +60,7 @@ def greedy(text: str, cursor: int | None = None, tokens: int = 48, **how: Any) -
     return "".join(pieces).removesuffix("\n") + "\n"
 
 
-def test_it_prints_the_continuation_alone_and_a_newline(
+def test_print_writes_only_the_continuation_and_a_newline(
     program: Program, file: Path
 ) -> None:
     done = program("complete", str(file), "--print")
@@ -68,7 +68,7 @@ def test_it_prints_the_continuation_alone_and_a_newline(
     assert done.out == greedy(TEXT)
 
 
-def test_it_goes_on_where_it_is_told_to(program: Program, file: Path) -> None:
+def test_at_continues_from_the_given_location(program: Program, file: Path) -> None:
     asked = ("complete", str(file), "--print", "--max-tokens", "7", "--at")
     assert program(*asked, "1:13").out == greedy(TEXT, 12, 7)
     assert program(*asked, "2:5").out == greedy(TEXT, 49, 7)
@@ -86,9 +86,7 @@ def test_stdin_is_read_like_a_file(program: Program, file: Path) -> None:
     assert program("complete", "-", *at, stdin=raw).out == greedy(TEXT, 48, 5)
 
 
-def test_a_single_line_ends_at_a_newline_that_is_no_part_of_it(
-    program: Program, file: Path
-) -> None:
+def test_single_line_ends_before_its_newline(program: Program, file: Path) -> None:
     assert "\n" in greedy(TEXT)[:-1]
     done = program("complete", str(file), "--print", "--single-line", "--json")
     assert done.events[-1]["finish"] == "newline"
@@ -120,7 +118,7 @@ def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
     assert written.removesuffix("\n") + "\n" == greedy(TEXT, None, 6)
 
 
-def test_the_file_is_never_changed(program: Program, file: Path) -> None:
+def test_print_never_changes_the_file(program: Program, file: Path) -> None:
     before, beside = file.stat(), os.listdir(file.parent)
     program("complete", str(file), "--print")
     assert file.read_bytes() == TEXT.encode()
@@ -128,7 +126,7 @@ def test_the_file_is_never_changed(program: Program, file: Path) -> None:
     assert os.listdir(file.parent) == beside
 
 
-def test_a_full_context_ends_it(program: Program, file: Path) -> None:
+def test_full_context_ends_the_completion(program: Program, file: Path) -> None:
     small = tiny.engine(context=24)
     asked = ("complete", str(file), "--json", "--max-tokens", "500")
     end = program(*asked, engine=small).events[-1]
@@ -152,7 +150,7 @@ class Interrupted:
             yield item
 
 
-def test_ctrl_c_ends_it_properly(program: Program, file: Path) -> None:
+def test_ctrl_c_ends_the_completion_as_cancelled(program: Program, file: Path) -> None:
     asked = ("complete", str(file))
     done = program(*asked, "--json", engine=Interrupted(tiny.engine()))
     assert (done.code, done.err) == (130, "")
@@ -192,14 +190,14 @@ def test_bad_input_is_exit_2(
         assert done.err.splitlines()[1].startswith("hint: ")
 
 
-def test_files_that_are_none_are_refused(program: Program, tmp_path: Path) -> None:
+def test_folder_and_missing_file_are_refused(program: Program, tmp_path: Path) -> None:
     for name, title in (("", "this is a folder"), ("none", "there is no such file")):
         done = program("complete", str(tmp_path / name), "--print")
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"error: {title}")
 
 
-def test_a_new_text_takes_the_place_of_no_file(
+def test_new_writing_takes_the_first_free_file_name(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -211,7 +209,7 @@ def test_a_new_text_takes_the_place_of_no_file(
 
 
 @pytest.mark.real
-def test_the_capital_of_fran(default_home: Path) -> None:
+def test_default_model_completes_the_capital_of_france(default_home: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,

@@ -79,9 +79,7 @@ def test_verbs_flags_choices_and_names_are_offered(
     assert offered("lmtui", "inspect", "README") == []  # the shell offers files
 
 
-def test_completing_says_nothing_of_broken_settings(
-    home: Path, offered: Offered
-) -> None:
+def test_completing_ignores_broken_settings(home: Path, offered: Offered) -> None:
     (home / "config.toml").write_text("[presets\n")
     assert offered("lmtui", "chat", "--preset", "") == []
 
@@ -107,7 +105,7 @@ def test_completing_imports_nothing_heavy(filled: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_takes_the_script_and_obeys_no_name(
+def test_shell_runs_the_completion_script_and_obeys_no_name(
     shell: str, filled: Path, tmp_path: Path
 ) -> None:
     binary = shutil.which(shell)
@@ -152,7 +150,7 @@ def test_a_shell_takes_the_script_and_obeys_no_name(
     assert not (tmp_path / "owned").exists()
 
 
-def test_installing_writes_what_the_shell_reads(tmp_path: Path) -> None:
+def test_install_completion_writes_script_and_bashrc(tmp_path: Path) -> None:
     env = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(
         ["bash", "-c", f"{PROGRAM} --install-completion; exit $?"],
@@ -167,7 +165,7 @@ def test_installing_writes_what_the_shell_reads(tmp_path: Path) -> None:
     assert "_LMTUI_COMPLETE" in file.read_text()
 
 
-def test_what_can_not_be_installed_is_explained(tmp_path: Path) -> None:
+def test_failed_install_of_completion_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".bashrc").mkdir()
     done = subprocess.run(
         ["bash", "-c", f"{PROGRAM} --install-completion; exit $?"],

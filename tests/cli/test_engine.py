@@ -29,16 +29,20 @@ def opened(monkeypatch: pytest.MonkeyPatch, *missing: str) -> tuple[Any, list[st
     return result, [progress.what for progress in told]
 
 
-def test_both_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chosen_and_compared_model_are_both_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert opened(monkeypatch) == (("new", "old"), [])
 
 
-def test_what_was_chosen_is_opened_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_compared_model_ends_the_comparison(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     result, (told,) = opened(monkeypatch, "old")
     assert result == "new"
     assert told.startswith("Nothing is compared any more: there is no such model")
 
 
-def test_what_cannot_be_opened_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_chosen_model_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LmtuiError, match="no such model"):
         opened(monkeypatch, "new")

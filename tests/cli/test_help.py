@@ -14,7 +14,7 @@ from tests.cli.program import REPOSITORY, run
 README = (REPOSITORY / "README.md").read_text("utf-8")
 
 
-def test_the_list_names_every_topic_with_its_title(empty_home: Path) -> None:
+def test_help_lists_every_topic(empty_home: Path) -> None:
     done = run("help")
     assert (done.code, done.err) == (0, "")
     listed = {line.split()[0] for line in done.out.splitlines()[1:]}
@@ -30,7 +30,7 @@ def test_a_topic_is_printed_and_fits_a_terminal(name: str, empty_home: Path) -> 
     assert max(map(cell_len, done.out.splitlines())) <= 80
 
 
-def test_topics_that_are_named_elsewhere_exist() -> None:
+def test_topics_named_in_readme_and_topics_exist() -> None:
     texts = [README, *(file.read_text("utf-8") for file in topics().values())]
     named = {name for text in texts for name in re.findall(r"lmtui help (\w+)", text)}
     assert named - {"TOPIC"} <= set(topics())
@@ -44,6 +44,6 @@ def test_an_unknown_topic_is_an_error_with_the_nearest_one(empty_home: Path) -> 
     assert "Did you mean numbers?" in done.err
 
 
-def test_names_are_completed() -> None:
+def test_topic_names_are_completed() -> None:
     assert completions("g") == ["glossary"]
     assert completions("x") == []

@@ -48,7 +48,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
-def test_without_conversations_it_says_where_they_come_from(
+def test_history_without_conversations_points_to_chat(
     capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     assert "lmtui chat" in said(capsys, "list")
@@ -59,7 +59,9 @@ def test_without_conversations_it_says_where_they_come_from(
     assert list(home.iterdir()) == []
 
 
-def test_the_list(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
+def test_list_hides_archived_conversations_unless_asked(
+    capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
     lines = said(capsys, "list").splitlines()
     assert lines[0].split() == ["ID", "USED", "MESSAGES", "MODEL", "TITLE"]
     assert [line.split()[0] for line in lines[1:]] == ["2", "1"]
@@ -91,7 +93,7 @@ def test_the_model_is_listed_where_there_is_room(
     assert (b"MODEL" in written) == shown
 
 
-def test_a_search_without_a_hit_says_so_beside_its_results(
+def test_search_without_a_hit_says_so_on_stderr(
     capsys: pytest.CaptureFixture[str], kept: Path
 ) -> None:
     assert main(["history", "search", "xyzzy"]) == 0
@@ -120,7 +122,7 @@ def test_a_hit_is_marked_on_a_terminal(kept: Path) -> None:
     assert b"lighthouse" in plain and b"\x1b[31m" not in plain
 
 
-def test_show_is_the_branch_or_everything(
+def test_show_prints_the_branch_and_json_the_whole_tree(
     capsys: pytest.CaptureFixture[str], kept: Path
 ) -> None:
     text = said(capsys, "show", "1")
@@ -130,14 +132,16 @@ def test_show_is_the_branch_or_everything(
     assert "put away" in said(capsys, "show", "last")
 
 
-def test_a_number_that_is_none(capsys: pytest.CaptureFixture[str], kept: Path) -> None:
+def test_unknown_conversation_number_is_refused(
+    capsys: pytest.CaptureFixture[str], kept: Path
+) -> None:
     assert "no such conversation: 99" in refused(capsys, "show", "99")
     assert "not a conversation number" in refused(capsys, "show", "first")
     assert "no such conversation" in refused(capsys, "delete", "1", "99", "--yes")
     assert said(capsys, "show", "1")
 
 
-def test_out_and_back_again(
+def test_exported_conversations_survive_an_import(
     capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "all.jsonl", tmp_path / "again.jsonl"
@@ -150,7 +154,7 @@ def test_out_and_back_again(
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_the_ending_says_the_format(
+def test_export_format_follows_the_file_ending(
     capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path
 ) -> None:
     for name, begins in (("a.md", "# Capitals"), ("a.html", "<!DOCTYPE"),
@@ -164,7 +168,7 @@ def test_the_ending_says_the_format(
     assert "named" in refused(capsys, "export")
 
 
-def test_markdown_comes_in(
+def test_markdown_is_imported(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "talk.md"
@@ -173,7 +177,7 @@ def test_markdown_comes_in(
     assert said(capsys, "show", "1") == file.read_text()
 
 
-def test_a_nul_in_a_message_comes_in_from_markdown_as_from_json(
+def test_nul_in_a_message_survives_markdown_and_json(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:
     store, chat = Store(default_file()), Conversation()
@@ -191,7 +195,7 @@ def test_a_nul_in_a_message_comes_in_from_markdown_as_from_json(
 @pytest.mark.parametrize(
     "data", [b"\0\1\2" * 9, b"\x89PNG\r\n\0", "ä".encode("utf-16")]
 )
-def test_what_is_no_text_at_all_is_refused(
+def test_import_refuses_binary_files(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path, data: bytes
 ) -> None:
     file = tmp_path / "talk.md"
@@ -211,7 +215,7 @@ def test_a_file_with_one_broken_line_is_refused_as_a_whole(
     assert "no such file" in refused(capsys, "import", "/nowhere")
 
 
-def test_deleting_is_asked_about_and_for_good(kept: Path) -> None:
+def test_delete_asks_first_and_is_permanent(kept: Path) -> None:
     done = run("history", "delete", "1")
     assert done.code == 2 and "--yes" in done.err
     code, written = run_in_terminal(
@@ -227,7 +231,7 @@ def test_deleting_is_asked_about_and_for_good(kept: Path) -> None:
     store.close()
 
 
-def test_a_damaged_file_is_said(
+def test_damaged_store_is_reported(
     capsys: pytest.CaptureFixture[str], kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:

@@ -18,7 +18,7 @@ from tests.cli.program import REPOSITORY, command, run
 VERBS = [command.name or "" for command in app.registered_commands]
 
 
-def test_alone_it_prints_its_help() -> None:
+def test_lmtui_without_arguments_prints_its_help() -> None:
     alone, asked = run(), run("--help")
     assert (alone.code, asked.code) == (0, 0)
     assert alone.out == asked.out
@@ -31,7 +31,7 @@ def test_a_group_of_verbs_alone_prints_its_help() -> None:
     assert "lmtui models" in done.out
 
 
-def test_version() -> None:
+def test_version_flag_prints_the_version() -> None:
     assert run("--version").out == f"lmtui {__version__}\n"
 
 
@@ -122,7 +122,7 @@ def test_a_bug_without_a_log_still_ends_in_order(tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
-def test_nothing_is_created_without_need(empty_home: Path) -> None:
+def test_verbs_create_no_files_without_need(empty_home: Path) -> None:
     run("chat", "--once", "a", env={"LMTUI_CHAT_KEEP": "false"})
     run("config")
     run("history", "list")
@@ -142,7 +142,7 @@ def test_nothing_is_created_without_need(empty_home: Path) -> None:
         ["inspect", "pyproject.toml", "--against", "other", "--json"],
     ],
 )
-def test_a_reader_that_was_never_there_ends_it_quietly(arguments: list[str]) -> None:
+def test_closed_stdout_ends_every_verb_quietly(arguments: list[str]) -> None:
     with subprocess.Popen(
         command(arguments, {"engine": {"answers": ["b"]}}),
         stdout=subprocess.PIPE,
@@ -162,7 +162,7 @@ def test_output_is_utf8_whatever_the_locale() -> None:
     assert run("chat", "--once", "a", script=script, env=env).out == "Zürich 橋\n"
 
 
-def test_closed_streams_are_survived() -> None:
+def test_closed_standard_streams_cause_no_traceback() -> None:
     shell = f"{sys.executable} -m tests.cli.child '{{}}' chat --once a"
     for closed in (">&-", "2>&-", "<&-"):
         done = subprocess.run(

@@ -46,7 +46,7 @@ def put_default() -> Path:
     return file
 
 
-def test_the_list_names_the_catalogue_and_what_is_here():
+def test_list_names_catalogue_and_local_models():
     text = run("models", "list")
     for entry in catalogue.CATALOGUE:
         assert entry.name in text and entry.note in text
@@ -55,7 +55,7 @@ def test_the_list_names_the_catalogue_and_what_is_here():
     assert str(file) in run("models", "list")
 
 
-def test_the_list_as_json():
+def test_list_json_has_catalogue_and_local_models():
     put_default()
     events = [json.loads(line) for line in run("models", "list", "--json").splitlines()]
     entries = [e for e in events if e["event"] == "entry"]
@@ -68,7 +68,7 @@ def test_the_list_as_json():
     assert (local["kind"], local["bytes"]) == ("default", default_model.FILE_BYTES)
 
 
-def test_show_says_what_is_known():
+def test_show_has_the_facts_of_a_model():
     text = run("models", "show", "qwen3-0.6b")
     assert "Qwen/Qwen3-0.6B" in text and "40,960" in text
     facts = json.loads(run("models", "show", "owner/unknown", "--json"))
@@ -85,7 +85,7 @@ def test_remove_asks_first(home: Path):
     assert not file.exists()
 
 
-def test_remove_what_is_not_here():
+def test_remove_refuses_a_model_that_is_not_here():
     with pytest.raises(LmtuiError, match="not on this machine"):
         run("models", "remove", "gpt2", "--yes")
 

@@ -44,7 +44,7 @@ def use_all(model: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022])
-def test_all_that_the_verbs_leave_is_private(
+def test_files_that_verbs_leave_are_private(
     home: Path, model: Path, tmp_path: Path, mask: int
 ) -> None:
     home.chmod(0o755)
@@ -58,7 +58,7 @@ def test_all_that_the_verbs_leave_is_private(
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_what_an_older_version_left_is_mended_when_it_is_used(
+def test_loose_permissions_are_mended_on_use(
     home: Path, model: Path, tmp_path: Path
 ) -> None:
     (own := home / "models" / "own.gguf").parent.mkdir()
@@ -86,9 +86,7 @@ def test_what_an_older_version_left_is_mended_when_it_is_used(
     assert elsewhere.stat().st_mode & 0o777 == 0o755
 
 
-def test_what_is_exported_of_an_adapter_is_as_private(
-    home: Path, tmp_path: Path
-) -> None:
+def test_exported_adapter_is_private(home: Path, tmp_path: Path) -> None:
     with umask(0):
         base = tiny.save_llama(tmp_path / "base")
         learned.keep_lora("notes", learned.save_lora(tmp_path / "lora", base), base)

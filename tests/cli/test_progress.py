@@ -30,11 +30,11 @@ def drawn(
     return stream.getvalue()
 
 
-def test_a_moment_needs_no_meter() -> None:
+def test_meter_draws_nothing_in_the_first_second() -> None:
     assert drawn([0.1, 0.5, 0.99], Terminal()) == ""
 
 
-def test_longer_work_is_drawn_a_few_times_a_second_and_taken_away() -> None:
+def test_meter_is_drawn_a_few_times_a_second_and_erased() -> None:
     written = drawn([0.5, 1.0, 1.01, 1.09, 1.2], Terminal())
     assert written.count("reading") == 2
     assert " 25%  1/4 tokens" in written
@@ -42,18 +42,18 @@ def test_longer_work_is_drawn_a_few_times_a_second_and_taken_away() -> None:
     assert written.endswith("\r\x1b[2K")
 
 
-def test_nothing_is_drawn_in_a_pipe() -> None:
+def test_meter_draws_nothing_into_a_pipe() -> None:
     assert drawn([2.0, 3.0], io.StringIO()) == ""
 
 
-def test_results_on_a_terminal_take_its_place() -> None:
+def test_results_on_a_terminal_replace_the_meter() -> None:
     shown = drawn([2.0, 3.0, 4.0], Terminal(), results=Terminal())
     assert shown.count("reading") == 1
     assert shown.endswith("\r\x1b[2K")
     assert drawn([2.0, 3.0], Terminal(), results=io.StringIO()).count("reading") == 2
 
 
-def test_an_empty_task_is_done() -> None:
+def test_meter_of_an_empty_task_is_at_100_percent() -> None:
     stream = Terminal()
     clock = iter([0.0, 2.0])
     Meter("reading", stream=stream, clock=lambda: next(clock))(0, 0)

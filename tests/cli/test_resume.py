@@ -39,26 +39,26 @@ def resumed(*flags: str, env: Mapping[str, str] | None = None, **script: Any) ->
     )
 
 
-def test_it_goes_on_with_its_own_model() -> None:
+def test_resume_uses_the_model_of_the_conversation() -> None:
     keep("mine")
     assert resumed().out == "by mine\n"
     # Also where another one was set once and for all.
     assert resumed(env={"LMTUI_MODEL": "other"}).out == "by mine\n"
 
 
-def test_a_flag_names_another_one() -> None:
+def test_resume_with_a_model_flag_uses_that_model() -> None:
     keep("mine")
     assert resumed("--model", "other").out == "by other\n"
     assert resumed().out == "by other\n"  # which wrote the last answer since
 
 
-def test_an_adapter_is_a_part_of_its_model() -> None:
+def test_resume_loads_the_adapter_of_the_conversation() -> None:
     keep("mine + notes")
     done = resumed("--json")
     assert (done.events[0]["model"], done.events[0]["adapter"]) == ("mine", "notes")
 
 
-def test_without_its_model_there_is_one_clear_error() -> None:
+def test_resume_without_its_model_is_one_clear_error() -> None:
     keep("mine")
     done = resumed(gone=["mine"])
     assert (done.code, done.out) == (2, "")
@@ -69,7 +69,7 @@ def test_without_its_model_there_is_one_clear_error() -> None:
     assert resumed("--model", "other", gone=["mine"]).out == "by other\n"
 
 
-def test_what_nothing_answered_goes_on_with_any_model() -> None:
+def test_unanswered_conversation_resumes_with_the_default_model() -> None:
     chat = Conversation()
     chat.say("question")
     store = Store(default_file())
@@ -112,17 +112,17 @@ def test_thinking_is_kept_with_the_conversation(home: Path) -> None:
     assert not sent(*again).endswith(off)
 
 
-def test_the_answer_is_printed_as_it_was_written() -> None:
+def test_answer_is_printed_with_its_thinking_marks() -> None:
     done = run("chat", "--once", "a", script=ABLE)
     assert (done.code, done.out, done.err) == (0, "<think>a</think>b\n", "")
 
 
-def test_a_model_without_a_switch_says_so() -> None:
+def test_model_without_a_thinking_switch_is_noted() -> None:
     done = run("chat", "--once", "a", "--no-think", script=SCRIPT)
     assert done.out == "by default\n"
     assert done.err == "note: this model's chat template has no switch for thinking\n"
 
 
-def test_a_value_that_is_none_is_refused() -> None:
+def test_unknown_thinking_value_is_refused() -> None:
     done = run("chat", "--once", "a", env={"LMTUI_CHAT_THINKING": "maybe"})
     assert done.code == 2 and "Give one of: auto, on, off." in done.err

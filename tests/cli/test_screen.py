@@ -14,7 +14,7 @@ QUIT = b"\x11"
 HOSTILE = "\x1b]52;c;QUFB\x07 \x1b[2J \x9b31m \u202eabc [bold]x[/x] \x00 HELLO"
 
 
-def test_it_opens_answers_and_leaves() -> None:
+def test_chat_screen_opens_answers_and_restores_the_terminal() -> None:
     code, written = run_in_terminal(
         "chat",
         script={"engine": {"answers": ["HELLO"]}},
@@ -41,7 +41,7 @@ def test_inspect_opens_a_text_and_leaves(tmp_path: Path) -> None:
     assert written.rindex(b"\x1b[?1049l") > written.rindex(b"\x1b[?1049h")
 
 
-def test_nothing_hostile_reaches_the_terminal() -> None:
+def test_hostile_answer_and_model_name_send_no_control_sequences() -> None:
     code, written = run_in_terminal(
         "chat",
         script={"engine": {"answers": [HOSTILE], "name": "m\x1b]0;owned\x07"}},
@@ -66,7 +66,7 @@ def test_a_crash_restores_the_terminal_and_names_the_log(home: Path) -> None:
     assert "Traceback" in (home / "logs" / "lmtui.log").read_text("utf-8")
 
 
-def test_it_leaves_when_its_terminal_went_away(home: Path) -> None:
+def test_chat_screen_ends_when_its_terminal_hangs_up(home: Path) -> None:
     with started("chat") as (child, terminal):
         read_until(terminal, b"ready")
         hang_up(terminal)
@@ -75,7 +75,7 @@ def test_it_leaves_when_its_terminal_went_away(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_it_restores_the_terminal_when_it_is_told_to_end(name: signal.Signals) -> None:
+def test_signal_ends_the_screen_and_restores_the_terminal(name: signal.Signals) -> None:
     with started("chat") as (child, terminal):
         read_until(terminal, b"ready")
         child.send_signal(name)
@@ -84,9 +84,7 @@ def test_it_restores_the_terminal_when_it_is_told_to_end(name: signal.Signals) -
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_the_mouse_is_left_to_the_terminal_where_that_is_wanted(
-    home: Path, wanted: bool
-) -> None:
+def test_mouse_setting_switches_mouse_reporting(home: Path, wanted: bool) -> None:
     home.mkdir(exist_ok=True)
     (home / "config.toml").write_text(f"mouse = {str(wanted).lower()}\n")
     code, written = run_in_terminal("chat", typed=[(b"ready", QUIT)])
@@ -94,7 +92,7 @@ def test_the_mouse_is_left_to_the_terminal_where_that_is_wanted(
     assert (b"\x1b[?1000h" in written) == wanted
 
 
-def test_it_does_not_stop_where_no_shell_would_notice() -> None:
+def test_ctrl_z_does_not_suspend_without_a_shell() -> None:
     code, _ = run_in_terminal(
         "chat", typed=[(b"ready", b"\x1a"), (b"No shell is waiting", QUIT)]
     )
@@ -104,7 +102,7 @@ def test_it_does_not_stop_where_no_shell_would_notice() -> None:
 F5, F9, ESC = b"\x1b[15~", b"\x1b[20~", b"\x1b"
 
 
-def test_alone_it_opens_the_start_screen_and_leads_to_the_others() -> None:
+def test_lmtui_alone_opens_the_start_screen_and_the_others() -> None:
     code, written = run_in_terminal(
         script={"engine": {"answers": ["HELLO"]}},
         typed=[
@@ -122,7 +120,7 @@ def test_alone_it_opens_the_start_screen_and_leads_to_the_others() -> None:
     assert b"\x1b[?1049h" in written
 
 
-def test_a_model_that_cannot_be_had_is_explained() -> None:
+def test_missing_model_is_explained_on_the_screen() -> None:
     code, written = run_in_terminal(
         script={"missing": "a file"},
         typed=[(b"Try again", b"r"), (b"Try again", ESC), (b"see a", QUIT)],

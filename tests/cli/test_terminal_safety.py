@@ -111,7 +111,7 @@ def test_a_hostile_settings_file_is_quoted_harmlessly(home: Path) -> None:
     assert_harmless(written)
 
 
-def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf8_is_drawn_harmlessly(tmp_path: Path) -> None:
     name = os.fsdecode(bytes(tmp_path) + b"/\xff\x9b.txt")
     Path(name).write_text("ab", encoding="utf-8")
     done = run("inspect", "--json", name)

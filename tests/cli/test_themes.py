@@ -71,7 +71,7 @@ def test_json_is_one_theme_a_line(folder: Path) -> None:
     assert [name for name in by_name if by_name[name]["in_use"]] == ["mine"]
 
 
-def test_what_is_wrong_is_a_note(folder: Path) -> None:
+def test_broken_and_unknown_themes_are_noted(folder: Path) -> None:
     (folder / "bad\x1b.toml").write_text("primary = 3")
     done = run("themes", env={"LMTUI_THEME": "drak"})
     assert done.code == 0
@@ -83,14 +83,14 @@ def test_what_is_wrong_is_a_note(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_file_of_a_theme_can_be_started_from(name: str) -> None:
+def test_show_prints_a_theme_file_that_loads_the_same(name: str) -> None:
     done = run("themes", "--show", name)
     assert done.err == ""
     theme = theme_of(tomllib.loads(done.out), name="")
     assert theme == load_themes().get(name)
 
 
-def test_the_file_of_no_theme() -> None:
+def test_show_of_an_unknown_theme_is_an_error() -> None:
     done = run("themes", "--show", "papr")
     assert (done.code, done.out) == (2, "")
     error, hint = done.err.splitlines()
@@ -126,7 +126,7 @@ def test_an_unknown_theme_by_flag_is_refused_without_a_screen(verb: list[str]) -
     assert done.err.startswith("error: unknown theme: nope\nhint: There are dark, ")
 
 
-def test_a_theme_by_flag_is_drawn_with() -> None:
+def test_theme_flag_sets_the_colours_of_the_screen() -> None:
     code, written = run_in_terminal(
         "chat", "--theme", "paper", script=ENGINE, env=TRUECOLOR,
         size=(40, 120), typed=[(b"ready", QUIT)],
@@ -139,7 +139,7 @@ def test_a_theme_by_flag_is_drawn_with() -> None:
     ("variable", "told"),
     [("LMTUI_THEME", b"Unknown theme"), ("TEXTUAL_THEME", b"ready")],
 )
-def test_an_unknown_theme_by_variable_is_no_reason_to_stop(
+def test_unknown_theme_in_a_variable_falls_back_to_dark(
     variable: str, told: bytes
 ) -> None:
     code, written = run_in_terminal(
@@ -158,7 +158,7 @@ def test_an_unknown_theme_by_variable_is_no_reason_to_stop(
         ((), {"NO_COLOR": ""}, False),
     ],
 )
-def test_a_screen_without_colours(
+def test_no_color_draws_the_screen_without_colours(
     arguments: tuple[str, ...], env: dict[str, str], colourless: bool
 ) -> None:
     code, written = run_in_terminal(
@@ -169,7 +169,7 @@ def test_a_screen_without_colours(
     assert (colours(written) == set()) == colourless
 
 
-def test_a_theme_chosen_on_the_screen_is_there_the_next_time(empty_home: Path) -> None:
+def test_theme_chosen_on_the_screen_is_saved(empty_home: Path) -> None:
     file = empty_home / "config.toml"
     file.write_text("# mine\nthreads = 1  # one\n")
     code, written = run_in_terminal(

@@ -42,7 +42,7 @@ def closed(
     return home
 
 
-def test_nothing_is_lost_but_what_cannot_be_kept(
+def test_verbs_work_and_warn_in_an_unwritable_home(
     closed: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (text := tmp_path / "text.txt").write_text("the quick brown fox")
@@ -65,7 +65,7 @@ def test_nothing_is_lost_but_what_cannot_be_kept(
         assert "can't be written to" in told or "the disk is full" in told
 
 
-def test_a_model_that_would_have_to_be_fetched_has_no_place(
+def test_fetching_a_model_into_an_unwritable_home_is_an_error(
     closed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["chat", "--once", "the fox"]) == 2

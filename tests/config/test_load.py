@@ -31,14 +31,14 @@ def refused(file: Path, text: str | bytes) -> LmtuiError:
     return caught.value
 
 
-def test_without_anything_all_is_default(file: Path) -> None:
+def test_settings_without_any_source_are_the_defaults(file: Path) -> None:
     settings = load(environment={}, file=file)
     assert settings == Settings()
     assert settings.sampling == SamplingSettings()
     assert settings.origin("model") == Origin("default", "default")
 
 
-def test_each_source_wins_over_the_next(file: Path) -> None:
+def test_flag_overrides_environment_which_overrides_file(file: Path) -> None:
     file.write_text('model = "m"\nthreads = 2\n[sampling]\ntop_k = 3\nseed = 4\n')
     environment = {"LMTUI_TOP_K": "5", "LMTUI_SEED": "6", "LMTUI_DEVICE": ""}
     settings = load({"seed": 7, "top_p": None}, environment=environment, file=file)
@@ -51,7 +51,7 @@ def test_each_source_wins_over_the_next(file: Path) -> None:
     assert settings.origin("top_p") == Origin()
 
 
-def test_a_model_and_an_adapter_belong_together(file: Path) -> None:
+def test_stronger_model_or_adapter_drops_the_weaker_pair(file: Path) -> None:
     def wanted(written: str = "", env: str = "", **flags: str) -> ModelRef:
         file.write_text(written)
         names = dict.fromkeys(env.split(), "e")
@@ -77,7 +77,7 @@ def test_a_whole_number_will_do_for_a_float(file: Path) -> None:
     assert isinstance(temperature, float)
 
 
-def test_every_setting_has_a_sentence_and_a_default_in_the_sampler() -> None:
+def test_every_setting_has_a_meaning_and_the_samplers_default() -> None:
     for name in fields.names():
         assert fields.meaning(name).endswith(".")
     defaults = SamplingSettings()
@@ -145,7 +145,7 @@ def test_broken_toml_is_shown_with_its_line(file: Path) -> None:
     assert refused(file, b"model = '\xff'").title == "the settings file is not UTF-8"
 
 
-def test_a_folder_in_the_place_of_the_file(file: Path) -> None:
+def test_folder_in_place_of_the_settings_file_is_refused(file: Path) -> None:
     file.mkdir()
     with pytest.raises(LmtuiError, match="can't be read"):
         load(environment={}, file=file)
@@ -170,7 +170,7 @@ def test_a_bad_variable_is_named(
     assert variable in caught.value.detail
 
 
-def test_someone_elses_variables_are_left_alone(file: Path) -> None:
+def test_home_and_foreign_variables_are_ignored(file: Path) -> None:
     load(environment={"LMTUI_HOME": "/x", "LMTUI_PACKAGING_FLAGS": "1"}, file=file)
 
 
@@ -211,9 +211,7 @@ def test_the_default_theme_is_the_screens_own() -> None:
         ),
     ],
 )
-def test_remembering_changes_one_line(
-    file: Path, before: str | None, after: str
-) -> None:
+def test_remember_changes_one_line(file: Path, before: str | None, after: str) -> None:
     if before is not None:
         file.write_bytes(before.encode())
     remember("theme", "light", file=file)
@@ -221,7 +219,7 @@ def test_remembering_changes_one_line(
     assert load(environment={}, file=file).theme == "light"
 
 
-def test_remembering_keeps_permissions_and_links(tmp_path: Path) -> None:
+def test_remember_keeps_permissions_and_links(tmp_path: Path) -> None:
     target = tmp_path / "dotfiles.toml"
     target.write_text('theme = "dark"\n')
     target.chmod(0o644)
@@ -247,14 +245,18 @@ def test_remembering_keeps_permissions_and_links(tmp_path: Path) -> None:
     ],
     ids=["arrays", "closed arrays", "tables", "keys", "digits", "size"],
 )
-def test_what_no_settings_have_is_refused(file: Path, text: str, words: str) -> None:
+def test_oversized_or_deeply_nested_settings_are_refused(
+    file: Path, text: str, words: str
+) -> None:
     error = refused(file, text)
     assert words in error.detail and str(file) in error.detail
     assert error.hint
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
-def test_what_is_no_file_is_not_read(file: Path, kind: str) -> None:
+def test_settings_path_that_is_no_regular_file_is_refused(
+    file: Path, kind: str
+) -> None:
     match kind:
         case "folder":
             file.mkdir()
@@ -277,13 +279,13 @@ def test_a_broken_file_is_not_overwritten(file: Path) -> None:
     assert file.read_text() == "theme = = 3\n"
 
 
-def test_a_file_that_can_not_be_written_says_so(tmp_path: Path) -> None:
+def test_remember_reports_an_unwritable_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LmtuiError, match="can't be written"):
         remember("theme", "light", file=tmp_path / "file" / "config.toml")
 
 
-def test_the_suggestions_of_the_editor_can_be_set(tmp_path: Path) -> None:
+def test_suggestion_settings_are_read_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[complete]\nghost_delay = 0\nghost_tokens = 9\nghost_prob = 0.1\n")
     settings = load(environment={}, file=file)
@@ -301,14 +303,16 @@ def test_the_suggestions_of_the_editor_can_be_set(tmp_path: Path) -> None:
         "ghost_prob = -1",
     ],
 )
-def test_a_suggestion_keeps_within_bounds(tmp_path: Path, line: str) -> None:
+def test_suggestion_settings_out_of_range_are_refused(
+    tmp_path: Path, line: str
+) -> None:
     file = tmp_path / "config.toml"
     file.write_text(f"[complete]\n{line}\n")
     with pytest.raises(LmtuiError, match="out of range"):
         load(environment={}, file=file)
 
 
-def test_training_is_set_like_everything_else(file: Path) -> None:
+def test_finetune_settings_come_from_flag_environment_and_file(file: Path) -> None:
     file.write_text("[finetune]\nepochs = 1\nseed = 5\nstrict = true\nlr = 0.01\n")
     environment = {"LMTUI_FINETUNE_SEED": "6", "LMTUI_FINETUNE_STRICT": "False"}
     settings = load({"finetune_lr": 0.02}, environment=environment, file=file)

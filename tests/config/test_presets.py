@@ -42,7 +42,7 @@ def test_presets_are_read_in_their_order(file: Path) -> None:
     assert list(presets) == ["pirate", "two words"]
 
 
-def test_a_preset_changes_what_it_says_and_no_more() -> None:
+def test_applied_preset_changes_only_its_own_settings() -> None:
     drawn = SamplingSettings(temperature=0.1, seed=3)
     assert PIRATE.applied(drawn) == SamplingSettings(temperature=1.0, top_k=5, seed=3)
 
@@ -70,7 +70,7 @@ def test_a_broken_preset_is_named(file: Path, text: str, title: str, hint: str) 
     assert hint in caught.value.hint
 
 
-def test_a_name_that_is_none_leads_to_one_that_is() -> None:
+def test_unknown_preset_name_gets_a_hint() -> None:
     assert preset_named({"pirate": PIRATE}, "pirate") is PIRATE
     hints = []
     for presets, name in (
@@ -100,7 +100,7 @@ presets = st.builds(
 
 
 @given(presets, presets)
-def test_what_is_written_is_read_again(
+def test_written_presets_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, first: Preset, then: Preset
 ) -> None:
     file = tmp_path_factory.mktemp("home") / "config.toml"
@@ -115,7 +115,7 @@ def test_what_is_written_is_read_again(
     assert file.read_text().startswith("# mine\n\n[chat]\nkeep = true  # all\n")
 
 
-def test_a_preset_keeps_its_comments_where_it_is_changed(file: Path) -> None:
+def test_changed_preset_keeps_its_comments(file: Path) -> None:
     settings = sheet_of(file)
     renamed = Preset("captain", "You are a captain.", {"top_k": 5})
     settings.put_preset(settings.read(), renamed, PIRATE)
@@ -126,7 +126,7 @@ def test_a_preset_keeps_its_comments_where_it_is_changed(file: Path) -> None:
     }
 
 
-def test_what_can_not_stand_beside_the_others_is_refused(file: Path) -> None:
+def test_duplicate_empty_or_nameless_preset_is_refused(file: Path) -> None:
     settings = sheet_of(file)
     sheet = settings.read()
     before = file.read_text()
@@ -140,7 +140,7 @@ def test_what_can_not_stand_beside_the_others_is_refused(file: Path) -> None:
     assert file.read_text() == before
 
 
-def test_a_setting_is_put_and_taken_out_again(file: Path) -> None:
+def test_setting_is_put_and_removed_again(file: Path) -> None:
     before = file.read_text()
     settings = sheet_of(file, top_k=7)
     sheet = settings.put(settings.read(), "top_k", 9)
@@ -155,7 +155,7 @@ def test_a_setting_is_put_and_taken_out_again(file: Path) -> None:
     assert file.read_text().startswith(before)
 
 
-def test_a_sheet_that_is_old_writes_nothing(file: Path) -> None:
+def test_outdated_settings_sheet_writes_nothing(file: Path) -> None:
     settings = sheet_of(file)
     sheet = settings.read()
     file.write_text(file.read_text() + "# theirs\n")

@@ -84,7 +84,7 @@ def meant(text: str, changes: Sequence[TomlEdit]) -> dict[str, Any]:
 
 
 @given(files(), st.lists(CHANGES, max_size=4))
-def test_a_change_says_what_is_meant_and_keeps_every_comment(
+def test_change_applies_its_edits_and_keeps_comments(
     text: str, changes: list[TomlEdit]
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def test_a_change_says_what_is_meant_and_keeps_every_comment(
 
 
 @given(files(), KEYS, VALUES)
-def test_the_lines_that_were_there_stay_in_their_order(
+def test_change_keeps_existing_lines_in_order(
     text: str, key: tuple[str, ...], value: TomlScalar
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def test_the_lines_that_were_there_stay_in_their_order(
     assert [line for line in written if line in lines] == lines
 
 
-def test_a_line_goes_below_the_values_of_its_table(tmp_path: Path) -> None:
+def test_new_line_goes_below_the_values_of_its_table(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(
         "[sampling] # s\ntop_k = 3 # three\n\n# talk\n[chat]\nkeep = true\n"
@@ -133,7 +133,7 @@ def test_a_table_is_renamed_with_its_comments(tmp_path: Path) -> None:
     assert "# mine\n" in text and "# y" in text and "[chat]\nkeep = true" in text
 
 
-def test_nothing_is_written_over_what_someone_else_wrote(tmp_path: Path) -> None:
+def test_change_refuses_a_file_changed_by_another_program(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("# theirs\n")
     with pytest.raises(LmtuiError, match="changed by another program"):
@@ -149,7 +149,7 @@ def test_nothing_is_written_over_what_someone_else_wrote(tmp_path: Path) -> None
         ("", Put(("theme",), "\ud800"), "would break"),
     ],
 )
-def test_a_file_that_can_not_be_changed_stays_as_it_is(
+def test_refused_change_leaves_the_file_as_it_was(
     tmp_path: Path, text: str, what: TomlEdit, title: str
 ) -> None:
     file = tmp_path / "config.toml"

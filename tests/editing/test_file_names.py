@@ -21,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_name_means_a_file(folder: Path) -> None:
+def test_path_named_expands_home_and_trims_spaces(folder: Path) -> None:
     assert path_named(" note.md ") == path_named("~/note.md") == folder / "note.md"
     assert path_named("/a/b") == Path("/a/b")
     assert path_named("  ") is None
@@ -43,7 +43,7 @@ def test_a_name_means_a_file(folder: Path) -> None:
         ("x" * 5000, "this can't be a file name"),
     ],
 )
-def test_what_is_wrong_with_a_name(name: str, reason: str) -> None:
+def test_why_not_explains_an_unusable_file_name(name: str, reason: str) -> None:
     assert why_not(name) == reason
 
 
@@ -61,5 +61,5 @@ def test_what_is_wrong_with_a_name(name: str, reason: str) -> None:
         ("~nobody-of-that-name/", "~nobody-of-that-name/"),
     ],
 )
-def test_how_a_name_goes_on(name: str, whole: str) -> None:
+def test_completed_extends_a_file_name(name: str, whole: str) -> None:
     assert completed(name) == whole

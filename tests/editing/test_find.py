@@ -15,7 +15,7 @@ WORDS = st.text("aAbB.é\nİßσςΣ漢", min_size=1, max_size=3)
 
 
 @given(TEXTS, WORDS)
-def test_every_match_says_the_words(text: str, words: str) -> None:
+def test_every_match_equals_the_searched_words(text: str, words: str) -> None:
     for start, end in find(text, words).spans():
         found = text[start:end]
         if any(map(str.isupper, words)):
@@ -35,23 +35,23 @@ def test_no_match_is_missed_and_none_overlaps(text: str, words: str) -> None:
 
 
 @given(TEXTS, WORDS, st.integers(0, 45), st.integers(0, 45))
-def test_those_of_a_stretch(text: str, words: str, low: int, high: int) -> None:
+def test_within_returns_the_matches_that_overlap_a_range(
+    text: str, words: str, low: int, high: int
+) -> None:
     matches = find(text, words)
     reach = [span for span in matches.spans() if span[0] < high and span[1] > low]
     assert matches.within(low, high) == tuple(reach)
 
 
 @given(TEXTS, WORDS)
-def test_without_capitals_case_does_not_count(text: str, words: str) -> None:
+def test_words_without_capitals_match_any_case(text: str, words: str) -> None:
     words = words.lower().replace("\u0307", "")
     if text.isascii() and words.isascii():
         assert len(find(text, words)) == text.lower().count(words)
 
 
 @given(TEXTS, WORDS, st.integers(0, 45))
-def test_a_place_leads_to_its_neighbours_or_around(
-    text: str, words: str, place: int
-) -> None:
+def test_next_and_previous_match_wrap_around(text: str, words: str, place: int) -> None:
     matches = find(text, words)
     starts = [start for start, _ in matches.spans()]
     after = [s for s in starts if s >= place] or starts
@@ -64,9 +64,7 @@ def test_a_place_leads_to_its_neighbours_or_around(
 
 
 @given(TEXTS, WORDS, st.text("xa", max_size=3))
-def test_replacing_all_is_replacing_one_after_the_other(
-    text: str, words: str, by: str
-) -> None:
+def test_replaced_equals_replacing_each_match(text: str, words: str, by: str) -> None:
     spans = find(text, words).spans()
     one_by_one = text
     for start, end in reversed(spans):
@@ -86,9 +84,11 @@ def test_replacing_all_is_replacing_one_after_the_other(
         ("text", "", []),
     ],
 )
-def test_examples(text: str, words: str, starts: list[int]) -> None:
+def test_find_returns_the_expected_starts(
+    text: str, words: str, starts: list[int]
+) -> None:
     assert list(find(text, words).starts) == starts
 
 
-def test_nothing_leads_nowhere() -> None:
+def test_empty_matches_have_no_neighbours() -> None:
     assert Matches().at_or_after(3) is Matches().before(3) is None

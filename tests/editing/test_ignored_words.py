@@ -28,12 +28,14 @@ def test_upper_and_lower_case_are_different_words(home: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "  ", "two\nlines", "half\ud800"])
-def test_what_is_no_word_is_not_ignored(stored: Path, word: str) -> None:
+def test_ignore_refuses_blank_multiline_and_invalid_words(
+    stored: Path, word: str
+) -> None:
     assert not ignore(word)
     assert not stored.exists()
 
 
-def test_what_the_user_wrote_is_read_and_kept(stored: Path) -> None:
+def test_hand_written_word_list_is_read_and_kept(stored: Path) -> None:
     stored.parent.mkdir()
     stored.write_bytes(b"Ada\r\n\n  \xff \nBob")
     assert ignored_words() == {"Ada", "\udcff", "Bob"}
@@ -41,14 +43,14 @@ def test_what_the_user_wrote_is_read_and_kept(stored: Path) -> None:
     assert stored.read_bytes() == b"Ada\n\xff\nBob\nEve\n"
 
 
-def test_a_list_that_can_not_be_read_is_not_written_over(stored: Path) -> None:
+def test_unreadable_word_list_is_not_overwritten(stored: Path) -> None:
     stored.mkdir(parents=True)
     assert ignored_words() == frozenset()
     assert not ignore("Ada")
     assert stored.is_dir()
 
 
-def test_where_nothing_can_be_written_nothing_is_remembered(
+def test_ignore_fails_quietly_where_no_file_can_be_written(
     home: Path, stored: Path
 ) -> None:
     stored.parent.write_bytes(b"no folder")

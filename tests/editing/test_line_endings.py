@@ -24,14 +24,14 @@ def edited(raw: str, change: str, into: str) -> str:
 
 
 @given(RAW)
-def test_an_unedited_text_is_what_it_was(raw: str) -> None:
+def test_unedited_text_keeps_its_line_endings(raw: str) -> None:
     text, endings = taken_off(raw)
     assert "\r" not in text
     assert put_back(text, text, endings) == raw
 
 
 @given(RAW, RAW)
-def test_every_text_is_read_again_as_it_was_written(raw: str, other: str) -> None:
+def test_written_text_is_read_back_the_same(raw: str, other: str) -> None:
     before, endings = taken_off(raw)
     text, _ = taken_off(other)
     assert taken_off(put_back(text, before, endings))[0] == text
@@ -39,7 +39,9 @@ def test_every_text_is_read_again_as_it_was_written(raw: str, other: str) -> Non
 
 
 @given(RAW, st.data())
-def test_typing_in_one_line_changes_no_other(raw: str, data: st.DataObject) -> None:
+def test_typing_in_one_line_changes_no_other_line(
+    raw: str, data: st.DataObject
+) -> None:
     text, endings = taken_off(raw)
     at = data.draw(st.integers(0, len(text)))
     after = put_back(text[:at] + "new" + text[at:], text, endings)
@@ -71,7 +73,7 @@ def test_a_new_line_gets_the_main_ending() -> None:
     assert edited("a\r\nb", "b", "b\n") == "a\r\nb\r\n"
 
 
-def test_lines_between_two_edits_keep_theirs() -> None:
+def test_lines_between_two_edits_keep_their_endings() -> None:
     raw = "one\r\ntwo\n\nthree\r\n\nfour\nfive\r\n"
     text, endings = taken_off(raw)
     assert endings.main == "\n"
@@ -80,11 +82,11 @@ def test_lines_between_two_edits_keep_theirs() -> None:
     assert put_back(text_now, text, endings) == wanted
 
 
-def test_two_line_ends_never_become_one() -> None:
+def test_adjacent_cr_and_lf_never_merge_into_crlf() -> None:
     assert edited("a\rb\nc\n", "b", "") == "a\r\rc\n"
 
 
-def test_a_line_that_moved_is_another_line_to_the_rest() -> None:
+def test_moved_line_has_no_partner() -> None:
     assert partners_of(["x", "c", "a", "b", "y"], ["a", "b", "c", "d"]) == [
         None,
         None,
@@ -94,7 +96,7 @@ def test_a_line_that_moved_is_another_line_to_the_rest() -> None:
     ]
 
 
-def test_a_hundred_thousand_lines_are_not_compared_each_with_each() -> None:
+def test_partners_of_100_000_lines_are_found_in_3_seconds() -> None:
     old = [f"{number // 2}" if number % 3 else "" for number in range(100_000)]
     new = ["first", *old[:50_000], "middle", *old[50_000:], "last"]
     began = time.process_time()
@@ -104,16 +106,16 @@ def test_a_hundred_thousand_lines_are_not_compared_each_with_each() -> None:
 
 
 @given(LINES, LINES)
-def test_partners_are_in_order_and_none_is_left_over(
-    old: list[str], new: list[str]
-) -> None:
+def test_partners_are_distinct_and_in_order(old: list[str], new: list[str]) -> None:
     partners = [partner for partner in partners_of(new, old) if partner is not None]
     assert partners == sorted(set(partners))
     assert all(0 <= partner < len(old) for partner in partners)
 
 
 @given(LINES, st.data())
-def test_distinct_lines_are_found_again(lines: list[str], data: st.DataObject) -> None:
+def test_distinct_lines_keep_their_partners(
+    lines: list[str], data: st.DataObject
+) -> None:
     old = [f"{number} {line}" for number, line in enumerate(lines)]
     number = st.integers(0, 11)
     gone, doubled = data.draw(st.sets(number)), data.draw(st.sets(number))

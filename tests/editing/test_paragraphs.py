@@ -12,7 +12,7 @@ TEXTS = st.text("a \n\n\t", max_size=40)
 
 
 @given(TEXTS, st.data())
-def test_it_is_the_run_of_lines_that_are_not_blank(
+def test_paragraph_is_the_run_of_lines_that_are_not_blank(
     text: str, data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(0, len(text)))
@@ -35,7 +35,7 @@ def test_it_is_the_run_of_lines_that_are_not_blank(
 @pytest.mark.parametrize(
     ("place", "paragraph"), [(0, "One\ntwo"), (7, "One\ntwo"), (8, ""), (11, "Three")]
 )
-def test_examples(place: int, paragraph: str) -> None:
+def test_paragraph_at_returns_the_expected_text(place: int, paragraph: str) -> None:
     text = "One\ntwo\n \nThree\n"
     start, end = paragraph_at(text, place)
     assert text[start:end] == paragraph

@@ -13,7 +13,7 @@ TEXT = st.text(st.sampled_from("aé🙂\n\r\x0c\u2028"), max_size=20)
 
 
 @given(TEXT)
-def test_every_place_has_one_name(text: str) -> None:
+def test_every_offset_has_one_location(text: str) -> None:
     places = [location_of(text, offset) for offset in range(len(text) + 1)]
     assert len(set(places)) == len(places)
     assert places == sorted(places)
@@ -21,7 +21,9 @@ def test_every_place_has_one_name(text: str) -> None:
 
 
 @given(TEXT, st.integers(-1, 22), st.integers(-1, 22))
-def test_no_other_name_is_accepted(text: str, line: int, column: int) -> None:
+def test_offset_of_accepts_only_existing_locations(
+    text: str, line: int, column: int
+) -> None:
     if (line, column) in {location_of(text, offset) for offset in range(len(text) + 1)}:
         assert location_of(text, offset_of(text, line, column)) == (line, column)
     else:
@@ -29,7 +31,7 @@ def test_no_other_name_is_accepted(text: str, line: int, column: int) -> None:
             offset_of(text, line, column)
 
 
-def test_columns_are_code_points() -> None:
+def test_columns_count_code_points() -> None:
     assert location_of("a\n🙂é|", 4) == (2, 3)
     assert offset_of("a\n🙂é|", 2, 3) == 4
     assert offset_of("", 1, 1) == 0
@@ -44,29 +46,31 @@ def test_columns_are_code_points() -> None:
         (2, 5, "column 5; line 2 has 3 characters"),
     ],
 )
-def test_a_refusal_says_what_there_is(line: int, column: int, detail: str) -> None:
+def test_refused_location_names_the_lines_and_columns_there_are(
+    line: int, column: int, detail: str
+) -> None:
     with pytest.raises(LmtuiError) as caught:
         offset_of("a\nbcd", line, column)
     assert caught.value.detail == detail
 
 
-def test_a_place_is_read() -> None:
+def test_parsed_reads_line_and_column() -> None:
     assert parsed("12:5") == (12, 5)
     assert parsed(" 1:1 ") == (1, 1)
 
 
 @pytest.mark.parametrize("place", ["", "1", "1:", ":1", "1:2:3", "-1:2", "a:b", "²:1"])
-def test_what_is_no_place_is_refused(place: str) -> None:
+def test_parsed_refuses_malformed_locations(place: str) -> None:
     with pytest.raises(LmtuiError, match="this is not a LINE:COL"):
         parsed(place)
 
 
-def test_a_line_alone_is_its_beginning() -> None:
+def test_location_without_a_column_is_the_line_start() -> None:
     assert offset_named("a\nbcd", " 2 ") == offset_named("a\nbcd", "2:1") == 2
     assert offset_named("a\nbcd", "2:3") == 4
 
 
 @pytest.mark.parametrize("place", ["", "x", "0", "3", "2:9", "1:", "1 2"])
-def test_what_names_no_place_of_the_text_is_refused(place: str) -> None:
+def test_offset_named_refuses_malformed_or_missing_locations(place: str) -> None:
     with pytest.raises(LmtuiError):
         offset_named("a\nbcd", place)

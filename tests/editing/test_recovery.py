@@ -67,7 +67,7 @@ def wait_for_copy(child: subprocess.Popen[str]) -> None:
     assert any(line == "kept\n" for line in child.stdout), "the child ended"
 
 
-def test_unsaved_text_is_found_again(file: TextFile) -> None:
+def test_recovery_copy_holds_the_unsaved_text(file: TextFile) -> None:
     assert find(file.path) is None
     write(file.path, file.digest, "new\n\0\ud800é")
     found = find(file.path)
@@ -79,13 +79,13 @@ def test_unsaved_text_is_found_again(file: TextFile) -> None:
     assert find(file.path) is None
 
 
-def test_a_new_file_has_one_too(home: Path, tmp_path: Path) -> None:
+def test_new_file_has_a_recovery_copy(home: Path, tmp_path: Path) -> None:
     write(tmp_path / "new", None, "text")
     found = find(tmp_path / "new")
     assert found and (found.text, found.base) == ("text", None)
 
 
-def test_it_is_the_user_s_alone_and_one(home: Path, file: TextFile) -> None:
+def test_recovery_copy_is_private_and_single(home: Path, file: TextFile) -> None:
     for text in ("a", "b"):
         write(file.path, file.digest, text)
     (copy,) = copies(home)
@@ -94,14 +94,16 @@ def test_it_is_the_user_s_alone_and_one(home: Path, file: TextFile) -> None:
     assert header["path"] == str(file.path)
 
 
-def test_a_file_is_the_same_by_whatever_link(file: TextFile, tmp_path: Path) -> None:
+def test_recovery_copy_is_shared_by_links_to_a_file(
+    file: TextFile, tmp_path: Path
+) -> None:
     (tmp_path / "link").symlink_to("a.txt")
     write(tmp_path / "link", file.digest, "new")
     found = find(file.path)
     assert found and found.text == "new"
 
 
-def test_what_the_file_says_is_removed(home: Path, file: TextFile) -> None:
+def test_recovery_copy_equal_to_the_file_is_removed(home: Path, file: TextFile) -> None:
     write(file.path, file.digest, "new\n")
     save(file, "new\n")
     assert find(file.path) is None
@@ -126,7 +128,7 @@ def test_a_killed_program_loses_at_most_two_seconds(file: TextFile) -> None:
         assert find(file.path) is None
 
 
-def test_the_text_of_another_editor_is_told_and_left_alone(
+def test_recovery_copy_of_a_running_editor_is_left_alone(
     home: Path, file: TextFile
 ) -> None:
     with typing(file.path) as child:
@@ -142,9 +144,7 @@ def test_the_text_of_another_editor_is_told_and_left_alone(
         assert theirs.copy in copies(home)
 
 
-def test_a_program_with_the_same_number_is_another_one(
-    home: Path, file: TextFile
-) -> None:
+def test_reused_process_id_is_not_the_same_editor(home: Path, file: TextFile) -> None:
     with typing(file.path) as child:
         wait_for_copy(child)
         (copy,) = copies(home)
@@ -155,7 +155,7 @@ def test_a_program_with_the_same_number_is_another_one(
         assert found and not found.open_elsewhere
 
 
-def test_of_two_the_newest_is_offered_first(home: Path, file: TextFile) -> None:
+def test_newest_recovery_copy_is_offered_first(home: Path, file: TextFile) -> None:
     write(file.path, file.digest, "first")
     (first,) = copies(home)
     first.rename(first.with_name(first.name.replace(f"-{os.getpid()}", "-1")))
@@ -167,7 +167,7 @@ def test_of_two_the_newest_is_offered_first(home: Path, file: TextFile) -> None:
     assert find(file.path) is None
 
 
-def test_a_copy_that_was_written_anew_is_not_discarded(file: TextFile) -> None:
+def test_rewritten_recovery_copy_is_not_discarded(file: TextFile) -> None:
     write(file.path, file.digest, "crashed")
     found = find(file.path)
     assert found
@@ -178,7 +178,9 @@ def test_a_copy_that_was_written_anew_is_not_discarded(file: TextFile) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 40, -2, -1])
-def test_half_a_copy_is_none(home: Path, file: TextFile, kept: int) -> None:
+def test_truncated_recovery_copy_is_ignored(
+    home: Path, file: TextFile, kept: int
+) -> None:
     write(file.path, file.digest, "some text")
     (copy,) = copies(home)
     copy.write_bytes(copy.read_bytes()[:kept])
@@ -188,14 +190,18 @@ def test_half_a_copy_is_none(home: Path, file: TextFile, kept: int) -> None:
 @pytest.mark.parametrize(
     "data", [b"{}\n", b"[]\n", b"null\n", b"\xff\n", b"[" * 100_000, b'{"digest":1}\n']
 )
-def test_a_broken_copy_is_none(home: Path, file: TextFile, data: bytes) -> None:
+def test_broken_recovery_copy_is_ignored(
+    home: Path, file: TextFile, data: bytes
+) -> None:
     write(file.path, file.digest, "some text")
     (copy,) = copies(home)
     copy.write_bytes(data)
     assert find(file.path) is None
 
 
-def test_what_a_killed_program_left_half_is_removed(home: Path, file: TextFile) -> None:
+def test_temporary_file_of_a_killed_program_is_removed(
+    home: Path, file: TextFile
+) -> None:
     write(file.path, file.digest, "text")
     (copy,) = copies(home)
     gone = copy.with_name(f".{copy.name.split('-')[0]}-999999999.txt.0a1b")
@@ -206,14 +212,14 @@ def test_what_a_killed_program_left_half_is_removed(home: Path, file: TextFile) 
     assert copies(home) == sorted([copy, living])
 
 
-def test_where_none_can_be_written_it_is_told(home: Path, file: TextFile) -> None:
+def test_unwritable_recovery_folder_is_an_error(home: Path, file: TextFile) -> None:
     (home / "state").write_bytes(b"no folder")
     assert find(file.path) is None
     with pytest.raises(LmtuiError, match="this folder can't be written to"):
         RecoveryCopy(file).note("new", 0)
 
 
-def test_the_keeper_writes_once_a_second(file: TextFile) -> None:
+def test_recovery_copy_is_written_at_most_once_a_second(file: TextFile) -> None:
     keeper = RecoveryCopy(file)
     assert keeper.note("old\n", 100)
     assert find(file.path) is None
@@ -226,7 +232,7 @@ def test_the_keeper_writes_once_a_second(file: TextFile) -> None:
     assert found and found.text == "ab"
 
 
-def test_the_keeper_writes_nothing_twice(file: TextFile) -> None:
+def test_unchanged_text_is_not_written_again(file: TextFile) -> None:
     keeper = RecoveryCopy(file)
     keeper.note("a", 100)
     drop(file.path)

@@ -51,7 +51,7 @@ def is_as_it_was(file: TextFile) -> bool:
     return alone and file.path.read_bytes() == b"old\n"
 
 
-def test_the_new_text_is_there_and_known(file: TextFile) -> None:
+def test_save_writes_the_text_and_returns_its_state(file: TextFile) -> None:
     saved = save(file, "new\n").file
     assert file.path.read_bytes() == b"new\n"
     assert [path.name for path in file.path.parent.iterdir()] == ["a.txt"]
@@ -60,7 +60,7 @@ def test_the_new_text_is_there_and_known(file: TextFile) -> None:
     assert changed_on_disk(saved) is None
 
 
-def test_mark_and_endings_stay_through_several_saves(tmp_path: Path) -> None:
+def test_bom_and_line_endings_survive_several_saves(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"\xef\xbb\xbfa\r\nb\nc\r\n")
     first = save(load(path), "a\nB\nc\nd").file
@@ -78,7 +78,7 @@ def test_an_emptied_file_remembers_its_endings(tmp_path: Path) -> None:
     assert path.read_bytes() == b"c\r\n"
 
 
-def test_a_new_file_is_as_open_as_the_umask_says(tmp_path: Path) -> None:
+def test_new_file_follows_the_umask(tmp_path: Path) -> None:
     for umask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
         path = tmp_path / f"{umask}"
         before = os.umask(umask)
@@ -91,7 +91,7 @@ def test_a_new_file_is_as_open_as_the_umask_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o660])
-def test_permissions_stay(file: TextFile, mode: int) -> None:
+def test_save_keeps_permissions(file: TextFile, mode: int) -> None:
     file.path.chmod(mode)
     os.utime(file.path, (1, 1))
     save(file, "")
@@ -100,7 +100,7 @@ def test_permissions_stay(file: TextFile, mode: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "setxattr"), reason="has no such attributes")
-def test_attributes_stay(file: TextFile) -> None:
+def test_save_keeps_extended_attributes(file: TextFile) -> None:
     try:
         os.setxattr(file.path, "user.lmtui", b"kept")
     except OSError:
@@ -110,14 +110,14 @@ def test_attributes_stay(file: TextFile) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser gives files away")
-def test_the_owner_stays(file: TextFile) -> None:
+def test_save_keeps_the_owner(file: TextFile) -> None:
     os.chown(file.path, 1234, 2345)
     assert save(file, "new").notes == ()
     now = file.path.stat()
     assert (now.st_uid, now.st_gid) == (1234, 2345)
 
 
-def test_an_owner_that_can_not_be_kept_is_told(
+def test_save_notes_an_owner_it_could_not_keep(
     file: TextFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.geteuid() != 0:
@@ -135,7 +135,7 @@ def test_an_owner_that_can_not_be_kept_is_told(
     assert file.path.stat().st_mode & 0o777 == 0o644
 
 
-def test_links_are_followed(file: TextFile, tmp_path: Path) -> None:
+def test_save_follows_symbolic_links(file: TextFile, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("folder/a.txt")
     saved = save(load(link), "new").file
@@ -148,7 +148,7 @@ def test_links_are_followed(file: TextFile, tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "b.txt").read_bytes() == b"b"
 
 
-def test_of_hard_links_it_is_told_what_became(file: TextFile, tmp_path: Path) -> None:
+def test_save_notes_other_hard_links(file: TextFile, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.hardlink_to(file.path)
     saved = save(file, "new")
@@ -157,7 +157,7 @@ def test_of_hard_links_it_is_told_what_became(file: TextFile, tmp_path: Path) ->
     assert save(saved.file, "newer").notes == ()
 
 
-def test_it_is_saved_under_another_name(file: TextFile) -> None:
+def test_save_under_another_name_keeps_the_old_file(file: TextFile) -> None:
     other = file.path.with_name("b.txt")
     saved = save(file, "new", other).file
     assert (saved.path, saved.text, other.read_bytes()) == (other, "new", b"new")
@@ -165,7 +165,7 @@ def test_it_is_saved_under_another_name(file: TextFile) -> None:
     assert changed_on_disk(saved) is None
 
 
-def test_a_long_name_leaves_room_for_the_temporary(tmp_path: Path) -> None:
+def test_file_with_a_very_long_name_can_be_saved(tmp_path: Path) -> None:
     path = tmp_path / ("ä" * 127)
     save(load(path), "text")
     assert path.read_bytes() == b"text"
@@ -180,19 +180,19 @@ def test_a_read_only_file_is_not_written_over(
     assert is_as_it_was(file)
 
 
-def test_a_folder_in_its_place_is_not_written_over(tmp_path: Path) -> None:
+def test_save_refuses_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     file = load(tmp_path / "a")
     file.path.mkdir()
     with pytest.raises(LmtuiError, match="this is a folder, not a text"):
         save(file, "text")
 
 
-def test_a_vanished_folder_is_told(file: TextFile) -> None:
+def test_save_into_a_vanished_folder_is_an_error(file: TextFile) -> None:
     shutil.rmtree(file.path.parent)
     assert not_saved(file).endswith("(No such file or directory)")
 
 
-def test_a_disk_that_fails_late_leaves_the_old_file(
+def test_failed_fsync_leaves_the_old_file(
     file: TextFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
@@ -203,7 +203,7 @@ def test_a_disk_that_fails_late_leaves_the_old_file(
     assert is_as_it_was(file)
 
 
-def test_no_room_for_the_new_text_leaves_the_old_file(file: TextFile) -> None:
+def test_file_size_limit_leaves_the_old_file(file: TextFile) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
@@ -237,7 +237,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
-def test_a_read_only_disk_opens_and_is_not_written_to(tmp_path: Path) -> None:
+def test_file_on_a_read_only_disk_opens_but_is_not_saved(tmp_path: Path) -> None:
     folder = tmp_path / "fixed"
     with mounted(folder, "size=64k"):
         (folder / "a.txt").write_bytes(b"old\n")
@@ -248,12 +248,12 @@ def test_a_read_only_disk_opens_and_is_not_written_to(tmp_path: Path) -> None:
         assert is_as_it_was(file)
 
 
-def test_a_file_that_nobody_touched_has_not_changed(file: TextFile) -> None:
+def test_untouched_file_is_not_changed_on_disk(file: TextFile) -> None:
     assert changed_on_disk(file) is None
     assert changed_on_disk(load(file.path.with_name("new"))) is None
 
 
-def test_what_others_did_is_noticed(file: TextFile) -> None:
+def test_changed_removed_and_replaced_files_are_noticed(file: TextFile) -> None:
     assert file.stamp
     before = file.stamp.modified
     file.path.write_bytes(b"longer\n")
@@ -266,14 +266,14 @@ def test_what_others_did_is_noticed(file: TextFile) -> None:
     assert change and change.kind == "replaced"
 
 
-def test_a_file_that_was_new_appeared(tmp_path: Path) -> None:
+def test_new_file_that_appeared_is_noticed(tmp_path: Path) -> None:
     file = load(tmp_path / "a")
     file.path.write_bytes(b"")
     os.utime(file.path, (5000, 5000))
     assert changed_on_disk(file) == FileChange("appeared", None, 5000)
 
 
-def test_other_text_of_the_same_size_and_time_is_noticed(file: TextFile) -> None:
+def test_text_changed_at_the_same_size_and_time_is_noticed(file: TextFile) -> None:
     before = file.path.stat()
     file.path.write_bytes(b"new\n")
     os.utime(file.path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -288,7 +288,7 @@ def test_the_same_text_written_anew_is_no_change(file: TextFile) -> None:
     assert changed_on_disk(file) is None
 
 
-def test_a_state_that_can_be_trusted_spares_the_reading(file: TextFile) -> None:
+def test_settled_stamp_spares_reading_the_file(file: TextFile) -> None:
     assert file.stamp
     # A moment after it was written, times may not tell the next change.
     assert not file.stamp.settled
@@ -298,7 +298,7 @@ def test_a_state_that_can_be_trusted_spares_the_reading(file: TextFile) -> None:
     assert changed_on_disk(replace(file, stamp=doubted)) is not None
 
 
-def test_a_link_to_another_file_is_a_change(tmp_path: Path) -> None:
+def test_retargeted_link_is_a_change(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(name)
     link = tmp_path / "link"

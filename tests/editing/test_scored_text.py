@@ -73,7 +73,7 @@ def score(scored: ScoredText, *, seen: tuple[int, int] = (0, 1), most: int = 5) 
 
 
 @given(TEXTS, st.integers(0, 4), st.integers(0, 2), st.sampled_from([1, 5, 100]))
-def test_all_that_is_wanted_is_everything(
+def test_scoring_every_next_span_covers_the_whole_text(
     text: str, first: int, more: int, most: int
 ) -> None:
     scored = ScoredText(text)
@@ -87,7 +87,7 @@ def test_all_that_is_wanted_is_everything(
 
 
 @given(TEXTS, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), TEXTS), max_size=6))
-def test_numbers_stay_with_their_words(
+def test_tokens_follow_their_text_through_edits(
     text: str, edits: list[tuple[float, float, str]]
 ) -> None:
     scored = ScoredText(text)
@@ -111,7 +111,7 @@ def test_numbers_stay_with_their_words(
     )
 
 
-def test_what_is_before_an_edit_stays_true() -> None:
+def test_edit_makes_only_later_tokens_stale() -> None:
     scored = ScoredText("aa bb\nab ab\nba ba")
     score(scored)
     scored.update("aa bb\nab b ab\nba ba")
@@ -122,7 +122,7 @@ def test_what_is_before_an_edit_stays_true() -> None:
     assert scored.next_span(0, 2, length=100) == (6, 19)
 
 
-def test_a_word_that_goes_on_loses_its_number() -> None:
+def test_extended_word_loses_its_token() -> None:
     scored = ScoredText("aa bb")
     score(scored)
     scored.update("aa bba")
@@ -133,7 +133,7 @@ def test_a_word_that_goes_on_loses_its_number() -> None:
     assert [p.token.text for p in scored.tokens()] == ["aa", " bb"]
 
 
-def test_the_token_at_a_place() -> None:
+def test_at_returns_the_token_at_an_offset() -> None:
     scored = ScoredText("aa bb\n\nab")
     score(scored)
     found = scored.at(3)
@@ -141,7 +141,7 @@ def test_the_token_at_a_place() -> None:
     assert scored.at(9) is None
 
 
-def test_another_model_knows_nothing_yet() -> None:
+def test_forget_drops_every_token() -> None:
     scored = ScoredText("aa bb")
     score(scored)
     scored.forget()
@@ -149,7 +149,7 @@ def test_another_model_knows_nothing_yet() -> None:
 
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
-def test_a_change_is_what_lies_between(a: str, old: str, new: str, b: str) -> None:
+def test_changed_finds_the_differing_range(a: str, old: str, new: str, b: str) -> None:
     before, after = a + old + b, a + new + b
     first, old_end, new_end = changed(before, after)
     assert before[:first] + after[first:new_end] + before[old_end:] == after
@@ -159,7 +159,7 @@ def test_a_change_is_what_lies_between(a: str, old: str, new: str, b: str) -> No
         assert first == old_end == new_end
 
 
-def test_lines_are_numbered_as_the_text_is() -> None:
+def test_line_of_counts_only_newlines() -> None:
     scored = ScoredText("a\n\nb\u2028c\n")
     starts = [0, 2, 3, 7]
     for place in range(8):
@@ -167,7 +167,7 @@ def test_lines_are_numbered_as_the_text_is() -> None:
 
 
 @given(TEXTS, st.lists(st.floats(0, 1), min_size=4, max_size=4))
-def test_a_part_is_covered_where_each_character_has_a_token(
+def test_range_is_covered_where_every_character_has_a_token(
     text: str, places: list[float]
 ) -> None:
     first, last, start, end = (round(place * len(text)) for place in places)

@@ -34,7 +34,7 @@ def scored(draw: st.DrawFn) -> tuple[str, list[SurprisingToken]]:
 
 
 @given(scored(), st.integers(1, 10))
-def test_every_surprising_token_is_in_a_place_at_least_as_surprising(
+def test_every_surprising_token_lies_in_a_surprising_word(
     case: tuple[str, list[SurprisingToken]], threshold: int
 ) -> None:
     text, tokens = case
@@ -54,7 +54,7 @@ def test_every_surprising_token_is_in_a_place_at_least_as_surprising(
 
 
 @given(scored(), st.integers(1, 10))
-def test_places_are_apart_in_order_and_no_more_surprising_than_a_token(
+def test_surprising_words_are_disjoint_and_take_bits_of_a_token(
     case: tuple[str, list[SurprisingToken]], threshold: int
 ) -> None:
     text, tokens = case
@@ -68,7 +68,7 @@ def test_places_are_apart_in_order_and_no_more_surprising_than_a_token(
 
 
 @given(scored())
-def test_no_letter_stands_beside_a_place(
+def test_surprising_words_end_at_word_boundaries(
     case: tuple[str, list[SurprisingToken]],
 ) -> None:
     text, tokens = case
@@ -84,7 +84,7 @@ def test_no_letter_stands_beside_a_place(
 
 
 @given(scored())
-def test_an_ignored_word_is_no_place(case: tuple[str, list[SurprisingToken]]) -> None:
+def test_ignored_words_are_left_out(case: tuple[str, list[SurprisingToken]]) -> None:
     text, tokens = case
     places = places_of(text, tokens, threshold=1)
     ignored = {place.word for place in places[::2]}
@@ -93,7 +93,7 @@ def test_an_ignored_word_is_no_place(case: tuple[str, list[SurprisingToken]]) ->
 
 
 @given(scored(), st.integers(0, 31))
-def test_walking_on_comes_by_every_place_and_back(
+def test_walking_visits_every_surprising_word_and_returns(
     case: tuple[str, list[SurprisingToken]], cursor: int
 ) -> None:
     text, tokens = case
@@ -114,7 +114,7 @@ def test_walking_on_comes_by_every_place_and_back(
 
 
 @given(st.lists(st.floats(0, 30), max_size=60))
-def test_the_list_has_the_most_surprising(values: list[float]) -> None:
+def test_most_surprising_lists_the_highest_bits_first(values: list[float]) -> None:
     places = [
         SurprisingWord(n, n + 1, "a", bits, None) for n, bits in enumerate(values)
     ]
@@ -137,12 +137,14 @@ def test_the_list_has_the_most_surprising(values: list[float]) -> None:
         ("a 👨‍👩‍👧 b", (2, 3), "👨‍👩‍👧"),
     ],
 )
-def test_examples(text: str, token: tuple[int, int], word: str) -> None:
+def test_surprising_token_extends_to_its_whole_word(
+    text: str, token: tuple[int, int], word: str
+) -> None:
     (place,) = places_of(text, [SurprisingToken(*token, 9.0)], threshold=5)
     assert place.word == word
 
 
-def test_a_long_word_is_looked_at_once() -> None:
+def test_long_word_of_many_tokens_is_one_surprising_word() -> None:
     text = "a" * 20_000
     tokens = [SurprisingToken(i, i + 2, 9.0) for i in range(0, len(text), 2)]
     (place,) = places_of(text, tokens, threshold=5)

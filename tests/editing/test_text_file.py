@@ -34,7 +34,7 @@ def refused(path: Path) -> LmtuiError:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CONTENTS)
-def test_what_was_not_edited_is_saved_as_it_was(tmp_path: Path, data: bytes) -> None:
+def test_unedited_file_is_saved_byte_for_byte(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(data)
     file = load(path)
@@ -55,7 +55,7 @@ def test_what_was_not_edited_is_saved_as_it_was(tmp_path: Path, data: bytes) -> 
         ("é\n".encode(), "é\n", False, Endings()),
     ],
 )
-def test_what_is_known_of_a_file(
+def test_load_detects_bom_and_line_endings(
     tmp_path: Path, data: bytes, text: str, bom: bool, endings: Endings
 ) -> None:
     path = tmp_path / "a.txt"
@@ -80,7 +80,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).title == "this is a folder, not a text"
 
 
-def test_what_is_no_file_is_refused_without_waiting(
+def test_pipe_socket_and_device_are_refused_without_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -129,13 +129,13 @@ def test_the_largest_file_is_opened(
 
 
 @pytest.mark.parametrize("name", ["a/b", "x" * 300, "loop", "nul\0"])
-def test_a_path_that_can_not_be_one_is_refused(tmp_path: Path, name: str) -> None:
+def test_impossible_path_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert refused(tmp_path / name).title == "the file can't be read"
 
 
-def test_a_read_only_file_opens_and_says_so(
+def test_read_only_file_opens_as_read_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
@@ -163,7 +163,7 @@ def by_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", access)
 
 
-def test_half_a_character_is_not_written(tmp_path: Path) -> None:
+def test_surrogate_in_the_text_is_refused(tmp_path: Path) -> None:
     file = load(tmp_path / "a")
     with pytest.raises(LmtuiError) as caught:
         to_bytes(file, "a\ud800")
@@ -175,5 +175,5 @@ def test_half_a_character_is_not_written(tmp_path: Path) -> None:
     "module",
     ["text_file", "file_names", "find", "positions", "recovery", "surprises"],
 )
-def test_it_needs_neither_torch_nor_a_screen(module: str) -> None:
+def test_editing_modules_load_nothing_heavy(module: str) -> None:
     assert loaded_by(f"lmtui.editing.{module}") == set()

@@ -54,14 +54,14 @@ def check(
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_each_is_what_it_would_be_alone(family: str, device: str) -> None:
+def test_decode_batch_branches_equal_each_alone(family: str, device: str) -> None:
     model = tiny.model(family, device)
     forward, cache = opened(model)
     check(model, decode_batch(forward, cache, BEGINS, max_new_tokens=20), BEGINS, 20)
 
 
 @pytest.mark.parametrize("family", test_families.FAMILIES)
-def test_whatever_the_architecture(family: str) -> None:
+def test_decode_batch_handles_unusual_architectures(family: str) -> None:
     model = test_families.model(family)
     forward, cache = opened(model)
     assert (cache.fork(2) is None) == (family in ALONE)
@@ -72,7 +72,7 @@ def test_whatever_the_architecture(family: str) -> None:
     test_families.close(cache.logits.log_softmax(-1), expected)
 
 
-def test_the_context_is_not_run_again_before_or_after() -> None:
+def test_decode_batch_does_not_rerun_the_context() -> None:
     model = tiny.model("llama")
     forward, cache = opened(model)
     assert cache.logits is not None
@@ -100,7 +100,7 @@ def _batches(
     return sizes
 
 
-def test_all_rows_are_one_batch_unless_memory_is_short(
+def test_decode_batch_splits_rows_only_where_memory_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forward, cache = opened(tiny.model("llama"))
@@ -128,7 +128,7 @@ def test_a_branch_ends_at_an_end_token() -> None:
     assert only[0].ids == (end,)
 
 
-def test_a_branch_ends_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goes_on_callback_ends_a_branch(monkeypatch: pytest.MonkeyPatch) -> None:
     forward, cache = opened(tiny.model("llama"))
     free = decode_batch(forward, cache, BEGINS, max_new_tokens=8)
     seen: list[list[int]] = [[] for _ in BEGINS]
@@ -148,7 +148,7 @@ def test_a_branch_ends_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> N
     assert sizes == [5, 5, 5, 5, 5, 2, 1]  # half of them or more are left out
 
 
-def test_no_more_tokens_than_asked_for() -> None:
+def test_decode_batch_keeps_to_its_limits_of_tokens_and_branches() -> None:
     forward, cache = opened(tiny.model("llama"))
     assert decode_batch(forward, cache, [], max_new_tokens=5) == []
     assert [
@@ -163,7 +163,9 @@ def test_no_more_tokens_than_asked_for() -> None:
 
 @pytest.mark.parametrize("patience", range(0, 12, 3))
 @pytest.mark.parametrize("family", ["mistral", "lfm2"])
-def test_a_stop_is_obeyed_within_one_token(family: str, patience: int) -> None:
+def test_decode_batch_can_be_cancelled_within_one_token(
+    family: str, patience: int
+) -> None:
     model = test_families.model(family)
     forward, cache = opened(model)
     asked = count()

@@ -66,7 +66,7 @@ def run(
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("cut", [1, 44, len(TEXT)])
-def test_greedy_is_the_naive_loop(family: str, cut: int) -> None:
+def test_greedy_completion_equals_the_naive_loop(family: str, cut: int) -> None:
     text, naive = TEXT[:cut], reader(family)
     place = naive.context_at(text, cut)
     found = naive.continuations(place.before, place.typed, top_n=5)
@@ -87,7 +87,7 @@ def test_greedy_is_the_naive_loop(family: str, cut: int) -> None:
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_the_tokens_read_spell_the_text_and_what_is_new(cut: int) -> None:
+def test_completion_context_and_typed_letters_spell_the_text(cut: int) -> None:
     going, text = going_on(), TEXT[:cut]
     read = going.completion_context(text, cut, 12)
     spelled = b"".join(VOCABULARY.bytes(i) for i in read.ids) + read.typed
@@ -100,7 +100,9 @@ def test_the_tokens_read_spell_the_text_and_what_is_new(cut: int) -> None:
     seed=st.integers(0, 9),
 )
 @settings(max_examples=12, deadline=None)
-def test_what_was_read_before_changes_nothing(cuts: list[int], seed: int) -> None:
+def test_earlier_completions_do_not_change_the_next_one(
+    cuts: list[int], seed: int
+) -> None:
     warm, drawn = going_on(), SamplingSettings(seed=seed, max_tokens=5)
     for cut in cuts:
         again, finish = run(warm, TEXT[:cut], drawn)
@@ -111,7 +113,7 @@ def test_what_was_read_before_changes_nothing(cuts: list[int], seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_pieces_are_whole_characters_and_all_there_is(seed: int) -> None:
+def test_completion_pieces_join_to_the_decoded_bytes(seed: int) -> None:
     text = TEXT + "\nDie M"
     steps, finish = run(going_on(), text, replace(FREE, seed=seed))
     written = "".join(step.piece for step in steps) + finish.piece
@@ -123,7 +125,7 @@ def test_the_pieces_are_whole_characters_and_all_there_is(seed: int) -> None:
     assert [step.bytes for step in again] == [step.bytes for step in steps]
 
 
-def test_a_first_step_is_drawn_as_any_other() -> None:
+def test_first_step_follows_the_sampling_settings() -> None:
     going, text = going_on(), TEXT[:45]
     wanted = SamplingSettings(temperature=1.5, top_k=3, max_tokens=1, top_p=1, min_p=0)
     drawn = []
@@ -144,7 +146,7 @@ def test_a_first_step_is_drawn_as_any_other() -> None:
     assert len(set(drawn)) > 1
 
 
-def test_an_end_token_ends_it_at_once() -> None:
+def test_end_token_as_first_step_ends_the_completion() -> None:
     first = run(going_on())[0][0]
     steps, finish = run(going_on(end_ids=frozenset([first.id])))
     assert [step.id for step in steps] == [first.id]
@@ -152,7 +154,7 @@ def test_an_end_token_ends_it_at_once() -> None:
     assert (finish.reason, finish.tokens) == (FinishReason.STOP, 1)
 
 
-def test_a_newline_ends_a_single_line_and_is_no_part_of_it() -> None:
+def test_single_line_completion_ends_before_its_newline() -> None:
     free, _ = run(going_on())
     assert any(b"\n" in step.bytes for step in free)
     steps, finish = run(going_on(), single_line=True)
@@ -163,7 +165,7 @@ def test_a_newline_ends_a_single_line_and_is_no_part_of_it() -> None:
 
 
 @pytest.mark.parametrize("patience", range(8))
-def test_it_can_be_stopped_at_any_time(patience: int) -> None:
+def test_completion_can_be_cancelled_at_any_time(patience: int) -> None:
     going, asked = going_on(), count()
     steps, finish = run(going, should_stop=lambda: next(asked) >= patience)
     assert finish.reason is FinishReason.CANCELLED
@@ -171,7 +173,7 @@ def test_it_can_be_stopped_at_any_time(patience: int) -> None:
     assert [s.bytes for s in free[: len(steps)]] == [s.bytes for s in steps]
 
 
-def test_nothing_can_not_be_continued() -> None:
+def test_empty_text_cannot_be_completed() -> None:
     with pytest.raises(LmtuiError, match="nothing to continue"):
         run(going_on(), "")
 
@@ -200,7 +202,7 @@ def infilling(family: str) -> tuple[Any, Any, Completer]:
 
 
 @pytest.mark.parametrize("family", test_infill.ORDERS)
-def test_both_sides_are_read_and_the_typed_letters_begin_the_middle(
+def test_infill_reads_both_sides_and_heals_the_typed_letters(
     family: str,
 ) -> None:
     reader, layout, going = infilling(family)
@@ -226,13 +228,13 @@ def test_both_sides_are_read_and_the_typed_letters_begin_the_middle(
 
 
 @pytest.mark.parametrize("family", test_infill.ORDERS)
-def test_where_nothing_follows_there_is_no_middle(family: str) -> None:
+def test_infill_is_not_used_where_no_text_follows(family: str) -> None:
     _, _, going = infilling(family)
     for text in ("one two thr", "one two thr \n\n"):
         assert not going.completion_context(text, 11, 12).infilled
 
 
-def test_a_control_token_ends_a_middle() -> None:
+def test_control_token_ends_an_infill() -> None:
     _, layout, going = infilling("qwen")
     controls = layout.infill.end_ids
     ends = set()
@@ -251,9 +253,7 @@ def test_a_control_token_ends_a_middle() -> None:
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 @pytest.mark.parametrize("cut", [9, 44, len(TEXT)])
-def test_alternatives_are_the_rows_each_gone_on_with_greedily(
-    family: str, cut: int
-) -> None:
+def test_alternatives_continue_each_row_greedily(family: str, cut: int) -> None:
     text, naive = TEXT[:cut], reader(family)
     place = naive.context_at(text, cut)
     found = naive.continuations(place.before, place.typed, top_n=20)
@@ -279,7 +279,7 @@ def test_alternatives_are_the_rows_each_gone_on_with_greedily(
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_the_first_alternative_is_what_greedy_would_suggest(cut: int) -> None:
+def test_first_alternative_agrees_with_greedy_completion(cut: int) -> None:
     text = TEXT[:cut]
     steps, _ = run(going_on(), text)
     written = b"".join(step.bytes for step in steps).decode("utf-8", "replace")
@@ -295,7 +295,7 @@ def alternatives(
     return going.alternatives(text, len(text), rules, **(options | how))
 
 
-def test_alternatives_run_as_one_batch_after_one_reading() -> None:
+def test_alternatives_run_as_one_batch_after_one_prefill() -> None:
     going = going_on()
     batches: list[int] = []
     model = going._model
@@ -325,7 +325,7 @@ BIG = ContextPlanner(context=100, window=100, stride=50)
 
 
 @given(before=st.integers(0, 99), typed=st.integers(0, 20), more=st.integers(1, 200))
-def test_the_window_is_read_from_its_middle_where_there_is_no_room(
+def test_completion_context_starts_a_stride_later_without_room(
     before: int, typed: int, more: int
 ) -> None:
     ids = tuple(range(1000, 1000 + before))
@@ -341,7 +341,7 @@ def test_the_window_is_read_from_its_middle_where_there_is_no_room(
         assert kept == ids[50:]
 
 
-def test_without_bos_there_has_to_be_a_token_before_the_piece() -> None:
+def test_completion_without_bos_needs_a_token_before_the_cursor() -> None:
     with pytest.raises(LmtuiError, match="nothing to continue"):
         BIG.completion_context(CursorContext((), (), b"", 0), lambda _: (), 5)
     assert BIG.completion_context(

@@ -46,7 +46,7 @@ def streamed(vocabulary: Vocabulary, ids: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @given(text=texts)
-def test_streamed_is_whole(kind: str, text: str) -> None:
+def test_streamed_pieces_join_to_the_decoded_text(kind: str, text: str) -> None:
     tokenizer = TOKENIZERS[kind]()
     ids = tokenizer(text, add_special_tokens=False).input_ids
     vocabulary = Vocabulary(tokenizer)
@@ -64,7 +64,7 @@ def test_any_ids_stream_as_they_decode(ids: list[int]) -> None:
     assert whole in (text, text + "\ufffd")
 
 
-def test_a_character_comes_when_it_is_whole() -> None:
+def test_text_stream_emits_only_whole_characters() -> None:
     data = "é日".encode()
     stream = TextStream()
     assert [stream.feed(data[i : i + 1]) for i in range(5)] == ["", "é", "", "", "日"]
@@ -80,7 +80,7 @@ def test_a_tokens_text_shows_stray_bytes() -> None:
     assert vocabulary.text(10**6) == "⟨unused 1000000⟩"
 
 
-def test_a_stop_text_ends_the_text_wherever_its_tokens_begin() -> None:
+def test_stop_text_split_over_tokens_ends_the_stream() -> None:
     stream = TextStream(["\nUser:"])
     assert stream.feed(b"Hi\nUs") == "Hi"
     assert stream.feed(b"a?\n") == "\nUsa?"
@@ -89,6 +89,6 @@ def test_a_stop_text_ends_the_text_wherever_its_tokens_begin() -> None:
     assert stream.feed(b"more") == stream.finish() == ""
 
 
-def test_what_only_began_like_a_stop_text_is_given_back() -> None:
+def test_unfinished_stop_text_is_returned_at_the_end() -> None:
     stream = TextStream(["\nUser:"])
     assert stream.feed(b"Hi\nUs") + stream.finish() == "Hi\nUs"

@@ -47,7 +47,7 @@ def _unnamed(step: Any) -> Any:
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_a_token_is_one_copy(
+def test_generation_on_a_device_copies_once_per_token(
     settings: SamplingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near = steps(tiny.engine("llama"), settings)
@@ -81,7 +81,9 @@ def verbs(engine: LocalEngine) -> list[Any]:
     ]
 
 
-def test_every_verb_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_verb_gives_the_same_numbers_on_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     near = verbs(tiny.engine("llama"))
     near[6] = pytest.approx(near[6], rel=1e-4)  # what is left of 1 is all rounding
     engine = far_engine(monkeypatch)
@@ -97,7 +99,7 @@ def test_a_text_is_scored_by_few_copies(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(device.waits) < len(ids) / 8
 
 
-def test_what_is_no_distribution_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_logits_on_a_device_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = far_engine(monkeypatch)
     forward = engine._forward
     bad = torch.full((1, 400), torch.nan)

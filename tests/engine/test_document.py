@@ -127,7 +127,7 @@ def edited(text: str, place: float, size: float, added: str) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @given(start=st.lists(pieces, max_size=30), history=edits)
 @settings(deadline=None)
-def test_any_edit_gives_the_tokens_of_the_whole(
+def test_edited_document_has_the_tokens_of_the_whole_text(
     kind: Any, start: list[str], history: list[tuple[float, float, str]]
 ) -> None:
     document = TokenizedDocument(TextTokenizer(kind()))
@@ -162,7 +162,7 @@ def test_a_text_read_in_parts_has_the_tokens_of_the_whole(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_parts_of_a_long_text_are_small(kind: Any) -> None:
+def test_text_read_in_parts_is_hardly_read_twice(kind: Any) -> None:
     tokenizer = Counting(kind())
     text = "the cat sat on the mat, and the dog\nsat on the log.\n" * 4000
     tokenizer.ids(text, part=5000)
@@ -172,7 +172,7 @@ def test_the_parts_of_a_long_text_are_small(kind: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @given(start=st.lists(pieces, min_size=1, max_size=30), place=st.floats(0, 1))
 @settings(deadline=None)
-def test_the_text_before_a_cursor_is_read_alone(
+def test_tokens_before_a_cursor_equal_those_of_its_text_alone(
     kind: Any, start: list[str], place: float
 ) -> None:
     tokenizer = TextTokenizer(kind())
@@ -191,7 +191,7 @@ def test_the_text_before_a_cursor_is_read_alone(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_edit_in_a_long_text_reads_little(kind: Any) -> None:
+def test_edit_in_a_long_text_tokenizes_little(kind: Any) -> None:
     tokenizer = Counting(kind())
     document = TokenizedDocument(tokenizer)
     text = "the cat sat on the mat, and the dog\nsat on the log.\n" * 4000
@@ -217,13 +217,15 @@ def test_an_edit_in_a_long_text_reads_little(kind: Any) -> None:
         ("", ""),
     ],
 )
-def test_the_last_piece_is_what_is_typed(before: str, typed: str) -> None:
+def test_typed_letters_are_the_last_piece_before_the_cursor(
+    before: str, typed: str
+) -> None:
     document = TokenizedDocument(TextTokenizer(tiny.tokenizer()))
     document.update(before + "on the mat")
     assert before[document.before(len(before)).start :] == typed
 
 
-def test_of_an_endless_piece_only_the_end_is_typed() -> None:
+def test_typed_part_of_an_endless_piece_is_bounded() -> None:
     document = TokenizedDocument(TextTokenizer(tiny.tokenizer()))
     document.update("the " + "zq" * 500)
     assert 1 < len(document.before(1004).typed_ids) < 40

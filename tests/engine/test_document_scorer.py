@@ -77,7 +77,7 @@ def tokens(stretches: list[ScoredSpan]) -> list[Any]:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @given(text=texts, history=edits, part=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 @settings(deadline=None, max_examples=12)
-def test_the_numbers_are_those_of_a_whole_scoring(
+def test_score_span_after_edits_equals_scoring_the_whole_text(
     family: str, text: str, history: Any, part: tuple[float, float]
 ) -> None:
     engine = tiny.engine(family, context=SMALL)
@@ -112,7 +112,7 @@ def whole_characters(spans: Spans, start: int, end: int) -> range:
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_no_part_ends_within_a_character(shift: int) -> None:
+def test_scored_spans_never_end_within_a_character(shift: int) -> None:
     engine = tiny.engine()
     text = "x" * shift + " 日本🦉" * 40
     spans = engine.encode(text).spans
@@ -165,7 +165,7 @@ def reference(engine: LocalEngine, text: str, cursor: int, top: int) -> Any:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @given(text=texts, places=st.lists(st.floats(0, 1), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=12)
-def test_what_is_expected_is_what_a_fresh_run_of_every_path_says(
+def test_predict_at_equals_a_fresh_run_of_every_path(
     family: str, text: str, places: list[float]
 ) -> None:
     engine = tiny.engine(family, context=SMALL)
@@ -198,7 +198,7 @@ TEXT = "the quick brown fox jumps over the lazy dog. the cat sat on the mat "
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_scored_place_costs_no_forward(family: str) -> None:
+def test_prediction_at_a_scored_place_runs_no_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
     list(engine.score_span(TEXT, 0, len(TEXT)))
     engine.predict_at(TEXT, len(TEXT))
@@ -211,7 +211,7 @@ def test_a_scored_place_costs_no_forward(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_typing_at_the_end_runs_what_changed(family: str) -> None:
+def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
     engine = tiny.engine(family)
     engine._predictor._effort = SearchBudget(least=1.0, least_scored=1.0, runs=2)
     engine.predict_at(TEXT, len(TEXT))
@@ -225,7 +225,7 @@ def test_typing_at_the_end_runs_what_changed(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_letter_more_is_one_run(family: str) -> None:
+def test_one_more_letter_takes_one_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
     engine._predictor._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
     _ = engine._forward.reads_trees  # found out only once
@@ -237,7 +237,7 @@ def test_a_letter_more_is_one_run(family: str) -> None:
         assert len(lengths) == 1
 
 
-def test_a_look_at_an_earlier_place_does_not_cost_the_later_one() -> None:
+def test_prediction_at_an_earlier_place_keeps_the_prefix_cache() -> None:
     engine = tiny.engine()
     engine.predict_at(TEXT, len(TEXT))
     held = list(engine._cache.ids)
@@ -249,7 +249,7 @@ def test_a_look_at_an_earlier_place_does_not_cost_the_later_one() -> None:
     assert lengths[0] <= 3
 
 
-def test_seeing_another_window_does_not_cost_the_one_written_in() -> None:
+def test_scoring_another_window_keeps_the_prefix_cache() -> None:
     engine = tiny.engine(context=SMALL)
     text = TEXT * 4
     engine.predict_at(text, len(text))
@@ -258,7 +258,7 @@ def test_seeing_another_window_does_not_cost_the_one_written_in() -> None:
     assert engine._cache.ids == held
 
 
-def test_what_a_stop_interrupts_is_gone_on_with() -> None:
+def test_cancelled_score_span_is_resumed() -> None:
     engine = tiny.engine()
     text = TEXT * 10
     asked = 0
@@ -279,7 +279,7 @@ def test_what_a_stop_interrupts_is_gone_on_with() -> None:
     assert sum(lengths) <= len(tokens(again)) - len(tokens(seen)) + 1
 
 
-def test_known_numbers_outlive_their_states(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_outlive_their_evicted_states(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmtui.engine.document_scorer._STATE_BYTES", 70 * 32 * 4)
     engine = tiny.engine(context=SMALL)
     text = TEXT * 6
@@ -290,7 +290,7 @@ def test_known_numbers_outlive_their_states(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(engine._predictor._reader._states) <= 70
 
 
-def test_the_context_is_never_exceeded() -> None:
+def test_predict_at_never_exceeds_the_context() -> None:
     most = tiny.model("gpt2").config.max_position_embeddings
     engine = tiny.engine("gpt2")
     text = TEXT * 60
@@ -302,7 +302,7 @@ def test_the_context_is_never_exceeded() -> None:
         assert expectation.window[1] - expectation.window[0] <= most
 
 
-def test_a_state_that_cannot_be_taken_back_is_gone_on_with() -> None:
+def test_model_without_rollback_scores_like_the_whole_text() -> None:
     config = AutoConfig.for_model(
         "mamba2", **(SIZE | FAMILIES["mamba2"] | {"vocab_size": 400})
     )
@@ -318,7 +318,9 @@ def test_a_state_that_cannot_be_taken_back_is_gone_on_with() -> None:
 
 @given(text=texts, place=st.floats(0, 1))
 @settings(deadline=None)
-def test_what_follows_is_found_among_the_rows(text: str, place: float) -> None:
+def test_following_token_has_the_rank_and_logprob_of_its_row(
+    text: str, place: float
+) -> None:
     engine = tiny.engine()
     cursor = round(place * len(text))
     expectation = engine.predict_at(text, cursor, top_n=1000)
@@ -336,7 +338,7 @@ def test_what_follows_is_found_among_the_rows(text: str, place: float) -> None:
     assert following.rank == 1 + sum(c.logprob > row.logprob for c in rows)
 
 
-def test_the_numbers_of_what_was_typed_come_along() -> None:
+def test_predict_at_returns_the_scores_of_typed_tokens() -> None:
     engine = tiny.engine()
     expected = scored(engine, TEXT)
     known: dict[int, float | None] = {}
@@ -351,7 +353,7 @@ def test_the_numbers_of_what_was_typed_come_along() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "the cat"])
-def test_there_is_nothing_to_go_by_at_the_beginning(text: str) -> None:
+def test_predict_at_the_beginning_has_no_distribution(text: str) -> None:
     expectation = tiny.engine().predict_at(text, 0)
     assert expectation.distribution is None
     assert expectation.typed_logprob is None

@@ -22,7 +22,7 @@ drafts = st.lists(
 
 @given(history=drafts)
 @settings(deadline=None)
-def test_every_draft_is_scored_as_a_whole(history: list[str]) -> None:
+def test_growing_draft_has_the_scores_of_a_whole_scoring(history: list[str]) -> None:
     engine = tiny.engine()
     for draft in history:
         trace = engine.score_draft(BEFORE, draft, PLAIN)
@@ -39,7 +39,7 @@ def test_every_draft_is_scored_as_a_whole(history: list[str]) -> None:
         )
 
 
-def test_a_keystroke_runs_what_changed() -> None:
+def test_keystroke_runs_only_changed_tokens() -> None:
     engine = tiny.engine()
     engine.score_draft(BEFORE, "the quick brown", PLAIN)
     with counted(tiny.model()) as lengths:
@@ -59,7 +59,7 @@ def test_the_draft_stands_in_an_open_turn_of_the_user(draft: str) -> None:
     assert not {0, 1, 2, len(tiny.tokenizer()) - 1} & set(ids)
 
 
-def test_other_work_in_between_changes_nothing() -> None:
+def test_draft_scores_survive_a_generation_in_between() -> None:
     engine = tiny.engine()
     first = engine.score_draft(BEFORE, "the quick", PLAIN)
     list(engine.generate(engine.prompt(BEFORE), SamplingSettings(max_tokens=3)))
@@ -75,7 +75,7 @@ def test_a_draft_that_does_not_fit_is_refused() -> None:
         tiny.engine(context=30).score_draft(BEFORE, "the cat " * 30, PLAIN)
 
 
-def test_the_distribution_within_a_draft_is_that_of_its_own_tokens() -> None:
+def test_distribution_within_a_draft_follows_its_prefix() -> None:
     engine, draft = tiny.engine(), "the quick brown fox 日 jumps"
     context, ids = engine._writer.draft(BEFORE, draft)
     for upto in (len(ids), 3, 0, 4):
@@ -94,7 +94,7 @@ def test_the_distribution_within_a_draft_is_that_of_its_own_tokens() -> None:
             )
 
 
-def test_walking_back_through_a_draft_does_not_run_all_of_it() -> None:
+def test_walking_back_through_a_draft_runs_few_tokens() -> None:
     engine, draft = tiny.engine(), "the quick brown fox jumps over the lazy dog"
     count = len(engine.score_draft(BEFORE, draft, PLAIN).tokens)
     for upto in range(count - 1, count - 4, -1):

@@ -30,7 +30,7 @@ def kept(messages: list[ChatTurn], system: bool, left_out: int) -> list[ChatTurn
 
 
 @given(TURNS, st.booleans(), CONTEXTS, ANSWERS)
-def test_whole_turns_are_left_out_until_it_fits(
+def test_fitted_leaves_out_whole_turns_until_the_prompt_fits(
     turns: list[tuple[str, str]], system: bool, context: int, answer: int
 ) -> None:
     engine = FakeEngine(context=context)
@@ -45,7 +45,7 @@ def test_whole_turns_are_left_out_until_it_fits(
 
 
 @given(TURNS, st.booleans(), CONTEXTS, ANSWERS)
-def test_no_more_is_left_out_than_a_quarter_of_the_context_and_a_turn(
+def test_fitted_drops_at_most_a_quarter_of_the_context_and_a_turn(
     turns: list[tuple[str, str]], system: bool, context: int, answer: int
 ) -> None:
     engine = FakeEngine(context=context)
@@ -58,7 +58,7 @@ def test_no_more_is_left_out_than_a_quarter_of_the_context_and_a_turn(
 
 
 @given(TURNS, st.booleans(), CONTEXTS, ANSWERS)
-def test_the_cut_stays_until_a_quarter_of_the_context_was_said(
+def test_cut_moves_at_most_once_per_quarter_of_the_context(
     turns: list[tuple[str, str]], system: bool, context: int, answer: int
 ) -> None:
     """Answer after answer: it moves once at most for each quarter that there is too
@@ -80,7 +80,7 @@ def test_the_cut_stays_until_a_quarter_of_the_context_was_said(
     assert moves <= max(0, -(-over // (context // 4)))
 
 
-def test_a_long_conversation_is_seldom_read_anew() -> None:
+def test_cut_of_a_long_conversation_moves_seldom() -> None:
     turns = [("a" * 20, "b" * 20)] * 200
     engine = FakeEngine(context=2_000)
     cuts = [
@@ -93,7 +93,7 @@ def test_a_long_conversation_is_seldom_read_anew() -> None:
 
 
 @given(TURNS, CONTEXTS, ANSWERS)
-def test_the_same_conversation_is_cut_alike_whatever_was_asked_before(
+def test_fitted_does_not_depend_on_earlier_calls(
     turns: list[tuple[str, str]], context: int, answer: int
 ) -> None:
     engine, messages = FakeEngine(context=context), conversation(turns, True)
@@ -103,7 +103,7 @@ def test_the_same_conversation_is_cut_alike_whatever_was_asked_before(
     assert fitted(engine, messages, answer=answer) == fresh
 
 
-def test_what_fits_stays_whole_and_the_answer_begins_as_asked() -> None:
+def test_conversation_that_fits_stays_whole_with_its_prefill() -> None:
     engine = FakeEngine()
     messages = [ChatTurn("user", "a")]
     prompt, left_out = fitted(engine, messages, prefill="It", answer=10)
@@ -111,7 +111,7 @@ def test_what_fits_stays_whole_and_the_answer_begins_as_asked() -> None:
     assert fitted(engine, [], answer=1)[1] == 0
 
 
-def test_what_a_template_leaves_out_is_counted() -> None:
+def test_dropped_counts_messages_that_the_template_leaves_out() -> None:
     messages = [
         ChatTurn("system", "be brief "),
         ChatTurn("user", "\nHi"),

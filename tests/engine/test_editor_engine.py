@@ -35,7 +35,9 @@ def gone_on(
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @given(cursor=st.integers(1, len(TEXT)))
 @settings(max_examples=8)
-def test_the_first_step_is_the_first_row(family: str, cursor: int) -> None:
+def test_first_completion_step_equals_the_first_predicted_row(
+    family: str, cursor: int
+) -> None:
     engine = tiny.engine(family, context=64)
     expectation = engine.predict_at(TEXT, cursor, top_n=5)
     assert expectation.distribution
@@ -57,7 +59,7 @@ def _read(engine: LocalEngine, window: tuple[int, int]) -> tuple[int, ...]:
     return engine.encode(TEXT).ids[slice(*window)]
 
 
-def test_what_the_panel_knows_is_not_run_again() -> None:
+def test_completion_reuses_what_predict_at_computed() -> None:
     engine = tiny.engine()
     engine.predict_at(TEXT, 49)
     with counted(tiny.model()) as lengths:
@@ -70,7 +72,7 @@ def test_what_the_panel_knows_is_not_run_again() -> None:
     assert finish.reused_tokens == finish.prompt_tokens
 
 
-def test_the_alternatives_follow_the_rows() -> None:
+def test_alternatives_are_ordered_like_the_predicted_rows() -> None:
     engine = tiny.engine()
     expectation = engine.predict_at(TEXT, 49)
     assert expectation.distribution
@@ -93,7 +95,7 @@ def behind(engine: LocalEngine, text: str, place: int) -> float:
     return math.fsum(t.logprob or 0 for t, (start, _) in scored if start >= place)
 
 
-def test_what_a_replacement_changes_is_what_score_says() -> None:
+def test_replacement_change_equals_the_difference_of_scores() -> None:
     engine, start, end = tiny.engine(), 10, 15
     text = TEXT[:80]
     now = behind(engine, text, end)
@@ -105,7 +107,7 @@ def test_what_a_replacement_changes_is_what_score_says() -> None:
         assert one.change == pytest.approx(change, abs=1e-2)
 
 
-def test_an_engine_that_can_reads_both_sides() -> None:
+def test_engine_with_infill_reads_both_sides() -> None:
     assert not tiny.engine().capabilities.infill
     tokenizer = test_infill.tokenizer("qwen")
     loaded = replace(tiny.loaded(), tokenizer=tokenizer)

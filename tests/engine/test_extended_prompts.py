@@ -56,7 +56,7 @@ READERS = {"byte level": byte_level(), "a space before": with_a_space_before()}
 
 @pytest.mark.parametrize("name", READERS)
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12))
-def test_the_ids_say_the_text(name: str, text: str) -> None:
+def test_ids_of_a_prefill_spell_its_text(name: str, text: str) -> None:
     reader: Any = READERS[name]
     prompt = prompt_of(reader, Prompt((7,), "x"), prefill=text)[0]
     assert prompt.ids[0] == 7 and prompt.text == f"x{text}"

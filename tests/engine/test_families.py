@@ -69,7 +69,7 @@ def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_score_is_the_naive_one(family: str) -> None:
+def test_score_equals_naive_logprobs(family: str) -> None:
     forward = TransformersBackend(model(family))
     forward._block_rows = 16
     rows = list(score_rows(forward, IDS, prefix=(), windows=Windows(100, 50)))
@@ -78,7 +78,7 @@ def test_a_score_is_the_naive_one(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_reuse_changes_nothing(family: str) -> None:
+def test_prefix_cache_reuse_keeps_the_logits(family: str) -> None:
     forward = TransformersBackend(model(family))
     forward.prefill_chunk = 24
     cache = PrefixCache(forward)
@@ -93,7 +93,7 @@ def test_reuse_changes_nothing(family: str) -> None:
     close(cache.logits.log_softmax(-1), naive(family, [*IDS, 7])[-1])
 
 
-def test_what_can_be_reused_is() -> None:
+def test_prefix_cache_reuses_what_the_family_allows() -> None:
     def reused(family: str, ids: list[int]) -> int:
         cache = PrefixCache(TransformersBackend(model(family)))
         cache.read(IDS[:30])
@@ -105,14 +105,14 @@ def test_what_can_be_reused_is() -> None:
     assert [reused(f, IDS[:30]) for f in ("opt", "lfm2", "mamba")] == [30] * 3
 
 
-def test_a_model_that_is_all_one_piece_is_scored_too() -> None:
+def test_model_without_a_known_decoder_is_scored() -> None:
     forward = TransformersBackend(model("mistral"))
     forward._decoder, forward._block_rows = None, 16
     blocks = torch.cat(list(forward.all_logits(IDS, skip=3)))
     close(blocks.log_softmax(-1), naive("mistral", IDS)[3:])
 
 
-def test_layers_that_are_never_asked_are_noticed() -> None:
+def test_decoder_that_is_never_called_is_noticed() -> None:
     forward = TransformersBackend(model("opt"))
     forward._decoder = model("opt").model  # what the head does not call
     forward._block_rows = 16
@@ -122,7 +122,7 @@ def test_layers_that_are_never_asked_are_noticed() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_head_makes_the_logits_of_the_states(family: str) -> None:
+def test_head_of_hidden_states_gives_the_logits(family: str) -> None:
     forward = TransformersBackend(model(family))
     forward.prefill_chunk = 24
     cache = PrefixCache(forward)
@@ -138,7 +138,7 @@ PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_paths_are_read_side_by_side_where_that_is_possible(family: str) -> None:
+def test_paths_side_by_side_equal_each_alone(family: str) -> None:
     forward = TransformersBackend(model(family))
     cache = PrefixCache(forward)
     cache.read(IDS)

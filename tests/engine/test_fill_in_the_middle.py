@@ -48,7 +48,7 @@ def infill(family: str, bos: tuple[int, ...] = ()) -> Infill:
 
 
 @pytest.mark.parametrize("family", ORDERS)
-def test_each_family_has_its_spelling_and_order(family: str) -> None:
+def test_infill_follows_the_control_tokens_and_order_of_its_family(family: str) -> None:
     ids = infill(family).ids([60, 61], [70, 71, 72], room=100)
     sides = {"B": [60, 61], "A": [70, 71, 72]}
     vocabulary = tokenizer(family).get_vocab()
@@ -57,20 +57,20 @@ def test_each_family_has_its_spelling_and_order(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ORDERS)
-def test_it_ends_at_its_own_end_tokens_and_at_every_control_token(family: str) -> None:
+def test_infill_ends_at_end_tokens_and_control_tokens(family: str) -> None:
     vocabulary = tokenizer(family).get_vocab()
     names = [*ENDS[family], *(t for t in ORDERS[family] if len(t) > 1)]
     assert infill(family).end_ids == {vocabulary[name] for name in names}
 
 
-def test_a_vocabulary_without_all_of_them_has_no_infill() -> None:
+def test_vocabulary_without_all_control_tokens_has_no_infill() -> None:
     fast = PreTrainedTokenizerFast(tokenizer_object=trained(["a b"], size=260))
     assert Infill.of(fast) is None
     fast.add_tokens(["<fim_prefix>", "<fim_suffix>"])
     assert Infill.of(fast) is None
 
 
-def test_what_begins_every_text_begins_this_one() -> None:
+def test_infill_begins_with_bos() -> None:
     for family in ORDERS:
         assert infill(family, bos=(7,)).ids([60], [70], room=100)[0] == 7
 
@@ -81,7 +81,7 @@ def test_what_begins_every_text_begins_this_one() -> None:
     after=st.integers(0, 3000),
     room=st.integers(8, 2048),
 )
-def test_both_sides_of_the_cursor_are_kept(
+def test_infill_keeps_both_sides_of_the_cursor_within_its_room(
     family: str, before: int, after: int, room: int
 ) -> None:
     left, right = (
@@ -103,7 +103,7 @@ def test_both_sides_of_the_cursor_are_kept(
         assert len(following) >= min(after, (room - controls) // 4)
 
 
-def test_typing_does_not_move_the_beginning() -> None:
+def test_split_room_keeps_its_start_while_typing() -> None:
     starts = {length - split_room(length, 900, 2000)[0] for length in range(2100, 2300)}
     assert len(starts) <= 2
     assert split_room(5, 10_000, 100) == (5, 95)

@@ -49,7 +49,9 @@ def run(
 @pytest.mark.parametrize("device", tiny.DEVICES)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_steps_add_up_to_the_score(family: str, device: str, seed: int) -> None:
+def test_generated_logprobs_equal_those_of_score(
+    family: str, device: str, seed: int
+) -> None:
     engine = tiny.engine(family, device)
     steps, finish = run(engine, wanted=plain(seed=seed, max_tokens=60))
     ids = [step.id for step in steps]
@@ -87,7 +89,7 @@ def test_temperature_zero_takes_the_first_of_the_ranking() -> None:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_pieces_are_the_whole_text(family: str) -> None:
+def test_pieces_join_to_the_whole_text(family: str) -> None:
     for seed in range(5):
         steps, finish = run(tiny.engine(family), wanted=plain(seed=seed, max_tokens=40))
         ids = [s.id for s in steps if s.id not in (0, 2)]
@@ -96,7 +98,7 @@ def test_pieces_are_the_whole_text(family: str) -> None:
         assert whole in (text, text + "\ufffd")
 
 
-def test_it_ends_at_every_end_token() -> None:
+def test_generation_ends_at_every_end_token() -> None:
     engine = tiny.engine()
     asked = engine.prompt([ChatTurn("user", "Hello")])
     seen = set()
@@ -113,12 +115,12 @@ def test_it_ends_at_every_end_token() -> None:
     assert seen == {0, 2}
 
 
-def test_it_ends_at_the_length_asked_for() -> None:
+def test_generation_ends_at_max_tokens() -> None:
     steps, finish = run(tiny.engine(), wanted=plain(max_tokens=3))
     assert (len(steps), finish.reason) == (3, FinishReason.LENGTH)
 
 
-def test_it_ends_when_the_context_is_full() -> None:
+def test_generation_ends_when_the_context_is_full() -> None:
     engine = tiny.engine(context=10)
     ends = [run(engine, wanted=plain(max_tokens=99, seed=seed)) for seed in range(9)]
     full = [steps for steps, finish in ends if finish.reason is FinishReason.CONTEXT]
@@ -137,7 +139,7 @@ def test_a_prompt_without_room_is_refused(length: int) -> None:
     )
 
 
-def test_a_line_ends_at_its_newline() -> None:
+def test_single_line_generation_ends_at_its_newline() -> None:
     engine = tiny.engine()
     reasons = set()
     for seed in range(40):
@@ -151,7 +153,7 @@ def test_a_line_ends_at_its_newline() -> None:
     assert FinishReason.NEWLINE in reasons
 
 
-def test_a_stop_is_obeyed_within_one_token() -> None:
+def test_should_stop_ends_generation_within_one_token() -> None:
     produced: list[Step | GenerationResult] = []
     generation = tiny.engine().generate(
         PROMPT, plain(max_tokens=50), should_stop=lambda: len(produced) == 3
@@ -165,7 +167,7 @@ def test_a_stop_is_obeyed_within_one_token() -> None:
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_times_are_those_of_the_tokens(
+def test_generation_times_end_at_the_last_token(
     stopped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = itertools.count()  # seconds: a step later at each look
@@ -188,7 +190,7 @@ def test_times_are_those_of_the_tokens(
     assert finish.first_token_seconds < whole < last
 
 
-def test_a_stop_is_obeyed_while_the_prompt_is_read() -> None:
+def test_should_stop_ends_generation_during_prefill() -> None:
     engine = tiny.engine()
     asked = itertools.count()
     steps, finish = run(engine, wanted=plain(), should_stop=lambda: next(asked) >= 2)
@@ -197,7 +199,7 @@ def test_a_stop_is_obeyed_while_the_prompt_is_read() -> None:
     assert finish.perplexity is finish.tokens_per_second is None
 
 
-def test_the_next_turn_reuses_the_last() -> None:
+def test_next_turn_reuses_the_prefix_cache() -> None:
     engine = tiny.engine()
     steps, finish = run(engine, wanted=plain(max_tokens=8))
     assert (finish.prompt_tokens, finish.reused_tokens) == (4, 0)
@@ -232,7 +234,7 @@ def test_broken_weights_are_an_error_not_a_number(bad: float) -> None:
     penalty=st.sampled_from([1.0, 1.5]),
 )
 @settings(deadline=None, max_examples=40)
-def test_a_preview_is_what_would_have_been_drawn_from(
+def test_preview_equals_the_distribution_drawn_from(
     temperature: float, top_k: int, top_p: float, min_p: float, penalty: float
 ) -> None:
     engine = tiny.engine()
@@ -261,7 +263,7 @@ def _rows(distribution: Any) -> Any:
 
 
 @pytest.mark.parametrize("wanted", [FREE, SamplingSettings(), plain(temperature=0)])
-def test_rows_and_rest_are_everything(wanted: SamplingSettings) -> None:
+def test_probabilities_of_rows_and_rest_sum_to_one(wanted: SamplingSettings) -> None:
     shown = tiny.engine().next_distribution(PROMPT.ids, wanted, top_n=7)
     raw = sum(c.prob for c in shown.candidates) + shown.rest_prob
     sampled = sum(c.sampled_prob or 0 for c in shown.candidates)
@@ -284,7 +286,7 @@ def test_the_whole_ranking_can_be_paged_through() -> None:
     assert sum(c.prob for c in rows) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_old_position_is_computed_again() -> None:
+def test_preview_of_an_old_position_is_computed_again() -> None:
     engine = tiny.engine()
     first = engine.next_distribution(PROMPT.ids, SamplingSettings())
     run(engine, wanted=plain(max_tokens=100, seed=4))
@@ -295,7 +297,7 @@ def test_an_old_position_is_computed_again() -> None:
         engine.preview(10**9, FREE)
 
 
-def test_looking_costs_nothing_twice() -> None:
+def test_next_distribution_is_the_same_when_asked_twice() -> None:
     engine = tiny.engine()
     first = engine.next_distribution(PROMPT.ids, FREE)
     second = engine.next_distribution(PROMPT.ids, FREE)

@@ -17,7 +17,7 @@ def recomputed(context: ContextIds) -> Tensor:
     raise AssertionError(context)
 
 
-def test_a_handle_of_another_engine_names_nothing() -> None:
+def test_handle_of_another_logits_store_is_unknown() -> None:
     context = ContextIds((1, 2), 2)
     first, second = LogitsStore(recomputed), LogitsStore(recomputed)
     handles = [
@@ -38,7 +38,7 @@ def test_a_handle_of_another_engine_names_nothing() -> None:
     penalty=st.sampled_from([1.0, 1.5]),
     count=st.integers(1, 100),
 )
-def test_a_rank_counts_what_is_greater(
+def test_rank_counts_the_greater_logits(
     seed: int, token: int, top_k: int, penalty: float, count: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)

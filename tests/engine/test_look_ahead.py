@@ -29,7 +29,7 @@ def one_by_one(engine: LocalEngine, ids: list[int], start: int, more: int) -> li
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
+def test_continue_each_equals_one_start_at_a_time(family: str) -> None:
     engine = tiny.engine(family)
 
     @settings(max_examples=6, deadline=None)
@@ -51,7 +51,7 @@ def test_ways_side_by_side_are_those_of_each_alone(family: str) -> None:
     check()
 
 
-def test_a_full_context_leaves_the_alternatives_alone() -> None:
+def test_full_context_leaves_alternatives_without_continuation() -> None:
     engine = tiny.engine("llama", context=8)
     for length, more in ((6, 1), (7, 0), (8, 0)):
         ways = engine.continue_each([5] * length, [9, 11], max_new_tokens=6)
@@ -62,7 +62,7 @@ def test_a_full_context_leaves_the_alternatives_alone() -> None:
         engine.continue_each([], [9])
 
 
-def test_it_can_be_stopped_and_asked_again() -> None:
+def test_continue_each_can_be_cancelled_and_repeated() -> None:
     engine = tiny.engine("llama")
     with pytest.raises(Cancelled):
         engine.continue_each([5, 6, 7], [9, 11], should_stop=lambda: True)
@@ -72,7 +72,9 @@ def test_it_can_be_stopped_and_asked_again() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(ids=IDS, text=st.sampled_from(["the", "The", " ", "é", "x", "⟨", "no such", ""]))
-def test_tokens_are_found_with_their_ranks(ids: list[int], text: str) -> None:
+def test_search_vocabulary_finds_tokens_with_their_ranks(
+    ids: list[int], text: str
+) -> None:
     engine = tiny.engine("llama")
     drawn = SamplingSettings(top_k=7)
     handle = engine.next_distribution(ids, drawn).handle
@@ -92,7 +94,7 @@ def test_tokens_are_found_with_their_ranks(ids: list[int], text: str) -> None:
         assert whole[each.rank - 1].logprob == each.candidate.logprob
 
 
-def test_the_token_itself_comes_first() -> None:
+def test_search_vocabulary_lists_exact_matches_first() -> None:
     engine = tiny.engine("llama")
     handle = engine.next_distribution([5, 6], PLAIN).handle
     texts = [

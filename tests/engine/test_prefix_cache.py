@@ -52,7 +52,7 @@ def contexts(draw: st.DrawFn) -> list[list[int]]:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @given(history=contexts())
 @settings(deadline=None)
-def test_reuse_changes_nothing(
+def test_prefix_cache_reuse_keeps_the_logits(
     family: str, device: str, history: list[list[int]]
 ) -> None:
     model = tiny.model(family, device)
@@ -69,7 +69,7 @@ def test_reuse_changes_nothing(
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_only_what_changed_is_run(family: str) -> None:
+def test_prefix_cache_reuses_the_common_prefix(family: str) -> None:
     cache = PrefixCache(TransformersBackend(tiny.model(family)))
     ids = [3 + i % 50 for i in range(3 * tiny.SLIDING_WINDOW)]
     assert cache.read(ids) == 0
@@ -80,7 +80,7 @@ def test_only_what_changed_is_run(family: str) -> None:
     assert cache.read([*ids[:10], 60]) == 10
 
 
-def test_a_stop_between_layers_leaves_the_cache_usable() -> None:
+def test_prefix_cache_survives_a_stop_between_layers() -> None:
     model = tiny.model("llama")
     cache = PrefixCache(TransformersBackend(model))
     start = list(range(3, 23))
@@ -105,7 +105,9 @@ def test_a_stop_between_layers_leaves_the_cache_usable() -> None:
     )
 
 
-def test_a_failing_forward_forgets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_forward_pass_empties_the_prefix_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     forward = TransformersBackend(tiny.model("llama"))
     cache = PrefixCache(forward)
     cache.read([3, 4, 5])
@@ -136,7 +138,7 @@ def test_a_long_prompt_is_read_in_parts_and_reports_them() -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @given(history=contexts(), since=st.integers(0, 40))
 @settings(deadline=None, max_examples=15)
-def test_the_head_makes_the_logits_of_the_states(
+def test_head_of_hidden_states_gives_the_logits(
     family: str, device: str, history: list[list[int]], since: int
 ) -> None:
     forward = TransformersBackend(tiny.model(family, device))
@@ -161,7 +163,7 @@ def test_the_head_makes_the_logits_of_the_states(
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_states_that_are_the_logits(family: str) -> None:
+def test_hidden_states_without_a_decoder_are_the_logits(family: str) -> None:
     forward = TransformersBackend(tiny.model(family))
     forward._decoder = None  # as for a model whose layers can't be told apart
     cache = PrefixCache(forward)
@@ -178,7 +180,7 @@ def test_states_that_are_the_logits(family: str) -> None:
     paths=st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=4), min_size=1),
 )
 @settings(deadline=None, max_examples=15)
-def test_paths_read_side_by_side(
+def test_paths_side_by_side_equal_each_alone(
     family: str, device: str, held: int, paths: list[list[int]]
 ) -> None:
     forward = TransformersBackend(tiny.model(family, device))
@@ -205,7 +207,7 @@ def test_paths_read_side_by_side(
     torch.testing.assert_close(cache.logits.log_softmax(-1), again, atol=1e-4, rtol=0)
 
 
-def test_a_tree_has_shared_beginnings_once() -> None:
+def test_tree_holds_shared_beginnings_once() -> None:
     tree = Tree.of([[5, 6], [5], [5, 7], [5, 6]])
     assert (tree.ids, tree.depths) == ([5, 6, 7], [0, 1, 1])
     assert tree.places == [1, 0, 2, 1]

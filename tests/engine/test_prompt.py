@@ -62,7 +62,7 @@ def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
     assert tokenizer.decode(prompt.ids) == prompt.text
 
 
-def test_text_after_a_control_string_is_tokenised_as_ever() -> None:
+def test_text_around_a_control_string_is_tokenised_as_a_document() -> None:
     # The text between two of the template's control tokens is one stretch: what
     # stands around a typed control string merges with it as in any document.
     tokenizer = tiny.tokenizer()
@@ -73,7 +73,7 @@ def test_text_after_a_control_string_is_tokenised_as_ever() -> None:
     assert tokenizer.decode(inner) == f"user\n{typed}"
 
 
-def test_characters_used_for_marking_cannot_be_smuggled_in() -> None:
+def test_marker_characters_in_a_message_are_replaced() -> None:
     prompt = writer().write([ChatTurn("user", "<\ufdd0|im_end|> \ufdd1")])
     assert prompt.text.count("\ufffd") == 2
     assert [i for i in prompt.ids if i in (0, 1, 2)] == [1, 2, 1]
@@ -102,12 +102,12 @@ def test_bos_follows_the_tokenizer_unless_told() -> None:
         without_template().document("a", "yes")
 
 
-def test_a_prefill_is_continued_from_where_it_stands() -> None:
+def test_prompt_ends_with_the_prefill() -> None:
     prompt = writer().write([ChatTurn("user", "Hi")], prefill="Well, the")
     assert prompt.text.endswith("assistant\n<think>Well, the")
 
 
-def test_every_end_token_is_known() -> None:
+def test_end_ids_include_declared_and_template_end_tokens() -> None:
     declared = facts_of(tiny.model()).end_ids
     assert writer().end_ids(declared) == {0, 2}
     assert writer().end_ids(frozenset([5, 6])) == {0, 2, 5, 6}
@@ -139,7 +139,7 @@ def answers_of(made: PromptBuilder, *turns: ChatTurn) -> list[str]:
     return [made._tokenizer.decode(ids[first:behind]) for first, behind in ranges]
 
 
-def test_the_answers_of_a_conversation_are_found() -> None:
+def test_answered_finds_the_answers_of_a_conversation() -> None:
     turns = (
         ChatTurn("system", "Be brief."),
         ChatTurn("user", "Hi"),
@@ -155,7 +155,7 @@ def test_the_answers_of_a_conversation_are_found() -> None:
 
 
 @given(content=texts, answer=texts)
-def test_a_conversation_is_read_as_its_template_is(content: str, answer: str) -> None:
+def test_answered_ids_follow_the_chat_template(content: str, answer: str) -> None:
     turns = [ChatTurn("user", content), ChatTurn("assistant", answer)]
     ids, ranges = writer().answered(turns)
     ((first, behind),) = ranges
@@ -189,7 +189,7 @@ def test_an_answer_is_found_where_texts_begin_with_a_space(
     assert answers_of(PromptBuilder(tokenizer), *turns) == ["the cat<|im_end|>"] * 2
 
 
-def test_what_comes_after_the_prompt_the_model_writes() -> None:
+def test_template_text_after_the_prompt_belongs_to_the_answer() -> None:
     # A template may show an answer with thoughts that the prompt does not begin.
     thinking = tiny.tokenizer().__class__(
         tokenizer_object=tiny.tokenizer().backend_tokenizer,
@@ -225,7 +225,7 @@ def test_an_answer_that_the_template_hides_is_not_found() -> None:
         (None, True, 0),
     ],
 )
-def test_the_end_of_a_document_is_none_of_a_turn(
+def test_document_end_is_not_the_end_of_a_turn(
     eos: str | None, templated: bool, end: int
 ) -> None:
     tokenizer = tiny.tokenizer().__class__(

@@ -48,7 +48,7 @@ def assert_same(one: Sequence[Step], other: Sequence[Step]) -> None:
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("temperature", [0.0, 0.4, 1.0])
-def test_token_for_token_the_same(
+def test_prompt_lookup_changes_no_token(
     family: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = tiny.engine(family, context=256)
@@ -66,7 +66,9 @@ def test_token_for_token_the_same(
         assert finish.logprob == pytest.approx(ended.logprob, abs=1e-3)
 
 
-def test_what_is_repeated_takes_fewer_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_right_guesses_take_fewer_forward_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     greedy = SamplingSettings(temperature=0, max_tokens=60)
     engine = tiny.engine(context=400)
     first, _ = made(engine, greedy)
@@ -86,7 +88,7 @@ def test_what_is_repeated_takes_fewer_passes(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("tokens", [1, 2, 5, 30])
-def test_what_is_left_in_the_cache_is_gone_on_from(
+def test_prefix_cache_after_prompt_lookup_continues_exactly(
     temperature: float, tokens: int
 ) -> None:
     engine = tiny.engine(context=256)
@@ -100,7 +102,7 @@ def test_what_is_left_in_the_cache_is_gone_on_from(
     assert_same(again, fresh)
 
 
-def test_a_generation_that_is_left_in_the_middle_spoils_nothing() -> None:
+def test_generation_closed_midway_does_not_change_the_next_one() -> None:
     greedy = SamplingSettings(temperature=0, max_tokens=40)
     wanted, _ = made(tiny.engine(context=256), greedy)
     engine = tiny.engine(context=256)
@@ -112,7 +114,7 @@ def test_a_generation_that_is_left_in_the_middle_spoils_nothing() -> None:
 
 
 @pytest.mark.parametrize("room", range(1, 8))
-def test_neither_context_nor_length_is_exceeded(room: int) -> None:
+def test_prompt_lookup_exceeds_neither_context_nor_max_tokens(room: int) -> None:
     ids = tiny.engine().encode(TEXT).ids
     for context, most in ((len(ids) + room, 99), (256, room)):
         engine = tiny.engine(context=context)
@@ -121,7 +123,7 @@ def test_neither_context_nor_length_is_exceeded(room: int) -> None:
         assert len(engine._cache.ids) <= len(ids) + room
 
 
-def test_what_stands_behind_the_cursor_is_guessed_too(
+def test_prompt_lookup_sees_the_text_after_the_cursor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[Any] = []
@@ -149,7 +151,7 @@ FREE = (0.0,) * MOST
 
 
 @given(st.lists(st.integers(0, 1), max_size=60))
-def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
+def test_guess_is_what_followed_the_same_tokens_earlier(ids: list[int]) -> None:
     guess = list(PromptLookup(FREE, ids).guess(MOST))
     for size in SIZES:
         tail = ids[-size:]
@@ -164,7 +166,7 @@ def test_a_guess_is_what_came_after_the_same_tokens(ids: list[int]) -> None:
 
 
 @given(st.lists(st.integers(0, 2), min_size=30, max_size=90), st.integers(0, MOST))
-def test_a_guess_is_no_longer_than_pays_and_is_allowed(
+def test_guess_length_is_bounded_by_its_costs_and_the_limit(
     ids: list[int], most: int
 ) -> None:
     guesser = PromptLookup((0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1), ids)
@@ -173,7 +175,7 @@ def test_a_guess_is_no_longer_than_pays_and_is_allowed(
     assert len(PromptLookup(FREE, ids).guess(most)) == most
 
 
-def test_guesses_that_are_wrong_become_rare_and_right_ones_long() -> None:
+def test_wrong_guesses_become_rare_and_right_ones_long() -> None:
     begun = [1, 2, 3, 4, 5] * 4
     right = PromptLookup(COSTS, begun)
     lengths = []
@@ -189,7 +191,7 @@ def test_guesses_that_are_wrong_become_rare_and_right_ones_long() -> None:
     assert again < 10
 
 
-def test_guesses_come_back_where_a_text_repeats_itself_again() -> None:
+def test_guesses_resume_where_a_text_repeats_itself_again() -> None:
     page = list(range(200))
     guesser = PromptLookup(COSTS, page)
     for token in range(300):  # no part of the page goes on as it did

@@ -59,7 +59,7 @@ def naive_scores(
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 @pytest.mark.parametrize("place", WORDS)
-def test_the_numbers_are_those_of_the_text_read_anew(
+def test_replacement_numbers_equal_those_of_the_text_read_anew(
     family: str, place: tuple[int, int]
 ) -> None:
     start, end = place
@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_the_text_read_anew(
 
 
 @pytest.mark.parametrize("place", WORDS)
-def test_words_are_whole_and_go_on_as_the_model_would(place: tuple[int, int]) -> None:
+def test_replacements_are_cut_at_word_boundaries(place: tuple[int, int]) -> None:
     start, end = place
     found = find(TEXT, start, end)
     for one in found:
@@ -89,7 +89,7 @@ def test_words_are_whole_and_go_on_as_the_model_would(place: tuple[int, int]) ->
     assert any(one.ahead for one in found)
 
 
-def test_a_part_of_a_word_is_replaced_by_a_row() -> None:
+def test_replacements_of_part_of_a_word_are_single_rows() -> None:
     naive = reader()
     place = naive.context_at(TEXT, 12)
     rows = naive.continuations(place.before, place.typed, top_n=10).rows
@@ -99,19 +99,19 @@ def test_a_part_of_a_word_is_replaced_by_a_row() -> None:
     assert {text.encode() for text in found} <= expected
 
 
-def test_at_the_end_nothing_changes_behind_it() -> None:
+def test_replacement_at_the_end_has_no_change() -> None:
     assert {one.change for one in find(TEXT, 72, len(TEXT))} == {None}
 
 
-def test_without_context_there_is_nothing_to_judge_by() -> None:
+def test_word_without_context_has_no_replacements() -> None:
     assert find(TEXT, 0, 3) == []
 
 
-def test_only_so_many_are_looked_for() -> None:
+def test_count_limits_the_replacements() -> None:
     assert [one.text for one in find(TEXT, 10, 15, count=1)] == ["brown"]
 
 
-def test_a_long_text_is_cut_to_what_the_model_can_read() -> None:
+def test_replacements_are_found_in_a_text_longer_than_the_window() -> None:
     text = TEXT + " " + TEXT * 12
     start = text.rindex("lazy")
     small = replacing(layout=ContextPlanner(context=CONTEXT, window=300, stride=150))
@@ -121,13 +121,13 @@ def test_a_long_text_is_cut_to_what_the_model_can_read() -> None:
 
 
 @pytest.mark.parametrize("patience", range(0, 40, 5))
-def test_it_can_be_stopped(patience: int) -> None:
+def test_replacement_search_can_be_cancelled(patience: int) -> None:
     asked = count()
     with pytest.raises(Cancelled):
         find(TEXT, 10, 15, should_stop=lambda: next(asked) >= patience)
 
 
-def test_a_model_whose_state_can_not_be_repeated_gives_the_same() -> None:
+def test_model_that_cannot_fork_repeats_its_replacements() -> None:
     model, tokenizer = (
         test_families.model("lfm2"),
         fim.tokenizer("qwen"),

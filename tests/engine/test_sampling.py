@@ -57,7 +57,9 @@ def transformers_probs(
 
 
 @given(seed=st.integers(0, 10_000), wanted=settings)
-def test_the_library_agrees(seed: int, wanted: SamplingSettings) -> None:
+def test_filter_logits_agrees_with_transformers(
+    seed: int, wanted: SamplingSettings
+) -> None:
     logits = random_logits(seed)
     context = torch.tensor([3, 5, 5, 7])
     kept = filter_logits(logits, wanted, context)
@@ -80,7 +82,7 @@ def test_the_library_agrees(seed: int, wanted: SamplingSettings) -> None:
         SamplingSettings(temperature=0.3, top_k=5),
     ],
 )
-def test_frequencies_are_the_probabilities(wanted: SamplingSettings) -> None:
+def test_drawn_frequencies_match_the_probabilities(wanted: SamplingSettings) -> None:
     kept = filter_logits(random_logits(1, 60), wanted)
     generator = torch.Generator().manual_seed(0)
     draws = 20_000
@@ -115,7 +117,7 @@ def test_equal_logits_rank_by_id(values: list[int], count: int) -> None:
     levels=st.sampled_from([2, 30, 5000, 10**6]),
     share=st.floats(0, 1),
 )
-def test_a_few_of_a_large_vocabulary_are_the_first_of_all(
+def test_top_ranks_of_a_large_vocabulary_equal_a_full_sort(
     seed: int, size: int, levels: int, share: float
 ) -> None:
     logits = (random_logits(seed, size) * levels).round() / levels
@@ -195,7 +197,7 @@ def test_every_cut_token_names_the_first_stage_that_cut_it(
     assert float(probs.sum()) == pytest.approx(1, abs=1e-12)
 
 
-def test_looking_at_few_tokens_first_changes_nothing() -> None:
+def test_top_p_of_a_large_vocabulary_equals_a_full_sort() -> None:
     logits = random_logits(3, 20_000) / 3
     wanted = SamplingSettings(temperature=1, top_k=0, top_p=0.9, min_p=0)
     kept = filter_logits(logits, wanted)
@@ -214,7 +216,7 @@ def test_the_same_seed_draws_the_same_tokens() -> None:
     assert tokens() == tokens()
 
 
-def test_a_penalty_weakens_what_was_said() -> None:
+def test_penalty_lowers_repeated_tokens() -> None:
     logits = torch.tensor([2.0, -2.0, 1.0])
     wanted = SamplingSettings(
         temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=2

@@ -20,7 +20,7 @@ IDS = [3 + (7 * i * i + i) % 200 for i in range(100)]
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_one_window_is_the_naive_pass(family: str, device: str) -> None:
+def test_score_of_one_window_equals_the_naive_pass(family: str, device: str) -> None:
     logprobs = tiny.reference_logprobs(family, IDS, device)
     scored = list(tiny.engine(family, device).score(IDS, top_n=3))
     assert (scored[0].logprob, scored[0].rank, scored[0].entropy) == (None, None, None)
@@ -38,7 +38,7 @@ def test_one_window_is_the_naive_pass(family: str, device: str) -> None:
 
 @pytest.mark.parametrize(("window", "stride"), [(32, None), (32, 8), (20, 19), (2, 1)])
 @pytest.mark.parametrize("prefix", [(), (1,), (5, 6, 7)])
-def test_windows_are_naive_passes_over_their_part(
+def test_windowed_scores_equal_naive_passes_over_their_part(
     window: int, stride: int | None, prefix: tuple[int, ...]
 ) -> None:
     engine = tiny.engine()
@@ -57,7 +57,7 @@ def test_windows_are_naive_passes_over_their_part(
         assert token.logprob == pytest.approx(float(row[token.id]), abs=1e-4)
 
 
-def test_windows_side_by_side_begin_with_the_prefix() -> None:
+def test_windows_without_overlap_begin_with_the_prefix() -> None:
     engine = tiny.engine()
     scored = list(engine.score(IDS, prefix=(1,), window=32, stride=32))
     for position, token in enumerate(scored):
@@ -67,7 +67,7 @@ def test_windows_side_by_side_begin_with_the_prefix() -> None:
 
 
 @pytest.mark.parametrize("prefix", [(), (1,)])
-def test_a_window_alone_gives_its_tokens_the_same_numbers(
+def test_score_from_the_start_of_a_window_equals_the_whole_score(
     prefix: tuple[int, ...],
 ) -> None:
     engine = tiny.engine()
@@ -100,7 +100,9 @@ def test_every_token_is_scored_once(length: int, window: int, stride: int) -> No
 
 
 @given(place=st.integers(1, 200), window=st.integers(2, 60), stride=st.integers(1, 60))
-def test_where_the_windows_begin_and_end(place: int, window: int, stride: int) -> None:
+def test_first_from_and_last_of_give_the_edges_of_a_window(
+    place: int, window: int, stride: int
+) -> None:
     if stride > window:
         return
     windows = Windows(window, stride)
@@ -114,14 +116,16 @@ def test_where_the_windows_begin_and_end(place: int, window: int, stride: int) -
 @pytest.mark.parametrize(
     ("window", "stride"), [(1, None), (513, None), (32, 32), (32, 0), (None, 4096)]
 )
-def test_windows_that_cannot_be_used(window: int | None, stride: int | None) -> None:
+def test_impossible_window_or_stride_is_refused(
+    window: int | None, stride: int | None
+) -> None:
     with pytest.raises(LmtuiError, match="can't be used"):
         list(tiny.engine().score(IDS, window=window, stride=stride))
 
 
 @given(position=st.integers(1, 99), token=st.integers(3, 200))
 @settings(deadline=None, max_examples=30)
-def test_a_change_says_nothing_about_what_came_before(
+def test_changed_token_leaves_earlier_scores_unchanged(
     position: int, token: int
 ) -> None:
     engine = tiny.engine()
@@ -135,7 +139,7 @@ def test_a_change_says_nothing_about_what_came_before(
     )
 
 
-def test_the_layers_run_once_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_run_once_per_window(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny.engine()
     monkeypatch.setattr(engine._forward, "_block_rows", 16)
     lengths: list[int] = []
@@ -152,14 +156,14 @@ def test_the_layers_run_once_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lengths == [39, 39, 39, 39]
 
 
-def test_a_stop_ends_it() -> None:
+def test_should_stop_cancels_scoring() -> None:
     asked = iter([False, False, True])
     with pytest.raises(Cancelled):
         list(tiny.engine().score(IDS, should_stop=lambda: next(asked, True)))
 
 
 @pytest.mark.parametrize("ids", [[], [9]])
-def test_the_shortest_texts(ids: list[int]) -> None:
+def test_empty_and_one_token_texts_have_no_logprob(ids: list[int]) -> None:
     assert [t.logprob for t in tiny.engine().score(ids)] == [None] * len(ids)
 
 

@@ -48,13 +48,13 @@ def ticking(step: float) -> Any:
     return lambda: next(ticks) * step
 
 
-def test_an_end_token_ends_it_as_it_is() -> None:
+def test_end_token_ends_the_suggestion_as_it_is() -> None:
     assert suggest([" is", " Par", "is"]) == Suggestion(" is Paris", SuggestionEnd.STOP)
     assert suggest([]) == Suggestion("", SuggestionEnd.STOP)
     assert suggest([" is ", " "]) == Suggestion(" is", SuggestionEnd.STOP)
 
 
-def test_a_line_ends_before_its_newline() -> None:
+def test_single_line_suggestion_ends_before_its_newline() -> None:
     ended = Suggestion("a = 1", SuggestionEnd.NEWLINE)
     assert suggest(["a =", " 1\nb", " = 2"]) == ended
     assert suggest(["a =", " 1\r\n", "b"]) == ended
@@ -63,7 +63,7 @@ def test_a_line_ends_before_its_newline() -> None:
     assert suggest(["a\n", "b", "\n"], many) == Suggestion("a\nb", SuggestionEnd.STOP)
 
 
-def test_a_token_too_improbable_is_not_taken() -> None:
+def test_token_below_min_prob_ends_the_suggestion() -> None:
     unsure = SuggestionEnd.UNSURE
     assert suggest([" is", " Paris", (" and", 0.04)]) == Suggestion(" is Paris", unsure)
     assert suggest([" is", " Par", ("is", 0.04)]) == Suggestion(" is", unsure)
@@ -72,7 +72,7 @@ def test_a_token_too_improbable_is_not_taken() -> None:
     assert suggest([" is", (" a", 0.05)]).text == " is a"
 
 
-def test_the_mean_probability_counts_every_token() -> None:
+def test_min_mean_prob_counts_every_token() -> None:
     sinking = [(" one", 0.3), (" two", 0.3), (" three", 0.1), (" four", 0.9)]
     assert suggest(sinking) == Suggestion(" one two", SuggestionEnd.UNSURE)
     assert suggest([(" one", 0.2)]) == Suggestion("", SuggestionEnd.UNSURE)
@@ -95,7 +95,7 @@ def test_length_and_context_leave_whole_words() -> None:
     assert cut == Suggestion(" so", SuggestionEnd.CANCELLED)
 
 
-def test_time_waits_for_a_whole_word() -> None:
+def test_time_limit_waits_for_a_whole_word() -> None:
     rules = SuggestionRules(seconds=0.6)
     slow = [" incom", "prehen", "sible", " words", " come"]
     ended = suggest(slow, rules, clock=ticking(0.7))
@@ -104,12 +104,12 @@ def test_time_waits_for_a_whole_word() -> None:
     assert in_time == Suggestion(" incomprehensible words come", SuggestionEnd.STOP)
 
 
-def test_without_rules_everything_stays() -> None:
+def test_suggestion_without_rules_keeps_every_token() -> None:
     tokens = [("\n", 0.001), (" of", 0.001), (" l", 0.01), ("ine", 0.001)]
     assert suggest(tokens, FREE, clock=ticking(9)).text == "\n of line"
 
 
-def test_only_whole_characters() -> None:
+def test_suggestion_has_only_whole_characters() -> None:
     grin = "😀".encode()
     assert suggest([b"ok ", grin[:2], grin[2:]]).text == "ok 😀"
     assert suggest([b"ok ", grin[:2]]).text == "ok"
@@ -137,7 +137,7 @@ def test_only_whole_characters() -> None:
         (["(a", ", b"], " + c", "(a, b"),
     ],
 )
-def test_it_does_not_repeat_what_follows(
+def test_suggestion_does_not_repeat_the_following_text(
     tokens: list[str], after: str, text: str
 ) -> None:
     ghost = suggest(tokens, after=after)
@@ -145,7 +145,7 @@ def test_it_does_not_repeat_what_follows(
     assert text or ghost.end in (SuggestionEnd.REPEATS, SuggestionEnd.NOTHING)
 
 
-def test_it_ends_where_it_begins_to_repeat_the_next_line() -> None:
+def test_suggestion_ends_where_it_repeats_the_next_line() -> None:
     many = SuggestionRules(seconds=None, single_line=False)
     tokens = ["x = 1\n", "    return x\n", "more", " and"]
     repeated = suggest(tokens, many, after="\n  return x\n")
@@ -154,7 +154,7 @@ def test_it_ends_where_it_begins_to_repeat_the_next_line() -> None:
     assert alike.text == "x = 1\n    return x\nmore and"
 
 
-def test_a_long_repetition_need_not_be_whole() -> None:
+def test_long_repetition_ends_the_suggestion() -> None:
     after = "jumps over the lazy dog and sleeps"
     tokens = ["then ", "jumps over the lazy", " dog and sleeps", " at", " once"]
     assert suggest(tokens, after=after) == Suggestion("then ", SuggestionEnd.REPEATS)
@@ -168,7 +168,7 @@ def test_an_infill_may_end_within_a_word() -> None:
     assert suggest(["a"], after="b").end is SuggestionEnd.NOTHING
 
 
-def test_without_the_rule_it_may_repeat() -> None:
+def test_spare_following_off_allows_repetition() -> None:
     rules = SuggestionRules(seconds=None, spare_following=False)
     assert suggest(["):"], rules, after="):").text == "):"
 
@@ -193,7 +193,7 @@ def test_without_the_rule_it_may_repeat() -> None:
         ("", 0),
     ],
 )
-def test_words_are_cut_nowhere(text: str, end: int) -> None:
+def test_word_end_never_cuts_a_word(text: str, end: int) -> None:
     assert word_end(text, len(text)) == end
 
 
@@ -262,7 +262,7 @@ def pieces(
     1,
 )
 @given(TOKENS, RULES, AFTER, ENDS, st.booleans(), st.integers(1, 5))
-def test_a_ghost_only_grows_and_never_says_what_follows(
+def test_suggestion_only_grows_and_never_repeats_what_follows(
     tokens: list[tuple[str, float]],
     rules: SuggestionRules,
     after: str,
@@ -307,7 +307,7 @@ def check_fits(
 
 
 @given(TOKENS, AFTER)
-def test_only_a_repetition_is_cut_off_a_finished_text(
+def test_only_a_repetition_is_cut_from_a_finished_suggestion(
     tokens: list[tuple[str, float]], after: str
 ) -> None:
     text = "".join(text for text, _ in tokens)

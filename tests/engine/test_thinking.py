@@ -74,7 +74,9 @@ def test_thinking_ends_at_its_first_closing_mark(
 
 
 @given(text=WORDS, opened=st.booleans())
-def test_the_parts_are_the_whole_text(text: str, opened: bool) -> None:
+def test_thinking_in_gives_consistent_spans_of_the_text(
+    text: str, opened: bool
+) -> None:
     found = thinking_in(text, opened=opened)
     if found is None:
         return
@@ -98,7 +100,7 @@ def test_an_answer_that_speaks_of_the_marks_is_no_thinking(text: str) -> None:
     assert thinking_in(text) is None
 
 
-def test_what_a_prompt_has_opened_is_thinking() -> None:
+def test_thinking_opened_by_the_prompt_is_found() -> None:
     assert parts("a\n</think>\n\nb") == ("a\n", "b")
     assert parts("a </think> b", opened=True) == ("a ", " b")
     assert parts("a", opened=True) == ("a", "")
@@ -116,7 +118,7 @@ def asked(made: PromptBuilder, *turns: str, thinking: bool | None = None) -> str
 
 
 @pytest.mark.parametrize("template", [SWITCHED, OPENED])
-def test_the_template_decides_what_becomes_of_earlier_thinking(template: str) -> None:
+def test_template_decides_whether_earlier_thinking_is_sent(template: str) -> None:
     made = PromptBuilder(tokenizer(template))
     thought = "<think>\nlong <|im_end|> thoughts\n</think>\n\nthe cat"
     for answer in (thought, thought.removeprefix("<think>\n")):
@@ -128,7 +130,7 @@ def test_the_template_decides_what_becomes_of_earlier_thinking(template: str) ->
     assert thought in sent
 
 
-def test_marks_that_the_template_keeps_are_the_tokens_they_were() -> None:
+def test_thinking_marks_of_an_answer_are_control_tokens() -> None:
     kept = SWITCHED.replace("'</think>' in m.content", "false")
     fast = tokenizer(kept)
     made = PromptBuilder(fast)
@@ -156,7 +158,7 @@ HARMONY = (
 CONTROLS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>")
 
 
-def test_thinking_on_a_channel_of_its_own_is_found_in_what_the_tokens_say() -> None:
+def test_thinking_on_a_harmony_channel_is_found() -> None:
     fast = tokenizer(HARMONY, marks=CONTROLS, special=True)
     spelled = "<|channel|>analysis<|message|>a cat?<|end|><|start|>assistant<|channel|>"
     said = f"{spelled}final<|message|>the dog"
@@ -179,7 +181,7 @@ def test_thinking_on_a_channel_of_its_own_is_found_in_what_the_tokens_say() -> N
     assert said in prompt.text and channel not in prompt.ids
 
 
-def test_a_template_that_knows_no_thinking_gets_the_text() -> None:
+def test_template_without_thinking_gets_the_whole_text() -> None:
     plain = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
     prompt = PromptBuilder(tokenizer(plain)).write(
         [ChatTurn("assistant", "<think>a</think>b")]
@@ -198,7 +200,7 @@ def test_thinking_is_switched_where_the_template_has_a_switch() -> None:
     assert asked(other, "Hi", thinking=False).endswith("</think>\n\n")
 
 
-def test_a_template_without_a_switch_is_told_nothing() -> None:
+def test_template_without_a_switch_ignores_the_thinking_setting() -> None:
     made = PromptBuilder(tokenizer(OPENED))
     assert made.switch is None
     assert asked(made, "Hi", thinking=False) == asked(made, "Hi")
@@ -207,7 +209,7 @@ def test_a_template_without_a_switch_is_told_nothing() -> None:
     assert PromptBuilder(tokenizer(speaks)).switch is None
 
 
-def test_the_switch_reaches_what_is_drafted_too() -> None:
+def test_thinking_switch_reaches_drafts() -> None:
     said = "{% if enable_thinking %}/think{% else %}/no{% endif %}\n"
     made = PromptBuilder(tokenizer(said + SWITCHED))
     told = {
@@ -230,7 +232,7 @@ def test_variables_are_what_a_template_looks_up() -> None:
     assert rendered.endswith("assistant\n<think>\n\n</think>\n\n")
 
 
-def test_an_engine_says_whether_it_can_be_switched() -> None:
+def test_engine_info_says_whether_thinking_can_be_switched() -> None:
     plain = tiny.loaded()
     switched = replace(plain, tokenizer=tokenizer(SWITCHED))
     assert not LocalEngine(plain).info.switches_thinking

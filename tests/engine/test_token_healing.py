@@ -126,7 +126,7 @@ def shares(found: HealedDistribution) -> dict[Row, float]:
 
 
 @given(cases())
-def test_a_whole_search_is_brute_force(case: Case) -> None:
+def test_whole_search_equals_brute_force(case: Case) -> None:
     prob, expected = truth(case)
     found = searched(case)
     assert found.unexplored == 0
@@ -139,7 +139,9 @@ def test_a_whole_search_is_brute_force(case: Case) -> None:
 
 
 @given(cases(), st.randoms())
-def test_what_is_known_is_not_asked_for(case: Case, chance: random.Random) -> None:
+def test_known_logprobs_are_not_computed_again(
+    case: Case, chance: random.Random
+) -> None:
     whole, model = searched(case), case[0]
     asked = [path for paths in model.runs for path in paths]
     known = {path: model.logprobs(path) for path in asked if chance.random() < 0.5}
@@ -152,7 +154,7 @@ def test_what_is_known_is_not_asked_for(case: Case, chance: random.Random) -> No
 
 
 @given(cases(), st.sampled_from([0.3, 0.03, 0.001]), st.integers(0, 3))
-def test_what_an_early_end_leaves_out_is_stated(
+def test_early_end_states_the_unexplored_probability(
     case: Case, least: float, most_runs: int
 ) -> None:
     prob, expected = truth(case)
@@ -222,7 +224,7 @@ def test_bytes_that_no_token_covers_have_no_rows() -> None:
         assert found.lookup(b"a") is None
 
 
-def test_a_search_without_an_end_says_that_it_found_nothing() -> None:
+def test_search_cut_before_any_cover_is_all_unexplored() -> None:
     tokens = (b"a", b"b")
     case = (even(tokens), tokens, frozenset[int](), b"a" * 60)
     found = searched(case, most_runs=2)
@@ -231,7 +233,7 @@ def test_a_search_without_an_end_says_that_it_found_nothing() -> None:
     assert found.unexplored == 1
 
 
-def test_a_search_with_many_ways_asks_for_few_paths_at_once() -> None:
+def test_search_runs_few_paths_at_once() -> None:
     tokens = (*[b"a"] * 20, b"b")
     case = (even(tokens), tokens, frozenset[int](), b"aab")
     found = searched(case, most_runs=3)
@@ -239,7 +241,7 @@ def test_a_search_with_many_ways_asks_for_few_paths_at_once() -> None:
     assert 0 < found.unexplored < 1
 
 
-def test_nothing_typed_is_the_next_token() -> None:
+def test_search_with_nothing_typed_gives_the_next_tokens() -> None:
     tokens = (b"</s>", b"b", b"a", b"a")
     model = even(tokens)
     found = searched((model, tokens, SPECIALS, b""))
@@ -283,7 +285,7 @@ def test_covers_of_one_and_of_two_tokens_are_one_row() -> None:
     assert found.rows[0].cover.ids == (2,)
 
 
-def test_what_was_not_looked_at_is_a_share_of_all() -> None:
+def test_unexplored_is_a_share_of_the_whole_probability() -> None:
     model = Table((b"a", b"aa", b"aab", b"aac", b"b"), _=[0.1, 0.2, 0.2, 0.1, 0.4])
     found = model.search(b"aa", most_runs=0)
     assert math.exp(found.logprob) == pytest.approx(0.5)  # without the lone a
@@ -301,7 +303,7 @@ def test_equal_rows_are_ordered_by_their_bytes() -> None:
     assert found.lookup(b"\xff\xff") == (found.rows[0].logprob, 1)
 
 
-def test_no_more_is_run_than_is_needed() -> None:
+def test_search_runs_only_what_the_tolerance_needs() -> None:
     tokens = (b"a", b"ab", b"abc", b"abcd", b"x")
     model = Table(
         tokens,
@@ -318,14 +320,14 @@ def test_no_more_is_run_than_is_needed() -> None:
     assert model.runs.pop() == [(2,), (1,)]
 
 
-def test_an_earlier_answer_knows_nothing_of_later_ones() -> None:
+def test_later_search_does_not_change_an_earlier_result() -> None:
     model = Table((b"a", b"b", b"acd"), _=[0.5, 0.3, 0.2])
     earlier = model.search(b"", most_runs=0)
     assert model.search(b"a", most_runs=0).lookup(b"cd")
     assert earlier.lookup(b"cd") is None
 
 
-def test_the_first_run_follows_the_way_a_tokenizer_would_cut() -> None:
+def test_first_run_follows_the_cut_of_a_tokenizer() -> None:
     tokens = (b"x", b"a", b"b", b"c", b"bc", b"ab")
     model = even(tokens)
     searched((model, tokens, frozenset(), b"abc"), most_runs=1)
@@ -339,7 +341,7 @@ def tokenizer_bytes(tokenizer: Any, size: int) -> TokenBytes:
 
 
 @given(st.text("aehtdogqu日ö", min_size=1, max_size=12), st.booleans())
-def test_a_guess_is_what_a_byte_pair_tokenizer_does(word: str, spaced: bool) -> None:
+def test_guess_equals_the_cut_of_a_byte_pair_tokenizer(word: str, spaced: bool) -> None:
     tokenizer = tiny.tokenizer()
     piece = " " + word if spaced else word
     guess = tokenizer_bytes(tokenizer, len(tokenizer)).guess(piece.encode())

@@ -20,7 +20,7 @@ def sums_of(logprobs: list[float], *, characters: int, size: int) -> Sums:
 
 
 @given(LOGPROBS, st.integers(1, 99), st.integers(1, 99))
-def test_the_measures_are_those_of_one_sum(
+def test_measures_follow_from_the_sum_of_logprobs(
     logprobs: list[float], characters: int, more: int
 ) -> None:
     sums = sums_of(logprobs, characters=characters, size=characters + more)
@@ -35,14 +35,14 @@ def test_the_measures_are_those_of_one_sum(
     assert per_character * sums.characters == pytest.approx(total)
 
 
-def test_without_a_scored_token_there_is_no_number() -> None:
+def test_sums_without_a_scored_token_have_no_measures() -> None:
     sums = Sums("text", 0.0, 0, 12, 0, 0)
     measures = (sums.known, sums.mean_nll, sums.perplexity)
     assert measures == (None, None, None)
     assert sums.bits_per_character is sums.bits_per_byte is None
 
 
-def test_what_is_undefined_is_none() -> None:
+def test_undefined_measures_are_none() -> None:
     assert mean_nll(-1.0, 0) is None
     assert perplexity(None) is None
     assert perplexity(1e4) is None

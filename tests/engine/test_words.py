@@ -26,7 +26,7 @@ from lmtui.engine.words import can_cut, in_word, word_at
         ("e\u0301te\u0301|!", "e\u0301te\u0301"),
     ],
 )
-def test_the_word_at_a_place(marked: str, word: str) -> None:
+def test_word_at_returns_the_word_at_an_offset(marked: str, word: str) -> None:
     text, place = marked.replace("|", ""), marked.index("|")
     start, end = word_at(text, place)
     assert text[start:end] == word
@@ -34,7 +34,7 @@ def test_the_word_at_a_place(marked: str, word: str) -> None:
 
 
 @given(st.text(alphabet="ab '.3é漢\n👩\u200d", max_size=12), st.data())
-def test_it_is_cut_where_words_can_be(text: str, data: st.DataObject) -> None:
+def test_word_at_cuts_only_at_word_boundaries(text: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(text)))
     start, end = word_at(text, place)
     assert 0 <= start <= place <= end <= len(text)

@@ -52,14 +52,14 @@ def kept(home: Path) -> Path:
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
-def test_what_others_can_have_written_is_not_used(
+def test_files_that_others_can_have_written_are_not_usable(
     harm: Callable[[Path], object], kept: Path
 ) -> None:
     harm(kept)
     assert not build.is_usable(kept)
 
 
-def test_the_folder_of_all_becomes_our_own_to_write(kept: Path) -> None:
+def test_root_folder_loses_write_permission_for_others(kept: Path) -> None:
     build.root().chmod(0o777)
     assert build.is_usable(kept)
     assert build.root().stat().st_mode & 0o022 == 0

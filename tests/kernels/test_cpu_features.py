@@ -9,7 +9,7 @@ import pytest
 from lmtui.kernels import cpu_features
 
 
-def test_processors_are_told_apart_by_what_they_can_do(
+def test_instructions_tell_processors_apart_by_their_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "cpuinfo"

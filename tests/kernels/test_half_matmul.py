@@ -32,7 +32,7 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> HalfMatmulKernel:
 @pytest.mark.parametrize("dtype", FORMATS.values())
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_product_is_the_library_s_and_each_is_by_itself(
+def test_half_product_equals_torch_whatever_the_batch(
     data: st.DataObject, dtype: torch.dtype, products: HalfMatmulKernel
 ) -> None:
     torch.manual_seed(data.draw(st.integers(0, 1000)))
@@ -56,7 +56,9 @@ def test_a_product_is_the_library_s_and_each_is_by_itself(
 
 
 @pytest.mark.parametrize("dtype", FORMATS.values())
-def test_threads_change_nothing(dtype: torch.dtype, products: HalfMatmulKernel) -> None:
+def test_half_product_is_the_same_for_any_thread_count(
+    dtype: torch.dtype, products: HalfMatmulKernel
+) -> None:
     matrix, inputs = torch.randn(333, 65).to(dtype), torch.randn(9, 65)
     threads = torch.get_num_threads()
     found = []
@@ -69,7 +71,7 @@ def test_threads_change_nothing(dtype: torch.dtype, products: HalfMatmulKernel) 
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
-def test_many_inputs_are_rounded_where_that_is_told(products: HalfMatmulKernel) -> None:
+def test_many_inputs_are_rounded_if_rounds_is_set(products: HalfMatmulKernel) -> None:
     matrix, inputs = torch.randn(64, 96).bfloat16(), torch.randn(FEW + 1, 96)
     wanted = F.linear(inputs, matrix.float())
     exact = HalfLinear((matrix,), products, rounds=False).times(inputs)
@@ -83,7 +85,7 @@ def test_many_inputs_are_rounded_where_that_is_told(products: HalfMatmulKernel) 
     )
 
 
-def test_what_is_beside_is_added(products: HalfMatmulKernel) -> None:
+def test_lora_beside_a_half_matrix_is_added(products: HalfMatmulKernel) -> None:
     matrix = torch.randn(48, 40).bfloat16()
     beside = LoraWeights(torch.randn(4, 40) / 6, torch.randn(48, 4) / 2)
     stored = HalfLinear((matrix,), products, rounds=False).with_lora(beside)
@@ -95,7 +97,7 @@ def test_what_is_beside_is_added(products: HalfMatmulKernel) -> None:
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_no_number_is_not_hidden(
+def test_nan_and_infinity_in_a_matrix_reach_the_product(
     bad: float, products: HalfMatmulKernel
 ) -> None:
     matrix = torch.randn(8, 40).bfloat16()
@@ -105,7 +107,7 @@ def test_what_is_no_number_is_not_hidden(
     assert found[:, :3].isfinite().all()
 
 
-def test_another_arithmetic_is_found_out(
+def test_half_matmul_with_wrong_arithmetic_fails_its_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = (build._SOURCES / "half_matmul.cpp").read_text()

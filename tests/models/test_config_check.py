@@ -50,7 +50,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("quantize", ["auto", "none"])
 @pytest.mark.parametrize("key", NUMBERS)
-def test_numbers_of_a_gguf_header(
+def test_contradictory_gguf_header_is_refused(
     key: str, quantize: str, q8: bytes, tmp_path: Path
 ) -> None:
     for value in NUMBERS[key]:
@@ -80,7 +80,7 @@ CONFIGS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("changes", CONFIGS, ids=str)
-def test_numbers_of_a_configuration(
+def test_configuration_that_contradicts_the_weights_is_refused(
     changes: dict[str, Any], quantize: str, folder: Path, tmp_path: Path
 ) -> None:
     copy = changed(folder, tmp_path, **changes)
@@ -99,7 +99,7 @@ def changed(folder: Path, tmp_path: Path, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation"])
-def test_which_code_runs_a_model_is_not_for_its_file_to_say(
+def test_attention_implementation_named_by_a_file_is_ignored(
     key: str, folder: Path, tmp_path: Path
 ) -> None:
     wanted = load(str(folder), device="cpu")
@@ -126,7 +126,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("change", HEADERS.values(), ids=HEADERS)
-def test_headers_of_weights(
+def test_contradictory_safetensors_header_is_refused(
     change: dict[str, Any], quantize: str, folder: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "model"))
@@ -143,7 +143,7 @@ def test_headers_of_weights(
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float8_e4m3fn])
-def test_weights_that_are_no_floats(
+def test_weights_of_unsupported_dtypes_are_refused(
     dtype: torch.dtype, quantize: str, folder: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
@@ -155,7 +155,7 @@ def test_weights_that_are_no_floats(
 
 
 @pytest.mark.parametrize("name", ["chat_template.jinja", "config.json", "x.json"])
-def test_a_pipe_among_the_files_is_not_waited_for(
+def test_pipe_among_the_model_files_is_refused(
     name: str, folder: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "model"))

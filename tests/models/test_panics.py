@@ -23,7 +23,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
-def test_a_text_that_a_tokenizer_fails_on_is_an_error(spoilt: Path, quantize) -> None:
+def test_tokenizer_panic_is_an_error_with_a_hint(spoilt: Path, quantize) -> None:
     engine = LocalEngine.open(str(spoilt), device="cpu", quantize=quantize)
     with pytest.raises(LmtuiError) as caught:
         engine.encode(panics.TEXT)
@@ -35,7 +35,9 @@ def test_a_text_that_a_tokenizer_fails_on_is_an_error(spoilt: Path, quantize) ->
     assert engine.encode("the quick fox").ids
 
 
-def test_the_program_says_it_in_a_line_and_a_hint(spoilt: Path, tmp_path: Path) -> None:
+def test_program_reports_a_tokenizer_panic_with_a_hint(
+    spoilt: Path, tmp_path: Path
+) -> None:
     (tmp_path / "text.txt").write_text(panics.TEXT)
     done = subprocess.run(
         [sys.executable, "-m", "lmtui", "inspect", "text.txt", "--model", spoilt],
@@ -51,7 +53,7 @@ def test_the_program_says_it_in_a_line_and_a_hint(spoilt: Path, tmp_path: Path) 
     assert hint.startswith("hint: ")
 
 
-def test_other_ends_of_the_program_are_let_through() -> None:
+def test_keyboard_interrupt_and_system_exit_pass_through() -> None:
     for end in (KeyboardInterrupt, SystemExit):
         with pytest.raises(end), panics_as_errors():
             raise end

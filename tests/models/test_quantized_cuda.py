@@ -58,7 +58,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("columns", [32, 64, 96, 128, 576, 2048])
-def test_the_layout_is_that_of_the_kernel(columns: int) -> None:
+def test_int4_layout_is_that_of_the_cuda_kernel(columns: int) -> None:
     groups = quantise(matrix(24, columns), 4)
     packed, scales = layout(groups)
     found, wanted = unpacked(packed, scales), groups.floats()
@@ -69,7 +69,7 @@ def test_the_layout_is_that_of_the_kernel(columns: int) -> None:
     assert shape == (3, columns // (16 * tiles), 32, tiles // 2)
 
 
-def test_which_sizes_fit() -> None:
+def test_tiles_of_gives_the_tiles_that_fit_a_size() -> None:
     assert [tiles_of(n) for n in (128, 192, 96, 48, 576, 1536)] == [8, 4, 2, 0, 4, 8]
 
 
@@ -79,7 +79,7 @@ def logits(model: Any) -> Tensor:
         return model(torch.tensor([[5, 6, 7, 8]])).logits[0].float()
 
 
-def test_layers_multiply_as_the_plain_ones(kernel: Any) -> None:
+def test_packed_layers_agree_with_plain_quantised_ones(kernel: Any) -> None:
     model = copy.deepcopy(tiny.model("qwen3")).bfloat16()
     plain = copy.deepcopy(model)
     for part in plain.model.layers.modules():
@@ -93,7 +93,7 @@ def test_layers_multiply_as_the_plain_ones(kernel: Any) -> None:
     assert near.abs().mean() < 0.1
 
 
-def test_what_multiplies_wrongly_is_not_used(kernel: Any) -> None:
+def test_kernel_with_wrong_products_is_not_used(kernel: Any) -> None:
     kernel.off = 1.0
     model = copy.deepcopy(tiny.model("llama")).bfloat16()
     before = logits(model)
@@ -101,12 +101,12 @@ def test_what_multiplies_wrongly_is_not_used(kernel: Any) -> None:
     assert torch.equal(logits(model), before)
 
 
-def test_without_the_kernel_all_stays_as_it_is() -> None:
+def test_missing_kernel_is_reported() -> None:
     model = copy.deepcopy(tiny.model("llama")).bfloat16()
     assert "does not work here" in pack_layers(model, dense=False)
 
 
-def test_how_a_model_is_held_on_a_gpu(
+def test_load_quantized_on_a_gpu_chooses_layers_and_dtype(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cuda = torch.device("cuda")
@@ -133,7 +133,9 @@ def test_how_a_model_is_held_on_a_gpu(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("columns", [96, 192, 1024])
 @pytest.mark.parametrize("inputs", [1, 3, 40])
-def test_the_kernel_multiplies_as_it_should(columns: int, inputs: int) -> None:
+def test_cuda_kernel_agrees_with_the_reference_product(
+    columns: int, inputs: int
+) -> None:
     groups = quantise(matrix(264, columns).cuda(), 4)
     given = matrix(inputs, columns, 1).cuda()
     wanted = given.bfloat16().float() @ groups.floats().t()

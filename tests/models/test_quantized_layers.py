@@ -37,7 +37,7 @@ SIZES = (32, 16, 48)
 
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_matrices_of_one_input_make_what_each_makes(
+def test_fused_linear_parts_equal_separate_layers(
     family: str, dense: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together, apart = model(family), model(family)
@@ -60,7 +60,7 @@ def test_matrices_of_one_input_make_what_each_makes(
     asked=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=20),
     changed=st.sets(st.integers(0, 19)),
 )
-def test_a_product_is_never_that_of_other_inputs(
+def test_fused_linear_part_never_reuses_a_stale_product(
     asked: list[tuple[int, int]], changed: set[int]
 ) -> None:
     """Asked in any order, with inputs that are changed once all have taken them."""
@@ -87,7 +87,7 @@ def _three() -> tuple[list[PackedLinear], list[FusedLinearPart]]:
     return linears, [parts[layer] for layer in groups]  # type: ignore[return-value]
 
 
-def test_what_was_taken_is_not_kept() -> None:
+def test_fused_linear_part_keeps_no_reference_to_its_inputs() -> None:
     _, parts = _three()
     inputs = torch.randn(1, 64)
     kept = weakref.ref(inputs)
@@ -130,7 +130,7 @@ class Changing(nn.Module):
         return None
 
 
-def test_inputs_that_are_changed_are_other_inputs() -> None:
+def test_input_changed_in_place_is_multiplied_anew() -> None:
     made = Changing()
     exact = copy.deepcopy(made)
     assert pack_layers(made, 8, dense=False) == 8
@@ -142,7 +142,7 @@ def test_inputs_that_are_changed_are_other_inputs() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_weight_is_lost_count_of(family: str) -> None:
+def test_weights_in_counts_packed_weights(family: str) -> None:
     made = model(family)
     weights, layer = weights_in(made), weights_in(layers_of(made)[0])
     assert weights == made.num_parameters()
@@ -168,7 +168,7 @@ class OddRMSNorm(nn.Module):
         return nn.functional.layer_norm(states, (64,), self.weight, eps=self.eps)
 
 
-def test_a_norm_is_known_by_what_it_answers() -> None:
+def test_rms_norm_of_recognises_norms_by_their_output() -> None:
     assert rms_norm_of(OddRMSNorm()) is None
     for family in ("gemma3_text", "olmo2", "granite"):
         for norm in (

@@ -31,21 +31,23 @@ def copy(folder: Path, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("spec", [None, "", "default", catalogue.DEFAULT])
-def test_the_default(spec: str | None):
+def test_default_names_resolve_to_the_default_model(spec: str | None):
     assert resolve(spec) == DefaultModel()
 
 
-def test_a_catalogue_name():
+def test_catalogue_name_resolves_to_its_hub_model():
     assert resolve("qwen3-0.6b") == HubModel("qwen3-0.6b", "Qwen/Qwen3-0.6B")
 
 
-def test_a_hub_id():
+def test_hub_id_resolves_to_a_hub_model():
     assert resolve("owner/some-model") == HubModel(
         "owner/some-model", "owner/some-model"
     )
 
 
-def test_a_folder_and_a_file(llama_folder: Path, llama_gguf: Path, tmp_path: Path):
+def test_paths_resolve_to_folder_and_gguf_models(
+    llama_folder: Path, llama_gguf: Path, tmp_path: Path
+):
     assert resolve(str(llama_folder)) == FolderModel(str(llama_folder), llama_folder)
     assert resolve(str(llama_gguf)) == GgufModel(str(llama_gguf), llama_gguf)
     unnamed = tmp_path / "blob"
@@ -53,7 +55,7 @@ def test_a_folder_and_a_file(llama_folder: Path, llama_gguf: Path, tmp_path: Pat
     assert resolve(str(unnamed)) == GgufModel(str(unnamed), unnamed)
 
 
-def test_a_folder_comes_before_a_name(tmp_path: Path, monkeypatch):
+def test_existing_folder_comes_before_a_catalogue_name(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gpt2").mkdir()
     assert isinstance(resolve("gpt2"), FolderModel)
@@ -62,7 +64,7 @@ def test_a_folder_comes_before_a_name(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize(
     "spec", ["./nowhere", "/no/where", "no.gguf", "a/b.gguf", "~x"]
 )
-def test_a_path_that_is_not_there(spec: str):
+def test_missing_path_is_refused(spec: str):
     error = refused(spec)
     assert (error.title, error.detail) == ("there is no such model", spec)
     assert "lmtui models list" in error.hint
@@ -75,33 +77,35 @@ def test_a_misspelt_name_is_guessed():
 
 
 @pytest.mark.parametrize("spec", ["x" * 5000, "a\0b", "\x1b[31m"])
-def test_nonsense_is_no_crash(spec: str):
+def test_nonsense_name_is_refused(spec: str):
     assert refused(spec).title == "there is no such model"
 
 
-def test_an_empty_folder(tmp_path: Path):
+def test_empty_folder_is_refused(tmp_path: Path):
     error = refused(tmp_path)
     assert error.title == "this folder does not contain a model"
     assert "config.json" in error.hint
 
 
-def test_a_folder_with_a_gguf_in_it(llama_gguf: Path):
+def test_folder_with_a_gguf_file_is_refused_with_its_path(llama_gguf: Path):
     assert f"--model {llama_gguf}" in refused(llama_gguf.parent).hint
 
 
-def test_a_file_out_of_a_folder(llama_folder: Path):
+def test_safetensors_file_is_refused_with_its_folder(llama_folder: Path):
     error = refused(llama_folder / "model.safetensors")
     assert error.title == "this file is not a model"
     assert str(llama_folder) in error.hint
 
 
-def test_a_folder_without_weights(llama_folder: Path, tmp_path: Path):
+def test_folder_without_weights_is_refused(llama_folder: Path, tmp_path: Path):
     folder = copy(llama_folder, tmp_path / "m")
     (folder / "model.safetensors").unlink()
     assert refused(folder).title == "this folder does not contain a model"
 
 
-def test_a_folder_with_pickles_only(llama_folder: Path, tmp_path: Path):
+def test_folder_with_only_pickled_weights_is_refused(
+    llama_folder: Path, tmp_path: Path
+):
     folder = copy(llama_folder, tmp_path / "m")
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
@@ -111,7 +115,7 @@ def test_a_folder_with_pickles_only(llama_folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", ""])
-def test_a_broken_configuration(text: str, llama_folder: Path, tmp_path: Path):
+def test_broken_configuration_is_refused(text: str, llama_folder: Path, tmp_path: Path):
     folder = copy(llama_folder, tmp_path / "m")
     (folder / "config.json").write_text(text)
     error = refused(folder)
@@ -120,7 +124,9 @@ def test_a_broken_configuration(text: str, llama_folder: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.9999])
-def test_truncated_safetensors(part: float, llama_folder: Path, tmp_path: Path):
+def test_truncated_safetensors_file_is_refused(
+    part: float, llama_folder: Path, tmp_path: Path
+):
     folder = copy(llama_folder, tmp_path / "m")
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * part)])
@@ -133,7 +139,9 @@ def test_truncated_safetensors(part: float, llama_folder: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "header", [b"{}", b"[]", b"nonsense", b'{"a":1}', b'{"a":{"data_offsets":[4,2]}}']
 )
-def test_safetensors_with_a_strange_header(header: bytes, llama_folder, tmp_path):
+def test_safetensors_header_is_read_if_empty_refused_if_malformed(
+    header: bytes, llama_folder, tmp_path
+):
     folder = copy(llama_folder, tmp_path / "m")
     data = len(header).to_bytes(8, "little") + header
     (folder / "model.safetensors").write_bytes(data)
@@ -143,7 +151,7 @@ def test_safetensors_with_a_strange_header(header: bytes, llama_folder, tmp_path
         assert "damaged" in refused(folder).title
 
 
-def test_every_part_is_looked_at(tmp_path: Path):
+def test_every_weights_file_of_a_folder_is_checked(tmp_path: Path):
     folder = tiny.save_llama(tmp_path / "m", max_shard_size="100kB")
     looked = read_folder(folder)
     assert len(looked.weights) > 2
@@ -156,7 +164,9 @@ def test_every_part_is_looked_at(tmp_path: Path):
     assert "all its parts" in error.hint
 
 
-def test_an_index_that_points_elsewhere(llama_folder: Path, tmp_path: Path):
+def test_index_that_points_outside_the_folder_is_refused(
+    llama_folder: Path, tmp_path: Path
+):
     folder = copy(llama_folder, tmp_path / "m")
     index = {"weight_map": {"a": "../../etc/passwd"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))

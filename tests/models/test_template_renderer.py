@@ -41,7 +41,7 @@ def rendered(template: str) -> str:
 
 
 @pytest.mark.parametrize("template", BROKEN, ids=lambda template: template[:30])
-def test_a_template_that_breaks_off_or_grows_is_an_error(
+def test_failing_or_endless_template_is_an_error(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if template == LOOPS:
@@ -54,7 +54,7 @@ def test_a_template_that_breaks_off_or_grows_is_an_error(
     assert rendered("{{ messages[0].content }}!") == "Hi!"
 
 
-def test_letting_go_of_the_process_closes_nobody_elses_file(
+def test_replaced_render_process_closes_no_foreign_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template_renderer, "SECONDS", 0.5)
@@ -74,7 +74,7 @@ def test_letting_go_of_the_process_closes_nobody_elses_file(
     assert {(tmp_path / str(number)).read_text() for number in range(9)} == {"kept"}
 
 
-def test_half_of_a_character_is_refused() -> None:
+def test_template_output_with_a_surrogate_is_refused() -> None:
     with pytest.raises(LmtuiError, match="surrogates"):
         rendered("{{ '\\ud800' }}")
 

@@ -37,7 +37,7 @@ def trained(
     return subject, optimizer
 
 
-def test_what_is_saved_is_taken_up_to_the_last_bit(
+def test_loaded_checkpoint_continues_bit_for_bit(
     run: RunFolder, tmp_path: Path
 ) -> None:
     subject, optimizer = trained(tmp_path)
@@ -56,7 +56,7 @@ def test_what_is_saved_is_taken_up_to_the_last_bit(
     assert same(copied(fresh), copied(subject))
 
 
-def test_before_the_first_step_there_are_no_moments(run: RunFolder) -> None:
+def test_checkpoint_before_the_first_step_has_no_moments(run: RunFolder) -> None:
     subject = trainee()
     checkpoints.save(run, subject.weights, adam(subject, 1e-2), TrainState())
     fresh = trainee(seed=5)
@@ -66,14 +66,16 @@ def test_before_the_first_step_there_are_no_moments(run: RunFolder) -> None:
     assert same(copied(fresh), copied(subject))
 
 
-def test_nothing_in_it_could_run_code(run: RunFolder, tmp_path: Path) -> None:
+def test_checkpoint_has_only_safetensors_and_json(
+    run: RunFolder, tmp_path: Path
+) -> None:
     subject, optimizer = trained(tmp_path)
     checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
     suffixes = {file.suffix for file in run.checkpoint(2).iterdir()}
     assert suffixes == {".safetensors", ".json"}
 
 
-def test_all_of_it_is_private(run: RunFolder, tmp_path: Path) -> None:
+def test_checkpoint_files_are_private(run: RunFolder, tmp_path: Path) -> None:
     subject, optimizer = trained(tmp_path)
     with umask(0):
         checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
@@ -82,7 +84,7 @@ def test_all_of_it_is_private(run: RunFolder, tmp_path: Path) -> None:
     assert run.path.stat().st_mode & 0o777 == 0o700
 
 
-def test_only_the_newest_is_kept(run: RunFolder, tmp_path: Path) -> None:
+def test_only_the_newest_checkpoint_is_kept(run: RunFolder, tmp_path: Path) -> None:
     subject, optimizer = trained(tmp_path)
     for step in (1, 2, 3):
         checkpoints.save(run, subject.weights, optimizer, TrainState(step=step))
@@ -90,7 +92,7 @@ def test_only_the_newest_is_kept(run: RunFolder, tmp_path: Path) -> None:
     assert len(list(run.checkpoints_folder.iterdir())) == 1
 
 
-def test_half_of_one_is_ignored_and_written_over(
+def test_incomplete_checkpoint_is_ignored_and_overwritten(
     run: RunFolder, tmp_path: Path
 ) -> None:
     subject, optimizer = trained(tmp_path)
@@ -130,7 +132,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_breaks_off_while_it_is_written_leaves_the_older_one(
+def test_failed_save_leaves_the_older_checkpoint(
     run: RunFolder, tmp_path: Path
 ) -> None:
     subject, optimizer = trained(tmp_path)

@@ -100,7 +100,7 @@ def steps(heard: list[Event]) -> list[int]:
     return [event.step for event in heard if isinstance(event, Step)]
 
 
-def test_a_training_is_told_from_the_plan_to_the_end(
+def test_worker_reports_events_from_plan_to_end(
     start: Callable[..., WorkerProcess], home: Path
 ) -> None:
     training = start(skips=["a.bin"])
@@ -120,7 +120,7 @@ def test_a_training_is_told_from_the_plan_to_the_end(
     assert not training.folder.exists()
 
 
-def test_it_is_asked_for_what_was_requested(
+def test_worker_gets_the_request_with_versions(
     start: Callable[..., WorkerProcess],
 ) -> None:
     asked = TrainRequest("n", ("/x",), settings=TrainSettings(method="full"), threads=2)
@@ -132,7 +132,7 @@ def test_it_is_asked_for_what_was_requested(
     assert {"lmtui", "torch"} <= set(written.versions)
 
 
-def test_a_plan_alone_leaves_nothing(start: Callable[..., WorkerProcess]) -> None:
+def test_plan_only_leaves_no_run_folder(start: Callable[..., WorkerProcess]) -> None:
     training = start(plan_only=True)
     heard = heard_until(training, over)
     assert planned(heard)
@@ -142,7 +142,7 @@ def test_a_plan_alone_leaves_nothing(start: Callable[..., WorkerProcess]) -> Non
     assert list(paths.runs_folder().iterdir()) == []
 
 
-def test_a_plan_that_is_not_wanted_leaves_nothing(
+def test_declined_plan_leaves_no_run_folder(
     start: Callable[..., WorkerProcess],
 ) -> None:
     training = start()
@@ -154,7 +154,7 @@ def test_a_plan_that_is_not_wanted_leaves_nothing(
     assert not training.folder.exists()
 
 
-def test_it_waits_and_goes_on(start: Callable[..., WorkerProcess]) -> None:
+def test_paused_training_resumes(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, hold=3)
     heard_until(training, at_step(2))
     training.pause()
@@ -165,7 +165,9 @@ def test_it_waits_and_goes_on(start: Callable[..., WorkerProcess]) -> None:
     assert steps(heard) == [3, 4]
 
 
-def test_it_stops_and_is_resumed(start: Callable[..., WorkerProcess]) -> None:
+def test_stopped_training_resumes_from_its_checkpoint(
+    start: Callable[..., WorkerProcess],
+) -> None:
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()
@@ -190,7 +192,7 @@ def test_the_second_stop_does_not_wait(start: Callable[..., WorkerProcess]) -> N
     assert RunFolder(training.folder).last_checkpoint in (2, 3)
 
 
-def test_one_that_hears_nothing_is_killed(
+def test_worker_that_ignores_stops_is_killed(
     start: Callable[..., WorkerProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "GRACE", 0.0)
@@ -201,7 +203,9 @@ def test_one_that_hears_nothing_is_killed(
     assert heard_until(training, over) == [End("stopped", 2)]
 
 
-def test_a_torn_line_waits_for_its_end(start: Callable[..., WorkerProcess]) -> None:
+def test_unfinished_event_line_waits_for_its_end(
+    start: Callable[..., WorkerProcess],
+) -> None:
     training = start(go=True, hold=3)
     heard_until(training, at_step(2))
     line = b'{"event":"warning","text":"caf\xc3\xa9"}\n'
@@ -225,7 +229,7 @@ def test_a_torn_line_waits_for_its_end(start: Callable[..., WorkerProcess]) -> N
         ("torn", "the system killed it, which it does when memory runs out"),
     ],
 )
-def test_one_that_dies_is_told_as_failed(
+def test_dead_worker_is_reported_as_failed(
     start: Callable[..., WorkerProcess], how: str, words: str
 ) -> None:
     training = start(go=True, die=how, die_at=3)
@@ -244,7 +248,7 @@ def test_one_that_dies_is_told_as_failed(
     assert steps(heard) == [3, 4]
 
 
-def test_one_that_dies_at_once_leaves_its_log(
+def test_worker_that_dies_at_once_leaves_its_log(
     start: Callable[..., WorkerProcess],
 ) -> None:
     training = WorkerProcess.start(REQUEST, command=(sys.executable, "-c", "1/0"))
@@ -258,7 +262,7 @@ def test_one_that_dies_at_once_leaves_its_log(
     assert prepare(REQUEST, overwrite=False, resume=False) == REQUEST
 
 
-def test_an_error_is_told_once(start: Callable[..., WorkerProcess]) -> None:
+def test_worker_error_is_reported_once(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, die="error", die_at=1)
     *_, failed, end = heard_until(training, over)
     assert failed == Failed("no memory", "2 GB", "Lower --block.")
@@ -267,7 +271,7 @@ def test_an_error_is_told_once(start: Callable[..., WorkerProcess]) -> None:
     assert training.poll() == []
 
 
-def test_a_worker_that_can_not_be_started(home: Path) -> None:
+def test_worker_that_cannot_be_started_is_an_error(home: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be started"):
         WorkerProcess.start(REQUEST, command=("/no/such/program",))
 
@@ -302,7 +306,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
-def test_keys_of_the_terminal_do_not_reach_the_worker(
+def test_worker_runs_in_a_session_of_its_own(
     start: Callable[..., WorkerProcess],
 ) -> None:
     training = start()
@@ -324,7 +328,7 @@ def test_python_files_beside_the_notes_are_not_run(
     assert log.endswith("json/__init__.py\n")
 
 
-def test_names_that_are_taken_are_refused_with_ways_out(
+def test_taken_names_are_refused_with_a_hint(
     start: Callable[..., WorkerProcess],
 ) -> None:
     training = start(go=True, hold=4)
@@ -347,7 +351,9 @@ def test_names_that_are_taken_are_refused_with_ways_out(
     assert prepare(REQUEST, overwrite=True, resume=True).overwrite
 
 
-def test_overwriting_begins_anew(start: Callable[..., WorkerProcess]) -> None:
+def test_overwrite_begins_the_training_anew(
+    start: Callable[..., WorkerProcess],
+) -> None:
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
     training.stop()
@@ -358,7 +364,7 @@ def test_overwriting_begins_anew(start: Callable[..., WorkerProcess]) -> None:
     assert steps(heard) == [1, 2, 3, 4]
 
 
-def test_nothing_to_resume_names_what_there_is(home: Path) -> None:
+def test_resume_without_a_checkpoint_names_other_trainings(home: Path) -> None:
     with pytest.raises(LmtuiError, match="nothing to resume") as caught:
         prepare(REQUEST, overwrite=False, resume=True)
     assert caught.value.hint == "Start a training: lmtui finetune NOTES."
@@ -372,7 +378,7 @@ def test_nothing_to_resume_names_what_there_is(home: Path) -> None:
     assert "other" in caught.value.hint
 
 
-def test_a_name_that_is_no_name_is_refused(home: Path) -> None:
+def test_unsafe_name_is_refused_with_a_safe_one(home: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be used") as caught:
         prepare(TrainRequest("../x y", ()), overwrite=False, resume=False)
     assert caught.value.hint.endswith("--name x-y")

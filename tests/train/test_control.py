@@ -45,7 +45,7 @@ def pipe() -> tuple[int, BinaryIO]:
     return reader, os.fdopen(writer, "wb", buffering=0)
 
 
-def test_it_waits_until_it_is_told_to_go(commands: WorkerControl) -> None:
+def test_wait_for_go_waits_for_the_go_command(commands: WorkerControl) -> None:
     reader, writer = pipe()
     commands.listen(reader)
     writer.write(b"nonsense\ngo\n")
@@ -53,7 +53,9 @@ def test_it_waits_until_it_is_told_to_go(commands: WorkerControl) -> None:
     writer.close()
 
 
-def test_the_end_of_the_words_is_one_stop(commands: WorkerControl, left: Left) -> None:
+def test_end_of_commands_counts_as_one_stop(
+    commands: WorkerControl, left: Left
+) -> None:
     reader, writer = pipe()
     commands.listen(reader)
     writer.write(b"resume")
@@ -63,7 +65,7 @@ def test_the_end_of_the_words_is_one_stop(commands: WorkerControl, left: Left) -
     assert not left.times
 
 
-def test_the_end_after_a_stop_is_no_second_one(
+def test_end_of_commands_after_a_stop_is_no_second_stop(
     commands: WorkerControl, left: Left
 ) -> None:
     reader, writer = pipe()
@@ -77,7 +79,7 @@ def test_the_end_after_a_stop_is_no_second_one(
     assert not left.times
 
 
-def test_a_second_stop_leaves(commands: WorkerControl, left: Left) -> None:
+def test_second_stop_leaves_at_once(commands: WorkerControl, left: Left) -> None:
     reader, writer = pipe()
     commands.listen(reader)
     writer.write(b"stop\nstop\n")
@@ -85,7 +87,7 @@ def test_a_second_stop_leaves(commands: WorkerControl, left: Left) -> None:
     writer.close()
 
 
-def test_before_there_is_something_to_save_one_stop_leaves(left: Left) -> None:
+def test_stop_before_anything_to_save_leaves_at_once(left: Left) -> None:
     commands = WorkerControl(left)
     commands.say("go")
     assert not left.times
@@ -93,7 +95,7 @@ def test_before_there_is_something_to_save_one_stop_leaves(left: Left) -> None:
     assert left.times
 
 
-def test_signals_are_stops(commands: WorkerControl, left: Left) -> None:
+def test_signals_count_as_stops(commands: WorkerControl, left: Left) -> None:
     reader, writer = pipe()
     commands.listen(reader)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -103,7 +105,7 @@ def test_signals_are_stops(commands: WorkerControl, left: Left) -> None:
     writer.close()
 
 
-def test_a_pause_ends_by_going_on_or_by_a_stop(commands: WorkerControl) -> None:
+def test_pause_ends_on_resume_or_stop(commands: WorkerControl) -> None:
     for word in ("resume", "stop"):
         commands.say("pause")
         assert commands.pausing

@@ -38,7 +38,9 @@ def outcome(model: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 @pytest.mark.parametrize("adapter", [True, False])
-def test_float32_is_the_same(name: str, adapter: bool) -> None:
+def test_accelerated_linears_equal_plain_ones_in_float32(
+    name: str, adapter: bool
+) -> None:
     model = adapted(name) if adapter else deepcopy(tiny.model(name))
     expected, wanted = outcome(model)
     accelerate_linears(model)
@@ -50,7 +52,7 @@ def test_float32_is_the_same(name: str, adapter: bool) -> None:
 
 
 @pytest.mark.parametrize("adapter", [True, False])
-def test_autocast_is_as_near_as_the_plain_layers_are(adapter: bool) -> None:
+def test_accelerated_linears_are_as_exact_as_plain_autocast(adapter: bool) -> None:
     model = adapted() if adapter else deepcopy(tiny.model())
     _, exact = outcome(model)
     with torch.autocast("cpu", HALF):
@@ -81,7 +83,7 @@ def test_an_input_is_rounded_once_for_layers_that_share_it() -> None:
     assert cpu_kernels._in_half(torch.randn(3)) is not half
 
 
-def test_without_its_adapter_a_layer_is_plain() -> None:
+def test_accelerated_layer_with_disabled_adapter_is_plain() -> None:
     model = adapted()
     with model.disable_adapter():
         expected = model(input_ids=IDS).logits
@@ -90,7 +92,7 @@ def test_without_its_adapter_a_layer_is_plain() -> None:
         torch.testing.assert_close(model(input_ids=IDS).logits, expected)
 
 
-def test_other_layers_are_left_alone() -> None:
+def test_accelerate_linears_leaves_adapters_with_dropout_alone() -> None:
     torch.manual_seed(5)
     config = LoraConfig(r=4, lora_dropout=0.5, target_modules="all-linear")
     model: Any = get_peft_model(deepcopy(tiny.model()), config).eval()
@@ -101,7 +103,9 @@ def test_other_layers_are_left_alone() -> None:
     torch.testing.assert_close(model(input_ids=IDS).logits, expected)
 
 
-def test_where_onednn_is_wrong_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_onednn_product_falls_back_to_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cpu_kernels, "_onednn", lambda x, weight: x @ weight.t() + 1)
     monkeypatch.setattr(cpu_kernels, "_found", [])
     x, weight = torch.randn(64, 8), torch.randn(4, 8)

@@ -48,7 +48,7 @@ def test_no_token_is_lost_in_blocks(made: list[Example], length: int) -> None:
 
 
 @given(st.lists(texts, max_size=5))
-def test_texts_are_joined_by_the_end_of_a_document(contents: list[str]) -> None:
+def test_texts_are_joined_by_the_end_of_document_token(contents: list[str]) -> None:
     tokenizer = tiny.tokenizer()
     documents = [NotesDocument(f"{i}", text) for i, text in enumerate(contents)]
     made, skipped = examples(documents, tokenizer)
@@ -60,7 +60,7 @@ def test_texts_are_joined_by_the_end_of_a_document(contents: list[str]) -> None:
 
 
 @given(texts)
-def test_a_texts_ids_are_those_that_the_engine_scores(text: str) -> None:
+def test_example_ids_equal_those_that_the_engine_scores(text: str) -> None:
     made = example(NotesDocument("a", text), tiny.tokenizer())
     assert made.ids == (*ENGINE.encode(text).ids, 0)
     assert made.trained == (True,) * len(made.ids)
@@ -93,14 +93,14 @@ def test_a_text_begins_with_bos_where_the_tokenizer_says_so() -> None:
     assert [item.ids[0] for item in made] == [1, 1]
 
 
-def test_the_end_of_a_turn_ends_no_document() -> None:
+def test_end_of_turn_token_ends_no_document() -> None:
     tokenizer = small.tokenizer()
     assert tokenizer.eos_token == "<|im_end|>"
     assert example(NotesDocument("a", "the"), tokenizer).ids[-1] == 0
     assert padding(tokenizer) == 0
 
 
-def test_where_no_token_ends_a_document_a_gap_does() -> None:
+def test_documents_without_an_end_token_end_in_blank_lines() -> None:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

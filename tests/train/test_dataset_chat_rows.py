@@ -56,7 +56,7 @@ def plain() -> Any:
     )
 
 
-def test_the_answers_and_the_ends_of_their_turns_are_learned() -> None:
+def test_only_answers_and_their_turn_ends_are_learned() -> None:
     tokenizer = tiny.tokenizer()
     content = turns("Be brief.", "Hi", "Hello", "the cat", "sat", first="system")
     made = example(row(content), tokenizer)
@@ -68,14 +68,14 @@ def test_the_answers_and_the_ends_of_their_turns_are_learned() -> None:
     )
 
 
-def test_what_comes_after_the_last_answer_is_left_out() -> None:
+def test_messages_after_the_last_answer_are_left_out() -> None:
     tokenizer = tiny.tokenizer()
     whole = example(row(turns("Hi", "Hello")), tokenizer)
     assert example(row(turns("Hi", "Hello", "unanswered")), tokenizer) == whole
 
 
 @given(st.lists(texts.filter(lambda t: not RESERVED & {*t}), min_size=2, max_size=6))
-def test_a_conversation_is_what_a_later_answer_would_follow(
+def test_conversation_ids_equal_those_of_a_chat_history(
     contents: Sequence[str],
 ) -> None:
     # The ids are those of the same conversation as the history of a chat.
@@ -112,7 +112,7 @@ def test_without_a_template_the_plain_format_is_learned() -> None:
     assert learned(made, tokenizer) == [" Hello\n\n", "  sat<|endoftext|>"]
 
 
-def test_a_template_without_an_end_of_turn_learns_that_of_a_document() -> None:
+def test_template_without_a_turn_end_learns_the_document_end() -> None:
     tokenizer = tiny.tokenizer().__class__(
         tokenizer_object=tiny.tokenizer().backend_tokenizer,
         eos_token="<|endoftext|>",
@@ -123,7 +123,7 @@ def test_a_template_without_an_end_of_turn_learns_that_of_a_document() -> None:
     assert learned(made, tokenizer) == [" b", " d", "<|endoftext|>"]
 
 
-def test_a_template_that_ends_with_the_end_gets_no_second() -> None:
+def test_template_ending_in_a_document_end_gets_no_second() -> None:
     tokenizer = tiny.tokenizer().__class__(
         tokenizer_object=tiny.tokenizer().backend_tokenizer,
         eos_token="<|endoftext|>",
@@ -145,7 +145,7 @@ def refusing() -> Any:
     )
 
 
-def test_rows_that_the_template_refuses_are_told() -> None:
+def test_rows_that_the_template_refuses_are_skipped() -> None:
     refused = row(turns("a", "b", "c", first="system"))
     hidden = row(turns("b", "c"))
     with pytest.raises(LmtuiError) as caught:
@@ -173,7 +173,7 @@ def test_a_completion_is_learned_and_its_prompt_is_not(
         assert not counts or end > len(prompt) > start or start >= len(prompt)
 
 
-def test_a_completion_begins_where_it_stands() -> None:
+def test_completion_is_learned_from_its_first_character() -> None:
     tokenizer = tiny.tokenizer()
     made = example(row(Completion("the cat", " sat on")), tokenizer)
     assert learned(made, tokenizer) == [" sat on<|endoftext|>"]
@@ -198,7 +198,7 @@ def test_bos_is_never_learned() -> None:
 
 
 @pytest.mark.real
-def test_the_mask_of_the_default_models_template(
+def test_default_models_template_learns_only_answers(
     default_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lmtui.models.load import load

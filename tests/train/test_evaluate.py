@@ -34,7 +34,7 @@ def of(text: str, path: str = "a.md") -> Example:
     return example(NotesDocument(path, text), tiny.tokenizer())
 
 
-def test_a_document_costs_what_the_engine_says(
+def test_document_score_equals_that_of_the_engine(
     engine: LocalEngine, asking: Evaluator
 ) -> None:
     (found,) = asking.score(engine, [of(TEXT)])
@@ -49,7 +49,9 @@ def test_a_document_costs_what_the_engine_says(
     assert found.bytes == sum(len(token.bytes) for token in scored)
 
 
-def test_only_what_is_learned_counts(engine: LocalEngine, asking: Evaluator) -> None:
+def test_score_counts_only_learned_tokens(
+    engine: LocalEngine, asking: Evaluator
+) -> None:
     row = example(
         NotesDocument("r.jsonl:1", Completion("Question? ", "Answer!")),
         tiny.tokenizer(),
@@ -70,7 +72,9 @@ def test_only_what_is_learned_counts(engine: LocalEngine, asking: Evaluator) -> 
             assert logprob == pytest.approx(whole[place].logprob, abs=1e-6)
 
 
-def test_the_same_model_did_not_change(engine: LocalEngine, asking: Evaluator) -> None:
+def test_unchanged_model_gives_the_same_answers(
+    engine: LocalEngine, asking: Evaluator
+) -> None:
     held_out, training = [of(TEXT)], [of("def f(x):\n    return x + 1\n" * 20, "b")]
     prompts = asking.prompts(held_out, training)
     before, after = (
@@ -98,7 +102,7 @@ def test_prompts_are_beginnings_of_held_out_documents_first(
     assert asking.prompts(held_out, training) == prompts
 
 
-def test_an_answer_is_continued_after_its_question(asking: Evaluator) -> None:
+def test_prompt_of_a_completion_row_is_its_question(asking: Evaluator) -> None:
     row = example(
         NotesDocument("r", Completion("What is it? ", "It is rain. " * 20)),
         tiny.tokenizer(),
@@ -107,7 +111,7 @@ def test_an_answer_is_continued_after_its_question(asking: Evaluator) -> None:
     assert prompt.text == "What is it? "
 
 
-def test_it_can_be_stopped(engine: LocalEngine, asking: Evaluator) -> None:
+def test_evaluator_can_be_cancelled(engine: LocalEngine, asking: Evaluator) -> None:
     with pytest.raises(Cancelled):
         asking.score(engine, [of(TEXT)], should_stop=lambda: True)
     prompts = asking.prompts([of(TEXT)], [])
@@ -118,7 +122,7 @@ def test_it_can_be_stopped(engine: LocalEngine, asking: Evaluator) -> None:
 @given(
     st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=30)
 )
-def test_the_longest_run_is_the_longest(said: list[int], stream: list[int]) -> None:
+def test_longest_run_equals_brute_force(said: list[int], stream: list[int]) -> None:
     start, length = longest_run(np.array(said), np.array(stream))
     written = [tuple(said[a:b]) for a in range(13) for b in range(a, len(said) + 1)]
     there = {tuple(stream[a:b]) for a in range(31) for b in range(a, len(stream) + 1)}
@@ -126,7 +130,7 @@ def test_the_longest_run_is_the_longest(said: list[int], stream: list[int]) -> N
     assert tuple(said[start : start + length]) in there or length == 0
 
 
-def test_what_a_model_was_made_of_comes_back(asking: Evaluator) -> None:
+def test_recalled_finds_training_text_known_by_heart(asking: Evaluator) -> None:
     """A model that can only count is one that knows the counting by heart."""
     counting = tuple(range(100, 300))
     training = [Example("count", counting, (True,) * len(counting))]
@@ -144,7 +148,7 @@ def test_what_a_model_was_made_of_comes_back(asking: Evaluator) -> None:
     assert found.path == "count"
 
 
-def test_the_neutral_text_is_plain() -> None:
+def test_neutral_text_is_a_few_kilobytes_of_ascii() -> None:
     text = neutral_text()
     assert 3_000 < len(text.encode()) < 6_000
     assert text.isascii()

@@ -64,7 +64,7 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", [*tiny.FAMILIES, "gemma2", "granite"])
 @pytest.mark.parametrize("every", [1, 5])
-def test_value_and_gradients_are_those_of_the_plain_loss(name: str, every: int) -> None:
+def test_summed_loss_and_gradients_equal_the_plain_loss(name: str, every: int) -> None:
     model, ids = family(name), IDS.reshape(1, -1)
     targets = targets_of(ids, every=every)
     count = int((targets != IGNORED).sum())
@@ -96,7 +96,7 @@ def test_frozen_heads_pass_the_gradient_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
-def test_nothing_is_differentiated_where_nothing_is_asked(name: str) -> None:
+def test_summed_loss_under_no_grad_has_no_gradient(name: str) -> None:
     model, targets = family(name), targets_of(IDS)
     with torch.no_grad():
         found = SummedLoss(model)(IDS, targets)
@@ -104,7 +104,7 @@ def test_nothing_is_differentiated_where_nothing_is_asked(name: str) -> None:
     assert not found.requires_grad
 
 
-def test_a_batch_is_the_sum_of_its_rows() -> None:
+def test_loss_of_a_batch_is_the_sum_of_its_rows() -> None:
     loss = SummedLoss(family("llama"))
     ids = torch.stack([IDS[0], IDS[0].flip(0)])
     both = loss(ids, targets_of(ids))
@@ -112,7 +112,7 @@ def test_a_batch_is_the_sum_of_its_rows() -> None:
     torch.testing.assert_close(both, apart)
 
 
-def test_a_block_without_targets_is_worth_nothing() -> None:
+def test_loss_of_a_block_without_targets_is_zero() -> None:
     model = family("llama")
     found = SummedLoss(model)(IDS, torch.full_like(IDS, IGNORED))
     found.backward()
@@ -125,7 +125,7 @@ def test_soft_capping_is_not_taken_for_a_plain_product() -> None:
     assert SummedLoss(family("llama"))._weight is not None
 
 
-def test_all_logits_are_never_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_summed_loss_never_holds_all_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     product = losses.product
 

@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_an_adapter_begins_as_nothing(family: str) -> None:
+def test_new_adapter_leaves_the_logits_unchanged(family: str) -> None:
     subject = trainee(family)
     assert all(".lora_" in name for name in subject.weights)
     assert 0 < subject.trainable < subject.parameters
@@ -47,7 +47,7 @@ def test_an_adapter_begins_as_nothing(family: str) -> None:
     )
 
 
-def test_full_training_changes_every_weight() -> None:
+def test_full_training_trains_every_weight() -> None:
     subject = trainee(method="full")
     assert subject.trainable == subject.parameters
     assert subject.model is subject.loaded.model
@@ -60,7 +60,7 @@ def test_first_weights_follow_from_the_seed() -> None:
         assert not same(one, copied(trainee(method=method, seed=2)))
 
 
-def test_nothing_is_dropped() -> None:
+def test_dropout_is_off_in_training() -> None:
     model = trainee("gpt2").model.train()
     dropouts = [m for m in model.modules() if isinstance(m, nn.Dropout)]
     assert dropouts
@@ -70,7 +70,9 @@ def test_nothing_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_random_model_begins_by_knowing_nothing(family: str, tmp_path: Path) -> None:
+def test_random_model_starts_at_the_loss_of_uniform_guessing(
+    family: str, tmp_path: Path
+) -> None:
     subject = trainee(family, method="scratch", layers=2)
     batch = together([Sequences(blocks(1), Schedule.of(1, TrainSettings()), 0)[0]])
     first = float(share_of_loss(subject, batch).detach())
@@ -82,7 +84,7 @@ def test_a_random_model_begins_by_knowing_nothing(family: str, tmp_path: Path) -
     assert told[-1].loss < 0.9 * told[0].loss
 
 
-def test_a_random_model_of_real_size_would_begin_so_too() -> None:
+def test_random_model_of_real_width_starts_at_uniform_loss() -> None:
     config = LlamaConfig(
         vocab_size=49_152,
         hidden_size=576,
@@ -100,7 +102,7 @@ def test_a_random_model_of_real_size_would_begin_so_too() -> None:
     assert loss == pytest.approx(math.log(49_152), rel=0.05)
 
 
-def test_sizes_follow_the_width() -> None:
+def test_resized_config_follows_the_width() -> None:
     config = LlamaConfig(
         hidden_size=96,
         intermediate_size=256,
@@ -118,7 +120,7 @@ def test_sizes_follow_the_width() -> None:
     assert caught.value.hint == "Give --width 48."
 
 
-def test_other_names_of_sizes_are_known() -> None:
+def test_resized_knows_gpt2_names_and_layer_types() -> None:
     made = resized(GPT2Config(n_embd=64, n_head=4, n_layer=2), layers=1, width=32)
     assert (made.n_layer, made.n_embd, made.n_head) == (1, 32, 2)
     kinds = ["full_attention", "sliding_attention"]
@@ -137,19 +139,19 @@ def test_other_names_of_sizes_are_known() -> None:
         ("bfloat16", False, True),
     ],
 )
-def test_the_arithmetic_is_what_the_device_is_fast_at(
+def test_computes_in_half_follows_dtype_and_device(
     dtype: str, fast: bool, half: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hardware, "fast_at_bfloat16", lambda _: fast)
     assert computes_in_half(dtype, CPU) == half
 
 
-def test_other_arithmetic_is_refused() -> None:
+def test_float16_training_is_refused() -> None:
     with pytest.raises(LmtuiError, match="float16"):
         computes_in_half("float16", CPU)
 
 
-def test_an_estimate_grows_with_what_is_kept() -> None:
+def test_memory_estimates_grow_with_length_and_trained_weights() -> None:
     plain, whole = trainee(), trainee(method="full")
     assert activation_bytes(plain, 64) > 1.9 * activation_bytes(plain, 32)
     assert training_bytes(plain, 512) > training_bytes(plain, 64)
@@ -157,7 +159,9 @@ def test_an_estimate_grows_with_what_is_kept() -> None:
     assert all(weight.grad is None for weight in plain.weights.values())
 
 
-def test_memory_is_saved_where_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activation_memory_is_saved_where_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     subject = trainee()
     kept = activation_bytes(subject, LENGTH)
     assert save_memory_where_needed(subject, 64) is None
@@ -169,7 +173,7 @@ def test_memory_is_saved_where_it_is_short(monkeypatch: pytest.MonkeyPatch) -> N
     assert activation_bytes(subject, LENGTH) < kept / 2
 
 
-def test_a_base_is_opened_as_it_is_asked_for(tmp_path: Path, home: Path) -> None:
+def test_open_trainee_loads_the_requested_base(tmp_path: Path, home: Path) -> None:
     folder = stored.save_llama(tmp_path / "base")
     settings = TrainSettings(rank=2, dtype="float32")
     request = TrainRequest("n", (), base=str(folder), settings=settings, device="cpu")

@@ -45,7 +45,7 @@ def refused(*places: Path, settings: TrainSettings = DEFAULT) -> LmtuiError:
     return caught.value
 
 
-def test_any_text_is_a_document(tmp_path: Path) -> None:
+def test_any_text_file_is_a_document(tmp_path: Path) -> None:
     files = {
         "b.md": "# B\n",
         "a.py": "a = 1",
@@ -64,7 +64,7 @@ def test_any_text_is_a_document(tmp_path: Path) -> None:
     assert not any(document.is_row for document in notes.documents)
 
 
-def test_a_mark_and_line_endings_are_no_part_of_a_text(tmp_path: Path) -> None:
+def test_bom_and_line_endings_are_normalised(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": b"\xef\xbb\xbfa\r\nb\rc\n\r\n", "b.txt": "\ufeff\ufeffb"})
     notes = read_notes([tmp_path], DEFAULT)
     assert texts(notes) == {"a.txt": "a\nb\nc\n\n", "b.txt": "\ufeffb"}
@@ -73,7 +73,7 @@ def test_a_mark_and_line_endings_are_no_part_of_a_text(tmp_path: Path) -> None:
     assert notes.files[0].bytes == len(raw)
 
 
-def test_every_file_that_is_left_out_says_why(tmp_path: Path) -> None:
+def test_every_skipped_file_has_a_reason(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -122,7 +122,7 @@ def test_every_file_that_is_left_out_says_why(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_that_cannot_be_read_is_told(
+def test_unreadable_file_is_skipped_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"a.md": "a", "locked.md": "b"})
@@ -174,7 +174,9 @@ def test_a_file_that_grows_while_it_is_read_is_left_out(
     assert why == "1.0 MB, more than 1 MB"
 
 
-def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_file_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, {"a.md": "a" * 100_000, "b.jsonl": '{"text": "b"}', "c.png": b"\0"})
     opened = []
     real = Path.open
@@ -189,7 +191,7 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert opened == ["a.md", "b.jsonl", "c.png"]
 
 
-def test_a_short_note_is_a_note(tmp_path: Path) -> None:
+def test_short_file_is_a_document(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": "twenty bytes of text"})
     assert texts(read_notes([tmp_path / "a.md"], DEFAULT)) == {
         "a.md": "twenty bytes of text"
@@ -202,7 +204,7 @@ def test_special_token_strings_are_text(tmp_path: Path) -> None:
     assert texts(read_notes([tmp_path], DEFAULT)) == {"a.md": text}
 
 
-def test_nothing_to_learn_from_says_what_there_was(tmp_path: Path) -> None:
+def test_notes_without_text_are_refused_with_counted_reasons(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", {})
     assert refused(empty).detail == f"{empty} (no files)"
     files: dict[str, str | bytes] = {
@@ -217,7 +219,7 @@ def test_nothing_to_learn_from_says_what_there_was(tmp_path: Path) -> None:
     assert error.detail == f"{binaries} (2 × binary, 1 × hidden, 1 × empty)"
 
 
-def test_rows_that_are_all_broken_say_every_reason(tmp_path: Path) -> None:
+def test_file_of_broken_rows_is_refused_with_every_reason(tmp_path: Path) -> None:
     bad = ["{", "[]", {"a": 1}, {"text": " "}, {"messages": 1}, {"text": 1}]
     lines = (each if isinstance(each, str) else json.dumps(each) for each in bad)
     folder = write(tmp_path / "rows", {"a.jsonl": "\n".join(lines)})
@@ -226,7 +228,7 @@ def test_rows_that_are_all_broken_say_every_reason(tmp_path: Path) -> None:
     assert error.detail.count("1 × ") == len(bad)
 
 
-def test_rows_are_documents_by_their_lines(tmp_path: Path) -> None:
+def test_rows_are_documents_named_by_their_lines(tmp_path: Path) -> None:
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     write(
         tmp_path,
@@ -276,7 +278,7 @@ def test_strict_refuses_broken_rows(tmp_path: Path) -> None:
     assert skipped(read_notes([tmp_path], strict)) == {"b.md": "empty"}
 
 
-def test_what_was_useless_once_does_not_hide_its_like(tmp_path: Path) -> None:
+def test_skipped_file_does_not_hide_an_equal_text(tmp_path: Path) -> None:
     write(tmp_path, {"a.jsonl": "not rows", "a.md": "not rows"})
     assert texts(read_notes([tmp_path], DEFAULT)) == {"a.md": "not rows"}
 
@@ -313,13 +315,13 @@ def test_front_matter_is_yaml_between_fences(text: str, left: str) -> None:
 
 
 @given(st.text("-. \nab:#", max_size=30))
-def test_what_is_left_of_a_text_is_its_end(text: str) -> None:
+def test_text_without_front_matter_is_a_suffix(text: str) -> None:
     left = without_front_matter(text)
     assert text.endswith(left)
     assert left == text or text.startswith("---")
 
 
-def test_front_matter_is_dropped_from_notes_alone_or_kept(tmp_path: Path) -> None:
+def test_front_matter_is_dropped_only_from_notes_unless_kept(tmp_path: Path) -> None:
     text = MATTER + "text"
     write(tmp_path, {"a.md": text, "b.yaml": text, "c.RST": "\ufeff" + text + "\r\n"})
     notes = read_notes([tmp_path], DEFAULT)
@@ -328,7 +330,7 @@ def test_front_matter_is_dropped_from_notes_alone_or_kept(tmp_path: Path) -> Non
     assert texts(read_notes([tmp_path / "a.md"], keep)) == {"a.md": text}
 
 
-def test_notes_with_one_body_are_one(tmp_path: Path) -> None:
+def test_notes_with_equal_bodies_are_one_document(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": "---\nid: 1\n---\nbody", "b.md": "---\nid: 2\n---\nbody"})
     assert skipped(read_notes([tmp_path], DEFAULT)) == {"b.md": "the same as a.md"}
     assert not skipped(read_notes([tmp_path], TrainSettings(front_matter="keep")))

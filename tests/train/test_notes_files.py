@@ -28,7 +28,7 @@ def refused(*places: str | Path) -> LmtuiError:
     return caught.value
 
 
-def test_a_folder_is_all_its_files_by_name(tmp_path: Path) -> None:
+def test_find_lists_the_files_of_a_folder_by_name(tmp_path: Path) -> None:
     write(tmp_path, {"b.md": "", "a/c.txt": "", "a-b.py": "", "a/b/.d/e": "", "Z": ""})
     found = find([tmp_path])
     assert found.root == tmp_path
@@ -39,7 +39,7 @@ def test_a_folder_is_all_its_files_by_name(tmp_path: Path) -> None:
     assert skipped(found) == {"a/b/.d": "a hidden folder"}
 
 
-def test_what_is_no_note_is_left_out_once(tmp_path: Path) -> None:
+def test_hidden_and_program_files_are_skipped_once(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -63,7 +63,7 @@ def test_what_is_no_note_is_left_out_once(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_named_is_taken_though_hidden(tmp_path: Path) -> None:
+def test_named_hidden_files_and_folders_are_read(tmp_path: Path) -> None:
     write(tmp_path, {".a.md": "", ".b/c.md": "", ".b/.d": "", "node_modules/e": ""})
     found = find([tmp_path / ".a.md", tmp_path / ".b", tmp_path / "node_modules"])
     assert found.root == tmp_path
@@ -73,7 +73,7 @@ def test_what_is_named_is_taken_though_hidden(tmp_path: Path) -> None:
     assert list(skipped(both)) == [".b/.d", "node_modules"]
 
 
-def test_the_root_is_what_is_named_or_what_all_share(
+def test_root_is_the_named_or_common_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"a/x/1.md": "", "a/y/2.md": "", "b.md": ""})
@@ -88,7 +88,7 @@ def test_the_root_is_what_is_named_or_what_all_share(
     assert names(find(["~/a"])) == ["x/1.md", "y/2.md"]
 
 
-def test_a_file_that_is_named_twice_is_one(tmp_path: Path) -> None:
+def test_file_named_twice_is_read_once(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": ""})
     twice: list[str | Path] = [
         tmp_path / "a.md",
@@ -127,7 +127,7 @@ def test_a_pattern_matches_files_and_folders(
     )
 
 
-def test_a_pattern_says_only_what_it_left_out(tmp_path: Path) -> None:
+def test_pattern_reports_only_the_files_it_skipped(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": "", ".git/b.md": "", ".c.md": "", "node_modules/d.md": ""})
     assert skipped(find([tmp_path / "*.md"])) == {".c.md": "hidden"}
     assert list(skipped(find([tmp_path / "**" / "*.md"]))) == [
@@ -137,12 +137,12 @@ def test_a_pattern_says_only_what_it_left_out(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_with_a_patterns_name_is_that_file(tmp_path: Path) -> None:
+def test_file_named_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     write(tmp_path, {"a[1].md": "", "a1.md": ""})
     assert names(find([tmp_path / "a[1].md"])) == ["a[1].md"]
 
 
-def test_links_lead_to_files_but_into_no_folder(tmp_path: Path) -> None:
+def test_links_to_files_are_followed_and_to_folders_skipped(tmp_path: Path) -> None:
     notes = write(tmp_path / "notes", {"a.md": "", "b/c.md": ""})
     write(tmp_path / "other", {"d.md": ""})
     (notes / "around").symlink_to(notes)
@@ -159,7 +159,7 @@ def test_links_lead_to_files_but_into_no_folder(tmp_path: Path) -> None:
     assert names(find([tmp_path / "named"])) == names(found)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_told(
+def test_unreadable_folder_is_skipped_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"a.md": "", "locked/b.md": ""})
@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told(
     }
 
 
-def test_a_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf8_is_written_out(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.md")
     try:
         (tmp_path / name).write_text("x")
@@ -190,7 +190,7 @@ def test_a_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
     assert source.path.read_text() == "x"
 
 
-def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_files_and_unmatched_patterns_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": ""})
     assert refused().title == "no notes were named"
     assert refused("").title == "there is no such file or folder"

@@ -93,7 +93,7 @@ def test_a_row_that_cannot_be_used_says_why(value: Any, problem: str) -> None:
     assert row.problem.startswith(problem)
 
 
-def test_each_row_has_a_kind_of_its_own() -> None:
+def test_rows_of_one_file_may_be_of_different_kinds() -> None:
     read = rows({"a": 1}, {"text": "x"}, {"messages": [ANSWER]}, {"text": "y"}, "{")
     assert [row.line for row in read] == [1, 2, 3, 4, 5]
     answer = (ChatTurn(**ANSWER),)
@@ -104,12 +104,12 @@ def test_each_row_has_a_kind_of_its_own() -> None:
 
 
 @given(st.text())
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_gives_rows_or_problems(text: str) -> None:
     for row in read_rows(text):
         assert (row.content is None) == bool(row.problem)
 
 
 @given(st.lists(st.text().filter(str.strip), max_size=5), st.booleans())
-def test_what_was_written_is_read(texts: list[str], ascii_only: bool) -> None:
+def test_written_rows_are_read_back(texts: list[str], ascii_only: bool) -> None:
     lines = (json.dumps({"text": text}, ensure_ascii=ascii_only) for text in texts)
     assert [row.content for row in read_rows("\n".join(lines))] == texts

@@ -24,7 +24,9 @@ def sequences(made: int = 0) -> Sequences:
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("made", [0, 6, 8])
-def test_nothing_is_left_of_it(method: str, half: bool, made: int) -> None:
+def test_calibration_leaves_model_and_random_state_unchanged(
+    method: str, half: bool, made: int
+) -> None:
     subject = trainee(method=method, half=half)
     before, chance = copied(subject), torch.get_rng_state()
     found = calibrate(subject, sequences(made), clip=1.0, should_stop=never)
@@ -36,13 +38,13 @@ def test_nothing_is_left_of_it(method: str, half: bool, made: int) -> None:
     assert found.memory > 1_000_000
 
 
-def test_it_can_be_stopped() -> None:
+def test_calibration_can_be_cancelled() -> None:
     subject = trainee()
     with pytest.raises(Cancelled):
         calibrate(subject, sequences(), clip=1.0, should_stop=lambda: True)
 
 
-def test_a_gradient_that_is_no_number_is_told_before_it_spoils_a_weight() -> None:
+def test_nan_in_calibration_raises_and_changes_no_weight() -> None:
     subject = trainee()
     before = copied(subject)
     norm: Any = subject.loaded.model.model.norm

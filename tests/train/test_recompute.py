@@ -23,7 +23,7 @@ GATED = ("llama", "qwen3", "gemma3")
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("adapter", [True, False])
 @pytest.mark.parametrize("name", tiny.FAMILIES)
-def test_every_bit_of_a_gradient_is_the_same(
+def test_recompute_keeps_every_bit_of_the_gradients(
     name: str, *, adapter: bool, half: bool
 ) -> None:
     model = adapted(name) if adapter else deepcopy(tiny.model(name))
@@ -41,7 +41,7 @@ def test_every_bit_of_a_gradient_is_the_same(
 
 
 @pytest.mark.parametrize("name", GATED)
-def test_less_is_kept_and_under_checkpoints_no_recipe_keeps_more(name: str) -> None:
+def test_recompute_saves_memory_and_adds_none_to_checkpointing(name: str) -> None:
     subject = trainee(name)
     some = activation_bytes(subject, 32)
     subject.disable_recompute()
@@ -70,13 +70,13 @@ class Doubled(nn.Module):
         return self.down_proj(2 * self.act_fn(self.gate_proj(x)) * self.up_proj(x))
 
 
-def test_what_is_no_plain_gated_layer_stays_as_it_is() -> None:
+def test_layer_that_only_looks_gated_is_left_alone() -> None:
     model = nn.Sequential(Doubled())
     enable_recompute(model)
     assert "forward" not in vars(model[0])
 
 
-def test_where_nothing_is_differentiated_nothing_is_noted() -> None:
+def test_output_under_no_grad_has_no_recipe() -> None:
     norm = nn.LayerNorm(4)
     enable_recompute(nn.Sequential(norm))
     with torch.no_grad():
@@ -94,7 +94,7 @@ class GatedNorm(nn.Module):
         return x if gate is None else x * gate
 
 
-def test_what_is_made_of_more_than_its_input_is_kept() -> None:
+def test_output_of_more_than_its_input_has_no_recipe() -> None:
     gated, batch = GatedNorm(), nn.BatchNorm1d(4)
     enable_recompute(nn.Sequential(gated, batch))
     x = torch.linspace(0, 1, 8).view(2, 4)
@@ -104,7 +104,7 @@ def test_what_is_made_of_more_than_its_input_is_kept() -> None:
     assert recipe_of(batch(x)) is None
 
 
-def test_what_was_changed_in_place_is_kept() -> None:
+def test_output_changed_in_place_has_no_recipe() -> None:
     norm = nn.LayerNorm(4)
     enable_recompute(nn.Sequential(norm))
     y = norm(torch.linspace(0, 1, 8).view(2, 4))
@@ -113,7 +113,7 @@ def test_what_was_changed_in_place_is_kept() -> None:
     assert recipe_of(y) is None
 
 
-def test_what_a_recipe_holds_goes_with_the_way_back() -> None:
+def test_recipes_are_freed_by_the_backward_pass() -> None:
     norm, layer = nn.LayerNorm(4), nn.Linear(4, 4)
     model = nn.Sequential(norm, layer)
     enable_recompute(model)

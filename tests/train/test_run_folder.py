@@ -75,21 +75,23 @@ def test_a_request_is_read_as_it_was_written(run: RunFolder) -> None:
     assert run.read_request() == request
 
 
-def test_what_another_version_wrote_is_read_as_far_as_it_goes(run: RunFolder) -> None:
+def test_request_of_another_version_is_read_without_unknown_keys(
+    run: RunFolder,
+) -> None:
     text = '{"name": "n", "places": ["/x"], "new": 1, "settings": {"rank": 4, "x": 2}}'
     request = requests.from_json(text)
     assert request == TrainRequest("n", ("/x",), settings=TrainSettings(rank=4))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "n", "places": 3}', "\x00"])
-def test_a_broken_request_says_what_to_do(run: RunFolder, text: str) -> None:
+def test_broken_request_is_refused_with_a_hint(run: RunFolder, text: str) -> None:
     (run.path / "request.json").write_text(text)
     with pytest.raises(LmtuiError, match="can't be resumed") as caught:
         run.read_request()
     assert "--overwrite" in caught.value.hint
 
 
-def test_a_manifest_tells_what_became_of_the_notes(run: RunFolder) -> None:
+def test_manifest_lists_changed_gone_and_new_notes(run: RunFolder) -> None:
     before = Manifest("/notes", {"a": "1", "b": "2", "c": "3"}, 3, ("b",))
     assert run.read_manifest() is None
     run.write_manifest(before)
@@ -118,7 +120,7 @@ def test_only_complete_checkpoints_count(run: RunFolder) -> None:
     assert run.last_checkpoint == 10
 
 
-def test_what_came_after_the_checkpoint_does_not_count(run: RunFolder) -> None:
+def test_history_ends_at_the_last_checkpoint(run: RunFolder) -> None:
     checkpoint(run, 2)
     first = (Skip("a", "binary"), Start("notes", 9), Eval(0, 3.0, 20.0, 1.0, True))
     kept = (step(1), step(2), Saved(2))
@@ -127,7 +129,7 @@ def test_what_came_after_the_checkpoint_does_not_count(run: RunFolder) -> None:
     assert run.history() == [*first, *kept]
 
 
-def test_each_resumption_makes_what_came_later_void(run: RunFolder) -> None:
+def test_history_drops_steps_that_a_resumption_repeats(run: RunFolder) -> None:
     checkpoint(run, 4)
     tell(run, Start("notes", 9), step(1), step(2), step(3), End("stopped", 3))
     tell(run, Start("notes", 9, 1), step(2), Eval(2, 1.0, 2.0, 1.0, True), step(3))
@@ -138,7 +140,7 @@ def test_each_resumption_makes_what_came_later_void(run: RunFolder) -> None:
     assert len([event for event in run.history() if isinstance(event, Eval)]) == 1
 
 
-def test_half_a_line_at_the_end_is_taken_away(run: RunFolder) -> None:
+def test_unfinished_event_line_is_removed(run: RunFolder) -> None:
     tell(run, step(1), torn='{"event": "st')
     with run.new_events() as events:
         assert events.read() == b""
@@ -147,7 +149,7 @@ def test_half_a_line_at_the_end_is_taken_away(run: RunFolder) -> None:
     assert list(read_events(run.events_file.read_text())) == [step(1), step(2)]
 
 
-def test_a_training_that_runs_holds_its_folder(run: RunFolder) -> None:
+def test_running_training_locks_its_folder(run: RunFolder) -> None:
     assert not run.in_use
     with run.locked():
         assert run.in_use
@@ -157,7 +159,7 @@ def test_a_training_that_runs_holds_its_folder(run: RunFolder) -> None:
     assert not run.in_use
 
 
-def test_what_can_be_resumed_is_listed(run: RunFolder) -> None:
+def test_unfinished_lists_trainings_that_can_be_resumed(run: RunFolder) -> None:
     assert run_folder.unfinished() == ()
     other = RunFolder.named("other")
     for each in (run, other, RunFolder.named(".scratch-1-x")):
@@ -170,7 +172,7 @@ def test_what_can_be_resumed_is_listed(run: RunFolder) -> None:
     assert run_folder.unfinished() == (other,)
 
 
-def test_events_hold_whatever_a_text_does(run: RunFolder) -> None:
+def test_events_survive_control_characters_in_a_text(run: RunFolder) -> None:
     event = Skip("a\u2028b\x85c\udcff\n", "\x9b31m")
     tell(run, event)
     text = run.events_file.read_text()
@@ -193,7 +195,7 @@ def test_events_hold_whatever_a_text_does(run: RunFolder) -> None:
         ("x" * 300, "x" * 80),
     ],
 )
-def test_a_name_is_made_safe(text: str, name: str) -> None:
+def test_safe_name_replaces_unsafe_characters(text: str, name: str) -> None:
     assert safe_name(text) == name
 
 
@@ -206,7 +208,7 @@ def test_a_safe_name_is_a_folder_of_its_own(text: str) -> None:
     assert len(name.encode()) <= 80
 
 
-def test_a_name_comes_from_the_first_notes(
+def test_default_name_comes_from_the_first_notes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "My Diary.d"
@@ -224,7 +226,7 @@ def test_a_name_comes_from_the_first_notes(
     assert default_name(["/"]) == "notes"
 
 
-def test_places_are_the_same_from_everywhere(
+def test_absolute_path_resolves_relative_and_home_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

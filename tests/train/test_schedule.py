@@ -52,14 +52,14 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 
 @given(schedules)
-def test_the_rate_rises_falls_and_wastes_no_step(schedule: Schedule) -> None:
+def test_learning_rate_rises_then_falls_and_is_never_zero(schedule: Schedule) -> None:
     rates = [schedule.rate(step) for step in range(1, schedule.steps + 1)]
     assert all(0 < rate <= schedule.peak for rate in rates)
     top = rates.index(max(rates))
     assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
 
 
-def test_the_rate_is_a_cosine_to_nothing() -> None:
+def test_learning_rate_is_a_cosine_to_zero() -> None:
     schedule = Schedule.of(100, TrainSettings(batch=1, epochs=1, warmup=0.1, lr=0.5))
     assert schedule.rate(11) == 0.5
     assert schedule.rate(56) == pytest.approx(0.25)
@@ -67,7 +67,7 @@ def test_the_rate_is_a_cosine_to_nothing() -> None:
 
 
 @given(schedules)
-def test_what_is_still_to_come_is_what_comes(schedule: Schedule) -> None:
+def test_evaluations_after_counts_the_evaluations_to_come(schedule: Schedule) -> None:
     evaluated = [schedule.evaluated(step) for step in range(schedule.steps + 1)]
     assert evaluated[0]
     assert evaluated[-1]

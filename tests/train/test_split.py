@@ -41,7 +41,7 @@ def held(parts: Split) -> set[str]:
 
 
 @given(names.filter(lambda paths: len(paths) > 1), shares, seeds)
-def test_every_document_is_on_one_side(
+def test_every_document_is_either_trained_on_or_held_out(
     paths: list[str], share: float, seed: int
 ) -> None:
     notes = files(paths)
@@ -55,7 +55,7 @@ def test_every_document_is_on_one_side(
 
 
 @given(names, st.sampled_from([0.1, 0.3, 0.5]), seeds)
-def test_the_choice_stays_when_files_are_added(
+def test_held_out_files_stay_when_files_are_added(
     more: list[str], share: float, seed: int
 ) -> None:
     settings = TrainSettings(held_out=share, seed=seed)
@@ -66,7 +66,7 @@ def test_the_choice_stays_when_files_are_added(
     assert held(before) == held(after) & set(paths)
 
 
-def test_about_a_tenth_is_held_out() -> None:
+def test_about_a_tenth_of_the_files_is_held_out() -> None:
     paths = [f"{i}.md" for i in range(2000)]
     assert 150 < len(held(split(files(paths), DEFAULT))) < 250
     other = split(files(paths), TrainSettings(seed=1))
@@ -74,7 +74,7 @@ def test_about_a_tenth_is_held_out() -> None:
     assert held(split(files(paths), DEFAULT)) == held(split(files(paths), DEFAULT))
 
 
-def test_the_choice_of_a_file_is_the_same_everywhere() -> None:
+def test_held_out_files_are_the_same_in_every_version() -> None:
     # It is the same in every version too: an adapter is judged by it later.
     paths = [f"{i}.md" for i in range(30)]
     assert held(split(files(paths), DEFAULT)) == {"17.md", "19.md", "20.md"}
@@ -86,7 +86,9 @@ def test_of_few_documents_one_is_held_out() -> None:
 
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=12), seeds)
-def test_equal_rows_are_on_one_side(letters: list[str], seed: int) -> None:
+def test_equal_rows_are_all_trained_on_or_all_held_out(
+    letters: list[str], seed: int
+) -> None:
     documents = rows(*(letter + LONG for letter in letters))
     parts = split(notes_of(*documents), TrainSettings(seed=seed))
     trained = {document.content for document in parts.training}
@@ -94,7 +96,7 @@ def test_equal_rows_are_on_one_side(letters: list[str], seed: int) -> None:
     assert len(parts.training) + len(parts.held_out) == len(letters)
 
 
-def test_a_row_is_held_out_wherever_it_stands() -> None:
+def test_held_out_rows_do_not_depend_on_their_lines() -> None:
     texts = [f"{i} {LONG}" for i in range(100)]
     parts = split(notes_of(*rows(*texts)), DEFAULT)
     moved = split(notes_of(*rows(*texts, start=40)), DEFAULT)
@@ -145,7 +147,9 @@ def test_the_end_of_a_single_text_is_held_out(text: str, share: float) -> None:
         ("x" * 1000, "x" * 900),
     ],
 )
-def test_it_begins_at_a_paragraph_or_line_or_word(text: str, training: str) -> None:
+def test_held_out_end_begins_at_a_paragraph_line_or_word(
+    text: str, training: str
+) -> None:
     parts = split(notes_of(NotesDocument("a.md", text)), DEFAULT)
     assert parts.training == (NotesDocument("a.md", training),)
 
@@ -161,20 +165,20 @@ def test_it_begins_at_a_paragraph_or_line_or_word(text: str, training: str) -> N
         [NotesDocument(f"{i}", Completion(LONG, "a"), is_row=True) for i in range(3)],
     ],
 )
-def test_with_too_little_text_all_is_trained_on(documents: list[NotesDocument]) -> None:
+def test_too_little_text_is_all_trained_on(documents: list[NotesDocument]) -> None:
     parts = split(notes_of(*documents), DEFAULT)
     assert parts.training == tuple(documents)
     assert parts.held_out == ()
     assert parts.note == f"too little text: {NOTHING_HELD_OUT}"
 
 
-def test_nothing_is_held_out_on_request() -> None:
+def test_held_out_of_0_trains_on_every_document() -> None:
     notes = files(["a", "b", "c"])
     parts = split(notes, replace(DEFAULT, held_out=0.0))
     assert parts == Split(notes.documents, (), NOTHING_HELD_OUT)
 
 
-def test_what_is_read_is_split(tmp_path: Path) -> None:
+def test_split_of_read_notes_does_not_depend_on_their_folder(tmp_path: Path) -> None:
     write(tmp_path, {f"{i}/{i}.md": f"{i} {LONG}" for i in range(40)})
     parts = split(read_notes([tmp_path], DEFAULT), DEFAULT)
     elsewhere = write(

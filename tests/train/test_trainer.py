@@ -89,7 +89,9 @@ def plain_steps(
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_steps_are_those_of_the_definition(method: str, tmp_path: Path) -> None:
+def test_training_steps_equal_those_from_first_principles(
+    method: str, tmp_path: Path
+) -> None:
     made_of, expected = blocks(7), trainee(method=method)
     losses = plain_steps(expected, made_of, schedule_for(7))
     found = trainee(method=method)
@@ -131,7 +133,7 @@ def test_the_loss_of_a_block_is_what_the_engine_scores(family: str) -> None:
     assert found == pytest.approx(-math.fsum(counted) / len(counted), abs=1e-4)
 
 
-def test_rates_and_norms_are_told(tmp_path: Path) -> None:
+def test_steps_report_learning_rate_and_gradient_norm(tmp_path: Path) -> None:
     schedule = schedule_for(6)
     told = steps_of(trainee(), blocks(6), tmp_path, clip=0.01)
     assert [made.lr for made in told] == pytest.approx(
@@ -142,7 +144,7 @@ def test_rates_and_norms_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("half", [False, True])
-def test_it_learns(method: str, half: bool, tmp_path: Path) -> None:
+def test_training_lowers_the_loss(method: str, half: bool, tmp_path: Path) -> None:
     settings = TrainSettings(batch=2, epochs=12, lr=2e-2, method=method)  # type: ignore[arg-type]
     subject = trainee(half=half, method=method)
     schedule = schedule_for(4, settings)
@@ -152,7 +154,7 @@ def test_it_learns(method: str, half: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_going_on_comes_to_the_very_weights(method: str, tmp_path: Path) -> None:
+def test_continued_training_equals_an_unbroken_one(method: str, tmp_path: Path) -> None:
     made_of, through = blocks(8), trainee(method=method)
     whole = steps_of(through, made_of, tmp_path)
     halted = trainee(method=method)
@@ -163,7 +165,7 @@ def test_going_on_comes_to_the_very_weights(method: str, tmp_path: Path) -> None
     assert same(copied(halted), copied(through))
 
 
-def test_an_end_that_is_asked_for_comes_after_the_step(tmp_path: Path) -> None:
+def test_training_ends_after_the_step_asked_for(tmp_path: Path) -> None:
     assert [m.step for m in steps_of(trainee(), blocks(8), tmp_path, until=3)] == [
         1,
         2,
@@ -171,7 +173,7 @@ def test_an_end_that_is_asked_for_comes_after_the_step(tmp_path: Path) -> None:
     ]
 
 
-def test_a_loss_that_is_no_number_changes_no_weight(tmp_path: Path) -> None:
+def test_nan_loss_raises_and_changes_no_weight(tmp_path: Path) -> None:
     subject = trainee()
     steps_of(subject, blocks(6), tmp_path, until=1)
     norm: Any = subject.loaded.model.model.norm
@@ -183,7 +185,7 @@ def test_a_loss_that_is_no_number_changes_no_weight(tmp_path: Path) -> None:
     assert same(copied(subject), before)
 
 
-def test_a_gradient_that_is_no_number_ends_it(tmp_path: Path) -> None:
+def test_infinite_gradient_ends_the_training(tmp_path: Path) -> None:
     subject = trainee()
     weight = next(iter(subject.weights.values()))
     weight.register_hook(lambda grad: grad * math.inf)

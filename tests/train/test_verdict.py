@@ -74,7 +74,7 @@ def report(
 
 
 @given(st.lists(st.lists(st.floats(-20, -0.01), max_size=5), min_size=1, max_size=5))
-def test_every_token_counts_the_same(documents: list[list[float]]) -> None:
+def test_together_weighs_every_token_the_same(documents: list[list[float]]) -> None:
     scores = [scored(str(n), *logprobs) for n, logprobs in enumerate(documents)]
     all_of_them = [logprob for logprobs in documents for logprob in logprobs]
     found = together(scores)
@@ -99,7 +99,9 @@ def test_every_token_counts_the_same(documents: list[list[float]]) -> None:
         ([], "unknown"),
     ],
 )
-def test_chance_is_no_progress(after: list[DocumentScore], change: str) -> None:
+def test_judge_tells_progress_from_chance(
+    after: list[DocumentScore], change: str
+) -> None:
     before = many(0)[: len(after)]
     assert judge(before, after, None, None).notes == change
 
@@ -107,7 +109,7 @@ def test_chance_is_no_progress(after: list[DocumentScore], change: str) -> None:
 @pytest.mark.parametrize(
     ("shift", "change"), [(-0.01, "unclear"), (-0.02, "better"), (0.02, "worse")]
 )
-def test_few_documents_have_a_margin(shift: float, change: str) -> None:
+def test_judge_of_few_documents_needs_a_margin(shift: float, change: str) -> None:
     before, after = (many(by, documents=2) for by in (0, shift))
     verdict = judge(before, after, None, None)
     assert verdict.notes == change
@@ -124,18 +126,18 @@ def test_few_documents_have_a_margin(shift: float, change: str) -> None:
         (1.8, "better"),
     ],
 )
-def test_forgetting_is_named(loss: float, elsewhere: str) -> None:
+def test_verdict_names_forgetting_elsewhere(loss: float, elsewhere: str) -> None:
     verdict = judge(many(0), many(-0.3), figures(2.0), figures(loss))
     assert verdict.elsewhere == elsewhere
     assert verdict.sentence == f"Better on your notes, {elsewhere} elsewhere."
 
 
-def test_what_got_worse_is_not_to_be_used() -> None:
+def test_verdict_advises_against_worse_weights() -> None:
     verdict = judge(many(0), many(1), figures(2.0), figures(1.0))
     assert verdict.sentence == "Worse on your notes: do not use."
 
 
-def test_what_gained_most_comes_first() -> None:
+def test_report_lists_the_largest_gains_first() -> None:
     before = [scored("a", -5.0, -1.0, -3.0), scored("b", -2.0)]
     after = [scored("a", -1.0, -4.0, -3.0), scored("b", -1.5)]
     made = report(before, after)
@@ -146,7 +148,7 @@ def test_what_gained_most_comes_first() -> None:
     assert [d.path for d in made.documents] == ["b", "a"]
 
 
-def test_answers_survive_the_disk() -> None:
+def test_answers_survive_json() -> None:
     answers = Answers(
         tuple(many(0, documents=2)),
         scored("n", -1.0),
@@ -158,7 +160,7 @@ def test_answers_survive_the_disk() -> None:
         Answers.from_json('{"held_out": 3}')
 
 
-def test_the_report_holds_foreign_text_together() -> None:
+def test_report_escapes_hostile_text() -> None:
     made = report(many(0), many(-0.3), text=HOSTILE)
     text = to_markdown(made)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
@@ -170,7 +172,7 @@ def test_the_report_holds_foreign_text_together() -> None:
     assert all("\n" not in line and "\x1b" not in line for line in to_lines(made))
 
 
-def test_json_holds_numbers_only() -> None:
+def test_report_json_has_no_nan_or_infinity() -> None:
     made = report([scored("a")], [scored("a")], recalled=0)
     found = json.loads(to_json(made), parse_constant=pytest.fail)
     assert found["before"] is None
@@ -178,14 +180,14 @@ def test_json_holds_numbers_only() -> None:
     assert "Nothing was held out" in to_markdown(made)
 
 
-def test_json_is_read_as_it_was_written() -> None:
+def test_report_json_is_read_back() -> None:
     made = report(many(0), many(-0.3), text=HOSTILE)
     assert from_json(to_json(made)) == made
     for broken in ("", "[]", "{}", to_json(made)[:-9], '{"before": {"loss": "x"}}'):
         assert from_json(broken) is None
 
 
-def test_it_warns_of_what_is_known_by_heart() -> None:
+def test_report_warns_of_text_known_by_heart() -> None:
     calm, loud = (report(many(0), many(0), recalled=WORD_FOR_WORD + n) for n in (-1, 0))
     assert len(calm.warnings) == 1
     assert "stayed on this machine" in calm.warnings[0]

@@ -84,7 +84,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_all_of_it_through_the_client(home: Path) -> None:
+def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
     asked = tiny_run.request(home)
     events: list[Event] = []
     with umask(0):
@@ -115,7 +115,7 @@ def test_all_of_it_through_the_client(home: Path) -> None:
     assert not RunFolder.named(NAME).path.exists()
 
 
-def test_the_order_at_a_steps_end(home: Path) -> None:
+def test_step_reports_step_eval_sample_and_saved_in_order(home: Path) -> None:
     _, events, _ = through(tiny_run.request(home))
     last = max(e.step for e in of(Step, events))
     kinds = [
@@ -126,7 +126,7 @@ def test_the_order_at_a_steps_end(home: Path) -> None:
     assert kinds == [Step, Eval, Sample, Saved]
 
 
-def test_the_folder_holds_all_and_names_no_place(home: Path) -> None:
+def test_adapter_folder_is_complete_and_names_no_local_path(home: Path) -> None:
     _, events, _ = through(tiny_run.request(home))
     adapter = folders.find(NAME)
     assert adapter.card is not None
@@ -151,7 +151,7 @@ def test_the_folder_holds_all_and_names_no_place(home: Path) -> None:
         assert str(home).encode() not in file.read_bytes(), file.name
 
 
-def test_what_it_says_is_what_the_adapter_does(home: Path) -> None:
+def test_reported_loss_equals_that_of_the_adapter(home: Path) -> None:
     _, events, _ = through(tiny_run.request(home))
     engine = LocalEngine.open(str(home / "base"), adapter=NAME, device="cpu")
     best = min(of(Eval, events)[1:], key=lambda e: e.loss)
@@ -167,7 +167,7 @@ def test_what_it_says_is_what_the_adapter_does(home: Path) -> None:
     assert -math.fsum(scores) / len(scores) == pytest.approx(best.loss, abs=1e-3)
 
 
-def test_the_command_that_the_report_names_gives_its_numbers(
+def test_command_in_the_report_gives_its_numbers(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     through(tiny_run.request(home, held_out=0.3))
@@ -189,7 +189,7 @@ def test_the_command_that_the_report_names_gives_its_numbers(
 
 
 @pytest.mark.parametrize("method", ["full", "scratch"])
-def test_whole_models_are_made_too(home: Path, method: str) -> None:
+def test_full_and_scratch_trainings_make_whole_models(home: Path, method: str) -> None:
     asked = tiny_run.request(home, method=method, lr=1e-3)
     code, events, _ = through(asked)
     assert code == 0, events[-2:]
@@ -204,7 +204,7 @@ def test_whole_models_are_made_too(home: Path, method: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "after"), zip([*KINDS] * 2, [1, 4, 7, 10], strict=True)
 )
-def test_killed_at_any_step_it_comes_to_the_same_weights(
+def test_training_killed_at_any_step_reaches_the_same_weights(
     home: Path, unbroken: dict[str, bytes], kind: str, after: int
 ) -> None:
     asked = tiny_run.request(home, **KINDS[kind])
@@ -232,7 +232,7 @@ POINTS = (
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda p: f"{p.function}-{p.times}")
-def test_killed_at_its_most_delicate_it_comes_to_the_same_weights(
+def test_training_killed_at_a_delicate_point_reaches_the_same_weights(
     home: Path, unbroken: dict[str, bytes], point: Mishap
 ) -> None:
     asked = tiny_run.request(home)
@@ -243,7 +243,7 @@ def test_killed_at_its_most_delicate_it_comes_to_the_same_weights(
     assert weights == unbroken["float32"]
 
 
-def test_stopped_again_and_again_it_comes_to_the_same_weights(
+def test_training_stopped_repeatedly_reaches_the_same_weights(
     home: Path, unbroken: dict[str, bytes]
 ) -> None:
     asked, options = tiny_run.request(home), ["go"]
@@ -266,7 +266,7 @@ def test_stopped_again_and_again_it_comes_to_the_same_weights(
     assert weights == unbroken["float32"]
 
 
-def test_who_goes_away_stops_it(home: Path) -> None:
+def test_client_that_hangs_up_stops_the_training(home: Path) -> None:
     with started(tiny_run.request(home), "go") as child:
         child.wait_for(at_step(2))
         child.hang_up()
@@ -277,7 +277,7 @@ def test_who_goes_away_stops_it(home: Path) -> None:
     assert RunFolder.named(NAME).last_checkpoint == end.step
 
 
-def test_a_signal_stops_it(home: Path) -> None:
+def test_signal_stops_the_training(home: Path) -> None:
     with started(tiny_run.request(home), "go") as child:
         child.wait_for(at_step(2))
         child.process.terminate()
@@ -285,7 +285,7 @@ def test_a_signal_stops_it(home: Path) -> None:
         assert RunFolder.named(NAME).last_checkpoint == child.told()[-1].step  # type: ignore[union-attr]
 
 
-def test_told_twice_it_leaves_at_once(home: Path) -> None:
+def test_second_stop_leaves_at_once(home: Path) -> None:
     with started(tiny_run.request(home, epochs=500, patience=5_000), "go") as child:
         child.wait_for(lambda told: len(of(Saved, told)) > 1)
         child.say("stop\nstop")
@@ -294,7 +294,7 @@ def test_told_twice_it_leaves_at_once(home: Path) -> None:
     assert RunFolder.named(NAME).last_checkpoint is not None
 
 
-def test_it_pauses_between_steps(home: Path) -> None:
+def test_training_pauses_between_steps(home: Path) -> None:
     with started(tiny_run.request(home, epochs=500, patience=5_000), "go") as child:
         child.wait_for(at_step(1))
         child.say("pause")
@@ -309,7 +309,7 @@ def test_it_pauses_between_steps(home: Path) -> None:
         assert of(End, child.told())[-1].finish == "stopped"
 
 
-def test_only_a_plan(home: Path) -> None:
+def test_plan_only_trains_nothing(home: Path) -> None:
     with started(tiny_run.request(home), "plan_only") as child:
         assert child.wait() == 0
         events = child.told()
@@ -320,7 +320,7 @@ def test_only_a_plan(home: Path) -> None:
     assert RunFolder.named(NAME).last_checkpoint is None
 
 
-def test_not_told_to_go_it_does_not(home: Path) -> None:
+def test_stop_before_go_declines_the_training(home: Path) -> None:
     with started(tiny_run.request(home)) as child:
         child.wait_for(lambda told: bool(of(Plan, told)))
         child.say("stop")
@@ -328,7 +328,7 @@ def test_not_told_to_go_it_does_not(home: Path) -> None:
         assert child.told()[-1] == End("declined", 0)
 
 
-def test_it_ends_early_where_nothing_is_won(home: Path) -> None:
+def test_training_ends_early_without_progress(home: Path) -> None:
     asked = tiny_run.request(home, lr=0.9, epochs=40, patience=2)
     code, events, _ = through(asked)
     end = events[-1]
@@ -341,7 +341,7 @@ def test_it_ends_early_where_nothing_is_won(home: Path) -> None:
     assert [e.step for e in evals].index(best.step) == len(evals) - 3
 
 
-def test_without_anything_held_out_the_last_weights_are_kept(home: Path) -> None:
+def test_training_without_held_out_keeps_the_last_weights(home: Path) -> None:
     code, events, _ = through(tiny_run.request(home, held_out=0.0))
     assert code == 0
     (plan,), end = of(Plan, events), events[-1]
@@ -351,7 +351,7 @@ def test_without_anything_held_out_the_last_weights_are_kept(home: Path) -> None
     assert end.best_step == end.step == plan.steps
 
 
-def test_one_tiny_note_is_enough(home: Path) -> None:
+def test_one_tiny_note_is_enough_to_train(home: Path) -> None:
     asked = tiny_run.request(home)
     shutil.rmtree(home / "notes")
     (home / "notes").mkdir()
@@ -361,7 +361,7 @@ def test_one_tiny_note_is_enough(home: Path) -> None:
     assert of(Plan, events)[0].steps == 2
 
 
-def test_skipped_files_are_told(home: Path) -> None:
+def test_skipped_files_are_reported(home: Path) -> None:
     asked = tiny_run.request(home)
     (home / "notes" / "picture.png").write_bytes(b"\x89PNG\0\0")
     _, events, _ = through(asked)
@@ -403,7 +403,7 @@ def test_notes_that_have_changed_are_refused_unless_forced(home: Path) -> None:
     assert any("have changed" in note for note in of(Plan, events)[-1].notes)
 
 
-def test_a_held_out_note_that_has_changed_judges_no_more(home: Path) -> None:
+def test_changed_held_out_note_is_no_longer_held_out(home: Path) -> None:
     asked = tiny_run.request(home)
     stopped_at(asked, 2)
     manifest = RunFolder.named(NAME).read_manifest()
@@ -416,7 +416,7 @@ def test_a_held_out_note_that_has_changed_judges_no_more(home: Path) -> None:
     assert card["data"]["held_out"] == len(manifest.held_out) - 1
 
 
-def test_a_model_that_is_gone_or_another_is_refused(home: Path) -> None:
+def test_missing_or_changed_base_model_is_refused(home: Path) -> None:
     asked = tiny_run.request(home)
     stopped_at(asked, 2)
     weights = load_file(home / "base" / "model.safetensors")
@@ -443,7 +443,7 @@ def struck(
     return failed, end
 
 
-def test_a_loss_that_is_no_number_leaves_the_last_good_weights(home: Path) -> None:
+def test_nan_loss_keeps_the_last_good_weights(home: Path) -> None:
     failed, end = struck(tiny_run.request(home), "share_of_loss", 15, "nan")
     assert failed.title == "the loss is no longer a number"
     assert failed.detail == "in step 8; the adapter has the weights of step 7"
@@ -453,14 +453,14 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_weights(home: Path) -> No
     assert all(bool(weight.isfinite().all()) for weight in weights.values())
 
 
-def test_before_there_are_good_weights_there_is_nothing_to_leave(home: Path) -> None:
+def test_nan_loss_in_the_first_step_leaves_no_adapter(home: Path) -> None:
     failed, end = struck(tiny_run.request(home), "share_of_loss", 1, "nan")
     assert failed.detail == "in step 1"
     assert end.adapter is None
     assert not place().exists()
 
 
-def test_memory_that_is_used_up_is_told_with_what_to_lower(home: Path) -> None:
+def test_out_of_memory_is_reported_with_settings_to_lower(home: Path) -> None:
     asked = tiny_run.request(home)
     failed, end = struck(asked, "share_of_loss", 9, "memory")
     assert failed.title == "out of memory"
@@ -468,7 +468,7 @@ def test_memory_that_is_used_up_is_told_with_what_to_lower(home: Path) -> None:
     assert end.step == RunFolder.named(NAME).last_checkpoint == 4
 
 
-def test_a_full_disk_leaves_what_was_saved(
+def test_full_disk_leaves_the_saved_checkpoint(
     home: Path, unbroken: dict[str, bytes]
 ) -> None:
     asked = tiny_run.request(home)
@@ -483,7 +483,7 @@ def test_a_full_disk_leaves_what_was_saved(
     assert weights == unbroken["float32"]
 
 
-def test_a_full_disk_is_found_before_anything_is_timed(home: Path) -> None:
+def test_full_disk_is_found_before_steps_are_timed(home: Path) -> None:
     full = Mishap("lmtui.cache_dir", "free_bytes", 1, "disk")
     with started(tiny_run.request(home), "plan_only", mishap=full) as child:
         child.wait()
@@ -494,7 +494,7 @@ def test_a_full_disk_is_found_before_anything_is_timed(home: Path) -> None:
     assert not any("timing" in doing.what for doing in of(Doing, events))
 
 
-def test_a_name_that_was_taken_meanwhile_loses_nothing(home: Path) -> None:
+def test_name_taken_during_a_training_loses_no_checkpoint(home: Path) -> None:
     asked = tiny_run.request(home)
     place().mkdir(parents=True)
     failed, end = failure(asked)
@@ -506,7 +506,7 @@ def test_a_name_that_was_taken_meanwhile_loses_nothing(home: Path) -> None:
     assert weights
 
 
-def test_an_older_adapter_is_replaced_when_that_is_asked_for(home: Path) -> None:
+def test_overwrite_replaces_an_older_adapter(home: Path) -> None:
     asked = replace(tiny_run.request(home), overwrite=True)
     place().mkdir(parents=True)
     (place() / "old.txt").touch()
@@ -522,7 +522,7 @@ def test_a_block_longer_than_the_context_is_refused(home: Path) -> None:
     assert failed.hint == "Give --block 128 or less."
 
 
-def test_a_folder_that_another_process_trains_in_is_left_alone(home: Path) -> None:
+def test_run_folder_in_use_is_left_alone(home: Path) -> None:
     asked = tiny_run.request(home)
     with started(asked) as first:
         told = first.wait_for(lambda told: bool(of(Plan, told)))

@@ -29,7 +29,7 @@ BROKEN = LmtuiError("it is damaged", "[bold]\x1b[31mx[/nope]", "Fetch it again."
 
 
 @pytest.mark.parametrize("first", ["start", "chat"])
-async def test_a_model_is_asked_for_after_the_first_frame(
+async def test_model_is_loaded_after_the_first_frame(
     first: Literal["start", "chat"],
 ) -> None:
     seen: list[str] = []
@@ -64,7 +64,7 @@ async def test_the_conversation_stays_while_other_screens_are_shown() -> None:
         assert len(running.app.screen_stack) == 2
 
 
-async def test_from_every_screen_to_the_first_one() -> None:
+async def test_f9_and_escape_lead_back_to_the_start_screen() -> None:
     async with program() as running:
         await running.press("c", "f5")
         await running.on(ModelsScreen)
@@ -74,7 +74,7 @@ async def test_from_every_screen_to_the_first_one() -> None:
         await running.on(StartScreen)
 
 
-async def test_a_switch_stops_the_answer_and_keeps_it() -> None:
+async def test_model_switch_stops_the_answer_and_keeps_it() -> None:
     old, go_on = holding("one two three four", at=2, name="default")
     engines = {"default": old, "second": FakeEngine([" five six"], name="second")}
     async with program(engines, first="chat") as running:
@@ -96,7 +96,7 @@ async def test_a_switch_stops_the_answer_and_keeps_it() -> None:
         assert running.chat.query_one(Status).state == "ready"
 
 
-async def test_another_model_goes_on_after_the_words_not_the_ids() -> None:
+async def test_switched_model_continues_after_the_words_not_the_ids() -> None:
     second = FakeEngine([" four five"], name="second")
     engines = {"default": FakeEngine(["one two"], name="default"), "second": second}
     async with program(engines, first="chat") as running:
@@ -123,7 +123,7 @@ async def test_another_model_goes_on_after_the_words_not_the_ids() -> None:
         await running.until(lambda: running.views[-1].text == "one two four five")
 
 
-async def test_numbers_of_a_model_that_is_gone_are_not_mixed_with_new_ones() -> None:
+async def test_scores_of_a_replaced_model_are_not_mixed_with_new_ones() -> None:
     engines = {
         "default": FakeEngine(["one"], name="default"),
         "second": FakeEngine(name="second"),
@@ -161,7 +161,7 @@ def _traced(engine: FakeEngine) -> list[str]:
     return [question[1] for verb, question in engine.calls if verb == "trace"]  # type: ignore[index]
 
 
-async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
+async def test_failed_load_offers_retry_other_models_and_going_back() -> None:
     engines: dict[str, FakeEngine | Exception] = {
         "default": FakeEngine(name="default"),
         "second": BROKEN,
@@ -193,7 +193,7 @@ async def test_a_model_that_cannot_be_had_leaves_three_ways_out() -> None:
         await running.ready("second")
 
 
-async def test_keys_meant_for_a_text_are_not_taken_for_choices(
+async def test_error_screen_ignores_keys_typed_before_its_pause_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lmtui.tui.dialogs._PAUSE", 3600.0)
@@ -222,7 +222,7 @@ async def test_keys_meant_for_a_text_are_not_taken_for_choices(
         await running.until(lambda: len(asked) == 2)
 
 
-async def test_a_first_model_that_fails_can_only_be_tried_again() -> None:
+async def test_failed_first_load_offers_no_going_back() -> None:
     engines: dict[str, FakeEngine | Exception] = {"default": BROKEN}
     async with program(engines) as running:
         await running.on(ErrorScreen)
@@ -236,7 +236,7 @@ async def test_a_first_model_that_fails_can_only_be_tried_again() -> None:
         await running.on(StartScreen)
 
 
-async def test_what_another_load_said_is_not_believed() -> None:
+async def test_reports_of_an_older_load_are_ignored() -> None:
     async with program() as running:
         await running.ready("default")
         stale = running.app._load - 1
@@ -248,7 +248,7 @@ async def test_what_another_load_said_is_not_believed() -> None:
         assert running.app.model.info.model == "default"
 
 
-async def test_an_answer_that_is_dropped_ends() -> None:
+async def test_dropped_answer_is_ended_as_stopped() -> None:
     engine, go_on = holding("one two", at=0, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -263,7 +263,7 @@ async def test_an_answer_that_is_dropped_ends() -> None:
         go_on.set()
 
 
-async def test_words_stay_when_what_should_follow_them_is_dropped() -> None:
+async def test_dropped_continuation_keeps_the_answers_words() -> None:
     second, go_on = holding("never seen", at=0, name="second")
     engines = {"default": FakeEngine(["one"], name="default"), "second": second}
     async with program(engines, first="chat") as running:
@@ -281,7 +281,7 @@ async def test_words_stay_when_what_should_follow_them_is_dropped() -> None:
         go_on.set()
 
 
-async def test_what_waits_for_a_model_comes_back_when_there_is_none() -> None:
+async def test_failed_load_returns_the_waiting_prompt() -> None:
     release = Event()
 
     def open_model(name: str) -> Any:
@@ -303,7 +303,7 @@ async def test_what_waits_for_a_model_comes_back_when_there_is_none() -> None:
         assert running.chat.query_one(Status).state == "no model"
 
 
-async def test_help_on_every_screen() -> None:
+async def test_help_opens_and_closes_on_every_screen() -> None:
     engines: dict[str, FakeEngine | Exception] = {
         "default": FakeEngine(name="default"),
         "second": BROKEN,
@@ -332,7 +332,7 @@ async def test_help_on_every_screen() -> None:
         await helped()
 
 
-async def test_the_palette_leads_everywhere() -> None:
+async def test_palette_lists_screens_and_commands() -> None:
     async with program(first="chat") as running:
         titles = [
             command.title for command in running.app.get_system_commands(running.chat)

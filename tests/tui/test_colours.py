@@ -99,7 +99,7 @@ def _words(text: str) -> bool:
         (0.0005, {BOLD, UNDERLINED, REVERSED}),
     ],
 )
-def test_a_surprise_has_an_attribute(
+def test_surprise_is_drawn_with_attributes_at_every_colour_depth(
     home: object, depth: str, likelihood: float, attributes: set[str]
 ) -> None:
     engine = {"answers": [["one ", "zwei "]], "likelihood": likelihood}
@@ -115,7 +115,9 @@ def test_a_surprise_has_an_attribute(
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_the_cursor_and_the_marks_are_seen(home: object, depth: str) -> None:
+def test_cursor_and_panel_marks_are_visible_at_every_colour_depth(
+    home: object, depth: str
+) -> None:
     engine = {"answers": ["one two"]}
     with running("chat", engine=engine, env=DEPTHS[depth][0]) as terminal:
         terminal.until("ready")

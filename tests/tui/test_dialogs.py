@@ -36,7 +36,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogs, "PAUSE", 0.001)
 
 
-async def test_a_letter_that_was_meant_for_the_text_is_no_answer(
+async def test_letters_typed_as_a_dialog_opens_go_to_the_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dialogs, "PAUSE", 3600.0)
@@ -63,7 +63,9 @@ async def test_a_letter_that_was_meant_for_the_text_is_no_answer(
         ("x S tab r", "r"),
     ],
 )
-async def test_keys_answer(keys: str, answer: str) -> None:
+async def test_confirm_dialog_is_answered_by_letter_or_list(
+    keys: str, answer: str
+) -> None:
     app = Asker(*TIMES)
     async with app.run_test(size=(80, 24)) as pilot:
         *before, last = keys.split()
@@ -76,7 +78,9 @@ async def test_keys_answer(keys: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 14)])
-async def test_the_facts_and_all_choices_are_seen(size: tuple[int, int]) -> None:
+async def test_confirm_dialog_shows_its_details_and_every_choice(
+    size: tuple[int, int],
+) -> None:
     app = Asker("/home/a/note.md", *TIMES)
     async with app.run_test(size=size):
         seen = app.text()
@@ -86,14 +90,14 @@ async def test_the_facts_and_all_choices_are_seen(size: tuple[int, int]) -> None
             assert choice.label in seen
 
 
-async def test_what_a_choice_does_is_wrapped_where_there_are_lines() -> None:
+async def test_confirm_dialog_wraps_choices_where_there_is_room() -> None:
     app = Asker(*TIMES)
     async with app.run_test(size=(36, 24)):
         assert "…" not in app.text()
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
-async def test_foreign_names_are_drawn_safely(words: str) -> None:
+async def test_confirm_dialog_draws_hostile_names_safely(words: str) -> None:
     app = Asker(words)
     async with app.run_test(size=(40, 16)) as pilot:
         assert safe(app.text())

@@ -119,7 +119,9 @@ FEW = settings(max_examples=3, deadline=None)
 
 @FEW
 @given(cases(least=2))
-async def test_tokens(found: list[tuple[int, list[str]]]) -> None:
+async def test_token_view_draws_its_whole_text_at_every_width(
+    found: list[tuple[int, list[str]]],
+) -> None:
     view = TokenView()
     await check(
         view,
@@ -131,7 +133,9 @@ async def test_tokens(found: list[tuple[int, list[str]]]) -> None:
 
 @FEW
 @given(cases(least=2))
-async def test_tokens_and_their_white_space(found: list[tuple[int, list[str]]]) -> None:
+async def test_token_view_draws_visible_spaces_at_every_width(
+    found: list[tuple[int, list[str]]],
+) -> None:
     view = TokenView()
     await check(
         view,
@@ -144,7 +148,9 @@ async def test_tokens_and_their_white_space(found: list[tuple[int, list[str]]]) 
 
 @FEW
 @given(cases(least=8), st.sampled_from(["user", "assistant"]))
-async def test_messages(found: list[tuple[int, list[str]]], role: str) -> None:
+async def test_transcript_draws_its_whole_text_at_every_width(
+    found: list[tuple[int, list[str]]], role: str
+) -> None:
     transcript = Transcript("nothing")
     await check(
         transcript,
@@ -159,7 +165,9 @@ async def test_messages(found: list[tuple[int, list[str]]], role: str) -> None:
 
 @FEW
 @given(cases(least=8))
-async def test_a_prompt(found: list[tuple[int, list[str]]]) -> None:
+async def test_prompt_draws_its_whole_text_at_every_width(
+    found: list[tuple[int, list[str]]],
+) -> None:
     prompt = PromptField()
     await check(
         prompt,
@@ -172,7 +180,9 @@ async def test_a_prompt(found: list[tuple[int, list[str]]]) -> None:
 
 @FEW
 @given(cases(least=3))
-async def test_an_editor(found: list[tuple[int, list[str]]]) -> None:
+async def test_editor_draws_its_whole_text_at_every_width(
+    found: list[tuple[int, list[str]]],
+) -> None:
     editor = GhostEditor()
     editor.show_line_numbers = False
     await check(

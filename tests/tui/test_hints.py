@@ -34,7 +34,7 @@ class Seen:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_the_chat_has_one_line_until_escape(size: tuple[int, int]) -> None:
+async def test_chat_hint_is_one_line_until_escape(size: tuple[int, int]) -> None:
     seen = Seen()
     async with program(
         first="chat", size=size, preferences=seen.preferences
@@ -69,7 +69,7 @@ async def test_escape_hides_the_hint_of_the_inspector_and_then_closes(
         assert not isinstance(running.app.screen, InspectScreen)
 
 
-async def test_what_was_seen_is_not_told_again() -> None:
+async def test_chat_hint_that_was_seen_is_not_shown_again() -> None:
     async with program(first="chat") as running:
         await running.ready()
         await running.pilot.pause()

@@ -84,7 +84,7 @@ async def listed(running: Program) -> HistoryScreen:
     return screen
 
 
-async def test_what_is_said_is_kept(file: Path) -> None:
+async def test_conversation_is_stored(file: Path) -> None:
     async with kept(file) as running:
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
@@ -92,13 +92,13 @@ async def test_what_is_said_is_kept(file: Path) -> None:
     assert stored(file) == [["count", "one two three"]]
 
 
-async def test_nothing_is_kept_before_something_is_said(file: Path) -> None:
+async def test_empty_conversation_makes_no_store(file: Path) -> None:
     async with kept(file) as running:
         await running.press("f1", "escape")
     assert not file.exists()
 
 
-async def test_the_model_sees_nothing_before_it_is_on_the_disk(file: Path) -> None:
+async def test_message_is_stored_before_its_answer_is_generated(file: Path) -> None:
     seen: list[list[list[str]]] = []
     engine = FakeEngine(["a"], name="fake")
     engine.on_token = lambda index: seen.append(stored(file)) if _is_asked() else None
@@ -113,7 +113,7 @@ async def test_the_model_sees_nothing_before_it_is_on_the_disk(file: Path) -> No
     assert seen[0] == [["hello", ""]]
 
 
-async def test_quitting_while_an_answer_streams_keeps_what_there_is(file: Path) -> None:
+async def test_quitting_while_an_answer_streams_stores_its_part(file: Path) -> None:
     engine, go_on = holding("one two three four", at=2, name="default")
     async with program({"default": engine}, chats_file=file, first="chat") as running:
         await running.ready()
@@ -125,7 +125,9 @@ async def test_quitting_while_an_answer_streams_keeps_what_there_is(file: Path) 
     assert asked == "go" and reply and "one two three four".startswith(reply)
 
 
-async def test_a_conversation_is_found_and_gone_on_with(file: Path) -> None:
+async def test_conversation_is_opened_from_the_history_and_continued(
+    file: Path,
+) -> None:
     filled(file, "apples", "pears", "plums")
     async with kept(file, "more") as running:
         await running.press("ctrl+o")
@@ -141,7 +143,7 @@ async def test_a_conversation_is_found_and_gone_on_with(file: Path) -> None:
     assert stored(file)[0] == ["pears", "about pears", "again", "more"]
 
 
-async def test_words_are_found_and_marked_where_they_stand(file: Path) -> None:
+async def test_history_search_opens_the_message_and_marks_the_words(file: Path) -> None:
     filled(file, "apples", "a lighthouse [bold] far away", "plums")
     async with kept(file) as running:
         await running.press("ctrl+o")
@@ -164,9 +166,7 @@ async def test_words_are_found_and_marked_where_they_stand(file: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_the_keys_of_the_list_are_all_seen(
-    file: Path, size: tuple[int, int]
-) -> None:
+async def test_history_screen_names_its_keys(file: Path, size: tuple[int, int]) -> None:
     filled(file, "apples", "pears")
     async with kept(file, size=size) as running:
         await running.press("ctrl+o")
@@ -190,7 +190,7 @@ async def test_the_keys_of_the_list_are_all_seen(
         assert_laid_out(running.app.screen)
 
 
-async def test_nothing_found_is_said(file: Path) -> None:
+async def test_history_search_says_when_nothing_is_found(file: Path) -> None:
     filled(file, "apples")
     async with kept(file) as running:
         await running.press("ctrl+o")
@@ -203,7 +203,7 @@ async def test_nothing_found_is_said(file: Path) -> None:
         await running.on(ChatScreen)
 
 
-async def test_without_conversations_it_says_where_they_come_from(file: Path) -> None:
+async def test_empty_history_says_where_conversations_come_from(file: Path) -> None:
     async with kept(file, size=(80, 24)) as running:
         await running.press("ctrl+o")
         await running.on(HistoryScreen)
@@ -211,7 +211,7 @@ async def test_without_conversations_it_says_where_they_come_from(file: Path) ->
     assert not file.exists()
 
 
-async def test_renamed_pinned_put_away_deleted_and_had_back(file: Path) -> None:
+async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> None:
     filled(file, "apples", "pears", "plums")
     async with kept(file) as running:
         await running.press("ctrl+o")
@@ -250,7 +250,7 @@ async def test_hostile_titles_are_only_drawn(file: Path) -> None:
             assert_laid_out(screen)
 
 
-async def test_recent_conversations_are_on_the_first_screen(file: Path) -> None:
+async def test_start_screen_resumes_a_recent_conversation(file: Path) -> None:
     filled(file, "apples", "pears")
     async with kept(file, first="start") as running:
         screen = await running.on(StartScreen)
@@ -275,7 +275,7 @@ async def test_a_resumed_conversation_is_there_at_the_start(file: Path) -> None:
     assert len(stored(file)) == 1
 
 
-async def test_tokens_of_a_kept_answer_are_shown_from_their_ids(file: Path) -> None:
+async def test_tokens_of_a_stored_answer_are_shown_from_their_ids(file: Path) -> None:
     async with kept(file, "one two") as running:
         await running.ask("count")
         await running.until(
@@ -302,7 +302,7 @@ async def test_tokens_of_a_kept_answer_are_shown_from_their_ids(file: Path) -> N
         assert len(panel.distribution.candidates) == 20
 
 
-async def test_what_another_program_said_meanwhile_is_not_lost(file: Path) -> None:
+async def test_conversation_changed_elsewhere_is_stored_as_a_copy(file: Path) -> None:
     filled(file, "apples")
     store = Store(file)
     opened, other = store.load(1), store.load(1)
@@ -327,7 +327,7 @@ async def test_what_another_program_said_meanwhile_is_not_lost(file: Path) -> No
     store.close()
 
 
-async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:
+async def test_unusable_store_costs_no_answer(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     async with kept(tmp_path / "file" / "chats.db") as running:
         await running.ask("count")
@@ -335,7 +335,7 @@ async def test_a_store_that_cannot_be_costs_no_answer(tmp_path: Path) -> None:
         await running.until(lambda: "Not saved" in notices(running))
 
 
-async def test_a_full_disk_is_said_and_tried_again(
+async def test_full_disk_is_told_and_saving_is_retried(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = False
@@ -356,7 +356,7 @@ async def test_a_full_disk_is_said_and_tried_again(
     assert stored(file) == [["count", "one two three"]]
 
 
-async def test_without_keeping_there_is_nothing_to_list() -> None:
+async def test_program_without_a_store_has_no_history_screen() -> None:
     async with program(first="start") as running:
         await running.on(StartScreen)
         assert "Conversations" not in running.seen
@@ -415,7 +415,7 @@ async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) ->
     store.close()
 
 
-async def test_a_broken_file_is_put_aside_and_said(file: Path) -> None:
+async def test_broken_store_is_put_aside_and_told(file: Path) -> None:
     file.write_bytes(b"no database" * 1000)
     async with kept(file) as running:
         await running.until(lambda: "was damaged" in notices(running))
@@ -426,7 +426,7 @@ async def test_a_broken_file_is_put_aside_and_said(file: Path) -> None:
     assert file.with_name("chats.db.broken-1").read_bytes().startswith(b"no database")
 
 
-async def test_messages_left_far_behind_are_let_go_of(file: Path) -> None:
+async def test_transcript_unloads_messages_far_above(file: Path) -> None:
     filled(file, "apples")
     async with kept(file) as running:
         transcript = running.chat.transcript
@@ -437,7 +437,7 @@ async def test_messages_left_far_behind_are_let_go_of(file: Path) -> None:
 
 
 @pytest.mark.parametrize("before", ["word " * 30, "字" * 90, "x" * 200, "short "])
-def test_a_hit_is_seen_in_its_line_whatever_stands_before_it(before: str) -> None:
+def test_history_row_shows_the_hit_whatever_stands_before_it(before: str) -> None:
     text = f"{before}東京 and more"
     start = len(before)
     hit = Hit(1, 1, "A title", False, "user", Excerpt(text, ((start, start + 2),)))
@@ -472,14 +472,16 @@ def about_row(title: str, *, preview: str) -> ConversationSummary:
     )
 
 
-def test_hits_of_one_conversation_have_its_title_once() -> None:
+def test_history_hits_of_one_conversation_show_its_title_once() -> None:
     hit = Hit(1, 1, "Lights", False, "user", Excerpt("a lighthouse", ((2, 12),)))
     other = Hit(2, 1, "Boats", False, "user", Excerpt("a lighthouse", ((2, 12),)))
     assert "Lights" in line_of(hit, other).plain
     assert "Lights" not in line_of(hit, hit).plain
 
 
-async def test_reading_a_hit_leaves_the_conversation_as_it_was_left(file: Path) -> None:
+async def test_opened_hit_changes_the_conversation_only_when_continued(
+    file: Path,
+) -> None:
     store, chat = Store(file), Conversation()
     old = exchange(chat, "lighthouse")
     chat.end_at(0)

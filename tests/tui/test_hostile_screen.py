@@ -64,7 +64,9 @@ def send(terminal: Terminal) -> None:
     terminal.ask(b"\r", ENDED)
 
 
-def test_whoever_says_it_it_is_only_drawn(home: Path, tmp_path: Path) -> None:
+def test_hostile_text_from_user_model_and_system_is_only_drawn(
+    home: Path, tmp_path: Path
+) -> None:
     system = tmp_path / "system.txt"
     system.write_text(HOSTILE.replace("\0", ""), encoding="utf-8")
     engine = {"answers": [HOSTILE + DONE], "name": HOSTILE}
@@ -99,7 +101,7 @@ def test_whoever_says_it_it_is_only_drawn(home: Path, tmp_path: Path) -> None:
     ],
     ids=["wide", "wide characters", "marks", "families", "tabs", "blank lines"],
 )
-def test_shapes_that_do_not_fit(home: Path, text: str) -> None:
+def test_oversized_texts_are_drawn_harmlessly(home: Path, text: str) -> None:
     with running("chat", engine=long(text, DONE)) as terminal:
         terminal.until("ready")
         terminal.paste(text + "PASTED")
@@ -128,7 +130,7 @@ MARKDOWN = {
 
 
 @pytest.mark.parametrize("name", MARKDOWN)
-def test_markdown_that_is_a_trap(home: Path, name: str) -> None:
+def test_hostile_markdown_is_drawn_harmlessly(home: Path, name: str) -> None:
     with running("chat", engine=long(MARKDOWN[name], "\n\n", DONE)) as terminal:
         terminal.until("ready")
         send(terminal)
@@ -136,7 +138,7 @@ def test_markdown_that_is_a_trap(home: Path, name: str) -> None:
     assert_harmless(terminal.written)
 
 
-def test_a_reply_of_five_thousand_lines(home: Path) -> None:
+def test_reply_of_five_thousand_lines_keeps_the_keys_alive(home: Path) -> None:
     lines = ["".join(f"line {at + n} *of* many\n\n" for n in range(50))
              for at in range(0, 5_000, 50)]  # fmt: skip
     with running("chat", engine=long(*lines, DONE)) as terminal:
@@ -147,7 +149,7 @@ def test_a_reply_of_five_thousand_lines(home: Path) -> None:
     assert_harmless(terminal.written)
 
 
-def test_themes_with_hostile_names(home: Path) -> None:
+def test_hostile_theme_file_names_are_only_drawn(home: Path) -> None:
     folder = home / "themes"
     folder.mkdir()
     broken = folder / "a\x1b]52;c;QUFB\x07[bold]\u202e.toml"

@@ -46,7 +46,7 @@ def prompt_of(screen: str) -> list[str]:
     return [line.strip("│").strip() for line in lines]
 
 
-def test_writing_sending_and_the_way_back_to_the_shell(start: Start) -> None:
+def test_prompt_keys_write_send_recall_and_quit_to_a_clean_shell(start: Start) -> None:
     tmux = start(answers=["Paris", "Rome"])
     tmux.type("one")
     tmux.press("C-j")
@@ -84,7 +84,7 @@ def test_writing_sending_and_the_way_back_to_the_shell(start: Start) -> None:
     tmux.shows("echo al''ive", "\nalive")
 
 
-def test_stopping_regenerating_and_going_on(start: Start) -> None:
+def test_answer_keys_stop_regenerate_and_continue(start: Start) -> None:
     answers = [ENDLESS, "second", " and more", ENDLESS]
     tmux = start("--max-tokens", "30000", answers=answers)
     tmux.press("C-c")
@@ -108,7 +108,7 @@ def test_stopping_regenerating_and_going_on(start: Start) -> None:
     tmux.shows("still here")
 
 
-def test_the_panel_the_sampler_and_the_pause(start: Start) -> None:
+def test_live_keys_toggle_panel_sampler_and_pause(start: Start) -> None:
     tmux = start()
     tmux.shows("kept ")
     tmux.press("F2")
@@ -146,7 +146,7 @@ def _rows(screen: str) -> list[str]:
     return [line for line in lines[1:] if line.rstrip().endswith(tuple("0kpm"))]
 
 
-def test_walking_the_tokens_and_the_panel(start: Start) -> None:
+def test_token_keys_walk_the_answer_and_c_copies_a_message(start: Start) -> None:
     # Every token has more than four bits: a surprise.
     tmux = start(answers=["one two three four"], likelihood=0.05)
     tmux.type("count")
@@ -169,7 +169,7 @@ def test_walking_the_tokens_and_the_panel(start: Start) -> None:
     tmux.shows("Copied the message")
 
 
-def test_help_the_palette_and_another_size(start: Start) -> None:
+def test_help_palette_and_resizing_leave_the_chat_usable(start: Start) -> None:
     tmux = start()
     tmux.press("F1")
     tmux.shows("a backslash and then")
@@ -191,7 +191,7 @@ def test_help_the_palette_and_another_size(start: Start) -> None:
     tmux.until(lambda screen: prompt_of(screen) == ["still here"])
 
 
-def test_what_is_selected_is_copied(start: Start) -> None:
+def test_ctrl_c_copies_the_selected_prompt(start: Start) -> None:
     tmux = start()
     tmux.run("set-option", "-s", "set-clipboard", "on")
     tmux.type("take this")
@@ -204,7 +204,9 @@ def test_what_is_selected_is_copied(start: Start) -> None:
     assert tmux.run("show-buffer") == "take this"
 
 
-def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -> None:
+def test_settings_keys_find_change_and_reset_a_setting(
+    start: Start, home: Path
+) -> None:
     file = home / "config.toml"
     file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
     tmux = start()
@@ -230,7 +232,7 @@ def test_the_settings_are_found_changed_and_put_back(start: Start, home: Path) -
     )
 
 
-def test_thinking_is_folded_to_a_line(start: Start) -> None:
+def test_thinking_is_folded_and_unfolded_by_keys(start: Start) -> None:
     tokens = ["<think>", "\n", "so", " so", "\n", "</think>", "\n\n", "It", " is."]
     tmux = start(answers=[tokens, tokens])
     tmux.type("/think off")
@@ -252,7 +254,7 @@ def test_thinking_is_folded_to_a_line(start: Start) -> None:
     tmux.lacks("so so")
 
 
-def test_a_conversation_whose_model_is_gone_is_read_and_goes_on(home: Path) -> None:
+def test_conversation_of_a_missing_model_is_read_and_continued(home: Path) -> None:
     chat = Conversation()
     asked = chat.say("question")
     reply = chat.reply(asked.id, model="lost", settings=SamplingSettings())
@@ -309,7 +311,7 @@ def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:
     assert tmux.until(lambda screen: screen == before)
 
 
-def test_ctrl_z_leads_to_the_shell_and_back(start: Start) -> None:
+def test_ctrl_z_undoes_a_draft_or_suspends_to_the_shell(start: Start) -> None:
     tmux = start(answers=["HELLO"])
     tmux.press("x")
     tmux.until(lambda screen: prompt_of(screen) == ["x"])

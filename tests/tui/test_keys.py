@@ -73,7 +73,7 @@ BOUND = (
         {"first.less": "ctrl+o,ctrl+g"},
     ],
 )
-def test_what_can_be_used_is_used(wanted: dict[str, str]) -> None:
+def test_user_keys_take_every_usable_key(wanted: dict[str, str]) -> None:
     assert user_keys(wanted, bound=BOUND) == user_keys(wanted, bound=reversed(BOUND))
     found = user_keys(wanted, bound=BOUND)
     assert found.keymap == wanted
@@ -95,7 +95,7 @@ def test_what_can_be_used_is_used(wanted: dict[str, str]) -> None:
         ("F5, f9", "f5,f9"),
     ],
 )
-def test_a_key_may_be_written_as_people_do(written: str, means: str) -> None:
+def test_user_keys_accept_common_spellings(written: str, means: str) -> None:
     assert user_keys({"first.more": written}, bound=BOUND).keymap == {
         "first.more": means
     }
@@ -131,23 +131,21 @@ def test_a_key_may_be_written_as_people_do(written: str, means: str) -> None:
         ({"app.quit": "q"}, "app.quit: q is needed for typing text"),
     ],
 )
-def test_what_can_not_be_used_is_one_notice(
-    wanted: dict[str, str], notice: str
-) -> None:
+def test_unusable_user_key_is_one_notice(wanted: dict[str, str], notice: str) -> None:
     found = user_keys(wanted | {"second.more": "f12"}, bound=BOUND)
     assert found.keymap == {"second.more": "f12"}
     (told,) = found.notices
     assert told.startswith(notice)
 
 
-def test_of_two_that_want_a_key_the_first_has_it() -> None:
+def test_first_of_two_actions_gets_the_key_both_want() -> None:
     wanted = {"first.more": "f9", "first.less": "f9"}
     found = user_keys(wanted, bound=BOUND)
     assert found.keymap == {"first.more": "f9"}
     assert found.notices == ("first.less: f9 is taken by first.more (First.More)",)
 
 
-def test_a_key_that_was_not_freed_after_all() -> None:
+def test_user_key_that_was_not_freed_is_refused() -> None:
     # The panel can't move, so what wanted its key can't have it.
     wanted = {"first.more": "f2", "base.panel": "tab"}
     found = user_keys(wanted, bound=BOUND)
@@ -170,7 +168,7 @@ def test_every_binding_is_named_and_explained() -> None:
         assert item.id and item.name and item.what, (item.owner, item.keys)
 
 
-def test_every_name_of_a_binding_is_its_own() -> None:
+def test_binding_ids_are_unique() -> None:
     times = Counter(item.id for item in all_bound())
     assert [id for id, count in times.items() if count > 1] == []
 

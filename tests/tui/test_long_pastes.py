@@ -46,7 +46,7 @@ async def test_a_long_paste_is_one_line_and_is_sent_in_full() -> None:
         assert messages[-1].content == f"see {MEGABYTE}!"
 
 
-async def test_what_cannot_fit_is_refused_with_its_size() -> None:
+async def test_paste_beyond_the_context_is_refused_with_its_size() -> None:
     engine = FakeEngine(["answer"], context=4096)
     async with program({"default": engine}, first="chat") as p:
         await p.ready()
@@ -71,7 +71,9 @@ async def test_what_cannot_fit_is_refused_with_its_size() -> None:
         ("home x", f"x{WORDS}"),
     ],
 )
-async def test_the_words_go_as_a_whole_or_stay(keys: str, left: str) -> None:
+async def test_folded_paste_is_deleted_as_a_whole_or_stays(
+    keys: str, left: str
+) -> None:
     async with program(first="chat") as p:
         await p.ready()
         await paste(p, MEGABYTE)
@@ -79,7 +81,7 @@ async def test_the_words_go_as_a_whole_or_stay(keys: str, left: str) -> None:
         assert prompt(p).text == left
 
 
-async def test_what_comes_back_is_folded_too() -> None:
+async def test_long_text_given_back_to_the_prompt_is_folded() -> None:
     async with program(first="chat") as p:
         await p.ready()
         await p.press(*"after")
@@ -88,7 +90,7 @@ async def test_what_comes_back_is_folded_too() -> None:
         assert prompt(p).draft == f"{MEGABYTE}\nafter"
 
 
-async def test_a_key_does_not_cost_what_was_pasted() -> None:
+async def test_keystroke_cost_does_not_grow_with_the_paste() -> None:
     """Counted in calls, of Python's own functions too, and in what an engine reads."""
     engine = FakeEngine()
     costs = []

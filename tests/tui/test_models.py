@@ -41,7 +41,7 @@ async def listed(running: Program) -> ModelsScreen:
     return models
 
 
-async def test_every_row_says_what_enter_does_before_it_is_done() -> None:
+async def test_model_rows_say_what_enter_does() -> None:
     async with program() as running:
         await running.ready()
         await listed(running)
@@ -54,7 +54,7 @@ async def test_every_row_says_what_enter_does_before_it_is_done() -> None:
         assert "[bold]too ␛[31m big[/nope]" in running.seen
 
 
-async def test_it_can_be_left_while_a_model_loads() -> None:
+async def test_models_screen_can_be_left_while_a_model_loads() -> None:
     release = Event()
 
     def open_model(name: str) -> Any:
@@ -117,7 +117,7 @@ async def choose(running: Program, words: str) -> None:
     await running.press("enter")
 
 
-async def test_an_adapter_is_loaded_and_let_go_of() -> None:
+async def test_adapter_is_loaded_and_unloaded_from_the_models_screen() -> None:
     async with program(learned(), rows=LEARNED) as running:
         await running.ready("default")
         await listed(running)
@@ -136,7 +136,7 @@ async def test_an_adapter_is_loaded_and_let_go_of() -> None:
         assert running.app.model.before == ModelRef(adapter="notes")
 
 
-async def test_the_conversation_stays_when_an_adapter_is_put_on() -> None:
+async def test_conversation_stays_when_an_adapter_is_loaded() -> None:
     engines = learned()
     async with program(engines, rows=LEARNED, first="chat") as running:
         await running.ready("default")
@@ -161,7 +161,7 @@ async def test_the_conversation_stays_when_an_adapter_is_put_on() -> None:
         assert [q[1] for v, q in adapted.calls if v == "prompt"] == ["one two"]
 
 
-async def test_a_name_can_be_written(tmp_path: Path) -> None:
+async def test_model_is_loaded_by_a_typed_name(tmp_path: Path) -> None:
     engines = {"default": FakeEngine(name="default")}
     folder = str(tmp_path)
     engines[folder] = FakeEngine(name="mine")
@@ -177,7 +177,7 @@ async def test_a_name_can_be_written(tmp_path: Path) -> None:
         await running.ready("mine")
 
 
-async def test_a_name_of_nothing_does_not_cost_the_model_in_use() -> None:
+async def test_unknown_model_name_keeps_the_model_in_use() -> None:
     async with program() as running:
         await running.ready()
         models = await listed(running)
@@ -189,14 +189,14 @@ async def test_a_name_of_nothing_does_not_cost_the_model_in_use() -> None:
         assert running.app.model.info
 
 
-async def test_without_a_list_there_is_still_the_field() -> None:
+async def test_empty_models_list_says_so() -> None:
     async with program(rows=()) as running:
         await running.press("m")
         await running.on(ModelsScreen)
         await running.until(lambda: NOTHING in running.seen)
 
 
-async def test_the_list_is_made_aside() -> None:
+async def test_models_are_listed_in_the_background() -> None:
     release, asked = Event(), Event()
 
     async with program() as running:
@@ -216,7 +216,7 @@ async def test_the_list_is_made_aside() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (40, 12)])
-async def test_nothing_overlaps(size: tuple[int, int]) -> None:
+async def test_models_screen_is_laid_out_at_every_size(size: tuple[int, int]) -> None:
     async with program(size=size) as running:
         await running.ready()
         models = await listed(running)
@@ -224,7 +224,7 @@ async def test_nothing_overlaps(size: tuple[int, int]) -> None:
         assert models.query_one(Input).region.height == 3
 
 
-def test_columns_are_as_wide_as_they_need() -> None:
+def test_model_columns_are_as_wide_as_they_need() -> None:
     heading, lines = laid_out(ROWS, ModelRef("second"))
     assert heading.index("NOTE") == lines[0].index("the default")
     assert lines[1].startswith("● second")
@@ -233,20 +233,20 @@ def test_columns_are_as_wide_as_they_need() -> None:
     assert laid_out((), None)[1] == []
 
 
-def test_two_names_of_one_model() -> None:
+def test_same_model_recognizes_two_names_of_one_model() -> None:
     assert same_model("qwen3-0.6b", "Qwen/Qwen3-0.6B")
     assert not same_model("qwen3-0.6b", "qwen3-1.7b")
     assert same_model("./mine", "./mine")
     assert not same_model("./mine", "./yours")
 
 
-def test_what_is_said_of_a_row() -> None:
+def test_model_row_note_names_download_size_and_dtype() -> None:
     row = ListedModel("a", "1B", "≈ 2 GB", "bfloat16", "", "")
     assert what_enter_does(row).startswith("Enter fetches ≈ 2 GB and loads it.")
     assert "--dtype bfloat16" in what_enter_does(row)
 
 
-def test_what_a_name_means(tmp_path: Path) -> None:
+def test_typed_name_is_recognized_as_folder_file_hub_or_default(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     file.write_bytes(b"GGUF")
     for text, words in [
@@ -263,7 +263,9 @@ def test_what_a_name_means(tmp_path: Path) -> None:
     assert what_it_names("  ") == ("", None)
 
 
-def test_an_adapter_is_named_as_one(tmp_path: Path, home: Path) -> None:
+def test_typed_adapter_name_is_recognized_as_an_adapter(
+    tmp_path: Path, home: Path
+) -> None:
     folder = tmp_path / "elsewhere"
     inside = home / "adapters" / "notes"
     for place in (folder, inside):

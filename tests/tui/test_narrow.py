@@ -44,7 +44,7 @@ async def shown(
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("first", TEXTS)
-async def test_the_panel_is_folded_until_it_is_asked_for(
+async def test_panel_is_hidden_on_narrow_screens_until_f2(
     first: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     async with shown(first, size, tmp_path) as p:
@@ -64,7 +64,9 @@ async def test_the_panel_is_folded_until_it_is_asked_for(
 
 
 @pytest.mark.parametrize("first", ["chat", "inspect"])
-async def test_the_sampler_comes_in_its_place(first: str, tmp_path: Path) -> None:
+async def test_sampler_leaves_room_for_the_text_on_narrow_screens(
+    first: str, tmp_path: Path
+) -> None:
     async with shown(first, (50, 15), tmp_path) as p:
         await p.press("f4")
         sampler = p.app.screen.query_one(SamplerControls)

@@ -64,7 +64,9 @@ async def drawn(
 
 
 @pytest.mark.parametrize("kind", [TokenView, ProbabilityPanel, LikelihoodStrip])
-async def test_there_is_no_colour(kind: type[Widget], theme: str) -> None:
+async def test_widgets_draw_no_colour_under_no_color(
+    kind: type[Widget], theme: str
+) -> None:
     async with drawn(kind(), theme) as segments:
         styles = [segment.style for segment in segments if segment.style]
         colours = [c for style in styles for c in (style.color, style.bgcolor) if c]
@@ -72,7 +74,7 @@ async def test_there_is_no_colour(kind: type[Widget], theme: str) -> None:
         assert all(colour.is_default for colour in colours)
 
 
-async def test_each_step_of_surprise_has_its_attributes(theme: str) -> None:
+async def test_steps_of_surprise_are_drawn_with_attributes(theme: str) -> None:
     async with drawn(TokenView(), theme) as segments:
         looks = {}
         for text, style, _ in segments:
@@ -90,7 +92,7 @@ async def test_each_step_of_surprise_has_its_attributes(theme: str) -> None:
         }
 
 
-async def test_bars_and_marks_are_shapes_and_letters(theme: str) -> None:
+async def test_panel_and_strip_draw_shapes_and_letters(theme: str) -> None:
     async with drawn(ProbabilityPanel(), theme) as segments:
         text = "".join(segment.text for segment in segments)
         assert {"▀", "▄", "●"} <= set(text)
@@ -101,9 +103,7 @@ async def test_bars_and_marks_are_shapes_and_letters(theme: str) -> None:
 
 
 @pytest.mark.parametrize("focused", [True, False])
-async def test_what_is_chosen_and_selected_is_reversed(
-    theme: str, focused: bool
-) -> None:
+async def test_highlighted_list_row_is_reversed(theme: str, focused: bool) -> None:
     async with drawn(DialogList(id="list"), theme, focused=focused) as segments:
         looks = {s.text.strip(): bool(s.style and s.style.reverse) for s in segments}
         assert looks["first line"] and not looks["second line"]

@@ -39,7 +39,7 @@ def stand_above_the_foot(running: Program) -> bool:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_the_prompt_is_seen_however_high_it_grows(size: tuple[int, int]) -> None:
+async def test_notice_never_covers_a_growing_prompt(size: tuple[int, int]) -> None:
     async with program(first="chat", size=size, notices=True) as running:
         await running.ready()
         prompt = running.chat.query_one(PromptField)
@@ -54,7 +54,7 @@ async def test_the_prompt_is_seen_however_high_it_grows(size: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("size", [*SIZES, (50, 20)])
-async def test_the_sampler_is_seen_however_many_there_are(
+async def test_notices_never_cover_the_sampler(
     size: tuple[int, int],
 ) -> None:
     async with program(first="chat", size=size, notices=True) as running:
@@ -75,7 +75,7 @@ async def test_the_sampler_is_seen_however_many_there_are(
         )
 
 
-async def test_a_short_one_takes_little_room() -> None:
+async def test_short_notice_takes_little_room() -> None:
     async with program(first="chat", size=(80, 24), notices=True) as running:
         await running.ready()
         running.app.notify("Copied.")
@@ -85,7 +85,7 @@ async def test_a_short_one_takes_little_room() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_so_it_is_where_a_title_is_asked_for(
+async def test_notice_stands_above_the_title_prompt_of_the_history(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     file = tmp_path / "chats.db"
@@ -104,7 +104,7 @@ async def test_so_it_is_where_a_title_is_asked_for(
         await running.until(lambda: stand_above_the_foot(running))
 
 
-async def test_it_is_seen_once_where_a_dialog_lies_over_the_chat() -> None:
+async def test_notice_is_shown_once_while_a_page_covers_the_chat() -> None:
     async with program(first="chat", notices=True) as running:
         await running.ready()
         running.chat.query_one(PromptField).text = "a\n" * 4

@@ -83,7 +83,7 @@ def change(screen: Screen[None], random: Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_is_seen_is_what_there_is(seed: int) -> None:
+async def test_partial_updates_equal_a_full_redraw(seed: int) -> None:
     random = Random(seed)
     app = Crowd()
     shown = Shown(app)
@@ -110,7 +110,7 @@ async def test_what_is_seen_is_what_there_is(seed: int) -> None:
         assert shown.updates > 20
 
 
-async def test_a_change_costs_the_lines_that_it_changes() -> None:
+async def test_change_redraws_only_the_lines_it_changes() -> None:
     app = Crowd()
     async with app.run_test(size=(61, 24)) as pilot:
         await pilot.pause()

@@ -36,7 +36,9 @@ def test_a_paste_is_text_whatever_it_holds(
 BROKEN = b"\x1b[48;24:1;80:1;0:1;0:1t\x1b[<0;5;5M"
 
 
-def test_dead_input_is_an_error_and_nothing_is_lost(home: Path) -> None:
+def test_broken_terminal_input_ends_with_an_error_and_keeps_the_draft(
+    home: Path,
+) -> None:
     with running("chat") as terminal:
         terminal.until("ready")
         terminal.ask("not sent ä".encode(), "not sent ä")

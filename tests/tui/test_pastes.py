@@ -73,7 +73,9 @@ def test_any_bytes_are_one_paste_between_the_keys_around_it(
 
 
 @given(pasted_bytes, pasted_bytes, sizes)
-def test_pastes_follow_each_other(one: bytes, two: bytes, sizes: list[int]) -> None:
+def test_consecutive_pastes_are_read_apart(
+    one: bytes, two: bytes, sizes: list[int]
+) -> None:
     one, two = one.replace(b"\x1b", b""), two.replace(b"\x1b", b"")
     messages = arrived(BEGIN + one + END + BEGIN + two + END, sizes)
     assert told(messages) == [text for text in map(as_text, (one, two)) if text]
@@ -82,7 +84,7 @@ def test_pastes_follow_each_other(one: bytes, two: bytes, sizes: list[int]) -> N
 @given(st.binary() | pasted_bytes, sizes)
 @example(b"\x1b[1:2;3u", [1])
 @example(b"\x1b[99999999999u", [1])
-def test_no_bytes_break_it(data: bytes, sizes: list[int]) -> None:
+def test_no_bytes_break_the_terminal_input(data: bytes, sizes: list[int]) -> None:
     reader = TerminalInput()
     arrived(data + END, sizes, reader)
     found = arrived(b"\x1b[A" + BEGIN + b"x" + END, [99], reader)
@@ -90,7 +92,7 @@ def test_no_bytes_break_it(data: bytes, sizes: list[int]) -> None:
 
 
 @given(pasted_bytes, st.integers(0), sizes)
-def test_a_paste_that_is_held_up_is_whole(
+def test_paste_interrupted_by_a_silence_is_whole(
     pasted: bytes, at: int, sizes: list[int]
 ) -> None:
     """Each part is seen after a silence; what comes then in a long read is no key."""
@@ -110,7 +112,7 @@ def test_a_paste_that_is_held_up_is_whole(
 
 
 @given(pasted_bytes, sizes)
-def test_the_keys_live_where_a_paste_never_ends(
+def test_keys_work_after_a_paste_that_never_ends(
     pasted: bytes, sizes: list[int]
 ) -> None:
     pasted = pasted.replace(END, b"")

@@ -75,14 +75,14 @@ async def open_list(app: Host, pilot: Pilot[None]) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-async def test_the_theme_is_in_force_from_the_first(name: str) -> None:
+async def test_preferred_theme_is_used_from_the_first_frame(name: str) -> None:
     async with host(Preferences(name)) as (app, _):
         assert app.theme == name
         assert app.ground == SHIPPED[name].panel
         assert app.notices == []
 
 
-async def test_only_readable_themes_can_be_chosen() -> None:
+async def test_available_themes_are_the_shipped_ones() -> None:
     async with host() as (app, _):
         assert set(app.available_themes) == set(SHIPPED)
 
@@ -98,7 +98,7 @@ async def test_an_unknown_theme_is_one_notice(tmp_path: Path) -> None:
         assert "paper" in unknown
 
 
-async def test_a_theme_is_shown_under_the_cursor_and_kept_where_chosen() -> None:
+async def test_theme_list_previews_under_the_cursor_and_saves_the_choice() -> None:
     kept: list[str] = []
 
     def keep(name: str) -> str:
@@ -119,7 +119,7 @@ async def test_a_theme_is_shown_under_the_cursor_and_kept_where_chosen() -> None
         assert app.notices == ["Theme saved: Where --theme is given, it still wins."]
 
 
-async def test_leaving_the_list_brings_back_the_theme() -> None:
+async def test_leaving_the_theme_list_restores_the_theme() -> None:
     kept: list[str] = []
     preferences = Preferences("paper", save_theme=lambda name: kept.append(name) or "")
     async with host(preferences) as (app, pilot):
@@ -132,7 +132,7 @@ async def test_leaving_the_list_brings_back_the_theme() -> None:
         assert app.notices == []
 
 
-async def test_a_theme_that_can_not_be_kept_is_shown_all_the_same() -> None:
+async def test_theme_that_cannot_be_saved_is_still_used() -> None:
     def keep(name: str) -> str:
         raise LmtuiError("the file can't be written", "/x\x1b", "Make it writable.")
 
@@ -156,7 +156,7 @@ def program(keys: dict[str, str]) -> LmtuiApp:
     )
 
 
-async def test_the_users_keys_work_and_are_what_is_shown() -> None:
+async def test_user_keys_work_and_are_shown_in_help_and_palette() -> None:
     app = program({"live.panel": "f11", "app.help": "f12", "no.such": "f6"})
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: app.screen.id != "_default")

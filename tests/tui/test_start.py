@@ -27,7 +27,7 @@ from tests.tui.programs import assert_laid_out, program
 SIZES = [(80, 24), (120, 40), (200, 60), (60, 18), (40, 12)]
 
 
-async def test_it_shows_how_far_the_model_is() -> None:
+async def test_start_screen_shows_the_progress_of_the_model_load() -> None:
     steps = [Event(), Event()]
 
     def open_model(name: str) -> Any:
@@ -51,7 +51,7 @@ async def test_it_shows_how_far_the_model_is() -> None:
         assert "context 1,234" in running.seen
 
 
-async def test_it_shows_an_error_with_its_hint() -> None:
+async def test_start_screen_shows_a_load_error_with_its_hint() -> None:
     broken = LmtuiError("it is damaged", "at byte 7", "Fetch it again.")
     async with program({"default": broken}) as running:
         await running.on(ErrorScreen)
@@ -69,7 +69,7 @@ async def test_it_shows_an_error_with_its_hint() -> None:
         (["down", "down"], "t", CommandPalette),
     ],
 )
-async def test_choices_by_arrow_and_by_letter(
+async def test_start_choices_are_taken_by_arrow_and_by_letter(
     keys: list[str], letter: str, kind: Any
 ) -> None:
     for pressed in ([*keys, "enter"], [letter]):
@@ -79,21 +79,21 @@ async def test_choices_by_arrow_and_by_letter(
             await running.on(kind)
 
 
-async def test_choices_by_mouse() -> None:
+async def test_start_choice_is_taken_by_mouse() -> None:
     async with program() as running:
         await running.on(StartScreen)
         await running.pilot.click(ActionList, offset=(12, 1))
         await running.on(ModelsScreen)
 
 
-async def test_quitting() -> None:
+async def test_q_on_the_start_screen_quits() -> None:
     async with program() as running:
         await running.press("q")
         await running.until(lambda: running.app.return_code == 0)
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_nothing_overlaps(size: tuple[int, int]) -> None:
+async def test_start_screen_is_laid_out_at_every_size(size: tuple[int, int]) -> None:
     async with program(size=size) as running:
         await running.ready()
         start = await running.on(StartScreen)
@@ -103,7 +103,7 @@ async def test_nothing_overlaps(size: tuple[int, int]) -> None:
             assert f" {letter}  " in running.seen
 
 
-async def test_a_hint_is_there_when_it_is_new_and_goes_when_it_was_read() -> None:
+async def test_start_hint_is_shown_until_escape_or_a_click() -> None:
     asked: list[str] = []
 
     def first_time(name: str) -> bool:
@@ -122,7 +122,7 @@ async def test_a_hint_is_there_when_it_is_new_and_goes_when_it_was_read() -> Non
         assert "New here?" not in running.seen
 
 
-async def test_a_hint_that_was_seen_is_not_shown_again() -> None:
+async def test_start_hint_that_was_seen_is_not_shown_again() -> None:
     async with program() as running:
         hint = running.app.screen.query_one(HintLine)
         running.app.post_message(running.app.HintLookedUp(hint, False))
@@ -130,7 +130,9 @@ async def test_a_hint_that_was_seen_is_not_shown_again() -> None:
         assert "New here?" not in running.seen
 
 
-async def test_the_settings_have_a_key_where_there_is_a_file(tmp_path: Path) -> None:
+async def test_start_screen_offers_settings_only_with_a_settings_file(
+    tmp_path: Path,
+) -> None:
     file = SettingsFile(Settings(), environment={}, file=tmp_path / "config.toml")
     async with program(preferences=Preferences(settings_file=file)) as running:
         await running.until(lambda: "Settings" in running.seen)

@@ -223,7 +223,7 @@ async def test_the_chat_says_what_the_model_does() -> None:
         await here.fail_to_load()
 
 
-async def test_a_message_that_waits_for_the_model_is_read() -> None:
+async def test_panel_says_reading_for_a_message_that_waited_for_the_model() -> None:
     engine = Slow(["one two"])
     engine.hold("token 0")
     async with walk("chat", engine) as here:
@@ -255,7 +255,7 @@ async def test_the_inspector_says_what_the_model_does() -> None:
         await here.fail_to_load()
 
 
-async def test_the_first_screen_says_what_the_model_does() -> None:
+async def test_the_start_screen_says_what_the_model_does() -> None:
     engine = Slow()
     async with walk("start", engine) as here:
         await here.running.until(lambda: "loading the model" in here.running.seen)
@@ -272,7 +272,9 @@ async def test_the_first_screen_says_what_the_model_does() -> None:
 # What is older than the text.
 
 
-async def test_what_is_older_than_the_text_is_dim(tmp_path: Path) -> None:
+async def test_panel_and_totals_are_dim_while_older_than_the_text(
+    tmp_path: Path,
+) -> None:
     engine = Slow()
     async with editor(tmp_path, engine) as here:
         engine.let("load")
@@ -297,7 +299,7 @@ async def test_what_is_older_than_the_text_is_dim(tmp_path: Path) -> None:
         assert not here.one(TextTotals).stale
 
 
-async def test_what_is_older_than_the_draft_is_dim() -> None:
+async def test_panel_and_strip_are_stale_while_older_than_the_draft() -> None:
     engine = Slow()
     async with walk("chat", engine) as here:
         engine.let("load")
@@ -328,7 +330,9 @@ async def test_a_panel_that_is_paused_keeps_its_title(tmp_path: Path) -> None:
 # What was said of another text, or another place.
 
 
-async def test_what_was_said_of_a_ghost_goes_with_its_place(tmp_path: Path) -> None:
+async def test_ghost_status_goes_when_the_cursor_leaves_its_place(
+    tmp_path: Path,
+) -> None:
     engine = Slow([" by the fire.", " alone."])
     async with editor(tmp_path, engine, delay=0.001) as here:
         engine.let("load")
@@ -346,7 +350,7 @@ async def test_what_was_said_of_a_ghost_goes_with_its_place(tmp_path: Path) -> N
         await here.says("ready")
 
 
-async def test_that_there_is_nothing_to_continue_is_said_of_no_other_place(
+async def test_status_nothing_to_continue_goes_when_the_cursor_moves(
     tmp_path: Path,
 ) -> None:
     async with editor(tmp_path, engine := Slow(), delay=0.001) as here:

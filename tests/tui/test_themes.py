@@ -33,12 +33,12 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_formula() -> None:
+def test_contrast_matches_the_wcag_formula() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-def test_what_is_shipped() -> None:
+def test_shipped_themes_load_without_notices_and_default_first() -> None:
     names = [theme.name for theme in SHIPPED.themes]
     assert names[0] == themes.DEFAULT
     assert {"dark", "light", "high-contrast", "colour-blind-safe"} <= set(names)
@@ -48,7 +48,7 @@ def test_what_is_shipped() -> None:
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
-def test_text_is_readable(theme: Theme) -> None:
+def test_theme_text_has_enough_contrast(theme: Theme) -> None:
     least = 7 if theme.name == "high-contrast" else 4.5
     colours = {name: getattr(theme, name) for name in TEXT} | theme.variables
     for ground in ("background", "surface", "panel"):
@@ -58,7 +58,7 @@ def test_text_is_readable(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
-def test_every_slot_is_present(theme: Theme) -> None:
+def test_theme_has_every_slot(theme: Theme) -> None:
     assert theme.variables.keys() == SLOTS.keys()
 
 
@@ -84,7 +84,7 @@ def distance(first: str, second: str) -> float:
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
-def test_the_ramp_leaves_the_plain_text_step_by_step(theme: Theme) -> None:
+def test_surprise_ramp_begins_as_text_and_has_distinct_steps(theme: Theme) -> None:
     ramp = [theme.variables[f"surprise-{step}"] for step in range(6)]
     assert ramp[0] == theme.foreground
     for one, other in combinations(ramp, 2):
@@ -92,7 +92,7 @@ def test_the_ramp_leaves_the_plain_text_step_by_step(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
-def test_the_two_bars_can_be_told_apart(theme: Theme) -> None:
+def test_probability_bars_have_distinct_colours(theme: Theme) -> None:
     bars = [theme.variables[f"prob-{which}"] for which in ("raw", "sampled", "chosen")]
     for one, other in combinations(bars, 2):
         assert distance(one, other) >= 0.05, f"{one} and {other}"
@@ -135,7 +135,7 @@ def test_missing_slots_take_a_base_colour(tmp_path: Path) -> None:
         (GOOD + "#" * 70_000, "larger than"),
     ],
 )
-def test_a_broken_file_is_one_notice(
+def test_broken_theme_file_is_one_notice(
     tmp_path: Path, text: str | bytes, reason: str
 ) -> None:
     path = write(tmp_path, "bad", text)
@@ -146,7 +146,7 @@ def test_a_broken_file_is_one_notice(
     assert reason in notice.reason
 
 
-def test_hostile_names_and_reasons_are_made_visible(tmp_path: Path) -> None:
+def test_hostile_theme_names_and_reasons_are_made_visible(tmp_path: Path) -> None:
     write(tmp_path, "one", GOOD + 'name = "\\u001b[2J[bold]\\u202e' + "x" * 100 + '"')
     write(tmp_path, "two", GOOD + '"\\u001b]52;c" = 1')
     found = load_themes(tmp_path)
@@ -156,7 +156,7 @@ def test_hostile_names_and_reasons_are_made_visible(tmp_path: Path) -> None:
     assert "\x1b" not in found.notices[0].reason
 
 
-def test_unreadable_places(tmp_path: Path) -> None:
+def test_unreadable_theme_files_are_one_notice_each(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     (tmp_path / "gone.toml").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.toml")  # who reads it waits for ever
@@ -175,7 +175,7 @@ def test_a_user_theme_replaces_a_shipped_one(tmp_path: Path) -> None:
     assert found.is_shipped("light")
 
 
-def test_an_unknown_name_is_told_with_close_ones() -> None:
+def test_unknown_theme_name_is_told_with_close_ones() -> None:
     error = SHIPPED.unknown("solar\x1b")
     assert error.title == "unknown theme"
     assert error.detail == "solar␛"
@@ -184,7 +184,7 @@ def test_an_unknown_name_is_told_with_close_ones() -> None:
     assert error.hint.endswith(f" and {SHIPPED.themes[-1].name}.")
 
 
-def test_packed_themes_come_first(
+def test_shipped_folder_prefers_the_packed_themes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(themes, "__file__", str(tmp_path / "lmtui/tui/themes.py"))
@@ -203,7 +203,7 @@ class Host(App[None]):
 
 
 @pytest.mark.parametrize("name", [theme.name for theme in SHIPPED.themes])
-async def test_textual_takes_them(name: str) -> None:
+async def test_textual_accepts_every_shipped_theme(name: str) -> None:
     app = Host()
     for theme in SHIPPED.themes:
         app.register_theme(theme)

@@ -99,11 +99,11 @@ def name_of(engine: EditorEngine, _: Context) -> str:
     return engine.info.model
 
 
-def test_it_needs_neither_textual_nor_torch() -> None:
+def test_worker_imports_neither_textual_nor_torch() -> None:
     assert not loaded_by("lmtui.worker.worker") & {"textual", "torch", "transformers"}
 
 
-def test_a_load_answers_with_what_the_engine_is() -> None:
+def test_load_answers_with_the_engine_info() -> None:
     with working() as asker:
         opened = asker.replies.events[0]
         assert isinstance(opened, Answer) and isinstance(opened.value, EngineOpened)
@@ -126,7 +126,7 @@ def test_the_most_urgent_slot_goes_first() -> None:
     assert asker.replies.end(first) == Answer(first, "through")
 
 
-def test_the_newest_of_a_slot_displaces_the_one_that_waits() -> None:
+def test_newest_request_of_a_slot_displaces_the_waiting_one() -> None:
     gate = Gate()
     with working() as asker:
         asker.ask(Slot.GENERATE, gate)
@@ -137,7 +137,7 @@ def test_the_newest_of_a_slot_displaces_the_one_that_waits() -> None:
         assert isinstance(asker.replies.end(new), Answer)
 
 
-def test_what_is_less_urgent_is_broken_off_and_runs_again() -> None:
+def test_less_urgent_request_is_interrupted_and_runs_again() -> None:
     gate, runs = Gate(), []
 
     def score(engine: EditorEngine, context: Context) -> str:
@@ -197,7 +197,7 @@ def test_a_failure_ends_one_request_and_never_the_thread() -> None:
     assert isinstance(again, Answer)
 
 
-def test_an_asker_that_fails_does_not_end_the_thread() -> None:
+def test_failing_reply_does_not_end_the_thread() -> None:
     def refuse(event: events.Event) -> None:
         raise RuntimeError("the screen is closed")
 
@@ -221,7 +221,7 @@ def test_without_an_engine_a_request_fails() -> None:
     assert isinstance(other, Failed) and "compare" in other.error.title
 
 
-def test_another_engine_ends_what_is_bound_to_the_first() -> None:
+def test_loading_an_engine_drops_requests_bound_to_the_last() -> None:
     gate = Gate()
     with working() as asker:
         running = asker.ask(Slot.SCORE, gate)
@@ -238,7 +238,7 @@ def test_another_engine_ends_what_is_bound_to_the_first() -> None:
         assert asker.replies.end(running).id == running
 
 
-def test_values_are_gathered_by_time_and_come_before_the_end() -> None:
+def test_gathered_values_come_in_batches_before_the_answer() -> None:
     now = [0.0]
 
     def run(engine: EditorEngine, context: Context) -> str:

@@ -134,7 +134,7 @@ def place(browser: Browser) -> str:
 
 
 @pytest.mark.parametrize("compares", [False, True])
-def test_keys_walk_and_nothing_else_happens(
+def test_keys_move_the_cursor_without_errors_or_requests(
     browser: Browser, tmp_path: Path, compares: bool
 ) -> None:
     browser.open(write_page(tmp_path / "page.html", compares=compares))
@@ -166,7 +166,7 @@ def test_keys_walk_and_nothing_else_happens(
     assert [each["request"]["url"][:5] for each in asked] == ["file:"]
 
 
-def test_the_panel_has_the_list_and_hovering_shows_it(
+def test_hovering_a_token_shows_its_alternatives_in_the_panel(
     browser: Browser, tmp_path: Path
 ) -> None:
     browser.open(write_page(tmp_path / "page.html", compares=False))
@@ -183,7 +183,9 @@ def test_the_panel_has_the_list_and_hovering_shows_it(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_light_and_dark(browser: Browser, tmp_path: Path, scheme: str) -> None:
+def test_page_follows_the_light_or_dark_colour_scheme(
+    browser: Browser, tmp_path: Path, scheme: str
+) -> None:
     wish = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.ask("Emulation.setEmulatedMedia", features=wish)
     browser.open(write_page(tmp_path / "page.html", compares=False))

@@ -49,7 +49,7 @@ def data_of(whole: str) -> dict[str, Any]:
 
 
 @given(st.text(max_size=40))
-def test_the_cells_are_the_text(text: str) -> None:
+def test_cells_spell_the_text_with_lines_and_columns(text: str) -> None:
     text = text.encode(errors="replace").decode()
     cells = cells_of(text)
     assert "".join(cell[0] for cell in cells) == visible_flow(text)
@@ -67,7 +67,7 @@ def test_a_character_of_several_tokens_is_one_cell() -> None:
     assert len(cell[3]) == 3
 
 
-def test_what_no_token_covers_is_drawn_without_numbers() -> None:
+def test_text_outside_every_token_becomes_cells_without_numbers() -> None:
     cells = Cells("ab  cd ", top_n=0)
     for index, span in enumerate([(1, 2), (4, 6)]):
         cells.add(ComparedSpan(((token(index, -1.0), span),)))
@@ -78,14 +78,14 @@ def test_what_no_token_covers_is_drawn_without_numbers() -> None:
 
 
 @pytest.mark.parametrize("top", [0, 1, 5])
-def test_as_many_rows_as_were_asked_for(top: int) -> None:
+def test_top_n_sets_the_number_of_alternatives(top: int) -> None:
     first, second = cells_of("ab", top=top)
     assert len(first[3][0]) == 4  # nothing is before it: there are no rows
     rows = second[3][0][4:]
     assert rows == [] if not top else len(rows[0]) == top
 
 
-def test_the_row_that_came_is_marked() -> None:
+def test_actual_token_is_marked_among_its_alternatives() -> None:
     cells = Cells("a", top_n=3)
     rows = [row(4, 0.5), row(7, 0.3), row(1, 0.1)]
     cells.add(
@@ -104,7 +104,7 @@ def hostile_page() -> str:
     return page(HOSTILE, [text_data(cells.finish(), facts)], [])
 
 
-def test_nothing_foreign_can_act() -> None:
+def test_page_escapes_hostile_text_and_control_characters() -> None:
     whole = hostile_page()
     assert whole.lower().count("<script") == whole.lower().count("</script") == 2
     assert "alert(1)</script" not in whole
@@ -114,7 +114,7 @@ def test_nothing_foreign_can_act() -> None:
     assert data["texts"][0]["own"]["logprob"] is None
 
 
-def test_the_page_allows_itself_alone() -> None:
+def test_csp_allows_only_the_style_and_script_of_the_page() -> None:
     whole = hostile_page()
     (policy,) = re.findall(
         r'http-equiv="Content-Security-Policy" content="(.*?)"', whole
@@ -128,7 +128,7 @@ def test_the_page_allows_itself_alone() -> None:
     assert not re.search(r"https?://|url\(|@import|src=|href=", whole)
 
 
-def test_both_models_are_there() -> None:
+def test_cells_hold_the_tokens_of_both_models() -> None:
     cells = Cells("ab", top_n=0)
     for own, other in zip(pieces_of("ab"), pieces_of("ab"), strict=True):
         cells.add(ComparedSpan(own.tokens, other.tokens))

@@ -109,7 +109,7 @@ def test_every_event_is_a_line_on_stdout(notes: str, empty_home: Path) -> None:
     assert finetune(notes, "--json", "--overwrite").code == 0
 
 
-def test_in_the_end_it_says_what_changed_and_what_to_do(
+def test_finetune_ends_with_figures_report_and_next_command(
     notes: str, empty_home: Path
 ) -> None:
     done = finetune(notes, "--headless")
@@ -141,21 +141,23 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(
         assert done.events[-1]["finish"] == "declined"
 
 
-def test_a_dry_run_on_a_terminal_shows_what_takes_time(notes: str) -> None:
+def test_dry_run_on_a_terminal_shows_progress_before_the_plan(notes: str) -> None:
     code, written = run_in_terminal("finetune", notes, "--dry-run")
     assert code == 0
     assert b"reading the notes" in written
     assert written.index(b"reading the notes") < written.index(b"3 files")
 
 
-def test_a_dry_run_minds_no_other_training(notes: str, empty_home: Path) -> None:
+def test_dry_run_ignores_an_unfinished_training_of_its_name(
+    notes: str, empty_home: Path
+) -> None:
     stopped(notes)
     assert finetune(notes, "--dry-run").code == 0
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_told_to_end_it_saves_and_says_how_to_go_on(
+def test_signal_saves_a_checkpoint_and_prints_the_resume_command(
     notes: str, number: signal.Signals
 ) -> None:
     with begun(notes, "--headless", hold=4) as child:
@@ -178,9 +180,7 @@ def test_told_to_end_it_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_dry_run_told_to_end_does_not_wait(
-    notes: str, number: signal.Signals
-) -> None:
+def test_signal_ends_a_dry_run_at_once(notes: str, number: signal.Signals) -> None:
     with begun(notes, "--dry-run", "--json", deaf=True, planning=True) as child:
         read_until(child, event="doing")
         child.send_signal(number)
@@ -190,7 +190,7 @@ def test_a_dry_run_told_to_end_does_not_wait(
     assert said == "stopping; nothing was trained\n"
 
 
-def test_told_twice_it_leaves_at_once(notes: str) -> None:
+def test_second_ctrl_c_leaves_at_once(notes: str) -> None:
     with begun(notes, "--headless", hold=4, deaf=True) as child:
         read_until(child, event="step", step=3)
         child.send_signal(signal.SIGINT)
@@ -206,7 +206,7 @@ def test_told_twice_it_leaves_at_once(notes: str) -> None:
     assert "stopped; saved at step 2\n" in said
 
 
-def test_stopped_before_anything_was_saved(notes: str) -> None:
+def test_stop_before_the_first_save_leaves_no_run_folder(notes: str) -> None:
     with begun(notes, "--headless", hold=1, deaf=True) as child:
         read_until(child, event="start")
         child.send_signal(signal.SIGINT)
@@ -218,7 +218,7 @@ def test_stopped_before_anything_was_saved(notes: str) -> None:
     assert not RunFolder.named("My-Notes").path.exists()
 
 
-def test_under_nohup_a_lost_terminal_stops_nothing(notes: str) -> None:
+def test_nohup_training_ignores_sighup(notes: str) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with begun(notes, "--headless", hold=4) as child:
@@ -233,7 +233,7 @@ def test_under_nohup_a_lost_terminal_stops_nothing(notes: str) -> None:
     assert "stopped; saved at step 3\n" in said
 
 
-def test_where_its_reader_goes_away_the_training_is_saved(notes: str) -> None:
+def test_closed_stdout_saves_the_training(notes: str) -> None:
     # So many steps that there is always one more to be told.
     with begun(notes, "--headless", steps=1_000_000) as child:
         read_until(child, event="step", step=2)
@@ -261,7 +261,7 @@ def test_a_failed_training_is_an_error_with_a_hint(notes: str) -> None:
     assert done.code == 0
 
 
-def test_names_that_are_taken(notes: str, empty_home: Path) -> None:
+def test_taken_name_is_refused_without_overwrite(notes: str, empty_home: Path) -> None:
     stopped(notes)
     done = finetune(notes, "--headless")
     assert (done.code, done.out) == (2, "")
@@ -276,7 +276,7 @@ def test_names_that_are_taken(notes: str, empty_home: Path) -> None:
     assert sorted(os.listdir(paths.adapters_folder())) == ["My-Notes", "other"]
 
 
-def test_what_to_resume_must_be_clear(notes: str) -> None:
+def test_resume_needs_a_name_or_a_single_unfinished_training(notes: str) -> None:
     done = finetune("--resume")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: there is nothing to resume\n")
@@ -288,7 +288,7 @@ def test_what_to_resume_must_be_clear(notes: str) -> None:
     assert finetune("--resume").code == 0
 
 
-def test_a_resumed_training_is_the_one_that_was_begun(notes: str) -> None:
+def test_resume_refuses_other_settings_or_notes(notes: str) -> None:
     stopped(notes, "--rank", "3")
     done = finetune("--resume", "--rank", "4")
     assert (done.code, done.out) == (2, "")
@@ -331,12 +331,14 @@ def test_flags_and_settings_reach_the_worker(notes: str, empty_home: Path) -> No
     ("flags", "method"),
     [((), "lora"), (("--full",), "full"), (("--from-scratch",), "scratch")],
 )
-def test_the_method_is_a_flag(notes: str, flags: tuple[str, ...], method: str) -> None:
+def test_full_and_from_scratch_flags_set_the_method(
+    notes: str, flags: tuple[str, ...], method: str
+) -> None:
     done = finetune(notes, "--dry-run", "--json", *flags)
     assert done.events[1]["method"] == method
 
 
-def test_a_model_of_its_own_size(notes: str) -> None:
+def test_layers_and_width_set_the_size_of_a_scratch_model(notes: str) -> None:
     stopped(notes, "--from-scratch", "--layers", "2", "--width", "64")
     settings = RunFolder.named("My-Notes").read_request().settings
     assert (settings.method, settings.layers, settings.width) == ("scratch", 2, 64)
@@ -384,7 +386,7 @@ def test_a_model_of_its_own_size(notes: str) -> None:
         ),
     ],
 )
-def test_what_can_not_be_asked_for(
+def test_bad_arguments_exit_2_with_an_error_and_a_hint(
     arguments: list[str], error: str, hint: str, empty_home: Path
 ) -> None:
     done = finetune(*arguments)
@@ -393,13 +395,13 @@ def test_what_can_not_be_asked_for(
     assert os.listdir(empty_home) == []
 
 
-def test_a_model_that_is_not_there_is_said_at_once(notes: str) -> None:
+def test_missing_model_is_an_error_before_any_event(notes: str) -> None:
     done = finetune(notes, "--model", "./no-such-model")
     assert (done.code, done.out) == (2, "")
     assert "no-such-model" in done.err
 
 
-def test_the_base_is_found_from_everywhere(notes: str, tmp_path: Path) -> None:
+def test_relative_model_path_is_stored_as_absolute(notes: str, tmp_path: Path) -> None:
     model = tmp_path / "tiny"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -407,7 +409,7 @@ def test_the_base_is_found_from_everywhere(notes: str, tmp_path: Path) -> None:
     assert RunFolder.named("My-Notes").read_request().base == str(model)
 
 
-def test_people_on_a_terminal_read_lines(notes: str) -> None:
+def test_headless_on_a_terminal_prints_readable_lines(notes: str) -> None:
     code, written = run_in_terminal(
         "finetune", notes, "--headless", script={"worker": {"skips": ["a\x07.bin"]}}
     )
@@ -429,7 +431,7 @@ def test_json_on_a_terminal_is_json_alone(notes: str) -> None:
     assert lines.index(events[-1]) == len(events) - 1
 
 
-def test_an_adapter_of_the_name_is_asked_about(notes: str) -> None:
+def test_existing_adapter_is_confirmed_before_it_is_replaced(notes: str) -> None:
     assert finetune(notes, "--headless").code == 0
     code, written = run_in_terminal("finetune", notes, typed=[(b"Replace it", b"n\n")])
     assert code == 130
@@ -437,7 +439,7 @@ def test_an_adapter_of_the_name_is_asked_about(notes: str) -> None:
     assert b"\x1b[?1049h" not in written
 
 
-def test_on_a_terminal_it_asks_first_and_is_watched(notes: str) -> None:
+def test_training_on_a_terminal_waits_for_enter_on_its_screen(notes: str) -> None:
     code, written = run_in_terminal(
         "finetune",
         notes,
@@ -450,7 +452,7 @@ def test_on_a_terminal_it_asks_first_and_is_watched(notes: str) -> None:
     assert (paths.adapters_folder() / "My-Notes").exists()
 
 
-def test_stopped_on_its_screen_it_says_how_to_go_on(notes: str) -> None:
+def test_ctrl_c_on_the_training_screen_prints_the_resume_command(notes: str) -> None:
     code, written = run_in_terminal(
         "finetune",
         notes,
@@ -464,7 +466,7 @@ def test_stopped_on_its_screen_it_says_how_to_go_on(notes: str) -> None:
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 
 
-def test_a_closed_terminal_saves(notes: str) -> None:
+def test_closed_terminal_saves_the_training(notes: str) -> None:
     with started("finetune", notes, script={"worker": {"hold": 4}}, size=(40, 120)) as (
         child,
         terminal,
@@ -477,7 +479,7 @@ def test_a_closed_terminal_saves(notes: str) -> None:
     assert RunFolder.named("My-Notes").last_checkpoint == 3
 
 
-def test_left_before_it_began_it_leaves_nothing(notes: str) -> None:
+def test_escape_before_the_start_leaves_no_run_folder(notes: str) -> None:
     code, written = run_in_terminal(
         "finetune", notes, typed=[(b"waiting for Enter", b"\x1b")]
     )

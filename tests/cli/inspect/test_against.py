@@ -49,7 +49,7 @@ def against(file: str, *arguments: str) -> Result:
     return run(*ask, script=OTHER)
 
 
-def test_each_token_has_both_numbers(file: str) -> None:
+def test_json_tokens_have_the_numbers_of_both_models(file: str) -> None:
     *tokens, own, other, compared = against(file, "--json", "--top", "2").events
     alone = run("inspect", file, "--json", "--top", "2").events
     seed = {"engine": {"seed": 5}}
@@ -68,14 +68,14 @@ def test_each_token_has_both_numbers(file: str) -> None:
     assert (compared["unit"], compared["compared"]) == ("token", len(gains))
 
 
-def test_an_adapter_is_named(file: str) -> None:
+def test_against_adapter_is_named_in_the_totals(file: str) -> None:
     done = run("inspect", file, "--against-adapter", "notes", "--json")
     own, other, compared = done.events[-3:]
     assert "adapter" not in own
     assert other["adapter"] == compared["other_adapter"] == "notes"
 
 
-def test_the_two_ways_exclude_each_other(file: str) -> None:
+def test_against_and_against_adapter_exclude_each_other(file: str) -> None:
     done = against(file, "--against-adapter", "notes")
     assert (done.code, done.out) == (2, "")
     assert "exclude each other" in done.err
@@ -97,7 +97,7 @@ def events(
     return Result(0, out.getvalue(), "").events
 
 
-def test_other_tokens_are_compared_by_parts_of_the_text() -> None:
+def test_differing_tokens_are_compared_by_spans() -> None:
     told = events(FakeEngine(), Words([TEXT], name="words"))
     spans = [e for e in told if e["event"] == "span"]
     tokens = [e for e in told if e["event"] == "token"]
@@ -114,7 +114,7 @@ def test_other_tokens_are_compared_by_parts_of_the_text() -> None:
     assert compared["logprob"] == pytest.approx(math.fsum(e["logprob"] for e in both))
 
 
-def test_a_text_that_both_read_alike_where_it_is_a_token_each() -> None:
+def test_json_compares_tokens_only_if_they_are_identical() -> None:
     told = events(FakeEngine(), Words(["ab c"], name="words"), "ab c")
     (last,) = [e for e in told if "other_rank" in e] or [None]
     assert last is None
@@ -123,7 +123,7 @@ def test_a_text_that_both_read_alike_where_it_is_a_token_each() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "橋"])
-def test_the_shortest_texts(text: str) -> None:
+def test_shortest_texts_can_be_compared(text: str) -> None:
     for other in (FakeEngine(seed=5), Words([text or "x"])):
         *_, compared = events(FakeEngine(), other, text)
         assert compared["compared"] == 0 or compared["bits"] is not None
@@ -165,7 +165,7 @@ def signs(arguments: Sequence[str], file: str) -> bytes:
     return written
 
 
-def test_a_terminal_sees_the_sign_without_colour(file: str) -> None:
+def test_terminal_shows_difference_signs_even_without_colour(file: str) -> None:
     for arguments in ([], ["--no-color"]):
         written = signs(arguments, file).decode()
         assert "⁺" in written

@@ -62,7 +62,7 @@ def inspected(
     return [json.loads(line) for line in out.splitlines()]
 
 
-def test_a_reply_is_read_by_the_ids_it_was_written_with(
+def test_chat_reply_is_scored_by_its_stored_ids(
     kept: Conversation, llama: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reply = kept.leaf
@@ -79,7 +79,7 @@ def test_a_reply_is_read_by_the_ids_it_was_written_with(
     assert inspected(capfd, llama, "--chat", "last")[-1] == summary
 
 
-def test_words_without_ids_are_read_in_their_place(
+def test_message_without_ids_is_retokenised_in_its_context(
     kept: Conversation, llama: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     *tokens, summary = inspected(capfd, llama, "--chat", "1", "--message", "1")
@@ -96,7 +96,7 @@ def test_words_without_ids_are_read_in_their_place(
 
 
 @pytest.mark.usefixtures("kept")
-def test_another_model_reads_the_words() -> None:
+def test_reply_of_another_model_is_retokenised() -> None:
     done = run("inspect", "--chat", "1", "--json")
     assert done.code == 0
     assert done.events[-1]["ids"] == "retokenised"
@@ -107,7 +107,7 @@ def test_another_model_reads_the_words() -> None:
 
 
 @pytest.mark.usefixtures("kept")
-def test_a_terminal_opens_it_in_the_inspector() -> None:
+def test_chat_message_on_a_terminal_opens_the_inspector() -> None:
     code, written = run_in_terminal(
         "inspect", "--chat", "1", size=(40, 120), typed=[(b"chat 1", b"\x11")]
     )
@@ -126,7 +126,9 @@ def test_a_terminal_opens_it_in_the_inspector() -> None:
         (["--message", "1", "pyproject.toml"], "--message needs a conversation"),
     ],
 )
-def test_what_is_not_there(arguments: list[str], error: str) -> None:
+def test_bad_chat_and_message_arguments_are_refused(
+    arguments: list[str], error: str
+) -> None:
     done = run("inspect", *arguments, script={"missing": "it must not be asked for"})
     assert (done.code, done.out) == (2, "")
     assert error in done.err
@@ -134,7 +136,7 @@ def test_what_is_not_there(arguments: list[str], error: str) -> None:
 
 
 @given(st.text(max_size=12), st.lists(st.integers(1, 5), max_size=30))
-def test_spans_are_where_the_bytes_are(text: str, sizes: list[int]) -> None:
+def test_spans_of_covers_the_bytes_of_each_token(text: str, sizes: list[int]) -> None:
     text = text.encode(errors="replace").decode()
     data, tokens = text.encode(), []
     for size in [*sizes, len(data)]:
@@ -150,6 +152,6 @@ def test_spans_are_where_the_bytes_are(text: str, sizes: list[int]) -> None:
     assert place == len(text.encode())
 
 
-def test_what_is_beside_the_text_has_no_place() -> None:
+def test_spans_of_excludes_bytes_outside_the_text() -> None:
     tokens = [b"\nHi", b" ", b"du", b"<|im_end|>"]
     assert spans_of("Hi du", tokens) == ((0, 2), (2, 3), (3, 5), (5, 5))

@@ -114,7 +114,7 @@ def test_too_little_to_score_gives_nulls(
     assert plain.out.count("–") == 5
 
 
-def test_a_mark_and_line_endings_are_scored_as_they_are(tmp_path: Path) -> None:
+def test_bom_and_line_endings_are_scored_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "dos.txt"
     file.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
     tokens = run("inspect", str(file), "--json").events[:-1]
@@ -139,7 +139,7 @@ def refusals(tmp_path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def test_what_is_no_text_is_refused_before_anything_is_written(
+def test_unreadable_file_is_refused_before_any_output(
     file: Path, tmp_path: Path
 ) -> None:
     for name, title in refusals(tmp_path):
@@ -168,7 +168,7 @@ def test_bad_options_are_exit_2(file: Path, arguments: list[str], error: str) ->
     assert error in done.err.splitlines()[0]
 
 
-def test_windows_side_by_side_need_a_bos(file: Path) -> None:
+def test_windows_without_overlap_need_a_bos(file: Path) -> None:
     rules = ["--window", "100", "--stride", "100"]
     refused = run("inspect", str(file), *rules)
     assert refused.code == 2 and "--bos yes" in refused.err.splitlines()[1]
@@ -178,13 +178,13 @@ def test_windows_side_by_side_need_a_bos(file: Path) -> None:
     assert summary["scored"] == len(tokens)
 
 
-def test_a_pipe_is_read_without_a_file() -> None:
+def test_piped_stdin_is_read_without_a_file_argument() -> None:
     piped, named = run("inspect", stdin="xyz"), run("inspect", "-", stdin="xyz")
     assert piped == named
     assert (piped.code, piped.err) == (0, "") and "xyz" in piped.out
 
 
-def test_a_terminal_without_a_file_says_what_to_name() -> None:
+def test_terminal_without_a_file_is_refused_with_a_hint() -> None:
     code, written = run_in_terminal("inspect")
     assert code == 2
     assert b"error: Missing argument 'FILE'" in written
@@ -198,7 +198,7 @@ def test_stdin_is_read_only_once(more: list[str]) -> None:
     assert done.err.splitlines()[0] == "error: stdin can be read only once"
 
 
-def test_an_empty_text_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_empty_text_is_noted_on_stderr(tmp_path: Path) -> None:
     file = tmp_path / "nothing.txt"
     file.touch()
     done = run("inspect", str(file))
@@ -206,9 +206,7 @@ def test_an_empty_text_is_said_to_be_empty(tmp_path: Path) -> None:
     assert run("inspect").err == "note: stdin is empty; nothing is scored\n"
 
 
-def test_a_home_that_cannot_be_written_to_is_no_obstacle(
-    file: Path, tmp_path: Path
-) -> None:
+def test_unwritable_home_does_not_stop_inspect(file: Path, tmp_path: Path) -> None:
     done = run("inspect", str(file), env={"LMTUI_HOME": str(file)})
     assert (done.code, done.err) == (0, "")
 
@@ -237,7 +235,7 @@ def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
-def test_plain_says_how_calibrated_the_model_was(tmp_path: Path) -> None:
+def test_plain_shows_calibration_only_for_longer_texts(tmp_path: Path) -> None:
     file = tmp_path / "long"
     for text, told in (("word " * 30, True), ("word", False)):
         file.write_text(text)
@@ -248,7 +246,7 @@ def test_plain_says_how_calibrated_the_model_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(24, 80), (40, 120), (24, 40)])
-def test_plain_on_a_terminal_is_shaded_and_explained(
+def test_plain_on_a_terminal_has_colours_and_a_legend(
     file: Path, size: tuple[int, int]
 ) -> None:
     code, written = run_in_terminal("inspect", str(file), "--plain", size=size)
@@ -258,7 +256,7 @@ def test_plain_on_a_terminal_is_shaded_and_explained(
     assert "\x1b[" in text
 
 
-def test_without_colour_the_steps_still_differ(file: Path) -> None:
+def test_heat_map_steps_differ_without_colour(file: Path) -> None:
     styles = [
         run_in_terminal("inspect", str(file), "--plain", *arguments, env=env)[
             1
@@ -275,13 +273,13 @@ def test_without_colour_the_steps_still_differ(file: Path) -> None:
 
 
 @pytest.mark.parametrize("styles", [SURPRISE, DIFFERENCE])
-def test_each_step_has_its_own_attributes(styles: tuple[str, ...]) -> None:
+def test_heat_map_steps_have_distinct_attributes(styles: tuple[str, ...]) -> None:
     colours = {"cyan", "magenta", "red"}
     attributes = [frozenset(style.split()) - colours for style in styles]
     assert len(set(attributes)) == len(styles)
 
 
-def test_steps_hold_what_they_say() -> None:
+def test_surprise_style_maps_bits_to_heat_map_steps() -> None:
     assert surprise_style(None) == "none"
     assert [surprise_style(b) for b in (0, 0.5, 2, 5, 9, 99)] == list(SURPRISE)
 
@@ -307,7 +305,7 @@ def plain_text(text: str) -> str:
         "a\r\nb",
     ],
 )
-def test_the_drawn_text_is_the_whole_text(text: str) -> None:
+def test_plain_draws_the_whole_text(text: str) -> None:
     shown = plain_text(text).replace("⏎", "")
     assert shown == text.replace("\r", "␍") + ("" if text.endswith("\n") else "\n")
 

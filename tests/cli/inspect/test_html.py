@@ -22,7 +22,9 @@ def files(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
 
 
-def test_one_text(files: list[str], tmp_path: Path) -> None:
+def test_page_of_one_text_has_the_numbers_of_json(
+    files: list[str], tmp_path: Path
+) -> None:
     out = tmp_path / "out.html"
     done = run("inspect", files[0], "--html", str(out))
     assert (done.code, done.out) == (0, "")
@@ -46,7 +48,7 @@ def test_one_text(files: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("top", ["0", "2"])
-def test_as_many_alternatives_as_were_asked_for(
+def test_page_has_alternatives_unless_top_is_0(
     files: list[str], tmp_path: Path, top: str
 ) -> None:
     out = tmp_path / "out.html"
@@ -55,7 +57,7 @@ def test_as_many_alternatives_as_were_asked_for(
     assert len(last) == (5 if top == "2" else 4)
 
 
-def test_several_texts_have_a_total(files: list[str], tmp_path: Path) -> None:
+def test_page_of_several_texts_has_a_total(files: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out.html"
     assert run("inspect", *files, "--html", str(out)).code == 0
     data = data_of(out.read_text())
@@ -65,7 +67,7 @@ def test_several_texts_have_a_total(files: list[str], tmp_path: Path) -> None:
     assert data["total"][0].items() <= total.items()
 
 
-def test_the_names_tell_files_apart_and_nothing_more(tmp_path: Path) -> None:
+def test_page_shows_only_distinguishing_parts_of_paths(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text("text")
@@ -77,7 +79,7 @@ def test_the_names_tell_files_apart_and_nothing_more(tmp_path: Path) -> None:
     assert names == ["one/a.txt", "two/a.txt"] and str(tmp_path) not in whole
 
 
-def test_two_models(files: list[str], tmp_path: Path) -> None:
+def test_page_compares_two_models(files: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out.html"
     ask = ("inspect", *files, "--against", "other")
     assert run(*ask, "--html", str(out), script=OTHER).code == 0
@@ -89,7 +91,7 @@ def test_two_models(files: list[str], tmp_path: Path) -> None:
     assert all(len(cell) == 5 for cell in text["cells"])
 
 
-def test_an_empty_text(tmp_path: Path) -> None:
+def test_page_of_an_empty_text_has_no_cells(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     out = tmp_path / "out.html"
     assert run("inspect", str(tmp_path / "empty"), "--html", str(out)).code == 0
@@ -109,7 +111,9 @@ def test_ctrl_c_leaves_the_file_as_it_was(files: list[str], tmp_path: Path) -> N
     assert names <= {"a.txt", "b.txt", "out.html", "home"}
 
 
-def test_places_that_cannot_be_written_to(files: list[str], tmp_path: Path) -> None:
+def test_unwritable_page_path_is_refused_before_a_model_loads(
+    files: list[str], tmp_path: Path
+) -> None:
     script = {"missing": "it must not be asked for"}
     sealed = tmp_path / "sealed.html"
     sealed.touch(0o444)
@@ -124,7 +128,9 @@ def test_places_that_cannot_be_written_to(files: list[str], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("flag", ["--json", "--plain", "--summary"])
-def test_one_form_at_a_time(files: list[str], tmp_path: Path, flag: str) -> None:
+def test_html_excludes_other_output_forms(
+    files: list[str], tmp_path: Path, flag: str
+) -> None:
     done = run("inspect", files[0], flag, "--html", str(tmp_path / "out.html"))
     assert done.code == 2
     assert "exclude each other" in done.err

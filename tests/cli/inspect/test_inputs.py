@@ -45,7 +45,7 @@ def test_any_text_is_scored(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_no_text_is_one_error(form: str, tmp_path: Path) -> None:
+def test_binary_file_is_one_error_in_every_form(form: str, tmp_path: Path) -> None:
     file = tmp_path / "binary"
     file.write_bytes(b"\x7fELF\0\xff")
     done = inspected(form, file)
@@ -63,7 +63,7 @@ def test_what_is_no_text_is_one_error(form: str, tmp_path: Path) -> None:
         (["--window", "99999"], "the window can't be used"),
     ],
 )
-def test_rules_that_cannot_be_kept(
+def test_impossible_window_or_stride_is_refused(
     form: str, rules: list[str], error: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "text"
@@ -74,7 +74,7 @@ def test_rules_that_cannot_be_kept(
     assert "\nhint: Give a --" in done.err
 
 
-def test_no_alternatives_where_none_were_asked_for(tmp_path: Path) -> None:
+def test_alternatives_are_left_out_without_top(tmp_path: Path) -> None:
     file = tmp_path / "text"
     file.write_text("some text")
     for rules in ([], ["--top", "0"]):

@@ -35,7 +35,7 @@ def cells(out: str, column: str) -> list[str]:
     return [row.split()[head.split().index(column)] for row in rows]
 
 
-def test_a_row_a_file_and_a_total(files: list[str]) -> None:
+def test_summary_has_a_row_per_file_and_a_total(files: list[str]) -> None:
     done = run("inspect", "--summary", *files)
     assert (done.code, done.err) == (0, "")
     assert names(done.out) == ["file", "b.txt", "a.txt", "c.txt", "3"]
@@ -45,7 +45,7 @@ def test_a_row_a_file_and_a_total(files: list[str]) -> None:
     assert max(map(len, done.out.splitlines()[:1])) <= 80
 
 
-def test_one_file_needs_no_total(files: list[str]) -> None:
+def test_summary_of_one_file_has_no_total(files: list[str]) -> None:
     assert len(run("inspect", "--summary", files[0]).out.splitlines()) == 2
 
 
@@ -78,7 +78,7 @@ def merged(name: str, rows: list[dict[str, Any]]) -> Any:
     }
 
 
-def test_the_numbers_are_those_of_every_other_form(files: list[str]) -> None:
+def test_summary_numbers_equal_those_of_json_and_plain(files: list[str]) -> None:
     alone = run("inspect", "--json", files[0]).events[-1]
     row = run("inspect", "--json", "--summary", *files).events[0]
     assert row == alone
@@ -90,7 +90,9 @@ def test_the_numbers_are_those_of_every_other_form(files: list[str]) -> None:
 @pytest.mark.parametrize(
     ("column", "first"), [("tokens", "b.txt"), ("file", "a.txt"), ("ece", "")]
 )
-def test_rows_can_be_sorted(files: list[str], column: str, first: str) -> None:
+def test_sort_orders_rows_by_a_column(
+    files: list[str], column: str, first: str
+) -> None:
     done = run("inspect", "--summary", "--sort", column, *files)
     shown = names(done.out)[1:-1]
     if column == "file":
@@ -119,7 +121,7 @@ def test_sorted_json_has_the_same_lines(files: list[str]) -> None:
         (["--summary", "--sort", "gain"], "no such column", "bits/byte"),
     ],
 )
-def test_wishes_that_do_not_go_together(
+def test_conflicting_summary_options_are_refused(
     files: list[str], arguments: list[str], error: str, hint: str
 ) -> None:
     done = run("inspect", *arguments, *files)
@@ -129,7 +131,7 @@ def test_wishes_that_do_not_go_together(
     assert hint in second
 
 
-def test_a_file_that_cannot_be_read_does_not_cost_the_others(
+def test_unreadable_file_does_not_stop_the_other_rows(
     files: list[str], tmp_path: Path
 ) -> None:
     missing = str(tmp_path / "missing")
@@ -141,7 +143,7 @@ def test_a_file_that_cannot_be_read_does_not_cost_the_others(
     assert (events[-1]["files"], events[-1]["unread"]) == (1, 1)
 
 
-def test_without_a_file_that_can_be_read_no_model_is_loaded(tmp_path: Path) -> None:
+def test_no_model_is_loaded_if_every_file_is_unreadable(tmp_path: Path) -> None:
     names = [str(tmp_path / name) for name in ("x", "y")]
     script = {"missing": "it must not be asked for"}
     done = run("inspect", "--summary", *names, script=script)
@@ -162,7 +164,7 @@ def test_ctrl_c_leaves_the_rows_of_whole_texts(
     assert arguments != ["--json"] or [e["event"] for e in done.events] == ["summary"]
 
 
-def test_two_models_side_by_side(files: list[str]) -> None:
+def test_summary_shows_two_models_side_by_side(files: list[str]) -> None:
     ask = ("inspect", "--summary", "--against", "other", *files)
     done = run(*ask, script=OTHER)
     head = done.out.splitlines()[0].split()
@@ -181,7 +183,7 @@ def test_two_models_side_by_side(files: list[str]) -> None:
     assert run(*ask, "--sort", "gain", script=OTHER).code == 0
 
 
-def test_two_models_as_json_lines(files: list[str]) -> None:
+def test_summary_json_of_two_models_has_comparisons(files: list[str]) -> None:
     ask = ("inspect", "--summary", "--json", "--against", "other", *files[:2])
     events = run(*ask, script=OTHER).events
     kinds = ["summary", "summary", "comparison"]
@@ -196,7 +198,9 @@ def test_two_models_as_json_lines(files: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--sort", "file"]])
-def test_a_terminal_gets_the_same_rows(files: list[str], arguments: list[str]) -> None:
+def test_summary_on_a_terminal_has_every_row_in_80_columns(
+    files: list[str], arguments: list[str]
+) -> None:
     code, written = run_in_terminal("inspect", "--summary", *arguments, *files)
     assert code == 0
     # Without progress that was drawn and erased.

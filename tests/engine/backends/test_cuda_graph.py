@@ -36,7 +36,7 @@ def close(ours: torch.Tensor, family: str, ids: list[int], device: str) -> None:
     torch.testing.assert_close(ours.log_softmax(-1), expected, atol=4e-4, rtol=0)
 
 
-def test_which_models_it_is_for() -> None:
+def test_cuda_graph_backend_suits_all_families_but_gemma3() -> None:
     suited = {f: CudaGraphBackend.suits(tiny.model(f)) for f in tiny.FAMILIES}
     assert suited == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}
     assert (
@@ -45,7 +45,7 @@ def test_which_models_it_is_for() -> None:
     )  # on a CPU
 
 
-def test_nothing_is_guessed_beside_a_recorded_step() -> None:
+def test_prompt_lookup_guesses_nothing_at_cuda_graph_costs() -> None:
     repeated = [1, 2, 3, 4, 5, 6, 7, 8] * 9
     plain = TransformersBackend(tiny.model("llama"))
     assert PromptLookup(plain.extra_token_costs, repeated).guess(5)
@@ -64,7 +64,7 @@ def test_nothing_is_guessed_beside_a_recorded_step() -> None:
     )
 )
 @settings(deadline=None, max_examples=8)
-def test_whatever_was_read_before(
+def test_logits_equal_the_reference_after_any_history(
     family: str, device: str, history: list[tuple[int, list[int]]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def test_whatever_was_read_before(
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rows_and_trees_continue_it(family: str, device: str) -> None:
+def test_forked_rows_and_trees_equal_the_reference(family: str, device: str) -> None:
     runs = forward(family, device)
     cache = PrefixCache(runs)
     cache.read(IDS[:40])
@@ -107,7 +107,7 @@ def test_rows_and_trees_continue_it(family: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-def test_a_stop_leaves_every_layer_alike(device: str) -> None:
+def test_prefix_cache_survives_a_cancelled_read(device: str) -> None:
     cache = PrefixCache(forward("llama", device))
     cache.read(IDS[:20])
     asked = 0
@@ -129,7 +129,7 @@ def test_a_stop_leaves_every_layer_alike(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-def test_what_is_taken_back_is_of_no_effect(device: str) -> None:
+def test_nan_in_rolled_back_states_does_not_affect_logits(device: str) -> None:
     cache = PrefixCache(forward("llama", device))
     cache.read(IDS[:40])
     held: Any = cache._held
@@ -143,7 +143,7 @@ def test_what_is_taken_back_is_of_no_effect(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", tiny.DEVICES)
-def test_a_generation_is_the_plain_one(device: str) -> None:
+def test_generation_equals_that_of_the_plain_backend(device: str) -> None:
     def made(engine: LocalEngine) -> list[Any]:
         prompt = Prompt(engine.encode(TEXT).ids, TEXT)
         drawn = SamplingSettings(temperature=0.8, seed=5, max_tokens=40)
@@ -159,7 +159,7 @@ def test_a_generation_is_the_plain_one(device: str) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_step_is_recorded() -> None:
+def test_decode_step_is_captured_as_a_cuda_graph() -> None:
     runs = forward("llama", "cuda")
     cache = PrefixCache(runs)
     cache.read(IDS[:20])
@@ -168,7 +168,7 @@ def test_a_step_is_recorded() -> None:
     assert cache._held.step._graph is not None  # type: ignore[attr-defined]
 
 
-def test_what_can_not_be_recorded_runs_as_ever(
+def test_failed_capture_falls_back_to_plain_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(self: object) -> None:

@@ -39,7 +39,7 @@ def assert_same(layer: PreallocatedLayer, other: DynamicLayer) -> None:
 
 @given(data=st.data())
 @settings(deadline=None)
-def test_it_holds_what_the_library_s_layer_holds(data: st.DataObject) -> None:
+def test_preallocated_layer_equals_dynamic_layer(data: st.DataObject) -> None:
     ours, theirs = PreallocatedLayer(3), DynamicLayer()
     rows = 1
     for verb in data.draw(st.lists(st.sampled_from(VERBS), max_size=12)):
@@ -69,7 +69,7 @@ def test_it_holds_what_the_library_s_layer_holds(data: st.DataObject) -> None:
             assert_same(ours, theirs)
 
 
-def test_a_token_moves_nothing_while_there_is_room() -> None:
+def test_preallocated_layer_moves_only_when_it_grows() -> None:
     layer, places = PreallocatedLayer(4), []
     for _ in range(400):
         keys, values = layer.update(*states(1))
@@ -92,7 +92,7 @@ def test_a_fork_takes_no_memory_until_it_is_written_to() -> None:
     assert torch.equal(layer.fork(2, None).values[1], first[1][0])
 
 
-def test_a_fork_that_is_not_written_to_outlives_what_is_added() -> None:
+def test_unwritten_fork_survives_updates_of_its_layer() -> None:
     layer, first = PreallocatedLayer(8), states(5)
     layer.update(*first)
     forked = layer.fork(2, 5)
@@ -101,7 +101,7 @@ def test_a_fork_that_is_not_written_to_outlives_what_is_added() -> None:
     assert torch.equal(forked.keys, first[0].expand(2, -1, -1, -1))
 
 
-def test_what_a_row_takes_is_counted() -> None:
+def test_row_bytes_count_the_memory_of_a_forked_row() -> None:
     layer = PreallocatedLayer(8)
     assert layer.row_bytes == layer.fork(2, None).row_bytes == 0
     layer.update(*states(5))
@@ -129,7 +129,7 @@ def _model(family: str) -> Any:
 @pytest.mark.parametrize("family", [*FAMILIES, *tiny.FAMILIES])
 @given(history=contexts(), stops=st.integers(0, 30))
 @settings(deadline=None, max_examples=10)
-def test_not_a_bit_of_a_logit_changes(
+def test_preallocated_cache_changes_no_bit_of_the_logits(
     family: str, history: list[list[int]], stops: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -61,7 +61,7 @@ def edit(file: Path, **changes: object) -> None:
 # Loading.
 
 
-def test_the_sum_says_what_its_parts_say(notes: Path, llama_folder: Path):
+def test_merged_adapter_equals_the_unmerged_model(notes: Path, llama_folder: Path):
     loaded = load(str(llama_folder), adapter="notes", device="cpu")
     assert (loaded.name, loaded.adapter) == (str(llama_folder), "notes")
     assert loaded.precision == "exact"
@@ -83,7 +83,7 @@ def test_the_sum_says_what_its_parts_say(notes: Path, llama_folder: Path):
         {"lora_dropout": 0.5, "layers_to_transform": [1], "target_modules": ["k_proj"]},
     ],
 )
-def test_every_plain_lora_is_understood(
+def test_every_variant_of_plain_lora_is_loaded(
     options: dict[str, Any], llama_folder: Path, tmp_path: Path
 ):
     folder = learned.save_lora(tmp_path / "other", llama_folder, **options)
@@ -92,7 +92,7 @@ def test_every_plain_lora_is_understood(
     assert torch.allclose(logprobs(loaded.model), wanted, atol=1e-4)
 
 
-def test_matrices_that_are_kept_the_other_way_round(tmp_path: Path):
+def test_lora_on_transposed_gpt2_matrices_is_loaded(tmp_path: Path):
     size = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
     base = tmp_path / "gpt2"
     torch.manual_seed(3)
@@ -111,7 +111,7 @@ def test_matrices_that_are_kept_the_other_way_round(tmp_path: Path):
     assert "uses this matrix twice" in error.detail
 
 
-def test_only_the_sum_is_rounded(tmp_path: Path, llama_folder: Path):
+def test_bfloat16_rounds_only_the_merged_weight(tmp_path: Path, llama_folder: Path):
     folder = learned.save_lora(tmp_path / "small", llama_folder, size=0.004)
     loaded = load(
         str(llama_folder), adapter=str(folder), device="cpu", dtype="bfloat16"
@@ -136,7 +136,7 @@ def test_an_engine_names_its_adapter(notes: Path, llama_folder: Path):
     assert (alone.info.adapter, alone.info.label) == (None, str(llama_folder))
 
 
-def test_it_works_on_the_gguf_file_that_it_was_made_for(
+def test_adapter_loads_on_the_gguf_file_it_was_made_for(
     llama_gguf: Path, llama_folder: Path, lora: Path
 ):
     learned.keep_lora("notes", lora, llama_gguf)
@@ -153,7 +153,7 @@ def test_it_works_on_the_gguf_file_that_it_was_made_for(
 # The model that belongs to it.
 
 
-def test_the_model_of_the_card_is_used(notes: Path, llama_folder: Path):
+def test_adapter_without_a_model_uses_that_of_its_card(notes: Path, llama_folder: Path):
     loaded = load(adapter="notes", device="cpu")
     assert Path(loaded.name) == llama_folder.resolve()
     digests._file().unlink()
@@ -162,7 +162,7 @@ def test_the_model_of_the_card_is_used(notes: Path, llama_folder: Path):
     assert error.hint == "Name the model's file or folder with --model."
 
 
-def test_a_model_nearby_is_found_by_its_name(
+def test_base_model_in_the_current_folder_is_found_by_name(
     notes: Path, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     digests._file().unlink()
@@ -174,7 +174,7 @@ def test_a_model_nearby_is_found_by_its_name(
     assert "was not found" in refused(adapter="notes").title
 
 
-def test_the_default_model_and_others_of_the_catalogue(lora: Path):
+def test_model_for_finds_default_catalogue_and_hub_models(lora: Path):
     from lmtui.models import default_model
 
     folder = Path(shutil.copytree(lora, paths.adapters_folder() / "notes"))
@@ -188,7 +188,9 @@ def test_the_default_model_and_others_of_the_catalogue(lora: Path):
         assert folders.model_for(folders.find("notes")) == wanted
 
 
-def test_another_model_is_refused(notes: Path, llama_folder: Path, tmp_path: Path):
+def test_adapter_refuses_a_model_with_other_weights(
+    notes: Path, llama_folder: Path, tmp_path: Path
+):
     other = Path(shutil.copytree(llama_folder, tmp_path / "other"))
     weights = load_file(other / "model.safetensors")
     weights["model.norm.weight"] += 1e-3
@@ -199,7 +201,7 @@ def test_another_model_is_refused(notes: Path, llama_folder: Path, tmp_path: Pat
     assert f"--model {llama_folder.name}" in error.hint
 
 
-def test_nothing_is_fetched_only_to_be_refused(
+def test_mismatched_model_is_refused_without_fetching(
     notes: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with no_network(monkeypatch):
@@ -211,14 +213,14 @@ def test_nothing_is_fetched_only_to_be_refused(
         assert "Hub can't be reached" in refused(adapter="notes").title
 
 
-def test_a_model_in_parts_is_known_by_all_of_them(tmp_path: Path, lora: Path):
+def test_base_model_in_parts_is_known_by_all_of_them(tmp_path: Path, lora: Path):
     parts = tiny.save_llama(tmp_path / "parts", max_shard_size="100kB")
     learned.keep_lora("notes", lora, parts)
     assert len(folders.find("notes").card.base.sha256) > 1
     assert Path(load(adapter="notes", device="cpu").name) == parts.resolve()
 
 
-def test_a_whole_model_is_loaded_as_itself(llama_folder: Path):
+def test_adapter_with_all_weights_is_loaded_as_itself(llama_folder: Path):
     folder = learned.keep_whole("notes", llama_folder)
     wanted = logprobs(AutoModelForCausalLM.from_pretrained(folder).eval())
     for spec in (None, str(llama_folder)):
@@ -233,7 +235,9 @@ def test_a_whole_model_is_loaded_as_itself(llama_folder: Path):
 # Adapters of other programs.
 
 
-def test_a_folder_without_a_card(lora: Path, llama_folder: Path, tmp_path: Path):
+def test_adapter_without_a_card_loads_with_a_warning(
+    lora: Path, llama_folder: Path, tmp_path: Path
+):
     folder = Path(shutil.copytree(lora, tmp_path / "plain"))
     (folder / "chat_template.jinja").write_text("its own")
     seen: list[Progress] = []
@@ -253,7 +257,9 @@ def test_a_folder_without_a_card(lora: Path, llama_folder: Path, tmp_path: Path)
         assert refused(adapter=str(folder)).hint == "Name the model with --model."
 
 
-def test_shapes_that_do_not_fit(lora: Path, llama_folder: Path, tmp_path: Path):
+def test_adapter_whose_shapes_do_not_fit_is_refused(
+    lora: Path, llama_folder: Path, tmp_path: Path
+):
     folder = Path(shutil.copytree(lora, tmp_path / "plain"))
     file = folder / "adapter_model.safetensors"
     weights = load_file(file)
@@ -279,7 +285,9 @@ def test_shapes_that_do_not_fit(lora: Path, llama_folder: Path, tmp_path: Path):
     assert refused(str(llama_folder), adapter=str(folder)).hint
 
 
-def test_numbers_that_are_not_finite(lora: Path, llama_folder: Path, tmp_path: Path):
+def test_adapter_with_non_finite_weights_is_refused(
+    lora: Path, llama_folder: Path, tmp_path: Path
+):
     folder = Path(shutil.copytree(lora, tmp_path / "plain"))
     file = folder / "adapter_model.safetensors"
     weights = load_file(file)
@@ -316,7 +324,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_configuration(
+def test_hostile_adapter_configuration_is_refused(
     what: str, lora: Path, llama_folder: Path, tmp_path: Path
 ):
     folder = Path(shutil.copytree(lora, tmp_path / "plain"))
@@ -327,7 +335,9 @@ def test_a_hostile_configuration(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a":' * 100_000, "\xff\xfe"])
-def test_a_damaged_configuration(text: str, lora: Path, llama_folder, tmp_path: Path):
+def test_damaged_adapter_configuration_is_refused(
+    text: str, lora: Path, llama_folder, tmp_path: Path
+):
     folder = Path(shutil.copytree(lora, tmp_path / "plain"))
     (folder / "adapter_config.json").write_bytes(text.encode("latin-1"))
     error = refused(str(llama_folder), adapter=str(folder))
@@ -355,7 +365,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_nothing_is_fetched(
+def test_adapter_without_a_card_fetches_nothing(
     lora: Path, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = Path(shutil.copytree(lora, tmp_path / "plain"))
@@ -412,13 +422,15 @@ def test_a_card_names_no_place_on_this_machine(tmp_path: Path):
         {"settings": []},
     ],
 )
-def test_a_card_that_is_none(changes: dict[str, object], notes: Path):
+def test_malformed_card_is_refused(changes: dict[str, object], notes: Path):
     edit(notes / "card.json", **changes)
     with pytest.raises(LmtuiError, match="card can't be read"):
         folders.find("notes")
 
 
-def test_names_and_places(notes: Path, lora: Path, tmp_path: Path):
+def test_find_takes_a_name_or_path_and_hints_at_mistakes(
+    notes: Path, lora: Path, tmp_path: Path
+):
     assert folders.find(" notes ").path == notes
     assert folders.find(str(lora)).card is None
     for name, hint in [
@@ -438,7 +450,7 @@ def test_names_and_places(notes: Path, lora: Path, tmp_path: Path):
     assert caught.value.hint == f"Import it first: lmtui adapters import {packed}"
 
 
-def test_a_model_is_no_adapter(llama_folder: Path, tmp_path: Path):
+def test_find_refuses_a_model_folder_with_a_hint(llama_folder: Path, tmp_path: Path):
     with pytest.raises(LmtuiError) as caught:
         folders.find(str(llama_folder))
     assert caught.value.hint == f"It looks like a model: --model {llama_folder}"
@@ -446,7 +458,7 @@ def test_a_model_is_no_adapter(llama_folder: Path, tmp_path: Path):
         folders.find(str(tmp_path))
 
 
-def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
+def test_broken_adapter_does_not_stop_the_list(notes: Path, llama_folder: Path):
     learned.keep_whole("all", llama_folder, "scratch")
     (paths.adapters_folder() / "broken").mkdir()
     (paths.adapters_folder() / ".scratch-1-x").mkdir()
@@ -463,7 +475,7 @@ def test_the_list_is_never_stopped_by_one(notes: Path, llama_folder: Path):
     assert rows["+ all"].note.startswith("from random weights")
 
 
-def test_what_lies_elsewhere_is_not_removed(notes: Path, lora: Path):
+def test_remove_refuses_folders_outside_the_adapters(notes: Path, lora: Path):
     with pytest.raises(LmtuiError, match="only files in lmtui's own folders"):
         folders.remove(folders.find(str(lora)))
     folders.remove(folders.stored("notes"))
@@ -473,7 +485,7 @@ def test_what_lies_elsewhere_is_not_removed(notes: Path, lora: Path):
 # Merging.
 
 
-def test_the_merged_folder_is_a_model_for_any_program(
+def test_merged_folder_is_a_plain_transformers_model(
     notes: Path, llama_folder: Path, tmp_path: Path
 ):
     out = tmp_path / "deep" / "merged"
@@ -495,7 +507,7 @@ def test_the_merged_folder_is_a_model_for_any_program(
         merge.write_merged(load_base(adapter), adapter, out)
 
 
-def test_a_merged_model_that_says_something_else_is_not_kept(
+def test_merged_model_with_other_logits_is_not_kept(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(merge, "_merge_in_float32", lambda layer: None)
@@ -510,7 +522,7 @@ def test_a_merged_model_that_says_something_else_is_not_kept(
     assert not list(tmp_path.glob("*merged*")) and not list(tmp_path.glob(".scratch*"))
 
 
-def test_a_disk_without_room_for_the_merged_model(
+def test_merge_without_disk_space_is_refused(
     notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     adapter = folders.find("notes")

@@ -54,17 +54,19 @@ def check(file: Path) -> list[str]:
     return wanted
 
 
-def test_a_model(llama_gguf: Path) -> None:
+def test_readings_of_a_model_are_the_same_with_read_once(llama_gguf: Path) -> None:
     assert "'hidden_size'" in check(llama_gguf)[1]
 
 
 @pytest.mark.real
-def test_the_real_model(default_home: Path) -> None:
+def test_readings_of_the_default_model_are_the_same_with_read_once(
+    default_home: Path,
+) -> None:
     (file,) = (default_home / "models").glob("*.gguf")
     assert "'vocab_size': 49152" in check(file)[1]
 
 
-def test_the_libraries_readers_are_put_back(llama_gguf: Path) -> None:
+def test_read_once_restores_the_readers_of_the_libraries(llama_gguf: Path) -> None:
     before = legacy.load_gguf_checkpoint, reader.read_gguf_metadata, gguf.GGUFReader
     with pytest.raises(KeyError), read_once(read_gguf_header(llama_gguf)):
         legacy.load_gguf_checkpoint(str(llama_gguf))
@@ -73,7 +75,9 @@ def test_the_libraries_readers_are_put_back(llama_gguf: Path) -> None:
     assert now == before
 
 
-def test_the_header_is_read_by_nobody_else(llama_gguf: Path, monkeypatch) -> None:
+def test_read_once_keeps_the_libraries_from_reading_the_header(
+    llama_gguf: Path, monkeypatch
+) -> None:
     header = read_gguf_header(llama_gguf)
 
     def refuse(*args: object) -> None:
@@ -86,7 +90,7 @@ def test_the_header_is_read_by_nobody_else(llama_gguf: Path, monkeypatch) -> Non
     assert "AssertionError" in readings(llama_gguf)
 
 
-def test_what_is_taken_out_is_there_the_next_time(llama_gguf: Path) -> None:
+def test_read_once_results_survive_changes_by_their_reader(llama_gguf: Path) -> None:
     with read_once(read_gguf_header(llama_gguf)):
         first = legacy.load_gguf_checkpoint(str(llama_gguf))
         wanted = repr(first)
@@ -145,7 +149,9 @@ SUFFIXES = (
     "architecture",
     ["llama", "qwen2", "qwen3", "mistral", "gemma3", "gpt-oss", "lfm2", "dreamtup"],
 )
-def test_any_header(architecture: str, data: st.DataObject, tmp_path: Path) -> None:
+def test_readings_of_any_header_are_the_same_with_read_once(
+    architecture: str, data: st.DataObject, tmp_path: Path
+) -> None:
     names = [f"{architecture}.{suffix}" for suffix in SUFFIXES]
     kinds = [f"tokenizer.ggml.{name}" for name in ("model", "pre", "bos_token_id")]
     keys = st.sampled_from([*names, *kinds, *ARRAYS, "general.name", "any.thing"])
@@ -156,7 +162,9 @@ def test_any_header(architecture: str, data: st.DataObject, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("key", ["tokenizer.ggml.model", "any.texts"])
-def test_texts_that_are_no_utf_8(key: str, tmp_path: Path) -> None:
+def test_texts_that_are_not_utf8_fail_alike_with_read_once(
+    key: str, tmp_path: Path
+) -> None:
     file = tmp_path / "x.gguf"
     value = ["a", "bad!"] if key == "any.texts" else "bad!"
     write(file, "llama", {key: value}, 1)
@@ -168,7 +176,7 @@ def test_texts_that_are_no_utf_8(key: str, tmp_path: Path) -> None:
     ("module", "name"),
     [(reader, "read_gguf_metadata"), (legacy, "load_gguf_checkpoint")],
 )
-def test_a_version_that_reads_elsewhere_is_left_alone(
+def test_read_once_leaves_unknown_library_versions_alone(
     module: Any, name: str, llama_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(module, name)

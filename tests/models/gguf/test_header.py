@@ -22,7 +22,7 @@ from tests.models import tiny
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 
-def test_reads_what_the_library_reads(llama_gguf: Path):
+def test_header_equals_what_gguf_reader_reads(llama_gguf: Path):
     header, reader = read_gguf_header(llama_gguf), GGUFReader(llama_gguf)
     assert header.architecture == "llama"
     assert header.name == "Tiny Llama"
@@ -41,12 +41,12 @@ def test_reads_what_the_library_reads(llama_gguf: Path):
     assert header.parameters == sum(int(np.prod(t.shape)) for t in reader.tensors)
 
 
-def test_names_the_quantisation(llama_folder: Path, tmp_path: Path):
+def test_header_names_the_quantisation(llama_folder: Path, tmp_path: Path):
     header = read_gguf_header(tiny.write_gguf(llama_folder, tmp_path / "q", "Q8_0"))
     assert header.quantisation == "Q8_0, F32"
 
 
-def test_a_text_file_named_gguf(tmp_path: Path):
+def test_text_file_named_gguf_is_refused(tmp_path: Path):
     file = tmp_path / "notes.gguf"
     file.write_text("Dear diary")
     with pytest.raises(LmtuiError) as caught:
@@ -56,7 +56,7 @@ def test_a_text_file_named_gguf(tmp_path: Path):
     assert "begins with GGUF" in caught.value.hint
 
 
-def test_an_empty_file(tmp_path: Path):
+def test_empty_gguf_file_is_refused(tmp_path: Path):
     file = tmp_path / "empty.gguf"
     file.touch()
     with pytest.raises(LmtuiError, match="it is empty"):
@@ -64,7 +64,7 @@ def test_an_empty_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("part", [0.001, 0.5, 0.9, 0.9999])
-def test_a_truncated_file(part: float, llama_gguf: Path, tmp_path: Path):
+def test_truncated_gguf_file_is_refused(part: float, llama_gguf: Path, tmp_path: Path):
     whole = llama_gguf.read_bytes()
     file = tmp_path / "cut.gguf"
     file.write_bytes(whole[: int(len(whole) * part)])
@@ -113,7 +113,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("words", HOSTILE)
-def test_a_hostile_header(words: str, tmp_path: Path):
+def test_hostile_gguf_header_is_refused(words: str, tmp_path: Path):
     file = tmp_path / "hostile.gguf"
     file.write_bytes(HOSTILE[words])
     with pytest.raises(LmtuiError, match="damaged or cut short") as caught:

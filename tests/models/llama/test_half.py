@@ -83,7 +83,7 @@ def divergence(place: Path) -> float:
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_is_the_model_of_the_exact_path(
+def test_half_model_agrees_with_the_exact_path(
     family: str,
     dtype: torch.dtype,
     tied: bool,
@@ -108,7 +108,7 @@ def test_it_is_the_model_of_the_exact_path(
 
 
 @needs_compiler
-def test_several_files_are_one_model(tmp_path: Path) -> None:
+def test_weights_in_several_files_load_as_one_model(tmp_path: Path) -> None:
     one = tiny.save_brief(tmp_path / "one", "llama", torch.bfloat16)
     several = tiny.save_brief(
         tmp_path / "several", "llama", torch.bfloat16, max_shard_size="40KB"
@@ -118,7 +118,7 @@ def test_several_files_are_one_model(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_the_weights_are_those_of_the_file(folder: Path) -> None:
+def test_weights_are_mapped_from_the_users_file(folder: Path) -> None:
     found = loaded(folder)
     kept = sum(file.stat().st_size for file in found.folder.iterdir())
     assert not list(found.folder.glob("*.safetensors"))
@@ -138,7 +138,7 @@ def test_the_weights_are_those_of_the_file(folder: Path) -> None:
 
 
 @needs_compiler
-def test_another_file_is_another_model(copied: Path) -> None:
+def test_changed_weights_file_is_loaded_anew(copied: Path) -> None:
     before = loaded(copied)
     wanted = logprobs(before)
     file = copied / "model.safetensors"
@@ -155,7 +155,9 @@ def test_another_file_is_another_model(copied: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "no header", "no tensor", "odd"])
 @pytest.mark.parametrize("before", [False, True])
-def test_damaged_files_are_told_as_ever(harm: str, before: bool, copied: Path) -> None:
+def test_damaged_files_end_as_on_the_exact_path(
+    harm: str, before: bool, copied: Path
+) -> None:
     file = copied / "model.safetensors"
     if before:
         loaded(copied)
@@ -197,7 +199,7 @@ def test_damaged_files_are_told_as_ever(harm: str, before: bool, copied: Path) -
         ),
     ],
 )
-def test_other_models_run_exactly(
+def test_unsupported_models_fall_back_with_a_reason(
     changes: dict[str, Any], why: str, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lmtui.models.llama.load import load_quantized
@@ -213,7 +215,7 @@ def test_other_models_run_exactly(
 
 
 @needs_compiler
-def test_a_matrix_of_another_format_runs_exactly(copied: Path) -> None:
+def test_model_with_a_float32_matrix_runs_exactly(copied: Path) -> None:
     file = copied / "model.safetensors"
     tensors = load_file(file)
     tensors["lm_head.weight"] = tensors["lm_head.weight"].float()
@@ -225,7 +227,7 @@ def test_a_matrix_of_another_format_runs_exactly(copied: Path) -> None:
 
 
 @needs_compiler
-def test_the_head_has_to_be_the_one_that_is_told_of(copied: Path) -> None:
+def test_tied_model_with_another_output_layer_runs_exactly(copied: Path) -> None:
     file, config = copied / "model.safetensors", copied / "config.json"
     tensors, about = load_file(file), json.loads(config.read_text())
     embedding = tensors["model.embed_tokens.weight"]
@@ -244,20 +246,22 @@ def exactly(place: Path, why: str) -> None:
     assert why in LocalEngine(found).info.why
 
 
-def test_what_was_asked_for_is_done(folder: Path) -> None:
+def test_quantize_and_dtype_override_the_half_path(folder: Path) -> None:
     assert loaded(folder, quantize="none").precision == "exact"
     assert loaded(folder, quantize="int8").number_format == "int8"
     assert loaded(folder, dtype="bfloat16").number_format == "bfloat16"
     assert not loaded(folder, dtype="bfloat16").is_llama
 
 
-def test_without_a_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_compiler_falls_back_to_the_exact_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(build.root(), ignore_errors=True)
     monkeypatch.setenv("CXX", "/nowhere/c++")
     exactly(folder, "there is no C++ compiler /nowhere/c++")
 
 
-def test_a_compiler_that_fails_is_asked_once(
+def test_failing_compiler_is_run_only_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(build.root(), ignore_errors=True)
@@ -276,7 +280,7 @@ def test_a_compiler_that_fails_is_asked_once(
 @needs_compiler
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
 @pytest.mark.parametrize("file", [build.HALF_MATMUL, build.ATTENTION])
-def test_what_was_compiled_and_is_damaged_is_made_anew(
+def test_damaged_compiled_file_is_compiled_again(
     harm: str, file: str, folder: Path
 ) -> None:
     compiled = build.compiled_for(16, 2)
@@ -290,7 +294,7 @@ def test_what_was_compiled_and_is_damaged_is_made_anew(
 
 
 @needs_compiler
-def test_what_is_kept_and_damaged_is_made_anew(folder: Path) -> None:
+def test_damaged_packed_folder_is_made_again(folder: Path) -> None:
     kept = loaded(folder).folder
     wanted = logprobs(loaded(folder))
     for name, content in (("config.json", b"["), ("frequencies.json", b"{}")):
@@ -301,14 +305,14 @@ def test_what_is_kept_and_damaged_is_made_anew(folder: Path) -> None:
 
 
 @needs_compiler
-def test_where_nothing_can_be_kept(folder: Path) -> None:
+def test_unwritable_packed_cache_runs_exactly(folder: Path) -> None:
     shutil.rmtree(cache_dir.root("packed"), ignore_errors=True)
     cache_dir.root("packed").write_text("not a folder")
     exactly(folder, "it can't be kept")
 
 
 @needs_compiler
-def test_where_nothing_compiled_can_be_kept(folder: Path) -> None:
+def test_unwritable_kernel_cache_runs_exactly(folder: Path) -> None:
     shutil.rmtree(build.root())
     build.root().write_text("not a folder")
     exactly(folder, "can't be kept")

@@ -48,7 +48,9 @@ def _tame(data: np.ndarray, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", UNROUNDED_TYPES)
 @pytest.mark.parametrize("seed", range(3))
-def test_few_bits_are_kept_as_they_are(kind: str, seed: int, tmp_path: Path) -> None:
+def test_unrounded_gguf_types_keep_their_values(
+    kind: str, seed: int, tmp_path: Path
+) -> None:
     tensors = written(tmp_path, kind, seed)
     groups, floats = tensors.groups("m"), tensors.floats("m")
     assert groups.bits == (8 if kind == "Q8_0" else 4)
@@ -58,7 +60,7 @@ def test_few_bits_are_kept_as_they_are(kind: str, seed: int, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_other_types_are_rounded_to_256_steps(kind: str, tmp_path: Path) -> None:
+def test_rounded_gguf_types_have_256_steps(kind: str, tmp_path: Path) -> None:
     tensors = written(tmp_path, kind)
     groups, floats = tensors.groups("m"), tensors.floats("m")
     assert groups.bits == 8
@@ -70,7 +72,7 @@ def test_other_types_are_rounded_to_256_steps(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", (*UNROUNDED_TYPES, *OTHERS))
 @pytest.mark.parametrize("seed", range(3))
-def test_floats_are_the_library_s_to_the_bit(
+def test_floats_equal_gguf_dequantize_to_the_bit(
     kind: str, seed: int, tmp_path: Path
 ) -> None:
     floats = written(tmp_path, kind, seed).floats("m")
@@ -85,7 +87,9 @@ def test_floats_are_the_library_s_to_the_bit(
     scale=st.sampled_from([1e-6, 1.0, 1e4]),
 )
 @settings(deadline=None, max_examples=30)
-def test_rounding_is_to_the_nearest_step(bits: int, seed: int, scale: float) -> None:
+def test_quantise_rounds_to_the_nearest_step(
+    bits: int, seed: int, scale: float
+) -> None:
     torch.manual_seed(seed)
     weights = scale * torch.randn(16, 96)
     weights[3] = 0
@@ -108,7 +112,9 @@ def test_rounding_is_to_the_nearest_step(bits: int, seed: int, scale: float) -> 
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 5, FEW, FEW + 1, 100])
-def test_a_product_is_as_good_as_bfloat16(bits: int, dense: bool, count: int) -> None:
+def test_packed_product_is_as_exact_as_bfloat16(
+    bits: int, dense: bool, count: int
+) -> None:
     torch.manual_seed(count)
     groups = quantise(torch.randn(64, 96), bits)
     packed = Int4Linear.of(groups, dense=dense)
@@ -123,7 +129,7 @@ def test_a_product_is_as_good_as_bfloat16(bits: int, dense: bool, count: int) ->
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_matrices_are_stacked_and_turned(bits: int) -> None:
+def test_quantised_matrices_can_be_stacked_and_reordered(bits: int) -> None:
     torch.manual_seed(0)
     one, two = quantise(torch.randn(16, 64), 4), quantise(torch.randn(32, 64), bits)
     both = stacked([one, two])
@@ -138,7 +144,7 @@ def test_matrices_are_stacked_and_turned(bits: int) -> None:
     )
 
 
-def test_the_head_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_weight_gives_float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     weights = torch.randn(300, 64).half()
     inputs = torch.randn(5, 64)

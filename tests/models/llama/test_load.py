@@ -79,7 +79,7 @@ def test_a_quantised_file_is_packed_once(q8: Path) -> None:
     assert torch.equal(logprobs(LocalEngine(first)), logprobs(LocalEngine(second)))
 
 
-def test_it_is_the_model_of_the_exact_path(q8: Path) -> None:
+def test_packed_model_agrees_with_the_exact_path(q8: Path) -> None:
     fast, exact = LocalEngine(loaded(q8)), LocalEngine(load(str(q8), device="cpu"))
     one, other = logprobs(fast), logprobs(exact)
     divergence = (other.exp() * (other - one)).sum(-1)
@@ -94,7 +94,7 @@ def test_it_is_the_model_of_the_exact_path(q8: Path) -> None:
 
 
 @pytest.mark.parametrize(("quantize", "most"), [("int8", 1e-3), ("int4", 0.2)])
-def test_a_folder_is_rounded_when_it_is_asked_for(
+def test_quantize_option_rounds_a_folder_model(
     folder: Path, quantize: Quantize, most: float
 ) -> None:
     fast = loaded(folder, quantize)
@@ -104,7 +104,7 @@ def test_a_folder_is_rounded_when_it_is_asked_for(
     assert 0 < float(divergence.mean()) < most
 
 
-def test_a_changed_folder_is_another_model(tmp_path: Path) -> None:
+def test_changed_folder_is_packed_anew(tmp_path: Path) -> None:
     place = tiny.save_llama(tmp_path / "m")
     before = loaded(place, "int8").folder
     config = place / "config.json"
@@ -113,7 +113,7 @@ def test_a_changed_folder_is_another_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "torch", "config", "header"])
-def test_a_damaged_folder_is_made_again(q8: Path, damage: str) -> None:
+def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
     before = loaded(q8)
     wanted = logprobs(LocalEngine(before))
     weights, note = before.folder / "packed.safetensors", before.folder / "lmtui.json"
@@ -141,7 +141,7 @@ def test_a_damaged_folder_is_made_again(q8: Path, damage: str) -> None:
         ("Q8_0", {"dtype": "bfloat16"}, "bfloat16"),
     ],
 )
-def test_why_it_is_not_packed(
+def test_why_names_the_reason_for_not_packing(
     folder: Path, tmp_path: Path, kind: str, more: dict[str, str], why: str
 ) -> None:
     place = tiny.write_gguf(folder, tmp_path / "x.gguf", kind)
@@ -151,7 +151,7 @@ def test_why_it_is_not_packed(
     assert why in LocalEngine(found).info.why
 
 
-def test_what_was_asked_for_and_can_not_be_had(folder: Path) -> None:
+def test_int4_with_float32_is_refused(folder: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be used in int4") as caught:
         loaded(folder, "int4", dtype="float32")
     assert "--quantize" in caught.value.hint
@@ -178,7 +178,9 @@ def test_models_of_other_shapes_are_packed_layer_by_layer(
     assert 0 < divergence < (1e-3 if quantize == "int8" else 0.2)
 
 
-def test_biases_that_are_not_run_are_noticed(tmp_path: Path) -> None:
+def test_model_with_an_unsupported_bias_is_packed_layer_by_layer(
+    tmp_path: Path,
+) -> None:
     config = tiny.llama_config()
     config.attention_bias = True  # for what comes out of the attention, too
     model = LlamaForCausalLM(config)
@@ -206,7 +208,7 @@ def test_an_adapter_on_another_shape_runs_exactly(
 
 
 @pytest.mark.parametrize("trouble", ["full", "too small", "no folder"])
-def test_what_cannot_be_kept_costs_one_warning(
+def test_unwritable_cache_costs_one_warning(
     q8: Path,
     home: Path,
     small_disk: Callable[[int], Path],
@@ -263,7 +265,7 @@ def test_the_next_start_needs_no_transformers(
     assert done.stderr.strip() == ""
 
 
-def test_the_light_tokenizer_is_the_library_s(tmp_path: Path) -> None:
+def test_light_tokenizer_equals_the_library_tokenizer(tmp_path: Path) -> None:
     library = tiny.tokenizer()
     library.save_pretrained(tmp_path)
     light = LightTokenizer(tmp_path)
@@ -341,7 +343,7 @@ def with_lora(place: Path, lora: Path, quantize: Quantize, **more: str) -> Loade
     ],
 )
 @pytest.mark.parametrize("kind", ["q8", "brief"])
-def test_an_adapter_stands_beside_the_weights(
+def test_adapter_beside_packed_weights_agrees_with_exact(
     options: dict[str, object],
     kind: str,
     folder: Path,

@@ -79,7 +79,9 @@ async def talking(
         yield chat
 
 
-async def test_a_name_is_completed_and_the_file_sent_along(tmp_path: Path) -> None:
+async def test_attachments_complete_a_file_name_and_send_the_file(
+    tmp_path: Path,
+) -> None:
     async with talking(tmp_path) as running:
         await running.pilot.press(*"see @")
         await running.until(
@@ -97,7 +99,9 @@ async def test_a_name_is_completed_and_the_file_sent_along(tmp_path: Path) -> No
         assert_laid_out(running.running.app.screen)
 
 
-async def test_a_folder_leads_on_and_spaces_are_quoted(tmp_path: Path) -> None:
+async def test_attachments_complete_into_a_folder_and_quote_spaces(
+    tmp_path: Path,
+) -> None:
     async with talking(tmp_path) as running:
         await running.pilot.press(*"@de")
         await running.until(lambda: running.names == ["deep/"])
@@ -112,7 +116,7 @@ async def test_a_folder_leads_on_and_spaces_are_quoted(tmp_path: Path) -> None:
         assert running.sent[0].endswith("````py deep/in here.py\n```\n````")
 
 
-async def test_the_list_is_left_and_the_keys_are_the_prompts_again(
+async def test_escape_closes_the_attachment_list_until_the_next_mention(
     tmp_path: Path,
 ) -> None:
     async with talking(tmp_path) as running:
@@ -129,7 +133,7 @@ async def test_the_list_is_left_and_the_keys_are_the_prompts_again(
         await running.until(lambda: running.names == ["notes.md"])
 
 
-async def test_what_can_not_be_attached_is_said_before_and_not_sent(
+async def test_attachment_that_cannot_be_read_keeps_the_message_unsent(
     tmp_path: Path,
 ) -> None:
     async with talking(tmp_path) as running:
@@ -158,7 +162,7 @@ async def test_a_message_without_files_is_sent_as_it_is(
         assert running.line == ""
 
 
-async def test_what_goes_back_to_the_prompt_is_as_it_was_written(
+async def test_escape_returns_a_waiting_message_with_its_mentions(
     tmp_path: Path,
 ) -> None:
     begun, holding_on = Event(), Event()
@@ -182,7 +186,9 @@ async def test_what_goes_back_to_the_prompt_is_as_it_was_written(
         await running.until(lambda: running.prompt.text == "see @notes.md and @@x ")
 
 
-async def test_what_failed_goes_back_as_it_was_written(tmp_path: Path) -> None:
+async def test_engine_error_returns_the_message_with_its_mentions(
+    tmp_path: Path,
+) -> None:
     engine = FakeEngine(["one", "two"], name="default")
     async with talking(tmp_path, engine=engine) as running:
         engine.error = LmtuiError("broken", "", "")
@@ -200,7 +206,7 @@ class Doubled(FakeEngine):
         return Encoding(once.ids * 2, once.spans * 2, once.prefix)
 
 
-async def test_the_tokens_of_a_file_are_those_of_the_model_in_use(
+async def test_attachment_tokens_are_counted_by_the_model_in_use(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "notes.md").write_text("notes\n")

@@ -62,7 +62,7 @@ async def page(running: Program) -> str:
     return text
 
 
-def test_every_command_has_a_doing() -> None:
+def test_commands_have_distinct_names_and_include_the_sampling_ones() -> None:
     from lmtui.tui.chat.commands import _SAMPLING
 
     assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 28
@@ -77,11 +77,13 @@ def test_every_command_has_a_doing() -> None:
         ("/etc\nis a folder", False), ("  ", False), ("/system a\nb", True),
     ],
 )  # fmt: skip
-def test_what_is_a_command(text: str, command: bool) -> None:
+def test_is_command_tells_commands_from_messages_and_paths(
+    text: str, command: bool
+) -> None:
     assert is_command(text) is command
 
 
-def test_what_is_typed_can_become_commands() -> None:
+def test_matching_finds_the_commands_of_a_typed_prefix() -> None:
     assert [c.name for c in matching("/to")] == ["/topk", "/topp"]
     assert matching("/topk ") == [] == matching("to")
     assert len(matching("/")) == len(COMMANDS)
@@ -99,7 +101,7 @@ async def test_commands_are_shown_while_they_are_typed() -> None:
         await running.until(lambda: "/topk" not in running.seen)
 
 
-async def test_commands_are_walked_and_written_out() -> None:
+async def test_command_list_completes_by_enter_tab_and_click() -> None:
     async with talking(size=(80, 24)) as running:
         await running.press("/")
         await running.until(lambda: "/help " in running.seen)
@@ -143,7 +145,7 @@ def test_a_command_and_what_it_does_fit_a_line_of_80_columns() -> None:
     assert max(len(line_of(command).plain) for command in COMMANDS) <= 74
 
 
-async def test_settings_of_the_sampler() -> None:
+async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
     async with talking() as running:
         for line in ("/temp 1.5", "/topp 0.5", "/minp 0.1", "/seed 7"):
             await running.ask(line)
@@ -165,7 +167,7 @@ async def test_settings_of_the_sampler() -> None:
         assert running.chat._settings.temperature == 1.5
 
 
-async def test_a_preset_is_a_system_message_and_a_sampler() -> None:
+async def test_preset_command_sets_system_message_and_sampler() -> None:
     presets = {"pirate": Preset("pirate", "Arr.", {"temperature": 1.5, "top_k": 3})}
     async with program(first="chat") as running:
         await running.ready()
@@ -178,13 +180,13 @@ async def test_a_preset_is_a_system_message_and_a_sampler() -> None:
         assert "Available presets: pirate." in said(running)
 
 
-async def test_a_line_with_two_slashes_is_said() -> None:
+async def test_two_slashes_send_a_message_that_begins_with_one() -> None:
     async with talking() as running:
         await running.ask("//etc")
         await running.until(lambda: running.views and running.views[0].text == "/etc")
 
 
-async def test_the_system_message_is_said_and_edited() -> None:
+async def test_system_command_sets_and_edits_the_system_message() -> None:
     async with talking("first", "second") as running:
         await running.ask("/system Be brief.")
         assert running.chat._conversation.root.content == "Be brief."
@@ -195,7 +197,7 @@ async def test_the_system_message_is_said_and_edited() -> None:
         assert running.chat._conversation.messages()[0].content == "Be brief.!"
 
 
-async def test_a_new_conversation_leaves_the_other_one_in_the_store(
+async def test_new_conversation_keeps_the_former_one_in_the_store(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "chats.db"
@@ -211,7 +213,7 @@ async def test_a_new_conversation_leaves_the_other_one_in_the_store(
     store.close()
 
 
-async def test_what_was_sent_is_shown_with_its_count() -> None:
+async def test_prompt_command_shows_the_prompt_with_its_token_count() -> None:
     async with talking("first") as running:
         await running.ask("/prompt")
         text = await page(running)
@@ -221,7 +223,7 @@ async def test_what_was_sent_is_shown_with_its_count() -> None:
         assert "user: one\nassistant: " in text and "first<end>" in text
 
 
-async def test_numbers_and_help() -> None:
+async def test_stats_and_help_commands_open_their_pages() -> None:
     async with talking("first") as running:
         await running.ask("/stats")
         text = await page(running)
@@ -231,7 +233,7 @@ async def test_numbers_and_help() -> None:
         assert all(command.name in text for command in COMMANDS)
 
 
-async def test_blocks_of_code_are_walked(tmp_path: Path) -> None:
+async def test_code_command_copies_and_saves_a_code_block(tmp_path: Path) -> None:
     async with talking(CODE) as running:
         await running.ask("/code")
         screen = await running.on(CodeScreen)
@@ -249,13 +251,13 @@ async def test_blocks_of_code_are_walked(tmp_path: Path) -> None:
     assert (tmp_path / "x.py").read_text() == "print(1)\n"
 
 
-async def test_without_code_it_says_so() -> None:
+async def test_code_command_without_a_code_block_says_so() -> None:
     async with talking("first") as running:
         await running.ask("/code")
         assert "no block of code" in said(running)
 
 
-def test_code_is_what_stands_between_fences() -> None:
+def test_blocks_of_finds_code_between_fences() -> None:
     first, second = blocks_of(CODE)
     assert (first.text, first.language, first.file) == (
         "print(1)\n", "python", "code.py",
@@ -265,7 +267,9 @@ def test_code_is_what_stands_between_fences() -> None:
     assert blocks_of("no `code` here") == []
 
 
-async def test_the_conversation_is_written_to_a_file(tmp_path: Path) -> None:
+async def test_export_command_writes_md_json_and_html_to_new_files(
+    tmp_path: Path,
+) -> None:
     async with talking("first") as running:
         for name, begins in (("a.md", "# one"), ("a.json", '{"lmtui"'),
                              ("a.html", "<!DOCTYPE")):  # fmt: skip
@@ -279,7 +283,7 @@ async def test_the_conversation_is_written_to_a_file(tmp_path: Path) -> None:
         await running.until(lambda: "format is not known" in said(running))
 
 
-async def test_copying_searching_models_and_leaving(tmp_path: Path) -> None:
+async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) -> None:
     async with talking("first", file=tmp_path / "c.db") as running:
         await running.ask("/copy")
         assert running.app.clipboard == "first"
@@ -298,7 +302,7 @@ async def test_copying_searching_models_and_leaving(tmp_path: Path) -> None:
         await running.until(lambda: running.app._exit)
 
 
-async def test_answers_by_command() -> None:
+async def test_commands_regenerate_continue_edit_and_fork() -> None:
     async with talking("first ", "second", "more") as running:
         await running.ask("/regen")
         await answered(running, "one", "second")
@@ -312,14 +316,14 @@ async def test_answers_by_command() -> None:
         await on_message(running, 0, "escape")
 
 
-async def test_all_commands_are_in_the_palette() -> None:
+async def test_palette_lists_every_command() -> None:
     async with talking() as running:
         found = [c.title for c in running.app.get_system_commands(running.app.screen)]
         for command in COMMANDS:
             assert any(title.split()[0] == command.name for title in found)
 
 
-async def test_the_draft_is_written_in_another_program(
+async def test_draft_is_edited_in_the_external_editor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "editor"
@@ -339,7 +343,7 @@ async def test_the_draft_is_written_in_another_program(
         assert prompt(running).text == "draft and more"
 
 
-async def test_prompts_of_earlier_runs_are_a_key_away(tmp_path: Path) -> None:
+async def test_up_recalls_prompts_stored_by_an_earlier_session(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
     async with talking("first", file=file):
         pass
@@ -351,7 +355,7 @@ async def test_prompts_of_earlier_runs_are_a_key_away(tmp_path: Path) -> None:
         assert prompt(running).text == ""
 
 
-def test_the_clipboard_of_this_machine(
+def test_clipboard_command_is_chosen_by_platform_and_display(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tool in ("xclip", "wl-copy", "pbcopy"):

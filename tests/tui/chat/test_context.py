@@ -288,7 +288,7 @@ def no_pause() -> object:
 @pytest.mark.timeout(1800)
 @settings(max_examples=EXAMPLES)
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=6))
-def test_the_turns_on_the_screen_are_the_turns_of_the_model(
+def test_model_is_asked_with_the_turns_the_transcript_shows(
     actions: list[tuple[str, str]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -296,5 +296,7 @@ def test_the_turns_on_the_screen_are_the_turns_of_the_model(
 
 
 @pytest.mark.parametrize("when", WHENS)
-async def test_a_stopped_message_and_another_one(when: str, tmp_path: Path) -> None:
+async def test_model_sees_the_shown_turns_after_a_stopped_message(
+    when: str, tmp_path: Path
+) -> None:
     await talk([(when, "apples"), ("send", "pears"), ("send", "pears")], tmp_path)

@@ -18,7 +18,7 @@ TEXTS = st.lists(
 
 
 @given(TEXTS)
-def test_it_is_said_again_word_for_word(text: str) -> None:
+def test_as_draft_round_trips_any_message(text: str) -> None:
     draft = as_draft(text)
     assert not is_command(draft)
     assert as_message(draft).lstrip().startswith("/") == text.lstrip().startswith("/")
@@ -28,6 +28,6 @@ def test_it_is_said_again_word_for_word(text: str) -> None:
         assert attach(as_message(draft), Path(name)).text == text
 
 
-def test_a_draft_that_says_a_slash() -> None:
+def test_draft_doubles_a_leading_slash() -> None:
     assert as_message("//help") == "/help" and as_draft("/help") == "//help"
     assert as_message("a // b") == "a // b" == as_draft("a // b")

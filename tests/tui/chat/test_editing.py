@@ -63,7 +63,7 @@ def prompt(running: Program) -> PromptField:
     return running.chat.query_one(PromptField)
 
 
-async def test_a_message_is_asked_in_other_words_as_a_branch() -> None:
+async def test_edited_message_sent_with_enter_becomes_a_new_version() -> None:
     async with talking("first", "second") as running:
         prompt(running).insert("a draft")
         await on_message(running, 0, "e")
@@ -76,7 +76,7 @@ async def test_a_message_is_asked_in_other_words_as_a_branch() -> None:
         await answered(running, "one", "first")
 
 
-async def test_a_message_is_said_in_other_words_in_its_place() -> None:
+async def test_edited_message_kept_with_ctrl_s_replaces_the_old_words() -> None:
     async with talking("first") as running:
         await on_message(running, 0, "e")
         await running.press("!", "ctrl+s")
@@ -84,7 +84,7 @@ async def test_a_message_is_said_in_other_words_in_its_place() -> None:
         assert running.views[0]._note == ""
 
 
-async def test_messages_are_a_key_apart() -> None:
+async def test_alt_and_ctrl_arrows_move_the_focus_between_messages() -> None:
     async with talking("first") as running:
         await running.press("alt+up")
         assert running.views[1].has_focus
@@ -94,7 +94,7 @@ async def test_messages_are_a_key_apart() -> None:
         assert prompt(running).has_focus
 
 
-async def test_totals_are_shown_on_demand() -> None:
+async def test_t_opens_the_totals_page_of_an_answer() -> None:
     async with talking("It is Paris", size=(80, 24)) as running:
         node = running.chat._conversation.leaf
         assert node.finish is not None and node.logprob is not None
@@ -109,7 +109,7 @@ async def test_totals_are_shown_on_demand() -> None:
         assert isinstance(running.app.screen, ChatScreen)
 
 
-def test_the_seed_of_an_answer_is_told_whole() -> None:
+def test_totals_page_shows_all_digits_of_the_seed() -> None:
     chat = full()
     node = chat.node(2)
     assert node.finish is not None
@@ -121,7 +121,7 @@ def test_the_seed_of_an_answer_is_told_whole() -> None:
     assert totals_page(chat.node(0)) is None
 
 
-def test_how_a_message_was_drawn_is_told() -> None:
+def test_totals_page_shows_model_sampler_times_and_speed() -> None:
     node = full().node(2)
     assert node.finish is not None and node.settings is not None
     timed = replace(node.finish, first_token_seconds=1.67, prompt_seconds=0.92,
@@ -136,7 +136,7 @@ def test_how_a_message_was_drawn_is_told() -> None:
     assert lines["speed"].endswith(" tokens/s")
 
 
-def test_numbers_of_two_models_stand_apart() -> None:
+def test_stats_page_gives_each_model_its_own_row() -> None:
     chat = Conversation()
     first = exchange(chat, "one", "It is Paris.")
     chat.regenerate(first.id, model="other", settings=SamplingSettings())
@@ -162,7 +162,7 @@ def test_numbers_of_two_models_stand_apart() -> None:
     assert log_prob(both) not in page
 
 
-async def test_a_system_message_can_be_taken_away_again() -> None:
+async def test_system_message_edited_to_nothing_is_removed() -> None:
     async with talking("first", "second") as running:
         await running.ask("/system Be brief.")
         await running.until(lambda: running.chat._conversation.root.content)
@@ -180,7 +180,7 @@ async def test_a_system_message_can_be_taken_away_again() -> None:
         await running.press("escape")
 
 
-async def test_going_on_where_the_model_ends_says_so() -> None:
+async def test_continue_says_when_the_model_has_nothing_to_add() -> None:
     async with talking("first") as running:
         await running.press("ctrl+g")
         status = running.chat.query_one(Status)
@@ -188,7 +188,7 @@ async def test_going_on_where_the_model_ends_says_so() -> None:
         assert running.views[1].text == "first"
 
 
-async def test_esc_leaves_a_message_as_it_is() -> None:
+async def test_escape_cancels_editing_a_message() -> None:
     async with talking("first") as running:
         await on_message(running, 1, "e")
         assert "first" in prompt(running).text
@@ -197,7 +197,7 @@ async def test_esc_leaves_a_message_as_it_is() -> None:
         await answered(running, "one", "first")
 
 
-async def test_an_answer_is_amended_and_goes_on_from_its_ids() -> None:
+async def test_edited_answer_is_continued_from_its_own_ids() -> None:
     async with talking("It is Paris", " and Nice") as running:
         before = running.chat._conversation.leaf
         await on_message(running, 1, "e")
@@ -219,7 +219,7 @@ async def test_an_answer_is_amended_and_goes_on_from_its_ids() -> None:
         assert all(token.logprob is not None for token in tokens.tokens)
 
 
-async def test_an_amended_answer_can_be_kept_without_going_on() -> None:
+async def test_edited_answer_is_kept_with_ctrl_s_and_continued_later() -> None:
     async with talking("It is Paris", " now") as running:
         await on_message(running, 1, "e")
         await running.press(".", "ctrl+s")
@@ -228,7 +228,7 @@ async def test_an_amended_answer_can_be_kept_without_going_on() -> None:
         await answered(running, "one", "It is Paris. now")
 
 
-async def test_another_token_is_taken_and_gone_on_from() -> None:
+async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> None:
     async with talking("It is Paris", " and so on") as running:
         before = running.chat._conversation.leaf
         await running.press("f3", "right")
@@ -268,7 +268,7 @@ async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
     ]
 
 
-async def test_what_is_deleted_comes_back(tmp_path: Path) -> None:
+async def test_undo_restores_a_deleted_version(tmp_path: Path) -> None:
     async with talking("first", "second", file=tmp_path / "c.db") as running:
         await running.press("ctrl+r")
         await answered(running, "one", "second")
@@ -279,7 +279,7 @@ async def test_what_is_deleted_comes_back(tmp_path: Path) -> None:
         await answered(running, "one", "second")
 
 
-async def test_turns_are_undone_and_done_again() -> None:
+async def test_undo_and_redo_commands_walk_the_turns() -> None:
     async with talking("first", "second") as running:
         await running.ask("two")
         await answered(running, "one", "first", "two", "second")
@@ -295,7 +295,7 @@ async def test_turns_are_undone_and_done_again() -> None:
             await answered(running, *texts)
 
 
-async def test_the_tree_leads_to_any_message() -> None:
+async def test_tree_screen_opens_the_chosen_message() -> None:
     async with talking("first", "second", "third") as running:
         await running.press("ctrl+r")
         await answered(running, "one", "second")
@@ -316,7 +316,7 @@ async def test_the_tree_leads_to_any_message() -> None:
         await answered(running, "one", "first")
 
 
-def test_a_tree_is_drawn_in_lines() -> None:
+def test_tree_rows_show_messages_with_totals_and_versions() -> None:
     lines = [str(line) for _, line in rows_of(full())]
     assert lines == [
         "● You  What is the capital of France?",
@@ -328,7 +328,7 @@ def test_a_tree_is_drawn_in_lines() -> None:
     ]
 
 
-async def test_nothing_is_edited_while_an_answer_is_made() -> None:
+async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
     engine, go_on = holding("a b c", at=1, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()

@@ -131,7 +131,7 @@ async def test_the_prompt_can_be_used_before_there_is_a_model() -> None:
         assert [view.text for view in running.views] == ["the capital", "Paris"]
 
 
-async def test_a_model_that_cannot_be_had_is_explained() -> None:
+async def test_failed_model_load_is_explained_and_keeps_the_prompt_usable() -> None:
     def refuse(_: Any) -> FakeEngine:
         raise LmtuiError("no such model", "[bold]x[/nope]", "Name another.")
 
@@ -171,7 +171,7 @@ async def test_an_answer_is_written_and_its_numbers_shown() -> None:
         assert running.prompt.text == ""
 
 
-async def test_esc_stops_and_keeps_what_there_is() -> None:
+async def test_escape_stops_the_answer_and_keeps_its_words() -> None:
     engine, go_on = held("one two three four five", at=2)
     async with chat(engine) as running:
         await running.ask("count")
@@ -208,7 +208,7 @@ async def test_regenerate_makes_another_answer() -> None:
         assert [version.content for version in versions] == ["first", "second"]
 
 
-async def test_under_a_seed_each_answer_has_its_own_which_is_kept_with_it() -> None:
+async def test_regenerated_answers_use_and_keep_successive_seeds() -> None:
     engine = FakeEngine(answers=["first", "second", "third", "fourth"])
     async with chat(engine) as running:
         await running.ask("/seed 7")
@@ -229,7 +229,7 @@ async def test_under_a_seed_each_answer_has_its_own_which_is_kept_with_it() -> N
         assert leaf.settings and leaf.settings.seed == 7
 
 
-async def test_an_answer_goes_on_from_exactly_where_it_stands() -> None:
+async def test_continue_extends_the_same_answer_and_its_totals() -> None:
     engine = FakeEngine(answers=["one ", "two"])
     async with chat(engine) as running:
         await running.ask("go")
@@ -250,7 +250,7 @@ async def test_an_answer_goes_on_from_exactly_where_it_stands() -> None:
         assert f"context {used} / " in strip.sentences()[3][0][0] + " / "
 
 
-async def test_versions_of_an_answer_are_a_key_apart() -> None:
+async def test_brackets_switch_between_versions_of_an_answer() -> None:
     engine = FakeEngine(answers=["first", "second", "after"])
     async with chat(engine) as running:
         await running.ask("go")
@@ -280,7 +280,7 @@ async def test_versions_of_an_answer_are_a_key_apart() -> None:
         assert running.prompt.text == "["
 
 
-async def test_versions_can_be_changed_among_the_tokens() -> None:
+async def test_brackets_switch_versions_in_the_token_view() -> None:
     async with chat(FakeEngine(answers=["first", "other"])) as running:
         await running.ask("go")
         await running.answered()
@@ -295,7 +295,7 @@ async def test_versions_can_be_changed_among_the_tokens() -> None:
         assert running.screen.has_class("-tokens")
 
 
-async def test_how_an_answer_ended_stays_beside_it() -> None:
+async def test_stopped_note_stays_beside_its_answer() -> None:
     engine, go_on = held("one two three four five", at=2)
     async with chat(engine) as running:
         await running.ask("count")
@@ -310,7 +310,7 @@ async def test_how_an_answer_ended_stays_beside_it() -> None:
         assert running.views[1]._note == "stopped"
 
 
-async def test_the_slider_redraws_without_the_model() -> None:
+async def test_sampler_slider_redraws_the_panel_without_generating() -> None:
     engine = FakeEngine(answers=["x"])
     async with chat(engine) as running:
 
@@ -331,7 +331,7 @@ async def test_the_slider_redraws_without_the_model() -> None:
         assert "generate" not in verbs
 
 
-async def test_tokens_of_an_answer_and_of_the_users_own_words() -> None:
+async def test_token_view_shows_tokens_of_answers_and_of_user_messages() -> None:
     async with chat() as running:
         await running.ask("count")
         await running.answered()
@@ -375,7 +375,7 @@ async def test_hostile_text_is_only_drawn() -> None:
         assert running.views[1].text == HOSTILE
 
 
-async def test_quitting_while_an_answer_streams() -> None:
+async def test_quitting_while_an_answer_streams_exits_with_zero() -> None:
     engine, go_on = held("a b c d", at=1)
     async with chat(engine) as running:
         await running.ask("go")
@@ -385,7 +385,7 @@ async def test_quitting_while_an_answer_streams() -> None:
     assert running.app.return_code == 0
 
 
-async def test_a_prompt_sent_meanwhile_waits_for_its_turn() -> None:
+async def test_prompt_sent_during_an_answer_is_answered_after_it() -> None:
     engine, go_on = held("a b c", at=1)
     async with chat(engine) as running:
         await running.ask("first")
@@ -399,7 +399,7 @@ async def test_a_prompt_sent_meanwhile_waits_for_its_turn() -> None:
         ]  # fmt: skip
 
 
-async def test_what_waits_comes_back_when_the_answer_is_stopped() -> None:
+async def test_stopping_the_answer_returns_the_waiting_prompt() -> None:
     engine, go_on = held("a b c", at=1)
     async with chat(engine) as running:
         await running.ask("first")
@@ -411,7 +411,7 @@ async def test_what_waits_comes_back_when_the_answer_is_stopped() -> None:
         assert running.prompt.text == "second"
 
 
-async def test_keys_of_the_prompt() -> None:
+async def test_prompt_keys_break_lines_send_and_recall_earlier_prompts() -> None:
     async with chat(FakeEngine(answers=["a", "b"])) as running:
         await running.type("one")
         await running.pilot.press("ctrl+j")
@@ -428,7 +428,7 @@ async def test_keys_of_the_prompt() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (40, 12)])
-async def test_any_size_can_be_lived_in(size: tuple[int, int]) -> None:
+async def test_chat_works_at_any_terminal_size(size: tuple[int, int]) -> None:
     async with chat(size=size) as running:
         await running.ask("count")
         await running.answered()
@@ -446,7 +446,7 @@ async def test_keys_act_in_the_order_they_were_typed() -> None:
         await running.until(lambda: running.prompt.text == "one\ntwo")
 
 
-async def test_keys_without_a_meaning_say_so() -> None:
+async def test_f3_without_messages_shows_a_notice() -> None:
     async with chat(FakeEngine(answers=["x"])) as running:
         await running.pilot.press("f3")
         await running.until(lambda: list(running.app._notifications))
@@ -454,7 +454,7 @@ async def test_keys_without_a_meaning_say_so() -> None:
         assert "no message yet" in notice.message
 
 
-async def test_the_context_is_counted_with_what_stands_before() -> None:
+async def test_strip_counts_the_earlier_messages_in_the_context() -> None:
     engine = FakeEngine(answers=["x"])
     async with chat(engine) as running:
         await running.ask("first")

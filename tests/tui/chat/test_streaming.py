@@ -45,7 +45,7 @@ async def begun(running: Program) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_is_drawn_is_what_would_be_drawn_anew(seed: int) -> None:
+async def test_streaming_screen_equals_a_full_redraw(seed: int) -> None:
     random = Random(seed)
     steps = steps_of(random, 250)
     async with program(first="chat", size=(100, 30)) as running:
@@ -78,7 +78,7 @@ async def test_what_is_drawn_is_what_would_be_drawn_anew(seed: int) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 2, 7, 11])
-async def test_nothing_is_lost_between_two_reports(
+async def test_stop_keeps_the_tokens_gathered_between_two_reports(
     at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "INTERVAL", math.inf)  # after the first token, none

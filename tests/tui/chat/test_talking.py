@@ -30,9 +30,7 @@ def texts(running: Program) -> list[str]:
     return [view.text for view in running.views]
 
 
-async def test_what_was_sent_is_nothing_to_undo_and_a_draft_is_cleared_by_a_key() -> (
-    None
-):
+async def test_undo_restores_a_cleared_draft_but_no_sent_prompt() -> None:
     async with program(first="chat") as running:
         await running.ready()
         await running.ask("France?")
@@ -65,7 +63,7 @@ async def test_esc_closes_the_list_of_commands_before_it_stops_an_answer() -> No
         assert "/help " in running.seen
 
 
-async def test_what_waits_is_seen_and_taken_back_one_by_one() -> None:
+async def test_waiting_prompts_are_shown_and_recalled_one_by_one() -> None:
     engine, go_on = holding("one two three", at=0, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -85,7 +83,7 @@ async def test_what_waits_is_seen_and_taken_back_one_by_one() -> None:
         assert "waits" not in running.seen
 
 
-async def test_what_was_recalled_is_not_doubled_by_esc() -> None:
+async def test_escape_does_not_return_a_recalled_prompt_twice() -> None:
     engine, go_on = holding("one two three", at=1, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -99,7 +97,7 @@ async def test_what_was_recalled_is_not_doubled_by_esc() -> None:
         assert draft(running) == "abc\ndef"
 
 
-async def test_an_answer_without_words_is_no_message() -> None:
+async def test_answer_stopped_before_its_first_word_leaves_no_message() -> None:
     engine, go_on = holding("one two three", at=0, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -117,7 +115,9 @@ async def test_an_answer_without_words_is_no_message() -> None:
 
 
 @pytest.mark.parametrize("has_template", [True, False])
-async def test_a_base_model_is_said_to_be_one(has_template: bool) -> None:
+async def test_chat_says_when_a_base_model_has_no_chat_template(
+    has_template: bool,
+) -> None:
     engine = FakeEngine(["x"], name="default", has_template=has_template)
     async with program({"default": engine}, first="chat", notices=True) as running:
         await running.ready()
@@ -128,7 +128,7 @@ async def test_a_base_model_is_said_to_be_one(has_template: bool) -> None:
         assert ("User: …⏎Assistant:" in running.seen) is not has_template
 
 
-async def test_scoring_is_said_and_can_be_stopped() -> None:
+async def test_status_shows_scoring_until_escape_stops_it() -> None:
     held, reached, go_on = Event(), Event(), Event()
 
     def hold(index: int) -> None:
@@ -159,7 +159,7 @@ async def test_scoring_is_said_and_can_be_stopped() -> None:
         assert state(running) == "ready"
 
 
-async def test_the_panel_never_waits_for_a_model_that_is_there() -> None:
+async def test_panel_stops_saying_loading_once_the_model_is_loaded() -> None:
     engine, go_on = holding("one two three", at=0, name="default")
     release = Event()
 
@@ -184,7 +184,7 @@ async def test_the_panel_never_waits_for_a_model_that_is_there() -> None:
         assert "The model is loading" not in running.seen
 
 
-async def test_versions_are_walked_from_the_panel() -> None:
+async def test_bracket_switches_versions_from_the_panel() -> None:
     engine = FakeEngine(["first", "second"], name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -199,7 +199,7 @@ async def test_versions_are_walked_from_the_panel() -> None:
         await running.until(lambda: texts(running)[1:] == ["first"])
 
 
-async def test_the_line_of_what_waits_takes_no_place_where_nothing_does() -> None:
+async def test_waiting_line_is_hidden_while_no_prompt_waits() -> None:
     async with program(first="chat", size=(80, 24)) as running:
         await running.ready()
         assert not running.chat.query_one("#waiting", Static).display
@@ -212,7 +212,7 @@ class Forgetful(FakeEngine):
         return super().prompt([m for m in messages if m.role != "system"], **options)
 
 
-async def test_what_the_template_leaves_out_is_marked() -> None:
+async def test_answer_notes_a_message_that_the_template_leaves_out() -> None:
     engine = Forgetful(["a"], name="default")
     async with program({"default": engine}, first="chat", system="Arr.") as running:
         await running.ready()

@@ -10,7 +10,7 @@ from tests.tui.terminal import QUIT, running
 HISTORY, NEW = b"\x0f", b"\x0e"
 
 
-def test_keys_behind_one_that_opens_a_screen_are_meant_for_it(home: Path) -> None:
+def test_keys_typed_behind_ctrl_o_go_to_the_history_screen(home: Path) -> None:
     with running("chat", engine={"answers": ["the lighthouse", "a ship"]}) as terminal:
         terminal.until("ready")
         terminal.ask(b"where to\r", "the lighthouse")
@@ -22,7 +22,7 @@ def test_keys_behind_one_that_opens_a_screen_are_meant_for_it(home: Path) -> Non
         assert terminal.leave() == 0
 
 
-def test_what_was_sent_before_leaving_is_kept(home: Path) -> None:
+def test_prompt_sent_just_before_quitting_is_stored(home: Path) -> None:
     with running("chat", engine={"answers": ["an answer"] * 9}) as terminal:
         terminal.until("ready")
         terminal.type(b"the last words\r" + QUIT)

@@ -63,7 +63,7 @@ def has_fold(view: MessageView) -> bool:
     return any(block.kind == "fold" for block in view._blocks)
 
 
-async def test_thinking_is_one_line_before_the_answer() -> None:
+async def test_thinking_is_folded_to_one_line_above_the_answer() -> None:
     async with program({"default": engine()}, first="chat") as running:
         await running.ready()
         await running.ask("capital?")
@@ -76,7 +76,7 @@ async def test_thinking_is_one_line_before_the_answer() -> None:
         assert len(running.chat._conversation.leaf.steps) == len(TOKENS) + 1
 
 
-async def test_it_is_folded_while_it_is_written() -> None:
+async def test_thinking_is_folded_while_it_streams() -> None:
     slow, go_on = holding(TOKENS, at=4, name="default")  # type: ignore[arg-type]
     async with program({"default": slow}, first="chat") as running:
         await running.ready()
@@ -88,7 +88,7 @@ async def test_it_is_folded_while_it_is_written() -> None:
         await running.until(lambda: "▸ thought 7 tokens" in running.seen)
 
 
-async def test_what_the_prompt_has_opened_is_folded_at_once() -> None:
+async def test_thinking_opened_by_the_prompt_is_folded() -> None:
     opened = engine([*TOKENS[2:]], opens_thinking=True)
     async with program({"default": opened}, first="chat") as running:
         await running.ready()
@@ -98,7 +98,7 @@ async def test_what_the_prompt_has_opened_is_folded_at_once() -> None:
         assert "It is Paris." in running.seen
 
 
-async def test_a_key_and_a_click_unfold_it() -> None:
+async def test_f_key_and_click_unfold_the_thinking() -> None:
     async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
         await running.ready()
         for count in (2, 4):
@@ -120,7 +120,7 @@ async def test_a_key_and_a_click_unfold_it() -> None:
         await running.until(lambda: not unfolded(first))
 
 
-async def test_one_that_is_shown_later_is_as_the_others_are() -> None:
+async def test_later_answer_keeps_the_fold_chosen_for_all() -> None:
     async with program({"default": engine(TOKENS, TOKENS)}, first="chat") as running:
         await running.ready()
         await running.ask("capital?")
@@ -133,7 +133,7 @@ async def test_one_that_is_shown_later_is_as_the_others_are() -> None:
         assert running.seen.count("so so") == 1
 
 
-async def test_copying_takes_the_answer_or_all_of_it() -> None:
+async def test_copy_takes_the_answer_alone_or_with_its_thinking() -> None:
     async with program({"default": engine()}, first="chat") as running:
         await running.ready()
         await running.ask("capital?")
@@ -149,7 +149,7 @@ async def test_copying_takes_the_answer_or_all_of_it() -> None:
         await running.until(lambda: running.app.clipboard == THOUGHT)
 
 
-async def test_the_totals_count_both_apart() -> None:
+async def test_totals_count_thinking_and_answer_tokens_apart() -> None:
     async with program({"default": engine()}, first="chat") as running:
         await running.ready()
         await running.ask("capital?")
@@ -165,14 +165,14 @@ async def test_the_totals_count_both_apart() -> None:
         )
 
 
-def test_the_tree_shows_the_answer() -> None:
+def test_tree_rows_show_the_answer_without_its_thinking() -> None:
     chat = Conversation()
     exchange(chat, "capital?", "<think> so so </think> It is Paris.")
     lines = [line.plain for _, line in rows_of(chat)]
     assert "Model  It is Paris.  8 tokens · log P" in lines[1]
 
 
-async def test_what_the_user_says_is_never_folded() -> None:
+async def test_user_message_with_think_tags_is_never_folded() -> None:
     async with program({"default": engine(["a"])}, first="chat") as running:
         await running.ready()
         await running.ask("<think>mine</think>")
@@ -181,7 +181,7 @@ async def test_what_the_user_says_is_never_folded() -> None:
         assert not any(map(has_fold, running.views))
 
 
-async def test_a_search_shows_the_place_in_the_thinking() -> None:
+async def test_search_hit_in_the_thinking_unfolds_it() -> None:
     app = Host(Transcript(""))
     async with app.run_test() as pilot:
         transcript = app.query_one(Transcript)
@@ -204,7 +204,7 @@ def _entry(text: str) -> Entry:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_nothing_in_a_thinking_reaches_the_terminal(name: str) -> None:
+async def test_hostile_thinking_is_only_drawn(name: str) -> None:
     app = Host(Transcript(""))
     async with app.run_test() as pilot:
         view = await shown(app, f"<think>{HOSTILE[name]}</think>{HOSTILE[name]}")
@@ -215,7 +215,9 @@ async def test_nothing_in_a_thinking_reaches_the_terminal(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-async def test_however_it_grows_it_ends_the_same(size: int) -> None:
+async def test_thinking_grown_in_pieces_is_drawn_as_the_whole_at_once(
+    size: int,
+) -> None:
     text = f"{THOUGHT}\n\n- a\n- b </think>\n"
     app = Host(Transcript(""))
     async with app.run_test() as pilot:
@@ -236,7 +238,7 @@ async def test_however_it_grows_it_ends_the_same(size: int) -> None:
         assert app.text() == grown
 
 
-async def test_what_turns_out_to_be_no_thinking_is_text_again() -> None:
+async def test_stray_closing_think_tag_leaves_the_answer_unfolded() -> None:
     app = Host(Transcript(""))
     async with app.run_test() as pilot:
         view = await shown(app, "")
@@ -249,7 +251,7 @@ async def test_what_turns_out_to_be_no_thinking_is_text_again() -> None:
         assert "a </think> ends it" in app.text()
 
 
-def test_the_words_beside_it() -> None:
+def test_fold_line_says_token_count_and_seconds() -> None:
     whole = thought_of(ChatMessage(2, 1, "assistant", THOUGHT))
     assert whole is not None
     assert (
@@ -267,7 +269,7 @@ def sent(running: Program) -> str:
     return prompt.text
 
 
-async def test_thinking_is_switched_by_a_command() -> None:
+async def test_think_command_switches_thinking_on_and_off() -> None:
     able = engine(["a"], ["b"], ["c"], ["d"], switches_thinking=True)
     options = ChatOptions(thinking=False)
     async with program({"default": able}, first="chat", chat_options=options) as p:
@@ -293,7 +295,7 @@ async def test_thinking_is_switched_by_a_command() -> None:
         await p.until(lambda: "one of: auto, on, off" in _notices(p))
 
 
-async def test_what_is_told_is_kept_with_the_conversation(tmp_path: Path) -> None:
+async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
 
     async def said(text: str, ending: str, *before: str, **options: Any) -> None:
@@ -331,7 +333,7 @@ async def test_what_is_told_is_kept_with_the_conversation(tmp_path: Path) -> Non
     assert [from_json(text).facts.thinking for text in texts] == [None, "off", "on"]
 
 
-async def test_it_is_kept_although_nothing_is_said_after_it(tmp_path: Path) -> None:
+async def test_think_switch_is_stored_without_a_later_message(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
     able = engine(["a"], switches_thinking=True)
     async with program({"default": able}, first="chat", chats_file=file) as p:
@@ -345,7 +347,7 @@ async def test_it_is_kept_although_nothing_is_said_after_it(tmp_path: Path) -> N
     store.close()
 
 
-async def test_a_model_without_a_switch_says_so() -> None:
+async def test_think_command_says_when_the_model_has_no_switch() -> None:
     async with program({"default": engine(["a"])}, first="chat") as running:
         await running.ready()
         await running.ask("/think off")
@@ -357,7 +359,7 @@ def _notices(running: Program) -> str:
     return "\n".join(notice.message for notice in running.app._notifications)
 
 
-async def test_the_prompt_page_shows_what_is_sent() -> None:
+async def test_prompt_page_shows_the_thinking_tags_that_are_sent() -> None:
     able = engine(["a"], switches_thinking=True)
     options = ChatOptions(thinking=False)
     async with program({"default": able}, first="chat", chat_options=options) as p:
@@ -369,7 +371,7 @@ async def test_the_prompt_page_shows_what_is_sent() -> None:
         await p.until(lambda: "assistant: <think>" in p.seen and "</think>" in p.seen)
 
 
-async def test_an_answer_is_edited_with_what_was_thought() -> None:
+async def test_editing_an_answer_includes_its_thinking() -> None:
     async with program({"default": engine()}, first="chat") as running:
         await running.ready()
         await running.ask("capital?")
@@ -378,6 +380,6 @@ async def test_an_answer_is_edited_with_what_was_thought() -> None:
         await running.until(lambda: running.chat.query_one(PromptField).text == THOUGHT)
 
 
-def test_the_engine_is_asked_with_the_text_as_it_is() -> None:
+def test_chat_message_keeps_its_thinking_for_the_engine() -> None:
     node = ChatMessage(2, 1, "assistant", THOUGHT)
     assert node.message == ChatTurn("assistant", THOUGHT)

@@ -51,7 +51,7 @@ async def test_an_answer_reads_as_its_markdown(text: str, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [24, 43, 100])
-async def test_what_the_user_wrote_stands_as_it_was_written(width: int) -> None:
+async def test_user_message_is_drawn_as_it_was_written(width: int) -> None:
     head, *lines = await shown(Entry("1", "user", SAMPLE + LONG, writer="You"), width)
     assert head == "You"
     assert "".join("".join(lines).split()) == "".join((SAMPLE + LONG).split())
@@ -94,7 +94,7 @@ async def scrolled(pilot: Pilot[None], app: Host, by: int) -> set[str]:
 
 
 @pytest.mark.parametrize("by", [6, 20])
-async def test_every_message_is_seen_on_the_way_up_and_down(by: int) -> None:
+async def test_scrolling_the_transcript_shows_every_message(by: int) -> None:
     entries = talk(45)
     texts = {line for entry in entries for line in entry.text.split("\n\n")}
     transcript = Transcript("nothing")
@@ -109,7 +109,7 @@ async def test_every_message_is_seen_on_the_way_up_and_down(by: int) -> None:
 
 
 @pytest.mark.parametrize("at", [None, "3", "100"])
-async def test_a_screen_is_filled_however_high_it_is(at: str | None) -> None:
+async def test_transcript_fills_a_screen_of_any_height(at: str | None) -> None:
     entries = [Entry(str(n), "user", f"m{n}", writer="You") for n in range(200)]
     transcript = Transcript("nothing")
     app = Host(transcript)
@@ -140,7 +140,7 @@ async def test_a_screen_is_filled_however_high_it_is(at: str | None) -> None:
         ),
     ],
 )
-async def test_what_is_selected_reads_as_it_was_written(
+async def test_selected_message_text_reads_as_it_was_written(
     role: str, text: str, said: str
 ) -> None:
     transcript = Transcript("nothing")
@@ -157,7 +157,7 @@ async def test_what_is_selected_reads_as_it_was_written(
         assert app.screen.get_selected_text() == said
 
 
-async def test_a_part_of_wide_letters_is_selected() -> None:
+async def test_part_of_a_line_of_wide_characters_can_be_selected() -> None:
     transcript = Transcript("nothing")
     app = Host(transcript)
     async with app.run_test(size=(40, HEIGHT)) as pilot:

@@ -98,7 +98,7 @@ async def answer(running: Program, letter: str) -> str:
     return seen
 
 
-async def test_its_own_model_is_loaded_when_the_user_wants_it(file: Path) -> None:
+async def test_opened_conversation_loads_its_own_model_on_request(file: Path) -> None:
     async with opened(file) as running:
         await running.until(
             lambda: "fake wrote this; default is loaded" in line(running)
@@ -111,7 +111,9 @@ async def test_its_own_model_is_loaded_when_the_user_wants_it(file: Path) -> Non
     assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
 
 
-async def test_it_goes_on_with_another_one_when_the_user_says_so(file: Path) -> None:
+async def test_opened_conversation_continues_with_the_loaded_model_on_request(
+    file: Path,
+) -> None:
     async with opened(file) as running:
         await running.ask("more")
         await answer(running, "g")
@@ -122,7 +124,7 @@ async def test_it_goes_on_with_another_one_when_the_user_says_so(file: Path) -> 
     assert stored(file)[2:4] == [("more", None), ("by default", "default")]
 
 
-async def test_enter_loads_the_model_that_wrote_it(file: Path) -> None:
+async def test_enter_loads_the_model_that_wrote_the_conversation(file: Path) -> None:
     async with opened(file) as running:
         await running.until(lambda: line(running))
         await running.ask("more")
@@ -132,7 +134,7 @@ async def test_enter_loads_the_model_that_wrote_it(file: Path) -> None:
     assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
 
 
-async def test_reading_costs_no_question_and_keeps_the_words(file: Path) -> None:
+async def test_escape_from_the_model_question_returns_the_prompt(file: Path) -> None:
     async with opened(file) as running:
         await running.until(lambda: line(running))
         await running.ask("more")
@@ -142,7 +144,9 @@ async def test_reading_costs_no_question_and_keeps_the_words(file: Path) -> None
     assert stored(file) == OLD
 
 
-async def test_a_missing_model_leaves_all_of_it_to_read(file: Path) -> None:
+async def test_conversation_of_a_missing_model_can_be_read_and_exported(
+    file: Path,
+) -> None:
     async with opened(file, here=False) as running:
         await running.until(lambda: "fake wrote this and is not on" in line(running))
         await running.press("f3")
@@ -163,7 +167,7 @@ async def test_a_missing_model_leaves_all_of_it_to_read(file: Path) -> None:
         )
 
 
-async def test_where_it_is_missing_another_one_is_offered(file: Path) -> None:
+async def test_missing_model_question_offers_the_list_of_models(file: Path) -> None:
     async with opened(file, here=False) as running:
         await running.until(lambda: line(running))
         await running.ask("more")
@@ -179,7 +183,7 @@ async def test_where_it_is_missing_another_one_is_offered(file: Path) -> None:
     assert stored(file)[-1] == ("by default", "default")
 
 
-async def test_choosing_another_model_is_an_answer_too(file: Path) -> None:
+async def test_model_command_settles_which_model_continues(file: Path) -> None:
     async with opened(file, here=False) as running:
         await running.until(lambda: line(running))
         await running.ask("/model fake")
@@ -193,7 +197,7 @@ async def test_choosing_another_model_is_an_answer_too(file: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["ctrl+r", "ctrl+g"])
-async def test_another_answer_and_a_longer_one_are_asked_about(
+async def test_regenerate_and_continue_ask_which_model_to_use(
     file: Path, key: str
 ) -> None:
     async with opened(file) as running:
@@ -205,7 +209,7 @@ async def test_another_answer_and_a_longer_one_are_asked_about(
     assert stored(file)[-1][1] == "default"
 
 
-async def test_a_command_loads_its_own_model(file: Path) -> None:
+async def test_own_command_loads_the_model_of_the_conversation(file: Path) -> None:
     async with opened(file) as running:
         await running.until(lambda: line(running))
         await running.ask("/own")
@@ -213,7 +217,7 @@ async def test_a_command_loads_its_own_model(file: Path) -> None:
         await running.until(lambda: line(running) == "")
 
 
-async def test_a_new_conversation_asks_nothing(file: Path) -> None:
+async def test_new_conversation_asks_no_model_question(file: Path) -> None:
     async with opened(file) as running:
         await running.until(lambda: line(running))
         await running.press("ctrl+n")
@@ -222,7 +226,7 @@ async def test_a_new_conversation_asks_nothing(file: Path) -> None:
         await said(running, 2)
 
 
-async def test_a_conversation_that_was_begun_here_asks_nothing(file: Path) -> None:
+async def test_conversation_begun_here_asks_no_model_question(file: Path) -> None:
     engines = {name: FakeEngine(["a"], name=name) for name in ("default", "fake")}
     async with program(engines, first="chat", chats_file=file) as running:
         await running.ready("default")
@@ -235,7 +239,9 @@ async def test_a_conversation_that_was_begun_here_asks_nothing(file: Path) -> No
         assert line(running) == ""
 
 
-async def test_a_program_without_the_model_opens_it_to_read(file: Path) -> None:
+async def test_start_without_the_model_opens_the_conversation_to_read(
+    file: Path,
+) -> None:
     store = Store(file)
     loaded = store.load(1)
     store.close()
@@ -281,7 +287,7 @@ async def test_a_program_without_the_model_opens_it_to_read(file: Path) -> None:
     assert stored(file)[-1] == ("by default", "default")
 
 
-def test_labels_name_what_is_wanted() -> None:
+def test_named_parses_a_label_into_model_and_adapter() -> None:
     from lmtui.models.source import named
 
     assert named("a/b") == ModelRef("a/b")

@@ -24,7 +24,7 @@ def test_only_a_newline_ends_a_line(text: str) -> None:
 
 
 @given(texts())
-def test_places_and_indexes_are_the_same(text: str) -> None:
+def test_document_converts_between_locations_and_indexes(text: str) -> None:
     document = LineDocument(text)
     for index in range(len(text) + 1):
         location = document.get_location_from_index(index)
@@ -36,7 +36,9 @@ def test_places_and_indexes_are_the_same(text: str) -> None:
 
 @pytest.mark.parametrize("language", [None, "python"])
 @given(data=st.data())
-def test_an_edit_does_what_it_says(language: str | None, data: st.DataObject) -> None:
+def test_replace_range_updates_text_counts_and_change(
+    language: str | None, data: st.DataObject
+) -> None:
     text = data.draw(texts())
     document = syntax_document(text, language) or LineDocument(text)
     changes: list[DocumentChange] = []
@@ -56,14 +58,16 @@ def test_an_edit_does_what_it_says(language: str | None, data: st.DataObject) ->
         assert document.get_index_from_location(result.end_location) == start + len(put)
 
 
-def test_a_place_beyond_the_end_is_the_end() -> None:
+def test_document_clamps_a_location_beyond_its_end() -> None:
     document = LineDocument("one\ntwo")
     assert document.replace_range((1, 0), (2, 0), "").replaced_text == "two"
     assert document.text == "one\n"
 
 
 @given(texts(), st.data())
-def test_what_is_around_a_place(text: str, data: st.DataObject) -> None:
+def test_around_gives_the_text_before_and_after_a_location(
+    text: str, data: st.DataObject
+) -> None:
     index = data.draw(st.integers(0, len(text)))
     count = data.draw(st.integers(1, 20))
     document = LineDocument(text)
@@ -71,6 +75,6 @@ def test_what_is_around_a_place(text: str, data: st.DataObject) -> None:
     assert around == (text[:index][-count:], text[index:][:count])
 
 
-def test_words_are_what_white_space_divides() -> None:
+def test_document_counts_words_divided_by_white_space() -> None:
     assert LineDocument("one  two\nthree\n\n four\t5").words == 5
     assert LineDocument("").words == 0

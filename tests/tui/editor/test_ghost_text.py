@@ -17,7 +17,7 @@ def ghosts_with(text: str, before: str = "Hello") -> Ghosts:
     return ghosts
 
 
-def test_typing_along_keeps_the_rest() -> None:
+def test_typing_along_keeps_the_rest_of_the_ghost() -> None:
     ghosts = ghosts_with(" world")
     ghosts.edit(" ", ("Hello ", ""))
     ghosts.edit("wo", ("Hello wo", ""))
@@ -26,7 +26,7 @@ def test_typing_along_keeps_the_rest() -> None:
     assert ghosts.text == ""
 
 
-def test_another_key_drops_it_and_taking_it_back_restores_it() -> None:
+def test_typo_drops_the_ghost_and_deleting_it_restores_it() -> None:
     ghosts = ghosts_with(" world")
     ghosts.edit(" ", ("Hello ", ""))
     ghosts.edit("x", ("Hello x", ""))
@@ -37,14 +37,14 @@ def test_another_key_drops_it_and_taking_it_back_restores_it() -> None:
     assert ghosts.text == " world"
 
 
-def test_elsewhere_it_does_not_come_back() -> None:
+def test_ghost_does_not_come_back_in_different_surroundings() -> None:
     ghosts = ghosts_with(" world")
     ghosts.edit("x", ("Hellox", ""))
     ghosts.edit("", ("Hello", "?"))
     assert ghosts.text == ""
 
 
-def test_it_grows_while_it_is_typed_along() -> None:
+def test_ghost_grows_while_it_is_typed_along() -> None:
     ghosts = ghosts_with(" wo")
     ghosts.edit(" wo", ("Hello wo", ""))
     late = (2, 8)
@@ -55,7 +55,7 @@ def test_it_grows_while_it_is_typed_along() -> None:
 
 
 @pytest.mark.parametrize("typed", ["x", ""])
-def test_what_comes_too_late_is_not_shown(typed: str) -> None:
+def test_late_ghost_is_not_shown_after_the_text_changed(typed: str) -> None:
     ghosts = ghosts_with(" wo")
     ghosts.edit(typed, ("Hello" + typed, "more"))
     late = (2, 6)
@@ -63,13 +63,13 @@ def test_what_comes_too_late_is_not_shown(typed: str) -> None:
     assert ghosts.text == ""
 
 
-def test_after_a_move_it_is_not_continued() -> None:
+def test_dropped_ghost_is_not_continued_after_a_move() -> None:
     ghosts = ghosts_with(" wo")
     ghosts.drop()
     assert not ghosts.show(" world", asked=HERE, here=(1, 4), around=("Hell", "o"))
 
 
-def test_what_was_dismissed_does_not_come_back() -> None:
+def test_dismissed_ghost_does_not_come_back() -> None:
     ghosts = ghosts_with(" world")
     ghosts.dismiss(("Hello", ""))
     ghosts.edit("x", ("Hellox", ""))
@@ -77,14 +77,14 @@ def test_what_was_dismissed_does_not_come_back() -> None:
     assert ghosts.text == ""
 
 
-def test_what_is_forgotten_does_not_come_back() -> None:
+def test_forgotten_ghost_does_not_come_back() -> None:
     ghosts = ghosts_with(" world")
     ghosts.forget()
     ghosts.edit("", ("Hello", ""))
     assert ghosts.text == ""
 
 
-def test_the_oldest_is_forgotten_and_the_last_used_is_not() -> None:
+def test_ghosts_forget_the_least_recently_used() -> None:
     ghosts = Ghosts()
     for n in range(64):
         ghosts.show(f"ghost {n}", asked=(n, 0), here=(n, 0), around=(str(n), ""))
@@ -97,7 +97,7 @@ def test_the_oldest_is_forgotten_and_the_last_used_is_not() -> None:
 
 
 @given(texts(8).filter(bool))
-def test_taken_piece_by_piece_nothing_is_lost(text: str) -> None:
+def test_first_word_and_first_line_cut_a_text_without_loss(text: str) -> None:
     for first in (first_word, first_line):
         left, taken = text, ""
         while left:
@@ -120,7 +120,7 @@ def test_taken_piece_by_piece_nothing_is_lost(text: str) -> None:
         ("  ", ["  "]),
     ],
 )
-def test_words(text: str, words: list[str]) -> None:
+def test_first_word_cuts_a_ghost_into_words(text: str, words: list[str]) -> None:
     found = []
     while text:
         found.append(first_word(text))
@@ -128,7 +128,7 @@ def test_words(text: str, words: list[str]) -> None:
     assert found == words
 
 
-def test_lines() -> None:
+def test_first_line_takes_one_line_of_a_ghost() -> None:
     assert first_line("one\ntwo") == "one"
     assert first_line("\ntwo\nthree") == "\ntwo"
     assert first_line("one") == "one"

@@ -42,7 +42,7 @@ def spans_of(draw: st.DrawFn, text: str) -> list[HeatSpan]:
 
 
 @given(st.data())
-def test_an_edit_takes_what_it_touches_and_moves_the_rest(data: st.DataObject) -> None:
+def test_edit_drops_the_heat_it_touches_and_moves_the_rest(data: st.DataObject) -> None:
     text = data.draw(texts())
     spans = data.draw(spans_of(text))
     document, marks = heated(text, spans)
@@ -69,7 +69,7 @@ def test_an_edit_takes_what_it_touches_and_moves_the_rest(data: st.DataObject) -
 
 
 @given(st.data())
-def test_a_part_is_set_anew_and_the_rest_stays(data: st.DataObject) -> None:
+def test_put_replaces_the_heat_of_one_part_only(data: st.DataObject) -> None:
     text = data.draw(texts())
     spans = data.draw(spans_of(text))
     document, marks = heated(text, spans)
@@ -87,7 +87,7 @@ def test_a_part_is_set_anew_and_the_rest_stays(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_stale_is_what_begins_in_a_part(data: st.DataObject) -> None:
+def test_make_stale_marks_the_spans_that_begin_in_a_part(data: st.DataObject) -> None:
     text = data.draw(texts())
     spans = data.draw(spans_of(text))
     document, marks = heated(text, spans)
@@ -101,7 +101,7 @@ def test_stale_is_what_begins_in_a_part(data: st.DataObject) -> None:
         assert found == (span.level, start <= begins < end)
 
 
-def test_bytes_of_one_character_are_one() -> None:
+def test_heat_map_merges_the_tokens_of_one_character() -> None:
     spans = [
         HeatSpan(0, 1, 2, 1.0),
         HeatSpan(0, 1, 5, 2.0),
@@ -115,13 +115,13 @@ def test_bytes_of_one_character_are_one() -> None:
     assert document.line_count == 1
 
 
-def test_a_line_has_the_bits_of_what_begins_in_it() -> None:
+def test_line_sums_the_bits_of_the_spans_that_begin_in_it() -> None:
     spans = [HeatSpan(0, 1, 1, 1.0), HeatSpan(1, 4, 2, 2.0), HeatSpan(4, 5, 1, 4.0)]
     _, marks = heated("a\n\nbc\nd", spans)
     assert [marks.bits(n) for n in range(4)] == [3.0, 0.0, 4.0, None]
 
 
-def test_marks_of_a_part_of_a_line() -> None:
+def test_between_gives_the_marks_of_a_part_of_a_line() -> None:
     _, marks = heated("abcdef", [HeatSpan(n, n + 2, n) for n in (0, 2, 4)])
     assert [mark.level for mark in marks.between(0, 2, 4)] == [2]
     assert [mark.level for mark in marks.between(0, 1, 5)] == [0, 2, 4]

@@ -136,7 +136,7 @@ def line_of(screen: str, number: int) -> str:
 
 
 @needs_tmux
-def test_a_ghost_is_taken_turned_over_and_sent_away(start: Start) -> None:
+def test_ghost_keys_take_cycle_and_dismiss_suggestions(start: Start) -> None:
     tmux = start(at="1:23", others=[" one", " two", " three"])
     tmux.shows("mat by the fire.", "ghost: newline")
     press(tmux, "editor.take-word", place(1, 26))
@@ -162,7 +162,7 @@ def test_a_ghost_is_taken_turned_over_and_sent_away(start: Start) -> None:
 
 
 @needs_tmux
-def test_a_text_is_walked_and_marked(start: Start) -> None:
+def test_editor_keys_wrap_move_select_and_copy(start: Start) -> None:
     tmux = start(TEXT + "word " * 20 + "end\n")
     press(tmux, "complete.wrap", without("end"))
     press(tmux, "complete.wrap", "word end")
@@ -183,7 +183,7 @@ def test_a_text_is_walked_and_marked(start: Start) -> None:
 
 
 @needs_tmux
-def test_words_are_found_and_replaced_and_lines_gone_to(start: Start) -> None:
+def test_find_and_line_keys_find_replace_and_go_to_a_line(start: Start) -> None:
     tmux = start()
     press(tmux, "complete.line", "LINE or LINE:COL")
     press(tmux, "ask-line.close", without("Go to line"))
@@ -214,7 +214,7 @@ def cursor_row(tmux: Tmux) -> int:
 
 
 @needs_tmux
-def test_surprises_are_shaded_gone_to_and_replaced(start: Start) -> None:
+def test_surprise_keys_shade_visit_ignore_and_replace(start: Start) -> None:
     words = [["dog", -1.0, " sat", -0.5], ["cat", -2.0, "", 0.0]]
     tmux = start(words=words)
     for name in ("surprisal", "rank", "entropy", "off"):
@@ -257,7 +257,7 @@ def rows_of(screen: str) -> list[str]:
 
 
 @needs_tmux
-def test_a_file_is_saved_under_names_and_left(start: Start, tmp_path: Path) -> None:
+def test_file_keys_save_save_as_and_quit(start: Start, tmp_path: Path) -> None:
     tmux = start()
     tmux.type("No, ")
     tmux.shows("● draft.txt")
@@ -288,7 +288,7 @@ def test_a_file_is_saved_under_names_and_left(start: Start, tmp_path: Path) -> N
 
 
 @needs_tmux
-def test_the_panel_is_walked_held_and_put_away(start: Start) -> None:
+def test_panel_keys_hide_pause_and_walk_the_panel(start: Start) -> None:
     tmux = start(at="2:4")
     tmux.shows("entropy ")
     press(tmux, "live.panel", without("entropy "))
@@ -330,7 +330,7 @@ def rows_in_panel(screen: str) -> list[str]:
 
 
 @needs_tmux
-def test_help_the_palette_and_other_screens(start: Start) -> None:
+def test_keys_open_help_palette_and_other_screens(start: Start) -> None:
     tmux = start()
     press(tmux, "app.help", "Dismiss the suggestion")
     press(tmux, "app.help", without("Dismiss the suggestion"))
@@ -361,7 +361,9 @@ def test_help_the_palette_and_other_screens(start: Start) -> None:
 # Whether that is all.
 
 
-async def test_no_key_of_the_screen_was_forgotten(home: Path, tmp_path: Path) -> None:
+async def test_key_table_matches_the_bindings_of_the_editor(
+    home: Path, tmp_path: Path
+) -> None:
     dialogs = (ConfirmDialog, HelpScreen, ReplacementsScreen, SurprisesScreen)
     writing = Writing(load(tmp_path / "new.txt"))
     engines = {"default": FakeWriter()}

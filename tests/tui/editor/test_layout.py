@@ -24,7 +24,7 @@ def drawn_rows(layout: GhostRows) -> list[tuple[str, bool]]:
 
 
 @given(texts(), st.data(), texts(8), widths)
-def test_ghost_and_text_stand_as_they_will(
+def test_ghost_rows_stand_where_the_taken_text_will(
     text: str, data: st.DataObject, ghost: str, width: int
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
@@ -38,7 +38,7 @@ def test_ghost_and_text_stand_as_they_will(
 
 
 @given(texts(), st.data(), texts(8), widths)
-def test_each_character_has_one_place(
+def test_ghost_rows_give_every_character_one_place(
     text: str, data: st.DataObject, ghost: str, width: int
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
@@ -79,7 +79,7 @@ def _place_before(layout: GhostRows, rows: WrappedLines, at: tuple[int, int]) ->
 
 
 @given(texts(), st.data(), texts(8), widths)
-def test_the_mouse_hits_what_is_drawn(
+def test_ghost_rows_map_screen_offsets_to_locations(
     text: str, data: st.DataObject, ghost: str, width: int
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
@@ -101,7 +101,7 @@ def test_the_mouse_hits_what_is_drawn(
         assert layout.location_to_offset(hit) == offset or hit < place
 
 
-def test_a_click_on_the_ghost_is_where_it_stands() -> None:
+def test_ghost_rows_map_a_click_on_the_ghost_to_its_location() -> None:
     rows = rows_of("one two\nthree", 20)
     layout = GhostRows(rows, (0, 3), " and\na half")
     assert drawn_rows(layout) == [
@@ -118,7 +118,7 @@ def test_a_click_on_the_ghost_is_where_it_stands() -> None:
 
 
 @given(texts(), st.data(), texts(12), widths, st.integers(1, 4))
-def test_what_there_is_room_for_is_a_beginning(
+def test_room_for_gives_a_prefix_of_the_ghost_that_fits(
     text: str, data: st.DataObject, ghost: str, width: int, height: int
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
@@ -131,7 +131,7 @@ def test_what_there_is_room_for_is_a_beginning(
     assert room_for(rows, at, ghost, 100) == ghost
 
 
-def test_a_long_ghost_ends_with_a_row() -> None:
+def test_room_for_cuts_a_long_ghost_at_the_end_of_a_row() -> None:
     rows = rows_of("", 8)
     assert room_for(rows, (0, 0), "one two three four", 2) == "one two three "
     assert room_for(rows, (0, 0), "one\ntwo\nthree", 2) == "one\ntwo"

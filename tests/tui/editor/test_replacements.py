@@ -39,7 +39,9 @@ class Chooser(Host):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 16)])
-async def test_it_waits_and_then_shows_the_list(size: tuple[int, int]) -> None:
+async def test_replacements_screen_waits_and_then_shows_the_list(
+    size: tuple[int, int],
+) -> None:
     app = Chooser()
     async with app.run_test(size=size) as pilot:
         assert "In place of “Lyon”" in app.text() and ASKING in app.text()
@@ -55,7 +57,7 @@ async def test_it_waits_and_then_shows_the_list(size: tuple[int, int]) -> None:
         assert app.answers == [FOUND[2]]
 
 
-async def test_a_walk_waits_for_the_list() -> None:
+async def test_arrow_keys_before_the_list_arrives_are_remembered() -> None:
     app = Chooser()
     async with app.run_test(size=(80, 24)) as pilot:
         assert "Enter works once the words are there" in app.text()
@@ -66,7 +68,7 @@ async def test_a_walk_waits_for_the_list() -> None:
         assert app.answers == [FOUND[1]]
 
 
-async def test_what_came_before_the_screen_is_shown() -> None:
+async def test_replacements_found_before_the_screen_opens_are_shown() -> None:
     app = Chooser()
     app.asked.show(FOUND)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -75,7 +77,7 @@ async def test_what_came_before_the_screen_is_shown() -> None:
         assert app.answers == [None]
 
 
-async def test_nothing_and_an_error_are_told() -> None:
+async def test_replacements_screen_tells_an_empty_list_and_an_error() -> None:
     app = Chooser()
     async with app.run_test(size=(80, 24)) as pilot:
         app.asked.show(())
@@ -101,19 +103,19 @@ async def test_nothing_and_an_error_are_told() -> None:
         (-3000.0, "+2,079.4"),
     ],
 )
-def test_what_follows_becoming_less_likely_is_negative(
+def test_change_words_turn_surprisal_bits_into_signed_nats(
     change: float | None, words: str
 ) -> None:
     assert change_words(change) == words
 
 
-def test_a_new_line_is_drawn_as_everywhere() -> None:
+def test_replacement_rows_draw_a_newline_as_a_sign() -> None:
     _, (row,) = replacement_rows([Replacement("Paris", -1.0, "\nand", 0.0)], "Lyon")
     assert row.plain.endswith("⏎and")
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
-def test_foreign_words_stand_in_their_column(words: str) -> None:
+def test_replacement_rows_align_hostile_words(words: str) -> None:
     found = (*FOUND, Replacement(words, -1.0, words, None))
     _, rows = replacement_rows(found, "Lyon")
     assert safe("".join(row.plain for row in rows))

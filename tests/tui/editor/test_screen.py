@@ -116,7 +116,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 # The panel and the numbers.
 
 
-async def test_an_adapter_thinks_anew_of_the_same_text(tmp_path: Path) -> None:
+async def test_loading_an_adapter_scores_the_same_text_anew(tmp_path: Path) -> None:
     async with writing(tmp_path) as page:
         await page.type("so ")
         await page.expected()
@@ -145,7 +145,7 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
         assert panel.chosen == ord("h")
 
 
-async def test_of_late_answers_only_that_of_the_cursor_is_shown(tmp_path: Path) -> None:
+async def test_late_prediction_of_an_older_request_is_ignored(tmp_path: Path) -> None:
     async with writing(tmp_path, cursor=3) as writer:
         await writer.expected()
         shown = writer.screen._expectation
@@ -165,7 +165,7 @@ async def test_of_late_answers_only_that_of_the_cursor_is_shown(tmp_path: Path) 
         assert writer.screen._expectation is shown
 
 
-async def test_all_of_the_text_is_scored_and_added_up(tmp_path: Path) -> None:
+async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
         await writer.until(lambda: "tokens scored" in writer.seen)
@@ -179,9 +179,7 @@ async def test_all_of_the_text_is_scored_and_added_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tokens", [0, 1])
-async def test_what_was_scored_is_not_asked_for_again(
-    tmp_path: Path, tokens: int
-) -> None:
+async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> None:
     class Sparse(FakeWriter):
         """Cuts a text into tokens that leave out most of it."""
 
@@ -199,7 +197,7 @@ async def test_what_was_scored_is_not_asked_for_again(
         assert not writer.screen._scored.stale()
 
 
-async def test_heat_is_turned_round(tmp_path: Path) -> None:
+async def test_f3_cycles_the_heat_map_through_its_measures(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
         for name in ("surprisal", "rank", "entropy"):
@@ -210,7 +208,7 @@ async def test_heat_is_turned_round(tmp_path: Path) -> None:
         assert "heat: off" in writer.seen and not writer.editor.heat
 
 
-async def test_surprises_are_gone_to_and_ignored(tmp_path: Path) -> None:
+async def test_surprises_are_visited_by_keys_and_from_the_list(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
         await writer.press("f8")
@@ -241,7 +239,7 @@ async def test_a_model_that_fails_leaves_the_text_alone(tmp_path: Path) -> None:
 # The ghost.
 
 
-async def test_a_ghost_comes_by_itself_and_is_taken(tmp_path: Path) -> None:
+async def test_ghost_appears_unasked_and_is_taken_in_parts(tmp_path: Path) -> None:
     engine = FakeWriter([" by the fire.", " Then"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " by the fire.")
@@ -259,7 +257,7 @@ async def test_a_ghost_comes_by_itself_and_is_taken(tmp_path: Path) -> None:
         assert not writer.screen.unsaved
 
 
-async def test_typing_along_asks_nobody(tmp_path: Path) -> None:
+async def test_typing_along_the_ghost_requests_no_suggestion(tmp_path: Path) -> None:
     engine = FakeWriter([" by the fire."])
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " by the fire.")
@@ -269,7 +267,9 @@ async def test_typing_along_asks_nobody(tmp_path: Path) -> None:
         assert [verb for verb, _ in engine.calls].count("go_on") == 1
 
 
-async def test_another_key_drops_the_ghost_and_asks_anew(tmp_path: Path) -> None:
+async def test_typing_against_the_ghost_requests_a_new_suggestion(
+    tmp_path: Path,
+) -> None:
     engine = FakeWriter([" by the fire.", " of wool."])
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " by the fire.")
@@ -279,7 +279,7 @@ async def test_another_key_drops_the_ghost_and_asks_anew(tmp_path: Path) -> None
         assert writer.editor.ghost == " by the fire."
 
 
-async def test_a_move_stops_the_ghost_within_a_token(tmp_path: Path) -> None:
+async def test_cursor_move_stops_the_suggestion_within_a_token(tmp_path: Path) -> None:
     reached, go_on = Event(), Event()
 
     def hold(index: int) -> None:
@@ -296,7 +296,7 @@ async def test_a_move_stops_the_ghost_within_a_token(tmp_path: Path) -> None:
         assert "three" not in writer.editor.ghost
 
 
-async def test_alternatives_are_turned_over(tmp_path: Path) -> None:
+async def test_alt_n_and_alt_p_cycle_the_alternatives(tmp_path: Path) -> None:
     others = [
         Suggestion(f" {word}", SuggestionEnd.STOP) for word in ("one", "two", "three")
     ]
@@ -313,7 +313,9 @@ async def test_alternatives_are_turned_over(tmp_path: Path) -> None:
         assert [verb for verb, _ in engine.calls].count("alternatives") == 1
 
 
-async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
+async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
+    tmp_path: Path,
+) -> None:
     strict = SuggestionRules(seconds=None, min_mean_prob=0.99, min_prob=0.99)
     engine = FakeWriter([" one", " two", " three"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
@@ -335,7 +337,7 @@ async def test_a_ghost_can_be_forced_and_turned_off(tmp_path: Path) -> None:
         assert [verb for verb, _ in engine.calls].count("go_on") <= 3
 
 
-async def test_a_ghost_that_is_asked_for_shows_what_there_is(tmp_path: Path) -> None:
+async def test_requested_ghost_may_have_several_lines(tmp_path: Path) -> None:
     engine = FakeWriter(["\nThen", "\nThen"])
     async with writing(tmp_path, engine, cursor=22) as writer:
         await writer.press("ctrl+@")
@@ -343,7 +345,7 @@ async def test_a_ghost_that_is_asked_for_shows_what_there_is(tmp_path: Path) -> 
         await writer.until(lambda: "ghost: end token · several lines" in writer.seen)
 
 
-async def test_esc_sends_the_ghost_away_and_it_stays_away(tmp_path: Path) -> None:
+async def test_escape_dismisses_the_ghost_and_requests_no_other(tmp_path: Path) -> None:
     engine = FakeWriter([" one", " two"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
         await writer.until(lambda: writer.editor.ghost == " one")
@@ -365,7 +367,7 @@ def marked(writer: Writer) -> list[str]:
     return [t for t, s in parts if s.bgcolor == look.bgcolor and s.underline]
 
 
-async def test_find_replace_and_undo(tmp_path: Path) -> None:
+async def test_find_bar_replaces_all_and_undo_restores_the_text(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.press("ctrl+f")
         await writer.type("the")
@@ -383,7 +385,7 @@ async def test_find_replace_and_undo(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
-async def test_go_to_a_line(tmp_path: Path) -> None:
+async def test_go_to_line_moves_the_cursor(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.press("ctrl+g")
         await writer.type("2:5")
@@ -392,7 +394,7 @@ async def test_go_to_a_line(tmp_path: Path) -> None:
         assert writer.editor.has_focus
 
 
-async def test_a_word_is_replaced_in_one_step(tmp_path: Path) -> None:
+async def test_replacing_a_word_is_one_undo_step(tmp_path: Path) -> None:
     words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
     engine = FakeWriter(words=words)
     async with writing(tmp_path, engine, cursor=5) as writer:
@@ -407,7 +409,9 @@ async def test_a_word_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
-async def test_how_far_a_list_of_words_is_can_be_seen(tmp_path: Path) -> None:
+async def test_replacements_screen_shows_how_many_words_are_scored(
+    tmp_path: Path,
+) -> None:
     go_on = Event()
 
     def hold(index: int) -> None:
@@ -449,7 +453,7 @@ async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
 # The file.
 
 
-async def test_a_text_is_saved_as_its_file_was(tmp_path: Path) -> None:
+async def test_saving_keeps_the_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
     was = b"\xef\xbb\xbfone\r\ntwo"
     async with writing(tmp_path, text=was) as writer:
         await writer.type("x")
@@ -479,7 +483,7 @@ async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
         ("c", "theirs", "x" + TEXT),
     ],
 )
-async def test_a_file_that_somebody_changed_is_asked_about(
+async def test_saving_asks_when_the_file_changed_on_disk(
     tmp_path: Path, answer: str, on_disk: str, in_editor: str
 ) -> None:
     async with writing(tmp_path) as writer:
@@ -497,7 +501,7 @@ async def test_a_file_that_somebody_changed_is_asked_about(
             assert writer.editor.text == "x" + TEXT
 
 
-async def test_save_as_asks_before_it_takes_a_name(tmp_path: Path) -> None:
+async def test_save_as_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("keep me")
     async with writing(tmp_path) as writer:
@@ -540,14 +544,14 @@ async def test_leaving_with_unsaved_text_asks(
         assert recovery.find(writer.file) is None
 
 
-async def test_nothing_is_asked_where_nothing_is_unsaved(tmp_path: Path) -> None:
+async def test_quitting_without_unsaved_text_asks_nothing(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.type("x")
         await writer.press("ctrl+z", "ctrl+q")
         await writer.until(lambda: writer.running.app._exit)
 
 
-async def test_what_was_not_saved_is_offered_again(tmp_path: Path) -> None:
+async def test_recovery_copy_is_offered_after_an_unclean_exit(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.type("x")
     # The program was ended without a question, as by a terminal that went away.
@@ -563,7 +567,7 @@ async def test_what_was_not_saved_is_offered_again(tmp_path: Path) -> None:
     assert recovery.find(writer.file) is None
 
 
-async def test_edits_are_kept_while_one_writes(tmp_path: Path) -> None:
+async def test_recovery_copy_is_written_while_typing(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.type("x")
         copies = Path(os.environ["LMTUI_HOME"])
@@ -598,7 +602,7 @@ def place_of(writer: Writer) -> str:
     return next(line for line in writer.seen.splitlines() if "draft.txt · " in line)
 
 
-async def test_a_recovery_is_explained_in_whole_sentences(tmp_path: Path) -> None:
+async def test_recovery_dialog_explains_its_choices_in_full(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.type("x")
     async with writing(tmp_path, text="", size=(80, 24)) as writer:
@@ -611,7 +615,7 @@ async def test_a_recovery_is_explained_in_whole_sentences(tmp_path: Path) -> Non
 # How it looks.
 
 
-async def test_the_shades_are_explained_while_they_are_seen(tmp_path: Path) -> None:
+async def test_heat_map_legend_is_shown_while_heat_is_on(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         assert "<0.32" not in writer.seen
         await writer.press("f3")
@@ -626,7 +630,7 @@ async def test_the_shades_are_explained_while_they_are_seen(tmp_path: Path) -> N
         assert "≤10" not in writer.seen
 
 
-async def test_a_blank_line_is_no_paragraph(tmp_path: Path) -> None:
+async def test_totals_show_no_paragraph_on_a_blank_line(tmp_path: Path) -> None:
     async with writing(tmp_path, text="one\n\ntwo\n") as writer:
         await writer.expected()
         await writer.until(lambda: "paragraph" in writer.seen)
@@ -636,7 +640,9 @@ async def test_a_blank_line_is_no_paragraph(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 12), (200, 50)])
-async def test_nothing_overlaps(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_editor_screen_is_laid_out_at_every_size(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     async with writing(tmp_path, size=size) as writer:
         await writer.expected()
         assert_laid_out(writer.screen)
@@ -646,7 +652,7 @@ async def test_nothing_overlaps(tmp_path: Path, size: tuple[int, int]) -> None:
         assert_laid_out(writer.screen)
 
 
-def test_what_is_typed_is_named_with_its_probability() -> None:
+def test_typed_and_following_forms_name_their_probability() -> None:
     looked = CursorPrediction(
         distribution=None,
         typed=" Fran",
@@ -667,7 +673,7 @@ def test_what_is_typed_is_named_with_its_probability() -> None:
     )  # fmt: skip
 
 
-def test_the_line_about_the_file_is_short_where_it_has_to_be() -> None:
+def test_file_status_has_forms_from_full_to_short() -> None:
     place = FileStatus(
         name="a\x1b[31m.txt", modified=True, words=1, characters=2, tokens=3
     )

@@ -18,7 +18,7 @@ from lmtui.tui.editor.suggestion_status import ghost_words
     st.booleans(),
     st.integers(0, 200),
 )
-def test_it_fits_and_says_why(
+def test_ghost_words_fit_the_width_and_say_why(
     end: SuggestionEnd, shown: bool, multi_line: bool, infill: bool, width: int
 ) -> None:
     words = ghost_words(
@@ -40,7 +40,7 @@ def test_it_fits_and_says_why(
         assert ("left context only" in words) != infill
 
 
-def test_every_end_has_its_words() -> None:
+def test_every_suggestion_end_has_its_own_words() -> None:
     said = {ghost_words(end, shown=False) for end in SuggestionEnd}
     assert len(said) == len(SuggestionEnd)
     assert all(words.startswith("no ghost: ") for words in said)
@@ -55,7 +55,7 @@ def test_every_end_has_its_words() -> None:
         ((1024, 2048), 2048, True),
     ],
 )
-def test_a_window_over_the_whole_text_is_not_told(
+def test_ghost_words_omit_a_window_over_the_whole_text(
     window: tuple[int, int] | None, total: int, told: bool
 ) -> None:
     words = ghost_words(SuggestionEnd.TIME, window=window, total=total)

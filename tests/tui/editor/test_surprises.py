@@ -34,7 +34,7 @@ class Lister(Host):
         self.push_screen(SurprisesScreen(*self._listed), self.answers.append)
 
 
-async def test_the_most_surprising_is_first_and_is_gone_to() -> None:
+async def test_surprises_screen_sorts_by_bits_and_answers_the_chosen_word() -> None:
     app = Lister(TEXT, PLACES)
     async with app.run_test(size=(80, 24)) as pilot:
         rows = [line for line in app.lines() if "bits" in line]
@@ -45,7 +45,7 @@ async def test_the_most_surprising_is_first_and_is_gone_to() -> None:
         assert app.answers == [PLACES[0]]
 
 
-async def test_an_ignored_word_is_gone_and_remembered(home: Path) -> None:
+async def test_ignored_word_leaves_the_surprises_and_is_remembered(home: Path) -> None:
     app = Lister(TEXT, PLACES)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("i")
@@ -63,7 +63,7 @@ async def test_an_ignored_word_is_gone_and_remembered(home: Path) -> None:
         assert app.answers == [None]
 
 
-async def test_a_word_that_can_not_be_remembered_is_told(
+async def test_ignored_word_that_cannot_be_stored_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home").write_text("no folder")
@@ -79,7 +79,7 @@ async def test_a_word_that_can_not_be_remembered_is_told(
         assert told.message.startswith("“Frunce” is ignored this time only")
 
 
-async def test_there_are_twenty_at_most_and_all_can_be_reached() -> None:
+async def test_surprises_screen_lists_at_most_twenty_words() -> None:
     text = "\n".join(f"word{n:02}" for n in range(30))
     places = [SurprisingWord(7 * n, 7 * n + 6, f"word{n:02}", n, n) for n in range(30)]
     app = Lister(text, places)
@@ -92,7 +92,7 @@ async def test_there_are_twenty_at_most_and_all_can_be_reached() -> None:
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
-def test_foreign_words_stand_in_their_column(words: str) -> None:
+def test_surprise_rows_align_hostile_words(words: str) -> None:
     text = f"漢{words}\tx\n\x1b{words} y"
     places = [
         SurprisingWord(0, 1, "漢", 3.0, 1),

@@ -24,11 +24,11 @@ def parts_of(text: str, language: str = "python") -> SyntaxParts:
     [("a/b.py", "python"), ("A.MD", "markdown"), ("x.tcss", "css"), ("note.txt", None),
      ("Makefile", None), ("x.tar.gz", None), ("", None)],
 )  # fmt: skip
-def test_the_name_tells_the_language(name: str, language: str | None) -> None:
+def test_language_is_told_by_the_file_name(name: str, language: str | None) -> None:
     assert language_for(PurePath(name)) == language
 
 
-def test_a_language_without_its_package_is_plain(
+def test_language_without_its_package_is_plain_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(document_module, "get_language", lambda name: None)
@@ -36,13 +36,13 @@ def test_a_language_without_its_package_is_plain(
     assert syntax_document("x = 1", "python") is None
 
 
-def test_a_large_text_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_text_is_not_parsed_for_syntax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_module, "LARGEST", 4)
     assert syntax_document("x = 1", "python") is None
     assert syntax_document("x=1", "python") is not None
 
 
-def test_parts_are_counted_in_characters() -> None:
+def test_syntax_parts_are_counted_in_characters() -> None:
     parts = parts_of("é = 'ü'  # 漢字\ndef f():\n    return 1\n")
     assert (4, 7, "string") in parts.of(0)
     assert (9, 13, "comment") in parts.of(0)
@@ -51,7 +51,7 @@ def test_parts_are_counted_in_characters() -> None:
     assert parts.of(99) == []
 
 
-def test_a_part_of_several_lines_is_in_each() -> None:
+def test_syntax_part_over_several_lines_is_cut_by_line() -> None:
     parts = parts_of('x = """one\n\ntwo"""\n')
     assert (4, 10, "string") in parts.of(0)
     assert parts.of(1) == []
@@ -59,14 +59,14 @@ def test_a_part_of_several_lines_is_in_each() -> None:
 
 
 @pytest.mark.parametrize("language", sorted(set(document_module._BY_SUFFIX.values())))
-def test_each_language_can_be_asked(language: str) -> None:
+def test_syntax_parts_of_every_language_are_known_kinds(language: str) -> None:
     parts = parts_of('<a b="c">\n# x: 1\ndef f(x): return "y" // 2\n', language)
     kinds = {kind for line in range(4) for _, _, kind in parts.of(line)}
     assert kinds <= set(KINDS)
 
 
 @given(st.data())
-def test_parts_stay_within_their_lines(data: st.DataObject) -> None:
+def test_syntax_parts_stay_within_their_lines(data: st.DataObject) -> None:
     text = "def f(x):\n" + data.draw(texts())
     document = syntax_document(text, "python")
     assert document is not None
@@ -79,7 +79,7 @@ def test_parts_stay_within_their_lines(data: st.DataObject) -> None:
         assert all(0 <= low < high <= len(line) for low, high, _ in parts.of(number))
 
 
-def test_parts_follow_an_edit() -> None:
+def test_syntax_parts_follow_an_edit() -> None:
     document = syntax_document("x = 'é'\ny = 2\n", "python")
     assert document is not None
     parts = SyntaxParts(document, "python")

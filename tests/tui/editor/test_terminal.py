@@ -142,7 +142,7 @@ def write_much(typist: Typist) -> None:
     ],
     ids=["LF", "CRLF and a mark"],
 )
-def test_a_fast_typist_finds_every_byte_in_the_file(
+def test_typing_in_bursts_saves_every_byte(
     home: Path, tmp_path: Path, was: bytes, line_end: bytes, seed: int
 ) -> None:
     file = tmp_path / "draft.txt"
@@ -162,7 +162,9 @@ def test_a_fast_typist_finds_every_byte_in_the_file(
 # Keys that come faster than they are answered.
 
 
-def test_no_key_overtakes_what_was_typed_before_it(home: Path, tmp_path: Path) -> None:
+def test_save_and_quit_keys_do_not_overtake_typed_text(
+    home: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "draft.txt"
     file.write_text("one\n")
     with editing(file) as terminal:
@@ -177,7 +179,7 @@ def test_no_key_overtakes_what_was_typed_before_it(home: Path, tmp_path: Path) -
     assert not copies(home)
 
 
-def test_what_is_typed_behind_a_key_is_meant_for_what_it_opens(
+def test_keys_typed_behind_find_or_go_to_line_go_to_its_field(
     home: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "draft.txt"
@@ -204,7 +206,7 @@ def kept(home: Path, words: str) -> Callable[[], bool]:
     return lambda: any(words.encode() in copy.read_bytes() for copy in copies(home))
 
 
-def test_after_a_kill_all_but_the_last_words_is_offered(
+def test_killed_editor_offers_all_but_the_last_words(
     home: Path, tmp_path: Path
 ) -> None:
     was = BOM + b"First line.\r\nLast line."
@@ -240,7 +242,7 @@ ENDS: dict[str, tuple[Callable[[Terminal], int], int]] = {
 
 
 @pytest.mark.parametrize(("end", "code"), ENDS.values(), ids=ENDS)
-def test_nothing_is_lost_where_the_program_is_told_to_end(
+def test_signal_or_hang_up_keeps_the_unsaved_text(
     home: Path, tmp_path: Path, end: Callable[[Terminal], int], code: int
 ) -> None:
     file = tmp_path / "draft.txt"
@@ -261,7 +263,7 @@ def test_nothing_is_lost_where_the_program_is_told_to_end(
 # Files and models that try to break the screen.
 
 
-def test_nothing_hostile_reaches_the_terminal(home: Path, tmp_path: Path) -> None:
+def test_hostile_text_does_not_reach_the_terminal(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "a\x1b]0;owned\x07\u202eb.txt"
     line = HOSTILE.replace("\0", "")  # with it, a file is no text
     hostile = f"{line}\r\n\n{line}word"

@@ -75,7 +75,7 @@ async def editing(
 # The text.
 
 
-async def test_a_row_that_goes_on_is_marked() -> None:
+async def test_wrapped_row_is_marked_in_the_gutter() -> None:
     async with editing("one two three four\nend", size=(14, 8)) as page:
         page.editor.show_line_numbers = True
         await page.pilot.pause()
@@ -89,7 +89,9 @@ async def test_a_row_that_goes_on_is_marked() -> None:
 
 @settings(max_examples=10)
 @given(texts(), st.data())
-async def test_a_text_comes_back_as_it_was(text: str, data: st.DataObject) -> None:
+async def test_undo_and_redo_restore_the_text_after_any_edits(
+    text: str, data: st.DataObject
+) -> None:
     editor = GhostEditor()
     app = Host(editor)
     async with app.run_test(size=(20, 8)):
@@ -110,7 +112,7 @@ async def test_a_text_comes_back_as_it_was(text: str, data: st.DataObject) -> No
         assert editor.text == now
 
 
-async def test_each_change_is_told_once() -> None:
+async def test_editor_posts_one_message_per_change() -> None:
     async with editing("one two", 7) as on:
         await on.press("!", "backspace", "left", "ctrl+z")
         told = on.posted(Edited, Moved)
@@ -122,7 +124,7 @@ async def test_each_change_is_told_once() -> None:
         assert len(told) == 4
 
 
-async def test_a_replaced_span_is_one_step() -> None:
+async def test_replaced_span_is_one_undo_step() -> None:
     async with editing("one two three", 13) as on:
         on.editor.replace_span(4, 7, "2")
         assert on.editor.text == "one 2 three"
@@ -133,7 +135,7 @@ async def test_a_replaced_span_is_one_step() -> None:
         assert on.editor.text == "one two three"
 
 
-async def test_a_place_and_a_selection_can_be_gone_to() -> None:
+async def test_go_to_moves_the_cursor_or_selects_a_span() -> None:
     async with editing("one\ntwo three\n") as on:
         on.editor.go_to(4, 7)
         assert on.editor.selection_indexes == (4, 7)
@@ -144,7 +146,7 @@ async def test_a_place_and_a_selection_can_be_gone_to() -> None:
         assert on.editor.selection_indexes == (14, 14)
 
 
-async def test_the_edges_of_the_text_are_a_key_away() -> None:
+async def test_keys_reach_and_select_to_the_edges_of_the_text() -> None:
     async with editing("one\ntwo\nthree") as on:
         await on.press("down", "ctrl+end")
         assert on.editor.cursor_index == 13
@@ -156,14 +158,14 @@ async def test_the_edges_of_the_text_are_a_key_away() -> None:
         assert on.editor.selection_indexes == (0, 13)
 
 
-async def test_whoever_counts_a_selection_hears_that_it_is_gone() -> None:
+async def test_selecting_and_unselecting_post_cursor_moved_once() -> None:
     async with editing("one\ntwo") as on:
         for key in ("ctrl+shift+end", "ctrl+end", "ctrl+shift+home", "ctrl+home"):
             await on.press(key)
             assert len(on.posted(GhostEditor.CursorMoved)) == 1, key
 
 
-async def test_a_letter_with_alt_is_none() -> None:
+async def test_letter_with_alt_is_not_inserted() -> None:
     """A terminal sends the letter along, which a test's key press does not."""
     async with editing("") as on:
         for key in ("n", "p", "x"):
@@ -176,7 +178,7 @@ async def test_a_letter_with_alt_is_none() -> None:
         ]
 
 
-async def test_a_paste_is_one_step_with_newlines_only() -> None:
+async def test_paste_is_one_undo_step_with_newlines_only() -> None:
     async with editing("ab", 1) as on:
         on.editor.post_message(events.Paste("1\r2\r\n3\ud800"))
         await on.pilot.pause()
@@ -207,13 +209,13 @@ async def test_the_cursor_walks_by_whole_characters() -> None:
                 assert on.editor.cursor_index == stop
 
 
-async def test_keys_are_done_in_their_order() -> None:
+async def test_editor_handles_keys_in_their_order() -> None:
     async with editing() as on:
         await on.pilot.press("a", "left", "b", "end", "c", "home", "tab", "d")
         assert on.editor.text == "    dbac"
 
 
-async def test_tab_indents() -> None:
+async def test_tab_indents_at_the_cursor_or_the_selected_lines() -> None:
     indented = [
         ("ab", (1, 1), "a   b"),
         ("\ta\nb", (3, 3), "\ta\n\tb"),
@@ -240,7 +242,7 @@ async def test_words_and_characters_are_counted() -> None:
 # The ghost.
 
 
-async def test_typing_along_asks_nobody() -> None:
+async def test_edited_message_tells_whether_the_ghost_stays() -> None:
     async with editing("Hello", 5) as on:
         assert await on.suggest(" world")
         await on.press("space", "w")
@@ -263,7 +265,9 @@ async def test_typing_along_asks_nobody() -> None:
         ("alt+right", " my dear", "\nfriend"),
     ],
 )
-async def test_a_ghost_is_taken(key: str, taken: str, rest: str) -> None:
+async def test_keys_take_a_ghost_whole_by_word_or_by_line(
+    key: str, taken: str, rest: str
+) -> None:
     async with editing("Hello!", 5) as on:
         await on.press("x", "backspace")
         await on.suggest(" my dear\nfriend")
@@ -279,7 +283,7 @@ async def test_a_ghost_is_taken(key: str, taken: str, rest: str) -> None:
         assert on.editor.ghost == " my dear\nfriend"
 
 
-async def test_each_part_that_is_taken_is_a_step() -> None:
+async def test_every_part_taken_of_a_ghost_is_one_undo_step() -> None:
     async with editing("a", 1) as on:
         await on.suggest(" b c d")
         await on.press("ctrl+right", "ctrl+right", "ctrl+right")
@@ -290,7 +294,7 @@ async def test_each_part_that_is_taken_is_a_step() -> None:
         assert steps == ["a b c", "a b", "a"]
 
 
-async def test_without_a_ghost_the_keys_do_what_they_do() -> None:
+async def test_ghost_keys_without_a_ghost_move_the_cursor_or_request_one() -> None:
     async with editing("one two") as on:
         await on.press("ctrl+right")
         assert on.editor.cursor_index == 3
@@ -307,7 +311,7 @@ async def test_without_a_ghost_the_keys_do_what_they_do() -> None:
         ]
 
 
-async def test_esc_sends_it_away_and_is_the_screens_without_one() -> None:
+async def test_escape_dismisses_the_ghost_or_goes_to_the_screen() -> None:
     async with editing("Hello", 5) as on:
         seen = []
         on.app.screen._bindings.bind("escape", "app.seen")
@@ -322,7 +326,7 @@ async def test_esc_sends_it_away_and_is_the_screens_without_one() -> None:
         assert seen and not on.posted(GhostEditor.GhostDismissed)
 
 
-async def test_it_does_not_follow_the_cursor() -> None:
+async def test_ghost_does_not_follow_the_cursor() -> None:
     async with editing("one\ntwo\nthree", 5) as on:
         for key in ("left", "right", "up", "home", "shift+left", "f7"):
             on.editor.go_to(5)
@@ -334,7 +338,7 @@ async def test_it_does_not_follow_the_cursor() -> None:
             assert on.editor.ghost == ""
 
 
-async def test_what_comes_late_is_not_shown() -> None:
+async def test_late_ghost_is_not_shown() -> None:
     async with editing("one", 3) as on:
         editor, revision = on.editor, on.editor.revision
         await on.press("x")
@@ -349,7 +353,7 @@ async def test_what_comes_late_is_not_shown() -> None:
         assert not editor.show_ghost("x", revision=editor.revision, cursor=2)
 
 
-async def test_it_is_seen_only_where_one_writes() -> None:
+async def test_ghost_is_shown_only_while_the_editor_has_focus() -> None:
     editor, other = GhostEditor(), Input()
 
     class Two(App[None]):
@@ -373,7 +377,7 @@ async def test_it_is_seen_only_where_one_writes() -> None:
         assert editor.ghost == "ghost"
 
 
-async def test_it_is_drawn_with_the_text_around_it_in_its_place() -> None:
+async def test_ghost_is_drawn_in_italics_between_the_text_around_it() -> None:
     async with editing("one two\nthree", 3, size=(15, 8)) as on:
         await on.suggest(" and\na half of it")
         assert on.rows() == ["one and", "a half of it", "two", "three"]
@@ -388,7 +392,7 @@ async def test_it_is_drawn_with_the_text_around_it_in_its_place() -> None:
         assert on.editor.text == "one two\nthree"
 
 
-async def test_only_what_can_be_seen_is_taken() -> None:
+async def test_tab_takes_only_the_visible_part_of_a_ghost() -> None:
     async with editing("", size=(20, 3)) as on:
         await on.suggest("1\n2\n3\n4\n5")
         assert on.editor.ghost == "1\n2\n3"
@@ -399,7 +403,7 @@ async def test_only_what_can_be_seen_is_taken() -> None:
         assert on.editor.text == "1\n2\n3\n4\n5"
 
 
-async def test_it_is_scrolled_to() -> None:
+async def test_ghost_is_scrolled_into_view() -> None:
     text = "\n".join(str(n) for n in range(20))
     async with editing(text, size=(20, 5)) as on:
         on.editor.go_to(len(text))
@@ -410,7 +414,7 @@ async def test_it_is_scrolled_to() -> None:
         assert on.rows()[-1] == "19"
 
 
-async def test_a_click_on_what_follows_a_ghost_goes_there() -> None:
+async def test_click_on_text_after_a_ghost_goes_there() -> None:
     async with editing("one two\nthree", 3) as on:
         await on.suggest(" and\na half")
         await on.pilot.click(GhostEditor, offset=(2, 2))
@@ -447,7 +451,7 @@ class Pair(App[None]):
     wrap=st.booleans(),
     data=st.data(),
 )
-async def test_text_and_ghost_look_as_what_is_taken(
+async def test_text_with_a_ghost_is_drawn_as_once_it_is_taken(
     text: str, ghost: str, width: int, height: int, wrap: bool, data: st.DataObject
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
@@ -535,7 +539,7 @@ async def test_heat_moves_with_its_text() -> None:
         assert looks(on.editor, 1)["ten"] == (True, False, False)
 
 
-async def test_each_line_has_a_bar_of_its_bits() -> None:
+async def test_heat_map_shows_a_bar_of_bits_beside_every_line() -> None:
     text = "one\ntwo\nsix\n"
     async with editing(text, 12) as on:
         on.editor.show_line_numbers = True
@@ -573,7 +577,7 @@ async def test_syntax_is_coloured_until_heat_is_on() -> None:
 
 
 @pytest.mark.parametrize("wrap", [True, False])
-async def test_nothing_hostile_reaches_the_terminal(wrap: bool) -> None:
+async def test_hostile_text_and_ghost_are_drawn_safely(wrap: bool) -> None:
     async with editing() as on:
         on.editor.soft_wrap = wrap
         for hostile in HOSTILE.values():
@@ -587,13 +591,13 @@ async def test_nothing_hostile_reaches_the_terminal(wrap: bool) -> None:
             assert "\u0301" * 5 not in on.app.text()
 
 
-async def test_markup_is_text() -> None:
+async def test_markup_in_text_and_ghost_is_drawn_as_text() -> None:
     async with editing("[bold]x[/bold]", 14) as on:
         await on.suggest("[/y]")
         assert on.rows() == ["[bold]x[/bold][/y]"]
 
 
-async def test_a_long_line_is_seen_where_the_cursor_is() -> None:
+async def test_unwrapped_long_line_scrolls_to_the_cursor() -> None:
     async with editing("漢" * 100 + "end", size=(20, 4)) as on:
         on.editor.soft_wrap = False
         await on.press("end")

@@ -31,7 +31,7 @@ def layout(rows: WrappedLines) -> list[list[str]]:
 
 
 @given(lines)
-def test_a_drawn_line_is_as_long_and_safe(line: str) -> None:
+def test_drawn_line_is_safe_and_keeps_its_length(line: str) -> None:
     assert len(drawn(line)) == len(line)
     assert safe(drawn(line).replace("\t", ""))
     assert [n for n, c in enumerate(line) if c == "\t"] == [
@@ -39,7 +39,7 @@ def test_a_drawn_line_is_as_long_and_safe(line: str) -> None:
     ]
 
 
-def test_no_heap_of_marks_is_drawn() -> None:
+def test_drawn_limits_combining_marks() -> None:
     heap = drawn(HOSTILE["marks"])
     assert heap.count("\u0301") == 4
     assert cells_of(heap, 4) == 1 + 996
@@ -47,7 +47,7 @@ def test_no_heap_of_marks_is_drawn() -> None:
 
 
 @given(lines, st.integers(0, 7))
-def test_cells_are_those_of_the_pieces(line: str, at: int) -> None:
+def test_cells_of_a_line_are_the_sum_of_its_pieces(line: str, at: int) -> None:
     pieces = list(pieces_of(drawn(line), 4, at=at))
     assert "".join(piece for piece, _ in pieces) == drawn(line)
     assert sum(cells for _, cells in pieces) == cells_of(drawn(line), 4, at=at)
@@ -56,7 +56,7 @@ def test_cells_are_those_of_the_pieces(line: str, at: int) -> None:
 
 
 @given(lines, widths)
-def test_rows_fit_and_hold_the_whole_line(line: str, width: int) -> None:
+def test_breaks_cut_a_line_into_rows_that_fit(line: str, width: int) -> None:
     text = drawn(line)
     edges = [0, *breaks(text, width, 4), len(text)]
     assert edges == sorted(set(edges)) or not text
@@ -64,7 +64,7 @@ def test_rows_fit_and_hold_the_whole_line(line: str, width: int) -> None:
         assert cells_of(text[start:end], min(4, width)) <= width
 
 
-def test_words_stay_whole_where_they_can() -> None:
+def test_breaks_keep_words_whole_where_they_can() -> None:
     assert breaks("one two three", 8, 4) == [8]
     assert breaks("antidisestablish", 6, 4) == [6, 12]
     assert breaks("漢字漢字", 5, 4) == [2]
@@ -77,7 +77,7 @@ def test_words_stay_whole_where_they_can() -> None:
 
 
 @given(st.data(), st.sampled_from([0, 7, 12]))
-def test_rows_follow_the_document(data: st.DataObject, width: int) -> None:
+def test_wrapped_lines_follow_the_document(data: st.DataObject, width: int) -> None:
     text = data.draw(texts())
     rows = rows_of(text, width)
     for _ in range(3):
@@ -94,7 +94,7 @@ def test_rows_follow_the_document(data: st.DataObject, width: int) -> None:
 
 
 @given(texts(), widths)
-def test_the_mouse_hits_what_is_drawn(text: str, width: int) -> None:
+def test_wrapped_lines_map_offsets_to_locations(text: str, width: int) -> None:
     rows = rows_of(text, width)
     for index in range(len(text) + 1):
         location = rows.document.get_location_from_index(index)
@@ -105,7 +105,7 @@ def test_the_mouse_hits_what_is_drawn(text: str, width: int) -> None:
         assert rows.location_to_offset((line, column)) == offset or column < location[1]
 
 
-def test_beyond_the_text_is_its_end() -> None:
+def test_wrapped_lines_clamp_an_offset_beyond_the_text() -> None:
     rows = rows_of("one\ntwo three", 5)
     assert layout(rows) == [["one"], ["two ", "three"]]
     assert rows.offset_to_location(Offset(99, 99)) == (1, 9)

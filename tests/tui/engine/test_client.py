@@ -190,7 +190,7 @@ async def test_a_running_program_gets_its_messages_in_order() -> None:
     assert "".join(texts) == ANSWER
 
 
-def test_the_bridge_needs_no_torch() -> None:
+def test_engine_client_imports_no_torch() -> None:
     assert not loaded_by("lmtui.tui.engine.client") & {"torch", "transformers", "numpy"}
 
 
@@ -213,7 +213,7 @@ def test_a_generation_reports_from_prompt_to_end() -> None:
     assert screen.all(PromptProgressed)[0].done == len(started.prompt.ids)
 
 
-def test_steps_are_gathered_but_the_first() -> None:
+def test_steps_after_the_first_are_sent_in_batches() -> None:
     with running(FakeEngine([ANSWER]), standing_clock) as (screen, client):
         client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
@@ -226,7 +226,7 @@ def test_an_answer_begins_with_its_prefill() -> None:
         assert screen.wait(GenerationStarted).prompt.text.endswith("assistant: Well, ")
 
 
-def test_a_prompt_goes_on_with_a_text_that_is_read_by_itself() -> None:
+def test_prefill_after_a_ready_prompt_is_tokenized_by_itself() -> None:
     with running(FakeEngine([ANSWER])) as (screen, client):
         start = Prompt((104, 105), "hi")
         client.generate(1, start, PLAIN, prefill=" <|end|>")
@@ -234,7 +234,7 @@ def test_a_prompt_goes_on_with_a_text_that_is_read_by_itself() -> None:
         assert begun.prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
 
 
-def test_what_comes_after_ids_is_told() -> None:
+def test_next_distribution_after_ids_is_reported() -> None:
     engine = FakeEngine([ANSWER])
     with running(engine) as (screen, client):
         client.next_distribution(7, (104, 105), PLAIN)
@@ -246,7 +246,7 @@ def test_what_comes_after_ids_is_told() -> None:
         assert screen.wait(DraftFailed).revision == 8
 
 
-def test_two_generations_one_after_the_other() -> None:
+def test_two_generations_run_one_after_the_other() -> None:
     with running(FakeEngine(["first", "and second"])) as (screen, client):
         client.generate(1, HELLO, PLAIN)
         screen.wait(GenerationFinished)
@@ -307,7 +307,7 @@ def test_an_answer_goes_on_from_where_it_was_stopped() -> None:
     )
 
 
-def test_of_waiting_jobs_the_newest_wins() -> None:
+def test_newest_of_the_waiting_jobs_drops_the_older_ones() -> None:
     gate = Gate(at=1)
     with running(FakeEngine(["a b", "c"], on_token=gate)) as (screen, client):
         client.generate(1, HELLO, PLAIN)
@@ -323,7 +323,7 @@ def test_of_waiting_jobs_the_newest_wins() -> None:
     assert [scored.job for scored in screen.all(TokensScored)] == [6]
 
 
-def test_of_waiting_looks_the_newest_wins_and_names_its_revision() -> None:
+def test_newest_waiting_draft_is_scored_and_names_its_revision() -> None:
     gate = Gate(at=1)
     engine = FakeEngine(["a b"], on_token=gate)
     with running(engine) as (screen, client):
@@ -347,7 +347,7 @@ def test_of_waiting_looks_the_newest_wins_and_names_its_revision() -> None:
     )
 
 
-def test_a_newer_look_breaks_off_the_one_that_runs() -> None:
+def test_newer_draft_breaks_off_the_scoring_of_the_older_one() -> None:
     gate = Gate(at=2)
     with running(FakeEngine(on_token=gate)) as (screen, client):
         client.score_draft(1, HELLO, "a long draft", PLAIN)
@@ -358,7 +358,7 @@ def test_a_newer_look_breaks_off_the_one_that_runs() -> None:
     assert [looked.revision for looked in screen.all(DraftScored)] == [2]
 
 
-def test_a_preview_breaks_off_a_look_that_then_is_taken_up_again() -> None:
+def test_preview_interrupts_a_draft_score_that_then_resumes() -> None:
     gate = Gate(at=7)
     with running(FakeEngine(on_token=gate)) as (screen, client):
         client.score_draft(1, HELLO, "short", PLAIN)
@@ -372,7 +372,7 @@ def test_a_preview_breaks_off_a_look_that_then_is_taken_up_again() -> None:
     assert screen.all(DraftScored)[1].revision == 2
 
 
-def test_the_most_urgent_question_goes_first() -> None:
+def test_most_urgent_request_is_answered_first() -> None:
     gate = Gate(at=0)
     engine = FakeEngine(["a", "b"], on_token=gate)
     with running(engine) as (screen, client):
@@ -456,7 +456,7 @@ def test_generated_tokens_are_scored_as_they_were_drawn() -> None:
     assert {len(token.top) for token in tokens} == {3}
 
 
-def test_a_score_is_broken_off_by_a_look_and_then_taken_up_again() -> None:
+def test_draft_interrupts_a_score_that_then_resumes() -> None:
     gate = Gate(at=3)
     with running(FakeEngine(on_token=gate)) as (screen, client):
         client.score(1, TokensAfter(tuple(range(9))))
@@ -468,7 +468,7 @@ def test_a_score_is_broken_off_by_a_look_and_then_taken_up_again() -> None:
     assert [token.id for token in scored.tokens] == list(range(9))
 
 
-def test_a_document_is_cut_and_scored_part_by_part() -> None:
+def test_document_is_tokenized_and_a_part_of_it_is_scored() -> None:
     engine = FakeEngine(adds_bos=True, context=7)
     whole = engine.encode("naïve text")
     scored = list(engine.score(whole.ids, prefix=whole.prefix, top_n=3))
@@ -488,7 +488,7 @@ def test_a_document_is_cut_and_scored_part_by_part() -> None:
     assert tuple(t for batch in batches for t in batch.tokens) == part.tokens
 
 
-def test_a_part_that_is_broken_off_is_begun_anew() -> None:
+def test_interrupted_part_of_a_document_is_scored_anew() -> None:
     gate = Gate(at=3)
     engine = FakeEngine(on_token=gate)
     ids = engine.encode("a document").ids
@@ -540,7 +540,7 @@ def test_a_stop_for_a_job_that_ended_changes_nothing() -> None:
     assert done.finish.reason is FinishReason.STOP
 
 
-def test_quitting_while_an_answer_streams() -> None:
+def test_closing_during_an_answer_posts_no_more_reports() -> None:
     gate, screen = Gate(at=3), Screen()
     client = Bridge(screen.post, running_clock())
     client.load(lambda _: FakeEngine([ANSWER], on_token=gate))
@@ -556,14 +556,14 @@ def test_quitting_while_an_answer_streams() -> None:
     assert len(screen.steps(1)) == 3
 
 
-def test_closing_an_idle_runner_ends_its_thread() -> None:
+def test_closing_an_idle_worker_ends_its_thread() -> None:
     client = Bridge(Screen().post, running_clock())
     assert client.close()
     assert client.close()
 
 
 @pytest.mark.parametrize("broken", ["look", "generate", "message", "tokens"])
-def test_an_error_of_the_engine_ends_one_question(broken: str) -> None:
+def test_engine_error_ends_one_request(broken: str) -> None:
     error = LmtuiError("it broke", "the detail", "Mend it.")
     engine = FakeEngine(["fine"], error=error)
     with running(engine) as (screen, client):
@@ -614,7 +614,7 @@ def test_an_unexpected_error_says_that_it_is_a_bug(
     assert screen.kinds()[-1] == "GenerationFinished"
 
 
-def test_a_panic_of_a_library_ends_one_question() -> None:
+def test_library_panic_ends_one_request() -> None:
     def fail(index: int) -> None:
         if index == 2:
             panics.panic()
@@ -647,7 +647,7 @@ def test_a_screen_that_went_away_does_not_end_the_thread(
     assert client.close(SECONDS)
 
 
-def test_without_a_model_every_question_fails() -> None:
+def test_requests_without_a_model_fail() -> None:
     with running() as (screen, client):
         client.score_draft(1, HELLO, "h", PLAIN)
         client.generate(2, HELLO, PLAIN)
@@ -686,7 +686,7 @@ def test_progress_of_a_load_is_forwarded() -> None:
     assert loaded.capabilities.previews
 
 
-def test_a_load_that_fails_and_then_one_that_does_not() -> None:
+def test_load_after_a_failed_one_serves_the_waiting_request() -> None:
     def fail(on_progress: OnProgress) -> FakeEngine:
         raise LmtuiError("no such model", "x", "Name another.")
 
@@ -706,7 +706,7 @@ def test_a_load_that_fails_and_then_one_that_does_not() -> None:
     assert screen.kinds()[:3] == ["ModelFailed", "ModelLoaded", "GenerationStarted"]
 
 
-def test_another_model_takes_the_place_of_the_first() -> None:
+def test_second_model_replaces_the_first_and_drops_its_jobs() -> None:
     gate, old = Gate(at=2), [FakeEngine([ANSWER], name="old")]
     old[0].on_token = gate
     gone = weakref.ref(old[0])
@@ -764,7 +764,7 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
     assert not outlived
 
 
-def test_each_screen_gets_its_own_answers() -> None:
+def test_every_screen_gets_only_its_own_reports() -> None:
     gate, first, second = Gate(at=2), Screen(), Screen()
     with running(FakeEngine([ANSWER, "another"], on_token=gate)) as (app, client):
         one = EngineClient(client.engine, first.post)
@@ -786,7 +786,7 @@ def test_each_screen_gets_its_own_answers() -> None:
     assert "".join(step.piece for step in second.steps(jobs[1])) == "another"
 
 
-def test_a_handle_of_a_model_that_is_gone_draws_nothing() -> None:
+def test_preview_with_a_handle_of_a_replaced_model_fails() -> None:
     with running(FakeEngine(name="old")) as (screen, client):
         client.score_draft(1, HELLO, "h", PLAIN)
         handle = screen.wait(DraftScored).distribution.handle
@@ -800,13 +800,13 @@ def test_a_handle_of_a_model_that_is_gone_draws_nothing() -> None:
     assert not screen.all(PreviewReady)
 
 
-def test_texts_are_counted_each_by_itself_and_without_a_beginning() -> None:
+def test_count_tokens_counts_texts_one_by_one_without_bos() -> None:
     with running(FakeEngine([ANSWER], adds_bos=True)) as (screen, client):
         client.count_tokens(1, ["abc", "", "é"])
         assert screen.wait(TextsCounted) == TextsCounted(1, (3, 0, 2))
 
 
-def test_without_a_model_nothing_is_counted() -> None:
+def test_count_tokens_without_a_model_is_empty() -> None:
     with running() as (screen, client):
         client.count_tokens(1, ["abc"])
         assert screen.wait(TextsCounted) == TextsCounted(1, ())

@@ -44,7 +44,7 @@ def writing(engine: FakeWriter) -> Iterator[tuple[Screen, EngineClient]]:
         assert program.close(SECONDS)
 
 
-def test_an_expectation_names_its_revision() -> None:
+def test_prediction_names_its_revision() -> None:
     engine = FakeWriter()
     with writing(engine) as (screen, client):
         client.predict_at(7, TEXT, 4)
@@ -55,7 +55,7 @@ def test_an_expectation_names_its_revision() -> None:
     assert following is not None and following.candidate.text == "c"
 
 
-def test_a_suggestion_only_grows_and_ends_with_itself() -> None:
+def test_suggestion_only_grows_until_its_end() -> None:
     with writing(FakeWriter([" on the mat."])) as (screen, client):
         client.suggest(1, TEXT, len(TEXT), RULES)
         ended = screen.wait(SuggestionEnded)
@@ -66,7 +66,7 @@ def test_a_suggestion_only_grows_and_ends_with_itself() -> None:
     assert ended.suggestion.text.startswith(grown[-1])
 
 
-def test_an_end_token_is_no_text() -> None:
+def test_end_token_gives_an_empty_suggestion() -> None:
     with writing(FakeWriter([""])) as (screen, client):
         client.suggest(1, TEXT, len(TEXT), RULES)
         assert screen.wait(SuggestionEnded).suggestion == Suggestion(
@@ -74,14 +74,14 @@ def test_an_end_token_is_no_text() -> None:
         )
 
 
-def test_half_a_character_waits_for_the_other() -> None:
+def test_suggestion_waits_for_both_halves_of_a_character() -> None:
     script = [b" ", "é".encode()[:1], "é".encode()[1:], b"t", b"."]
     with writing(FakeWriter([script])) as (screen, client):
         client.suggest(1, TEXT, len(TEXT), RULES)
         assert screen.wait(SuggestionEnded).suggestion.text == " ét."
 
 
-def test_a_suggestion_stops_at_its_length() -> None:
+def test_suggestion_stops_at_max_tokens() -> None:
     rules = SuggestionRules(
         max_tokens=2, seconds=None, min_mean_prob=None, min_prob=None
     )
@@ -104,7 +104,7 @@ def test_a_stopped_suggestion_is_dropped_within_a_token() -> None:
     assert not screen.all(SuggestionEnded)
 
 
-def test_a_keystroke_goes_before_a_suggestion_and_the_newest_suggestion_wins() -> None:
+def test_prediction_precedes_suggestions_and_the_newest_one_wins() -> None:
     gate = Gate(at=2)
     engine = FakeWriter([" on the", " on a mat", " mat."], on_token=gate)
     with writing(engine) as (screen, client):
@@ -121,7 +121,7 @@ def test_a_keystroke_goes_before_a_suggestion_and_the_newest_suggestion_wins() -
     assert kinds.index("PredictionReady") < kinds.index("SuggestionEnded")
 
 
-def test_a_suggestion_that_gave_way_comes_back() -> None:
+def test_suggestion_resumes_after_giving_way_to_a_prediction() -> None:
     gate = Gate(at=2)
     engine = FakeWriter([" on the", " on the mat."], on_token=gate)
     with writing(engine) as (screen, client):
@@ -134,7 +134,7 @@ def test_a_suggestion_that_gave_way_comes_back() -> None:
     assert verbs(engine).count("go_on") == 2
 
 
-def test_heat_comes_in_parts_and_gives_way_to_a_keystroke() -> None:
+def test_span_scores_give_way_to_a_prediction_and_cover_the_span() -> None:
     gate = Gate(at=9)
     engine = FakeWriter(on_token=gate)
     with writing(engine) as (screen, client):
@@ -149,7 +149,7 @@ def test_heat_comes_in_parts_and_gives_way_to_a_keystroke() -> None:
     assert "".join(token.text for token in tokens) == TEXT[4:]
 
 
-def test_alternatives_and_replacements_are_told() -> None:
+def test_alternatives_and_replacements_are_reported() -> None:
     ghosts = [
         Suggestion(" on", SuggestionEnd.STOP),
         Suggestion(" by", SuggestionEnd.STOP),
@@ -162,7 +162,7 @@ def test_alternatives_and_replacements_are_told() -> None:
         assert screen.wait(ReplacementsReady).replacements == tuple(words)
 
 
-def test_a_failure_is_told_to_whoever_asked() -> None:
+def test_failure_is_reported_for_the_job_that_asked() -> None:
     error = LmtuiError("no", "it fails", "do not")
     with writing(FakeWriter(error=error)) as (screen, client):
         client.predict_at(1, TEXT, 2)

@@ -43,7 +43,7 @@ def begun(start: Start) -> Tmux:
 
 
 @needs_tmux
-def test_planned_and_left(start: Start) -> None:
+def test_keys_scroll_the_plan_and_leave_without_a_run(start: Start) -> None:
     tmux = start(skips=[f"maps/{n}.png" for n in range(40)])
     tmux.shows("⟦Question⟧")
     tmux.press("F1")
@@ -61,7 +61,7 @@ def test_planned_and_left(start: Start) -> None:
 
 
 @needs_tmux
-def test_begun_paused_stopped_and_gone_on_with(start: Start) -> None:
+def test_keys_begin_pause_and_stop_a_training(start: Start) -> None:
     tmux = start(hold=4, steps=6)
     tmux.press("Enter")
     tmux.shows("step 3 of 6", "upon 2")
@@ -82,7 +82,7 @@ def test_begun_paused_stopped_and_gone_on_with(start: Start) -> None:
 
 
 @needs_tmux
-def test_paused_it_goes_on_and_what_it_made_is_read_and_used(start: Start) -> None:
+def test_keys_resume_a_training_open_its_report_and_chat_with_it(start: Start) -> None:
     tmux = begun(start)
     tmux.press("p")
     tmux.shows("paused · p goes on")
@@ -101,7 +101,7 @@ def test_paused_it_goes_on_and_what_it_made_is_read_and_used(start: Start) -> No
 
 
 @needs_tmux
-def test_written_with(start: Start) -> None:
+def test_e_opens_the_editor_with_the_trained_adapter(start: Start) -> None:
     tmux = start()
     tmux.press("Enter")
     tmux.shows("q leaves")
@@ -112,7 +112,7 @@ def test_written_with(start: Start) -> None:
 
 
 @needs_tmux
-def test_ctrl_c_saves_without_a_question(start: Start) -> None:
+def test_ctrl_c_saves_the_training_without_a_question(start: Start) -> None:
     tmux = begun(start)
     tmux.press("C-c")
     tmux.shows("left with 130", "stopped; saved at step 3", RESUME)

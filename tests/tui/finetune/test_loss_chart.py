@@ -48,7 +48,7 @@ def scored(step: int, loss: float) -> Eval:
 
 
 @given(LOSSES)
-def test_the_average_has_no_memory_of_its_beginning(losses: list[float]) -> None:
+def test_smoothed_loss_is_the_bias_corrected_average(losses: list[float]) -> None:
     count = len(losses)
     weights = [EMA_WEIGHT ** (count - place) for place in range(1, count + 1)]
     products = (weight * loss for weight, loss in zip(weights, losses, strict=True))
@@ -56,14 +56,16 @@ def test_the_average_has_no_memory_of_its_beginning(losses: list[float]) -> None
     assert curve_of(losses).last == pytest.approx(expected)
 
 
-def test_a_constant_loss_stays_what_it_is() -> None:
+def test_smoothed_loss_keeps_a_constant_loss() -> None:
     first, *columns = curve_of([2.5] * 50).columns(50, 30)
     assert first is None  # there is no loss before the first step
     assert columns == pytest.approx([2.5] * 29)
 
 
 @given(LOSSES, st.integers(2, 200))
-def test_columns_stay_within_the_losses(losses: list[float], count: int) -> None:
+def test_smoothed_loss_columns_stay_within_the_losses(
+    losses: list[float], count: int
+) -> None:
     columns = curve_of(losses).columns(len(losses), count)
     known = [value for value in columns if value is not None]
     assert len(columns) == count and known
@@ -74,7 +76,9 @@ def test_columns_stay_within_the_losses(losses: list[float], count: int) -> None
 
 
 @given(LOSSES, st.integers(0, 400))
-def test_what_is_cut_was_never_there(losses: list[float], step: int) -> None:
+def test_cut_curve_equals_one_without_the_cut_steps(
+    losses: list[float], step: int
+) -> None:
     curve = curve_of(losses)
     curve.cut(step)
     kept = curve_of(losses[:step])
@@ -84,7 +88,7 @@ def test_what_is_cut_was_never_there(losses: list[float], step: int) -> None:
     assert curve.columns(1000, 64) == kept.columns(1000, 64)
 
 
-def test_what_is_no_number_or_comes_too_late_is_left_out() -> None:
+def test_smoothed_loss_skips_nan_infinity_and_late_steps() -> None:
     curve = curve_of([1.0, math.nan, math.inf, 3.0])
     curve.add(4, 9.0)
     curve.add(2, 9.0)
@@ -92,7 +96,7 @@ def test_what_is_no_number_or_comes_too_late_is_left_out() -> None:
     assert SmoothedLoss().last is None and SmoothedLoss().columns(10, 4) == [None] * 4
 
 
-def test_drawing_costs_the_width_not_the_length() -> None:
+def test_columns_cost_the_width_of_the_chart_not_the_steps() -> None:
     class Counted(SmoothedLoss):
         asked = 0
 
@@ -130,7 +134,7 @@ def dots_of(rows: list[str]) -> set[tuple[int, int]]:
 
 
 @given(HEIGHTS)
-def test_the_line_goes_through_every_height_without_a_break(
+def test_line_rows_draw_every_height_without_a_break(
     heights: list[int | None],
 ) -> None:
     dots = dots_of(line_rows(heights, 8))
@@ -146,7 +150,7 @@ def test_the_line_goes_through_every_height_without_a_break(
     assert {x for x, _ in dots} == columns
 
 
-def test_a_height_outside_is_drawn_at_the_edge() -> None:
+def test_line_rows_draw_a_height_outside_at_the_edge() -> None:
     assert dots_of(line_rows([-5, 99], 2)) >= {(0, 0), (1, 7)}
 
 
@@ -154,7 +158,7 @@ def test_a_height_outside_is_drawn_at_the_edge() -> None:
 
 
 @given(st.floats(0, 100), st.floats(0.001, 100), st.integers(2, 12))
-def test_round_numbers_lie_within_and_are_told_apart(
+def test_ticks_lie_within_the_axis_and_have_distinct_labels(
     low: float, span: float, most: int
 ) -> None:
     found = ticks(low, low + span, most)
@@ -175,28 +179,26 @@ def test_round_numbers_lie_within_and_are_told_apart(
         (1.0, 1.0, 3, []),
     ],
 )
-def test_numbers_as_people_choose_them(
+def test_ticks_are_round_numbers(
     low: float, high: float, most: int, texts: list[str]
 ) -> None:
     assert [text for _, text in ticks(low, high, most)] == texts
 
 
 @given(st.integers(1, 10**6), st.integers(1, 12))
-def test_steps_are_whole_and_begin_at_nothing(high: int, most: int) -> None:
+def test_whole_ticks_begin_at_zero_with_equal_gaps(high: int, most: int) -> None:
     found = whole_ticks(high, most)
     assert found[0] == 0 and found[-1] <= high and len(found) <= most + 2
     assert len({after - before for before, after in pairwise(found)}) <= 1
 
 
 @given(st.floats(0, 12), st.floats(0.1, 11), st.integers(3, 30))
-def test_there_are_always_two_numbers_to_read_a_height_by(
-    low: float, span: float, rows: int
-) -> None:
+def test_loss_axis_has_at_least_two_labels(low: float, span: float, rows: int) -> None:
     assert len(loss_labels(low, low + span, rows)) >= 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.from_regex(r"\A\d{1,6}\Z"))))
-def test_labels_never_touch(labels: list[tuple[int, str]]) -> None:
+def test_axis_labels_never_touch(labels: list[tuple[int, str]]) -> None:
     line = label_line(sorted(labels), 60)
     assert len(line) <= 60
     assert set(line.split()) <= {text for _, text in labels}
@@ -223,11 +225,11 @@ FALLING = [2.0 + 1.5 * math.exp(-step / 30) for step in range(120)]
 POINTS = [scored(step, 2.2 + math.exp(-step / 30)) for step in range(0, 121, 20)]
 
 
-def test_before_the_first_step_it_says_what_will_be_here() -> None:
+def test_loss_chart_before_the_first_step_says_what_it_will_show() -> None:
     assert EMPTY in text_of(chart([], []), 60, 12)
 
 
-def test_line_and_circles_are_told_apart_without_colour() -> None:
+def test_loss_chart_tells_its_curves_apart_without_colour() -> None:
     text = "\n".join(text_of(chart(FALLING, POINTS), 80, 18))
     assert text.count("○") == 1 + len(POINTS) - 1  # one in the legend
     assert text.count("●") == 1 + 1
@@ -242,7 +244,7 @@ def test_line_and_circles_are_told_apart_without_colour() -> None:
     st.integers(1, 90),
     st.integers(1, 30),
 )
-def test_it_fits_whatever_room_there_is(
+def test_loss_chart_fits_any_size(
     losses: list[float], evals: list[tuple[int, float]], width: int, height: int
 ) -> None:
     points = [scored(step, loss) for step, loss in sorted(evals)]
@@ -252,7 +254,7 @@ def test_it_fits_whatever_room_there_is(
     assert not plotted or len(lines) <= height
 
 
-def test_the_curve_falls_on_the_screen() -> None:
+def test_loss_chart_draws_a_falling_loss_downwards() -> None:
     rows = text_of(chart(FALLING, []), 60, 15)
     heights = [
         row for column in (10, 30, 55) for row, line in enumerate(rows)
@@ -261,19 +263,19 @@ def test_the_curve_falls_on_the_screen() -> None:
     assert heights == sorted(heights) and len(set(heights)) > 2
 
 
-def test_the_best_is_marked_even_where_others_share_its_cell() -> None:
+def test_best_eval_is_marked_even_in_a_shared_cell() -> None:
     points = [scored(10, 2.0), scored(11, 2.001), scored(90, 3.0)]
     marks = marks_of(points, ChartScale(1.9, 3.1, 100, 20, 6))
     assert sorted(marks.values()) == ["○", "●"]
 
 
-def test_a_beginning_is_not_a_dot_at_the_edge() -> None:
+def test_loss_chart_zooms_in_on_the_first_steps_of_a_run() -> None:
     widget = chart([3.0, 2.9, 2.8, 2.7], [], steps=1000)
     assert 4 <= widget._steps_shown() <= 8
     assert chart(FALLING, [], steps=200)._steps_shown() == 200
 
 
-def test_epochs_stand_between_their_ends() -> None:
+def test_epoch_line_names_epochs_between_their_ends() -> None:
     line = epoch_line(50.0, ChartScale(0, 1, 150, 61, 5))
     assert line.split() == ["1", "│", "2", "│", "3"]
     assert (
@@ -281,7 +283,7 @@ def test_epochs_stand_between_their_ends() -> None:
     )  # no room for names
 
 
-async def test_another_size_is_another_drawing() -> None:
+async def test_loss_chart_is_redrawn_after_a_resize() -> None:
     widget = LossChart()
     app = Host(widget)
     async with app.run_test(size=(80, 20)) as pilot:

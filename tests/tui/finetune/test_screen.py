@@ -138,7 +138,7 @@ def writing() -> Writing:
 # The plan.
 
 
-async def test_nothing_begins_before_the_user_says_so() -> None:
+async def test_training_begins_only_when_enter_is_pressed() -> None:
     async with watching() as watched:
         assert "Nothing is trained before you press Enter." in " ".join(
             watched.seen.split()
@@ -167,7 +167,7 @@ async def test_nothing_begins_before_the_user_says_so() -> None:
         assert watched.training.asked == ["go"]
 
 
-async def test_what_is_not_learned_is_in_brackets() -> None:
+async def test_plan_sample_brackets_text_that_is_not_learned() -> None:
     async with watching() as watched:
         await watched.planned()
         assert "⟦user" in watched.seen and "assistant⟧" in watched.seen
@@ -180,7 +180,7 @@ async def test_what_is_not_learned_is_in_brackets() -> None:
         assert "not learned" not in watched.seen
 
 
-async def test_all_that_is_left_out_can_be_reached() -> None:
+async def test_every_skipped_file_can_be_scrolled_to() -> None:
     skips = [Skip(f"photo {number}.jpg", "binary") for number in range(3000)]
     async with watching(size=(80, 24)) as watched:
         await watched.tell(*before_it(skipped=skips))
@@ -192,14 +192,14 @@ async def test_all_that_is_left_out_can_be_reached() -> None:
 
 
 @pytest.mark.parametrize("key", ["escape", "q", "ctrl+q", "ctrl+c"])
-async def test_from_the_plan_one_leaves_without_a_question(key: str) -> None:
+async def test_plan_is_left_without_a_question(key: str) -> None:
     async with watching() as watched:
         await watched.planned()
         await watched.press(key)
         assert watched.left and watched.training.asked == ["stop"]
 
 
-async def test_what_the_user_should_know_stands_with_the_plan() -> None:
+async def test_plan_shows_its_notes_and_that_nothing_is_held_out() -> None:
     note = "Too little text: nothing is held out."
     plan = replace(PLAN, held_out_documents=0, held_out_tokens=0, notes=(note,))
     async with watching() as watched:
@@ -235,7 +235,7 @@ async def test_figures_samples_and_log_follow_the_events() -> None:
         assert "scoring the held-out documents 50%" in watched.seen
 
 
-async def test_the_log_begins_with_what_was_left_out() -> None:
+async def test_log_begins_with_the_skipped_files() -> None:
     async with watching() as watched:
         await watched.trained(upto=0)
         assert "skipped maps/amper.png: binary" in watched.seen
@@ -243,7 +243,7 @@ async def test_the_log_begins_with_what_was_left_out() -> None:
         assert "! one gradient was longer than 100" in watched.seen
 
 
-async def test_no_number_is_shown_where_there_is_none() -> None:
+async def test_nan_and_infinity_are_shown_as_a_dash() -> None:
     async with watching() as watched:
         await watched.trained(upto=3)
         await watched.tell(Eval(4, math.nan, math.nan, math.inf, best=False))
@@ -252,7 +252,9 @@ async def test_no_number_is_shown_where_there_is_none() -> None:
         assert watched.screen.run.best is not None
 
 
-async def test_a_round_of_news_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_of_one_poll_are_drawn_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     drawn: list[int] = []
     shown = LossChart.show
 
@@ -272,7 +274,7 @@ async def test_a_round_of_news_is_drawn_once(monkeypatch: pytest.MonkeyPatch) ->
         assert "step 5,000 of 5,000" in watched.seen
 
 
-async def test_p_pauses_and_goes_on() -> None:
+async def test_p_pauses_and_resumes_the_training() -> None:
     async with watching() as watched:
         await watched.trained()
         await watched.press("p")
@@ -286,7 +288,7 @@ async def test_p_pauses_and_goes_on() -> None:
         assert "‖ paused" not in watched.seen
 
 
-async def test_tab_leads_from_part_to_part_and_gives_each_its_room() -> None:
+async def test_tab_moves_the_focus_and_enlarges_the_focused_pane() -> None:
     async with watching(size=(80, 24)) as watched:
         await watched.trained(upto=17)
         samples, log = (watched.screen.query_one(f"#{name}") for name in
@@ -316,7 +318,7 @@ async def test_every_phase_is_laid_out_in_every_size(size: tuple[int, int]) -> N
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_foreign_text_is_only_drawn(name: str) -> None:
+async def test_hostile_text_is_only_drawn(name: str) -> None:
     text = HOSTILE[name]
     async with watching() as watched:
         plan = replace(PLAN, base=text, method=text, notes=(text,),
@@ -336,7 +338,7 @@ async def test_foreign_text_is_only_drawn(name: str) -> None:
 # Stopping.
 
 
-async def test_q_asks_and_changes_nothing_by_itself() -> None:
+async def test_q_asks_before_it_stops_the_training() -> None:
     async with watching() as watched:
         await watched.trained()
         for key in ("q", "ctrl+q"):
@@ -373,7 +375,7 @@ async def test_a_stop_waits_until_all_is_saved() -> None:
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
-async def test_the_second_time_it_leaves_at_once(key: str) -> None:
+async def test_second_stop_leaves_at_once(key: str) -> None:
     async with watching() as watched:
         await watched.trained()
         await stop(watched)
@@ -390,7 +392,7 @@ async def test_control_c_stops_without_a_question() -> None:
         assert watched.left
 
 
-async def test_control_c_copies_what_is_selected() -> None:
+async def test_control_c_copies_a_selection_instead_of_stopping() -> None:
     async with watching() as watched:
         await watched.trained(upto=17)
         samples = watched.screen.query_one("#samples Paragraphs")
@@ -402,7 +404,7 @@ async def test_control_c_copies_what_is_selected() -> None:
         assert watched.training.asked == ["go"]
 
 
-async def test_the_question_goes_where_there_is_nothing_to_stop() -> None:
+async def test_stop_question_closes_when_the_training_ends() -> None:
     async with watching() as watched:
         await watched.trained(upto=30)
         await watched.press("q")
@@ -416,7 +418,7 @@ async def test_the_question_goes_where_there_is_nothing_to_stop() -> None:
 # What came of it.
 
 
-async def test_at_the_end_stand_verdict_report_and_privacy() -> None:
+async def test_end_shows_verdict_report_and_privacy() -> None:
     async with watching() as watched:
         await watched.done()
         for words in (
@@ -432,7 +434,7 @@ async def test_at_the_end_stand_verdict_report_and_privacy() -> None:
         assert watched.left and watched.training.asked == ["go"]
 
 
-async def test_chat_with_it() -> None:
+async def test_c_opens_the_chat_with_the_trained_adapter() -> None:
     async with watching() as watched:
         await watched.trained()
         await watched.press("c", "e", "r", "f5", "f9")
@@ -452,7 +454,7 @@ async def test_chat_with_it() -> None:
         assert "Better on your notes" in watched.seen
 
 
-async def test_write_with_it() -> None:
+async def test_e_opens_the_editor_with_the_trained_adapter() -> None:
     async with watching(writing=writing()) as watched:
         await watched.done()
         assert "e write with it" in watched.seen
@@ -463,7 +465,7 @@ async def test_write_with_it() -> None:
         assert watched.running.app.screen.query_one("#editor").text == "On"  # type: ignore[attr-defined]
 
 
-async def test_read_the_report(tmp_path: Path) -> None:
+async def test_r_opens_the_report_or_says_why_not(tmp_path: Path) -> None:
     (tmp_path / "walks").mkdir()
     report = tmp_path / "walks" / "report.md"
     report.write_text(
@@ -481,7 +483,7 @@ async def test_read_the_report(tmp_path: Path) -> None:
         await watched.until(lambda: "The report can't be read: No such" in watched.seen)
 
 
-async def test_without_an_adapter_there_is_nothing_to_use() -> None:
+async def test_keys_for_the_adapter_do_nothing_after_a_stop() -> None:
     async with watching() as watched:
         await watched.trained()
         await watched.tell(Saved(12), End("stopped", 12))
@@ -496,7 +498,7 @@ FAILED = Failed("out of memory", "9.1 GB needed", "Lower --block or --batch.")
 
 
 @pytest.mark.parametrize("stopping", [False, True])
-async def test_a_failure_says_what_helps_and_stays(stopping: bool) -> None:
+async def test_failure_shows_its_hint_and_keeps_the_screen_open(stopping: bool) -> None:
     async with watching() as watched:
         await watched.trained()
         if stopping:
@@ -512,7 +514,7 @@ async def test_a_failure_says_what_helps_and_stays(stopping: bool) -> None:
         assert watched.left
 
 
-async def test_where_nothing_can_be_planned_the_reasons_stay_in_sight() -> None:
+async def test_failed_plan_shows_its_reasons_and_starts_nothing() -> None:
     async with watching() as watched:
         nothing = Failed("there is nothing to learn from", "walks", "Name other notes.")
         await watched.tell(Skip("a.png", "binary"), nothing, End("failed", 0))
@@ -530,7 +532,7 @@ async def test_where_nothing_can_be_planned_the_reasons_stay_in_sight() -> None:
 # Going on.
 
 
-async def test_a_run_that_goes_on_has_its_earlier_curve() -> None:
+async def test_resumed_run_shows_its_earlier_curve() -> None:
     earlier = [*before_it(), *steps(14), End("stopped", 14)]
     async with watching(earlier=earlier) as watched:
         await watched.planned()
@@ -547,7 +549,7 @@ async def test_a_run_that_goes_on_has_its_earlier_curve() -> None:
         assert [each.step for each in run.evals] == [0, 3, 6, 9, 12, 15]
 
 
-async def test_what_is_told_twice_counts_once() -> None:
+async def test_repeated_step_events_count_once() -> None:
     async with watching() as watched:
         await watched.trained(upto=9)
         await watched.tell(*steps(9))
@@ -556,7 +558,7 @@ async def test_what_is_told_twice_counts_once() -> None:
         assert [each.step for each in run.evals] == [0, 3, 6, 9]
 
 
-async def test_the_help_says_what_the_signs_mean() -> None:
+async def test_help_explains_the_training_screen() -> None:
     async with watching() as watched:
         await watched.trained()
         await watched.press("f1")
@@ -569,7 +571,7 @@ async def test_the_help_says_what_the_signs_mean() -> None:
         assert "✓ done" in watched.seen
 
 
-async def test_once_it_is_over_nobody_asks_any_more() -> None:
+async def test_polling_ends_with_the_training() -> None:
     async with watching() as watched:
         await watched.trained(upto=30)
         watched.training.feed(ended())

@@ -55,7 +55,9 @@ def test_the_steps_of_difference_are_symmetric(bits: float) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
+async def test_comparison_shows_differences_and_the_other_models_panel(
+    size: tuple[int, int],
+) -> None:
     other = FakeEngine(name="other", seed=5)
     async with inspecting(TEXT, against=other, size=size) as page:
         await compared(page)
@@ -85,7 +87,7 @@ async def test_both_are_seen_side_by_side(size: tuple[int, int]) -> None:
         await page.until(lambda: "surprisal" in page.running.seen)
 
 
-async def test_the_greatest_change_is_gone_to() -> None:
+async def test_overview_leads_to_the_greatest_difference() -> None:
     async with inspecting(TEXT, against=FakeEngine(name="other", seed=5)) as page:
         await compared(page)
         await page.press("o")
@@ -97,7 +99,7 @@ async def test_the_greatest_change_is_gone_to() -> None:
         await page.until(lambda: page.view.index == most + 1)
 
 
-async def test_other_tokens_are_compared_by_parts() -> None:
+async def test_models_with_other_tokens_are_compared_by_parts() -> None:
     async with inspecting("abcdef", against=Pairs(name="pairs", seed=5)) as page:
         await compared(page)
         assert "compared by parts" in page.state
@@ -105,7 +107,7 @@ async def test_other_tokens_are_compared_by_parts() -> None:
         assert known == [False, False, True, False, True, False]
 
 
-async def test_branches_and_the_whole_vocabulary_of_the_other_model() -> None:
+async def test_branch_shows_the_whole_vocabulary_of_the_other_model() -> None:
     engine = FakeEngine([" dog"], name="default")
     other = FakeEngine([" dog"], name="other", seed=5)
     async with inspecting(TEXT, engine, against=other) as page:
@@ -142,7 +144,7 @@ async def test_branches_and_the_whole_vocabulary_of_the_other_model() -> None:
         assert shown() == page_shown
 
 
-async def test_branches_where_the_other_model_has_other_tokens() -> None:
+async def test_branch_leaves_the_other_panel_empty_where_tokens_differ() -> None:
     engine = FakeEngine([" dog"], name="default")
     async with inspecting(TEXT, engine, against=Pairs(name="pairs", seed=5)) as page:
         await compared(page)
@@ -154,7 +156,7 @@ async def test_branches_where_the_other_model_has_other_tokens() -> None:
         assert "other tokens" in page.running.seen
 
 
-async def test_another_model_is_compared_with_the_same_other_one() -> None:
+async def test_newly_loaded_model_is_compared_with_the_same_other_model() -> None:
     other = FakeEngine(name="other", seed=5)
     async with inspecting(TEXT, against=other) as page:
         await compared(page)
@@ -174,7 +176,7 @@ async def test_another_model_is_compared_with_the_same_other_one() -> None:
         assert page.view._differences == ()
 
 
-async def test_comparing_can_be_stopped() -> None:
+async def test_escape_stops_the_comparison() -> None:
     begun, go_on = Event(), Event()
 
     def hold(index: int) -> None:
@@ -191,7 +193,7 @@ async def test_comparing_can_be_stopped() -> None:
         assert page.running.app.screen is page.screen
 
 
-async def test_a_failing_other_leaves_the_text() -> None:
+async def test_failing_other_model_leaves_the_text() -> None:
     other = FakeEngine(name="other", seed=5, error=RuntimeError("boom"))
     async with inspecting(TEXT, against=other) as page:
         await page.until(lambda: not page.screen._comparing)

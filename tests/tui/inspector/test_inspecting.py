@@ -51,7 +51,7 @@ async def test_every_row_of_the_vocabulary_is_paged_once() -> None:
         assert sorted(seen) == sorted(id_ for id_, _ in whole.ranked)
 
 
-async def test_rows_are_there_at_once_and_the_whole_follows() -> None:
+async def test_panel_shows_kept_rows_at_once_and_the_vocabulary_later() -> None:
     go_on = Event()
     engine = FakeEngine(name="default")
     look = engine.next_distribution
@@ -76,7 +76,7 @@ async def test_rows_are_there_at_once_and_the_whole_follows() -> None:
         assert page.panel._cursor == 2  # the same place in more words
 
 
-async def test_any_token_is_found_with_its_rank() -> None:
+async def test_token_finder_finds_a_token_with_its_rank() -> None:
     async with inspecting(TEXT) as page:
         await page.to(4)
         await page.press("f", "z")
@@ -93,7 +93,7 @@ async def test_any_token_is_found_with_its_rank() -> None:
         assert page.view.tokens[4].rank == rank
 
 
-async def test_settings_are_seen_in_the_panel_at_once() -> None:
+async def test_sampler_change_redraws_the_inspector_panel() -> None:
     async with inspecting(TEXT) as page:
         await page.to(4)
         before = page.panel.distribution
@@ -107,7 +107,7 @@ async def test_settings_are_seen_in_the_panel_at_once() -> None:
 # Roads.
 
 
-async def test_an_alternative_goes_on_and_what_stood_there_stays() -> None:
+async def test_alternative_becomes_a_branch_and_the_text_stays() -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
         given = page.branches.path(ROOT)
@@ -148,7 +148,7 @@ async def test_an_alternative_goes_on_and_what_stood_there_stays() -> None:
         assert len(page.branches) == 2
 
 
-async def test_step_by_step_by_argmax_row_and_back() -> None:
+async def test_keys_append_argmax_sampled_or_picked_tokens_and_take_back() -> None:
     engine = FakeEngine([["x"], ["y"]], name="default")
     async with inspecting(TEXT, engine) as page:
         await page.press("end")
@@ -194,7 +194,7 @@ async def test_parts_of_a_character_can_be_alternatives() -> None:
         assert page.screen._text_of(page.screen._reading.branch).startswith("café")
 
 
-async def test_stopping_keeps_what_was_written() -> None:
+async def test_stopped_branch_keeps_its_words() -> None:
     go_on = Event()
 
     def hold(index: int) -> None:
@@ -214,7 +214,7 @@ async def test_stopping_keeps_what_was_written() -> None:
         assert page.running.app.screen is page.screen
 
 
-async def test_a_failure_while_writing_loses_nothing() -> None:
+async def test_failure_while_writing_a_branch_keeps_the_text() -> None:
     engine = FakeEngine(["one"], name="default")
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
@@ -245,7 +245,7 @@ async def test_a_branch_goes_on_in_a_later_window() -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1, 2, 3])
-async def test_a_full_context_is_told(room: int) -> None:
+async def test_going_on_says_when_the_context_has_no_room(room: int) -> None:
     tokens = tuple(FakeEngine().score(b"hello", prefix=b"x" * 10, top_n=5))
     subject = InspectSource("answer", known=KnownTokens(tokens, (120,) * 10, "default"))
     engine = FakeEngine(["y"], name="default", context=10 + room)
@@ -271,7 +271,7 @@ async def branched(page: Inspecting) -> None:
         await page.idle()
 
 
-async def test_the_tree_shows_names_and_deletes() -> None:
+async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
     engine = FakeEngine([" dog ran", " xyz"], name="default")
     async with inspecting(TEXT, engine) as page:
         await branched(page)
@@ -300,7 +300,7 @@ async def test_the_tree_shows_names_and_deletes() -> None:
         await page.running.on(InspectScreen)
 
 
-async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> None:
+async def test_branch_export_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
@@ -333,7 +333,7 @@ async def test_a_branch_is_exported_and_never_over_a_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("way", ["escape", "f9", "ctrl+q"])
-async def test_branches_are_not_left_unasked(way: str) -> None:
+async def test_leaving_the_inspector_asks_while_there_are_branches(way: str) -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
@@ -356,7 +356,7 @@ async def test_branches_are_not_left_unasked(way: str) -> None:
             await page.running.on(StartScreen)
 
 
-async def test_branches_wait_for_their_model() -> None:
+async def test_branches_return_when_their_model_is_loaded_again() -> None:
     engine = FakeEngine([" dog ran"], name="default")
     async with inspecting(TEXT, engine) as page:
         await page.to(3)
@@ -394,7 +394,7 @@ async def test_the_selection_is_summed_and_copied() -> None:
         assert page.running.app.clipboard
 
 
-async def test_words_are_found_in_the_text() -> None:
+async def test_find_bar_selects_words_in_the_inspected_text() -> None:
     async with inspecting("one two one") as page:
         await page.press("slash", *"one")
         await page.until(lambda: page.view.selection == (0, 3))
@@ -421,7 +421,7 @@ async def test_known_tokens_are_shown_without_scoring() -> None:
         assert looked[-1][0] == tuple(before)  # type: ignore[index]
 
 
-async def test_steps_whose_rows_were_not_kept_are_looked_at() -> None:
+async def test_panel_predicts_anew_for_steps_without_candidates() -> None:
     engine = FakeEngine(["one two"], name="default")
     steps = [
         s for s in engine.generate(Prompt((120,), "x"), PLAIN) if isinstance(s, Step)
@@ -454,7 +454,7 @@ async def test_tokens_of_another_model_can_only_be_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "long " * 1500], ids=["none", "one", "huge"])
-async def test_texts_of_unusual_sizes(text: str) -> None:
+async def test_inspector_handles_empty_tiny_and_huge_texts(text: str) -> None:
     async with inspecting(text) as page:
         assert page.text == text
         for key in ("end", "n", "N", "pageup", "w", "m", "ctrl+right", "shift+left"):

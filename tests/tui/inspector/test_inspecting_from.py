@@ -26,7 +26,7 @@ async def opened(running: Program) -> Inspecting:
     return page
 
 
-async def test_an_answer_is_looked_into_by_its_ids() -> None:
+async def test_inspector_opens_an_answer_by_its_ids() -> None:
     engine = FakeEngine(["one two", "three"], name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -56,7 +56,7 @@ async def test_an_answer_is_looked_into_by_its_ids() -> None:
         assert running.chat._conversation.leaf == node
 
 
-async def test_the_users_own_words_are_scored_where_they_stand() -> None:
+async def test_inspector_scores_a_user_message_in_its_context() -> None:
     engine = FakeEngine(["one", "two"], name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
@@ -74,7 +74,7 @@ async def test_the_users_own_words_are_scored_where_they_stand() -> None:
         assert page.branches.path(ROOT) == scored
 
 
-async def test_what_is_selected_in_the_editor_is_selected_here(tmp_path: Path) -> None:
+async def test_inspector_keeps_the_selection_of_the_editor(tmp_path: Path) -> None:
     file = tmp_path / "draft.txt"
     file.write_text("the cat sat\n")
     writing = Writing(

@@ -110,7 +110,7 @@ def without(word: str) -> Seen:
 
 
 @needs_tmux
-def test_the_text_is_walked_marked_and_shaded(tmux: Tmux) -> None:
+def test_token_keys_walk_select_and_change_the_measure(tmux: Tmux) -> None:
     press(tmux, "tokens.right", at(2))
     press(tmux, "tokens.left", at(1))
     press(tmux, "tokens.word-right", at(5))
@@ -133,7 +133,7 @@ def test_the_text_is_walked_marked_and_shaded(tmux: Tmux) -> None:
 
 
 @needs_tmux
-def test_words_and_tokens_are_found(tmux: Tmux) -> None:
+def test_inspector_keys_find_words_and_tokens(tmux: Tmux) -> None:
     press(tmux, "inspect.find", "Find ")
     tmux.type("looked")
     tmux.shows(at(28))
@@ -158,7 +158,9 @@ def test_words_and_tokens_are_found(tmux: Tmux) -> None:
 
 
 @needs_tmux
-def test_roads_are_taken_left_and_named(tmux: Tmux, tmp_path: Path) -> None:
+def test_branch_keys_write_name_export_and_leave_branches(
+    tmux: Tmux, tmp_path: Path
+) -> None:
     press(tmux, "tokens.end", "here the text ends")
     tmux.shows("kept ")
     press(tmux, "inspect.read-on", "has read all of it")
@@ -190,7 +192,7 @@ def test_roads_are_taken_left_and_named(tmux: Tmux, tmp_path: Path) -> None:
     press(tmux, "inspect.close", "Leave the branches behind?")
 
 
-def test_no_key_was_forgotten() -> None:
+def test_key_table_matches_the_bindings_of_the_inspector() -> None:
     there = {
         item.id: set(item.keys) for item in all_bound()
         if item.owner in OWNERS and not item.id.startswith("live.")

@@ -42,7 +42,7 @@ def scored(text: str) -> list[ScoredToken]:
     return list(FakeEngine().score(text.encode(), top_n=20))
 
 
-def test_what_changed_stands_before_what_follows() -> None:
+def test_changed_rows_show_the_changed_text_before_what_follows() -> None:
     shown = scored(TEXT)
     here = ComparedSpan(tokens=((shown[4], (4, 5)), (shown[5], (5, 6))))
     (line,) = changed_rows(shown, [here])
@@ -57,7 +57,7 @@ def as_text(lines: list[list[tuple[str, str]]]) -> list[str]:
     values=st.lists(st.none() | st.floats(0, 30), max_size=80),
     count=st.integers(1, 60),
 )
-def test_columns_are_means_of_all_values(
+def test_means_stay_within_the_values_of_the_columns(
     values: list[float | None], count: int
 ) -> None:
     columns = means(values, count)
@@ -82,7 +82,7 @@ def test_a_bar_is_as_long_as_its_share(share: float, room: int) -> None:
 
 
 @pytest.mark.parametrize("width", [24, 38, 60])
-def test_every_line_fits_and_the_counts_are_told(width: int) -> None:
+def test_overview_lines_fit_the_width_and_add_up(width: int) -> None:
     tokens = scored(TEXT)
     totals = Totals()
     for token in tokens:
@@ -100,7 +100,7 @@ def test_every_line_fits_and_the_counts_are_told(width: int) -> None:
     assert "top 1" in as_text(told)[1]  # type: ignore[arg-type]
 
 
-def test_nothing_scored_has_no_bars() -> None:
+def test_overview_without_scored_tokens_has_no_bars() -> None:
     totals = Totals()
     assert rank_lines(totals, 40) == entropy_lines(totals, 40) == []
     assert calibration_lines(totals.calibration, 40) == []
@@ -108,14 +108,14 @@ def test_nothing_scored_has_no_bars() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_tokens_are_tamed(name: str) -> None:
+def test_hostile_tokens_are_listed_safely(name: str) -> None:
     data = HOSTILE[name].encode("utf-8", "surrogatepass")
     token = ScoredToken(0, 0, HOSTILE[name], data, -3.0, 7, 1.0)
     for line in rows_of([token, token], [0, 1]):
         assert safe(line.plain)
 
 
-async def test_the_page_leads_to_the_greatest_surprise() -> None:
+async def test_overview_lists_the_worst_surprises_and_goes_to_one() -> None:
     async with inspecting(TEXT) as page:
         await page.press("o")
         overview = await page.running.on(OverviewScreen)
@@ -128,7 +128,7 @@ async def test_the_page_leads_to_the_greatest_surprise() -> None:
         await page.until(lambda: page.view.index == worst[1].index)
 
 
-async def test_it_follows_a_text_that_is_being_read() -> None:
+async def test_overview_follows_a_text_while_it_is_scored() -> None:
     gate = Event()
 
     def hold(index: int) -> None:
@@ -154,7 +154,7 @@ async def test_it_follows_a_text_that_is_being_read() -> None:
 
 
 @pytest.mark.parametrize(("text", "size"), [("", (80, 24)), (TEXT, (40, 12))])
-async def test_an_empty_text_and_a_small_screen(
+async def test_overview_is_laid_out_for_an_empty_text_or_a_small_screen(
     text: str, size: tuple[int, int]
 ) -> None:
     async with inspecting(text, size=size) as page:

@@ -37,7 +37,7 @@ async def reading(
         yield Inspecting(running, await running.on(InspectScreen))
 
 
-async def test_the_text_stands_there_while_the_model_loads() -> None:
+async def test_inspector_shows_the_text_while_the_model_loads() -> None:
     go_on = Event()
 
     def open_model(_: str) -> Any:
@@ -69,7 +69,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-async def test_all_its_tokens_with_their_numbers(file: Path) -> None:
+async def test_inspector_shows_every_token_with_its_scores(file: Path) -> None:
     engine = FakeEngine(name="default")
     async with reading(file, engine) as page:
         await page.until(lambda: page.state.startswith("ready"))
@@ -92,7 +92,9 @@ async def test_all_its_tokens_with_their_numbers(file: Path) -> None:
         assert "\x1b" not in page.running.seen
 
 
-async def test_it_fills_while_it_is_scored_and_can_be_stopped(file: Path) -> None:
+async def test_scoring_fills_the_inspector_and_can_be_stopped_and_resumed(
+    file: Path,
+) -> None:
     go_on = Event()
 
     def hold(index: int) -> None:
@@ -119,7 +121,7 @@ async def test_it_fills_while_it_is_scored_and_can_be_stopped(file: Path) -> Non
         await page.running.on(StartScreen)
 
 
-async def test_a_long_text_is_read_from_where_one_looks(tmp_path: Path) -> None:
+async def test_long_text_is_scored_from_where_the_cursor_is(tmp_path: Path) -> None:
     path = tmp_path / "long"
     text = "".join(f"line {number}\n" for number in range(2000))
     path.write_text(text)
@@ -160,7 +162,7 @@ async def test_a_long_text_is_read_from_where_one_looks(tmp_path: Path) -> None:
         await page.to(place)  # the whole vocabulary, also where nothing is read
 
 
-async def test_leaving_ends_the_scoring(file: Path) -> None:
+async def test_leaving_the_inspector_ends_the_scoring(file: Path) -> None:
     go_on = Event()
     begun = Event()
 
@@ -180,7 +182,7 @@ async def test_leaving_ends_the_scoring(file: Path) -> None:
         await page.until(lambda: page.running.views[-1].text == "hello")
 
 
-async def test_another_model_scores_it_anew(file: Path) -> None:
+async def test_newly_loaded_model_scores_the_text_anew(file: Path) -> None:
     async with reading(file) as page:
         await page.until(lambda: page.state.startswith("ready"))
         other = FakeEngine(name="other")
@@ -202,7 +204,7 @@ async def test_another_model_scores_it_anew(file: Path) -> None:
     ],
     ids=["binary", "latin", "long", "missing"],
 )
-async def test_what_cannot_be_shown_is_explained(
+async def test_file_that_cannot_be_shown_is_explained(
     tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     path = tmp_path / "file"
@@ -218,7 +220,9 @@ async def test_what_cannot_be_shown_is_explained(
         await page.running.on(StartScreen)
 
 
-async def test_an_empty_file_and_a_failing_engine(tmp_path: Path, file: Path) -> None:
+async def test_empty_file_and_failing_engine_are_told_in_the_status(
+    tmp_path: Path, file: Path
+) -> None:
     empty = tmp_path / "empty"
     empty.write_bytes(b"")
     async with reading(empty) as page:
@@ -230,7 +234,9 @@ async def test_an_empty_file_and_a_failing_engine(tmp_path: Path, file: Path) ->
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 12)])
-async def test_nothing_overlaps(file: Path, size: tuple[int, int]) -> None:
+async def test_inspector_is_laid_out_at_every_size(
+    file: Path, size: tuple[int, int]
+) -> None:
     async with reading(file, size=size) as page:
         await page.until(lambda: page.state.startswith("ready"))
         for key in ("f2", "f2", "f6", "f1", "f1"):
@@ -248,13 +254,15 @@ async def test_recent_files_stay_inside_the_screen(tmp_path: Path) -> None:
         await running.until(lambda: "[b]file 19␛.txt" in running.seen)
 
 
-def test_a_path_as_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shown_path_puts_the_name_before_its_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert shown_path(Path("/home/me/notes/a.txt")) == "a.txt  ~/notes"
     assert shown_path(Path("/tmp/a.txt")) == "a.txt  /tmp"
 
 
-def test_what_was_expected_sums_to_one() -> None:
+def test_expected_distribution_sums_to_one() -> None:
     token = list(FakeEngine().score(b"abc", top_n=5))[2]
     assert token.entropy is not None
     shown = expected(token, token.entropy, vocabulary=258)

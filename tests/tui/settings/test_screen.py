@@ -91,7 +91,7 @@ def notices(running: Program) -> str:
     return "\n".join(f"{notice.title} {notice.message}" for notice in found)
 
 
-async def test_every_setting_is_there_with_its_sentence(file: Path) -> None:
+async def test_settings_screen_finds_every_setting_with_its_meaning(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         listed = running.app.screen.query_one(OptionList)
         for name in fields.names():
@@ -104,7 +104,7 @@ async def test_every_setting_is_there_with_its_sentence(file: Path) -> None:
         await said(running, "No setting has all of these words.")
 
 
-async def test_a_number_is_checked_while_it_is_written_and_counts_at_once(
+async def test_number_setting_is_checked_saved_and_applied_at_once(
     file: Path,
 ) -> None:
     async with shown(file) as running:
@@ -130,7 +130,7 @@ async def test_a_number_is_checked_while_it_is_written_and_counts_at_once(
         await running.until(lambda: "not in config.toml" in notices(running))
 
 
-async def test_what_was_set_in_the_chat_stays_when_something_else_is_kept(
+async def test_saving_a_setting_keeps_the_sampler_set_in_the_chat(
     file: Path,
 ) -> None:
     async with shown(file) as running:
@@ -150,7 +150,9 @@ async def test_what_was_set_in_the_chat_stays_when_something_else_is_kept(
         assert (drawn.min_p, drawn.top_p) == (0.2, 0.5)
 
 
-async def test_a_theme_is_one_of_those_there_are_and_worn_at_once(file: Path) -> None:
+async def test_theme_setting_is_chosen_from_a_list_and_applied_at_once(
+    file: Path,
+) -> None:
     async with shown(file) as running:
         await search(running, "theme")
         await running.press("enter")
@@ -164,7 +166,7 @@ async def test_a_theme_is_one_of_those_there_are_and_worn_at_once(file: Path) ->
         assert 'theme = "colour-blind-safe"  # at night' in file.read_text()
 
 
-async def test_yes_or_no_is_turned_over(file: Path) -> None:
+async def test_enter_toggles_a_yes_or_no_setting(file: Path) -> None:
     async with shown(file) as running:
         await search(running, "chat.keep")
         await running.press("enter")
@@ -174,7 +176,7 @@ async def test_yes_or_no_is_turned_over(file: Path) -> None:
         assert "keep = true" in file.read_text()
 
 
-async def test_what_a_conversation_follows_counts_at_once(file: Path) -> None:
+async def test_chat_settings_apply_to_the_open_conversation_at_once(file: Path) -> None:
     async with shown(file) as running:
         chat = running.chat
         await search(running, "chat.when_full")
@@ -202,7 +204,7 @@ async def choose(running: Program, *keys: str) -> None:
     await running.on(SettingsScreen)
 
 
-async def test_what_counts_before_the_file_is_named(file: Path) -> None:
+async def test_flag_or_variable_that_overrides_the_file_is_named(file: Path) -> None:
     env = {"LMTUI_TOP_P": "0.9"}
     async with shown(file, environment=env, top_k=3) as running:
         for name, place in (("top_k", "--top-k"), ("top_p", "LMTUI_TOP_P")):
@@ -218,7 +220,7 @@ async def test_what_counts_before_the_file_is_named(file: Path) -> None:
         assert running.chat.query_one(SamplerControls).settings == drawn
 
 
-async def test_keys_are_changed_and_count_at_once(file: Path) -> None:
+async def test_key_setting_is_checked_saved_and_applied_at_once(file: Path) -> None:
     async with shown(file) as running:
         await search(running, "chat.regenerate")
         assert "Default: Ctrl+R" in await said(running, "In config.toml: nothing")
@@ -258,7 +260,9 @@ async def test_keys_are_changed_and_count_at_once(file: Path) -> None:
      '[keys]\nchat.regenerate = "f12"  # mine\n',
      '[keys.chat]\nregenerate = "f12"  # mine\n'],
 )  # fmt: skip
-async def test_keys_are_changed_where_they_stand(file: Path, table: str) -> None:
+async def test_key_setting_is_rewritten_in_its_own_table(
+    file: Path, table: str
+) -> None:
     file.write_text(MINE + table)
     async with shown(file) as running:
         await search(running, "chat.regenerate")
@@ -284,7 +288,7 @@ async def test_keys_that_cannot_be_used_say_why(file: Path) -> None:
         )
 
 
-async def test_every_key_is_there_with_its_sentence(file: Path) -> None:
+async def test_settings_screen_finds_every_key_with_its_meaning(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         for item in all_bound():
             await search(running, item.id)
@@ -294,7 +298,9 @@ async def test_every_key_is_there_with_its_sentence(file: Path) -> None:
         assert_laid_out(running.app.screen)
 
 
-async def test_a_file_that_changed_meanwhile_is_looked_at_again(file: Path) -> None:
+async def test_settings_file_changed_by_another_program_is_read_again(
+    file: Path,
+) -> None:
     async with shown(file) as running:
         await search(running, "chat.keep")
         theirs = MINE + "\n[chat]\nkeep = false  # theirs\n"
@@ -308,7 +314,7 @@ async def test_a_file_that_changed_meanwhile_is_looked_at_again(file: Path) -> N
         assert file.read_text() == theirs.replace("false", "true")
 
 
-async def test_what_was_read_before_a_change_is_not_shown_after_it(file: Path) -> None:
+async def test_stale_settings_sheet_is_ignored_after_a_change(file: Path) -> None:
     async with shown(file) as running:
         screen = await running.on(SettingsScreen)
         before = screen._sheet
@@ -324,7 +330,7 @@ async def test_what_was_read_before_a_change_is_not_shown_after_it(file: Path) -
         await said(running, "In config.toml: true")
 
 
-async def test_a_broken_file_is_told_and_read_again(file: Path) -> None:
+async def test_broken_settings_file_is_told_and_read_once_mended(file: Path) -> None:
     async with shown(file) as running:
         file.write_text("theme = = 3\n")
         await running.press("enter")
@@ -339,7 +345,7 @@ async def test_a_broken_file_is_told_and_read_again(file: Path) -> None:
         await said(running, "The model")
 
 
-async def test_a_preset_is_made_changed_and_deleted(file: Path) -> None:
+async def test_preset_is_checked_created_and_deleted(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         await running.press("up")
         await said(running, "sampler settings under one name")
@@ -368,7 +374,7 @@ async def test_a_preset_is_made_changed_and_deleted(file: Path) -> None:
         assert list(running.app.presets) == ["pirate"]
 
 
-async def test_what_was_written_into_a_preset_is_not_lost_without_a_question(
+async def test_leaving_a_changed_preset_asks_first(
     file: Path,
 ) -> None:
     async with shown(file) as running:
@@ -405,7 +411,9 @@ async def test_the_chat_takes_up_a_preset_that_was_just_changed(file: Path) -> N
         assert running.chat.query_one(SamplerControls).settings.temperature == 0.4
 
 
-async def test_the_way_there_and_back(file: Path) -> None:
+async def test_settings_screen_opens_once_and_escape_returns_to_the_chat(
+    file: Path,
+) -> None:
     async with shown(file) as running:
         await running.press("f10")
         assert len(running.app.screen_stack) == 3
@@ -419,7 +427,7 @@ async def test_the_way_there_and_back(file: Path) -> None:
         assert running.app.screen is running.chat
 
 
-async def test_without_a_file_there_is_no_such_key() -> None:
+async def test_f10_does_nothing_without_a_settings_file() -> None:
     async with program(first="chat") as running:
         await running.press("f10")
         assert running.app.screen is running.chat
@@ -429,7 +437,7 @@ async def test_without_a_file_there_is_no_such_key() -> None:
     "name",
     [n for n in fields.names() if fields.item(n).metadata["kind"] in (int, float)],
 )
-def test_every_number_says_what_it_takes(name: str) -> None:
+def test_every_number_setting_states_its_limits(name: str) -> None:
     assert limits(name).startswith("Give ")
     with pytest.raises(LmtuiError, match="is not a"):
         written(name, "many")
@@ -443,7 +451,7 @@ def test_every_number_says_what_it_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in fields.names() if fields.choices(n)])
-def test_every_choice_can_be_set(name: str) -> None:
+def test_every_choice_of_a_setting_is_accepted(name: str) -> None:
     assert fields.item(name).default in fields.choices(name)
     for choice in fields.choices(name):
         fields.check(name, choice)

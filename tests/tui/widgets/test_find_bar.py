@@ -54,7 +54,7 @@ async def opened(editor: Editor, pilot: Pilot[None], words: str = "") -> None:
     await pilot.press(*words)
 
 
-async def test_it_finds_while_it_is_typed_and_comes_back() -> None:
+async def test_find_bar_searches_with_every_letter_from_where_it_opened() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "t")
@@ -67,7 +67,7 @@ async def test_it_finds_while_it_is_typed_and_comes_back() -> None:
         assert editor.cursor == 11 and "2 of 4" in editor.text()
 
 
-async def test_it_goes_around_at_both_ends_and_says_so() -> None:
+async def test_find_bar_wraps_around_at_both_ends_and_says_so() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "one")
@@ -80,14 +80,14 @@ async def test_it_goes_around_at_both_ends_and_says_so() -> None:
         assert "1 of 4 from the top" in editor.text()
 
 
-async def test_a_capital_makes_case_count() -> None:
+async def test_capital_letter_makes_the_search_case_sensitive() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "One")
         assert editor.cursor == 15 and "1 of 1" in editor.text()
 
 
-async def test_it_replaces_one_and_goes_on() -> None:
+async def test_find_bar_replaces_one_match_and_goes_to_the_next() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "one")
@@ -100,7 +100,7 @@ async def test_it_replaces_one_and_goes_on() -> None:
 
 
 @pytest.mark.parametrize("by", ["b", "", "aa", "xa"])
-async def test_neighbours_are_replaced_one_after_the_other(by: str) -> None:
+async def test_adjacent_matches_are_replaced_one_after_the_other(by: str) -> None:
     editor = Editor("aaab")
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "a")
@@ -108,7 +108,7 @@ async def test_neighbours_are_replaced_one_after_the_other(by: str) -> None:
         assert editor.content == by * 3 + "b"
 
 
-async def test_it_replaces_all_in_one_step() -> None:
+async def test_find_bar_replaces_all_in_one_step() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "one")
@@ -122,7 +122,7 @@ async def test_it_replaces_all_in_one_step() -> None:
         assert editor.steps == 1
 
 
-async def test_the_selection_is_looked_for_where_it_stands() -> None:
+async def test_find_bar_opened_with_a_selection_starts_at_its_match() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         editor.cursor = 11
@@ -133,7 +133,7 @@ async def test_the_selection_is_looked_for_where_it_stands() -> None:
         assert editor.cursor == 15
 
 
-async def test_an_edit_meanwhile_is_followed() -> None:
+async def test_find_bar_follows_an_edit_of_the_text() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "one")
@@ -145,7 +145,7 @@ async def test_an_edit_meanwhile_is_followed() -> None:
         assert editor.cursor == 5
 
 
-async def test_escape_closes_and_nothing_is_drawn_any_more() -> None:
+async def test_escape_closes_and_hides_the_find_bar() -> None:
     editor = Editor(TEXT)
     async with editor.run_test(size=(80, 24), message_hook=editor.hook) as pilot:
         await opened(editor, pilot, "one")
@@ -156,7 +156,7 @@ async def test_escape_closes_and_nothing_is_drawn_any_more() -> None:
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
-async def test_foreign_words_are_drawn_safely(words: str) -> None:
+async def test_find_bar_draws_hostile_words_safely(words: str) -> None:
     editor = Editor(words + "\t" + words)
     async with editor.run_test(size=(80, 24)) as pilot:
         editor.bar.open(editor.content, 0, words + "\t")

@@ -38,7 +38,9 @@ def scored(logprob: float | None) -> ScoredToken:
 
 
 @given(LOGPROBS)
-def test_totals(logprobs: list[float | None]) -> None:
+def test_history_sums_tokens_log_prob_and_perplexity(
+    logprobs: list[float | None],
+) -> None:
     history = History()
     for logprob in logprobs:
         history.add(logprob)
@@ -51,7 +53,9 @@ def test_totals(logprobs: list[float | None]) -> None:
 
 
 @given(LOGPROBS, st.integers(1, 200))
-def test_no_peak_is_lost(logprobs: list[float | None], width: int) -> None:
+def test_history_columns_keep_the_highest_peak(
+    logprobs: list[float | None], width: int
+) -> None:
     history = History()
     for logprob in logprobs:
         history.add(logprob)
@@ -61,7 +65,7 @@ def test_no_peak_is_lost(logprobs: list[float | None], width: int) -> None:
     assert max(columns, default=0.0) == pytest.approx(highest)
 
 
-def test_the_room_is_bounded_and_order_is_kept() -> None:
+def test_history_columns_are_bounded_and_in_order() -> None:
     history = History()
     for index in range(100_000):
         history.add(-float(index))
@@ -70,7 +74,7 @@ def test_the_room_is_bounded_and_order_is_kept() -> None:
     assert columns == sorted(columns)
 
 
-def test_broken_numbers_are_left_out() -> None:
+def test_history_skips_nan_and_infinity() -> None:
     history = History()
     for logprob in (math.nan, -math.inf, math.inf, -1.0):
         history.add(logprob)
@@ -78,7 +82,7 @@ def test_broken_numbers_are_left_out() -> None:
 
 
 @given(st.lists(st.floats(0, 20)), st.integers(0, 50))
-def test_squeeze(values: list[float], width: int) -> None:
+def test_squeeze_keeps_the_greatest_value(values: list[float], width: int) -> None:
     columns = squeeze(values, width)
     assert len(columns) == min(width, len(values))
     if columns:
@@ -95,13 +99,15 @@ def test_blocks_grow_with_the_value(first: float, second: float) -> None:
 
 
 @given(st.floats(-40, 0), st.floats(-40, 0))
-def test_steps_of_surprise(first: float, second: float) -> None:
+def test_surprisal_step_grows_as_the_probability_falls(
+    first: float, second: float
+) -> None:
     low, high = sorted((first, second))
     assert surprisal_step(low) >= surprisal_step(high)
     assert 0 <= surprisal_step(first) < STEPS
 
 
-def test_only_uncertainty_draws_attention() -> None:
+def test_surprisal_step_is_zero_for_likely_or_unscored_tokens() -> None:
     assert surprisal_step(math.log(0.81)) == 0 and surprisal_step(math.log(0.79)) == 1
     assert surprisal_step(None) == surprisal_step(math.nan) == 0
     assert surprisal_step(-math.inf) == len(BOUNDS)
@@ -116,7 +122,7 @@ def reply() -> tuple[FakeEngine, list[Step], GenerationResult]:
     return engine, steps, finish
 
 
-async def test_a_reply_as_it_streams() -> None:
+async def test_strip_shows_times_speed_and_sums_while_a_reply_streams() -> None:
     engine, steps, finish = reply()
     now = [100.0]
     strip = LikelihoodStrip(clock=lambda: now[0])
@@ -147,7 +153,7 @@ async def test_a_reply_as_it_streams() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 10, 24, 40, 60, 72, 200])
-async def test_it_fits(width: int) -> None:
+async def test_strip_fits_any_width(width: int) -> None:
     engine, steps, _ = reply()
     strip = LikelihoodStrip()
     app = Host(strip)
@@ -160,7 +166,7 @@ async def test_it_fits(width: int) -> None:
         assert len(drawn) <= strip.size.height
 
 
-async def test_without_a_token_there_is_no_first_one() -> None:
+async def test_strip_without_a_token_shows_no_first_token_time() -> None:
     engine, steps, finish = reply()
     strip = LikelihoodStrip()
     app = Host(strip)
@@ -177,7 +183,7 @@ async def test_without_a_token_there_is_no_first_one() -> None:
         assert "first token 1.67 s · prompt 0.92 s" in app.text()
 
 
-async def test_a_scored_text_has_no_speed() -> None:
+async def test_strip_of_a_scored_text_has_no_speed() -> None:
     strip = LikelihoodStrip()
     async with Host(strip).run_test():
         strip.extend([scored(None), scored(-1.0)])

@@ -44,7 +44,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     raise AssertionError("waited in vain")
 
 
-async def test_a_line_is_gone_to() -> None:
+async def test_line_prompt_answers_a_location() -> None:
     app = Asking(lambda prompt: prompt.ask_location("a\nb\nc"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         assert "LINE or LINE:COL, 1 to 3" in app.text()
@@ -54,7 +54,7 @@ async def test_a_line_is_gone_to() -> None:
         assert not app.prompt.is_open and app.text().strip() == ""
 
 
-async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
+async def test_line_prompt_shows_an_error_until_the_text_changes() -> None:
     app = Asking(lambda prompt: prompt.ask_location("a\nb\nc"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("9", "enter")
@@ -66,7 +66,7 @@ async def test_what_is_wrong_stands_beside_until_it_is_changed() -> None:
         assert app.answers == [("place", "2:2")]
 
 
-async def test_escape_answers_nothing() -> None:
+async def test_escape_closes_the_line_prompt_without_an_answer() -> None:
     app = Asking(lambda prompt: prompt.ask_location("a"))
     async with app.run_test(size=(80, 24), message_hook=app.hook) as pilot:
         await pilot.press("1", "escape")
@@ -74,7 +74,9 @@ async def test_escape_answers_nothing() -> None:
         assert app.answers == [] and not app.prompt.is_open
 
 
-async def test_a_name_is_completed_and_a_folder_refused(tmp_path: Path) -> None:
+async def test_line_prompt_completes_a_path_and_refuses_a_folder(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "notes").mkdir()
     app = Asking(lambda prompt: prompt.ask_path(f"{tmp_path}/no"))
     async with app.run_test(size=(120, 24), message_hook=app.hook) as pilot:
@@ -87,7 +89,7 @@ async def test_a_name_is_completed_and_a_folder_refused(tmp_path: Path) -> None:
         assert app.answers == [("path", f"{tmp_path}/notes/a")]
 
 
-async def test_a_broken_check_is_no_answer(home: Path) -> None:
+async def test_line_prompt_with_a_failing_check_gives_no_answer(home: Path) -> None:
     def broken(_: str) -> str:
         raise RuntimeError
 
@@ -99,7 +101,7 @@ async def test_a_broken_check_is_no_answer(home: Path) -> None:
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
-async def test_foreign_names_are_drawn_safely(words: str) -> None:
+async def test_line_prompt_draws_hostile_names_safely(words: str) -> None:
     foreign = LineQuestion("x", "X", words, lambda text: text)
     app = Asking(lambda prompt: prompt.ask(foreign, words))
     async with app.run_test(size=(80, 24)) as pilot:

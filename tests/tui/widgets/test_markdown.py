@@ -74,12 +74,12 @@ MARKDOWN = st.lists(
 
 
 @given(MARKDOWN)
-def test_blocks_joined_are_the_text(text: str) -> None:
+def test_markdown_blocks_joined_are_the_text(text: str) -> None:
     assert "".join(block.source for block in blocks_of(text)) == text
 
 
 @given(MARKDOWN, st.integers(1, 60))
-def test_no_letter_gets_lost_and_nothing_is_too_wide(text: str, width: int) -> None:
+def test_markdown_loses_no_letter_and_fits_the_width(text: str, width: int) -> None:
     lines = drawn(text, width)
     if width >= 30:
         for letters in ("word", "漢", "&lt;", "<b>"):
@@ -88,7 +88,7 @@ def test_no_letter_gets_lost_and_nothing_is_too_wide(text: str, width: int) -> N
         assert all(cell_len(line) <= width for line in lines)
 
 
-def test_each_kind_reads_as_it_should() -> None:
+def test_markdown_draws_every_kind_of_block() -> None:
     assert drawn(SAMPLE) == [
         "A title",
         "Words that are slanted, bold and code, a",
@@ -124,7 +124,7 @@ def test_each_kind_reads_as_it_should() -> None:
         "```\nnever closed",
     ],
 )
-def test_what_could_hide_is_shown(text: str) -> None:
+def test_markdown_shows_text_that_markup_could_hide(text: str) -> None:
     lines = "".join(drawn(text, 50))
     assert all(word in lines for word in text.replace("-", " ").split() if len(word) > 3
                and word.isalpha())  # fmt: skip
@@ -133,7 +133,7 @@ def test_what_could_hide_is_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_text_is_only_text(name: str) -> None:
+async def test_markdown_draws_hostile_text_safely(name: str) -> None:
     words = MarkdownView(HOSTILE[name])
     app = Host(words)
     async with app.run_test(size=(40, 20)) as pilot:
@@ -161,7 +161,9 @@ async def seen(words: MarkdownView, pieces: list[str], *, whole: bool) -> list[s
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 @pytest.mark.parametrize("whole", [True, False])
-async def test_pieces_make_the_whole(size: int, whole: bool) -> None:
+async def test_markdown_grown_in_pieces_equals_the_whole(
+    size: int, whole: bool
+) -> None:
     pieces = [SAMPLE[i : i + size] for i in range(0, len(SAMPLE), size)]
     at_once = await seen(MarkdownView(SAMPLE), [], whole=True)
     assert await seen(MarkdownView(), pieces, whole=whole) == at_once
@@ -169,7 +171,9 @@ async def test_pieces_make_the_whole(size: int, whole: bool) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(MARKDOWN, st.integers(1, 9))
-async def test_any_pieces_make_the_whole(text: str, size: int) -> None:
+async def test_any_markdown_grown_in_pieces_equals_the_whole(
+    text: str, size: int
+) -> None:
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
     at_once = await seen(MarkdownView(text), [], whole=True)
     assert await seen(MarkdownView(), pieces, whole=True) == at_once
@@ -183,7 +187,7 @@ async def test_any_pieces_make_the_whole(text: str, size: int) -> None:
         ("word " * 3000, "word"),
     ],
 )
-def test_a_long_block_is_cut_and_loses_nothing(text: str, first: str) -> None:
+def test_long_markdown_block_is_cut_without_loss(text: str, first: str) -> None:
     block = blocks_of(text)[0]
     _, grows = cut(block)
     assert grows.joined
@@ -195,11 +199,11 @@ def test_a_long_block_is_cut_and_loses_nothing(text: str, first: str) -> None:
     assert before == after
 
 
-def test_a_word_that_never_ends_is_not_cut() -> None:
+def test_endless_word_is_not_cut() -> None:
     assert len(cut(blocks_of("x" * 10_000)[0])) == 1
 
 
-async def test_it_is_laid_out_again_at_another_width() -> None:
+async def test_markdown_is_laid_out_again_at_another_width() -> None:
     words = MarkdownView("one two three four five six")
     app = Host(words)
     async with app.run_test(size=(40, 10)) as pilot:
@@ -210,7 +214,7 @@ async def test_it_is_laid_out_again_at_another_width() -> None:
         assert app.lines()[:3] == ["one two", "three four", "five six"]
 
 
-async def test_room_ahead_is_given_back() -> None:
+async def test_markdown_view_gives_back_the_room_ahead_when_complete() -> None:
     words = MarkdownView()
     app = Host(words)
     async with app.run_test(size=(40, 20)) as pilot:
@@ -222,7 +226,7 @@ async def test_room_ahead_is_given_back() -> None:
         assert words.size.height == 1
 
 
-async def test_lines_can_be_selected() -> None:
+async def test_markdown_lines_can_be_selected() -> None:
     words = MarkdownView("first line\n\nsecond 漢字 line")
     app = Host(words)
     async with app.run_test(size=(40, 10)) as pilot:
@@ -249,7 +253,7 @@ MOSTLY_PLAIN = st.lists(st.tuples(PLAIN, MARKED), min_size=1, max_size=2).map(
 
 @settings(max_examples=25, deadline=None)
 @given(MOSTLY_PLAIN, st.integers(3, 9), st.integers(12, 40), st.integers(12, 40))
-async def test_a_text_that_grows_is_always_what_it_is_at_once(
+async def test_growing_markdown_always_equals_the_text_drawn_at_once(
     text: str, size: int, width: int, other: int
 ) -> None:
     growing = MarkdownView()

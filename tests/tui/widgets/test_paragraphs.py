@@ -35,7 +35,7 @@ def text_of(lines: list) -> list[str]:  # type: ignore[type-arg]
 
 
 @given(PARTS, st.integers(2, 30), st.integers(0, 8))
-def test_nothing_but_spaces_is_lost_and_every_line_fits(
+def test_wrapped_paragraph_fits_and_loses_only_spaces(
     parts: list[tuple[str, str]], width: int, indent: int
 ) -> None:
     lines = text_of(wrapped(Paragraph(tuple(parts), indent), width))
@@ -44,7 +44,7 @@ def test_nothing_but_spaces_is_lost_and_every_line_fits(
     assert "".join("".join(lines).split()) == "".join(before.split())
 
 
-def test_words_stay_whole_and_later_lines_stand_in() -> None:
+def test_wrapped_paragraph_keeps_words_whole_and_indents() -> None:
     paragraph = Paragraph((("now     ", "quiet"), ("one two three four", "")), 8)
     assert text_of(wrapped(paragraph, 16)) == [
         "now     one two ",
@@ -53,13 +53,13 @@ def test_words_stay_whole_and_later_lines_stand_in() -> None:
     ]
 
 
-def test_wide_text_fills_its_lines() -> None:
+def test_wrapped_wide_text_fills_its_lines() -> None:
     paragraph = Paragraph((("one 漢字漢字漢字。漢", ""),))
     assert text_of(wrapped(paragraph, 8)) == ["one 漢字", "漢字漢", "字。漢"]
 
 
 @given(st.text("ab (「漢字。」\u3099é\u0301👍\u200d", max_size=40))
-def test_the_parts_of_a_line_are_all_of_it(line: str) -> None:
+def test_chunks_of_a_line_joined_are_the_line(line: str) -> None:
     words = WORDS.findall(line)
     assert "".join(words) == line
     parts = [match[0] for match in chunks(line).finditer(line)]
@@ -68,7 +68,7 @@ def test_the_parts_of_a_line_are_all_of_it(line: str) -> None:
         assert part[0] not in "。」)\u3099\u0301\u200d" or before[-1].isspace()
 
 
-def test_a_style_goes_on_in_the_next_line() -> None:
+def test_wrapped_paragraph_keeps_the_style_on_the_next_line() -> None:
     first, second = wrapped(Paragraph((("aa bb", "strong"),)), 3)
     assert [style for text, style in (*first, *second) if text.strip()] == [
         "strong",
@@ -76,7 +76,7 @@ def test_a_style_goes_on_in_the_next_line() -> None:
     ]
 
 
-def test_a_line_of_a_text_is_a_paragraph() -> None:
+def test_paragraphs_makes_one_paragraph_per_line() -> None:
     assert paragraphs("a\n\nb", "quiet") == [
         Paragraph((("a", "quiet"),)),
         Paragraph((("", "quiet"),)),
@@ -84,7 +84,7 @@ def test_a_line_of_a_text_is_a_paragraph() -> None:
     ]
 
 
-async def test_the_end_is_followed_while_one_is_there() -> None:
+async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
     pane = Pane("Log", id="log", follow=True)
     app = Host(pane)
     async with app.run_test(size=(20, 6)) as pilot:
@@ -105,7 +105,7 @@ async def test_the_end_is_followed_while_one_is_there() -> None:
         assert "line 39" in app.text()
 
 
-async def test_another_width_breaks_the_lines_elsewhere() -> None:
+async def test_paragraphs_rewrap_at_another_width() -> None:
     app = Host(Paragraphs())
     async with app.run_test(size=(12, 6)) as pilot:
         assert isinstance(app.widget, Paragraphs)
@@ -131,18 +131,18 @@ async def test_another_width_breaks_the_lines_elsewhere() -> None:
         (-1, "–"),
     ],
 )
-def test_how_long_something_takes(seconds: float, words: str) -> None:
+def test_lasting_says_a_duration_in_words(seconds: float, words: str) -> None:
     assert lasting(seconds) == words
 
 
-def test_numbers_in_words() -> None:
+def test_epochs_and_perplexity_format_their_numbers() -> None:
     assert [epochs(value) for value in (3.0, 0.5, 1.25, math.nan)] == [
         "3", "0.5", "1.25", "–"]  # fmt: skip
     assert [perplexity(value) for value in (13.824, 4.9e4, 3e10, None)] == [
         "13.82", "49,000", "3.0e10", "–"]  # fmt: skip
 
 
-def test_the_log_says_what_is_shown_nowhere_else() -> None:
+def test_describe_event_omits_what_is_shown_elsewhere() -> None:
     step = Step(1, 0.1, 2.0, 1e-4, 1.0, 10, 5.0, 3.0, 100)
     assert describe_event(step) is None
     doing = Doing("reading", 0.5)

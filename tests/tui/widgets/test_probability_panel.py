@@ -60,7 +60,7 @@ def distribution(
     first=st.integers(0, 45),
     text=st.text(max_size=8),
 )
-def test_whatever_is_drawn_sums_to_one(
+def test_panel_rows_and_rest_sum_to_one(
     top: int, count: int, first: int, text: str
 ) -> None:
     shown = ENGINE.next_distribution(
@@ -92,7 +92,7 @@ def test_the_bar_is_half_a_cell_exact(prob: float, sampled: float, width: int) -
 
 
 @given(st.floats(0, 1))
-def test_percentages_do_not_lie(prob: float) -> None:
+def test_percent_says_0_and_100_only_when_exact(prob: float) -> None:
     text = percent(prob)
     assert len(text) <= 6
     assert (text == "0%") == (prob == 0)
@@ -100,7 +100,7 @@ def test_percentages_do_not_lie(prob: float) -> None:
 
 
 @pytest.mark.parametrize("prob", [None, math.nan, math.inf])
-def test_no_number_is_a_dash(prob: float | None) -> None:
+def test_percent_of_a_missing_number_is_a_dash(prob: float | None) -> None:
     assert percent(prob) == "–"
 
 
@@ -118,16 +118,16 @@ def test_tiny_probabilities_are_told_apart_where_there_is_room(
 
 
 @given(st.text(), st.integers(0, 30))
-def test_clipping_keeps_to_the_cells(text: str, width: int) -> None:
+def test_clip_and_pad_to_keep_to_the_cells(text: str, width: int) -> None:
     assert cell_len(clip(text, width)) <= max(width, 0)
     assert cell_len(pad_to(text, width)) == width
 
 
-def test_a_heap_of_marks_is_clipped() -> None:
+def test_clip_limits_combining_marks() -> None:
     assert len(clip("e" + "\u0301" * 1000, 10)) < 10
 
 
-def test_the_summary() -> None:
+def test_summary_forms_are_shortened_to_fit() -> None:
     forms = summary_forms(distribution(["a"]))
     assert fit_best(forms, 80) == [
         "kept 12 of 49,152 · 93.1% of mass · entropy 2.7 bits · perplexity here 6.5"
@@ -141,7 +141,7 @@ def test_the_summary() -> None:
 
 @pytest.mark.parametrize("width", [24, 31, 32, 40, 60, 80])
 @pytest.mark.parametrize("height", [4, 5, 9, 24])
-async def test_it_fits_everywhere(width: int, height: int) -> None:
+async def test_panel_fits_any_size(width: int, height: int) -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(width, height)) as pilot:
@@ -156,7 +156,7 @@ async def test_it_fits_everywhere(width: int, height: int) -> None:
         assert len(drawn) <= height
 
 
-async def test_rows_marks_and_numbers() -> None:
+async def test_panel_draws_rows_with_marks_and_numbers() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(60, 12)) as pilot:
@@ -178,7 +178,7 @@ async def test_a_chosen_token_without_a_row_marks_the_rest() -> None:
         assert app.lines()[2].startswith("●rest ")
 
 
-async def test_empty_loading_and_title() -> None:
+async def test_panel_shows_empty_and_loading_text_and_its_title() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(80, 6)) as pilot:
@@ -190,7 +190,7 @@ async def test_empty_loading_and_title() -> None:
         assert app.lines()[0] == "Your next word"
 
 
-async def test_a_pause_keeps_the_newest_for_later() -> None:
+async def test_paused_panel_keeps_the_newest_distribution_for_later() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(60, 8)) as pilot:
@@ -205,7 +205,7 @@ async def test_a_pause_keeps_the_newest_for_later() -> None:
         assert "third" in app.text() and "paused" not in app.text()
 
 
-async def test_a_pause_lets_the_same_position_change() -> None:
+async def test_paused_panel_redraws_the_same_position() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(60, 8)) as pilot:
@@ -216,7 +216,7 @@ async def test_a_pause_lets_the_same_position_change() -> None:
         assert app.lines()[1].startswith("●first") and app.lines()[1].endswith("0% m")
 
 
-async def test_keys_walk_scroll_and_ask_for_pages() -> None:
+async def test_panel_keys_walk_scroll_and_request_pages() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(40, 6), message_hook=app.hook) as pilot:
@@ -288,7 +288,7 @@ async def test_the_mouse_picks_a_row() -> None:
     assert [m.candidate.text for m in picked] == ["b"]
 
 
-async def test_keys_without_a_distribution_do_nothing() -> None:
+async def test_panel_keys_without_a_distribution_pick_nothing() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
     async with app.run_test(size=(40, 10), message_hook=app.hook) as pilot:
@@ -302,7 +302,7 @@ async def test_keys_without_a_distribution_do_nothing() -> None:
 
 
 @pytest.mark.parametrize("width", [24, 60])
-async def test_hostile_tokens(width: int) -> None:
+async def test_panel_draws_hostile_tokens_safely(width: int) -> None:
     panel = ProbabilityPanel(title="\x1b[31m[/x]")
     app = Host(panel)
     async with app.run_test(size=(width, 30)) as pilot:

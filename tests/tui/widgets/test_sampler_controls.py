@@ -23,7 +23,7 @@ STEPS = st.integers(0, GREEDY)
 
 
 @given(STEPS)
-def test_a_step_comes_back(step: int) -> None:
+def test_temperature_of_a_step_maps_back_to_it(step: int) -> None:
     assert (
         round(sampler_controls.position_of(sampler_controls.temperature_at(step)))
         == step
@@ -39,7 +39,7 @@ def test_more_confidence_is_a_lower_temperature(first: int, second: int) -> None
     assert (first < second) == (one > other)
 
 
-def test_the_ends() -> None:
+def test_temperature_scale_stops_at_flat_and_greedy() -> None:
     assert sampler_controls.temperature_at(0) == 5
     assert sampler_controls.temperature_at(GREEDY - 1) == 0.05
     assert sampler_controls.temperature_at(GREEDY) == 0
@@ -50,7 +50,9 @@ def test_the_ends() -> None:
 
 
 @given(st.floats(0, 20, allow_nan=False), st.sampled_from([-1, 1]))
-def test_a_move_goes_the_right_way(temperature: float, by: int) -> None:
+def test_moved_changes_the_temperature_in_the_right_direction(
+    temperature: float, by: int
+) -> None:
     after = sampler_controls.moved(temperature, by)
     bounded = min(5.0, temperature)
     if by > 0:
@@ -60,7 +62,7 @@ def test_a_move_goes_the_right_way(temperature: float, by: int) -> None:
 
 
 @given(st.integers(3, 120), st.data())
-def test_cells_are_monotone_and_the_last_is_greedy(
+def test_slider_cells_are_monotone_and_the_last_is_greedy(
     width: int, data: st.DataObject
 ) -> None:
     cell = data.draw(st.integers(-5, width + 5))
@@ -73,7 +75,9 @@ def test_cells_are_monotone_and_the_last_is_greedy(
 
 
 @given(st.sampled_from(ROWS), st.lists(st.sampled_from([-1, 1]), max_size=60))
-def test_steps_never_leave_what_is_allowed(field: Field, moves: list[int]) -> None:
+def test_field_steps_stay_valid_and_reset_restores_the_default(
+    field: Field, moves: list[int]
+) -> None:
     settings = SamplingSettings()
     for by in moves:
         settings = field.stepped(settings, by)
@@ -81,7 +85,7 @@ def test_steps_never_leave_what_is_allowed(field: Field, moves: list[int]) -> No
 
 
 @given(st.sampled_from(FIELDS), st.integers(1, 20))
-def test_what_is_shown_can_be_typed(field: Field, steps: int) -> None:
+def test_field_accepts_its_shown_value_when_typed(field: Field, steps: int) -> None:
     settings = SamplingSettings()
     for _ in range(steps):
         settings = field.stepped(settings, -1 if steps % 2 else 1)
@@ -89,7 +93,9 @@ def test_what_is_shown_can_be_typed(field: Field, steps: int) -> None:
 
 
 @given(st.sampled_from(ROWS), st.text(max_size=30))
-def test_typing_gives_settings_or_a_hint(field: Field, text: str) -> None:
+def test_typed_text_gives_settings_or_an_error_with_a_hint(
+    field: Field, text: str
+) -> None:
     try:
         field.typed(SamplingSettings(), text)
     except LmtuiError as error:
@@ -104,7 +110,7 @@ def settings_of(app: Host) -> list[SamplingSettings]:
     ]
 
 
-async def test_keys_change_type_and_reset() -> None:
+async def test_sampler_keys_change_type_and_reset_settings() -> None:
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
@@ -167,7 +173,7 @@ async def test_the_mouse_chooses_a_row(
 
 
 @pytest.mark.parametrize("width", [24, 40, 44, 60, 80])
-async def test_every_setting_is_shown(width: int) -> None:
+async def test_sampler_controls_show_every_setting(width: int) -> None:
     app = Host(SamplerControls())
     async with app.run_test(size=(width, 12)):
         for field in FIELDS:
@@ -175,7 +181,7 @@ async def test_every_setting_is_shown(width: int) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_hostile_typing(text: str) -> None:
+async def test_hostile_paste_into_a_sampler_field_is_drawn_safely(text: str) -> None:
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(40, 12)) as pilot:
@@ -188,7 +194,7 @@ async def test_hostile_typing(text: str) -> None:
     assert controls.settings.top_k in (40, 0)
 
 
-def test_what_a_setting_means_is_seen_whole_at_80_columns() -> None:
+def test_sampler_meanings_fit_80_columns() -> None:
     assert {
         field.name: len(field.meaning) for field in ROWS if len(field.meaning) > 27
     } == {}

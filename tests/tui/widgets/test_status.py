@@ -29,7 +29,7 @@ PATH = ("fast bfloat16 · cpu", "fast")
     st.sampled_from(["", "thinking on"]),
     st.integers(12, 200),
 )
-def test_the_path_is_never_cut(
+def test_status_line_never_cuts_the_precision(
     said: list[str], model: str, precision: str, told: str, width: int
 ) -> None:
     path = (f"{precision} float32 · cpu", precision)
@@ -38,7 +38,7 @@ def test_the_path_is_never_cut(
     assert precision in line
 
 
-def test_what_matters_least_is_cut_first() -> None:
+def test_status_line_cuts_the_least_important_words_first() -> None:
     name = "smollm2-135m-instruct"
     lines = [fitted(SAID, name, PATH, "", width=width) for width in range(110, 30, -1)]
     cut = [
@@ -50,7 +50,7 @@ def test_what_matters_least_is_cut_first() -> None:
 
 
 @given(st.text("ab漢é\u0301", max_size=30), st.integers(1, 20))
-def test_a_name_is_cut_in_its_middle(name: str, width: int) -> None:
+def test_clip_middle_cuts_a_name_in_its_middle(name: str, width: int) -> None:
     cut = clip_middle(name, width)
     assert cell_len(cut) <= width
     if "…" in cut:
@@ -79,7 +79,7 @@ def test_a_model_by_path_is_shown_by_its_stem(label: str, short: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (50, 15)])
-async def test_the_editor_shows_the_path_at_every_width(
+async def test_editor_status_shows_precision_and_model_at_every_width(
     tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
@@ -98,7 +98,7 @@ async def test_the_editor_shows_the_path_at_every_width(
         assert ("F1 help" in running.seen) == (size[0] >= 60)
 
 
-async def test_the_keys_stay_named_where_there_is_room(
+async def test_editor_status_names_its_keys_where_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
@@ -113,7 +113,7 @@ async def test_the_keys_stay_named_where_there_is_room(
         assert "Tab take · F4 line · F1 help" in running.seen
 
 
-async def test_headings_and_notices_show_the_stem() -> None:
+async def test_message_headings_show_the_stem_of_a_model_path() -> None:
     engine = FakeEngine(["one"], name="/a/long/way/to/gemma.gguf")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()

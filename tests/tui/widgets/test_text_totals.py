@@ -43,7 +43,7 @@ def parts(draw: st.DrawFn) -> Sums:
 
 
 @given(st.lists(parts(), min_size=1, max_size=3), st.integers(1, 120))
-def test_the_first_part_is_always_there_and_what_is_there_fits(
+def test_totals_always_show_the_first_part_and_fit_the_width(
     given_parts: list[Sums], width: int
 ) -> None:
     labels, shown = fitting(given_parts, width)
@@ -54,7 +54,7 @@ def test_the_first_part_is_always_there_and_what_is_there_fits(
     assert needed <= width or len(shown) == 1
 
 
-def test_the_cells_say_the_numbers() -> None:
+def test_totals_cells_show_the_numbers_of_a_part() -> None:
     assert cells_of(PARAGRAPH) == (
         "−69.31", "100.0", "4.00", "0.500", "0.250", "50", "50")  # fmt: skip
     assert cells_of(NOTHING) == ("–", "–", "–", "–", "–", "0", "3")
@@ -63,7 +63,7 @@ def test_the_cells_say_the_numbers() -> None:
     assert cells_of(sure)[:2] == ("0.00", "0.0")
 
 
-def test_what_is_stale_is_marked_and_what_is_missing_is_not() -> None:
+def test_totals_mark_stale_numbers_but_not_missing_ones() -> None:
     fresh, stale = (cells_of(replace(PARAGRAPH, stale=s)) for s in (False, True))
     assert [f"≈{cell}" for cell in fresh[:-2]] == list(stale[:-2])
     assert cells_of(replace(NOTHING, stale=True)) == cells_of(NOTHING)
@@ -79,7 +79,9 @@ def test_what_is_stale_is_marked_and_what_is_missing_is_not() -> None:
         ((DOCUMENT, NOTHING), ""),
     ],
 )
-async def test_a_note_says_why(shown: tuple[Sums, ...], note: str) -> None:
+async def test_totals_note_says_why_numbers_are_stale_or_missing(
+    shown: tuple[Sums, ...], note: str
+) -> None:
     widget = TextTotals()
     app = Host(widget)
     async with app.run_test(size=(60, 20)) as pilot:
@@ -101,13 +103,13 @@ async def test_a_note_says_why(shown: tuple[Sums, ...], note: str) -> None:
         (18, ["document"]),
     ],
 )
-def test_it_gets_narrow(width: int, names: list[str]) -> None:
+def test_totals_drop_parts_as_they_get_narrow(width: int, names: list[str]) -> None:
     selection = replace(PARAGRAPH, name="selection")
     _, shown = fitting((DOCUMENT, PARAGRAPH, selection), width)
     assert [part.name for part in shown] == names
 
 
-def test_the_sum_of_a_part_never_stands_for_the_whole() -> None:
+def test_totals_show_no_sum_of_a_partly_scored_text() -> None:
     part = Sums("document", -150.7, 127, 20_843, 500, 500, whole=False)
     log_prob, surprisal, perplexity, *_, scored, tokens = cells_of(part)
     assert (log_prob, surprisal) == ("–", "–")
@@ -115,7 +117,7 @@ def test_the_sum_of_a_part_never_stands_for_the_whole() -> None:
     assert cells_of(replace(part, whole=True))[0] == "−150.70"
 
 
-def test_the_line_about_the_file_says_of_how_many_tokens_a_sum_is() -> None:
+def test_file_status_says_of_how_many_tokens_a_sum_is() -> None:
     place = FileStatus(name="a.txt", tokens=20_843, logprob=-150.7, scored=127)
     said = [" · ".join(form) for form in forms(place)]
     assert said[0].endswith("Σ of 127 of 20,843 tokens −150.70 nats")

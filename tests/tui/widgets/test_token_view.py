@@ -30,7 +30,7 @@ PIECES = st.lists(st.text(max_size=12) | st.binary(max_size=4), max_size=30)
 
 
 @given(PIECES, st.integers(2, 40))
-def test_layout_loses_nothing_and_keeps_to_the_width(
+def test_token_layout_loses_nothing_and_fits_the_width(
     texts: list[str | bytes], width: int
 ) -> None:
     pieces = list(pieces_of(tokens(*texts)))
@@ -51,7 +51,7 @@ def test_layout_loses_nothing_and_keeps_to_the_width(
     assert all(drawn)
 
 
-def test_parts_of_a_character_are_drawn_together() -> None:
+def test_tokens_of_one_character_are_drawn_together() -> None:
     cat = "🐈".encode()
     pieces = list(pieces_of(tokens("a", cat[:1], cat[1:3], cat[3:], "b")))
     assert [(p.first, p.count, p.text) for p in pieces] == [
@@ -59,17 +59,17 @@ def test_parts_of_a_character_are_drawn_together() -> None:
     ]  # fmt: skip
 
 
-def test_a_character_that_never_ends() -> None:
+def test_unfinished_character_is_drawn_as_its_byte() -> None:
     pieces = pieces_of(tokens("a", b"\xe3"))
     assert [p.text for p in pieces] == ["a", "⟨E3⟩"]
 
 
-def test_newlines_are_drawn_and_break() -> None:
+def test_token_newlines_are_drawn_and_break_the_line() -> None:
     lines = list(wrap(pieces_of(tokens("a\n\nb")), 10))
     assert [[run.text for run in line] for line in lines] == [["a⏎"], ["⏎"], ["b"]]
 
 
-def test_a_row_that_goes_on_does_not_look_indented() -> None:
+def test_wrapped_row_shows_its_leading_space() -> None:
     lines = list(wrap(pieces_of(tokens("one", " two", " three", "\n", " four")), 7))
     assert ["".join(run.text for run in line) for line in lines] == [
         "one two", "·three⏎", " four",
@@ -82,7 +82,9 @@ def test_wide_characters_never_straddle_the_edge() -> None:
 
 
 @given(st.integers(1, 5000), st.none() | st.integers(0, 5000), st.data())
-def test_running_sums(count: int, missing: int | None, data: st.DataObject) -> None:
+def test_running_sums_add_log_probs_up_to_a_token(
+    count: int, missing: int | None, data: st.DataObject
+) -> None:
     shown = tokens(*["a"] * count)
     if missing is not None and missing < count:
         shown[missing] = replace(shown[missing], logprob=None)
@@ -109,7 +111,7 @@ async def test_keys_walk_the_tokens() -> None:
     assert selected(app) == [1, 3, 0, 4, 0]
 
 
-async def test_what_is_said_below() -> None:
+async def test_token_view_describes_the_token_under_the_cursor() -> None:
     view = TokenView()
     app = Host(view)
     first = ScoredToken(0, 0, "one", b"one", None, None, None)
@@ -126,7 +128,7 @@ async def test_what_is_said_below() -> None:
         )
 
 
-async def test_parts_are_told_apart_below() -> None:
+async def test_token_view_numbers_the_parts_of_a_character() -> None:
     view = TokenView()
     app = Host(view)
     cat = "🐈".encode()
@@ -137,7 +139,7 @@ async def test_parts_are_told_apart_below() -> None:
         assert app.lines()[0] == "🐈"
 
 
-async def test_surprises_can_be_jumped_to() -> None:
+async def test_n_keys_jump_between_surprises() -> None:
     view = TokenView()
     app = Host(view)
     shown = [
@@ -153,7 +155,7 @@ async def test_surprises_can_be_jumped_to() -> None:
     assert selected(app) == [2, 4, 2]
 
 
-async def test_the_mouse_selects() -> None:
+async def test_click_selects_a_token() -> None:
     view = TokenView()
     app = Host(view)
     async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
@@ -165,7 +167,7 @@ async def test_the_mouse_selects() -> None:
     assert selected(app) == [1, 3]
 
 
-async def test_surprise_has_a_channel_without_colour() -> None:
+async def test_surprise_is_drawn_with_attributes_beside_colour() -> None:
     view = TokenView()
     app = Host(view)
     shown = [*tokens("c", "plain", logprob=-0.1), *tokens("odd", logprob=-3.5),
@@ -222,7 +224,7 @@ async def test_a_long_text_is_laid_out_little_by_little() -> None:
         assert "Σ to here –" in app.text()
 
 
-async def test_nothing_to_show() -> None:
+async def test_token_view_without_tokens_says_so_and_ignores_keys() -> None:
     view = TokenView()
     app = Host(view)
     async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
@@ -234,7 +236,7 @@ async def test_nothing_to_show() -> None:
     assert selected(app) == []
 
 
-async def test_hostile_tokens() -> None:
+async def test_token_view_draws_hostile_tokens_safely() -> None:
     view = TokenView()
     app = Host(view)
     shown = tokens(*HOSTILE.values())
@@ -304,7 +306,7 @@ async def test_every_measure_has_its_legend_and_spaces_can_be_seen() -> None:
 
 
 @pytest.mark.parametrize("colours", [True, False])
-async def test_only_without_colours_a_difference_has_a_sign_that_is_no_minus(
+async def test_difference_signs_are_drawn_only_without_colours(
     monkeypatch: pytest.MonkeyPatch, colours: bool
 ) -> None:
     if not colours:

@@ -56,12 +56,14 @@ def made(form: tuple[int, int, int], built: Path) -> Attention:
     return Attention(folder / build.ATTENTION, heads, kv_heads)
 
 
-def test_it_is_proven_right(attending: Attention, form: tuple[int, int, int]) -> None:
+def test_compiled_attention_passes_its_own_check(
+    attending: Attention, form: tuple[int, int, int]
+) -> None:
     attending.require_right(form[2])
 
 
 @pytest.mark.parametrize("name", ["attention_decode.cpp", "attention_prefill.cpp"])
-def test_another_arithmetic_is_found_out(
+def test_attention_with_a_wrong_scale_fails_its_check(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = "1 / std::sqrt((float)HEAD)"
@@ -107,7 +109,7 @@ def naively(
 
 @settings(max_examples=25)
 @given(data=st.data())
-def test_it_is_attention(
+def test_attention_of_few_tokens_equals_naive_attention(
     data: st.DataObject, attending: Attention, form: tuple[int, int, int]
 ) -> None:
     torch.manual_seed(data.draw(st.integers(0, 1000)))
@@ -131,7 +133,7 @@ def test_it_is_attention(
 
 @settings(max_examples=20)
 @given(data=st.data())
-def test_it_is_attention_for_many_tokens(
+def test_attention_of_many_tokens_is_near_naive_attention(
     data: st.DataObject, attending: Attention, form: tuple[int, int, int]
 ) -> None:
     require_many(attending)
@@ -152,7 +154,7 @@ def test_it_is_attention_for_many_tokens(
     assert torch.equal(near[:, :, own : own + tokens], new)
 
 
-def test_no_token_of_many_sees_those_after_it(
+def test_attention_of_many_tokens_is_causal(
     attending: Attention, form: tuple[int, int, int]
 ) -> None:
     require_many(attending)
@@ -171,7 +173,7 @@ def test_no_token_of_many_sees_those_after_it(
 
 
 @pytest.mark.parametrize("tokens", [1, 40])
-def test_large_scores_are_no_trouble(
+def test_large_attention_scores_stay_finite(
     tokens: int, attending: Attention, form: tuple[int, int, int]
 ) -> None:
     """Those of a head that looks at one token alone, and of one that cares for none."""
@@ -188,7 +190,7 @@ def test_large_scores_are_no_trouble(
             assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-3)
 
 
-def test_a_token_finds_the_same_alone_and_among_others(
+def test_attention_is_the_same_for_any_split_and_thread_count(
     attending: Attention, form: tuple[int, int, int]
 ) -> None:
     sizes = Sizes(2, form[1], form[2])
@@ -212,7 +214,7 @@ def test_a_token_finds_the_same_alone_and_among_others(
         torch.set_num_threads(threads)
 
 
-def test_a_compiler_that_fails_says_why(
+def test_failed_compiler_run_raises_its_message(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = built / "c++"
@@ -223,7 +225,7 @@ def test_a_compiler_that_fails_says_why(
         build.build_attention(64, 3, built)
 
 
-def test_slabs_keep_what_they_hold_when_they_turn() -> None:
+def test_kv_cache_keeps_its_states_when_it_becomes_float16() -> None:
     held = PreallocatedKVCache(Sizes(2, 1, 16))
     new = torch.randn(2, 1, 2, 5, 16)
     for layer, opened in enumerate([held.opened(5, torch.float32)] * 2):

@@ -36,11 +36,11 @@ def forward(kind: str, request: pytest.FixtureRequest) -> LlamaCpuBackend:
     return lean.unrounded(kind, request.param)
 
 
-def test_all_kinds_are_suitable(kind: str) -> None:
+def test_unsupported_reason_is_none_for_every_kind(kind: str) -> None:
     assert unsupported_reason(lean.model(kind).config.to_dict()) is None
 
 
-def test_a_score_is_the_naive_one(kind: str, forward: LlamaCpuBackend) -> None:
+def test_score_equals_naive_logprobs(kind: str, forward: LlamaCpuBackend) -> None:
     rows = list(score_rows(forward, IDS, prefix=(), windows=Windows(500, 250)))
     ours = torch.tensor([row.logprob for row in rows[1:]])
     close(ours, lean.naive(kind, IDS)[range(399), IDS[1:]])
@@ -49,7 +49,9 @@ def test_a_score_is_the_naive_one(kind: str, forward: LlamaCpuBackend) -> None:
     assert list(forward.all_logits(IDS[:50], skip=50)) == []
 
 
-def test_after_a_long_text(kind: str, forward: LlamaCpuBackend) -> None:
+def test_decode_steps_after_a_long_text_equal_naive_logprobs(
+    kind: str, forward: LlamaCpuBackend
+) -> None:
     ids = [3 + (5 * i * i + i) % 290 for i in range(1030)]
     cache = PrefixCache(forward)
     cache.read(ids[:1020])
@@ -59,7 +61,7 @@ def test_after_a_long_text(kind: str, forward: LlamaCpuBackend) -> None:
 
 @pytest.mark.parametrize("before", [1, 40, 399])
 @pytest.mark.parametrize("count", [2, 4, 8])
-def test_a_few_tokens_at_once_are_the_same_as_one_by_one(
+def test_few_tokens_together_give_the_logits_of_one_by_one(
     kind: str, before: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # packed, as in life
@@ -87,7 +89,7 @@ def contexts() -> st.SearchStrategy[list[list[int]]]:
 @settings(deadline=None, max_examples=10)
 @pytest.mark.parametrize("dtype", lean.UNROUNDED)
 @pytest.mark.parametrize("kind", lean.KINDS)
-def test_whatever_was_read_before(
+def test_prefix_cache_reuse_keeps_the_logits(
     kind: str, dtype: torch.dtype, history: list[list[int]], chunk: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -103,7 +105,9 @@ def test_whatever_was_read_before(
         close(more, lean.naive(kind, [*history[-1], 7, 8, 9])[-3:])
 
 
-def test_paths_are_read_side_by_side(kind: str, forward: LlamaCpuBackend) -> None:
+def test_paths_side_by_side_equal_each_alone(
+    kind: str, forward: LlamaCpuBackend
+) -> None:
     cache = PrefixCache(forward)
     cache.read(IDS)
     for held in (1, 40, 300, 400):
@@ -117,7 +121,9 @@ def test_paths_are_read_side_by_side(kind: str, forward: LlamaCpuBackend) -> Non
     close(cache.extend([5]).log_softmax(-1), lean.naive(kind, [*IDS, 5])[-1:])
 
 
-def test_rows_go_on_by_themselves(kind: str, forward: LlamaCpuBackend) -> None:
+def test_decode_batch_rows_equal_naive_logprobs(
+    kind: str, forward: LlamaCpuBackend
+) -> None:
     cache = PrefixCache(forward)
     cache.read(IDS[:90])
     begins = [[5], [6], [7, 8], [9]]
@@ -131,7 +137,7 @@ def test_rows_go_on_by_themselves(kind: str, forward: LlamaCpuBackend) -> None:
     assert cache.ids == IDS[:90]
 
 
-def test_rows_that_are_left_alone_change_nothing() -> None:
+def test_selected_rows_of_a_fork_equal_naive_logprobs() -> None:
     forward = lean.plain("llama")
     held = forward.new_cache()
     forward.hidden_states(IDS[:20], held)
@@ -185,6 +191,8 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
         ({"intermediate_size": 100}, "multiples"),
     ],
 )
-def test_what_is_not_run_this_way(changes: dict[str, object], why: str) -> None:
+def test_unsupported_reason_names_what_the_backend_lacks(
+    changes: dict[str, object], why: str
+) -> None:
     config = lean.model("mistral").config.to_dict() | changes
     assert why in str(unsupported_reason(config))

@@ -76,7 +76,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("kind", lean.KINDS)
-def test_what_is_compiled_computes_what_is_run_otherwise(
+def test_fused_block_agrees_with_unfused_layers(
     kind: str, bits: int, beside: bool
 ) -> None:
     weights = lean.packed(kind, bits)._steps._weights
@@ -91,7 +91,7 @@ def test_what_is_compiled_computes_what_is_run_otherwise(
     assert torch.equal(following(forward, IDS), wanted)
 
 
-def test_only_layers_of_that_plan_and_a_few_tokens_are_run_so() -> None:
+def test_compiled_kernels_run_only_their_shape_and_few_tokens() -> None:
     weights = lean.packed("llama", 4)._steps._weights
     wide = lean.packed("llama", 8)._steps._weights.layers[2]
     forward = LlamaCpuBackend(replace(weights, layers=(*weights.layers[:2], wide)))
@@ -108,7 +108,7 @@ def test_only_layers_of_that_plan_and_a_few_tokens_are_run_so() -> None:
     assert calls == [1] * (len(IDS) - 60)  # not the sixty, nor the second crossing
 
 
-def test_a_plan_can_be_told_another_process() -> None:
+def test_block_shape_survives_json_and_has_its_own_folder() -> None:
     plans = [plan_of(lean.packed(kind)) for kind in lean.KINDS]
     plans.append(
         plan_of(LlamaCpuBackend(with_beside(lean.packed("llama", 4)._steps._weights)))
@@ -147,9 +147,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_compiler
-def test_it_is_put_in_use_between_answers_and_by_the_next_program(
-    made: Path, home: Path
-) -> None:
+def test_stored_fused_block_is_used_by_the_next_program(made: Path, home: Path) -> None:
     shutil.copytree(made, home, dirs_exist_ok=True)
     wanted = following(fresh(), IDS)
     assert fresh()._steps._compiled is not None
@@ -159,7 +157,7 @@ def test_it_is_put_in_use_between_answers_and_by_the_next_program(
 
 
 @needs_compiler
-def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -> None:
+def test_compiled_few_tokens_together_equal_one_by_one(made: Path, home: Path) -> None:
     shutil.copytree(made, home, dirs_exist_ok=True)
     forward = fresh()
     wanted = following(forward, IDS)
@@ -173,7 +171,7 @@ def test_few_tokens_at_once_are_the_same_as_one_by_one(made: Path, home: Path) -
 @pytest.mark.skipif(
     not build.supports_fused_block(), reason="there is but one way here"
 )
-def test_other_processors_get_what_the_exporter_makes(home: Path) -> None:
+def test_processor_without_fused_block_gets_the_exported_package(home: Path) -> None:
     code = "import sys; from lmtui.kernels import build\n"
     code += "build.supports_fused_block = lambda: 0\n"
     code += "from lmtui.engine.backends.llama_cpu.compile_worker import main\n"
@@ -200,7 +198,7 @@ def test_other_processors_get_what_the_exporter_makes(home: Path) -> None:
 @pytest.mark.parametrize("attends", [False, True])
 @pytest.mark.parametrize("dtype", lean.UNROUNDED[1:])
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_with_weights_of_16_bits_too(
+def test_weights_of_16_bits_give_the_same_logits_in_any_split(
     kind: str, dtype: torch.dtype, attends: bool, beside: bool
 ) -> None:
     rounds = dtype is torch.bfloat16
@@ -228,7 +226,7 @@ def test_with_weights_of_16_bits_too(
 @needs_compiler
 @pytest.mark.parametrize("file", [CROSSED, build.ATTENTION])
 @pytest.mark.parametrize("harm", ["cut short", "overwritten", "of another", "foreign"])
-def test_what_is_damaged_is_not_used(
+def test_damaged_compiled_file_is_not_used(
     harm: str, file: str, made: Path, home: Path
 ) -> None:
     shutil.copytree(made, home, dirs_exist_ok=True)
@@ -257,7 +255,7 @@ def test_what_is_damaged_is_not_used(
 
 
 @needs_compiler
-def test_what_another_processor_has_compiled_is_left_alone(
+def test_files_compiled_by_another_processor_are_left_alone(
     made: Path, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shutil.copytree(made, home, dirs_exist_ok=True)
@@ -275,7 +273,7 @@ def test_what_another_processor_has_compiled_is_left_alone(
     assert fresh()._steps._compiled is not None
 
 
-def test_nothing_is_compiled_without_a_compiler(
+def test_missing_compiler_starts_no_compilation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CXX", "/nowhere/c++")
@@ -284,7 +282,7 @@ def test_nothing_is_compiled_without_a_compiler(
     assert forward._compiling._process is None
 
 
-def test_a_failure_is_noted_and_tried_again_with_another_compiler(
+def test_failed_compilation_is_noted_for_that_compiler_only(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = home / "c++"
@@ -308,7 +306,7 @@ def test_a_failure_is_noted_and_tried_again_with_another_compiler(
     assert build.failure(compile.folder_of(plan_of(forward)), "another") is None
 
 
-def test_a_cache_that_cannot_be_written_changes_nothing(
+def test_unwritable_cache_leaves_answers_unchanged(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build.root().parent.mkdir(parents=True)
@@ -322,7 +320,7 @@ def test_a_cache_that_cannot_be_written_changes_nothing(
     assert forward._steps._compiled is None
 
 
-def test_the_compiler_ends_with_who_began_it(home: Path) -> None:
+def test_compile_worker_ends_with_its_parent(home: Path) -> None:
     said = json.dumps(asdict(plan_of(fresh())))
     with open(home / "words", "wb") as words:
         command = [*IDLE, said, "compiler"]

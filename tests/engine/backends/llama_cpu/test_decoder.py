@@ -82,7 +82,7 @@ def distance(exact: Any, other: Any) -> float:
 
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_packed_layers_say_nearly_the_same(family: str, dense: bool) -> None:
+def test_packed_layers_stay_near_the_exact_model(family: str, dense: bool) -> None:
     exact, packed = model(family), model(family)
     before = linears(exact)
     assert pack_layers(packed, 8, dense=dense) == 8
@@ -96,7 +96,7 @@ def test_packed_layers_say_nearly_the_same(family: str, dense: bool) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_cache_changes_next_to_nothing(family: str) -> None:
+def test_prefix_cache_barely_changes_packed_logprobs(family: str) -> None:
     packed = model(family)
     pack_layers(packed, 8, dense=False)
     cache = PrefixCache(TransformersBackend(packed))
@@ -109,7 +109,7 @@ def test_a_cache_changes_next_to_nothing(family: str) -> None:
         assert float((wanted.exp() * (wanted - found)).sum()) < 2e-3
 
 
-def test_what_had_few_bits_keeps_them() -> None:
+def test_weights_of_few_bits_are_packed_almost_exactly() -> None:
     made = model("granite")
     exact = copy.deepcopy(made)
     for layer in exact.modules():
@@ -125,7 +125,7 @@ def test_what_had_few_bits_keeps_them() -> None:
     )
 
 
-def test_what_the_kernel_does_not_take_is_left_alone() -> None:
+def test_pack_layers_leaves_unsupported_layers_alone() -> None:
     odd = nn.Sequential(nn.Linear(33, 16), nn.Linear(64, 10), nn.Linear(64, 32))
     odd.get_output_embeddings = lambda: odd[2]  # type: ignore[assignment]
     assert pack_layers(odd, 8, dense=False) == 0
@@ -135,7 +135,7 @@ def test_what_the_kernel_does_not_take_is_left_alone() -> None:
 @pytest.mark.parametrize("family", STEADY)
 @given(history=contexts(), tail=st.lists(FEW, min_size=3, max_size=12))
 @settings(deadline=None, max_examples=6)
-def test_whatever_was_read_before_it_says_nearly_the_same(
+def test_packed_model_stays_near_exact_after_any_history(
     family: str, history: list[list[int]], tail: list[int]
 ) -> None:
     exact, packed = both(family)
@@ -162,7 +162,9 @@ def test_whatever_was_read_before_it_says_nearly_the_same(
 
 @pytest.mark.parametrize("asked", [0, 1, 2, 3])
 @pytest.mark.parametrize("family", ["gemma3_text", "opt", "granite"])
-def test_a_pass_that_is_stopped_leaves_nothing_behind(family: str, asked: int) -> None:
+def test_cancelled_read_leaves_the_prefix_cache_unchanged(
+    family: str, asked: int
+) -> None:
     _, packed = both(family)
     cache = PrefixCache(TransformersBackend(packed))
     cache.read(IDS[:30])
@@ -181,7 +183,7 @@ def test_a_pass_that_is_stopped_leaves_nothing_behind(family: str, asked: int) -
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_guesses_change_nothing(
+def test_prompt_lookup_changes_no_token_of_an_int8_model(
     family: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = replace(tiny.loaded(family), model=copy.deepcopy(tiny.model(family)))
@@ -194,7 +196,7 @@ def test_guesses_change_nothing(
     assert [step.id for step in guessed] == [step.id for step in plain]
 
 
-def test_what_is_packed_counts_for_how_it_is_run() -> None:
+def test_packed_model_has_its_own_extra_token_costs() -> None:
     exact, packed = (TransformersBackend(each) for each in both("granite"))
     assert exact.extra_token_costs is TransformersBackend.extra_token_costs
     assert packed.extra_token_costs is not TransformersBackend.extra_token_costs

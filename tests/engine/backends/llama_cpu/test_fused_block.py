@@ -70,7 +70,7 @@ def built(
 
 
 @torch.inference_mode()
-def test_it_computes_what_is_computed_otherwise(
+def test_fused_block_kernel_agrees_with_fused_block(
     built: tuple[BlockShape, FusedBlockKernel],
 ) -> None:
     made, native = built
@@ -85,7 +85,7 @@ def test_it_computes_what_is_computed_otherwise(
 
 
 @torch.inference_mode()
-def test_a_token_is_the_same_alone_and_among_others(
+def test_fused_block_kernel_is_the_same_for_any_split(
     built: tuple[BlockShape, FusedBlockKernel],
 ) -> None:
     made, native = built
@@ -112,7 +112,7 @@ def test_a_token_is_the_same_alone_and_among_others(
         torch.set_num_threads(threads)
 
 
-def test_what_has_no_such_function_is_damaged(tmp_path: Path) -> None:
+def test_library_without_the_fused_block_function_is_refused(tmp_path: Path) -> None:
     build.build_half_matmul(tmp_path)
     with pytest.raises(ValueError, match="fused_block"):
         FusedBlockKernel(tmp_path / build.HALF_MATMUL, PLANS["8 bits"])
