@@ -8,7 +8,6 @@ import pytest
 
 from lmtui import paths
 from lmtui.state import first_time
-from tests.test_imports import loaded_by
 
 
 def test_first_time_is_true_once_per_hint(home: Path) -> None:
@@ -31,7 +30,3 @@ def test_first_time_is_false_where_nothing_can_be_written(home: Path) -> None:
     paths.ensure_folder(paths.state_folder().parent)
     paths.state_folder().write_text("in the way")
     assert not first_time("start")
-
-
-def test_state_loads_nothing_heavy() -> None:
-    assert loaded_by("lmtui.state") == set()
