@@ -226,12 +226,15 @@ def test_surprise_keys_shade_visit_ignore_and_replace(start: Start) -> None:
     press(tmux, "watch.previous", first)
 
     press(tmux, "watch.list", "Enter goes there")
-    tmux.until(lambda screen: rows_of(screen) == rows_of(tmux.screen) != [])
-    worst = rows_of(tmux.screen)
-    press(tmux, "surprises.ignore", lambda screen: rows_of(screen) != worst)
+    worst = rows_of(tmux.until(rows_of))[0]
+    press(
+        tmux,
+        "surprises.ignore",
+        lambda screen: rows_of(screen)[:1] not in ([], [worst]),
+    )
     press(tmux, "surprises.close", without("Enter goes there"))
     press(tmux, "watch.list", "Enter goes there")
-    line, column = re.split(r"\D+", rows_of(tmux.screen)[0])[:2]
+    line, column = rows_of(tmux.until(rows_of))[0].split(":")
     tmux.press("Enter")
     tmux.shows(place(int(line), int(column)))
 
@@ -252,8 +255,8 @@ def where(tmux: Tmux) -> str:
 
 
 def rows_of(screen: str) -> list[str]:
-    """The rows of the list of surprises."""
-    return re.findall(r"\d+:\d+ +[\d.]+ bits .*", screen)
+    """Where the surprises in the list stand; a row may be half drawn."""
+    return re.findall(r"(\d+:\d+) +[\d.]+ bits", screen)
 
 
 @needs_tmux
