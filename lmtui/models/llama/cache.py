@@ -43,6 +43,9 @@ from lmtui.models.tokenizer_json import LightTokenizer, same_as
 _WEIGHTS = "packed.safetensors"
 # of this module and of `llama/weights`; another number gives another folder
 _LAYOUT = "1"
+# Names in the file, where they differ from those of `DecoderLayer`'s fields.
+_STORED_NAMES = {"ffn_norm": "feed_norm", "o_proj": "out"}
+_OPTIONAL = {"bias", "q_norm", "k_norm"}
 
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
 _GENERATION = "generation_config.json"
@@ -106,7 +109,8 @@ def _parts(name: str, part: Any) -> Iterator[tuple[str, Any]]:
     """Yield the tensors and numbers of a dataclass, each with its dotted field path."""
     if is_dataclass(part):
         for each in fields(part):
-            yield from _parts(f"{name}.{each.name}", getattr(part, each.name))
+            stored = _STORED_NAMES.get(each.name, each.name)
+            yield from _parts(f"{name}.{stored}", getattr(part, each.name))
     elif part is not None:
         yield name, part
 
@@ -141,7 +145,7 @@ def _layer(
     tensors: Mapping[str, Tensor], bits: Mapping[str, str], index: int
 ) -> DecoderLayer:
     def part(name: str) -> Any:
-        whole = f"{index}.{name}"
+        whole = f"{index}.{_STORED_NAMES.get(name, name)}"
         if f"{whole}.weights" in tensors:
             return Int4Linear(
                 tensors[f"{whole}.weights"],
@@ -149,7 +153,7 @@ def _layer(
                 int(bits[f"{whole}.bits"]),
                 tensors.get(f"{whole}.dense"),
             )
-        return tensors.get(whole)
+        return tensors.get(whole) if name in _OPTIONAL else tensors[whole]
 
     return DecoderLayer(**{each.name: part(each.name) for each in fields(DecoderLayer)})
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
@@ -112,7 +113,21 @@ def test_changed_folder_is_packed_anew(tmp_path: Path) -> None:
     assert loaded(place, "int8").folder != before
 
 
-@pytest.mark.parametrize("damage", ["cut", "torch", "config", "header"])
+def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> None:
+    with safe_open(loaded(q8).folder / "packed.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    layer = {name.split(".")[1] for name in names if name.startswith("0.")}
+    linear = {"qkv", "out", "gate_up", "down"}
+    assert layer == {"attention_norm", "feed_norm", *linear}
+    assert {n for n in names if not n[0].isdigit()} <= {
+        "norm",
+        "embedding",
+        "frequencies",
+        "head",
+    }
+
+
+@pytest.mark.parametrize("damage", ["cut", "torch", "config", "header", "tensor"])
 def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
     before = loaded(q8)
     wanted = logprobs(LocalEngine(before))
@@ -126,6 +141,12 @@ def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
         case "config":
             file = before.folder / "config.json"
             file.write_text("[]".ljust(file.stat().st_size))
+        case "tensor":
+            with safe_open(weights, framework="pt") as file:
+                bits, tensors = file.metadata(), load_file(weights)
+            del tensors["1.feed_norm"]
+            weights.unlink()  # it is mapped
+            save_file(tensors, weights, bits)
         case _:
             weights.write_bytes(b"\xff" * weights.stat().st_size)
     again = loaded(q8)
