@@ -380,7 +380,8 @@ async def test_key_table_matches_the_bindings_of_the_editor(
     assert there == {
         what: {_as_textual(key) for key in keys.split()} for what, keys in KEYS.items()
     }
-    used = re.findall(r'press\(tmux, "([\w.-]+)"', Path(__file__).read_text("utf-8"))
+    written = Path(__file__).read_text("utf-8")
+    used = re.findall(r'press\(\s*tmux,\s*"([\w.-]+)"', written)
     assert set(used) == set(KEYS)
 
 
