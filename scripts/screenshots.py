@@ -228,7 +228,7 @@ async def draw(show: Show, home: Path) -> str:
     else:
         app = LmtuiApp(
             load_default,
-            sampling=SamplingSettings(seed=7, max_tokens=120),
+            sampling=SamplingSettings(seed=7, max_tokens=400),
             chats_file=home / "chats.db",
             first="chat",
         )
