@@ -32,6 +32,7 @@ from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import CompleteScreen
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.worker.requests import EngineRequest
 
 PLACES = ("end", "middle")
 GHOST = 16
@@ -100,7 +101,7 @@ class Bench:
         return self.screen.query_one(ProbabilityPanel)
 
     @property
-    def running(self) -> object:
+    def running(self) -> EngineRequest | None:
         """The request that the engine answers now."""
         return self.app._engine.running
 
@@ -287,18 +288,18 @@ class Bench:
             await self.typed()
             await self.until(lambda: self.editor.ghost or self.ended)
             await asyncio.sleep(0.01 * (turn % 7))
-            question, job = self.running, self.screen._ghost_job
-            if not job or getattr(question, "job", 0) != job:
+            request, job = self.running, self.screen._ghost_job
+            if not job or request is None or request.id != job:
                 continue
             start = self.press("escape")
-            await self.until(partial(self.left, question))
+            await self.until(partial(self.left, request))
             end = time.perf_counter()
             later = sum(at > start for at in watch.times[-1])
             taken.append(((end - start) * 1e3, later))
         return taken
 
-    def left(self, question: object) -> bool:
-        return self.running is not question
+    def left(self, request: EngineRequest) -> bool:
+        return self.running is not request
 
 
 def main() -> None:
