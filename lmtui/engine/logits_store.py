@@ -177,12 +177,15 @@ def distribution(
     rows = candidates(first, kept, vocabulary)
     shown = math.fsum(map(math.exp, first.logprobs.tolist()))
     drawn = math.fsum(row.sampled_prob or 0 for row in rows)
+    # With a row for each token that can be drawn, rounding must not look like a rest.
+    all_shown = sum(row.cut is None for row in rows) == len(kept)
+    rest_sampled = 0.0 if all_shown else max(0.0, float(kept.probs.sum()) - drawn)
     return Distribution(
         candidates=rows,
         start=start,
         vocabulary=position.logits.numel(),
         rest_prob=max(0.0, 1 - shown),
-        rest_sampled_prob=max(0.0, float(kept.probs.sum()) - drawn),
+        rest_sampled_prob=rest_sampled,
         remaining=len(kept),
         remaining_prob=float(look.sampled_rows.logprobs.double().exp().sum()),
         entropy=look.entropy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -271,6 +272,16 @@ def test_probabilities_of_rows_and_rest_sum_to_one(wanted: SamplingSettings) -> 
     assert raw == pytest.approx(1, abs=1e-5)
     assert sampled + shown.rest_sampled_prob == pytest.approx(1, abs=1e-5)
     assert 0 < shown.rest_prob < 1
+
+
+def test_rest_draws_nothing_where_every_drawable_token_has_a_row() -> None:
+    engine = tiny.engine()
+    for k in range(1, 8):
+        for length in range(1, len(PROMPT.ids) + 1):
+            drawn = replace(FREE, top_k=k, temperature=0.7)
+            shown = engine.next_distribution(PROMPT.ids[:length], drawn, top_n=7)
+            assert shown.remaining <= 7
+            assert shown.rest_sampled_prob == 0  # not what rounding leaves
 
 
 def test_the_whole_ranking_can_be_paged_through() -> None:
