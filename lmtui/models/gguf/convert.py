@@ -246,7 +246,7 @@ def dequantise(
     file, name = header.path, str(dtype).removeprefix("torch.")
     folder = _folder(digests.file_digest(file, on_progress), name)
     model, tokenizer = _read(header, dtype, on_progress)
-    on_progress(Progress(f"keeping {file.name} for the next start"))
+    on_progress(Progress(f"saving {file.name} for the next start"))
     try:
         _keep(model, tokenizer, folder, file.name)
     except Exception as error:  # whatever the error is, the model itself is fine
