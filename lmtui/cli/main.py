@@ -1,56 +1,90 @@
 """The Typer application with all commands, and the entry point of the program.
 
-Each command imports what it needs when it runs, so that `lmtui --help` imports no
-torch.
+Only the verb that runs is imported, and each imports what it needs when it runs, so
+that `lmtui --help` imports no torch.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
+from typer.core import TyperGroup
 
 from lmtui import __version__
-from lmtui.cli import (
-    adapters,
-    chat,
-    complete,
-    completion,
-    config,
-    doctor,
-    help,
-    history,
-    models,
-    themes,
-)
-from lmtui.cli.engine import OpenEngine
+from lmtui.cli import completion
 from lmtui.cli.errors import guarded, leave
-from lmtui.cli.finetune.command import finetune
-from lmtui.cli.inspect.command import inspect
 from lmtui.cli.output import prepare_streams
-from lmtui.cli.screen import is_interactive, open_screen
-from lmtui.config.load import load
+
+if TYPE_CHECKING:
+    from lmtui.cli.engine import OpenEngine
+
+VERBS = {
+    "chat": "chat:chat",
+    "complete": "complete:complete",
+    "inspect": "inspect.command:inspect",
+    "finetune": "finetune.command:finetune",
+    "history": "history:app",
+    "adapters": "adapters:app",
+    "models": "models:app",
+    "themes": "themes:themes",
+    "config": "config:config",
+    "doctor": "doctor:doctor",
+    "help": "help:help_on",
+}
+"""Where each verb stands: MODULE:NAME in `lmtui.cli`, a function or a Typer group."""
+
+
+@cache
+def _command(verb: str) -> Any:
+    """Import the verb and return its command."""
+    module, _, name = VERBS[verb].partition(":")
+    found = getattr(import_module(f"lmtui.cli.{module}"), name)
+    if isinstance(found, typer.Typer):
+        command = typer.main.get_group(found)
+        command.name = verb
+        return command
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+    alone.command(verb)(found)
+    return typer.main.get_command(alone)
+
+
+class _Commands(Mapping[str, Any]):
+    """The verbs' commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, verb: str) -> Any:
+        return _command(verb)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+    def __contains__(self, verb: object) -> bool:
+        return verb in VERBS
+
+
+class VerbGroup(TyperGroup):
+    """Group of the verbs of the program."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast("dict[str, Any]", _Commands())
+
 
 app = typer.Typer(
     name="lmtui",
+    cls=VerbGroup,
     rich_markup_mode=None,  # brackets in a help text are brackets
     pretty_exceptions_enable=False,
     add_completion=False,  # cli.completion reports errors and exit codes like the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("chat")(chat.chat)
-app.command("complete")(complete.complete)
-app.command("inspect")(inspect)
-app.command("finetune")(finetune)
-app.add_typer(history.app, name="history")
-app.add_typer(adapters.app, name="adapters")
-app.add_typer(models.app, name="models")
-app.command("themes")(themes.themes)
-app.command("config")(config.config)
-app.command("doctor")(doctor.doctor)
-app.command("help")(help.help_on)
 
 
 def _print_version(asked: bool) -> None:
@@ -88,6 +122,9 @@ def lmtui(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from lmtui.cli.screen import is_interactive, open_screen
+    from lmtui.config.load import load
+
     if is_interactive():
         open_screen(load(), first="start", open_engine=ctx.obj)
     else:

@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from lmtui import __version__
-from lmtui.cli.main import app
+from lmtui.cli.main import VERBS
 from tests.cli.program import REPOSITORY, command, run
-
-VERBS = [command.name or "" for command in app.registered_commands]
 
 
 def test_lmtui_without_arguments_prints_its_help() -> None:

@@ -136,7 +136,7 @@ def test_a_screen_loads_its_models_itself(monkeypatch: pytest.MonkeyPatch) -> No
     def opened(*args: object, open_engine: object, **how: object) -> None:
         given.append(open_engine)
 
-    for module in ("main", "chat", "complete"):
+    for module in ("screen", "chat", "complete"):
         monkeypatch.setattr(f"lmtui.cli.{module}.is_interactive", lambda: True)
         monkeypatch.setattr(f"lmtui.cli.{module}.open_screen", opened)
     for arguments in ([], ["chat"], ["complete", "new.txt"]):
