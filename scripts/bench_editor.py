@@ -29,10 +29,10 @@ from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.editor.dialogs import ReplacementsScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.worker.requests import EngineRequest
+from lmtui.worker.requests import EngineRequest, Slot
 
 PLACES = ("end", "middle")
 GHOST = 16
@@ -87,10 +87,11 @@ class Bench:
         self.lags: dict[str, list[float]] = {}
         self.ended: Suggestion | None = None
         screen = pilot.app.screen
-        assert isinstance(screen, CompleteScreen)
+        assert isinstance(screen, EditorScreen)
         self.screen = screen
-        self.tell_ghost = screen._tell_ghost
-        screen._tell_ghost = self.note_ghost  # type: ignore[method-assign]
+        self.suggestions = screen.suggestions
+        self.show_ended = self.suggestions._show_ended
+        self.suggestions._show_ended = self.note_ended  # type: ignore[method-assign]
 
     @property
     def editor(self) -> GhostEditor:
@@ -105,9 +106,14 @@ class Bench:
         """The request that the engine answers now."""
         return self.app._engine.running
 
-    def note_ghost(self, ghost: Suggestion, rules: SuggestionRules) -> None:
-        self.ended = ghost
-        self.tell_ghost(ghost, rules)
+    @property
+    def suggestion_id(self) -> int | None:
+        """The id of the request for a suggestion or for alternatives, if any."""
+        return self.suggestions._client._newest.get(Slot.SUGGEST)
+
+    def note_ended(self, request: Any, suggestion: Suggestion) -> None:
+        self.ended = suggestion
+        self.show_ended(request, suggestion)
 
     # Waiting.
 
@@ -124,7 +130,7 @@ class Bench:
         """Wait until all is read and nothing more is to come."""
         since = time.perf_counter()
         while time.perf_counter() - since < _QUIET:
-            if self.running or self.screen._scored.stale():
+            if self.running or self.screen.scores.text.stale():
                 since = time.perf_counter()
             await asyncio.sleep(0.02)
 
@@ -168,13 +174,13 @@ class Bench:
 
     async def typed(self) -> tuple[float, float]:
         """Type a character: when, and the ms until the panel shows what it changed."""
-        before, asked = self.panel.distribution, self.screen._asked
+        before = self.panel.distribution
         revision = self.editor.revision
         start = self.type()
         await self.until(
             lambda: (
                 self.editor.revision > revision
-                and self.screen._asked != asked
+                and self.screen.scores.text.text == self.editor.text
                 and self.panel.distribution is not before
             )
         )
@@ -199,14 +205,14 @@ class Bench:
 
     async def open(self, text: str, place: str) -> None:
         """Another text, and a cursor at its end, or at the end of a line."""
-        self.screen._mode = "off"
+        self.suggestions._mode = "off"
         self.editor.replace_span(0, self.editor.characters, text)
         end = text.index("\n", len(text) // 2)
         self.editor.go_to(len(text) if place == "end" else end)
         self.editor.focus()
         async with self.lag("scoring"):
             await self.quiet()
-        self.screen._mode = "multi"
+        self.suggestions._mode = "multi"
 
     async def case(self) -> dict[str, list[float]]:
         await self.typed()  # what is done once, is done
@@ -247,19 +253,19 @@ class Bench:
             assert self.ended is not None
             if self.ended.end is SuggestionEnd.LENGTH and self.ended.text:
                 first.append(seen * 1e3)
-                ended = time.perf_counter() - start - self.screen._delay
+                ended = time.perf_counter() - start - self.suggestions._delay
                 whole.append(ended * 1e3)
         return {"paused": panel, "first": first, "whole": whole}
 
     async def alternatives(self) -> float:
         """Under the rules that are the default."""
-        self.screen._rules = SuggestionRules()
+        self.suggestions._rules = SuggestionRules()
         await self.typed()
         start = self.press("alt+n")
-        await self.until(lambda: self.screen._others_job)
-        await self.until(lambda: not self.screen._others_job)
+        await self.until(lambda: self.suggestion_id)
+        await self.until(lambda: not self.suggestion_id)
         await self.painted()
-        self.screen._rules = UNBOUND
+        self.suggestions._rules = UNBOUND
         return (time.perf_counter() - start) * 1e3
 
     async def replacements(self) -> float:
@@ -270,7 +276,8 @@ class Bench:
         await self.until(lambda: not self.running)
         start = self.press("f7")
         await self.until(lambda: isinstance(self.app.screen, ReplacementsScreen))
-        found = self.screen._list
+        found = self.app.screen
+        assert isinstance(found, ReplacementsScreen)
         await self.until(lambda: found._listed)
         await self.painted()
         taken = (time.perf_counter() - start) * 1e3
@@ -288,7 +295,7 @@ class Bench:
             await self.typed()
             await self.until(lambda: self.editor.ghost or self.ended)
             await asyncio.sleep(0.01 * (turn % 7))
-            request, job = self.running, self.screen._ghost_job
+            request, job = self.running, self.suggestion_id
             if not job or request is None or request.id != job:
                 continue
             start = self.press("escape")
@@ -323,7 +330,8 @@ def main() -> None:
         bench = Bench(pilot, engines, int(rounds))
         result = await bench.all([int(size) for size in sizes.split(",")])
         Path(out).write_text(json.dumps(result), encoding="utf-8")
-        bench.screen._answer_leave(bench.app.leave, "d")
+        bench.screen.file._discarded = True
+        bench.app.leave()
 
     file = text_file.load(Path(out).with_name("document.md"))
     app = LmtuiApp(

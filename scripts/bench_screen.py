@@ -26,7 +26,7 @@ from lmtui.tui.app import LmtuiApp
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 

@@ -67,6 +67,16 @@ class PartOf:
 Passage = TextAfter | TokensAfter | PartOf
 
 
+@dataclass(frozen=True, repr=False)
+class TokenizedDocument:
+    """A document as tokens, and the windows that it can be scored in."""
+
+    encoding: Encoding
+    windows: Windows
+    tokens: tuple[ScoredToken, ...]
+    """Without scores."""
+
+
 def encode_document(
     engine: Engine, document: DocumentAlone, *, should_stop: Stop
 ) -> Encoding:
@@ -82,6 +92,20 @@ def encode_document(
         document.after, document.text, SamplingSettings(), should_stop=should_stop
     )
     return Encoding(tuple(t.id for t in scores.tokens), (), scores.context)
+
+
+def tokenize_document(
+    engine: Engine, document: DocumentAlone, *, should_stop: Stop
+) -> TokenizedDocument:
+    """Return a document as tokens.
+
+    Raises:
+        Cancelled: `should_stop` answered True.
+        LmtuiError: the engine can't read it, or its context is too short.
+    """
+    encoding = encode_document(engine, document, should_stop=should_stop)
+    windows = engine.windows(len(encoding.prefix), document.window, document.stride)
+    return TokenizedDocument(encoding, windows, engine.describe_tokens(encoding.ids))
 
 
 def score_passage(

@@ -37,9 +37,10 @@ from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
+from lmtui.tui.engine import client
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient, load
+from lmtui.tui.engine.message_client import EngineClient, load
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.screen import FinetuneScreen
 from lmtui.tui.help import HelpScreen
@@ -137,6 +138,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._load = 0
         self._engine = EngineWorker()
         make_client = partial(EngineClient, self._engine)
+        make_editor_client = partial(client.EngineClient, self._engine)
         self._chats = (
             ConversationStore(chats_file, self.post_message) if chats_file else None
         )
@@ -150,9 +152,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         chat.options = options = chat_options or ChatOptions()
         self.install_screen(StartScreen(recent_files, self._chats), "start")
         self.install_screen(chat, "chat")  # kept while another screen is shown
-        self._complete: CompleteScreen | None = None
+        self._complete: EditorScreen | None = None
         if writing is not None:
-            self._complete = CompleteScreen(make_client, writing)
+            self._complete = EditorScreen(make_editor_client, writing)
             self.install_screen(self._complete, "complete")
         self.finetune: FinetuneScreen | None = None
         """Screen of the training, if there is one."""
@@ -397,7 +399,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
         Set only if the app ended without asking the user.
         """
-        return self._complete.left if self._complete is not None else None
+        return self._complete.file.left if self._complete is not None else None
 
     @on(TerminalGone)
     def leave_without_terminal(self) -> None:
@@ -440,11 +442,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         if holding := self._holding:
             holding.leave_then(self._quit_again)
             return
-        if self._complete is None or not self._complete.unsaved:
+        if self._complete is None or not self._complete.file.unsaved:
             self.leave()
             return
         self._go("complete")
-        self._complete.leave_then(self.leave)
+        self._complete.file.leave_then(self.leave)
 
     def _quit_again(self) -> None:
         self.call_later(self.action_quit)

@@ -1,22 +1,55 @@
 """Short work that may wait for a disk, run on a daemon thread of its own.
 
-The result comes back as a message. The app never waits for the thread, so quitting
-does not hang on a slow disk. Not for work with the model.
+The result comes back on the event loop. The app never waits for the thread, so
+quitting does not hang on a slow disk. Not for work with the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread
+from typing import TypeVar
 
 from textual.message import Message
 
 from lmtui import log
+from lmtui.errors import LmtuiError
+from lmtui.tui.engine.client import Deliver
 from lmtui.tui.engine.messages import Post
+
+T = TypeVar("T")
 
 
 def run_in_thread(
+    work: Callable[[], T],
+    deliver: Deliver,
+    *,
+    then: Callable[[T], object],
+    failed: Callable[[LmtuiError], object],
+    bug: LmtuiError,
+) -> None:
+    """Run `work` on a thread; hand its result to `then`, or its error to `failed`.
+
+    Any error but a `LmtuiError` is logged, and `bug` takes its place.
+    """
+
+    def run() -> None:
+        try:
+            end = partial(then, work())
+        except LmtuiError as error:
+            end = partial(failed, error)
+        except Exception as error:
+            log.record_bug(error)
+            end = partial(failed, bug)
+        with suppress(RuntimeError):  # the app has ended
+            deliver(end)
+
+    Thread(target=run, name="background", daemon=True).start()
+
+
+def post_from_thread(
     work: Callable[[], Message], post: Post, *, otherwise: Message
 ) -> None:
     """Run `work` on a thread and post the message that it returns.

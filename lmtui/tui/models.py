@@ -27,7 +27,7 @@ from lmtui.models.adapters import folders
 from lmtui.models.list_rows import HEADINGS, ListedModel, no_adapter_row
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.engine.messages import ModelChosen
 from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.start import ModelLine
@@ -213,7 +213,7 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
         """Show the state of the model; list again when a load may have added one."""
         if self._state.info != state.info or not self.query_one(ModelList).row:
             empty = self.Listed(())
-            run_in_thread(self._listed, self.post_message, otherwise=empty)
+            post_from_thread(self._listed, self.post_message, otherwise=empty)
         self._state = state
         self.query_one(ModelLine).show(state)
         self.query_one(ModelList).mark(state.in_use)
@@ -263,7 +263,7 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
             words, named = what_it_names(text)
             return self.Recognised(text, words, named, chosen)
 
-        run_in_thread(work, self.post_message, otherwise=self.Recognised(text, ""))
+        post_from_thread(work, self.post_message, otherwise=self.Recognised(text, ""))
 
     @on(Recognised)
     def describe_name(self, event: Recognised) -> None:

@@ -28,7 +28,7 @@ from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.keys import key_display, user_keys
 from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.widgets.status import HintLine
@@ -199,7 +199,9 @@ class PreferencesApp(ColourlessApp):
         def work() -> Message:
             return self.HintLookedUp(hint, first_time(name))
 
-        run_in_thread(work, self.post_message, otherwise=self.HintLookedUp(hint, False))
+        post_from_thread(
+            work, self.post_message, otherwise=self.HintLookedUp(hint, False)
+        )
 
     @on(HintLookedUp)
     def show_hint(self, event: HintLookedUp) -> None:

@@ -18,8 +18,9 @@ from lmtui.config.settings import Preset
 from lmtui.engine.types import Capabilities, EngineInfo, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
+from lmtui.tui.controller import Activity, Controller
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.partial_compositor import ChangedParts
@@ -30,6 +31,111 @@ from lmtui.tui.widgets.status import Status
 
 LOADING = "The model is loading."
 READING = "The model is reading; what it expects appears here."
+
+
+class ModelScreen(Screen[None]):
+    """A screen that shows the model at work: panel, status line, and the controllers
+    that work with the model.
+
+    Holds what all of them have in common: they follow the state of the model, and can
+    be stopped.
+    """
+
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
+        (0, "-folded"),
+        (60, "-narrow"),
+        (100, "-wide"),
+        (160, "-very-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="live.interrupt",
+                tooltip="Copy the selection, or stop what the model does.",
+                priority=True, show=False),
+        Binding("f2", "panel", "Panel", id="live.panel",
+                tooltip="Show or hide the panel."),
+        # With priority: a TextArea selects a line on F6.
+        Binding("f6", "pause", "Pause panel", id="live.pause", show=False,
+                tooltip="Hold the panel still while the model goes on.",
+                priority=True),
+    ]  # fmt: skip
+
+    def __init__(
+        self, *, panel_title: str, context: Callable[[], object] = lambda: None
+    ) -> None:
+        """`context` is that of the `Activity`."""
+        super().__init__()
+        self._compositor = ChangedParts()
+        self.panel = ProbabilityPanel(id="panel", title=panel_title)
+        """The distribution that the user looks at."""
+        self.status = Status(id="status")
+        """The status line, whose state the `activity` decides."""
+        self.activity = Activity(self.status, context=context)
+        """What the status line says."""
+        self.controllers: tuple[Controller, ...] = ()
+        """What this screen is made of, in the order in which it starts and follows the
+        model."""
+
+    def on_mount(self) -> None:
+        """Start the controllers, and follow the model."""
+        for controller in self.controllers:
+            controller.start()
+        self.watch(self.app, "model", self.follow_model)
+        self.focus_text()
+
+    def focus_text(self) -> None:
+        """Focus what the user writes in or reads."""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Show the state of the model; the screen stays usable while it loads."""
+        self.status.show_info(state.info)
+        if state.info is not None:
+            self.panel.clear(READING)
+        elif state.error is not None:
+            hint = state.error.hint
+            self.panel.clear(f"{state.error}. {hint} F5 lists the models.")
+        else:
+            self.panel.clear(LOADING)
+        self.activity.follow_model(state)
+        for controller in self.controllers:
+            controller.follow_model(state)
+        self.activity.update()
+
+    def show_error(self, error: LmtuiError) -> None:
+        """Show an error, with its hint, in a notification."""
+        text = visible("\n".join(part for part in (error.detail, error.hint) if part))
+        title = visible_line(error.title)
+        self.notify(text, title=title, severity="error", markup=False, timeout=12)
+
+    def stop_work(self) -> bool:
+        """Stop what the model does for the user; return whether there was anything."""
+        stopped = [controller.stop() for controller in self.controllers]
+        return any(stopped)
+
+    def selected_words(self) -> str:
+        """Return the selection, on the screen or in the focused field."""
+        focused = self.focused
+        inside = focused.selected_text if isinstance(focused, TextArea | Input) else ""
+        return self.get_selected_text() or inside
+
+    def action_interrupt(self) -> None:
+        """Copy the selection, or stop the work, or say which key quits."""
+        if selected := self.selected_words():
+            self.app.copy_to_clipboard(selected)
+        elif not self.stop_work():
+            self.notify("Ctrl+Q quits.")
+
+    def show_panel(self) -> None:
+        """Show the panel, even on a narrow screen."""
+        self.remove_class("-no-panel")
+        self.add_class("-unfolded")
+
+    def action_panel(self) -> None:
+        """Show or hide the panel; on a narrow screen it is hidden by default."""
+        folded = self.has_class("-folded")
+        self.toggle_class("-unfolded" if folded else "-no-panel")
+
+    def action_pause(self) -> None:
+        self.panel.paused = not self.panel.paused
 
 
 class LiveScreen(Screen[None]):

@@ -21,7 +21,7 @@ from textual.widgets import Static
 
 from lmtui.chat.summary import ConversationSummary
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.chat.store import (
     ConversationChosen,
     ConversationsListed,
@@ -142,7 +142,7 @@ in the background.
         """Update the choices, which may have changed while another screen was shown."""
         self._offer()
         nothing = self.Recalled(())
-        run_in_thread(self._recall, self.post_message, otherwise=nothing)
+        post_from_thread(self._recall, self.post_message, otherwise=nothing)
         if self._chats is not None:
             self._chats.list(self.post_message, limit=RECENT)
 

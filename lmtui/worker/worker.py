@@ -58,9 +58,11 @@ class EngineWorker:
         for displaced in self._queue.put(request):
             self._drop(displaced)
 
-    def load(self, open_engine: OpenEngine, reply: Reply) -> int:
+    def load(
+        self, open_engine: OpenEngine, reply: Reply, *, id_: int | None = None
+    ) -> int:
         """Open an engine in place of the one there is, which is freed first; return the
-        id of the request, whose answer is an `EngineOpened`.
+        id of the request (default: a new one), whose answer is an `EngineOpened`.
 
         Whatever runs is stopped and whatever waits is dropped. What is asked while
         the engine opens waits for it, except what is bound to the old one.
@@ -76,7 +78,8 @@ class EngineWorker:
 
             return open_engine(report)
 
-        request = EngineRequest(id=self.number(), slot=Slot.LOAD, run=run, reply=reply)
+        id_ = self.number() if id_ is None else id_
+        request = EngineRequest(id=id_, slot=Slot.LOAD, run=run, reply=reply)
         self.ask(request)
         return request.id
 

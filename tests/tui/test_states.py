@@ -21,7 +21,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.status import ExpectedLines
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
@@ -164,7 +164,7 @@ async def editor(folder: Path, engine: Slow, **options: Any) -> AsyncIterator[Wa
     file.write_text(TEXT)
     writing = Writing(load(file), cursor=7, delay=options.pop("delay", 3600.0))
     async with walk("complete", engine, writing=writing, **options) as here:
-        await here.running.on(CompleteScreen)
+        await here.running.on(EditorScreen)
         yield here
 
 

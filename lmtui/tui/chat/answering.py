@@ -32,7 +32,7 @@ from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.chat.whose import WhoseScreen
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.screen import READING
 

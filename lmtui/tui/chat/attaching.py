@@ -18,7 +18,7 @@ from textual.widgets import TextArea
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
 from lmtui.errors import LmtuiError
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.commands import CommandScreen
 from lmtui.tui.chat.prompt import PromptField, as_message
@@ -122,7 +122,7 @@ class AttachingScreen(CommandScreen):
             except LmtuiError as error:
                 return self.Attached(text, said, error)
 
-        run_in_thread(work, self.post_message, otherwise=self.Attached(text, said))
+        post_from_thread(work, self.post_message, otherwise=self.Attached(text, said))
 
     def pass_on(self, whole: str, written: str) -> None:
         """Send a message whose files are read already."""

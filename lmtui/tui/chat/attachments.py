@@ -30,7 +30,7 @@ from lmtui.chat.attachments import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.widgets.dialog_list import DialogList
 
 WALKS = {"up": "cursor_up", "down": "cursor_down"}
@@ -136,7 +136,9 @@ class Attachments(Vertical):
         def work() -> Message:
             return self.Completions(mention, completions(mention.path, self.folder))
 
-        run_in_thread(work, self.post_message, otherwise=self.Completions(mention, ()))
+        post_from_thread(
+            work, self.post_message, otherwise=self.Completions(mention, ())
+        )
 
     @on(Completions)
     def offer(self, event: Completions) -> None:
@@ -199,7 +201,7 @@ class Attachments(Vertical):
             except LmtuiError as error:
                 return self.FilesRead(named, error=error)
 
-        run_in_thread(work, self.post_message, otherwise=self.FilesRead(named))
+        post_from_thread(work, self.post_message, otherwise=self.FilesRead(named))
 
     @on(FilesRead)
     def show_files(self, event: FilesRead) -> None:

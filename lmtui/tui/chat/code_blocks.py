@@ -23,7 +23,7 @@ from lmtui.chat.excerpts import CodeBlock
 from lmtui.chat.export import write_new
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.terminal import copy_here
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -105,7 +105,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
             return self.Saved(f"Saved {path}")
 
         bug = self.Saved("It could not be saved.", failed=True)
-        run_in_thread(work, self.post_message, otherwise=bug)
+        post_from_thread(work, self.post_message, otherwise=bug)
 
     @on(Saved)
     def show_saved(self, event: Saved) -> None:

@@ -24,7 +24,7 @@ from lmtui.tui.chat.prompt import PromptField, as_draft
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.tokens import TokensScreen
 from lmtui.tui.chat.transcript import Transcript
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 

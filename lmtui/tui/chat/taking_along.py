@@ -25,7 +25,7 @@ from lmtui.chat.export import format_of, name_for, write_new, written
 from lmtui.chat.summary import ConversationMeta
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.chat.code_blocks import CodeScreen
 from lmtui.tui.chat.editing import EditingScreen
 from lmtui.tui.terminal import copy_here
@@ -88,7 +88,7 @@ class TakingScreen(EditingScreen):
             return self.Exported(path)
 
         bug = self.Exported(path, LmtuiError("it could not be written"))
-        run_in_thread(work, self.post_message, otherwise=bug)
+        post_from_thread(work, self.post_message, otherwise=bug)
 
     @on(Exported)
     def tell_exported(self, event: Exported) -> None:

@@ -18,7 +18,7 @@ from lmtui.engine.passages import Passage, TextAfter, TokensAfter
 from lmtui.engine.types import SamplingSettings, Step
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.model_state import shown_label

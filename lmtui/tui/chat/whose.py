@@ -19,7 +19,7 @@ from textual.widgets import Static
 from lmtui.chat.conversation import Conversation, model_of
 from lmtui.chat.summary import StoredConversation
 from lmtui.models.source import ModelRef, named
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.remembering import RememberingScreen
 from lmtui.tui.dialogs import Choice, ConfirmDialog
@@ -105,7 +105,9 @@ class WhoseScreen(RememberingScreen):
         def work() -> Message:
             return self.OwnerLooked(owner, is_here(named(owner)))
 
-        run_in_thread(work, self.post_message, otherwise=self.OwnerLooked(owner, False))
+        post_from_thread(
+            work, self.post_message, otherwise=self.OwnerLooked(owner, False)
+        )
 
     @on(OwnerLooked)
     def tell_looked(self, event: OwnerLooked) -> None:

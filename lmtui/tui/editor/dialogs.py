@@ -28,7 +28,7 @@ from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, count, difference, in_bits, percent
 from lmtui.text import visible, visible_line, visible_token
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 
@@ -241,7 +241,7 @@ skipped in every text.
         def work() -> Message:
             return self.Ignored(word, surprises.ignore(word))
 
-        run_in_thread(work, self.post_message, otherwise=self.Ignored(word, False))
+        post_from_thread(work, self.post_message, otherwise=self.Ignored(word, False))
 
     @on(Ignored)
     def show_ignored(self, event: Ignored) -> None:

@@ -1,23 +1,20 @@
-"""The editor's file: saving it, under its name or another, and reloading it.
+"""The editor's file: opening, saving, reloading, leaving, and its recovery copy.
 
-Disks are waited for on another thread, and nothing is overwritten unasked. Knows no
-model.
+Disks are waited for on another thread, nothing is overwritten unasked, and unsaved text
+is found again however the program ends. Knows no model.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TypeVar
 
-from textual import on
-from textual.binding import Binding, BindingType
-from textual.message import Message
-
+from lmtui.editing import recovery
 from lmtui.editing.file_names import path_named
-from lmtui.editing.recovery import RecoveryCopy
+from lmtui.editing.recovery import Recovered, RecoveryCopy
 from lmtui.editing.text_file import (
     FileChange,
     SaveResult,
@@ -29,205 +26,323 @@ from lmtui.editing.text_file import (
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
+from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import Choice, ConfirmDialog
-from lmtui.tui.editor.keeping import KeepingScreen, told
+from lmtui.tui.editor.document import language_for
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.engine.messages import Post
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt
 
 WATCH_EVERY = 2.0
 """Seconds between two looks at whether another program has changed the file."""
+_RECOVERY_EVERY = 0.5  # seconds between two looks at whether the copy is up to date
 
-Then = Callable[[], None]
+Then = Callable[[], object]
 """What is done once the text is safe."""
 
+T = TypeVar("T")
 
-class FileScreen(KeepingScreen):
-    """An editor that writes its file; has a `LinePrompt`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Save", id="file.save", priority=True,
-                tooltip="Write the text into its file."),
-        Binding("ctrl+o", "save_as", "Save as", id="file.save-as", priority=True,
-                tooltip="Write the text into another file, and go on with that one."),
-    ]  # fmt: skip
-
-    @dataclass
-    class Stored(Message):
-        """The text was written."""
-
-        saved: SaveResult
-        then: Then | None
-
-    @dataclass
-    class Conflicted(Message):
-        """The file on the disk has changed meanwhile."""
-
-        change: FileChange
-        then: Then | None
-
-    @dataclass
-    class Watched(Message):
-        """Change of a file since it was read or written, if any."""
-
-        file: TextFile
-        change: FileChange | None
-
-    @dataclass
-    class Occupied(Message):
-        """The file to save to exists already."""
-
-        path: Path
-        then: Then | None
-
-    @dataclass
-    class Failed(Message):
-        """Error of a file operation; the text is as it was."""
-
-        error: LmtuiError
-
-    @dataclass
-    class Reloaded(Message):
-        """The file was read again."""
-
-        file: TextFile
+class FileController(Controller):
+    """The file that a text is edited in."""
 
     def __init__(
-        self, make_client: Callable[[Post], EngineClient], writing: Writing
+        self,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        prompt: LinePrompt,
+        writing: Writing,
+        *,
+        changed: Callable[[], object],
     ) -> None:
-        super().__init__(make_client, writing)
-        self._saving: Then | None = None
+        """`changed` is called when the file is another one, or its state has changed;
+        `prompt` asks for names, and `take_name` takes them."""
+        self._screen, self._editor, self._prompt = screen, editor, prompt
+        self._writing, self._changed = writing, changed
+        self.current: TextFile = writing.file
+        """The file as it was read or written last."""
+        self.is_open = False
+        """Whether its text is in the editor."""
+        self.left: Path | LmtuiError | None = None
+        """The file whose unsaved text was saved in a recovery copy at the end, or the
+        error why it was not."""
+        self._copy = RecoveryCopy(writing.file)
+        self._copied: int | None = None  # revision of the text in the copy
+        self._copy_failed = self._discarded = False
+        self._after_name: Then | None = None  # what follows saving under a new name
         self._leaving: Then | None = None  # once what is being saved is safe
-        self._under_way = 0  # questions to the disk
+        self._under_way = 0  # requests to the disk whose end has to be seen
         self._change: FileChange | None = None  # that the user was told of
-        self._looking = False  # at whether there is one
+        self._watching = False
 
-    def on_mount(self) -> None:
-        """Notice what other programs do to the file."""
-        self.set_interval(WATCH_EVERY, self._watch_file)
-
-    def _ask_disk(self, work: Callable[[], Message], *, otherwise: LmtuiError) -> None:
-        self._under_way += 1
-        run_in_thread(work, self.post_message, otherwise=self.Failed(otherwise))
-
-    @on(Stored)
-    @on(Conflicted)
-    @on(Occupied)
-    @on(Failed)
-    @on(Reloaded)
-    def note_answer(self, event: Message) -> None:
-        """The disk has answered; what it says has to be seen before one leaves."""
-        self._under_way -= 1
-        if not isinstance(event, self.Stored):
-            self._leaving = None
-
-    # Changes by others.
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is text that is not in the file and was not discarded."""
+        if not self.is_open or self._discarded:
+            return False
+        return self._editor.text != self.current.text
 
     @property
     def changed_elsewhere(self) -> bool:
         """Whether what is on the disk is neither what was read nor what was saved."""
         return self._change is not None
 
-    def _watch_file(self) -> None:
-        if self._looking or self._under_way:
-            return
-        self._looking, file = True, self._file
+    @property
+    def name(self) -> str:
+        """Its name, safe to draw."""
+        return visible_line(self.current.path.name)
 
-        def work() -> Message:
-            return self.Watched(file, changed_on_disk(file))
+    def start(self) -> None:
+        """Open the text, and offer the recovery copy of a program that was killed."""
+        self._editor.load(self.current.text, language_for(self.current.path))
+        self._editor.go_to(self._writing.cursor)
+        self.is_open = True
+        self._changed()
+        self._screen.set_interval(_RECOVERY_EVERY, self._update_copy)
+        self._screen.set_interval(WATCH_EVERY, self._watch)
+        if self._writing.recovered is not None:
+            self._screen.call_after_refresh(
+                self._offer_recovered, self._writing.recovered
+            )
 
-        run_in_thread(work, self.post_message, otherwise=self.Watched(file, None))
+    def close(self) -> None:
+        """Save unsaved text in the recovery copy: the program ends."""
+        if not self.unsaved:
+            self._copy.close()
+            return
+        try:
+            recovery.write(self.current.path, self.current.digest, self._editor.text)
+        except LmtuiError as error:
+            self.left = error
+        else:
+            self.left = self.current.path
 
-    @on(Watched)
-    def tell_change(self, event: Watched) -> None:
-        self._looking = False
-        if event.file is not self._file or event.change == self._change:
+    def _in_thread(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], object],
+        failed: Callable[[LmtuiError], object],
+        bug: str,
+    ) -> None:
+        run_in_thread(
+            work,
+            self._screen.call_later,
+            then=then,
+            failed=failed,
+            bug=LmtuiError(bug, str(self.current.path), "See the log."),
+        )
+
+    def _ask_disk(
+        self, work: Callable[[], T], then: Callable[[T], object], bug: str
+    ) -> None:
+        """Do what the user asked for; leaving waits until its end was seen."""
+        self._under_way += 1
+
+        def end(value: T) -> None:
+            self._under_way -= 1
+            if not isinstance(value, SaveResult):
+                self._leaving = None
+            then(value)
+
+        def fail(error: LmtuiError) -> None:
+            self._under_way -= 1
+            self._leaving = None
+            self._screen.show_error(error)
+
+        self._in_thread(work, end, fail, bug)
+
+    # The recovery copy.
+
+    def _update_copy(self) -> None:
+        revision = self._editor.revision
+        if revision == self._copied or self._discarded:
             return
-        self._change = event.change
-        self.told_of_file()
-        if event.change is None:
+        text, copy = self._editor.text, self._copy
+
+        def end(done: bool) -> None:
+            if done:
+                self._copied, self._copy_failed = revision, False
+
+        self._in_thread(
+            lambda: copy.note(text, time.monotonic()),
+            end,
+            self._show_copy_failed,
+            "the recovery copy can't be written",
+        )
+
+    def _show_copy_failed(self, error: LmtuiError) -> None:
+        """Show the error once; writing the copy is tried again."""
+        if not self._copy_failed:
+            self._copy_failed = True
+            self._screen.show_error(error)
+
+    def _offer_recovered(self, recovered: Recovered) -> None:
+        if recovered.open_elsewhere:
+            self._screen.notify(
+                f"{self.name} is open in another editor (process {recovered.pid}) with "
+                "text that is not saved there.",
+                severity="warning",
+                markup=False,
+            )
             return
-        name, gone = visible_line(self._file.path.name), event.change.kind == "gone"
+        stamp = self.current.stamp
+        details = [
+            f"{self.name} was edited and not saved before the program ended.",
+            f"kept    {time_words(recovered.time)}",
+            f"file    {time_words(stamp.modified) if stamp else 'is not on disk'}",
+        ]
+        if recovered.base != self.current.digest:
+            details.append("The file has changed since that text was begun.")
+        choices = [
+            Choice("r", "Recover", "open the recovered text"),
+            Choice("d", "Discard", "open the file; delete the recovered text"),
+            Choice("l", "Later", "open the file; ask again next time"),
+        ]
+        self._ask(
+            ConfirmDialog("There is unsaved text", details, choices, harmless="l"),
+            partial(self._answer_recovered, recovered),
+        )
+
+    def _answer_recovered(self, recovered: Recovered, answer: str | None) -> None:
+        editor = self._editor
+        if answer == "r":
+            editor.replace_span(0, editor.characters, recovered.text)
+            editor.go_to(0)
+        if answer not in ("r", "d"):
+            return
+        revision, text = editor.revision, editor.text
+
+        def work() -> bool:
+            # The recovered text is in this program's own copy before the other goes.
+            done = self._copy.note(text, time.monotonic())
+            if done:
+                recovery.discard(recovered)
+            return done
+
+        def end(done: bool) -> None:
+            if done:
+                self._copied = revision
+
+        bug = "the recovery copy can't be written"
+        self._in_thread(work, end, self._show_copy_failed, bug)
+
+    def _ask(self, dialog: ConfirmDialog, answer: Callable[[str | None], None]) -> None:
+        self._screen.app.push_screen(dialog, answer)
+
+    # Changes by other programs.
+
+    def _watch(self) -> None:
+        if self._watching or self._under_way:
+            return
+        self._watching, file = True, self.current
+
+        def end(change: FileChange | None) -> None:
+            self._watching = False
+            if file is self.current and change != self._change:
+                self._change = change
+                self._changed()
+                self._tell_change()
+
+        def failed(_: LmtuiError) -> None:
+            self._watching = False
+
+        bug = "the file can't be watched"
+        self._in_thread(lambda: changed_on_disk(file), end, failed, bug)
+
+    def _tell_change(self) -> None:
+        if self._change is None:
+            return
+        gone = self._change.kind == "gone"
         what = "is no longer on disk" if gone else "has changed on disk"
         does = "write it again" if gone or self.unsaved else "reload it"
-        self.notify(f"{name} {what}; Ctrl+S asks whether to {does}.", markup=False)
+        self._screen.notify(
+            f"{self.name} {what}; Ctrl+S asks whether to {does}.", markup=False
+        )
 
-    def _take_file(self, file: TextFile) -> None:
-        """The file as it is on the disk now."""
-        self._file, self._change = file, None
+    def _take(self, file: TextFile) -> None:
+        """Take the file as it is on the disk now."""
+        self.current, self._change = file, None
 
     # Saving.
 
-    def action_save(self) -> None:
-        """Save into the file, or ask for another name where it can't be written to."""
-        self.save_then(None)
+    def save(self, then: Then | None = None) -> None:
+        """Save into the file, or ask for another name where it can't be written to; do
+        something afterwards."""
+        if self.current.read_only:
+            self._screen.notify(
+                "The file is read-only; save the text under another name."
+            )
+            self.save_as(then)
+        else:
+            self._save(then=then)
 
-    def save_then(self, then: Then | None) -> None:
-        """Save, and then do something."""
-        if self._file.read_only:
-            self.notify("The file is read-only; save the text under another name.")
-            self._saving = then
-            self._ask_name()
-            return
-        self._store(then=then)
+    def save_as(self, then: Then | None = None) -> None:
+        """Ask for a name to save under, which is the file from then on."""
+        self._after_name = then
+        self._prompt.ask_path(str(self.current.path))
 
-    def _store(
+    def take_name(self, name: str) -> None:
+        """Save under the name that was asked for."""
+        path = path_named(name) or self.current.path
+        then, self._after_name = self._after_name, None
+        self._save(None if path == self.current.path else path, then=then)
+
+    def _save(
         self,
         path: Path | None = None,
         *,
         then: Then | None = None,
-        sure: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        file, text = self._file, self.editor.text
+        file, text = self.current, self._editor.text
 
-        def work() -> Message:
-            try:
-                if not sure and path is None and (change := changed_on_disk(file)):
-                    return self.Conflicted(change, then)
-                if not sure and path is not None and path.exists():
-                    return self.Occupied(path, then)
-                return self.Stored(save(file, text, path), then)
-            except LmtuiError as error:
-                return self.Failed(error)
+        def work() -> SaveResult | FileChange | Path:
+            if not overwrite and path is None and (change := changed_on_disk(file)):
+                return change
+            if not overwrite and path is not None and path.exists():
+                return path
+            return save(file, text, path)
 
-        bug = LmtuiError("the file was not saved", str(file.path), "See the log.")
-        self._ask_disk(work, otherwise=bug)
+        def end(result: SaveResult | FileChange | Path) -> None:
+            match result:
+                case SaveResult():
+                    self._saved(result, then)
+                case FileChange():
+                    self._ask_about_change(result, then)
+                case _:
+                    self._ask_about_existing(result, then)
 
-    @on(Stored)
-    def show_stored(self, event: Stored) -> None:
-        moved = event.saved.file.path != self._file.path
-        if moved:
-            self._keeper.close()
-            self._keeper = RecoveryCopy(event.saved.file)
-        self._take_file(event.saved.file)
-        run_in_thread(self._rebase, self.post_message, otherwise=self.Kept(-1, False))
-        for note in event.saved.notes:
-            self.notify(f"Saved, but {note}.", severity="warning", markup=False)
-        self.told_of_file()
-        self.say(f"saved {visible_line(self._file.path.name)}")
-        if event.then is not None:
-            event.then()
+        self._ask_disk(work, end, "the file was not saved")
+
+    def _saved(self, saved: SaveResult, then: Then | None) -> None:
+        if saved.file.path != self.current.path:
+            self._copy.close()
+            self._copy = RecoveryCopy(saved.file)
+        self._take(saved.file)
+        copy, file = self._copy, self.current
+        self._in_thread(
+            lambda: copy.rebase(file),
+            lambda _: None,
+            lambda _: None,
+            "the recovery copy can't be written",
+        )
+        for note in saved.notes:
+            self._screen.notify(f"Saved, but {note}.", severity="warning", markup=False)
+        self._changed()
+        self._screen.activity.say(f"saved {self.name}")
+        if then is not None:
+            then()
         if self._leaving is not None and not self._under_way:
             leaving, self._leaving = self._leaving, None
             self.leave_then(leaving)
 
-    def _rebase(self) -> Message:
-        self._keeper.rebase(self._file)
-        return self.Kept(-1, False)
-
-    @on(Failed)
-    def show_failed_file(self, event: Failed) -> None:
-        self._show_error(event.error)
-
-    @on(Conflicted)
-    def ask_about_change(self, event: Conflicted) -> None:
+    def _ask_about_change(self, change: FileChange, then: Then | None) -> None:
         """Ask what to do: the file and the editor's text have both changed."""
-        name, change = visible_line(self._file.path.name), event.change
-        before = told(change.before) if change.before else "it was not there"
-        now = told(change.now) if change.now else "it is gone"
+        before = time_words(change.before) if change.before else "it was not there"
+        now = time_words(change.now) if change.now else "it is gone"
         details = [
-            f"{name} was changed by another program.",
+            f"{self.name} was changed by another program.",
             f"as opened    {before}",
             f"on disk now  {now}",
         ]
@@ -239,81 +354,47 @@ class FileScreen(KeepingScreen):
         if change.kind == "changed":
             reload = Choice("r", "Reload", "load the file; Ctrl+Z restores your text")
             choices.insert(2, reload)
-        self.app.push_screen(
-            ConfirmDialog(
-                "The file has changed on disk", details, choices, harmless="c"
-            ),
-            partial(self._answer_change, event.then),
-        )
 
-    def _answer_change(self, then: Then | None, answer: str | None) -> None:
-        if answer == "o":
-            self._store(then=then, sure=True)
-        elif answer == "n":
-            self._saving = then
-            self._ask_name()
-        elif answer == "r":
-            self._reload()
+        def answer(key: str | None) -> None:
+            if key == "o":
+                self._save(then=then, overwrite=True)
+            elif key == "n":
+                self.save_as(then)
+            elif key == "r":
+                self._reload()
 
-    def _reload(self) -> None:
-        path = self._file.path
+        title = "The file has changed on disk"
+        self._ask(ConfirmDialog(title, details, choices, harmless="c"), answer)
 
-        def work() -> Message:
-            try:
-                return self.Reloaded(load(path))
-            except LmtuiError as error:
-                return self.Failed(error)
-
-        bug = LmtuiError("the file can't be read", str(path), "See the log.")
-        self._ask_disk(work, otherwise=bug)
-
-    @on(Reloaded)
-    def show_reloaded(self, event: Reloaded) -> None:
-        """Show the file's text; the text before it can be had back by undo."""
-        cursor = self.editor.cursor_index
-        self._take_file(event.file)
-        self._keeper.rebase(self._file)
-        self.editor.replace_span(0, self.editor.characters, self._file.text)
-        self.editor.go_to(min(cursor, self.editor.characters))
-        self.told_of_file()
-
-    # Another name.
-
-    def action_save_as(self) -> None:
-        """Ask for a name."""
-        self._saving = None
-        self._ask_name()
-
-    def _ask_name(self) -> None:
-        self.query_one(LinePrompt).ask_path(str(self._file.path))
-
-    def take_name(self, name: str) -> None:
-        path = path_named(name) or self._file.path
-        then, self._saving = self._saving, None
-        if path == self._file.path:
-            self._store(then=then)
-        else:
-            self._store(path, then=then)
-
-    @on(Occupied)
-    def ask_about_file(self, event: Occupied) -> None:
-        details = [visible_line(str(event.path))]
+    def _ask_about_existing(self, path: Path, then: Then | None) -> None:
         choices = [
             Choice("o", "Overwrite", "replace that file with your text"),
             Choice("n", "Other name", "choose a different name"),
             Choice("c", "Cancel", "keep editing; nothing is saved"),
         ]
-        self.app.push_screen(
-            ConfirmDialog("The file already exists", details, choices, harmless="c"),
-            partial(self._answer_occupied, event),
-        )
 
-    def _answer_occupied(self, event: Occupied, answer: str | None) -> None:
-        if answer == "o":
-            self._store(event.path, then=event.then, sure=True)
-        elif answer == "n":
-            self._saving = event.then
-            self._ask_name()
+        def answer(key: str | None) -> None:
+            if key == "o":
+                self._save(path, then=then, overwrite=True)
+            elif key == "n":
+                self.save_as(then)
+
+        title, details = "The file already exists", [visible_line(str(path))]
+        self._ask(ConfirmDialog(title, details, choices, harmless="c"), answer)
+
+    def _reload(self) -> None:
+        path = self.current.path
+        self._ask_disk(lambda: load(path), self._reloaded, "the file can't be read")
+
+    def _reloaded(self, file: TextFile) -> None:
+        """Show the file's text; undo restores the text before it."""
+        editor = self._editor
+        cursor = editor.cursor_index
+        self._take(file)
+        self._copy.rebase(file)
+        editor.replace_span(0, editor.characters, file.text)
+        editor.go_to(min(cursor, editor.characters))
+        self._changed()
 
     # Leaving.
 
@@ -321,7 +402,7 @@ class FileScreen(KeepingScreen):
         """Do something that ends the editing, once unsaved text is seen to."""
         if self._under_way and self._leaving is None:
             self._leaving = then  # whoever asks again need not wait for a slow disk
-            self.say("saving")
+            self._screen.activity.say("saving")
             return
         if not self.unsaved:
             then()
@@ -331,16 +412,19 @@ class FileScreen(KeepingScreen):
             Choice("d", "Discard", "leave without saving; the changes are lost"),
             Choice("c", "Cancel", "keep editing"),
         ]
-        details = [f"{visible_line(self._file.path.name)} has unsaved changes."]
-        self.app.push_screen(
-            ConfirmDialog("Leave without saving?", details, choices, harmless="c"),
-            partial(self._answer_leave, then),
-        )
 
-    def _answer_leave(self, then: Then, answer: str | None) -> None:
-        if answer == "s":
-            self.save_then(then)
-        elif answer == "d":
-            self._discarded = True
-            self._keeper.close()
-            then()
+        def answer(key: str | None) -> None:
+            if key == "s":
+                self.save(then)
+            elif key == "d":
+                self._discarded = True
+                self._copy.close()
+                then()
+
+        title, details = "Leave without saving?", [f"{self.name} has unsaved changes."]
+        self._ask(ConfirmDialog(title, details, choices, harmless="c"), answer)
+
+
+def time_words(seconds: float) -> str:
+    """Format a time, in seconds since the epoch, as local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

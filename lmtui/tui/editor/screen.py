@@ -1,12 +1,12 @@
 """The editor screen: write, and see the model's predictions, scores and suggestions.
 
-Lays out the widgets, and holds finding, going to a line and replacing a word. Scoring,
-suggestions and the file are the parent classes'. Knows no torch.
+Lays out the widgets, holds the controllers, and gives them the keys and what the text
+area posts. Knows no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -16,32 +16,25 @@ from textual.containers import Vertical
 
 from lmtui.editing.find import replaced
 from lmtui.editing.positions import offset_named
-from lmtui.engine.suggestion import Suggestion, SuggestionRules
-from lmtui.engine.types import Replacement
-from lmtui.engine.windows import DEFAULT_WINDOW
-from lmtui.engine.words import word_at
-from lmtui.text import visible_line
-from lmtui.tui.editor.dialogs import ReplacementsScreen
-from lmtui.tui.editor.ghosting import GhostingScreen
+from lmtui.tui.editor.file import FileController
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.status import ExpectedLines, FileLine
-from lmtui.tui.editor.suggestion_status import ghost_words
+from lmtui.tui.editor.predictions import TITLE, PredictionController
+from lmtui.tui.editor.replacements import ReplacementController
+from lmtui.tui.editor.scores import ScoreController
+from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.engine.messages import Post
+from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
-from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.status import HintLine, MainPart, Status
-from lmtui.tui.widgets.text_totals import TextTotals
-from lmtui.tui.widgets.token_view import TokenLegend
+from lmtui.tui.widgets.status import HintLine, MainPart
 
 HINT = "Write and wait: Tab takes the grey text, Ctrl+Right a word; F1 has every key."
 
 
-class CompleteScreen(GhostingScreen):
+class EditorScreen(ModelScreen):
     """Editor and panel, the lines about the text, bars and status."""
 
     CSS_PATH = "screen.tcss"
@@ -53,6 +46,20 @@ with a movement key selects. Only Ctrl+S writes the file.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Back", id="complete.stop", show=False,
                 tooltip="Stop what the model does, and back to the text."),
+        Binding("ctrl+s", "save", "Save", id="file.save", priority=True,
+                tooltip="Write the text into its file."),
+        Binding("ctrl+o", "save_as", "Save as", id="file.save-as", priority=True,
+                tooltip="Write the text into another file, and go on with that one."),
+        Binding("f3", "heat", "Heat", id="watch.heat", priority=True,
+                tooltip="Shade the text by surprisal, rank or entropy, or not at all."),
+        Binding("f8", "surprise(1)", "Next surprise", id="watch.next",
+                tooltip="To the next word that surprised the model."),
+        Binding("shift+f8", "surprise(-1)", "Previous surprise", id="watch.previous",
+                show=False, tooltip="To the previous word that surprised the model."),
+        Binding("ctrl+l", "surprises", "Surprises", id="watch.list",
+                tooltip="The most surprising words of the text, to go to."),
+        Binding("f4", "mode", "Ghost", id="ghost.mode",
+                tooltip="Suggest to the end of the line, several lines, or nothing."),
         Binding("ctrl+f", "find", "Find", id="complete.find", priority=True,
                 tooltip="Find words in the text, and replace them."),
         Binding("ctrl+g", "go_to_line", "Go to line", id="complete.line",
@@ -68,61 +75,154 @@ with a movement key selects. Only Ctrl+S writes the file.
                 tooltip="Show or hide the numbers of the lines."),
     ]  # fmt: skip
 
-    def __init__(
-        self, make_client: Callable[[Post], EngineClient], writing: Writing
-    ) -> None:
-        super().__init__(make_client, writing)
-        self._replacing = 0
-        self._asked_word = (0, 0, 0)
-        self._list = ReplacementsScreen("")
+    def __init__(self, make_client: MakeClient, writing: Writing) -> None:
+        self.editor = editor = GhostEditor(id="editor")
+        """Where the text is, also when the screen is being taken down."""
+        super().__init__(
+            panel_title=TITLE,
+            context=lambda: (editor.revision, editor.cursor_index),
+        )
+        new_client = partial(make_client, self.call_later)
+        self._find_bar = FindBar(id="find")
+        self._prompt = LinePrompt(id="line")
+        self._hint = HintLine("complete", HINT)
+        self.file = FileController(
+            self,
+            editor,
+            self._prompt,
+            writing,
+            changed=self._outdate_totals,
+        )
+        """Saving, reloading and leaving."""
+        self.scores = ScoreController(
+            new_client(),
+            self,
+            editor,
+            self.file,
+            surprise_bits=writing.surprise_bits,
+        )
+        """Heat map, totals and surprising words."""
+        self.predictions = PredictionController(
+            new_client(),
+            self,
+            editor,
+            answered=self.scores.follow_prediction,
+        )
+        """What the model expects at the cursor."""
+        self.suggestions = SuggestionController(
+            new_client(),
+            self,
+            editor,
+            self.predictions,
+            writing,
+        )
+        """Ghost text."""
+        self.replacements = ReplacementController(
+            new_client(),
+            self,
+            editor,
+            before=self.stop_work,
+            after=self._resume,
+        )
+        """Other words for the one under the cursor."""
+        self.controllers = (
+            self.file,
+            self.scores,
+            self.predictions,
+            self.suggestions,
+            self.replacements,
+        )
+        self.activity.controllers = (self.predictions, self.scores)
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
             yield self.editor
             with Vertical(id="side"):
-                yield ProbabilityPanel(id="panel", title="Next at the cursor")
-                yield ExpectedLines(id="expected")
-                yield TextTotals(id="totals")
-        yield TokenLegend("F3: next shading", id="legend")
-        yield FindBar(id="find")
-        yield LinePrompt(id="line")
-        yield HintLine("complete", HINT)
-        yield FileLine(id="place")
-        yield Status(id="status")
+                yield self.panel
+                yield self.predictions.lines
+                yield self.scores.totals
+        yield self.scores.legend
+        yield self._find_bar
+        yield self._prompt
+        yield self._hint
+        yield self.scores.file_line
+        yield self.status
 
-    def on_mount(self) -> None:
-        """The user can write at once."""
-        self.to_text()
+    def on_unmount(self) -> None:
+        """Find unsaved text again, however the program ends."""
+        self.file.close()
 
-    def to_text(self) -> None:
+    def focus_text(self) -> None:
         """Focus the text."""
         self.editor.focus()
 
     def action_stop(self) -> None:
         """Stop what the model does, and back to the text."""
         self.stop_work()
-        self.query_one(HintLine).hide()
-        self.to_text()
+        self._hint.hide()
+        self.focus_text()
 
-    # What is said about the ghost.
+    def _outdate_totals(self) -> None:
+        self.scores.outdate_totals()
 
-    def _tell_ghost(self, ghost: Suggestion, rules: SuggestionRules) -> None:
-        seen = self._expectation
-        total = seen.tokens if seen else 0
-        window = seen.window if seen and total > DEFAULT_WINDOW else None
-        words = ghost_words(
-            ghost.end,
-            rules=rules,
-            shown=bool(ghost.text),
-            multi_line=not rules.single_line,
-            infill=self._capabilities.infill,
-            window=window,
-            total=total,
-        )
-        self.say(words)
+    def _resume(self) -> None:
+        self.activity.unsay()
+        self.scores.score_when_idle()
 
-    def _say(self, words: str) -> None:
-        self.say(f"ghost: {visible_line(words)}")
+    # What the text area posts.
+
+    @on(GhostEditor.Edited)
+    def follow_edit(self, event: GhostEditor.Edited) -> None:
+        """Follow a change of the text."""
+        self._search_again()
+        self.suggestions.follow_edit(event)
+        self.scores.follow_edit()
+        self.predictions.ask()
+        self.activity.withdraw(still_holds=event.ghost_stays)
+
+    @on(GhostEditor.CursorMoved)
+    def follow_cursor(self) -> None:
+        """Follow the cursor."""
+        self._search_again()
+        self.suggestions.follow_cursor()
+        self.scores.outdate_totals()
+        self.predictions.ask()
+        self.activity.withdraw()
+
+    @on(GhostEditor.GhostDismissed)
+    def dismiss_suggestion(self) -> None:
+        self.suggestions.dismiss()
+
+    @on(GhostEditor.SuggestionRequested)
+    def suggest_now(self) -> None:
+        self.suggestions.suggest_now()
+
+    @on(GhostEditor.AlternativeRequested)
+    def show_alternative(self, event: GhostEditor.AlternativeRequested) -> None:
+        self.suggestions.show_alternative(event.by)
+
+    # Keys of the controllers.
+
+    def action_save(self) -> None:
+        self.file.save()
+
+    def action_save_as(self) -> None:
+        self.file.save_as()
+
+    def action_heat(self) -> None:
+        self.scores.next_measure()
+
+    def action_surprise(self, by: int) -> None:
+        self.scores.to_surprise(by)
+
+    def action_surprises(self) -> None:
+        self.scores.list_surprises()
+
+    def action_mode(self) -> None:
+        self.suggestions.next_mode()
+
+    def action_replace(self) -> None:
+        self.replacements.ask()
 
     # Finding, and going to a line.
 
@@ -131,15 +231,12 @@ with a movement key selects. Only Ctrl+S writes the file.
         editor = self.editor
         selected = editor.selected_text
         words = selected if "\n" not in selected else ""
-        self.query_one(FindBar).open(editor.text, editor.cursor_index, words)
+        self._find_bar.open(editor.text, editor.cursor_index, words)
 
-    @on(GhostEditor.Edited)
-    @on(GhostEditor.CursorMoved)
-    def tell_find_bar(self) -> None:
-        """Search again: the text or the cursor has changed."""
-        bar = self.query_one(FindBar)
-        if bar.is_open:
-            bar.update(self.editor.text, self.editor.selection_indexes[0])
+    def _search_again(self) -> None:
+        if self._find_bar.is_open:
+            editor = self.editor
+            self._find_bar.update(editor.text, editor.selection_indexes[0])
 
     @on(FindBar.MatchesChanged)
     def mark_matches(self, event: FindBar.MatchesChanged) -> None:
@@ -163,64 +260,21 @@ with a movement key selects. Only Ctrl+S writes the file.
 
     def action_go_to_line(self) -> None:
         """Ask for a location."""
-        self.query_one(LinePrompt).ask_location(self.editor.text)
+        self._prompt.ask_location(self.editor.text)
 
     @on(LinePrompt.Answered)
     def take_line(self, event: LinePrompt.Answered) -> None:
         """Go to a location, or save under a name."""
-        self.to_text()
+        self.focus_text()
         if event.question == "path":
-            self.take_name(event.text)
+            self.file.take_name(event.text)
         else:
             self.editor.go_to(offset_named(self.editor.text, event.text))
 
     @on(LinePrompt.Closed)
     @on(FindBar.Closed)
     def close_bar(self) -> None:
-        self.to_text()
-
-    # Replacing a word.
-
-    def action_replace(self) -> None:
-        """Ask the model for other words."""
-        editor = self.editor
-        if self._info is None:
-            self.notify("No model is loaded yet.")
-            return
-        start, end = word_at(editor.text, editor.cursor_index)
-        if start == end:
-            self.notify("There is no word under the cursor.")
-            return
-        self.stop_work()
-        self._replacing = self.client.number()
-        self._asked_word = (editor.revision, start, end)
-        self._list = ReplacementsScreen(editor.text[start:end])
-        self.app.push_screen(self._list, self._answer_replacement)
-        self.client.replacements(self._replacing, editor.text, start, end)
-
-    @on(facts.ReplacementsProgressed)
-    def show_progress(self, event: facts.ReplacementsProgressed) -> None:
-        if event.job == self._replacing:
-            self._list.show_progress(event.done, event.total)
-
-    @on(facts.ReplacementsReady)
-    def show_replacements(self, event: facts.ReplacementsReady) -> None:
-        if event.job == self._replacing:
-            self._list.show(event.replacements)
-
-    @on(facts.EditorRequestFailed)
-    def show_replace_failed(self, event: facts.EditorRequestFailed) -> None:
-        if event.job == self._replacing:
-            self._list.show_error(event.error)
-
-    def _answer_replacement(self, chosen: Replacement | None) -> None:
-        self.client.stop(self._replacing)
-        self._replacing = 0
-        revision, start, end = self._asked_word
-        if chosen is not None and revision == self.editor.revision:
-            self.editor.replace_span(start, end, chosen.text)
-        self.unsay()
-        self._wait_for_idle()
+        self.focus_text()
 
     # Looking into it.
 
@@ -228,7 +282,7 @@ with a movement key selects. Only Ctrl+S writes the file.
         """Look into the text, with the selection selected there too."""
         editor = self.editor
         text, selected = editor.text, editor.selection_indexes
-        name = self._file.path.name
+        name = self.file.current.path.name
         subject = InspectSource(name, read=lambda: text, selected=selected)
         self.post_message(facts.SubjectChosen(subject))
 

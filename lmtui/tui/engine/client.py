@@ -1,41 +1,42 @@
-"""A screen's client of the engine's worker: one typed method for each verb.
+"""A client of the engine's worker: one typed method for each verb of the engine.
 
-A method never waits; its answers come as messages to that screen, with their revision
-or job. Knows no widget; the engine comes from whoever loads it.
+A method never waits. Its answer comes on the event loop, through the functions that
+were given with the request. Knows no widget; the engine comes from whoever loads it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from textual.message import Message
-
-from lmtui.engine.drop_turns import prompt_of
 from lmtui.engine.passages import (
     DocumentAlone,
     PartOf,
     Passage,
     TextAfter,
-    encode_document,
+    TokenizedDocument,
     score_passage,
+    tokenize_document,
 )
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.suggest import suggest
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
+    CursorPrediction,
+    Distribution,
+    DraftScores,
     GenerationResult,
     Prompt,
+    Replacement,
     SamplingSettings,
+    ScoredSpan,
     ScoredToken,
+    Step,
+    TokenMatches,
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
-from lmtui.tui.engine import messages
-from lmtui.tui.engine.messages import Post
 from lmtui.worker.events import (
     Answer,
     Batch,
@@ -46,120 +47,162 @@ from lmtui.worker.events import (
     Failed,
     PromptReady,
 )
-from lmtui.worker.requests import Context, EngineRequest, OpenEngine, Slot
+from lmtui.worker.generation import run_generation
+from lmtui.worker.requests import Context, EngineRequest, OpenEngine, Reply, Slot
 from lmtui.worker.worker import EngineWorker
 
+T = TypeVar("T")
 
-def load(worker: EngineWorker, open_engine: OpenEngine, post: Post) -> int:
-    """Open an engine in place of the one there is; return the number that every message
-    about this load carries.
-
-    Ends with `ModelLoaded` or `ModelFailed`, or silently when another load has taken
-    its place.
-    """
-
-    def reply(event: Event) -> None:
-        match event:
-            case Batch(id_, values):
-                for progress in values:
-                    post(_load_report(progress, id_))
-            case Answer(id_, EngineOpened() as opened):
-                post(
-                    messages.ModelLoaded(
-                        opened.info, opened.capabilities, opened.against, load=id_
-                    )
-                )
-            case Failed(id_, error):
-                post(messages.ModelFailed(error, load=id_))
-
-    return worker.load(open_engine, reply)
+Deliver = Callable[[Callable[[], object]], object]
+"""Has a function called on the event loop, soon. It is called from the worker's thread,
+and must not block."""
+Then = Callable[[T], object]
+"""Takes an answer, on the event loop."""
+OnError = Callable[[LmtuiError], object]
+MakeClient = Callable[[Deliver], "EngineClient"]
 
 
-def _load_report(progress: Progress, id_: int) -> Message:
-    if progress.warning:
-        return messages.ModelLoadWarned(progress.what, load=id_)
-    return messages.ModelLoadProgressed(
-        progress.what, progress.done, progress.total, progress.unit, load=id_
-    )
+def _ignore(*_: object) -> None:
+    """Take what nobody asked for."""
 
 
 class EngineClient:
-    """The verbs of the engine for one screen.
+    """The verbs of the engine for one controller.
 
-    Of each slot one request waits, the newest of the whole program; `Slot` has their
-    order. What is less urgent is broken off and runs again later, unless it was
-    stopped. Every job ends with exactly one message: its result, failed or dropped. Of
-    looks, counts and previews only the last is sure to be answered.
+    Each request ends with one call of `then`, of `failed`, or of `dropped`: it was
+    stopped, or another request took its place. Of each slot, only the newest request
+    of a client counts: what comes of older ones and of cancelled ones is dropped here,
+    so that nobody else has to ask whether an answer is still wanted.
+
+    The queue holds one request of each slot for the whole program; `Slot` has their
+    order. What is less urgent is interrupted and runs again later.
     """
 
-    def __init__(self, worker: EngineWorker, post: Post) -> None:
-        """All messages go to `post`, which must not block."""
-        self._worker, self._post = worker, post
+    def __init__(self, worker: EngineWorker, deliver: Deliver) -> None:
+        self._worker, self._deliver = worker, deliver
+        self._newest: dict[Slot, int] = {}  # ids of requests that have not ended
 
-    def number(self) -> int:
-        """Return a number for a revision or a job that no screen has had before."""
-        return self._worker.number()
+    def is_pending(self, slot: Slot) -> bool:
+        """Return whether a request of this slot has not ended yet."""
+        return slot in self._newest
 
-    def stop(self, job: int) -> None:
-        """End a job within one token; a job that has ended stays as it is."""
-        self._worker.stop(job)
+    def stop(self, slot: Slot) -> bool:
+        """End a request within one token; its end is still reported. Return whether
+        there was any."""
+        if slot in self._newest:
+            self._worker.stop(self._newest[slot])
+        return slot in self._newest
+
+    def cancel(self, *slots: Slot) -> bool:
+        """End the requests of these slots, or all of them; nothing of them is reported
+        any more. Return whether there was any."""
+        ended = [slot for slot in slots or tuple(self._newest) if self.stop(slot)]
+        for slot in ended:
+            del self._newest[slot]
+        return bool(ended)
 
     def _ask(
         self,
         slot: Slot,
-        id_: int,
         run: Callable[[EditorEngine, Context], Any],
-        answer: Callable[[Any], Message],
-        failed: Callable[[LmtuiError], Message],
+        then: Callable[..., object],
+        failed: OnError,
         *,
-        batch: Callable[[tuple[Any, ...]], Message] | None = None,
-        is_job: bool = False,
+        dropped: Callable[[], object] = _ignore,
+        batch: Callable[[tuple[Any, ...]], object] = _ignore,
         bound: bool = False,
         other: bool = False,
     ) -> None:
-        """Queue a request, whose events are posted as the messages that the functions
-        make of them; a job also tells when it is dropped."""
-
-        def reply(event: Event) -> None:
-            match event:
-                case Answer(value=value):
-                    self._post(answer(value))
-                case Batch(values=values) if batch is not None:
-                    self._post(batch(values))
-                case Failed(error=error):
-                    self._post(failed(error))
-                case Dropped() if is_job:
-                    self._post(messages.JobDropped(id_))
-
+        id_ = self._worker.number()
+        reply = self._reply(
+            slot, id_, then=then, failed=failed, dropped=dropped, batch=batch
+        )
         self._worker.ask(
             EngineRequest(
                 id=id_, slot=slot, run=run, reply=reply, bound=bound, other=other
             )
         )
 
+    def _reply(
+        self,
+        slot: Slot,
+        id_: int,
+        *,
+        then: Callable[..., object],
+        failed: OnError,
+        batch: Callable[[tuple[Any, ...]], object],
+        dropped: Callable[[], object] = _ignore,
+    ) -> Reply:
+        """Make a request the newest of its slot; return what hands its events over to
+        the functions for as long as it is."""
+        self._newest[slot] = id_
+
+        def deliver(call: Callable[..., object], *values: object, end: bool) -> None:
+            def if_newest() -> object:
+                if self._newest.get(slot) != id_:
+                    return None
+                if end:
+                    del self._newest[slot]
+                return call(*values)
+
+            self._deliver(if_newest)
+
+        def reply(event: Event) -> None:
+            match event:
+                case Batch(values=values):
+                    deliver(batch, values, end=False)
+                case Answer(value=value):
+                    deliver(then, value, end=True)
+                case Failed(error=error):
+                    deliver(failed, error, end=True)
+                case Dropped():
+                    deliver(dropped, end=True)
+
+        return reply
+
+    def load(
+        self,
+        open_engine: OpenEngine,
+        *,
+        progress: Then[Progress],
+        then: Then[EngineOpened],
+        failed: OnError,
+    ) -> None:
+        """Open an engine in place of the one there is; handles and ids of that one are
+        invalid from now on."""
+        id_ = self._worker.number()
+
+        def batch(values: tuple[Any, ...]) -> None:
+            for value in values:
+                progress(value)
+
+        reply = self._reply(Slot.LOAD, id_, then=then, failed=failed, batch=batch)
+        self._worker.load(open_engine, reply, id_=id_)
+
     # Drafts and positions.
 
     def score_draft(
         self,
-        revision: int,
         turns: Sequence[ChatTurn],
         draft: str,
         settings: SamplingSettings,
         *,
+        then: Then[DraftScores],
+        failed: OnError,
         prefix_len: int | None = None,
         thinking: bool | None = None,
         top_n: int = 20,
     ) -> None:
-        """Read a message that is being written: `DraftScored`, `DraftFailed`.
+        """Score a message that is being written, and compute what comes next.
 
-        With `prefix_len`, what comes after so many of its tokens is shown, not after
-        all; `thinking` is that of `Engine.prompt`, here and below. Waits while an
+        With `prefix_len`, the distribution is the one after so many of its tokens, not
+        after all; `thinking` is that of `Engine.prompt`, here and below. Waits while an
         answer is generated.
         """
         before = tuple(turns)
-
-        def run(engine: EditorEngine, context: Context) -> messages.DraftScored:
-            scores = engine.score_draft(
+        self._ask(
+            Slot.LOOK,
+            lambda engine, context: engine.score_draft(
                 before,
                 draft,
                 settings,
@@ -167,95 +210,69 @@ class EngineClient:
                 thinking=thinking,
                 top_n=top_n,
                 should_stop=context.should_stop,
-            )
-            return messages.DraftScored(
-                revision,
-                scores.distribution,
-                scores.tokens,
-                math.fsum(token.logprob or 0.0 for token in scores.tokens),
-                len(scores.context),
-            )
-
-        failed = partial(messages.DraftFailed, revision)
-        self._ask(Slot.LOOK, revision, run, _as_it_is, failed)
+            ),
+            then,
+            failed,
+        )
 
     def next_distribution(
         self,
-        revision: int,
         ids: Sequence[int],
         settings: SamplingSettings,
         *,
-        top_n: int = 20,
-    ) -> None:
-        """Compute the distribution after ids: `DraftScored`, `DraftFailed`."""
-        before = tuple(ids)
-
-        def run(engine: EditorEngine, context: Context) -> messages.DraftScored:
-            shown = engine.next_distribution(
-                before, settings, top_n=top_n, should_stop=context.should_stop
-            )
-            return messages.DraftScored(revision, shown, (), 0.0, len(before))
-
-        failed = partial(messages.DraftFailed, revision)
-        self._ask(Slot.LOOK, revision, run, _as_it_is, failed, bound=True)
-
-    def distribution_at(
-        self,
-        revision: int,
-        ids: Sequence[int],
-        settings: SamplingSettings,
-        *,
+        then: Then[Distribution],
+        failed: OnError,
         top_n: int = 20,
         other: bool = False,
     ) -> None:
-        """Compute the distribution at a position of a text, after the ids before it:
-        `PositionReady`, `PositionFailed`. `other` asks the model that is compared
+        """Compute the distribution after ids. `other` asks the model that is compared
         with."""
         before = tuple(ids)
         self._ask(
             Slot.LOOK,
-            revision,
             lambda engine, context: engine.next_distribution(
                 before, settings, top_n=top_n, should_stop=context.should_stop
             ),
-            partial(messages.PositionReady, revision),
-            partial(messages.PositionFailed, revision),
+            then,
+            failed,
             bound=True,
             other=other,
         )
 
     def predict_at(
-        self, revision: int, text: str, cursor: int, *, top_n: int = 40
+        self,
+        text: str,
+        cursor: int,
+        *,
+        then: Then[CursorPrediction],
+        failed: OnError,
+        top_n: int = 40,
     ) -> None:
-        """Compute what the model predicts at a cursor: `PredictionReady`,
-        `PredictionFailed`."""
+        """Compute what the model predicts at a cursor."""
         self._ask(
             Slot.LOOK,
-            revision,
             lambda engine, context: engine.predict_at(
                 text, cursor, top_n=top_n, should_stop=context.should_stop
             ),
-            partial(messages.PredictionReady, revision),
-            partial(messages.PredictionFailed, revision),
+            then,
+            failed,
         )
 
     def preview(
         self,
-        revision: int,
         handle: int,
         settings: SamplingSettings,
+        *,
+        then: Then[Distribution],
+        failed: OnError,
         start: int = 0,
         count: int = 20,
-        *,
         other: bool = False,
     ) -> None:
-        """Compute an earlier distribution again: `PreviewReady`, `PreviewFailed`; with
-        `other` one of the model that is compared with.
+        """Compute an earlier distribution again; with `other` one of the model that is
+        compared with. Answered between two tokens of a running generation."""
 
-        Answered between two tokens of whatever is being generated.
-        """
-
-        def run(engine: EditorEngine, _: Context) -> Any:
+        def run(engine: EditorEngine, _: Context) -> Distribution:
             try:
                 return engine.preview(handle, settings, start=start, count=count)
             except KeyError as error:
@@ -265,24 +282,22 @@ class EngineClient:
                     "Type or generate more to see a new one.",
                 ) from error
 
-        answer = partial(messages.PreviewReady, revision)
-        failed = partial(messages.PreviewFailed, revision)
-        self._ask(Slot.PREVIEW, revision, run, answer, failed, bound=True, other=other)
+        self._ask(Slot.PREVIEW, run, then, failed, bound=True, other=other)
 
     def search_vocabulary(
         self,
-        revision: int,
         handle: int,
         text: str,
         settings: SamplingSettings,
         *,
+        then: Then[TokenMatches],
+        failed: OnError,
         count: int = 50,
     ) -> None:
-        """Find the tokens of an earlier distribution whose text matches:
-        `TokensMatched`, `MatchFailed`. Answered between two tokens of a running
-        generation."""
+        """Find the tokens of an earlier distribution whose text matches. Answered
+        between two tokens of a running generation."""
 
-        def run(engine: EditorEngine, _: Context) -> Any:
+        def run(engine: EditorEngine, _: Context) -> TokenMatches:
             try:
                 return engine.search_vocabulary(handle, text, settings, count=count)
             except KeyError as error:
@@ -292,32 +307,40 @@ class EngineClient:
                     "Move the cursor and come back.",
                 ) from error
 
-        answer = partial(messages.TokensMatched, revision)
-        failed = partial(messages.MatchFailed, revision)
-        self._ask(Slot.PREVIEW, revision, run, answer, failed, bound=True)
+        self._ask(Slot.PREVIEW, run, then, failed, bound=True)
 
-    def count_tokens(self, revision: int, texts: Sequence[str]) -> None:
-        """Count the tokens of each text, encoded by itself: `TextsCounted`, without
-        counts where there is no model. Waits while an answer is generated."""
+    def count_tokens(
+        self,
+        texts: Sequence[str],
+        *,
+        then: Then[tuple[int, ...]],
+        failed: OnError = _ignore,
+    ) -> None:
+        """Count the tokens of each text, encoded by itself. Waits while an answer is
+        generated."""
         each = tuple(texts)
         self._ask(
             Slot.COUNT,
-            revision,
             lambda engine, _: tuple(
                 len(engine.encode(text, bos="no").ids) for text in each
             ),
-            partial(messages.TextsCounted, revision),
-            lambda _: messages.TextsCounted(revision, ()),
+            then,
+            failed,
         )
 
     # Generation.
 
     def generate(
         self,
-        job: int,
         start: Sequence[ChatTurn] | Prompt,
         settings: SamplingSettings,
         *,
+        prompt_ready: Callable[[Prompt, int], object] = _ignore,
+        progress: Callable[[int, int], object] = _ignore,
+        steps: Then[tuple[Step, ...]],
+        then: Then[GenerationResult],
+        failed: OnError,
+        dropped: Callable[[], object],
         prefill: str = "",
         top_n: int = 20,
         drop_oldest: bool = False,
@@ -327,66 +350,53 @@ class EngineClient:
         after the ids of a prompt and those of `prefill`, encoded by itself. With
         `drop_oldest` the oldest turns are left out where all of them do not fit.
 
-        `GenerationStarted`, `PromptProgressed`, `StepsArrived`, then
-        `GenerationFinished` (also when stopped) or `GenerationFailed`.
+        `prompt_ready` takes the prompt and how many turns were left out, `progress` how
+        many of its tokens were read and how many there are, `steps` the decode steps
+        since the last report. A stopped generation ends with `then`.
         """
         begin = start if isinstance(start, Prompt) else tuple(start)
 
-        def run(engine: EditorEngine, context: Context) -> GenerationResult:
-            prompt, left_out = prompt_of(
-                engine,
-                begin,
-                prefill=prefill,
-                thinking=thinking,
-                answer=settings.max_tokens if drop_oldest else None,
-            )
-            context.emit(PromptReady(prompt, left_out))
-            items = engine.generate(
-                prompt,
-                settings,
-                top_n=top_n,
-                should_stop=context.stopped,
-                progress=lambda done, total: context.emit(CountReported(done, total)),
-            )
-            for item in items:
-                if isinstance(item, GenerationResult):
-                    return item
-                context.gather(item)
-            raise AssertionError("a generation ends with its result")
-
-        def batch(values: tuple[Any, ...]) -> Message:
+        def batch(values: tuple[Any, ...]) -> object:
             match values:
                 case (PromptReady(prompt, left_out),):
-                    return messages.GenerationStarted(job, prompt, left_out)
+                    return prompt_ready(prompt, left_out)
                 case (CountReported(done, total),):
-                    return messages.PromptProgressed(job, done, total)
-            return messages.StepsArrived(job, values)
+                    return progress(done, total)
+            return steps(values)
 
         self._ask(
             Slot.GENERATE,
-            job,
-            run,
-            partial(messages.GenerationFinished, job),
-            partial(messages.GenerationFailed, job),
+            lambda engine, context: run_generation(
+                engine,
+                context,
+                begin,
+                settings,
+                prefill=prefill,
+                top_n=top_n,
+                drop_oldest=drop_oldest,
+                thinking=thinking,
+            ),
+            then,
+            failed,
+            dropped=dropped,
             batch=batch,
-            is_job=True,
             bound=isinstance(begin, Prompt),
         )
 
     def continue_each(
         self,
-        job: int,
         ids: Sequence[int],
         starts: Sequence[int],
         *,
+        then: Then[tuple[tuple[ScoredToken, ...], ...]],
+        failed: OnError,
+        dropped: Callable[[], object] = _ignore,
         max_new_tokens: int = 6,
     ) -> None:
-        """Continue after each of several candidate tokens: `ContinuationsReady`,
-        `ContinuationsFailed`."""
+        """Continue after each of several candidate tokens."""
         before, each = tuple(ids), tuple(starts)
         self._ask(
             Slot.SUGGEST,
-            job,
             lambda engine, context: tuple(
                 engine.continue_each(
                     before,
@@ -395,35 +405,48 @@ class EngineClient:
                     should_stop=context.should_stop,
                 )
             ),
-            partial(messages.ContinuationsReady, job),
-            partial(messages.ContinuationsFailed, job),
-            is_job=True,
+            then,
+            failed,
+            dropped=dropped,
             bound=True,
         )
 
     # Scores.
 
     def tokenize(
-        self, job: int, document: DocumentAlone, *, other: bool = False
+        self,
+        document: DocumentAlone,
+        *,
+        then: Then[TokenizedDocument],
+        failed: OnError,
+        dropped: Callable[[], object] = _ignore,
+        other: bool = False,
     ) -> None:
-        """Tokenize a document: `DocumentTokenized`, `ScoreFailed`. `other` asks the
-        model that is compared with."""
-
-        def run(engine: EditorEngine, context: Context) -> messages.DocumentTokenized:
-            encoding = encode_document(
+        """Tokenize a document. `other` asks the model that is compared with."""
+        self._ask(
+            Slot.SCORE,
+            lambda engine, context: tokenize_document(
                 engine, document, should_stop=context.should_stop
-            )
-            prefix = len(encoding.prefix)
-            windows = engine.windows(prefix, document.window, document.stride)
-            tokens = engine.describe_tokens(encoding.ids)
-            return messages.DocumentTokenized(job, encoding, windows, tokens)
+            ),
+            then,
+            failed,
+            dropped=dropped,
+            other=other,
+        )
 
-        failed = partial(messages.ScoreFailed, job)
-        self._ask(Slot.SCORE, job, run, _as_it_is, failed, is_job=True, other=other)
-
-    def score(self, job: int, passage: Passage, *, other: bool = False) -> None:
-        """Score a text: `TokensScored`, `ScoreFailed`; a part of a document is reported
-        by `ScoresArrived` first. `other` asks the model that is compared with."""
+    def score(
+        self,
+        passage: Passage,
+        *,
+        then: Then[tuple[ScoredToken, ...]],
+        failed: OnError,
+        scored: Then[tuple[ScoredToken, ...]] = _ignore,
+        dropped: Callable[[], object] = _ignore,
+        other: bool = False,
+    ) -> None:
+        """Score a text. `scored` takes the tokens of a part of a document since the
+        last report; those of a part that was begun anew come again. `other` asks the
+        model that is compared with."""
 
         def run(engine: EditorEngine, context: Context) -> tuple[ScoredToken, ...]:
             tokens = []
@@ -437,19 +460,27 @@ class EngineClient:
 
         self._ask(
             Slot.SCORE,
-            job,
             run,
-            partial(messages.TokensScored, job),
-            partial(messages.ScoreFailed, job),
-            batch=partial(messages.ScoresArrived, job),
-            is_job=True,
+            then,
+            failed,
+            dropped=dropped,
+            batch=scored,
             bound=not isinstance(passage, TextAfter),
             other=other,
         )
 
-    def score_span(self, job: int, text: str, start: int, end: int) -> None:
-        """Score a part of a text: `SpanScored`, then `SpanFinished` or
-        `EditorRequestFailed`."""
+    def score_span(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        scored: Then[ScoredSpan],
+        then: Callable[[], object],
+        failed: OnError,
+        dropped: Callable[[], object] = _ignore,
+    ) -> None:
+        """Score a part of a text; `scored` takes one window after the other."""
 
         def run(engine: EditorEngine, context: Context) -> None:
             for span in engine.score_span(
@@ -459,22 +490,38 @@ class EngineClient:
 
         self._ask(
             Slot.SPAN,
-            job,
             run,
-            lambda _: messages.SpanFinished(job),
-            partial(messages.EditorRequestFailed, job),
-            batch=lambda values: messages.SpanScored(job, *values),
-            is_job=True,
+            lambda _: then(),
+            failed,
+            dropped=dropped,
+            batch=lambda values: scored(*values),
         )
 
     # Suggestions.
 
-    def suggest(self, job: int, text: str, cursor: int, rules: SuggestionRules) -> None:
-        """Write a suggestion: `SuggestionGrew`, then `SuggestionEnded` or
-        `EditorRequestFailed`."""
+    def suggest(
+        self,
+        text: str,
+        cursor: int,
+        rules: SuggestionRules,
+        *,
+        grown: Then[str],
+        then: Then[Suggestion],
+        failed: OnError,
+        dropped: Callable[[], object] = _ignore,
+    ) -> None:
+        """Write a suggestion. `grown` takes its text whenever that has become
+        longer."""
+        longest = 0
+
+        def batch(texts: tuple[str, ...]) -> None:
+            nonlocal longest
+            if len(texts[-1]) > longest:  # a request that runs again begins anew
+                longest = len(texts[-1])
+                grown(texts[-1])
+
         self._ask(
             Slot.SUGGEST,
-            job,
             lambda engine, context: suggest(
                 engine,
                 text,
@@ -483,43 +530,51 @@ class EngineClient:
                 on_text=context.emit,
                 should_stop=context.should_stop,
             ),
-            partial(messages.SuggestionEnded, job),
-            partial(messages.EditorRequestFailed, job),
-            batch=lambda values: messages.SuggestionGrew(job, *values),
-            is_job=True,
+            then,
+            failed,
+            dropped=dropped,
+            batch=batch,
         )
 
     def alternatives(
         self,
-        job: int,
         text: str,
         cursor: int,
         rules: SuggestionRules,
         *,
+        then: Then[tuple[Suggestion, ...]],
+        failed: OnError,
+        dropped: Callable[[], object] = _ignore,
         count: int = 5,
     ) -> None:
-        """Write several suggestions: `AlternativesReady`, `EditorRequestFailed`."""
+        """Write several suggestions, the most probable beginning first."""
         self._ask(
             Slot.SUGGEST,
-            job,
             lambda engine, context: tuple(
                 engine.alternatives(
                     text, cursor, rules, count=count, should_stop=context.should_stop
                 )
             ),
-            partial(messages.AlternativesReady, job),
-            partial(messages.EditorRequestFailed, job),
-            is_job=True,
+            then,
+            failed,
+            dropped=dropped,
         )
 
     def replacements(
-        self, job: int, text: str, start: int, end: int, *, count: int = 8
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        progress: Callable[[int, int], object] = _ignore,
+        then: Then[tuple[Replacement, ...]],
+        failed: OnError,
+        count: int = 8,
     ) -> None:
-        """Find replacements for a part of the text: `ReplacementsProgressed`, then
-        `ReplacementsReady` or `EditorRequestFailed`."""
+        """Find replacements for a part of the text. `progress` takes how many
+        candidates were scored and how many there are."""
         self._ask(
             Slot.REPLACE,
-            job,
             lambda engine, context: tuple(
                 engine.replacements(
                     text,
@@ -530,12 +585,7 @@ class EngineClient:
                     progress=context.emit,
                 )
             ),
-            partial(messages.ReplacementsReady, job),
-            partial(messages.EditorRequestFailed, job),
-            batch=lambda values: messages.ReplacementsProgressed(job, *values),
-            is_job=True,
+            then,
+            failed,
+            batch=lambda values: progress(*values),
         )
-
-
-def _as_it_is(message: Message) -> Message:
-    return message

@@ -19,7 +19,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.finetune.format import home_path
 from lmtui.tui.widgets.markdown import MarkdownView
 
@@ -58,7 +58,7 @@ as JSON beside it.
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
-        run_in_thread(self._read, self.post_message, otherwise=self.Read(UNREAD))
+        post_from_thread(self._read, self.post_message, otherwise=self.Read(UNREAD))
 
     def _read(self) -> Message:
         try:

@@ -24,7 +24,7 @@ from lmtui.engine.types import (
     ScoredToken,
 )
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.dialogs import AlternativesScreen
 from lmtui.tui.inspector.places import PlacesScreen

@@ -18,7 +18,7 @@ from lmtui.engine.totals import Sums
 from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.text import visible_line
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.exporting import ExportingScreen
 from lmtui.tui.inspector.places import expected

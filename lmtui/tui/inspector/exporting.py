@@ -21,7 +21,7 @@ from lmtui.editing.file_names import path_named
 from lmtui.engine.types import FinishReason
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.inspector.branching import BranchingScreen
 from lmtui.tui.inspector.dialogs import BranchAction, BranchesScreen
@@ -199,7 +199,7 @@ class ExportingScreen(BranchingScreen):
             return self.Exported(path)
 
         bug = LmtuiError("the branch was not exported", str(path), "See the log.")
-        run_in_thread(work, self.post_message, otherwise=self.NotExported(bug))
+        post_from_thread(work, self.post_message, otherwise=self.NotExported(bug))
 
     @on(Exported)
     def tell_exported(self, event: Exported) -> None:

@@ -14,8 +14,8 @@ from textual.message import Message
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.background import post_from_thread
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.screen import SamplingScreen
@@ -64,7 +64,7 @@ class GivenTextScreen(SamplingScreen):
             bug = LmtuiError(
                 "the text can't be shown", self._subject.name, "See the log."
             )
-            run_in_thread(self._read, self.post_message, otherwise=self.Refused(bug))
+            post_from_thread(self._read, self.post_message, otherwise=self.Refused(bug))
 
     def text_known(self) -> None:
         """Begin the work on the text, which is read now."""

@@ -17,7 +17,7 @@ from textual.timer import Timer
 from lmtui.analysis.branches import Token
 from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.scored import ScoredScreen
 from lmtui.tui.inspector.source import InspectSource

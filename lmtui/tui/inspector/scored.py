@@ -21,7 +21,7 @@ from lmtui.engine.windows import Windows
 from lmtui.notation import lasting
 from lmtui.text import visible_line
 from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.message_client import EngineClient
 from lmtui.tui.engine.messages import Post
 from lmtui.tui.inspector.given_text import GivenTextScreen
 from lmtui.tui.inspector.source import InspectSource

@@ -25,7 +25,7 @@ from lmtui.config.settings import Preset, SettingValue
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.settings import events as facts
 from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
@@ -135,7 +135,7 @@ that is already used on the same screen is refused.
                 return facts.SheetFailed(error, asked=asked)
 
         failed = facts.SheetFailed(_BUG, asked=asked)
-        run_in_thread(work, self.post_message, otherwise=failed)
+        post_from_thread(work, self.post_message, otherwise=failed)
 
     @on(facts.SheetRead)
     def show_sheet(self, event: facts.SheetRead) -> None:
@@ -320,7 +320,7 @@ that is already used on the same screen is refused.
                 return facts.KeepingSettingFailed(error)
 
         failed = facts.KeepingSettingFailed(_BUG)
-        run_in_thread(work, self.post_message, otherwise=failed)
+        post_from_thread(work, self.post_message, otherwise=failed)
 
     @on(facts.KeepingSettingFailed)
     def warn_not_stored(self, event: facts.KeepingSettingFailed) -> None:

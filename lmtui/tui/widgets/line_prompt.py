@@ -23,7 +23,7 @@ from textual.widgets import Input, Static
 from lmtui.editing import file_names, positions
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import run_in_thread
+from lmtui.tui.background import post_from_thread
 from lmtui.tui.editor.exact_area import DrawnArea
 from lmtui.tui.editor.layout import drawn
 from lmtui.tui.widgets.key_input import take_key
@@ -275,7 +275,7 @@ class LinePrompt(Horizontal):
             return self.Checked(question, text, question.why_not(text))
 
         bug = self.Checked(question, text, "this can't be used")
-        run_in_thread(work, self.post_message, otherwise=bug)
+        post_from_thread(work, self.post_message, otherwise=bug)
 
     @on(Checked)
     def answer(self, event: Checked) -> None:
@@ -301,7 +301,7 @@ class LinePrompt(Horizontal):
             return self.Completed(question, text, completed(text))
 
         same = self.Completed(question, text, text)
-        run_in_thread(work, self.post_message, otherwise=same)
+        post_from_thread(work, self.post_message, otherwise=same)
 
     @on(Completed)
     def write_rest(self, event: Completed) -> None:

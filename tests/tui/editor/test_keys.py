@@ -16,7 +16,7 @@ from lmtui.editing.text_file import load
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.help import HelpScreen, sections
 from lmtui.tui.keys import all_bound
 from tests.fake_writing import FakeWriter
@@ -371,7 +371,7 @@ async def test_key_table_matches_the_bindings_of_the_editor(
     writing = Writing(load(tmp_path / "new.txt"))
     engines = {"default": FakeWriter()}
     async with program(engines, first="complete", writing=writing) as running:
-        await running.on(CompleteScreen)
+        await running.on(EditorScreen)
         bound = [
             item for section in sections(running.app.screen) for item in section.bound
         ]

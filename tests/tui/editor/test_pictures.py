@@ -22,7 +22,7 @@ from lmtui.tui.app import LmtuiApp
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.preferences import Preferences
 from tests.fake_writing import FakeWriter
 from tests.tui.pictures import Compare, Show, looks_as_kept
@@ -149,16 +149,16 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
     return compare
 
 
-async def read(running: Program) -> CompleteScreen:
+async def read(running: Program) -> EditorScreen:
     """Wait until the panel is the cursor's, all is scored, and the sums say so."""
     screen = running.app.get_screen("complete")
-    assert isinstance(screen, CompleteScreen)
+    assert isinstance(screen, EditorScreen)
 
     def is_read() -> bool:
-        seen, text = screen._expectation, screen.editor.text
+        seen, text = screen.predictions.prediction, screen.editor.text
         before = text[: screen.editor.cursor_index]
         here = seen and (seen.tokens, seen.window[1]) == (_bytes(text), _bytes(before))
-        return bool(here and not screen._scored.stale() and not screen._changed)
+        return bool(here and not screen.scores.text.stale() and screen.scores.is_shown)
 
     await running.until(is_read)
     return screen

@@ -29,9 +29,8 @@ from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor import file as file_screen
 from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.status import FileStatus, following_forms, forms, typed_forms
-from lmtui.tui.engine import messages as facts
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from tests.fake_writing import FakeWriter
@@ -45,7 +44,7 @@ NEVER = 3600.0
 class Writer:
     """The program with a file in the editor."""
 
-    def __init__(self, running: Program, screen: CompleteScreen, file: Path) -> None:
+    def __init__(self, running: Program, screen: EditorScreen, file: Path) -> None:
         self.running, self.screen, self.file = running, screen, file
         self.press, self.until = running.press, running.until
 
@@ -65,7 +64,10 @@ class Writer:
         """Wait for the panel of the cursor, and until all is scored."""
         screen = self.screen
         await self.until(
-            lambda: screen._expectation is not None and not screen._scored.stale()
+            lambda: (
+                screen.predictions.prediction is not None
+                and not screen.scores.text.stale()
+            )
         )
 
     async def asked(self, words: str) -> ConfirmDialog:
@@ -101,8 +103,8 @@ async def writing(
     options |= {"first": "complete", "writing": opened}
     async with program(engines, **options) as running:
         screen = running.app.get_screen("complete")
-        assert isinstance(screen, CompleteScreen)
-        await running.until(lambda: screen._opened)
+        assert isinstance(screen, EditorScreen)
+        await running.until(lambda: screen.file.is_open)
         await running.ready()
         yield Writer(running, screen, file)
 
@@ -135,7 +137,7 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
     engine = FakeWriter()
     async with writing(tmp_path, engine) as writer:
         await writer.type("No ")
-        await writer.until(lambda: writer.screen._expectation is not None)
+        await writer.until(lambda: writer.screen.predictions.prediction is not None)
         await writer.press("right")
         await writer.until(lambda: ("expect", ("No " + TEXT, 4)) in engine.calls)
         await writer.expected()
@@ -145,31 +147,11 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
         assert panel.chosen == ord("h")
 
 
-async def test_late_prediction_of_an_older_request_is_ignored(tmp_path: Path) -> None:
-    async with writing(tmp_path, cursor=3) as writer:
-        await writer.expected()
-        shown = writer.screen._expectation
-        old = CursorPrediction(
-            distribution=None,
-            typed=" old",
-            typed_logprob=-1.0,
-            unexplored=0.0,
-            following=None,
-            read=None,
-            tokens=1,
-            window=(0, 1),
-        )
-        stale = writer.screen._asked - 1
-        writer.screen.post_message(facts.PredictionReady(stale, old))
-        await writer.running.pilot.pause()
-        assert writer.screen._expectation is shown
-
-
 async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
         await writer.until(lambda: "tokens scored" in writer.seen)
-        total = writer.screen._scored.sum()
+        total = writer.screen.scores.text.sum()
         assert (total.tokens, total.scored) == (len(TEXT), len(TEXT) - 1)
         await writer.until(lambda: f"{total.logprob:,.1f}"[1:] in writer.seen)
         await writer.type("x")
@@ -194,7 +176,7 @@ async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> N
         assert 0 < len(asked) <= 3
         await writer.type("x")
         await writer.expected()
-        assert not writer.screen._scored.stale()
+        assert not writer.screen.scores.text.stale()
 
 
 async def test_f3_cycles_the_heat_map_through_its_measures(tmp_path: Path) -> None:
@@ -223,7 +205,7 @@ async def test_surprises_are_visited_by_keys_and_from_the_list(tmp_path: Path) -
         await writer.running.on(SurprisesScreen)
         await writer.press("enter")
         await writer.until(lambda: writer.running.app.screen is writer.screen)
-        places = writer.screen._places(0.0)
+        places = writer.screen.scores.surprising_words(0.0)
         worst = max(places, key=lambda place: place.bits)
         assert writer.editor.cursor_index == worst.start
 
@@ -254,7 +236,7 @@ async def test_ghost_appears_unasked_and_is_taken_in_parts(tmp_path: Path) -> No
         assert writer.editor.text.startswith("the cat sat on the mat by\n")
         await writer.press("ctrl+z")
         assert writer.editor.text == TEXT
-        assert not writer.screen.unsaved
+        assert not writer.screen.file.unsaved
 
 
 async def test_typing_along_the_ghost_requests_no_suggestion(tmp_path: Path) -> None:
@@ -457,10 +439,10 @@ async def test_saving_keeps_the_byte_order_mark_and_line_ends(tmp_path: Path) ->
     was = b"\xef\xbb\xbfone\r\ntwo"
     async with writing(tmp_path, text=was) as writer:
         await writer.type("x")
-        assert writer.screen.unsaved
+        assert writer.screen.file.unsaved
         await writer.until(lambda: "● draft.txt" in writer.seen)
         await writer.press("ctrl+s")
-        await writer.until(lambda: not writer.screen.unsaved)
+        await writer.until(lambda: not writer.screen.file.unsaved)
         assert writer.file.read_bytes() == b"\xef\xbb\xbfxone\r\ntwo"
         await writer.press("ctrl+z", "ctrl+s")
         await writer.until(lambda: writer.file.read_bytes() == was)
@@ -518,7 +500,7 @@ async def test_save_as_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
         await writer.type("third.txt")
         await writer.press("enter")
         third = tmp_path / "third.txt"
-        await writer.until(lambda: third.exists() and not writer.screen.unsaved)
+        await writer.until(lambda: third.exists() and not writer.screen.file.unsaved)
         assert third.read_text() == "x" + TEXT
         assert writer.file.read_text() == TEXT
         await writer.until(lambda: "third.txt" in writer.seen)
@@ -561,7 +543,7 @@ async def test_recovery_copy_is_offered_after_an_unclean_exit(tmp_path: Path) ->
         await writer.asked("There is unsaved text")
         await writer.press("r")
         await writer.until(lambda: writer.editor.text == "x" + TEXT)
-        assert writer.screen.unsaved
+        assert writer.screen.file.unsaved
         await writer.press("ctrl+s")
         await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
     assert recovery.find(writer.file) is None

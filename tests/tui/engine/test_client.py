@@ -24,7 +24,7 @@ from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, TokensAfter
 from lmtui.engine.types import ChatTurn, FinishReason, Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.tui.engine.client import EngineClient, load
+from lmtui.tui.engine.message_client import EngineClient, load
 from lmtui.tui.engine.messages import (
     DocumentTokenized,
     DraftFailed,
@@ -191,7 +191,11 @@ async def test_a_running_program_gets_its_messages_in_order() -> None:
 
 
 def test_engine_client_imports_no_torch() -> None:
-    assert not loaded_by("lmtui.tui.engine.client") & {"torch", "transformers", "numpy"}
+    assert not loaded_by("lmtui.tui.engine.message_client") & {
+        "torch",
+        "transformers",
+        "numpy",
+    }
 
 
 def test_a_generation_reports_from_prompt_to_end() -> None:

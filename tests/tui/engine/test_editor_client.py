@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
-from lmtui.tui.engine.client import EngineClient, load
+from lmtui.tui.engine.message_client import EngineClient, load
 from lmtui.tui.engine.messages import (
     AlternativesReady,
     EditorRequestFailed,

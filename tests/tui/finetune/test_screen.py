@@ -29,7 +29,7 @@ from lmtui.tui import dialogs
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.finetune import screen as screen_module
 from lmtui.tui.finetune.loss_chart import LossChart
 from lmtui.tui.finetune.options import Finetuning
@@ -459,7 +459,7 @@ async def test_e_opens_the_editor_with_the_trained_adapter() -> None:
         await watched.done()
         assert "e write with it" in watched.seen
         await watched.press("e")
-        await watched.on(CompleteScreen)
+        await watched.on(EditorScreen)
         await watched.until(lambda: watched.opened == ["default + walks"])
         await watched.press(*"On")
         assert watched.running.app.screen.query_one("#editor").text == "On"  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.transcript import MessageView
 from lmtui.tui.dialogs import PAUSE, ConfirmDialog
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import CompleteScreen
+from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.inspector.screen import InspectScreen
 from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
@@ -83,14 +83,14 @@ async def test_inspector_keeps_the_selection_of_the_editor(tmp_path: Path) -> No
     )  # fmt: skip
     engines = {"default": FakeWriter(name="default")}
     async with program(engines, first="complete", writing=writing) as running:
-        screen = await running.on(CompleteScreen)
+        screen = await running.on(EditorScreen)
         await running.ready()
-        await running.until(lambda: screen._opened)
+        await running.until(lambda: screen.file.is_open)
         screen.editor.go_to(4, 7)
         await running.press("ctrl+t")
         page = await opened(running)
         await page.until(lambda: page.view.selection == (4, 7))
         assert page.text == "the cat sat\n"
         await page.press("escape")
-        await running.on(CompleteScreen)
+        await running.on(EditorScreen)
         assert screen.editor.selection_indexes == (4, 7)

@@ -1,0 +1,89 @@
+"""What a screen with a model is made of: controllers, and the line that says what the
+model does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.widgets.status import Status
+
+
+class Controller:
+    """One task of a screen, such as its file or its suggestions.
+
+    It gets all that it needs by its constructor. What the screen's widgets post comes
+    from the screen, what it asks the model comes back from its own client.
+    """
+
+    def start(self) -> None:
+        """Begin: the widgets of the screen are mounted."""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Follow the state of the model, which is ready where it has an `info`.
+
+        Called for every report of a load too. What was asked before holds for the
+        model before.
+        """
+
+    @property
+    def doing(self) -> str:
+        """Work of the model for this controller now, in a few words; else empty."""
+        return ""
+
+    def stop(self) -> bool:
+        """End that work for the user. Return whether there was any."""
+        return False
+
+
+class Activity:
+    """What the status line says, decided in one place.
+
+    That is the first of: what was said to the user, until something else happens; the
+    state of a model that is not ready; what the model does for the first controller
+    that it works for; "ready".
+    """
+
+    def __init__(
+        self, status: Status, *, context: Callable[[], object] = lambda: None
+    ) -> None:
+        """`context` returns what words to the user were said about, such as the cursor:
+        `withdraw` removes them once it has changed."""
+        self.controllers: Sequence[Controller] = ()
+        """Controllers whose work is told, the most important first."""
+        self._status, self._context = status, context
+        self._model_words = ""
+        self._said = False
+        self._said_in: object = None
+
+    def follow_model(self, state: ModelState) -> None:
+        """Tell how a load goes; what was said to the user is outdated."""
+        self._model_words = ""
+        if state.info is None:
+            self._model_words = "no model" if state.error else state.words
+        self.unsay()
+
+    def say(self, words: str) -> None:
+        """Tell the user something that has just happened."""
+        self._status.state, self._said = words, True
+        self._said_in = self._context()
+
+    def withdraw(self, *, still_holds: bool = False) -> None:
+        """Remove what was said if its context has changed, unless it still holds."""
+        if still_holds:
+            self._said_in = self._context()
+        elif self._said and self._said_in != self._context():
+            self.unsay()
+
+    def unsay(self) -> None:
+        """Remove what was said."""
+        self._said = False
+        self.update()
+
+    def update(self) -> None:
+        """Tell what the model does now, unless something is said to the user."""
+        if not self._said:
+            self._status.state = self._model_words or self._work() or "ready"
+
+    def _work(self) -> str:
+        return next((each.doing for each in self.controllers if each.doing), "")

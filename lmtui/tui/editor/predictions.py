@@ -1,0 +1,101 @@
+"""What the model expects at the editor's cursor, at every key and every move.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.engine.types import CursorPrediction
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.status import ExpectedLines
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.worker.requests import Slot
+
+TITLE = "Next at the cursor"
+_EMPTY = "Write, and what the model expects next appears here. F1 shows the keys."
+
+
+class PredictionController(Controller):
+    """Shows the prediction at the cursor in the panel and the lines under it."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        *,
+        answered: Callable[[CursorPrediction | None], object],
+    ) -> None:
+        """`answered` takes every answer; None is an error."""
+        self._client, self._editor = client, editor
+        self._panel, self._activity = screen.panel, screen.activity
+        self._answered = answered
+        self.lines = ExpectedLines(id="expected")
+        """What is half typed, and what the model thinks of what follows."""
+        self._has_model = False
+        self.prediction: CursorPrediction | None = None
+        """The last answer."""
+
+    @property
+    def doing(self) -> str:
+        """Reading, unless the answer is there so soon that the panel is not dimmed."""
+        seen = self._panel.distribution is not None and not self._panel.stale
+        waits = self._client.is_pending(Slot.LOOK)
+        return "reading the text" if waits and not seen else ""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Remove what the model before expected, and ask the new one."""
+        self._has_model = state.info is not None
+        if self._has_model:
+            self.ask()
+            return
+        self._client.cancel()
+        self.prediction = None
+        self._panel.title = TITLE
+        self.lines.show(None)
+
+    def ask(self) -> None:
+        """Ask for the prediction at the cursor."""
+        if not self._has_model:
+            return
+        self._panel.outdate()
+        self.lines.outdate()
+        self._client.predict_at(
+            self._editor.text,
+            self._editor.cursor_index,
+            then=self._show,
+            failed=self._show_failed,
+        )
+
+    def _show(self, prediction: CursorPrediction) -> None:
+        self.prediction = prediction
+        typed = visible_line(prediction.typed.strip())
+        self._panel.title = f"Next after “{typed}”" if typed else TITLE
+        if prediction.distribution is None:
+            self._panel.clear(_EMPTY)
+            self.lines.show(None)
+        else:
+            at_end = self._editor.cursor_index >= self._editor.characters
+            self.lines.show(prediction, at_end=at_end)
+            following = prediction.following
+            self._panel.show(
+                prediction.distribution,
+                chosen=following.candidate.id if following else None,
+            )
+        self._answered(prediction)
+        self._activity.update()
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self.prediction = None
+        self._panel.title = TITLE
+        self._panel.clear(str(error))
+        self.lines.show(None)
+        self._answered(None)
+        self._activity.say(visible_line(error.title))

@@ -1,0 +1,69 @@
+"""Replacing the word under the editor's cursor by one that the model finds.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.engine.types import Replacement
+from lmtui.engine.words import word_at
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.dialogs import ReplacementsScreen
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+
+
+class ReplacementController(Controller):
+    """Asks for replacements, and lists them."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        *,
+        before: Callable[[], object],
+        after: Callable[[], object],
+    ) -> None:
+        """`before` is called before the model is asked, `after` when the list has been
+        left."""
+        self._client, self._screen, self._editor = client, screen, editor
+        self._before, self._after = before, after
+        self._has_model = False
+
+    def follow_model(self, state: ModelState) -> None:
+        """Remember whether there is a model."""
+        self._has_model = state.info is not None
+
+    def ask(self) -> None:
+        """List the words that could replace the one under the cursor."""
+        if not self._has_model:
+            self._screen.notify("No model is loaded yet.")
+            return
+        text, revision = self._editor.text, self._editor.revision
+        start, end = word_at(text, self._editor.cursor_index)
+        if start == end:
+            self._screen.notify("There is no word under the cursor.")
+            return
+        self._before()
+        dialog = ReplacementsScreen(text[start:end])
+
+        def answer(chosen: Replacement | None) -> None:
+            self._client.cancel()
+            if chosen is not None and revision == self._editor.revision:
+                self._editor.replace_span(start, end, chosen.text)
+            self._after()
+
+        self._screen.app.push_screen(dialog, answer)
+        self._client.replacements(
+            text,
+            start,
+            end,
+            progress=dialog.show_progress,
+            then=dialog.show,
+            failed=dialog.show_error,
+        )

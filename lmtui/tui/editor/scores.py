@@ -1,0 +1,299 @@
+"""The scores of the edited text: heat map, totals, and surprising words.
+
+The text is scored while the user does not write, the visible part first. Knows no
+torch.
+"""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+
+from textual.timer import Timer
+
+from lmtui.editing.positions import paragraph_at
+from lmtui.editing.scored_text import ScoredText, TokenAt
+from lmtui.editing.surprises import (
+    SurprisingToken,
+    SurprisingWord,
+    before_from,
+    ignored_words,
+    next_from,
+    places_of,
+)
+from lmtui.engine.totals import Sums
+from lmtui.engine.types import CursorPrediction, ScoredSpan
+from lmtui.errors import LmtuiError
+from lmtui.notation import bits, in_bits
+from lmtui.surprisal_scale import Measure
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.dialogs import SurprisesScreen
+from lmtui.tui.editor.document import HeatSpan
+from lmtui.tui.editor.file import FileController
+from lmtui.tui.editor.status import FileLine, FileStatus
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.surprisal_styles import level_of
+from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.widgets.token_view import TokenLegend
+from lmtui.worker.requests import Slot
+
+_IDLE = 0.3  # seconds without a key before the rest of the text is scored
+_PART = 3000  # code points that are scored at a time
+_WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
+_TOTALS_EVERY = 0.2  # seconds between two looks at whether the totals have changed
+_LISTED = 200  # tokens whose words are looked at for the most surprising ones
+
+_MEASURES: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
+
+
+class ScoreController(Controller):
+    """Scores the text, and shows the scores."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        file: FileController,
+        *,
+        surprise_bits: float,
+    ) -> None:
+        """`surprise_bits` is the surprisal from which a word counts as a surprise."""
+        self._client, self._screen, self._activity = client, screen, screen.activity
+        self._editor, self._file = editor, file
+        self.totals = TextTotals(id="totals")
+        """Totals of the text, the paragraph and the selection."""
+        self.file_line = FileLine(id="place")
+        """The line about the file and the cursor."""
+        self.legend = TokenLegend("F3: next shading", id="legend")
+        """What the shades of the heat map mean."""
+        self._surprise_bits = surprise_bits
+        self.text = ScoredText(file.current.text)
+        """The text with the scores that are known of it."""
+        self.is_shown = False
+        """Whether the totals on the screen are those of the text as it is."""
+        self._measure: Measure | None = None
+        self._idle: Timer | None = None
+        self._has_model = False
+        self._tokens: int | None = None  # of the text, as the last prediction counts
+
+    @property
+    def doing(self) -> str:
+        """Scoring, while a part of the text is scored."""
+        return "scoring the text" if self._client.is_pending(Slot.SPAN) else ""
+
+    def start(self) -> None:
+        """Show the totals a few times a second, where they changed."""
+        self._screen.set_interval(_TOTALS_EVERY, self._show_totals)
+
+    def follow_model(self, state: ModelState) -> None:
+        """Forget the scores of the model before, and score anew."""
+        self._has_model = state.info is not None
+        self._client.cancel()
+        if not self._has_model:
+            self._tokens = None
+            self.totals.outdate()
+            return
+        self.text.forget()
+        self._editor.set_heat(())
+        self.score_when_idle()
+
+    def stop(self) -> bool:
+        """Stop scoring, until the text changes."""
+        if stopped := self._client.cancel():
+            self._activity.say("stopped")
+        return stopped
+
+    def outdate_totals(self) -> None:
+        """Draw the totals anew: something that they show has changed."""
+        self.is_shown = False
+
+    def follow_edit(self) -> None:
+        """Mark the scores behind a change of the text as outdated."""
+        stale = self.text.update(self._editor.text)
+        if self._measure is not None:
+            self._editor.make_heat_stale(stale)
+        self.outdate_totals()
+        self.totals.outdate()
+        self._client.cancel()
+        self.score_when_idle()
+
+    def follow_prediction(self, prediction: CursorPrediction | None) -> None:
+        """Take the scores of what the model has read up to the cursor."""
+        self.totals.renew()
+        self._tokens = prediction.tokens if prediction else None
+        self.outdate_totals()
+        if prediction is not None and prediction.read is not None:
+            self._put(prediction.read)
+
+    # Scoring.
+
+    def score_when_idle(self) -> None:
+        """Go on with scoring once the user does not write."""
+        if self._idle is not None:
+            self._idle.stop()
+        self._idle = self._screen.set_timer(_IDLE, self._score_on)
+
+    def _score_on(self) -> None:
+        """Score what is visible, then the rest of a text that is not too long."""
+        if not self._has_model or self._client.is_pending(Slot.SPAN):
+            return
+        first, last = self._editor.visible_lines
+        whole = len(self.text.text) <= _WHOLE
+        part = self.text.next_span(first, last, length=_PART, whole=whole)
+        if part is not None:
+
+            def end() -> None:
+                self.text.settle(*part)
+                self._score_on()
+
+            self._client.score_span(
+                self.text.text,
+                *part,
+                scored=self._put,
+                then=end,
+                failed=self._show_failed,
+                dropped=self._activity.update,
+            )
+        self._activity.update()
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self._activity.say(visible_line(error.title))
+
+    def _put(self, span: ScoredSpan) -> None:
+        if not span.spans:
+            return
+        self.text.put(span)
+        self.outdate_totals()
+        self._shade(span.spans[0][0], span.spans[-1][1])
+
+    # The heat map.
+
+    def next_measure(self) -> None:
+        """Shade by the next measure, or not at all after the last."""
+        at = _MEASURES.index(self._measure)
+        self._measure = _MEASURES[(at + 1) % len(_MEASURES)]
+        self._editor.heat = self.legend.display = self._measure is not None
+        self._activity.say(f"heat: {self._measure or 'off'}")
+        if self._measure is None:
+            return
+        self.legend.show(self._measure)
+        self._shade(0, len(self.text.text))
+        for start, end in self.text.stale_parts():
+            self._editor.make_heat_stale(start, end)
+
+    def _shade(self, start: int, end: int) -> None:
+        if self._measure is None:
+            return
+        measure = self._measure
+        spans = [_heat(placed, measure) for placed in self.text.tokens(start, end)]
+        self._editor.set_heat(spans, start=start, end=end)
+
+    # The totals.
+
+    def _show_totals(self) -> None:
+        editor, text = self._editor, self.text.text
+        if self.is_shown or text != editor.text:  # the edit is on its way
+            return
+        self.is_shown = True
+        cursor = editor.cursor_index
+        low, high = sorted(editor.selection_indexes)
+        document = self._sums("document", 0, len(text))
+        parts, (start, end) = [document], paragraph_at(text, cursor)
+        if start < end:
+            parts.append(self._sums("paragraph", start, end))
+        if low != high:
+            parts.append(self._sums("selection", low, high))
+        self.totals.show(*parts)
+        line, column = editor.cursor_location
+        self.file_line.show(
+            FileStatus(
+                name=self._file.current.path.name,
+                modified=self._file.unsaved,
+                read_only=self._file.current.read_only,
+                changed=self._file.changed_elsewhere,
+                line=line + 1,
+                column=column + 1,
+                words=editor.words,
+                characters=editor.characters,
+                selected=high - low,
+                tokens=self._tokens,
+                logprob=document.known,
+                scored=None if document.whole else document.scored,
+                stale=document.stale,
+            )
+        )
+
+    def _sums(self, name: str, start: int, end: int) -> Sums:
+        total, whole = self.text.sum(start, end), self.text.is_covered(start, end)
+        tokens = total.tokens if whole else None
+        if name == "document" and self._tokens is not None:
+            tokens = max(total.tokens, self._tokens)
+        return Sums(
+            name=name,
+            logprob=total.logprob,
+            scored=total.scored,
+            tokens=tokens,
+            characters=total.characters,
+            bytes=total.bytes,
+            stale=self.text.stale(start, end),
+            whole=whole,
+        )
+
+    # Surprising words.
+
+    def surprising_words(self, threshold: float) -> list[SurprisingWord]:
+        """Return the words of at least `threshold` bits, in the text's order."""
+        tokens = (
+            SurprisingToken(p.start, p.end, bits(p.token.logprob), p.token.rank)
+            for p in self.text.tokens()
+            if p.token.logprob is not None
+        )
+        return places_of(
+            self.text.text, tokens, threshold=threshold, ignored=ignored_words()
+        )
+
+    def to_surprise(self, by: int) -> None:
+        """Go to the next surprising word, or with a negative `by` to the one before."""
+        words = self.surprising_words(self._surprise_bits)
+        word = (next_from if by > 0 else before_from)(words, self._editor.cursor_index)
+        if word is not None:
+            self._go_to(word)
+            return
+        scored = "" if self.text.stale() else " in this text"
+        self._screen.notify(
+            f"No word of {self._surprise_bits:g} bits or more{scored} so far."
+        )
+
+    def _go_to(self, word: SurprisingWord) -> None:
+        self._editor.go_to(word.start)
+        rank = "" if word.rank is None else f", token rank {word.rank:,}"
+        said = f"surprisal {in_bits(word.bits)} bits{rank}"
+        self._activity.say(f"{visible_line(word.word)}: {said}")
+
+    def list_surprises(self) -> None:
+        """List the most surprising words, and go to the chosen one."""
+        known = (p.token.logprob for p in self.text.tokens())
+        worst = nsmallest(
+            _LISTED, (logprob for logprob in known if logprob is not None)
+        )
+        words = self.surprising_words(bits(worst[-1])) if worst else []
+
+        def answer(word: SurprisingWord | None) -> None:
+            if word is not None:
+                self._go_to(word)
+
+        self._screen.app.push_screen(SurprisesScreen(self.text.text, words), answer)
+
+
+def _heat(placed: TokenAt, measure: Measure) -> HeatSpan:
+    token = placed.token
+    return HeatSpan(
+        placed.start,
+        placed.end,
+        level_of(token, measure),
+        bits=0.0 if token.logprob is None else bits(token.logprob),
+    )

@@ -1,0 +1,238 @@
+"""Suggestions in the editor: when one is asked for, and how it is shown.
+
+A suggestion is shown as ghost text; it belongs to one text and one cursor. Knows no
+torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from textual.timer import Timer
+
+from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.types import Capabilities
+from lmtui.engine.windows import DEFAULT_WINDOW
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.predictions import PredictionController
+from lmtui.tui.editor.suggestion_status import ghost_words, key_hints, mode_words
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.worker.requests import Slot
+
+Mode = Literal["single", "multi", "off"]
+"""Whether a suggestion ends with its line, or there is none at all."""
+
+_MODES: tuple[Mode, ...] = ("single", "multi", "off")
+_COUNT = 5  # alternatives
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a suggestion was asked for: text revision, cursor and rules."""
+
+    revision: int
+    cursor: int
+    rules: SuggestionRules
+    by_user: bool = False
+    """Whether the user asked for it, so that there has to be one."""
+
+
+class SuggestionController(Controller):
+    """Asks for suggestions, and shows them as the editor's ghost text."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        predictions: PredictionController,
+        writing: Writing,
+    ) -> None:
+        self._client, self._screen, self._editor = client, screen, editor
+        self._activity, self._predictions = screen.activity, predictions
+        self._rules, self._delay = writing.rules, writing.delay
+        self._mode: Mode = "single" if writing.rules.single_line else "multi"
+        self._pause: Timer | None = None
+        self._has_model = False
+        self._capabilities = Capabilities()
+        self._alternatives: tuple[Suggestion, ...] = ()
+        self._alternative = 0  # index of the one that is shown
+        self._asks_for_alternatives = False  # and not for one suggestion
+
+    def start(self) -> None:
+        """Name the keys in the status line."""
+        self._screen.status.hints = key_hints(self._mode)
+
+    # When to ask.
+
+    def follow_model(self, state: ModelState) -> None:
+        """Forget the suggestions of the model before, and ask for a new one."""
+        self._has_model = state.info is not None
+        self._capabilities = state.capabilities
+        self._cancel()
+        if self._has_model:
+            self._editor.forget_ghosts()
+            self._alternatives = ()
+            self._wait()
+
+    def follow_edit(self, event: GhostEditor.Edited) -> None:
+        """Ask for a new suggestion, unless the user typed along the ghost text."""
+        self._alternatives = ()
+        if not event.ghost_stays:
+            self._cancel()
+            self._wait()
+
+    def follow_cursor(self) -> None:
+        """Ask for a suggestion only where the cursor comes to the end of a line."""
+        self._alternatives = ()
+        self._cancel()
+        line, column = self._editor.cursor_location
+        if not self._editor.document[line][column:].strip():
+            self._wait()
+
+    def dismiss(self) -> None:
+        """Suggest nothing at this cursor: the user dismissed the suggestion."""
+        self._cancel()
+        self._say("dismissed")
+
+    def stop(self) -> bool:
+        """Stop the suggestion that is being written."""
+        if stopped := self._cancel():
+            self._activity.say("stopped")
+        return stopped
+
+    def _cancel(self) -> bool:
+        """Drop what was asked for, or is about to be; return whether the model was at
+        work."""
+        if self._pause is not None:
+            self._pause.stop()
+        return self._client.cancel()
+
+    def _wait(self) -> None:
+        if self._mode != "off" and self._has_model:
+            delay = max(self._delay, 0.001)
+            self._pause = self._screen.set_timer(delay, self._suggest)
+
+    def _suggest(self) -> None:
+        editor = self._editor
+        if editor.has_focus and not editor.ghost and editor.selection.is_empty:
+            self._ask(self._request(self._rules))
+
+    def suggest_now(self) -> None:
+        """Ask for a suggestion, however unsure the model is."""
+        if not self._has_model:
+            self._screen.notify("No model is loaded yet.")
+            return
+        self._cancel()
+        self._say("writing one")
+        rules = replace(self._rules, min_prob=None, min_mean_prob=None, seconds=None)
+        self._ask(replace(self._request(rules), by_user=True))
+
+    def _request(self, rules: SuggestionRules) -> _Request:
+        rules = replace(rules, single_line=self._mode != "multi")
+        return _Request(self._editor.revision, self._editor.cursor_index, rules)
+
+    def _ask(self, request: _Request) -> None:
+        self._asks_for_alternatives = False
+        self._client.suggest(
+            self._editor.text,
+            request.cursor,
+            request.rules,
+            grown=partial(self._show, request),
+            then=partial(self._show_ended, request),
+            failed=self._show_failed,
+        )
+
+    # What comes.
+
+    def _show(self, request: _Request, text: str) -> None:
+        self._editor.show_ghost(text, revision=request.revision, cursor=request.cursor)
+
+    def _show_ended(self, request: _Request, suggestion: Suggestion) -> None:
+        nothing = not suggestion.text
+        if nothing and request.by_user and suggestion.end is SuggestionEnd.NEWLINE:
+            rules = replace(request.rules, single_line=False)
+            self._ask(replace(request, rules=rules, by_user=False))
+            return
+        if not nothing:
+            self._show(request, suggestion.text)
+        seen = self._predictions.prediction
+        total = seen.tokens if seen else 0
+        self._activity.say(
+            ghost_words(
+                suggestion.end,
+                rules=request.rules,
+                shown=not nothing,
+                multi_line=not request.rules.single_line,
+                infill=self._capabilities.infill,
+                window=seen.window if seen and total > DEFAULT_WINDOW else None,
+                total=total,
+            )
+        )
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self._say(error.title)
+
+    def _say(self, words: str) -> None:
+        self._activity.say(f"ghost: {visible_line(words)}")
+
+    # Alternatives.
+
+    def show_alternative(self, by: int) -> None:
+        """Show another alternative; the first time they have to be generated."""
+        if self._alternatives:
+            self._turn(self._request(self._rules), by)
+            return
+        waits = self._asks_for_alternatives and self._client.is_pending(Slot.SUGGEST)
+        if not self._has_model or waits:
+            return
+        self._cancel()
+        request = self._request(self._rules)
+        self._asks_for_alternatives = True
+        self._say("writing alternatives")
+        self._client.alternatives(
+            self._editor.text,
+            request.cursor,
+            request.rules,
+            count=_COUNT,
+            then=partial(self._take_alternatives, request, by),
+            failed=self._show_failed,
+        )
+
+    def _take_alternatives(
+        self, request: _Request, by: int, found: tuple[Suggestion, ...]
+    ) -> None:
+        self._alternatives = found
+        if not found:
+            self._say("there is no alternative")
+            return
+        shown = self._editor.ghost
+        is_first = shown and found[0].text.startswith(shown)
+        self._alternative = 0 if is_first else -by
+        self._turn(request, by)
+
+    def _turn(self, request: _Request, by: int) -> None:
+        count = len(self._alternatives)
+        self._alternative = (self._alternative + by) % count
+        self._show(request, self._alternatives[self._alternative].text)
+        self._say(f"alternative {self._alternative + 1} of {count}")
+
+    # The mode.
+
+    def next_mode(self) -> None:
+        """Suggest to the end of the line, several lines, or nothing."""
+        self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
+        self._cancel()
+        self._editor.forget_ghosts()
+        self._alternatives = ()
+        self._say(mode_words(self._mode))
+        self._screen.status.hints = key_hints(self._mode)
+        self._wait()

@@ -1,0 +1,55 @@
+"""A generation as the engine's worker runs it: prompt, progress, steps, result.
+
+Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lmtui.engine.drop_turns import prompt_of
+from lmtui.engine.protocol import Engine
+from lmtui.engine.types import ChatTurn, GenerationResult, Prompt, SamplingSettings
+from lmtui.worker.events import CountReported, PromptReady
+from lmtui.worker.requests import Context
+
+
+def run_generation(
+    engine: Engine,
+    context: Context,
+    begin: Sequence[ChatTurn] | Prompt,
+    settings: SamplingSettings,
+    *,
+    prefill: str = "",
+    top_n: int = 20,
+    drop_oldest: bool = False,
+    thinking: bool | None = None,
+) -> GenerationResult:
+    """Generate after a conversation or a prompt; return how it ended.
+
+    Emits `PromptReady`, then `CountReported` while the prompt is read, and gathers the
+    decode steps. The options are those of `EngineClient.generate`.
+
+    Raises:
+        LmtuiError: there is no room for an answer.
+    """
+    prompt, left_out = prompt_of(
+        engine,
+        begin,
+        prefill=prefill,
+        thinking=thinking,
+        answer=settings.max_tokens if drop_oldest else None,
+    )
+    context.emit(PromptReady(prompt, left_out))
+    items = engine.generate(
+        prompt,
+        settings,
+        top_n=top_n,
+        should_stop=context.stopped,
+        progress=lambda done, total: context.emit(CountReported(done, total)),
+    )
+    for item in items:
+        if isinstance(item, GenerationResult):
+            return item
+        context.gather(item)
+    raise AssertionError("a generation ends with its result")
