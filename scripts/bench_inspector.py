@@ -27,6 +27,7 @@ from lmtui.tui.inspector.dialogs import AlternativesScreen
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_cursor import TokenText
 
 TEXT = Path(__file__).parent.parent / "LICENSE"
@@ -70,14 +71,14 @@ class Bench:
     async def looked(self) -> None:
         """Wait until the engine has answered for the place under the cursor."""
         await self.until(
-            lambda: (shown := self.screen._panel.distribution) and shown.handle >= 0
+            lambda: (shown := self.screen.panel.distribution) and shown.handle >= 0
         )
         await asyncio.sleep(0.02)
 
     async def all(self) -> dict[str, float]:
         """Everything."""
         await self.until(lambda: self.app.model.info is not None)
-        await self.until(lambda: self.screen.can_ask)
+        await self.until(lambda: self.screen.document.can_ask)
         await self.looked_at(100)
         return {
             "move": p95(await self.moves()),
@@ -88,7 +89,7 @@ class Bench:
 
     async def looked_at(self, place: int) -> None:
         """Put the cursor there."""
-        self.screen.view.select(place)
+        self.screen.document.view.select(place)
         await asyncio.sleep(0.2)
         await self.looked()
 
@@ -96,7 +97,7 @@ class Bench:
         """The cursor to the next token, and its rows in the panel: what that takes of
         the screen's thread; waiting for the next of its sixty moments a second is not
         counted."""
-        text, panel = self.screen.query_one(TokenText), self.screen._panel
+        text, panel = self.screen.query_one(TokenText), self.screen.panel
         taken = []
         for _ in range(MOVES):
             before = panel.distribution
@@ -109,12 +110,13 @@ class Bench:
 
     async def pages(self) -> list[float]:
         """A page of the ranking, the last of the vocabulary among them."""
-        panel, taken = self.screen._panel, []
+        panel, taken = self.screen.panel, []
         for place in range(PAGES):
             before = panel.distribution
             assert before is not None
             start = before.vocabulary * place // PAGES
-            ask = partial(self.screen._preview, before.handle, start, 30)
+            page = ProbabilityPanel.PageRequested(panel, before.handle, start, 30)
+            ask = partial(self.screen.sampler.follow_panel, page)
             taken.append(
                 await self.timed(ask, lambda b=before: panel.distribution is not b)
             )

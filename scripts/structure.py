@@ -78,13 +78,6 @@ KNOWN: dict[str, str] = {
     "lmtui/tui/chat/tokens.py": CHAIN,
     "lmtui/tui/chat/whose.py": CHAIN,
     "lmtui/tui/editor/text_area.py:GhostEditor": "one widget",
-    "lmtui/tui/inspector/branching.py": CHAIN,
-    "lmtui/tui/inspector/comparing.py": CHAIN,
-    "lmtui/tui/inspector/exporting.py": CHAIN,
-    "lmtui/tui/inspector/given_text.py": CHAIN,
-    "lmtui/tui/inspector/places.py": CHAIN,
-    "lmtui/tui/inspector/scored.py": CHAIN,
-    "lmtui/tui/inspector/screen.py": CHAIN,
 }
 """A file, with all that is in it, or one name of it: why it breaks a rule."""
 

@@ -379,7 +379,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     def inspect(self, subject: InspectSource) -> None:
         """Open the inspector on a text, over the current screen."""
-        make_client = partial(EngineClient, self._engine)
+        make_client = partial(client.EngineClient, self._engine)
         self.push_screen(InspectScreen(make_client, subject, sampling=self._sampling))
 
     def action_models(self) -> None:

@@ -41,7 +41,7 @@ class Activity:
 
     That is the first of: what was said to the user, until something else happens; the
     state of a model that is not ready; what the model does for the first controller
-    that it works for; "ready".
+    that it works for; that it is ready.
     """
 
     def __init__(
@@ -51,6 +51,8 @@ class Activity:
         `withdraw` removes them once it has changed."""
         self.controllers: Sequence[Controller] = ()
         """Controllers whose work is told, the most important first."""
+        self.ready = "ready"
+        """The words for a model that has nothing to do."""
         self._status, self._context = status, context
         self._model_words = ""
         self._said = False
@@ -83,7 +85,7 @@ class Activity:
     def update(self) -> None:
         """Tell what the model does now, unless something is said to the user."""
         if not self._said:
-            self._status.state = self._model_words or self._work() or "ready"
+            self._status.state = self._model_words or self._work() or self.ready
 
     def _work(self) -> str:
         return next((each.doing for each in self.controllers if each.doing), "")

@@ -37,7 +37,7 @@ class Inspecting:
 
     @property
     def branches(self) -> BranchTree:
-        return self.screen._reading.branches
+        return self.screen.document.shown.branches
 
     @property
     def text(self) -> str:
@@ -55,11 +55,11 @@ class Inspecting:
         """Put the cursor there, and wait for the engine."""
         self.view.select(place)
         await self.until(lambda: self.view.index == place)
-        await self.until(lambda: not self.screen.is_writing and self.looked)
+        await self.until(lambda: not self.screen.branches.is_writing and self.looked)
 
     async def idle(self) -> None:
         """Wait until nothing is written any more, and the place was looked at."""
-        await self.until(lambda: not self.screen.is_writing and self.looked)
+        await self.until(lambda: not self.screen.branches.is_writing and self.looked)
 
 
 @asynccontextmanager
@@ -85,5 +85,10 @@ async def inspecting(
         screen = await running.on(InspectScreen)
         page = Inspecting(running, screen)
         await running.ready()
-        await running.until(lambda: not asked or (screen.can_ask and not screen._job))
+        await running.until(
+            lambda: (
+                not asked
+                or (screen.document.can_ask and not screen.document.is_scoring)
+            )
+        )
         yield page

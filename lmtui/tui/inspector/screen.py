@@ -1,11 +1,13 @@
 """The inspector screen: a text as tokens, with the whole distribution at each.
 
-Lays out the widgets; holds finding words, copying, and the totals of the text and of
-the selection. Knows no torch.
+Lays out the widgets, holds the controllers, and gives them the keys and what the
+widgets post. Knows no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -16,21 +18,30 @@ from textual.containers import Vertical
 from lmtui.analysis.branches import ROOT, as_scored
 from lmtui.analysis.scored_document import MOST
 from lmtui.analysis.summary import Totals
-from lmtui.tui.inspector.comparing import ComparingScreen
+from lmtui.engine.types import SamplingSettings
+from lmtui.tui.engine.client import MakeClient
+from lmtui.tui.inspector.branch_list import BranchListController
+from lmtui.tui.inspector.branches import BranchController
+from lmtui.tui.inspector.compare import CompareController
+from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.overview import OverviewScreen
+from lmtui.tui.inspector.panel import PanelController
+from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.sampler import SamplerController
+from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from lmtui.tui.widgets.status import HintLine, MainPart, Status
+from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenView
 
 HINT = "Arrows walk, Enter shows other ways; F1 has more."
 
 
-class InspectScreen(ComparingScreen):
+class InspectScreen(ModelScreen):
     """The tokens, and beside them what the model expected at the one in focus."""
 
     HELP = """\
@@ -49,103 +60,297 @@ the one you choose; the old text stays on its own branch.
         Binding("ctrl+f", "find", "Find text", id="inspect.find-anywhere",
                 tooltip="Find words in the text, also from a field.", show=False,
                 priority=True),
+        Binding("b", "branches", "Branches", id="inspect.branches",
+                tooltip="All branches as a tree: show, name, delete or export one."),
+        Binding("enter", "alternatives", "Alternatives", id="inspect.alternatives",
+                tooltip="What could stand here instead, and where each would lead."),
+        Binding("g", "go_on", "Go on", id="inspect.go-on",
+                tooltip="Let the model write on from here, as the sampler draws."),
+        Binding("s", "step(False)", "Sample one", id="inspect.sample",
+                tooltip="One token here, as the sampler draws it."),
+        Binding("a", "step(True)", "Likeliest one", id="inspect.argmax", show=False,
+                tooltip="One token here, the most probable."),
+        Binding("u", "back", "One back", id="inspect.back", show=False,
+                tooltip="Take back the last token of a branch, else one to the left."),
+        Binding("left_square_bracket", "sibling(-1)", "Branch before",
+                id="inspect.branch-before", show=False,
+                tooltip="The branch before, where the text could go on otherwise."),
+        Binding("right_square_bracket", "sibling(1)", "Branch after",
+                id="inspect.branch-after",
+                tooltip="The branch after, where the text could go on otherwise."),
+        Binding("f", "find_token", "Find token", id="inspect.find-token",
+                tooltip="Find any token of the vocabulary here, and its rank."),
+        Binding("r", "read_on", "Read on", id="inspect.read-on", show=False,
+                tooltip="Continue a stopped reading, from the visible part on."),
+        Binding("f4", "sampler", "Sampler", id="live.sampler",
+                tooltip="Go to the sampler settings, or back."),
         Binding("escape", "leave", "Close", id="inspect.close",
                 tooltip="Stop what the model does; else close the text."),
     ]  # fmt: skip
 
+    def __init__(
+        self,
+        make_client: MakeClient,
+        source: InspectSource,
+        *,
+        sampling: SamplingSettings,
+    ) -> None:
+        super().__init__(panel_title="Expected here")
+        new_client = partial(make_client, self.call_later)
+        self._totals = TextTotals(id="totals")
+        self._find_bar = FindBar(id="find", replaces=False)
+        self._hint = HintLine("inspect", HINT)
+        self.sampler = SamplerController(new_client(), self, sampling)
+        """The settings that tokens are drawn with."""
+        self.document = DocumentController(
+            new_client(),
+            self,
+            source,
+            drawn=self._show_position,
+            changed=self._show_totals,
+            scored=self._compare,
+        )
+        """The text, its scores, and the branch that is shown."""
+        self.compare = CompareController(
+            new_client(), self, self.document, self.sampler, compared=self._show_all
+        )
+        """The other model, if there is one."""
+        self.at_cursor = PanelController(
+            new_client(),
+            self,
+            self.document,
+            self.sampler,
+            is_writing=lambda: self.branches.is_writing,
+            is_reading=lambda: self.is_reading,
+            answered=self.compare.ask,
+        )
+        """The distribution at the cursor."""
+        self.branches = BranchController(
+            new_client(), self, self.document, self.at_cursor, self.sampler
+        )
+        """Other ways on, drawn by hand or by the model."""
+        self.branch_list = BranchListController(self, self.document, self.branches)
+        """Naming, deleting and exporting branches, and leaving them."""
+        self.controllers = (
+            self.sampler,
+            self.compare,
+            self.document,
+            self.at_cursor,
+            self.branches,
+            self.branch_list,
+        )
+        self.activity.controllers = (self.branches, self.compare, self.document)
+
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
-            yield TokenView(id="tokens")
+            yield self.document.view
             with Vertical(id="side"):
-                yield ProbabilityPanel(id="panel", title="Expected here")
-                yield ProbabilityPanel(id="other", title="The other model")
-                yield TokenFinder(id="finder")
-                yield TextTotals(id="totals")
-                yield SamplerControls(self._settings, id="sampler")
-        yield FindBar(id="find", replaces=False)
-        yield LinePrompt(id="ask")
-        yield HintLine("inspect", HINT)
-        yield Status(id="status")
+                yield self.panel
+                yield self.compare.panel
+                yield self.at_cursor.finder
+                yield self._totals
+                yield self.sampler.controls
+        yield self._find_bar
+        yield self.branch_list.prompt
+        yield self._hint
+        yield self.status
 
-    # What it adds up to.
+    def on_unmount(self) -> None:
+        """Stop the model."""
+        for controller in self.controllers:
+            controller.stop()
 
-    def tell_totals(self) -> None:
-        """Sum up the way that is shown, and what is selected of it."""
-        written = self.written
+    def focus_text(self) -> None:
+        """Focus the tokens."""
+        self.document.view.focus()
+
+    def stop_work(self) -> bool:
+        """Stop one thing after the other: writing, comparing, scoring."""
+        return self.branches.stop() or self.compare.stop() or self.document.stop()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether either model reads the text."""
+        return self.document.is_scoring or self.compare.is_reading
+
+    # What the controllers tell.
+
+    def _show_position(self, index: int) -> None:
+        self.branches.follow_cursor(index)
+        self.at_cursor.show(index)
+        self.compare.show(index)
+
+    def _show_totals(self) -> None:
+        """Sum up the branch that is shown, and what is selected of it."""
+        written = self.document.written
         count = len(written.tokens)
-        first, end = self.view.selection or (0, 0)
+        first, end = self.document.view.selection or (0, 0)
         whole = "text" if written.shared == count else "branch"
         parts = [written.sums(whole, 0, count)]
-        if other := self.other_sums():
+        if other := self.compare.sums():
             parts.append(other)
         if first < end:
             parts.append(written.sums("selection", first, end))
-        self.query_one(TextTotals).show(*parts)
+        self._totals.show(*parts)
         if self.is_reading and isinstance(page := self.app.screen, OverviewScreen):
-            page.show(written, self._totals())
+            page.show(written, self._sums_of_branch())
+
+    def _show_all(self) -> None:
+        self._show_totals()
+        self._show_position(self.document.view.index)
+
+    def _compare(self) -> None:
+        self.compare.begin()
+
+    # What the widgets post.
+
+    @on(TokenView.TokenSelected)
+    def show_token(self, event: TokenView.TokenSelected) -> None:
+        self._show_position(event.index)
+        self.at_cursor.follow_cursor()
 
     @on(TokenView.SelectionChanged)
     def sum_selection(self) -> None:
-        self.tell_totals()
+        self._show_totals()
+
+    @on(ProbabilityPanel.PageRequested)
+    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
+        own = event.panel is self.panel
+        (self.sampler if own else self.compare).follow_panel(event)
+
+    @on(ProbabilityPanel.CandidatePicked)
+    def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
+        if event.panel is self.panel:
+            self.branches.take_row(event.candidate)
+
+    @on(SamplerControls.SettingsChanged)
+    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
+        self.sampler.follow_controls(event.settings)
+
+    @on(TokenFinder.Typed)
+    def find_typed(self) -> None:
+        self.at_cursor.search()
+
+    @on(TokenFinder.Picked)
+    def take_match(self, event: TokenFinder.Picked) -> None:
+        self.branches.take_match(event.ranked)
+
+    @on(TokenFinder.Closed)
+    def close_finder(self) -> None:
+        self.remove_class("-finding")
+        self.focus_text()
+
+    @on(LinePrompt.Answered)
+    def take_line(self, event: LinePrompt.Answered) -> None:
+        self.focus_text()
+        self.branch_list.take_line(event)
+
+    @on(LinePrompt.Closed)
+    @on(FindBar.Closed)
+    def close_bar(self) -> None:
+        self.focus_text()
+
+    # Keys of the controllers.
+
+    def action_branches(self) -> None:
+        self.branch_list.show()
+
+    def action_alternatives(self) -> None:
+        self.branches.show_alternatives()
+
+    def action_go_on(self) -> None:
+        self.branches.write_on()
+
+    def action_step(self, likeliest: bool) -> None:
+        self.branches.write_one(likeliest=likeliest)
+
+    def action_back(self) -> None:
+        self.branches.back()
+
+    def action_sibling(self, by: int) -> None:
+        self.branches.to_sibling(by)
+
+    def action_find_token(self) -> None:
+        self.at_cursor.open_finder()
+
+    def action_read_on(self) -> None:
+        self.document.score_on()
+
+    def action_sampler(self) -> None:
+        """Go to the sampler's settings, or back to the text."""
+        self.sampler.toggle()
+
+    # The totals as a page.
 
     def action_overview(self) -> None:
         """Show the totals of the text."""
         page = OverviewScreen(
-            self._subject.name,
-            self.written,
-            self._totals(),
-            comparison=self.comparison,
+            self.document.source.name,
+            self.document.written,
+            self._sums_of_branch(),
+            comparison=self.compare.comparison,
         )
-        self.app.push_screen(page, self._answer_overview)
 
-    def _totals(self) -> Totals:
-        """Those of the way that is shown. Of a text they were counted while it was
-        read: it may be long."""
-        reading = self._reading
-        if reading.ids and reading.branch == ROOT:
-            return reading.totals_so_far()
+        def answer(index: int | None) -> None:
+            if index is not None:
+                self.document.view.select(index)
+
+        self.app.push_screen(page, answer)
+
+    def _sums_of_branch(self) -> Totals:
+        """Return the totals of the branch that is shown. Of a text they were counted
+        while it was read: it may be long."""
+        shown = self.document.shown
+        if shown.ids and shown.branch == ROOT:
+            return shown.totals_so_far()
         totals = Totals(limit=MOST)
-        for place, token in enumerate(self.path):
+        for place, token in enumerate(self.document.path):
             totals.add(as_scored(token, place))
         return totals
-
-    def _answer_overview(self, index: int | None) -> None:
-        if index is not None:
-            self.view.select(index)
 
     # Finding and copying.
 
     def action_find(self) -> None:
-        place = self.view.index
-        before = self.written.text_of(0, place)
-        self.query_one(FindBar).open(self.written.whole_text(), len(before))
+        """Open the bar that finds words in the text."""
+        written = self.document.written
+        before = written.text_of(0, self.document.view.index)
+        self._find_bar.open(written.whole_text(), len(before))
 
     @on(FindBar.Moved)
     def show_match(self, event: FindBar.Moved) -> None:
         """Select the tokens that a match is in."""
-        first, end = self.written.tokens_at(event.start, event.end)
+        first, end = self.document.written.tokens_at(event.start, event.end)
         if first < end:
-            self.view.select_all(first, end)
-
-    @on(FindBar.Closed)
-    def close_bar(self) -> None:
-        self.to_text()
+            self.document.view.select_all(first, end)
 
     def action_interrupt(self) -> None:
         """Copy the selection, or the token under the cursor; or stop."""
-        if self.selected_words() or self.is_writing or self._job:
+        working = self.branches.is_writing or self.document.is_scoring
+        if self.selected_words() or working:
             super().action_interrupt()
             return
-        first, end = self.view.selection or (self.view.index, self.view.index + 1)
-        if text := self.written.text_of(first, min(end, len(self.path))):
+        view, written = self.document.view, self.document.written
+        first, end = view.selection or (view.index, view.index + 1)
+        if text := written.text_of(first, min(end, len(written.tokens))):
             self.app.copy_to_clipboard(text)
-            self.notify("Copied." if self.view.selection else "Copied the token.")
+            self.notify("Copied." if view.selection else "Copied the token.")
+
+    # Leaving.
 
     def action_leave(self) -> None:
         """Hide the hint, stop, or close."""
-        hidden = self.query_one(HintLine).hide()
+        hidden = self._hint.hide()
         if not self.stop_work() and not hidden:
             self.leave_then(self._close)
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are branches that would be lost with the screen."""
+        return self.branch_list.holds
+
+    def leave_then(self, then: Callable[[], object]) -> None:
+        """Do something that ends the screen, once it is sure that branches may go."""
+        self.branch_list.leave_then(then)
 
     def _close(self) -> None:
         self.app.pop_screen()

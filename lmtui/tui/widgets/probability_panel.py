@@ -290,6 +290,7 @@ tokens with the same entropy.
     class PageRequested(Message):
         """Rows are requested that the panel does not have."""
 
+        panel: ProbabilityPanel
         handle: int
         start: int
         count: int
@@ -298,7 +299,7 @@ tokens with the same entropy.
     class CandidatePicked(Message):
         """A row was picked, with Enter or the mouse."""
 
-        handle: int
+        panel: ProbabilityPanel
         candidate: Candidate
 
     def __init__(
@@ -445,7 +446,7 @@ tokens with the same entropy.
         if self._distribution is None or not self._distribution.candidates:
             return
         row = self._distribution.candidates[self._cursor]
-        self.post_message(self.CandidatePicked(self._distribution.handle, row))
+        self.post_message(self.CandidatePicked(self, row))
 
     def on_click(self, event: events.Click) -> None:
         """Pick the row under the mouse."""
@@ -476,7 +477,7 @@ tokens with the same entropy.
 
     def _post_request(self, shown: Distribution, start: int) -> None:
         count = max(self._height(), len(shown.candidates))
-        self.post_message(self.PageRequested(shown.handle, start, count))
+        self.post_message(self.PageRequested(self, shown.handle, start, count))
 
     def _follow(self) -> None:
         """Scroll so that the cursor is among the rows that are drawn."""

@@ -69,13 +69,13 @@ async def test_comparison_shows_differences_and_the_other_models_panel(
         most = max(bits, key=abs)
         assert TEXT in seen  # colours say the rest
         await page.to(1 + bits.index(most))
-        told = page.screen._other.distribution
+        told = page.screen.compare.panel.distribution
         assert told is not None
         top = list(other.score(TEXT.encode(), top_n=20))[1 + bits.index(most)].top
         assert [(row.id, row.logprob) for row in told.candidates] == [
             (row.id, row.logprob) for row in top
         ]
-        assert page.screen._other.title == "other"
+        assert page.screen.compare.panel.title == "other"
         assert f"{abs(most):.1f} bits" in page.running.seen
         parts = page.screen.query_one(TextTotals)._parts
         assert [part.name for part in parts] == ["text", "other"]
@@ -118,7 +118,7 @@ async def test_branch_shows_the_whole_vocabulary_of_the_other_model() -> None:
         await page.idle()
         page.view.select(4)
         ids = tuple(token.id for token in page.view.tokens[:4])
-        panel = page.screen._other
+        panel = page.screen.compare.panel
         expected = other._position(state_after(ids)).ranked
 
         def shown() -> list[tuple[int, float]]:
@@ -136,9 +136,9 @@ async def test_branch_shows_the_whole_vocabulary_of_the_other_model() -> None:
         assert page_shown == list(expected[start : start + len(page_shown)])
         own = page.panel.distribution
         assert own is not None and own.start == 0
-        settings = replace(page.screen._settings, temperature=2.0)
+        settings = replace(page.screen.sampler.settings, temperature=2.0)
         before = panel.distribution
-        page.screen.draw_with(settings)
+        page.screen.sampler.use(settings)
         await page.until(lambda: page.panel.distribution is not own)
         await page.until(lambda: panel.distribution is not before)
         assert shown() == page_shown
@@ -152,7 +152,7 @@ async def test_branch_leaves_the_other_panel_empty_where_tokens_differ() -> None
         await page.press("g")
         await page.until(lambda: len(page.branches) == 2)
         await page.idle()
-        assert page.screen._other.distribution is None
+        assert page.screen.compare.panel.distribution is None
         assert "other tokens" in page.running.seen
 
 
@@ -189,12 +189,12 @@ async def test_escape_stops_the_comparison() -> None:
         await page.press("escape")
         go_on.set()
         await page.until(lambda: "nothing is compared" in page.state)
-        assert page.text == TEXT and page.screen.comparison is None
+        assert page.text == TEXT and page.screen.compare.comparison is None
         assert page.running.app.screen is page.screen
 
 
 async def test_failing_other_model_leaves_the_text() -> None:
     other = FakeEngine(name="other", seed=5, error=RuntimeError("boom"))
     async with inspecting(TEXT, against=other) as page:
-        await page.until(lambda: not page.screen._comparing)
-        assert page.text == TEXT and page.screen.comparison is None
+        await page.until(lambda: not page.screen.compare.is_reading)
+        assert page.text == TEXT and page.screen.compare.comparison is None

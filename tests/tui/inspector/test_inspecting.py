@@ -168,7 +168,7 @@ async def test_keys_append_argmax_sampled_or_picked_tokens_and_take_back() -> No
         assert page.view.tokens[-1].logprob == first.logprob
         assert page.view.tokens[-1].rank == 1
         assert len(page.branches) == 2  # one branch, which grew
-        page.screen.to_text()
+        page.screen.focus_text()
         await page.press("u", "u", "u")
         await page.until(lambda: len(page.view.tokens) == len(TEXT))
         assert page.text == TEXT and len(page.branches) == 1
@@ -191,7 +191,9 @@ async def test_parts_of_a_character_can_be_alternatives() -> None:
         await page.idle()
         data = b"".join(token.bytes for token in page.view.tokens)
         assert data == "café".encode() + b"\xe6\xbc<end>"
-        assert page.screen._text_of(page.screen._reading.branch).startswith("café")
+        assert page.screen.branch_list.text_of(
+            page.screen.document.shown.branch
+        ).startswith("café")
 
 
 async def test_stopped_branch_keeps_its_words() -> None:
@@ -208,7 +210,7 @@ async def test_stopped_branch_keeps_its_words() -> None:
         await page.press("g")  # it is writing already
         await page.press("escape")
         go_on.set()
-        await page.until(lambda: not page.screen.is_writing)
+        await page.until(lambda: not page.screen.branches.is_writing)
         assert page.text == TEXT + "one two"
         assert page.state.startswith("stopped; g goes on")
         assert page.running.app.screen is page.screen
@@ -220,7 +222,7 @@ async def test_failure_while_writing_a_branch_keeps_the_text() -> None:
         await page.to(3)
         engine.error = RuntimeError("boom")
         await page.press("g")
-        await page.until(lambda: not page.screen.is_writing)
+        await page.until(lambda: not page.screen.branches.is_writing)
         assert page.text == TEXT and len(page.branches) == 1
         await page.press("enter")
         listed = await page.running.on(AlternativesScreen)
@@ -238,8 +240,8 @@ async def test_a_branch_goes_on_in_a_later_window() -> None:
         await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         prompt, _ = next(q for verb, q in engine.calls if verb == "generate")  # type: ignore[misc]
-        assert page.screen._reading.windows is not None
-        start = page.screen._reading.windows.start_of(len(TEXT))
+        assert page.screen.document.shown.windows is not None
+        start = page.screen.document.shown.windows.start_of(len(TEXT))
         assert start > 0 and prompt.ids == tuple(TEXT[start:].encode())
         assert page.text == TEXT + "xyz<end>"
 
@@ -252,7 +254,7 @@ async def test_going_on_says_when_the_context_has_no_room(room: int) -> None:
     async with inspecting("", engine, subject=subject, asked=False) as page:
         await page.until(lambda: page.text == "hello")
         await page.press("end", "g")
-        assert ("no room" in page.screen.why_not) == (room < 2)
+        assert ("no room" in page.screen.document.why_not) == (room < 2)
         if room >= 2:
             await page.until(lambda: len(page.branches) == 2)
             await page.idle()
@@ -267,7 +269,9 @@ async def branched(page: Inspecting) -> None:
     for place in (3, 5):
         await page.to(place)
         await page.press("g")
-        await page.until(lambda: page.screen.is_writing or len(page.branches) > 1)
+        await page.until(
+            lambda: page.screen.branches.is_writing or len(page.branches) > 1
+        )
         await page.idle()
 
 
@@ -368,7 +372,7 @@ async def test_branches_return_when_their_model_is_loaded_again() -> None:
             engine.name = name
             app.load_model(ModelRef(name))
             await page.running.ready(name)
-            await page.until(lambda: page.screen.can_ask)
+            await page.until(lambda: page.screen.document.can_ask)
             assert len(page.branches) == known
             assert page.screen.holds
         assert page.text == given

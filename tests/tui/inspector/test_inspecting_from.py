@@ -21,7 +21,7 @@ from tests.tui.programs import Program, program
 
 async def opened(running: Program) -> Inspecting:
     page = Inspecting(running, await running.on(InspectScreen))
-    await page.until(lambda: page.screen.can_ask and page.view.tokens)
+    await page.until(lambda: page.screen.document.can_ask and page.view.tokens)
     await page.idle()
     return page
 
@@ -40,7 +40,7 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
         page = await opened(running)
         assert page.branches.path(ROOT) == node.steps
         assert node.prompt is not None
-        assert page.screen._reading.before == node.prompt.ids
+        assert page.screen.document.shown.before == node.prompt.ids
         looked = [question for verb, question in engine.calls if verb == "look"]
         assert looked[-1][0] == node.prompt.ids  # type: ignore[index]
         assert "score" not in [verb for verb, _ in engine.calls]
@@ -68,7 +68,7 @@ async def test_inspector_scores_a_user_message_in_its_context() -> None:
         await running.press("ctrl+t")
         page = await opened(running)
         assert page.text == "hello"
-        before = page.screen._reading.before
+        before = page.screen.document.shown.before
         assert bytes(before) == b"user: "
         scored = tuple(engine.score(b"hello", prefix=before, top_n=20))
         assert page.branches.path(ROOT) == scored

@@ -12,7 +12,7 @@ import pytest
 
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ErrorScreen
-from lmtui.tui.inspector.places import expected
+from lmtui.tui.inspector.panel import expected
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.start import StartScreen, shown_path
@@ -55,10 +55,10 @@ async def test_inspector_shows_the_text_while_the_model_loads() -> None:
     ) as running:
         screen = await running.on(InspectScreen)
         await running.until(lambda: "  three⟨U+200D⟩" in running.seen)
-        assert "one two⏎" in running.seen and not screen.view.tokens
+        assert "one two⏎" in running.seen and not screen.document.view.tokens
         await running.press("right", "n", "end", "up")
         go_on.set()
-        await running.until(lambda: screen.view.tokens)
+        await running.until(lambda: screen.document.view.tokens)
         await running.until(lambda: "  three⟨U+200D⟩" in running.seen)
 
 
@@ -103,7 +103,7 @@ async def test_scoring_fills_the_inspector_and_can_be_stopped_and_resumed(
 
     async with reading(file, FakeEngine(name="default", on_token=hold)) as page:
         whole = len(TEXT.encode())
-        await page.until(lambda: page.screen._came)
+        await page.until(lambda: page.state.startswith("scoring "))
         assert page.state.startswith("scoring ")
         assert f"/{whole} tokens" in page.state
         assert page.text == TEXT

@@ -1,0 +1,214 @@
+"""The list of a text's branches: showing, naming, deleting and exporting them.
+
+A file is written whole or not at all, and never over another one unasked. Knows no
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lmtui import paths
+from lmtui.analysis.branches import ROOT, BranchText
+from lmtui.editing.file_names import path_named
+from lmtui.engine.types import FinishReason
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.background import run_in_thread
+from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.inspector.branches import BranchController
+from lmtui.tui.inspector.dialogs import BranchAction, BranchesScreen
+from lmtui.tui.inspector.document import DocumentController
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+
+_NAME = LineQuestion(
+    "name", "Name", "a few words; empty removes the name", lambda _: ""
+)
+
+
+class BranchListController(Controller):
+    """Lists the branches, and does what is chosen with one of them."""
+
+    def __init__(
+        self,
+        screen: ModelScreen,
+        document: DocumentController,
+        branches: BranchController,
+    ) -> None:
+        self._screen, self._document, self._branches = screen, document, branches
+        self._asked_about = ROOT  # the branch that a name or a file is asked for
+        self._may_go = False
+        self.prompt = LinePrompt(id="ask")
+        """The field that names and files are asked for in."""
+
+    # Leaving.
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are branches that would be lost with the screen."""
+        return bool(self._count) and not self._may_go
+
+    @property
+    def _count(self) -> int:
+        """Number of branches, those of other models that were here among them."""
+        return sum(len(each.branches) - 1 for each in self._document.of_all_models)
+
+    def leave_then(self, then: Callable[[], object]) -> None:
+        """Do something that ends the screen, once it is sure that branches may go."""
+        if not self.holds:
+            then()
+            return
+        which = "1 branch" if self._count == 1 else f"{self._count:,} branches"
+        choices = [
+            Choice("l", "Leave", "they can't be brought back"),
+            Choice("b", "Branches", "list them; x exports one"),
+            Choice("c", "Cancel", "stay"),
+        ]
+
+        def answer(key: str | None) -> None:
+            if key == "l":
+                self._may_go = True
+                then()
+            elif key == "b":
+                self.show()
+
+        details = [f"{which} of {self._document.name}"]
+        self._ask("Leave the branches behind?", details, choices, answer)
+
+    def _ask(
+        self,
+        title: str,
+        details: list[str],
+        choices: list[Choice],
+        answer: Callable[[str | None], None],
+    ) -> None:
+        dialog = ConfirmDialog(title, details, choices, harmless="c")
+        self._screen.app.push_screen(dialog, answer)
+
+    # The list.
+
+    def show(self) -> None:
+        """Show all branches."""
+        shown = self._document.shown
+        listed = BranchesScreen(shown.branches.rows(), shown=shown.branch)
+        self._screen.app.push_screen(listed, self._answer)
+
+    def _answer(self, wish: BranchAction | None) -> None:
+        branches = self._document.shown.branches
+        if wish is None or wish.branch not in branches:
+            return
+        self._asked_about = wish.branch
+        branch = branches.branch(wish.branch)
+        if wish.action == "show":
+            self._branches.go_to(branch.id, branch.fork)
+        elif wish.action == "name":
+            self.prompt.ask(_NAME, branch.name)
+        elif wish.action == "delete":
+            self._ask_delete(wish.branch)
+        else:
+            self.prompt.ask_path(f"branch-{branch.id}.txt")
+
+    def take_line(self, event: LinePrompt.Answered) -> None:
+        """Name a branch, or export it to a file."""
+        branches = self._document.shown.branches
+        if self._asked_about not in branches:
+            return
+        if event.question == "name":
+            branches.rename(self._asked_about, event.text.strip())
+            self.show()
+        elif (path := path_named(event.text)) is not None:
+            self._export(path, self.text_of(self._asked_about), overwrite=False)
+
+    # Deleting.
+
+    def _ask_delete(self, branch: int) -> None:
+        if self._branches.is_writing:
+            self._screen.notify("The model is writing; Esc stops it.")
+            return
+        branches = self._document.shown.branches
+        family = branches.family(branch)
+        count = sum(len(branches.branch(each).tokens) for each in family)
+        which = "1 branch" if len(family) == 1 else f"{len(family):,} branches"
+        choices = [
+            Choice("d", "Delete", "they can't be brought back"),
+            Choice("c", "Cancel", "keep everything"),
+        ]
+
+        def answer(key: str | None) -> None:
+            there = branch in self._document.shown.branches
+            if key == "d" and there and not self._branches.is_writing:
+                self._delete(branch)
+
+        title = "Delete this branch and all that leave it?"
+        self._ask(title, [f"{which}, {count:,} tokens"], choices, answer)
+
+    def _delete(self, branch: int) -> None:
+        document = self._document
+        branches = document.shown.branches
+        shown, place = document.shown.branch, document.view.index
+        fork = branches.branch(branch).fork
+        gone = shown in branches.family(branch)
+        parent = branches.remove(branch)
+        self._branches.go_to(
+            parent if gone else shown, min(place, fork) if gone else place
+        )
+
+    # Exporting.
+
+    def text_of(self, branch: int) -> str:
+        """Return the whole text of a branch."""
+        shown = self._document.shown
+        branches = shown.branches
+        path, shared = branches.path(branch), branches.leaves(branch)
+        if branches.branch(branch).end is FinishReason.STOP:
+            path = path[:-1]  # the end token is no part of the text
+        text = self._document.text or ""
+        return BranchText(path, text, shown.spans, shared).whole_text()
+
+    def _export(self, path: Path, text: str, *, overwrite: bool) -> None:
+        failed = "the branch was not exported"
+
+        def work() -> bool:
+            """Return whether the file was written, and did not exist already."""
+            try:
+                if not overwrite and path.exists():
+                    return False
+                paths.write_atomically(path, text.encode(), private=False)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                hint = "Choose another name or another folder."
+                raise LmtuiError(failed, f"{path} ({reason})", hint) from error
+            return True
+
+        def end(written: bool) -> None:
+            if written:
+                words = visible_line(f"exported to {path}")
+                self._screen.activity.say(words)
+            else:
+                self._ask_overwrite(path, text)
+
+        run_in_thread(
+            work,
+            self._screen.call_later,
+            then=end,
+            failed=self._screen.show_error,
+            bug=LmtuiError(failed, str(path), "See the log."),
+        )
+
+    def _ask_overwrite(self, path: Path, text: str) -> None:
+        choices = [
+            Choice("o", "Overwrite", "replace that file with the branch"),
+            Choice("n", "Other name", "choose a different name"),
+            Choice("c", "Cancel", "write nothing"),
+        ]
+
+        def answer(key: str | None) -> None:
+            if key == "o":
+                self._export(path, text, overwrite=True)
+            elif key == "n":
+                self.prompt.ask_path(str(path))
+
+        self._ask("The file already exists", [str(path)], choices, answer)

@@ -1,0 +1,267 @@
+"""Comparison of two models on one text.
+
+Scores the text with the other model too. Tokens are compared one by one where both
+tokenizers cut alike, else by the smallest parts that both have. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.analysis.branches import BranchText
+from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
+from lmtui.analysis.scored_document import MOST, ScoredDocument
+from lmtui.engine.passages import TokenizedDocument
+from lmtui.engine.totals import Sums
+from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.inspector.document import DocumentController, document_of, part_of
+from lmtui.tui.inspector.panel import expected
+from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.sampler import SamplerController, show_rows
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.cells import progress_bar
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.worker.requests import Slot
+
+_ONLY_TEXT = "The other model has other tokens: it reads the text, and no branch."
+_ASKED = "Asking the other model."
+_TO_COME = "The other model is reading the text."
+_UNITS = {
+    "token": "token by token",
+    "span": "other tokens: compared by parts that both have",
+}
+
+
+class CompareController(Controller):
+    """Compares the model in use with the other one, if there is one."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        document: DocumentController,
+        sampler: SamplerController,
+        *,
+        compared: Callable[[], object],
+    ) -> None:
+        """`compared` is called when both models have scored the text."""
+        self._client, self._screen, self._activity = client, screen, screen.activity
+        self._document, self._sampler, self._compared = document, sampler, compared
+        self._against: EngineInfo | None = None
+        self._theirs = ScoredDocument()
+        self._of_models: dict[str, ScoredDocument] = {}
+        self._others = BranchText(())
+        self._piece_at: dict[int, ComparedSpan] = {}  # of each token of the text
+        self.panel = ProbabilityPanel(id="other", title="The other model")
+        """What the other model expects at the cursor."""
+        self.comparison: Comparison | None = None
+        """How the two differ, once it is known."""
+        sampler.redrawn = self._redraw
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the other model tokenizes or scores the text."""
+        return self._client.is_pending(Slot.SCORE)
+
+    @property
+    def doing(self) -> str:
+        """How far the other model has read."""
+        if not self.is_reading:
+            return ""
+        theirs = self._theirs
+        share = theirs.scored / len(theirs.ids) if theirs.ids else 0.0
+        bar = f" · {progress_bar(share)} {share:.0%}" if theirs.scored else ""
+        return f"{self._name} reads the text{bar}"
+
+    @property
+    def _name(self) -> str:
+        return shown_label(self._against.label) if self._against else ""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Forget what was compared with another model."""
+        self._client.cancel()
+        self._against = state.against
+        self._screen.set_class(self._against is not None, "-comparing")
+        self._theirs, self.comparison = ScoredDocument(), None
+        self._piece_at = {}
+        self._document.view.compare(())
+
+    def stop(self) -> bool:
+        """Stop comparing."""
+        return self._client.stop(Slot.SCORE)
+
+    # Reading.
+
+    def begin(self) -> None:
+        """Have the other model, if there is one, score the same text."""
+        if self._against is None or self._document.text is None:
+            return
+        if known := self._of_models.get(self._against.label):
+            self._theirs = known
+            self._score_on()
+            return
+        self._client.tokenize(
+            document_of(self._document.source, self._document.text),
+            other=True,
+            then=self._take_tokenized,
+            failed=self._show_reading_failed,
+            dropped=self._show_stopped,
+        )
+        self._activity.unsay()
+
+    def _take_tokenized(self, made: TokenizedDocument) -> None:
+        self._theirs = ScoredDocument.of(made.encoding, made.windows, made.tokens)
+        if self._against is not None:
+            self._of_models[self._against.label] = self._theirs
+        self._score_on()
+
+    def _score_on(self) -> None:
+        """Score the next part; compare when there is none."""
+        theirs = self._theirs
+        if theirs.is_read or theirs.windows is None:
+            self._compare()
+            return
+        self._client.score(
+            part_of(theirs, theirs.unread[0]),
+            other=True,
+            then=self._end_part,
+            failed=self._show_reading_failed,
+            dropped=self._show_stopped,
+        )
+        self._activity.unsay()
+
+    def _end_part(self, tokens: tuple[ScoredToken, ...]) -> None:
+        self._theirs.take(tokens)
+        self._theirs.finish(tokens)
+        self._score_on()
+
+    def _show_reading_failed(self, error: LmtuiError) -> None:
+        self._activity.unsay()
+        self._screen.show_error(error)
+
+    def _show_stopped(self) -> None:
+        self._activity.say("stopped; nothing is compared")
+
+    def _compare(self) -> None:
+        ours, theirs = self._document.shown, self._theirs
+        tokens, others = ours.text, theirs.text
+        unit = unit_of(ours.encoding, theirs.encoding)
+        placed = zip(tokens, ours.spans, strict=True)
+        compared = list(pieces(placed, zip(others, theirs.spans, strict=True), unit))
+        self.comparison = Comparison(unit, limit=MOST)
+        for piece in compared:
+            self.comparison.add(piece)
+            self._piece_at.update((token.index, piece) for token, _ in piece.tokens)
+        text = self._document.text or ""
+        self._others = BranchText(others, text, theirs.spans, len(others))
+        self._document.view.compare(shares_of(compared, len(tokens)))
+        self._activity.say(f"compared with {self._name}, {_UNITS[unit]}")
+        self._compared()
+
+    def sums(self) -> Sums | None:
+        """Return the totals of the text under the other model, once it is read."""
+        if self.comparison is None:
+            return None
+        return self._others.sums("other", 0, len(self._others.tokens))
+
+    # At the cursor.
+
+    def show(self, index: int) -> None:
+        """Show what the other model expected at a position."""
+        if self._against is None:
+            return
+        self._client.cancel(Slot.LOOK)
+        self.panel.title = self._name
+        token = self._token_at(index)
+        if token is None:
+            self.panel.clear(self._why_nothing())
+        elif token.entropy is None:
+            self.panel.clear(
+                "For the other model this is a first token without context."
+            )
+        else:
+            size = self._against.vocabulary
+            shown = expected(token, token.entropy, vocabulary=size)
+            self.panel.show(shown, chosen=token.id)
+
+    def _token_at(self, index: int) -> ScoredToken | None:
+        """Return the other model's token where the text's own token begins."""
+        shown = self._document.shown
+        on_text = index < min(shown.branches.leaves(shown.branch), len(shown.spans))
+        piece = self._piece_at.get(index) if on_text else None
+        if piece is None or not piece.others:
+            return None
+        start = shown.spans[index][0]
+        first = piece.others[0][0]
+        return next((t for t, (_, end) in piece.others if end > start), first)
+
+    def _why_nothing(self) -> str:
+        if self.comparison is None:
+            return _TO_COME
+        return _ASKED if self._same_ids else _ONLY_TEXT
+
+    # The whole vocabulary of the other model, and branches, where it has the same ids.
+
+    @property
+    def _same_ids(self) -> bool:
+        """Whether ids mean to the other model what they mean to the first."""
+        known = self.comparison is not None and self.comparison.unit == "token"
+        own, other = self._document.info, self._against
+        return bool(known and own and other and own.vocabulary == other.vocabulary)
+
+    def ask(self) -> None:
+        """Ask the other model what it expects at the cursor: the first has answered."""
+        if not self._same_ids:
+            return
+        path, index = self._document.path, self._document.view.index
+        chosen = path[index].id if index < len(path) else None
+
+        def show(distribution: Distribution) -> None:
+            same = self.panel.distribution is not None
+            self.panel.show(distribution, chosen=chosen, same=same)
+
+        self._client.next_distribution(
+            self._document.ids_before(index),
+            self._sampler.settings,
+            other=True,
+            then=show,
+            failed=self._show_failed,
+        )
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        if self.panel.distribution is None:
+            self.panel.clear(visible_line(str(error)))
+
+    def follow_panel(self, event: ProbabilityPanel.PageRequested) -> None:
+        """Show the rows that the user pages to."""
+        self._show_rows(event.start, event.count)
+
+    def _redraw(self) -> None:
+        if (shown := self.panel.distribution) is not None:
+            self._show_rows(shown.start, len(shown.candidates))
+
+    def _show_rows(self, start: int, count: int) -> None:
+        show_rows(
+            self._client,
+            self.panel,
+            self._sampler.settings,
+            start,
+            count,
+            then=lambda: None,
+            failed=lambda error: self._activity.say(visible_line(error.title)),
+            other=True,
+        )
+
+
+def shares_of(compared: list[ComparedSpan], count: int) -> list[float | None]:
+    """Return the difference at each of `count` tokens, in bits: that of its part, at
+    the first token of the part."""
+    shares: list[float | None] = [None] * count
+    for piece in compared:
+        if piece.tokens:
+            shares[piece.tokens[0][0].index] = piece.bits
+    return shares

@@ -1,0 +1,396 @@
+"""The inspected text and its scores.
+
+It is read on another thread, or refused. Its tokens are shown at once; the engine
+scores them part by part, the visible part first. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
+from lmtui.analysis.scored_document import ScoredDocument, WindowPart
+from lmtui.engine.passages import DocumentAlone, PartOf, TokenizedDocument
+from lmtui.engine.types import EngineInfo, ScoredToken
+from lmtui.engine.windows import Windows
+from lmtui.errors import LmtuiError
+from lmtui.notation import lasting
+from lmtui.text import visible_line
+from lmtui.tui.background import run_in_thread
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.cells import progress_bar
+from lmtui.tui.widgets.token_lines import EMPTY
+from lmtui.tui.widgets.token_view import TokenView
+from lmtui.worker.requests import Slot
+
+AWAITED = "The text appears here once it is tokenized."
+_LONGEST = 2_000_000
+"""Characters: each takes some 250 bytes of memory, and 1,000 are read in a second."""
+_SHORTEST_WINDOW = 2  # tokens
+_SPEED_KNOWN = 5.0  # seconds after which a speed is known
+_SHARE = 10  # a drawing of all tokens takes at most this part of the time
+
+
+class DocumentController(Controller):
+    """Reads, tokenizes, scores and draws the text, and whichever branch of it is
+    shown."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        source: InspectSource,
+        *,
+        drawn: Callable[[int], object],
+        changed: Callable[[], object],
+        scored: Callable[[], object],
+    ) -> None:
+        """`drawn` is called when what is known at the cursor has changed, with the
+        cursor; `changed` when the totals have; `scored` when all of the text is
+        scored."""
+        self._client, self._screen, self._activity = client, screen, screen.activity
+        self._drawn, self._changed, self._scored = drawn, changed, scored
+        self.source = source
+        """Where the text comes from."""
+        self.view = TokenView(id="tokens")
+        """The tokens as they are drawn."""
+        self.text: str | None = None
+        """The text, once it is read; None also where there are only tokens."""
+        self.shown = ScoredDocument()
+        """The tokens, their scores and branches, as the model in use sees them."""
+        self.is_scoring = False
+        """Whether the model tokenizes or scores the text."""
+        self.info: EngineInfo | None = None
+        """The model in use."""
+        self._of_models: dict[str, ScoredDocument] = {}
+        self._refusal: LmtuiError | None = None
+        self._stopping = False  # the scoring is to end, also between two parts
+        self._part = WindowPart(0, 0)  # what is scored now
+        self._came = 0  # how many tokens of it were
+        self._began = (0.0, 0)  # when it was begun, after how many tokens
+        self._due = 0.0  # when the tokens may be drawn again
+
+    # What is shown.
+
+    @property
+    def name(self) -> str:
+        """Name of the text, safe to draw."""
+        return visible_line(self.source.name)
+
+    @property
+    def path(self) -> tuple[Token, ...]:
+        """The tokens of the shown branch."""
+        return self.shown.branches.path(self.shown.branch)
+
+    @property
+    def written(self) -> BranchText:
+        """The text of the shown branch."""
+        shown = self.shown
+        shared = shown.branches.leaves(shown.branch)
+        return BranchText(self.path, self.text or "", shown.spans, shared)
+
+    @property
+    def of_all_models(self) -> list[ScoredDocument]:
+        """What is shown, and what each other model that was here made of the text."""
+        known = [*self._of_models.values()]
+        if not any(each is self.shown for each in known):
+            known.append(self.shown)
+        return known
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the model that is loaded can be asked about these tokens."""
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Reason why the model can't be asked, in a sentence; empty where it can."""
+        known = self.source.known
+        if self.info is None:
+            return "No model is loaded yet."
+        if known is None and self.shown.windows is None:
+            return "The model has to read the text first."
+        if known is not None and known.model != self.info.label:
+            return (
+                "The model that wrote this is not loaded: ids mean nothing to another."
+            )
+        return "" if self.shown.windows else "The context has no room for more."
+
+    def ids_before(self, index: int) -> tuple[int, ...]:
+        """Return the ids that the model reads before a position of the shown branch."""
+        windows = self.shown.windows
+        start = windows.start_of(index) if windows else 0
+        return (*self.shown.before, *(t.id for t in self.path[start:index]))
+
+    @property
+    def doing(self) -> str:
+        """How reading or scoring the text goes."""
+        if self.is_scoring and self.shown.ids:
+            done, total = self.shown.scored + self._came, len(self.shown.ids)
+            words = self._progress
+            if total > self._part.end - self._part.first:
+                share = done / total
+                bar = f"{progress_bar(share)} {share:.0%}"
+                words = f"{bar} · {words}{self._left(done)}"
+            return f"scoring {words} · {self.name}"
+        waits = self.source.read is not None and self.text is None
+        if self.is_scoring or (waits and self._refusal is None):
+            return f"reading {self.name}"
+        return ""
+
+    def _left(self, done: int) -> str:
+        """How long it will take, once that can be told."""
+        since, before = self._began
+        taken, made = time.monotonic() - since, done - before
+        if taken < _SPEED_KNOWN or not made:
+            return ""
+        return f" · {lasting(taken / made * (len(self.shown.ids) - done))} left"
+
+    @property
+    def _progress(self) -> str:
+        done = self.shown.scored + self._came
+        return f"{done:,}/{len(self.shown.ids):,} tokens"
+
+    # The text.
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._activity.ready = f"ready · {self.name}"
+        if self.source.read is None:
+            return
+        self.view.explain(AWAITED)
+        run_in_thread(
+            self._read,
+            self._screen.call_later,
+            then=self._take_text,
+            failed=self._refuse,
+            bug=LmtuiError("the text can't be shown", self.source.name, "See the log."),
+        )
+
+    def _read(self) -> str:
+        assert self.source.read is not None
+        text = self.source.read()
+        if len(text) > _LONGEST:
+            raise LmtuiError(
+                "the text is too long",
+                f"{len(text):,} characters, at most {_LONGEST:,} are shown",
+                "`lmtui inspect --plain FILE` reads a text of any length.",
+            )
+        return text
+
+    def _take_text(self, text: str) -> None:
+        self.text = text
+        self.view.show_text(text)
+        self._score()
+
+    def _refuse(self, error: LmtuiError) -> None:
+        self._refusal = error
+        self.view.explain(EMPTY)
+        self.explain(error)
+
+    def explain(self, error: LmtuiError) -> None:
+        """Show an error in place of a distribution."""
+        self._activity.say(visible_line(error.title))
+        self._screen.panel.clear(f"{error}. {error.hint}")
+
+    # The model.
+
+    def follow_model(self, state: ModelState) -> None:
+        """Score the text, or show what this model thought of it before."""
+        self._client.cancel()
+        self.info, self.is_scoring = state.info, False
+        if state.info is None:
+            if state.error is not None and self.source.known is not None:
+                self._take_known(mine=False)
+            return
+        if (known := self.source.known) is not None:
+            self._take_known(mine=known.model == state.info.label)
+        elif state.info.label in self._of_models:
+            self.shown = self._of_models[state.info.label]
+            self.draw(self.view.index)
+            self._score_on()
+        else:
+            self._score()
+
+    def _take_known(self, *, mine: bool) -> None:
+        known = self.source.known
+        assert known is not None
+        if not len(self.shown.branches.path(ROOT)):
+            self.shown = ScoredDocument(known.before, branches=BranchTree(known.tokens))
+        context = self.info.context if self.info and mine else 0
+        room = context - len(known.before)
+        enough = room >= _SHORTEST_WINDOW
+        self.shown.windows = Windows.choose(None, None, room=room) if enough else None
+        self.draw(self.view.index)
+        self._end("" if mine else f"these tokens are of {shown_label(known.model)}")
+
+    def stop(self) -> bool:
+        """Stop scoring."""
+        if self.is_scoring:
+            self._stopping = True
+            self._client.stop(Slot.SCORE)
+        return self.is_scoring
+
+    # Scoring.
+
+    def _begin(self) -> None:
+        self.is_scoring, self._stopping = True, False
+        self._began = (time.monotonic(), self.shown.scored)
+        self._activity.unsay()
+
+    def _score(self) -> None:
+        """Tokenize the text, and score it from the beginning."""
+        if self.text is None or self.info is None:
+            if self._refusal is not None:
+                self.explain(self._refusal)
+            return
+        # What is drawn stays until there is something new.
+        self.shown = ScoredDocument()
+        self._begin()
+        self._client.tokenize(
+            document_of(self.source, self.text),
+            then=self._show_tokenized,
+            failed=self._show_failed,
+            dropped=self._end_stopped,
+        )
+
+    def _show_tokenized(self, made: TokenizedDocument) -> None:
+        assert self.info is not None
+        self.shown = ScoredDocument.of(made.encoding, made.windows, made.tokens)
+        self._of_models[self.info.label] = self.shown
+        self.draw(self.view.index)
+        self._select_first()
+        self._score_on()
+
+    def score_on(self) -> None:
+        """Go on with what was stopped, from what is seen."""
+        if self.is_scoring or self.shown.is_read:
+            self._screen.notify("The model has read all of it, or reads it now.")
+        elif self.can_ask and not self.source.known:
+            self._score_on()
+
+    def _score_on(self) -> None:
+        """Score the next part, or end where none is left."""
+        shown = self.shown
+        if shown.is_read or shown.windows is None:
+            self._end("" if self.path else "the text is empty")
+            self._scored()
+            return
+        self._part, self._came = shown.next_part(self.view.first_seen), 0
+        if not self.is_scoring:
+            self._begin()
+        self._activity.unsay()
+        self._client.score(
+            part_of(shown, self._part),
+            scored=self._add_scores,
+            then=self._end_part,
+            failed=self._show_failed,
+            dropped=self._end_stopped,
+        )
+
+    def _add_scores(self, tokens: tuple[ScoredToken, ...]) -> None:
+        self.shown.take(tokens)
+        self._came = tokens[-1].index + 1 - self._part.first
+        self._activity.unsay()
+        self.draw_sometimes(self._draw_scores)
+
+    def _end_part(self, tokens: tuple[ScoredToken, ...]) -> None:
+        self.shown.finish(tokens)
+        self._draw_scores()
+        if self._stopping and not self.shown.is_read:
+            self._end_stopped()
+        else:
+            self._score_on()
+
+    def _end_stopped(self) -> None:
+        self._end(f"stopped at {self._progress} · r reads on")
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self._end(visible_line(error.title))
+        self._screen.show_error(error)
+
+    def _end(self, words: str) -> None:
+        """End the scoring; say why, unless the text is simply scored."""
+        self.is_scoring = False
+        if words:
+            self._activity.say(visible_line(f"{words} · {self.name}"))
+        else:
+            self._activity.unsay()
+        if len(self.view.tokens) == len(self.path):
+            self._draw_scores()  # what is selected stays
+            self._drawn(self.view.index)
+        else:
+            self.draw(self.view.index)
+
+    # Drawing.
+
+    def go_to(self, branch: int, index: int) -> None:
+        """Show a branch, with the cursor at a position of it."""
+        self.shown.branch = branch
+        self.draw(index)
+
+    def draw(self, index: int) -> None:
+        """Draw the tokens of the shown branch, with the cursor on one of them."""
+        path, shown = self.path, self.shown
+        self.view.show(
+            path,
+            index=index,
+            open_end=self.can_ask and bool(path or shown.before),
+            own=None if self.is_scoring else shown.branches.leaves(shown.branch),
+        )
+        self._changed()
+        self._drawn(self.view.index)
+
+    def draw_sometimes(self, draw: Callable[[], None]) -> None:
+        """Draw what came, unless that was done just now."""
+        begin = time.monotonic()
+        if begin >= self._due:
+            draw()
+            end = time.monotonic()
+            self._due = end + _SHARE * (end - begin)
+
+    def _draw_scores(self) -> None:
+        """Draw the scores of tokens that are shown already."""
+        index, before = self.view.index, self.view.tokens
+        path = self.path
+        self.view.rescore(path)
+        self._changed()
+        if path[index : index + 1] != before[index : index + 1]:
+            self._drawn(index)
+
+    def _select_first(self) -> None:
+        """Select what was selected where the text comes from."""
+        if self.source.selected is None:
+            return
+        start, stop = self.source.selected
+        inside = [
+            place
+            for place, (begin, end) in enumerate(self.shown.spans)
+            if end > start and begin < max(stop, start + 1)
+        ]
+        if inside and stop > start:
+            self.view.select_all(inside[0], inside[-1] + 1)
+        elif inside:
+            self.view.select(inside[0])
+
+
+def document_of(source: InspectSource, text: str) -> DocumentAlone:
+    """Return the request to tokenize a text as its source says."""
+    return DocumentAlone(
+        text,
+        after=source.after,
+        bos=source.bos,
+        window=source.window,
+        stride=source.stride,
+    )
+
+
+def part_of(document: ScoredDocument, part: WindowPart) -> PartOf:
+    """Return the request to score a part."""
+    assert document.windows is not None, "it has parts"
+    return PartOf(document.ids, document.before, document.windows, part.first, part.end)

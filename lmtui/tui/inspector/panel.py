@@ -1,0 +1,175 @@
+"""The distribution at the inspector's cursor, over the whole vocabulary.
+
+The panel shows at once the rows that came with the token, then the engine's own
+distribution. That one can be paged, drawn under other settings and searched. Knows no
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.timer import Timer
+
+from lmtui.analysis.branches import Token
+from lmtui.engine.types import Distribution, ScoredToken
+from lmtui.errors import LmtuiError
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.inspector.document import DocumentController
+from lmtui.tui.inspector.token_finder import TokenFinder
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.sampler import SamplerController
+from lmtui.tui.screen import ModelScreen
+from lmtui.worker.requests import Slot
+
+NO_CONTEXT = "A first token without context has no probability."
+_EMPTY = "The text is empty: there is nothing to predict."
+_REST = 0.8  # seconds without a move
+_SOON = "This is known once the model has read up to here."
+
+
+class PanelController(Controller):
+    """Shows the distribution at the cursor, and finds tokens in it."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        document: DocumentController,
+        sampler: SamplerController,
+        *,
+        is_writing: Callable[[], bool],
+        is_reading: Callable[[], bool],
+        answered: Callable[[], object],
+    ) -> None:
+        """`is_writing` and `is_reading` say what the model does, `answered` is called
+        when the engine's own distribution is shown."""
+        self._client, self._screen, self._panel = client, screen, screen.panel
+        self._document, self._sampler = document, sampler
+        self._is_writing, self._is_reading = is_writing, is_reading
+        self._answered = answered
+        self._rest: Timer | None = None
+        self.finder = TokenFinder(id="finder")
+        """The field that finds tokens, in place of the panel."""
+        self.distribution: Distribution | None = None
+        """The distribution at the cursor, as far as it is known."""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Drop what the model before was asked."""
+        if state.info is None:
+            self._client.cancel()
+
+    def follow_cursor(self) -> None:
+        """Look again once the cursor rests, while the text is scored: a look interrupts
+        the scoring, and a part is scored again."""
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = None
+        if self._is_reading():
+            self._rest = self._screen.set_timer(_REST, self._ask_while_reading)
+
+    def _ask_while_reading(self) -> None:
+        ids = self._document.ids_before(self._document.view.index)
+        if ids and self._document.can_ask and not self._is_writing():
+            self._ask(ids)
+
+    def show(self, index: int) -> None:
+        """Show what is known at a position, and ask the engine for the rest, unless
+        that delays something that the user waits for."""
+        document, panel = self._document, self._panel
+        if document.info is None:
+            return
+        path = document.path
+        token = path[index] if index < len(path) else None
+        end = token is None
+        panel.title = "Expected next" if end else f"Expected at token {index + 1}"
+        size = document.info.vocabulary
+        self.distribution = None if token is None else own_rows(token, vocabulary=size)
+        if self.distribution is not None:
+            panel.show(self.distribution, chosen=token.id if token else None)
+        ids = document.ids_before(index)
+        if self.distribution is None:
+            panel.clear(self._why_nothing(ids, bool(path)))
+        idle = not self._is_writing() and not self._is_reading()
+        if ids and document.can_ask and idle:
+            self._ask(ids)
+        else:
+            self._client.cancel(Slot.LOOK)
+
+    def _why_nothing(self, ids: tuple[int, ...], any_tokens: bool) -> str:
+        if not ids:
+            return NO_CONTEXT if any_tokens else _EMPTY
+        return self._document.why_not or _SOON
+
+    def _ask(self, ids: tuple[int, ...]) -> None:
+        self._client.next_distribution(
+            ids,
+            self._sampler.settings,
+            then=self._show_answer,
+            failed=self._show_failed,
+        )
+
+    def _show_answer(self, distribution: Distribution) -> None:
+        path, index = self._document.path, self._document.view.index
+        same = self.distribution is not None
+        self.distribution = distribution
+        chosen = path[index].id if index < len(path) else None
+        self._panel.show(distribution, chosen=chosen, same=same)
+        self.search()
+        self._answered()
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        if self.distribution is None:
+            self._document.explain(error)
+
+    # Finding a token.
+
+    def open_finder(self) -> None:
+        """Open the finder in place of the panel."""
+        self._screen.show_panel()
+        self._screen.add_class("-finding")
+        self.finder.open()
+
+    def search(self) -> None:
+        """Find the tokens whose text matches what is typed in the finder."""
+        finder, shown = self.finder, self.distribution
+        if not finder.is_open:
+            return
+        if shown is None or shown.handle < 0:
+            finder.say(self._document.why_not or _SOON)
+            return
+        self._client.search_vocabulary(
+            shown.handle,
+            finder.text,
+            self._sampler.settings,
+            then=finder.show,
+            failed=lambda error: finder.say(f"{error}. {error.hint}"),
+        )
+
+
+def own_rows(token: Token, *, vocabulary: int) -> Distribution | None:
+    """Return the rows that came with a token; None where it has no distribution."""
+    if not isinstance(token, ScoredToken):
+        known = token.distribution  # without rows where it comes from a stored chat
+        return known if known.candidates else None
+    if token.entropy is None or not token.top:
+        return None
+    return expected(token, token.entropy, vocabulary=vocabulary)
+
+
+def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribution:
+    """Build the panel's distribution from a scored token's rows. Nothing was sampled
+    there, so no candidate is cut; and it can't be drawn again."""
+    listed = sum(candidate.prob for candidate in token.top)
+    return Distribution(
+        candidates=tuple(token.top),
+        start=0,
+        vocabulary=vocabulary,
+        rest_prob=max(0.0, 1.0 - listed),
+        rest_sampled_prob=0.0,
+        remaining=vocabulary,
+        remaining_prob=1.0,
+        entropy=entropy,
+        handle=-1 - token.index,
+    )

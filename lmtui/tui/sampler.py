@@ -1,0 +1,138 @@
+"""The sampling settings of a screen, and the distribution as they leave it.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from lmtui.config.settings import Preset
+from lmtui.engine.types import Distribution, SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient, OnError
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+
+
+class SamplerController(Controller):
+    """Holds the sampling settings; draws the distribution of a panel again when they
+    change, and those rows of it that the user pages to."""
+
+    def __init__(
+        self, client: EngineClient, screen: ModelScreen, settings: SamplingSettings
+    ) -> None:
+        self._client, self._screen = client, screen
+        self._of_app: Mapping[str, Any] = {}  # settings changed in the app so far
+        self.settings = settings
+        """The settings that the next token is drawn with."""
+        self.presets: Mapping[str, Preset] = {}
+        """Presets that can be used, by name."""
+        self.controls = SamplerControls(settings, id="sampler")
+        """The widget in which the user changes them."""
+        self.redrawn: Callable[[], object] = lambda: None
+        """Called when the panel was drawn again under changed settings."""
+
+    def start(self) -> None:
+        """Follow the settings and presets of the app."""
+        screen = self._screen
+        screen.watch(screen.app, "sampling_changes", self._follow_app)
+        screen.watch(screen.app, "presets", self._take_presets)
+
+    def _take_presets(self, presets: Mapping[str, Preset]) -> None:
+        self.presets = presets
+
+    def _follow_app(self, changed: Mapping[str, Any]) -> None:
+        """Apply settings changed in the app; keep this screen's others."""
+        known, self._of_app = self._of_app, changed
+        new = {
+            name: changed[name]
+            for name in changed
+            if known.get(name, ...) != changed[name]
+        }
+        if new:
+            self.use(replace(self.settings, **new))
+
+    def use(self, settings: SamplingSettings) -> None:
+        """Use other settings, and show them in the controls."""
+        self.controls.settings = settings
+        self.follow_controls(settings)
+
+    def follow_controls(self, settings: SamplingSettings) -> None:
+        """Use the settings that the controls show."""
+        self.settings = settings
+        self.redraw()
+
+    def toggle(self) -> None:
+        """Move the focus to the controls, or back to the text."""
+        self._screen.show_panel()
+        if self.controls.has_focus:
+            self._screen.remove_class("-sampler")
+            self._screen.focus_text()
+        else:
+            self._screen.add_class("-sampler")
+            self.controls.focus()
+
+    def redraw(self) -> None:
+        """Draw the shown distribution under the settings as they are now."""
+        shown = self._screen.panel.distribution
+        if shown is not None:
+            self._show_rows(shown.start, len(shown.candidates), self.redrawn)
+
+    def follow_panel(self, event: ProbabilityPanel.PageRequested) -> None:
+        """Show the rows that the user pages to."""
+        self._show_rows(event.start, event.count, lambda: None)
+
+    def _show_rows(self, start: int, count: int, then: Callable[[], object]) -> None:
+        show_rows(
+            self._client,
+            self._screen.panel,
+            self.settings,
+            start,
+            count,
+            then=then,
+            failed=self._show_failed,
+        )
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self._screen.activity.say(visible_line(error.title))
+
+
+def show_rows(
+    client: EngineClient,
+    panel: ProbabilityPanel,
+    settings: SamplingSettings,
+    start: int,
+    count: int,
+    *,
+    then: Callable[[], object],
+    failed: OnError,
+    other: bool = False,
+) -> None:
+    """Show rows of the distribution that a panel shows, under these settings, unless
+    another position is shown by the time they are there. `other` asks the model that
+    is compared with."""
+    shown = panel.distribution
+    if shown is None or shown.handle < 0:  # rows that came with a score
+        return
+
+    def show(distribution: Distribution) -> None:
+        now = panel.distribution
+        if now is not None and now.handle == distribution.handle:
+            panel.show(distribution, chosen=panel.chosen, again=True)
+        then()
+
+    client.preview(
+        shown.handle,
+        settings,
+        start=start,
+        count=count,
+        then=show,
+        failed=failed,
+        other=other,
+    )
