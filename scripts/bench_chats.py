@@ -30,6 +30,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.store import ConversationChosen
@@ -111,13 +112,15 @@ async def on_screen(file: Path, id_: int) -> tuple[float, float]:
         raise LmtuiError("there is no model")
 
     settings = SamplingSettings()
-    app = LmtuiApp(lambda _: no_model, sampling=settings, first="chat", chats_file=file)
+    app = LmtuiApp(
+        lambda _: no_model, AppOptions(sampling=settings, first="chat", chats_file=file)
+    )
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         chat, opened = app.screen, []
         assert isinstance(chat, ChatScreen)
         for _ in range(5):
-            await chat.begin_new()
+            await chat.switcher.begin_new()
             await pilot.pause()
             start = time.perf_counter()
             app.post_message(ConversationChosen(id_))

@@ -27,6 +27,7 @@ from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.editor.dialogs import ReplacementsScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
@@ -336,9 +337,11 @@ def main() -> None:
     file = text_file.load(Path(out).with_name("document.md"))
     app = LmtuiApp(
         open_model,
-        sampling=SamplingSettings(),
-        first="complete",
-        writing=Writing(file, rules=UNBOUND),
+        AppOptions(
+            sampling=SamplingSettings(),
+            first="complete",
+            writing=Writing(file, rules=UNBOUND),
+        ),
     )
     app.run(auto_pilot=drive)  # type: ignore[arg-type]
 

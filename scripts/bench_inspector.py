@@ -23,6 +23,7 @@ from textual.pilot import Pilot
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.inspector.dialogs import AlternativesScreen
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
@@ -194,9 +195,11 @@ def main() -> None:
     text = TEXT.read_text(encoding="utf-8")
     app = LmtuiApp(
         open_model,
-        sampling=SamplingSettings(seed=1),
-        first="inspect",
-        subject=InspectSource("LICENSE", read=lambda: text),
+        AppOptions(
+            sampling=SamplingSettings(seed=1),
+            first="inspect",
+            source=InspectSource("LICENSE", read=lambda: text),
+        ),
     )
     app.run(auto_pilot=drive)  # type: ignore[arg-type]
 

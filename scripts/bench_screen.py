@@ -16,17 +16,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, NoReturn
 
 from textual.pilot import Pilot
 
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
-from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.message_client import EngineClient
+from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
@@ -90,12 +90,13 @@ class Bench:
 
     async def answered(self, key: str) -> None:
         """Press a key that asks for an answer, and wait until that is whole."""
-        conversation = self.chat._conversation
+        conversation = self.chat.session.conversation
         before = len(conversation.nodes)
         await self.pilot.press(key)
         # Seldom: looking five hundred times a second would slow the answer down.
         await self.until(
-            lambda: len(conversation.nodes) > before and not self.chat._job, every=0.05
+            lambda: len(conversation.nodes) > before and not self.chat.reply.is_busy,
+            every=0.05,
         )
 
     async def rates(self) -> list[tuple[float, float, float]]:
@@ -111,7 +112,7 @@ class Bench:
 
     async def drawn(self) -> float:
         await self.answered("ctrl+r")
-        finish = self.chat._conversation.leaf.finish
+        finish = self.chat.session.conversation.leaf.finish
         assert finish is not None
         return finish.tokens_per_second or 0.0
 
@@ -120,14 +121,23 @@ class Bench:
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
         found: list[GenerationResult] = []
 
-        def post(fact: object) -> None:
-            if isinstance(fact, facts.GenerationFinished):
-                found.append(fact.finish)
-                loop.call_soon_threadsafe(finished.set)
+        def end(result: GenerationResult) -> None:
+            found.append(result)
+            finished.set()
 
-        client = EngineClient(self.app._engine, post)
-        messages = self.chat._conversation.messages()[:-1]
-        client.generate(client.number(), messages, self.settings)
+        def broken_off(error: object = None) -> NoReturn:
+            raise AssertionError(f"no answer: {error}")
+
+        client = EngineClient(self.app._engine, loop.call_soon_threadsafe)
+        messages = self.chat.session.conversation.messages()[:-1]
+        client.generate(
+            messages,
+            self.settings,
+            steps=lambda _: None,
+            then=end,
+            failed=broken_off,
+            dropped=broken_off,
+        )
         await finished.wait()
         return found[0].tokens_per_second or 0.0
 
@@ -188,18 +198,18 @@ class Bench:
 
     async def long_reply(self) -> list[float]:
         """The last hundred batches of a reply of 4,000 tokens, two tokens each."""
-        chat, conversation = self.chat, self.chat._conversation
+        chat, conversation = self.chat, self.chat.session.conversation
         before = conversation.leaf.steps
         words = (PARAGRAPH * 60).split(" ")[:4_000]
         steps: list[Step] = [
             replace(before[i % len(before)], index=i, piece=f"{word} ")
             for i, word in enumerate(words)
         ]
-        chat._reply = conversation.regenerate(
+        chat.reply._reply = conversation.regenerate(
             conversation.leaf.id, model="m", settings=self.settings
         )
-        await chat.show_branch()
-        chat._job = chat.client.number()
+        await chat.parts.branch.show()
+        chat.reply.is_busy = True
         for i in range(0, len(steps) - 200, 100):
             await self.batch(tuple(steps[i : i + 100]))
         return [
@@ -212,7 +222,7 @@ class Bench:
         next of its sixty moments a second is not counted."""
         chat, shown = self.chat, steps[-1].distribution
         start = time.thread_time()
-        chat.post_message(facts.StepsArrived(chat._job, steps))
+        chat.call_later(chat.reply._show_steps, steps)
         await self.until(lambda: self.panel.distribution is shown)
         await self.painted()
         taken = (time.thread_time() - start) * 1e3
@@ -246,7 +256,9 @@ def main() -> None:
 
     pilot: Callable[[Pilot[None]], Awaitable[None]] = drive
     chats = Path(out).with_suffix(".db")
-    app = LmtuiApp(open_model, sampling=settings, first="chat", chats_file=chats)
+    app = LmtuiApp(
+        open_model, AppOptions(sampling=settings, first="chat", chats_file=chats)
+    )
     app.run(auto_pilot=pilot)  # type: ignore[arg-type]
 
 

@@ -33,6 +33,7 @@ from lmtui.train.client import WorkerProcess
 from lmtui.train.request import TrainRequest
 from lmtui.train.settings import TrainSettings
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.finetune.options import Finetuning
@@ -207,30 +208,35 @@ async def draw(show: Show, home: Path) -> str:
         with learning(home) as finetuning:
             app = LmtuiApp(
                 load_default,
-                sampling=SamplingSettings(),
-                first="finetune",
-                finetuning=finetuning,
+                AppOptions(
+                    sampling=SamplingSettings(), first="finetune", finetuning=finetuning
+                ),
             )
             return await pictured(app, show)
     if show is ghost:
         cursor = LETTER.index("Fran") + len("Fran")
         letter = Writing(TextFile(Path("letter.md"), LETTER), cursor)
         app = LmtuiApp(
-            load_default, sampling=SamplingSettings(), first="complete", writing=letter
+            load_default,
+            AppOptions(sampling=SamplingSettings(), first="complete", writing=letter),
         )
     elif show is inspector:
         app = LmtuiApp(
             load_exact,
-            sampling=SamplingSettings(),
-            first="inspect",
-            subject=InspectSource("letter.md", read=lambda: LETTER),
+            AppOptions(
+                sampling=SamplingSettings(),
+                first="inspect",
+                source=InspectSource("letter.md", read=lambda: LETTER),
+            ),
         )
     else:
         app = LmtuiApp(
             load_default,
-            sampling=SamplingSettings(seed=7, max_tokens=400),
-            chats_file=home / "chats.db",
-            first="chat",
+            AppOptions(
+                sampling=SamplingSettings(seed=7, max_tokens=400),
+                chats_file=home / "chats.db",
+                first="chat",
+            ),
         )
     return await pictured(app, show)
 

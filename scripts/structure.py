@@ -60,7 +60,6 @@ VAGUE_STARTS = frozenset(
 )
 """What no docstring of a function begins with."""
 
-CHAIN = "a part of a screen that is cut into a chain of classes"
 FLAGS = "one parameter for each flag"
 KNOWN: dict[str, str] = {
     "lmtui/cli/chat.py:chat": FLAGS,
@@ -68,15 +67,6 @@ KNOWN: dict[str, str] = {
     "lmtui/cli/inspect/command.py:inspect": FLAGS,
     "lmtui/config/settings.py": "one list of all settings",
     "lmtui/config/settings.py:ChatSection.chat_keep": "a key in config.toml",
-    "lmtui/tui/chat/answering.py": CHAIN,
-    "lmtui/tui/chat/attaching.py": CHAIN,
-    "lmtui/tui/chat/commands.py": CHAIN,
-    "lmtui/tui/chat/editing.py": CHAIN,
-    "lmtui/tui/chat/remembering.py": CHAIN,
-    "lmtui/tui/chat/screen.py": CHAIN,
-    "lmtui/tui/chat/taking_along.py": CHAIN,
-    "lmtui/tui/chat/tokens.py": CHAIN,
-    "lmtui/tui/chat/whose.py": CHAIN,
     "lmtui/tui/editor/text_area.py:GhostEditor": "one widget",
 }
 """A file, with all that is in it, or one name of it: why it breaks a rule."""

@@ -6,13 +6,14 @@ Knows no screen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import unpack
-from lmtui.engine.thinking import ReasoningSpan, opens, thinking_in
-from lmtui.engine.types import FinishReason
+from lmtui.engine.thinking import ReasoningSpan, ThinkingFinder, opens, thinking_in
+from lmtui.engine.types import FinishReason, Step
 from lmtui.notation import counted, number
 
 
@@ -55,6 +56,35 @@ def thought_of(node: ChatMessage) -> ReasoningInfo | None:
     tokens = _count(pieces, len(node.content) - len(node.rest), place.end)
     grows = node.state == "growing" and not place.closing
     return ReasoningInfo(place, tokens, _seconds(node, tokens, len(pieces)), grows)
+
+
+class ReasoningTracker:
+    """The reasoning of a reply that grows, found without reading it all again.
+
+    After every `grow` the result is that of `thought_of` for the reply so far.
+    """
+
+    def __init__(self, node: ChatMessage) -> None:
+        """`node` is the reply once its prompt is known."""
+        self._finder = ThinkingFinder(opened=_is_opened(node))
+        self._starts: list[int] = []  # where each token begins in the text
+        lengths = [len(step.piece) for step in node.steps]
+        self._end = len(node.content) - len(node.rest) - sum(lengths)
+        self._append(lengths)
+
+    def _append(self, lengths: Iterable[int]) -> None:
+        for length in lengths:
+            self._starts.append(self._end)
+            self._end += length
+
+    def grow(self, node: ChatMessage, steps: Sequence[Step]) -> ReasoningInfo | None:
+        """Return the reasoning of the reply, which now ends with these steps."""
+        self._append(len(step.piece) for step in steps)
+        span = self._finder.find(node.content)
+        if span is None:
+            return None
+        tokens = bisect_left(self._starts, span.end)
+        return ReasoningInfo(span, tokens, grows=not span.closing)
 
 
 def answer_of(node: ChatMessage) -> str:

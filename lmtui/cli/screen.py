@@ -78,6 +78,7 @@ def open_screen(
     from lmtui import log
     from lmtui.chat.store import default_file
     from lmtui.tui.app import LmtuiApp
+    from lmtui.tui.app_options import AppOptions
 
     def open_model(ref: ModelRef) -> Callable[[OnProgress], Opened]:
         talks = first == "chat" and settings.chat_keep
@@ -86,22 +87,22 @@ def open_screen(
     preferences = _preferences(settings)
     _choose_colours(no_color=no_color)
     log.start()
-    app = LmtuiApp(
-        open_model,
+    options = AppOptions(
+        first=first,
         ref=settings.model_ref,
         sampling=settings.sampling,
         list_models=_list_models,
         recent_files=state.recent_files,
+        preferences=preferences,
         chats_file=default_file() if settings.chat_keep else None,
-        opened=opened,
-        chat_options=_chat_options(settings, missing),
+        chat=_chat_options(settings, missing),
         system=system,
-        first=first,
-        subject=subject,
+        opened=opened,
+        source=subject,
         writing=writing,
         finetuning=finetuning,
-        preferences=preferences,
     )
+    app = LmtuiApp(open_model, options)
     with _terminal_to_itself():
         app.run(mouse=settings.mouse)
     _tell_what_is_left(app)

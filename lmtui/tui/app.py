@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import SystemCommand
@@ -21,39 +21,26 @@ from textual.reactive import var
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
-from lmtui.chat.summary import StoredConversation
 from lmtui.config import settings as fields
 from lmtui.config.settings import FOLLOWED, SAMPLING, Preset
-from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.files import read_file
+from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.processes import shell_waits
 from lmtui.text import visible, visible_line
 from lmtui.tui import no_colour, palette
+from lmtui.tui.app_messages import AdapterChosen, FileChosen, ModelChosen, SubjectChosen
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat import store as kept
-from lmtui.tui.chat.options import ChatOptions
-from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
-from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.screen import EditorScreen
-from lmtui.tui.engine import client
-from lmtui.tui.engine import messages as facts
-from lmtui.tui.engine.message_client import EngineClient, load
-from lmtui.tui.finetune.options import Finetuning
-from lmtui.tui.finetune.screen import FinetuneScreen
-from lmtui.tui.help import HelpScreen
-from lmtui.tui.history import HistoryScreen
-from lmtui.tui.inspector.screen import InspectScreen
+from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.models import ListModels, ModelsScreen
 from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.settings import events
-from lmtui.tui.settings.screen import SettingsScreen
-from lmtui.tui.start import RecentFiles, StartScreen
 from lmtui.tui.terminal import (
     InputFailed,
     TerminalDriver,
@@ -61,8 +48,15 @@ from lmtui.tui.terminal import (
     exit_code,
     leave_when_gone,
 )
+from lmtui.worker.events import EngineOpened
 from lmtui.worker.requests import OpenEngine
 from lmtui.worker.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from lmtui.tui.chat.screen import ChatScreen
+    from lmtui.tui.editor.screen import EditorScreen
+    from lmtui.tui.finetune.screen import FinetuneScreen
+    from lmtui.tui.inspector.screen import InspectScreen
 
 OpenModel = Callable[[ModelRef], OpenEngine]
 """Returns the function that opens the engine for a model and an adapter."""
@@ -110,64 +104,78 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     presets: var[Mapping[str, Preset]] = var({})
     """Presets by name; watched by the screens that offer them."""
 
-    def __init__(
-        self,
-        open_model: OpenModel,
-        *,
-        ref: ModelRef | None = None,
-        sampling: SamplingSettings,
-        list_models: ListModels = tuple,
-        recent_files: RecentFiles = tuple,
-        chats_file: Path | None = None,
-        opened: StoredConversation | None = None,
-        chat_options: ChatOptions | None = None,
-        system: str = "",
-        first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
-        subject: InspectSource | None = None,
-        writing: Writing | None = None,
-        finetuning: Finetuning | None = None,
-        preferences: Preferences | None = None,
-    ) -> None:
-        preferences = preferences or Preferences()
+    def __init__(self, open_model: OpenModel, options: AppOptions) -> None:
+        preferences = options.preferences or Preferences()
         super().__init__(preferences)
+        self._options = options
         self._settings_file = file = preferences.settings_file
         self.set_reactive(LmtuiApp.presets, file.presets if file else {})
         self._input_error: Exception | None = None
         self._open_model = open_model
-        self._sampling = sampling
-        self._load = 0
+        self._loaded_any = False  # whether a model was asked for
         self._engine = EngineWorker()
-        make_client = partial(EngineClient, self._engine)
-        make_editor_client = partial(client.EngineClient, self._engine)
-        self._chats = (
-            ConversationStore(chats_file, self.post_message) if chats_file else None
-        )
-        self._chat = chat = ChatScreen(
-            make_client,
-            sampling=sampling,
-            system=system,
-            chats=self._chats,
-            opened=opened,
-        )
-        chat.options = options = chat_options or ChatOptions()
-        self.install_screen(StartScreen(recent_files, self._chats), "start")
-        self.install_screen(chat, "chat")  # kept while another screen is shown
-        self._complete: EditorScreen | None = None
-        if writing is not None:
-            self._complete = EditorScreen(make_editor_client, writing)
-            self.install_screen(self._complete, "complete")
+        self._make_client = partial(EngineClient, self._engine)
+        self._loader = self._make_client(self.call_later)
+        self._chats: ConversationStore | None = None
+        if options.chats_file is not None:
+            self._chats = ConversationStore(options.chats_file, self.post_message)
+        self._chat: ChatScreen | None = None
+        self._editor: EditorScreen | None = None
+        self._inspectors: list[InspectScreen] = []  # open ones among them
         self.finetune: FinetuneScreen | None = None
         """Screen of the training, if there is one."""
-        if finetuning is not None:
-            can_write = writing is not None
-            self.finetune = FinetuneScreen(
-                finetuning, leave=self.leave, can_write=can_write
-            )
-            self.install_screen(self.finetune, "finetune")
-        self._first, self._subject = first, subject
-        self._list_models = list_models
-        state = ModelState(ref or ModelRef(), error=options.missing)
+        state = ModelState(options.ref, error=options.chat.missing)
         self.set_reactive(LmtuiApp.model, state)
+
+    # The screens: each is imported and made when it is first shown, and kept.
+
+    def installed(self, name: str) -> Screen[None]:
+        """Return the start, chat, complete or finetune screen."""
+        if not self.is_screen_installed(name):
+            make = {
+                "start": self._make_start,
+                "chat": self._make_chat,
+                "complete": self._make_editor,
+                "finetune": self._make_finetune,
+            }
+            self.install_screen(make[name](), name)
+        return self.get_screen(name)
+
+    def _make_start(self) -> Screen[None]:
+        from lmtui.tui.start import StartScreen
+
+        return StartScreen(self._options.recent_files, self._chats)
+
+    def _make_chat(self) -> Screen[None]:
+        from lmtui.tui.chat.screen import ChatScreen
+
+        self._chat = ChatScreen(
+            self._make_client,
+            sampling=self._options.sampling,
+            system=self._options.system,
+            store=self._chats,
+            opened=self._options.opened,
+            options=self._options.chat,
+        )
+        return self._chat
+
+    def _make_editor(self) -> Screen[None]:
+        from lmtui.tui.editor.screen import EditorScreen
+
+        assert self._options.writing is not None
+        self._editor = EditorScreen(self._make_client, self._options.writing)
+        return self._editor
+
+    def _make_finetune(self) -> Screen[None]:
+        from lmtui.tui.finetune.screen import FinetuneScreen
+
+        assert self._options.finetuning is not None
+        self.finetune = FinetuneScreen(
+            self._options.finetuning,
+            leave=self.leave,
+            can_write=self._options.writing is not None,
+        )
+        return self.finetune
 
     def on_mount(self) -> None:
         """Apply the preferences, open the first screen, and then load the model."""
@@ -178,12 +186,13 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.follow_preferences()
         if self._chats is not None:
             self._chats.purge()
-        if self._first == "inspect" and self._subject is not None:
-            self.push_screen("start")
-            self.inspect(self._subject)
+        first, source = self._options.first, self._options.source
+        if first == "inspect" and source is not None:
+            self.push_screen(self.installed("start"))
+            self.inspect(source)
         else:
-            self.push_screen(self._first)
-        if self._first != "finetune" and self.model.error is None:
+            self.push_screen(self.installed(first))
+        if first != "finetune" and self.model.error is None:
             self.call_after_refresh(self.load_model, self.model.model_ref)
 
     def get_driver_class(self) -> type[Driver]:
@@ -195,44 +204,39 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         """Load a model, with its adapter, in place of the current one."""
         self.model = self.model.switched(ref)
         open_engine = self._open_model(ref)
-        self._load = load(self._engine, open_engine, self.post_message)
+        self._loaded_any = True
+        self._loader.load(
+            open_engine,
+            progress=self._show_progress,
+            then=self._take_model,
+            failed=self._show_load_failed,
+        )
 
-    @on(facts.ModelChosen)
-    def load_chosen(self, event: facts.ModelChosen) -> None:
+    @on(ModelChosen)
+    def load_chosen(self, event: ModelChosen) -> None:
         self.load_model(event.ref)
 
-    @on(facts.AdapterChosen)
-    def use_adapter(self, event: facts.AdapterChosen) -> None:
+    @on(AdapterChosen)
+    def use_adapter(self, event: AdapterChosen) -> None:
         """Load the adapter that a training made, and go to the event's screen."""
         self.load_model(event.ref)
         self._go(event.screen)
 
-    @on(facts.ModelLoadProgressed)
-    def remember_progress(self, event: facts.ModelLoadProgressed) -> None:
-        if event.load == self._load:
-            self.model = self.model.progressed(event)
+    def _show_progress(self, progress: Progress) -> None:
+        if progress.warning:
+            self.notify(visible(progress.what), severity="warning", markup=False)
+        else:
+            self.model = self.model.progressed(progress)
 
-    @on(facts.ModelLoadWarned)
-    def show_warning(self, event: facts.ModelLoadWarned) -> None:
-        if event.load == self._load:
-            self.notify(visible(event.what), severity="warning", markup=False)
+    def _take_model(self, opened: EngineOpened) -> None:
+        self.model = self.model.loaded(opened.info, opened.capabilities, opened.against)
 
-    @on(facts.ModelLoaded)
-    def remember_model(self, event: facts.ModelLoaded) -> None:
-        if event.load == self._load:
-            self.model = self.model.loaded(
-                event.info, event.capabilities, event.against
-            )
-
-    @on(facts.ModelFailed)
-    def remember_failure(self, event: facts.ModelFailed) -> None:
+    def _show_load_failed(self, error: LmtuiError) -> None:
         """Show the error, and ask the user what to do."""
-        if event.load != self._load:
-            return
-        self.model = state = self.model.failed(event.error)
+        self.model = state = self.model.failed(error)
         if isinstance(self.screen, ErrorScreen):
             self.pop_screen()
-        asked = ErrorScreen(event.error, ref=state.model_ref, before=state.before)
+        asked = ErrorScreen(error, ref=state.model_ref, before=state.before)
         self.push_screen(asked, self._answer_error)
 
     def _answer_error(self, answer: str | None) -> None:
@@ -266,27 +270,34 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def show_store_replaced(self, event: kept.StoreReplaced) -> None:
         """Report how a damaged store was replaced, and save the conversation again."""
         self.notify(visible(event.words), severity="warning", markup=False, timeout=20)
-        self._chat.keep_whole()
+        if self._chat is not None:
+            self._chat.session.save_whole()
 
     @on(kept.ChangedElsewhere)
     def let_go_on_apart(self, event: kept.ChangedElsewhere) -> None:
         """Save the conversation as a copy: another program has changed the stored
         one."""
-        self._chat.keep_as_another(event.uid)
+        if self._chat is not None:
+            self._chat.session.continue_as_copy(event.uid)
 
     @on(kept.ConversationChosen)
     def open_conversation(self, event: kept.ConversationChosen) -> None:
         self._go("chat")
-        self.call_later(self._chat.open_stored, event)
+        if self._chat is not None:
+            self.call_later(self._chat.switcher.open, event)
 
     def action_history(self, words: str = "") -> None:
         """Open the conversations, searched for `words`, over the current screen."""
+        from lmtui.tui.history import HistoryScreen
+
         if self._chats and not isinstance(self.screen, HistoryScreen):
             self.push_screen(HistoryScreen(self._chats, words))
 
     # The settings.
 
     def action_settings(self) -> None:
+        from lmtui.tui.settings.screen import SettingsScreen
+
         shown = any(isinstance(each, SettingsScreen) for each in self.screen_stack)
         if self._settings_file is None or shown or isinstance(self.screen, ModalScreen):
             return
@@ -326,11 +337,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._go("chat")
 
     def action_complete(self) -> None:
-        if self._complete is not None:
+        if self._options.writing is not None:
             self._go("complete")
 
     def action_finetune(self) -> None:
-        if self.finetune is not None:
+        if self._options.finetuning is not None:
             self._go("finetune")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -342,15 +353,15 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         needed: dict[str, object] = {
             "history": self._chats,
             "settings": self._settings_file,
-            "complete": self._complete,
-            "finetune": self.finetune,
+            "complete": self._options.writing,
+            "finetune": self._options.finetuning,
         }
         if action in needed and needed[action] is None:
             return False
         if action == "suspend":  # in an Input, Ctrl+Z is undo
             return not (isinstance(self.focused, Input) and self.focused.value)
         if action in ("models", "start", "chat", "history"):
-            return self.finetune is None or bool(self._load)
+            return self._options.finetuning is None or self._loaded_any
         return super().check_action(action, parameters)
 
     def _go(self, name: str) -> None:
@@ -360,31 +371,42 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         # The stack begins with Textual's empty screen and one installed screen.
         while len(self.screen_stack) > 2:
             self.pop_screen()
-        self.switch_screen(name)
+        self.switch_screen(self.installed(name))
 
     @property
     def _holding(self) -> InspectScreen | None:
         """The open inspector with branches that would be lost, if any."""
-        stack = (s for s in self.screen_stack if isinstance(s, InspectScreen))
-        return next((screen for screen in stack if screen.holds), None)
+        return next((screen for screen in self._open_inspectors if screen.holds), None)
 
-    @on(facts.FileChosen)
-    def show_file(self, event: facts.FileChosen) -> None:
+    @property
+    def _open_inspectors(self) -> list[InspectScreen]:
+        stack = self.screen_stack
+        return [screen for screen in self._inspectors if screen in stack]
+
+    @on(FileChosen)
+    def show_file(self, event: FileChosen) -> None:
         path = str(event.path)
         self.inspect(InspectSource(event.path.name, lambda: read_file(path).text))
 
-    @on(facts.SubjectChosen)
-    def show_subject(self, event: facts.SubjectChosen) -> None:
+    @on(SubjectChosen)
+    def show_subject(self, event: SubjectChosen) -> None:
         self.inspect(event.subject)
 
     def inspect(self, subject: InspectSource) -> None:
         """Open the inspector on a text, over the current screen."""
-        make_client = partial(client.EngineClient, self._engine)
-        self.push_screen(InspectScreen(make_client, subject, sampling=self._sampling))
+        from lmtui.tui.inspector.screen import InspectScreen
+
+        screen = InspectScreen(
+            self._make_client, subject, sampling=self._options.sampling
+        )
+        self._inspectors = [*self._open_inspectors, screen]
+        self.push_screen(screen)
 
     def action_models(self) -> None:
+        from lmtui.tui.models import ModelsScreen
+
         if not isinstance(self.screen, ModelsScreen):
-            self.push_screen(ModelsScreen(self._list_models))
+            self.push_screen(ModelsScreen(self._options.list_models))
 
     # Leaving.
 
@@ -399,7 +421,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
         Set only if the app ended without asking the user.
         """
-        return self._complete.file.left if self._complete is not None else None
+        return self._editor.file.left if self._editor is not None else None
 
     @on(TerminalGone)
     def leave_without_terminal(self) -> None:
@@ -420,6 +442,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
 
     def action_help(self) -> None:
         """Open the help, or close it."""
+        from lmtui.tui.help import HelpScreen
+
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         elif not isinstance(self.screen, CommandPalette):
@@ -442,11 +466,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         if holding := self._holding:
             holding.leave_then(self._quit_again)
             return
-        if self._complete is None or not self._complete.file.unsaved:
+        if self._editor is None or not self._editor.file.unsaved:
             self.leave()
             return
         self._go("complete")
-        self._complete.file.leave_then(self.leave)
+        self._editor.file.leave_then(self.leave)
 
     def _quit_again(self) -> None:
         self.call_later(self.action_quit)
@@ -457,8 +481,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         The engine is stopped, and waited for shortly. With a code other than 0, the
         chat's draft is kept in `unsent`.
         """
-        if code and not self.unsent:
-            self.unsent = self._chat.draft
+        if code and not self.unsent and self._chat is not None:
+            self.unsent = self._chat.unsent
         self._engine.close()
         if self._chats is not None:
             self.all_stored = self._chats.close()

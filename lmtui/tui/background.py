@@ -12,12 +12,9 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from textual.message import Message
-
 from lmtui import log
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.client import Deliver
-from lmtui.tui.engine.messages import Post
 
 T = TypeVar("T")
 
@@ -47,23 +44,3 @@ def run_in_thread(
             deliver(end)
 
     Thread(target=run, name="background", daemon=True).start()
-
-
-def post_from_thread(
-    work: Callable[[], Message], post: Post, *, otherwise: Message
-) -> None:
-    """Run `work` on a thread and post the message that it returns.
-
-    If it raises, which is a bug, that is logged and `otherwise` is posted.
-    """
-
-    def run() -> None:
-        report = otherwise
-        try:
-            report = work()
-        except Exception as error:
-            log.record_bug(error)
-        with suppress(RuntimeError):  # the app has ended
-            post(report)
-
-    Thread(target=run, name="aside", daemon=True).start()

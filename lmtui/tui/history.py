@@ -1,13 +1,14 @@
 """The screen of stored conversations: list, search, preview, rename, archive, resume.
 
-The store is asked through `ConversationStore` and answers by messages; an answer to an
-earlier search text is dropped. Knows no engine.
+The store is asked through `ConversationStore`; an answer to an earlier search text is
+dropped. Knows no engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on
@@ -23,10 +24,10 @@ from lmtui.chat.search import Excerpt, Hit
 from lmtui.chat.store import ConversationFlag
 from lmtui.chat.summary import ConversationSummary
 from lmtui.engine.types import Role
+from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.chat import store as facts
 from lmtui.tui.chat.message import marked
-from lmtui.tui.chat.store import ConversationStore
+from lmtui.tui.chat.store import ConversationChosen, ConversationStore
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -123,9 +124,19 @@ that message.
     def _ask(self) -> None:
         text = self._field.value
         if text.strip():
-            self._chats.search(self.post_message, text)
+            self._chats.search(
+                self.call_later,
+                text,
+                then=partial(self._show_hits, text),
+                failed=self._show_failure,
+            )
         else:
-            self._chats.list(self.post_message, archived=self._archived)
+            self._chats.list(
+                self.call_later,
+                then=self._show_list,
+                failed=self._show_failure,
+                archived=self._archived,
+            )
 
     # Search and preview.
 
@@ -133,17 +144,15 @@ that message.
     def find(self) -> None:
         self._ask()
 
-    @on(facts.ConversationsListed)
-    def show_list(self, event: facts.ConversationsListed) -> None:
+    def _show_list(self, rows: tuple[ConversationSummary, ...]) -> None:
         """Show the conversations, unless the user searches meanwhile."""
         if not self._field.value.strip():
-            self._show(event.rows, EMPTY)
+            self._show(rows, EMPTY)
 
-    @on(facts.SearchFinished)
-    def show_hits(self, event: facts.SearchFinished) -> None:
+    def _show_hits(self, text: str, hits: tuple[Hit, ...]) -> None:
         """Show the hits, unless the search text has changed meanwhile."""
-        if event.text == self._field.value:
-            self._show(event.hits, NOTHING)
+        if text == self._field.value:
+            self._show(hits, NOTHING)
 
     def _show(self, rows: tuple[HistoryRow, ...], nothing: str) -> None:
         place = self._list.highlighted
@@ -163,14 +172,18 @@ that message.
         if row := self._row:
             self._tell(about(row))
         if isinstance(row, ConversationSummary):
-            self._chats.peek(self.post_message, row.id)
+            self._chats.peek(
+                self.call_later,
+                row.id,
+                then=partial(self._show_ending, row.id),
+                failed=self._show_failure,
+            )
 
-    @on(facts.ConversationPeeked)
-    def show_ending(self, event: facts.ConversationPeeked) -> None:
+    def _show_ending(self, id_: int, messages: tuple[tuple[Role, str], ...]) -> None:
         """Show the last messages, if that conversation is still marked."""
         row = self._row
-        if isinstance(row, ConversationSummary) and row.id == event.id:
-            self._tell(about(row, event.messages))
+        if isinstance(row, ConversationSummary) and row.id == id_:
+            self._tell(about(row, messages))
 
     def _tell(self, words: Content) -> None:
         self.query_one("#about", Static).update(words)
@@ -188,9 +201,7 @@ that message.
             keys = _IN_FIELD if self.focused is self._field else _ASKED
         self.query_one("#foot", Static).update(Content(keys))
 
-    @on(facts.StoreFailed)
-    def show_failure(self, event: facts.StoreFailed) -> None:
-        error = event.error
+    def _show_failure(self, error: LmtuiError) -> None:
         self.notify(visible(f"{error}\n{error.hint}"), severity="error", markup=False)
 
     # Actions.
@@ -200,11 +211,11 @@ that message.
         """Open the marked conversation; a hit at its message."""
         match self._row:
             case ConversationSummary() as row:
-                self.post_message(facts.ConversationChosen(row.id))
+                self.post_message(ConversationChosen(row.id))
             case Hit() as hit:
                 words = self._field.value
                 self.post_message(
-                    facts.ConversationChosen(hit.conversation, hit.message, words)
+                    ConversationChosen(hit.conversation, hit.message, words)
                 )
 
     @on(Input.Submitted, "#words")
@@ -212,9 +223,15 @@ that message.
         """Open the marked row on Enter in the search field."""
         self.open()
 
-    @on(facts.ConversationChanged)
-    def list_again(self) -> None:
-        self._ask()
+    def _mark(self, id_: int, mark: ConversationFlag, value: bool) -> None:
+        self._chats.mark(
+            self.call_later,
+            id_,
+            mark,
+            value,
+            then=lambda _: self._ask(),
+            failed=self._show_failure,
+        )
 
     @property
     def _chosen(self) -> int | None:
@@ -230,7 +247,7 @@ that message.
         row = self._row
         if isinstance(row, ConversationSummary):
             value = not getattr(row, mark)
-            self._chats.mark(self.post_message, row.id, mark, value)
+            self._mark(row.id, mark, value)
             if mark == "archived" and value and not self._archived:
                 self.notify("Archived. v shows archived conversations.")
 
@@ -243,13 +260,13 @@ that message.
         """Mark the conversation as deleted; `action_undelete` restores it."""
         if (id_ := self._chosen) is not None:
             self._deleted.append(id_)
-            self._chats.mark(self.post_message, id_, "deleted", True)
+            self._mark(id_, "deleted", True)
             self.notify("Deleted. u restores it.")
 
     def action_undelete(self) -> None:
         if self._deleted:
             id_ = self._deleted.pop()
-            self._chats.mark(self.post_message, id_, "deleted", False)
+            self._mark(id_, "deleted", False)
         else:
             self.notify("There is nothing to restore.")
 
@@ -262,7 +279,13 @@ that message.
     def rename(self, event: LinePrompt.Answered) -> None:
         self._list.focus()
         if (id_ := self._chosen) is not None:
-            self._chats.rename(self.post_message, id_, event.text)
+            self._chats.rename(
+                self.call_later,
+                id_,
+                event.text,
+                then=lambda _: self._ask(),
+                failed=self._show_failure,
+            )
 
     @on(LinePrompt.Closed)
     def to_list(self) -> None:

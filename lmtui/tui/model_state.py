@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
+from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef, short_label
 from lmtui.text import visible_line
-from lmtui.tui.engine.messages import ModelLoadProgressed
 
 DEFAULT = "default"
 LOADING = "loading the model"
@@ -71,11 +71,13 @@ class ModelState:
             return replace(self, model_ref=ref, doing="", share=None, error=None)
         return ModelState(ref, before=self.model_ref)
 
-    def progressed(self, event: ModelLoadProgressed) -> ModelState:
+    def progressed(self, progress: Progress) -> ModelState:
         """Return the state after a report of progress."""
-        share = event.done / event.total if event.done and event.total else None
+        share = (
+            progress.done / progress.total if progress.done and progress.total else None
+        )
         part = "" if share is None else f" {share:.0%}"
-        doing = f"{visible_line(event.what)}{part}"
+        doing = f"{visible_line(progress.what)}{part}"
         return replace(self, info=None, error=None, doing=doing, share=share)
 
     def loaded(

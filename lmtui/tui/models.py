@@ -6,8 +6,7 @@ list comes from a function that reads the disk and runs on a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -16,7 +15,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -27,8 +25,9 @@ from lmtui.models.adapters import folders
 from lmtui.models.list_rows import HEADINGS, ListedModel, no_adapter_row
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
-from lmtui.tui.background import post_from_thread
-from lmtui.tui.engine.messages import ModelChosen
+from lmtui.tui.app_messages import ModelChosen
+from lmtui.tui.app_options import ListModels
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.start import ModelLine
 from lmtui.tui.widgets.cells import pad_to
@@ -148,10 +147,6 @@ def same_model(name: str, other: str) -> bool:
     return name == other or (entry is not None and entry is catalogue.find(other))
 
 
-ListModels = Callable[[], Sequence[ListedModel]]
-"""Returns everything that can be chosen; may wait for a disk."""
-
-
 class ModelsScreen(Screen[None]):
     """List of models, the effect of Enter, and a field for other names."""
 
@@ -172,24 +167,6 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
         Binding("b", "back", "Go back", id="models.back",
                 tooltip="Load the model that was in use before."),
     ]  # fmt: skip
-
-    class Listed(Message):
-        """The models were listed."""
-
-        def __init__(self, rows: Sequence[ListedModel]) -> None:
-            self.rows = tuple(rows)
-            super().__init__()
-
-    @dataclass
-    class Recognised(Message):
-        """Result of looking up the text in the field."""
-
-        text: str
-        words: str
-        """What the text names and what Enter does, or why it names nothing."""
-        named: ModelRef | None = None
-        chosen: bool = False
-        """Whether Enter was pressed."""
 
     def __init__(self, list_models: ListModels) -> None:
         super().__init__()
@@ -212,20 +189,21 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
     def show_model(self, state: ModelState) -> None:
         """Show the state of the model; list again when a load may have added one."""
         if self._state.info != state.info or not self.query_one(ModelList).row:
-            empty = self.Listed(())
-            post_from_thread(self._listed, self.post_message, otherwise=empty)
+            run_in_thread(
+                self._list_models,
+                self.call_later,
+                then=self._show_list,
+                failed=lambda _: self._show_list(()),
+                bug=LmtuiError("the models can't be listed"),
+            )
         self._state = state
         self.query_one(ModelLine).show(state)
         self.query_one(ModelList).mark(state.in_use)
         self._tell()
 
-    def _listed(self) -> Message:
-        return self.Listed(self._list_models())
-
-    @on(Listed)
-    def show_list(self, event: Listed) -> None:
-        self.query_one(ModelList).show([*event.rows, *self._way_back()])
-        if not event.rows:
+    def _show_list(self, rows: Sequence[ListedModel]) -> None:
+        self.query_one(ModelList).show([*rows, *self._way_back()])
+        if not rows:
             self._say(NOTHING)
 
     def _way_back(self) -> Iterator[ListedModel]:
@@ -259,24 +237,27 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
         self._recognise(event.value)
 
     def _recognise(self, text: str, *, chosen: bool = False) -> None:
-        def work() -> Message:
-            words, named = what_it_names(text)
-            return self.Recognised(text, words, named, chosen)
-
-        post_from_thread(work, self.post_message, otherwise=self.Recognised(text, ""))
-
-    @on(Recognised)
-    def describe_name(self, event: Recognised) -> None:
-        """Load the named model after Enter, and show what is named.
+        """Load the named model if it was chosen, and show what is named.
 
         A text that names nothing loads nothing, and the model in use stays. An outdated
         answer is not shown.
         """
-        field = self.query_one(Input)
-        if event.chosen and event.named is not None:
-            self.post_message(ModelChosen(event.named))
-        if field.has_focus and event.text == field.value:
-            self._say(event.words)
+
+        def end(answer: tuple[str, ModelRef | None]) -> None:
+            words, named = answer
+            field = self.query_one(Input)
+            if chosen and named is not None:
+                self.post_message(ModelChosen(named))
+            if field.has_focus and text == field.value:
+                self._say(words)
+
+        run_in_thread(
+            lambda: what_it_names(text),
+            self.call_later,
+            then=end,
+            failed=lambda _: end(("", None)),
+            bug=LmtuiError("the name can't be looked up"),
+        )
 
     # Choosing.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -13,9 +13,10 @@ from textual.command import DiscoveryHit, Hits
 from textual.screen import Screen
 from textual.system_commands import SystemCommandsProvider
 
-from lmtui.tui.chat.commands import COMMANDS
-from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.keys import shown_actions
+
+if TYPE_CHECKING:
+    from lmtui.tui.chat.screen import ChatScreen
 
 _PLACES = ("models", "start", "history", "settings")
 """Actions of the app that open a screen from everywhere."""
@@ -54,16 +55,20 @@ def commands(
     for command in own:
         words = _WORDS.get(command.title, command.help)
         yield SystemCommand(command.title, words, command.callback)
+    from lmtui.tui.chat.screen import ChatScreen
+
     if isinstance(screen, ChatScreen):
         yield from _slash_commands(screen)
 
 
 def _slash_commands(chat: ChatScreen) -> Iterator[SystemCommand]:
+    from lmtui.tui.chat.commands import COMMANDS
+
     for command in COMMANDS:
         name = f"{command.name} {command.argument}".strip()
         what = f"{command.what[0].upper()}{command.what[1:]}."
         yield SystemCommand(
-            name, what, partial(chat.call_later, chat.take_command, command)
+            name, what, partial(chat.call_later, chat.commands.choose, command)
         )
 
 

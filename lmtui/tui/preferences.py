@@ -28,7 +28,7 @@ from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui import themes
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.keys import key_display, user_keys
 from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.widgets.status import HintLine
@@ -117,13 +117,6 @@ class _ThemeNames(Provider):
 class PreferencesApp(ColourlessApp):
     """App with the user's theme and keys."""
 
-    @dataclass
-    class HintLookedUp(Message):
-        """Whether a hint is new to the user is known."""
-
-        hint: HintLine
-        is_new: bool
-
     def __init__(self, preferences: Preferences) -> None:
         # Before the base class's __init__, which asks for the theme's variables.
         self._themes = themes.load_themes(preferences.theme_folder)
@@ -192,21 +185,21 @@ class PreferencesApp(ColourlessApp):
 
     @on(HintLine.Wondered)
     def look_up_hint(self, event: HintLine.Wondered) -> None:
-        """Find out on a thread whether a hint was shown before."""
+        """Find out on a thread whether a hint was shown before; show a new one."""
         hint, first_time = event.hint, self._preferences.first_time
         name = hint.name or ""
 
-        def work() -> Message:
-            return self.HintLookedUp(hint, first_time(name))
+        def end(is_new: bool) -> None:
+            if is_new and hint.is_mounted:
+                hint.show()
 
-        post_from_thread(
-            work, self.post_message, otherwise=self.HintLookedUp(hint, False)
+        run_in_thread(
+            lambda: first_time(name),
+            self.call_later,
+            then=end,
+            failed=lambda _: None,
+            bug=LmtuiError("the hint can't be looked up"),
         )
-
-    @on(HintLookedUp)
-    def show_hint(self, event: HintLookedUp) -> None:
-        if event.is_new and event.hint.is_mounted:
-            event.hint.show()
 
     def _warn(self, title: str, text: str) -> None:
         self.notify(

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
 
 from lmtui.config.settings import Preset
 from lmtui.engine.types import Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
-from lmtui.tui.engine.client import EngineClient, OnError
+from lmtui.tui.engine.client import EngineClient, MakeClient, OnError
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
@@ -68,16 +72,6 @@ class SamplerController(Controller):
         self.settings = settings
         self.redraw()
 
-    def toggle(self) -> None:
-        """Move the focus to the controls, or back to the text."""
-        self._screen.show_panel()
-        if self.controls.has_focus:
-            self._screen.remove_class("-sampler")
-            self._screen.focus_text()
-        else:
-            self._screen.add_class("-sampler")
-            self.controls.focus()
-
     def redraw(self) -> None:
         """Draw the shown distribution under the settings as they are now."""
         shown = self._screen.panel.distribution
@@ -101,6 +95,43 @@ class SamplerController(Controller):
 
     def _show_failed(self, error: LmtuiError) -> None:
         self._screen.activity.say(visible_line(error.title))
+
+
+class SamplingScreen(ModelScreen):
+    """A screen on which tokens are drawn: its panel shows what the settings leave."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f4", "sampler", "Sampler", id="live.sampler",
+                tooltip="Go to the sampler settings, or back."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, make_client: MakeClient, sampling: SamplingSettings, *, panel_title: str
+    ) -> None:
+        super().__init__(panel_title=panel_title)
+        self.new_client = partial(make_client, self.call_later)
+        """Returns a client for a controller of this screen."""
+        self.sampler = SamplerController(self.new_client(), self, sampling)
+        """The settings that tokens are drawn with."""
+
+    @on(ProbabilityPanel.PageRequested)
+    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
+        if event.panel is self.panel:
+            self.sampler.follow_panel(event)
+
+    @on(SamplerControls.SettingsChanged)
+    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
+        self.sampler.follow_controls(event.settings)
+
+    def action_sampler(self) -> None:
+        """Go to the sampler's settings, or back."""
+        self.show_panel()
+        if self.sampler.controls.has_focus:
+            self.remove_class("-sampler")
+            self.focus_text()
+        else:
+            self.add_class("-sampler")
+            self.sampler.controls.focus()
 
 
 def show_rows(

@@ -5,30 +5,28 @@ Every choice is an action of the app, or opens a conversation or file. Knows no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
 from lmtui.chat.summary import ConversationSummary
+from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.app_messages import FileChosen
+from lmtui.tui.app_options import RecentFiles
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.store import (
     ConversationChosen,
-    ConversationsListed,
     ConversationStore,
 )
 from lmtui.tui.dialogs import Action, ActionList
-from lmtui.tui.engine.messages import FileChosen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.status import HintLine
 
@@ -68,10 +66,6 @@ class ModelLine(Static):
         self.update(Content("\n").join(parts))
 
 
-RecentFiles = Callable[[], Sequence[Path]]
-"""Returns the files inspected or edited last; may wait for a disk."""
-
-
 class StartScreen(Screen[None]):
     """Start screen: a centred column with the model and a list of choices."""
 
@@ -108,13 +102,6 @@ in the background.
                 tooltip="Hide the hint for new users."),
     ]  # fmt: skip
 
-    class Recalled(Message):
-        """The recent files were read."""
-
-        def __init__(self, paths: Sequence[Path]) -> None:
-            self.paths = tuple(paths)
-            super().__init__()
-
     def __init__(
         self, recent_files: RecentFiles, chats: ConversationStore | None = None
     ) -> None:
@@ -141,24 +128,29 @@ in the background.
     def on_screen_resume(self) -> None:
         """Update the choices, which may have changed while another screen was shown."""
         self._offer()
-        nothing = self.Recalled(())
-        post_from_thread(self._recall, self.post_message, otherwise=nothing)
+        run_in_thread(
+            lambda: tuple(self._recent_files()),
+            self.call_later,
+            then=self._show_recent,
+            failed=lambda _: None,
+            bug=LmtuiError("recent files can't be read"),
+        )
         if self._chats is not None:
-            self._chats.list(self.post_message, limit=RECENT)
+            self._chats.list(
+                self.call_later,
+                then=self._show_talks,
+                failed=lambda _: None,  # the list of conversations tells it
+                limit=RECENT,
+            )
 
-    @on(ConversationsListed)
-    def show_talks(self, event: ConversationsListed) -> None:
-        if event.rows != self._talks:
-            self._talks = event.rows
+    def _show_talks(self, rows: tuple[ConversationSummary, ...]) -> None:
+        if rows != self._talks:
+            self._talks = rows
             self._offer()
 
-    def _recall(self) -> Message:
-        return self.Recalled(self._recent_files())
-
-    @on(Recalled)
-    def show_recent(self, event: Recalled) -> None:
-        if event.paths != self._paths:
-            self._paths = event.paths
+    def _show_recent(self, paths: tuple[Path, ...]) -> None:
+        if paths != self._paths:
+            self._paths = paths
             self._offer()
 
     def _offer(self) -> None:

@@ -14,7 +14,12 @@ from lmtui.chat.export import from_markdown, to_html, to_markdown
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
-from lmtui.chat.thinking import ReasoningInfo, answer_of, thought_of
+from lmtui.chat.thinking import (
+    ReasoningInfo,
+    ReasoningTracker,
+    answer_of,
+    thought_of,
+)
 from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
 from tests.chat.test_message import EMPTY, answer
 
@@ -60,6 +65,27 @@ def test_growing_reply_counts_thinking_tokens_up_to_the_end_mark(count: int) -> 
     if count < 6:
         plural = "" if count == 1 else "s"
         assert known(grown).words == f"thinking … {count} token{plural}"
+
+
+@given(
+    tokens=st.lists(st.sampled_from([*TOKENS, "[THINK]", "[/THINK]"]), max_size=12),
+    halves=st.sets(st.integers(0, 12)),
+    opened=st.booleans(),
+    size=st.integers(1, 3),
+)
+def test_tracked_reasoning_equals_that_of_the_whole_reply(
+    tokens: list[str], halves: set[int], opened: bool, size: int
+) -> None:
+    text = "user: why?\n" + ("<think>\n" if opened else "")
+    node = reply(*tokens, prompt=Prompt((1, 2), text))
+    grown = replace(EMPTY, prompt=node.prompt, state="growing")
+    tracker = ReasoningTracker(grown)
+    # A token that ends within a character adds no text.
+    made = [replace(s, piece="") if s.index in halves else s for s in node.steps]
+    for at in range(0, len(made), size):
+        steps = made[at : at + size]
+        grown = grown.grown(steps)
+        assert tracker.grow(grown, steps) == thought_of(grown)
 
 
 def test_stored_reply_has_the_same_thinking_counts(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from lmtui.engine.detokenizer import TextStream, Vocabulary
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.thinking import MARKS, opens, thinking_in
+from lmtui.engine.thinking import MARKS, ThinkingFinder, opens, thinking_in
 from lmtui.engine.types import ChatTurn, SamplingSettings
 from lmtui.models.chat_template import compiled, variables
 from tests.byte_level import trained
@@ -84,6 +84,23 @@ def test_thinking_in_gives_consistent_spans_of_the_text(
     assert text[: found.start].strip() == found.opening
     assert text[found.stop : found.end].rstrip("\n") == found.closing
     assert bool(found.closing) or found.end == len(text)
+
+
+_PARTS = [
+    part for pair in MARKS for mark in pair for part in (mark, mark[:3], mark[3:])
+]
+_PARTS += ["\n", "\n\n", " ", "\t", "so so", "x", ""]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(_PARTS), max_size=12), st.booleans(), st.integers(1, 7))
+def test_thinking_finder_equals_thinking_in_at_every_length(
+    parts: list[str], opened: bool, step: int
+) -> None:
+    text = "".join(parts)
+    finder = ThinkingFinder(opened=opened)
+    for end in [*range(0, len(text), step), len(text)]:
+        assert finder.find(text[:end]) == thinking_in(text[:end], opened=opened)
 
 
 @pytest.mark.parametrize(

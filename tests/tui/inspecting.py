@@ -80,7 +80,7 @@ async def inspecting(
     def open_model(name: str) -> Any:
         return lambda _: (engine, against) if against else engine
 
-    options |= {"open_model": open_model, "subject": subject}
+    options |= {"open_model": open_model, "source": subject}
     async with program(first="inspect", **options) as running:
         screen = await running.on(InspectScreen)
         page = Inspecting(running, screen)

@@ -15,6 +15,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
@@ -79,7 +80,7 @@ class Program:
     @property
     def chat(self) -> ChatScreen:
         """The chat, also where another screen is shown."""
-        screen = self.app.get_screen("chat")
+        screen = self.app.installed("chat")
         assert isinstance(screen, ChatScreen)
         return screen
 
@@ -121,10 +122,9 @@ async def program(
 
     app = LmtuiApp(
         lambda wanted: (open_model or opened)(name_of(wanted)),
-        sampling=SETTINGS,
-        list_models=lambda: rows,
-        first=first,
-        **options,
+        AppOptions(
+            **{"list_models": lambda: rows, **options}, sampling=SETTINGS, first=first
+        ),
     )
     async with app.run_test(size=size, notifications=notices) as pilot:
         yield Program(app, pilot)

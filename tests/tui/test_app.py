@@ -13,7 +13,6 @@ from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
-from lmtui.tui.engine.messages import JobDropped, ModelFailed, ModelLoaded
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.start import StartScreen
@@ -90,7 +89,7 @@ async def test_model_switch_stops_the_answer_and_keeps_it() -> None:
         assert models is running.app.screen
         await running.press("escape")
         await running.until(lambda: running.views[1]._note == "stopped")
-        leaf = running.chat._conversation.leaf
+        leaf = running.chat.session.conversation.leaf
         assert (leaf.model, leaf.state) == ("default", "stopped")
         assert "one two three four".startswith(leaf.content)
         assert running.chat.query_one(Status).state == "ready"
@@ -102,21 +101,23 @@ async def test_switched_model_continues_after_the_words_not_the_ids() -> None:
     async with program(engines, first="chat") as running:
         await running.ready()
         await running.ask("count")
-        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
-        before = running.chat._conversation.leaf
+        await running.until(
+            lambda: running.chat.session.conversation.leaf.state == "whole"
+        )
+        before = running.chat.session.conversation.leaf
         running.app.load_model(ModelRef("second"))
         await running.ready("second")
         await running.press("ctrl+g")
         await running.until(
             lambda: (
-                running.chat._conversation.leaf.content == "one two four five"
-                and running.chat._conversation.leaf.state == "whole"
+                running.chat.session.conversation.leaf.content == "one two four five"
+                and running.chat.session.conversation.leaf.state == "whole"
             )
         )
-        node = running.chat._conversation.leaf
+        node = running.chat.session.conversation.leaf
         assert node.model == "second"
-        assert running.chat._conversation.node(before.id) == before
-        versions = running.chat._conversation.siblings(node.id)
+        assert running.chat.session.conversation.node(before.id) == before
+        versions = running.chat.session.conversation.siblings(node.id)
         assert [version.id for version in versions] == [before.id, node.id]
         (asked,) = [question for verb, question in second.calls if verb == "prompt"]
         assert asked[1] == "one two"  # type: ignore[index]
@@ -131,7 +132,9 @@ async def test_scores_of_a_replaced_model_are_not_mixed_with_new_ones() -> None:
     async with program(engines, first="chat") as running:
         await running.ready()
         await running.ask("hi")
-        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        await running.until(
+            lambda: running.chat.session.conversation.leaf.state == "whole"
+        )
         running.views[0].focus()
         await running.press("f3")
         tokens = running.chat.query_one(TokenView)
@@ -148,7 +151,7 @@ async def test_scores_of_a_replaced_model_are_not_mixed_with_new_ones() -> None:
         running.views[1].focus()
         await running.press("f3")
         panel = running.chat.query_one(ProbabilityPanel)
-        step = running.chat._conversation.leaf.steps[0]
+        step = running.chat.session.conversation.leaf.steps[0]
         assert panel.distribution == step.distribution
         running.chat.query_one(SamplerControls).focus()
         await running.press("left")
@@ -236,26 +239,16 @@ async def test_failed_first_load_offers_no_going_back() -> None:
         await running.on(StartScreen)
 
 
-async def test_reports_of_an_older_load_are_ignored() -> None:
-    async with program() as running:
-        await running.ready("default")
-        stale = running.app._load - 1
-        other = FakeEngine(name="other")
-        running.app.post_message(ModelLoaded(other.info, load=stale))
-        running.app.post_message(ModelFailed(BROKEN, load=stale))
-        await running.pilot.pause()
-        assert running.app.model.info
-        assert running.app.model.info.model == "default"
-
-
 async def test_dropped_answer_is_ended_as_stopped() -> None:
     engine, go_on = holding("one two", at=0, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
         await running.ask("never answered")
-        await running.until(lambda: running.chat._job and len(running.views) == 2)
-        running.chat.post_message(JobDropped(running.chat._job))
-        await running.until(lambda: not running.chat._job)
+        await running.until(
+            lambda: running.chat.reply.is_busy and len(running.views) == 2
+        )
+        running.chat.call_later(running.chat.reply._end_dropped)
+        await running.until(lambda: not running.chat.reply.is_busy)
         await running.until(lambda: len(running.views) == 1)
         assert running.views[0].text == "never answered"
         assert "not answered" in running.views[0].render_line(0).text
@@ -269,15 +262,17 @@ async def test_dropped_continuation_keeps_the_answers_words() -> None:
     async with program(engines, first="chat") as running:
         await running.ready()
         await running.ask("count")
-        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        await running.until(
+            lambda: running.chat.session.conversation.leaf.state == "whole"
+        )
         running.app.load_model(ModelRef("second"))
         await running.ready("second")
         await running.press("ctrl+g")
-        await running.until(lambda: running.chat._job)
-        running.chat.post_message(JobDropped(running.chat._job))
+        await running.until(lambda: running.chat.reply.is_busy)
+        running.chat.call_later(running.chat.reply._end_dropped)
         await running.until(lambda: running.views[-1]._note.endswith("stopped"))
         assert running.views[-1].text == "one"
-        assert running.chat._conversation.leaf.state == "stopped"
+        assert running.chat.session.conversation.leaf.state == "stopped"
         go_on.set()
 
 
@@ -294,7 +289,7 @@ async def test_failed_load_returns_the_waiting_prompt() -> None:
 
     async with program(open_model=open_model, first="chat") as running:
         await running.ask("keep me")
-        await running.until(lambda: running.chat._waiting == [("keep me", "keep me")])
+        await running.until(lambda: "waits · keep me" in running.seen)
         release.set()
         await running.on(ErrorScreen)
         await running.press("escape")

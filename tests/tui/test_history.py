@@ -284,7 +284,7 @@ async def test_tokens_of_a_stored_answer_are_shown_from_their_ids(file: Path) ->
                 and running.chat.query_one(Status).state == "ready"
             )
         )
-        before = running.chat._conversation.leaf
+        before = running.chat.session.conversation.leaf
     store = Store(file)
     opened = store.load(1)
     store.close()
@@ -296,7 +296,7 @@ async def test_tokens_of_a_stored_answer_are_shown_from_their_ids(file: Path) ->
         assert [t.id for t in tokens.tokens] == list(before.ids)
         first = before.steps[0]
         assert tokens.tokens[0].logprob == pytest.approx(first.logprob, abs=1e-6)
-        panel = running.chat._panel
+        panel = running.chat.panel
         await running.until(lambda: panel.distribution and panel.chosen == first.id)
         assert panel.distribution is not None
         assert len(panel.distribution.candidates) == 20
@@ -314,10 +314,10 @@ async def test_conversation_changed_elsewhere_is_stored_as_a_copy(file: Path) ->
         await running.ask("here")
         await running.until(lambda: texts(running)[-1] == "mine")
         await running.until(lambda: "as a copy" in notices(running))
-        await running.until(lambda: not running.chat.busy)
+        await running.until(lambda: not running.chat.sender.is_busy)
         await running.ask("again")
         await running.until(lambda: texts(running)[-1] == "more")
-        await running.until(lambda: not running.chat.busy)
+        await running.until(lambda: not running.chat.sender.is_busy)
     assert sorted(stored(file)) == [
         ["apples", "about apples", "elsewhere", "a b"],
         ["apples", "about apples", "here", "mine", "again", "more"],
@@ -399,15 +399,15 @@ async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) ->
         {"default": engine},
         first="chat",
         chats_file=file,
-        chat_options=ChatOptions(drop_oldest=True),
+        chat=ChatOptions(drop_oldest=True),
     ) as running:
         await running.ready()
         for number, text in enumerate(("one", "two", "three"), 1):
             await running.ask(text)
             await running.until(lambda number=number: len(running.views) == 2 * number)
-            await running.until(lambda: not running.chat.busy)
+            await running.until(lambda: not running.chat.sender.is_busy)
         assert running.views[-1]._note == "without 2 earlier messages"
-        node = running.chat._conversation.leaf
+        node = running.chat.session.conversation.leaf
         assert node.prompt is not None and "user: one" not in node.prompt.text
         assert "user: two" in node.prompt.text and node.left_out == 2
     store = Store(file)
@@ -421,7 +421,7 @@ async def test_broken_store_is_put_aside_and_told(file: Path) -> None:
         await running.until(lambda: "was damaged" in notices(running))
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
-        await running.until(lambda: not running.chat.busy)
+        await running.until(lambda: not running.chat.sender.is_busy)
     assert stored(file) == [["count", "one two three"]]
     assert file.with_name("chats.db.broken-1").read_bytes().startswith(b"no database")
 
@@ -499,5 +499,5 @@ async def test_opened_hit_changes_the_conversation_only_when_continued(
         await running.press("escape")
         await running.ask("go on")
         await running.until(lambda: texts(running)[-1] == "more")
-        await running.until(lambda: not running.chat.busy)
+        await running.until(lambda: not running.chat.sender.is_busy)
     assert stored(file) == [["lighthouse", "a b", "go on", "more"]]

@@ -15,6 +15,7 @@ from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.chat.tree import TreeScreen
 from lmtui.tui.history import HistoryScreen
@@ -87,9 +88,7 @@ def rivers() -> Conversation:
 def app(file: Path) -> LmtuiApp:
     return LmtuiApp(
         lambda _: lambda _: FakeEngine(["a"], name="fake"),
-        sampling=SamplingSettings(seed=1),
-        chats_file=file,
-        first="chat",
+        AppOptions(sampling=SamplingSettings(seed=1), chats_file=file, first="chat"),
     )
 
 

@@ -141,7 +141,9 @@ async def test_conversation_stays_when_an_adapter_is_loaded() -> None:
     async with program(engines, rows=LEARNED, first="chat") as running:
         await running.ready("default")
         await running.ask("count")
-        await running.until(lambda: running.chat._conversation.leaf.state == "whole")
+        await running.until(
+            lambda: running.chat.session.conversation.leaf.state == "whole"
+        )
         await running.press("f5")
         await running.on(ModelsScreen)
         await choose(running, "+ notes")
@@ -151,9 +153,11 @@ async def test_conversation_stays_when_an_adapter_is_loaded() -> None:
         assert [view.text for view in running.views] == ["count", "one two"]
         await running.press("ctrl+g")
         await running.until(
-            lambda: running.chat._conversation.leaf.content == "one twothree four"
+            lambda: (
+                running.chat.session.conversation.leaf.content == "one twothree four"
+            )
         )
-        leaf = running.chat._conversation.leaf
+        leaf = running.chat.session.conversation.leaf
         assert leaf.model == "default + notes"
         # The words are laid out anew: no number of the model alone is gone on with.
         adapted = engines["default + notes"]
@@ -199,14 +203,12 @@ async def test_empty_models_list_says_so() -> None:
 async def test_models_are_listed_in_the_background() -> None:
     release, asked = Event(), Event()
 
-    async with program() as running:
+    def slowly() -> tuple[ListedModel, ...]:
+        asked.set()
+        assert release.wait(20)
+        return ROWS
 
-        def slowly() -> tuple[ListedModel, ...]:
-            asked.set()
-            assert release.wait(20)
-            return ROWS
-
-        running.app._list_models = slowly
+    async with program(list_models=slowly) as running:
         await running.press("m")
         await running.on(ModelsScreen)
         await running.until(asked.is_set)

@@ -35,7 +35,7 @@ async def shown(
         first=first,  # type: ignore[arg-type]
         size=size,
         writing=written,
-        subject=InspectSource(file.name, read=file.read_text),
+        source=InspectSource(file.name, read=file.read_text),
     ) as running:
         await running.ready()
         await running.until(lambda: running.app.screen.query(TEXTS[first]))

@@ -94,7 +94,9 @@ async def test_notice_stands_above_the_title_prompt_of_the_history(
     ) as running:
         await running.ready()
         await running.ask("count")
-        await running.until(lambda: len(running.views) == 2 and not running.chat.busy)
+        await running.until(
+            lambda: len(running.views) == 2 and not running.chat.sender.is_busy
+        )
         await running.press("ctrl+o")
         await running.on(HistoryScreen)
         await running.until(lambda: "1 conversation" in running.seen)

@@ -15,6 +15,7 @@ import pytest
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.preferences import Preferences
@@ -46,11 +47,13 @@ def app_of(load: Callable[[], FakeEngine], *, first: str, theme: str) -> LmtuiAp
     """The program over what this loads."""
     return LmtuiApp(
         lambda _: lambda _: load(),
-        sampling=SamplingSettings(seed=1, max_tokens=200),
-        list_models=lambda: ROWS,
-        recent_files=tuple,
-        first=first,  # type: ignore[arg-type]
-        preferences=Preferences(theme=theme),
+        AppOptions(
+            sampling=SamplingSettings(seed=1, max_tokens=200),
+            list_models=lambda: ROWS,
+            recent_files=tuple,
+            first=first,  # type: ignore[arg-type]
+            preferences=Preferences(theme=theme),
+        ),
     )
 
 
@@ -265,9 +268,11 @@ def inspected(
     other = FakeEngine(name="other", seed=5)
     app = LmtuiApp(
         lambda wanted: lambda _: (engine, other) if against else engine,
-        sampling=SamplingSettings(temperature=0, max_tokens=5),
-        first="inspect",
-        subject=InspectSource("letter.txt", read=lambda: LETTER),
+        AppOptions(
+            sampling=SamplingSettings(temperature=0, max_tokens=5),
+            first="inspect",
+            source=InspectSource("letter.txt", read=lambda: LETTER),
+        ),
     )
     return looks_as_kept(snap_compare, app, show, size=size)
 

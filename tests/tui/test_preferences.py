@@ -15,6 +15,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui import themes
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound, shown_actions
 from lmtui.tui.preferences import Preferences, PreferencesApp, ThemePalette
@@ -150,9 +151,11 @@ def program(keys: dict[str, str]) -> LmtuiApp:
     """The whole program over a scripted engine."""
     return LmtuiApp(
         lambda _: lambda _: FakeEngine(["answer"]),
-        sampling=SamplingSettings(temperature=0),
-        first="chat",
-        preferences=Preferences(keys=keys),
+        AppOptions(
+            sampling=SamplingSettings(temperature=0),
+            first="chat",
+            preferences=Preferences(keys=keys),
+        ),
     )
 
 

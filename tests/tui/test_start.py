@@ -123,9 +123,14 @@ async def test_start_hint_is_shown_until_escape_or_a_click() -> None:
 
 
 async def test_start_hint_that_was_seen_is_not_shown_again() -> None:
-    async with program() as running:
-        hint = running.app.screen.query_one(HintLine)
-        running.app.post_message(running.app.HintLookedUp(hint, False))
+    asked: list[str] = []
+
+    def first_time(name: str) -> bool:
+        asked.append(name)
+        return False
+
+    async with program(preferences=Preferences(first_time=first_time)) as running:
+        await running.until(lambda: bool(asked))
         await running.ready()
         assert "New here?" not in running.seen
 

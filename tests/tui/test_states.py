@@ -239,7 +239,7 @@ async def test_the_inspector_says_what_the_model_does() -> None:
     engine = Slow()
     engine.hold("encode", "score")
     subject = InspectSource("notes.txt", read=lambda: TEXT)
-    async with walk("inspect", engine, subject=subject) as here:
+    async with walk("inspect", engine, source=subject) as here:
         await here.running.on(InspectScreen)
         await here.says("loading the model", LOADING, TEXT.split("\n")[0])
         engine.let("load")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from textual import on
@@ -30,7 +31,7 @@ from lmtui.chat.attachments import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.dialog_list import DialogList
 
 WALKS = {"up": "cursor_up", "down": "cursor_down"}
@@ -64,13 +65,6 @@ class Attachments(Vertical):
     """
 
     @dataclass
-    class Completions(Message):
-        """The completions of a name."""
-
-        mention: Mention
-        paths: tuple[str, ...]
-
-    @dataclass
     class Taken(Message):
         """A name was chosen; `text` replaces the draft from `start` to `end` (code
         points)."""
@@ -81,11 +75,9 @@ class Attachments(Vertical):
 
     @dataclass
     class FilesRead(Message):
-        """The files in the draft were read, or one could not be."""
+        """The files in the draft were read; empty if one could not be."""
 
-        named: tuple[str, ...]
-        files: tuple[Attachment, ...] = ()
-        error: LmtuiError | None = None
+        files: tuple[Attachment, ...]
 
     def __init__(self, *, folder: Path = Path(), id: str | None = None) -> None:
         super().__init__(id=id)
@@ -133,25 +125,23 @@ class Attachments(Vertical):
             self._close()
             return
 
-        def work() -> Message:
-            return self.Completions(mention, completions(mention.path, self.folder))
-
-        post_from_thread(
-            work, self.post_message, otherwise=self.Completions(mention, ())
+        run_in_thread(
+            lambda: completions(mention.path, self.folder),
+            self.call_later,
+            then=partial(self._offer, mention),
+            failed=lambda _: self._offer(mention, ()),
+            bug=LmtuiError("names can't be completed"),
         )
 
-    @on(Completions)
-    def offer(self, event: Completions) -> None:
-        """List the completions, unless the name has changed meanwhile."""
-        event.stop()
-        if event.mention != self._mention or self._left is not None:
-            return
-        self._paths = event.paths
+    def _offer(self, mention: Mention, paths: tuple[str, ...]) -> None:
+        if mention != self._mention or self._left is not None:
+            return  # the name has changed meanwhile
+        self._paths = paths
         names = self._names
         names.clear_options()
-        names.add_options(Option(_line(path)) for path in event.paths)
-        names.highlighted = 0 if event.paths else None
-        self.set_class(event.paths not in ((), (event.mention.path,)), "-naming")
+        names.add_options(Option(_line(path)) for path in paths)
+        names.highlighted = 0 if paths else None
+        self.set_class(paths not in ((), (mention.path,)), "-naming")
 
     def take_key(self, key: str) -> bool:
         """Handle a key while names are listed; return whether it was used. The widget
@@ -191,27 +181,30 @@ class Attachments(Vertical):
 
     def _read(self, named: tuple[str, ...]) -> None:
         if not named:
-            self.show_files(self.FilesRead(()))
+            self._show_files(())
+            self.post_message(self.FilesRead(()))
             return
         draft = " ".join(map(written, named))
 
-        def work() -> Message:
-            try:
-                return self.FilesRead(named, attach(draft, self.folder).files)
-            except LmtuiError as error:
-                return self.FilesRead(named, error=error)
+        def end(files: tuple[Attachment, ...], error: LmtuiError | None = None) -> None:
+            if named == self._named:
+                self._show_files(files, error)
+                self.post_message(self.FilesRead(files))
 
-        post_from_thread(work, self.post_message, otherwise=self.FilesRead(named))
+        run_in_thread(
+            lambda: attach(draft, self.folder).files,
+            self.call_later,
+            then=end,
+            failed=partial(end, ()),
+            bug=LmtuiError(""),  # nothing is shown: sending the draft tells it
+        )
 
-    @on(FilesRead)
-    def show_files(self, event: FilesRead) -> None:
+    def _show_files(
+        self, files: tuple[Attachment, ...], error: LmtuiError | None = None
+    ) -> None:
         """List the files; their token counts come later."""
-        if event.named != self._named:
-            event.stop()
-            return
-        self._files = event.files
-        error = event.error
-        self._tell(f"{error.title}: {error.detail}" if error else self._listed(()))
+        self._files = files
+        self._tell(str(error) if error else self._listed(()))
         self.query_one("#files").set_class(error is not None, "-wrong")
 
     def show_tokens(self, files: Sequence[Attachment], tokens: Sequence[int]) -> None:

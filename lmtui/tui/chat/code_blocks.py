@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -23,7 +22,7 @@ from lmtui.chat.excerpts import CodeBlock
 from lmtui.chat.export import write_new
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.terminal import copy_here
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -43,13 +42,6 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         Binding("s", "save", "Save", id="code.save",
                 tooltip="Save the block as a new file."),
     ]  # fmt: skip
-
-    class Saved(Message):
-        """A block was saved, or could not be."""
-
-        def __init__(self, words: str, *, failed: bool = False) -> None:
-            self.words, self.failed = words, failed
-            super().__init__()
 
     def __init__(self, blocks: Sequence[CodeBlock]) -> None:
         super().__init__()
@@ -97,23 +89,19 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         block, path = self._block, Path(event.text).expanduser()
         self.query_one(DialogList).focus()
 
-        def work() -> Message:
-            try:
-                write_new(path, [block.text])
-            except LmtuiError as error:
-                return self.Saved(f"{error} {error.hint}", failed=True)
-            return self.Saved(f"Saved {path}")
+        def end(_: None) -> None:
+            self.notify(visible(f"Saved {path}"), markup=False)
 
-        bug = self.Saved("It could not be saved.", failed=True)
-        post_from_thread(work, self.post_message, otherwise=bug)
+        def fail(error: LmtuiError) -> None:
+            words = f"{error} {error.hint}".rstrip()
+            self.notify(visible(words), severity="error", markup=False)
 
-    @on(Saved)
-    def show_saved(self, event: Saved) -> None:
-        """Show the result of saving."""
-        self.notify(
-            visible(event.words),
-            severity="error" if event.failed else "information",
-            markup=False,
+        run_in_thread(
+            lambda: write_new(path, [block.text]),
+            self.call_later,
+            then=end,
+            failed=fail,
+            bug=LmtuiError("It could not be saved."),
         )
 
     @on(LinePrompt.Closed)

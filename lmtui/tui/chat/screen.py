@@ -1,12 +1,11 @@
 """The chat screen: a conversation, and the distribution at every token beside it.
 
-Lays out the widgets, follows the draft, and maps keys to what the parent classes do.
-Knows no torch.
+Lays out the widgets, holds the controllers, and gives them the keys and what the
+widgets post. Knows no torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -14,23 +13,37 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Static, TextArea
+from textual.widgets import OptionList, TextArea
 
 from lmtui.chat.message import ChatMessage
-from lmtui.config.settings import THINKING
-from lmtui.text import visible_line
-from lmtui.tui.chat.attaching import AttachingScreen
+from lmtui.chat.summary import StoredConversation
+from lmtui.engine.types import SamplingSettings
+from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.chat.attachments import Attachments
-from lmtui.tui.chat.commands import is_command
+from lmtui.tui.chat.branch_view import BranchView
+from lmtui.tui.chat.command_actions import CommandActions
+from lmtui.tui.chat.commands import SlashCommands, is_command
+from lmtui.tui.chat.draft import DraftController
+from lmtui.tui.chat.export import ChatExporter
+from lmtui.tui.chat.history_edit import MessageEditor
+from lmtui.tui.chat.instructions import InstructionController
+from lmtui.tui.chat.message import MessageView
+from lmtui.tui.chat.options import ChatOptions
+from lmtui.tui.chat.owner import OwnerController
+from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.chat.sender import MessageSender
+from lmtui.tui.chat.session import ChatSession
+from lmtui.tui.chat.store import ConversationStore
+from lmtui.tui.chat.switch import ConversationSwitcher
+from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.chat.transcript import Transcript
-from lmtui.tui.engine import messages as facts
-from lmtui.tui.settings import events
-from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.engine.client import MakeClient
+from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.sampler_controls import SamplerControls
-from lmtui.tui.widgets.status import HintLine, MainPart, Status
+from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.token_view import TokenView
 
 TRY = """\
@@ -44,14 +57,10 @@ and watch the panel follow every key.
 Press F4 and move the slider
 between flat and sharp.
 """
-_BASE_MODEL = (
-    "This is a base model: it has no chat template. A conversation is given to it as"
-    " plain lines, User: …⏎Assistant:, and it goes on with the text."
-)
 HINT = "F3 shows an answer as tokens; / lists commands."
 
 
-class ChatScreen(AttachingScreen):
+class ChatScreen(SamplingScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "screen.tcss"
@@ -66,220 +75,306 @@ class ChatScreen(AttachingScreen):
                 tooltip="Another answer in place of the last one."),
         Binding("ctrl+g", "go_on", "Continue", id="chat.continue", priority=True,
                 tooltip="Continue the last answer from exactly where it stands."),
+        Binding("ctrl+l", "editor", "Editor", id="chat.editor", show=False,
+                tooltip="Edit the draft in the program that $EDITOR names."),
+        Binding("ctrl+s", "save_edit", "Save edit", id="chat.save-edit", show=False,
+                priority=True,
+                tooltip="Save the edit without asking the model."),
+        Binding("alt+up,ctrl+up", "message(-1)", "Message before", show=False,
+                id="chat.message-before",
+                tooltip="To the message before, where letters edit and copy."),
+        Binding("alt+down,ctrl+down", "message(1)", "Message after", show=False,
+                id="chat.message-after",
+                tooltip="To the message after; from the last one to the prompt."),
+        Binding("enter", "alternatives", "Alternatives", show=False,
+                id="chat.alternatives",
+                tooltip="Among the tokens: what could stand there instead; Enter on"
+                " a row continues from it."),
+        Binding("f8", "tree", "Tree", id="chat.tree",
+                tooltip="Every branch; continue from any message."),
+        Binding("f3", "tokens", "Tokens", id="chat.tokens",
+                tooltip="Show the message in focus, or the last one, as tokens."),
+        Binding("ctrl+t", "inspect", "Inspect", id="chat.inspect", show=False,
+                tooltip="Inspect the message in focus, or the last one."),
+        Binding("left_square_bracket", "version(-1)", "Version before",
+                id="chat.version-before", show=False,
+                tooltip="The version before of the message in focus, or of the last one"
+                " from the panel and the sampler."),
+        Binding("right_square_bracket", "version(1)", "Version after",
+                id="chat.version-after", show=False,
+                tooltip="The version after of the message in focus, or of the last one"
+                " from the panel and the sampler."),
     ]  # fmt: skip
 
-    _told_of = ""  # the base model that was told of last
-    _revision = 0  # of the draft that was looked at last
+    def __init__(
+        self,
+        make_client: MakeClient,
+        *,
+        sampling: SamplingSettings,
+        system: str = "",
+        store: ConversationStore | None = None,
+        opened: StoredConversation | None = None,
+        options: ChatOptions | None = None,
+    ) -> None:
+        super().__init__(make_client, sampling, panel_title="Next token")
+        self.session = session = ChatSession(
+            self, store, options=options or ChatOptions(), system=system, opened=opened
+        )
+        """The conversation, and how it is stored."""
+        self.prompt = prompt = PromptField(id="prompt")
+        """Where messages are written."""
+        self.transcript = Transcript(TRY, id="transcript")
+        """Where the conversation is read."""
+        self._hint = HintLine("chat", HINT)
+        self.parts = parts = ChatParts(
+            self,
+            session,
+            prompt,
+            branch=BranchView(session, self.transcript),
+            strip=LikelihoodStrip(id="strip"),
+            owner=OwnerController(self, session, prompt),
+            sampler=self.sampler,
+            is_busy=lambda: self.sender.is_busy,
+            changed=self._conversation_changed,
+        )
+        self.reply = ReplyController(
+            self.new_client(), parts, begun=self._make_room_for_reply
+        )
+        self.tokens = TokensController(self.new_client(), parts, closed=self._ask_draft)
+        self.instructions = InstructionController(parts, changed=self._ask_draft)
+        self.sender = MessageSender(self.new_client(), parts, self.reply)
+        self.switcher = ConversationSwitcher(parts)
+        self.editor = MessageEditor(parts, self.reply, self.tokens, self.switcher)
+        self.draft = DraftController(
+            self.new_client(),
+            parts,
+            before=lambda: self.editor.before_draft,
+            is_answering=lambda: self.reply.is_busy,
+            is_covered=lambda: self.tokens.is_shown,
+        )
+        self.exporter = ChatExporter(parts)
+        self.actions = CommandActions(
+            parts, self.instructions, self.editor, self.exporter, self.switcher
+        )
+        self.commands = SlashCommands(
+            parts, self.actions.table, is_editing=lambda: self.editor.is_editing
+        )
+        prompt.take_first = self._take_key
+        self.controllers = (
+            self.sampler, self.reply, self.tokens, self.instructions, self.sender,
+            self.draft, parts.owner, self.switcher,
+        )  # fmt: skip
+        self.activity.controllers = (self.reply, self.tokens, self.draft)
+
+    def _take_key(self, key: str) -> bool:
+        """Handle a key of the prompt: first it is for the names and commands to choose
+        from."""
+        return (
+            self.sender.attachments.take_key(key)
+            or self.commands.take_key(key)
+            or self.reply.take_last_waiting(key)
+        )
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
             with Vertical(id="talk"):
-                yield Transcript(TRY, id="transcript")
-                yield TokenView(id="tokens")
+                yield self.transcript
+                yield self.tokens.view
             with Vertical(id="side"):
-                yield ProbabilityPanel(id="panel")
-                yield LikelihoodStrip(id="strip")
-                yield SamplerControls(self._settings, id="sampler")
-        yield HintLine("chat", HINT)
-        yield Static(id="whose", markup=False)
-        yield Static(id="waiting", markup=False)
-        yield DialogList(id="commands")
-        yield Attachments(id="attachments")
-        yield PromptField(id="prompt")
-        yield Status(id="status")
+                yield self.panel
+                yield self.parts.strip
+                yield self.sampler.controls
+        yield self._hint
+        yield self.parts.owner.line
+        yield self.reply.waiting
+        yield self.commands.list
+        yield self.sender.attachments
+        yield self.prompt
+        yield self.status
 
-    def on_mount(self) -> None:
-        """The user can write at once, after what was said before."""
-        self.query_one("#commands").can_focus = False
-        self.watch(self.app, "chat_change", self.follow_chat)
-        self.to_text()
-        if self.is_begun:
-            self.call_later(self.show_branch)
-
-    def follow_chat(self, changed: events.SettingChanged | None) -> None:
-        """A setting was changed that this conversation follows at once."""
-        if changed is None:
-            return
-        if changed.name == "chat_when_full":
-            self.options = replace(self.options, drop_oldest=changed.value == "drop")
-            return
-        self.options = replace(self.options, thinking=THINKING[str(changed.value)])
-        if self.told is not None:  # by a command: this was said later
-            self.tell_thinking(str(changed.value))
-        self._show_told()
-        self._look()
-
-    def _show_told(self) -> None:
-        """Whether the model is told to think, and that it has no template to be told
-        anything by, stands nowhere else."""
-        words = {None: "", True: "thinking on", False: "thinking off"}
-        info = self._info
-        if info is not None and not info.has_template:
-            self._status.note = "base model: no chat template"
-            return
-        able = info is not None and info.switches_thinking
-        self._status.note = words[self.thinking] if able else ""
-
-    def _tell_of_base_model(self) -> None:
-        """Notify once how a model without a chat template is asked."""
-        label = (
-            "" if self._info is None or self._info.has_template else self._info.label
-        )
-        if label and label != self._told_of:
-            self.notify(
-                _BASE_MODEL, title=visible_line(label), markup=False, timeout=12
-            )
-        self._told_of = label
-
-    def model_ready(self) -> None:
-        """Look at the draft, or answer what waited for the model. Tokens that another
-        model saw make way: beside the panel of this one they would be taken for its."""
-        if self.close_tokens():
-            self.to_text()
-        self._show_told()
-        self._tell_of_base_model()
-        self.count_again()
-        if self._waiting:
-            self._status.state, waited = "", self.next_waiting()
-            say = partial(self.pass_on, *waited)
-            if not self.held_back(say, waited[1]):
-                say()
-        else:
-            self._look()
-
-    def model_missing(self) -> None:
-        """Give the messages that waited for the model back to the prompt field."""
-        self.take_back()
-
-    def to_text(self) -> None:
+    def focus_text(self) -> None:
         """Focus the prompt."""
-        self.query_one(PromptField).focus()
-
-    def close_tokens(self) -> bool:
-        """Show the conversation again, and the panel the draft."""
-        closed = super().close_tokens()
-        if closed:
-            self._look()
-        return closed
-
-    async def show_version(self, node: ChatMessage) -> None:
-        """Draw the chosen version of a message and what follows it."""
-        await self.show_branch()
-        if view := self.view_of(node):
-            view.focus()
-        self._look()
-
-    def conversation_changed(self) -> None:
-        """Look at the draft after the messages that now stand before it."""
-        self.leave_edit()
-        self.close_tokens()
-        self.tell_whose()
-        self._show_told()
-        self._look()
-
-    # The draft.
+        self.prompt.focus()
 
     @property
-    def draft(self) -> str:
-        """The text in the prompt field that was not sent."""
-        return self.query_one(PromptField).draft if self.is_mounted else ""
+    def unsent(self) -> str:
+        """The text in the prompt that was not sent."""
+        return self.prompt.draft if self.is_mounted else ""
 
-    @on(TextArea.Changed)
-    def look_at_draft(self) -> None:
-        """The draft changed: what comes next in it? Or which command can it become?"""
-        if not self.offer_commands(self.query_one(PromptField).text):
-            self._look()
+    def stop_work(self) -> bool:
+        """Stop the answer, or the scoring of a message, or take back what waits; and
+        what is on its way."""
+        on_the_way = self.sender.stop()
+        stopped = self.reply.stop() or self.tokens.stop() or self.reply.take_back()
+        return stopped or on_the_way
 
-    def _look(self) -> None:
-        before = self.before_draft
-        if self._info is None or self._job or before is None:
-            return
-        self._revision = self.client.number()
-        prompt = self.query_one(PromptField)
-        if prompt.folded:  # its tokens are more than can be shown at every key
-            self._panel.clear(
-                "While the message holds a long pasted text, nothing is computed."
-            )
-            return
-        if self._panel.distribution is None:
-            self._status.state = "reading your message"
-        elif not self.has_class("-tokens"):
-            self._panel.outdate()
-            self._strip.outdate()
-        self.client.score_draft(
-            self._revision,
-            before,
-            prompt.text,
-            self._settings,
-            thinking=self.thinking,
-        )
+    # What the controllers tell.
 
-    @on(facts.DraftScored)
-    def show_draft(self, event: facts.DraftScored) -> None:
-        """Show what the model expects after the draft."""
-        stale = event.revision != self._revision or self._job
-        if stale or self.has_class("-tokens"):
-            return
-        self._panel.title = "Next in your message"
-        self._panel.show(event.distribution)
-        self._strip.reset(info=self._info, prompt_tokens=event.before)
-        self._strip.extend(event.tokens)
-        self._status.state = "ready"
+    def _make_room_for_reply(self) -> None:
+        self.tokens.stop()
+        self.draft.cancel()
+        self.editor.forget_deleted()
 
-    @on(facts.DraftFailed)
-    def show_look_failed(self, event: facts.DraftFailed) -> None:
-        if event.revision == self._revision and not self._job:
-            self._panel.clear(str(event.error))
-            self._status.state = "ready"
+    def _ask_draft(self) -> None:
+        self.draft.ask()
 
-    # Sending.
+    def _conversation_changed(self) -> None:
+        """Follow a change of the conversation, or of its active branch."""
+        self.editor.leave()
+        self.tokens.close()
+        self.parts.owner.update()
+        self.instructions.update()
+        self.draft.ask()
+
+    # What the widgets post.
+
+    @on(TextArea.Changed, "#prompt")
+    def follow_draft(self) -> None:
+        """Ask what comes next in the draft, or which command it can become."""
+        self.sender.follow_draft(is_editing=self.editor.is_editing)
+        if not self.commands.offer(self.prompt.text):
+            self.draft.ask()
+
+    @on(TextArea.SelectionChanged, "#prompt")
+    def follow_cursor(self) -> None:
+        self.sender.follow_draft(is_editing=self.editor.is_editing)
+
+    @on(Attachments.Taken)
+    def write_name(self, event: Attachments.Taken) -> None:
+        self.sender.write_name(event)
+
+    @on(Attachments.FilesRead)
+    def count_files(self, event: Attachments.FilesRead) -> None:
+        self.sender.count_files(event.files)
+
+    @on(PromptField.Refused)
+    def show_refused(self, event: PromptField.Refused) -> None:
+        self.notify(event.why, title="This message does not fit", severity="warning")
 
     @on(PromptField.Submitted)
     async def send(self, event: PromptField.Submitted) -> None:
-        """The user sent a prompt; while an answer is made, it waits for its turn."""
-        if self.is_editing:
-            await self.send_edit(event.text, ask=True)
-            return
-        if not is_command(event.text):
-            self.deliver(event.text)
-        elif not await self.run_command(event.text):
-            self.query_one(PromptField).give_back(event.text)
+        """Send a message, an edit or a command."""
+        if self.editor.is_editing:
+            await self.editor.send(event.text, ask=True)
+        elif not is_command(event.text):
+            self.sender.send(event.text)
+        elif not await self.commands.run(event.text):
+            self.prompt.give_back(event.text)
+
+    @on(OptionList.OptionSelected, "#commands")
+    def take_command(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.commands.take_marked()
+
+    @on(MessageView.Wished)
+    async def fulfil(self, event: MessageView.Wished) -> None:
+        await self.editor.fulfil(event)
+
+    @on(TokenView.TokenSelected)
+    def show_token(self, event: TokenView.TokenSelected) -> None:
+        self.tokens.show_position(event.index)
+
+    @on(ProbabilityPanel.CandidatePicked)
+    async def take_token(self, event: ProbabilityPanel.CandidatePicked) -> None:
+        await self.editor.take_token(event.candidate)
 
     # Keys.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enable "save_edit" and "alternatives" only where they apply."""
+        if action == "save_edit":
+            return self.editor.is_editing
+        if action == "alternatives":
+            return self.tokens.is_shown
+        return super().check_action(action, parameters)
 
     def action_stop(self) -> None:
         """Leave an edit, stop the answer, close the tokens, or go back to the prompt;
         the hint was read."""
-        if not self.leave_edit() and not self.stop_work():
-            self.close_tokens()
-        self.query_one(HintLine).hide()
-        self.to_text()
+        if not self.editor.leave() and not self.stop_work():
+            self.tokens.close()
+        self._hint.hide()
+        self.focus_text()
 
     async def action_new(self) -> None:
-        """Begin another conversation."""
-        await self.run_command("/new")
+        await self.commands.run("/new")
 
     async def action_regenerate(self) -> None:
         """Replace the last answer by a new version, or answer the last message."""
         leaf = self._free_leaf()
-        if leaf is None or self.held_back(partial(self.run_action, "regenerate")):
+        asks_first = partial(self.run_action, "regenerate")
+        if leaf is None or self.parts.owner.asks_first(asks_first):
             return
         if leaf.role == "user":
-            await self.answer_to(leaf)
+            await self.reply.answer_to(leaf)
         elif leaf.role == "assistant":
-            await self.another_answer(leaf)
+            await self.reply.another_answer(leaf)
 
     async def action_go_on(self) -> None:
         """Continue the last answer from exactly where it stands."""
         leaf = self._free_leaf()
-        if leaf is None or self.held_back(partial(self.run_action, "go_on")):
+        if leaf is None or self.parts.owner.asks_first(
+            partial(self.run_action, "go_on")
+        ):
             return
         if leaf.role == "assistant":
-            await self.go_on_with(leaf)
+            await self.reply.go_on_with(leaf)
 
     def _free_leaf(self) -> ChatMessage | None:
         """Close the token view and return the last message; None while an answer is
         made or where no model is loaded."""
-        if self.close_tokens():
-            self.to_text()
-        return None if self._job or self._info is None else self._conversation.leaf
+        if self.tokens.close():
+            self.focus_text()
+        free = self.reply.has_model and not self.reply.is_busy
+        return self.session.conversation.leaf if free else None
+
+    def action_message(self, by: int) -> None:
+        """Go from message to message, and from the last one to the prompt."""
+        views = list(self.query(MessageView))
+        focused = self.focused
+        at = views.index(focused) if isinstance(focused, MessageView) else len(views)
+        place = max(0, at + by)
+        if place < len(views):
+            views[place].focus()
+        else:
+            self.focus_text()
+
+    def action_tokens(self) -> None:
+        """Show a message as tokens, or the conversation again."""
+        scoring = self.tokens.is_scoring
+        if self.tokens.is_shown:
+            self.tokens.close()
+            self.focus_text()
+        elif self.reply.is_busy:
+            self.notify(BUSY)
+        elif scoring:
+            self.notify("The message is being scored; Esc stops that.")
+        elif (node := self.parts.branch.focused_or_last()) is None:
+            self.notify("There is no message yet to show as tokens.")
+        else:
+            self.tokens.open(node)
+
+    def action_inspect(self) -> None:
+        """Look into a message, by its very tokens."""
+        node = self.tokens.subject
+        if node is None or self.reply.is_busy:
+            self.notify("There is no finished message yet to inspect.")
+        else:
+            self.post_message(SubjectChosen(self.tokens.source_of(node)))
+
+    async def action_version(self, by: int) -> None:
+        await self.editor.to_version(by)
+
+    def action_alternatives(self) -> None:
+        """Go from the token under the cursor to what could stand there instead."""
+        self.show_panel()
+        self.panel.focus()
+
+    async def action_save_edit(self) -> None:
+        await self.editor.save()
+
+    def action_tree(self) -> None:
+        self.editor.show_tree()
+
+    def action_editor(self) -> None:
+        self.exporter.edit_draft()

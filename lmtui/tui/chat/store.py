@@ -1,7 +1,7 @@
 """The interface between the screens and the conversation store.
 
 A `ConversationWriter` reads and writes on a thread of its own. Screens make requests
-and never wait; answers are posted to them as messages. Knows no widget.
+and never wait; answers come on the event loop. Knows no widget.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from textual.message import Message
 
@@ -27,18 +29,16 @@ from lmtui.chat.writer import (
 )
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
-from lmtui.tui.engine.messages import Post
+from lmtui.tui.engine.client import Deliver, OnError, Then
 
+T = TypeVar("T")
+
+Post = Callable[[Message], object]
+"""Takes messages for a screen, from any thread, and never blocks."""
+
+_NONE: tuple[Any, ...] = ()
 SHOWN = 500
 """Most conversations or hits in a list; more are found by searching."""
-
-
-@dataclass
-class ConversationStored(Message):
-    """The pending changes are written, or could not be: the generation job can
-    begin."""
-
-    job: int
 
 
 @dataclass
@@ -69,30 +69,6 @@ class ChangedElsewhere(Message):
 
 
 @dataclass
-class ConversationsListed(Message):
-    """The list of conversations."""
-
-    rows: tuple[ConversationSummary, ...]
-
-
-@dataclass
-class SearchFinished(Message):
-    """The results of a search."""
-
-    text: str
-    hits: tuple[Hit, ...]
-
-
-@dataclass
-class ConversationPeeked(Message):
-    """The end of a conversation, for the preview beside the list."""
-
-    id: int
-    messages: tuple[tuple[Role, str], ...]
-    """Role and text of each message, the last one at the end."""
-
-
-@dataclass
 class ConversationChosen(Message):
     """The user has chosen a conversation to continue."""
 
@@ -103,182 +79,197 @@ class ConversationChosen(Message):
     """The search words, to be highlighted in that message."""
 
 
-@dataclass
-class ConversationOpened(Message):
-    """A conversation was loaded from the store."""
-
-    loaded: StoredConversation
-    message: int | None
-    passage: Excerpt
-    """The matches of the search words in that message."""
-
-
-@dataclass
-class PromptsRecalled(Message):
-    """The latest prompts of all conversations, the last one at the end."""
-
-    prompts: tuple[str, ...]
-
-
-@dataclass
-class ConversationChanged(Message):
-    """A conversation in the list was renamed, marked or deleted."""
-
-    id: int
-
-
-@dataclass
-class StoreFailed(Message):
-    """The store could not answer a request."""
-
-    error: LmtuiError
-
-
 class ConversationStore:
-    """The conversations of one file. Events of the writer are posted to `post`, answers
-    to whoever made the request."""
+    """The conversations of one file.
+
+    Events of the writer are posted to `post`. Each request has a `deliver`, which calls
+    `then` with the answer, or `failed`, on the event loop of who asked.
+    """
 
     def __init__(self, file: Path, post: Post) -> None:
         self._file, self._post = file, post
-        self._keeper = ConversationWriter(file, self._tell)
+        self._writer = ConversationWriter(file, self._report)
 
-    def _tell(self, fact: WriterEvent) -> None:
-        match fact:
+    def _report(self, event: WriterEvent) -> None:
+        message: Message
+        match event:
             case WriteFailed():
-                _posted(self._post, KeepingFailed(fact.error))
+                message = KeepingFailed(event.error)
             case WriteRecovered():
-                _posted(self._post, KeepingRecovered())
+                message = KeepingRecovered()
             case ChangedByOther():
-                _posted(self._post, ChangedElsewhere(fact.uid))
+                message = ChangedElsewhere(event.uid)
             case _:
-                _posted(self._post, StoreReplaced(fact.salvaged.words))
+                message = StoreReplaced(event.salvaged.words)
+        with suppress(RuntimeError):  # the program has ended meanwhile
+            self._post(message)
 
     def know(self, opened: StoredConversation) -> None:
         """Note how far a loaded conversation is, to detect changes by other
         programs."""
-        self._keeper.know(opened.about.uid, opened.about.touched)
+        self._writer.know(opened.about.uid, opened.about.touched)
 
     def save(
         self,
         uid: str,
         changes: ConversationDelta,
         *,
-        job: int = 0,
-        to: Post | None = None,
+        tried: Callable[[], object] | None = None,
     ) -> None:
-        """Write changes of a conversation. `ConversationStored` with the job is posted
-        to `to` once that was tried."""
-        then = None
-        if to is not None:
-            kept, whom = ConversationStored(job), to
+        """Write changes of a conversation. `tried` is called once that was tried, on
+        the writer's thread."""
 
-            def then() -> None:
-                _posted(whom, kept)
+        def then() -> None:
+            if tried is not None:
+                with suppress(RuntimeError):  # the program has ended meanwhile
+                    tried()
 
-        self._keeper.write(uid, changes, then=then)
+        self._writer.write(uid, changes, then=None if tried is None else then)
 
-    def list(self, to: Post, *, archived: bool = False, limit: int = SHOWN) -> None:
-        """Post `ConversationsListed` or `StoreFailed`."""
+    def list(
+        self,
+        deliver: Deliver,
+        *,
+        then: Then[tuple[ConversationSummary, ...]],
+        failed: OnError,
+        archived: bool = False,
+        limit: int = SHOWN,
+    ) -> None:
+        """List the conversations, the one used last first."""
+        self._ask(
+            lambda store: tuple(store.listed(archived=archived, limit=limit)),
+            deliver,
+            then,
+            failed,
+            empty=_NONE,
+        )
 
-        def work(store: Store) -> Message:
-            rows = store.listed(archived=archived, limit=limit)
-            return ConversationsListed(tuple(rows))
+    def search(
+        self,
+        deliver: Deliver,
+        text: str,
+        *,
+        then: Then[tuple[Hit, ...]],
+        failed: OnError,
+    ) -> None:
+        """Search all messages."""
+        self._ask(
+            lambda store: tuple(search.search(store, text, limit=SHOWN)),
+            deliver,
+            then,
+            failed,
+            empty=_NONE,
+        )
 
-        self._ask(work, to, nothing=ConversationsListed(()))
-
-    def search(self, to: Post, text: str) -> None:
-        """Post `SearchFinished` or `StoreFailed`."""
-
-        def work(store: Store) -> Message:
-            hits = search.search(store, text, limit=SHOWN)
-            return SearchFinished(text, tuple(hits))
-
-        self._ask(work, to, nothing=SearchFinished(text, ()))
-
-    def peek(self, to: Post, id_: int) -> None:
-        """Post `ConversationPeeked` or `StoreFailed`."""
-
-        def work(store: Store) -> Message:
-            return ConversationPeeked(id_, tuple(store.ending(id_)))
-
-        self._ask(work, to)
+    def peek(
+        self,
+        deliver: Deliver,
+        id_: int,
+        *,
+        then: Then[tuple[tuple[Role, str], ...]],
+        failed: OnError,
+    ) -> None:
+        """Read the end of a conversation: role and text of each message, the last one
+        at the end."""
+        self._ask(lambda store: tuple(store.ending(id_)), deliver, then, failed)
 
     def open(
-        self, to: Post, id_: int, *, message: int | None = None, words: str = ""
+        self,
+        deliver: Deliver,
+        chosen: ConversationChosen,
+        *,
+        then: Callable[[StoredConversation, Excerpt], object],
+        failed: OnError,
     ) -> None:
-        """Post `ConversationOpened` or `StoreFailed`."""
+        """Load a conversation, and find the search words in the chosen message."""
+        id_, message, words = chosen.id, chosen.message, chosen.words
 
-        def work(store: Store) -> Message:
+        def work(store: Store) -> tuple[StoredConversation, Excerpt]:
             loaded, passage = store.load(id_), Excerpt("", ())
             self.know(loaded)
             if message is not None and words:
                 passage = search.places(store, words, conversation=id_, message=message)
-            return ConversationOpened(loaded, message, passage)
+            return loaded, passage
 
-        self._ask(work, to)
+        self._ask(work, deliver, lambda answer: then(*answer), failed)
 
-    def recall(self, to: Post) -> None:
-        """Post `PromptsRecalled` or `StoreFailed`."""
-        none = PromptsRecalled(())
-        self._ask(lambda store: PromptsRecalled(tuple(store.asked())), to, none)
+    def recall(
+        self, deliver: Deliver, *, then: Then[tuple[str, ...]], failed: OnError
+    ) -> None:
+        """Read the latest prompts of all conversations, the last one at the end."""
+        self._ask(
+            lambda store: tuple(store.asked()), deliver, then, failed, empty=_NONE
+        )
 
-    def rename(self, to: Post, id_: int, title: str) -> None:
-        """Post `ConversationChanged` or `StoreFailed`."""
-        self._change(to, id_, lambda store: store.rename(id_, title))
+    def rename(
+        self,
+        deliver: Deliver,
+        id_: int,
+        title: str,
+        *,
+        then: Then[None],
+        failed: OnError,
+    ) -> None:
+        """Give a conversation a title."""
+        self._ask(lambda store: store.rename(id_, title), deliver, then, failed)
 
-    def entitle(self, to: Post, uid: str, title: str) -> None:
-        """Rename a conversation by its uid, which it has before it has an id. Post as
-        `rename`."""
+    def entitle(
+        self,
+        deliver: Deliver,
+        uid: str,
+        title: str,
+        *,
+        then: Then[None],
+        failed: OnError,
+    ) -> None:
+        """Give a conversation a title by its uid, which it has before it has an id."""
+        self._ask(
+            lambda store: store.rename(store.find(uid), title), deliver, then, failed
+        )
 
-        def work(store: Store) -> Message:
-            id_ = store.find(uid)
-            store.rename(id_, title)
-            return ConversationChanged(id_)
-
-        self._ask(work, to)
-
-    def mark(self, to: Post, id_: int, mark: ConversationFlag, value: bool) -> None:
-        """Post `ConversationChanged` or `StoreFailed`."""
-        self._change(to, id_, lambda store: store.mark(id_, mark, value))
+    def mark(
+        self,
+        deliver: Deliver,
+        id_: int,
+        mark: ConversationFlag,
+        value: bool,
+        *,
+        then: Then[None],
+        failed: OnError,
+    ) -> None:
+        """Pin, archive or delete a conversation, or undo that."""
+        self._ask(lambda store: store.mark(id_, mark, value), deliver, then, failed)
 
     def purge(self) -> None:
         """Remove conversations that were deleted long ago."""
         if self._file.exists():
-            self._keeper.ask(Store.purge, _ignore, _ignore)
+            self._writer.ask(Store.purge, _ignore, _ignore)
 
     def close(self) -> bool:
         """Write pending changes and end. Return whether all of them were written."""
-        return self._keeper.close()
-
-    def _change(self, to: Post, id_: int, change: Callable[[Store], None]) -> None:
-        def work(store: Store) -> Message:
-            change(store)
-            return ConversationChanged(id_)
-
-        self._ask(work, to)
+        return self._writer.close()
 
     def _ask(
         self,
-        work: Callable[[Store], Message],
-        to: Post,
-        nothing: Message | None = None,
+        work: Callable[[Store], T],
+        deliver: Deliver,
+        then: Then[T],
+        failed: OnError,
+        *,
+        empty: T | None = None,
     ) -> None:
-        """Post what `work` returns. If the file does not exist, post `nothing` instead,
-        so that reading creates no file."""
-        if nothing is not None and not self._file.exists():
-            _posted(to, nothing)
-            return
+        """Have the writer work. If the file does not exist, the answer is `empty`, if
+        there is one, so that reading creates no file."""
 
-        def failed(error: LmtuiError) -> None:
-            _posted(to, StoreFailed(error))
+        def hand_over(call: Callable[..., object], value: object) -> None:
+            with suppress(RuntimeError):  # the program has ended meanwhile
+                deliver(partial(call, value))
 
-        self._keeper.ask(work, lambda message: _posted(to, message), failed)
+        if empty is not None and not self._file.exists():
+            hand_over(then, empty)
+        else:
+            self._writer.ask(work, partial(hand_over, then), partial(hand_over, failed))
 
 
 def _ignore(_: object) -> None:
     """Ignore the result of a purge."""
-
-
-def _posted(to: Post, message: Message) -> None:
-    with suppress(RuntimeError):  # the program has ended meanwhile
-        to(message)

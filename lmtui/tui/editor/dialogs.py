@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -16,7 +15,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -28,7 +26,7 @@ from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, count, difference, in_bits, percent
 from lmtui.text import visible, visible_line, visible_token
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 
@@ -182,14 +180,6 @@ skipped in every text.
                 tooltip="Back to the text."),
     ]  # fmt: skip
 
-    @dataclass
-    class Ignored(Message):
-        """A word was added to the ignored words; `remembered` is False if it could not
-        be saved."""
-
-        word: str
-        remembered: bool
-
     def __init__(self, text: str, places: Sequence[SurprisingWord]) -> None:
         super().__init__()
         self._text = text
@@ -238,21 +228,21 @@ skipped in every text.
         self._places = [each for each in self._places if each.word != word]
         self._list()
 
-        def work() -> Message:
-            return self.Ignored(word, surprises.ignore(word))
+        shown = clip(visible_line(word), _WORD)
+        not_saved = LmtuiError(
+            f"“{shown}” is ignored this time only", "it could not be saved."
+        )
 
-        post_from_thread(work, self.post_message, otherwise=self.Ignored(word, False))
+        def work() -> None:
+            if not surprises.ignore(word):
+                raise not_saved
 
-    @on(Ignored)
-    def show_ignored(self, event: Ignored) -> None:
-        """Warn if the word could not be saved."""
-        if not event.remembered:
-            shown = clip(visible_line(event.word), _WORD)
-            self.notify(
-                f"“{shown}” is ignored this time only: it could not be saved.",
-                severity="warning",
-                markup=False,
-            )
+        def warn(error: LmtuiError) -> None:
+            self.notify(str(error), severity="warning", markup=False)
+
+        run_in_thread(
+            work, self.call_later, then=lambda _: None, failed=warn, bug=not_saved
+        )
 
     def action_close(self) -> None:
         self.dismiss(None)

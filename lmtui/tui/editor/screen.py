@@ -16,6 +16,7 @@ from textual.containers import Vertical
 
 from lmtui.editing.find import replaced
 from lmtui.editing.positions import offset_named
+from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.editor.file import FileController
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.predictions import TITLE, PredictionController
@@ -23,7 +24,6 @@ from lmtui.tui.editor.replacements import ReplacementController
 from lmtui.tui.editor.scores import ScoreController
 from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
-from lmtui.tui.engine import messages as facts
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.screen import ModelScreen
@@ -284,7 +284,7 @@ with a movement key selects. Only Ctrl+S writes the file.
         text, selected = editor.text, editor.selection_indexes
         name = self.file.current.path.name
         subject = InspectSource(name, read=lambda: text, selected=selected)
-        self.post_message(facts.SubjectChosen(subject))
+        self.post_message(SubjectChosen(subject))
 
     # How the text is shown.
 

@@ -54,8 +54,8 @@ from lmtui.worker.worker import EngineWorker
 T = TypeVar("T")
 
 Deliver = Callable[[Callable[[], object]], object]
-"""Has a function called on the event loop, soon. It is called from the worker's thread,
-and must not block."""
+"""Has a function called on the event loop, soon. It can be called from any thread, and
+must not block."""
 Then = Callable[[T], object]
 """Takes an answer, on the event loop."""
 OnError = Callable[[LmtuiError], object]
@@ -69,13 +69,13 @@ def _ignore(*_: object) -> None:
 class EngineClient:
     """The verbs of the engine for one controller.
 
-    Each request ends with one call of `then`, of `failed`, or of `dropped`: it was
-    stopped, or another request took its place. Of each slot, only the newest request
-    of a client counts: what comes of older ones and of cancelled ones is dropped here,
-    so that nobody else has to ask whether an answer is still wanted.
+    A request ends with one call of `then`, of `failed`, or of `dropped`: it was
+    stopped, or another client's request took its place. Of each slot, only the newest
+    request of a client counts: an older one is stopped, and nothing more comes of it or
+    of a cancelled one. So nobody else has to ask whether an answer is still wanted.
 
     The queue holds one request of each slot for the whole program; `Slot` has their
-    order. What is less urgent is interrupted and runs again later.
+    order. What is less urgent is interrupted and runs again later, from its beginning.
     """
 
     def __init__(self, worker: EngineWorker, deliver: Deliver) -> None:
@@ -96,10 +96,10 @@ class EngineClient:
     def cancel(self, *slots: Slot) -> bool:
         """End the requests of these slots, or all of them; nothing of them is reported
         any more. Return whether there was any."""
-        ended = [slot for slot in slots or tuple(self._newest) if self.stop(slot)]
-        for slot in ended:
-            del self._newest[slot]
-        return bool(ended)
+        ids = [self._newest.pop(slot, 0) for slot in slots or tuple(self._newest)]
+        for id_ in filter(None, ids):
+            self._worker.stop(id_)
+        return any(ids)
 
     def _ask(
         self,
@@ -135,6 +135,7 @@ class EngineClient:
     ) -> Reply:
         """Make a request the newest of its slot; return what hands its events over to
         the functions for as long as it is."""
+        self.cancel(slot)
         self._newest[slot] = id_
 
         def deliver(call: Callable[..., object], *values: object, end: bool) -> None:
@@ -169,7 +170,7 @@ class EngineClient:
         failed: OnError,
     ) -> None:
         """Open an engine in place of the one there is; handles and ids of that one are
-        invalid from now on."""
+        invalid from now on. A load is not cancelled, but replaced by another one."""
         id_ = self._worker.number()
 
         def batch(values: tuple[Any, ...]) -> None:
@@ -352,7 +353,8 @@ class EngineClient:
 
         `prompt_ready` takes the prompt and how many turns were left out, `progress` how
         many of its tokens were read and how many there are, `steps` the decode steps
-        since the last report. A stopped generation ends with `then`.
+        since the last report. A generation that is stopped while it runs ends with
+        `then`.
         """
         begin = start if isinstance(start, Prompt) else tuple(start)
 
@@ -480,7 +482,8 @@ class EngineClient:
         failed: OnError,
         dropped: Callable[[], object] = _ignore,
     ) -> None:
-        """Score a part of a text; `scored` takes one window after the other."""
+        """Score a part of a text; `scored` takes one window after the other, and all of
+        them again when the request was interrupted."""
 
         def run(engine: EditorEngine, context: Context) -> None:
             for span in engine.score_span(
@@ -510,8 +513,8 @@ class EngineClient:
         failed: OnError,
         dropped: Callable[[], object] = _ignore,
     ) -> None:
-        """Write a suggestion. `grown` takes its text whenever that has become
-        longer."""
+        """Write a suggestion. `grown` takes its text whenever that has become longer
+        than ever; the suggestion itself may end before."""
         longest = 0
 
         def batch(texts: tuple[str, ...]) -> None:

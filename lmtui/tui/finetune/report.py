@@ -5,21 +5,19 @@ The file is read outside the event loop. Knows no training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
+from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.finetune.format import home_path
 from lmtui.tui.widgets.markdown import MarkdownView
 
@@ -40,12 +38,6 @@ as JSON beside it.
                 tooltip="Back to the training."),
     ]  # fmt: skip
 
-    @dataclass
-    class Read(Message):
-        """The text of the file, or why it can't be read."""
-
-        text: str
-
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
@@ -58,17 +50,20 @@ as JSON beside it.
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
-        post_from_thread(self._read, self.post_message, otherwise=self.Read(UNREAD))
+        view = self.query_one(MarkdownView)
+        run_in_thread(
+            self._read,
+            self.call_later,
+            then=view.update,
+            failed=lambda error: view.update(str(error)),
+            bug=LmtuiError(UNREAD),
+        )
 
-    def _read(self) -> Message:
+    def _read(self) -> str:
         try:
-            return self.Read(self._path.read_text(encoding="utf-8", errors="replace"))
+            return self._path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            return self.Read(f"{UNREAD}: {error.strerror}.")
-
-    @on(Read)
-    def show(self, event: Read) -> None:
-        self.query_one(MarkdownView).update(event.text)
+            raise LmtuiError(UNREAD, f"{error.strerror}.") from error
 
     def action_close(self) -> None:
         self.app.pop_screen()

@@ -22,8 +22,8 @@ from lmtui.text import visible_line
 from lmtui.train.client import resume_command
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Warned
 from lmtui.train.verdict import PRIVACY
+from lmtui.tui.app_messages import AdapterChosen
 from lmtui.tui.dialogs import Choice, ConfirmDialog
-from lmtui.tui.engine.messages import AdapterChosen
 from lmtui.tui.finetune.format import epochs, home_path
 from lmtui.tui.finetune.loss_chart import LossChart
 from lmtui.tui.finetune.options import Finetuning

@@ -7,7 +7,6 @@ widgets post. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -28,12 +27,10 @@ from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.panel import PanelController
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
-from lmtui.tui.sampler import SamplerController
-from lmtui.tui.screen import ModelScreen
+from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenView
@@ -41,7 +38,7 @@ from lmtui.tui.widgets.token_view import TokenView
 HINT = "Arrows walk, Enter shows other ways; F1 has more."
 
 
-class InspectScreen(ModelScreen):
+class InspectScreen(SamplingScreen):
     """The tokens, and beside them what the model expected at the one in focus."""
 
     HELP = """\
@@ -82,8 +79,6 @@ the one you choose; the old text stays on its own branch.
                 tooltip="Find any token of the vocabulary here, and its rank."),
         Binding("r", "read_on", "Read on", id="inspect.read-on", show=False,
                 tooltip="Continue a stopped reading, from the visible part on."),
-        Binding("f4", "sampler", "Sampler", id="live.sampler",
-                tooltip="Go to the sampler settings, or back."),
         Binding("escape", "leave", "Close", id="inspect.close",
                 tooltip="Stop what the model does; else close the text."),
     ]  # fmt: skip
@@ -95,15 +90,12 @@ the one you choose; the old text stays on its own branch.
         *,
         sampling: SamplingSettings,
     ) -> None:
-        super().__init__(panel_title="Expected here")
-        new_client = partial(make_client, self.call_later)
+        super().__init__(make_client, sampling, panel_title="Expected here")
         self._totals = TextTotals(id="totals")
         self._find_bar = FindBar(id="find", replaces=False)
         self._hint = HintLine("inspect", HINT)
-        self.sampler = SamplerController(new_client(), self, sampling)
-        """The settings that tokens are drawn with."""
         self.document = DocumentController(
-            new_client(),
+            self.new_client(),
             self,
             source,
             drawn=self._show_position,
@@ -112,11 +104,15 @@ the one you choose; the old text stays on its own branch.
         )
         """The text, its scores, and the branch that is shown."""
         self.compare = CompareController(
-            new_client(), self, self.document, self.sampler, compared=self._show_all
+            self.new_client(),
+            self,
+            self.document,
+            self.sampler,
+            compared=self._show_all,
         )
         """The other model, if there is one."""
         self.at_cursor = PanelController(
-            new_client(),
+            self.new_client(),
             self,
             self.document,
             self.sampler,
@@ -126,7 +122,7 @@ the one you choose; the old text stays on its own branch.
         )
         """The distribution at the cursor."""
         self.branches = BranchController(
-            new_client(), self, self.document, self.at_cursor, self.sampler
+            self.new_client(), self, self.document, self.at_cursor, self.sampler
         )
         """Other ways on, drawn by hand or by the model."""
         self.branch_list = BranchListController(self, self.document, self.branches)
@@ -214,18 +210,14 @@ the one you choose; the old text stays on its own branch.
         self._show_totals()
 
     @on(ProbabilityPanel.PageRequested)
-    def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
-        own = event.panel is self.panel
-        (self.sampler if own else self.compare).follow_panel(event)
+    def show_other_page(self, event: ProbabilityPanel.PageRequested) -> None:
+        if event.panel is self.compare.panel:
+            self.compare.follow_panel(event)
 
     @on(ProbabilityPanel.CandidatePicked)
     def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
         if event.panel is self.panel:
             self.branches.take_row(event.candidate)
-
-    @on(SamplerControls.SettingsChanged)
-    def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
-        self.sampler.follow_controls(event.settings)
 
     @on(TokenFinder.Typed)
     def find_typed(self) -> None:
@@ -275,10 +267,6 @@ the one you choose; the old text stays on its own branch.
 
     def action_read_on(self) -> None:
         self.document.score_on()
-
-    def action_sampler(self) -> None:
-        """Go to the sampler's settings, or back to the text."""
-        self.sampler.toggle()
 
     # The totals as a page.
 

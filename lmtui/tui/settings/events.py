@@ -1,4 +1,4 @@
-"""Messages about settings that were read, changed or could not be."""
+"""Messages about settings that were read or changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from textual.message import Message
 
 from lmtui.config.settings import SettingValue
 from lmtui.config.settings_file import SettingsSnapshot
-from lmtui.errors import LmtuiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,8 @@ class SettingChanged:
 class SheetRead(Message):
     """The settings were read."""
 
-    def __init__(self, sheet: SettingsSnapshot, *, asked: int = 0) -> None:
+    def __init__(self, sheet: SettingsSnapshot) -> None:
         self.sheet = sheet
-        self.asked = asked
-        """The number of the read that is answered; 0 after a change."""
         super().__init__()
 
 
@@ -43,16 +40,3 @@ class PresetsSaved(SheetRead):
 
 class KeysSaved(SheetRead):
     """Keys were written to the file or removed from it."""
-
-
-class SheetFailed(Message):
-    """The settings could not be read."""
-
-    def __init__(self, error: LmtuiError, *, asked: int = 0) -> None:
-        self.error = error
-        self.asked = asked
-        super().__init__()
-
-
-class KeepingSettingFailed(SheetFailed):
-    """A change was not written; the file is as it was."""

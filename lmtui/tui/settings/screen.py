@@ -1,7 +1,6 @@
 """The settings screen: settings, presets and keys, each with value, origin and meaning.
 
-The file is read and written outside the event loop; results arrive as messages. Knows
-no setting by name.
+The file is read and written outside the event loop. Knows no setting by name.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -25,7 +23,7 @@ from lmtui.config.settings import Preset, SettingValue
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.settings import events as facts
 from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
@@ -128,32 +126,26 @@ that is already used on the same screen is refused.
             return  # the result of the write will be shown
         self._asked = asked = self._asked + 1
 
-        def work() -> Message:
-            try:
-                return facts.SheetRead(self._file.read(), asked=asked)
-            except LmtuiError as error:
-                return facts.SheetFailed(error, asked=asked)
+        # A read that began before the last change is ignored.
+        def end(sheet: SettingsSnapshot) -> None:
+            if asked == self._asked:
+                self._take(facts.SheetRead(sheet))
 
-        failed = facts.SheetFailed(_BUG, asked=asked)
-        post_from_thread(work, self.post_message, otherwise=failed)
+        def fail(error: LmtuiError) -> None:
+            if asked == self._asked:
+                self._show_failure(error)
 
-    @on(facts.SheetRead)
-    def show_sheet(self, event: facts.SheetRead) -> None:
-        """Show the settings. A read that began before the last change is ignored."""
-        if event.asked not in (0, self._asked):
-            event.stop()
-            return
+        run_in_thread(self._file.read, self.call_later, then=end, failed=fail, bug=_BUG)
+
+    def _take(self, event: facts.SheetRead) -> None:
         self._writing = False
         self._sheet = event.sheet
         self._show()
+        self.post_message(event)
 
-    @on(facts.SheetFailed)
-    def show_failure(self, event: facts.SheetFailed) -> None:
+    def _show_failure(self, error: LmtuiError) -> None:
         """Show what is wrong with the file; nothing can be changed until it can be
         read."""
-        if event.asked != self._asked:
-            return
-        error = event.error
         self._writing, self._sheet, self._rows = False, None, {}
         self._list.clear_options()
         words = (f"\n{visible(error.detail)}\n\n", f"{visible(error.hint)}\n")
@@ -245,17 +237,14 @@ that is already used on the same screen is refused.
 
     def _put_keys(self, id: str, keys: SettingValue) -> None:
         wanted = None if keys is None else str(keys)
-
-        def write(sheet: SettingsSnapshot) -> Message:
-            return facts.KeysSaved(self._file.put_keys(sheet, id, wanted))
-
-        self._write(write)
+        self._write(
+            lambda sheet: facts.KeysSaved(self._file.put_keys(sheet, id, wanted))
+        )
 
     def _put(self, name: str, value: SettingValue) -> None:
-        def write(sheet: SettingsSnapshot) -> Message:
-            return facts.SettingSaved(self._file.put(sheet, name, value), name)
-
-        self._write(write)
+        self._write(
+            lambda sheet: facts.SettingSaved(self._file.put(sheet, name, value), name)
+        )
 
     def _take_preset(self, before: Preset | None, edited: Edited | None) -> None:
         if edited is None:
@@ -264,7 +253,7 @@ that is already used on the same screen is refused.
             self._ask_to_delete(before)
             return
 
-        def write(sheet: SettingsSnapshot) -> Message:
+        def write(sheet: SettingsSnapshot) -> facts.SheetRead:
             assert edited.preset is not None
             return facts.PresetsSaved(
                 self._file.put_preset(sheet, edited.preset, before)
@@ -299,34 +288,29 @@ that is already used on the same screen is refused.
         self.app.push_screen(asked, partial(self._delete, preset.name))
 
     def _delete(self, name: str, answer: str | None) -> None:
-        def write(sheet: SettingsSnapshot) -> Message:
-            return facts.PresetsSaved(self._file.drop_preset(sheet, name))
-
         if answer == "d":
-            self._write(write)
+            self._write(
+                lambda sheet: facts.PresetsSaved(self._file.drop_preset(sheet, name))
+            )
 
-    def _write(self, write: Callable[[SettingsSnapshot], Message]) -> None:
+    def _write(self, write: Callable[[SettingsSnapshot], facts.SheetRead]) -> None:
         """Write a change outside the event loop, unless one is being written. It fails
         if the file is no longer as it was read."""
         if (sheet := self._sheet) is None or self._writing:
             return
         self._writing = True
         self._asked += 1  # invalidates reads that are under way
+        run_in_thread(
+            partial(write, sheet),
+            self.call_later,
+            then=self._take,
+            failed=self._warn_not_stored,
+            bug=_BUG,
+        )
 
-        def work() -> Message:
-            try:
-                return write(sheet)
-            except LmtuiError as error:
-                return facts.KeepingSettingFailed(error)
-
-        failed = facts.KeepingSettingFailed(_BUG)
-        post_from_thread(work, self.post_message, otherwise=failed)
-
-    @on(facts.KeepingSettingFailed)
-    def warn_not_stored(self, event: facts.KeepingSettingFailed) -> None:
+    def _warn_not_stored(self, error: LmtuiError) -> None:
         """Show why nothing was written, and read the file again."""
         self._writing = False
-        error = event.error
         parts = [part for part in (error.detail, error.hint) if part]
         self.notify(visible("\n".join(parts)), title=visible_line(error.title),
                     severity="error", markup=False, timeout=12)  # fmt: skip

@@ -23,7 +23,7 @@ from textual.widgets import Input, Static
 from lmtui.editing import file_names, positions
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.editor.exact_area import DrawnArea
 from lmtui.tui.editor.layout import drawn
 from lmtui.tui.widgets.key_input import take_key
@@ -199,20 +199,6 @@ class LinePrompt(Horizontal):
     class Closed(Message):
         """The user closed the bar without an answer."""
 
-    class Checked(Message):
-        """An answer was checked; `reason` is empty where it is valid."""
-
-        def __init__(self, question: LineQuestion, text: str, reason: str) -> None:
-            self.question, self.text, self.reason = question, text, reason
-            super().__init__()
-
-    class Completed(Message):
-        """An answer was completed to `whole`."""
-
-        def __init__(self, question: LineQuestion, text: str, whole: str) -> None:
-            self.question, self.text, self.whole = question, text, whole
-            super().__init__()
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._question: LineQuestion | None = None
@@ -265,52 +251,50 @@ class LinePrompt(Horizontal):
 
     @on(Input.Submitted)
     def check(self, event: Input.Submitted) -> None:
-        """Check the answer outside the event loop; posts `Checked`."""
+        """Check the answer outside the event loop; post `Answered`, or show why it is
+        invalid."""
         event.stop()
         question, text = self._question, event.value
         if question is None:
             return
 
-        def work() -> Message:
-            return self.Checked(question, text, question.why_not(text))
+        def end(reason: str) -> None:
+            if question is not self._question or text != self._field.value:
+                return  # an older answer was checked
+            if reason:
+                self._tell(reason)
+            else:
+                self._hide()
+                self.post_message(self.Answered(question.id, text))
 
-        bug = self.Checked(question, text, "this can't be used")
-        post_from_thread(work, self.post_message, otherwise=bug)
-
-    @on(Checked)
-    def answer(self, event: Checked) -> None:
-        """Show why the answer is invalid, or post `Answered`. Ignore a check of an
-        older answer."""
-        event.stop()
-        if event.question is not self._question or event.text != self._field.value:
-            return
-        if event.reason:
-            self._tell(event.reason)
-        else:
-            self._hide()
-            self.post_message(self.Answered(event.question.id, event.text))
+        run_in_thread(
+            lambda: question.why_not(text),
+            self.call_later,
+            then=end,
+            failed=lambda error: end(error.title),
+            bug=LmtuiError("this can't be used"),
+        )
 
     def action_complete(self) -> None:
-        """Complete the answer outside the event loop; posts `Completed`."""
+        """Complete the answer outside the event loop, unless it changes meanwhile."""
         question, text = self._question, self._field.value
         if question is None or question.completed is None:
             return
         completed = question.completed
 
-        def work() -> Message:
-            return self.Completed(question, text, completed(text))
+        def end(whole: str) -> None:
+            field = self._field
+            if question is self._question and text == field.value:
+                field.value = whole
+                field.cursor_position = len(whole)
 
-        same = self.Completed(question, text, text)
-        post_from_thread(work, self.post_message, otherwise=same)
-
-    @on(Completed)
-    def write_rest(self, event: Completed) -> None:
-        """Write the completed answer, unless the field was changed meanwhile."""
-        event.stop()
-        field = self._field
-        if event.question is self._question and event.text == field.value:
-            field.value = event.whole
-            field.cursor_position = len(event.whole)
+        run_in_thread(
+            lambda: completed(text),
+            self.call_later,
+            then=end,
+            failed=lambda _: end(text),
+            bug=LmtuiError("this can't be completed"),
+        )
 
     def _hide(self) -> None:
         self._question = None

@@ -13,9 +13,9 @@ from textual.widgets import OptionList, Static
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
+from lmtui.tui.app_messages import ModelChosen
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.prompt import PromptField
-from lmtui.tui.engine.messages import ModelChosen
 from lmtui.tui.widgets.status import Status
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, assert_laid_out, program
@@ -180,7 +180,7 @@ async def test_escape_returns_a_waiting_message_with_its_mentions(
         await running.until(begun.is_set)
         running.prompt.insert("see @notes.md and @@x ")
         await running.pilot.press("enter")
-        await running.until(lambda: running.running.chat._waiting)
+        await running.until(lambda: running.running.chat.reply.is_waited_for)
         await running.pilot.press("escape")
         holding_on.set()
         await running.until(lambda: running.prompt.text == "see @notes.md and @@x ")
@@ -222,3 +222,20 @@ async def test_attachment_tokens_are_counted_by_the_model_in_use(
         await running.until(lambda: "  24 tokens" in chat.line)
         running.app.post_message(ModelChosen(ModelRef("second")))
         await running.until(lambda: "  48 tokens" in chat.line)
+
+
+async def test_message_that_does_not_fit_is_refused_until_its_file_is_gone(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine(["fine"], name="default", context=200)
+    async with talking(tmp_path, engine=engine) as chat:
+        chat.prompt.insert('see @"two words.md"')
+        await chat.until(
+            lambda: "tokens; the context holds 200." in chat.prompt.refusal
+        )
+        await chat.pilot.press("enter")
+        assert chat.prompt.text and not chat.sent
+        chat.prompt.text = "hello"
+        await chat.until(lambda: not chat.prompt.refusal)
+        await chat.pilot.press("enter")
+        await chat.until(lambda: chat.sent == ["hello"])

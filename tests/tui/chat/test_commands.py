@@ -62,11 +62,11 @@ async def page(running: Program) -> str:
     return text
 
 
-def test_commands_have_distinct_names_and_include_the_sampling_ones() -> None:
-    from lmtui.tui.chat.commands import _SAMPLING
-
-    assert len({command.name for command in COMMANDS}) == len(COMMANDS) == 28
-    assert set(_SAMPLING) < {command.name for command in COMMANDS}
+async def test_every_command_has_one_action() -> None:
+    async with program(first="chat") as running:
+        actions = running.chat.actions.table
+    assert [*sorted(actions)] == sorted(command.name for command in COMMANDS)
+    assert len(COMMANDS) == 28
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_commands_are_shown_while_they_are_typed() -> None:
         await running.press("tab")
         assert prompt(running).text == "/topk "
         await running.press(*"3", "enter")
-        assert running.chat._settings.top_k == 3
+        assert running.chat.sampler.settings.top_k == 3
         await running.until(lambda: "/topk" not in running.seen)
 
 
@@ -149,11 +149,11 @@ async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
     async with talking() as running:
         for line in ("/temp 1.5", "/topp 0.5", "/minp 0.1", "/seed 7"):
             await running.ask(line)
-        settings = running.chat._settings
+        settings = running.chat.sampler.settings
         assert (settings.temperature, settings.top_p) == (1.5, 0.5)
         assert (settings.min_p, settings.seed) == (0.1, 7)
         await running.ask("/seed")
-        assert running.chat._settings.seed is None
+        assert running.chat.sampler.settings.seed is None
         for line, why in (
             ("/temp x", "not a number"),
             ("/temp -1", "at least 0"),
@@ -164,7 +164,7 @@ async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
             assert why in said(running)
             assert prompt(running).text == line  # to be corrected
             prompt(running).clear()
-        assert running.chat._settings.temperature == 1.5
+        assert running.chat.sampler.settings.temperature == 1.5
 
 
 async def test_preset_command_sets_system_message_and_sampler() -> None:
@@ -173,8 +173,10 @@ async def test_preset_command_sets_system_message_and_sampler() -> None:
         await running.ready()
         running.app.presets = presets
         await running.ask("/preset pirate")
-        await running.until(lambda: running.chat._conversation.root.content == "Arr.")
-        settings = running.chat._settings
+        await running.until(
+            lambda: running.chat.session.conversation.root.content == "Arr."
+        )
+        settings = running.chat.sampler.settings
         assert (settings.temperature, settings.top_k) == (1.5, 3)
         await running.ask("/preset parrot")
         assert "Available presets: pirate." in said(running)
@@ -189,12 +191,12 @@ async def test_two_slashes_send_a_message_that_begins_with_one() -> None:
 async def test_system_command_sets_and_edits_the_system_message() -> None:
     async with talking("first", "second") as running:
         await running.ask("/system Be brief.")
-        assert running.chat._conversation.root.content == "Be brief."
+        assert running.chat.session.conversation.root.content == "Be brief."
         await running.ask("/system")
         assert prompt(running).text == "Be brief."
         await running.press("!", "enter")
-        await running.until(lambda: not running.chat.is_editing)
-        assert running.chat._conversation.messages()[0].content == "Be brief.!"
+        await running.until(lambda: not running.chat.editor.is_editing)
+        assert running.chat.session.conversation.messages()[0].content == "Be brief.!"
 
 
 async def test_new_conversation_keeps_the_former_one_in_the_store(
@@ -217,7 +219,7 @@ async def test_prompt_command_shows_the_prompt_with_its_token_count() -> None:
     async with talking("first") as running:
         await running.ask("/prompt")
         text = await page(running)
-        node = running.chat._conversation.leaf
+        node = running.chat.session.conversation.leaf
         assert node.prompt is not None
         assert text.startswith(f"{len(node.prompt.ids)} tokens were sent to default")
         assert "user: one\nassistant: " in text and "first<end>" in text

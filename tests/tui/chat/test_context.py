@@ -91,11 +91,11 @@ class Talk:
 
     def _is_idle(self) -> bool:
         app = self.running.app
-        return bool(app.model.info and not self.running.chat.busy)
+        return bool(app.model.info and not self.running.chat.sender.is_busy)
 
     async def write(self, text: str) -> None:
         """Put a text into the prompt in place of what is there."""
-        self.running.chat.to_text()
+        self.running.chat.focus_text()
         self.prompt.clear()
         self.prompt.insert(text)
         await self.running.pilot.pause()

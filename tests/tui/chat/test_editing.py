@@ -48,7 +48,7 @@ async def answered(running: Program, *texts: str) -> None:
         lambda: (
             [view.text for view in running.views] == list(texts)
             and running.chat.query_one(Status).state == "ready"
-            and not running.chat.busy
+            and not running.chat.sender.is_busy
         )
     )
 
@@ -96,7 +96,7 @@ async def test_alt_and_ctrl_arrows_move_the_focus_between_messages() -> None:
 
 async def test_t_opens_the_totals_page_of_an_answer() -> None:
     async with talking("It is Paris", size=(80, 24)) as running:
-        node = running.chat._conversation.leaf
+        node = running.chat.session.conversation.leaf
         assert node.finish is not None and node.logprob is not None
         await on_message(running, 1, "t")
         await running.on(PageScreen)
@@ -165,18 +165,20 @@ def test_stats_page_gives_each_model_its_own_row() -> None:
 async def test_system_message_edited_to_nothing_is_removed() -> None:
     async with talking("first", "second") as running:
         await running.ask("/system Be brief.")
-        await running.until(lambda: running.chat._conversation.root.content)
+        await running.until(lambda: running.chat.session.conversation.root.content)
         for keep in ("enter", "ctrl+s"):
             await running.ask("/system")
             prompt(running).text = ""
             await running.press(keep)
-            await running.until(lambda: not running.chat._conversation.root.content)
-            assert not running.chat.is_editing
+            await running.until(
+                lambda: not running.chat.session.conversation.root.content
+            )
+            assert not running.chat.editor.is_editing
             await running.ask("/system Be brief.")
         await on_message(running, 1, "e")
         prompt(running).text = ""
         await running.press("enter", "ctrl+s")
-        assert running.chat.is_editing  # other messages need words
+        assert running.chat.editor.is_editing  # other messages need words
         await running.press("escape")
 
 
@@ -199,13 +201,13 @@ async def test_escape_cancels_editing_a_message() -> None:
 
 async def test_edited_answer_is_continued_from_its_own_ids() -> None:
     async with talking("It is Paris", " and Nice") as running:
-        before = running.chat._conversation.leaf
+        before = running.chat.session.conversation.leaf
         await on_message(running, 1, "e")
         for _ in "Paris":
             await running.press("backspace")
         await running.press(*"Lyon", "enter")
         await answered(running, "one", "It is Lyon and Nice")
-        node = running.chat._conversation.leaf
+        node = running.chat.session.conversation.leaf
         assert node.prompt is not None and before.prompt is not None
         own = (*before.ids[:2], *b" Lyon")
         assert node.prompt.ids == (*before.prompt.ids, *own)
@@ -230,9 +232,9 @@ async def test_edited_answer_is_kept_with_ctrl_s_and_continued_later() -> None:
 
 async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> None:
     async with talking("It is Paris", " and so on") as running:
-        before = running.chat._conversation.leaf
+        before = running.chat.session.conversation.leaf
         await running.press("f3", "right")
-        panel = running.chat._panel
+        panel = running.chat.panel
         await running.until(lambda: panel.chosen == before.ids[1])
         await running.press("enter")
         assert panel.has_focus
@@ -242,7 +244,7 @@ async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> Non
         await running.press("enter")
         text = (b"It" + taken.bytes).decode()
         await answered(running, "one", f"{text} and so on")
-        node = running.chat._conversation.leaf
+        node = running.chat.session.conversation.leaf
         assert node.prompt is not None and before.prompt is not None
         assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
         assert running.views[1]._note == "2/2"
@@ -336,13 +338,15 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
         for key in ("e", "d", "k"):
             await on_message(running, 0, key)
-            assert not running.chat.is_editing and len(running.views) == 2
+            assert not running.chat.editor.is_editing and len(running.views) == 2
         go_on.set()
         await answered(running, "one", "a b c")
         await on_message(running, 0, "e")
         await running.press("ctrl+r")
-        await running.until(lambda: running.chat.busy or running.views[1]._note)
-        await running.until(lambda: not running.chat.busy)
-        assert running.chat.is_editing
+        await running.until(
+            lambda: running.chat.sender.is_busy or running.views[1]._note
+        )
+        await running.until(lambda: not running.chat.sender.is_busy)
+        assert running.chat.editor.is_editing
         await running.press("!", "enter")
         await running.until(lambda: running.views[0].text == "one!")

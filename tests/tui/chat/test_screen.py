@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from lmtui.engine.types import Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
@@ -93,7 +94,9 @@ async def chat(
     def open_engine(_: Any) -> Any:
         return engine or FakeEngine(answers=["one two three"])
 
-    app = LmtuiApp(lambda _: opened or open_engine, sampling=SETTINGS, first="chat")
+    app = LmtuiApp(
+        lambda _: opened or open_engine, AppOptions(sampling=SETTINGS, first="chat")
+    )
     async with app.run_test(size=size) as pilot:
         running = Chat(app, pilot)
         if ready:
@@ -164,7 +167,7 @@ async def test_an_answer_is_written_and_its_numbers_shown() -> None:
         asked, reply = running.views
         assert (asked.role, asked.text) == ("user", "count")
         assert (reply.role, reply.text) == ("assistant", "one two three")
-        node = running.screen._conversation.leaf
+        node = running.screen.session.conversation.leaf
         assert node.content == "one two three"
         assert node.logprob == pytest.approx(node.finish.logprob if node.finish else 0)
         assert running.panel.chosen == node.steps[-1].id
@@ -203,8 +206,8 @@ async def test_regenerate_makes_another_answer() -> None:
         await running.pilot.press("ctrl+r")
         await running.until(lambda: running.views[-1].text == "second")
         await running.answered()
-        leaf = running.screen._conversation.leaf
-        versions = running.screen._conversation.siblings(leaf.id)
+        leaf = running.screen.session.conversation.leaf
+        versions = running.screen.session.conversation.siblings(leaf.id)
         assert [version.content for version in versions] == ["first", "second"]
 
 
@@ -217,15 +220,15 @@ async def test_regenerated_answers_use_and_keep_successive_seeds() -> None:
         for _ in range(2):
             await running.pilot.press("ctrl+r")
             await running.answered()
-        asked = running.screen._conversation.root
-        answers = running.screen._conversation.children(asked.id + 1)
+        asked = running.screen.session.conversation.root
+        answers = running.screen.session.conversation.children(asked.id + 1)
         kept = [node.settings.seed for node in answers if node.settings]
         drawn = [asked[1].seed for verb, asked in engine.calls if verb == "generate"]
         assert kept == drawn == [7, 8, 9]
         assert running.screen.query_one(SamplerControls).settings.seed == 7
         await running.ask("go")
         await running.answered(4)
-        leaf = running.screen._conversation.leaf
+        leaf = running.screen.session.conversation.leaf
         assert leaf.settings and leaf.settings.seed == 7
 
 
@@ -234,11 +237,11 @@ async def test_continue_extends_the_same_answer_and_its_totals() -> None:
     async with chat(engine) as running:
         await running.ask("go")
         await running.answered()
-        before = running.screen._conversation.leaf
+        before = running.screen.session.conversation.leaf
         await running.pilot.press("ctrl+g")
         await running.until(lambda: running.views[-1].text == "one two")
         await running.answered()
-        node = running.screen._conversation.leaf
+        node = running.screen.session.conversation.leaf
         assert node.id == before.id
         assert node.content == "one two"
         assert before.continuation is not None
@@ -338,7 +341,7 @@ async def test_token_view_shows_tokens_of_answers_and_of_user_messages() -> None
         await running.pilot.press("f3")
         tokens = running.screen.query_one(TokenView)
         await running.until(lambda: tokens.tokens)
-        assert len(tokens.tokens) == len(running.screen._conversation.leaf.steps)
+        assert len(tokens.tokens) == len(running.screen.session.conversation.leaf.steps)
         await running.pilot.press("right")
         await running.until(lambda: running.panel.title == "Token 2")
         await running.pilot.press("escape")
@@ -355,7 +358,7 @@ async def test_token_view_shows_tokens_of_answers_and_of_user_messages() -> None
             assert running.panel.title == f"Token {index + 1}"
             await running.pilot.press("right")
         strip = running.screen.query_one(LikelihoodStrip)
-        total = running.screen._inspected.logprob
+        total = running.screen.tokens.message.logprob
         assert strip._history.logprob == pytest.approx(total)
 
 
@@ -461,7 +464,7 @@ async def test_strip_counts_the_earlier_messages_in_the_context() -> None:
         await running.answered()
         await running.type("more")
         strip = running.screen.query_one(LikelihoodStrip)
-        messages = running.screen._conversation.messages()
+        messages = running.screen.session.conversation.messages()
         before = len(engine.score_draft(messages, "more", SETTINGS).context)
         await running.until(
             lambda: (

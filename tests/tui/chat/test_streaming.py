@@ -10,7 +10,6 @@ import pytest
 from lmtui.engine.types import SamplingSettings, Step
 from lmtui.tui.chat.message import entry_of
 from lmtui.tui.chat.prompt import PromptField
-from lmtui.tui.engine import messages as facts
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker import batching
@@ -36,12 +35,12 @@ def steps_of(random: Random, count: int) -> list[Step]:
 
 async def begun(running: Program) -> None:
     """An answer that has begun, in a chat that is ready."""
-    screen, conversation = running.chat, running.chat._conversation
+    screen, conversation = running.chat, running.chat.session.conversation
     asked = conversation.say("a question")
     await screen.transcript.add(entry_of(conversation, asked))
-    screen._reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
-    await screen.transcript.add(entry_of(conversation, screen._reply))
-    screen._job = screen.client.number()
+    reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
+    await screen.transcript.add(entry_of(conversation, reply))
+    screen.reply._reply, screen.reply.is_busy = reply, True
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -57,7 +56,7 @@ async def test_streaming_screen_equals_a_full_redraw(seed: int) -> None:
         while at < len(steps):
             batch = steps[at : at + random.choice([1, 2, 10, 30])]
             at += len(batch)
-            screen.post_message(facts.StepsArrived(screen._job, tuple(batch)))
+            screen.call_later(screen.reply._show_steps, tuple(batch))
             await running.pilot.pause(random.choice([0, 0, 0.02]))
             if random.random() < 0.15:
                 size = random.randrange(40, 130), random.randrange(12, 45)
@@ -91,7 +90,7 @@ async def test_stop_keeps_the_tokens_gathered_between_two_reports(
         await running.pilot.press("escape")
         go_on.set()
         await running.answered()
-        leaf = running.screen._conversation.leaf
+        leaf = running.screen.session.conversation.leaf
         assert running.views[1].text == leaf.content == "".join(words[:at])
         assert running.panel.distribution is leaf.steps[-1].distribution
         assert running.panel.chosen == leaf.steps[-1].id

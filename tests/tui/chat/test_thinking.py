@@ -72,8 +72,8 @@ async def test_thinking_is_folded_to_one_line_above_the_answer() -> None:
         assert "It is Paris." in running.seen and "so so" not in running.seen
         # The text is what the model wrote.
         assert running.views[1].text == THOUGHT
-        assert running.chat._conversation.leaf.content == THOUGHT
-        assert len(running.chat._conversation.leaf.steps) == len(TOKENS) + 1
+        assert running.chat.session.conversation.leaf.content == THOUGHT
+        assert len(running.chat.session.conversation.leaf.steps) == len(TOKENS) + 1
 
 
 async def test_thinking_is_folded_while_it_streams() -> None:
@@ -264,7 +264,7 @@ def test_fold_line_says_token_count_and_seconds() -> None:
 
 def sent(running: Program) -> str:
     """What the last answer was made after."""
-    prompt = running.chat._conversation.leaf.prompt
+    prompt = running.chat.session.conversation.leaf.prompt
     assert prompt is not None
     return prompt.text
 
@@ -272,7 +272,7 @@ def sent(running: Program) -> str:
 async def test_think_command_switches_thinking_on_and_off() -> None:
     able = engine(["a"], ["b"], ["c"], ["d"], switches_thinking=True)
     options = ChatOptions(thinking=False)
-    async with program({"default": able}, first="chat", chat_options=options) as p:
+    async with program({"default": able}, first="chat", chat=options) as p:
         await p.ready()
         await p.until(lambda: "cpu · thinking off" in p.seen)
         await p.ask("one")
@@ -305,7 +305,7 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
         store.close()
         async with program(
             {"default": able}, first="chat", chats_file=file, opened=opened,
-            chat_options=ChatOptions(is_here=lambda _: True, **options),
+            chat=ChatOptions(is_here=lambda _: True, **options),
         ) as p:  # fmt: skip
             await p.ready()
             count = len(opened.conversation.path) - 1 if opened else 0
@@ -352,7 +352,7 @@ async def test_think_command_says_when_the_model_has_no_switch() -> None:
         await running.ready()
         await running.ask("/think off")
         await running.until(lambda: "has no such switch" in _notices(running))
-        assert running.chat.options.thinking is None
+        assert running.chat.session.options.thinking is None
 
 
 def _notices(running: Program) -> str:
@@ -362,7 +362,7 @@ def _notices(running: Program) -> str:
 async def test_prompt_page_shows_the_thinking_tags_that_are_sent() -> None:
     able = engine(["a"], switches_thinking=True)
     options = ChatOptions(thinking=False)
-    async with program({"default": able}, first="chat", chat_options=options) as p:
+    async with program({"default": able}, first="chat", chat=options) as p:
         await p.ready()
         await p.ask("one")
         await answered(p)

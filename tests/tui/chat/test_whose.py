@@ -65,9 +65,7 @@ async def opened(
         "fake": FakeEngine(["by fake"], name="fake"),
     }
     options = ChatOptions(is_here=lambda wanted: here or wanted.model != "fake")
-    async with program(
-        engines, first=first, chats_file=file, chat_options=options
-    ) as running:
+    async with program(engines, first=first, chats_file=file, chat=options) as running:
         await running.ready("default")
         running.app.post_message(ConversationChosen(1))
         await running.until(lambda: len(running.views) == 2)
@@ -259,7 +257,7 @@ async def test_start_without_the_model_opens_the_conversation_to_read(
         open_model=open_model,
         first="chat",
         chats_file=file,
-        chat_options=options,
+        chat=options,
         opened=loaded,
         ref=ModelRef("fake"),
     ) as running:

@@ -19,6 +19,7 @@ from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import Replacement, SamplingSettings, ScoredToken
 from lmtui.notation import LN2
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
@@ -112,11 +113,13 @@ def app_of(
     )
     return LmtuiApp(
         lambda _: lambda _: engine,
-        sampling=SamplingSettings(seed=1),
-        list_models=lambda: ROWS,
-        first="complete",
-        writing=writing,
-        preferences=Preferences(theme=theme),
+        AppOptions(
+            sampling=SamplingSettings(seed=1),
+            list_models=lambda: ROWS,
+            first="complete",
+            writing=writing,
+            preferences=Preferences(theme=theme),
+        ),
     )
 
 
@@ -151,7 +154,7 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
 
 async def read(running: Program) -> EditorScreen:
     """Wait until the panel is the cursor's, all is scored, and the sums say so."""
-    screen = running.app.get_screen("complete")
+    screen = running.app.installed("complete")
     assert isinstance(screen, EditorScreen)
 
     def is_read() -> bool:

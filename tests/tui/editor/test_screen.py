@@ -102,7 +102,7 @@ async def writing(
     engines = {"default": engine or FakeWriter()}
     options |= {"first": "complete", "writing": opened}
     async with program(engines, **options) as running:
-        screen = running.app.get_screen("complete")
+        screen = running.app.installed("complete")
         assert isinstance(screen, EditorScreen)
         await running.until(lambda: screen.file.is_open)
         await running.ready()

@@ -1,54 +1,36 @@
-"""A screen's client of the worker: sequences of messages.
+"""A client of the engine's worker: what it hands over, and in which order.
 
 Nothing here sleeps. A test that needs the engine in the middle of its work holds it
-there with a `Gate`; a test that needs an answer waits for its message.
+there with a `Gate`; a test that needs an answer waits for its name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import math
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Condition, Event
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import Any
 
 import pytest
 from textual.app import App
-from textual.message import Message as Report
 
 from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, TokensAfter
+from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import ChatTurn, FinishReason, Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.tui.engine.message_client import EngineClient, load
-from lmtui.tui.engine.messages import (
-    DocumentTokenized,
-    DraftFailed,
-    DraftScored,
-    GenerationFailed,
-    GenerationFinished,
-    GenerationStarted,
-    JobDropped,
-    ModelFailed,
-    ModelLoaded,
-    ModelLoadProgressed,
-    ModelLoadWarned,
-    Post,
-    PreviewFailed,
-    PreviewReady,
-    PromptProgressed,
-    ScoreFailed,
-    ScoresArrived,
-    StepsArrived,
-    TextsCounted,
-    TokensScored,
-)
-from lmtui.worker.requests import OpenEngine
+from lmtui.tui.engine.client import Deliver, EngineClient
+from lmtui.worker.requests import EngineRequest, Slot
 from lmtui.worker.worker import EngineWorker
+from tests.fake_writing import FakeWriter
 from tests.fakes import FakeEngine
 from tests.models import panics
 from tests.test_imports import loaded_by
@@ -57,46 +39,81 @@ SECONDS = 20  # until a test that waits in vain gives up
 HELLO = (ChatTurn("user", "hello"),)
 PLAIN = SamplingSettings(seed=1)
 ANSWER = "one two three four five six"  # seven tokens with the end token
-
-R = TypeVar("R", bound=Report)
-ENDS = (GenerationFinished, GenerationFailed, TokensScored, ScoreFailed, JobDropped)
+TEXT = "the cat sat"
 
 
-class Screen:
-    """Keeps what is posted, and waits for it."""
+class Answers:
+    """Stores what clients hand over, as pairs of a name and a value, in order.
+
+    The worker puts the calls in a queue. The test's thread makes them while it waits,
+    like the program's event loop: until then an answer is on its way.
+    """
 
     def __init__(self) -> None:
-        self.reports: list[Report] = []
-        self._changed = Condition()
+        self.all: list[tuple[str, Any]] = []
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
-    def post(self, report: Report) -> None:
-        with self._changed:
-            self.reports.append(report)
-            self._changed.notify_all()
+    def deliver(self, call: Callable[[], object]) -> None:
+        self._calls.put(call)
 
-    def all(self, kind: type[R]) -> list[R]:
-        return [report for report in self.reports if isinstance(report, kind)]
+    def take(self, name: str) -> Callable[..., None]:
+        """A function that stores its argument, or all if there is not just one."""
 
-    def wait(self, kind: type[R], count: int = 1) -> R:
-        """The `count`th report of a kind."""
-        with self._changed:
-            came = self._changed.wait_for(lambda: len(self.all(kind)) >= count, SECONDS)
-        assert came, f"no {kind.__name__}, only {self.reports}"
-        return self.all(kind)[count - 1]
+        def take(*values: Any) -> None:
+            self.all.append((name, values[0] if len(values) == 1 else values))
 
-    def steps(self, job: int) -> list[Step]:
-        batches = [b for b in self.all(StepsArrived) if b.job == job]
-        return [step for batch in batches for step in batch.steps]
+        return take
 
-    def ended(self) -> list[int]:
-        return [report.job for report in self.reports if isinstance(report, ENDS)]
+    def of(self, name: str, *functions: str) -> dict[str, Any]:
+        """Functions to give with a request: `then`, `failed` and more. What `then`
+        takes is stored as "NAME then"."""
+        each = ("then", "failed", *functions)
+        return {function: self.take(f"{name} {function}") for function in each}
 
-    def wait_for_end(self, job: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: job in self.ended(), SECONDS)
+    def generation(self, name: str) -> dict[str, Any]:
+        """All functions of a generation."""
+        return self.of(name, "prompt_ready", "progress", "steps", "dropped")
 
-    def kinds(self) -> list[str]:
-        return [type(report).__name__ for report in self.reports]
+    def names(self) -> list[str]:
+        return [name for name, _ in self.all]
+
+    def values(self, name: str) -> list[Any]:
+        return [value for own, value in self.all if own == name]
+
+    def ends(self) -> list[str]:
+        """The names of the ends of requests."""
+        ends = ("then", "failed", "dropped")
+        return [name for name in self.names() if name.split()[-1] in ends]
+
+    def steps(self, name: str) -> list[Step]:
+        return [step for steps in self.values(f"{name} steps") for step in steps]
+
+    def text(self, name: str) -> str:
+        """What was generated under a name."""
+        return "".join(step.piece for step in self.steps(name))
+
+    def on_their_way(self) -> int:
+        """How many calls wait to be made."""
+        return self._calls.qsize()
+
+    def call_next(self) -> None:
+        """Make the next call, or wait for it."""
+        try:
+            call = self._calls.get(timeout=SECONDS)
+        except Empty:
+            pytest.fail(f"nothing more comes after {self.names()}")
+        call()
+
+    def wait(self, name: str, count: int = 1) -> Any:
+        """The `count`th value of a name. Makes the calls until it is there, no more."""
+        while len(self.values(name)) < count:
+            self.call_next()
+        return self.values(name)[count - 1]
+
+    def drain(self) -> None:
+        """Make the calls that are on their way, and wait for none."""
+        while self.on_their_way():
+            self.call_next()
 
 
 class Gate:
@@ -130,31 +147,128 @@ def running_clock() -> Callable[[], float]:
 
 
 class Bridge(EngineClient):
-    """One screen's client, and its worker; all messages go to the screen."""
+    """A client together with its worker."""
 
-    def __init__(self, post: Post, clock: Callable[[], float]) -> None:
+    def __init__(self, deliver: Deliver, clock: Callable[[], float]) -> None:
         self.engine = EngineWorker(clock)
-        super().__init__(self.engine, post)
+        super().__init__(self.engine, deliver)
         self.close = self.engine.close
 
-    def load(self, open_engine: OpenEngine) -> int:
-        return load(self.engine, open_engine, self._post)
+    def another(self) -> EngineClient:
+        """Another client of the worker, with the same event loop."""
+        return EngineClient(self.engine, self._deliver)
+
+    def pending(self) -> list[Slot]:
+        return [slot for slot in Slot if self.is_pending(slot)]
+
+    def finish(self) -> None:
+        """Wait until the worker has nothing to do; what it answered is on its way.
+
+        Asks in `Slot.SCORE`, so no other request may be there.
+        """
+        done = Event()
+        self.engine.ask(
+            EngineRequest(
+                id=self.engine.number(),
+                slot=Slot.SCORE,
+                run=lambda *_: None,
+                reply=lambda _: done.set(),
+            )
+        )
+        assert done.wait(SECONDS)
 
 
 @contextmanager
 def running(
-    engine: FakeEngine | None = None, clock: Callable[[], float] | None = None
-) -> Iterator[tuple[Screen, Bridge]]:
-    """A client with its screen, and with a model where one is given."""
-    screen = Screen()
-    client = Bridge(screen.post, clock or running_clock())
+    engine: FakeWriter | None = None, clock: Callable[[], float] | None = None
+) -> Iterator[tuple[Answers, Bridge]]:
+    """A client with what it hands over, and with a model where one is given."""
+    answers, loading = Answers(), Answers()
+    client = Bridge(answers.deliver, clock or running_clock())
     try:
-        if engine:
-            client.load(lambda _: engine)
-            screen.wait(ModelLoaded)
-        yield screen, client
+        if engine is not None:
+            loader = EngineClient(client.engine, loading.deliver)
+            loader.load(lambda _: engine, **loading.of("model", "progress"))
+            loading.wait("model then")
+        yield answers, client
     finally:
         assert client.close(SECONDS)
+        answers.drain()
+
+
+VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
+    "load": (Slot.LOAD, lambda _: (lambda _: FakeWriter(),)),
+    "score_draft": (Slot.LOOK, lambda _: (HELLO, "h", PLAIN)),
+    "next_distribution": (Slot.LOOK, lambda _: ((1, 2), PLAIN)),
+    "predict_at": (Slot.LOOK, lambda _: (TEXT, 4)),
+    "preview": (Slot.PREVIEW, lambda handle: (handle, PLAIN)),
+    "search_vocabulary": (Slot.PREVIEW, lambda handle: (handle, "a", PLAIN)),
+    "count_tokens": (Slot.COUNT, lambda _: (["a"],)),
+    "generate": (Slot.GENERATE, lambda _: (HELLO, PLAIN)),
+    "continue_each": (Slot.SUGGEST, lambda _: ((1, 2), (3,))),
+    "tokenize": (Slot.SCORE, lambda _: (DocumentAlone(TEXT),)),
+    "score": (Slot.SCORE, lambda _: (TokensAfter((1, 2)),)),
+    "score_span": (Slot.SPAN, lambda _: (TEXT, 4, 11)),
+    "suggest": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
+    "alternatives": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
+    "replacements": (Slot.REPLACE, lambda _: (TEXT, 4, 7)),
+}
+"""Of each verb its slot, and arguments for it, given the handle of a distribution."""
+
+FUNCTIONS = (
+    "then",
+    "failed",
+    "dropped",
+    "prompt_ready",
+    "progress",
+    "steps",
+    "scored",
+    "grown",
+)
+
+
+def signature_of(verb: str) -> list[str]:
+    """The names of a verb's parameters."""
+    return list(inspect.signature(getattr(EngineClient, verb)).parameters)
+
+
+def functions_of(verb: str) -> list[str]:
+    """The functions that can be given with a verb."""
+    return [function for function in FUNCTIONS if function in signature_of(verb)]
+
+
+Ask = Callable[..., None]
+"""Asks a client, under a name, with options."""
+
+
+@contextmanager
+def trying(
+    verb: str, gate: Gate | None = None
+) -> Iterator[tuple[Answers, Bridge, Ask]]:
+    """A client, and a function that asks one for a verb, under a name.
+
+    With a gate, the worker is held by the generation of a client that nobody hears.
+    """
+    engine = FakeWriter(["a b"])
+    handle = engine.next_distribution((1,), PLAIN).handle
+    with running(engine) as (answers, client):
+
+        def ask(whose: EngineClient, name: str, **options: Any) -> None:
+            _, arguments = VERBS[verb]
+            functions = answers.of(name, *functions_of(verb))
+            getattr(whose, verb)(*arguments(handle), **functions, **options)
+
+        unheard = Answers()
+        try:
+            if gate:
+                engine.on_token = gate
+                holder = EngineClient(client.engine, unheard.deliver)
+                holder.generate(HELLO, PLAIN, **unheard.generation("held"))
+                gate.wait()
+            yield answers, client, ask
+        finally:
+            if gate:
+                gate.open()
 
 
 def without_handles(steps: list[Step]) -> list[Step]:
@@ -169,29 +283,36 @@ def verbs(engine: FakeEngine) -> list[str]:
     return [verb for verb, _ in engine.calls]
 
 
-async def test_a_running_program_gets_its_messages_in_order() -> None:
+async def test_a_running_program_gets_its_answers_in_order() -> None:
     ended = asyncio.Event()
     texts: list[str] = []
+    threads = {threading.current_thread()}
 
-    class Program(App[None]):
-        def on_steps_arrived(self, report: StepsArrived) -> None:
-            texts.extend(step.piece for step in report.steps)
+    def take(steps: Sequence[Step]) -> None:
+        threads.add(threading.current_thread())
+        texts.extend(step.piece for step in steps)
 
-        def on_generation_finished(self, report: GenerationFinished) -> None:
-            ended.set()
-
-    program = Program()
+    answers = Answers()
+    program: App[None] = App()
     async with program.run_test():
-        client = Bridge(program.post_message, running_clock())
-        client.load(lambda _: FakeEngine([ANSWER]))
-        client.generate(1, HELLO, PLAIN)
+        client = Bridge(program.call_later, running_clock())
+        client.load(lambda _: FakeWriter([ANSWER]), **answers.of("model", "progress"))
+        client.generate(
+            HELLO,
+            PLAIN,
+            **answers.of("answer", "dropped")
+            | {"steps": take, "then": lambda _: ended.set()},
+        )
         await asyncio.wait_for(ended.wait(), SECONDS)
         assert client.close(SECONDS)
     assert "".join(texts) == ANSWER
+    assert answers.names() == ["model then"]
+    assert threads == {threading.current_thread()}
 
 
-def test_engine_client_imports_no_torch() -> None:
-    assert not loaded_by("lmtui.tui.engine.message_client") & {
+def test_engine_client_imports_neither_textual_nor_torch() -> None:
+    assert not loaded_by("lmtui.tui.engine.client") & {
+        "textual",
         "torch",
         "transformers",
         "numpy",
@@ -199,369 +320,412 @@ def test_engine_client_imports_no_torch() -> None:
 
 
 def test_a_generation_reports_from_prompt_to_end() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        done = screen.wait(GenerationFinished)
-        started = screen.wait(GenerationStarted)
-    assert screen.kinds() == [
-        "ModelLoaded",
-        "GenerationStarted",
-        "PromptProgressed",
-        *["StepsArrived"] * 7,
-        "GenerationFinished",
+    with running(FakeWriter([ANSWER])) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        done = answers.wait("answer then")
+    assert answers.names() == [
+        "answer prompt_ready",
+        "answer progress",
+        *["answer steps"] * 7,
+        "answer then",
     ]
-    assert {r.job for r in screen.reports[1:]} == {1}  # type: ignore[attr-defined]
-    assert "".join(step.piece for step in screen.steps(1)) == ANSWER
-    assert done.finish.reason is FinishReason.STOP
-    assert started.prompt.text == "user: hello\nassistant: "
-    assert screen.all(PromptProgressed)[0].done == len(started.prompt.ids)
+    assert answers.text("answer") == ANSWER
+    assert done.reason is FinishReason.STOP
+    prompt, left_out = answers.wait("answer prompt_ready")
+    assert (prompt.text, left_out) == ("user: hello\nassistant: ", 0)
+    tokens = len(prompt.ids)
+    assert answers.values("answer progress") == [(tokens, tokens)]
 
 
 def test_steps_after_the_first_are_sent_in_batches() -> None:
-    with running(FakeEngine([ANSWER]), standing_clock) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
-    assert [len(batch.steps) for batch in screen.all(StepsArrived)] == [1, 6]
+    with running(FakeWriter([ANSWER]), standing_clock) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        answers.wait("answer then")
+    assert [len(steps) for steps in answers.values("answer steps")] == [1, 6]
 
 
 def test_an_answer_begins_with_its_prefill() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, client):
-        client.generate(1, HELLO, PLAIN, prefill="Well, ")
-        assert screen.wait(GenerationStarted).prompt.text.endswith("assistant: Well, ")
+    with running(FakeWriter([ANSWER])) as (answers, client):
+        client.generate(HELLO, PLAIN, prefill="Well, ", **answers.generation("answer"))
+        prompt, _ = answers.wait("answer prompt_ready")
+    assert prompt.text.endswith("assistant: Well, ")
 
 
 def test_prefill_after_a_ready_prompt_is_tokenized_by_itself() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, client):
+    with running(FakeWriter([ANSWER])) as (answers, client):
         start = Prompt((104, 105), "hi")
-        client.generate(1, start, PLAIN, prefill=" <|end|>")
-        begun = screen.wait(GenerationStarted)
-        assert begun.prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
+        client.generate(
+            start, PLAIN, prefill=" <|end|>", **answers.generation("answer")
+        )
+        prompt, _ = answers.wait("answer prompt_ready")
+    assert prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
 
 
 def test_next_distribution_after_ids_is_reported() -> None:
-    engine = FakeEngine([ANSWER])
-    with running(engine) as (screen, client):
-        client.next_distribution(7, (104, 105), PLAIN)
-        looked = screen.wait(DraftScored)
+    engine = FakeWriter([ANSWER])
+    with running(engine) as (answers, client):
+        client.next_distribution((104, 105), PLAIN, **answers.of("short"))
+        looked = answers.wait("short then")
         expected = engine.next_distribution((104, 105), PLAIN)
-        assert (looked.revision, looked.before, looked.tokens) == (7, 2, ())
-        assert looked.distribution.candidates == expected.candidates
-        client.next_distribution(8, tuple(range(9_000)), PLAIN)
-        assert screen.wait(DraftFailed).revision == 8
+        assert looked.candidates == expected.candidates
+        client.next_distribution(tuple(range(9_000)), PLAIN, **answers.of("long"))
+        assert "does not fit" in answers.wait("long failed").title
+    assert answers.names() == ["short then", "long failed"]
 
 
 def test_two_generations_run_one_after_the_other() -> None:
-    with running(FakeEngine(["first", "and second"])) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
-        client.generate(2, HELLO, PLAIN)
-        screen.wait(GenerationFinished, 2)
-    assert "".join(step.piece for step in screen.steps(1)) == "first"
-    assert "".join(step.piece for step in screen.steps(2)) == "and second"
-    assert [done.job for done in screen.all(GenerationFinished)] == [1, 2]
+    with running(FakeWriter(["first", "and second"])) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("one"))
+        answers.wait("one then")
+        client.generate(HELLO, PLAIN, **answers.generation("two"))
+        answers.wait("two then")
+    assert answers.text("one") == "first"
+    assert answers.text("two") == "and second"
+    assert answers.ends() == ["one then", "two then"]
 
 
 def test_a_stop_takes_effect_within_a_token() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine([ANSWER], on_token=gate)) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    with running(FakeWriter([ANSWER], on_token=gate)) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
         gate.wait()
-        client.stop(1)
+        assert client.stop(Slot.GENERATE)
+        assert client.is_pending(Slot.GENERATE)
         gate.open()
-        done = screen.wait(GenerationFinished)
-    assert done.finish.reason is FinishReason.CANCELLED
-    assert len(screen.steps(1)) == done.finish.tokens == 3
+        done = answers.wait("answer then")
+        assert not client.is_pending(Slot.GENERATE)
+    assert done.reason is FinishReason.CANCELLED
+    assert len(answers.steps("answer")) == done.tokens == 3
+    assert answers.ends() == ["answer then"]
 
 
 def test_gathered_steps_arrive_before_the_end_of_a_stopped_answer() -> None:
     gate = Gate(at=5)
-    engine = FakeEngine([ANSWER], on_token=gate)
-    with running(engine, standing_clock) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    engine = FakeWriter([ANSWER], on_token=gate)
+    with running(engine, standing_clock) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
         gate.wait()
-        client.stop(1)
+        client.stop(Slot.GENERATE)
         gate.open()
-        screen.wait(GenerationFinished)
-    assert [len(batch.steps) for batch in screen.all(StepsArrived)] == [1, 4]
-    assert screen.kinds()[-2:] == ["StepsArrived", "GenerationFinished"]
+        answers.wait("answer then")
+    assert [len(steps) for steps in answers.values("answer steps")] == [1, 4]
+    assert answers.names()[-2:] == ["answer steps", "answer then"]
 
 
 def test_an_answer_goes_on_from_where_it_was_stopped() -> None:
     gate = Gate(at=3)
-    engine = FakeEngine([ANSWER, " four five six"], on_token=gate)
-    with running(engine) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    engine = FakeWriter([ANSWER, " four five six"], on_token=gate)
+    with running(engine) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("begun"))
         gate.wait()
-        client.stop(1)
+        client.stop(Slot.GENERATE)
         gate.open()
-        screen.wait(GenerationFinished)
-        prompt = screen.wait(GenerationStarted).prompt
-        ids = tuple(step.id for step in screen.steps(1))
-        client.generate(2, Prompt((*prompt.ids, *ids), prompt.text), PLAIN)
-        screen.wait(GenerationFinished, 2)
-    whole = [*screen.steps(1), *screen.steps(2)]
-    assert "".join(step.piece for step in whole) == ANSWER
+        answers.wait("begun then")
+        prompt, _ = answers.wait("begun prompt_ready")
+        ids = tuple(step.id for step in answers.steps("begun"))
+        start = Prompt((*prompt.ids, *ids), prompt.text)
+        client.generate(start, PLAIN, **answers.generation("rest"))
+        answers.wait("rest then")
+    assert answers.text("begun") + answers.text("rest") == ANSWER
 
-    with running(FakeEngine([ANSWER])) as (other, client):
-        client.generate(1, HELLO, PLAIN)
-        other.wait(GenerationFinished)
-    undisturbed = [step.logprob for step in other.steps(1)]
-    assert math.fsum(step.logprob for step in screen.steps(1)) == pytest.approx(
-        math.fsum(undisturbed[:3])
-    )
+    with running(FakeWriter([ANSWER])) as (other, client):
+        client.generate(HELLO, PLAIN, **other.generation("whole"))
+        other.wait("whole then")
+    undisturbed = [step.logprob for step in other.steps("whole")]
+    stopped = [step.logprob for step in answers.steps("begun")]
+    assert math.fsum(stopped) == pytest.approx(math.fsum(undisturbed[:3]))
 
 
-def test_newest_of_the_waiting_jobs_drops_the_older_ones() -> None:
+def test_newest_waiting_request_of_a_client_is_the_only_one_answered() -> None:
     gate = Gate(at=1)
-    with running(FakeEngine(["a b", "c"], on_token=gate)) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    engine = FakeWriter(["a b", "c"], on_token=gate)
+    with running(engine) as (answers, client):
+        client.another().generate(HELLO, PLAIN, **answers.generation("runs"))
         gate.wait()
-        for job in (2, 3, 4):
-            client.generate(job, HELLO, PLAIN)
-        client.score(5, TokensAfter((1, 2)))
-        client.score(6, TokensAfter((1, 2, 3)))
+        for name in ("one", "two", "three"):
+            client.generate(HELLO, PLAIN, **answers.generation(name))
+        client.score(TokensAfter((1, 2)), **answers.of("short", "dropped"))
+        client.score(TokensAfter((1, 2, 3)), **answers.of("long", "dropped"))
         gate.open()
-        screen.wait(TokensScored)
-    assert [dropped.job for dropped in screen.all(JobDropped)] == [2, 3, 5]
-    assert [done.job for done in screen.all(GenerationFinished)] == [1, 4]
-    assert [scored.job for scored in screen.all(TokensScored)] == [6]
+        answers.wait("long then")
+    assert answers.ends() == ["runs then", "three then", "long then"]
+    assert answers.text("three") == "c"
+    assert verbs(engine).count("generate") == 2
+    assert verbs(engine).count("score") == 1
 
 
-def test_newest_waiting_draft_is_scored_and_names_its_revision() -> None:
+def test_newest_of_the_waiting_requests_drops_those_of_other_clients() -> None:
     gate = Gate(at=1)
-    engine = FakeEngine(["a b"], on_token=gate)
-    with running(engine) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    with running(FakeWriter(["a b", "c"], on_token=gate)) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("runs"))
         gate.wait()
-        for revision, draft in enumerate(["w", "wh", "why"]):
-            client.score_draft(revision, HELLO, draft, PLAIN)
+        for name in ("one", "two", "three"):
+            client.another().generate(HELLO, PLAIN, **answers.generation(name))
+        client.another().score(TokensAfter((1, 2)), **answers.of("short", "dropped"))
+        client.score(TokensAfter((1, 2, 3)), **answers.of("long", "dropped"))
         gate.open()
-        looked = screen.wait(DraftScored)
-        client.score_draft(7, HELLO, "", PLAIN)
-        empty = screen.wait(DraftScored, 2)
-    assert (looked.revision, empty.revision) == (2, 7)
+        answers.wait("long then")
+    dropped = [name for name in answers.ends() if name.endswith("dropped")]
+    assert dropped == ["one dropped", "two dropped", "short dropped"]
+    answered = [name for name in answers.ends() if name.endswith("then")]
+    assert answered == ["runs then", "three then", "long then"]
+
+
+def test_newest_waiting_draft_is_the_one_that_is_scored() -> None:
+    gate = Gate(at=1)
+    engine = FakeWriter(["a b"], on_token=gate)
+    with running(engine) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        gate.wait()
+        for draft in ("w", "wh", "why"):
+            client.score_draft(HELLO, draft, PLAIN, **answers.of(draft))
+        gate.open()
+        looked = answers.wait("why then")
+        client.score_draft(HELLO, "", PLAIN, **answers.of("empty"))
+        empty = answers.wait("empty then")
     assert [token.text for token in looked.tokens] == ["w", "h", "y"]
-    assert looked.logprob == pytest.approx(
-        math.fsum(token.logprob or 0 for token in looked.tokens)
-    )
-    assert (empty.tokens, empty.logprob) == ((), 0)
+    assert empty.tokens == ()
     assert verbs(engine).count("trace") == 2
-    assert screen.kinds().index("GenerationFinished") < screen.kinds().index(
-        "DraftScored"
-    )
+    assert answers.ends() == ["answer then", "why then", "empty then"]
 
 
 def test_newer_draft_breaks_off_the_scoring_of_the_older_one() -> None:
     gate = Gate(at=2)
-    with running(FakeEngine(on_token=gate)) as (screen, client):
-        client.score_draft(1, HELLO, "a long draft", PLAIN)
+    read: list[int] = []
+
+    def on_token(index: int) -> None:
+        read.append(index)
+        gate(index)
+
+    with running(FakeWriter(on_token=on_token)) as (answers, client):
+        client.score_draft(HELLO, "a long draft", PLAIN, **answers.of("older"))
         gate.wait()
-        client.score_draft(2, HELLO, "another", PLAIN)
+        client.score_draft(HELLO, "another", PLAIN, **answers.of("newer"))
         gate.open()
-        screen.wait(DraftScored)
-    assert [looked.revision for looked in screen.all(DraftScored)] == [2]
+        answers.wait("newer then")
+    assert answers.names() == ["newer then"]
+    assert read == [0, 1, 2, *range(len("another"))]
 
 
 def test_preview_interrupts_a_draft_score_that_then_resumes() -> None:
-    gate = Gate(at=7)
-    with running(FakeEngine(on_token=gate)) as (screen, client):
-        client.score_draft(1, HELLO, "short", PLAIN)
-        handle = screen.wait(DraftScored).distribution.handle
-        client.score_draft(2, HELLO, "a long draft", PLAIN)
+    gate, cold = Gate(at=7), SamplingSettings(temperature=0)
+    with running(FakeWriter(on_token=gate)) as (answers, client):
+        client.score_draft(HELLO, "short", PLAIN, **answers.of("short"))
+        handle = answers.wait("short then").distribution.handle
+        client.score_draft(HELLO, "a long draft", PLAIN, **answers.of("long"))
         gate.wait()
-        client.preview(3, handle, SamplingSettings(temperature=0))
+        client.preview(handle, cold, **answers.of("preview"))
         gate.open()
-        screen.wait(DraftScored, 2)
-    assert screen.kinds()[-2:] == ["PreviewReady", "DraftScored"]
-    assert screen.all(DraftScored)[1].revision == 2
+        scores = answers.wait("long then")
+    assert answers.names() == ["short then", "preview then", "long then"]
+    assert "".join(token.text for token in scores.tokens) == "a long draft"
 
 
 def test_most_urgent_request_is_answered_first() -> None:
     gate = Gate(at=0)
-    engine = FakeEngine(["a", "b"], on_token=gate)
-    with running(engine) as (screen, client):
-        client.score_draft(1, HELLO, "", PLAIN)
-        handle = screen.wait(DraftScored).distribution.handle
-        client.generate(1, HELLO, PLAIN)
+    engine = FakeWriter(["a", "b"], on_token=gate)
+    with running(engine) as (answers, client):
+        client.score_draft(HELLO, "", PLAIN, **answers.of("empty"))
+        handle = answers.wait("empty then").distribution.handle
+        client.another().generate(HELLO, PLAIN, **answers.generation("runs"))
         gate.wait()
-        client.score(2, TextAfter(HELLO, "hi"))
-        client.generate(3, HELLO, PLAIN)
-        client.score_draft(2, HELLO, "h", PLAIN)
-        client.preview(3, handle, PLAIN)
+        client.score(TextAfter(HELLO, "hi"), **answers.of("score", "dropped"))
+        client.generate(HELLO, PLAIN, **answers.generation("waits"))
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.preview(handle, PLAIN, **answers.of("preview"))
         gate.open()
-        screen.wait(TokensScored)
-    answers = [
-        kind
-        for kind in screen.kinds()[2:]
-        if kind not in ("GenerationStarted", "PromptProgressed", "StepsArrived")
-    ]
-    assert answers == [
-        "PreviewReady",
-        "GenerationFinished",
-        "DraftScored",
-        "GenerationFinished",
-        "TokensScored",
+        answers.wait("score then")
+    assert answers.ends() == [
+        "empty then",
+        "preview then",
+        "runs then",
+        "draft then",
+        "waits then",
+        "score then",
     ]
 
 
 def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None:
-    with running(FakeEngine([ANSWER])) as (undisturbed, client):
-        client.generate(1, HELLO, PLAIN)
-        undisturbed.wait(GenerationFinished)
+    with running(FakeWriter([ANSWER])) as (undisturbed, client):
+        client.generate(HELLO, PLAIN, **undisturbed.generation("answer"))
+        undisturbed.wait("answer then")
 
     gate, cold = Gate(at=2), SamplingSettings(temperature=0)
-    with running(FakeEngine([ANSWER], on_token=gate)) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    with running(FakeWriter([ANSWER], on_token=gate)) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
         gate.wait()
-        handle = screen.steps(1)[0].distribution.handle
-        client.preview(4, handle, PLAIN)
-        client.preview(5, handle, cold, 1, 3)
+        handle = answers.wait("answer steps")[0].distribution.handle
+        client.preview(handle, PLAIN, **answers.of("older"))
+        client.preview(handle, cold, start=1, count=3, **answers.of("newer"))
         gate.open()
-        screen.wait(GenerationFinished)
-    (ready,) = screen.all(PreviewReady)
-    assert ready.revision == 5
-    shown = ready.distribution
+        answers.wait("answer then")
+    assert answers.ends() == ["newer then", "answer then"]
+    shown = answers.wait("newer then")
     assert (shown.start, len(shown.candidates), shown.remaining) == (1, 3, 1)
     assert shown.handle == handle
-    assert screen.kinds().index("PreviewReady") == screen.kinds().index(
-        "StepsArrived"
-    ) + len(screen.steps(1)[:3])
-    assert without_handles(screen.steps(1)) == without_handles(undisturbed.steps(1))
+    before = answers.names()[: answers.names().index("newer then")]
+    assert before.count("answer steps") == 3
+    assert without_handles(answers.steps("answer")) == without_handles(
+        undisturbed.steps("answer")
+    )
 
 
-def test_a_preview_of_an_unknown_position_fails_alone() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, client):
-        client.preview(9, 12345, PLAIN)
-        failed = screen.wait(PreviewFailed)
-        client.generate(1, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
-    assert failed.revision == 9
-    assert "can't be drawn again" in failed.error.title
+@pytest.mark.parametrize(
+    ("verb", "arguments", "title"),
+    [
+        ("preview", (12345, PLAIN), "can't be drawn again"),
+        ("search_vocabulary", (12345, "a", PLAIN), "can't be searched here"),
+    ],
+)
+def test_an_unknown_position_fails_alone(
+    verb: str, arguments: tuple[Any, ...], title: str
+) -> None:
+    with running(FakeWriter([ANSWER])) as (answers, client):
+        getattr(client, verb)(*arguments, **answers.of("unknown"))
+        failed = answers.wait("unknown failed")
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        answers.wait("answer then")
+    assert title in failed.title
+    assert answers.ends() == ["unknown failed", "answer then"]
 
 
 def test_a_message_is_scored_as_the_draft_it_was() -> None:
-    with running(FakeEngine()) as (screen, client):
-        client.score_draft(1, HELLO, "why?", PLAIN)
-        looked = screen.wait(DraftScored)
-        client.score(1, TextAfter(HELLO, "why?"))
-        scored = screen.wait(TokensScored)
-    assert scored.tokens == looked.tokens
+    with running(FakeWriter()) as (answers, client):
+        client.score_draft(HELLO, "why?", PLAIN, **answers.of("draft"))
+        looked = answers.wait("draft then")
+        client.score(TextAfter(HELLO, "why?"), **answers.of("score", "scored"))
+        assert answers.wait("score then") == looked.tokens
+    assert not answers.values("score scored")  # only parts of a document tell
 
 
 def test_generated_tokens_are_scored_as_they_were_drawn() -> None:
-    with running(FakeEngine([ANSWER])) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
-        prompt = screen.wait(GenerationStarted).prompt
-        ids = tuple(step.id for step in screen.steps(1))
-        client.score(2, TokensAfter(ids, prompt.ids, top_n=3))
-        tokens = screen.wait(TokensScored).tokens
-    assert [t.logprob for t in tokens] == [s.logprob for s in screen.steps(1)]
+    with running(FakeWriter([ANSWER])) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        answers.wait("answer then")
+        prompt, _ = answers.wait("answer prompt_ready")
+        steps = answers.steps("answer")
+        passage = TokensAfter(tuple(step.id for step in steps), prompt.ids, top_n=3)
+        client.score(passage, **answers.of("score"))
+        tokens = answers.wait("score then")
+    assert [t.logprob for t in tokens] == [s.logprob for s in steps]
     assert {len(token.top) for token in tokens} == {3}
 
 
 def test_draft_interrupts_a_score_that_then_resumes() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine(on_token=gate)) as (screen, client):
-        client.score(1, TokensAfter(tuple(range(9))))
+    with running(FakeWriter(on_token=gate)) as (answers, client):
+        client.score(TokensAfter(tuple(range(9))), **answers.of("score", "dropped"))
         gate.wait()
-        client.score_draft(1, HELLO, "h", PLAIN)
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
         gate.open()
-        scored = screen.wait(TokensScored)
-    assert screen.kinds() == ["ModelLoaded", "DraftScored", "TokensScored"]
-    assert [token.id for token in scored.tokens] == list(range(9))
+        tokens = answers.wait("score then")
+    assert answers.names() == ["draft then", "score then"]
+    assert [token.id for token in tokens] == list(range(9))
 
 
 def test_document_is_tokenized_and_a_part_of_it_is_scored() -> None:
-    engine = FakeEngine(adds_bos=True, context=7)
+    engine = FakeWriter(adds_bos=True, context=7)
     whole = engine.encode("naïve text")
     scored = list(engine.score(whole.ids, prefix=whole.prefix, top_n=3))
     windows = engine.windows(1)
-    with running(engine, standing_clock) as (screen, client):
-        client.tokenize(1, DocumentAlone("naïve text"))
-        cut = screen.wait(DocumentTokenized)
+    with running(engine, standing_clock) as (answers, client):
+        client.tokenize(DocumentAlone("naïve text"), **answers.of("document"))
+        cut = answers.wait("document then")
         assert (cut.encoding, cut.windows) == (whole, windows)
         assert [t.bytes for t in cut.tokens] == [t.bytes for t in scored]
         assert all(token.logprob is None for token in cut.tokens)
         _, (_, end, since), *_ = windows.over(len(whole.ids))
-        client.score(1, PartOf(whole.ids, whole.prefix, windows, since, end, top_n=3))
-        part = screen.wait(TokensScored)
-    assert list(part.tokens) == scored[since:end]
-    batches = screen.all(ScoresArrived)
-    assert [len(batch.tokens) for batch in batches] == [1, end - since - 1]
-    assert tuple(t for batch in batches for t in batch.tokens) == part.tokens
+        part = PartOf(whole.ids, whole.prefix, windows, since, end, top_n=3)
+        client.score(part, **answers.of("part", "scored"))
+        tokens = answers.wait("part then")
+    assert list(tokens) == scored[since:end]
+    batches = answers.values("part scored")
+    assert [len(batch) for batch in batches] == [1, end - since - 1]
+    assert tuple(token for batch in batches for token in batch) == tokens
 
 
 def test_interrupted_part_of_a_document_is_scored_anew() -> None:
     gate = Gate(at=3)
-    engine = FakeEngine(on_token=gate)
+    engine = FakeWriter(on_token=gate)
     ids = engine.encode("a document").ids
-    with running(engine) as (screen, client):
+    with running(engine) as (answers, client):
         part = PartOf(ids, (), engine.windows(), start=0, end=len(ids))
-        client.score(1, part)
+        client.score(part, **answers.of("part", "scored"))
         gate.wait()
-        client.score_draft(1, HELLO, "h", PLAIN)
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
         gate.open()
-        screen.wait(TokensScored)
-    kinds = screen.kinds()
-    again = kinds.index("DraftScored") + 1
-    assert kinds[again:] == ["ScoresArrived"] * len("a document") + ["TokensScored"]
+        answers.wait("part then")
+    again = len("a document")
+    assert answers.names() == [
+        *["part scored"] * 3,
+        "draft then",
+        *["part scored"] * again,
+        "part then",
+    ]
 
 
 def test_a_stopped_score_is_dropped() -> None:
     gate = Gate(at=3)
-    with running(FakeEngine(on_token=gate)) as (screen, client):
-        client.score(1, TokensAfter(tuple(range(9))))
+    with running(FakeWriter(on_token=gate)) as (answers, client):
+        client.score(TokensAfter(tuple(range(9))), **answers.of("score", "dropped"))
         gate.wait()
-        client.stop(1)
+        assert client.stop(Slot.SCORE)
+        assert client.is_pending(Slot.SCORE)
         gate.open()
-        assert screen.wait(JobDropped).job == 1
-    assert not screen.all(TokensScored)
+        answers.wait("score dropped")
+        assert not client.is_pending(Slot.SCORE)
+    assert answers.names() == ["score dropped"]
 
 
-def test_a_job_that_waits_is_stopped_at_once() -> None:
+def test_a_generation_that_waits_is_stopped_at_once() -> None:
     gate = Gate(at=1)
-    engine = FakeEngine(["a b"], on_token=gate)
-    with running(engine) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
+    engine = FakeWriter(["a b"], on_token=gate)
+    with running(engine) as (answers, client):
+        client.another().generate(HELLO, PLAIN, **answers.generation("runs"))
         gate.wait()
-        client.generate(2, HELLO, PLAIN)
-        client.stop(2)
-        assert screen.all(JobDropped) == [JobDropped(2)]
+        client.generate(HELLO, PLAIN, **answers.generation("waits"))
+        client.stop(Slot.GENERATE)
+        answers.drain()
+        assert answers.ends() == ["waits dropped"]
         gate.open()
-        screen.wait(GenerationFinished)
+        answers.wait("runs then")
+    assert answers.ends() == ["waits dropped", "runs then"]
     assert verbs(engine).count("generate") == 1
 
 
-def test_a_stop_for_a_job_that_ended_changes_nothing() -> None:
-    with running(FakeEngine(["a", "b"])) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
-        client.stop(1)
-        client.stop(99)
-        client.generate(2, HELLO, PLAIN)
-        done = screen.wait(GenerationFinished, 2)
-    assert done.finish.reason is FinishReason.STOP
+def test_a_stop_for_a_request_that_ended_changes_nothing() -> None:
+    with running(FakeWriter(["a", "b"])) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("one"))
+        answers.wait("one then")
+        assert not client.stop(Slot.GENERATE)
+        assert not client.stop(Slot.SCORE)
+        client.generate(HELLO, PLAIN, **answers.generation("two"))
+        done = answers.wait("two then")
+    assert done.reason is FinishReason.STOP
+    assert answers.ends() == ["one then", "two then"]
 
 
-def test_closing_during_an_answer_posts_no_more_reports() -> None:
-    gate, screen = Gate(at=3), Screen()
-    client = Bridge(screen.post, running_clock())
-    client.load(lambda _: FakeEngine([ANSWER], on_token=gate))
-    client.generate(1, HELLO, PLAIN)
+def test_closing_during_an_answer_hands_nothing_more_over() -> None:
+    gate, answers = Gate(at=3), Answers()
+    client = Bridge(answers.deliver, running_clock())
+    engine = FakeWriter([ANSWER], on_token=gate)
+    client.load(lambda _: engine, **answers.of("model", "progress"))
+    client.generate(HELLO, PLAIN, **answers.generation("answer"))
     gate.wait()
-    client.score_draft(1, HELLO, "h", PLAIN)
-    before = list(screen.reports)
+    client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+    answers.drain()
+    before = answers.names()
     assert not client.close(timeout=0)  # it does not wait for a token that hangs
     gate.open()
     assert client.close(SECONDS)
-    client.generate(2, HELLO, PLAIN)
-    assert screen.reports == before
-    assert len(screen.steps(1)) == 3
+    client.generate(HELLO, PLAIN, **answers.generation("late"))
+    assert not answers.on_their_way()
+    assert answers.names() == before
+    assert len(answers.steps("answer")) == 3
 
 
 def test_closing_an_idle_worker_ends_its_thread() -> None:
-    client = Bridge(Screen().post, running_clock())
+    client = Bridge(Answers().deliver, running_clock())
     assert client.close()
     assert client.close()
 
@@ -569,23 +733,22 @@ def test_closing_an_idle_worker_ends_its_thread() -> None:
 @pytest.mark.parametrize("broken", ["look", "generate", "message", "tokens"])
 def test_engine_error_ends_one_request(broken: str) -> None:
     error = LmtuiError("it broke", "the detail", "Mend it.")
-    engine = FakeEngine(["fine"], error=error)
-    with running(engine) as (screen, client):
-        expected: type[DraftFailed | GenerationFailed | ScoreFailed] = ScoreFailed
+    engine = FakeWriter(["fine"], error=error)
+    with running(engine) as (answers, client):
         if broken == "look":
-            client.score_draft(1, HELLO, "h", PLAIN)
-            expected = DraftFailed
+            client.score_draft(HELLO, "h", PLAIN, **answers.of("broken"))
         elif broken == "generate":
-            client.generate(1, HELLO, PLAIN)
-            expected = GenerationFailed
+            client.generate(HELLO, PLAIN, **answers.generation("broken"))
         else:
             message = broken == "message"
             passage = TextAfter(HELLO, "h") if message else TokensAfter((1,))
-            client.score(1, passage)
-        failed = screen.wait(expected).error
+            client.score(passage, **answers.of("broken", "dropped"))
+        failed = answers.wait("broken failed")
+        assert not client.pending()
         engine.error = None
-        client.generate(2, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
+        client.generate(HELLO, PLAIN, **answers.generation("fine"))
+        answers.wait("fine then")
+    assert answers.ends() == ["broken failed", "fine then"]
     assert (failed.title, failed.detail, failed.hint) == (
         "it broke",
         "the detail",
@@ -605,17 +768,17 @@ def test_an_unexpected_error_says_that_it_is_a_bug(
         if index == 2:
             raise bug
 
-    engine = FakeEngine([ANSWER, "fine"], on_token=fail)
-    with running(engine, standing_clock) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        failed = screen.wait(GenerationFailed)
-        client.generate(2, HELLO, PLAIN, top_n=5)
-        screen.wait(GenerationFinished)
-    assert "bug" in failed.error.title
-    assert failed.error.detail == "ZeroDivisionError: oops"
+    engine = FakeWriter([ANSWER, "fine"], on_token=fail)
+    with running(engine, standing_clock) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("broken"))
+        failed = answers.wait("broken failed")
+        client.generate(HELLO, PLAIN, top_n=5, **answers.generation("fine"))
+        answers.wait("fine then")
+    assert "bug" in failed.title
+    assert failed.detail == "ZeroDivisionError: oops"
     assert recorded == [bug]
-    assert len(screen.steps(1)) == 2  # what was gathered before it is not lost
-    assert screen.kinds()[-1] == "GenerationFinished"
+    assert len(answers.steps("broken")) == 2  # what was gathered before is not lost
+    assert answers.ends() == ["broken failed", "fine then"]
 
 
 def test_library_panic_ends_one_request() -> None:
@@ -623,42 +786,43 @@ def test_library_panic_ends_one_request() -> None:
         if index == 2:
             panics.panic()
 
-    engine = FakeEngine([ANSWER, "fine"], on_token=fail)
-    with running(engine) as (screen, client):
-        client.generate(1, HELLO, PLAIN)
-        failed = screen.wait(GenerationFailed).error
-        client.generate(2, HELLO, PLAIN)
-        screen.wait(GenerationFinished)
+    engine = FakeWriter([ANSWER, "fine"], on_token=fail)
+    with running(engine) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("broken"))
+        failed = answers.wait("broken failed")
+        client.generate(HELLO, PLAIN, **answers.generation("fine"))
+        answers.wait("fine then")
     assert failed.title and failed.hint
     assert "retry-limit" in failed.detail
 
 
-def test_a_screen_that_went_away_does_not_end_the_thread(
+def test_an_event_loop_that_went_away_does_not_end_the_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lmtui.log.record_bug", lambda error: None)
-    screen, calls = Screen(), itertools.count()
+    answers, calls = Answers(), itertools.count()
 
-    def post(report: Report) -> None:
+    def deliver(call: Callable[[], object]) -> None:
         if next(calls) == 0:
             raise RuntimeError("the event loop is closed")
-        screen.post(report)
+        answers.deliver(call)
 
-    client = Bridge(post, running_clock())
-    client.load(lambda _: FakeEngine(["a"]))
-    client.generate(1, HELLO, PLAIN)
-    screen.wait(GenerationFinished)
+    client = Bridge(deliver, running_clock())
+    client.load(lambda _: FakeWriter(["a"]), **answers.of("model", "progress"))
+    client.generate(HELLO, PLAIN, **answers.generation("answer"))
+    answers.wait("answer then")
     assert client.close(SECONDS)
 
 
 def test_requests_without_a_model_fail() -> None:
-    with running() as (screen, client):
-        client.score_draft(1, HELLO, "h", PLAIN)
-        client.generate(2, HELLO, PLAIN)
-        client.score(3, TokensAfter((1,)))
-        assert screen.wait(DraftFailed).error.title == "no model is loaded"
-        assert screen.wait(GenerationFailed).job == 2
-        assert screen.wait(ScoreFailed).job == 3
+    with running() as (answers, client):
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.score(TokensAfter((1,)), **answers.of("score", "dropped"))
+        for name in ("draft", "answer", "score"):
+            assert answers.wait(f"{name} failed").title == "no model is loaded"
+        assert not client.pending()
+    assert len(answers.ends()) == 3
 
 
 def test_progress_of_a_load_is_forwarded() -> None:
@@ -670,84 +834,89 @@ def test_progress_of_a_load_is_forwarded() -> None:
         Progress("loading", unit="layers"),
     ]
 
-    def load(on_progress: OnProgress) -> FakeEngine:
+    def load(on_progress: OnProgress) -> FakeWriter:
         for report in reports:
             on_progress(report)
-        return FakeEngine(name="tiny")
+        return FakeWriter(name="tiny")
 
-    with running(clock=standing_clock) as (screen, client):
-        client.load(load)
-        loaded = screen.wait(ModelLoaded)
+    with running(clock=standing_clock) as (answers, client):
+        client.load(load, **answers.of("model", "progress"))
+        opened = answers.wait("model then")
     # On a standing clock the one in the middle is one too many.
-    assert screen.reports == [
-        ModelLoadProgressed("fetching", 0, 9, load=1),
-        ModelLoadWarned("it is large", load=1),
-        ModelLoadProgressed("fetching", 9, 9, load=1),
-        ModelLoadProgressed("loading", None, None, "layers", load=1),
-        loaded,
-    ]
-    assert loaded.info.model == "tiny"
-    assert loaded.capabilities.previews
+    assert answers.values("model progress") == [reports[0], *reports[2:]]
+    assert answers.names() == [*["model progress"] * 4, "model then"]
+    assert opened.info.model == "tiny"
+    assert opened.capabilities.previews
 
 
 def test_load_after_a_failed_one_serves_the_waiting_request() -> None:
-    def fail(on_progress: OnProgress) -> FakeEngine:
+    def fail(on_progress: OnProgress) -> FakeWriter:
         raise LmtuiError("no such model", "x", "Name another.")
 
     gate = Event()
 
-    def load(on_progress: OnProgress) -> FakeEngine:
+    def load(on_progress: OnProgress) -> FakeWriter:
         assert gate.wait(SECONDS)
-        return FakeEngine([ANSWER])
+        return FakeWriter([ANSWER])
 
-    with running() as (screen, client):
-        client.load(fail)
-        assert screen.wait(ModelFailed).error.title == "no such model"
-        client.load(load)
-        client.generate(1, HELLO, PLAIN)  # waits for the model
+    with running() as (answers, client):
+        client.load(fail, **answers.of("bad", "progress"))
+        assert answers.wait("bad failed").title == "no such model"
+        client.load(load, **answers.of("good", "progress"))
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))  # waits for it
         gate.set()
-        screen.wait(GenerationFinished)
-    assert screen.kinds()[:3] == ["ModelFailed", "ModelLoaded", "GenerationStarted"]
+        answers.wait("answer then")
+    assert answers.names()[:3] == ["bad failed", "good then", "answer prompt_ready"]
 
 
-def test_second_model_replaces_the_first_and_drops_its_jobs() -> None:
-    gate, old = Gate(at=2), [FakeEngine([ANSWER], name="old")]
+def test_second_model_replaces_the_first_and_drops_its_requests() -> None:
+    gate, old = Gate(at=2), [FakeWriter([ANSWER], name="old")]
     old[0].on_token = gate
     gone = weakref.ref(old[0])
     was_gone: list[bool] = []
 
-    def load(on_progress: OnProgress) -> FakeEngine:
+    def load(on_progress: OnProgress) -> FakeWriter:
         was_gone.append(gone() is None)
-        return FakeEngine(["new answer"], name="new")
+        return FakeWriter(["new answer"], name="new")
 
-    with running() as (screen, client):
-        client.load(lambda _: old.pop())
-        screen.wait(ModelLoaded)
-        client.generate(1, HELLO, PLAIN)
+    with running() as (answers, client):
+        other = client.another()
+        client.load(lambda _: old.pop(), **answers.of("old", "progress"))
+        answers.wait("old then")
+        client.generate(HELLO, PLAIN, **answers.generation("runs"))
         gate.wait()
-        client.generate(2, HELLO, PLAIN)
-        client.score_draft(1, HELLO, "h", PLAIN)
-        client.load(load)
-        client.preview(2, screen.steps(1)[0].distribution.handle, PLAIN)
-        client.score(3, TokensAfter((1,)))
+        answers.wait("runs steps")
+        handle = answers.steps("runs")[0].distribution.handle
+        other.generate(HELLO, PLAIN, **answers.generation("waits"))
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.load(load, **answers.of("new", "progress"))
+        client.preview(handle, PLAIN, **answers.of("preview"))
+        client.score(TokensAfter((1,)), **answers.of("score", "dropped"))
         gate.open()
-        assert screen.wait(ModelLoaded, 2).info.model == "new"
-        client.generate(4, HELLO, PLAIN)
-        screen.wait(GenerationFinished, 2)
-    first, second = screen.all(GenerationFinished)
-    assert (first.job, first.finish.reason) == (1, FinishReason.CANCELLED)
-    assert (second.job, second.finish.reason) == (4, FinishReason.STOP)
-    assert {dropped.job for dropped in screen.all(JobDropped)} == {2, 3}
-    assert not screen.all(PreviewReady) and not screen.all(DraftScored)
+        assert answers.wait("new then").info.model == "new"
+        assert not client.pending() and not other.is_pending(Slot.GENERATE)
+        client.generate(HELLO, PLAIN, **answers.generation("second"))
+        answers.wait("second then")
+    assert answers.wait("runs then").reason is FinishReason.CANCELLED
+    assert answers.wait("second then").reason is FinishReason.STOP
+    assert sorted(answers.ends()) == [
+        "new then",
+        "old then",
+        "runs then",
+        "score dropped",
+        "second then",
+        "waits dropped",
+    ]
     assert was_gone == [True]
 
 
 @pytest.mark.parametrize("ends", ["by itself", "at a report", "with an error"])
-def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
+@pytest.mark.parametrize("asks", ["the same client", "another client"])
+def test_a_newer_load_overtakes_the_one_that_runs(ends: str, asks: str) -> None:
     begun, go_on = Event(), Event()
     outlived: list[str] = []
 
-    def first(on_progress: OnProgress) -> FakeEngine:
+    def first(on_progress: OnProgress) -> FakeWriter:
         begun.set()
         assert go_on.wait(SECONDS)
         if ends == "at a report":
@@ -755,62 +924,353 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
             outlived.append(ends)
         if ends == "with an error":
             raise LmtuiError("failed")
-        return FakeEngine(name="first")
+        return FakeWriter(name="first")
 
-    with running() as (screen, client):
-        client.load(first)
+    with running() as (answers, client):
+        newer = client if asks == "the same client" else client.another()
+        client.load(first, **answers.of("first", "progress"))
         assert begun.wait(SECONDS)
-        client.load(lambda _: FakeEngine(name="second"))
+        newer.load(
+            lambda _: FakeWriter(name="second"), **answers.of("second", "progress")
+        )
         go_on.set()
-        screen.wait(ModelLoaded)
-    assert [loaded.info.model for loaded in screen.all(ModelLoaded)] == ["second"]
-    assert screen.kinds() == ["ModelLoaded"]
+        assert answers.wait("second then").info.model == "second"
+        assert not client.pending()
+    assert answers.names() == ["second then"]
     assert not outlived
 
 
-def test_every_screen_gets_only_its_own_reports() -> None:
-    gate, first, second = Gate(at=2), Screen(), Screen()
-    with running(FakeEngine([ANSWER, "another"], on_token=gate)) as (app, client):
-        one = EngineClient(client.engine, first.post)
-        other = EngineClient(client.engine, second.post)
-        jobs = one.number(), other.number(), one.number()
-        one.generate(jobs[0], HELLO, PLAIN)
+def test_every_client_gets_only_its_own_answers() -> None:
+    gate, first, second = Gate(at=2), Answers(), Answers()
+    with running(FakeWriter([ANSWER, "another"], on_token=gate)) as (rest, client):
+        one = EngineClient(client.engine, first.deliver)
+        other = EngineClient(client.engine, second.deliver)
+        one.generate(HELLO, PLAIN, **first.generation("answer"))
         gate.wait()
-        one.generate(jobs[2], HELLO, PLAIN)
-        other.generate(jobs[1], HELLO, PLAIN)  # takes the place of the one before
-        other.score(other.number(), TextAfter(HELLO, "h"))
+        one.count_tokens(["abc"], **first.of("count"))
+        other.score_draft(HELLO, "h", PLAIN, **second.of("draft"))
+        other.generate(HELLO, PLAIN, **second.generation("answer"))
+        other.score(TextAfter(HELLO, "h"), **second.of("score", "dropped"))
         gate.open()
-        second.wait(TokensScored)
-    assert len({*jobs}) == 3
-    assert app.kinds() == ["ModelLoaded"]
-    assert set(first.ended()) == {jobs[0], jobs[2]}
-    assert first.all(JobDropped) == [JobDropped(jobs[2])]
-    assert second.ended()[0] == jobs[1]
-    assert "".join(step.piece for step in first.steps(jobs[0])) == ANSWER
-    assert "".join(step.piece for step in second.steps(jobs[1])) == "another"
+        second.wait("score then")
+        first.drain()
+    assert not rest.names()
+    assert first.ends() == ["answer then", "count then"]
+    assert second.ends() == ["draft then", "answer then", "score then"]
+    assert first.text("answer") == ANSWER
+    assert second.text("answer") == "another"
 
 
 def test_preview_with_a_handle_of_a_replaced_model_fails() -> None:
-    with running(FakeEngine(name="old")) as (screen, client):
-        client.score_draft(1, HELLO, "h", PLAIN)
-        handle = screen.wait(DraftScored).distribution.handle
-        client.load(lambda _: FakeEngine(name="new"))
-        screen.wait(ModelLoaded, 2)
-        client.score_draft(2, HELLO, "h", PLAIN)
-        other = screen.wait(DraftScored, 2).distribution.handle
-        client.preview(3, handle, PLAIN)
-        assert screen.wait(PreviewFailed).revision == 3
+    with running(FakeWriter(name="old")) as (answers, client):
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("old"))
+        handle = answers.wait("old then").distribution.handle
+        client.load(lambda _: FakeWriter(name="new"), **answers.of("load", "progress"))
+        answers.wait("load then")
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("new"))
+        other = answers.wait("new then").distribution.handle
+        client.preview(handle, PLAIN, **answers.of("preview"))
+        answers.wait("preview failed")
     assert handle != other
-    assert not screen.all(PreviewReady)
+    assert not answers.values("preview then")
 
 
 def test_count_tokens_counts_texts_one_by_one_without_bos() -> None:
-    with running(FakeEngine([ANSWER], adds_bos=True)) as (screen, client):
-        client.count_tokens(1, ["abc", "", "é"])
-        assert screen.wait(TextsCounted) == TextsCounted(1, (3, 0, 2))
+    with running(FakeWriter([ANSWER], adds_bos=True)) as (answers, client):
+        client.count_tokens(["abc", "", "é"], **answers.of("count"))
+        assert answers.wait("count then") == (3, 0, 2)
 
 
-def test_count_tokens_without_a_model_is_empty() -> None:
-    with running() as (screen, client):
-        client.count_tokens(1, ["abc"])
-        assert screen.wait(TextsCounted) == TextsCounted(1, ())
+def test_count_tokens_without_a_model_fails() -> None:
+    with running() as (answers, client):
+        client.count_tokens(["abc"], **answers.of("count"))
+        assert answers.wait("count failed").title == "no model is loaded"
+    assert answers.names() == ["count failed"]
+
+
+# What holds for each verb, and for the newest request of a slot.
+
+
+def test_every_verb_is_tried_below() -> None:
+    public = {name for name in vars(EngineClient) if not name.startswith("_")}
+    assert VERBS.keys() == public - {"is_pending", "stop", "cancel"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_request_is_pending_until_its_end_is_handed_over(verb: str) -> None:
+    slot, _ = VERBS[verb]
+    with trying(verb) as (answers, client, ask):
+        assert not client.pending()
+        ask(client, "it")
+        while not answers.ends():
+            assert client.pending() == [slot]
+            answers.call_next()
+        assert not client.pending()
+    assert answers.ends() == ["it then"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_request_with_ids_or_handles_is_dropped_while_a_model_loads(verb: str) -> None:
+    slot, _ = VERBS[verb]
+    looks = ("next_distribution", "preview", "search_vocabulary")
+    bound = (*looks, "continue_each", "score")
+    tells = "dropped" in functions_of(verb)
+    gate = Gate(at=1)
+    with trying(verb, gate) as (answers, client, ask):
+        loading = Answers()
+        loader = EngineClient(client.engine, loading.deliver)
+        loader.load(lambda _: FakeWriter(), **loading.of("model", "progress"))
+        ask(client, "it")
+        answers.drain()
+        if verb in bound:
+            assert not client.pending()
+            assert answers.names() == (["it dropped"] if tells else [])
+        else:
+            assert client.pending() == [slot] and not answers.names()
+            gate.open()
+            answers.wait("it then")
+
+
+def test_generation_after_a_prompt_is_dropped_while_a_model_loads() -> None:
+    with trying("load", Gate(at=1)) as (answers, client, ask):
+        ask(client, "model")
+        prompt = Prompt((104, 105), "hi")
+        client.generate(prompt, PLAIN, **answers.generation("answer"))
+        answers.drain()
+        assert client.pending() == [Slot.LOAD]
+    assert answers.names() == ["answer dropped"]
+
+
+def test_score_of_a_message_waits_while_a_model_loads() -> None:
+    gate = Gate(at=1)
+    with trying("load", gate) as (answers, client, ask):
+        ask(client, "model")
+        client.score(TextAfter(HELLO, "hi"), **answers.of("score", "dropped"))
+        gate.open()
+        answers.wait("score then")
+    assert answers.ends() == ["model then", "score then"]
+
+
+@pytest.mark.parametrize(
+    "verb", [verb for verb in VERBS if "other" in signature_of(verb)]
+)
+def test_request_to_the_other_model_fails_where_there_is_none(verb: str) -> None:
+    with trying(verb) as (answers, client, ask):
+        ask(client, "it", other=True)
+        failed = answers.wait("it failed")
+    assert "compare" in failed.title
+
+
+def test_a_request_has_ended_when_its_answer_is_taken() -> None:
+    """So the one who takes it may ask the next."""
+    pending: list[list[Slot]] = []
+    with running(FakeWriter()) as (answers, client):
+
+        def then(_: object) -> None:
+            pending.append(client.pending())
+            client.score_draft(HELLO, "again", PLAIN, **answers.of("second"))
+
+        functions = answers.of("first") | {"then": then}
+        client.score_draft(HELLO, "h", PLAIN, **functions)
+        answers.call_next()
+        assert client.pending() == [Slot.LOOK]
+        answers.wait("second then")
+    assert pending == [[]]
+    assert answers.names() == ["second then"]
+
+
+@pytest.mark.parametrize(
+    "verb", [verb for verb, (slot, _) in VERBS.items() if slot is not Slot.SCORE]
+)
+def test_answer_on_its_way_is_dropped_for_a_newer_request(verb: str) -> None:
+    slot, _ = VERBS[verb]
+    with trying(verb) as (answers, client, ask):
+        ask(client, "older")
+        client.finish()
+        assert answers.on_their_way() and client.pending() == [slot]
+        ask(client, "newer")
+        answers.wait("newer then")
+        assert not client.pending()
+    assert {name.split()[0] for name in answers.names()} == {"newer"}
+    assert answers.ends() == ["newer then"]
+
+
+def test_failure_on_its_way_is_dropped_for_a_newer_request() -> None:
+    engine = FakeWriter(error=LmtuiError("it broke"))
+    with running(engine) as (answers, client):
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("older"))
+        client.finish()
+        assert answers.on_their_way() == 1
+        engine.error = None
+        client.score_draft(HELLO, "hi", PLAIN, **answers.of("newer"))
+        answers.wait("newer then")
+    assert answers.names() == ["newer then"]
+
+
+def test_answer_to_a_request_of_another_slot_is_handed_over() -> None:
+    with running(FakeWriter()) as (answers, client):
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.finish()
+        client.count_tokens(["abc"], **answers.of("count"))
+        answers.wait("count then")
+    assert answers.names() == ["draft then", "count then"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_of_a_cancelled_request_that_waits_is_handed_over(verb: str) -> None:
+    slot, _ = VERBS[verb]
+    gate = Gate(at=1)
+    with trying(verb, gate) as (answers, client, ask):
+        ask(client, "it")
+        assert client.pending() == [slot]
+        assert client.cancel(slot)
+        assert not client.pending()
+        gate.open()
+        client.finish()
+        answers.drain()
+        assert not client.cancel(slot) and not client.stop(slot)
+    assert not answers.names()
+
+
+@pytest.mark.parametrize("verb", ["score_draft", "generate", "score", "suggest"])
+def test_nothing_of_a_cancelled_request_that_runs_is_handed_over(verb: str) -> None:
+    gate = Gate(at=1)
+    engine = FakeWriter([ANSWER], on_token=gate)
+    with running(engine) as (answers, client):
+        slot = VERBS[verb][0]
+        functions = answers.of("it", *functions_of(verb))
+        match verb:
+            case "score_draft":
+                client.score_draft(HELLO, "a draft", PLAIN, **functions)
+            case "generate":
+                client.generate(HELLO, PLAIN, **functions)
+            case "score":
+                part = PartOf((1, 2, 3), (), engine.windows(), start=0, end=3)
+                client.score(part, **functions)
+            case "suggest":
+                client.suggest(TEXT, len(TEXT), SuggestionRules(), **functions)
+        gate.wait()
+        assert client.cancel(slot)
+        assert not client.pending()
+        gate.open()
+        client.finish()
+        answers.drain()
+    assert not answers.names()
+
+
+def test_cancelled_generation_ends_within_a_token() -> None:
+    gate = Gate(at=3)
+    read: list[int] = []
+
+    def on_token(index: int) -> None:
+        read.append(index)
+        gate(index)
+
+    with running(FakeWriter([ANSWER], on_token=on_token)) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        gate.wait()
+        client.cancel(Slot.GENERATE)
+        gate.open()
+        client.finish()
+    assert read == [0, 1, 2, 3]
+
+
+def test_cancelled_answer_on_its_way_is_not_handed_over() -> None:
+    with running(FakeWriter()) as (answers, client):
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.finish()
+        assert answers.on_their_way() == 1
+        assert client.cancel(Slot.LOOK)
+        assert not client.pending()
+        answers.drain()
+    assert not answers.names()
+
+
+def test_request_after_a_cancelled_one_is_answered() -> None:
+    gate = Gate(at=1)
+    with running(FakeWriter(["a b", "c"], on_token=gate)) as (answers, client):
+        client.generate(HELLO, PLAIN, **answers.generation("cancelled"))
+        gate.wait()
+        client.cancel(Slot.GENERATE)
+        client.generate(HELLO, PLAIN, **answers.generation("next"))
+        gate.open()
+        done = answers.wait("next then")
+    assert done.reason is FinishReason.STOP
+    assert answers.text("next") == "c"
+    assert answers.ends() == ["next then"]
+
+
+def test_cancel_ends_the_named_slots_or_all() -> None:
+    gate = Gate(at=1)
+    with trying("score_draft", gate) as (answers, client, ask):
+        other = client.another()
+        other.count_tokens(["a"], **answers.of("other"))
+        ask(client, "draft")
+        client.suggest(TEXT, 4, SuggestionRules(), **answers.of("ghost", "grown"))
+        client.replacements(TEXT, 4, 7, **answers.of("words"))
+        client.score_span(TEXT, 4, 7, **answers.of("span", "scored"))
+        assert client.cancel(Slot.REPLACE, Slot.SPAN, Slot.SCORE)
+        assert client.pending() == [Slot.LOOK, Slot.SUGGEST]
+        assert client.cancel()
+        assert not client.pending()
+        assert not client.cancel()
+        gate.open()
+        answers.wait("other then")
+        client.finish()
+        answers.drain()
+    assert answers.names() == ["other then"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_stopped_request_that_waits_is_dropped_at_once(verb: str) -> None:
+    slot, _ = VERBS[verb]
+    with trying(verb, Gate(at=1)) as (answers, client, ask):
+        ask(client, "it")
+        assert client.stop(slot)
+        assert client.pending() == [slot]  # its end is on its way
+        answers.drain()
+        assert not client.pending()
+    tells = "dropped" in functions_of(verb)
+    assert answers.names() == (["it dropped"] if tells else [])
+
+
+def test_answer_on_its_way_is_handed_over_after_a_stop() -> None:
+    with running(FakeWriter()) as (answers, client):
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.finish()
+        assert answers.on_their_way() == 1
+        assert client.stop(Slot.LOOK)
+        answers.drain()
+        assert not client.pending()
+    assert answers.names() == ["draft then"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_request_of_another_client_drops_the_one_that_waits(verb: str) -> None:
+    slot, _ = VERBS[verb]
+    gate = Gate(at=1)
+    with trying(verb, gate) as (answers, client, ask):
+        other = client.another()
+        ask(client, "first")
+        ask(other, "second")
+        answers.drain()
+        assert not client.pending() and other.is_pending(slot)
+        tells = "dropped" in functions_of(verb)
+        assert answers.names() == (["first dropped"] if tells else [])
+        gate.open()
+        answers.wait("second then")
+    assert "first then" not in answers.names()
+
+
+def test_request_of_another_client_drops_the_one_that_runs() -> None:
+    gate = Gate(at=1)
+    with running(FakeWriter(on_token=gate)) as (answers, client):
+        other = client.another()
+        client.score(TokensAfter((1, 2, 3)), **answers.of("first", "dropped"))
+        gate.wait()
+        other.score(TokensAfter((1, 2)), **answers.of("second", "dropped"))
+        gate.open()
+        answers.wait("first dropped")
+        assert not client.pending() and other.is_pending(Slot.SCORE)
+        answers.wait("second then")
+    assert answers.names() == ["first dropped", "second then"]

@@ -1,151 +1,156 @@
-"""The client, as an editor asks it: sequences of messages."""
+"""The client, as an editor asks it: what is handed over, and in which order."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
-from lmtui.tui.engine.message_client import EngineClient, load
-from lmtui.tui.engine.messages import (
-    AlternativesReady,
-    EditorRequestFailed,
-    JobDropped,
-    ModelLoaded,
-    PredictionFailed,
-    PredictionReady,
-    ReplacementsReady,
-    SpanFinished,
-    SpanScored,
-    SuggestionEnded,
-    SuggestionGrew,
-)
-from lmtui.worker.worker import EngineWorker
+from lmtui.worker.requests import Slot
 from tests.fake_writing import FakeWriter
-from tests.tui.engine.test_client import SECONDS, Gate, Screen, running_clock, verbs
+from tests.tui.engine.test_client import TEXT, Gate, running, verbs
 
-TEXT = "the cat sat"
 RULES = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
 
 
-@contextmanager
-def writing(engine: FakeWriter) -> Iterator[tuple[Screen, EngineClient]]:
-    """A screen's client over a scripted engine."""
-    screen = Screen()
-    program = EngineWorker(running_clock())
-    try:
-        load(program, lambda _: engine, screen.post)
-        screen.wait(ModelLoaded)
-        yield screen, EngineClient(program, screen.post)
-    finally:
-        assert program.close(SECONDS)
-
-
-def test_prediction_names_its_revision() -> None:
-    engine = FakeWriter()
-    with writing(engine) as (screen, client):
-        client.predict_at(7, TEXT, 4)
-        ready = screen.wait(PredictionReady)
-    assert ready.revision == 7
-    assert ready.prediction.window == (0, 4)
-    following = ready.prediction.following
+def test_prediction_at_the_cursor_is_reported() -> None:
+    with running(FakeWriter()) as (answers, client):
+        client.predict_at(TEXT, 4, **answers.of("prediction"))
+        prediction = answers.wait("prediction then")
+    assert prediction.window == (0, 4)
+    following = prediction.following
     assert following is not None and following.candidate.text == "c"
 
 
 def test_suggestion_only_grows_until_its_end() -> None:
-    with writing(FakeWriter([" on the mat."])) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), RULES)
-        ended = screen.wait(SuggestionEnded)
-    assert ended.suggestion == Suggestion(" on the mat.", SuggestionEnd.STOP)
-    grown = [report.text for report in screen.all(SuggestionGrew)]
+    with running(FakeWriter([" on the mat."])) as (answers, client):
+        client.suggest(TEXT, len(TEXT), RULES, **answers.of("ghost", "grown"))
+        ended = answers.wait("ghost then")
+    assert ended == Suggestion(" on the mat.", SuggestionEnd.STOP)
+    grown = answers.values("ghost grown")
     assert len(grown) > 1
     assert all(b.startswith(a) for a, b in itertools.pairwise(grown))
-    assert ended.suggestion.text.startswith(grown[-1])
+    assert ended.text.startswith(grown[-1])
+    assert answers.names() == [*["ghost grown"] * len(grown), "ghost then"]
 
 
 def test_end_token_gives_an_empty_suggestion() -> None:
-    with writing(FakeWriter([""])) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), RULES)
-        assert screen.wait(SuggestionEnded).suggestion == Suggestion(
-            "", SuggestionEnd.STOP
-        )
+    with running(FakeWriter([""])) as (answers, client):
+        client.suggest(TEXT, len(TEXT), RULES, **answers.of("ghost", "grown"))
+        assert answers.wait("ghost then") == Suggestion("", SuggestionEnd.STOP)
 
 
 def test_suggestion_waits_for_both_halves_of_a_character() -> None:
     script = [b" ", "é".encode()[:1], "é".encode()[1:], b"t", b"."]
-    with writing(FakeWriter([script])) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), RULES)
-        assert screen.wait(SuggestionEnded).suggestion.text == " ét."
+    with running(FakeWriter([script])) as (answers, client):
+        client.suggest(TEXT, len(TEXT), RULES, **answers.of("ghost", "grown"))
+        assert answers.wait("ghost then").text == " ét."
 
 
 def test_suggestion_stops_at_max_tokens() -> None:
     rules = SuggestionRules(
         max_tokens=2, seconds=None, min_mean_prob=None, min_prob=None
     )
-    with writing(FakeWriter([" one two three four"])) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), rules)
-        assert screen.wait(SuggestionEnded).suggestion == Suggestion(
-            " one", SuggestionEnd.LENGTH
-        )
+    with running(FakeWriter([" one two three four"])) as (answers, client):
+        client.suggest(TEXT, len(TEXT), rules, **answers.of("ghost", "grown"))
+        assert answers.wait("ghost then") == Suggestion(" one", SuggestionEnd.LENGTH)
 
 
 def test_a_stopped_suggestion_is_dropped_within_a_token() -> None:
     gate = Gate(at=2)
     engine = FakeWriter([" on the mat and more"], on_token=gate)
-    with writing(engine) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), RULES)
+    with running(engine) as (answers, client):
+        functions = answers.of("ghost", "grown", "dropped")
+        client.suggest(TEXT, len(TEXT), RULES, **functions)
         gate.wait()
-        client.stop(1)
+        assert client.stop(Slot.SUGGEST)
+        assert client.is_pending(Slot.SUGGEST)
         gate.open()
-        assert screen.wait(JobDropped).job == 1
-    assert not screen.all(SuggestionEnded)
+        answers.wait("ghost dropped")
+        assert not client.is_pending(Slot.SUGGEST)
+    assert answers.ends() == ["ghost dropped"]
+    assert answers.values("ghost grown") == [" on"]
 
 
 def test_prediction_precedes_suggestions_and_the_newest_one_wins() -> None:
     gate = Gate(at=2)
-    engine = FakeWriter([" on the", " on a mat", " mat."], on_token=gate)
-    with writing(engine) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), RULES)
+    engine = FakeWriter([" on the", " mat."], on_token=gate)
+    with running(engine) as (answers, client):
+        functions = answers.of("older", "grown", "dropped")
+        client.another().suggest(TEXT, len(TEXT), RULES, **functions)
         gate.wait()
         longer = TEXT + " on the"
-        client.predict_at(2, longer, len(longer))
-        client.suggest(3, longer, len(longer), RULES)
+        client.predict_at(longer, len(longer), **answers.of("prediction"))
+        functions = answers.of("newer", "grown", "dropped")
+        client.suggest(longer, len(longer), RULES, **functions)
         gate.open()
-        ended = screen.wait(SuggestionEnded)
-    assert [dropped.job for dropped in screen.all(JobDropped)] == [1]
-    assert ended.job == 3
-    kinds = screen.kinds()
-    assert kinds.index("PredictionReady") < kinds.index("SuggestionEnded")
+        ended = answers.wait("newer then")
+    assert answers.ends() == ["older dropped", "prediction then", "newer then"]
+    assert ended.text == " mat."
+
+
+def test_newer_suggestion_takes_the_place_of_the_one_that_runs() -> None:
+    gate = Gate(at=2)
+    engine = FakeWriter([" on the", " mat."], on_token=gate)
+    with running(engine) as (answers, client):
+        functions = answers.of("older", "grown", "dropped")
+        client.suggest(TEXT, len(TEXT), RULES, **functions)
+        gate.wait()
+        functions = answers.of("newer", "grown", "dropped")
+        client.suggest(TEXT, len(TEXT), RULES, **functions)
+        gate.open()
+        assert answers.wait("newer then").text == " mat."
+    assert {name.split()[0] for name in answers.names()} == {"newer"}
 
 
 def test_suggestion_resumes_after_giving_way_to_a_prediction() -> None:
     gate = Gate(at=2)
     engine = FakeWriter([" on the", " on the mat."], on_token=gate)
-    with writing(engine) as (screen, client):
-        client.suggest(1, TEXT, len(TEXT), RULES)
+    with running(engine) as (answers, client):
+        functions = answers.of("ghost", "grown", "dropped")
+        client.suggest(TEXT, len(TEXT), RULES, **functions)
         gate.wait()
-        client.predict_at(2, TEXT, 3)
+        client.predict_at(TEXT, 3, **answers.of("prediction"))
         gate.open()
-        ended = screen.wait(SuggestionEnded)
-    assert (ended.job, ended.suggestion.text) == (1, " on the mat.")
+        ended = answers.wait("ghost then")
+    assert answers.ends() == ["prediction then", "ghost then"]
+    assert ended.text == " on the mat."
     assert verbs(engine).count("go_on") == 2
+
+
+def test_interrupted_suggestion_still_only_grows() -> None:
+    gate, whole = Gate(at=4), " on the mat and more."
+    engine = FakeWriter([whole, whole], on_token=gate)
+    with running(engine) as (answers, client):
+        client.suggest(TEXT, len(TEXT), RULES, **answers.of("ghost", "grown"))
+        gate.wait()
+        answers.drain()
+        before = answers.values("ghost grown")
+        client.predict_at(TEXT, 3, **answers.of("prediction"))
+        gate.open()
+        assert answers.wait("ghost then").text == whole
+    assert verbs(engine).count("go_on") == 2
+    assert before == [" on", " on the", " on the mat"]
+    assert answers.names()[len(before)] == "prediction then"
+    grown = answers.values("ghost grown")
+    assert len(grown) > len(before)
+    for shorter, longer in itertools.pairwise(grown):
+        assert longer.startswith(shorter) and len(longer) > len(shorter)
 
 
 def test_span_scores_give_way_to_a_prediction_and_cover_the_span() -> None:
     gate = Gate(at=9)
     engine = FakeWriter(on_token=gate)
-    with writing(engine) as (screen, client):
-        client.score_span(1, TEXT, 4, 11)
+    with running(engine) as (answers, client):
+        client.score_span(TEXT, 4, 11, **answers.of("span", "scored"))
         gate.wait()
-        client.predict_at(2, TEXT, 3)
+        client.predict_at(TEXT, 3, **answers.of("prediction"))
         gate.open()
-        screen.wait(SpanFinished)
-    kinds = screen.kinds()
-    assert kinds.index("PredictionReady") < kinds.index("SpanScored")
-    tokens = [t for part in screen.all(SpanScored) for t in part.span.tokens]
+        answers.wait("span then")
+    names = answers.names()
+    assert names.index("prediction then") < names.index("span scored")
+    tokens = [t for part in answers.values("span scored") for t in part.tokens]
     assert "".join(token.text for token in tokens) == TEXT[4:]
 
 
@@ -155,27 +160,24 @@ def test_alternatives_and_replacements_are_reported() -> None:
         Suggestion(" by", SuggestionEnd.STOP),
     ]
     words = [Replacement("dog", -1.0, " sat", 0.5)]
-    with writing(FakeWriter(others=ghosts, words=words)) as (screen, client):
-        client.alternatives(1, TEXT, len(TEXT), RULES)
-        assert screen.wait(AlternativesReady).suggestions == tuple(ghosts)
-        client.replacements(2, TEXT, 4, 7)
-        assert screen.wait(ReplacementsReady).replacements == tuple(words)
+    with running(FakeWriter(others=ghosts, words=words)) as (answers, client):
+        client.alternatives(TEXT, len(TEXT), RULES, **answers.of("ghosts"))
+        assert answers.wait("ghosts then") == tuple(ghosts)
+        client.replacements(TEXT, 4, 7, **answers.of("words", "progress"))
+        assert answers.wait("words then") == tuple(words)
+    assert answers.values("words progress") == [(0, 1)]
 
 
-def test_failure_is_reported_for_the_job_that_asked() -> None:
+def test_failure_is_reported_for_the_request_that_asked() -> None:
     error = LmtuiError("no", "it fails", "do not")
-    with writing(FakeWriter(error=error)) as (screen, client):
-        client.predict_at(1, TEXT, 2)
-        assert screen.wait(PredictionFailed).error.title == "no"
-        for job, ask in enumerate(
-            (
-                lambda job: client.suggest(job, TEXT, 2, RULES),
-                lambda job: client.alternatives(job, TEXT, 2, RULES),
-                lambda job: client.score_span(job, TEXT, 0, 2),
-                lambda job: client.replacements(job, TEXT, 0, 2),
-            ),
-            start=1,
-        ):
-            ask(job)
-            failed = screen.wait(EditorRequestFailed, job)
-            assert (failed.job, failed.error.title) == (job, "no")
+    with running(FakeWriter(error=error)) as (answers, client):
+        client.predict_at(TEXT, 2, **answers.of("prediction"))
+        client.suggest(TEXT, 2, RULES, **answers.of("ghost", "grown"))
+        client.score_span(TEXT, 0, 2, **answers.of("span", "scored"))
+        client.replacements(TEXT, 0, 2, **answers.of("words"))
+        for name in ("prediction", "ghost", "span", "words"):
+            assert answers.wait(f"{name} failed").title == "no"
+        client.alternatives(TEXT, 2, RULES, **answers.of("ghosts"))
+        assert answers.wait("ghosts failed").title == "no"
+        assert not client.pending()
+    assert len(answers.names()) == 5

@@ -15,6 +15,7 @@ from lmtui.editing.text_file import TextFile
 from lmtui.engine.types import SamplingSettings
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Skip
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.screen import FinetuneScreen
@@ -67,11 +68,13 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
         training = FakeTraining()
         app = LmtuiApp(
             lambda _: lambda _: FakeWriter(),
-            sampling=SamplingSettings(seed=1),
-            first="finetune",
-            writing=Writing(TextFile(Path("/nowhere/walks.txt"), "")),
-            finetuning=Finetuning(training, "walks", adapters),
-            preferences=Preferences(theme=theme),
+            AppOptions(
+                sampling=SamplingSettings(seed=1),
+                first="finetune",
+                writing=Writing(TextFile(Path("/nowhere/walks.txt"), "")),
+                finetuning=Finetuning(training, "walks", adapters),
+                preferences=Preferences(theme=theme),
+            ),
         )
 
         async def show(running: Program) -> None:

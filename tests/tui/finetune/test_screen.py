@@ -71,7 +71,7 @@ class Watched:
 
     @property
     def screen(self) -> FinetuneScreen:
-        screen = self.running.app.get_screen("finetune")
+        screen = self.running.app.installed("finetune")
         assert isinstance(screen, FinetuneScreen)
         return screen
 

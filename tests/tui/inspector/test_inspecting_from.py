@@ -34,8 +34,8 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
         assert isinstance(running.app.screen, ChatScreen)
         await running.ask("hello")
         await running.until(lambda: running.views and running.views[-1].text)
-        await running.until(lambda: not running.chat._job)
-        node = running.chat._conversation.leaf
+        await running.until(lambda: not running.chat.reply.is_busy)
+        node = running.chat.session.conversation.leaf
         await running.press("ctrl+t")
         page = await opened(running)
         assert page.branches.path(ROOT) == node.steps
@@ -53,7 +53,7 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
         await running.pilot.pause(PAUSE + 0.05)
         await page.press("l")  # the branch goes, the answer stays
         await running.on(ChatScreen)
-        assert running.chat._conversation.leaf == node
+        assert running.chat.session.conversation.leaf == node
 
 
 async def test_inspector_scores_a_user_message_in_its_context() -> None:
@@ -62,7 +62,7 @@ async def test_inspector_scores_a_user_message_in_its_context() -> None:
         await running.ready()
         await running.ask("hello")
         await running.until(lambda: running.views and running.views[-1].text)
-        await running.until(lambda: not running.chat._job)
+        await running.until(lambda: not running.chat.reply.is_busy)
         running.views[0].focus()
         assert isinstance(running.views[0], MessageView)
         await running.press("ctrl+t")

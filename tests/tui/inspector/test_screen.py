@@ -51,7 +51,7 @@ async def test_inspector_shows_the_text_while_the_model_loads() -> None:
         "notes.txt", read=lambda: "one two\n  three\u200d " + "x " * 999
     )
     async with program(
-        first="inspect", open_model=open_model, subject=subject
+        first="inspect", open_model=open_model, source=subject
     ) as running:
         screen = await running.on(InspectScreen)
         await running.until(lambda: "  three⟨U+200D⟩" in running.seen)

@@ -11,6 +11,7 @@ from lmtui.config.load import load
 from lmtui.config.settings_file import SettingsFile
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.app import LmtuiApp
+from lmtui.tui.app_options import AppOptions
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.edit import EditSetting
 from lmtui.tui.settings.preset import PresetForm
@@ -41,8 +42,10 @@ def app(tmp_path: Path) -> LmtuiApp:
     settings = SettingsFile(started, environment=env, file=file)
     return LmtuiApp(
         lambda _: lambda _: FakeEngine(["a"]),
-        sampling=SamplingSettings(seed=1),
-        preferences=Preferences(settings_file=settings),
+        AppOptions(
+            sampling=SamplingSettings(seed=1),
+            preferences=Preferences(settings_file=settings),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 from textual.widgets import OptionList, Static
@@ -12,7 +13,7 @@ from textual.widgets import OptionList, Static
 from lmtui.config import settings as fields
 from lmtui.config.load import load
 from lmtui.config.settings import SettingValue
-from lmtui.config.settings_file import SettingsFile
+from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.config.values import limits, written
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
@@ -21,7 +22,6 @@ from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.settings.edit import EditSetting
-from lmtui.tui.settings.events import SheetRead
 from lmtui.tui.settings.preset import PresetForm
 from lmtui.tui.settings.rows import KeyRow
 from lmtui.tui.settings.screen import SettingsScreen
@@ -135,7 +135,7 @@ async def test_saving_a_setting_keeps_the_sampler_set_in_the_chat(
 ) -> None:
     async with shown(file) as running:
         chat = running.chat
-        chat.draw_with(SamplingSettings(temperature=0.3, top_k=7))
+        chat.sampler.use(SamplingSettings(temperature=0.3, top_k=7))
         for name, typed in (("min_p", "0.2"), ("top_p", "0.5")):
             await search(running, name)
             await running.press("enter")
@@ -144,7 +144,7 @@ async def test_saving_a_setting_keeps_the_sampler_set_in_the_chat(
             await running.press("enter")
             await running.on(SettingsScreen)
             await said(running, f"In config.toml: {typed}")
-            chat.draw_with(chat.query_one(SamplerControls).settings)
+            chat.sampler.use(chat.query_one(SamplerControls).settings)
         drawn = chat.query_one(SamplerControls).settings
         assert (drawn.temperature, drawn.top_k) == (0.3, 7)
         assert (drawn.min_p, drawn.top_p) == (0.2, 0.5)
@@ -182,18 +182,18 @@ async def test_chat_settings_apply_to_the_open_conversation_at_once(file: Path) 
         await search(running, "chat.when_full")
         assert "A change counts at once." in await said(running, "when_full")
         await choose(running, "down")
-        await running.until(lambda: chat.options.drop_oldest)
+        await running.until(lambda: chat.session.options.drop_oldest)
         await search(running, "chat.thinking")
         await choose(running, "down", "down")
-        await running.until(lambda: chat.thinking is False)
-        assert chat.told is None  # a conversation of its own mind keeps its own
-        chat.tell_thinking("auto")
+        await running.until(lambda: chat.session.thinking is False)
+        assert chat.session.told is None  # a conversation of its own mind keeps its own
+        chat.session.set_thinking("auto")
         await choose(running, "up")
-        await running.until(lambda: chat.thinking is True)
-        assert chat.told == "on"
+        await running.until(lambda: chat.session.thinking is True)
+        assert chat.session.told == "on"
         await running.press("f8")
-        await running.until(lambda: chat.thinking is None)
-        assert chat.told == "auto" and chat.options.drop_oldest
+        await running.until(lambda: chat.session.thinking is None)
+        assert chat.session.told == "auto" and chat.session.options.drop_oldest
 
 
 async def choose(running: Program, *keys: str) -> None:
@@ -314,17 +314,31 @@ async def test_settings_file_changed_by_another_program_is_read_again(
         assert file.read_text() == theirs.replace("false", "true")
 
 
-async def test_stale_settings_sheet_is_ignored_after_a_change(file: Path) -> None:
+async def test_read_that_began_before_a_change_is_ignored(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, slow, begun, free = SettingsFile.read, Event(), Event(), Event()
+
+    def read_late(settings: SettingsFile) -> SettingsSnapshot:
+        sheet = read(settings)
+        if slow.is_set() and not begun.is_set():
+            begun.set()
+            free.wait(10)
+        return sheet
+
+    monkeypatch.setattr(SettingsFile, "read", read_late)
     async with shown(file) as running:
-        screen = await running.on(SettingsScreen)
-        before = screen._sheet
-        assert before is not None
         await search(running, "chat.keep")
-        asked = screen._asked
+        slow.set()
+        await running.press("f1")
+        await running.on(HelpScreen)
+        await running.press("escape")  # the file is read again
+        await running.on(SettingsScreen)
+        await running.until(begun.is_set)
         await running.press("enter")
         await said(running, "In config.toml: false")
-        screen.post_message(SheetRead(before, asked=asked))
-        await running.pilot.pause()
+        free.set()
+        await running.pilot.pause(0.1)
         await said(running, "In config.toml: false")
         await running.press("enter")
         await said(running, "In config.toml: true")
@@ -407,7 +421,7 @@ async def test_the_chat_takes_up_a_preset_that_was_just_changed(file: Path) -> N
         await running.press("ctrl+s")
         await running.on(SettingsScreen)
         await running.until(lambda: "0.4" in running.seen)
-        await running.chat.run_command("/preset pirate")
+        await running.chat.commands.run("/preset pirate")
         assert running.chat.query_one(SamplerControls).settings.temperature == 0.4
 
 

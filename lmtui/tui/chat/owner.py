@@ -7,125 +7,125 @@ conversation. It can be read meanwhile. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from textual import on
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
-from lmtui.chat.conversation import Conversation, model_of
-from lmtui.chat.summary import StoredConversation
+from lmtui.chat.conversation import model_of
+from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef, named
-from lmtui.tui.background import post_from_thread
+from lmtui.tui.app_messages import ModelChosen
+from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.prompt import PromptField
-from lmtui.tui.chat.remembering import RememberingScreen
+from lmtui.tui.chat.session import ChatSession
+from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import Choice, ConfirmDialog
-from lmtui.tui.engine.messages import ModelChosen
 from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.screen import ModelScreen
 
 Again = Callable[[], Awaitable[Any] | object]
 
 
-class WhoseScreen(RememberingScreen):
-    """Has a line `#whose` that names the model of the conversation."""
+class OwnerController(Controller):
+    """Names the model of the conversation, and asks which one is to go on with it."""
 
-    _state = ModelState()
-    _under: ModelRef | None = None  # what was wanted when the conversation was opened
-    _again: tuple[Again, str] | None = None  # once its own model is loaded
-
-    @dataclass
-    class OwnerLooked(Message):
-        """Whether the conversation's model is on this machine."""
-
-        owner: str
-        here: bool
-
-    def on_mount(self) -> None:
-        """Where the model is missing, that is known from the beginning."""
+    def __init__(
+        self, screen: ModelScreen, session: ChatSession, prompt: PromptField
+    ) -> None:
+        self._screen, self._session, self._prompt = screen, session, prompt
+        self.line = Static(id="whose", markup=False)
+        """The line that names the model."""
+        self._state = ModelState()
+        self._under: ModelRef | None = None  # in use when the conversation was opened
+        self._again: tuple[Again, str] | None = None  # once its own model is loaded
         self._here: dict[str, bool | None] = {}  # None while it is looked for
-        if self.options.missing is not None:
-            self._state = self.app.model  # type: ignore[attr-defined]
+
+    def start(self) -> None:
+        """Take it that the model is missing, where that is known from the beginning."""
+        if self._session.options.missing is not None:
+            self._state = self._screen.app.model  # type: ignore[attr-defined]
             self._under = self._state.model_ref
 
-    def _take(self, opened: StoredConversation) -> None:
-        super()._take(opened)
-        if self.is_mounted:
-            self._under = self._state.model_ref
+    def note_opened(self) -> None:
+        """Note the model in use: another conversation was opened."""
+        self._under = self._state.model_ref
 
-    async def begin_new(self, conversation: Conversation | None = None) -> None:
-        """Begin a conversation; a new one belongs to no model yet."""
-        if conversation is None:
-            self._under = None
-        await super().begin_new(conversation)
+    def note_begun(self) -> None:
+        """Forget it: a new conversation belongs to no model yet."""
+        self._under = None
 
     def follow_model(self, state: ModelState) -> None:
         """Go on with what waited for the model, and name the conversation's own
         model."""
         self._state = state
-        super().follow_model(state)
         again, text = self._again or (None, "")
         if again is not None and not state.loading:
             self._again = None
             if state.info is not None:
-                self.call_later(again)
+                self._screen.call_later(again)
             else:
                 self._give_back(text)
-        self.tell_whose()
+        self.update()
+
+    def is_in_use(self, model: str | None) -> bool:
+        """Return whether a model is the one in use, which alone can go on with its ids
+        and whose numbers can be set beside those of today."""
+        return self._state.info is not None and self._state.info.label == model
 
     @property
     def _owner(self) -> str | None:
         """The model to ask about: the conversation was opened and is another model's,
         and the user has not chosen one since."""
-        owner, state = model_of(self._conversation), self._state
+        owner, state = model_of(self._session.conversation), self._state
         if self._under != state.model_ref or state.loading:
             return None
-        if state.info is not None and state.info.label == owner:
-            return None
-        return owner
+        return None if self.is_in_use(owner) else owner
 
-    # Saying it.
+    # Naming it.
 
-    def tell_whose(self) -> None:
+    def update(self) -> None:
         """Name the conversation's own model, where another one is in use."""
-        line, owner = self.query_one("#whose", Static), self._owner
+        owner = self._owner
         if owner is not None and owner not in self._here:
             self._here[owner] = None
             self._look_for(owner)
         here = None if owner is None else self._here[owner]
-        line.display = here is not None
+        self.line.display = here is not None
         if owner is not None and here is not None:
-            line.update(Content(_words(shown_label(owner), self._state, here=here)))
+            words = _words(shown_label(owner), self._state, here=here)
+            self.line.update(Content(words))
 
     def _look_for(self, owner: str) -> None:
-        is_here = self.options.is_here
+        is_here = self._session.options.is_here
 
-        def work() -> Message:
-            return self.OwnerLooked(owner, is_here(named(owner)))
+        def end(here: bool) -> None:
+            self._here[owner] = here
+            self.update()
 
-        post_from_thread(
-            work, self.post_message, otherwise=self.OwnerLooked(owner, False)
+        run_in_thread(
+            lambda: is_here(named(owner)),
+            self._screen.call_later,
+            then=end,
+            failed=lambda _: end(False),
+            bug=LmtuiError("models can't be looked for"),
         )
-
-    @on(OwnerLooked)
-    def tell_looked(self, event: OwnerLooked) -> None:
-        self._here[event.owner] = event.here
-        self.tell_whose()
 
     # Asking.
 
-    def held_back(self, again: Again, text: str = "") -> bool:
-        """Whether an answer has to wait for a question: which model is to make it?
-        `again` is called where the user wants it made; where not, `text` goes back to
-        the prompt."""
+    def asks_first(self, again: Again, text: str = "") -> bool:
+        """Return whether an answer has to wait for a question: which model is to make
+        it? `again` is called where the user wants it made; where not, `text` goes back
+        to the prompt."""
         owner = self._owner
         if owner is None:
             return False
         here = self._here.get(owner)
         if here is None:
-            self.notify("One moment: looking for the model of this conversation.")
+            self._screen.notify(
+                "One moment: looking for the model of this conversation."
+            )
             self._give_back(text)
             return True
         name = shown_label(owner)
@@ -139,37 +139,38 @@ class WhoseScreen(RememberingScreen):
             harmless="r",
             first=choices[0].key,
         )
-        self.app.push_screen(asked, partial(self._answer_whose, again, text))
+        self._screen.app.push_screen(asked, partial(self._answer, again, text))
         return True
 
-    async def _answer_whose(self, again: Again, text: str, answer: str | None) -> None:
+    async def _answer(self, again: Again, text: str, answer: str | None) -> None:
         if answer == "l":
             self._again = again, text
-            self.use_owner()
+            self.load()
         elif answer == "g":
             self._under = None
-            self.tell_whose()
-            self.call_later(again)
+            self.update()
+            self._screen.call_later(again)
         else:
             self._give_back(text)
             if answer == "m":
-                await self.run_action("app.models")
+                await self._screen.run_action("app.models")
 
-    def use_owner(self) -> None:
+    def load(self) -> None:
         """Load the model that the conversation was had with."""
-        owner = model_of(self._conversation)
+        owner = model_of(self._session.conversation)
         if owner is None:
-            self.notify("No model has said anything here yet.")
-        elif self.written_here(owner):
-            self.notify("It is in use.")
+            self._screen.notify("No model has said anything here yet.")
+        elif self.is_in_use(owner):
+            self._screen.notify("It is in use.")
         elif self._here.get(owner) is False:
-            self.notify(f"{shown_label(owner)} is not on this machine.", markup=False)
+            words = f"{shown_label(owner)} is not on this machine."
+            self._screen.notify(words, markup=False)
         else:
-            self.post_message(ModelChosen(named(owner)))
+            self._screen.post_message(ModelChosen(named(owner)))
 
     def _give_back(self, text: str) -> None:
         if text:
-            self.query_one(PromptField).give_back(text)
+            self._prompt.give_back(text)
 
 
 def _words(owner: str, state: ModelState, *, here: bool) -> str:

@@ -1,0 +1,42 @@
+"""Messages of the screens to the app: what the user wants loaded or shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from textual.message import Message
+
+from lmtui.models.source import ModelRef
+from lmtui.tui.inspector.source import InspectSource
+
+
+@dataclass
+class ModelChosen(Message):
+    """The user wants another model or adapter, or the same again."""
+
+    ref: ModelRef
+
+
+@dataclass
+class AdapterChosen(Message):
+    """The user wants to use an adapter that a training run made."""
+
+    ref: ModelRef
+    screen: Literal["chat", "complete"]
+    """The screen to use it on."""
+
+
+@dataclass
+class FileChosen(Message):
+    """The user wants to see a file as tokens."""
+
+    path: Path
+
+
+@dataclass
+class SubjectChosen(Message):
+    """The user wants to inspect a text that is shown elsewhere."""
+
+    subject: InspectSource

@@ -1,0 +1,57 @@
+"""Options of the app: what the command line and the settings decide.
+
+Values and functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.models.source import ModelRef
+from lmtui.tui.chat.options import ChatOptions
+
+if TYPE_CHECKING:
+    from lmtui.chat.summary import StoredConversation
+    from lmtui.models.list_rows import ListedModel
+    from lmtui.tui.editor.options import Writing
+    from lmtui.tui.finetune.options import Finetuning
+    from lmtui.tui.inspector.source import InspectSource
+    from lmtui.tui.preferences import Preferences
+
+ListModels = Callable[[], "Sequence[ListedModel]"]
+"""Returns everything that can be chosen; may wait for a disk."""
+RecentFiles = Callable[[], Sequence[Path]]
+"""Returns the files inspected or edited last; may wait for a disk."""
+FirstScreen = Literal["start", "chat", "complete", "finetune", "inspect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOptions:
+    """How the app begins."""
+
+    first: FirstScreen = "start"
+    """The screen that it begins with."""
+    ref: ModelRef = field(default_factory=ModelRef)
+    """The model to load."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    list_models: ListModels = tuple
+    recent_files: RecentFiles = tuple
+    preferences: Preferences | None = None
+    """Theme and keys; None for the defaults, which are not saved."""
+    chats_file: Path | None = None
+    """Where conversations are stored; None stores none."""
+    chat: ChatOptions = field(default_factory=ChatOptions)
+    system: str = ""
+    """The system message of new conversations."""
+    opened: StoredConversation | None = None
+    """The conversation to go on with."""
+    source: InspectSource | None = None
+    """What the inspector begins with."""
+    writing: Writing | None = None
+    """What the editor edits; there is none without."""
+    finetuning: Finetuning | None = None
+    """The training that is watched, if any."""

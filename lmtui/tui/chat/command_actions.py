@@ -1,0 +1,167 @@
+"""What each slash command of the chat does.
+
+Most of it is a controller's; what is here belongs to none. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from textual.content import Content
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.thinking import answer_of
+from lmtui.config.settings import THINKING
+from lmtui.errors import LmtuiError
+from lmtui.models.source import ModelRef
+from lmtui.text import visible_line
+from lmtui.tui.app_messages import ModelChosen
+from lmtui.tui.chat.commands import COMMANDS, Refused, Run, line_of
+from lmtui.tui.chat.export import ChatExporter
+from lmtui.tui.chat.history_edit import MessageEditor
+from lmtui.tui.chat.instructions import InstructionController
+from lmtui.tui.chat.pages import prompt_page, stats_page
+from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.switch import ConversationSwitcher
+from lmtui.tui.dialogs import PageScreen
+
+_SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "/temp": ("temperature", float),
+    "/topk": ("top_k", int),
+    "/topp": ("top_p", float),
+    "/minp": ("min_p", float),
+    "/seed": ("seed", int),
+}
+
+
+class CommandActions:
+    """Runs the commands of `COMMANDS`."""
+
+    def __init__(
+        self,
+        parts: ChatParts,
+        instructions: InstructionController,
+        editor: MessageEditor,
+        exporter: ChatExporter,
+        switcher: ConversationSwitcher,
+    ) -> None:
+        self._screen, self._session = screen, session = parts.screen, parts.session
+        self._branch, self._sampler = parts.branch, parts.sampler
+        self._editor, self._instructions = editor, instructions
+        self._changed = parts.changed
+        self.table: Mapping[str, Run] = {
+            "/help": lambda _: self._show_help(),
+            "/new": lambda _: switcher.begin_new(),
+            "/system": self._set_system,
+            "/model": lambda name: self._use(ModelRef(name) if name else None),
+            "/adapter": lambda name: self._use(ModelRef(None, name) if name else None),
+            "/own": lambda _: parts.owner.load(),
+            "/preset": self._use_preset,
+            "/think": self._think,
+            "/regen": lambda _: screen.run_action("regenerate"),
+            "/continue": lambda _: screen.run_action("go_on"),
+            "/edit": lambda _: self._edit_last(),
+            "/tree": lambda _: editor.show_tree(),
+            "/fork": lambda _: self._fork_here(),
+            "/undo": lambda _: editor.undo(),
+            "/redo": lambda _: editor.redo(),
+            "/copy": partial(self._copy, exporter),
+            "/code": lambda _: exporter.show_code(),
+            "/save": session.save_title,
+            "/export": exporter.export,
+            "/search": lambda words: screen.app.run_action(f"history({words!r})"),
+            "/stats": lambda _: self._show("In numbers", self._stats),
+            "/prompt": lambda _: self._show("As sent", prompt_page),
+            "/quit": lambda _: screen.app.run_action("quit"),
+            **{name: partial(self._set, name) for name in _SAMPLING},
+        }
+        """What runs each command, by its name."""
+
+    def _set(self, name: str, argument: str) -> None:
+        """Change a setting of the sampler."""
+        field, kind = _SAMPLING[name]
+        try:
+            value: dict[str, Any] = {field: kind(argument) if argument else None}
+            settings = replace(self._sampler.settings, **value)
+        except ValueError as error:
+            raise Refused(f"{visible_line(argument)} is not a number.") from error
+        except LmtuiError as error:
+            raise Refused(f"{error}. {error.hint}") from error
+        self._sampler.use(settings)
+        self._screen.notify(f"{name[1:]} {argument or 'random'}", markup=False)
+
+    async def _set_system(self, text: str) -> None:
+        if not text:
+            self._editor.edit(self._session.conversation.root)
+            return
+        await self._editor.reword_system(text)
+        self._screen.notify("The model reads it before the next answer.")
+
+    def _use_preset(self, name: str) -> Awaitable[object] | None:
+        preset = self._sampler.presets.get(name)
+        if preset is None:
+            known = ", ".join(map(visible_line, self._sampler.presets))
+            raise Refused(
+                f"Available presets: {known}."
+                if known
+                else "config.toml has no presets."
+            )
+        self._sampler.use(preset.applied(self._sampler.settings))
+        self._screen.notify(f"preset {visible_line(name)}", markup=False)
+        return self._set_system(preset.system) if preset.system else None
+
+    def _think(self, value: str) -> None:
+        if (value := value or "auto") not in THINKING:
+            raise Refused(f"It is one of: {', '.join(THINKING)}.")
+        info = self._instructions.info
+        if info is not None and not info.switches_thinking:
+            raise Refused("This model's chat template has no such switch.")
+        self._session.set_thinking(value)
+        self._changed()
+        self._screen.notify(f"Thinking is {value} in this conversation.")
+
+    def _use(self, ref: ModelRef | None) -> Awaitable[object] | None:
+        if ref is None:
+            return self._screen.app.run_action("models")
+        self._screen.post_message(ModelChosen(ref))
+        return None
+
+    def _edit_last(self) -> None:
+        said = [n for n in self._session.conversation.path if n.role == "user"]
+        focused = self._branch.focused()
+        if focused is not None or said:
+            self._editor.edit(focused or said[-1])
+        else:
+            self._screen.notify("The conversation is empty.")
+
+    def _fork_here(self) -> Awaitable[object] | None:
+        node = self._branch.focused() or self._session.conversation.leaf
+        if not self._session.is_begun:
+            self._screen.notify("The conversation is empty.")
+            return None
+        return self._editor.fork(node)
+
+    def _copy(self, exporter: ChatExporter, what: str) -> None:
+        node = self._branch.focused_or_last()
+        if node is None:
+            self._screen.notify("The conversation is empty.")
+        else:
+            exporter.copy(node.content if what == "all" else answer_of(node))
+
+    def _stats(self, conversation: Conversation) -> Content:
+        return stats_page(conversation, self._instructions.info)
+
+    def _show_help(self) -> None:
+        lines = Content("\n").join(map(line_of, COMMANDS))
+        page = PageScreen("Commands; F1 shows the keys", lines)
+        self._screen.app.push_screen(page)
+
+    def _show(self, title: str, page: Callable[[Conversation], Content]) -> None:
+        if self._session.is_begun:
+            text = page(self._session.conversation)
+            self._screen.app.push_screen(PageScreen(title, text))
+        else:
+            self._screen.notify("The conversation is empty.")

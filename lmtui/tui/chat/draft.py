@@ -1,0 +1,95 @@
+"""What the model expects next in the message that is being written.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.engine.types import ChatTurn, DraftScores, EngineInfo
+from lmtui.errors import LmtuiError
+from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.worker.requests import Slot
+
+_FOLDED = "While the message holds a long pasted text, nothing is computed."
+
+
+class DraftController(Controller):
+    """Scores the draft at every key, and shows what comes next in it."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        parts: ChatParts,
+        *,
+        before: Callable[[], tuple[ChatTurn, ...] | None],
+        is_answering: Callable[[], bool],
+        is_covered: Callable[[], bool],
+    ) -> None:
+        """`before` returns the messages before the draft, None where it is no message
+        of the user's; `is_answering` says whether an answer is being made, `is_covered`
+        whether the panel shows something else."""
+        self._client, self._screen = client, parts.screen
+        self._session, self._sampler = parts.session, parts.sampler
+        self._prompt, self._strip = parts.prompt, parts.strip
+        self._before, self._is_answering = before, is_answering
+        self._is_covered = is_covered
+        self._info: EngineInfo | None = None
+
+    @property
+    def doing(self) -> str:
+        """Reading, while nothing of it is seen yet."""
+        waits = self._client.is_pending(Slot.LOOK)
+        empty = self._screen.panel.distribution is None
+        return "reading your message" if waits and empty else ""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Ask the new model."""
+        self._info = state.info
+        self.ask()
+
+    def cancel(self) -> None:
+        """Show nothing more of the draft: an answer begins."""
+        self._client.cancel()
+
+    def ask(self) -> None:
+        """Ask what comes next in the draft."""
+        before = self._before()
+        if self._info is None or self._is_answering() or before is None:
+            return
+        panel = self._screen.panel
+        if self._prompt.folded:  # its tokens are more than can be shown at every key
+            self._client.cancel()
+            panel.clear(_FOLDED)
+            return
+        if panel.distribution is not None and not self._is_covered():
+            panel.outdate()
+            self._strip.outdate()
+        self._client.score_draft(
+            before,
+            self._prompt.text,
+            self._sampler.settings,
+            thinking=self._session.thinking,
+            then=self._show,
+            failed=self._show_failed,
+        )
+        if panel.distribution is None:
+            self._screen.activity.unsay()
+
+    def _show(self, scores: DraftScores) -> None:
+        if self._is_covered():
+            return
+        panel = self._screen.panel
+        panel.title = "Next in your message"
+        panel.show(scores.distribution)
+        self._strip.reset(info=self._info, prompt_tokens=len(scores.context))
+        self._strip.extend(scores.tokens)
+        self._screen.activity.unsay()
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self._screen.panel.clear(str(error))
+        self._screen.activity.unsay()

@@ -1,0 +1,247 @@
+"""Editing the messages of a chat, with undo.
+
+An edit is a new version beside the old one, unless the user wants to replace it. A
+deleted message can be restored. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lmtui.chat.message import ChatMessage
+from lmtui.engine.types import Candidate, ChatTurn
+from lmtui.tui.chat.message import MessageView
+from lmtui.tui.chat.pages import totals_page
+from lmtui.tui.chat.parts import BUSY, ChatParts
+from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.chat.switch import ConversationSwitcher
+from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.chat.tree import TreeScreen
+from lmtui.tui.dialogs import PageScreen
+
+_TITLES = {
+    "user": "Editing: Enter sends it on a new branch, Ctrl+S replaces it, Esc cancels",
+    "assistant": "Editing the answer: Enter continues from its end, Ctrl+S saves it",
+    "system": "The system message: Enter saves it, empty for none; Esc cancels",
+}
+
+
+class MessageEditor:
+    """Changes what was said: in other words, on another branch, or not at all."""
+
+    def __init__(
+        self,
+        parts: ChatParts,
+        reply: ReplyController,
+        tokens: TokensController,
+        switcher: ConversationSwitcher,
+    ) -> None:
+        self._screen, self._session = parts.screen, parts.session
+        self._branch, self._owner = parts.branch, parts.owner
+        self._prompt, self._switcher = parts.prompt, switcher
+        self._reply, self._tokens = reply, tokens
+        self._is_busy, self._changed = parts.is_busy, parts.changed
+        self._edited: int | None = None
+        self._deleted: tuple[int, ...] = ()  # since something was said
+
+    async def fulfil(self, event: MessageView.Wished) -> None:
+        """Do what the user wants with a message."""
+        node = self._session.conversation.node(int(event.key))
+        if event.wish == "totals":
+            self._show_totals(node)
+        elif self._is_busy():
+            self._screen.notify(BUSY)
+        elif event.wish == "edit":
+            self.edit(node)
+        elif event.wish == "delete":
+            await self._delete(node)
+        else:
+            await self.fork(node)
+
+    def _show_totals(self, node: ChatMessage) -> None:
+        totals = totals_page(node)
+        if totals is None:
+            self._screen.notify("Its tokens are not scored yet; F3 does that.")
+        else:
+            page = PageScreen("The numbers of this message", totals)
+            self._screen.app.push_screen(page)
+
+    # Other words.
+
+    @property
+    def is_editing(self) -> bool:
+        """Whether a message is in the prompt to be changed."""
+        return self._edited is not None
+
+    @property
+    def before_draft(self) -> tuple[ChatTurn, ...] | None:
+        """The messages before the draft; None where a message that is not the user's is
+        edited."""
+        conversation = self._session.conversation
+        if self._edited is None:
+            return conversation.messages(conversation.turns[-1].id)
+        node = conversation.node(self._edited)
+        return conversation.messages(node.parent) if node.role == "user" else None
+
+    def edit(self, node: ChatMessage) -> None:
+        """Take a message into the prompt to be changed there."""
+        self._edited = node.id
+        may_be_empty = node.role == "system"
+        self._prompt.begin_edit(node.content, _TITLES[node.role], empty=may_be_empty)
+        self._prompt.focus()
+
+    def leave(self) -> bool:
+        """Leave the message as it is; return whether one was edited."""
+        was, self._edited = self._edited, None
+        if was is not None:
+            self._prompt.end_edit()
+        return was is not None
+
+    async def save(self) -> None:
+        """Save the edit without asking the model."""
+        if self.is_editing and self._prompt.can_send:
+            await self.send(self._prompt.draft, ask=False)
+
+    async def send(self, text: str, *, ask: bool) -> None:
+        """Take the other words; with `ask`, the model goes on from them."""
+        assert self._edited is not None
+        conversation = self._session.conversation
+        node = conversation.node(self._edited)
+        if self._is_busy():
+            self._screen.notify(BUSY)
+            return
+        if ask and node.role != "system" and not self._reply.has_model:
+            self._screen.notify(
+                "No model is loaded yet; Ctrl+S saves the edit without an answer."
+            )
+            return
+        if ask and self._owner.asks_first(partial(self.send, text, ask=True)):
+            return
+        self.leave()
+        if node.role == "assistant":
+            await self._amend(node, text, ask=ask)
+        elif ask and node.role == "user":
+            await self._reply.answer_to(conversation.edit(node.id, text))
+        else:
+            conversation.reword(node.id, text)
+            await self.branch_changed()
+
+    async def _amend(self, node: ChatMessage, text: str, *, ask: bool) -> None:
+        conversation = self._session.conversation
+        if not ask:
+            if text != node.content:
+                conversation.amend(node.id, text)
+            await self.branch_changed()
+            return
+        if text != node.content:
+            # The ids hold for the model that made them, for another one the words.
+            if node.prompt is not None and self._owner.is_in_use(node.model):
+                node = conversation.amend(node.id, text)
+            else:
+                await self._reply.answer_beginning(node, text)
+                return
+        await self._reply.go_on_with(node)
+
+    async def reword_system(self, text: str) -> None:
+        """Set the system message."""
+        self._session.conversation.reword(0, text)
+        await self.branch_changed()
+
+    async def branch_changed(self) -> None:
+        """Store and draw what the active branch is now."""
+        self._session.save()
+        self._changed()
+        await self._branch.show()
+
+    # Other tokens and versions.
+
+    async def take_token(self, token: Candidate) -> None:
+        """Let the answer go on from another token, as a version of its own."""
+        node = self._tokens.message
+        if not self._tokens.is_shown or node.role != "assistant" or self._is_busy():
+            return
+        if not (node.own_ids and self._owner.is_in_use(node.model)):
+            self._screen.notify(
+                "Only the model that wrote this can go on from another token."
+            )
+            return
+        ends = node.steps and not node.steps[-1].piece and node.steps[-1].id
+        if token.id == ends:
+            self._screen.notify("That token ends the answer.")
+            return
+        index = self._tokens.view.index
+        try:
+            other = self._session.conversation.branch(node.id, index, token)
+        except ValueError:
+            self._screen.notify("That token is only part of a character.")
+            return
+        self._tokens.close()
+        self._screen.focus_text()
+        await self._reply.go_on_with(other)
+
+    async def to_version(self, by: int) -> None:
+        """Go to another version of a message, and to what follows that one."""
+        shown, node = self._tokens.is_shown, self._tokens.subject
+        if node is None or self._reply.is_busy:
+            return
+        if len(self._session.conversation.siblings(node.id)) == 1:
+            self._screen.notify("There is no other version; Ctrl+R makes one.")
+            return
+        there = self._session.conversation.move(node.id, by)
+        self._session.save()
+        await self._branch.show()
+        if view := self._branch.view_of(there):
+            view.focus()
+        if shown and there.content:
+            self._tokens.open(there)
+
+    # Other branches, and back.
+
+    async def fork(self, node: ChatMessage) -> None:
+        """Go on from a message in a conversation of its own."""
+        await self._switcher.begin_new(self._session.conversation.fork(node.id))
+        self._screen.notify("This is a new conversation; Ctrl+O opens the other one.")
+
+    async def _delete(self, node: ChatMessage) -> None:
+        self._session.conversation.delete(node.id)
+        self._deleted = (*self._deleted, node.id)
+        await self.branch_changed()
+        self._screen.notify("Deleted, with what followed; /undo brings it back.")
+
+    def forget_deleted(self) -> None:
+        """Leave what was deleted as it is: something is said."""
+        self._deleted = ()
+
+    async def undo(self) -> None:
+        """Have back what was deleted since something was said, or else end the
+        conversation before the last turn."""
+        if self._deleted:
+            *before, last = self._deleted
+            self._deleted = tuple(before)
+            self._session.conversation.restore(last)
+        elif self._session.conversation.undo() is None:
+            self._screen.notify("There is nothing to undo.")
+            return
+        await self.branch_changed()
+
+    async def redo(self) -> None:
+        """Have the turn back that was undone last."""
+        if self._session.conversation.redo() is None:
+            self._screen.notify("There is nothing to redo.")
+            return
+        await self.branch_changed()
+
+    def show_tree(self) -> None:
+        """Show every branch."""
+        if self._is_busy():
+            self._screen.notify(BUSY)
+        elif not self._session.is_begun:
+            self._screen.notify("The conversation is empty.")
+        else:
+            tree = TreeScreen(self._session.conversation)
+            self._screen.app.push_screen(tree, self._go_on_from)
+
+    async def _go_on_from(self, id_: int | None) -> None:
+        if id_ is not None:
+            self._session.conversation.end_at(id_)
+            await self.branch_changed()

@@ -1,0 +1,36 @@
+"""What the controllers of the chat screen share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lmtui.tui.chat.branch_view import BranchView
+from lmtui.tui.chat.owner import OwnerController
+from lmtui.tui.chat.prompt import PromptField
+from lmtui.tui.chat.session import ChatSession
+from lmtui.tui.sampler import SamplerController
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
+
+BUSY = "The model is answering; Esc stops it."
+
+
+@dataclass(frozen=True, slots=True)
+class ChatParts:
+    """The screen, the conversation on it, and what all its controllers work with."""
+
+    screen: ModelScreen
+    session: ChatSession
+    prompt: PromptField
+    """Where messages are written, and where those that failed go back to."""
+    branch: BranchView
+    """The active branch, as it is drawn."""
+    strip: LikelihoodStrip
+    owner: OwnerController
+    sampler: SamplerController
+    is_busy: Callable[[], bool]
+    """Returns whether an answer is being made, or a message is on its way to it."""
+    changed: Callable[[], object]
+    """To be called when the conversation or its active branch is another one, before it
+    is drawn."""

@@ -1,0 +1,374 @@
+"""Generation of answers in the chat, one at a time.
+
+An answer begins, grows token by token, ends and can be continued; further messages
+wait. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.content import Content
+from textual.widgets import Static
+
+from lmtui.chat.excerpts import preview_of
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.thinking import ReasoningTracker, thought_of
+from lmtui.engine.types import (
+    ChatTurn,
+    EngineInfo,
+    FinishReason,
+    GenerationResult,
+    Prompt,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.text import visible
+from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import READING
+from lmtui.worker.requests import Slot
+
+Begin = Sequence[ChatTurn] | Prompt
+
+# Short enough for the model and its precision beside it, at 80 columns.
+_STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
+_STOPPED_EMPTY = "stopped before the first word · Ctrl+R again"
+_NOTHING = "nothing to add · Ctrl+R again"
+NO_TOKEN = "No token was generated."
+
+
+class ReplyController(Controller):
+    """Has messages answered, and holds those that wait for their turn."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        parts: ChatParts,
+        *,
+        begun: Callable[[], object],
+    ) -> None:
+        """`begun` is called when an answer begins."""
+        self._client, self._begun = client, begun
+        self._screen, self._activity = parts.screen, parts.screen.activity
+        self._session, self._branch = parts.session, parts.branch
+        self._owner, self._sampler = parts.owner, parts.sampler
+        self._prompt, self._strip = parts.prompt, parts.strip
+        self.waiting = Static(id="waiting", markup=False)
+        """The lines of the messages that wait."""
+        self.is_busy = False
+        """Whether an answer is being made, from the request to its end."""
+        self._info: EngineInfo | None = None
+        self._reply: ChatMessage | None = None
+        self._instead: int | None = None  # the reply that it is another version of
+        self._thinking: ReasoningTracker | None = None  # of the reply
+        self._begin: tuple[Begin, str] | None = None  # until the messages are stored
+        self._given_up = False  # stopped before the engine was asked
+        self._answers = 0  # how many were begun
+        self._words = ""  # how far the answer is
+        # Sent before there was a model or room: what it says, and how it was written.
+        self._queue: list[tuple[str, str]] = []
+        self._written: tuple[int, str] = (0, "")  # of the message that was said last
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model that can answer."""
+        return self._info is not None
+
+    @property
+    def doing(self) -> str:
+        """Reading the prompt, or answering."""
+        return self._words if self.is_busy else ""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Give what waits back to the prompt where there is no model to come."""
+        self._info = state.info
+        if state.info is not None:
+            self._strip.reset(info=state.info)
+        elif state.error is not None:
+            self.take_back()
+
+    # Its beginning.
+
+    async def say(self, text: str, written: str, *, stopped: bool = False) -> None:
+        """Add a user message at the end of the branch, and have it answered unless it
+        was stopped. A last message without an answer is replaced: the model is not
+        given it."""
+        if not stopped:
+            self._claim()
+        conversation = self._session.conversation
+        end = conversation.path[-1]
+        asked = conversation.say(text)
+        self._written = asked.id, written
+        if asked.parent == end.id:
+            await self._branch.add(asked)
+        else:
+            await self._branch.show()
+        if stopped:
+            self._session.save()
+            self._activity.say(_STOPPED_EMPTY)
+        else:
+            await self.answer_to(asked)
+
+    async def answer_to(self, asked: ChatMessage) -> None:
+        """Have a message at the end of the branch answered."""
+        assert self._info is not None
+        self._claim()
+        self._instead = None
+        self._reply = self._session.conversation.reply(
+            asked.id, model=self._info.label, settings=self._sampler.settings
+        )
+        if self._branch.view_of(asked) is None:
+            await self._branch.show()
+        else:
+            self._branch.renew(asked)
+            await self._branch.add(self._reply)
+        self._start(self._session.conversation.messages(asked.id))
+
+    async def another_answer(self, reply: ChatMessage) -> None:
+        """Answer again in place of a reply."""
+        assert self._info is not None and reply.parent is not None
+        self._claim()
+        self._instead = None if reply.is_empty else reply.id
+        self._reply = self._session.conversation.regenerate(
+            reply.id, model=self._info.label, settings=self._sampler.settings
+        )
+        await self._branch.show()
+        self._start(self._session.conversation.messages(reply.parent))
+
+    async def go_on_with(self, reply: ChatMessage) -> None:
+        """Let a reply go on from exactly where its text ends."""
+        assert self._info is not None and reply.parent is not None
+        self._claim()
+        prompt, self._instead = reply.continuation, None
+        if prompt is not None and self._owner.is_in_use(reply.model):
+            self._reply = self._session.conversation.resume(
+                reply.id, settings=self._sampler.settings
+            )
+            await self._branch.show()
+            self._start(prompt, prefill=reply.rest)
+            return
+        # Another model's ids mean nothing to this one; its words do.
+        await self.answer_beginning(reply, reply.content)
+
+    async def answer_beginning(self, reply: ChatMessage, words: str) -> None:
+        """Answer in place of a reply, with an answer that begins with these words."""
+        assert self._info is not None and reply.parent is not None
+        self._claim()
+        self._reply = self._session.conversation.reply(
+            reply.parent,
+            model=self._info.label,
+            settings=self._sampler.settings,
+            prefill=words,
+        )
+        await self._branch.show()
+        messages = self._session.conversation.messages(reply.parent)
+        self._start(messages, prefill=words)
+
+    def _claim(self) -> None:
+        """Mark an answer as begun: from here on it can be stopped."""
+        if not self.is_busy:
+            self.is_busy, self._given_up = True, False
+            self._answers += 1
+            self._words = ""
+        self._begun()
+
+    def _start(self, begin: Begin, prefill: str = "") -> None:
+        self._begin = begin, prefill
+        self._tell("reading the prompt")
+        panel = self._screen.panel
+        if panel.distribution is None:
+            panel.clear(READING)
+        panel.outdate()
+        before = self._reply.steps if self._reply else ()
+        self._strip.reset(info=self._info, before=before)
+        answer = self._answers
+
+        def generate() -> None:
+            if self.is_busy and self._answers == answer:
+                self._generate()
+
+        self._session.save_first(generate)
+
+    def _tell(self, words: str) -> None:
+        self._words = words
+        self._activity.unsay()
+
+    def _generate(self) -> None:
+        """Start the generation: the user's message is on the disk."""
+        if self._begin is None or self._given_up:
+            return
+        assert self._reply is not None and self._reply.settings is not None
+        (begin, prefill), self._begin = self._begin, None
+        if self._info is None:  # another model is on its way
+            self._screen.call_later(self._end_dropped)
+            return
+        self._client.generate(
+            begin,
+            self._reply.settings,
+            prompt_ready=self._keep_prompt,
+            progress=self._show_reading,
+            steps=self._show_steps,
+            then=self._end,
+            failed=self._return_prompt,
+            dropped=self._end_dropped,
+            prefill=prefill,
+            drop_oldest=self._session.options.drop_oldest,
+            thinking=self._session.thinking,
+        )
+
+    # Its growth.
+
+    def _keep_prompt(self, prompt: Prompt, left_out: int) -> None:
+        """Keep the prompt: a continuation goes on from its ids."""
+        assert self._reply is not None
+        self._reply = self._session.conversation.lay_out(
+            self._reply.id, prompt, left_out=left_out
+        )
+        self._thinking = ReasoningTracker(self._reply)
+        self._strip.read(len(prompt.ids))
+
+    def _show_reading(self, done: int, total: int) -> None:
+        self._tell(f"reading the prompt {done:,}/{total:,}")
+
+    def _show_steps(self, steps: tuple[Step, ...]) -> None:
+        assert self._reply is not None
+        self._reply = self._session.conversation.grow(self._reply.id, steps)
+        thought = self._thinking.grow(self._reply, steps) if self._thinking else None
+        self._session.save()
+        self._strip.extend(steps)
+        if self._info is not None:  # else another model is loading by now
+            waits = f" · {len(self._queue)} waiting" if self._queue else ""
+            self._tell(f"answering; Esc stops{waits}")
+            self._screen.panel.title = "Next token"
+            self._screen.panel.show(steps[-1].distribution, chosen=steps[-1].id)
+        if view := self._branch.view_of(self._reply):
+            view.grow("".join(step.piece for step in steps), thought)
+
+    # Its end.
+
+    async def _end(self, result: GenerationResult) -> None:
+        assert self._reply is not None
+        self.is_busy = False
+        self._reply = self._session.conversation.finish(self._reply.id, result)
+        self._session.save()
+        self._strip.finish(result)
+        if self._info is not None:
+            self._say_ended(_ended(result, empty=self._reply.is_empty))
+            if not self._reply.steps:
+                self._screen.panel.clear(NO_TOKEN)
+        if view := self._branch.view_of(self._reply):
+            view.grow(result.piece, thought_of(self._reply))
+        await self._show_ended(self._reply)
+        if result.reason is FinishReason.CANCELLED:
+            self.take_back()
+        elif self._queue and self._info is not None:
+            await self.say(*self.next_waiting())
+
+    def _say_ended(self, words: str) -> None:
+        if words:
+            self._activity.say(words)
+        else:
+            self._activity.unsay()
+
+    async def _show_ended(self, reply: ChatMessage) -> None:
+        """Show a reply as it is now that it has ended. One without a word is no turn:
+        the reply stays whose place it was to take, or the message is not answered."""
+        if reply.is_empty:
+            if self._instead is not None:
+                self._session.conversation.choose(self._instead)
+                self._session.save()
+            await self._branch.show()
+            return
+        self._branch.renew(reply)
+        if view := self._branch.view_of(reply):
+            view.complete()
+
+    async def _return_prompt(self, error: LmtuiError) -> None:
+        """Give the user's message back to the prompt field, unless the model has read
+        it."""
+        assert self._reply is not None
+        self._screen.show_error(error)
+        conversation = self._session.conversation
+        reply = conversation.fail(self._reply.id)
+        asked = conversation.node(reply.parent or 0)
+        id_, written = self._written
+        if reply.is_empty and asked.id == id_ and self._instead is None:
+            conversation.withdraw(asked.id)
+            self._prompt.give_back(written)
+        await self._break_off(reply)
+
+    async def _end_dropped(self) -> None:
+        if self.is_busy and self._reply is not None:
+            await self._break_off(self._session.conversation.stop(self._reply.id))
+
+    async def _break_off(self, reply: ChatMessage) -> None:
+        self.is_busy, self._reply, self._begin = False, reply, None
+        self._session.save()
+        if self._info is not None:
+            stopped = reply.state == "stopped" and reply.is_empty
+            self._say_ended(_STOPPED_EMPTY if stopped else "")
+        self.take_back()
+        await self._show_ended(reply)
+
+    def stop(self) -> bool:
+        """Stop the answer."""
+        if self.is_busy and not self._client.stop(Slot.GENERATE):
+            self._given_up = True
+            self._screen.call_later(self._end_dropped)
+        return self.is_busy
+
+    # What waits.
+
+    def take_back(self) -> bool:
+        """Give what waits back to the prompt; return whether there was anything."""
+        waiting, self._queue = self._queue, []
+        # What was recalled from the list of earlier prompts is there already.
+        drafts = [written for _, written in waiting if written != self._prompt.text]
+        if drafts:
+            self._prompt.give_back("\n".join(drafts))
+        self._show_waiting()
+        return bool(waiting)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether messages wait for their turn."""
+        return bool(self._queue)
+
+    def wait(self, whole: str, written: str) -> None:
+        """Let a message wait for its turn."""
+        self._queue.append((whole, written))
+        self._show_waiting()
+
+    def next_waiting(self) -> tuple[str, str]:
+        """Take the next message out of the waiting ones."""
+        waited = self._queue.pop(0)
+        self._show_waiting()
+        return waited
+
+    def take_last_waiting(self, key: str) -> bool:
+        """Take the message that waits last back into the prompt at Up, where nothing is
+        written; return whether the key did that."""
+        if key != "up" or self._prompt.text or not self._queue:
+            return False
+        _, written = self._queue.pop()
+        self._show_waiting()
+        self._prompt.give_back(written)
+        return True
+
+    def _show_waiting(self) -> None:
+        """Draw a line for each waiting message."""
+        self.waiting.display = bool(self._queue)
+        lines = [f"waits · {preview_of(written)}" for _, written in self._queue]
+        hint = "Up in the empty prompt takes the last one back"
+        self.waiting.update(Content(visible("\n".join([*lines, hint]))))
+
+
+def _ended(result: GenerationResult, *, empty: bool) -> str:
+    """Return what is said about an ended answer; empty for one that simply ended."""
+    if result.reason is FinishReason.CANCELLED:
+        return _STOPPED_EMPTY if empty else _STOPPED
+    only_ended = result.reason is FinishReason.STOP and result.tokens <= 1
+    return _NOTHING if only_ended else ""

@@ -1,0 +1,176 @@
+"""Sending a message: the files that it names, its length, and its turn.
+
+Files are read on another thread. A message whose files can't be read goes back to the
+prompt field. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from lmtui.chat.attachments import Attachment, attach, plain
+from lmtui.editing import positions
+from lmtui.engine.types import EngineInfo
+from lmtui.errors import LmtuiError
+from lmtui.tui.background import run_in_thread
+from lmtui.tui.chat.attachments import Attachments
+from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.prompt import as_draft, as_message
+from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+
+
+class MessageSender(Controller):
+    """Counts the tokens of what is attached, and sends what is written."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        parts: ChatParts,
+        reply: ReplyController,
+    ) -> None:
+        self._client, self._reply = client, reply
+        self._screen, self._session = parts.screen, parts.session
+        self._owner, self._prompt = parts.owner, parts.prompt
+        self.attachments = Attachments(id="attachments")
+        """The names and files above the prompt."""
+        self._info: EngineInfo | None = None
+        self._files: Sequence[Attachment] = ()
+        self._folded: Sequence[str] = ()
+        self._on_the_way = 0  # messages that were sent and are not said yet
+        self._stopped = 0  # so many of them
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is being made, or a message is on its way to the model."""
+        return self._reply.is_busy or self._on_the_way > 0
+
+    def start(self) -> None:
+        """Have the prompt recall what was asked before, in all conversations."""
+        self._session.recall(
+            lambda prompts: self._prompt.recall([as_draft(text) for text in prompts])
+        )
+
+    def follow_model(self, state: ModelState) -> None:
+        """Count again, as another model has another tokenizer; send what waited."""
+        self._info = state.info
+        if state.info is None:
+            return
+        self._count()
+        if self._reply.is_waited_for:
+            waited = self._reply.next_waiting()
+            say = partial(self._pass_on, *waited)
+            if not self._owner.asks_first(say, waited[1]):
+                say()
+
+    def stop(self) -> bool:
+        """Stop messages on their way to the model."""
+        stopped = self._on_the_way > self._stopped
+        self._stopped = self._on_the_way
+        return stopped
+
+    # The draft.
+
+    def follow_draft(self, *, is_editing: bool) -> None:
+        """Follow the names and the long texts in the prompt."""
+        area = self._prompt
+        if area.folded != self._folded:
+            self._folded = area.folded
+            self._count()
+        row, column = area.cursor_location
+        cursor = positions.offset_of(area.text, row + 1, column + 1)
+        draft = "" if is_editing else area.text
+        self.attachments.follow(draft, min(cursor, len(draft)))
+
+    def write_name(self, event: Attachments.Taken) -> None:
+        """Write a name that was chosen from the list."""
+        area = self._prompt
+        start, end = (_location(area.text, at) for at in (event.start, event.end))
+        area.replace(event.text, start, end, maintain_selection_offset=False)
+        area.focus()
+
+    def count_files(self, files: Sequence[Attachment]) -> None:
+        """Count the tokens of the files that the draft names."""
+        self._files = files
+        self._count()
+
+    def _count(self) -> None:
+        """Ask how many tokens the files and the long texts of the draft are."""
+        self._client.cancel()
+        self._prompt.refusal = ""
+        files, folded = self._files, self._folded
+        if files or folded:
+            pasted = [plain(as_message(text)) for text in folded]
+            texts = [*(file.quoted for file in files), *pasted]
+            self._client.count_tokens(texts, then=partial(self._show_count, files))
+
+    def _show_count(self, files: Sequence[Attachment], tokens: tuple[int, ...]) -> None:
+        """Show the count; refuse what can't fit."""
+        self.attachments.show_tokens(files, tokens[: len(files)])
+        total = sum(tokens)
+        if self._info is not None and total > self._info.context:
+            self._prompt.refusal = (
+                f"The message has {total:,} tokens; "
+                f"the context holds {self._info.context:,}."
+            )
+
+    # Sending.
+
+    def send(self, text: str) -> None:
+        """Send a draft, with the files that it names."""
+        if self._owner.asks_first(partial(self.send, text), text):
+            return
+        said = as_message(text)
+        if "@" not in said:
+            self._pass_on(said, text)
+            return
+        folder = self.attachments.folder
+        self._on_the_way += 1
+        run_in_thread(
+            lambda: attach(said, folder).text,
+            self._screen.call_later,
+            then=lambda whole: self._say(whole, text),
+            failed=partial(self._return, text),
+            bug=LmtuiError("the files can't be read", "", "See the log."),
+        )
+
+    def _pass_on(self, whole: str, written: str) -> None:
+        """Send a message whose files are read already."""
+        self._on_the_way += 1
+        self._screen.call_later(self._say, whole, written)
+
+    def _arrived(self) -> bool:
+        """Note that a message is no longer on its way; return whether it was
+        stopped."""
+        stopped = self._stopped > 0
+        self._on_the_way -= 1
+        self._stopped -= stopped
+        return stopped
+
+    def _return(self, written: str, error: LmtuiError) -> None:
+        self._arrived()
+        self._screen.show_error(error)
+        self._prompt.give_back(written)
+
+    async def _say(self, whole: str, written: str) -> None:
+        """Add the message now, or queue it until there is a model and no other
+        answer."""
+        stopped = self._arrived()
+        if self._info is not None and not self._reply.is_busy:
+            await self._reply.say(whole, written, stopped=stopped)
+        elif stopped:
+            self._prompt.give_back(written)
+        else:
+            self._reply.wait(whole, written)
+            if self._info is None:
+                words = "your message is sent once the model is loaded"
+                self._screen.activity.say(words)
+
+
+def _location(text: str, offset: int) -> tuple[int, int]:
+    """Return a location in a text as a text field counts it: from 0."""
+    line, column = positions.location_of(text, offset)
+    return line - 1, column - 1

@@ -1,0 +1,182 @@
+"""The conversation that the chat screen holds, and how it is stored.
+
+It is stored while it is held, and nothing is generated before the user's message is on
+the disk. Knows no model.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from lmtui.chat.conversation import Conversation, ConversationDelta
+from lmtui.chat.excerpts import copy_title, title_of
+from lmtui.chat.search import Excerpt
+from lmtui.chat.summary import (
+    ConversationMeta,
+    ConversationSummary,
+    StoredConversation,
+)
+from lmtui.config.settings import THINKING
+from lmtui.tui.chat.options import ChatOptions
+from lmtui.tui.chat.store import ConversationChosen, ConversationStore
+from lmtui.tui.screen import ModelScreen
+
+
+class ChatSession:
+    """A conversation with its title and settings, and the store that it is kept in."""
+
+    def __init__(
+        self,
+        screen: ModelScreen,
+        store: ConversationStore | None,
+        *,
+        options: ChatOptions,
+        system: str = "",
+        opened: StoredConversation | None = None,
+    ) -> None:
+        """`system` is the system message of new conversations; `opened` the one to go
+        on with."""
+        self._screen, self._store, self._system = screen, store, system
+        self._uid = secrets.token_hex(8)
+        self._about: ConversationSummary | None = None
+        self._title = ""  # given to it here
+        self.options = options
+        """How the chat is set up."""
+        self.conversation = Conversation(system)
+        """The messages."""
+        self.told: str | None = None
+        """What a model is told of thinking in this conversation, as `chat.thinking` has
+        it; None leaves it to that."""
+        if opened is not None:
+            self.take(opened)
+            if store is not None:
+                store.know(opened)
+        self.told = options.thinking_override or self.told
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was said."""
+        return len(self.conversation.nodes) > 1
+
+    @property
+    def meta(self) -> ConversationMeta:
+        """The conversation's title and other facts beside its messages."""
+        asked = [n.content for n in self.conversation.path if n.role == "user"]
+        made = title_of(asked[0]) if asked else "Conversation"
+        meta = self._about.facts if self._about else ConversationMeta(made)
+        meta = replace(meta, thinking=self.told)
+        return replace(meta, title=self._title, named=True) if self._title else meta
+
+    # Which conversation it is.
+
+    def take(self, opened: StoredConversation) -> None:
+        """Hold a conversation of the store."""
+        self.conversation, self._about = opened.conversation, opened.about
+        self._uid, self._title = opened.about.uid, ""
+        self.told = opened.about.thinking
+
+    def begin(self, conversation: Conversation | None = None) -> None:
+        """Hold a new conversation, told the same of thinking; the one before stays in
+        the store."""
+        self.conversation = conversation or Conversation(self._system)
+        self._uid, self._about, self._title = secrets.token_hex(8), None, ""
+        self.save()
+
+    def open(
+        self,
+        chosen: ConversationChosen,
+        then: Callable[[StoredConversation, Excerpt], Awaitable[None]],
+    ) -> None:
+        """Load another conversation of the store."""
+        if self._store is not None:
+            self._store.open(
+                self._screen.call_later,
+                chosen,
+                then=then,
+                failed=self._screen.show_error,
+            )
+
+    def recall(self, then: Callable[[tuple[str, ...]], object]) -> None:
+        """Read what was asked before, in all conversations."""
+        if self._store is not None:
+            self._store.recall(
+                self._screen.call_later, then=then, failed=self._screen.show_error
+            )
+
+    # Storing it.
+
+    def save(self) -> None:
+        """Store what has changed, once something was said."""
+        if self._store is None or not self.is_begun:
+            return
+        if changes := self.conversation.take_changes():
+            self._store.save(self._uid, replace(changes, thinking=self.told))
+
+    def save_first(self, then: Callable[[], object]) -> None:
+        """Store what has changed, and go on when that was tried."""
+        if self._store is None:
+            self._screen.call_later(then)
+            return
+        changes = replace(self.conversation.take_changes(), thinking=self.told)
+        self._store.save(
+            self._uid, changes, tried=lambda: self._screen.call_later(then)
+        )
+
+    def save_whole(self) -> None:
+        """Store the whole conversation: the store is another one, and has less of it or
+        none."""
+        if self._store is not None and self.is_begun:
+            whole = replace(self.conversation.whole(), thinking=self.told)
+            self._store.save(self._uid, whole)
+
+    def continue_as_copy(self, uid: str) -> None:
+        """Go on as a copy if another program writes to this conversation."""
+        if uid != self._uid:
+            return
+        said = [*(node.content for node in self.conversation.path[1:]), ""]
+        named = self._about.title if self._about else title_of(said[0])
+        self._uid, self._about = secrets.token_hex(8), None
+        self.save_whole()
+        self._title = copy_title(self._title or named)
+        if self._store is not None:
+            self._store.entitle(
+                self._screen.call_later,
+                self._uid,
+                self._title,
+                then=lambda _: None,
+                failed=lambda _: None,  # that is told when the copy is saved
+            )
+        self._screen.notify(
+            "Another program wrote to this conversation meanwhile. This one"
+            " continues as a copy; Ctrl+O opens the other one.",
+            timeout=12,
+        )
+
+    def save_title(self, title: str) -> None:
+        """Give the conversation a title."""
+        if self._store is None or not self.is_begun:
+            self._screen.notify("Only a saved conversation has a title.")
+            return
+        self._title = " ".join(title.split())
+        self._store.entitle(
+            self._screen.call_later,
+            self._uid,
+            title,
+            then=lambda _: self._screen.notify("The conversation was renamed."),
+            failed=self._screen.show_error,
+        )
+
+    # Thinking.
+
+    @property
+    def thinking(self) -> bool | None:
+        """Whether the model is told to think; None where it is told nothing."""
+        return self.options.thinking if self.told is None else THINKING[self.told]
+
+    def set_thinking(self, value: str) -> None:
+        """Set what the model is told of thinking; the conversation keeps it."""
+        self.told = value
+        if self._store is not None and self.is_begun:
+            self._store.save(self._uid, ConversationDelta(thinking=value))

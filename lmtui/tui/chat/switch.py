@@ -1,0 +1,63 @@
+"""Going from one conversation to another in the chat.
+
+Knows no model.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.search import Excerpt
+from lmtui.chat.summary import StoredConversation
+from lmtui.tui.chat.parts import BUSY, ChatParts
+from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.controller import Controller
+
+
+class ConversationSwitcher(Controller):
+    """Begins conversations, and opens stored ones."""
+
+    def __init__(self, parts: ChatParts) -> None:
+        self._screen, self._session = parts.screen, parts.session
+        self._branch, self._owner = parts.branch, parts.owner
+        self._sampler = parts.sampler
+        self._is_busy, self._changed = parts.is_busy, parts.changed
+
+    def start(self) -> None:
+        """Draw the conversation that there is from the beginning."""
+        if self._session.is_begun:
+            self._screen.call_later(self._branch.show)
+
+    async def begin_new(self, conversation: Conversation | None = None) -> None:
+        """Begin a conversation, with the sampler and the thinking of the one before."""
+        if conversation is None:
+            self._owner.note_begun()
+        self._session.begin(conversation)
+        self._changed()
+        await self._branch.show()
+
+    def open(self, chosen: ConversationChosen) -> None:
+        """Go on with a stored conversation, as it was left or at a message."""
+        if self._is_busy():
+            self._screen.notify(BUSY)
+        else:
+            self._session.open(chosen, partial(self._show_opened, chosen.message))
+
+    async def _show_opened(
+        self, message: int | None, loaded: StoredConversation, passage: Excerpt
+    ) -> None:
+        if self._is_busy():
+            return
+        self._session.take(loaded)
+        self._owner.note_opened()
+        conversation = self._session.conversation
+        if message is not None and message in {node.id for node in conversation.nodes}:
+            conversation.visit(message)
+        # The sampler settings of this conversation's last answer.
+        settings = conversation.path[-1].settings
+        if settings is not None:
+            self._sampler.use(settings)
+        self._changed()
+        at = None if message is None else str(message)
+        await self._branch.show(at=at, matches=passage.places)
