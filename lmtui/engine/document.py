@@ -7,12 +7,13 @@ the tokenizer only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.tokenizer import TextTokenizer, TokenizedText
 
 _AFTER = 256  # code points read after a change, in which the tokens usually meet again
@@ -100,8 +101,8 @@ class TokenizedDocument:
         old, new = self.ids(kept, again), read.ids[:count]
         self._splice(kept, again, read, count, grown)
         self.text = text
-        same = _alike(old, new)
-        tail = _alike(old[same:][::-1], new[same:][::-1])
+        same = common_prefix_len(old, new)
+        tail = common_prefix_len(old[same:][::-1], new[same:][::-1])
         return Splice(kept + same, len(old) - same - tail, len(new) - same - tail)
 
     def before(self, cursor: int) -> Before:
@@ -219,12 +220,6 @@ class TokenizedDocument:
         self._starts = spliced(self._starts, starts, grown)
         self._ends = spliced(self._ends, ends, grown)
         self._opens = spliced(self._opens, opens)
-
-
-def _alike(old: Sequence[int], new: Sequence[int]) -> int:
-    """Return the length of the common prefix."""
-    pairs = enumerate(zip(old, new, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)))
 
 
 def _changed(old: str, new: str) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.document import Splice, TokenizedDocument
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
@@ -291,8 +292,7 @@ class DocumentScorer:
         if not (cursor.own and self._belongs(cursor.index, cursor.window)):
             return -1
         ids = self.document.ids(cursor.index, cursor.index + len(cursor.typed))
-        pairs = enumerate(zip(ids, cursor.typed, strict=False))
-        same = next((i for i, (a, b) in pairs if a != b), len(ids))
+        same = common_prefix_len(ids, cursor.typed)
         last = self._windows.last_of(cursor.window)
         return min(cursor.index + same, last)
 

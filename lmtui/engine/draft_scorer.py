@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore, rows_of
@@ -49,9 +50,7 @@ class DraftScorer:
         """Return how many of the first `ids` have a row that is still valid."""
         if list(context) != self._context:
             return 0
-        pairs = enumerate(zip(self._ids, ids, strict=False))
-        shorter = min(len(self._ids), len(ids))
-        return next((i for i, (a, b) in pairs if a != b), shorter)
+        return common_prefix_len(self._ids, ids)
 
     def _read_on(self, part: Sequence[int], should_stop: Stop) -> list[TokenScore]:
         before = self._cache.logits

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend, KVCache, Reuse
+from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.errors import Cancelled
 
@@ -129,9 +130,7 @@ class PrefixCache:
 
     def common(self, ids: Sequence[int]) -> int:
         """Return the length of the common prefix of `ids` and the cached ids."""
-        pairs = enumerate(zip(self.ids, ids, strict=False))
-        shorter = min(len(self.ids), len(ids))
-        return next((i for i, (a, b) in pairs if a != b), shorter)
+        return common_prefix_len(self.ids, ids)
 
     def _shared(self, ids: Sequence[int]) -> int:
         """Return how many of the first tokens of `ids` need not be run again."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.thinking import CHANNELS, thinking_in
 from lmtui.engine.types import BosRule, ChatTurn, Encoding, Prompt
 from lmtui.errors import LmtuiError
@@ -140,7 +141,7 @@ class PromptBuilder:
         context = [*prefix, *self._encode(before)]
         ids = [*prefix, *self._encode(before + self._guard(text))]
         # A token that merges text with what is before it counts as the text's.
-        same = _alike(context, ids)
+        same = common_prefix_len(context, ids)
         return ids[:same], ids[same:]
 
     def answered(
@@ -166,7 +167,7 @@ class PromptBuilder:
                 continue
             if place := self._answer_in(rendered, turns, index):
                 cuts = (self._ids_of(rendered[:at], apart=apart) for at in place)
-                first, behind = (_alike(ids, cut) for cut in cuts)
+                first, behind = (common_prefix_len(ids, cut) for cut in cuts)
                 ranges.append((first, behind))
         return ids, ranges
 
@@ -335,13 +336,6 @@ def _plain_turns(messages: Sequence[ChatTurn]) -> str:
         else f"{m.content}\n\n"
         for m in messages
     )  # fmt: skip
-
-
-def _alike(one: list[int], other: list[int]) -> int:
-    """Return the length of the common prefix."""
-    pairs = enumerate(zip(one, other, strict=False))
-    shorter = min(len(one), len(other))
-    return next((i for i, (a, b) in pairs if a != b), shorter)
 
 
 def _is_marked(text: str) -> bool:
