@@ -279,7 +279,7 @@ class Bench:
         await self.until(lambda: isinstance(self.app.screen, ReplacementsScreen))
         found = self.app.screen
         assert isinstance(found, ReplacementsScreen)
-        await self.until(lambda: found._listed)
+        await self.until(lambda: found.items)
         await self.painted()
         taken = (time.perf_counter() - start) * 1e3
         self.press("escape")

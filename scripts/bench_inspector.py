@@ -152,7 +152,9 @@ class Bench:
     def led(self) -> bool:
         """Whether the dialog shows where they lead."""
         dialog = self.app.screen
-        return isinstance(dialog, AlternativesScreen) and bool(dialog._ways)
+        return (
+            isinstance(dialog, AlternativesScreen) and "leads to" in dialog._rows.heads
+        )
 
 
 def print_inspector(model: str | None) -> None:

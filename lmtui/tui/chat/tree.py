@@ -9,14 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from lmtui import notation
 from lmtui.chat.conversation import Conversation
@@ -25,12 +19,12 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import answer_of
 from lmtui.text import visible_line
 from lmtui.tui.model_state import shown_label
-from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.picker import Picker, PickerRows
 
 _WRITERS = {"user": "You", "assistant": "Model"}
 
 
-class TreeScreen(ModalScreen[int | None]):
+class TreeScreen(Picker[int, int]):
     """A list of all messages. Returns the id of the message to continue from."""
 
     HELP = """\
@@ -39,35 +33,21 @@ branch. ● marks what is shown now.
 """
     CSS_PATH = "tree.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close", id="tree.close",
+        Binding("escape", "close", "Close", id="tree.close",
                 tooltip="Close without a change."),
     ]  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:
-        super().__init__()
-        self._rows = list(rows_of(conversation))
-        self._leaf = conversation.path[-1].id
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
-            yield Static(Content("Every branch of this conversation"), id="title")
-            yield DialogList(id="list")
-            yield Static(Content("Enter goes on from there · Esc closes"), id="foot")
-
-    def on_mount(self) -> None:
-        """List the messages with the cursor on the last one of the active branch."""
-        options = self.query_one(DialogList)
-        options.add_options([Option(line) for _, line in self._rows])
-        ids = [id_ for id_, _ in self._rows]
-        options.highlighted = ids.index(self._leaf) if self._leaf in ids else 0
-        options.focus()
-
-    @on(OptionList.OptionSelected)
-    def choose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._rows[event.option_index][0])
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
+        """The mark is on the last message of the active branch."""
+        rows = dict(rows_of(conversation))
+        ids, leaf = list(rows), conversation.path[-1].id
+        listed = PickerRows(
+            ids,
+            list(rows.values()),
+            foot="Enter goes on from there · Esc closes",
+            at=ids.index(leaf) if leaf in ids else 0,
+        )
+        super().__init__("Every branch of this conversation", listed)
 
 
 def rows_of(conversation: Conversation) -> Iterator[tuple[int, Content]]:

@@ -10,14 +10,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual import events, on
-from textual.app import ComposeResult
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from lmtui.editing import surprises
 from lmtui.editing.positions import location_of
@@ -27,8 +22,8 @@ from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, count, difference, in_bits, percent
 from lmtui.text import visible, visible_line, visible_token
 from lmtui.tui.background import run_in_thread
+from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
-from lmtui.tui.widgets.dialog_list import DialogList
 
 ASKING = "Asking the model…"
 NOTHING = "The model has nothing to put there."
@@ -48,7 +43,7 @@ _WORD = 30
 _AFTER = 80
 
 
-class ReplacementsScreen(ModalScreen[Replacement | None]):
+class ReplacementsScreen(Picker[Replacement, Replacement]):
     """A list of replacements, the most probable first. Returns the chosen one."""
 
     HELP = """\
@@ -62,73 +57,51 @@ would continue after it. ● marks the word in the text.
     ]  # fmt: skip
 
     def __init__(self, present: str) -> None:
-        super().__init__()
         self._present = present
-        self._listed: tuple[Replacement, ...] = ()
-        self._state = ASKING
         self._early = 0  # cursor movement requested before the list has arrived
-
-    def compose(self) -> ComposeResult:
-        word = clip(visible_line(self._present), _WIDEST)
-        with Vertical(id="dialog"):
-            yield Static(Content(f"In place of “{word}”"), id="title")
-            yield Static(id="heads", markup=False)
-            yield DialogList(id="list")
-            yield Static(id="legend", markup=False)
-            yield Static(id="foot", markup=False)
-
-    def on_mount(self) -> None:
-        """Show that the model is asked, or its answer if that has arrived."""
-        self._draw()
-        self.query_one(DialogList).focus()
+        self._waits = True
+        word = clip(visible_line(present), _WIDEST)
+        super().__init__(f"In place of “{word}”", _no_rows(ASKING, _WAITING))
 
     def show(self, replacements: Sequence[Replacement]) -> None:
         """Show the replacements that the model found."""
-        self._listed, self._state = tuple(replacements), NOTHING
-        self._draw()
+        self._waits = False
+        if not replacements:
+            self.show_rows(_no_rows(NOTHING))
+            return
+        heads, lines = replacement_rows(replacements, self._present)
+        self.show_rows(
+            PickerRows(
+                replacements,
+                lines,
+                heads=heads,
+                note=LEGEND,
+                foot=_REPLACEMENTS_FOOT,
+                at=self._early,
+            )
+        )
 
     def show_progress(self, done: int, total: int) -> None:
         """Show how many of the words are scored."""
-        self._state = f"{ASKING} {done} of {total} words are scored"
-        self._draw()
+        words = f"{ASKING} {done} of {total} words are scored"
+        self.show_rows(_no_rows(words, _WAITING))
 
     def show_error(self, error: LmtuiError) -> None:
         """Show why the model can't answer."""
+        self._waits = False
         parts = (f"{error}.", error.hint)
-        self._listed, self._state = (), visible(" ".join(filter(None, parts)))
-        self._draw()
-
-    def _draw(self) -> None:
-        if not self.query(DialogList):
-            return  # the answer came before the widgets were mounted
-        heads, lines = replacement_rows(self._listed, self._present)
-        rows = self.query_one(DialogList)
-        rows.clear_options()
-        rows.add_options([Option(line) for line in lines])
-        rows.display = self.query_one("#heads").display = bool(lines)
-        self._tell("#heads", heads)
-        self._tell("#legend", LEGEND if lines else self._state)
-        waiting = _WAITING if self._state == ASKING else "Esc closes"
-        self._tell("#foot", _REPLACEMENTS_FOOT if lines else waiting)
-        if lines:
-            rows.highlighted = min(self._early, len(lines) - 1)
-
-    def _tell(self, where: str, words: str) -> None:
-        self.query_one(where, Static).update(Content(words))
+        self.show_rows(_no_rows(visible(" ".join(filter(None, parts)))))
 
     def on_key(self, event: events.Key) -> None:
         """Remember Up and Down pressed before the list has arrived. Nothing is selected
         then: Enter must not take a word that the user has not seen."""
-        if self._state == ASKING and event.key in ("up", "down"):
+        if self._waits and event.key in ("up", "down"):
             event.stop()
             self._early = max(0, self._early + (1 if event.key == "down" else -1))
 
-    @on(OptionList.OptionSelected)
-    def take(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._listed[event.option_index])
 
-    def action_close(self) -> None:
-        self.dismiss(None)
+def _no_rows(note: str, foot: str = "Esc closes") -> PickerRows[Replacement]:
+    return PickerRows((), (), note=note, foot=foot)
 
 
 def replacement_rows(
@@ -161,7 +134,7 @@ def change_words(change: float | None) -> str:
     return difference(None if change is None else -change * LN2)
 
 
-class SurprisesScreen(ModalScreen[SurprisingWord | None]):
+class SurprisesScreen(Picker[SurprisingWord, SurprisingWord]):
     """A list of up to twenty words, the most surprising first. Returns the one to go
     to."""
 
@@ -180,53 +153,23 @@ skipped in every text.
                 tooltip="Back to the text."),
     ]  # fmt: skip
 
-    def __init__(self, text: str, places: Sequence[SurprisingWord]) -> None:
-        super().__init__()
-        self._text = text
-        self._places = list(places)
-        self._listed: list[SurprisingWord] = []
+    def __init__(self, text: str, words: Sequence[SurprisingWord]) -> None:
+        self._text, self._words = text, list(words)
+        super().__init__("What surprised the model most", self._listed())
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
-            yield Static(Content("What surprised the model most"), id="title")
-            yield Static(Content(EMPTY), id="empty")
-            yield DialogList(id="list")
-            yield Static(id="foot", markup=False)
-
-    def on_mount(self) -> None:
-        self._list()
-        self.query_one(DialogList).focus()
-
-    def _list(self) -> None:
-        self._listed = most_surprising(self._places)
-        rows = self.query_one(DialogList)
-        at = rows.highlighted or 0
-        rows.clear_options()
-        lines = surprise_rows(self._text, self._listed)
-        rows.add_options([Option(line) for line in lines])
-        rows.display = bool(lines)
-        self.query_one("#empty").display = not lines
-        foot = _SURPRISES_FOOT if lines else "Esc closes"
-        self.query_one("#foot", Static).update(Content(foot))
-        if lines:
-            rows.highlighted = min(at, len(lines) - 1)
-
-    @property
-    def _place(self) -> SurprisingWord | None:
-        at = self.query_one(DialogList).highlighted
-        return None if at is None else self._listed[at]
-
-    @on(OptionList.OptionSelected)
-    def take(self) -> None:
-        self.dismiss(self._place)
+    def _listed(self) -> PickerRows[SurprisingWord]:
+        words = most_surprising(self._words)
+        if not words:
+            return PickerRows((), (), note=EMPTY)
+        return PickerRows(words, surprise_rows(self._text, words), foot=_SURPRISES_FOOT)
 
     def action_ignore(self) -> None:
         """Remove the word from the list, and save it among the ignored words."""
-        if (place := self._place) is None:
+        if self.marked is None:
             return
-        word = place.word
-        self._places = [each for each in self._places if each.word != word]
-        self._list()
+        word = self.marked.word
+        self._words = [each for each in self._words if each.word != word]
+        self.show_rows(self._listed())
 
         shown = clip(visible_line(word), _WORD)
         not_saved = LmtuiError(
@@ -243,9 +186,6 @@ skipped in every text.
         run_in_thread(
             work, self.call_later, then=lambda _: None, failed=warn, bug=not_saved
         )
-
-    def action_close(self) -> None:
-        self.dismiss(None)
 
 
 def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:

@@ -12,22 +12,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rich.cells import cell_len
-from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from lmtui.analysis.branches import ROOT, Branch
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.notation import NONE, log_prob, percent, surprisal
 from lmtui.text import bytes_text, visible_line, visible_token
+from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, pad_to
-from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.token_lines import pieces_of
 
 _ALTERNATIVES_FOOT = "Enter goes on from there · Esc leaves the text as it is"
@@ -41,7 +35,7 @@ _DEEPEST = 12  # most steps of indentation
 HEADS = f"{'':2}{'at':>6} {'p':>6} {'Σ log P':>10} {'tokens':>6}  branch"
 
 
-class AlternativesScreen(ModalScreen[Candidate | None]):
+class AlternativesScreen(Picker[Candidate, Candidate]):
     """A list of tokens, the most probable first. Returns the one to continue from."""
 
     HELP = """\
@@ -55,52 +49,27 @@ surprisal of both together. ● marks the token in the text.
     ]  # fmt: skip
 
     def __init__(self, rows: Sequence[Candidate], *, chosen: int | None) -> None:
-        super().__init__()
-        self._rows = tuple(rows)
         self._chosen = chosen
-        self._ways: tuple[tuple[ScoredToken, ...], ...] = ()
-        self._note = "Asking the model where each would lead…"
+        listed = self._listed(rows, (), "Asking the model where each would lead…")
+        super().__init__("What could stand here", listed)
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
-            yield Static(Content("What could stand here"), id="title")
-            yield Static(id="heads", markup=False)
-            yield DialogList(id="list")
-            yield Static(id="foot", markup=False)
-
-    def on_mount(self) -> None:
-        """Show the tokens, which are known already."""
-        self._draw()
-        self.query_one(DialogList).focus()
+    def _listed(
+        self,
+        rows: Sequence[Candidate],
+        ways: Sequence[Sequence[ScoredToken]],
+        foot: str,
+    ) -> PickerRows[Candidate]:
+        heads, lines = rows_of(rows, ways, self._chosen)
+        return PickerRows(rows, lines, heads=heads, foot=foot)
 
     def show(self, ways: Sequence[Sequence[ScoredToken]]) -> None:
         """Show the greedy continuation of each token."""
-        self._ways, self._note = tuple(map(tuple, ways)), _ALTERNATIVES_FOOT
-        self._draw()
+        self.show_rows(self._listed(self.items, ways, _ALTERNATIVES_FOOT))
 
     def show_error(self, error: LmtuiError) -> None:
         """Show why there are no continuations."""
-        self._note = visible_line(f"{error}. {error.hint}")
-        self._draw()
-
-    def _draw(self) -> None:
-        if not self.query(DialogList):
-            return  # the answer came before the widgets were mounted
-        rows = self.query_one(DialogList)
-        at = rows.highlighted or 0
-        rows.clear_options()
-        heads, lines = rows_of(self._rows, self._ways, self._chosen)
-        self.query_one("#heads", Static).update(Content(heads))
-        rows.add_options([Option(line) for line in lines])
-        rows.highlighted = min(at, len(lines) - 1) if lines else None
-        self.query_one("#foot", Static).update(Content(self._note))
-
-    @on(OptionList.OptionSelected)
-    def take(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._rows[event.option_index])
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+        note = visible_line(f"{error}. {error.hint}")
+        self.show_rows(self._listed(self.items, (), note))
 
 
 def rows_of(
@@ -150,7 +119,7 @@ class BranchAction:
     branch: int
 
 
-class BranchesScreen(ModalScreen[BranchAction | None]):
+class BranchesScreen(Picker[int, BranchAction]):
     """The list of branches, each below the one it leaves."""
 
     HELP = """\
@@ -171,42 +140,23 @@ their number. ● marks the branch that is shown.
     ]  # fmt: skip
 
     def __init__(self, rows: Sequence[tuple[Branch, int]], *, shown: int) -> None:
-        super().__init__()
-        self._rows = tuple(rows)
-        self._shown = shown
+        ids = [branch.id for branch, _ in rows]
+        lines = [row_of(branch, depth, shown) for branch, depth in rows]
+        listed = PickerRows(
+            ids, lines, heads=HEADS, foot=_BRANCHES_FOOT, at=ids.index(shown)
+        )
+        super().__init__("Branches", listed)
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
-            yield Static(Content("Branches"), id="title")
-            yield Static(Content(HEADS), id="heads")
-            yield DialogList(id="list")
-            yield Static(Content(_BRANCHES_FOOT), id="foot")
-
-    def on_mount(self) -> None:
-        listed = self.query_one(DialogList)
-        lines = [row_of(branch, depth, self._shown) for branch, depth in self._rows]
-        listed.add_options([Option(line) for line in lines])
-        ids = [branch.id for branch, _ in self._rows]
-        listed.highlighted = ids.index(self._shown)
-        listed.focus()
-
-    @on(OptionList.OptionSelected)
-    def show_branch(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(BranchAction("show", self._rows[event.option_index][0].id))
+    def answer(self, item: int) -> BranchAction:
+        """Return the action that shows a branch."""
+        return BranchAction("show", item)
 
     def action_wish(self, action: Literal["delete", "name", "export"]) -> None:
         """Return the action for the branch under the cursor."""
-        at = self.query_one(DialogList).highlighted
-        if at is None:
-            return
-        branch = self._rows[at][0].id
-        if branch == ROOT and action == "delete":
+        if self.marked == ROOT and action == "delete":
             self.notify("The text itself stays.")
-        else:
-            self.dismiss(BranchAction(action, branch))
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+        elif self.marked is not None:
+            self.dismiss(BranchAction(action, self.marked))
 
 
 def row_of(branch: Branch, depth: int, shown: int) -> Content:

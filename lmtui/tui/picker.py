@@ -1,0 +1,121 @@
+"""A dialog with a list of rows, of which the user takes one.
+
+Knows nothing of what is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from lmtui.text import visible_line
+from lmtui.tui.widgets.dialog_list import DialogList
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class PickerRows(Generic[Item]):
+    """What a picker shows: items with a row each, and the lines around them."""
+
+    items: Sequence[Item]
+    lines: Sequence[Content]
+    heads: str = ""
+    """The headings above the rows."""
+    note: str = ""
+    """What is said below them, or in their place."""
+    foot: str = "Esc closes"
+    """The keys."""
+    at: int | None = None
+    """The row to mark; None leaves the mark where it is."""
+
+
+class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
+    """A titled list of rows. Returns what `answer` makes of the one that is taken."""
+
+    DEFAULT_CSS = """
+    Picker {
+        align: center middle;
+        #dialog {
+            width: 84;
+            max-width: 100%;
+            height: auto;
+            max-height: 100%;
+            padding: 0 2;
+            border: round $accent;
+            background: $background;
+        }
+        #title { height: 1; color: $accent; text-style: bold; }
+        #heads { height: 1; padding: 0 1; color: $quiet; }
+        #note { height: auto; color: $quiet; }
+        #foot { height: 1; color: $quiet; }
+    }
+    """
+
+    def __init__(self, title: str, rows: PickerRows[Item]) -> None:
+        super().__init__()
+        self._title, self._rows = title, rows
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield Static(Content(visible_line(self._title)), id="title")
+            yield Static(id="heads", markup=False)
+            yield DialogList(id="list")
+            yield Static(id="note", markup=False)
+            yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the rows that came by now."""
+        self._draw()
+        self.query_one(DialogList).focus()
+
+    def show_rows(self, rows: PickerRows[Item]) -> None:
+        """Show other rows, also before the dialog is mounted."""
+        self._rows = rows
+        if self.is_mounted:
+            self._draw()
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The items that are listed."""
+        return self._rows.items
+
+    @property
+    def marked(self) -> Item | None:
+        """The item under the cursor."""
+        place = self.query_one(DialogList).highlighted
+        return None if place is None else self._rows.items[place]
+
+    def answer(self, item: Item) -> Any:
+        """Return what the dialog answers where an item is taken: the item."""
+        return item
+
+    def _draw(self) -> None:
+        rows, listed = self._rows, self.query_one(DialogList)
+        place = (listed.highlighted or 0) if rows.at is None else rows.at
+        listed.clear_options()
+        listed.add_options([Option(line) for line in rows.lines])
+        listed.display = bool(rows.lines)
+        listed.highlighted = min(place, len(rows.lines) - 1) if rows.lines else None
+        for id_, text in (("heads", rows.heads), ("note", rows.note)):
+            line = self.query_one(f"#{id_}", Static)
+            line.display = bool(text)
+            line.update(Content(text))
+        self.query_one("#foot", Static).update(Content(rows.foot))
+
+    @on(OptionList.OptionSelected)
+    def take(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self.answer(self._rows.items[event.option_index]))
+
+    def action_close(self) -> None:
+        self.dismiss(None)
