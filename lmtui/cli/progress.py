@@ -1,12 +1,11 @@
-"""Progress on stderr: a status line, a meter, and a bar for loading.
+"""Progress on stderr: one line of a terminal, drawn by rich and erased at the end.
 
-On a terminal the drawing is erased at the end. Elsewhere loading writes one plain line
-for each kind of long work. Warnings stay in both.
+Where stderr is no terminal, loading writes one plain line for each kind of long work,
+and nothing else is shown. Warnings stay in both.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.1  # seconds between two drawings
 _PATIENCE = 1.0  # seconds of work before a meter is drawn
-_WIDTH = 24  # cells of a meter
-_CLEAR = "\r\x1b[2K"
 
 
-class StatusLine:
-    """Last line of the terminal, redrawn with the current state."""
+class ProgressLine:
+    """The last line of the terminal: what is done now, with a bar where it is
+    counted."""
 
     def __init__(
         self,
@@ -40,72 +38,100 @@ class StatusLine:
         self._stream = stream or sys.stderr
         self._clock = clock
         self._next = clock() + patience if patience else float("-inf")
-        self._drawn = False
+        self._bar: Bar | None = None
         self.is_terminal = self._stream is not None and self._stream.isatty()
         self._on = self.is_terminal
 
-    def draw(self, words: str) -> None:
-        """Draw the line, at most once per `_PAUSE`."""
+    def show(
+        self,
+        words: str,
+        done: int | None = None,
+        whole: int | None = None,
+        amount: str = "",
+    ) -> None:
+        """Draw the line, at most once per `_PAUSE`; a bar only with `done` and
+        `whole`."""
         now = self._clock()
-        if self._on and now >= self._next:
-            self._next = now + _PAUSE
-            self._drawn = True
-            self._write(_CLEAR + _cut(words, self._width() - 1))
+        if not self._on or now < self._next:
+            return
+        self._next = now + _PAUSE
+        if self._bar is None:
+            self._bar = _bar(self._stream)
+            self._bar.add_task("")
+        self._bar.update(
+            self._bar.task_ids[0],
+            description=words,
+            completed=done or 0,
+            total=whole,
+            amount=amount,
+            counted=done is not None and whole is not None,
+        )
+        try:
+            self._bar.start()
+            self._bar.refresh()
+        except OSError:
+            self._on = False
 
     def lines(self, text: str) -> None:
-        """Write whole lines above the status line."""
+        """Write whole lines above the progress."""
         self.clear()
         note(text)
 
     def clear(self) -> None:
         """Erase the line."""
         self._next = float("-inf")
-        if self._drawn:
-            self._drawn = False
-            self._write(_CLEAR)
+        if self._bar is not None:
+            bar, self._bar = self._bar, None
+            bar.stop()
 
     def stop(self) -> None:
         """Erase the line and draw no more."""
         self.clear()
         self._on = False
 
-    def _width(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or 80
-        except OSError:
-            return 80
 
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError:
-            self._on = False
+def _bar(stream: TextIO) -> Bar:
+    # Imported here: not needed where stderr is no terminal.
+    from rich.console import Console
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
+    from rich.progress import Progress as Bar
+    from rich.table import Column
+    from rich.text import Text
 
+    class CountedBar(ProgressColumn):
+        """A bar for what is counted, and nothing for what is not."""
 
-def _cut(words: str, width: int) -> str:
-    from rich.cells import cell_len, set_cell_size
+        bar = BarColumn(bar_width=24)
 
-    return words if cell_len(words) <= width else set_cell_size(words, width)
+        def render(self, task: Task) -> object:  # type: ignore[override]
+            return self.bar.render(task) if task.fields.get("counted") else Text("")
+
+    # The description is cut first, so that bar and numbers are always complete.
+    words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return Bar(
+        TextColumn("{task.description}", markup=False, table_column=words),
+        CountedBar(),
+        TextColumn("{task.fields[amount]}", markup=False),
+        console=Console(file=stream, highlight=False),
+        auto_refresh=False,
+        expand=True,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 class Meter:
-    """Progress bar of one piece of work; call it with (done, whole)."""
+    """Progress of one piece of work; call it with (done, whole)."""
 
-    def __init__(
-        self,
-        title: str,
-        *,
-        unit: str = "tokens",
-        stream: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, title: str, *, unit: str = "tokens") -> None:
         self._title, self._unit = title, unit
-        self._line = StatusLine(stream=stream, clock=clock, patience=_PATIENCE)
+        self._line = ProgressLine(patience=_PATIENCE)
 
     def __call__(self, done: int, whole: int) -> None:
         """Draw the progress, at most once per `_PAUSE`."""
-        self._line.draw(f"{self._title} {_meter_bar(done, whole)} {self._unit}")
+        amount = f"{done:,}/{whole:,} {self._unit}"
+        self._line.show(self._title, done, whole, amount)
 
     def clear(self) -> None:
         """Erase the line."""
@@ -115,13 +141,6 @@ class Meter:
         """Stop drawing because results begin to appear, if they go to a terminal."""
         if (results or sys.stdout).isatty():
             self._line.stop()
-
-
-def _meter_bar(done: int, whole: int) -> str:
-    part = min(done / whole, 1.0) if whole else 1.0
-    full = round(part * _WIDTH)
-    bar = "█" * full + "░" * (_WIDTH - full)
-    return f"{bar} {part:4.0%}  {done:,}/{whole:,}"
 
 
 @contextmanager
@@ -136,51 +155,25 @@ def meter(title: str, *, unit: str = "tokens") -> Iterator[Meter]:
 
 @contextmanager
 def loading_progress() -> Iterator[OnProgress]:
-    """Yield a listener that draws the progress of downloads and loading on stderr."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield _Lines().show
-        return
-    with _bar() as bar:
-        yield _Drawn(bar).show
+    """Yield a listener that shows the progress of downloads and loading."""
+    line = ProgressLine()
+    written = ""
 
-
-class _Lines:
-    """Listener for a stderr that is no terminal: one line for each kind of work."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def show(self, progress: Progress) -> None:
-        quick = progress.total is None and not progress.warning
-        if quick or progress.what == self._last or sys.stderr is None:
-            return
-        self._last = progress.what
-        prefix = "warning: " if progress.warning else ""
-        print(f"{prefix}{visible_line(progress.what)}", file=sys.stderr, flush=True)
-
-
-class _Drawn:
-    """Listener that shows the work reported last as a bar."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None, visible=False, amount="")
-
-    def show(self, progress: Progress) -> None:
-        from rich.text import Text
-
+    def show(progress: Progress) -> None:
+        nonlocal written
         words = visible_line(progress.what)
         if progress.warning:
-            self._bar.console.print(Text(f"warning: {words}"))
-            return
-        self._bar.update(
-            self._task,
-            description=words,
-            completed=progress.done or 0,
-            total=progress.total,
-            visible=True,
-            amount=_amount(progress),
-        )
+            line.lines(f"warning: {words}\n")
+        elif line.is_terminal:
+            line.show(words, progress.done, progress.total, _amount(progress))
+        elif progress.total is not None and words != written:
+            written = words
+            note(f"{words}\n")
+
+    try:
+        yield show
+    finally:
+        line.clear()
 
 
 def _amount(progress: Progress) -> str:
@@ -189,22 +182,3 @@ def _amount(progress: Progress) -> str:
     if progress.unit != "bytes":
         return f"{progress.done}/{progress.total} {progress.unit}"
     return f"{progress.done / 1e6:.1f}/{progress.total / 1e6:.1f} MB"
-
-
-def _bar() -> Bar:
-    # Imported here: not needed where stderr is no terminal.
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-    from rich.table import Column
-
-    # The description is cut first, so that bar and numbers are always complete.
-    words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-    return Bar(
-        TextColumn("{task.description}", markup=False, table_column=words),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[amount]}", markup=False),
-        console=Console(stderr=True, highlight=False),
-        expand=True,
-        transient=True,
-    )

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 
-from lmtui.cli.progress import Meter
+import pytest
+
+from lmtui.cli.progress import Meter, ProgressLine, loading_progress
+from lmtui.models.progress import Progress
+
+ERASED = "\x1b[2K"
 
 
 class Terminal(io.StringIO):
@@ -16,45 +22,81 @@ class Terminal(io.StringIO):
 
 
 def drawn(
-    times: list[float], stream: io.StringIO, *, results: io.StringIO | None = None
+    times: list[float], stream: io.StringIO, *, stop_after: int | None = None
 ) -> str:
-    """What is drawn when the work begins at 0 and reports at these times; `results`
-    begin to appear after the first."""
+    """What is drawn when the work begins at 0 and reports at these times."""
     clock: Iterator[float] = iter([0.0, *times])
-    meter = Meter("reading", stream=stream, clock=lambda: next(clock))
+    line = ProgressLine(stream=stream, clock=lambda: next(clock), patience=1.0)
     for done in range(len(times)):
-        meter(done, 4)
-        if done == 0 and results is not None:
-            meter.pause(results)
-    meter.clear()
+        line.show("reading", done, 4, f"{done}/4 tokens")
+        if done == stop_after:
+            line.stop()
+    line.clear()
     return stream.getvalue()
 
 
-def test_meter_draws_nothing_in_the_first_second() -> None:
+def test_progress_draws_nothing_in_the_first_second() -> None:
     assert drawn([0.1, 0.5, 0.99], Terminal()) == ""
 
 
-def test_meter_is_drawn_a_few_times_a_second_and_erased() -> None:
+def test_progress_is_drawn_a_few_times_a_second_and_erased() -> None:
     written = drawn([0.5, 1.0, 1.01, 1.09, 1.2], Terminal())
-    assert written.count("reading") == 2
-    assert " 25%  1/4 tokens" in written
-    assert " 100%  4/4 tokens" in written
-    assert written.endswith("\r\x1b[2K")
+    assert "1/4 tokens" in written and "4/4 tokens" in written
+    assert "2/4" not in written and "3/4" not in written
+    shown, _, after = written.rpartition("4/4 tokens")
+    assert "reading" in shown and ERASED in after
 
 
-def test_meter_draws_nothing_into_a_pipe() -> None:
+def test_progress_draws_nothing_into_a_pipe() -> None:
     assert drawn([2.0, 3.0], io.StringIO()) == ""
 
 
-def test_results_on_a_terminal_replace_the_meter() -> None:
-    shown = drawn([2.0, 3.0, 4.0], Terminal(), results=Terminal())
-    assert shown.count("reading") == 1
-    assert shown.endswith("\r\x1b[2K")
-    assert drawn([2.0, 3.0], Terminal(), results=io.StringIO()).count("reading") == 2
+def test_stopped_progress_is_erased_and_not_drawn_again() -> None:
+    written = drawn([2.0, 3.0, 4.0], Terminal(), stop_after=0)
+    assert "0/4 tokens" in written and "2/4 tokens" not in written
+    assert ERASED in written.rpartition("0/4 tokens")[2]
 
 
-def test_meter_of_an_empty_task_is_at_100_percent() -> None:
-    stream = Terminal()
-    clock = iter([0.0, 2.0])
-    Meter("reading", stream=stream, clock=lambda: next(clock))(0, 0)
-    assert "100%" in stream.getvalue()
+def test_lines_are_written_above_the_progress(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = ProgressLine()
+    line.show("reading", 1, 4)
+    line.lines("one line\n")
+    line.show("reading", 4, 4)
+    line.clear()
+    before, _, after = terminal.getvalue().partition("one line\n")
+    assert before.endswith("\x1b[?25h") or ERASED in before
+    assert "reading" in before and "reading" in after
+
+
+def test_results_on_a_terminal_replace_the_meter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for results, shows in ((Terminal(), False), (io.StringIO(), True)):
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+        monkeypatch.setattr("lmtui.cli.progress._PATIENCE", 0.0)
+        meter = Meter("reading")
+        meter(1, 4)
+        meter.pause(results)
+        monkeypatch.setattr("lmtui.cli.progress._PAUSE", 0.0)
+        meter.clear()
+        meter(3, 4)
+        meter.clear()
+        assert ("3/4 tokens" in terminal.getvalue()) is shows
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_loading_keeps_its_warnings(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with loading_progress() as show:
+        show(Progress("fetching\x1b[2J", 5_000_000, 10_000_000))
+        show(Progress("it is slow", warning=True))
+    written = stream.getvalue()
+    assert "warning: it is slow\n" in written
+    assert "fetching␛[2J" in written
+    assert ("5.0/10.0 MB" in written) is stream.isatty()
