@@ -63,10 +63,8 @@ VAGUE_STARTS = frozenset(
 FLAGS = "one parameter for each flag"
 KNOWN: dict[str, str] = {
     "lmtui/cli/chat.py:chat": FLAGS,
-    "lmtui/cli/finetune/command.py:finetune": FLAGS,
     "lmtui/cli/inspect/command.py:inspect": FLAGS,
     "lmtui/config/settings.py": "one list of all settings",
-    "lmtui/config/settings.py:ChatSection.chat_keep": "a key in config.toml",
     "lmtui/tui/editor/text_area.py:GhostEditor": "one widget",
 }
 """A file, with all that is in it, or one name of it: why it breaks a rule."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli.main import main
+from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
 from lmtui.engine.engine import LocalEngine
@@ -123,7 +124,8 @@ async def test_editor_shows_the_numbers_of_json(
     engine: LocalEngine, file: Path, truth: dict[str, float], size: tuple[int, int]
 ) -> None:
     opened = Writing(load(file), cursor=0, recovered=recovery.find(file),
-                     rules=SuggestionRules(), delay=3600, surprise_bits=6)  # fmt: skip
+                     rules=SuggestionRules(),
+                     settings=EditorSettings(3600.0, 6.0))  # fmt: skip
     async with program(
         first="complete",
         writing=opened,
@@ -167,7 +169,9 @@ async def test_chat_screens_show_the_numbers_of_json(
         await running.ask("the fox")
         await running.until(lambda: len(running.views) == 2)
         status = running.chat.query_one(Status)
-        await running.until(lambda: status.state == "ready" and not running.chat.busy)
+        await running.until(
+            lambda: status.state == "ready" and not running.chat.sender.is_busy
+        )
         assert_same(running.seen, truth, wanted=("logprob", "perplexity"))
         assert "surprisal" in running.seen or size[0] == 80
         await running.press("alt+up", "t")

@@ -90,7 +90,8 @@ def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
     }
     origin = Origin("flag", f"--preset {name}")
     origins = {**settings.origins, **dict.fromkeys(values, origin)}
-    return replace(settings, **values, origins=origins), preset.system or ""
+    changed = replace(settings.changed(values), origins=origins)
+    return changed, preset.system or ""
 
 
 def with_own_model(
@@ -312,6 +313,7 @@ Top = Annotated[
 ]
 
 
+@options.with_settings(*options.MODEL, *options.SAMPLING, "theme")
 def chat(
     ctx: typer.Context,
     *,
@@ -323,22 +325,7 @@ def chat(
     think: Think = None,
     json: options.Json = False,
     top: Top = 10,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    theme: options.Theme = None,
     no_color: options.NoColor = False,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    seed: options.Seed = None,
-    max_tokens: options.MaxTokens = None,
 ) -> None:
     """Talk to the model and watch every word being chosen.
 
@@ -392,7 +379,7 @@ def chat(
         return
     if missing is not None:
         raise missing
-    unkept = storage_error() if settings.chat_keep else None
+    unkept = storage_error() if settings.chat.keep else None
     engine = engine_for(ctx, settings, says_unkept=unkept is None)
     output = Output()
     if unkept is not None:
@@ -407,9 +394,9 @@ def chat(
         system=request.system or begins,
         prefill=request.prefill,
         before=before,
-        keep=settings.chat_keep and unkept is None,
-        drop_oldest=settings.chat_when_full == "drop",
-        thinking=settings.thinking,
+        keep=settings.chat.keep and unkept is None,
+        drop_oldest=settings.chat.drops_oldest,
+        thinking=settings.chat.tells_thinking,
         thinking_override=told,
     )
     try:
@@ -431,7 +418,7 @@ def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
         for name in drawn.__slots__
         if settings.origin(name).source != "flag" and name != "seed"
     }
-    return replace(settings, **values)
+    return settings.changed(values)
 
 
 def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:

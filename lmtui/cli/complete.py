@@ -7,7 +7,7 @@ endings, which is also what the model reads.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, count
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +87,7 @@ class CompletionRequest:
     single_line: bool = False
 
 
+@options.with_settings(*options.MODEL, "theme")
 def complete(
     ctx: typer.Context,
     *,
@@ -97,14 +98,6 @@ def complete(
     json: Json = False,
     top: Top = 10,
     max_tokens: MaxTokens = None,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    theme: options.Theme = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Write with the model: an editor that shows what it expects at every key.
@@ -132,9 +125,9 @@ def complete(
       lmtui complete notes.md --print --json --top 3
     """
     settings = options.settings(ctx)
-    most = max_tokens or settings.ghost_tokens
+    most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
-        writing = read_writing(file, at, replace(settings, ghost_tokens=most))
+        writing = read_writing(file, at, settings.changed({"ghost_tokens": most}))
         open_screen(
             settings,
             first="complete",
@@ -202,9 +195,8 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
         file,
         cursor,
         recovery.find(file.path),
-        rules=settings.ghost_rules,
-        delay=settings.ghost_delay,
-        surprise_bits=settings.surprise_bits,
+        rules=settings.suggestions,
+        settings=settings.editor,
     )
 
 

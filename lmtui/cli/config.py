@@ -12,9 +12,15 @@ from lmtui import paths
 from lmtui.cli import options
 from lmtui.cli.errors import note
 from lmtui.cli.output import Output, table
-from lmtui.config import settings as fields
 from lmtui.config.load import load
-from lmtui.config.settings import PRESETS, SYSTEM, Preset, Settings
+from lmtui.config.settings import (
+    PRESETS,
+    SYSTEM,
+    Preset,
+    SettingItem,
+    Settings,
+    items,
+)
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -55,18 +61,18 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
 def _write_json(settings: Settings, output: Output) -> None:
     file = paths.config_file()
     output.event({"event": "file", "path": str(file), "exists": file.exists()})
-    for name in fields.names():
-        origin = settings.origin(name)
+    for item in items():
+        origin = settings.origin(item.name)
         output.event(
             {
                 "event": "setting",
-                "key": fields.key(name),
-                "value": getattr(settings, name),
+                "key": item.key,
+                "value": settings.value(item.name),
                 "source": origin.source,
                 "place": origin.where,
-                "flag": fields.flag(name),
-                "variable": fields.variable(name),
-                "meaning": fields.meaning(name),
+                "flag": item.flag,
+                "variable": item.variable,
+                "meaning": item.declaration.meaning,
             }
         )
     for preset in settings.presets.values():
@@ -119,9 +125,9 @@ def _write_manual(settings: Settings, output: Output) -> None:
     state = "" if file.exists() else " (not there)"
     place = visible_line(str(file))
     output.text(f"settings file: {place}{state}\n")
-    for name in fields.names():
-        output.text(f"\n{_headline(settings, name)}\n")
-        meaning = textwrap.fill(fields.meaning(name), 76)
+    for item in items():
+        output.text(f"\n{_headline(settings, item)}\n")
+        meaning = textwrap.fill(item.declaration.meaning, 76)
         output.text(textwrap.indent(meaning, "    ") + "\n")
     for preset in settings.presets.values():
         output.text("\n" + "".join(f"{line}\n" for line in _preset(preset)))
@@ -139,10 +145,10 @@ def _preset(preset: Preset) -> Iterator[str]:
         yield f"    {key} = {value}"
 
 
-def _headline(settings: Settings, name: str) -> str:
-    value = getattr(settings, name)
+def _headline(settings: Settings, item: SettingItem) -> str:
+    value = settings.value(item.name)
     shown = "unset" if value is None else visible_line(str(value))
     if isinstance(value, bool):
         shown = shown.lower()  # as the file has it
-    origin = settings.origin(name)
-    return f"{fields.key(name)} = {shown}    ({visible_line(origin.where)})"
+    origin = settings.origin(item.name)
+    return f"{item.key} = {shown}    ({visible_line(origin.where)})"

@@ -21,13 +21,10 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "
 Line = tuple[str, str]
 
 
+@options.with_settings("device", "dtype", "quantize", "threads")
 def doctor(
     context: typer.Context,
     *,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
     """Show the device, threads, memory, disk, versions, folders and the path in use.

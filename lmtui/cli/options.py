@@ -1,70 +1,81 @@
-"""Options that several commands share, and the settings that they make.
+"""Options that several commands share, and the settings that flags make.
 
-Each option is declared once, as a type for a command's signature; its help text is the
-setting's meaning in `lmtui.config`. Ranges are checked where the settings are built,
-alike for flags, environment variables and the settings file.
+The flags of settings are made from the settings' declarations. Ranges are checked where
+the settings are built, alike for flags, environment variables and the settings file.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import wraps
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from lmtui import paths
 from lmtui.cli import completion
 from lmtui.config import load
-from lmtui.config.settings import Settings, SettingValue, choices, flag, meaning, names
+from lmtui.config.settings import SAMPLING as SAMPLING_SECTION
+from lmtui.config.settings import Settings, item, names
+from lmtui.setting_field import SettingValue
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+MODEL = ("model", "adapter", "device", "dtype", "quantize", "threads", "context")
+"""The settings of the model and how it is computed."""
+SAMPLING = names(SAMPLING_SECTION)
+
+_COMPLETIONS = {
+    "model": completion.models,
+    "adapter": completion.adapters,
+    "theme": completion.themes,
+}
 
 
-def option(
-    name: str,
-    metavar: str,
-    panel: str,
-    names: Callable[[str], object] | None = None,
-) -> Any:
-    """Return the option for a setting, in the help's panel `panel`.
+def with_settings(*wanted: str) -> Callable[[Command], Command]:
+    """Give a command the flags of these settings, after its own options.
 
-    `names` completes a word; the default offers the setting's choices.
+    The command itself does not get their values: `settings` reads them from its
+    context.
     """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def run(**given: Any) -> object:
+            own = {name: v for name, v in given.items() if name not in wanted}
+            return command(**own)
+
+        signature = inspect.signature(command, eval_str=True)
+        more = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[item(name).kind | None, _option(name)],
+            )
+            for name in wanted
+        ]
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*signature.parameters.values(), *more]
+        )
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+def _option(name: str) -> Any:
+    found = item(name)
+    declared = found.declaration
+    choices = completion.values(declared.choices)
     return typer.Option(
-        flag(name) or "",
-        metavar=metavar,
-        help=meaning(name),
+        found.flag or "",
+        metavar=declared.metavar or None,
+        help=declared.meaning,
         show_default=False,
-        rich_help_panel=panel,
-        autocompletion=names or completion.values(choices(name)),
+        autocompletion=_COMPLETIONS.get(name, choices),
     )
 
-
-def _model(
-    name: str, metavar: str, names: Callable[[str], object] | None = None
-) -> Any:
-    return option(name, metavar, "Model", names)
-
-
-def _drawing(name: str, metavar: str) -> Any:
-    return option(name, metavar, "Sampling")
-
-
-Model = Annotated[str | None, _model("model", "MODEL", completion.models)]
-Adapter = Annotated[str | None, _model("adapter", "NAME", completion.adapters)]
-Device = Annotated[str | None, _model("device", "DEVICE")]
-Dtype = Annotated[str | None, _model("dtype", "DTYPE")]
-Quantize = Annotated[str | None, _model("quantize", "BITS")]
-Threads = Annotated[int | None, _model("threads", "N")]
-Context = Annotated[int | None, _model("context", "N")]
-
-Theme = Annotated[str | None, option("theme", "NAME", "Screen", completion.themes)]
-
-Temperature = Annotated[float | None, _drawing("temperature", "T")]
-TopK = Annotated[int | None, _drawing("top_k", "K")]
-TopP = Annotated[float | None, _drawing("top_p", "P")]
-MinP = Annotated[float | None, _drawing("min_p", "P")]
-RepetitionPenalty = Annotated[float | None, _drawing("repetition_penalty", "X")]
-Seed = Annotated[int | None, _drawing("seed", "N")]
-MaxTokens = Annotated[int | None, _drawing("max_tokens", "N")]
 
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON object a line, for programs.")

@@ -81,7 +81,7 @@ def open_screen(
     from lmtui.tui.app_options import AppOptions
 
     def open_model(ref: ModelRef) -> Callable[[OnProgress], Opened]:
-        talks = first == "chat" and settings.chat_keep
+        talks = first == "chat" and settings.chat.keep
         return partial(_open, settings, ref, against, open_engine, talks=talks)
 
     preferences = _preferences(settings)
@@ -94,7 +94,7 @@ def open_screen(
         list_models=_list_models,
         recent_files=state.recent_files,
         preferences=preferences,
-        chats_file=default_file() if settings.chat_keep else None,
+        chats_file=default_file() if settings.chat.keep else None,
         chat=_chat_options(settings, missing),
         system=system,
         opened=opened,
@@ -147,9 +147,9 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
 
     by_flag = settings.origin("chat_thinking").source == "flag"
     return ChatOptions(
-        drop_oldest=settings.chat_when_full == "drop",
-        thinking=settings.thinking,
-        thinking_override=settings.chat_thinking if by_flag else None,
+        drop_oldest=settings.chat.drops_oldest,
+        thinking=settings.chat.tells_thinking,
+        thinking_override=settings.chat.thinking if by_flag else None,
         is_here=is_local,
         # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),

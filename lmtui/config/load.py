@@ -15,20 +15,10 @@ from typing import Any
 from lmtui import paths
 from lmtui.config import toml_file
 from lmtui.config.presets import presets_in
-from lmtui.config.settings import (
-    PREFIX,
-    PRESETS,
-    Origin,
-    Settings,
-    SettingValue,
-    check,
-    flag,
-    key,
-    names,
-    variable,
-)
+from lmtui.config.settings import PREFIX, PRESETS, Origin, Settings, item, items
 from lmtui.config.values import parse, typed
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 
 _NOT_SETTINGS = {"LMTUI_HOME"}
 KEYS = "keys"
@@ -58,7 +48,8 @@ def load(
         _check(name, value, origin)
     values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
     origins = {name: found[name][1] for name in found}
-    return Settings(**values, keys=keys, presets=presets, origins=origins)
+    own = Settings(keys=keys, presets=presets, origins=origins)
+    return own.changed(values)
 
 
 def remember(name: str, value: str, *, file: Path | None = None) -> None:
@@ -74,7 +65,7 @@ def remember(name: str, value: str, *, file: Path | None = None) -> None:
 def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
     for name, value in flags.items():
         if value is not None:
-            yield name, (value, Origin("flag", flag(name) or ""))
+            yield name, (value, Origin("flag", item(name).flag or ""))
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
@@ -83,7 +74,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
     Only a likely misspelling is refused: other variables with the prefix may belong to
     other programs.
     """
-    variables = {variable(name): name for name in names()}
+    variables = {each.variable: each.name for each in items()}
     for written in sorted(environment):
         text = environment[written]
         if not written.startswith(PREFIX) or written in _NOT_SETTINGS or not text:
@@ -124,7 +115,7 @@ def _not_text(name: str, value: object, file: Path) -> LmtuiError:
 
 
 def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
-    in_sections = {key(name): name for name in names()}
+    in_sections = {each.key: each.name for each in items()}
     for written, value in _flatten(table):
         if written not in in_sections:
             raise _unknown_key(written, in_sections, file)
@@ -135,14 +126,14 @@ def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]
 def _flatten(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name, value in table.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", item) for inner, item in value.items())
+            yield from ((f"{name}.{inner}", leaf) for inner, leaf in value.items())
         else:
             yield name, value
 
 
 def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiError:
     # A sampling key outside its section matches the same key with the section.
-    close = [item for item in known if item.rpartition(".")[2] == written]
+    close = [each for each in known if each.rpartition(".")[2] == written]
     close = close or get_close_matches(written, known, n=1, cutoff=0.5)
     where = f"Did you mean {close[0]}?" if close else "See `lmtui config`."
     return LmtuiError("unknown key in the settings", f"{written} in {file}", where)
@@ -151,7 +142,7 @@ def _unknown_key(written: str, known: Mapping[str, str], file: Path) -> LmtuiErr
 def _check(name: str, value: SettingValue, origin: Origin) -> None:
     """Refuse a value that can't be used; the error says where it was set."""
     try:
-        check(name, value)
+        item(name).check(value)
     except LmtuiError as error:
         place = "" if origin.source == "flag" else f" in {origin.where}"
         detail = f"{error.detail}{place}"

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check, check_name
+from lmtui.config.settings import KEYS, PRESETS, SYSTEM, Preset, check_name, item
 from lmtui.config.toml_file import Drop, Put, Rename, TomlEdit
 from lmtui.config.values import typed
 from lmtui.errors import LmtuiError
@@ -96,7 +96,7 @@ def _values(
             raise LmtuiError("unknown key in a preset", f"{place} in {file}", hint)
         drawn = typed(key, value, str(file), shown=place)
         try:
-            check(key, drawn)
+            item(key).check(drawn)
         except LmtuiError as error:
             detail = f"{error.detail} in {place} of {file}"
             raise LmtuiError(error.title, detail, error.hint) from None

@@ -1,38 +1,30 @@
-"""All settings: type, default, range and the sentence that explains each.
+"""All settings of the program, from the places where each is declared.
 
-Knows neither where a value comes from nor any command. Whether a device or a model
-exists is checked where it is opened.
+A setting is a field of a dataclass that declares it; this module puts them together
+under their names. Knows neither where a value comes from nor any command. Whether a
+device or a model exists is checked where it is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal, cast, get_args
 
+from lmtui import setting_field as declared
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef, Quantize
-from lmtui.train.settings import CHOICES, TrainSettings
+from lmtui.setting_field import Declaration, Kind, SettingValue, declaration_of, setting
+from lmtui.train.settings import TrainSettings
 
 PREFIX = "LMTUI_"
 
-ValueType = type[str] | type[int] | type[float] | type[bool]
-
 SAMPLING = "sampling"
-_SAMPLING_DEFAULT = SamplingSettings()
-CHAT = "chat"
-WHEN_FULL = ("stop", "drop")
-FOLLOWED = ("chat_when_full", "chat_thinking")
-"""Settings whose change takes effect during a conversation."""
 THINKING = {"auto": None, "on": True, "off": False}
 """The values of `chat.thinking`, and what the chat template gets for each."""
-COMPLETE = "complete"
-_RULES = SuggestionRules()
-FINETUNE = "finetune"
-_FINETUNE_DEFAULT = TrainSettings()
-_BEFORE = f"{FINETUNE}_"
 PRESETS = "presets"
 SYSTEM = "system"
 KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
@@ -41,385 +33,63 @@ LONGEST_NAME = 40
 _NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
 
 
-def setting(
-    default: Any,
-    meaning: str,
-    *,
-    kind: ValueType,
-    section: str = "",
-    flag: str | None = "",
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Return the dataclass field of a setting. `flag` is its command-line flag, where
-    that is not its name, or None for no flag. `choices` are all its values, where they
-    form a fixed list."""
-    about = {"meaning": meaning, "kind": kind, "section": section, "flag": flag}
-    return field(default=default, metadata={**about, "choices": choices})
-
-
-def key_of(item: Field[Any]) -> str:
-    """Return the setting's key in `config.toml`: `model`, `sampling.top_k`."""
-    section = item.metadata["section"]
-    return f"{section}.{own_name(item)}" if section else item.name
-
-
-def flag_of(item: Field[Any]) -> str | None:
-    """Return the setting's command-line flag, if any."""
-    flag: str | None = item.metadata["flag"]
-    return "--" + own_name(item).replace("_", "-") if flag == "" else flag
-
-
-def variable_of(item: Field[Any]) -> str:
-    """Return the setting's environment variable."""
-    return PREFIX + item.name.upper()
-
-
-def own_name(item: Field[Any]) -> str:
-    """Return the setting's name within its section."""
-    return item.name.removeprefix(f"{item.metadata['section']}_")
-
-
-def at_least_one(name: str, value: Any) -> None:
-    """Refuse a number below 1.
-
-    Raises:
-        LmtuiError: it is below 1.
-    """
-    if isinstance(value, int) and value < 1:
-        raise LmtuiError(f"{name} is out of range", f"{value}", "Give at least 1.")
-
-
-def positive(name: str, value: Any) -> None:
-    """Refuse a number that is negative or infinite.
-
-    Raises:
-        LmtuiError: it is.
-    """
-    _within(name, value, limit=float("inf"))
-
-
-def share(name: str, value: Any) -> None:
-    """Refuse a number that is not a fraction.
-
-    Raises:
-        LmtuiError: it is below 0 or above 1.
-    """
-    _within(name, value, limit=1)
-
-
-def _within(name: str, value: Any, *, limit: float) -> None:
-    if isinstance(value, int | float) and 0 <= value <= limit and value < float("inf"):
-        return
-    bounds = "at least 0" if limit > 1 else "from 0 to 1"
-    raise LmtuiError(f"{name} is out of range", f"{value}", f"Give a value {bounds}.")
-
-
-def _sampling(name: str, meaning: str, *, kind: ValueType) -> Any:
-    default = getattr(_SAMPLING_DEFAULT, name)
-    return setting(default, meaning, kind=kind, section=SAMPLING)
-
-
-@dataclass(frozen=True)
-class SamplingSection:
-    """Sampling settings, named as in `SamplingSettings`."""
-
-    temperature: float = _sampling(
-        "temperature",
-        "Divides the logits before drawing; 0 always takes the most probable token.",
-        kind=float,
-    )
-    top_k: int = _sampling(
-        "top_k", "Draw from the k most probable tokens; 0 keeps all.", kind=int
-    )
-    top_p: float = _sampling(
-        "top_p",
-        "Draw from the smallest set of tokens with this much probability; 1 keeps all.",
-        kind=float,
-    )
-    min_p: float = _sampling(
-        "min_p",
-        "Never draw a token below this fraction of the top token's probability; 0 "
-        "keeps all.",
-        kind=float,
-    )
-    repetition_penalty: float = _sampling(
-        "repetition_penalty",
-        "Weakens tokens that are already in the context by this factor; 1 changes "
-        "nothing.",
-        kind=float,
-    )
-    seed: int | None = _sampling(
-        "seed", "Random seed; unset takes a new one each time.", kind=int
-    )
-    max_tokens: int = _sampling(
-        "max_tokens", "Stop an answer after this many tokens.", kind=int
-    )
-
-    @property
-    def sampling(self) -> SamplingSettings:
-        """The section in the form that the engine takes."""
-        names = (item.name for item in fields(SamplingSection))
-        return SamplingSettings(**{name: getattr(self, name) for name in names})
-
-
-def check_sampling(name: str, value: Any) -> None:
-    """Refuse a value that can't be sampled with.
-
-    Raises:
-        LmtuiError: it is out of its range.
-    """
-    SamplingSettings(**{name: value})
-
-
-@dataclass(frozen=True)
-class ChatSection:
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
     """Settings of saving and of the chat template."""
 
-    chat_keep: bool = setting(
+    keep: bool = setting(
         True,
         "Whether conversations are saved, those of `chat --once` too; false saves "
         "nothing, and earlier conversations stay.",
-        kind=bool,
-        section=CHAT,
         flag=None,
     )
-
-    chat_when_full: str = setting(
+    when_full: str = setting(
         "stop",
         "What happens when a conversation no longer fits the context: stop says so; "
         "drop leaves out the oldest turns, a quarter of the context at a time, and "
         "marks how many.",
-        kind=str,
-        section=CHAT,
+        choices=("stop", "drop"),
         flag=None,
-        choices=WHEN_FULL,
+        at_once=True,
     )
-
-    chat_thinking: str = setting(
+    thinking: str = setting(
         "auto",
         "Whether a model that can think before it answers is told to: on or off; auto "
         "leaves it to its chat template. What /think or the flag says is saved with "
         "the conversation and counts there.",
-        kind=str,
-        section=CHAT,
-        flag="--think",
         choices=tuple(THINKING),
+        flag="--think",
+        at_once=True,
     )
 
     @property
-    def thinking(self) -> bool | None:
+    def drops_oldest(self) -> bool:
+        """Whether the oldest turns are left out when the context is full."""
+        return self.when_full == "drop"
+
+    @property
+    def tells_thinking(self) -> bool | None:
         """Whether the model is told to think; None to leave it to the template."""
-        return THINKING[self.chat_thinking]
+        return THINKING[self.thinking]
 
 
-def check_chat(name: str, value: Any) -> None:
-    """Refuse an unknown value.
+@dataclass(frozen=True, slots=True)
+class EditorSettings:
+    """When suggestions come, and which words count as surprises."""
 
-    Raises:
-        LmtuiError: it is not in the list of values.
-    """
-    known = {"chat_when_full": WHEN_FULL, "chat_thinking": tuple(THINKING)}
-    if name in known and value not in known[name]:
-        key, options = name.removeprefix("chat_"), ", ".join(known[name])
-        raise LmtuiError(
-            f"chat.{key} is unknown", f"{value}", f"Give one of: {options}."
-        )
-
-
-def _complete(default: Any, meaning: str, *, kind: ValueType) -> Any:
-    return setting(default, meaning, kind=kind, section=COMPLETE, flag=None)
-
-
-@dataclass(frozen=True)
-class CompleteSection:
-    """Settings of the editor's suggestions and surprises."""
-
-    ghost_delay: float = _complete(
+    ghost_delay: float = setting(
         0.15,
         "Seconds after the last key at which the editor asks for a suggestion; 0 asks "
         "at every key.",
-        kind=float,
+        low=0,
+        flag=None,
     )
-    ghost_tokens: int = _complete(
-        _RULES.max_tokens,
-        "Most tokens of a suggestion in the editor.",
-        kind=int,
-    )
-    ghost_seconds: float = _complete(
-        _RULES.seconds,
-        "A suggestion ends with the first whole word after this many seconds.",
-        kind=float,
-    )
-    ghost_mean_prob: float = _complete(
-        _RULES.min_mean_prob,
-        "A suggestion ends where the mean probability of its tokens falls below this.",
-        kind=float,
-    )
-    ghost_prob: float = _complete(
-        _RULES.min_prob,
-        "A suggestion ends before a token that is less probable than this.",
-        kind=float,
-    )
-    surprise_bits: float = _complete(
+    surprise_bits: float = setting(
         10.0,
         "A word of yours counts as a surprise from this many bits on.",
-        kind=float,
+        low=0,
+        flag=None,
     )
-
-    @property
-    def ghost_rules(self) -> SuggestionRules:
-        """The section in the form that suggestions take."""
-        return SuggestionRules(
-            max_tokens=self.ghost_tokens,
-            seconds=self.ghost_seconds,
-            min_mean_prob=self.ghost_mean_prob,
-            min_prob=self.ghost_prob,
-        )
-
-
-def check_complete(name: str, value: Any) -> None:
-    """Refuse a value that suggestions can't use.
-
-    Raises:
-        LmtuiError: it is out of its range.
-    """
-    _COMPLETE_CHECKS[name](name, value)
-
-
-_COMPLETE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
-    "ghost_delay": positive,
-    "ghost_tokens": at_least_one,
-    "ghost_seconds": positive,
-    "ghost_mean_prob": share,
-    "ghost_prob": share,
-    "surprise_bits": positive,
-}
-
-
-def _train(name: str, meaning: str, *, kind: ValueType, flag: str = "") -> Any:
-    return setting(
-        getattr(_FINETUNE_DEFAULT, name),
-        meaning,
-        kind=kind,
-        section=FINETUNE,
-        flag=flag,
-        choices=CHOICES.get(name, ()),
-    )
-
-
-@dataclass(frozen=True)
-class FinetuneSection:
-    """Training settings, named as in `TrainSettings`."""
-
-    finetune_method: str = _train(
-        "method",
-        "What is trained: lora (an adapter; the model's weights stay frozen), full "
-        "(all weights) or scratch (all weights, from random ones).",
-        kind=str,
-        flag="--full, --from-scratch",
-    )
-    finetune_epochs: float = _train(
-        "epochs",
-        "Most passes over the notes; the training stops earlier when the held-out loss "
-        "no longer improves.",
-        kind=float,
-    )
-    finetune_lr: float | None = _train(
-        "lr",
-        "Peak learning rate; unset is 0.0002 for an adapter, 0.00002 for all weights, "
-        "0.001 from random ones.",
-        kind=float,
-    )
-    finetune_rank: int = _train(
-        "rank", "Rank of the adapter's matrices: its capacity.", kind=int
-    )
-    finetune_alpha: int = _train(
-        "alpha", "The adapter's product is scaled by alpha / rank.", kind=int
-    )
-    finetune_block: int = _train("block", "Tokens of a training sequence.", kind=int)
-    finetune_batch: int = _train(
-        "batch", "Sequences per optimiser step, computed one by one.", kind=int
-    )
-    finetune_warmup: float = _train(
-        "warmup", "Share of the steps in which the learning rate rises.", kind=float
-    )
-    finetune_clip: float = _train(
-        "clip",
-        "Largest gradient norm; a larger gradient is scaled down to it.",
-        kind=float,
-    )
-    finetune_evaluations: int = _train(
-        "evaluations", "Evaluations per epoch, each with a checkpoint.", kind=int
-    )
-    finetune_patience: int = _train(
-        "patience",
-        "Evaluations without improvement after which the training stops.",
-        kind=int,
-    )
-    finetune_held_out: float = _train(
-        "held_out",
-        "Share of the documents that is held out of the training, to evaluate on.",
-        kind=float,
-    )
-    finetune_max_file_mb: float = _train(
-        "max_file_mb",
-        "Larger files are skipped; in megabytes of 1,000,000 bytes.",
-        kind=float,
-    )
-    finetune_front_matter: str = _train(
-        "front_matter",
-        "What happens to the YAML at the head of a note: keep or drop.",
-        kind=str,
-    )
-    finetune_dtype: str = _train(
-        "dtype",
-        "Number format of the training: auto, float32 or bfloat16; auto is bfloat16 "
-        "where the device is fast at it.",
-        kind=str,
-    )
-    finetune_seed: int = _train(
-        "seed",
-        "Random seed of the order, of new weights and of what is held out.",
-        kind=int,
-    )
-    finetune_strict: bool = _train(
-        "strict",
-        "Refuse files with broken rows; otherwise such rows are skipped.",
-        kind=bool,
-    )
-    finetune_layers: int | None = _train(
-        "layers",
-        "Layers of a model from random weights; unset is as many as the base has.",
-        kind=int,
-    )
-    finetune_width: int | None = _train(
-        "width",
-        "Hidden size of a model from random weights; unset is that of the base.",
-        kind=int,
-    )
-
-    @property
-    def training(self) -> TrainSettings:
-        """The section in the form that training takes.
-
-        Raises:
-            LmtuiError: the values contradict each other.
-        """
-        given = {
-            item.name: getattr(self, item.name) for item in fields(FinetuneSection)
-        }
-        return TrainSettings(
-            **{name.removeprefix(_BEFORE): value for name, value in given.items()}
-        )
-
-
-def check_finetune(name: str, value: Any) -> None:
-    """Refuse a value that can't be trained with.
-
-    Raises:
-        LmtuiError: it is out of its range.
-    """
-    TrainSettings(**{name.removeprefix(_BEFORE): value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,7 +124,6 @@ def check_name(name: str) -> None:
 
 
 SettingOrigin = Literal["flag", "environment", "file", "default"]
-SettingValue = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,14 +136,14 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
+class Settings:
     """All settings with their values; the sentence beside each is its manual."""
 
     model: str | None = setting(
         None,
         "The model: a catalogue name, a folder in Hugging Face format, a .gguf file "
         "or a Hub id; unset is the default model.",
-        kind=str,
+        metavar="MODEL",
     )
     adapter: str | None = setting(
         None,
@@ -482,20 +151,20 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
         "adapter's folder. Without a model, the model it was made for is used. Of a "
         "model and an adapter that are set in different places, the nearer one counts: "
         "a flag, then the environment, then the file.",
-        kind=str,
+        metavar="NAME",
     )
     device: str = setting(
         "auto",
         "Where the model runs: auto, cpu, cuda, cuda:N or mps; auto takes the first "
         "of CUDA, MPS and CPU that is available.",
-        kind=str,
+        metavar="DEVICE",
     )
     dtype: str = setting(
         "auto",
         "The number format of the weights: auto, float32, bfloat16 or float16; auto "
         "is float32 on a CPU and the model's own on a GPU.",
-        kind=str,
         choices=("auto", "float32", "bfloat16", "float16"),
+        metavar="DTYPE",
     )
     quantize: str = setting(
         "auto",
@@ -503,31 +172,38 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
         "or 16-bit safetensors, as they are stored; int8 and int4 round the weights of "
         "any model; none is exact. "
         "`lmtui inspect` is exact unless int8 or int4 is given.",
-        kind=str,
         choices=get_args(Quantize),
+        metavar="BITS",
     )
     threads: int | None = setting(
         None,
         "Threads for the arithmetic; unset is the number of physical cores.",
-        kind=int,
+        low=1,
+        metavar="N",
     )
     context: int | None = setting(
         None,
         "Most tokens of prompt and answer together; unset is the model's own limit.",
-        kind=int,
+        low=1,
+        metavar="N",
     )
     theme: str = setting(
         "dark",
         "The colours of the screens: a name from `lmtui themes`.",
-        kind=str,
+        metavar="NAME",
+        at_once=True,
     )
     mouse: bool = setting(
         True,
         "Whether the screens follow the mouse; false leaves it to the terminal, which "
         "selects and copies text with it.",
-        kind=bool,
         flag=None,
     )
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    editor: EditorSettings = field(default_factory=EditorSettings)
+    suggestions: SuggestionRules = field(default_factory=SuggestionRules)
+    training: TrainSettings = field(default_factory=TrainSettings)
     keys: Mapping[str, str] = field(default_factory=dict)
     """The table `[keys]` of the file: key bindings in place of the built-in ones, by
     action id. The screens check which can be used."""
@@ -535,6 +211,30 @@ class Settings(FinetuneSection, CompleteSection, ChatSection, SamplingSection):
     """The tables `[presets.NAME]` of the file, in its order."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """The origin of each value that is not a default."""
+
+    def value(self, name: str) -> SettingValue:
+        """Return the value of a setting."""
+        found = item(name)
+        holder = getattr(self, found.holder) if found.holder else self
+        value: SettingValue = getattr(holder, found.field.name)
+        return value
+
+    def changed(self, values: Mapping[str, Any]) -> Settings:
+        """Return the settings with other values, by the names of the settings.
+
+        Raises:
+            LmtuiError: one is out of its range.
+        """
+        by_holder: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            found = item(name)
+            by_holder.setdefault(found.holder, {})[found.field.name] = value
+        own = by_holder.pop("", {})
+        others = {
+            holder: replace(getattr(self, holder), **given)
+            for holder, given in by_holder.items()
+        }
+        return replace(self, **own, **others)
 
     def origin(self, name: str) -> Origin:
         """Return where the value of `name` was set."""
@@ -560,75 +260,107 @@ def bits(settings: Settings, *, exact: bool = False) -> Quantize:
     return cast(Quantize, settings.quantize)
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all settings, in the order of the manual."""
-    return tuple(item.name for item in items())
+# The settings by name.
 
 
-def meaning(name: str) -> str:
-    """Return the sentence that explains a setting."""
-    return str(item(name).metadata["meaning"])
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table of the settings file, and which of its settings a value holds."""
+
+    name: str
+    """Its name in the file; empty for what is outside every table."""
+    holder: str
+    """The attribute of `Settings` that holds them; empty for `Settings` itself."""
+    kind: type
+    prefix: str = ""
+    """What the names of its settings begin with, before the name in the file."""
 
 
-def key(name: str) -> str:
-    """Return the setting's key in `config.toml`: `model`, `sampling.top_k`."""
-    return key_of(item(name))
+_SECTIONS = (
+    Section("", "", Settings),
+    Section(SAMPLING, "sampling", SamplingSettings),
+    Section("chat", "chat", ChatSettings, "chat_"),
+    Section("complete", "suggestions", SuggestionRules),
+    Section("complete", "editor", EditorSettings),
+    Section("finetune", "training", TrainSettings, "finetune_"),
+)
+"""In the order of the manual."""
 
 
-def choices(name: str) -> tuple[str, ...]:
-    """Return all values of a setting, where they form a fixed list."""
-    found: tuple[str, ...] = item(name).metadata["choices"]
+@dataclass(frozen=True, slots=True)
+class SettingItem:
+    """A setting: its names, its type and what is declared of it."""
+
+    name: str
+    """The name that flags and variables are made from."""
+    own_name: str
+    """The name within its table of the settings file."""
+    section: str
+    """That table; empty for none."""
+    holder: str
+    field: Field[Any]
+    kind: Kind
+    declaration: Declaration
+
+    @property
+    def key(self) -> str:
+        """The key in `config.toml`: `model`, `sampling.top_k`."""
+        return f"{self.section}.{self.own_name}" if self.section else self.own_name
+
+    @property
+    def flag(self) -> str | None:
+        """The command-line flag, if any."""
+        flag = self.declaration.flag
+        return "--" + self.own_name.replace("_", "-") if flag == "" else flag
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+    def check(self, value: SettingValue) -> None:
+        """Refuse a value that can't be used.
+
+        Raises:
+            LmtuiError: it is no choice, out of its range, or empty.
+        """
+        if value == "":
+            title = f"{self.key} is empty"
+            raise LmtuiError(title, "", self.declaration.meaning)
+        named_by_flag = self.declaration.flag == ""
+        shown = self.own_name.replace("_", "-") if named_by_flag else self.key
+        declared.check(shown, self.declaration, value)
+
+
+@cache
+def _items() -> Mapping[str, SettingItem]:
+    found = {}
+    for section in _SECTIONS:
+        kinds = declared.kinds_of(section.kind)
+        for each in fields(section.kind):
+            if (declaration := declaration_of(each)) is None:
+                continue
+            own = declaration.key or each.name
+            name = f"{section.prefix}{own}"
+            found[name] = SettingItem(
+                name, own, section.name, section.holder, each, kinds[each.name],
+                declaration,
+            )  # fmt: skip
     return found
 
 
-def flag(name: str) -> str | None:
-    """Return the setting's command-line flag, if any."""
-    return flag_of(item(name))
+def items() -> Iterator[SettingItem]:
+    """Yield all settings, in the order of the manual."""
+    yield from _items().values()
 
 
-def variable(name: str) -> str:
-    """Return the setting's environment variable."""
-    return variable_of(item(name))
+def item(name: str) -> SettingItem:
+    """Return a setting by its name."""
+    return _items()[name]
 
 
-def items() -> Iterator[Field[Any]]:
-    """Yield the fields that are settings: those outside every section, then the
-    sections in the order of the manual."""
-    for section in _CHECKS:
-        for item in fields(Settings):
-            if item.metadata and item.metadata["section"] == section:
-                yield item
-
-
-def item(name: str) -> Field[Any]:
-    """Return the field of a setting."""
-    return next(item for item in items() if item.name == name)
-
-
-def check(name: str, value: SettingValue) -> None:
-    """Refuse a value that can't be used.
-
-    Raises:
-        LmtuiError: it is out of its range.
-    """
-    _CHECKS[item(name).metadata["section"]](name, value)
-
-
-def _check_own(name: str, value: SettingValue) -> None:
-    if name in ("threads", "context"):
-        at_least_one(name, value)
-    elif name == "quantize" and value not in get_args(Quantize):
-        options = ", ".join(get_args(Quantize))
-        raise LmtuiError("quantize is unknown", f"{value}", f"Give one of: {options}.")
-    elif value == "":
-        raise LmtuiError(f"{name} is empty", "", meaning(name))
-
-
-_CHECKS: Mapping[str, Callable[[str, SettingValue], None]] = {
-    "": _check_own,
-    SAMPLING: check_sampling,
-    CHAT: check_chat,
-    COMPLETE: check_complete,
-    FINETUNE: check_finetune,
-}
-"""The sections in the order of the manual, with the check of each."""
+def names(section: str | None = None) -> tuple[str, ...]:
+    """Return the names of all settings, or of those of a section, in the order of the
+    manual."""
+    every = section is None
+    return tuple(each.name for each in items() if every or each.section == section)

@@ -21,14 +21,13 @@ from lmtui.config.settings import (
     Origin,
     Preset,
     Settings,
-    SettingValue,
-    check,
     check_name,
-    key,
+    item,
     names,
 )
 from lmtui.config.toml_file import Drop, Put, TomlEdit, TomlPath, change
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class SettingsFile:
         file: Path | None = None,
     ) -> None:
         self._flags = {
-            name: getattr(started, name)
+            name: started.value(name)
             for name in names()
             if started.origin(name).source == "flag"
         }
@@ -92,10 +91,10 @@ class SettingsFile:
         Raises:
             LmtuiError: it can't have this value, or the file can't be changed.
         """
-        place = tuple(key(name).split("."))
+        place = tuple(item(name).key.split("."))
         if value is None:
             return self._change(seen, [Drop(place)])
-        check(name, value)
+        item(name).check(value)
         return self._change(seen, [Put(place, value)])
 
     def put_keys(

@@ -5,17 +5,10 @@ Checks its type only; `settings` checks its range.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from lmtui.config.settings import SettingValue, ValueType, check, item, key, meaning
+from lmtui.config.settings import item
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import KINDS, Kind, SettingValue
 
-_KINDS: Mapping[ValueType, str] = {
-    str: "text in quotes",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-}
 _YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -25,7 +18,7 @@ def parse(name: str, text: str, location: str) -> SettingValue:
     Raises:
         LmtuiError: it is not of the setting's type.
     """
-    kind: ValueType = item(name).metadata["kind"]
+    kind = item(name).kind
     try:
         return _YES_OR_NO[text.strip().lower()] if kind is bool else kind(text.strip())
     except (ValueError, KeyError):
@@ -39,12 +32,12 @@ def typed(name: str, value: object, location: str, *, shown: str = "") -> Settin
     Raises:
         LmtuiError: it is not of that type.
     """
-    kind = item(name).metadata["kind"]
+    kind = item(name).kind
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is kind:
-        return value  # type: ignore[return-value]
-    raise _not_a(kind, shown or key(name), f"{value!r} in {location}", name=name)
+        return value
+    raise _not_a(kind, shown or item(name).key, f"{value!r} in {location}", name=name)
 
 
 def written(name: str, text: str) -> SettingValue:
@@ -53,30 +46,27 @@ def written(name: str, text: str) -> SettingValue:
     Raises:
         LmtuiError: the setting can't have this value, or can't be unset.
     """
-    if not text.strip() and item(name).default is None:
+    found = item(name)
+    if not text.strip() and found.field.default is None:
         return None
-    kind: ValueType = item(name).metadata["kind"]
     try:
         value = parse(name, text, "")
     except LmtuiError:
-        title = f"{key(name)} is not {_KINDS[kind]}"
+        title = f"{found.key} is not {KINDS[found.kind]}"
         raise LmtuiError(title, repr(text.strip()), limits(name)) from None
-    check(name, value)
+    found.check(value)
     return value
 
 
 def limits(name: str) -> str:
     """Return the range of a numeric setting, in the words of its error; empty for other
     types."""
-    kind: ValueType = item(name).metadata["kind"]
-    if kind not in (int, float):
+    found = item(name)
+    if found.kind not in (int, float):
         return ""
-    try:
-        check(name, -1)
-    except LmtuiError as error:
-        return error.hint
-    return f"Give {_KINDS[kind]}."
+    return found.declaration.hint or f"Give {KINDS[found.kind]}."
 
 
-def _not_a(kind: ValueType, shown: str, written: str, *, name: str) -> LmtuiError:
-    return LmtuiError(f"{shown} is not {_KINDS[kind]}", written, meaning(name))
+def _not_a(kind: Kind, shown: str, written: str, *, name: str) -> LmtuiError:
+    meaning = item(name).declaration.meaning
+    return LmtuiError(f"{shown} is not {KINDS[kind]}", written, meaning)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lmtui.engine.words import can_cut, in_word, word_end
+from lmtui.setting_field import setting
 
 _FOLLOWING = 8192  # code points after the cursor that a suggestion is compared with
 _REPEATED = 24  # that many equal ones, without white space, are no coincidence
@@ -24,15 +25,38 @@ _LINE_REPEATED = 2  # a shorter rest of a line may be equal by coincidence
 class SuggestionRules:
     """Conditions that end a suggestion, besides an end token and a full context."""
 
-    max_tokens: int = 48
+    max_tokens: int = setting(
+        48,
+        "Most tokens of a suggestion in the editor.",
+        low=1,
+        key="ghost_tokens",
+        flag=None,
+    )
     single_line: bool = True
     """End at the first newline, which is not part of it."""
-    seconds: float | None = 0.6
-    """Time from the first token on, after which it ends with the next whole word."""
-    min_mean_prob: float | None = 0.25
-    """End where the mean probability of its tokens falls below this."""
-    min_prob: float | None = 0.05
-    """End before a token below this."""
+    seconds: float | None = setting(
+        0.6,
+        "A suggestion ends with the first whole word after this many seconds.",
+        low=0,
+        key="ghost_seconds",
+        flag=None,
+    )
+    min_mean_prob: float | None = setting(
+        0.25,
+        "A suggestion ends where the mean probability of its tokens falls below this.",
+        low=0,
+        high=1,
+        key="ghost_mean_prob",
+        flag=None,
+    )
+    min_prob: float | None = setting(
+        0.05,
+        "A suggestion ends before a token that is less probable than this.",
+        low=0,
+        high=1,
+        key="ghost_prob",
+        flag=None,
+    )
     spare_following: bool = True
     """Never suggest what already follows the cursor."""
 
@@ -43,14 +67,14 @@ class SuggestionEnd(StrEnum):
     STOP = "end token"
     LENGTH = "max tokens"
     NEWLINE = "newline"
-    TIME = "time"
-    UNSURE = "unsure"
+    TIME = "time limit"
+    UNSURE = "low confidence"
     """A token, or the mean of all, was too improbable; or the bytes are no
     characters."""
     REPEATS = "repeats what follows"
     CONTEXT = "context full"
-    CANCELLED = "cancelled"
-    NOTHING = "nothing"
+    CANCELLED = "interrupted"
+    NOTHING = "no whole word"
     """No whole word was left, or it would run into the following word."""
 
 

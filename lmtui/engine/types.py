@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from lmtui.errors import LmtuiError
+from lmtui.setting_field import check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
 
@@ -34,39 +34,69 @@ class SamplingSettings:
     """Settings of the sampler: penalty, temperature, top-k, top-p, min-p, seed,
     length."""
 
-    temperature: float = 0.7
-    """Divides the logits; 0 takes the most probable token."""
-    top_k: int = 40
-    """Keep the k most probable tokens; 0 keeps all."""
-    top_p: float = 0.95
-    """Keep the smallest set of tokens with this much mass; 1 keeps all."""
-    min_p: float = 0.05
-    """Drop tokens below this fraction of the top token's probability; 0 keeps all."""
-    repetition_penalty: float = 1.0
-    """Weakens tokens already in the context by this factor; 1 changes nothing."""
-    seed: int | None = None
-    """Seed of the private random generator; None draws a new one each time."""
-    max_tokens: int = 1024
-    """Stop after this many tokens."""
+    temperature: float = setting(
+        0.7,
+        "Divides the logits before drawing; 0 always takes the most probable token.",
+        low=0,
+        metavar="T",
+        at_once=True,
+    )
+    top_k: int = setting(
+        40,
+        "Draw from the k most probable tokens; 0 keeps all.",
+        low=0,
+        metavar="K",
+        at_once=True,
+    )
+    top_p: float = setting(
+        0.95,
+        "Draw from the smallest set of tokens with this much probability; 1 keeps all.",
+        low=0,
+        high=1,
+        metavar="P",
+        at_once=True,
+    )
+    min_p: float = setting(
+        0.05,
+        "Never draw a token below this fraction of the top token's probability; 0 "
+        "keeps all.",
+        low=0,
+        high=1,
+        metavar="P",
+        at_once=True,
+    )
+    repetition_penalty: float = setting(
+        1.0,
+        "Weakens tokens that are already in the context by this factor; 1 changes "
+        "nothing.",
+        low=0.01,
+        high=100,
+        metavar="X",
+        at_once=True,
+    )
+    seed: int | None = setting(
+        None,
+        "Random seed; unset takes a new one each time.",
+        low=0,
+        high=2**63 - 1,
+        metavar="N",
+        at_once=True,
+    )
+    max_tokens: int = setting(
+        1024,
+        "Stop an answer after this many tokens.",
+        low=1,
+        metavar="N",
+        at_once=True,
+    )
 
     def __post_init__(self) -> None:
-        _require("temperature", self.temperature, 0, math.inf)
-        _require("top-k", self.top_k, 0, math.inf)
-        _require("top-p", self.top_p, 0, 1)
-        _require("min-p", self.min_p, 0, 1)
-        _require("repetition-penalty", self.repetition_penalty, 0.01, 100)
-        _require("max-tokens", self.max_tokens, 1, math.inf)
-        if self.seed is not None:
-            _require("seed", self.seed, 0, 2**63 - 1)
+        """Refuse values that can't be sampled with.
 
-
-def _require(name: str, value: float, low: float, high: float) -> None:
-    """Raise a LmtuiError for a setting outside [low, high]; infinity and NaN are
-    outside."""
-    if low <= value <= high and math.isfinite(value):
-        return
-    bounds = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-    raise LmtuiError(f"{name} is out of range", f"{value:g}", f"Give a value {bounds}.")
+        Raises:
+            LmtuiError: a value is out of its range.
+        """
+        check_fields(self)
 
 
 class Candidate(NamedTuple):
@@ -146,6 +176,20 @@ class FinishReason(StrEnum):
     CONTEXT = "context"
     NEWLINE = "newline"
     CANCELLED = "cancelled"
+
+    @property
+    def words(self) -> str:
+        """The reason in words for a person."""
+        return _END_WORDS[self]
+
+
+_END_WORDS = {
+    FinishReason.STOP: "the model ended here",
+    FinishReason.LENGTH: "reached max tokens",
+    FinishReason.CONTEXT: "the context is full",
+    FinishReason.NEWLINE: "the line ended",
+    FinishReason.CANCELLED: "stopped",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from typing import BinaryIO, Literal
 
 from lmtui import paths, processes
 from lmtui.errors import LmtuiError
-from lmtui.train import run_folder
 from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
-from lmtui.train.request import TrainRequest, require_safe_name, versions
+from lmtui.train.request import TrainRequest, versions
+from lmtui.train.resolve import resume_command
 from lmtui.train.run_folder import RunFolder
 
 COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.train")
@@ -33,67 +33,6 @@ GRACE = 1.0
 
 _TAIL = 12  # lines of the log that are quoted
 _MOST = 2000  # characters of them
-
-
-class NameTaken(LmtuiError):
-    """The name belongs to an adapter or to another training."""
-
-
-class Unfinished(NameTaken):
-    """The name belongs to an unfinished training that can be resumed."""
-
-
-def resume_command(name: str) -> str:
-    """Return the command line that resumes a training."""
-    return f"lmtui finetune --resume --name {name}"
-
-
-def prepare(request: TrainRequest, *, overwrite: bool, resume: bool) -> TrainRequest:
-    """Check a request and return it ready to start; the stored one where it is resumed.
-
-    Raises:
-        NameTaken: an adapter or an unfinished training has this name.
-        LmtuiError: the name can't be used, there is nothing to resume, or the training
-            runs already.
-    """
-    name = request.name
-    require_safe_name(name)
-    run = RunFolder.named(name)
-    if run.in_use:
-        raise run_folder.in_use(name)
-    step = run.last_checkpoint
-    if resume:
-        if step is None:
-            raise nothing_to_resume(name)
-        stored = run.read_request()
-        overwrite = overwrite or stored.overwrite
-        request = replace(stored, name=name, force=request.force)
-    elif step is not None and not overwrite:
-        raise Unfinished(
-            "a training of this name is not finished",
-            f"{name}, at step {step:,}",
-            f"Resume it: {resume_command(name)}; or give --overwrite, or another "
-            "--name.",
-        )
-    if (paths.adapters_folder() / name).exists() and not overwrite:
-        raise NameTaken(
-            "an adapter of this name already exists",
-            name,
-            "Give another --name, or --overwrite to replace it.",
-        )
-    return replace(request, overwrite=overwrite)
-
-
-def nothing_to_resume(name: str = "") -> LmtuiError:
-    """Return the error for a training that has no checkpoint to resume from."""
-    names = ", ".join(run.name for run in run_folder.unfinished())
-    return LmtuiError(
-        "there is nothing to resume",
-        f"{name} has no checkpoint" if name else "",
-        f"Name one of these with --name: {names}"
-        if names
-        else "Start a training: lmtui finetune NOTES.",
-    )
 
 
 def history(folder: Path) -> list[Event]:
@@ -137,7 +76,7 @@ class WorkerProcess:
         go: bool = False,
         command: Sequence[str] | None = None,
     ) -> WorkerProcess:
-        """Start the worker with a request from `prepare`.
+        """Start the worker with a request from `resolve`.
 
         With `go` the worker does not wait after the plan. With `plan_only` it ends
         after the plan, and its folder is temporary.

@@ -21,8 +21,7 @@ from textual.reactive import var
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
-from lmtui.config import settings as fields
-from lmtui.config.settings import FOLLOWED, SAMPLING, Preset
+from lmtui.config.settings import SAMPLING, Preset, item
 from lmtui.errors import LmtuiError
 from lmtui.files import read_file
 from lmtui.models.progress import Progress
@@ -320,12 +319,12 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         name = event.name
         if event.sheet.stronger(name) is not None:
             return
-        value = getattr(event.sheet.counting, name)
+        changed, value = item(name), event.sheet.counting.value(name)
         if name == "theme":
-            self.apply_theme(value)
-        elif fields.item(name).metadata["section"] == SAMPLING:
+            self.apply_theme(str(value))
+        elif changed.section == SAMPLING:
             self.sampling_changes = {**self.sampling_changes, name: value}
-        elif name in FOLLOWED:
+        elif changed.declaration.at_once:
             self.chat_change = events.SettingChanged(name, value)
 
     # Navigation.

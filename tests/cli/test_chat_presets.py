@@ -34,7 +34,8 @@ def test_preset_overrides_environment_and_file_but_not_flags(file: Path) -> None
     environment = {"LMTUI_TEMPERATURE": "0.1"}
     settings = load({"top_k": 9}, environment=environment, file=file)
     drawn, system = under(settings, "pirate")
-    assert (drawn.temperature, drawn.top_k, drawn.min_p) == (1.5, 9, 0.5)
+    sampling = drawn.sampling
+    assert (sampling.temperature, sampling.top_k, sampling.min_p) == (1.5, 9, 0.5)
     assert system == "You are a \x1b pirate."
     assert drawn.origin("temperature").where == "--preset pirate"
     assert drawn.origin("top_k").where == "--top-k"

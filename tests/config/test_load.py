@@ -43,7 +43,11 @@ def test_flag_overrides_environment_which_overrides_file(file: Path) -> None:
     environment = {"LMTUI_TOP_K": "5", "LMTUI_SEED": "6", "LMTUI_DEVICE": ""}
     settings = load({"seed": 7, "top_p": None}, environment=environment, file=file)
     assert (settings.model, settings.threads) == ("m", 2)
-    assert (settings.top_k, settings.seed, settings.device) == (5, 7, "auto")
+    assert (settings.sampling.top_k, settings.sampling.seed, settings.device) == (
+        5,
+        7,
+        "auto",
+    )
     assert settings.sampling == SamplingSettings(top_k=5, seed=7)
     assert settings.origin("threads") == Origin("file", str(file))
     assert settings.origin("top_k") == Origin("environment", "LMTUI_TOP_K")
@@ -72,18 +76,18 @@ def test_stronger_model_or_adapter_drops_the_weaker_pair(file: Path) -> None:
 
 def test_a_whole_number_will_do_for_a_float(file: Path) -> None:
     file.write_text("[sampling]\ntemperature = 1\n")
-    temperature = load(environment={}, file=file).temperature
+    temperature = load(environment={}, file=file).sampling.temperature
     assert temperature == 1.0
     assert isinstance(temperature, float)
 
 
 def test_every_setting_has_a_meaning_and_the_samplers_default() -> None:
-    for name in fields.names():
-        assert fields.meaning(name).endswith(".")
+    for item in fields.items():
+        assert item.declaration.meaning.endswith(".")
     defaults = SamplingSettings()
     for name in SamplingSettings.__slots__:
-        assert getattr(Settings(), name) == getattr(defaults, name)
-        assert fields.key(name) == f"sampling.{name}"
+        assert Settings().value(name) == getattr(defaults, name)
+        assert fields.item(name).key == f"sampling.{name}"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +129,8 @@ def test_an_unknown_key_is_named_with_the_closest(
         ("[finetune]\nrank = 0", "rank is out of range"),
         ("[finetune]\nlr = 2", "lr is out of range"),
         ("[finetune]\nstrict = 1", "finetune.strict is not true or false"),
-        ("[finetune]\nmethod = 'dora'", "method is unknown"),
-        ("[finetune]\nfront_matter = 'hide'", "front_matter is unknown"),
+        ("[finetune]\nmethod = 'dora'", "finetune.method is unknown"),
+        ("[finetune]\nfront_matter = 'hide'", "front-matter is unknown"),
         ("[finetune]\ndtype = 'float16'", "dtype is unknown"),
         ("sampling = 3", "unknown key in the settings"),
         ("[model]\nname = 3", "unknown key in the settings"),
@@ -289,9 +293,9 @@ def test_suggestion_settings_are_read_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[complete]\nghost_delay = 0\nghost_tokens = 9\nghost_prob = 0.1\n")
     settings = load(environment={}, file=file)
-    assert settings.ghost_delay == 0
-    assert (settings.ghost_rules.max_tokens, settings.ghost_rules.min_prob) == (9, 0.1)
-    assert settings.ghost_rules.seconds == 0.6
+    assert settings.editor.ghost_delay == 0
+    assert (settings.suggestions.max_tokens, settings.suggestions.min_prob) == (9, 0.1)
+    assert settings.suggestions.seconds == 0.6
 
 
 @pytest.mark.parametrize(
@@ -317,7 +321,7 @@ def test_finetune_settings_come_from_flag_environment_and_file(file: Path) -> No
     environment = {"LMTUI_FINETUNE_SEED": "6", "LMTUI_FINETUNE_STRICT": "False"}
     settings = load({"finetune_lr": 0.02}, environment=environment, file=file)
     assert settings.training == TrainSettings(epochs=1.0, seed=6, lr=0.02)
-    assert settings.seed is None
+    assert settings.sampling.seed is None
     assert settings.origin("finetune_lr") == Origin("flag", "--lr")
 
 
@@ -325,10 +329,12 @@ def test_every_setting_of_a_training_can_be_set() -> None:
     names = [name for name in fields.names() if name.startswith("finetune_")]
     own = [name.removeprefix("finetune_") for name in names]
     assert sorted(own) == sorted(TrainSettings.__slots__)
-    assert [fields.key(name) for name in names] == [f"finetune.{name}" for name in own]
+    assert [fields.item(name).key for name in names] == [
+        f"finetune.{name}" for name in own
+    ]
     assert Settings().training == TrainSettings()
-    assert fields.variable("finetune_max_file_mb") == "LMTUI_FINETUNE_MAX_FILE_MB"
-    assert fields.flag("finetune_max_file_mb") == "--max-file-mb"
+    assert fields.item("finetune_max_file_mb").variable == "LMTUI_FINETUNE_MAX_FILE_MB"
+    assert fields.item("finetune_max_file_mb").flag == "--max-file-mb"
 
 
 def test_presets_are_read(tmp_path: Path) -> None:

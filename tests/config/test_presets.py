@@ -144,14 +144,14 @@ def test_setting_is_put_and_removed_again(file: Path) -> None:
     before = file.read_text()
     settings = sheet_of(file, top_k=7)
     sheet = settings.put(settings.read(), "top_k", 9)
-    assert (sheet.saved.top_k, sheet.counting.top_k) == (9, 7)
+    assert (sheet.saved.sampling.top_k, sheet.counting.sampling.top_k) == (9, 7)
     stronger = sheet.stronger("top_k")
     assert stronger is not None and stronger.where == "--top-k"
     assert sheet.stronger("seed") is None
     with pytest.raises(LmtuiError, match="top-k is out of range"):
         settings.put(sheet, "top_k", -1)
     sheet = settings.put(sheet, "top_k", None)
-    assert sheet.saved.top_k == SamplingSettings().top_k
+    assert sheet.saved.sampling.top_k == SamplingSettings().top_k
     assert file.read_text().startswith(before)
 
 

@@ -17,7 +17,7 @@ import pytest
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import client
-from lmtui.train.client import WorkerProcess, history, prepare
+from lmtui.train.client import WorkerProcess, history
 from lmtui.train.events import (
     End,
     Eval,
@@ -31,6 +31,7 @@ from lmtui.train.events import (
     Step,
 )
 from lmtui.train.request import TrainRequest, versions
+from lmtui.train.resolve import resolve, resume_command
 from lmtui.train.run_folder import RunFolder, mark_complete
 from lmtui.train.settings import TrainSettings
 from tests.test_imports import loaded_by
@@ -176,7 +177,7 @@ def test_stopped_training_resumes_from_its_checkpoint(
     assert training.wait(PATIENCE)
     training.poll()
     assert steps(history(training.folder)) == [1, 2, 3]
-    request = prepare(REQUEST, overwrite=False, resume=True)
+    request = resolve(REQUEST, overwrite=False, resume=True)
     training = start(request, resume=True, go=True)
     heard = heard_until(training, over)
     assert Start("notes", 4, resumed_from=3) in heard
@@ -237,11 +238,11 @@ def test_dead_worker_is_reported_as_failed(
     assert isinstance(failed, Failed)
     assert failed.detail.splitlines()[0] == words
     assert "RuntimeError: the very last line" in failed.detail or how == "quiet"
-    assert client.resume_command("notes") in failed.hint
+    assert resume_command("notes") in failed.hint
     assert end == End("failed", 3)
     assert training.poll() == []
     # It can be resumed, and the torn line does no harm.
-    training = start(prepare(REQUEST, overwrite=False, resume=True), resume=True)
+    training = start(resolve(REQUEST, overwrite=False, resume=True), resume=True)
     training.go()
     heard = heard_until(training, over)
     assert Start("notes", 4, resumed_from=2) in heard
@@ -259,7 +260,7 @@ def test_worker_that_dies_at_once_leaves_its_log(
     log = RunFolder(training.folder).log_file
     assert str(log) in failed.hint
     assert "ZeroDivisionError" in log.read_text()
-    assert prepare(REQUEST, overwrite=False, resume=False) == REQUEST
+    assert resolve(REQUEST, overwrite=False, resume=False) == REQUEST
 
 
 def test_worker_error_is_reported_once(start: Callable[..., WorkerProcess]) -> None:
@@ -334,21 +335,21 @@ def test_taken_names_are_refused_with_a_hint(
     training = start(go=True, hold=4)
     heard_until(training, at_step(3))
     with pytest.raises(LmtuiError, match="running already"):
-        prepare(REQUEST, overwrite=True, resume=False)
+        resolve(REQUEST, overwrite=True, resume=False)
     with pytest.raises(LmtuiError, match="running already"):
-        prepare(REQUEST, overwrite=False, resume=True)
+        resolve(REQUEST, overwrite=False, resume=True)
     training.stop()
     heard_until(training, over)
     assert training.wait(PATIENCE)
     with pytest.raises(LmtuiError, match="not finished") as caught:
-        prepare(REQUEST, overwrite=False, resume=False)
-    for way in (client.resume_command("notes"), "--overwrite", "--name"):
+        resolve(REQUEST, overwrite=False, resume=False)
+    for way in (resume_command("notes"), "--overwrite", "--name"):
         assert way in caught.value.hint
-    assert prepare(REQUEST, overwrite=True, resume=False).overwrite
+    assert resolve(REQUEST, overwrite=True, resume=False).overwrite
     (paths.adapters_folder() / "notes").mkdir(parents=True)
     with pytest.raises(LmtuiError, match="adapter of this name"):
-        prepare(REQUEST, overwrite=False, resume=True)
-    assert prepare(REQUEST, overwrite=True, resume=True).overwrite
+        resolve(REQUEST, overwrite=False, resume=True)
+    assert resolve(REQUEST, overwrite=True, resume=True).overwrite
 
 
 def test_overwrite_begins_the_training_anew(
@@ -358,7 +359,7 @@ def test_overwrite_begins_the_training_anew(
     heard_until(training, at_step(3))
     training.stop()
     heard_until(training, over)
-    training = start(prepare(REQUEST, overwrite=True, resume=False), go=True)
+    training = start(resolve(REQUEST, overwrite=True, resume=False), go=True)
     heard = heard_until(training, over)
     assert Start("notes", 4) in heard
     assert steps(heard) == [1, 2, 3, 4]
@@ -366,7 +367,7 @@ def test_overwrite_begins_the_training_anew(
 
 def test_resume_without_a_checkpoint_names_other_trainings(home: Path) -> None:
     with pytest.raises(LmtuiError, match="nothing to resume") as caught:
-        prepare(REQUEST, overwrite=False, resume=True)
+        resolve(REQUEST, overwrite=False, resume=True)
     assert caught.value.hint == "Start a training: lmtui finetune NOTES."
     other = RunFolder.named("other")
     checkpoint = other.checkpoint(1)
@@ -374,13 +375,13 @@ def test_resume_without_a_checkpoint_names_other_trainings(home: Path) -> None:
     (checkpoint / "state").write_text("x")
     mark_complete(checkpoint)
     with pytest.raises(LmtuiError, match="nothing to resume") as caught:
-        prepare(REQUEST, overwrite=False, resume=True)
+        resolve(REQUEST, overwrite=False, resume=True)
     assert "other" in caught.value.hint
 
 
 def test_unsafe_name_is_refused_with_a_safe_one(home: Path) -> None:
     with pytest.raises(LmtuiError, match="can't be used") as caught:
-        prepare(TrainRequest("../x y", ()), overwrite=False, resume=False)
+        resolve(TrainRequest("../x y", ()), overwrite=False, resume=False)
     assert caught.value.hint.endswith("--name x-y")
 
 
@@ -395,7 +396,7 @@ def test_a_resumed_training_keeps_its_request(
     training.stop()
     heard_until(training, over)
     assert training.wait(PATIENCE)
-    again = prepare(TrainRequest("notes", (), force=True), overwrite=False, resume=True)
+    again = resolve(TrainRequest("notes", (), force=True), overwrite=False, resume=True)
     assert (again.places, again.settings, again.threads) == (
         first.places,
         first.settings,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.tui.editor.options import Writing
@@ -29,7 +30,8 @@ async def shown(
     file = folder / "draft.txt"
     file.write_text("the cat sat on the mat\n" * 20)
     rules = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
-    written = Writing(load(file), 0, None, rules, delay=3600.0, surprise_bits=6.0)
+    settings = EditorSettings(ghost_delay=3600.0, surprise_bits=6.0)
+    written = Writing(load(file), 0, None, rules, settings)
     async with program(
         {"default": FakeWriter()},
         first=first,  # type: ignore[arg-type]

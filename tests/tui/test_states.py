@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from textual.widget import Widget
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.engine.types import CursorPrediction, DraftScores, Encoding, ScoredSpan
 from lmtui.errors import Cancelled, LmtuiError
@@ -162,7 +163,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 async def editor(folder: Path, engine: Slow, **options: Any) -> AsyncIterator[Walk]:
     file = folder / "draft.txt"
     file.write_text(TEXT)
-    writing = Writing(load(file), cursor=7, delay=options.pop("delay", 3600.0))
+    settings = EditorSettings(ghost_delay=options.pop("delay", 3600.0))
+    writing = Writing(load(file), cursor=7, settings=settings)
     async with walk("complete", engine, writing=writing, **options) as here:
         await here.running.on(EditorScreen)
         yield here

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lmtui.cli import options
 from lmtui.cli.errors import note
-from lmtui.cli.options import option
 from lmtui.cli.screen import is_interactive
-from lmtui.config.settings import Settings, flag
+from lmtui.config.settings import Settings, item, names
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 from lmtui.text import visible_line
-from lmtui.train import run_folder
-from lmtui.train.client import (
-    NameTaken,
-    Unfinished,
-    nothing_to_resume,
-    prepare,
-    resume_command,
-)
 from lmtui.train.notes import find
 from lmtui.train.request import (
     TrainRequest,
@@ -34,7 +25,7 @@ from lmtui.train.request import (
     default_name,
     require_safe_name,
 )
-from lmtui.train.run_folder import RunFolder
+from lmtui.train.resolve import NameTaken, Unfinished, only_unfinished, resolve
 from lmtui.train.settings import Method
 
 _METHODS: Mapping[str, tuple[Method, str]] = {
@@ -43,10 +34,6 @@ _METHODS: Mapping[str, tuple[Method, str]] = {
     "finetune_layers": ("scratch", "Add --from-scratch."),
     "finetune_width": ("scratch", "Add --from-scratch."),
 }
-
-
-def _training(name: str, metavar: str) -> Any:
-    return option(f"finetune_{name}", metavar, "Training")
 
 
 Places = Annotated[
@@ -94,32 +81,7 @@ Force = Annotated[
     bool, typer.Option("--force", help="Resume although the notes have changed.")
 ]
 
-Epochs = Annotated[float | None, _training("epochs", "N")]
-Lr = Annotated[float | None, _training("lr", "X")]
-Rank = Annotated[int | None, _training("rank", "N")]
-Alpha = Annotated[int | None, _training("alpha", "N")]
-Block = Annotated[int | None, _training("block", "N")]
-Batch = Annotated[int | None, _training("batch", "N")]
-Warmup = Annotated[float | None, _training("warmup", "SHARE")]
-Clip = Annotated[float | None, _training("clip", "X")]
-Evaluations = Annotated[int | None, _training("evaluations", "N")]
-Patience = Annotated[int | None, _training("patience", "N")]
-HeldOut = Annotated[float | None, _training("held_out", "SHARE")]
-MaxFileMb = Annotated[float | None, _training("max_file_mb", "MB")]
-FrontMatter = Annotated[str | None, _training("front_matter", "keep|drop")]
-Dtype = Annotated[str | None, _training("dtype", "DTYPE")]
-Seed = Annotated[int | None, _training("seed", "N")]
-Strict = Annotated[
-    bool | None,
-    typer.Option(
-        "--strict",
-        help="Refuse files with broken rows; otherwise such rows are skipped.",
-        show_default=False,
-        rich_help_panel="Training",
-    ),
-]
-Layers = Annotated[int | None, _training("layers", "N")]
-Width = Annotated[int | None, _training("width", "N")]
+_TRAINING = tuple(name for name in names("finetune") if name != "finetune_method")
 
 
 def method_of(*, full: bool, from_scratch: bool) -> Method | None:
@@ -145,9 +107,9 @@ def require_fitting(settings: Settings) -> None:
     """
     for name, (method, hint) in _METHODS.items():
         given = settings.origin(name).source == "flag"
-        if given and settings.finetune_method != method:
-            title = f"{flag(name)} has no effect on this kind of training"
-            raise LmtuiError(title, settings.finetune_method, hint)
+        if given and settings.training.method != method:
+            title = f"{item(name).flag} has no effect on this kind of training"
+            raise LmtuiError(title, settings.training.method, hint)
 
 
 Json = Annotated[
@@ -156,6 +118,7 @@ Json = Annotated[
 ]
 
 
+@options.with_settings(*_TRAINING, "model", "device", "threads", "theme")
 def finetune(
     ctx: typer.Context,
     *,
@@ -169,28 +132,6 @@ def finetune(
     overwrite: Overwrite = False,
     full: Full = False,
     from_scratch: FromScratch = False,
-    finetune_layers: Layers = None,
-    finetune_width: Width = None,
-    finetune_epochs: Epochs = None,
-    finetune_lr: Lr = None,
-    finetune_rank: Rank = None,
-    finetune_alpha: Alpha = None,
-    finetune_block: Block = None,
-    finetune_batch: Batch = None,
-    finetune_warmup: Warmup = None,
-    finetune_clip: Clip = None,
-    finetune_evaluations: Evaluations = None,
-    finetune_patience: Patience = None,
-    finetune_held_out: HeldOut = None,
-    finetune_max_file_mb: MaxFileMb = None,
-    finetune_front_matter: FrontMatter = None,
-    finetune_strict: Strict = None,
-    finetune_dtype: Dtype = None,
-    finetune_seed: Seed = None,
-    model: options.Model = None,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    theme: options.Theme = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Fine-tune the model on your notes, and measure what changed.
@@ -228,9 +169,9 @@ def finetune(
     on_screen = is_interactive() and not (headless or json)
     if on_screen and not (resume or overwrite):
         resume, overwrite = ask_if_taken(asked)
-    if resume:
-        require_same(asked, settings)
-    request = prepare(asked, overwrite=overwrite, resume=resume)
+    request = resolve(
+        asked, resume=resume, overwrite=overwrite, given=given_settings(settings)
+    )
     if on_screen:
         code = train_on_screen(
             request, settings, resume=resume, no_color=no_color, open_engine=ctx.obj
@@ -259,7 +200,7 @@ def read_request(
             "no notes were given", "", "Name files or folders: lmtui finetune NOTES."
         )
     if not name:
-        name = default_name(places) if places else _only_unfinished()
+        name = default_name(places) if places else only_unfinished()
     require_safe_name(name)
     if not resume:
         find(places)  # raises for missing notes; the worker reads them
@@ -274,46 +215,13 @@ def read_request(
     )
 
 
-def _only_unfinished() -> str:
-    """Return the name of the one training that can be resumed.
-
-    Raises:
-        LmtuiError: there is none, or more than one.
-    """
-    names = [run.name for run in run_folder.unfinished()]
-    if not names:
-        raise nothing_to_resume()
-    if len(names) > 1:
-        several = ", ".join(names)
-        hint = f"Resume one of them, for example: {resume_command(names[0])}"
-        raise LmtuiError("more than one training can be resumed", several, hint)
-    return names[0]
-
-
-def require_same(asked: TrainRequest, settings: Settings) -> None:
-    """Check that a resumed training keeps its notes and settings.
-
-    Raises:
-        LmtuiError: the notes or a flag differ.
-    """
-    run = RunFolder.named(asked.name)
-    if run.last_checkpoint is None:
-        return  # `prepare` reports it
-    begun = run.read_request()
-    if asked.places and asked.places != begun.places:
-        hint = "Leave the notes out, or start again with --overwrite."
-        raise LmtuiError(
-            "this training was started with other notes", " ".join(begun.places), hint
-        )
-    for each, value in asdict(begun.settings).items():
-        setting = f"finetune_{each}"
-        given = settings.origin(setting).source == "flag"
-        if given and getattr(settings, setting) != value:
-            raise LmtuiError(
-                "a resumed training keeps its settings",
-                f"{each} is {value}",
-                "Leave the flag out, or start again with --overwrite.",
-            )
+def given_settings(settings: Settings) -> dict[str, SettingValue]:
+    """Return the training settings that flags have set, by their own names."""
+    return {
+        item(name).own_name: settings.value(name)
+        for name in names("finetune")
+        if settings.origin(name).source == "flag"
+    }
 
 
 def ask_if_taken(asked: TrainRequest) -> tuple[bool, bool]:
@@ -323,7 +231,7 @@ def ask_if_taken(asked: TrainRequest) -> tuple[bool, bool]:
         typer.Abort: the user keeps what is there.
     """
     try:
-        prepare(asked, overwrite=False, resume=False)
+        resolve(asked)
     except Unfinished as taken:
         note(f"{taken.title}: {visible_line(taken.detail)}\n")
         if typer.confirm("Resume it?", default=True, err=True):

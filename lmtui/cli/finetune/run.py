@@ -20,16 +20,17 @@ from lmtui.cli.complete import new_writing
 from lmtui.cli.engine import OpenEngine
 from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import Output
-from lmtui.cli.progress import StatusLine
+from lmtui.cli.progress import ProgressLine
 from lmtui.cli.screen import open_screen
 from lmtui.config.settings import Settings
 from lmtui.errors import LmtuiError
 from lmtui.notation import lasting
 from lmtui.text import visible_line
 from lmtui.train import report
-from lmtui.train.client import WorkerProcess, history, resume_command
+from lmtui.train.client import WorkerProcess, history
 from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_fields
 from lmtui.train.request import TrainRequest
+from lmtui.train.resolve import resume_command
 from lmtui.train.run_folder import RunFolder
 from lmtui.tui.finetune.format import describe_event, home_path
 from lmtui.tui.finetune.options import Finetuning
@@ -140,12 +141,12 @@ class JsonTrainingView:
 class ProgressView:
     """View that shows only the work under way, on a status line."""
 
-    def __init__(self, status: StatusLine) -> None:
+    def __init__(self, status: ProgressLine) -> None:
         self._status = status
 
     def show(self, event: Event) -> None:
         if isinstance(event, Doing):
-            self._status.draw(doing_words(event))
+            self._status.show(doing_words(event))
         else:
             self._status.clear()
 
@@ -153,7 +154,7 @@ class ProgressView:
 class LinesView:
     """View that writes important events as lines, and the others on a status line."""
 
-    def __init__(self, run: TrainingRun, status: StatusLine) -> None:
+    def __init__(self, run: TrainingRun, status: ProgressLine) -> None:
         self._run = run
         self._status = status
         self._skipped: list[Skip] = []
@@ -165,9 +166,9 @@ class LinesView:
             case Plan():
                 self._status.lines(plan_text(event, self._skipped))
             case Doing():
-                self._status.draw(doing_words(event))
+                self._status.show(doing_words(event))
             case Step():
-                self._status.draw(step_words(event, self._run.steps))
+                self._status.show(step_words(event, self._run.steps))
             case End() | Failed():
                 self._status.clear()  # `_last_words` reports the outcome
             case _ if line := describe_event(event):
@@ -175,7 +176,7 @@ class LinesView:
 
 
 def views_for(
-    run: TrainingRun, status: StatusLine, output: Output, *, as_json: bool
+    run: TrainingRun, status: ProgressLine, output: Output, *, as_json: bool
 ) -> list[TrainingView]:
     """Return the views for these streams.
 
@@ -263,7 +264,7 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
     """
     output, run = Output(), TrainingRun()
     views: list[TrainingView] = [Gathered(run)]
-    status = StatusLine()
+    status = ProgressLine()
     views.append(JsonTrainingView(output) if as_json else ProgressView(status))
     with asked_to_end() as asked:
         worker = WorkerProcess.start(request, plan_only=True)
@@ -283,7 +284,7 @@ def train(request: TrainRequest, *, resume: bool, as_json: bool) -> int:
     Raises:
         LmtuiError: the training failed.
     """
-    run, status = TrainingRun(_earlier(request, resume=resume)), StatusLine()
+    run, status = TrainingRun(_earlier(request, resume=resume)), ProgressLine()
     views = views_for(run, status, Output(), as_json=as_json)
     with asked_to_end() as asked:
         worker = WorkerProcess.start(request, resume=resume, go=True)
@@ -335,7 +336,7 @@ def train_on_screen(
 
 def _end(worker: WorkerProcess, run: TrainingRun) -> None:
     """Stop a training whose screen was left before its end, and wait for it."""
-    status = StatusLine()
+    status = ProgressLine()
     with asked_to_end() as asked:
         if not worker.stopping:
             worker.stop()

@@ -177,6 +177,7 @@ def _subject(document: TextSource, rules: Rules) -> InspectSource:
     )
 
 
+@options.with_settings(*options.MODEL, "theme")
 def inspect(
     ctx: typer.Context,
     *,
@@ -192,16 +193,8 @@ def inspect(
     window: Window = None,
     stride: Stride = None,
     bos: Bos = "auto",
-    model: options.Model = None,
-    adapter: options.Adapter = None,
     against: Against = None,
     against_adapter: AgainstAdapter = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    quantize: options.Quantize = None,
-    threads: options.Threads = None,
-    context: options.Context = None,
-    theme: options.Theme = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Show how probable the model finds each token of a text.

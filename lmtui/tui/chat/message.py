@@ -37,11 +37,6 @@ FOLD, THOUGHT = "fold", "thought"
 UNFOLDED = "-thoughts"
 """The class of a screen that shows all reasoning unfolded."""
 
-_ENDS = {
-    FinishReason.CANCELLED: "stopped",
-    FinishReason.LENGTH: "reached max tokens; Ctrl+G goes on",
-    FinishReason.CONTEXT: "the context is full",
-}
 _UNANSWERED = "not answered; the next one replaces it"
 _WRITERS = {"user": "You", "system": "System"}
 
@@ -322,4 +317,8 @@ def _end(node: ChatMessage) -> str:
         return "broke off"
     if node.state == "stopped":
         return "stopped"
-    return _ENDS.get(node.finish.reason, "") if node.finish else ""
+    reason = node.finish.reason if node.finish else FinishReason.STOP
+    if reason is FinishReason.STOP:
+        return ""
+    goes_on = "; Ctrl+G goes on" if reason is FinishReason.LENGTH else ""
+    return f"{reason.words}{goes_on}"

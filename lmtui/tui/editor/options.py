@@ -1,4 +1,4 @@
-"""Options of the editor: the file, suggestion rules and the surprise threshold.
+"""Options of the editor: the file, suggestion rules and other settings.
 
 Set from the command line and the settings.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.suggestion import SuggestionRules
@@ -22,7 +23,4 @@ class Writing:
     recovered: Recovered | None = None
     """A recovery copy left by a killed program, to be offered."""
     rules: SuggestionRules = field(default_factory=SuggestionRules)
-    delay: float = 0.15
-    """Seconds without a key before a suggestion is requested."""
-    surprise_bits: float = 10.0
-    """Surprisal in bits from which a word counts as a surprise."""
+    settings: EditorSettings = field(default_factory=EditorSettings)

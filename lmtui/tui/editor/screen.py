@@ -99,7 +99,7 @@ with a movement key selects. Only Ctrl+S writes the file.
             self,
             editor,
             self.file,
-            surprise_bits=writing.surprise_bits,
+            surprise_bits=writing.settings.surprise_bits,
         )
         """Heat map, totals and surprising words."""
         self.predictions = PredictionController(

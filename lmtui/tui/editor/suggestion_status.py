@@ -10,17 +10,6 @@ from lmtui.tui.widgets.cells import fit_best
 
 _WIDEST = 160  # cells
 
-_ENDS = {
-    SuggestionEnd.STOP: "end token",
-    SuggestionEnd.LENGTH: "max tokens",
-    SuggestionEnd.NEWLINE: "newline",
-    SuggestionEnd.TIME: "time limit",
-    SuggestionEnd.UNSURE: "low confidence",
-    SuggestionEnd.REPEATS: "repeats what follows",
-    SuggestionEnd.CONTEXT: "context full",
-    SuggestionEnd.CANCELLED: "interrupted",
-    SuggestionEnd.NOTHING: "no whole word",
-}
 _STOPPED = {
     SuggestionEnd.LENGTH,
     SuggestionEnd.TIME,
@@ -64,7 +53,7 @@ def ghost_words(
     and the one behind the last, out of `total`. The text is at most `width` cells wide.
     """
     stopped = "ghost stopped" if end in _STOPPED else "ghost"
-    why = f"{stopped if shown else 'no ghost'}: {_ENDS[end]}"
+    why = f"{stopped if shown else 'no ghost'}: {end}"
     if end is SuggestionEnd.UNSURE and rules is not None:
         why += _limits(rules)
     mode = "several lines" if multi_line else "one line"

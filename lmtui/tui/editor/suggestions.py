@@ -58,7 +58,7 @@ class SuggestionController(Controller):
     ) -> None:
         self._client, self._screen, self._editor = client, screen, editor
         self._activity, self._predictions = screen.activity, predictions
-        self._rules, self._delay = writing.rules, writing.delay
+        self._rules, self._delay = writing.rules, writing.settings.ghost_delay
         self._mode: Mode = "single" if writing.rules.single_line else "multi"
         self._pause: Timer | None = None
         self._has_model = False

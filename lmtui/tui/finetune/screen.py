@@ -19,8 +19,8 @@ from textual.screen import Screen
 from lmtui.models.source import ModelRef
 from lmtui.notation import counted, lasting
 from lmtui.text import visible_line
-from lmtui.train.client import resume_command
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Warned
+from lmtui.train.resolve import resume_command
 from lmtui.train.verdict import PRIVACY
 from lmtui.tui.app_messages import AdapterChosen
 from lmtui.tui.dialogs import Choice, ConfirmDialog

@@ -37,12 +37,10 @@ AHEAD = 6
 """Greedy tokens that are shown behind each alternative."""
 
 _SOON = "One moment: the model is computing what comes next here."
-_ENDS = {
-    FinishReason.STOP: "the model ended here",
-    FinishReason.LENGTH: "reached max tokens; g goes on",
-    FinishReason.CONTEXT: "the context is full; g goes on in a later window",
-    FinishReason.NEWLINE: "ready",
-    FinishReason.CANCELLED: "stopped; g goes on",
+_GO_ON = {
+    FinishReason.LENGTH: "; g goes on",
+    FinishReason.CONTEXT: "; g goes on in a later window",
+    FinishReason.CANCELLED: "; g goes on",
 }
 
 
@@ -270,7 +268,8 @@ class BranchController(Controller):
             branches.finish(branch, reason)
         self._end()
         if result.tokens != 1 or reason is not FinishReason.LENGTH:
-            self._activity.say(f"{_ENDS[reason]} · {self._where()}")
+            end = f"{reason.words}{_GO_ON.get(reason, '')}"
+            self._activity.say(f"{end} · {self._where()}")
 
     def _show_failed(self, error: LmtuiError) -> None:
         self._end()

@@ -20,10 +20,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from lmtui.config import settings as fields
-from lmtui.config.settings import SettingValue
+from lmtui.config.settings import item
 from lmtui.config.values import limits, written
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 from lmtui.text import visible_line
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import TextField
@@ -51,10 +51,11 @@ def about_setting(
     name: str, value: SettingValue, *, choices: Sequence[str]
 ) -> SettingQuestion:
     """Return the question for a setting."""
-    unset = "empty: unset" if fields.item(name).default is None else ""
+    found = item(name)
+    unset = "empty: unset" if found.field.default is None else ""
     return SettingQuestion(
-        fields.key(name),
-        fields.meaning(name),
+        found.key,
+        found.declaration.meaning,
         value,
         partial(written, name),
         empty=unset or limits(name) or "some text",

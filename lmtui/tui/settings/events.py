@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from lmtui.config.settings import SettingValue
 from lmtui.config.settings_file import SettingsSnapshot
+from lmtui.setting_field import SettingValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,12 @@ from functools import partial
 
 from textual.content import Content
 
-from lmtui.config import settings as fields
-from lmtui.config.settings import (
-    FOLLOWED,
-    SAMPLING,
-    SYSTEM,
-    Preset,
-    Settings,
-    SettingValue,
-    own_name,
-)
+from lmtui.config.settings import SYSTEM, Preset, SettingItem, Settings, items
+from lmtui.config.settings import item as setting_item
 from lmtui.config.settings_file import SettingsSnapshot
 from lmtui.config.values import limits
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 from lmtui.text import visible, visible_line
 from lmtui.tui.keys import Bound, all_bound, key_display, user_keys
 from lmtui.tui.settings.edit import SettingQuestion
@@ -137,10 +130,10 @@ SettingsRow = SettingRow | PresetRow | KeyRow
 def rows_of(sheet: SettingsSnapshot, words: str = "") -> dict[str, list[SettingsRow]]:
     """Return the rows under each heading: all of them, or those with all of `words`."""
     found: dict[str, list[SettingsRow]] = {}
-    for name in fields.names():
-        section = fields.item(name).metadata["section"]
-        if _has(words, fields.key(name), fields.meaning(name)):
-            found.setdefault(section or EVERYWHERE, []).append(SettingRow(name))
+    for each in items():
+        if _has(words, each.key, each.declaration.meaning):
+            heading = each.section or EVERYWHERE
+            found.setdefault(heading, []).append(SettingRow(each.name))
     for item in all_bound():
         keys = map(key_display, keys_of(item, sheet))
         if _has(words, KEYS, item.id, item.name, item.what, *keys):
@@ -189,13 +182,12 @@ def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
         return _preset_line(row.preset)
     if isinstance(row, KeyRow):
         return line_of_keys(row.item, sheet)
-    value = getattr(sheet.counting, row.name)
-    changed = value != getattr(Settings(), row.name)
+    value = sheet.counting.value(row.name)
+    changed = value != Settings().value(row.name)
     origin = sheet.counting.origin(row.name)
     source = {"default": "", "file": "config.toml"}.get(origin.source, origin.where)
-    name = own_name(fields.item(row.name))
     return Content.assemble(
-        f"  {name:<{_NAME}} ",
+        f"  {setting_item(row.name).own_name:<{_NAME}} ",
         (f"{shown(value):<{_VALUE}}", "bold $accent" if changed else "$foreground"),
         (f" {source}", "$quiet"),
     )
@@ -221,31 +213,33 @@ def about(
         return _about_preset(row.preset)
     if isinstance(row, KeyRow):
         return about_keys(row.item, sheet)
-    name = row.name
-    head = Content.assemble((fields.key(name), "bold"), f"\n{fields.meaning(name)}\n")
-    lines = [Content(line) for line in _facts(name, sheet, more.get(name, ()))]
+    name, item = row.name, setting_item(row.name)
+    meaning = item.declaration.meaning
+    head = Content.assemble((item.key, "bold"), f"\n{meaning}\n")
+    lines = [Content(line) for line in _facts(item, sheet, more.get(name, ()))]
     if stronger := sheet.stronger(name):
         words = (
             f"{stronger.where} is given and overrides the file until the program ends."
         )
         lines.append(Content.assemble((visible_line(words), "$warning")))
     else:
-        when = "at once" if counts_at_once(name) else "from the next start on"
+        when = "at once" if item.declaration.at_once else "from the next start on"
         lines.append(Content.assemble((f"A change counts {when}.", "$quiet")))
     return Content("\n").join([head, *lines])
 
 
-def _facts(name: str, sheet: SettingsSnapshot, more: Sequence[str]) -> Iterator[str]:
-    kind = fields.item(name).metadata["kind"]
-    if values := more or fields.choices(name):
+def _facts(
+    item: SettingItem, sheet: SettingsSnapshot, more: Sequence[str]
+) -> Iterator[str]:
+    if values := more or item.declaration.choices:
         yield f"One of: {visible_line(', '.join(values))}."
-    elif bounds := limits(name):
+    elif bounds := limits(item.name):
         yield bounds
-    elif kind is bool:
+    elif item.kind is bool:
         yield "Enter switches it."
-    yield f"Default: {shown(getattr(Settings(), name))}"
-    kept = shown(getattr(sheet.saved, name))
-    there = sheet.saved.origin(name).source == "file"
+    yield f"Default: {shown(Settings().value(item.name))}"
+    kept = shown(sheet.saved.value(item.name))
+    there = sheet.saved.origin(item.name).source == "file"
     yield f"In config.toml: {kept if there else 'nothing'}"
 
 
@@ -265,9 +259,3 @@ def _about_preset(preset: Preset | None) -> Content:
     return Content.assemble(
         (visible_line(preset.name), "bold"), "\n" + "\n".join(lines)
     )
-
-
-def counts_at_once(name: str) -> bool:
-    """Return whether a change of the setting applies while the program runs."""
-    section = fields.item(name).metadata["section"]
-    return name == "theme" or name in FOLLOWED or section == SAMPLING

@@ -18,10 +18,10 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from lmtui.config import settings as fields
-from lmtui.config.settings import Preset, SettingValue
+from lmtui.config.settings import Preset, item
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog
@@ -208,9 +208,9 @@ that is already used on the same screen is refused.
         match self._row:
             case SettingRow(name):
                 self._change_setting(name, self._sheet)
-            case KeyRow(item):
-                asked = about_changing(item, self._sheet.saved.keys)
-                self._ask(asked, partial(self._put_keys, item.id))
+            case KeyRow(bound):
+                asked = about_changing(bound, self._sheet.saved.keys)
+                self._ask(asked, partial(self._put_keys, bound.id))
             case PresetRow(preset):
                 others = self._sheet.saved.presets
                 drawn = self._sheet.counting.sampling
@@ -218,11 +218,11 @@ that is already used on the same screen is refused.
                 self.app.push_screen(form, partial(self._take_preset, preset))
 
     def _change_setting(self, name: str, sheet: SettingsSnapshot) -> None:
-        value = getattr(sheet.saved, name)
+        value = sheet.saved.value(name)
         if isinstance(value, bool):
             self._put(name, not value)
             return
-        choices = tuple(self._choices.get(name, ())) or fields.choices(name)
+        choices = tuple(self._choices.get(name, ())) or item(name).declaration.choices
         asked = about_setting(name, value, choices=choices)
         self._ask(asked, partial(self._put, name))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.protocol import Stop
 from lmtui.engine.suggestion import SuggestionRules
@@ -108,8 +109,10 @@ def app_of(
         file,
         cursor=cursor,
         rules=replace(HOLD_NOTHING_BACK, single_line=not multi_line),
-        delay=0.01 if engine.answers or not file.text else NEVER,
-        surprise_bits=6.0,
+        settings=EditorSettings(
+            ghost_delay=0.01 if engine.answers or not file.text else NEVER,
+            surprise_bits=6.0,
+        ),
     )
     return LmtuiApp(
         lambda _: lambda _: engine,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
@@ -96,8 +97,7 @@ async def writing(
         cursor=cursor,
         recovered=recovery.find(file),
         rules=rules,
-        delay=delay,
-        surprise_bits=6.0,
+        settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
     )
     engines = {"default": engine or FakeWriter()}
     options |= {"first": "complete", "writing": opened}

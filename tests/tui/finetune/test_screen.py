@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
 from lmtui.train.events import (
     Doing,
@@ -132,7 +133,10 @@ async def watching(
 
 
 def writing() -> Writing:
-    return Writing(TextFile(Path("/nowhere/walks.txt"), ""), delay=3600.0)
+    return Writing(
+        TextFile(Path("/nowhere/walks.txt"), ""),
+        settings=EditorSettings(ghost_delay=3600.0),
+    )
 
 
 # The plan.

@@ -10,13 +10,13 @@ from threading import Event
 import pytest
 from textual.widgets import OptionList, Static
 
-from lmtui.config import settings as fields
 from lmtui.config.load import load
-from lmtui.config.settings import SettingValue
+from lmtui.config.settings import item, items
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.config.values import limits, written
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import SettingValue
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound
@@ -94,11 +94,11 @@ def notices(running: Program) -> str:
 async def test_settings_screen_finds_every_setting_with_its_meaning(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         listed = running.app.screen.query_one(OptionList)
-        for name in fields.names():
-            await search(running, fields.key(name))
+        for item in items():
+            await search(running, item.key)
             assert listed.highlighted is not None
-            about = await said(running, fields.key(name))
-            assert fields.meaning(name) in about
+            about = await said(running, item.key)
+            assert item.declaration.meaning in about
             assert_laid_out(running.app.screen)
         await search(running, "xyzzy")
         await said(running, "No setting has all of these words.")
@@ -116,7 +116,7 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         await running.press("backspace", "backspace", "x", "enter")
         assert "not a whole number" in str(wrong.content)
         await running.press("backspace", "minus", "1", "enter")
-        assert "out of range. Give a value at least 0." in str(wrong.content)
+        assert "out of range. Give at least 0." in str(wrong.content)
         await running.press("left", "backspace", "2", "enter")
         await running.on(SettingsScreen)
         await said(running, "In config.toml: 21")
@@ -449,13 +449,13 @@ async def test_f10_does_nothing_without_a_settings_file() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [n for n in fields.names() if fields.item(n).metadata["kind"] in (int, float)],
+    [each.name for each in items() if each.kind in (int, float)],
 )
 def test_every_number_setting_states_its_limits(name: str) -> None:
     assert limits(name).startswith("Give ")
     with pytest.raises(LmtuiError, match="is not a"):
         written(name, "many")
-    default = fields.item(name).default
+    default = item(name).field.default
     if default is None:
         assert written(name, " ") is None
     else:
@@ -464,8 +464,11 @@ def test_every_number_setting_states_its_limits(name: str) -> None:
             written(name, "")
 
 
-@pytest.mark.parametrize("name", [n for n in fields.names() if fields.choices(n)])
+@pytest.mark.parametrize(
+    "name", [each.name for each in items() if each.declaration.choices]
+)
 def test_every_choice_of_a_setting_is_accepted(name: str) -> None:
-    assert fields.item(name).default in fields.choices(name)
-    for choice in fields.choices(name):
-        fields.check(name, choice)
+    choices = item(name).declaration.choices
+    assert item(name).field.default in choices
+    for choice in choices:
+        item(name).check(choice)

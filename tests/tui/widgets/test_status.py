@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.models.source import short_label
 from lmtui.tui.editor.options import Writing
@@ -86,7 +87,7 @@ async def test_editor_status_shows_precision_and_model_at_every_width(
     file = tmp_path / "draft.txt"
     file.write_text("the cat sat on the mat\n")
     engine = FakeWriter([" one"], name="/a/long/way/to/gemma-3-270m-instruct.gguf")
-    writing = Writing(load(file), cursor=22, delay=0.001)
+    writing = Writing(load(file), cursor=22, settings=EditorSettings(ghost_delay=0.001))
     options = {"first": "complete", "writing": writing, "size": size}
     async with program({"default": engine}, **options) as running:
         await running.until(lambda: "ghost: end token" in running.seen)
@@ -105,7 +106,7 @@ async def test_editor_status_names_its_keys_where_there_is_room(
     file = tmp_path / "draft.txt"
     file.write_text("the cat sat on the mat\n")
     engine = FakeWriter([" one"], name="smollm2-135m-instruct")
-    writing = Writing(load(file), cursor=22, delay=0.001)
+    writing = Writing(load(file), cursor=22, settings=EditorSettings(ghost_delay=0.001))
     options = {"first": "complete", "writing": writing, "size": (80, 24)}
     async with program({"default": engine}, **options) as running:
         await running.until(lambda: "ghost: end token" in running.seen)

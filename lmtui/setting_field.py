@@ -1,0 +1,142 @@
+"""The declaration of a setting: its default, range and sentence, in one place.
+
+A setting is a field of a dataclass, such as `SamplingSettings`. The settings file, the
+environment, the command line's flags, `lmtui config` and the settings screen are made
+from that field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from lmtui.errors import LmtuiError
+
+Kind = type[str] | type[int] | type[float] | type[bool]
+SettingValue = str | int | float | None
+
+KINDS: Mapping[Kind, str] = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+"""The types of settings, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What is declared of a setting besides its type and default."""
+
+    meaning: str
+    """The sentence that explains it."""
+    low: float | None = None
+    """The least value."""
+    high: float | None = None
+    """The greatest value."""
+    above: float | None = None
+    """A bound that it must be above."""
+    below: float | None = None
+    """A bound that it must be below."""
+    choices: tuple[str, ...] = ()
+    """All its values, where they form a fixed list."""
+    key: str = ""
+    """Its name in the settings file, where that is not the field's."""
+    flag: str | None = ""
+    """Its flag, where that is not its name; None for no flag."""
+    metavar: str = ""
+    """What stands for its value in the help of the flag."""
+    at_once: bool = False
+    """Whether a change in the settings file takes effect while the program runs."""
+
+    @property
+    def hint(self) -> str:
+        """The range in a sentence; empty where there is none."""
+        if self.choices:
+            return f"Give one of: {', '.join(self.choices)}."
+        if self.low is not None and self.high is not None:
+            return f"Give a value from {_shown(self.low)} to {_shown(self.high)}."
+        words = {
+            "at least": self.low,
+            "more than": self.above,
+            "at most": self.high,
+            "less than": self.below,
+        }
+        bounds = [f"{w} {_shown(v)}" for w, v in words.items() if v is not None]
+        return f"Give {' and '.join(bounds)}." if bounds else ""
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value is one of the choices and within the bounds."""
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, str) or value is None:
+            return True
+        return (
+            math.isfinite(value)
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+
+def setting(default: Any, meaning: str, **declared: Any) -> Any:
+    """Return the dataclass field of a setting; `declared` are fields of
+    `Declaration`."""
+    declaration = Declaration(meaning, **declared)
+    return field(default=default, metadata={"setting": declaration})
+
+
+def declaration_of(item: Field[Any]) -> Declaration | None:
+    """Return what is declared of a field; None where it is no setting."""
+    return item.metadata.get("setting")
+
+
+@cache
+def kinds_of(holder: type) -> Mapping[str, Kind]:
+    """Return the types of a dataclass's settings, without None where they can be
+    unset."""
+    hints = get_type_hints(holder)
+    return {
+        item.name: _kind(hints[item.name])
+        for item in fields(holder)
+        if declaration_of(item) is not None
+    }
+
+
+def _kind(hint: Any) -> Kind:
+    options = [each for each in get_args(hint) if each is not type(None)] or [hint]
+    first = options[0]
+    return first if isinstance(first, type) else str  # a literal
+
+
+def check(name: str, declaration: Declaration, value: Any) -> None:
+    """Refuse a value that a setting can't have.
+
+    Raises:
+        LmtuiError: it is no choice, or out of its range.
+    """
+    if declaration.holds(value):
+        return
+    shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+    wrong = "is unknown" if declaration.choices else "is out of range"
+    raise LmtuiError(f"{name} {wrong}", shown, declaration.hint)
+
+
+def check_fields(holder: Any) -> None:
+    """Refuse a dataclass with a setting that can't have its value.
+
+    Raises:
+        LmtuiError: one is no choice, or out of its range.
+    """
+    for item in fields(holder):
+        if (declaration := declaration_of(item)) is not None:
+            value = getattr(holder, item.name)
+            check(item.name.replace("_", "-"), declaration, value)
+
+
+def _shown(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"

@@ -1,0 +1,119 @@
+"""What becomes of a request for a training: begun, resumed, begun anew, or refused.
+
+Reads what is on the disk under the request's name; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.train import run_folder
+from lmtui.train.request import TrainRequest, require_safe_name
+from lmtui.train.run_folder import RunFolder
+
+
+class NameTaken(LmtuiError):
+    """The name belongs to an adapter or to another training."""
+
+
+class Unfinished(NameTaken):
+    """The name belongs to an unfinished training that can be resumed."""
+
+
+def resume_command(name: str) -> str:
+    """Return the command line that resumes a training."""
+    return f"lmtui finetune --resume --name {name}"
+
+
+def resolve(
+    request: TrainRequest,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    given: Mapping[str, Any] | None = None,
+) -> TrainRequest:
+    """Return a request ready to start; the stored one where it is resumed.
+
+    `given` are the settings that the user has given for this request, by their names in
+    `TrainSettings`: a resumed training keeps its own.
+
+    Raises:
+        NameTaken: an adapter or an unfinished training has this name.
+        LmtuiError: the name can't be used, there is nothing to resume, the training
+            was begun with other notes or settings, or it runs already.
+    """
+    require_safe_name(request.name)
+    run = RunFolder.named(request.name)
+    if run.in_use:
+        raise run_folder.in_use(request.name)
+    step = run.last_checkpoint
+    if resume:
+        if step is None:
+            raise nothing_to_resume(request.name)
+        stored = run.read_request()
+        _require_same(request, stored, given or {})
+        overwrite = overwrite or stored.overwrite
+        request = replace(stored, name=request.name, force=request.force)
+    elif step is not None and not overwrite:
+        raise Unfinished(
+            "a training of this name is not finished",
+            f"{request.name}, at step {step:,}",
+            f"Resume it: {resume_command(request.name)}; or give --overwrite, or "
+            "another --name.",
+        )
+    if (paths.adapters_folder() / request.name).exists() and not overwrite:
+        raise NameTaken(
+            "an adapter of this name already exists",
+            request.name,
+            "Give another --name, or --overwrite to replace it.",
+        )
+    return replace(request, overwrite=overwrite)
+
+
+def _require_same(
+    asked: TrainRequest, begun: TrainRequest, given: Mapping[str, Any]
+) -> None:
+    if asked.places and asked.places != begun.places:
+        hint = "Leave the notes out, or start again with --overwrite."
+        raise LmtuiError(
+            "this training was started with other notes", " ".join(begun.places), hint
+        )
+    for name, value in given.items():
+        if value != (stored := getattr(begun.settings, name)):
+            raise LmtuiError(
+                "a resumed training keeps its settings",
+                f"{name} is {stored}",
+                "Leave the flag out, or start again with --overwrite.",
+            )
+
+
+def nothing_to_resume(name: str = "") -> LmtuiError:
+    """Return the error for a training that has no checkpoint to resume from."""
+    names = ", ".join(run.name for run in run_folder.unfinished())
+    return LmtuiError(
+        "there is nothing to resume",
+        f"{name} has no checkpoint" if name else "",
+        f"Name one of these with --name: {names}"
+        if names
+        else "Start a training: lmtui finetune NOTES.",
+    )
+
+
+def only_unfinished() -> str:
+    """Return the name of the one training that can be resumed.
+
+    Raises:
+        LmtuiError: there is none, or more than one.
+    """
+    names = [run.name for run in run_folder.unfinished()]
+    if not names:
+        raise nothing_to_resume()
+    if len(names) > 1:
+        several = ", ".join(names)
+        hint = f"Resume one of them, for example: {resume_command(names[0])}"
+        raise LmtuiError("more than one training can be resumed", several, hint)
+    return names[0]
