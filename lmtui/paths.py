@@ -7,7 +7,6 @@ a folder, creates nothing.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -68,6 +67,11 @@ def runs_folder() -> Path:
 def data_folder() -> Path:
     """Return the folder of the user's data, such as conversations."""
     return _folder("data", platformdirs.user_data_path)
+
+
+def chats_file() -> Path:
+    """Return the file of the conversations."""
+    return data_folder() / "chats.db"
 
 
 def cache_folder() -> Path:
@@ -242,7 +246,7 @@ def write_atomically(
     that file, as far as the system allows.
     """
     # Shortened, because a long name leaves no room for the suffix.
-    temporary = target.parent / f".{target.name[:40]}.{secrets.token_hex(4)}"
+    temporary = target.parent / f".{target.name[:40]}.{os.urandom(4).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     handle = os.open(temporary, flags, 0o600 if private or like else 0o666)
     try:

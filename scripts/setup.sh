@@ -8,6 +8,9 @@
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 venv=$root/.venv
 python=$venv/bin/python
+# Without it, each of the hundreds of programs that tests and benchmarks start would
+# compile every module anew.
+unset PYTHONDONTWRITEBYTECODE
 
 fail() {
     printf 'error: %s\nhint: %s\n' "$1" "$2" >&2

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from markdown_it import MarkdownIt
-
 _ENDINGS = {
     "python": "py", "py": "py", "bash": "sh", "sh": "sh", "shell": "sh", "c": "c",
     "javascript": "js", "js": "js", "typescript": "ts", "rust": "rs", "go": "go",
@@ -41,6 +39,8 @@ class CodeBlock:
 
 def blocks_of(text: str) -> list[CodeBlock]:
     """Return the fenced code blocks of a text, in order."""
+    from markdown_it import MarkdownIt  # imported here: it takes 15 ms
+
     return [
         CodeBlock(token.content, (token.info.split() or [""])[0])
         for token in MarkdownIt().parse(text)

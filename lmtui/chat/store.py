@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lmtui import paths
 from lmtui.chat import rows
 from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.database import Damaged, Database
@@ -43,11 +42,6 @@ class StoreResult:
     refused: frozenset[str] = frozenset()
     """Conversations that another program has changed meanwhile; nothing of them is
     saved."""
-
-
-def default_file() -> Path:
-    """Return the file of the conversations."""
-    return paths.data_folder() / "chats.db"
 
 
 class Store:

@@ -167,11 +167,12 @@ def _presets() -> Iterator[tuple[str, str]]:
 
 
 def _conversations() -> Iterator[tuple[str, str]]:
-    from lmtui.chat.store import Store, default_file
+    from lmtui import paths
+    from lmtui.chat.store import Store
 
-    if not default_file().exists():
+    if not paths.chats_file().exists():
         return
-    with closing(Store(default_file(), readonly=True)) as store:
+    with closing(Store(paths.chats_file(), readonly=True)) as store:
         found = store.listed(limit=_CONVERSATIONS)
     if found:
         yield "last", "the conversation used last"

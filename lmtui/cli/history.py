@@ -5,7 +5,7 @@ Formats the output; the work is done in `lmtui.chat`. Needs neither torch nor a 
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -51,9 +51,9 @@ def read(work: Callable[[Store], T]) -> T | None:
     Raises:
         LmtuiError: the store can't be read.
     """
-    from lmtui.chat.store import default_file
+    from lmtui import paths
 
-    return use(work, readonly=True) if default_file().exists() else None
+    return use(work, readonly=True) if paths.chats_file().exists() else None
 
 
 def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
@@ -65,11 +65,11 @@ def use(work: Callable[[Store], T], *, readonly: bool = False) -> T:
     Raises:
         LmtuiError: the store can't be used.
     """
+    from lmtui import paths
     from lmtui.chat.repair import with_repair
-    from lmtui.chat.store import default_file
 
     return with_repair(
-        default_file(),
+        paths.chats_file(),
         work,
         lambda salvaged: note(f"note: {visible(salvaged.words)}\n"),
         readonly=readonly,
@@ -209,7 +209,7 @@ def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
     def add(store: Store) -> list[tuple[int, int | None]]:
         # `use` runs this again after a repair; the first ones are in the store then.
         for each in imports[len(ids) :]:
-            uid = secrets.token_hex(8)
+            uid = os.urandom(8).hex()
             ids.append(store.add(uid, each.conversation, each.facts))
         return [(id_, store.like(id_)) for id_ in ids]
 

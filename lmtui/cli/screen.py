@@ -6,6 +6,7 @@ Textual is imported when a screen is opened.
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -75,8 +76,8 @@ def open_screen(
         typer.Exit: a signal ended the program; the code is the shell's for that signal.
         Exception: the error that the app ended with; the terminal is restored.
     """
+    gc.disable()  # until the first frame: collections take a tenth of the time to it
     from lmtui import log
-    from lmtui.chat.store import default_file
     from lmtui.tui.app import LmtuiApp
     from lmtui.tui.app_options import AppOptions
 
@@ -94,7 +95,7 @@ def open_screen(
         list_models=_list_models,
         recent_files=state.recent_files,
         preferences=preferences,
-        chats_file=default_file() if settings.chat.keep else None,
+        chats_file=paths.chats_file() if settings.chat.keep else None,
         chat=_chat_options(settings, missing),
         system=system,
         opened=opened,

@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import psutil
-
 from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
 
@@ -32,6 +30,8 @@ def default_threads() -> int:
 
     A second thread on the same core slows matrix products down.
     """
+    import psutil  # imported here: it takes milliseconds
+
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         physical = min(physical, len(os.sched_getaffinity(0)))
@@ -41,6 +41,8 @@ def default_threads() -> int:
 
 def available_ram() -> int:
     """Return the bytes of memory that this process can still take without swapping."""
+    import psutil
+
     free = psutil.virtual_memory().available
     limits = [left for left in (_cgroup2_left(), _cgroup1_left()) if left is not None]
     return max(0, min([free, *limits]))

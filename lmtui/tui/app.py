@@ -182,9 +182,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         # A layout's garbage is collected in the young generations. A full collection
         # stops the screen for a tenth of a second, so it is made rare.
         gc.set_threshold(*gc.get_threshold()[:2], 100)
+        self.call_after_refresh(gc.enable)
         self.follow_preferences()
         if self._chats is not None:
-            self._chats.purge()
+            self.call_after_refresh(self._chats.purge)
         first, source = self._options.first, self._options.source
         if first == "inspect" and source is not None:
             self.push_screen(self.installed("start"))

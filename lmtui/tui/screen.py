@@ -16,7 +16,6 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.controller import Activity, Controller
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.partial_compositor import ChangedParts
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 
@@ -55,7 +54,6 @@ class ModelScreen(Screen[None]):
     ) -> None:
         """`context` is that of the `Activity`."""
         super().__init__()
-        self._compositor = ChangedParts()
         self.panel = ProbabilityPanel(id="panel", title=panel_title)
         """The distribution that the user looks at."""
         self.status = Status(id="status")

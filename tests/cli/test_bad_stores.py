@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui import paths
 from lmtui.chat.export import from_markdown, to_markdown
-from lmtui.chat.store import Store, default_file
+from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from lmtui.errors import LmtuiError
@@ -27,14 +28,14 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31mred [bold]\u202e\x9b1m"
 
 def kept() -> list[list[str]]:
     """What is said in each conversation, the last used first."""
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     found = [store.load(each.id).conversation for each in store.listed()]
     store.close()
     return [[node.content for node in chat.path[1:]] for chat in found]
 
 
 def test_damaged_store_is_replaced_and_reported_by_any_verb(home: Path) -> None:
-    file = default_file()
+    file = paths.chats_file()
     file.parent.mkdir(parents=True)
     verbs = (("history", "list"), ("history", "search", "x"), ("history", "show", "1"),
              ("history", "export", "--all"), ("chat", "--once", "a"))  # fmt: skip
@@ -53,7 +54,7 @@ def test_damaged_store_is_replaced_and_reported_by_any_verb(home: Path) -> None:
 def test_damaged_search_index_loses_no_message(home: Path) -> None:
     for question in ("one", "two"):
         assert run("chat", "--once", question, script=PARIS).code == 0
-    connection = sqlite3.connect(default_file())
+    connection = sqlite3.connect(paths.chats_file())
     with connection:
         connection.execute("UPDATE words_data SET block = x'ffffffffffffffff'")
     connection.close()
@@ -66,7 +67,7 @@ def test_damaged_search_index_loses_no_message(home: Path) -> None:
 
 
 def test_folder_in_place_of_the_store_is_named(home: Path) -> None:
-    default_file().mkdir(parents=True)
+    paths.chats_file().mkdir(parents=True)
     done = run("history", "list")
     assert done.code == 2 and "is a folder" in done.err and "hint: Move it" in done.err
     done = run("chat", "--once", "a", script=PARIS)
@@ -127,7 +128,7 @@ def test_a_clock_that_goes_backwards_loses_nothing(
     with pytest.MonkeyPatch.context() as patch:
         clock = iter(float(2_000_000_000 - 40_000 * n) for n in range(10_000))
         patch.setattr(time, "time", lambda: next(clock))
-        store = Store(default_file())
+        store = Store(paths.chats_file())
         for text in ("one", "two", "three"):
             chat = full()
             exchange(chat, text)
@@ -155,7 +156,7 @@ def test_a_clock_that_goes_backwards_loses_nothing(
 def test_imported_control_sequences_never_reach_a_terminal(
     home: Path, tmp_path: Path
 ) -> None:
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     chat = full()
     exchange(chat, HOSTILE, HOSTILE)
     store.add("a", chat, ConversationMeta(HOSTILE, named=True))
@@ -215,4 +216,4 @@ def test_broken_json_is_refused_with_a_hint(home: Path, tmp_path: Path) -> None:
         done = run("history", "import", str(file))
         assert (done.code, done.out) == (2, ""), text[:20]
         assert "hint: " in done.err
-    assert not default_file().exists() or kept() == []
+    assert not paths.chats_file().exists() or kept() == []

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from lmtui import paths
 from lmtui.chat.attachments import LARGEST, attach
-from lmtui.chat.store import Store, default_file
-from lmtui.cli.chat import Talk, answer, read_request, seeded
+from lmtui.chat.store import Store
 from lmtui.cli.generation import JsonAnswerView, TextView
+from lmtui.cli.once import Talk, answer, read_request, seeded
 from lmtui.cli.output import Output
 from lmtui.engine.types import SamplingSettings
 from tests.cli.program import REPOSITORY, command, run, run_in_terminal
@@ -267,7 +268,7 @@ def test_second_ctrl_c_does_not_wait_for_the_end_event() -> None:
 
 def kept() -> list[list[str]]:
     """What is said in each kept conversation, the last used first."""
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     found = [store.load(about.id).conversation for about in store.listed()]
     store.close()
     return [[node.content for node in chat.path] for chat in found]
@@ -300,7 +301,7 @@ def test_keep_setting_off_stores_no_conversation(home: Path) -> None:
     run("chat", "--once", "a", script=PARIS, env={"LMTUI_CHAT_KEEP": "false"})
     (home / "config.toml").write_text("[chat]\nkeep = false\n")
     run("chat", "--once", "a", script=PARIS)
-    assert not default_file().exists()
+    assert not paths.chats_file().exists()
 
 
 def test_unknown_conversation_is_refused_before_a_model_loads() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.store import Store, default_file
+from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from tests.chat.making import exchange
@@ -48,7 +49,7 @@ def offered(
 def filled(home: Path) -> Path:
     """A home with a conversation, an adapter, a theme and a preset, two of them with a
     name that a shell would obey."""
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     chat = Conversation()
     exchange(chat, "hello")
     store.add("a", chat, ConversationMeta(INJECTED))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.database import Damaged
-from lmtui.chat.store import Store, default_file
+from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from tests.chat.making import exchange, full
@@ -21,7 +22,7 @@ HOSTILE = "\x1b[31mred \u202e[bold]"
 @pytest.fixture
 def kept(home: Path) -> Path:
     """Three conversations: 1 full, 2 with a hostile title, 3 archived."""
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     store.add(
         "a", full(), ConversationMeta("Capitals", named=True, created=1.0, updated=2.0)
     )
@@ -77,7 +78,7 @@ def test_list_hides_archived_conversations_unless_asked(
 def test_pinned_conversations_are_listed_first(
     capsys: pytest.CaptureFixture[str], kept: Path
 ) -> None:
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     store.mark(1, "pinned", True)
     store.close()
     lines = said(capsys, "list").splitlines()
@@ -180,7 +181,7 @@ def test_markdown_is_imported(
 def test_nul_in_a_message_survives_markdown_and_json(
     capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path
 ) -> None:
-    store, chat = Store(default_file()), Conversation()
+    store, chat = Store(paths.chats_file()), Conversation()
     exchange(chat, "a\0b \0 lighthouse")
     store.save({"a": chat.take_changes()})
     store.close()
@@ -226,7 +227,7 @@ def test_delete_asks_first_and_is_permanent(kept: Path) -> None:
         "history", "delete", "2", typed=[(b"permanently?", b"y\n")]
     )
     assert code == 0
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     assert [found.id for found in store.listed(archived=True)] == [1, 3]
     store.close()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.store import Store, default_file
+from lmtui.chat.store import Store
 from lmtui.engine.types import SamplingSettings
 from tests.cli.program import Result, run
 
@@ -27,7 +28,7 @@ def keep(model: str) -> None:
     asked = chat.say("question")
     reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
     chat.stop(reply.id)
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     store.save({"a": chat.take_changes()})
     store.close()
 
@@ -72,7 +73,7 @@ def test_resume_without_its_model_is_one_clear_error() -> None:
 def test_unanswered_conversation_resumes_with_the_default_model() -> None:
     chat = Conversation()
     chat.say("question")
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     store.save({"a": chat.take_changes()})
     store.close()
     assert resumed().out == "by default\n"

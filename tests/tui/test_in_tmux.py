@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.store import Store, default_file
+from lmtui.chat.store import Store
 from lmtui.engine.types import SamplingSettings
 from tests.chat.test_message import answer
 from tests.tui.tmux import Tmux, needs_tmux, server
@@ -262,7 +263,7 @@ def test_conversation_of_a_missing_model_is_read_and_continued(home: Path) -> No
     chat.lay_out(reply.id, prompt)
     chat.grow(reply.id, steps)
     chat.finish(reply.id, finish)
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     store.save({"a": chat.take_changes()})
     store.close()
     with server(home) as tmux:

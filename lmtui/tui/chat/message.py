@@ -29,7 +29,6 @@ from lmtui.tui.widgets.markdown import (
     MarkdownBlock,
     MarkdownLine,
     StreamingMarkdown,
-    blocks_of,
 )
 
 FOLD, THOUGHT = "fold", "thought"
@@ -46,6 +45,8 @@ def blocks_for(
 ) -> list[MarkdownBlock]:
     """Return the blocks of an answer's reasoning: one line and, unless `folded`, the
     reasoning below it. `text` is that of the whole message."""
+    from lmtui.tui.widgets.markdown_blocks import blocks_of
+
     line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
     if folded:
         return [line]
@@ -142,6 +143,8 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         """Return head and body. Only answers are Markdown. Where matches are
         highlighted, the text is shown as it was written, since the matches are offsets
         in that."""
+        from lmtui.tui.widgets.markdown_blocks import blocks_of
+
         if self.role != "assistant" or self._found:
             return [self._head(), MarkdownBlock(self.text, "plain", joined=True)]
         first, *others = blocks_of(tame_heaps(visible(self.answer)))

@@ -50,9 +50,10 @@ class MessageSender(Controller):
 
     def start(self) -> None:
         """Have the prompt recall what was asked before, in all conversations."""
-        self._session.recall(
-            lambda prompts: self._prompt.recall([as_draft(text) for text in prompts])
-        )
+        self._screen.call_after_refresh(self._session.recall, self._recall)
+
+    def _recall(self, prompts: tuple[str, ...]) -> None:
+        self._prompt.recall([as_draft(text) for text in prompts])
 
     def follow_model(self, state: ModelState) -> None:
         """Count again, as another model has another tokenizer; send what waited."""

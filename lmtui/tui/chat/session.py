@@ -6,13 +6,13 @@ the disk. Knows no model.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lmtui.chat.conversation import Conversation, ConversationDelta
 from lmtui.chat.excerpts import copy_title, title_of
-from lmtui.chat.search import Excerpt
 from lmtui.chat.summary import (
     ConversationMeta,
     ConversationSummary,
@@ -22,6 +22,9 @@ from lmtui.config.settings import THINKING
 from lmtui.tui.chat.options import ChatOptions
 from lmtui.tui.chat.store import ConversationChosen, ConversationStore
 from lmtui.tui.screen import ModelScreen
+
+if TYPE_CHECKING:
+    from lmtui.chat.search import Excerpt
 
 
 class ChatSession:
@@ -39,7 +42,7 @@ class ChatSession:
         """`system` is the system message of new conversations; `opened` the one to go
         on with."""
         self._screen, self._store, self._system = screen, store, system
-        self._uid = secrets.token_hex(8)
+        self._uid = os.urandom(8).hex()
         self._about: ConversationSummary | None = None
         self._title = ""  # given to it here
         self.options = options
@@ -81,7 +84,7 @@ class ChatSession:
         """Hold a new conversation, told the same of thinking; the one before stays in
         the store."""
         self.conversation = conversation or Conversation(self._system)
-        self._uid, self._about, self._title = secrets.token_hex(8), None, ""
+        self._uid, self._about, self._title = os.urandom(8).hex(), None, ""
         self.save()
 
     def open(
@@ -137,7 +140,7 @@ class ChatSession:
             return
         said = [*(node.content for node in self.conversation.path[1:]), ""]
         named = self._about.title if self._about else title_of(said[0])
-        self._uid, self._about = secrets.token_hex(8), None
+        self._uid, self._about = os.urandom(8).hex(), None
         self.save_whole()
         self._title = copy_title(self._title or named)
         if self._store is not None:

@@ -1,7 +1,8 @@
 """The interface between the screens and the conversation store.
 
 A `ConversationWriter` reads and writes on a thread of its own. Screens make requests
-and never wait; answers come on the event loop. Knows no widget.
+and never wait; answers come on the event loop. The database is imported with the first
+request, after the first frame. Knows no widget.
 """
 
 from __future__ import annotations
@@ -11,25 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.message import Message
 
-from lmtui.chat import search
-from lmtui.chat.conversation import ConversationDelta
-from lmtui.chat.search import Excerpt, Hit
-from lmtui.chat.store import ConversationFlag, Store
-from lmtui.chat.summary import ConversationSummary, StoredConversation
-from lmtui.chat.writer import (
-    ChangedByOther,
-    ConversationWriter,
-    WriteFailed,
-    WriteRecovered,
-    WriterEvent,
-)
-from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.client import Deliver, OnError, Then
+
+if TYPE_CHECKING:
+    from lmtui.chat.conversation import ConversationDelta
+    from lmtui.chat.search import Excerpt, Hit
+    from lmtui.chat.store import ConversationFlag, Store
+    from lmtui.chat.summary import ConversationSummary, StoredConversation
+    from lmtui.chat.writer import ConversationWriter, WriterEvent
+    from lmtui.engine.types import Role
 
 T = TypeVar("T")
 
@@ -88,9 +84,19 @@ class ConversationStore:
 
     def __init__(self, file: Path, post: Post) -> None:
         self._file, self._post = file, post
-        self._writer = ConversationWriter(file, self._report)
+        self._made: ConversationWriter | None = None
+
+    @property
+    def _writer(self) -> ConversationWriter:
+        if self._made is None:
+            from lmtui.chat.writer import ConversationWriter
+
+            self._made = ConversationWriter(self._file, self._report)
+        return self._made
 
     def _report(self, event: WriterEvent) -> None:
+        from lmtui.chat.writer import ChangedByOther, WriteFailed, WriteRecovered
+
         message: Message
         match event:
             case WriteFailed():
@@ -153,6 +159,8 @@ class ConversationStore:
         failed: OnError,
     ) -> None:
         """Search all messages."""
+        from lmtui.chat import search
+
         self._ask(
             lambda store: tuple(search.search(store, text, limit=SHOWN)),
             deliver,
@@ -182,13 +190,15 @@ class ConversationStore:
         failed: OnError,
     ) -> None:
         """Load a conversation, and find the search words in the chosen message."""
+        from lmtui.chat.search import Excerpt, places
+
         id_, message, words = chosen.id, chosen.message, chosen.words
 
         def work(store: Store) -> tuple[StoredConversation, Excerpt]:
             loaded, passage = store.load(id_), Excerpt("", ())
             self.know(loaded)
             if message is not None and words:
-                passage = search.places(store, words, conversation=id_, message=message)
+                passage = places(store, words, conversation=id_, message=message)
             return loaded, passage
 
         self._ask(work, deliver, lambda answer: then(*answer), failed)
@@ -243,11 +253,11 @@ class ConversationStore:
     def purge(self) -> None:
         """Remove conversations that were deleted long ago."""
         if self._file.exists():
-            self._writer.ask(Store.purge, _ignore, _ignore)
+            self._writer.ask(lambda store: store.purge(), _ignore, _ignore)
 
     def close(self) -> bool:
         """Write pending changes and end. Return whether all of them were written."""
-        return self._writer.close()
+        return self._made.close() if self._made is not None else True
 
     def _ask(
         self,

@@ -6,13 +6,16 @@ Knows no model.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.search import Excerpt
 from lmtui.chat.summary import StoredConversation
 from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.chat.store import ConversationChosen
 from lmtui.tui.controller import Controller
+
+if TYPE_CHECKING:
+    from lmtui.chat.search import Excerpt
 
 
 class ConversationSwitcher(Controller):

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui import paths
 from lmtui.chat.conversation import Conversation
-from lmtui.chat.store import Store, default_file
+from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.inspect.chat_message import spans_of
 from lmtui.cli.main import main
@@ -45,7 +46,7 @@ def kept(home: Path, llama: Path) -> Conversation:
         else:
             assert isinstance(step, GenerationResult)
             chat.finish(begun.id, step)
-    store = Store(default_file())
+    store = Store(paths.chats_file())
     store.add("a", chat, ConversationMeta("Greetings"))
     store.close()
     return chat

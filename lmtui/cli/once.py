@@ -1,0 +1,265 @@
+"""`lmtui chat --once`: answer one prompt in the shell, and save the conversation.
+
+Knows the engine only through its protocol; `cli.generation` writes the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from lmtui.chat.attachments import attach
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.excerpts import copy_title
+from lmtui.chat.message import ChatMessage
+from lmtui.cli.errors import note, stop_on_interrupt
+from lmtui.cli.generation import AnswerView, write
+from lmtui.cli.output import (
+    STDIN,
+    read_document,
+    read_stdin,
+    require_text,
+    stdin_is_terminal,
+)
+from lmtui.cli.progress import meter
+from lmtui.config.settings import THINKING
+from lmtui.engine.drop_turns import dropped, fitted
+from lmtui.engine.protocol import Engine
+from lmtui.engine.types import (
+    ChatTurn,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.text import visible
+
+if TYPE_CHECKING:
+    from lmtui.chat.store import Store
+    from lmtui.chat.summary import StoredConversation
+    from lmtui.chat.writer import ConversationWriter, WriterEvent
+
+
+class Talk:
+    """Conversation of one request: earlier messages, the new one, and the answer.
+
+    With `keep`, every change is saved as it happens.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        system: str = "",
+        prefill: str = "",
+        before: StoredConversation | None = None,
+        keep: bool = False,
+        drop_oldest: bool = False,
+        thinking: bool | None = None,
+        thinking_override: str | None = None,
+    ) -> None:
+        """`thinking` applies where the conversation has no setting of its own;
+        `thinking_override` sets it from now on, in the values of `chat.thinking`."""
+        self._conversation = before.conversation if before else Conversation(system)
+        self._uid = before.about.uid if before else os.urandom(8).hex()
+        if before is not None and system:
+            self._conversation.reword(0, system)
+        self._asked = self._conversation.say(text)
+        self.prefill = prefill
+        """Text that the answer begins with."""
+        self._drop_oldest, self._left_out = drop_oldest, 0
+        self._told = thinking_override or (before.about.thinking if before else None)
+        self._thinking = THINKING[self._told] if self._told else thinking
+        self._reply: ChatMessage | None = None
+        self._keeper: ConversationWriter | None = (
+            self._made_keeper(before) if keep else None
+        )
+
+    @property
+    def messages(self) -> tuple[ChatTurn, ...]:
+        """Messages that the model answers to."""
+        return self._conversation.messages(self._asked.id)
+
+    def lay_out(self, engine: Engine, sampling: SamplingSettings) -> Prompt:
+        """Return the prompt; with `drop_oldest`, without the oldest messages if needed.
+
+        The number of messages left out is reported on stderr.
+        """
+        if not self._drop_oldest:
+            prompt = engine.prompt(
+                self.messages, prefill=self.prefill, thinking=self._thinking
+            )
+            self._left_out = dropped(self.messages, prompt)
+        else:
+            prompt, self._left_out = fitted(
+                engine,
+                self.messages,
+                prefill=self.prefill,
+                thinking=self._thinking,
+                answer=sampling.max_tokens,
+            )
+        if self._left_out:
+            many = "message is" if self._left_out == 1 else "messages are"
+            note(f"note: {self._left_out:,} earlier {many} left out\n")
+        return prompt
+
+    def begin(self, prompt: Prompt, model: str, sampling: SamplingSettings) -> None:
+        """Add the answer to the conversation, and wait until the request is saved."""
+        reply = self._conversation.reply(
+            self._asked.id, model=model, settings=sampling, prefill=self.prefill
+        )
+        self._reply = self._conversation.lay_out(
+            reply.id, prompt, left_out=self._left_out
+        )
+        tried = Event()
+        self._keep(tried)
+        if self._keeper is not None:
+            tried.wait()
+
+    def recorded(
+        self, items: Iterable[Step | GenerationResult]
+    ) -> Generator[Step | GenerationResult, None, None]:
+        """Yield the items of a generation, each saved before it is passed on."""
+        assert self._reply is not None
+        id_ = self._reply.id
+        try:
+            for item in items:
+                if isinstance(item, Step):
+                    self._conversation.grow(id_, [item])
+                else:
+                    self._conversation.finish(id_, item)
+                self._keep()
+                yield item
+        finally:
+            if self._conversation.node(id_).state == "growing":
+                self._conversation.fail(id_)
+                self._keep()
+
+    def close(self) -> None:
+        """Write pending changes to the disk."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _keep(self, tried: Event | None = None) -> None:
+        if self._keeper is not None:
+            changes = replace(self._conversation.take_changes(), thinking=self._told)
+            self._keeper.write(self._uid, changes, then=tried.set if tried else None)
+
+    def _entitle(self, store: Store) -> None:
+        """Give a copy a title that tells it from the original."""
+        id_ = store.find(self._uid)
+        store.rename(id_, copy_title(store.load(id_).about.title))
+
+    def _made_keeper(self, before: StoredConversation | None) -> ConversationWriter:
+        from lmtui import paths
+        from lmtui.chat.writer import ConversationWriter
+
+        keeper = ConversationWriter(paths.chats_file(), self._tell)
+        if before is not None:
+            keeper.know(self._uid, before.about.touched)
+        return keeper
+
+    def _tell(self, fact: WriterEvent) -> None:
+        from lmtui.chat.writer import ChangedByOther, FileReplaced, WriteFailed
+
+        if isinstance(fact, WriteFailed):
+            note(f"note: not saved: {visible(str(fact.error))}\n")
+        elif isinstance(fact, FileReplaced):
+            note(f"note: {visible(fact.salvaged.words)}\n")
+        elif isinstance(fact, ChangedByOther) and self._keeper is not None:
+            self._uid = os.urandom(8).hex()
+            whole = replace(self._conversation.whole(), thinking=self._told)
+            self._keeper.write(self._uid, whole)
+            self._keeper.ask(self._entitle, _ignore, _ignore)
+            note(
+                "note: the conversation has changed elsewhere; this is saved as a "
+                "copy\n"
+            )
+
+
+def _ignore(_: object) -> None:
+    """Do nothing: the copy is saved, whether renaming it succeeds or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """Request of the command line: the prompt, the system prompt, the prefill."""
+
+    text: str
+    system: str = ""
+    prefill: str = ""
+
+
+def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
+    """Return the request from the command line and stdin.
+
+    `@FILE` attaches files in an argument only: text from stdin may be anyone's.
+
+    Raises:
+        LmtuiError: there is no prompt, or a text or a file can't be read.
+    """
+    if once is None and stdin_is_terminal():
+        raise LmtuiError(
+            "there is no prompt", "", "Give it with --once TEXT, or pipe it in."
+        )
+    if once is None or once == STDIN:
+        text = _from_stdin()
+    else:
+        text = attach(require_text(once, "--once"), Path()).text
+    if not text.strip():
+        raise LmtuiError("the prompt is empty", "", "Give it some text to answer.")
+    return ChatRequest(text, read_system(system), require_text(prefill, "--prefill"))
+
+
+def read_system(system: str) -> str:
+    """Return the system prompt, read from a file for `@FILE`."""
+    if system.startswith("@"):
+        return read_document(system[1:]).text
+    return require_text(system, "--system")
+
+
+def _from_stdin() -> str:
+    return read_stdin().removesuffix("\n").removesuffix("\r")
+
+
+def seeded(sampling: SamplingSettings) -> SamplingSettings:
+    """Return `sampling` with a seed, so that every answer can be reproduced.
+
+    The seed has 32 bits, which every JSON reader holds exactly.
+    """
+    if sampling.seed is not None:
+        return sampling
+    return replace(sampling, seed=int.from_bytes(os.urandom(4), "big"))
+
+
+def answer(
+    engine: Engine, talk: Talk, sampling: SamplingSettings, *, view: AnswerView
+) -> int:
+    """Generate an answer into `view`; return the exit code.
+
+    Nothing is written before the first item arrives: if the prompt does not fit, stdout
+    stays empty.
+    """
+    prompt = talk.lay_out(engine, sampling)
+    with stop_on_interrupt() as stop, meter("reading the prompt") as progress:
+        talk.begin(prompt, engine.info.label, sampling)
+        items = talk.recorded(
+            engine.generate(
+                prompt,
+                sampling,
+                top_n=max(1, view.top),
+                should_stop=stop,
+                progress=progress,
+            )
+        )
+        with closing(items):
+            first = next(items)
+            progress.clear()
+            view.start(engine.info, prompt, talk.prefill, sampling)
+            return write(first, items, view)
