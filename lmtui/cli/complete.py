@@ -100,7 +100,7 @@ def complete(
     max_tokens: MaxTokens = None,
     no_color: options.NoColor = False,
 ) -> None:
-    """Write with the model: an editor that shows what it expects at every key.
+    """Write with the model: an editor that shows what it expects next.
 
     The panel shows the distribution at the cursor; ghost text after the cursor shows
     how the model would continue, and Tab accepts it. F3 shades every word by its

@@ -27,7 +27,7 @@ def doctor(
     *,
     json: options.Json = False,
 ) -> None:
-    """Show the device, threads, memory, disk, versions, folders and the path in use.
+    """Show device, memory, disk, versions, folders and how models are computed.
 
     \b
     Examples:

@@ -19,6 +19,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 SGR = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,18 @@ def hang_up(terminal: int) -> None:
 def read_until(handle: int, cue: bytes) -> bytes:
     """What is written on a terminal up to where the cue appears, or the end."""
     written = b""
-    while cue not in written and (part := _read(handle)):
+    while cue not in _CONTROL.sub(b"", written) and (part := _read(handle)):
         written += part
     return written
 
 
 def _answering(handle: int, typed: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """What is written on a terminal, while the next keys are typed at each cue."""
+    """What is written on a terminal, while the next keys are typed at each cue. A cue
+    can be drawn in parts, with control sequences between them."""
     heard = b""
     while part := _read(handle):
         heard += part
-        if typed and typed[0][0] in heard:
+        if typed and typed[0][0] in _CONTROL.sub(b"", heard):
             heard = b""
             os.write(handle, typed.pop(0)[1])
         yield part

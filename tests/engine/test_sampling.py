@@ -244,4 +244,4 @@ def test_settings_out_of_range_say_what_is_allowed(bad: dict[str, float]) -> Non
     with pytest.raises(LmtuiError) as caught:
         SamplingSettings(**bad)  # type: ignore[arg-type]
     assert "out of range" in caught.value.title
-    assert "Give a value" in caught.value.hint
+    assert caught.value.hint.startswith("Give ")

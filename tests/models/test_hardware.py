@@ -54,7 +54,7 @@ def test_auto_prefers_the_fastest_device(monkeypatch):
 
 
 def test_threads_are_physical_cores_within_affinity_and_quota(monkeypatch):
-    monkeypatch.setattr(hardware.psutil, "cpu_count", lambda logical: 8)
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 8)
     monkeypatch.setattr(
         hardware.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False
     )

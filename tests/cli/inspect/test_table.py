@@ -204,7 +204,8 @@ def test_summary_on_a_terminal_has_every_row_in_80_columns(
     code, written = run_in_terminal("inspect", "--summary", *arguments, *files)
     assert code == 0
     # Without progress that was drawn and erased.
-    lines = re.sub(r"[^\n]*\r\x1b\[2K", "", written.decode()).splitlines()
+    progress = re.compile(r"\x1b\[\?25l.*?\x1b\[1A\x1b\[2K", re.DOTALL)
+    lines = progress.sub("", written.decode()).splitlines()
     assert max(map(len, lines)) <= 80
     assert {line[-5:] for line in lines[1:4]} == set(TEXTS)
     assert lines[-1].endswith("total of 3")
