@@ -37,7 +37,11 @@ def pytest_collection_finish() -> None:
 
 def _keep_to_one_core() -> None:
     """Where several processes share the tests, give each a core of its own: two that
-    compute with both wait for each other most of the time."""
+    compute with both wait for each other most of the time. Threads that share a core
+    sleep while they wait: one that spins takes the core from the one that it waits for,
+    which makes some tests a hundred times slower. Processes read that when they start,
+    so it has to be set in the one that starts the workers."""
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
