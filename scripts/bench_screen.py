@@ -205,7 +205,7 @@ class Bench:
             replace(before[i % len(before)], index=i, piece=f"{word} ")
             for i, word in enumerate(words)
         ]
-        chat.reply._reply = conversation.regenerate(
+        chat.reply.message = conversation.regenerate(
             conversation.leaf.id, model="m", settings=self.settings
         )
         await chat.parts.branch.show()
@@ -222,7 +222,7 @@ class Bench:
         next of its sixty moments a second is not counted."""
         chat, shown = self.chat, steps[-1].distribution
         start = time.thread_time()
-        chat.call_later(chat.reply._show_steps, steps)
+        chat.call_later(chat.reply.show_steps, steps)
         await self.until(lambda: self.panel.distribution is shown)
         await self.painted()
         taken = (time.thread_time() - start) * 1e3

@@ -110,7 +110,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._settings_file = file = preferences.settings_file
         self.set_reactive(LmtuiApp.presets, file.presets if file else {})
         self._input_error: Exception | None = None
-        self._open_model = open_model
+        self.open_model = open_model
         self._loaded_any = False  # whether a model was asked for
         self._engine = EngineWorker()
         self._make_client = partial(EngineClient, self._engine)
@@ -203,7 +203,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def load_model(self, ref: ModelRef) -> None:
         """Load a model, with its adapter, in place of the current one."""
         self.model = self.model.switched(ref)
-        open_engine = self._open_model(ref)
+        open_engine = self.open_model(ref)
         self._loaded_any = True
         self._loader.load(
             open_engine,

@@ -149,7 +149,7 @@ class ConfirmDialog(ModalScreen[str]):
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
         self._harmless, self._first = harmless, first or harmless
-        self._offered = False
+        self.accepts_keys = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -159,7 +159,7 @@ class ConfirmDialog(ModalScreen[str]):
             yield ActionList(id="choices")
 
     def on_mount(self) -> None:
-        self._pause = self.set_timer(PAUSE, self._offer)
+        self._pause = self.set_timer(PAUSE, self.accept_keys)
         choices = self.query_one(ActionList)
         for key, choice in self._choices.items():
             shown = "Esc" if key == self._harmless else key
@@ -168,12 +168,12 @@ class ConfirmDialog(ModalScreen[str]):
         choices.highlighted = list(self._choices).index(self._first)
         choices.focus()
 
-    def _offer(self) -> None:
-        self._offered = True
+    def accept_keys(self) -> None:
+        self.accepts_keys = True
 
     def on_key(self, event: events.Key) -> None:
         """Take a letter's choice; before the pause, pass it to the field below."""
-        if not self._offered and event.is_printable:
+        if not self.accepts_keys and event.is_printable:
             event.stop()
             self._write_below(event)
         elif event.character in self._choices:
@@ -192,7 +192,7 @@ class ConfirmDialog(ModalScreen[str]):
         Before the pause, Enter may be meant for the text: the choice marked first is
         then taken only if it is harmless.
         """
-        if self._offered or answer == self._harmless or answer != self._first:
+        if self.accepts_keys or answer == self._harmless or answer != self._first:
             self.dismiss(answer)
 
     def action_leave(self) -> None:
@@ -224,7 +224,7 @@ make room.
         super().__init__()
         self._error = error
         self._wanted, self._before = visible_line(full_name(ref)), before
-        self._offered = False
+        self.accepts_keys = False
 
     def compose(self) -> ComposeResult:
         error = self._error
@@ -241,10 +241,10 @@ make room.
 
     def on_mount(self) -> None:
         """Offer the choices after a pause."""
-        self.set_timer(_PAUSE, self._offer)
+        self.set_timer(_PAUSE, self.accept_keys)
 
-    def _offer(self) -> None:
-        self._offered = True
+    def accept_keys(self) -> None:
+        self.accepts_keys = True
         back = shown_name(self._before) if self._before else ""
         choices = self.query_one(ActionList)
         choices.offer(details={"answer('before')": f"Load {back} again."})
@@ -254,7 +254,9 @@ make room.
         """Disable answers before the pause, and going back without an earlier model."""
         if action != "answer":
             return super().check_action(action, parameters)
-        return self._offered and (self._before is not None or parameters != ("before",))
+        return self.accepts_keys and (
+            self._before is not None or parameters != ("before",)
+        )
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)

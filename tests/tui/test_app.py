@@ -88,7 +88,7 @@ async def test_model_switch_stops_the_answer_and_keeps_it() -> None:
         await running.ready("second")
         assert models is running.app.screen
         await running.press("escape")
-        await running.until(lambda: running.views[1]._note == "stopped")
+        await running.until(lambda: running.views[1].note == "stopped")
         leaf = running.chat.session.conversation.leaf
         assert (leaf.model, leaf.state) == ("default", "stopped")
         assert "one two three four".startswith(leaf.content)
@@ -219,7 +219,7 @@ async def test_error_screen_ignores_keys_typed_before_its_pause_ends(
         await running.press("r", "m", "escape", "enter")
         assert running.app.screen is error
         assert asked == ["default"]
-        error._offer()
+        error.accept_keys()
         await running.on(ErrorScreen)
         await running.press("r")
         await running.until(lambda: len(asked) == 2)
@@ -247,7 +247,7 @@ async def test_dropped_answer_is_ended_as_stopped() -> None:
         await running.until(
             lambda: running.chat.reply.is_busy and len(running.views) == 2
         )
-        running.chat.call_later(running.chat.reply._end_dropped)
+        running.chat.call_later(running.chat.reply.end_dropped)
         await running.until(lambda: not running.chat.reply.is_busy)
         await running.until(lambda: len(running.views) == 1)
         assert running.views[0].text == "never answered"
@@ -269,8 +269,8 @@ async def test_dropped_continuation_keeps_the_answers_words() -> None:
         await running.ready("second")
         await running.press("ctrl+g")
         await running.until(lambda: running.chat.reply.is_busy)
-        running.chat.call_later(running.chat.reply._end_dropped)
-        await running.until(lambda: running.views[-1]._note.endswith("stopped"))
+        running.chat.call_later(running.chat.reply.end_dropped)
+        await running.until(lambda: running.views[-1].note.endswith("stopped"))
         assert running.views[-1].text == "one"
         assert running.chat.session.conversation.leaf.state == "stopped"
         go_on.set()

@@ -69,7 +69,7 @@ async def test_confirm_dialog_is_answered_by_letter_or_list(
     app = Asker(*TIMES)
     async with app.run_test(size=(80, 24)) as pilot:
         *before, last = keys.split()
-        while not app.screen._offered:
+        while not app.screen.accepts_keys:
             await pilot.pause(0.001)
         await pilot.press(*before)
         assert app.answers == []

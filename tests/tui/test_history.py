@@ -406,7 +406,7 @@ async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) ->
             await running.ask(text)
             await running.until(lambda number=number: len(running.views) == 2 * number)
             await running.until(lambda: not running.chat.sender.is_busy)
-        assert running.views[-1]._note == "without 2 earlier messages"
+        assert running.views[-1].note == "without 2 earlier messages"
         node = running.chat.session.conversation.leaf
         assert node.prompt is not None and "user: one" not in node.prompt.text
         assert "user: two" in node.prompt.text and node.left_out == 2

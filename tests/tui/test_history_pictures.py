@@ -138,7 +138,7 @@ def test_nothing_is_found(
 def test_the_tree(snap_compare: Compare, app: LmtuiApp, size: tuple[int, int]) -> None:
     async def show(running: Program) -> None:
         await running.ready()
-        running.app.screen.query_one(LikelihoodStrip)._clock = lambda: 0.0
+        running.app.screen.query_one(LikelihoodStrip).clock = lambda: 0.0
         running.app.post_message(ConversationChosen(1))
         await running.until(lambda: len(running.views) >= 2)
         await running.press("f8")

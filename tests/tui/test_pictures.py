@@ -78,7 +78,7 @@ def picture(snap_compare: Compare) -> Callable[..., bool]:
 async def opened(running: Program) -> None:
     """The chat with its model, and a clock that stands."""
     await running.until(lambda: running.app.screen.query(LikelihoodStrip))
-    running.app.screen.query_one(LikelihoodStrip)._clock = lambda: 0.0
+    running.app.screen.query_one(LikelihoodStrip).clock = lambda: 0.0
     await running.until(lambda: "kept " in running.seen)
 
 

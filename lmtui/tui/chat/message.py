@@ -26,10 +26,10 @@ from lmtui.models.source import short_label
 from lmtui.text import visible, visible_line
 from lmtui.tui.widgets.cells import clip, tame_heaps
 from lmtui.tui.widgets.markdown import (
-    MarkdownBlock,
     MarkdownLine,
     StreamingMarkdown,
 )
+from lmtui.tui.widgets.markdown_blocks import MarkdownBlock
 
 FOLD, THOUGHT = "fold", "thought"
 """Kinds of blocks: the summary line of the reasoning, and the reasoning."""
@@ -45,7 +45,7 @@ def blocks_for(
 ) -> list[MarkdownBlock]:
     """Return the blocks of an answer's reasoning: one line and, unless `folded`, the
     reasoning below it. `text` is that of the whole message."""
-    from lmtui.tui.widgets.markdown_blocks import blocks_of
+    from lmtui.tui.widgets.markdown_renderer import blocks_of
 
     line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
     if folded:
@@ -127,7 +127,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 
     def __init__(self, entry: Entry, *, matches: Places = ()) -> None:
         self.key, self.role = entry.key, entry.role
-        self._writer, self._note = entry.writer, entry.note
+        self._writer, self.note = entry.writer, entry.note
         self._found = matches
         self._thought = entry.thought
         self._folded = True
@@ -143,7 +143,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         """Return head and body. Only answers are Markdown. Where matches are
         highlighted, the text is shown as it was written, since the matches are offsets
         in that."""
-        from lmtui.tui.widgets.markdown_blocks import blocks_of
+        from lmtui.tui.widgets.markdown_renderer import blocks_of
 
         if self.role != "assistant" or self._found:
             return [self._head(), MarkdownBlock(self.text, "plain", joined=True)]
@@ -154,7 +154,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         return [self._head(), *thought, first, *others]
 
     def _head(self) -> MarkdownBlock:
-        parts = (self._writer, self._note)
+        parts = (self._writer, self.note)
         said = " · ".join(part for part in parts if part)
         return MarkdownBlock(visible_line(said), "head")
 
@@ -189,7 +189,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 
     def set_note(self, note: str) -> None:
         """Replace the note on how the message ended."""
-        self._note = note
+        self.note = note
         self._blocks[0] = self._head()
         self._show(0)
 

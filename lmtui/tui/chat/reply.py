@@ -61,7 +61,7 @@ class ReplyController(Controller):
         self.is_busy = False
         """Whether an answer is being made, from the request to its end."""
         self._info: EngineInfo | None = None
-        self._reply: ChatMessage | None = None
+        self.message: ChatMessage | None = None
         self._instead: int | None = None  # the reply that it is another version of
         self._thinking: ReasoningTracker | None = None  # of the reply
         self._begin: tuple[Begin, str] | None = None  # until the messages are stored
@@ -117,14 +117,14 @@ class ReplyController(Controller):
         assert self._info is not None
         self._claim()
         self._instead = None
-        self._reply = self._session.conversation.reply(
+        self.message = self._session.conversation.reply(
             asked.id, model=self._info.label, settings=self._sampler.settings
         )
         if self._branch.view_of(asked) is None:
             await self._branch.show()
         else:
             self._branch.renew(asked)
-            await self._branch.add(self._reply)
+            await self._branch.add(self.message)
         self._start(self._session.conversation.messages(asked.id))
 
     async def another_answer(self, reply: ChatMessage) -> None:
@@ -132,7 +132,7 @@ class ReplyController(Controller):
         assert self._info is not None and reply.parent is not None
         self._claim()
         self._instead = None if reply.is_empty else reply.id
-        self._reply = self._session.conversation.regenerate(
+        self.message = self._session.conversation.regenerate(
             reply.id, model=self._info.label, settings=self._sampler.settings
         )
         await self._branch.show()
@@ -144,7 +144,7 @@ class ReplyController(Controller):
         self._claim()
         prompt, self._instead = reply.continuation, None
         if prompt is not None and self._owner.is_in_use(reply.model):
-            self._reply = self._session.conversation.resume(
+            self.message = self._session.conversation.resume(
                 reply.id, settings=self._sampler.settings
             )
             await self._branch.show()
@@ -157,7 +157,7 @@ class ReplyController(Controller):
         """Answer in place of a reply, with an answer that begins with these words."""
         assert self._info is not None and reply.parent is not None
         self._claim()
-        self._reply = self._session.conversation.reply(
+        self.message = self._session.conversation.reply(
             reply.parent,
             model=self._info.label,
             settings=self._sampler.settings,
@@ -182,7 +182,7 @@ class ReplyController(Controller):
         if panel.distribution is None:
             panel.clear(READING)
         panel.outdate()
-        before = self._reply.steps if self._reply else ()
+        before = self.message.steps if self.message else ()
         self._strip.reset(info=self._info, before=before)
         answer = self._answers
 
@@ -200,20 +200,20 @@ class ReplyController(Controller):
         """Start the generation: the user's message is on the disk."""
         if self._begin is None or self._given_up:
             return
-        assert self._reply is not None and self._reply.settings is not None
+        assert self.message is not None and self.message.settings is not None
         (begin, prefill), self._begin = self._begin, None
         if self._info is None:  # another model is on its way
-            self._screen.call_later(self._end_dropped)
+            self._screen.call_later(self.end_dropped)
             return
         self._client.generate(
             begin,
-            self._reply.settings,
+            self.message.settings,
             prompt_ready=self._keep_prompt,
             progress=self._show_reading,
-            steps=self._show_steps,
+            steps=self.show_steps,
             then=self._end,
             failed=self._return_prompt,
-            dropped=self._end_dropped,
+            dropped=self.end_dropped,
             prefill=prefill,
             drop_oldest=self._session.options.drop_oldest,
             thinking=self._session.thinking,
@@ -223,20 +223,20 @@ class ReplyController(Controller):
 
     def _keep_prompt(self, prompt: Prompt, left_out: int) -> None:
         """Keep the prompt: a continuation goes on from its ids."""
-        assert self._reply is not None
-        self._reply = self._session.conversation.lay_out(
-            self._reply.id, prompt, left_out=left_out
+        assert self.message is not None
+        self.message = self._session.conversation.lay_out(
+            self.message.id, prompt, left_out=left_out
         )
-        self._thinking = ReasoningTracker(self._reply)
+        self._thinking = ReasoningTracker(self.message)
         self._strip.read(len(prompt.ids))
 
     def _show_reading(self, done: int, total: int) -> None:
         self._tell(f"reading the prompt {done:,}/{total:,}")
 
-    def _show_steps(self, steps: tuple[Step, ...]) -> None:
-        assert self._reply is not None
-        self._reply = self._session.conversation.grow(self._reply.id, steps)
-        thought = self._thinking.grow(self._reply, steps) if self._thinking else None
+    def show_steps(self, steps: tuple[Step, ...]) -> None:
+        assert self.message is not None
+        self.message = self._session.conversation.grow(self.message.id, steps)
+        thought = self._thinking.grow(self.message, steps) if self._thinking else None
         self._session.save()
         self._strip.extend(steps)
         if self._info is not None:  # else another model is loading by now
@@ -244,24 +244,24 @@ class ReplyController(Controller):
             self._tell(f"answering; Esc stops{waits}")
             self._screen.panel.title = "Next token"
             self._screen.panel.show(steps[-1].distribution, chosen=steps[-1].id)
-        if view := self._branch.view_of(self._reply):
+        if view := self._branch.view_of(self.message):
             view.grow("".join(step.piece for step in steps), thought)
 
     # Its end.
 
     async def _end(self, result: GenerationResult) -> None:
-        assert self._reply is not None
+        assert self.message is not None
         self.is_busy = False
-        self._reply = self._session.conversation.finish(self._reply.id, result)
+        self.message = self._session.conversation.finish(self.message.id, result)
         self._session.save()
         self._strip.finish(result)
         if self._info is not None:
-            self._say_ended(_ended(result, empty=self._reply.is_empty))
-            if not self._reply.steps:
+            self._say_ended(_ended(result, empty=self.message.is_empty))
+            if not self.message.steps:
                 self._screen.panel.clear(NO_TOKEN)
-        if view := self._branch.view_of(self._reply):
-            view.grow(result.piece, thought_of(self._reply))
-        await self._show_ended(self._reply)
+        if view := self._branch.view_of(self.message):
+            view.grow(result.piece, thought_of(self.message))
+        await self._show_ended(self.message)
         if result.reason is FinishReason.CANCELLED:
             self.take_back()
         elif self._queue and self._info is not None:
@@ -289,10 +289,10 @@ class ReplyController(Controller):
     async def _return_prompt(self, error: LmtuiError) -> None:
         """Give the user's message back to the prompt field, unless the model has read
         it."""
-        assert self._reply is not None
+        assert self.message is not None
         self._screen.show_error(error)
         conversation = self._session.conversation
-        reply = conversation.fail(self._reply.id)
+        reply = conversation.fail(self.message.id)
         asked = conversation.node(reply.parent or 0)
         id_, written = self._written
         if reply.is_empty and asked.id == id_ and self._instead is None:
@@ -300,12 +300,12 @@ class ReplyController(Controller):
             self._prompt.give_back(written)
         await self._break_off(reply)
 
-    async def _end_dropped(self) -> None:
-        if self.is_busy and self._reply is not None:
-            await self._break_off(self._session.conversation.stop(self._reply.id))
+    async def end_dropped(self) -> None:
+        if self.is_busy and self.message is not None:
+            await self._break_off(self._session.conversation.stop(self.message.id))
 
     async def _break_off(self, reply: ChatMessage) -> None:
-        self.is_busy, self._reply, self._begin = False, reply, None
+        self.is_busy, self.message, self._begin = False, reply, None
         self._session.save()
         if self._info is not None:
             stopped = reply.state == "stopped" and reply.is_empty
@@ -317,7 +317,7 @@ class ReplyController(Controller):
         """Stop the answer."""
         if self.is_busy and not self._client.stop(Slot.GENERATE):
             self._given_up = True
-            self._screen.call_later(self._end_dropped)
+            self._screen.call_later(self.end_dropped)
         return self.is_busy
 
     # What waits.

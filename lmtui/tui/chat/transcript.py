@@ -20,7 +20,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from lmtui.tui.chat.message import Entry, MessageView, Places
-from lmtui.tui.widgets.markdown import CLASSES, SHEET
+from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET
 
 PART = 20
 """Messages that get a widget when a conversation is opened."""

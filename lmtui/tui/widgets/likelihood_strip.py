@@ -139,8 +139,8 @@ first token, "prompt" the part of it that evaluates the prompt.
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._bars = max(1, rows)
-        self._clock = clock
-        self._history = History()
+        self.clock = clock
+        self.history = History()
         self._info: EngineInfo | None = None
         self._prompt_tokens = self._before = 0
         self._finish: GenerationResult | None = None
@@ -158,13 +158,13 @@ first token, "prompt" the part of it that evaluates the prompt.
     ) -> None:
         """Clear the history and start the clock of a new answer. `before` are the
         tokens an answer that continues already has; `prompt_tokens` includes them."""
-        self._history = History()
+        self.history = History()
         for step in before:
-            self._history.add(step.logprob)
-        self._before = self._history.tokens
+            self.history.add(step.logprob)
+        self._before = self.history.tokens
         self._info, self._prompt_tokens = info, prompt_tokens
         self._finish, self._timed = None, False
-        self._started_at = self._last_at = self._clock()
+        self._started_at = self._last_at = self.clock()
         self._first_at, self._first_batch = None, 0
         self.renew()
         self.refresh()
@@ -177,14 +177,14 @@ first token, "prompt" the part of it that evaluates the prompt.
     def extend(self, steps: Iterable[Step | ScoredToken]) -> None:
         """Add tokens as they arrive. Those that are a `Step` were generated now and
         count for the timing."""
-        before = self._history.tokens
+        before = self.history.tokens
         for step in steps:
-            self._history.add(step.logprob)
+            self.history.add(step.logprob)
             self._timed = self._timed or isinstance(step, Step)
-        if self._history.tokens > before:
-            self._last_at = self._clock()
+        if self.history.tokens > before:
+            self._last_at = self.clock()
             if self._first_at is None:
-                self._first_at, self._first_batch = self._last_at, self._history.tokens
+                self._first_at, self._first_batch = self._last_at, self.history.tokens
             self.refresh()
 
     def finish(self, finish: GenerationResult) -> None:
@@ -217,13 +217,13 @@ first token, "prompt" the part of it that evaluates the prompt.
         if not self._timed or self._first_at is None or self._last_at <= self._first_at:
             return None
         # The time at which the first batch began is unknown: leave its tokens out.
-        counted = self._history.tokens - self._first_batch
+        counted = self.history.tokens - self._first_batch
         return counted / (self._last_at - self._first_at)
 
     def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
         """Return total, mean, speed and context use, each in forms of decreasing
         length."""
-        history = self._history
+        history = self.history
         total = history.logprob if history.scored else None
         mean = history.mean_nll
         nats, in_bits = notation.log_prob(total), notation.surprisal(total)
@@ -248,7 +248,7 @@ first token, "prompt" the part of it that evaluates the prompt.
 
     def _room(self) -> tuple[str, str]:
         """Return context use and precision."""
-        used = self._prompt_tokens + self._history.tokens - self._before
+        used = self._prompt_tokens + self.history.tokens - self._before
         whole, precision = None, notation.NONE
         if self._info is not None:
             whole, precision = self._info.context, self._info.precision
@@ -261,7 +261,7 @@ first token, "prompt" the part of it that evaluates the prompt.
 
     def _numbers(self, width: int) -> list[str]:
         """Return the lines of numbers; on a wide strip, two sentences share a line."""
-        if self._history.tokens == 0 and self._info is None:
+        if self.history.tokens == 0 and self._info is None:
             return [clip(EMPTY, width)]
         sum_, mean, speed, room = self.sentences()
         if _lines(width) == 4:
@@ -272,7 +272,7 @@ first token, "prompt" the part of it that evaluates the prompt.
     def lines(self, width: int, height: int) -> list[Line]:
         sentences = self._numbers(width)
         bars = max(1, min(self._bars, height - len(sentences)))
-        columns = self._history.columns(width)
+        columns = self.history.columns(width)
         styles = [f"surprise--{scale.step(value, 'surprisal')}" for value in columns]
         lines: list[Line] = [
             _bar_line(columns, styles, row) for row in reversed(range(bars))

@@ -228,14 +228,14 @@ class LinePrompt(Horizontal):
         self._question = question
         self.add_class("-open")
         self.query_one("#label", Static).update(Content(question.label))
-        field = self._field
+        field = self.field
         field.placeholder, field.value = question.hint, value
         field.cursor_position = len(value)
         self.screen.set_focus(field)  # at once: what is typed next is for the field
         self._tell("")
 
     @property
-    def _field(self) -> Input:
+    def field(self) -> Input:
         return self.query_one("#answer", Input)
 
     def _tell(self, reason: str) -> None:
@@ -259,7 +259,7 @@ class LinePrompt(Horizontal):
             return
 
         def end(reason: str) -> None:
-            if question is not self._question or text != self._field.value:
+            if question is not self._question or text != self.field.value:
                 return  # an older answer was checked
             if reason:
                 self._tell(reason)
@@ -277,13 +277,13 @@ class LinePrompt(Horizontal):
 
     def action_complete(self) -> None:
         """Complete the answer outside the event loop, unless it changes meanwhile."""
-        question, text = self._question, self._field.value
+        question, text = self._question, self.field.value
         if question is None or question.completed is None:
             return
         completed = question.completed
 
         def end(whole: str) -> None:
-            field = self._field
+            field = self.field
             if question is self._question and text == field.value:
                 field.value = whole
                 field.cursor_position = len(whole)

@@ -8,10 +8,9 @@ second). Knows no conversation.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile, zip_longest
 from typing import ClassVar, NamedTuple
 
@@ -25,54 +24,16 @@ from textual.widget import Widget
 
 from lmtui.text import signs_undone, visible
 from lmtui.tui.widgets.cells import tame_heaps
+from lmtui.tui.widgets.markdown_blocks import (
+    CLASSES,
+    SHEET,
+    MarkdownBlock,
+    is_plain,
+)
 from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
-STYLES = (
-    "heading", "code", "bullet", "quote", "link", "rule",
-    "keyword", "string", "number", "comment", "name",
-)  # fmt: skip
-"""Names of the styles; the last five are for parts of code."""
-
-# Begins with a letter: a line can begin with a number or a mark that starts a list or
-# another block. Holds no character that has a meaning within a line.
-_PLAIN = re.compile(r"[^\W\d_][^\\`*_~\[\]<>|#&\t\n]*")
-CLASSES = {f"markdown--{name}" for name in STYLES}
-"""The component classes of a widget that draws Markdown."""
-SHEET = """
-        & > .markdown--heading { color: $primary; text-style: bold; }
-        & > .markdown--code { background: $surface; }
-        & > .markdown--bullet { color: $accent; }
-        & > .markdown--quote { color: $quiet; }
-        & > .markdown--link { color: $quiet; text-style: underline; }
-        & > .markdown--rule { color: $quiet; }
-        & > .markdown--keyword { color: $accent; text-style: bold; }
-        & > .markdown--string { color: $success; }
-        & > .markdown--number { color: $warning; }
-        & > .markdown--comment { color: $quiet; text-style: italic; }
-        & > .markdown--name { color: $primary; }
-"""
-"""CSS rules for the component classes, to be put within the widget's own rule."""
 _AHEAD = 6
 _PARTED = 2  # lines above the last one of a paragraph from which on it is split
-
-
-@dataclass(frozen=True, slots=True)
-class MarkdownBlock:
-    """A part of a text that is drawn on its own: a paragraph, a list item, a code
-    block."""
-
-    source: str
-    kind: str = "paragraph_open"
-    """The type of its first token in markdown-it."""
-    joined: bool = False
-    """Whether no empty line separates it from the block before."""
-
-
-def is_plain(source: str) -> bool:
-    """Return whether a paragraph is one line of words without markup: then words that
-    follow never change how its beginning is drawn."""
-    return _PLAIN.fullmatch(source) is not None
-
 
 MarkdownLine = tuple[Iterable[Segment], str]
 """The segments of a row, and the text between it and the row before it: a newline, or
@@ -147,13 +108,13 @@ class StreamingMarkdown(DirectLines):
 
     def blocks(self) -> list[MarkdownBlock]:
         """Return the blocks of the text; the last one grows with it."""
-        from lmtui.tui.widgets.markdown_blocks import blocks_of
+        from lmtui.tui.widgets.markdown_renderer import blocks_of
 
         return blocks_of(tame_heaps(visible(self._text)))
 
     def grow(self, piece: str) -> None:
         """Append to the text. Only the last block is parsed and drawn again."""
-        from lmtui.tui.widgets.markdown_blocks import blocks_of, cut
+        from lmtui.tui.widgets.markdown_renderer import blocks_of, cut
 
         self._text, self._grows = self._text + piece, True
         if not is_plain(self._blocks[-1].source + piece):
@@ -273,7 +234,7 @@ class StreamingMarkdown(DirectLines):
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
         """Return the lines of a block, wrapped to `width` cells."""
-        from lmtui.tui.widgets.markdown_blocks import draw, look_of
+        from lmtui.tui.widgets.markdown_renderer import draw, look_of
 
         lines = draw(block, width, look_of(self.styled_by))
         return [(line, "\n") for line in lines]

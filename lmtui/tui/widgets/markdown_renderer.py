@@ -26,7 +26,7 @@ from rich.theme import Theme
 from textual.widget import Widget
 
 from lmtui.text import visible_line
-from lmtui.tui.widgets.markdown import STYLES, MarkdownBlock
+from lmtui.tui.widgets.markdown_blocks import STYLES, MarkdownBlock
 
 _PARSER = MarkdownIt("commonmark", {"html": False})
 _PARSER.enable(["table", "strikethrough"])

@@ -57,19 +57,19 @@ are still to be scored, or were scored before an edit.
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._parts: tuple[Sums, ...] = ()
+        self.parts: tuple[Sums, ...] = ()
 
     def show(self, *parts: Sums) -> None:
         """Show the totals of these parts, the most important first and last."""
-        if parts != self._parts:
-            self._parts = parts
+        if parts != self.parts:
+            self.parts = parts
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Return the table and a note on what is missing."""
-        if not self._parts:
+        if not self.parts:
             return [[(clip(EMPTY, width), "quiet")]]
-        labels, parts = fitting(self._parts, width)
+        labels, parts = fitting(self.parts, width)
         columns = [(part.name, *cells_of(part)) for part in parts]
         names, *rows = zip(("", *labels), *columns, strict=True)
         widths = [max(map(cell_len, column)) for column in columns]

@@ -179,7 +179,7 @@ probability above 0.8. Where a row continues a line, · is a space at its beginn
         self._detail = TokenDetail()
         self._tokens: tuple[Token, ...] = ()
         self._sums = RunningSums(())
-        self._differences: tuple[float | None, ...] = ()
+        self.differences: tuple[float | None, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield self._text
@@ -249,8 +249,8 @@ probability above 0.8. Where a row continues a line, · is a space at its beginn
     def compare(self, differences: Sequence[float | None]) -> None:
         """Show how many bits more another model expected each of the first tokens; an
         empty sequence ends the comparison."""
-        self._differences = tuple(differences)
-        self._text.compare(self._differences)
+        self.differences = tuple(differences)
+        self._text.compare(self.differences)
         self._tell()
 
     def select(self, index: int) -> None:
@@ -283,9 +283,9 @@ probability above 0.8. Where a row continues a line, · is a space at its beginn
             return
         token, total = self._tokens[index], self._sums.upto(index)
         above, below = detail_lines(token, index, count, total, piece)
-        if self._differences:
-            known = index < min(self._text.own, len(self._differences))
-            told = notation.difference(self._differences[index] if known else None)
+        if self.differences:
+            known = index < min(self._text.own, len(self.differences))
+            told = notation.difference(self.differences[index] if known else None)
             below = tuple((f"other model {told} bits", *form) for form in below)
         self._detail.show(above, below)
 

@@ -71,7 +71,7 @@ async def test_edited_message_sent_with_enter_becomes_a_new_version() -> None:
         await running.press("!", "enter")
         await answered(running, "one!", "second")
         assert prompt(running).text == "a draft"
-        assert running.views[0]._note == "2/2"
+        assert running.views[0].note == "2/2"
         await on_message(running, 0, "left_square_bracket")
         await answered(running, "one", "first")
 
@@ -81,7 +81,7 @@ async def test_edited_message_kept_with_ctrl_s_replaces_the_old_words() -> None:
         await on_message(running, 0, "e")
         await running.press("!", "ctrl+s")
         await answered(running, "one!", "first")
-        assert running.views[0]._note == ""
+        assert running.views[0].note == ""
 
 
 async def test_alt_and_ctrl_arrows_move_the_focus_between_messages() -> None:
@@ -213,7 +213,7 @@ async def test_edited_answer_is_continued_from_its_own_ids() -> None:
         assert node.prompt.ids == (*before.prompt.ids, *own)
         assert (node.given, node.rest) == (len(own), "")
         assert node.own_ids == (*own, *node.ids)
-        assert running.views[1]._note == "2/2"
+        assert running.views[1].note == "2/2"
         # All of it can be read token by token, what was written by hand too.
         await running.press("f3")
         tokens = running.chat.query_one(TokenView)
@@ -247,7 +247,7 @@ async def test_token_taken_from_the_panel_replaces_one_and_is_continued() -> Non
         node = running.chat.session.conversation.leaf
         assert node.prompt is not None and before.prompt is not None
         assert node.prompt.ids == (*before.prompt.ids, before.ids[0], taken.id)
-        assert running.views[1]._note == "2/2"
+        assert running.views[1].note == "2/2"
 
 
 async def test_a_fork_is_a_conversation_of_its_own(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
         await on_message(running, 0, "e")
         await running.press("ctrl+r")
         await running.until(
-            lambda: running.chat.sender.is_busy or running.views[1]._note
+            lambda: running.chat.sender.is_busy or running.views[1].note
         )
         await running.until(lambda: not running.chat.sender.is_busy)
         assert running.chat.editor.is_editing

@@ -40,7 +40,7 @@ async def begun(running: Program) -> None:
     await screen.transcript.add(entry_of(conversation, asked))
     reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
     await screen.transcript.add(entry_of(conversation, reply))
-    screen.reply._reply, screen.reply.is_busy = reply, True
+    screen.reply.message, screen.reply.is_busy = reply, True
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -56,7 +56,7 @@ async def test_streaming_screen_equals_a_full_redraw(seed: int) -> None:
         while at < len(steps):
             batch = steps[at : at + random.choice([1, 2, 10, 30])]
             at += len(batch)
-            screen.call_later(screen.reply._show_steps, tuple(batch))
+            screen.call_later(screen.reply.show_steps, tuple(batch))
             await running.pilot.pause(random.choice([0, 0, 0.02]))
             if random.random() < 0.15:
                 size = random.randrange(40, 130), random.randrange(12, 45)
@@ -95,4 +95,4 @@ async def test_stop_keeps_the_tokens_gathered_between_two_reports(
         assert running.panel.distribution is leaf.steps[-1].distribution
         assert running.panel.chosen == leaf.steps[-1].id
         strip = running.screen.query_one(LikelihoodStrip)
-        assert strip._history.tokens == len(leaf.steps) == at
+        assert strip.history.tokens == len(leaf.steps) == at

@@ -90,7 +90,7 @@ async def said(running: Program, count: int) -> None:
 async def answer(running: Program, letter: str) -> str:
     """Wait for the question and answer it; what was asked."""
     asked = await running.on(ConfirmDialog)
-    await running.until(lambda: asked._offered)
+    await running.until(lambda: asked.accepts_keys)
     seen = running.seen
     await running.press(letter)
     return seen

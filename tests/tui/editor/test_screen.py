@@ -74,7 +74,7 @@ class Writer:
     async def asked(self, words: str) -> ConfirmDialog:
         """Wait for a question."""
         asked = await self.running.on(ConfirmDialog)
-        await self.until(lambda: words in self.seen and asked._offered)
+        await self.until(lambda: words in self.seen and asked.accepts_keys)
         return asked
 
 
@@ -123,7 +123,7 @@ async def test_loading_an_adapter_scores_the_same_text_anew(tmp_path: Path) -> N
         await page.type("so ")
         await page.expected()
         other = FakeWriter(name="default", adapter="notes")
-        page.running.app._open_model = lambda wanted: lambda _: other
+        page.running.app.open_model = lambda wanted: lambda _: other
         page.running.app.load_model(ModelRef(adapter="notes"))
         await page.until(lambda: "default + notes · exact" in page.seen)
         await page.expected()

@@ -211,8 +211,7 @@ def chart(
     losses: list[float], evals: list[Eval], *, steps: int = 0, epochs: float = 3.0
 ) -> LossChart:
     widget = LossChart()
-    widget._curve, widget._evals = curve_of(losses), evals
-    widget._steps, widget._epochs = steps or len(losses), epochs
+    widget.show(curve_of(losses), evals, steps=steps or len(losses), epochs=epochs)
     return widget
 
 

@@ -359,7 +359,7 @@ async def stop(watched: Watched) -> None:
     """Say that it is to be stopped."""
     await watched.press("q")
     asked = await watched.on(ConfirmDialog)
-    await watched.until(lambda: asked._offered)
+    await watched.until(lambda: asked.accepts_keys)
     await watched.press("s")
     await watched.until(lambda: "stop" in watched.training.asked)
 

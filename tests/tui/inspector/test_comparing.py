@@ -62,8 +62,8 @@ async def test_comparison_shows_differences_and_the_other_models_panel(
     async with inspecting(TEXT, against=other, size=size) as page:
         await compared(page)
         bits = bits_of(TEXT)
-        assert page.view._differences[0] is None
-        assert page.view._differences[1:] == pytest.approx(bits)
+        assert page.view.differences[0] is None
+        assert page.view.differences[1:] == pytest.approx(bits)
         await page.until(lambda: "difference" in page.running.seen)
         seen = page.running.seen
         most = max(bits, key=abs)
@@ -77,7 +77,7 @@ async def test_comparison_shows_differences_and_the_other_models_panel(
         ]
         assert page.screen.compare.panel.title == "other"
         assert f"{abs(most):.1f} bits" in page.running.seen
-        parts = page.screen.query_one(TextTotals)._parts
+        parts = page.screen.query_one(TextTotals).parts
         assert [part.name for part in parts] == ["text", "other"]
         assert (parts[1].logprob - parts[0].logprob) / 0.6931471805599453 == (
             pytest.approx(sum(bits))
@@ -103,7 +103,7 @@ async def test_models_with_other_tokens_are_compared_by_parts() -> None:
     async with inspecting("abcdef", against=Pairs(name="pairs", seed=5)) as page:
         await compared(page)
         assert "compared by parts" in page.state
-        known = [d is not None for d in page.view._differences]
+        known = [d is not None for d in page.view.differences]
         assert known == [False, False, True, False, True, False]
 
 
@@ -160,20 +160,20 @@ async def test_newly_loaded_model_is_compared_with_the_same_other_model() -> Non
     other = FakeEngine(name="other", seed=5)
     async with inspecting(TEXT, against=other) as page:
         await compared(page)
-        before = page.view._differences
+        before = page.view.differences
         second = FakeEngine(name="second", seed=7)
         app = page.running.app
-        app._open_model = lambda wanted: lambda _: (second, other)
+        app.open_model = lambda wanted: lambda _: (second, other)
         app.load_model(ModelRef("second"))
         await page.running.ready("second")
         await compared(page)
-        assert page.view._differences != before
+        assert page.view.differences != before
         assert [verb for verb, _ in other.calls].count("score") == 1
-        app._open_model = lambda wanted: lambda _: second
+        app.open_model = lambda wanted: lambda _: second
         app.load_model(ModelRef("second"))
         await page.until(lambda: not page.screen.has_class("-comparing"))
         await page.until(lambda: page.state.startswith("ready"))
-        assert page.view._differences == ()
+        assert page.view.differences == ()
 
 
 async def test_escape_stops_the_comparison() -> None:

@@ -284,7 +284,7 @@ async def test_branches_screen_shows_renames_and_deletes_branches() -> None:
         assert len(depths) >= 2 and depths == sorted(depths)
         await page.press("home", "down", "r")
         await page.running.on(InspectScreen)
-        page.screen.query_one(LinePrompt)._field.value = "the dog"
+        page.screen.query_one(LinePrompt).field.value = "the dog"
         await page.press("enter")
         await page.running.on(BranchesScreen)
         assert "the dog" in page.running.seen
@@ -315,7 +315,7 @@ async def test_branch_export_asks_before_it_overwrites_a_file(tmp_path: Path) ->
         async def export(path: Path) -> None:
             await page.press("b", "x")
             await page.running.on(InspectScreen)
-            page.screen.query_one(LinePrompt)._field.value = str(path)
+            page.screen.query_one(LinePrompt).field.value = str(path)
             await page.press("enter")
 
         await export(target)
@@ -384,16 +384,16 @@ async def test_the_selection_is_summed_and_copied() -> None:
     async with inspecting("ab cd 漢字") as page:
         await page.press("home", "shift+right", "shift+right", "shift+right")
         totals = page.screen.query_one(TextTotals)
-        await page.until(lambda: len(totals._parts) == 2)
+        await page.until(lambda: len(totals.parts) == 2)
         scored = list(FakeEngine().score(b"ab cd", top_n=0))[1:4]
-        assert totals._parts[1].logprob == pytest.approx(
+        assert totals.parts[1].logprob == pytest.approx(
             sum(t.logprob or 0.0 for t in scored)
         )
-        assert (totals._parts[1].tokens, totals._parts[1].scored) == (4, 3)
+        assert (totals.parts[1].tokens, totals.parts[1].scored) == (4, 3)
         await page.press("ctrl+c")
         assert page.running.app.clipboard == "ab c"
         await page.press("end", "left", "ctrl+c")
-        assert len(totals._parts) == 1
+        assert len(totals.parts) == 1
         assert page.running.app.clipboard
 
 

@@ -79,8 +79,8 @@ async def test_inspector_shows_every_token_with_its_scores(file: Path) -> None:
         assert "notes.txt" in page.running.seen
         totals = page.screen.query_one(TextTotals)
         total = sum(token.logprob or 0.0 for token in scored)
-        assert totals._parts[0].logprob == pytest.approx(total)
-        assert totals._parts[0].bytes == len(data) - 1
+        assert totals.parts[0].logprob == pytest.approx(total)
+        assert totals.parts[0].bytes == len(data) - 1
         assert "first token without context" in page.running.seen
         await page.press("right", "right")
         await page.until(lambda: page.panel.title == "Expected at token 3")
@@ -112,7 +112,7 @@ async def test_scoring_fills_the_inspector_and_can_be_stopped_and_resumed(
         await page.until(lambda: page.state.startswith("stopped at"))
         scored = [token for token in page.view.tokens if token.logprob is not None]
         assert len(scored) <= 5 and page.text == TEXT
-        assert page.screen.query_one(TextTotals)._parts[0].scored == len(scored)
+        assert page.screen.query_one(TextTotals).parts[0].scored == len(scored)
         assert page.running.app.screen is page.screen
         await page.press("r")
         await page.until(lambda: page.state.startswith("ready"))
@@ -154,7 +154,7 @@ async def test_long_text_is_scored_from_where_the_cursor_is(tmp_path: Path) -> N
         await page.press("escape")
         gate.release()
         await page.until(lambda: page.state.startswith("stopped at"))
-        sums = page.screen.query_one(TextTotals)._parts[0]
+        sums = page.screen.query_one(TextTotals).parts[0]
         scored = [token for token in page.view.tokens if token.logprob is not None]
         assert sums.scored == len(scored) < sums.tokens == len(text)
         assert sums.bytes == sum(len(token.bytes) for token in scored)
@@ -186,7 +186,7 @@ async def test_newly_loaded_model_scores_the_text_anew(file: Path) -> None:
     async with reading(file) as page:
         await page.until(lambda: page.state.startswith("ready"))
         other = FakeEngine(name="other")
-        page.running.app._open_model = lambda wanted: lambda _: other
+        page.running.app.open_model = lambda wanted: lambda _: other
         page.running.app.load_model(ModelRef("other"))
         await page.running.ready("other")
         await page.until(lambda: "score" in [verb for verb, _ in other.calls])

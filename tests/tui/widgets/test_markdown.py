@@ -13,8 +13,9 @@ from textual.selection import SELECT_ALL
 from textual.widgets import Static
 
 from lmtui.tui.finetune.report import ReportScreen
-from lmtui.tui.widgets.markdown import STYLES, MarkdownBlock, MarkdownView
-from lmtui.tui.widgets.markdown_blocks import MarkdownStyles, blocks_of, cut, draw
+from lmtui.tui.widgets.markdown import MarkdownView
+from lmtui.tui.widgets.markdown_blocks import STYLES, MarkdownBlock
+from lmtui.tui.widgets.markdown_renderer import MarkdownStyles, blocks_of, cut, draw
 from tests.tui.hosts import HOSTILE, Host, safe
 
 LOOK = MarkdownStyles({name: Style() for name in STYLES})
