@@ -62,9 +62,9 @@ def our_decode(
 ) -> float:
     """Tokens a second with every statistic, prompt included; with `read` it was read
     before."""
-    engine._cache.reset()
+    engine.cache.reset()
     if read:
-        engine._cache.read(prompt.ids)
+        engine.cache.read(prompt.ids)
     start = time.perf_counter()
     steps = sum(isinstance(s, Step) for s in engine.generate(prompt, settings))
     return steps / (time.perf_counter() - start)
@@ -72,7 +72,7 @@ def our_decode(
 
 def bare_decode(engine: LocalEngine, prompt: Prompt, tokens: int) -> float:
     """The same loop over the same cache with an argmax and nothing else."""
-    cache = engine._cache
+    cache = engine.cache
     cache.reset()
     start = time.perf_counter()
     cache.read(prompt.ids)
@@ -152,7 +152,7 @@ def longest_stop(engine: LocalEngine, delays: tuple[float, ...]) -> float:
     ids = tuple(100 + i % 1000 for i in range(engine.info.context - 100))
     waits = []
     for delay in delays:
-        engine._cache.reset()
+        engine.cache.reset()
         asked = threading.Event()
         timer = threading.Timer(delay, asked.set)
         timer.start()

@@ -82,7 +82,7 @@ def llama(python: str | None, file: Path) -> Iterator[Llama]:
 def our_decode(engine: LocalEngine, context: int, tokens: int) -> float:
     """Tokens a second with every statistic, after so many of context; no guesses."""
     ids = tuple(100 + (7 * i * i + i) % 20_000 for i in range(context))
-    engine._cache.read(ids)
+    engine.cache.read(ids)
     settings = SamplingSettings(temperature=0, max_tokens=tokens)
     start = time.perf_counter()
     steps = sum(isinstance(s, Step) for s in engine.generate(Prompt(ids, ""), settings))
@@ -91,16 +91,16 @@ def our_decode(engine: LocalEngine, context: int, tokens: int) -> float:
 
 def our_prefill(engine: LocalEngine, tokens: int) -> float:
     """Tokens of a prompt a second."""
-    engine._cache.reset()
+    engine.cache.reset()
     start = time.perf_counter()
-    engine._cache.read([100 + (7 * i * i + i) % 20_000 for i in range(tokens)])
+    engine.cache.read([100 + (7 * i * i + i) % 20_000 for i in range(tokens)])
     return tokens / (time.perf_counter() - start)
 
 
 @torch.inference_mode()
 def analysis(engine: LocalEngine) -> float:
     """Seconds for all that a panel shows of a token, and for drawing it."""
-    logits = engine._forward.logits([1, 2, 3])[0]
+    logits = engine.backend.logits([1, 2, 3])[0]
     positions, random = LogitsStore(lambda context: logits), torch.Generator()
     times = []
     for _ in range(200):
@@ -157,7 +157,7 @@ def peak_memory(model: str | None) -> int:
 def use_compiled(engine: LocalEngine) -> bool:
     """Let an engine run what lies between two attentions compiled, which is done first
     where it was not yet; whether it can be."""
-    steps = engine._forward._steps  # type: ignore[attr-defined]
+    steps = engine.backend.decoder  # type: ignore[attr-defined]
     plan, compiler = steps.plan(), build.compiler_id()
     if plan is None or compiler is None:
         return False
@@ -191,7 +191,7 @@ def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -
             part = ids[start : start + 2_000]
             targets = torch.tensor(part[1:]).unsqueeze(1)
             both = (
-                torch.cat(list(engine._forward.all_logits(part))).log_softmax(-1)
+                torch.cat(list(engine.backend.all_logits(part))).log_softmax(-1)
                 for engine in (exact, fast)
             )
             wanted, found = both
@@ -218,7 +218,7 @@ def print_fast(
         with llama(options.llama, peer) as other:  # type: ignore[attr-defined]
             _print_pairs(fast, other, rounds, tokens)
             if can:
-                steps = fast._forward._steps  # type: ignore[attr-defined]
+                steps = fast.backend.decoder  # type: ignore[attr-defined]
                 steps.use(None, steps.plan())
                 print("\nThe same, nothing compiled:")
                 _print_decoding(fast, other, rounds, tokens)

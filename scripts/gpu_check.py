@@ -119,7 +119,7 @@ def print_contexts(
 
 def note_of(engine: LocalEngine, bound: float, options: Namespace) -> str:
     """What else there is to say of a way to hold the weights."""
-    recorded = getattr(engine._forward, "_records", False)
+    recorded = getattr(engine.backend, "_records", False)
     said = [
         f"steps are {'recorded' if recorded else 'not recorded'}",
         f"the bound is {bound:.0f} tokens/s",

@@ -41,7 +41,7 @@ class Continuation:
 
 
 def decode_batch(
-    forward: AnyBackend,
+    backend: AnyBackend,
     cache: PrefixCache,
     begins: Sequence[Sequence[int]],
     *,
@@ -70,7 +70,7 @@ def decode_batch(
         _one_by_one(cache, growing, should_stop)
     else:
         for some in _batches(growing, cache):
-            _side_by_side(forward, cache, some, should_stop)
+            _side_by_side(backend, cache, some, should_stop)
     return [Continuation(tuple(g.ids), tuple(g.rows)) for g in growing]
 
 
@@ -123,7 +123,7 @@ def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Grow
 
 
 def _side_by_side(
-    forward: AnyBackend, cache: PrefixCache, growing: list[_Growing], should_stop: Stop
+    backend: AnyBackend, cache: PrefixCache, growing: list[_Growing], should_stop: Stop
 ) -> None:
     forked = cache.fork(len(growing))
     assert forked is not None
@@ -140,7 +140,7 @@ def _side_by_side(
         if len(going) <= len(growing) // 2:
             growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
             forked.select_rows(going)
-        logits = forward.next_logits(tokens, forked, should_stop=should_stop)
+        logits = backend.next_logits(tokens, forked, should_stop=should_stop)
 
 
 def _one_by_one(cache: PrefixCache, growing: list[_Growing], should_stop: Stop) -> None:

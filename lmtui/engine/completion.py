@@ -260,7 +260,7 @@ class DocumentReader(Protocol):
 class CompletionModel:
     """Parts of an engine that run a model."""
 
-    forward: AnyBackend
+    backend: AnyBackend
     cache: PrefixCache
     positions: LogitsStore
     vocabulary: Vocabulary
@@ -274,12 +274,12 @@ class Completer:
     def __init__(
         self,
         model: CompletionModel,
-        reader: DocumentReader,
+        scorer: DocumentReader,
         layout: ContextPlanner,
         end_ids: frozenset[int],
     ) -> None:
         self._model = model
-        self._reader = reader
+        self._scorer = scorer
         self._layout = layout
         infill = layout.infill.end_ids if layout.infill else frozenset()
         self._end_ids = end_ids | infill | model.vocabulary.specials
@@ -297,13 +297,13 @@ class Completer:
             return self.after(text, cursor, count) if text[cursor:].strip() else []
 
         return self._layout.completion_context(
-            self._reader.context_at(text, cursor), after, max_new_tokens
+            self._scorer.context_at(text, cursor), after, max_new_tokens
         )
 
     def after(self, text: str, cursor: int, count: int) -> list[int]:
         """Return the first `count` tokens after a cursor."""
         end = min(len(text), cursor + count * _CHARACTERS)
-        return self._reader.part(text, cursor, end).ids[:count]
+        return self._scorer.part(text, cursor, end).ids[:count]
 
     def steps(
         self,
@@ -386,7 +386,7 @@ class Completer:
         begins = [ids for ids, _ in begun]
         longest = max(map(len, begins), default=0)
         grown = decode_batch(
-            model.forward,
+            model.backend,
             model.cache,
             begins,
             max_new_tokens=min(
@@ -408,7 +408,7 @@ class Completer:
         self, read: CompletionContext, count: int, should_stop: Stop
     ) -> HealedDistribution:
         top = max(count, ROWS)
-        return self._reader.continuations(
+        return self._scorer.continuations(
             read.ids, read.typed, top_n=top, should_stop=should_stop
         )
 
@@ -439,7 +439,7 @@ class Completer:
             rank=1 + sum(other.logprob > row.logprob for other in healed.rows),
             entropy=healed.entropy,
             sampled_prob=float(kept.probs[place]),
-            distribution=_drawn(self._reader.distribution(healed, top_n), kept),
+            distribution=_drawn(self._scorer.distribution(healed, top_n), kept),
         )
         return row, step
 

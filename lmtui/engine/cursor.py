@@ -68,18 +68,18 @@ class CursorPredictor:
 
     def __init__(
         self,
-        forward: AnyBackend,
-        reader: DocumentScorer,
+        backend: AnyBackend,
+        scorer: DocumentScorer,
         vocabulary: Vocabulary,
         *,
         size: int,
     ) -> None:
         """`size` is the number of tokens that the model chooses from."""
-        self._forward = forward
-        self._reader = reader
+        self._backend = backend
+        self.scorer = scorer
         self._vocabulary = vocabulary
         self._size = size
-        self._effort = SearchBudget()
+        self.budget = SearchBudget()
         self._kept: OrderedDict[Key, HealedDistribution] = OrderedDict()
         self._context: Path = ()
         self._logprobs: dict[Path, Tensor] = {}
@@ -94,16 +94,16 @@ class CursorPredictor:
         Raises:
             Cancelled: `should_stop` answered True.
         """
-        reader = self._reader
-        reader.update(text)
-        spot = reader.scored_cursor(cursor)
+        scorer = self.scorer
+        scorer.update(text)
+        spot = scorer.scored_cursor(cursor)
         typed = text[spot.start : cursor]
         found = self._found(spot, top_n, should_stop)
         window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
         if found is None:
             return CursorPrediction(
-                None, typed, None, 0.0, None, read, len(reader), window
+                None, typed, None, 0.0, None, read, len(scorer), window
             )
         return CursorPrediction(
             distribution=self.distribution(found, top_n),
@@ -112,7 +112,7 @@ class CursorPredictor:
             unexplored=found.unexplored,
             following=self._following(cursor, found),
             read=read,
-            tokens=len(reader),
+            tokens=len(scorer),
             window=window,
         )
 
@@ -128,11 +128,11 @@ class CursorPredictor:
         key = (context, self._bytes(typed), top_n)
         if known := self._kept.get(key):
             return known
-        scored = len(self._reader.known_at(cursor)) == len(typed) + 1
-        least = self._effort.least_scored if scored else self._effort.least
+        scored = len(self.scorer.known_at(cursor)) == len(typed) + 1
+        least = self.budget.least_scored if scored else self.budget.least
         states: dict[Path, Tensor] = {}
         if scored or not self._is_wider(context, typed, least):
-            read = self._reader.states_at(cursor, should_stop=should_stop)
+            read = self.scorer.states_at(cursor, should_stop=should_stop)
             states = _by_path(typed, read[-len(typed) - 1 :])
         return self._search(key, states, should_stop, tolerance=least)
 
@@ -141,7 +141,7 @@ class CursorPredictor:
         the typed tokens: one batch of all paths then costs less than a pass over those
         and another batch."""
         known = self._known(context)
-        if () not in known or not self._reader.branches:
+        if () not in known or not self.scorer.branches:
             return False
         wanted = required_paths(
             self._tokens,
@@ -154,17 +154,17 @@ class CursorPredictor:
 
     def context_at(self, text: str, cursor: int) -> CursorContext:
         """Return the context of a cursor, whatever follows it."""
-        self._reader.update(text)
-        spot = self._reader.scored_cursor(cursor)
+        self.scorer.update(text)
+        spot = self.scorer.scored_cursor(cursor)
         if not spot.context:
             return CursorContext((), spot.typed, b"", cursor)
-        begun = len(self._reader.prefix)
+        begun = len(self.scorer.prefix)
         prefix, before = spot.context[:begun], spot.context[begun:]
         return CursorContext(prefix, before, self._bytes(spot.typed), spot.start)
 
     def part(self, text: str, start: int, end: int) -> TokenizedText:
         """Return the tokens of a part of any text; offsets are in code points."""
-        return self._reader.document.read(text, start, end)
+        return self.scorer.document.read(text, start, end)
 
     def continuations(
         self, context: Sequence[int], typed: bytes, *, top_n: int, should_stop: Stop
@@ -182,9 +182,9 @@ class CursorPredictor:
         states: dict[Path, Tensor] = {}
         if not {(), likely} <= self._known(key[0]).keys():
             states = _by_path(
-                likely, self._reader.read(context, likely, should_stop=should_stop)
+                likely, self.scorer.read(context, likely, should_stop=should_stop)
             )
-        return self._search(key, states, should_stop, tolerance=self._effort.least)
+        return self._search(key, states, should_stop, tolerance=self.budget.least)
 
     def _search(
         self,
@@ -200,7 +200,7 @@ class CursorPredictor:
 
         def run(paths: list[Path]) -> list[Tensor]:
             if new := [path for path in paths if path not in known]:
-                states = self._reader.hidden_states_after(
+                states = self.scorer.hidden_states_after(
                     context, new, should_stop=should_stop
                 )
                 self._learn(known, dict(zip(new, states, strict=True)))
@@ -214,7 +214,7 @@ class CursorPredictor:
             known=known,
             top_n=top,
             tolerance=tolerance,
-            most_runs=self._effort.runs if self._reader.branches else 0,
+            most_runs=self.budget.runs if self.scorer.branches else 0,
         )
         self._kept[key] = found
         if len(self._kept) > _KEPT:
@@ -229,7 +229,7 @@ class CursorPredictor:
     def _learn(self, known: dict[Path, Tensor], states: dict[Path, Tensor]) -> None:
         new = [path for path in states if path not in known]
         if new:
-            logits = self._forward.head(torch.stack([states[path] for path in new]))
+            logits = self._backend.head(torch.stack([states[path] for path in new]))
             # Token healing sums over covers in main memory.
             logprobs = require_distribution(logits.log_softmax(-1).cpu())
             known.update(zip(new, logprobs, strict=True))
@@ -267,7 +267,7 @@ class CursorPredictor:
     def _following(self, cursor: int, healed: HealedDistribution) -> ActualNext | None:
         """Return the row of the text after the cursor: the one of the text's own token,
         or else the longest row that the text begins with."""
-        document = self._reader.document
+        document = self.scorer.document
         after = document.text[cursor : cursor + _AFTER].encode()
         token = self._token_at(cursor)
         sizes = range(len(after), 0, -1)
@@ -289,7 +289,7 @@ class CursorPredictor:
     def _token_at(self, cursor: int) -> bytes:
         """Return the bytes that the text's own token at the cursor adds beyond the
         cursor."""
-        document = self._reader.document
+        document = self.scorer.document
         index = document.index_at(cursor)
         if index >= len(document):
             return b""
@@ -309,11 +309,11 @@ class CursorPredictor:
         Raises:
             Cancelled: `should_stop` answered True; scores that were yielded stay known.
         """
-        reader = self._reader
-        reader.update(text)
-        first, last = reader.document.between(start, end)
+        scorer = self.scorer
+        scorer.update(text)
+        first, last = scorer.document.between(start, end)
         first, last = self._whole(first, -1), self._whole(last, 1)
-        for _, known in reader.rows(first, last, should_stop=should_stop):
+        for _, known in scorer.rows(first, last, should_stop=should_stop):
             whole = self._whole(known, -1)
             if first < whole:
                 yield self._stretch(first, whole)
@@ -322,7 +322,7 @@ class CursorPredictor:
     def _read_before(self, cursor: ScoredCursor) -> ScoredSpan | None:
         """Return the scores of the last tokens before a cursor whose states are
         known."""
-        first = self._reader.score_read(cursor.index - PART, cursor.index)
+        first = self.scorer.score_read(cursor.index - PART, cursor.index)
         if first is None:
             return None
         return self._stretch(self._whole(first, 1), cursor.index)
@@ -330,7 +330,7 @@ class CursorPredictor:
     def _whole(self, index: int, step: int) -> int:
         """Return the first token from `index` on, in direction `step`, that begins a
         character."""
-        document = self._reader.document
+        document = self.scorer.document
         while 0 < index < len(document):
             (_, end), (start, _) = document.spans(index - 1, index + 1)
             if end <= start:
@@ -339,9 +339,9 @@ class CursorPredictor:
         return index
 
     def _stretch(self, first: int, last: int) -> ScoredSpan:
-        document = self._reader.document
+        document = self.scorer.document
         ids = document.ids(first, last)
-        rows = self._reader.scored(first, last)
+        rows = self.scorer.scored(first, last)
         scored = map(self._scored, range(first, last), ids, rows)
         return ScoredSpan(tuple(scored), tuple(document.spans(first, last)))
 

@@ -61,7 +61,7 @@ class DocumentScorer:
 
     def __init__(
         self,
-        forward: AnyBackend,
+        backend: AnyBackend,
         cache: PrefixCache,
         tokenizer: TextTokenizer,
         *,
@@ -71,7 +71,7 @@ class DocumentScorer:
     ) -> None:
         """`prefix` is read before every window; `context` is the most tokens that the
         model can read."""
-        self._forward = forward
+        self._backend = backend
         self._cache = cache
         self._elsewhere: PrefixCache | None = None
         """Cache for other windows than the one that is being edited."""
@@ -155,7 +155,7 @@ class DocumentScorer:
             indexes = indexes[1:]
         if not indexes:
             return
-        logits = self._forward.head(torch.stack([self._states[i] for i in indexes]))
+        logits = self._backend.head(torch.stack([self._states[i] for i in indexes]))
         ids = self.document.ids(indexes[0], indexes[-1] + 1)
         came = [ids[i - indexes[0]] for i in indexes]
         for index, row in zip(indexes, rows_of(logits, came), strict=True):
@@ -180,7 +180,7 @@ class DocumentScorer:
         edited one."""
         if window == self._writing:
             return self._cache
-        self._elsewhere = self._elsewhere or PrefixCache(self._forward)
+        self._elsewhere = self._elsewhere or PrefixCache(self._backend)
         return self._elsewhere
 
     def _run(
@@ -261,7 +261,7 @@ class DocumentScorer:
         if self._looks_back(ids, cursor.window):
             forked = self._cache.fork(1, since)
             keep = len(ids) - since
-            seen = self._forward.hidden_states(
+            seen = self._backend.hidden_states(
                 ids[since:], forked, keep=keep, should_stop=should_stop
             )
             return [*known, *seen]
@@ -331,10 +331,10 @@ class DocumentScorer:
         cache = self._cache
         if cache.common(context) < len(context):
             cache.read(context, should_stop=should_stop)
-        if self._forward.reads_trees:
+        if self._backend.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
             return list(
-                self._forward.hidden_states_tree(tree, forked, should_stop=should_stop)[
+                self._backend.hidden_states_tree(tree, forked, should_stop=should_stop)[
                     tree.places
                 ]
             )
@@ -343,7 +343,7 @@ class DocumentScorer:
         for start in range(0, len(paths), most):
             some = paths[start : start + most]
             forked = cache.fork(len(some), len(context))
-            found += self._forward.hidden_states_after(
+            found += self._backend.hidden_states_after(
                 some, forked, should_stop=should_stop
             )
         return found

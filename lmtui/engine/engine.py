@@ -96,7 +96,7 @@ def describe(
     )
 
 
-def forward_of(loaded: LoadedModel, *, long_running: bool) -> AnyBackend:
+def backend_of(loaded: LoadedModel, *, long_running: bool) -> AnyBackend:
     """Return the backend that runs the model; `long_running` says that many answers
     will follow."""
     if loaded.is_llama:
@@ -125,44 +125,44 @@ class LocalEngine:
         long_running: bool = False,
     ) -> None:
         tokenizer = loaded.tokenizer
-        self._forward = forward_of(loaded, long_running=long_running)
-        self._cache = PrefixCache(self._forward)
-        self._tracer = DraftScorer(self._cache)
+        self.backend = backend_of(loaded, long_running=long_running)
+        self.cache = PrefixCache(self.backend)
+        self._tracer = DraftScorer(self.cache)
         self._vocabulary = Vocabulary(tokenizer)
-        self._writer = PromptBuilder(tokenizer)
-        self._end_ids = self._writer.text_end_ids(loaded.facts.end_ids)
+        self.prompts = PromptBuilder(tokenizer)
+        self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
         self._positions = LogitsStore(self._logits_after)
         self._info = describe(
             loaded,
             context=context,
-            has_template=self._writer.has_template,
-            switches_thinking=self._writer.switch is not None,
+            has_template=self.prompts.has_template,
+            switches_thinking=self.prompts.switch is not None,
         )
         self._lexicon = VocabularyIndex(self._vocabulary, self._info.vocabulary)
         self._prepare_editing(tokenizer)
 
     def _prepare_editing(self, tokenizer: Any) -> None:
-        prefix = self._writer.document("", "auto").prefix
+        prefix = self.prompts.document("", "auto").prefix
         context, windows = self._info.context, self.windows(len(prefix))
-        reader = DocumentScorer(
-            self._forward,
-            self._cache,
+        scorer = DocumentScorer(
+            self.backend,
+            self.cache,
             TextTokenizer(tokenizer),
             prefix=prefix,
             windows=windows,
             context=context,
         )
-        self._predictor = CursorPredictor(
-            self._forward, reader, self._vocabulary, size=self._info.vocabulary
+        self.predictor = CursorPredictor(
+            self.backend, scorer, self._vocabulary, size=self._info.vocabulary
         )
         infill = Infill.of(tokenizer, bos=prefix)
         layout = ContextPlanner(context, windows.window, windows.stride, infill)
         model = CompletionModel(
-            self._forward, self._cache, self._positions, self._vocabulary, context
+            self.backend, self.cache, self._positions, self._vocabulary, context
         )
-        self._completer = Completer(model, self._predictor, layout, self._end_ids)
+        self._completer = Completer(model, self.predictor, layout, self.end_ids)
         self._replacements = ReplacementFinder(
-            model, self._predictor, layout, self._end_ids
+            model, self.predictor, layout, self.end_ids
         )
         self.capabilities = Capabilities(infill=infill is not None)
 
@@ -207,7 +207,7 @@ class LocalEngine:
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
         """Tokenise a document."""
-        return self._writer.document(text, bos)
+        return self.prompts.document(text, bos)
 
     def prompt(
         self,
@@ -217,7 +217,7 @@ class LocalEngine:
         thinking: bool | None = None,
     ) -> Prompt:
         """Lay out a conversation for the model."""
-        return self._writer.write(messages, prefill, thinking=thinking)
+        return self.prompts.write(messages, prefill, thinking=thinking)
 
     def next_distribution(
         self,
@@ -229,8 +229,8 @@ class LocalEngine:
     ) -> Distribution:
         """Return the distribution of the token after `ids`."""
         self._require_room(len(ids), spare=0)
-        self._cache.read(ids, should_stop=should_stop)
-        logits = self._cache.logits
+        self.cache.read(ids, should_stop=should_stop)
+        logits = self.cache.logits
         assert logits is not None
         position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
         look = position.view(settings, top_n)
@@ -248,7 +248,7 @@ class LocalEngine:
         should_stop: Stop = lambda: False,
     ) -> DraftScores:
         """Score a message that is being written, and predict its next token."""
-        context, ids = self._writer.draft(messages, draft, thinking=thinking)
+        context, ids = self.prompts.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids, should_stop=should_stop)
         tokens = tuple(self._scored(ids, rows))
@@ -293,10 +293,10 @@ class LocalEngine:
         room = max(0, self._info.context - len(ids) - 1)
         ways: list[tuple[ScoredToken, ...]] = []
         for first in range(0, len(starts), MOST):
-            self._cache.read(ids, should_stop=should_stop)
+            self.cache.read(ids, should_stop=should_stop)
             grown = decode_batch(
-                self._forward,
-                self._cache,
+                self.backend,
+                self.cache,
                 [[start] for start in starts[first : first + MOST]],
                 max_new_tokens=min(max_new_tokens, room),
                 end_ids=self._ends_after(ids),
@@ -325,14 +325,14 @@ class LocalEngine:
             single_line=single_line,
         )
         decoder = Decoder(
-            self._cache,
+            self.cache,
             self._positions,
             self._vocabulary,
             settings=settings,
             rules=rules,
             top_n=top_n,
         )
-        return self._forward.around_generation(
+        return self.backend.around_generation(
             decoder.run(prompt.ids, should_stop, progress)
         )
 
@@ -349,7 +349,7 @@ class LocalEngine:
     ) -> Iterator[ScoredToken]:
         """Yield the score of each of `ids`, in order, from `start` on."""
         rows = score_rows(
-            self._forward,
+            self.backend,
             ids,
             prefix=prefix,
             windows=self.windows(len(prefix), window, stride),
@@ -395,12 +395,12 @@ class LocalEngine:
 
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
         """Return the tokens that end a continuation of `ids`."""
-        if not self._writer.is_conversation(ids):
-            return self._end_ids
-        return self._writer.end_ids(self._end_ids)
+        if not self.prompts.is_conversation(ids):
+            return self.end_ids
+        return self.prompts.end_ids(self.end_ids)
 
     def _logits_after(self, context: ContextIds) -> Tensor:
-        return self._forward.logits(context.ids[: context.length])[-1]
+        return self.backend.logits(context.ids[: context.length])[-1]
 
     def _require_room(self, tokens: int, *, spare: int) -> None:
         if tokens == 0:
@@ -424,7 +424,7 @@ class LocalEngine:
         should_stop: Stop = lambda: False,
     ) -> CursorPrediction:
         """Return the prediction at a cursor."""
-        return self._predictor.predict_at(
+        return self.predictor.predict_at(
             text, cursor, top_n=top_n, should_stop=should_stop
         )
 
@@ -432,7 +432,7 @@ class LocalEngine:
         self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
     ) -> Iterator[ScoredSpan]:
         """Yield the scores of a part of a text."""
-        return self._predictor.score_span(text, start, end, should_stop=should_stop)
+        return self.predictor.score_span(text, start, end, should_stop=should_stop)
 
     def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
@@ -461,7 +461,7 @@ class LocalEngine:
             should_stop=should_stop,
             progress=progress,
         )
-        return self._forward.around_generation(steps)
+        return self.backend.around_generation(steps)
 
     def alternatives(
         self,

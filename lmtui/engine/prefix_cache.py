@@ -20,18 +20,18 @@ from lmtui.errors import Cancelled
 class PrefixCache:
     """Runs contexts through one model, reusing the longest common prefix."""
 
-    def __init__(self, forward: AnyBackend) -> None:
-        self._forward = forward
+    def __init__(self, backend: AnyBackend) -> None:
+        self.backend = backend
         self._held: KVCache
         self.ids: list[int]
         self._logits: Tensor | None
         self._state: Tensor | None  # [1, width], where the head has not run yet
-        self._reuse = forward.reuse
+        self._reuse = backend.reuse
         self.reset()
 
     def reset(self) -> None:
         """Drop all tokens."""
-        self._held = self._forward.new_cache()
+        self._held = self.backend.new_cache()
         self.ids = []
         self._logits = self._state = None
 
@@ -39,7 +39,7 @@ class PrefixCache:
     def logits(self) -> Tensor | None:
         """Logits of the token after `ids`: float32 [V]; None without tokens."""
         if self._logits is None and self._state is not None:
-            self._logits = self._forward.head(self._state)[0]
+            self._logits = self.backend.head(self._state)[0]
         return self._logits
 
     def read(
@@ -65,8 +65,8 @@ class PrefixCache:
             if progress:
                 progress(done, len(ids))
             in_parts = self._reuse is not Reuse.NOTHING
-            part = ids[done : done + self._forward.prefill_chunk if in_parts else None]
-            self._last(self._run(self._forward.logits, part, should_stop))
+            part = ids[done : done + self.backend.prefill_chunk if in_parts else None]
+            self._last(self._run(self.backend.logits, part, should_stop))
         return reused
 
     def extend(self, part: Sequence[int], *, should_stop: Stop | None = None) -> Tensor:
@@ -76,7 +76,7 @@ class PrefixCache:
         Raises:
             Cancelled: `should_stop` answered True; nothing was added.
         """
-        logits = self._run(self._forward.logits, part, should_stop, keep=len(part))
+        logits = self._run(self.backend.logits, part, should_stop, keep=len(part))
         return self._last(logits)
 
     def hidden_states(
@@ -96,9 +96,9 @@ class PrefixCache:
             if should_stop():
                 raise Cancelled
             in_parts = self._reuse is not Reuse.NOTHING
-            part = ids[done : done + self._forward.prefill_chunk if in_parts else None]
+            part = ids[done : done + self.backend.prefill_chunk if in_parts else None]
             states = self._run(
-                self._forward.hidden_states, part, should_stop, keep=len(part)
+                self.backend.hidden_states, part, should_stop, keep=len(part)
             )
             self._state = states[-1:]
             yield done, states
@@ -126,7 +126,7 @@ class PrefixCache:
     @property
     def extra_token_costs(self) -> Sequence[float]:
         """Cost of speculated tokens: see `ModelBackend.extra_token_costs`."""
-        return self._forward.extra_token_costs
+        return self.backend.extra_token_costs
 
     def common(self, ids: Sequence[int]) -> int:
         """Return the length of the common prefix of `ids` and the cached ids."""

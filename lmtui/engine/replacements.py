@@ -41,12 +41,12 @@ class ReplacementFinder:
     def __init__(
         self,
         model: CompletionModel,
-        reader: DocumentReader,
+        scorer: DocumentReader,
         layout: ContextPlanner,
         end_ids: frozenset[int],
     ) -> None:
         self._model = model
-        self._reader = reader
+        self._scorer = scorer
         # No infill: the text that follows is scored, so it must not be in the context.
         self._layout = replace(layout, infill=None)
         self._end_ids = end_ids | model.vocabulary.specials
@@ -68,14 +68,14 @@ class ReplacementFinder:
             Cancelled: `should_stop` answered True.
         """
         # 1) beginnings of candidates: the rows of the healed distribution
-        place = self._reader.context_at(text, start)
+        place = self._scorer.context_at(text, start)
         try:
             read = self._layout.completion_context(
                 place, lambda _: (), _FOLLOWING + _LONGEST
             )
         except LmtuiError:
             return []
-        found = self._reader.continuations(
+        found = self._scorer.continuations(
             read.ids, read.typed, top_n=ROWS, should_stop=should_stop
         )
         begun = _Begun.at(text, place.start, start)
@@ -119,7 +119,7 @@ class ReplacementFinder:
 
         room = model.context - len(model.cache.ids) - max(map(len, begins))
         grown = decode_batch(
-            model.forward,
+            model.backend,
             model.cache,
             begins,
             max_new_tokens=max(0, min(_LONGEST + _AHEAD, room)),
@@ -135,7 +135,7 @@ class ReplacementFinder:
         """Return the tokens of the piece with `written` after it, and the offset in
         code points at which each begins, counted from the start of `written`."""
         text = begun.lead + begun.typed + written
-        read = self._reader.part(text, 0, len(text))
+        read = self._scorer.part(text, 0, len(text))
         size = len(begun.lead + begun.typed)
         starts = [start - size for start, _ in read.spans]
         first = sum(start < -len(begun.typed) for start in starts)
@@ -146,7 +146,7 @@ class ReplacementFinder:
         room = self._model.context - read - _LONGEST * _CHARACTERS
         most = min(_FOLLOWING, room)
         last = min(len(text), end + _FOLLOWING * _CHARACTERS)
-        spans = self._reader.part(text, end, last).spans[: max(0, most)]
+        spans = self._scorer.part(text, end, last).spans[: max(0, most)]
         return text[end : spans[-1][1]] if spans else ""
 
     def _score(
@@ -175,7 +175,7 @@ class ReplacementFinder:
         model = self._model
         forked = model.cache.fork(1)
         before = [] if forked else model.cache.ids
-        return model.forward.logits(
+        return model.backend.logits(
             [*before, *ids], forked, keep=len(ids), should_stop=should_stop
         )
 

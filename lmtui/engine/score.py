@@ -40,7 +40,7 @@ UNSCORED = TokenScore(None, None, None)
 
 
 def score_rows(
-    forward: AnyBackend,
+    backend: AnyBackend,
     ids: Sequence[int],
     *,
     prefix: Sequence[int],
@@ -66,7 +66,7 @@ def score_rows(
             yield UNSCORED
             skipped = 0
         position = 0
-        for block in forward.all_logits(
+        for block in backend.all_logits(
             read[:-1], skip=skipped, should_stop=should_stop
         ):
             at = skipped + position

@@ -29,7 +29,7 @@ SETTINGS = (
 def far_engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     """An engine whose model is on the device."""
     monkeypatch.setattr(
-        "lmtui.engine.engine.forward_of", lambda loaded, **_: FarForward(loaded.model)
+        "lmtui.engine.engine.backend_of", lambda loaded, **_: FarForward(loaded.model)
     )
     monkeypatch.setattr(FarForward, "extra_token_costs", ())
     return tiny.engine("llama")
@@ -101,10 +101,10 @@ def test_a_text_is_scored_by_few_copies(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nan_logits_on_a_device_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = far_engine(monkeypatch)
-    forward = engine._forward
+    forward = engine.backend
     bad = torch.full((1, 400), torch.nan)
     monkeypatch.setattr(forward, "logits", lambda *_, **__: Far(bad.clone()))
-    cache = engine._cache = PrefixCache(forward)
+    cache = engine.cache = PrefixCache(forward)
     cache._reuse = Reuse.NOTHING
     with watched(), pytest.raises(LmtuiError, match="not a distribution"):
         engine.next_distribution([1, 2], SamplingSettings())

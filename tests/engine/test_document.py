@@ -238,7 +238,7 @@ def test_the_default_model_reads_an_edited_text_as_a_whole(default_home: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMTUI_HOME", str(default_home))
         engine = LocalEngine.open()
-    document = TokenizedDocument(TextTokenizer(engine._writer._tokenizer))
+    document = TokenizedDocument(TextTokenizer(engine.prompts._tokenizer))
     text = Path(__file__).read_text(encoding="utf-8")
     document.update(text)
     chance = random.Random(2)

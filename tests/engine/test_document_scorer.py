@@ -134,12 +134,12 @@ def test_scored_spans_never_end_within_a_character(shift: int) -> None:
 
 def to_the_end(engine: LocalEngine) -> None:
     """Let it search for as long as there is something to find."""
-    engine._predictor._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=30)
+    engine.predictor.budget = SearchBudget(least=1e-6, least_scored=1e-6, runs=30)
 
 
 def reference(engine: LocalEngine, text: str, cursor: int, top: int) -> Any:
     """The same answer, each run from the beginning."""
-    reader = engine._predictor._reader
+    reader = engine.predictor.scorer
     reader.update(text)
     spot = reader.scored_cursor(cursor)
     vocabulary = engine._vocabulary
@@ -202,7 +202,7 @@ def test_prediction_at_a_scored_place_runs_no_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
     list(engine.score_span(TEXT, 0, len(TEXT)))
     engine.predict_at(TEXT, len(TEXT))
-    engine._predictor._effort = SearchBudget(least=1e-3, least_scored=1.0, runs=2)
+    engine.predictor.budget = SearchBudget(least=1e-3, least_scored=1.0, runs=2)
     with run(family) as lengths:
         for _, end in engine.encode(TEXT).spans:
             assert engine.predict_at(TEXT, end).distribution is not None
@@ -213,7 +213,7 @@ def test_prediction_at_a_scored_place_runs_no_forward_pass(family: str) -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
     engine = tiny.engine(family)
-    engine._predictor._effort = SearchBudget(least=1.0, least_scored=1.0, runs=2)
+    engine.predictor.budget = SearchBudget(least=1.0, least_scored=1.0, runs=2)
     engine.predict_at(TEXT, len(TEXT))
     for size in range(1, 12):
         text = TEXT + "and the dog"[:size]
@@ -227,8 +227,8 @@ def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_one_more_letter_takes_one_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
-    engine._predictor._effort = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
-    _ = engine._forward.reads_trees  # found out only once
+    engine.predictor.budget = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
+    _ = engine.backend.reads_trees  # found out only once
     engine.predict_at(TEXT + "q", len(TEXT) + 1)
     for size in range(2, 6):
         text = TEXT + "quick"[:size]
@@ -240,9 +240,9 @@ def test_one_more_letter_takes_one_forward_pass(family: str) -> None:
 def test_prediction_at_an_earlier_place_keeps_the_prefix_cache() -> None:
     engine = tiny.engine()
     engine.predict_at(TEXT, len(TEXT))
-    held = list(engine._cache.ids)
+    held = list(engine.cache.ids)
     engine.predict_at(TEXT, TEXT.index("ick"))
-    assert engine._cache.ids == held
+    assert engine.cache.ids == held
     text = TEXT + "a"
     with run() as lengths:
         engine.predict_at(text, len(text))
@@ -253,9 +253,9 @@ def test_scoring_another_window_keeps_the_prefix_cache() -> None:
     engine = tiny.engine(context=SMALL)
     text = TEXT * 4
     engine.predict_at(text, len(text))
-    held = list(engine._cache.ids)
+    held = list(engine.cache.ids)
     list(engine.score_span(text, 0, len(text) // 2))
-    assert engine._cache.ids == held
+    assert engine.cache.ids == held
 
 
 def test_cancelled_score_span_is_resumed() -> None:
@@ -287,7 +287,7 @@ def test_scores_outlive_their_evicted_states(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(2):
         found = tokens(list(engine.score_span(text, 0, len(text))))
         assert [t.logprob for t in found[1:]] == pytest.approx(expected[1:], abs=1e-4)
-    assert len(engine._predictor._reader._states) <= 70
+    assert len(engine.predictor.scorer._states) <= 70
 
 
 def test_predict_at_never_exceeds_the_context() -> None:

@@ -26,7 +26,7 @@ def test_growing_draft_has_the_scores_of_a_whole_scoring(history: list[str]) -> 
     engine = tiny.engine()
     for draft in history:
         trace = engine.score_draft(BEFORE, draft, PLAIN)
-        context, ids = engine._writer.draft(BEFORE, draft)
+        context, ids = engine.prompts.draft(BEFORE, draft)
         assert [t.id for t in trace.tokens] == ids
         for traced, scored in zip(
             trace.tokens, engine.score(ids, prefix=context), strict=True
@@ -53,7 +53,7 @@ def test_keystroke_runs_only_changed_tokens() -> None:
 @pytest.mark.parametrize("draft", ["", " ", "\n\n", "x", f"a{SPECIALS[2]}b <think>"])
 def test_the_draft_stands_in_an_open_turn_of_the_user(draft: str) -> None:
     engine = tiny.engine()
-    context, ids = engine._writer.draft(BEFORE, draft)
+    context, ids = engine.prompts.draft(BEFORE, draft)
     text = tiny.tokenizer().decode([*context, *ids])
     assert text.endswith(f"<|im_start|>user\n{draft}")
     assert not {0, 1, 2, len(tiny.tokenizer()) - 1} & set(ids)
@@ -77,7 +77,7 @@ def test_a_draft_that_does_not_fit_is_refused() -> None:
 
 def test_distribution_within_a_draft_follows_its_prefix() -> None:
     engine, draft = tiny.engine(), "the quick brown fox 日 jumps"
-    context, ids = engine._writer.draft(BEFORE, draft)
+    context, ids = engine.prompts.draft(BEFORE, draft)
     for upto in (len(ids), 3, 0, 4):
         trace = engine.score_draft(BEFORE, draft, PLAIN, prefix_len=upto)
         assert [token.id for token in trace.tokens] == ids

@@ -23,7 +23,7 @@ def one_by_one(engine: LocalEngine, ids: list[int], start: int, more: int) -> li
     while len(way) <= more:
         shown = engine.next_distribution([*ids, *way], PLAIN, top_n=1)
         way.append(shown.candidates[0].id)
-        if way[-1] in engine._end_ids:
+        if way[-1] in engine.end_ids:
             break
     return way
 
@@ -35,7 +35,7 @@ def test_continue_each_equals_one_start_at_a_time(family: str) -> None:
     @settings(max_examples=6, deadline=None)
     @given(ids=IDS, starts=STARTS, more=st.integers(0, 6))
     def check(ids: list[int], starts: list[int], more: int) -> None:
-        starts = [start for start in starts if start not in engine._end_ids]
+        starts = [start for start in starts if start not in engine.end_ids]
         ways = engine.continue_each(ids, starts, max_new_tokens=more)
         assert len(ways) == len(starts)
         for start, way in zip(starts, ways, strict=True):

@@ -120,7 +120,7 @@ def test_prompt_lookup_exceeds_neither_context_nor_max_tokens(room: int) -> None
         engine = tiny.engine(context=context)
         _, finish = made(engine, SamplingSettings(temperature=0, max_tokens=most))
         assert finish.tokens <= room
-        assert len(engine._cache.ids) <= len(ids) + room
+        assert len(engine.cache.ids) <= len(ids) + room
 
 
 def test_prompt_lookup_sees_the_text_after_the_cursor(

@@ -171,6 +171,19 @@ AnyBackend = ModelBackend[Any]
 """Any backend, with its own kind of KV cache."""
 
 
+FIRST_ROOM = 256
+"""Tokens that a KV cache allocates beyond those it has to hold, at the least."""
+FORK_ROOM = 32
+"""The same for a fork, which may have many rows and often ends soon."""
+
+
+def grown_room(room: int, tokens: int, spare: int = FIRST_ROOM) -> int:
+    """Return the room that a KV cache with `room` allocates to hold `tokens`:
+    twice as much, so that n tokens cost O(n) copies, and at least `spare` for those
+    that follow."""
+    return max(tokens + spare, 2 * room)
+
+
 _LAYER_WORK = 2.5e10
 # Operations of one layer between two polls of `stop`: about a tenth of a second on two
 # CPU cores.

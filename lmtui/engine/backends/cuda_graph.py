@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
-from lmtui.engine.backends.base import Reuse, float_logits
+from lmtui.engine.backends.base import Reuse, float_logits, grown_room
 from lmtui.engine.backends.transformers import TransformersBackend, TransformersKVCache
 from lmtui.engine.protocol import Stop
 from lmtui.errors import Cancelled
@@ -77,7 +77,7 @@ class StaticKVCache:
         whole: int = sum(x.keys.nbytes + x.values.nbytes for x in self._used)
         return whole * self._length // self._room
 
-    def added(self, tokens: int) -> None:
+    def commit(self, tokens: int) -> None:
         """Count `tokens` more tokens, which were run in every layer."""
         self._length += tokens
 
@@ -104,7 +104,7 @@ class StaticKVCache:
         need = self._length + tokens
         if need <= self._room:
             return
-        room = max(need, min(2 * self._room, self._most))
+        room = max(need, min(grown_room(self._room, need, _FIRST), self._most))
         self._room = -(-room // _ALIGNED) * _ALIGNED
         larger = Cache(layers=[_Layer(self._room) for _ in self.cache.layers])
         for old, new in zip(self.cache.layers, larger.layers, strict=True):
@@ -256,7 +256,7 @@ class CudaGraphBackend(TransformersBackend):
             logits = self._step(held).logits(ids[0])
         else:
             logits = super().logits(ids, held, keep=keep, should_stop=should_stop)
-        held.added(len(ids))
+        held.commit(len(ids))
         return logits
 
     def hidden_states(
@@ -274,7 +274,7 @@ class CudaGraphBackend(TransformersBackend):
         before = held.length
         states = super().hidden_states(ids, held, keep=keep, should_stop=should_stop)
         if held.length == before:  # `states` may fall back to `logits`, which counts
-            held.added(len(ids))
+            held.commit(len(ids))
         return states
 
     def _step(self, held: Any) -> CapturedStep:

@@ -17,14 +17,19 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lmtui.engine.backends.base import Reuse, T, chunk_for, float_logits
+from lmtui.engine.backends.base import (
+    FIRST_ROOM,
+    FORK_ROOM,
+    Reuse,
+    T,
+    chunk_for,
+    float_logits,
+    grown_room,
+)
 from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from lmtui.models.model_info import weights_in
-
-_FIRST = 256  # spare tokens of the first allocation; doubled with each further one
-_OWN = 32  # the same for a fork
 
 _MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing
 _GPU_TOKENS = 2048
@@ -40,7 +45,7 @@ _GUESS_COSTS = (0.7,) * 7
 _PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
 
 
-def slab_cache(config: Any = None) -> DynamicCache:
+def preallocated_cache(config: Any = None) -> DynamicCache:
     """Return an empty cache that keeps every token in every layer. With a `config`,
     layers that need another kind (sliding window, recurrent) keep the library's own."""
     if config is None:
@@ -62,11 +67,11 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     and model of the library expects.
     """
 
-    def __init__(self, spare: int = _FIRST) -> None:
-        """`spare` is the number of tokens to allocate in advance."""
+    def __init__(self, spare: int = FIRST_ROOM) -> None:
+        """`spare` is the least number of tokens to allocate in advance."""
         super().__init__()
         self._spare = spare
-        self._slabs: tuple[Tensor, Tensor] | None = None
+        self.allocated: tuple[Tensor, Tensor] | None = None
         """Allocated keys and values, [n, KV, room, d] each; None where `keys` and
         `values` are views on another cache's memory."""
 
@@ -84,27 +89,20 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
             self.lazy_initialization(key_states, value_states)
         held = self.keys.shape[2]
         end = held + key_states.shape[2]
-        if self._slabs is None or end > self._slabs[0].shape[2]:
-            self._slabs = self._slab(self.keys, end), self._slab(self.values, end)
-            self._spare *= 2
-        keys, values = self._slabs
+        room = 0 if self.allocated is None else self.allocated[0].shape[2]
+        if self.allocated is None or end > room:
+            room = grown_room(room, end, self._spare)
+            self.allocated = _moved(self.keys, room), _moved(self.values, room)
+        keys, values = self.allocated
         keys[:, :, held:end] = key_states
         values[:, :, held:end] = value_states
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
         return self.keys, self.values
 
-    def _slab(self, held: Tensor, tokens: int) -> Tensor:
-        """Allocate room for `tokens` tokens plus the spare ones, and copy `held` into
-        it."""
-        rows, heads, length, width = held.shape
-        slab = held.new_empty(rows, heads, tokens + self._spare, width)
-        slab[:, :, :length] = held
-        return slab
-
     def fork(self, rows: int, length: int | None) -> PreallocatedLayer:
         """Return `rows` rows of the first `length` tokens of this layer: views on its
         memory, until a token is added."""
-        forked = PreallocatedLayer(_OWN)
+        forked = PreallocatedLayer(FORK_ROOM)
         if self.is_initialized:
             forked.lazy_initialization(self.keys, self.values)
             forked.keys = self.keys[:, :, :length].expand(rows, -1, -1, -1)
@@ -116,25 +114,34 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         """Bytes that a row of a fork allocates with its first token."""
         if not self.is_initialized:
             return 0
-        tokens = self.keys.shape[2] + 1 + _OWN
-        one = (each[:1, :, :1] for each in self._slabs or (self.keys, self.values))
+        tokens = self.keys.shape[2] + 1 + FORK_ROOM
+        one = (each[:1, :, :1] for each in self.allocated or (self.keys, self.values))
         return sum(token.nbytes for token in one) * tokens
 
     def batch_select_indices(self, indices: Sequence[int]) -> None:
         """Keep only these rows."""
-        if self._slabs is None:
+        if self.allocated is None:
             if self.is_initialized:
                 self.keys, self.values = self.keys[indices], self.values[indices]
             return
-        keys, values = self._slabs
+        keys, values = self.allocated
         end = self.keys.shape[2]
-        self._slabs = keys, values = keys[indices], values[indices]
+        self.allocated = keys, values = keys[indices], values[indices]
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
 
     def reset(self) -> None:
         """Drop all tokens and the memory."""
-        self._slabs = None
+        self.allocated = None
         super().reset()
+
+
+def _moved(tokens: Tensor, room: int) -> Tensor:
+    """Copy keys or values [n, KV, t, d] to the beginning of new memory [n, KV, room,
+    d]."""
+    rows, heads, length, width = tokens.shape
+    moved = tokens.new_empty(rows, heads, room, width)
+    moved[:, :, :length] = tokens
+    return moved
 
 
 class TransformersKVCache:
@@ -160,7 +167,7 @@ class TransformersKVCache:
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
         """Return `rows` rows of the first `length` tokens of this row, or of all."""
-        forked = slab_cache()
+        forked = preallocated_cache()
         forked.layers += [layer.fork(rows, length) for layer in self.cache.layers]
         return TransformersKVCache(forked)
 
@@ -222,7 +229,9 @@ class TransformersBackend:
         # attention mask still limits the window, and any number of tokens can be
         # removed.
         attention = self.reuse is Reuse.ANY_PREFIX
-        return TransformersKVCache(slab_cache(None if attention else self.model.config))
+        return TransformersKVCache(
+            preallocated_cache(None if attention else self.model.config)
+        )
 
     def _look_at_stop(self, *_: object) -> None:
         if self._stop is not None and self._stop():
@@ -354,7 +363,7 @@ class TransformersBackend:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
             return False
-        held = TransformersKVCache(slab_cache())
+        held = TransformersKVCache(preallocated_cache())
         tree = Tree.of([path[1:] for path in _PROBES])
         try:
             self.hidden_states(_PROBES[0][:1], held)

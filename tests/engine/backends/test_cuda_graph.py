@@ -13,7 +13,7 @@ from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.batched import decode_batch
-from lmtui.engine.engine import LocalEngine, forward_of
+from lmtui.engine.engine import LocalEngine, backend_of
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.token_tree import Tree
@@ -40,7 +40,7 @@ def test_cuda_graph_backend_suits_all_families_but_gemma3() -> None:
     suited = {f: CudaGraphBackend.suits(tiny.model(f)) for f in tiny.FAMILIES}
     assert suited == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}
     assert (
-        type(forward_of(tiny.loaded("llama"), long_running=True))
+        type(backend_of(tiny.loaded("llama"), long_running=True))
         is not CudaGraphBackend
     )  # on a CPU
 
@@ -150,8 +150,8 @@ def test_generation_equals_that_of_the_plain_backend(device: str) -> None:
         return [s for s in engine.generate(prompt, drawn) if isinstance(s, Step)]
 
     plain, other = tiny.engine("llama", device), tiny.engine("llama", device)
-    other._forward = forward("llama", device)
-    other._cache = PrefixCache(other._forward)
+    other.backend = forward("llama", device)
+    other.cache = PrefixCache(other.backend)
     for one, two in zip(made(plain), made(other), strict=True):
         assert one.id == two.id
         assert one.logprob == pytest.approx(two.logprob, abs=1e-4)

@@ -108,8 +108,8 @@ def test_row_bytes_count_the_memory_of_a_forked_row() -> None:
     forked = layer.fork(3, None)
     assert forked.row_bytes == layer.row_bytes
     forked.update(*states(1, rows=3))
-    assert forked._slabs is not None
-    taken = sum(slab.untyped_storage().nbytes() for slab in forked._slabs)
+    assert forked.allocated is not None
+    taken = sum(part.untyped_storage().nbytes() for part in forked.allocated)
     assert taken == 3 * layer.row_bytes
 
 
@@ -139,7 +139,7 @@ def test_preallocated_cache_changes_no_bit_of_the_logits(
             for kind in (TransformersBackend, Concatenated)
         ]
         for cache in caches:
-            cache._forward.prefill_chunk = 24  # type: ignore[misc]
+            cache.backend.prefill_chunk = 24  # type: ignore[misc]
         for ids in history:
             for cache in caches:
                 cache.read(ids)
@@ -156,7 +156,7 @@ def test_preallocated_cache_changes_no_bit_of_the_logits(
                 for cache, held in zip(caches, forked, strict=True):
                     held.select_rows(rows)
                     asked = [paths[row] for row in rows]
-                    found.append(cache._forward.hidden_states_after(asked, held))
+                    found.append(cache.backend.hidden_states_after(asked, held))
                 assert torch.equal(*found)
 
 

@@ -70,7 +70,7 @@ def logprobs(found: LoadedModel) -> torch.Tensor:
     """[n, V]"""
     engine = LocalEngine(found)
     ids = engine.encode(tiny.TEXT * 3).ids
-    return torch.cat(list(engine._forward.all_logits(ids))).log_softmax(-1)
+    return torch.cat(list(engine.backend.all_logits(ids))).log_softmax(-1)
 
 
 def divergence(place: Path) -> float:
@@ -99,7 +99,7 @@ def test_half_model_agrees_with_the_exact_path(
     one, other = LocalEngine(found), LocalEngine(exact)
     for name in ("architecture", "parameters", "vocabulary", "context", "has_template"):
         assert getattr(one.info, name) == getattr(other.info, name)
-    assert one._end_ids == other._end_ids
+    assert one.end_ids == other.end_ids
     talk = [ChatTurn("user", "the fox <|im_end|>"), ChatTurn("assistant", "ça va?")]
     assert one.prompt(talk) == other.prompt(talk)
     assert divergence(place) < 1e-3

@@ -62,7 +62,7 @@ def loaded(place: Path, quantize: Quantize = "auto", **more: str) -> LoadedModel
 def logprobs(engine: LocalEngine) -> torch.Tensor:
     """[n, V]"""
     ids = engine.encode(tiny.TEXT).ids
-    blocks = engine._forward.all_logits(ids)
+    blocks = engine.backend.all_logits(ids)
     return torch.cat(list(blocks)).log_softmax(-1)
 
 
@@ -88,7 +88,7 @@ def test_packed_model_agrees_with_the_exact_path(q8: Path) -> None:
     assert (one.argmax(-1) == other.argmax(-1)).float().mean() > 0.9
     for name in ("architecture", "parameters", "vocabulary", "context", "has_template"):
         assert getattr(fast.info, name) == getattr(exact.info, name)
-    assert fast._end_ids == exact._end_ids
+    assert fast.end_ids == exact.end_ids
     talk = [ChatTurn("user", "the fox <|im_end|>"), ChatTurn("assistant", "ça va?")]
     assert fast.prompt(talk) == exact.prompt(talk)
     assert fast.encode(tiny.TEXT, bos="yes") == exact.encode(tiny.TEXT, bos="yes")

@@ -47,20 +47,20 @@ _STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
 class BackgroundCompiler:
     """Compiles a model's kernels in a separate process and puts them into use."""
 
-    def __init__(self, steps: DecoderLayers, *, long_running: bool) -> None:
+    def __init__(self, decoder: DecoderLayers, *, long_running: bool) -> None:
         """`long_running` allows compilation: this process will live long enough to use
         it."""
-        self._steps = steps
-        self._plan = steps.plan()
+        self._decoder = decoder
+        self._plan = decoder.plan()
         self._may_compile = long_running
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._put_in_use()
 
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`. Before it, kernels compiled in the meantime are put into
         use; after it, a compilation may start."""
-        if self._process is not None and self._process.poll() is not None:
-            self._process = None
+        if self.process is not None and self.process.poll() is not None:
+            self.process = None
             self._put_in_use()
         try:
             yield from answer
@@ -68,12 +68,12 @@ class BackgroundCompiler:
             self._compile()
 
     def _put_in_use(self) -> None:
-        steps = self._steps
+        decoder = self._decoder
         try:
-            if steps.kernels is not None:
-                steps.use(compile.opened_for(steps.shape, steps.kernels), None)
+            if decoder.kernels is not None:
+                decoder.use(compile.opened_for(decoder.shape, decoder.kernels), None)
             elif self._plan is not None and compile.is_stored(self._plan):
-                steps.use(compile.opened(self._plan), self._plan)
+                decoder.use(compile.opened(self._plan), self._plan)
                 self._may_compile = False
         except ValueError as error:
             getLogger("lmtui").warning("what was compiled is not used: %s", error)
@@ -89,7 +89,7 @@ class BackgroundCompiler:
             return
         command = [*_COMMAND, json.dumps(asdict(self._plan)), compiler]
         with suppress(OSError), open(os.devnull, "wb") as nothing:
-            self._process = processes.begin(command, nothing, beneath=True)
+            self.process = processes.begin(command, nothing, beneath=True)
 
 
 class LlamaCpuBackend:
@@ -101,10 +101,10 @@ class LlamaCpuBackend:
 
     def __init__(self, weights: LlamaWeights, *, long_running: bool = False) -> None:
         """`long_running` says that many answers will follow, so that compiling pays."""
-        self._steps = DecoderLayers(weights)
+        self.decoder = DecoderLayers(weights)
         stored = weights.layers[0].qkv.takes is torch.float32
         self._costs = _STORED_COSTS if stored else _GUESS_COSTS
-        self._compiling = BackgroundCompiler(self._steps, long_running=long_running)
+        self.compiler = BackgroundCompiler(self.decoder, long_running=long_running)
         self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.lm_head
 
@@ -112,16 +112,16 @@ class LlamaCpuBackend:
     def extra_token_costs(self) -> Sequence[float]:
         """Cost of running more than one token in one pass; see
         `ModelBackend.extra_token_costs`."""
-        return _NATIVE_COSTS if self._steps.are_native else self._costs
+        return _NATIVE_COSTS if self.decoder.are_native else self._costs
 
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`; faster kernels are loaded before it and compiled after
         it."""
-        return self._compiling.around_generation(answer)
+        return self.compiler.around_generation(answer)
 
     def new_cache(self) -> PreallocatedKVCache:
         """Return an empty KV cache."""
-        return PreallocatedKVCache(self._steps.sizes)
+        return PreallocatedKVCache(self.decoder.sizes)
 
     @torch.inference_mode()
     def logits(
@@ -148,7 +148,7 @@ class LlamaCpuBackend:
         """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
         return self.head(
-            self._steps.hidden_states(ids, held, between=_looking(should_stop))
+            self.decoder.hidden_states(ids, held, between=_looking(should_stop))
         )
 
     @torch.inference_mode()
@@ -161,7 +161,7 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
-        return self._steps.hidden_states(
+        return self.decoder.hidden_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
             keep=torch.arange(len(ids) - keep, len(ids)),
@@ -181,7 +181,7 @@ class LlamaCpuBackend:
         # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         last = [row * longest + len(path) - 1 for row, path in enumerate(paths)]
-        return self._steps.hidden_states(
+        return self.decoder.hidden_states(
             torch.tensor(filled),
             held,
             keep=torch.tensor(last),
@@ -193,7 +193,7 @@ class LlamaCpuBackend:
         self, tree: Tree, held: PreallocatedKVCache, *, should_stop: Stop | None = None
     ) -> Tensor:
         """States [n, width] after each token of a tree."""
-        return self._steps.hidden_states(
+        return self.decoder.hidden_states(
             torch.tensor([tree.ids]),
             held,
             depths=torch.tensor(tree.depths),

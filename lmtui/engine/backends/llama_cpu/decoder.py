@@ -40,7 +40,7 @@ class DecoderLayers:
     """
 
     def __init__(self, weights: LlamaWeights) -> None:
-        self._weights = weights
+        self.weights = weights
         shape = self.shape = weights.shape
         self.kernels = weights.kernels
         """Folder of kernels that were compiled before the model was opened; None where
@@ -54,13 +54,13 @@ class DecoderLayers:
         self._last_norm = weights.norm * self._root
         # cos + i·sin of each position's angles; grows with the longest context
         self._turns = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
-        self._compiled: CompiledKernels | None = None
+        self.compiled: CompiledKernels | None = None
         self._crossings: list[list[Tensor] | None] = [None] * shape.layers
 
     def plan(self) -> BlockShape | None:
         """Return the shape of the fused block that most layers have; None where any
         matrix is not packed, since only packed weights have a fused block."""
-        layers = self._weights.layers
+        layers = self.weights.layers
         matrices = (matrix for layer in layers for matrix in layer.matrices)
         if not all(isinstance(matrix, Int4Linear) for matrix in matrices):
             return None
@@ -70,8 +70,8 @@ class DecoderLayers:
     def use(self, compiled: CompiledKernels | None, plan: BlockShape | None) -> None:
         """Use compiled kernels from now on: attention in every layer, the fused block
         in each layer whose shape is `plan`. None switches them off."""
-        self._compiled = compiled
-        layers = self._weights.layers
+        self.compiled = compiled
+        layers = self.weights.layers
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
         self._crossings = [
@@ -84,7 +84,7 @@ class DecoderLayers:
     @property
     def are_native(self) -> bool:
         """Whether packed weights are multiplied by our own C++ code."""
-        return isinstance(self._compiled and self._compiled.crossing, FusedBlockKernel)
+        return isinstance(self.compiled and self.compiled.crossing, FusedBlockKernel)
 
     def hidden_states(
         self,
@@ -110,9 +110,9 @@ class DecoderLayers:
         if rows > 1 and tokens > 1:
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
         # 2) token embedding, and queries, keys and values of the first layer
-        takes = self._weights.layers[0].qkv.takes
+        takes = self.weights.layers[0].qkv.takes
         run = ForwardPass(self.shape, rows, tokens, turns, takes)
-        run.state.copy_(self._weights.embedding[ids.flatten()])
+        run.state.copy_(self.weights.embedding[ids.flatten()])
         self._attend_with(run, 0)
         # 3) per layer: attention, then all that lies before the next attention
         find = self._finding(run, held, mask)
@@ -120,7 +120,7 @@ class DecoderLayers:
             between()
             self._cross(run, index, find(index))
         # 4) final RMSNorm
-        held.added(tokens)
+        held.commit(tokens)
         run.settle()
         states = run.state / run.norm() * self._last_norm
         return states if keep is None else states[keep]
@@ -131,11 +131,11 @@ class DecoderLayers:
         """Return a function from a layer's index to its attention output, [m, H·d] once
         reshaped."""
         attention = self._attention
-        rounds = self._weights.layers[0].qkv.rounds
+        rounds = self.weights.layers[0].qkv.rounds
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
-            places = held.places(run.tokens)
+            places = held.reserve_addresses(run.tokens)
             return lambda index: attention.attend(run.heads, places, index, mask)
-        opened = held.opened(run.tokens, torch.float16 if attention else torch.float32)
+        opened = held.reserve(run.tokens, torch.float16 if attention else torch.float32)
 
         def find(index: int) -> Tensor:
             run.settle()
@@ -146,19 +146,19 @@ class DecoderLayers:
 
     @property
     def _attention(self) -> Attention | None:
-        return self._compiled.attention if self._compiled else None
+        return self.compiled.attention if self.compiled else None
 
     def _cross(self, run: ForwardPass, index: int, attended: Tensor) -> None:
         """Run a layer from its attention output `attended` to the next layer's queries,
         keys and values: output projection, feed-forward, and q/k/v projection."""
         attended = attended.reshape(run.m, -1)
         weights = self._crossings[index]
-        crossing = self._compiled.crossing if self._compiled else None
+        crossing = self.compiled.crossing if self.compiled else None
         if weights is not None and crossing is not None and run.m <= FEW:
             run.cross(crossing, attended, weights)
             return
         run.settle()
-        layer = self._weights.layers[index]
+        layer = self.weights.layers[index]
         run.state += _times(layer.o_proj, attended)
         feed = run.normed(self._norms[index][1])
         gate, up = _times(layer.gate_up, feed).chunk(2, 1)
@@ -168,7 +168,7 @@ class DecoderLayers:
 
     def _attend_with(self, run: ForwardPass, index: int) -> None:
         """Compute queries, keys and values of a layer from the state."""
-        layer = self._weights.layers[index]
+        layer = self.weights.layers[index]
         scaled = run.scaled(self._norms[index][0])
         run.attend_with(_times(layer.qkv, scaled), layer)
 
@@ -177,7 +177,7 @@ class DecoderLayers:
         end = start + tokens
         if end > len(self._turns):
             places = torch.arange(max(end, 2 * len(self._turns))).float()
-            angles = torch.outer(places, self._weights.frequencies)
+            angles = torch.outer(places, self.weights.frequencies)
             self._turns = torch.polar(torch.ones_like(angles), angles)
         if depths is not None:
             return self._turns[depths + start].unsqueeze(1)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_FIRST = 256  # tokens of the first allocation
-_OWN = 32  # tokens of the first allocation of a fork
+from lmtui.engine.backends.base import FIRST_ROOM, FORK_ROOM, grown_room
+
 _FEW = 8  # most tokens of a decode step: one drawn, the rest speculated
 _LONG = 1024  # keys from which on two plain products are faster for one query
 
@@ -54,9 +54,10 @@ class PreallocatedKVCache:
         self._shared = shared
         self._own = 0
         self._dtype = torch.float32
-        self._data = self._room(_FIRST if before is None else _OWN)
+        self._spare = FIRST_ROOM if before is None else FORK_ROOM
+        self._data = self._allocate(self._spare)
 
-    def _room(self, tokens: int) -> Tensor:
+    def _allocate(self, tokens: int) -> Tensor:
         sizes = self._sizes
         heads = 2 * sizes.kv_heads
         room = sizes.layers, self._rows, heads, tokens, sizes.head_dim
@@ -70,7 +71,7 @@ class PreallocatedKVCache:
     @property
     def row_bytes(self) -> int:
         """Bytes that each row of a fork allocates at first."""
-        return self._data[:, :1, :, :1].nbytes * _OWN
+        return self._data[:, :1, :, :1].nbytes * FORK_ROOM
 
     def crop(self, length: int) -> None:
         """Keep only the first `length` tokens."""
@@ -91,9 +92,9 @@ class PreallocatedKVCache:
         self._data = self._data[:, rows]
         self._rows = len(rows)
 
-    def opened(self, tokens: int, dtype: torch.dtype) -> KVWriter:
+    def reserve(self, tokens: int, dtype: torch.dtype) -> KVWriter:
         """Make room for `tokens` more tokens in every layer and return a writer; call
-        `added` once it is filled. The whole cache is `dtype` from then on."""
+        `commit` once it is filled. The whole cache is `dtype` from then on."""
         self._make_room(tokens, dtype)
         shared, end = None, self._own + tokens
         if self._before is not None:
@@ -101,7 +102,7 @@ class PreallocatedKVCache:
         new = self._data[:, :, :, self._own : end].unbind(0)
         return KVWriter(new, self._seen(self._data, end), shared, self._own)
 
-    def places(self, tokens: int) -> KVAddresses:
+    def reserve_addresses(self, tokens: int) -> KVAddresses:
         """Make room for `tokens` more tokens in every layer and return the memory
         addresses, of float16; valid until the cache changes."""
         self._make_room(tokens, torch.float16)
@@ -114,7 +115,7 @@ class PreallocatedKVCache:
         self._turn_into(dtype)
         need, have = self._own + tokens, self._data.shape[3]
         if need > have:
-            larger = self._room(max(need, 2 * have))
+            larger = self._allocate(grown_room(have, need, self._spare))
             larger[:, :, :, : self._own] = self._data[:, :, :, : self._own]
             self._data = larger
 
@@ -130,7 +131,7 @@ class PreallocatedKVCache:
         keys, values = held[:, :, :kv_heads].unbind(0), held[:, :, kv_heads:].unbind(0)
         return keys, values
 
-    def added(self, tokens: int) -> None:
+    def commit(self, tokens: int) -> None:
         """Count `tokens` more tokens, which were written in every layer."""
         self._own += tokens
 

@@ -162,7 +162,7 @@ def test_attention_of_many_tokens_is_causal(
 
     def found(heads: Tensor) -> Tensor:
         held = PreallocatedKVCache(Sizes(1, form[1], form[2]))
-        return attending.attend(heads, held.places(heads.shape[1]), 0, None)
+        return attending.attend(heads, held.reserve_addresses(heads.shape[1]), 0, None)
 
     wanted = found(heads)
     for count in (33, 64, 65, 99):
@@ -200,9 +200,9 @@ def test_attention_is_the_same_for_any_split_and_thread_count(
         held, all_found = PreallocatedKVCache(sizes), []
         torch.set_num_threads(threads)
         for part in heads.split(step, 1):
-            places = held.places(part.shape[1])
+            places = held.reserve_addresses(part.shape[1])
             all_found.append(attending.attend(part.contiguous(), places, 1, None))
-            held.added(part.shape[1])
+            held.commit(part.shape[1])
         return torch.cat(all_found, 1)
 
     threads = torch.get_num_threads()
@@ -228,11 +228,11 @@ def test_failed_compiler_run_raises_its_message(
 def test_kv_cache_keeps_its_states_when_it_becomes_float16() -> None:
     held = PreallocatedKVCache(Sizes(2, 1, 16))
     new = torch.randn(2, 1, 2, 5, 16)
-    for layer, opened in enumerate([held.opened(5, torch.float32)] * 2):
+    for layer, opened in enumerate([held.reserve(5, torch.float32)] * 2):
         opened.write(layer, new[layer])
-    held.added(5)
+    held.commit(5)
     rows = held.fork(3, 4)
-    places = rows.places(1)
+    places = rows.reserve_addresses(1)
     assert (places.shared.count, places.own.count) == (4, 0)
     assert torch.equal(held._data[:, :, :, :5], new.half())
     assert places.shared.address == held._data.data_ptr()

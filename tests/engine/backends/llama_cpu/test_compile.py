@@ -79,21 +79,21 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 def test_fused_block_agrees_with_unfused_layers(
     kind: str, bits: int, beside: bool
 ) -> None:
-    weights = lean.packed(kind, bits)._steps._weights
+    weights = lean.packed(kind, bits).decoder.weights
     if beside:
         weights = with_beside(weights)
     forward = LlamaCpuBackend(weights)
     wanted = following(forward, IDS)
     plan = plan_of(forward)
-    forward._steps.use(uncompiled(plan), plan)
+    forward.decoder.use(uncompiled(plan), plan)
     assert 0 < apart(wanted, following(forward, IDS)) < 2e-4
-    forward._steps.use(None, plan)
+    forward.decoder.use(None, plan)
     assert torch.equal(following(forward, IDS), wanted)
 
 
 def test_compiled_kernels_run_only_their_shape_and_few_tokens() -> None:
-    weights = lean.packed("llama", 4)._steps._weights
-    wide = lean.packed("llama", 8)._steps._weights.layers[2]
+    weights = lean.packed("llama", 4).decoder.weights
+    wide = lean.packed("llama", 8).decoder.weights.layers[2]
     forward = LlamaCpuBackend(replace(weights, layers=(*weights.layers[:2], wide)))
     plan = BlockShape.of(weights.shape, *weights.layers[:2])
     calls = []
@@ -103,7 +103,7 @@ def test_compiled_kernels_run_only_their_shape_and_few_tokens() -> None:
         return FusedBlock(plan)(*inputs)  # type: ignore[no-any-return]
 
     wanted = following(forward, IDS)
-    forward._steps.use(CompiledKernels(run), plan)
+    forward.decoder.use(CompiledKernels(run), plan)
     assert apart(wanted, following(forward, IDS)) < 2e-4
     assert calls == [1] * (len(IDS) - 60)  # not the sixty, nor the second crossing
 
@@ -111,7 +111,7 @@ def test_compiled_kernels_run_only_their_shape_and_few_tokens() -> None:
 def test_block_shape_survives_json_and_has_its_own_folder() -> None:
     plans = [plan_of(lean.packed(kind)) for kind in lean.KINDS]
     plans.append(
-        plan_of(LlamaCpuBackend(with_beside(lean.packed("llama", 4)._steps._weights)))
+        plan_of(LlamaCpuBackend(with_beside(lean.packed("llama", 4).decoder.weights)))
     )
     for plan in plans:
         assert BlockShape.read(json.loads(json.dumps(asdict(plan)))) == plan
@@ -135,13 +135,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(backend, "_COMMAND", AT_ONCE)
         forward = fresh(lasting=True)
         assert answer(forward) == answer(fresh())
-        process = forward._compiling._process
+        process = forward.compiler.process
         assert process is not None
         assert process.wait(timeout=200) == 0
         assert build.failures(str(build.compiler_id())) == {}
         wanted = following(forward, IDS)  # what is done waits for the next answer
         answer(forward)
-        assert forward._steps._compiled is not None
+        assert forward.decoder.compiled is not None
         assert 0 < apart(wanted, following(forward, IDS)) < 2e-4
     return home
 
@@ -150,9 +150,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stored_fused_block_is_used_by_the_next_program(made: Path, home: Path) -> None:
     shutil.copytree(made, home, dirs_exist_ok=True)
     wanted = following(fresh(), IDS)
-    assert fresh()._steps._compiled is not None
+    assert fresh().decoder.compiled is not None
     shutil.rmtree(build.root())
-    assert fresh()._steps._compiled is None
+    assert fresh().decoder.compiled is None
     assert 0 < apart(wanted, following(fresh(), IDS)) < 2e-4
 
 
@@ -183,7 +183,7 @@ def test_processor_without_fused_block_gets_the_exported_package(home: Path) -> 
     assert (folder / compile.PACKAGE).is_file()
     assert not (folder / build.FUSED_BLOCK).exists()
     forward = fresh()
-    assert forward._steps._compiled is not None
+    assert forward.decoder.compiled is not None
     wanted = following(forward, IDS)
     cache = PrefixCache(forward)
     cache.read(IDS[:60])
@@ -202,7 +202,7 @@ def test_weights_of_16_bits_give_the_same_logits_in_any_split(
     kind: str, dtype: torch.dtype, attends: bool, beside: bool
 ) -> None:
     rounds = dtype is torch.bfloat16
-    weights = lean.brief(kind, dtype, rounds=rounds)._steps._weights
+    weights = lean.brief(kind, dtype, rounds=rounds).decoder.weights
     if beside:
         weights = with_beside(weights)
     if attends:
@@ -210,7 +210,7 @@ def test_weights_of_16_bits_give_the_same_logits_in_any_split(
         folder = build.compiled_for(weights.shape.head_dim, share)
         weights = replace(weights, kernels=folder)
     forward = LlamaCpuBackend(weights)
-    assert (forward._steps._compiled is not None) == attends
+    assert (forward.decoder.compiled is not None) == attends
     wanted = following(forward, IDS)
     for step in (2, 3, 5, 7):
         cache = PrefixCache(forward)
@@ -249,7 +249,7 @@ def test_damaged_compiled_file_is_not_used(
         assert not compile.is_stored(plan)
         return
     forward = fresh()
-    assert forward._steps._compiled is None
+    assert forward.decoder.compiled is None
     assert answer(forward) == answer(fresh())
     assert not compile.is_stored(plan)
 
@@ -262,7 +262,7 @@ def test_files_compiled_by_another_processor_are_left_alone(
     plan = plan_of(lean.packed("llama", 4))
     folder = compile.folder_of(plan)
     monkeypatch.setattr(cpu_features, "instructions", lambda: "others")
-    assert fresh()._steps._compiled is None
+    assert fresh().decoder.compiled is None
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (scratch / CROSSED).write_bytes(b"another one")
@@ -270,7 +270,7 @@ def test_files_compiled_by_another_processor_are_left_alone(
     assert folder.is_dir() and compile.folder_of(plan).is_dir()
     monkeypatch.undo()
     monkeypatch.setenv("LMTUI_HOME", str(home))
-    assert fresh()._steps._compiled is not None
+    assert fresh().decoder.compiled is not None
 
 
 def test_missing_compiler_starts_no_compilation(
@@ -279,7 +279,7 @@ def test_missing_compiler_starts_no_compilation(
     monkeypatch.setenv("CXX", "/nowhere/c++")
     forward = fresh(lasting=True)
     answer(forward)
-    assert forward._compiling._process is None
+    assert forward.compiler.process is None
 
 
 def test_failed_compilation_is_noted_for_that_compiler_only(
@@ -291,18 +291,18 @@ def test_failed_compilation_is_noted_for_that_compiler_only(
     monkeypatch.setenv("CXX", str(broken))
     forward = fresh(lasting=True)
     answer(forward)
-    process = forward._compiling._process
+    process = forward.compiler.process
     assert process is not None
     process.wait(timeout=200)
     assert answer(forward) == answer(fresh())
-    assert forward._steps._compiled is None
+    assert forward.decoder.compiled is None
     ((note, why),) = build.failures(str(build.compiler_id())).items()
     assert why
     assert note.parent == build.root()
     assert set(build.root().iterdir()) == {note}
     again = fresh(lasting=True)
     answer(again)
-    assert again._compiling._process is None
+    assert again.compiler.process is None
     assert build.failure(compile.folder_of(plan_of(forward)), "another") is None
 
 
@@ -313,11 +313,11 @@ def test_unwritable_cache_leaves_answers_unchanged(
     build.root().write_text("not a folder")
     forward = fresh(lasting=True)
     answer(forward)
-    process = forward._compiling._process
+    process = forward.compiler.process
     if process is not None:
         process.wait(timeout=200)
     assert answer(forward) == answer(fresh())
-    assert forward._steps._compiled is None
+    assert forward.decoder.compiled is None
 
 
 def test_compile_worker_ends_with_its_parent(home: Path) -> None:
@@ -340,12 +340,12 @@ def replaced(file: Path, content: bytes) -> None:
 def fresh(*, lasting: bool = False) -> LlamaCpuBackend:
     """A model as a new program opens it."""
     return LlamaCpuBackend(
-        lean.packed("llama", 4)._steps._weights, long_running=lasting
+        lean.packed("llama", 4).decoder.weights, long_running=lasting
     )
 
 
 def plan_of(forward: LlamaCpuBackend) -> BlockShape:
-    plan = forward._steps.plan()
+    plan = forward.decoder.plan()
     assert plan is not None
     return plan
 
