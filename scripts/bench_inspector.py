@@ -116,7 +116,7 @@ class Bench:
             before = panel.distribution
             assert before is not None
             start = before.vocabulary * place // PAGES
-            page = ProbabilityPanel.PageRequested(panel, before.handle, start, 30)
+            page = ProbabilityPanel.PageRequested(panel, start, 30)
             ask = partial(self.screen.sampler.follow_panel, page)
             taken.append(
                 await self.timed(ask, lambda b=before: panel.distribution is not b)

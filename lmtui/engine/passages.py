@@ -18,6 +18,7 @@ from lmtui.engine.types import (
     ScoredToken,
 )
 from lmtui.engine.windows import Windows
+from lmtui.errors import Cancelled
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ Passage = TextAfter | TokensAfter | PartOf
 
 
 @dataclass(frozen=True, repr=False)
-class TokenizedDocument:
+class DocumentTokens:
     """A document as tokens, and the windows that it can be scored in."""
 
     encoding: Encoding
@@ -96,7 +97,7 @@ def encode_document(
 
 def tokenize_document(
     engine: Engine, document: DocumentAlone, *, should_stop: Stop
-) -> TokenizedDocument:
+) -> DocumentTokens:
     """Return a document as tokens.
 
     Raises:
@@ -104,8 +105,10 @@ def tokenize_document(
         LmtuiError: the engine can't read it, or its context is too short.
     """
     encoding = encode_document(engine, document, should_stop=should_stop)
+    if should_stop():
+        raise Cancelled
     windows = engine.windows(len(encoding.prefix), document.window, document.stride)
-    return TokenizedDocument(encoding, windows, engine.describe_tokens(encoding.ids))
+    return DocumentTokens(encoding, windows, engine.describe_tokens(encoding.ids))
 
 
 def score_passage(

@@ -113,8 +113,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self.open_model = open_model
         self._loaded_any = False  # whether a model was asked for
         self._engine = EngineWorker()
-        self._make_client = partial(EngineClient, self._engine)
-        self._loader = self._make_client(self.call_later)
+        self.make_client = partial(EngineClient, self._engine)
+        self._loader = self.make_client(self.call_later)
         self._chats: ConversationStore | None = None
         if options.chats_file is not None:
             self._chats = ConversationStore(options.chats_file, self.post_message)
@@ -149,7 +149,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         from lmtui.tui.chat.screen import ChatScreen
 
         self._chat = ChatScreen(
-            self._make_client,
+            self.make_client,
             sampling=self._options.sampling,
             system=self._options.system,
             store=self._chats,
@@ -162,7 +162,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         from lmtui.tui.editor.screen import EditorScreen
 
         assert self._options.writing is not None
-        self._editor = EditorScreen(self._make_client, self._options.writing)
+        self._editor = EditorScreen(self.make_client, self._options.writing)
         return self._editor
 
     def _make_finetune(self) -> Screen[None]:
@@ -397,7 +397,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         from lmtui.tui.inspector.screen import InspectScreen
 
         screen = InspectScreen(
-            self._make_client, subject, sampling=self._options.sampling
+            self.make_client, subject, sampling=self._options.sampling
         )
         self._inspectors = [*self._open_inspectors, screen]
         self.push_screen(screen)

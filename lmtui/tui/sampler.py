@@ -5,7 +5,7 @@ Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -18,15 +18,15 @@ from lmtui.engine.types import Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
-from lmtui.tui.engine.client import EngineClient, MakeClient, OnError
+from lmtui.tui.engine.client import EngineClient, MakeClient
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 
 class SamplerController(Controller):
-    """Holds the sampling settings; draws the distribution of a panel again when they
-    change, and those rows of it that the user pages to."""
+    """Holds the sampling settings; draws the panels again when they change, and those
+    rows that the user pages to."""
 
     def __init__(
         self, client: EngineClient, screen: ModelScreen, settings: SamplingSettings
@@ -39,8 +39,7 @@ class SamplerController(Controller):
         """Presets that can be used, by name."""
         self.controls = SamplerControls(settings, id="sampler")
         """The widget in which the user changes them."""
-        self.redrawn: Callable[[], object] = lambda: None
-        """Called when the panel was drawn again under changed settings."""
+        self._panels: list[tuple[ProbabilityPanel, bool]] = [(screen.panel, False)]
 
     def start(self) -> None:
         """Follow the settings and presets of the app."""
@@ -72,29 +71,63 @@ class SamplerController(Controller):
         self.settings = settings
         self.redraw()
 
+    def add_panel(self, panel: ProbabilityPanel, *, other: bool) -> None:
+        """Draw a further panel too; `other` says that it shows the model that is
+        compared with."""
+        self._panels.append((panel, other))
+
     def redraw(self) -> None:
-        """Draw the shown distribution under the settings as they are now."""
-        shown = self._screen.panel.distribution
-        if shown is not None:
-            self._show_rows(shown.start, len(shown.candidates), self.redrawn)
+        """Draw the shown distributions under the settings as they are now."""
+        self._redraw(self._panels)
+
+    def _redraw(self, panels: Sequence[tuple[ProbabilityPanel, bool]]) -> None:
+        """Draw these panels, one after the other: one request takes the place of
+        another."""
+        if not panels:
+            return
+        panel, shown = panels[0][0], panels[0][0].distribution
+        go_on = partial(self._redraw, panels[1:])
+        if shown is None or shown.handle < 0:  # rows that came with a score
+            go_on()
+        else:
+            self._show_rows(panel, shown.start, len(shown.candidates), go_on)
 
     def follow_panel(self, event: ProbabilityPanel.PageRequested) -> None:
         """Show the rows that the user pages to."""
-        self._show_rows(event.start, event.count, lambda: None)
+        self._show_rows(event.panel, event.start, event.count, lambda: None)
 
-    def _show_rows(self, start: int, count: int, then: Callable[[], object]) -> None:
-        show_rows(
-            self._client,
-            self._screen.panel,
+    def _show_rows(
+        self,
+        panel: ProbabilityPanel,
+        start: int,
+        count: int,
+        then: Callable[[], object],
+    ) -> None:
+        """Show rows of the distribution that a panel shows, unless it shows another one
+        by the time they are there."""
+        shown = panel.distribution
+        if shown is None or shown.handle < 0:
+            return
+
+        def show(distribution: Distribution) -> None:
+            now = panel.distribution
+            if now is not None and now.handle == distribution.handle:
+                panel.show(distribution, chosen=panel.chosen, again=True)
+            then()
+
+        def fail(error: LmtuiError) -> None:
+            self._screen.activity.say(visible_line(error.title))
+            then()
+
+        self._client.preview(
+            shown.handle,
             self.settings,
-            start,
-            count,
-            then=then,
-            failed=self._show_failed,
+            start=start,
+            count=count,
+            then=show,
+            failed=fail,
+            other=dict(self._panels)[panel],
         )
-
-    def _show_failed(self, error: LmtuiError) -> None:
-        self._screen.activity.say(visible_line(error.title))
 
 
 class SamplingScreen(ModelScreen):
@@ -116,8 +149,7 @@ class SamplingScreen(ModelScreen):
 
     @on(ProbabilityPanel.PageRequested)
     def show_page(self, event: ProbabilityPanel.PageRequested) -> None:
-        if event.panel is self.panel:
-            self.sampler.follow_panel(event)
+        self.sampler.follow_panel(event)
 
     @on(SamplerControls.SettingsChanged)
     def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
@@ -132,38 +164,3 @@ class SamplingScreen(ModelScreen):
         else:
             self.add_class("-sampler")
             self.sampler.controls.focus()
-
-
-def show_rows(
-    client: EngineClient,
-    panel: ProbabilityPanel,
-    settings: SamplingSettings,
-    start: int,
-    count: int,
-    *,
-    then: Callable[[], object],
-    failed: OnError,
-    other: bool = False,
-) -> None:
-    """Show rows of the distribution that a panel shows, under these settings, unless
-    another position is shown by the time they are there. `other` asks the model that
-    is compared with."""
-    shown = panel.distribution
-    if shown is None or shown.handle < 0:  # rows that came with a score
-        return
-
-    def show(distribution: Distribution) -> None:
-        now = panel.distribution
-        if now is not None and now.handle == distribution.handle:
-            panel.show(distribution, chosen=panel.chosen, again=True)
-        then()
-
-    client.preview(
-        shown.handle,
-        settings,
-        start=start,
-        count=count,
-        then=show,
-        failed=failed,
-        other=other,
-    )

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from lmtui.engine.passages import (
     DocumentAlone,
+    DocumentTokens,
     PartOf,
     Passage,
     TextAfter,
-    TokenizedDocument,
     score_passage,
     tokenize_document,
 )
@@ -190,6 +190,7 @@ class EngineClient:
         *,
         then: Then[DraftScores],
         failed: OnError,
+        dropped: Callable[[], object] = _ignore,
         prefix_len: int | None = None,
         thinking: bool | None = None,
         top_n: int = 20,
@@ -214,6 +215,7 @@ class EngineClient:
             ),
             then,
             failed,
+            dropped=dropped,
         )
 
     def next_distribution(
@@ -247,6 +249,7 @@ class EngineClient:
         *,
         then: Then[CursorPrediction],
         failed: OnError,
+        dropped: Callable[[], object] = _ignore,
         top_n: int = 40,
     ) -> None:
         """Compute what the model predicts at a cursor."""
@@ -257,6 +260,7 @@ class EngineClient:
             ),
             then,
             failed,
+            dropped=dropped,
         )
 
     def preview(
@@ -392,7 +396,6 @@ class EngineClient:
         *,
         then: Then[tuple[tuple[ScoredToken, ...], ...]],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
         max_new_tokens: int = 6,
     ) -> None:
         """Continue after each of several candidate tokens."""
@@ -409,7 +412,6 @@ class EngineClient:
             ),
             then,
             failed,
-            dropped=dropped,
             bound=True,
         )
 
@@ -419,7 +421,7 @@ class EngineClient:
         self,
         document: DocumentAlone,
         *,
-        then: Then[TokenizedDocument],
+        then: Then[DocumentTokens],
         failed: OnError,
         dropped: Callable[[], object] = _ignore,
         other: bool = False,
@@ -511,7 +513,6 @@ class EngineClient:
         grown: Then[str],
         then: Then[Suggestion],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
     ) -> None:
         """Write a suggestion. `grown` takes its text whenever that has become longer
         than ever; the suggestion itself may end before."""
@@ -535,7 +536,6 @@ class EngineClient:
             ),
             then,
             failed,
-            dropped=dropped,
             batch=batch,
         )
 
@@ -547,7 +547,6 @@ class EngineClient:
         *,
         then: Then[tuple[Suggestion, ...]],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
         count: int = 5,
     ) -> None:
         """Write several suggestions, the most probable beginning first."""
@@ -560,7 +559,6 @@ class EngineClient:
             ),
             then,
             failed,
-            dropped=dropped,
         )
 
     def replacements(

@@ -84,7 +84,7 @@ class BranchController(Controller):
             writing = self._client.cancel(Slot.GENERATE)
             self._client.cancel()
             if writing:
-                self._end()
+                self._document.draw(self._document.view.index)
 
     def stop(self) -> bool:
         """Stop writing."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from lmtui.analysis.branches import BranchText
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
 from lmtui.analysis.scored_document import MOST, ScoredDocument
-from lmtui.engine.passages import TokenizedDocument
+from lmtui.engine.passages import DocumentTokens
 from lmtui.engine.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
@@ -21,15 +21,19 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController, document_of, part_of
 from lmtui.tui.inspector.panel import expected
 from lmtui.tui.model_state import ModelState, shown_label
-from lmtui.tui.sampler import SamplerController, show_rows
+from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker.requests import Slot
 
-_ONLY_TEXT = "The other model has other tokens: it reads the text, and no branch."
+_ONLY_TEXT = (
+    "The other model has a different tokenizer: it is compared on the text only, not "
+    "on branches."
+)
 _ASKED = "Asking the other model."
 _TO_COME = "The other model is reading the text."
+_MISSING = "Not compared: the other model has not read all of the text."
 _UNITS = {
     "token": "token by token",
     "span": "other tokens: compared by parts that both have",
@@ -60,12 +64,19 @@ class CompareController(Controller):
         """What the other model expects at the cursor."""
         self.comparison: Comparison | None = None
         """How the two differ, once it is known."""
-        sampler.redrawn = self._redraw
+        sampler.add_panel(self.panel, other=True)
 
     @property
     def is_reading(self) -> bool:
         """Whether the other model tokenizes or scores the text."""
         return self._client.is_pending(Slot.SCORE)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the other model has not read the text and does not read it now: it
+        was stopped, or failed. Before that the model itself reads."""
+        compared = self._against is None or self.comparison is not None
+        return not (compared or self.is_reading or self._document.is_scoring)
 
     @property
     def doing(self) -> str:
@@ -113,7 +124,7 @@ class CompareController(Controller):
         )
         self._activity.unsay()
 
-    def _take_tokenized(self, made: TokenizedDocument) -> None:
+    def _take_tokenized(self, made: DocumentTokens) -> None:
         self._theirs = ScoredDocument.of(made.encoding, made.windows, made.tokens)
         if self._against is not None:
             self._of_models[self._against.label] = self._theirs
@@ -142,9 +153,11 @@ class CompareController(Controller):
     def _show_reading_failed(self, error: LmtuiError) -> None:
         self._activity.unsay()
         self._screen.show_error(error)
+        self.show(self._document.view.index)
 
     def _show_stopped(self) -> None:
-        self._activity.say("stopped; nothing is compared")
+        self._activity.say("stopped; nothing is compared · r reads on")
+        self.show(self._document.view.index)
 
     def _compare(self) -> None:
         ours, theirs = self._document.shown, self._theirs
@@ -200,6 +213,8 @@ class CompareController(Controller):
         return next((t for t, (_, end) in piece.others if end > start), first)
 
     def _why_nothing(self) -> str:
+        if self.is_missing:
+            return _MISSING
         if self.comparison is None:
             return _TO_COME
         return _ASKED if self._same_ids else _ONLY_TEXT
@@ -235,26 +250,6 @@ class CompareController(Controller):
     def _show_failed(self, error: LmtuiError) -> None:
         if self.panel.distribution is None:
             self.panel.clear(visible_line(str(error)))
-
-    def follow_panel(self, event: ProbabilityPanel.PageRequested) -> None:
-        """Show the rows that the user pages to."""
-        self._show_rows(event.start, event.count)
-
-    def _redraw(self) -> None:
-        if (shown := self.panel.distribution) is not None:
-            self._show_rows(shown.start, len(shown.candidates))
-
-    def _show_rows(self, start: int, count: int) -> None:
-        show_rows(
-            self._client,
-            self.panel,
-            self._sampler.settings,
-            start,
-            count,
-            then=lambda: None,
-            failed=lambda error: self._activity.say(visible_line(error.title)),
-            other=True,
-        )
 
 
 def shares_of(compared: list[ComparedSpan], count: int) -> list[float | None]:

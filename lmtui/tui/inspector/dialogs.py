@@ -24,10 +24,10 @@ from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.token_lines import pieces_of
 
-_ALTERNATIVES_FOOT = "Enter goes on from there · Esc leaves the text as it is"
+_ALTERNATIVES_FOOT = "Enter continues from there · Esc leaves the text as it is"
 _WIDEST = 20  # most cells of a token
 _AHEAD = 120
-_COST = "surprisal"
+_COST = "   in all"
 
 _BRANCHES_FOOT = "Enter shows it · d deletes · r names · x exports · Esc closes"
 _WORDS = 120

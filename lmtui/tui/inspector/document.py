@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
-from lmtui.engine.passages import DocumentAlone, PartOf, TokenizedDocument
+from lmtui.engine.passages import DocumentAlone, DocumentTokens, PartOf
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -117,7 +117,8 @@ class DocumentController(Controller):
             return "The model has to read the text first."
         if known is not None and known.model != self.info.label:
             return (
-                "The model that wrote this is not loaded: ids mean nothing to another."
+                "The model that wrote this is not loaded; its token ids mean nothing "
+                "to another model."
             )
         return "" if self.shown.windows else "The context has no room for more."
 
@@ -259,7 +260,7 @@ class DocumentController(Controller):
             dropped=self._end_stopped,
         )
 
-    def _show_tokenized(self, made: TokenizedDocument) -> None:
+    def _show_tokenized(self, made: DocumentTokens) -> None:
         assert self.info is not None
         self.shown = ScoredDocument.of(made.encoding, made.windows, made.tokens)
         self._of_models[self.info.label] = self.shown
@@ -269,9 +270,13 @@ class DocumentController(Controller):
 
     def score_on(self) -> None:
         """Go on with what was stopped, from what is seen."""
-        if self.is_scoring or self.shown.is_read:
-            self._screen.notify("The model has read all of it, or reads it now.")
-        elif self.can_ask and not self.source.known:
+        if self.is_scoring:
+            self._screen.notify("The model is reading the text.")
+        elif self.shown.windows is None and not self.source.known:
+            self._score()
+        elif self.shown.is_read:
+            self._screen.notify("All of the text is scored.")
+        elif self.can_ask:
             self._score_on()
 
     def _score_on(self) -> None:
@@ -308,7 +313,8 @@ class DocumentController(Controller):
             self._score_on()
 
     def _end_stopped(self) -> None:
-        self._end(f"stopped at {self._progress} · r reads on")
+        at = f" at {self._progress}" if self.shown.ids else ""
+        self._end(f"stopped{at} · r reads on")
 
     def _show_failed(self, error: LmtuiError) -> None:
         self._end(visible_line(error.title))

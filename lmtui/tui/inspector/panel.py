@@ -59,6 +59,7 @@ class PanelController(Controller):
         """Drop what the model before was asked."""
         if state.info is None:
             self._client.cancel()
+            self.distribution = None
 
     def follow_cursor(self) -> None:
         """Look again once the cursor rests, while the text is scored: a look interrupts

@@ -35,7 +35,7 @@ from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenView
 
-HINT = "Arrows walk, Enter shows other ways; F1 has more."
+HINT = "Arrow keys move, Enter shows alternatives; F1 lists every key."
 
 
 class InspectScreen(SamplingScreen):
@@ -209,11 +209,6 @@ the one you choose; the old text stays on its own branch.
     def sum_selection(self) -> None:
         self._show_totals()
 
-    @on(ProbabilityPanel.PageRequested)
-    def show_other_page(self, event: ProbabilityPanel.PageRequested) -> None:
-        if event.panel is self.compare.panel:
-            self.compare.follow_panel(event)
-
     @on(ProbabilityPanel.CandidatePicked)
     def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
         if event.panel is self.panel:
@@ -266,7 +261,10 @@ the one you choose; the old text stays on its own branch.
         self.at_cursor.open_finder()
 
     def action_read_on(self) -> None:
-        self.document.score_on()
+        if self.document.shown.is_read and self.compare.is_missing:
+            self.compare.begin()
+        else:
+            self.document.score_on()
 
     # The totals as a page.
 
@@ -313,7 +311,7 @@ the one you choose; the old text stays on its own branch.
 
     def action_interrupt(self) -> None:
         """Copy the selection, or the token under the cursor; or stop."""
-        working = self.branches.is_writing or self.document.is_scoring
+        working = self.branches.is_writing or self.is_reading
         if self.selected_words() or working:
             super().action_interrupt()
             return

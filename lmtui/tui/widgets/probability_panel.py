@@ -291,7 +291,6 @@ tokens with the same entropy.
         """Rows are requested that the panel does not have."""
 
         panel: ProbabilityPanel
-        handle: int
         start: int
         count: int
 
@@ -445,6 +444,9 @@ tokens with the same entropy.
     def action_pick(self) -> None:
         if self._distribution is None or not self._distribution.candidates:
             return
+        if self._pending_title not in (None, self._title) or self._pending is not None:
+            self.notify("The panel is paused at another token. F6 ends the pause.")
+            return
         row = self._distribution.candidates[self._cursor]
         self.post_message(self.CandidatePicked(self, row))
 
@@ -477,7 +479,7 @@ tokens with the same entropy.
 
     def _post_request(self, shown: Distribution, start: int) -> None:
         count = max(self._height(), len(shown.candidates))
-        self.post_message(self.PageRequested(self, shown.handle, start, count))
+        self.post_message(self.PageRequested(self, start, count))
 
     def _follow(self) -> None:
         """Scroll so that the cursor is among the rows that are drawn."""

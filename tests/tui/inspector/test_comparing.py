@@ -153,7 +153,7 @@ async def test_branch_leaves_the_other_panel_empty_where_tokens_differ() -> None
         await page.until(lambda: len(page.branches) == 2)
         await page.idle()
         assert page.screen.compare.panel.distribution is None
-        assert "other tokens" in page.running.seen
+        assert "a different tokenizer" in page.running.seen
 
 
 async def test_newly_loaded_model_is_compared_with_the_same_other_model() -> None:
@@ -198,3 +198,35 @@ async def test_failing_other_model_leaves_the_text() -> None:
     async with inspecting(TEXT, against=other) as page:
         await page.until(lambda: not page.screen.compare.is_reading)
         assert page.text == TEXT and page.screen.compare.comparison is None
+
+
+async def test_stopped_comparison_says_so_and_is_taken_up_again() -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if index == 3:
+            assert go_on.wait(20)
+
+    other = FakeEngine(name="other", seed=5, on_token=hold)
+    async with inspecting(TEXT, against=other) as page:
+        await page.until(lambda: page.screen.compare.is_reading)
+        await page.press("ctrl+c")
+        go_on.set()
+        await page.until(lambda: page.state.startswith("stopped; nothing is compared"))
+        assert "Not compared" in page.running.seen
+        await page.press("r")
+        await compared(page)
+        assert page.view.differences[1:] == pytest.approx(bits_of(TEXT))
+
+
+async def test_row_of_a_paused_panel_is_not_taken_at_another_token() -> None:
+    async with inspecting(TEXT, FakeEngine([" dog"], name="default")) as page:
+        await page.to(3)
+        await page.press("f6")
+        page.view.select(5)
+        await page.until(lambda: page.view.index == 5)
+        page.panel.focus()
+        await page.press("down", "enter")
+        await page.until(lambda: page.running.notices)
+        assert "paused at another token" in page.running.notices
+        assert len(page.branches) == 1

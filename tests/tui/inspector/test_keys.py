@@ -6,7 +6,7 @@ What a key does is read off the screen, as a person would.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.keys import all_bound
 from lmtui.tui.widgets.token_cursor import TokenText
-from tests.tui.tmux import Tmux, needs_tmux, server
+from tests.tui.tmux import Seen, Tmux, needs_tmux, server, without
 
 KEYS = {
     "alternatives.close": "Escape",
@@ -76,8 +76,6 @@ OWNERS = (
 TEXT = "the cat sat on the mat\n" + "and looked at the sea\n" * 29
 COUNT = len(TEXT)
 
-Seen = Callable[[str], object]
-
 
 @pytest.fixture
 def tmux(home: Path, tmp_path: Path) -> Iterator[Tmux]:
@@ -102,11 +100,6 @@ def press(tmux: Tmux, what: str, seen: str | Seen) -> str:
 def at(position: int, count: int = COUNT) -> str:
     """Where the cursor is, as the screen says it."""
     return f" {position}/{count} "
-
-
-def without(word: str) -> Seen:
-    """It is not there."""
-    return lambda screen: word not in screen
 
 
 @needs_tmux
@@ -163,7 +156,7 @@ def test_branch_keys_write_name_export_and_leave_branches(
 ) -> None:
     press(tmux, "tokens.end", "here the text ends")
     tmux.shows("kept ")
-    press(tmux, "inspect.read-on", "has read all of it")
+    press(tmux, "inspect.read-on", "All of the text is scored")
     press(tmux, "inspect.argmax", f"{COUNT + 1} tokens")
     press(tmux, "inspect.sample", f"{COUNT + 2} tokens")
     press(tmux, "inspect.back", f"{COUNT + 1} tokens")

@@ -232,7 +232,6 @@ async def test_panel_keys_walk_scroll_and_request_pages() -> None:
     assert [m.candidate.text for m in picked] == ["d"]
     asked = [m for m in app.posted if isinstance(m, ProbabilityPanel.PageRequested)]
     assert [m.start for m in asked] == [15, 9, 0]
-    assert {m.handle for m in asked} == {7}
 
 
 async def test_pages_show_every_row_of_the_ranking_once() -> None:
