@@ -1,5 +1,4 @@
-"""What a screen with a model is made of: controllers, and the line that says what the
-model does."""
+"""Controllers of a screen with a model, and the words of its status line."""
 
 from __future__ import annotations
 
@@ -25,6 +24,10 @@ class Controller:
         Called for every report of a load too. What was asked before holds for the
         model before.
         """
+
+    def resume(self) -> None:
+        """Ask anew what a request of another screen displaced: this one is in front
+        again."""
 
     @property
     def doing(self) -> str:

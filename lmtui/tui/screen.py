@@ -1,6 +1,6 @@
-"""Base classes of the screens that show the model at work: panel, status, sampler.
+"""Base class of the screens that show the model at work: panel, status, controllers.
 
-The engine is asked through a client and answers by messages. Knows no torch.
+Knows no torch and no verb of the engine.
 """
 
 from __future__ import annotations
@@ -70,6 +70,12 @@ class ModelScreen(Screen[None]):
             controller.start()
         self.watch(self.app, "model", self.follow_model)
         self.focus_text()
+
+    def on_screen_resume(self) -> None:
+        """Ask anew what another screen displaced."""
+        for controller in self.controllers:
+            controller.resume()
+        self.activity.update()
 
     def focus_text(self) -> None:
         """Focus what the user writes in or reads."""

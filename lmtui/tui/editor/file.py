@@ -161,7 +161,7 @@ class FileController(Controller):
         text, copy = self._editor.text, self._copy
 
         def end(done: bool) -> None:
-            if done:
+            if done and copy is self._copy:
                 self._copied, self._copy_failed = revision, False
 
         self._in_thread(
@@ -169,6 +169,18 @@ class FileController(Controller):
             end,
             self._show_copy_failed,
             "the recovery copy can't be written",
+        )
+
+    def _drop_copy(self, copy: RecoveryCopy) -> None:
+        """Remove the recovery copy of the text that the file has now. What was typed
+        meanwhile is copied anew."""
+        file = self.current
+
+        def end(_: object) -> None:
+            self._copied = None
+
+        self._in_thread(
+            lambda: copy.rebase(file), end, end, "the recovery copy can't be removed"
         )
 
     def _show_copy_failed(self, error: LmtuiError) -> None:
@@ -255,7 +267,8 @@ class FileController(Controller):
             return
         gone = self._change.kind == "gone"
         what = "is no longer on disk" if gone else "has changed on disk"
-        does = "write it again" if gone or self.unsaved else "reload it"
+        edited = "overwrite it" if self.unsaved else "reload it"
+        does = "write it again" if gone else edited
         self._screen.notify(
             f"{self.name} {what}; Ctrl+S asks whether to {does}.", markup=False
         )
@@ -316,17 +329,11 @@ class FileController(Controller):
         self._ask_disk(work, end, "the file was not saved")
 
     def _saved(self, saved: SaveResult, then: Then | None) -> None:
+        before = self._copy
         if saved.file.path != self.current.path:
-            self._copy.close()
             self._copy = RecoveryCopy(saved.file)
         self._take(saved.file)
-        copy, file = self._copy, self.current
-        self._in_thread(
-            lambda: copy.rebase(file),
-            lambda _: None,
-            lambda _: None,
-            "the recovery copy can't be written",
-        )
+        self._drop_copy(before)
         for note in saved.notes:
             self._screen.notify(f"Saved, but {note}.", severity="warning", markup=False)
         self._changed()
@@ -391,7 +398,7 @@ class FileController(Controller):
         editor = self._editor
         cursor = editor.cursor_index
         self._take(file)
-        self._copy.rebase(file)
+        self._drop_copy(self._copy)
         editor.replace_span(0, editor.characters, file.text)
         editor.go_to(min(cursor, editor.characters))
         self._changed()
@@ -414,6 +421,7 @@ class FileController(Controller):
         ]
 
         def answer(key: str | None) -> None:
+            self._leaving = None
             if key == "s":
                 self.save(then)
             elif key == "d":

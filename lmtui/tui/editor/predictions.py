@@ -34,7 +34,7 @@ class PredictionController(Controller):
         answered: Callable[[CursorPrediction | None], object],
     ) -> None:
         """`answered` takes every answer; None is an error."""
-        self._client, self._editor = client, editor
+        self._client, self._screen, self._editor = client, screen, editor
         self._panel, self._activity = screen.panel, screen.activity
         self._answered = answered
         self.lines = ExpectedLines(id="expected")
@@ -61,6 +61,12 @@ class PredictionController(Controller):
         self._panel.title = TITLE
         self.lines.show(None)
 
+    def resume(self) -> None:
+        """Ask anew where what is shown is outdated."""
+        outdated = self._panel.stale or self._panel.distribution is None
+        if outdated and not self._client.is_pending(Slot.LOOK):
+            self.ask()
+
     def ask(self) -> None:
         """Ask for the prediction at the cursor."""
         if not self._has_model:
@@ -72,7 +78,14 @@ class PredictionController(Controller):
             self._editor.cursor_index,
             then=self._show,
             failed=self._show_failed,
+            dropped=self._ask_again,
         )
+
+    def _ask_again(self) -> None:
+        """Ask anew, unless the request of a screen in front of this one came between:
+        then once this one is in front again."""
+        if self._screen.is_current:
+            self.ask()
 
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction = prediction

@@ -21,7 +21,7 @@ from lmtui.tui.help import HelpScreen, sections
 from lmtui.tui.keys import all_bound
 from tests.fake_writing import FakeWriter
 from tests.tui.programs import program
-from tests.tui.tmux import Tmux, needs_tmux, server
+from tests.tui.tmux import Seen, Tmux, needs_tmux, server, without
 
 KEYS = {
     "app.help": "F1",
@@ -87,7 +87,6 @@ GHOST = [" by", " the", " fire.", "\n", "and", " more"]
 READY = "fake ·"
 
 Start = Callable[..., Tmux]
-Seen = Callable[[str], object]
 
 
 @pytest.fixture
@@ -122,11 +121,6 @@ def press(tmux: Tmux, what: str, seen: str | Seen, *, key: int = 0) -> str:
 def place(line: int, column: int) -> str:
     """Where the cursor is, as the screen says it."""
     return f"line {line}, column {column} "
-
-
-def without(*words: str) -> Seen:
-    """None of these is there."""
-    return lambda screen: not any(word in screen for word in words)
 
 
 def line_of(screen: str, number: int) -> str:

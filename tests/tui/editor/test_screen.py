@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -14,7 +14,7 @@ import pytest
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
-from lmtui.editing.text_file import load
+from lmtui.editing.text_file import load, save
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import (
     ActualNext,
@@ -558,6 +558,83 @@ async def test_recovery_copy_is_written_while_typing(tmp_path: Path) -> None:
             return any(b"xthe cat" in p.read_bytes() for p in copies.rglob("*.txt"))
 
         await writer.until(kept)
+
+
+@contextmanager
+def slow_saving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """Saving waits for the event, which is set at the end."""
+    go_on = Event()
+
+    def wait(*arguments: Any) -> Any:
+        assert go_on.wait(20)
+        return save(*arguments)
+
+    monkeypatch.setattr(file_screen, "save", wait)
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+
+
+async def test_text_typed_during_a_slow_save_is_in_a_recovery_copy_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied() -> str:
+        found = recovery.find(writer.file)
+        return found.text if found else ""
+
+    with slow_saving(monkeypatch) as go_on:
+        async with writing(tmp_path) as writer:
+            await writer.type("x")
+            await writer.press("ctrl+s")
+            await writer.type("y")
+            await writer.until(lambda: copied() == "xy" + TEXT)
+            go_on.set()
+            await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
+            await writer.until(lambda: "saved draft.txt" in writer.seen)
+            await writer.until(lambda: copied() == "xy" + TEXT)
+            assert writer.screen.file.unsaved
+
+
+async def test_cancelled_leaving_does_not_leave_after_a_slow_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slow_saving(monkeypatch) as go_on:
+        async with writing(tmp_path) as writer:
+            await writer.type("x")
+            await writer.press("ctrl+s", "ctrl+q", "ctrl+q")
+            await writer.asked("has unsaved changes")
+            await writer.press("c")
+            go_on.set()
+            await writer.until(lambda: "saved draft.txt" in writer.seen)
+            await writer.running.pilot.pause()
+            assert not writer.running.app._exit
+
+
+async def test_prediction_displaced_by_another_screen_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    go_on = Event()
+    engine = FakeWriter()
+    predict_at = engine.predict_at
+
+    def wait(*arguments: Any, **options: Any) -> Any:
+        assert go_on.wait(20)
+        return predict_at(*arguments, **options)
+
+    async with writing(tmp_path, engine) as writer:
+        await writer.expected()
+        before = writer.screen.predictions.prediction
+        engine.predict_at = wait  # type: ignore[method-assign]
+        await writer.type("x")
+        app = writer.running.app
+        other = app.make_client(app.call_later)
+        for _ in range(2):  # the first one runs; what comes after it is dropped
+            await writer.type("y")
+            other.predict_at("", 0, then=lambda _: None, failed=lambda _: None)
+        go_on.set()
+        await writer.until(lambda: writer.screen.predictions.prediction is not before)
+        await writer.expected()
 
 
 async def test_a_change_on_disk_is_noticed_and_reloaded(
