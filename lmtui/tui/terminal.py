@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
+from typing import Any
 
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
@@ -79,7 +80,13 @@ def command(environment: Mapping[str, str], platform: str) -> Sequence[str] | No
     return next((each for each in found if shutil.which(each[0])), None)
 
 
-def copy_here(text: str) -> None:
+def copy_text(app: App[Any], text: str) -> None:
+    """Copy a text to the terminal's clipboard, and to that of this machine."""
+    app.copy_to_clipboard(text)
+    _copy_here(text)
+
+
+def _copy_here(text: str) -> None:
     """Write a text to the clipboard of this machine, if it has one."""
     tool = command(os.environ, sys.platform)
     if tool is None:

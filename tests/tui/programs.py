@@ -90,6 +90,12 @@ class Program:
         return list(self.chat.query(MessageView))
 
     @property
+    def notices(self) -> str:
+        """The notices that are shown, a title and a message on each line."""
+        found = self.app._notifications
+        return "\n".join(f"{notice.title} {notice.message}" for notice in found)
+
+    @property
     def seen(self) -> str:
         """What stands on the screen."""
         strips = self.app.screen._compositor.render_strips()

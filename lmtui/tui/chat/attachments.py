@@ -60,7 +60,7 @@ class Attachments(Vertical):
         }
         #files.-wrong { color: $error; }
         &.-naming #names { display: block; }
-        &.-told #files { display: block; }
+        &.-listed #files { display: block; }
     }
     """
 
@@ -219,7 +219,7 @@ class Attachments(Vertical):
 
     def _tell(self, words: str) -> None:
         self.query_one("#files", Static).update(Content(visible_line(words)))
-        self.set_class(bool(words), "-told")
+        self.set_class(bool(words), "-listed")
 
 
 def _line(path: str) -> Content:

@@ -23,7 +23,7 @@ from lmtui.chat.export import write_new
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.terminal import copy_here
+from lmtui.tui.terminal import copy_text
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt
 
@@ -76,8 +76,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 
     @on(OptionList.OptionSelected)
     def action_copy(self) -> None:
-        self.app.copy_to_clipboard(self._block.text)
-        copy_here(self._block.text)
+        copy_text(self.app, self._block.text)
         self.notify("Copied the block.")
 
     def action_save(self) -> None:
@@ -86,19 +85,20 @@ Enter or c copies the block under the cursor, s saves it as a new file.
     @on(LinePrompt.Answered)
     def save(self, event: LinePrompt.Answered) -> None:
         """Save the block as a new file; an existing file is not overwritten."""
-        block, path = self._block, Path(event.text).expanduser()
+        # The app's, not the dialog's: it can be closed before the end.
+        app, block, path = self.app, self._block, Path(event.text).expanduser()
         self.query_one(DialogList).focus()
 
         def end(_: None) -> None:
-            self.notify(visible(f"Saved {path}"), markup=False)
+            app.notify(visible(f"Saved {path}"), markup=False)
 
         def fail(error: LmtuiError) -> None:
             words = f"{error} {error.hint}".rstrip()
-            self.notify(visible(words), severity="error", markup=False)
+            app.notify(visible(words), severity="error", markup=False)
 
         run_in_thread(
             lambda: write_new(path, [block.text]),
-            self.call_later,
+            app.call_later,
             then=end,
             failed=fail,
             bug=LmtuiError("It could not be saved."),

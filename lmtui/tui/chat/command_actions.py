@@ -1,4 +1,4 @@
-"""What each slash command of the chat does.
+"""Actions of the chat's slash commands.
 
 Most of it is a controller's; what is here belongs to none. Knows no torch.
 """
@@ -24,7 +24,7 @@ from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.pages import prompt_page, stats_page
-from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.parts import EMPTY, ChatParts
 from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.dialogs import PageScreen
 
@@ -87,7 +87,8 @@ class CommandActions:
             value: dict[str, Any] = {field: kind(argument) if argument else None}
             settings = replace(self._sampler.settings, **value)
         except ValueError as error:
-            raise Refused(f"{visible_line(argument)} is not a number.") from error
+            number = "whole number" if kind is int else "number"
+            raise Refused(f"{visible_line(argument)} is not a {number}.") from error
         except LmtuiError as error:
             raise Refused(f"{error}. {error.hint}") from error
         self._sampler.use(settings)
@@ -135,19 +136,19 @@ class CommandActions:
         if focused is not None or said:
             self._editor.edit(focused or said[-1])
         else:
-            self._screen.notify("The conversation is empty.")
+            self._screen.notify(EMPTY)
 
     def _fork_here(self) -> Awaitable[object] | None:
         node = self._branch.focused() or self._session.conversation.leaf
         if not self._session.is_begun:
-            self._screen.notify("The conversation is empty.")
+            self._screen.notify(EMPTY)
             return None
         return self._editor.fork(node)
 
     def _copy(self, exporter: ChatExporter, what: str) -> None:
         node = self._branch.focused_or_last()
         if node is None:
-            self._screen.notify("The conversation is empty.")
+            self._screen.notify(EMPTY)
         else:
             exporter.copy(node.content if what == "all" else answer_of(node))
 
@@ -164,4 +165,4 @@ class CommandActions:
             text = page(self._session.conversation)
             self._screen.app.push_screen(PageScreen(title, text))
         else:
-            self._screen.notify("The conversation is empty.")
+            self._screen.notify(EMPTY)

@@ -77,14 +77,14 @@ _BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def matching(text: str) -> list[Command]:
-    """The commands that what is typed can become; none where it is no command."""
+    """Return the commands that begin with the typed text."""
     if not text.startswith("/") or any(map(str.isspace, text)):
         return []
     return [command for command in COMMANDS if command.name.startswith(text)]
 
 
 def is_command(text: str) -> bool:
-    """Whether a line is meant as a command, also as one that does not exist."""
+    """Return whether a line is a command, known or not."""
     name = text.split(maxsplit=1)[0] if text.strip() else ""
     return name in _BY_NAME or (
         name.startswith("/") and name[1:].isalpha() and "\n" not in text
@@ -190,7 +190,7 @@ class SlashCommands:
         if command.waits and self._is_busy():
             raise Refused(BUSY)
         if command.needs and not argument:
-            raise Refused(f"It needs {command.argument}: {command.what}.")
+            raise Refused(f"Usage: {name} {command.argument} ({command.what}).")
         if (done := self._actions[name](argument)) is not None:
             await done
 

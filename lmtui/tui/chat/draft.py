@@ -1,4 +1,4 @@
-"""What the model expects next in the message that is being written.
+"""Next-token distribution in the message that is being written.
 
 Knows no torch.
 """
@@ -52,21 +52,29 @@ class DraftController(Controller):
         self._info = state.info
         self.ask()
 
+    def resume(self) -> None:
+        """Ask anew where what is shown is outdated."""
+        panel = self._screen.panel
+        outdated = panel.stale or panel.distribution is None
+        if outdated and not self._client.is_pending(Slot.LOOK):
+            self.ask()
+
     def cancel(self) -> None:
-        """Show nothing more of the draft: an answer begins."""
+        """Show nothing more of the draft: the panel is for something else."""
         self._client.cancel()
 
     def ask(self) -> None:
         """Ask what comes next in the draft."""
-        before = self._before()
-        if self._info is None or self._is_answering() or before is None:
+        if self._info is None or self._is_answering() or self._is_covered():
+            return
+        if (before := self._before()) is None:
             return
         panel = self._screen.panel
         if self._prompt.folded:  # its tokens are more than can be shown at every key
             self._client.cancel()
             panel.clear(_FOLDED)
             return
-        if panel.distribution is not None and not self._is_covered():
+        if panel.distribution is not None:
             panel.outdate()
             self._strip.outdate()
         self._client.score_draft(
@@ -76,13 +84,18 @@ class DraftController(Controller):
             thinking=self._session.thinking,
             then=self._show,
             failed=self._show_failed,
+            dropped=self._ask_again,
         )
         if panel.distribution is None:
             self._screen.activity.unsay()
 
+    def _ask_again(self) -> None:
+        """Ask anew, unless the request of a screen in front of this one came between:
+        then once this one is in front again."""
+        if self._screen.is_current:
+            self.ask()
+
     def _show(self, scores: DraftScores) -> None:
-        if self._is_covered():
-            return
         panel = self._screen.panel
         panel.title = "Next in your message"
         panel.show(scores.distribution)

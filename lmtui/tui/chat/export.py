@@ -21,8 +21,8 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.code_blocks import CodeScreen
-from lmtui.tui.chat.parts import ChatParts
-from lmtui.tui.terminal import copy_here
+from lmtui.tui.chat.parts import EMPTY, ChatParts
+from lmtui.tui.terminal import copy_text
 
 
 class ChatExporter:
@@ -34,8 +34,7 @@ class ChatExporter:
 
     def copy(self, text: str) -> None:
         """Copy a text."""
-        self._screen.app.copy_to_clipboard(text)
-        copy_here(text)
+        copy_text(self._screen.app, text)
         self._screen.notify("Copied.")
 
     def show_code(self) -> None:
@@ -50,7 +49,7 @@ class ChatExporter:
     def export(self, name: str) -> None:
         """Write the conversation to a new file."""
         if not self._session.is_begun:
-            self._screen.notify("The conversation is empty.")
+            self._screen.notify(EMPTY)
             return
         meta, shown = self._session.meta, self._session.conversation
         # A copy: the one that is shown can grow meanwhile.

@@ -12,10 +12,10 @@ from lmtui.chat.message import ChatMessage
 from lmtui.engine.types import Candidate, ChatTurn
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.pages import totals_page
-from lmtui.tui.chat.parts import BUSY, ChatParts
+from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
 from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.switch import ConversationSwitcher
-from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.tree import TreeScreen
 from lmtui.tui.dialogs import PageScreen
 
@@ -42,6 +42,7 @@ class MessageEditor:
         self._reply, self._tokens = reply, tokens
         self._is_busy, self._changed = parts.is_busy, parts.changed
         self._edited: int | None = None
+        self._edits = 0  # how many were begun
         self._deleted: tuple[int, ...] = ()  # since something was said
 
     async def fulfil(self, event: MessageView.Wished) -> None:
@@ -86,6 +87,7 @@ class MessageEditor:
     def edit(self, node: ChatMessage) -> None:
         """Take a message into the prompt to be changed there."""
         self._edited = node.id
+        self._edits += 1
         may_be_empty = node.role == "system"
         self._prompt.begin_edit(node.content, _TITLES[node.role], empty=may_be_empty)
         self._prompt.focus()
@@ -104,7 +106,8 @@ class MessageEditor:
 
     async def send(self, text: str, *, ask: bool) -> None:
         """Take the other words; with `ask`, the model goes on from them."""
-        assert self._edited is not None
+        if self._edited is None:
+            return
         conversation = self._session.conversation
         node = conversation.node(self._edited)
         if self._is_busy():
@@ -115,7 +118,7 @@ class MessageEditor:
                 "No model is loaded yet; Ctrl+S saves the edit without an answer."
             )
             return
-        if ask and self._owner.asks_first(partial(self.send, text, ask=True)):
+        if ask and self._owner.asks_first(partial(self._resend, self._edits, text)):
             return
         self.leave()
         if node.role == "assistant":
@@ -125,6 +128,11 @@ class MessageEditor:
         else:
             conversation.reword(node.id, text)
             await self.branch_changed()
+
+    async def _resend(self, edit: int, text: str) -> None:
+        """Send an edit that waited for its model, unless it was left meanwhile."""
+        if edit == self._edits:
+            await self.send(text, ask=True)
 
     async def _amend(self, node: ChatMessage, text: str, *, ask: bool) -> None:
         conversation = self._session.conversation
@@ -179,21 +187,28 @@ class MessageEditor:
         self._screen.focus_text()
         await self._reply.go_on_with(other)
 
-    async def to_version(self, by: int) -> None:
-        """Go to another version of a message, and to what follows that one."""
+    async def to_version(self, by: int) -> bool:
+        """Go to another version of a message, and to what follows that one. Return
+        whether the active branch is another one."""
         shown, node = self._tokens.is_shown, self._tokens.subject
+        conversation = self._session.conversation
         if node is None or self._reply.is_busy:
-            return
-        if len(self._session.conversation.siblings(node.id)) == 1:
+            return False
+        if self._tokens.is_scoring:
+            self._screen.notify(SCORING)
+            return False
+        if len(conversation.siblings(node.id)) == 1:
             self._screen.notify("There is no other version; Ctrl+R makes one.")
-            return
-        there = self._session.conversation.move(node.id, by)
+            return False
+        before = conversation.path[-1].id
+        there = conversation.move(node.id, by)
         self._session.save()
         await self._branch.show()
         if view := self._branch.view_of(there):
             view.focus()
         if shown and there.content:
             self._tokens.open(there)
+        return conversation.path[-1].id != before
 
     # Other branches, and back.
 
@@ -236,7 +251,7 @@ class MessageEditor:
         if self._is_busy():
             self._screen.notify(BUSY)
         elif not self._session.is_begun:
-            self._screen.notify("The conversation is empty.")
+            self._screen.notify(EMPTY)
         else:
             tree = TreeScreen(self._session.conversation)
             self._screen.app.push_screen(tree, self._go_on_from)

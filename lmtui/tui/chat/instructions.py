@@ -1,4 +1,4 @@
-"""What the model of the chat is told besides the messages, and where that is said.
+"""Instructions to the chat model besides the messages: thinking, chat template.
 
 Knows no torch.
 """
@@ -48,7 +48,7 @@ class InstructionController(Controller):
             session.options = replace(session.options, drop_oldest=value == "drop")
             return
         session.options = replace(session.options, thinking=THINKING[str(value)])
-        if session.told is not None:  # by a command: this was said later
+        if session.thinking_setting is not None:  # by a command: this was said later
             session.set_thinking(str(value))
         self.update()
         self._changed()

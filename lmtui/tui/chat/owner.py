@@ -35,38 +35,43 @@ class OwnerController(Controller):
         self, screen: ModelScreen, session: ChatSession, prompt: PromptField
     ) -> None:
         self._screen, self._session, self._prompt = screen, session, prompt
-        self.line = Static(id="whose", markup=False)
+        self.line = Static(id="owner", markup=False)
         """The line that names the model."""
         self._state = ModelState()
-        self._under: ModelRef | None = None  # in use when the conversation was opened
-        self._again: tuple[Again, str] | None = None  # once its own model is loaded
-        self._here: dict[str, bool | None] = {}  # None while it is looked for
+        # In use when the conversation was opened.
+        self._model_at_opening: ModelRef | None = None
+        # To be done once its own model is loaded, and the message that is held for it.
+        self._after_load: tuple[Again, str] | None = None
+        self._is_local: dict[str, bool | None] = {}  # None while it is looked for
 
     def start(self) -> None:
         """Take it that the model is missing, where that is known from the beginning."""
         if self._session.options.missing is not None:
             self._state = self._screen.app.model  # type: ignore[attr-defined]
-            self._under = self._state.model_ref
+            self._model_at_opening = self._state.model_ref
 
-    def note_opened(self) -> None:
+    def conversation_opened(self) -> None:
         """Note the model in use: another conversation was opened."""
-        self._under = self._state.model_ref
+        self._return_held()
+        self._model_at_opening = self._state.model_ref
 
-    def note_begun(self) -> None:
-        """Forget it: a new conversation belongs to no model yet."""
-        self._under = None
+    def conversation_begun(self, *, forked: bool) -> None:
+        """Forget that model: a new conversation belongs to none yet, unless it was
+        forked."""
+        self._return_held()
+        if not forked:
+            self._model_at_opening = None
 
     def follow_model(self, state: ModelState) -> None:
         """Go on with what waited for the model, and name the conversation's own
         model."""
         self._state = state
-        again, text = self._again or (None, "")
-        if again is not None and not state.loading:
-            self._again = None
+        if self._after_load is not None and not state.loading:
             if state.info is not None:
-                self._screen.call_later(again)
+                self._screen.call_later(self._after_load[0])
+                self._after_load = None
             else:
-                self._give_back(text)
+                self._return_held()
         self.update()
 
     def is_in_use(self, model: str | None) -> bool:
@@ -79,7 +84,7 @@ class OwnerController(Controller):
         """The model to ask about: the conversation was opened and is another model's,
         and the user has not chosen one since."""
         owner, state = model_of(self._session.conversation), self._state
-        if self._under != state.model_ref or state.loading:
+        if self._model_at_opening != state.model_ref or state.loading:
             return None
         return None if self.is_in_use(owner) else owner
 
@@ -88,10 +93,10 @@ class OwnerController(Controller):
     def update(self) -> None:
         """Name the conversation's own model, where another one is in use."""
         owner = self._owner
-        if owner is not None and owner not in self._here:
-            self._here[owner] = None
+        if owner is not None and owner not in self._is_local:
+            self._is_local[owner] = None
             self._look_for(owner)
-        here = None if owner is None else self._here[owner]
+        here = None if owner is None else self._is_local[owner]
         self.line.display = here is not None
         if owner is not None and here is not None:
             words = _words(shown_label(owner), self._state, here=here)
@@ -101,7 +106,7 @@ class OwnerController(Controller):
         is_here = self._session.options.is_here
 
         def end(here: bool) -> None:
-            self._here[owner] = here
+            self._is_local[owner] = here
             self.update()
 
         run_in_thread(
@@ -121,7 +126,7 @@ class OwnerController(Controller):
         owner = self._owner
         if owner is None:
             return False
-        here = self._here.get(owner)
+        here = self._is_local.get(owner)
         if here is None:
             self._screen.notify(
                 "One moment: looking for the model of this conversation."
@@ -131,7 +136,7 @@ class OwnerController(Controller):
         name = shown_label(owner)
         where = "It is on this machine." if here else "It is not on this machine."
         details = (f"{name} wrote the last answer. {where}",)
-        choices = _choices(name, self._state, here=here)
+        choices = _choices(name, self._state, here=here, holds_message=bool(text))
         asked = ConfirmDialog(
             "Which model should continue this conversation?",
             details,
@@ -144,10 +149,10 @@ class OwnerController(Controller):
 
     async def _answer(self, again: Again, text: str, answer: str | None) -> None:
         if answer == "l":
-            self._again = again, text
+            self._after_load = again, text
             self.load()
         elif answer == "g":
-            self._under = None
+            self._model_at_opening = None
             self.update()
             self._screen.call_later(again)
         else:
@@ -161,12 +166,18 @@ class OwnerController(Controller):
         if owner is None:
             self._screen.notify("No model has said anything here yet.")
         elif self.is_in_use(owner):
-            self._screen.notify("It is in use.")
-        elif self._here.get(owner) is False:
+            self._screen.notify("This conversation's model is already loaded.")
+        elif self._is_local.get(owner) is False:
             words = f"{shown_label(owner)} is not on this machine."
             self._screen.notify(words, markup=False)
         else:
             self._screen.post_message(ModelChosen(named(owner)))
+
+    def _return_held(self) -> None:
+        """Give the message that waits for a load back to the prompt."""
+        _, text = self._after_load or (None, "")
+        self._after_load = None
+        self._give_back(text)
 
     def _give_back(self, text: str) -> None:
         if text:
@@ -177,16 +188,20 @@ def _words(owner: str, state: ModelState, *, here: bool) -> str:
     if not here:
         return (
             f"{owner} wrote this and is not on this machine: it can be read; F5 or"
-            " /model chooses a model to go on with."
+            " /model chooses a model to continue with."
         )
     other = f" {shown_label(state.info.label)} is loaded;" if state.info else ""
     return f"{owner} wrote this;{other} /own loads {owner}."
 
 
-def _choices(owner: str, state: ModelState, *, here: bool) -> list[Choice]:
+def _choices(
+    owner: str, state: ModelState, *, here: bool, holds_message: bool
+) -> list[Choice]:
     choices = [Choice("l", f"Load {owner}", "the model that wrote it")] if here else []
     if state.info is not None:
         other = shown_label(state.info.label)
-        choices.append(Choice("g", f"Go on with {other}", "it is loaded"))
+        choices.append(Choice("g", f"Continue with {other}", "it is loaded"))
     choices.append(Choice("m", "Another model", "choose one from the list"))
-    return [*choices, Choice("r", "Only read", "your message goes back to the prompt")]
+    back = "your message goes back to the prompt"
+    end = Choice("r", "Only read", back if holds_message else "nothing is sent")
+    return [*choices, end]

@@ -1,4 +1,4 @@
-"""What the controllers of the chat screen share."""
+"""Parts that the controllers of the chat screen share."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 
 BUSY = "The model is answering; Esc stops it."
+EMPTY = "The conversation is empty."
 
 
 @dataclass(frozen=True, slots=True)

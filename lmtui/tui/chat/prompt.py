@@ -190,9 +190,14 @@ pasted text is shown as one line and sent in full.
         self.move_cursor(self.document.end)
 
     def give_back(self, text: str) -> None:
-        """Put a prompt that could not be answered before the current text."""
-        after = f"\n{self.text}" if self.text else ""
-        self.write(self._folded(text) + after)
+        """Put a prompt that could not be answered before the draft, also while that is
+        put aside."""
+        draft = self.text if self._draft is None else self._draft
+        whole = self._folded(text) + (f"\n{draft}" if draft else "")
+        if self._draft is None:
+            self.write(whole)
+        else:
+            self._draft = whole
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -231,10 +236,12 @@ pasted text is shown as one line and sent in full.
     @property
     def draft(self) -> str:
         """The text with all folded texts in full."""
-        text = self.text
-        for words in self._standing(text):
-            text = text.replace(words, self._folds[words])
-        return text
+        return self._in_full(self.text)
+
+    @property
+    def own_draft(self) -> str:
+        """The user's draft in full, also while it is put aside for an edit."""
+        return self._in_full(self.text if self._draft is None else self._draft)
 
     @property
     def folded(self) -> tuple[str, ...]:
@@ -245,6 +252,11 @@ pasted text is shown as one line and sent in full.
         """Replace the text; a long one is folded."""
         self.text = self._folded(text)
         self.move_cursor(self.document.end)
+
+    def _in_full(self, text: str) -> str:
+        for words in self._standing(text):
+            text = text.replace(words, self._folds[words])
+        return text
 
     def _standing(self, text: str) -> list[str]:
         return [words for words in self._folds if words in text]

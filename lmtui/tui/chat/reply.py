@@ -274,8 +274,9 @@ class ReplyController(Controller):
             self._activity.unsay()
 
     async def _show_ended(self, reply: ChatMessage) -> None:
-        """Show a reply as it is now that it has ended. One without a word is no turn:
-        the reply stays whose place it was to take, or the message is not answered."""
+        """Show a reply as it is now that it has ended. An empty reply is not kept on
+        the branch: the version that it was to replace is shown again, or the message
+        stays unanswered."""
         if reply.is_empty:
             if self._instead is not None:
                 self._session.conversation.choose(self._instead)
@@ -297,7 +298,7 @@ class ReplyController(Controller):
         id_, written = self._written
         if reply.is_empty and asked.id == id_ and self._instead is None:
             conversation.withdraw(asked.id)
-            self._prompt.give_back(written)
+            self._queue.insert(0, (asked.content, written))  # it was sent first
         await self._break_off(reply)
 
     async def end_dropped(self) -> None:
@@ -324,13 +325,20 @@ class ReplyController(Controller):
 
     def take_back(self) -> bool:
         """Give what waits back to the prompt; return whether there was anything."""
-        waiting, self._queue = self._queue, []
+        drafts, waited = [*self.queued], self.is_waited_for
+        self._queue = []
         # What was recalled from the list of earlier prompts is there already.
-        drafts = [written for _, written in waiting if written != self._prompt.text]
+        if (recalled := self._prompt.own_draft) in drafts:
+            del drafts[-1 - drafts[::-1].index(recalled)]
         if drafts:
             self._prompt.give_back("\n".join(drafts))
         self._show_waiting()
-        return bool(waiting)
+        return waited
+
+    @property
+    def queued(self) -> tuple[str, ...]:
+        """The messages that wait for their turn, as they were written."""
+        return tuple(written for _, written in self._queue)
 
     @property
     def is_waited_for(self) -> bool:
@@ -361,7 +369,7 @@ class ReplyController(Controller):
     def _show_waiting(self) -> None:
         """Draw a line for each waiting message."""
         self.waiting.display = bool(self._queue)
-        lines = [f"waits · {preview_of(written)}" for _, written in self._queue]
+        lines = [f"waits · {preview_of(written)}" for written in self.queued]
         hint = "Up in the empty prompt takes the last one back"
         self.waiting.update(Content(visible("\n".join([*lines, hint]))))
 

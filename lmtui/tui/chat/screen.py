@@ -37,7 +37,7 @@ from lmtui.tui.chat.sender import MessageSender
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.switch import ConversationSwitcher
-from lmtui.tui.chat.tokens import TokensController
+from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.sampler import SamplingScreen
@@ -137,10 +137,10 @@ class ChatScreen(SamplingScreen):
             is_busy=lambda: self.sender.is_busy,
             changed=self._conversation_changed,
         )
-        self.reply = ReplyController(
-            self.new_client(), parts, begun=self._make_room_for_reply
+        self.reply = ReplyController(self.new_client(), parts, begun=self._make_room)
+        self.tokens = TokensController(
+            self.new_client(), parts, opened=self._drop_draft, closed=self._ask_draft
         )
-        self.tokens = TokensController(self.new_client(), parts, closed=self._ask_draft)
         self.instructions = InstructionController(parts, changed=self._ask_draft)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
         self.switcher = ConversationSwitcher(parts)
@@ -198,8 +198,12 @@ class ChatScreen(SamplingScreen):
 
     @property
     def unsent(self) -> str:
-        """The text in the prompt that was not sent."""
-        return self.prompt.draft if self.is_mounted else ""
+        """All that was written and not sent: what waits, the draft, and an edit."""
+        if not self.is_mounted:
+            return ""
+        edit = self.prompt.draft if self.editor.is_editing else ""
+        texts = (*self.reply.queued, self.prompt.own_draft, edit)
+        return "\n".join(filter(None, texts))
 
     def stop_work(self) -> bool:
         """Stop the answer, or the scoring of a message, or take back what waits; and
@@ -210,7 +214,8 @@ class ChatScreen(SamplingScreen):
 
     # What the controllers tell.
 
-    def _make_room_for_reply(self) -> None:
+    def _make_room(self) -> None:
+        """Stop what would draw beside the reply that begins."""
         self.tokens.stop()
         self.draft.cancel()
         self.editor.forget_deleted()
@@ -218,13 +223,16 @@ class ChatScreen(SamplingScreen):
     def _ask_draft(self) -> None:
         self.draft.ask()
 
+    def _drop_draft(self) -> None:
+        self.draft.cancel()
+
     def _conversation_changed(self) -> None:
         """Follow a change of the conversation, or of its active branch."""
         self.editor.leave()
-        self.tokens.close()
         self.parts.owner.update()
         self.instructions.update()
-        self.draft.ask()
+        if not self.tokens.close():  # closing them asks
+            self.draft.ask()
 
     # What the widgets post.
 
@@ -272,6 +280,7 @@ class ChatScreen(SamplingScreen):
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
+        self.activity.unsay()
         self.tokens.show_position(event.index)
 
     @on(ProbabilityPanel.CandidatePicked)
@@ -290,7 +299,7 @@ class ChatScreen(SamplingScreen):
 
     def action_stop(self) -> None:
         """Leave an edit, stop the answer, close the tokens, or go back to the prompt;
-        the hint was read."""
+        hide the hint."""
         if not self.editor.leave() and not self.stop_work():
             self.tokens.close()
         self._hint.hide()
@@ -341,14 +350,13 @@ class ChatScreen(SamplingScreen):
 
     def action_tokens(self) -> None:
         """Show a message as tokens, or the conversation again."""
-        scoring = self.tokens.is_scoring
         if self.tokens.is_shown:
             self.tokens.close()
             self.focus_text()
         elif self.reply.is_busy:
             self.notify(BUSY)
-        elif scoring:
-            self.notify("The message is being scored; Esc stops that.")
+        elif self.tokens.is_scoring:
+            self.notify(SCORING)
         elif (node := self.parts.branch.focused_or_last()) is None:
             self.notify("There is no message yet to show as tokens.")
         else:
@@ -363,12 +371,19 @@ class ChatScreen(SamplingScreen):
             self.post_message(SubjectChosen(self.tokens.source_of(node)))
 
     async def action_version(self, by: int) -> None:
-        await self.editor.to_version(by)
+        """Go to another version; the owner and what comes next are of its branch."""
+        if await self.editor.to_version(by):
+            self.parts.owner.update()
+            self.draft.ask()
 
     def action_alternatives(self) -> None:
         """Go from the token under the cursor to what could stand there instead."""
         self.show_panel()
         self.panel.focus()
+        if self.tokens.message.role == "assistant":
+            self.activity.say(
+                "Enter continues from the marked row; Esc closes the token view"
+            )
 
     async def action_save_edit(self) -> None:
         await self.editor.save()

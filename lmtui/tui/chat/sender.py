@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
@@ -40,13 +41,14 @@ class MessageSender(Controller):
         self._info: EngineInfo | None = None
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
-        self._on_the_way = 0  # messages that were sent and are not said yet
-        self._stopped = 0  # so many of them
+        self._numbers = count(1)  # of the messages that are sent
+        self._on_the_way: set[int] = set()  # those that are not said yet
+        self._stopped: set[int] = set()  # those of them that were stopped
 
     @property
     def is_busy(self) -> bool:
         """Whether an answer is being made, or a message is on its way to the model."""
-        return self._reply.is_busy or self._on_the_way > 0
+        return self._reply.is_busy or bool(self._on_the_way)
 
     def start(self) -> None:
         """Have the prompt recall what was asked before, in all conversations."""
@@ -69,9 +71,9 @@ class MessageSender(Controller):
 
     def stop(self) -> bool:
         """Stop messages on their way to the model."""
-        stopped = self._on_the_way > self._stopped
-        self._stopped = self._on_the_way
-        return stopped
+        stopped = self._on_the_way - self._stopped
+        self._stopped |= stopped
+        return bool(stopped)
 
     # The draft.
 
@@ -128,38 +130,42 @@ class MessageSender(Controller):
         if "@" not in said:
             self._pass_on(said, text)
             return
-        folder = self.attachments.folder
-        self._on_the_way += 1
+        folder, number = self.attachments.folder, self._depart()
         run_in_thread(
             lambda: attach(said, folder).text,
             self._screen.call_later,
-            then=lambda whole: self._say(whole, text),
-            failed=partial(self._return, text),
+            then=lambda whole: self._say(number, whole, text),
+            failed=partial(self._return, number, text),
             bug=LmtuiError("the files can't be read", "", "See the log."),
         )
 
     def _pass_on(self, whole: str, written: str) -> None:
         """Send a message whose files are read already."""
-        self._on_the_way += 1
-        self._screen.call_later(self._say, whole, written)
+        self._screen.call_later(self._say, self._depart(), whole, written)
 
-    def _arrived(self) -> bool:
+    def _depart(self) -> int:
+        """Note that a message is on its way, and return its number."""
+        number = next(self._numbers)
+        self._on_the_way.add(number)
+        return number
+
+    def _arrive(self, number: int) -> bool:
         """Note that a message is no longer on its way; return whether it was
         stopped."""
-        stopped = self._stopped > 0
-        self._on_the_way -= 1
-        self._stopped -= stopped
+        stopped = number in self._stopped
+        self._on_the_way.discard(number)
+        self._stopped.discard(number)
         return stopped
 
-    def _return(self, written: str, error: LmtuiError) -> None:
-        self._arrived()
+    def _return(self, number: int, written: str, error: LmtuiError) -> None:
+        self._arrive(number)
         self._screen.show_error(error)
         self._prompt.give_back(written)
 
-    async def _say(self, whole: str, written: str) -> None:
+    async def _say(self, number: int, whole: str, written: str) -> None:
         """Add the message now, or queue it until there is a model and no other
         answer."""
-        stopped = self._arrived()
+        stopped = self._arrive(number)
         if self._info is not None and not self._reply.is_busy:
             await self._reply.say(whole, written, stopped=stopped)
         elif stopped:
@@ -167,8 +173,7 @@ class MessageSender(Controller):
         else:
             self._reply.wait(whole, written)
             if self._info is None:
-                words = "your message is sent once the model is loaded"
-                self._screen.activity.say(words)
+                self._screen.notify("Your message is sent once a model is loaded.")
 
 
 def _location(text: str, offset: int) -> tuple[int, int]:

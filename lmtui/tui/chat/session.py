@@ -49,14 +49,14 @@ class ChatSession:
         """How the chat is set up."""
         self.conversation = Conversation(system)
         """The messages."""
-        self.told: str | None = None
+        self.thinking_setting: str | None = None
         """What a model is told of thinking in this conversation, as `chat.thinking` has
         it; None leaves it to that."""
         if opened is not None:
             self.take(opened)
             if store is not None:
                 store.know(opened)
-        self.told = options.thinking_override or self.told
+        self.thinking_setting = options.thinking_override or self.thinking_setting
 
     @property
     def is_begun(self) -> bool:
@@ -69,7 +69,7 @@ class ChatSession:
         asked = [n.content for n in self.conversation.path if n.role == "user"]
         made = title_of(asked[0]) if asked else "Conversation"
         meta = self._about.facts if self._about else ConversationMeta(made)
-        meta = replace(meta, thinking=self.told)
+        meta = replace(meta, thinking=self.thinking_setting)
         return replace(meta, title=self._title, named=True) if self._title else meta
 
     # Which conversation it is.
@@ -78,7 +78,7 @@ class ChatSession:
         """Hold a conversation of the store."""
         self.conversation, self._about = opened.conversation, opened.about
         self._uid, self._title = opened.about.uid, ""
-        self.told = opened.about.thinking
+        self.thinking_setting = opened.about.thinking
 
     def begin(self, conversation: Conversation | None = None) -> None:
         """Hold a new conversation, told the same of thinking; the one before stays in
@@ -115,14 +115,16 @@ class ChatSession:
         if self._store is None or not self.is_begun:
             return
         if changes := self.conversation.take_changes():
-            self._store.save(self._uid, replace(changes, thinking=self.told))
+            changes = replace(changes, thinking=self.thinking_setting)
+            self._store.save(self._uid, changes)
 
     def save_first(self, then: Callable[[], object]) -> None:
         """Store what has changed, and go on when that was tried."""
         if self._store is None:
             self._screen.call_later(then)
             return
-        changes = replace(self.conversation.take_changes(), thinking=self.told)
+        changes = self.conversation.take_changes()
+        changes = replace(changes, thinking=self.thinking_setting)
         self._store.save(
             self._uid, changes, tried=lambda: self._screen.call_later(then)
         )
@@ -131,7 +133,7 @@ class ChatSession:
         """Store the whole conversation: the store is another one, and has less of it or
         none."""
         if self._store is not None and self.is_begun:
-            whole = replace(self.conversation.whole(), thinking=self.told)
+            whole = replace(self.conversation.whole(), thinking=self.thinking_setting)
             self._store.save(self._uid, whole)
 
     def continue_as_copy(self, uid: str) -> None:
@@ -176,10 +178,12 @@ class ChatSession:
     @property
     def thinking(self) -> bool | None:
         """Whether the model is told to think; None where it is told nothing."""
-        return self.options.thinking if self.told is None else THINKING[self.told]
+        if self.thinking_setting is None:
+            return self.options.thinking
+        return THINKING[self.thinking_setting]
 
     def set_thinking(self, value: str) -> None:
         """Set what the model is told of thinking; the conversation keeps it."""
-        self.told = value
+        self.thinking_setting = value
         if self._store is not None and self.is_begun:
             self._store.save(self._uid, ConversationDelta(thinking=value))

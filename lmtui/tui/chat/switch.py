@@ -34,8 +34,7 @@ class ConversationSwitcher(Controller):
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
         """Begin a conversation, with the sampler and the thinking of the one before."""
-        if conversation is None:
-            self._owner.note_begun()
+        self._owner.conversation_begun(forked=conversation is not None)
         self._session.begin(conversation)
         self._changed()
         await self._branch.show()
@@ -51,9 +50,10 @@ class ConversationSwitcher(Controller):
         self, message: int | None, loaded: StoredConversation, passage: Excerpt
     ) -> None:
         if self._is_busy():
+            self._screen.notify(BUSY)
             return
         self._session.take(loaded)
-        self._owner.note_opened()
+        self._owner.conversation_opened()
         conversation = self._session.conversation
         if message is not None and message in {node.id for node in conversation.nodes}:
             conversation.visit(message)

@@ -6,6 +6,7 @@ A message that the model did not write is scored first. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import NO_VALUE
@@ -26,6 +27,8 @@ from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.worker.requests import Slot
 
+SCORING = "The message is being scored; Esc stops that."
+
 
 class TokensController(Controller):
     """Shows one message as tokens, with the distribution at each."""
@@ -35,10 +38,12 @@ class TokensController(Controller):
         client: EngineClient,
         parts: ChatParts,
         *,
+        opened: Callable[[], object],
         closed: Callable[[], object],
     ) -> None:
-        """`closed` is called when the conversation is shown again."""
-        self._client, self._closed = client, closed
+        """`opened` is called when tokens are shown, `closed` when the conversation is
+        shown again."""
+        self._client, self._opened, self._closed = client, opened, closed
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._strip = parts.branch, parts.strip
         self._owner, self._sampler = parts.owner, parts.sampler
@@ -78,11 +83,12 @@ class TokensController(Controller):
 
     def close(self) -> bool:
         """Show the conversation again; return whether tokens were shown."""
-        self.stop()
         self._client.cancel()
+        self._screen.activity.update()
         shown = self.is_shown
         self._screen.remove_class("-tokens")
         if shown:
+            self._screen.activity.unsay()
             self._closed()
         return shown
 
@@ -104,7 +110,8 @@ class TokensController(Controller):
     def open(self, node: ChatMessage) -> None:
         """Show a message as tokens, scored before if need be: by its ids where they
         are known, else by its words."""
-        self.message = node = self._session.conversation.node(node.id)
+        self.stop()
+        node = self._session.conversation.node(node.id)
         if (node.steps and not node.given) or self._scores_hold(node):
             self._show(node)
             return
@@ -118,7 +125,7 @@ class TokensController(Controller):
             passage = TextAfter(before, node.content)
         self._client.score(
             passage,
-            then=self._keep_scores,
+            then=partial(self._keep_scores, node.id),
             failed=self._show_score_failed,
             dropped=self._screen.activity.update,
         )
@@ -128,11 +135,11 @@ class TokensController(Controller):
         known = self._info is None or self._owner.is_in_use(node.scored_by)
         return bool(node.scored) and known
 
-    def _keep_scores(self, tokens: tuple[ScoredToken, ...]) -> None:
+    def _keep_scores(self, id_: int, tokens: tuple[ScoredToken, ...]) -> None:
         """Show the tokens of a message that was scored, and store them."""
         self._screen.activity.update()
         if self._info is not None:
-            id_, label = self.message.id, self._info.label
+            label = self._info.label
             self._show(self._session.conversation.score(id_, tokens, by=label))
             self._session.save()
 
@@ -142,6 +149,7 @@ class TokensController(Controller):
 
     def _show(self, node: ChatMessage) -> None:
         self.message = node
+        self._opened()
         self._screen.add_class("-tokens")
         self._strip.reset(info=self._info, before=node.tokens)
         if node.finish is not None:

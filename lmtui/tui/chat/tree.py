@@ -44,7 +44,7 @@ branch. ● marks what is shown now.
         listed = PickerRows(
             ids,
             list(rows.values()),
-            foot="Enter goes on from there · Esc closes",
+            foot="Enter continues from there · Esc closes",
             at=ids.index(leaf) if leaf in ids else 0,
         )
         super().__init__("Every branch of this conversation", listed)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from lmtui.chat.excerpts import blocks_of
+from lmtui.chat.export import write_new
 from lmtui.chat.store import Store
 from lmtui.config.settings import Preset
 from lmtui.tui import terminal
+from lmtui.tui.chat import code_blocks
 from lmtui.tui.chat.code_blocks import CodeScreen
 from lmtui.tui.chat.commands import COMMANDS, is_command, line_of, matching
 from lmtui.tui.chat.screen import ChatScreen
@@ -44,13 +47,6 @@ async def talking(
         yield running
 
 
-def said(running: Program) -> str:
-    """What was said in passing."""
-    return "\n".join(
-        f"{notice.title} {notice.message}" for notice in running.app._notifications
-    )
-
-
 async def page(running: Program) -> str:
     """What the page says that is open, which is closed."""
     screen = await running.on(PageScreen)
@@ -65,7 +61,7 @@ async def page(running: Program) -> str:
 async def test_every_command_has_one_action() -> None:
     async with program(first="chat") as running:
         actions = running.chat.actions.table
-    assert [*sorted(actions)] == sorted(command.name for command in COMMANDS)
+    assert sorted(actions) == sorted(command.name for command in COMMANDS)
     assert len(COMMANDS) == 28
 
 
@@ -123,7 +119,7 @@ async def test_command_list_completes_by_enter_tab_and_click() -> None:
         await running.press("tab")
         assert prompt(running).text == "/code"
         await running.press("enter")
-        await running.until(lambda: "no block of code" in said(running))
+        await running.until(lambda: "no block of code" in running.notices)
         prompt(running).text = "/"
         await running.until(lambda: "/new " in running.seen)
         await running.pilot.click("#commands", offset=(4, 1))
@@ -157,11 +153,12 @@ async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
         for line, why in (
             ("/temp x", "not a number"),
             ("/temp -1", "at least 0"),
-            ("/temp", "needs T"),
+            ("/topk 1.5", "1.5 is not a whole number"),
+            ("/temp", "Usage: /temp T (temperature;"),
             ("/nope", "no such command"),
         ):
             await running.ask(line)
-            assert why in said(running)
+            assert why in running.notices
             assert prompt(running).text == line  # to be corrected
             prompt(running).clear()
         assert running.chat.sampler.settings.temperature == 1.5
@@ -179,7 +176,7 @@ async def test_preset_command_sets_system_message_and_sampler() -> None:
         settings = running.chat.sampler.settings
         assert (settings.temperature, settings.top_k) == (1.5, 3)
         await running.ask("/preset parrot")
-        assert "Available presets: pirate." in said(running)
+        assert "Available presets: pirate." in running.notices
 
 
 async def test_two_slashes_send_a_message_that_begins_with_one() -> None:
@@ -209,7 +206,7 @@ async def test_new_conversation_keeps_the_former_one_in_the_store(
         await running.ask("two")
         await answered(running, "two", "second")
         await running.ask("/save My title")
-        await running.until(lambda: "was renamed" in said(running))
+        await running.until(lambda: "was renamed" in running.notices)
     store = Store(file)
     assert [found.title for found in store.listed()] == ["My title", "one"]
     store.close()
@@ -249,14 +246,38 @@ async def test_code_command_copies_and_saves_a_code_block(tmp_path: Path) -> Non
         name = str(tmp_path / "x.py")
         await running.press(*name, "enter")
         await running.until(lambda: (tmp_path / "x.py").exists())
-        await running.until(lambda: "Saved" in said(running))
+        await running.until(lambda: "Saved" in running.notices)
     assert (tmp_path / "x.py").read_text() == "print(1)\n"
+
+
+async def test_result_of_a_save_is_told_after_the_dialog_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Event(), Event()
+
+    def write(path: Path, parts: Iterable[str]) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        write_new(path, parts)
+
+    monkeypatch.setattr(code_blocks, "write_new", write)
+    async with talking(CODE) as running:
+        await running.ask("/code")
+        await running.on(CodeScreen)
+        await running.press("s")
+        running.app.screen.query_one(Input).value = str(tmp_path / "x.sh")
+        await running.press("enter")
+        await running.until(begun.is_set)
+        await running.press("escape")
+        await running.on(ChatScreen)
+        go_on.set()
+        await running.until(lambda: f"Saved {tmp_path / 'x.sh'}" in running.notices)
 
 
 async def test_code_command_without_a_code_block_says_so() -> None:
     async with talking("first") as running:
         await running.ask("/code")
-        assert "no block of code" in said(running)
+        assert "no block of code" in running.notices
 
 
 def test_blocks_of_finds_code_between_fences() -> None:
@@ -277,12 +298,12 @@ async def test_export_command_writes_md_json_and_html_to_new_files(
                              ("a.html", "<!DOCTYPE")):  # fmt: skip
             await running.ask(f"/export {tmp_path / name}")
             await running.until(lambda name=name: (tmp_path / name).exists())
-            await running.until(lambda name=name: name in said(running))
+            await running.until(lambda name=name: name in running.notices)
             assert (tmp_path / name).read_text().startswith(begins)
         await running.ask(f"/export {tmp_path / 'a.md'}")
-        await running.until(lambda: "already exists" in said(running))
+        await running.until(lambda: "already exists" in running.notices)
         await running.ask(f"/export {tmp_path / 'a.doc'}")
-        await running.until(lambda: "format is not known" in said(running))
+        await running.until(lambda: "format is not known" in running.notices)
 
 
 async def test_commands_copy_search_change_the_model_and_quit(tmp_path: Path) -> None:
@@ -341,7 +362,7 @@ async def test_draft_is_edited_in_the_external_editor(
         await running.until(lambda: prompt(running).text == "draft and more")
         monkeypatch.setenv("VISUAL", str(tmp_path / "none"))
         await running.press("ctrl+l")
-        await running.until(lambda: "editor can't be used" in said(running))
+        await running.until(lambda: "editor can't be used" in running.notices)
         assert prompt(running).text == "draft and more"
 
 

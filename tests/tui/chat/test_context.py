@@ -148,7 +148,7 @@ class Talk:
     @property
     def _is_asked_about(self) -> bool:
         """Whether another model has written what was opened."""
-        return self.running.chat.query_one("#whose").display
+        return self.running.chat.query_one("#owner").display
 
     async def _choose_model(self) -> None:
         """Go on with the model in use, if that is asked."""

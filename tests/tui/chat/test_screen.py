@@ -128,7 +128,7 @@ async def test_the_prompt_can_be_used_before_there_is_a_model() -> None:
         await running.type("the capital")
         assert running.prompt.text == "the capital"
         await running.pilot.press("enter")
-        assert "sent once the model is loaded" in running.state
+        assert running.notices == " Your message is sent once a model is loaded."
         release.set()
         await running.answered()
         assert [view.text for view in running.views] == ["the capital", "Paris"]
@@ -454,9 +454,7 @@ async def test_keys_act_in_the_order_they_were_typed() -> None:
 async def test_f3_without_messages_shows_a_notice() -> None:
     async with chat(FakeEngine(answers=["x"])) as running:
         await running.pilot.press("f3")
-        await running.until(lambda: list(running.app._notifications))
-        (notice,) = list(running.app._notifications)
-        assert "no message yet" in notice.message
+        await running.until(lambda: "no message yet" in running.notices)
 
 
 async def test_strip_counts_the_earlier_messages_in_the_context() -> None:

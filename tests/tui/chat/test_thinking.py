@@ -292,7 +292,7 @@ async def test_think_command_switches_thinking_on_and_off() -> None:
         looked = [value for verb, value in able.calls if verb == "trace"]
         assert looked
         await p.ask("/think maybe")
-        await p.until(lambda: "one of: auto, on, off" in _notices(p))
+        await p.until(lambda: "one of: auto, on, off" in p.notices)
 
 
 async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
             await answered(p)
             assert sent(p).endswith(ending)  # as with the sampler
             await p.ask("/export " + str(tmp_path / f"{text}.json"))
-            await p.until(lambda: "Written to" in _notices(p))
+            await p.until(lambda: "Written to" in p.notices)
 
     off, auto = "<think>\n\n</think>\n\n", "assistant: "
     await said("one", off, thinking=False)  # from the settings: kept nowhere
@@ -351,12 +351,8 @@ async def test_think_command_says_when_the_model_has_no_switch() -> None:
     async with program({"default": engine(["a"])}, first="chat") as running:
         await running.ready()
         await running.ask("/think off")
-        await running.until(lambda: "has no such switch" in _notices(running))
+        await running.until(lambda: "has no such switch" in running.notices)
         assert running.chat.session.options.thinking is None
-
-
-def _notices(running: Program) -> str:
-    return "\n".join(notice.message for notice in running.app._notifications)
 
 
 async def test_prompt_page_shows_the_thinking_tags_that_are_sent() -> None:

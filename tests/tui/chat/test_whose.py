@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
-from tests.chat.making import exchange
+from tests.chat.making import PLAIN, exchange
+from tests.chat.test_message import answer as written
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, name_of, program
 
@@ -57,15 +59,30 @@ OLD: list[tuple[str, str | None]] = [("question", None), ("old answer", "fake")]
 
 @asynccontextmanager
 async def opened(
-    file: Path, *, here: bool = True, first: Any = "chat"
+    file: Path,
+    *,
+    here: bool = True,
+    first: Any = "chat",
+    loaded: Event | None = None,
 ) -> AsyncIterator[Program]:
-    """The conversation, opened where `default` is in use; `fake` is here or not."""
+    """The conversation, opened where `default` is in use; `fake` is here or not, and
+    its load waits for the event `loaded`."""
     engines = {
         "default": FakeEngine(["by default", "again"], name="default"),
         "fake": FakeEngine(["by fake"], name="fake"),
     }
+
+    def open_model(name: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            assert name != "fake" or loaded is None or loaded.wait(20)
+            return engines[name]
+
+        return load
+
     options = ChatOptions(is_here=lambda wanted: here or wanted.model != "fake")
-    async with program(engines, first=first, chats_file=file, chat=options) as running:
+    async with program(
+        open_model=open_model, first=first, chats_file=file, chat=options
+    ) as running:
         await running.ready("default")
         running.app.post_message(ConversationChosen(1))
         await running.until(lambda: len(running.views) == 2)
@@ -74,7 +91,7 @@ async def opened(
 
 def line(running: Program) -> str:
     """What is said of the conversation's model."""
-    found = running.chat.query_one("#whose", Static)
+    found = running.chat.query_one("#owner", Static)
     return str(found.render()) if found.display else ""
 
 
@@ -104,6 +121,7 @@ async def test_opened_conversation_loads_its_own_model_on_request(file: Path) ->
         await running.ask("more")
         seen = await answer(running, "l")
         assert "It is on this machine" in seen
+        assert "your message goes back to the prompt" in seen
         await said(running, 4)
         assert line(running) == ""
     assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
@@ -127,7 +145,7 @@ async def test_enter_loads_the_model_that_wrote_the_conversation(file: Path) -> 
         await running.until(lambda: line(running))
         await running.ask("more")
         seen = await answer(running, "enter")
-        assert "Go on with default · it is loaded" in seen
+        assert "Continue with default · it is loaded" in seen
         await said(running, 4)
     assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
 
@@ -192,6 +210,95 @@ async def test_model_command_settles_which_model_continues(file: Path) -> None:
         await running.ask("more")
         await said(running, 4)
     assert stored(file)[-1] == ("by default", "default")
+
+
+async def hold(running: Program) -> None:
+    """Have the model of the conversation loaded, for what was just sent."""
+    await answer(running, "l")
+    await running.until(lambda: running.app.model.loading)
+
+
+async def settled(running: Program, loaded: Event) -> None:
+    """Let the load end, and do what waited for it."""
+    loaded.set()
+    await running.ready("fake")
+    await running.pilot.pause()
+    assert not running.chat.sender.is_busy
+
+
+@pytest.mark.parametrize("edited_again", [False, True])
+async def test_edit_that_was_left_during_the_load_is_not_sent(
+    file: Path, edited_again: bool
+) -> None:
+    loaded = Event()
+    async with opened(file, loaded=loaded) as running:
+        await running.until(lambda: line(running))
+        running.views[0].focus()
+        await running.press("e", "!", "enter")
+        await hold(running)
+        await running.press("escape")
+        if edited_again:
+            running.views[0].focus()
+            await running.press("e")
+        await settled(running, loaded)
+        assert [view.text for view in running.views] == ["question", "old answer"]
+        assert running.chat.editor.is_editing is edited_again
+    assert stored(file) == OLD
+
+
+async def test_edit_is_sent_once_its_model_is_loaded(file: Path) -> None:
+    async with opened(file) as running:
+        await running.until(lambda: line(running))
+        running.views[0].focus()
+        await running.press("e", "!", "enter")
+        assert "nothing is sent" in await answer(running, "l")
+        await running.until(lambda: running.views[-1].text == "by fake")
+        assert running.views[0].text == "question!"
+
+
+@pytest.mark.parametrize("change", ["new", "fork", "open"])
+async def test_held_message_returns_when_the_conversation_changes(
+    file: Path, change: str
+) -> None:
+    loaded = Event()
+    async with opened(file, loaded=loaded) as running:
+        await running.until(lambda: line(running))
+        await running.ask("more")
+        await hold(running)
+        before = running.chat.session.conversation
+        if change == "new":
+            await running.press("ctrl+n")
+        elif change == "fork":
+            running.views[1].focus()
+            await running.press("k")
+        else:
+            running.app.post_message(ConversationChosen(1))
+        await running.until(lambda: running.chat.session.conversation is not before)
+        await running.until(lambda: running.chat.query_one(PromptField).text == "more")
+        await settled(running, loaded)
+        assert running.chat.query_one(PromptField).text == "more"
+        texts = [] if change == "new" else ["question", "old answer"]
+        assert [view.text for view in running.views] == texts
+    assert stored(file) == OLD
+
+
+async def test_version_of_another_model_is_named_as_such(file: Path) -> None:
+    store = Store(file)
+    chat = store.load(1).conversation
+    other = chat.regenerate(chat.leaf.id, model="default", settings=PLAIN)
+    prompt, steps, finish = written("new", " answer")
+    chat.lay_out(other.id, prompt)
+    chat.grow(other.id, steps)
+    chat.finish(other.id, finish)
+    store.save({"a": chat.take_changes()})
+    store.close()
+    async with opened(file) as running:
+        assert running.views[1].text == "new answer"
+        running.views[1].focus()
+        await running.press("left_square_bracket")
+        await running.until(lambda: "fake wrote this" in line(running))
+        await running.press("right_square_bracket")
+        await running.until(lambda: line(running) == "")
 
 
 @pytest.mark.parametrize("key", ["ctrl+r", "ctrl+g"])
@@ -273,7 +380,7 @@ async def test_start_without_the_model_opens_the_conversation_to_read(
         await running.press("escape")
         await running.ask("more")
         seen = await answer(running, "r")
-        assert "Go on with" not in seen
+        assert "Continue with" not in seen
         assert running.chat.query_one(PromptField).text == "more"
         running.chat.query_one(PromptField).clear()
         await running.ask("/model default")

@@ -1,0 +1,119 @@
+"""Messages that were not answered: in which order they return, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lmtui.chat.attachments import attach
+from lmtui.errors import LmtuiError
+from lmtui.tui.chat import sender
+from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.dialogs import ErrorScreen
+from tests.fakes import FakeEngine
+from tests.tui.chat.test_editing import prompt
+from tests.tui.programs import holding, program
+
+
+async def test_failed_message_returns_before_those_that_waited() -> None:
+    go_on = Event()
+
+    def fail(_: int) -> None:
+        if engine.calls[-1][0] == "generate":
+            assert go_on.wait(20)
+            raise LmtuiError("out of memory")
+
+    engine = FakeEngine(["one"], name="default", on_token=fail)
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        for text in ("first", "second", "first"):
+            await running.ask(text)
+        await running.until(lambda: running.chat.reply.queued == ("second", "first"))
+        go_on.set()
+        await running.until(lambda: prompt(running).text)
+        assert prompt(running).text == "first\nsecond\nfirst"
+        assert running.views == []
+
+
+async def test_recalled_message_is_left_out_once() -> None:
+    engine, go_on = holding("one two", at=1, name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        for text in ("first", "same", "other", "same"):
+            await running.ask(text)
+        await running.press("x", "up")  # what is written makes Up recall
+        assert prompt(running).text == "same"
+        await running.press("escape")
+        go_on.set()
+        await running.until(lambda: not running.chat.sender.is_busy)
+        assert prompt(running).text == "same\nother\nsame"
+
+
+async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
+    go_on = Event()
+
+    def open_model(_: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            assert go_on.wait(20)
+            raise LmtuiError("no such model")
+
+        return load
+
+    async with program(open_model=open_model, first="chat") as running:
+        await running.ask("count")
+        await running.until(lambda: "waits · count" in running.seen)
+        prompt(running).insert("a draft")
+        running.chat.editor.edit(running.chat.session.conversation.root)
+        await running.press(*"Arr")
+        assert running.chat.unsent == "count\na draft\nArr"
+        go_on.set()
+        await running.on(ErrorScreen)
+        await running.press("escape")
+        await running.on(ChatScreen)
+        assert prompt(running).text == "Arr"
+        await running.press("escape")
+        assert prompt(running).text == "count\na draft"
+
+
+async def test_escape_stops_the_message_that_was_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Event()
+
+    def slowly(text: str, folder: Path) -> Any:
+        assert read.wait(20)
+        return attach(text, folder)
+
+    monkeypatch.setattr(sender, "attach", slowly)
+    (tmp_path / "notes.md").write_text("notes\n")
+    engine = FakeEngine(["one"], name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        running.chat.sender.attachments.folder = tmp_path
+        await running.ask("see @notes.md ")
+        assert running.chat.sender.is_busy
+        await running.press("escape")
+        await running.ask("second")
+        await running.until(lambda: len(running.views) == 2)
+        await running.until(lambda: not running.chat.reply.is_busy)
+        assert [view.text for view in running.views] == ["second", "one"]
+        read.set()
+        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: "You · not answered; the next one" in running.seen)
+        assert running.views[2].text.startswith("see notes.md")
+
+
+async def test_text_that_waits_is_part_of_what_is_unsent() -> None:
+    engine, go_on = holding("one two", at=1, name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        for text in ("first", "second", "third"):
+            await running.ask(text)
+        prompt(running).insert("a draft")
+        await running.until(lambda: running.chat.reply.queued == ("second", "third"))
+        assert running.chat.unsent == "second\nthird\na draft"
+        go_on.set()
+        await running.until(lambda: not running.chat.sender.is_busy)

@@ -1,0 +1,178 @@
+"""The token view beside a draft, and with several versions of a message."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Any
+
+import pytest
+from textual.events import Paste
+
+from lmtui.tui.chat.prompt import FOLDED
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.widgets.status import Status
+from tests.fakes import FakeEngine
+from tests.tui.chat.test_editing import answered, on_message, prompt, talking
+from tests.tui.programs import Program, program
+
+
+def drafts(engine: FakeEngine) -> list[tuple[list[str], str]]:
+    """The drafts that were scored, and what was said before each."""
+    asked: list[Any] = [what for verb, what in engine.calls if verb == "trace"]
+    return [([turn.content for turn in turns], text) for turns, text, _ in asked]
+
+
+async def opened(running: Program) -> None:
+    """The last message as tokens."""
+    await running.press("f3")
+    await running.until(lambda: running.chat.panel.title == "Token 1")
+    await running.until(lambda: running.chat.panel.distribution)
+
+
+async def test_scores_belong_to_the_version_that_they_were_asked_for() -> None:
+    held, reached, go_on = Event(), Event(), Event()
+
+    def hold(_: int) -> None:
+        if held.is_set():
+            reached.set()
+            assert go_on.wait(20)
+
+    engine = FakeEngine(["one two", "three four"], name="default", on_token=hold)
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("go")
+        await answered(running, "go", "one two")
+        await on_message(running, 1, "e", ".", "ctrl+s")  # by hand: it has no scores
+        await answered(running, "go", "one two.")
+        await running.press("ctrl+r")
+        await answered(running, "go", "three four")
+        chat = running.chat.session.conversation
+        first, second, third = chat.siblings(chat.leaf.id)
+        await on_message(running, 1, "left_square_bracket", "left_square_bracket")
+        await answered(running, "go", "one two")
+        await opened(running)
+        held.set()
+        await running.press("right_square_bracket")
+        await running.until(reached.is_set)
+        assert running.chat.tokens.message.id == first.id  # still the one that is shown
+        await running.press("right_square_bracket")
+        go_on.set()
+        await running.until(lambda: running.chat.tokens.message.id == second.id)
+        assert "The message is being scored; Esc stops that." in running.notices
+        scored = "".join(token.text for token in chat.node(second.id).scored)
+        assert scored == "one two."
+        assert chat.leaf.id == second.id and chat.node(third.id).scored == ()
+
+
+async def test_version_switch_shows_what_comes_next_on_its_branch() -> None:
+    engine = FakeEngine(["first", "second"], name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("go")
+        await answered(running, "go", "first")
+        await running.press("ctrl+r")
+        await answered(running, "go", "second")
+        assert running.chat.panel.title == "Next token"
+        await on_message(running, 1, "right_square_bracket")  # there is none further on
+        assert drafts(engine)[-1] != (["go", "second"], "")
+        await on_message(running, 1, "left_square_bracket")
+        await running.until(lambda: drafts(engine)[-1] == (["go", "first"], ""))
+        await running.until(lambda: running.chat.panel.title == "Next in your message")
+
+
+async def test_draft_leaves_the_panel_to_the_tokens_and_is_asked_after_them() -> None:
+    engine = FakeEngine(["first"], name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("go")
+        await answered(running, "go", "first")
+        await opened(running)
+        shown, before = running.chat.panel.distribution, len(drafts(engine))
+        prompt(running).focus()
+        prompt(running).post_message(Paste("x" * FOLDED))
+        await running.until(lambda: prompt(running).folded)
+        await running.pilot.pause()
+        assert running.chat.panel.distribution is shown
+        await running.press("ctrl+u", *"ab")
+        assert running.chat.panel.distribution is shown
+        await running.press("escape")
+        await running.until(lambda: running.chat.panel.title == "Next in your message")
+        assert drafts(engine)[before:] == [(["go", "first"], "ab")]
+
+
+async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
+    held, reached, go_on = Event(), Event(), Event()
+
+    def hold(_: int) -> None:
+        if held.is_set() and engine.calls[-1][0] == "trace":
+            reached.set()
+            assert go_on.wait(20)
+
+    engine = FakeEngine(["first"], name="default", on_token=hold)
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("go")
+        await answered(running, "go", "first")
+        held.set()
+        prompt(running).insert("ab")
+        await running.until(reached.is_set)
+        await opened(running)
+        go_on.set()
+        await running.press("right")
+        assert running.chat.panel.title == "Token 2"
+        assert not running.chat.draft.doing
+        chosen = running.chat.session.conversation.leaf.steps[1]
+        assert running.chat.panel.chosen == chosen.id
+
+
+async def test_draft_displaced_by_another_screen_is_scored_again() -> None:
+    held, reached, go_on = Event(), Event(), Event()
+
+    def hold(_: int) -> None:
+        if held.is_set() and engine.calls[-1][0] == "trace":
+            reached.set()
+            assert go_on.wait(20)
+
+    engine = FakeEngine(["first"], name="default", on_token=hold)
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.until(lambda: running.chat.panel.distribution)
+        held.set()
+        prompt(running).insert("ab")
+        await running.until(reached.is_set)
+        other = running.app.make_client(running.app.call_later)
+        other.predict_at("", 0, then=lambda _: None, failed=lambda _: None)
+        await running.until(lambda: running.chat.panel.stale)
+        go_on.set()
+        await running.until(lambda: not running.chat.panel.stale)
+        assert drafts(engine)[-2:] == [([], "ab"), ([], "ab")]
+
+
+async def test_new_conversation_asks_once_what_comes_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with talking("first") as running:
+        await opened(running)
+        asked, score = [], EngineClient.score_draft
+
+        def count(client: EngineClient, turns: Any, draft: str, *rest: Any, **of: Any):
+            asked.append((turns, draft))
+            score(client, turns, draft, *rest, **of)
+
+        monkeypatch.setattr(EngineClient, "score_draft", count)
+        await running.press("ctrl+n")
+        await running.until(lambda: not running.chat.has_class("-tokens"))
+        await running.until(lambda: asked)
+        await running.pilot.pause()
+        assert asked == [((), "")]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_only_an_answer_is_said_to_continue_from_a_row(place: int) -> None:
+    async with talking("first") as running:
+        running.views[place].focus()
+        await opened(running)
+        await running.press("enter")
+        words = "Enter continues from the marked row; Esc closes the token view"
+        state = running.chat.query_one(Status).state
+        assert state == (words if place else "ready")
