@@ -6,7 +6,7 @@ dropped. Knows no engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import ClassVar
@@ -87,6 +87,7 @@ that message.
         self._words = words
         self._rows: tuple[HistoryRow, ...] = ()
         self._deleted: list[int] = []
+        self._renamed: int | None = None  # the conversation whose title is asked for
         self._archived = False
 
     def compose(self) -> ComposeResult:
@@ -155,13 +156,20 @@ that message.
             self._show(hits, NOTHING)
 
     def _show(self, rows: tuple[HistoryRow, ...], nothing: str) -> None:
-        place = self._list.highlighted
+        place, before = self._list.highlighted, self._row
         self._rows = rows
         self._list.clear_options()
         lines = map(line_of, rows, (None, *rows))
         self._list.add_options(map(Option, lines))
         if rows:
-            self._list.highlighted = min(place or 0, len(rows) - 1)
+            same = (
+                at
+                for at, row in enumerate(rows)
+                if isinstance(row, ConversationSummary)
+                and isinstance(before, ConversationSummary)
+                and row.id == before.id
+            )
+            self._list.highlighted = next(same, min(place or 0, len(rows) - 1))
         else:
             self._tell(Content(nothing))
         self._say()
@@ -223,14 +231,21 @@ that message.
         """Open the marked row on Enter in the search field."""
         self.open()
 
-    def _mark(self, id_: int, mark: ConversationFlag, value: bool) -> None:
+    def _mark(
+        self,
+        id_: int,
+        mark: ConversationFlag,
+        value: bool,
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Mark a conversation; do something once that is on the disk."""
+
+        def end(_: object) -> None:
+            then()
+            self._ask()
+
         self._chats.mark(
-            self.call_later,
-            id_,
-            mark,
-            value,
-            then=lambda _: self._ask(),
-            failed=self._show_failure,
+            self.call_later, id_, mark, value, then=end, failed=self._show_failure
         )
 
     @property
@@ -247,9 +262,10 @@ that message.
         row = self._row
         if isinstance(row, ConversationSummary):
             value = not getattr(row, mark)
-            self._mark(row.id, mark, value)
-            if mark == "archived" and value and not self._archived:
-                self.notify("Archived. v shows archived conversations.")
+            hidden = mark == "archived" and value and not self._archived
+            words = "Archived. v shows archived conversations."
+            said = partial(self.notify, words) if hidden else lambda: None
+            self._mark(row.id, mark, value, said)
 
     def action_archived(self) -> None:
         """Show or hide archived conversations."""
@@ -258,10 +274,14 @@ that message.
 
     def action_delete(self) -> None:
         """Mark the conversation as deleted; `action_undelete` restores it."""
-        if (id_ := self._chosen) is not None:
+        if (id_ := self._chosen) is None:
+            return
+
+        def end() -> None:
             self._deleted.append(id_)
-            self._mark(id_, "deleted", True)
             self.notify("Deleted. u restores it.")
+
+        self._mark(id_, "deleted", True, end)
 
     def action_undelete(self) -> None:
         if self._deleted:
@@ -273,15 +293,16 @@ that message.
     def action_rename(self) -> None:
         row = self._row
         if row is not None:
+            self._renamed = self._chosen
             self.query_one(LinePrompt).ask(_TITLE, row.title)
 
     @on(LinePrompt.Answered)
     def rename(self, event: LinePrompt.Answered) -> None:
         self._list.focus()
-        if (id_ := self._chosen) is not None:
+        if self._renamed is not None:
             self._chats.rename(
                 self.call_later,
-                id_,
+                self._renamed,
                 event.text,
                 then=lambda _: self._ask(),
                 failed=self._show_failure,

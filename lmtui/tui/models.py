@@ -255,7 +255,7 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
             lambda: what_it_names(text),
             self.call_later,
             then=end,
-            failed=lambda _: end(("", None)),
+            failed=lambda error: end((visible_line(str(error)), None)),
             bug=LmtuiError("the name can't be looked up"),
         )
 

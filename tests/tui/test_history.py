@@ -67,12 +67,6 @@ def stored(file: Path) -> list[list[str]]:
     return [[node.content for node in chat.path[1:]] for chat in found]
 
 
-def notices(running: Program) -> str:
-    """What was said in passing."""
-    found = running.app._notifications
-    return "\n".join(f"{notice.title} {notice.message}" for notice in found)
-
-
 def texts(running: Program) -> list[str]:
     return [view.text for view in running.views]
 
@@ -211,6 +205,23 @@ async def test_empty_history_says_where_conversations_come_from(file: Path) -> N
     assert not file.exists()
 
 
+async def test_rename_is_of_the_conversation_it_was_asked_for(file: Path) -> None:
+    filled(file, "apples", "pears", "plums")
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+
+        def rows() -> list[str]:
+            return [row.title for row in screen._rows]
+
+        await running.until(lambda: rows() == ["plums", "pears", "apples"])
+        # Pinned, it goes to the top, also while its new title is written.
+        await running.press("end", "p", "r", "ctrl+u", *"kiwi")
+        await running.until(lambda: rows() == ["apples", "plums", "pears"])
+        await running.press("enter")
+        await running.until(lambda: rows() == ["kiwi", "plums", "pears"])
+
+
 async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> None:
     filled(file, "apples", "pears", "plums")
     async with kept(file) as running:
@@ -313,7 +324,7 @@ async def test_conversation_changed_elsewhere_is_stored_as_a_copy(file: Path) ->
         store.close()
         await running.ask("here")
         await running.until(lambda: texts(running)[-1] == "mine")
-        await running.until(lambda: "as a copy" in notices(running))
+        await running.until(lambda: "as a copy" in running.notices)
         await running.until(lambda: not running.chat.sender.is_busy)
         await running.ask("again")
         await running.until(lambda: texts(running)[-1] == "more")
@@ -332,7 +343,7 @@ async def test_unusable_store_costs_no_answer(tmp_path: Path) -> None:
     async with kept(tmp_path / "file" / "chats.db") as running:
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
-        await running.until(lambda: "Not saved" in notices(running))
+        await running.until(lambda: "Not saved" in running.notices)
 
 
 async def test_full_disk_is_told_and_saving_is_retried(
@@ -350,9 +361,9 @@ async def test_full_disk_is_told_and_saving_is_retried(
     async with kept(file) as running:
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
-        await running.until(lambda: "disk is full" in notices(running))
+        await running.until(lambda: "disk is full" in running.notices)
         room = True
-        await running.until(lambda: "saved again" in notices(running))
+        await running.until(lambda: "saved again" in running.notices)
     assert stored(file) == [["count", "one two three"]]
 
 
@@ -418,7 +429,7 @@ async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) ->
 async def test_broken_store_is_put_aside_and_told(file: Path) -> None:
     file.write_bytes(b"no database" * 1000)
     async with kept(file) as running:
-        await running.until(lambda: "was damaged" in notices(running))
+        await running.until(lambda: "was damaged" in running.notices)
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
         await running.until(lambda: not running.chat.sender.is_busy)
