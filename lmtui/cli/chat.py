@@ -13,6 +13,7 @@ import typer
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, storage_error
 from lmtui.cli.errors import note
+from lmtui.cli.output import Output, read_system
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.presets import preset_named
 from lmtui.config.settings import Origin, Settings
@@ -36,8 +37,6 @@ PresetName = Annotated[
 ]
 
 _HINT = "Name another model with --model to resume with it."
-BASE_MODEL = "note: base model: no chat template, using the plain format\n"
-NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 
 def under(settings: Settings, name: str | None) -> tuple[Settings, str]:
@@ -121,9 +120,9 @@ Think = Annotated[
     bool | None,
     typer.Option(
         "--think/--no-think",
-        help="Whether a model that can think before it answers is told to; saved with "
-        "the conversation. Without this flag the conversation decides, or the setting "
-        "chat.thinking.",
+        help="Tell a model that can think before it answers to do so, or not to; saved "
+        "with the conversation. Without this flag, the conversation's own choice "
+        "counts, or else the setting chat.thinking.",
         show_default=False,
     ),
 ]
@@ -184,10 +183,14 @@ def chat(
         from lmtui.cli.once import read_request
 
         request = read_request(once, system=system, prefill=prefill)
-    before = _stored(resume) if resume else None
+    before = None
+    if resume:
+        from lmtui.cli.history import load
+
+        before = load(resume)
     settings, missing = with_own_model(resumed(settings, before), before)
     if on_screen:
-        system = (_system(system) if system else "") or begins
+        system = read_system(system) or begins
         if before is not None and system:
             before.conversation.reword(0, system)
         open_screen(
@@ -203,19 +206,14 @@ def chat(
     if missing is not None:
         raise missing
     from lmtui.cli.generation import JsonAnswerView, TextView
-    from lmtui.cli.once import Talk, answer, seeded
-    from lmtui.cli.output import Output
+    from lmtui.cli.once import Talk, answer_once
 
     unkept = storage_error() if settings.chat.keep else None
     engine = engine_for(ctx, settings, says_unkept=unkept is None)
-    output = Output()
     if unkept is not None:
         note(f"note: not saved: {visible(str(unkept))}\n")
+    output = Output()
     view = JsonAnswerView(output, top) if json else TextView(output)
-    if not engine.info.has_template:
-        note(BASE_MODEL)
-    if think is not None and not engine.info.switches_thinking:
-        note(NO_SWITCH)
     talk = Talk(
         request.text,
         system=request.system or begins,
@@ -223,25 +221,13 @@ def chat(
         before=before,
         keep=settings.chat.keep and unkept is None,
         drop_oldest=settings.chat.drops_oldest,
-        thinking=settings.chat.tells_thinking,
+        thinking=settings.chat.thinking_switch,
         thinking_override=told,
     )
-    try:
-        raise typer.Exit(answer(engine, talk, seeded(settings.sampling), view=view))
-    finally:
-        talk.close()
-
-
-def _stored(which: str) -> StoredConversation:
-    from lmtui.cli.history import load
-
-    return load(which)
-
-
-def _system(text: str) -> str:
-    from lmtui.cli.once import read_system
-
-    return read_system(text)
+    code = answer_once(
+        engine, talk, settings.sampling, view=view, switches=think is not None
+    )
+    raise typer.Exit(code)
 
 
 def resumed(settings: Settings, before: StoredConversation | None) -> Settings:

@@ -27,7 +27,7 @@ def doctor(
     *,
     json: options.Json = False,
 ) -> None:
-    """Show device, memory, disk, versions, folders and how models are computed.
+    """Show the device, memory, disk, versions and folders in use.
 
     \b
     Examples:

@@ -1,16 +1,16 @@
 """The Typer application with all commands, and the entry point of the program.
 
-Only the verb that runs is imported, and each imports what it needs when it runs, so
-that `lmtui --help` imports no torch.
+A verb is imported when it runs or its help is shown, and imports torch only when it
+runs; so `lmtui --help` imports no torch.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -53,28 +53,19 @@ def _command(verb: str) -> Any:
     return typer.main.get_command(alone)
 
 
-class _Commands(Mapping[str, Any]):
-    """The verbs' commands by name, each imported when it is asked for."""
-
-    def __getitem__(self, verb: str) -> Any:
-        return _command(verb)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(VERBS)
-
-    def __len__(self) -> int:
-        return len(VERBS)
-
-    def __contains__(self, verb: object) -> bool:
-        return verb in VERBS
-
-
 class VerbGroup(TyperGroup):
-    """Group of the verbs of the program."""
+    """Group of the verbs of the program, each imported when it is asked for."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = cast("dict[str, Any]", _Commands())
+        # The names, for "Did you mean".
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return _command(cmd_name) if cmd_name in VERBS else None
 
 
 app = typer.Typer(

@@ -21,8 +21,8 @@ from lmtui.cli.errors import note, stop_on_interrupt
 from lmtui.cli.generation import AnswerView, write
 from lmtui.cli.output import (
     STDIN,
-    read_document,
     read_stdin,
+    read_system,
     require_text,
     stdin_is_terminal,
 )
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from lmtui.chat.store import Store
     from lmtui.chat.summary import StoredConversation
     from lmtui.chat.writer import ConversationWriter, WriterEvent
+
+_BASE_MODEL = "note: base model: no chat template, using the plain format\n"
+_NO_SWITCH = "note: this model's chat template has no switch for thinking\n"
 
 
 class Talk:
@@ -217,13 +220,6 @@ def read_request(once: str | None, *, system: str, prefill: str) -> ChatRequest:
     return ChatRequest(text, read_system(system), require_text(prefill, "--prefill"))
 
 
-def read_system(system: str) -> str:
-    """Return the system prompt, read from a file for `@FILE`."""
-    if system.startswith("@"):
-        return read_document(system[1:]).text
-    return require_text(system, "--system")
-
-
 def _from_stdin() -> str:
     return read_stdin().removesuffix("\n").removesuffix("\r")
 
@@ -236,6 +232,29 @@ def seeded(sampling: SamplingSettings) -> SamplingSettings:
     if sampling.seed is not None:
         return sampling
     return replace(sampling, seed=int.from_bytes(os.urandom(4), "big"))
+
+
+def answer_once(
+    engine: Engine,
+    talk: Talk,
+    sampling: SamplingSettings,
+    *,
+    view: AnswerView,
+    switches: bool,
+) -> int:
+    """Answer with a seed, and have the conversation on the disk; return the exit code.
+
+    What the model can't do is said first; `switches` says that the user has switched
+    thinking on or off.
+    """
+    if not engine.info.has_template:
+        note(_BASE_MODEL)
+    if switches and not engine.info.switches_thinking:
+        note(_NO_SWITCH)
+    try:
+        return answer(engine, talk, seeded(sampling), view=view)
+    finally:
+        talk.close()
 
 
 def answer(

@@ -37,6 +37,17 @@ def read_document(name: str, *, nul: bool = False) -> TextSource:
     return read_file(name, nul=nul)
 
 
+def read_system(system: str) -> str:
+    """Return the system prompt of `--system`, read from a file for `@FILE`.
+
+    Raises:
+        LmtuiError: it can't be read, or is no Unicode text.
+    """
+    if system.startswith("@"):
+        return read_document(system[1:]).text
+    return require_text(system, "--system")
+
+
 def read_stdin(*, nul: bool = False) -> str:
     """Read all of stdin; `nul` allows NUL characters.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from lmtui.cli.errors import note
@@ -48,11 +48,13 @@ class ProgressLine:
         done: int | None = None,
         whole: int | None = None,
         amount: str = "",
+        *,
+        at_once: bool = False,
     ) -> None:
-        """Draw the line, at most once per `_PAUSE`; a bar only with `done` and
-        `whole`."""
+        """Draw the line, at most once per `_PAUSE` unless `at_once`; a bar only with
+        `done` and `whole`."""
         now = self._clock()
-        if not self._on or now < self._next:
+        if not self._on or (now < self._next and not at_once):
             return
         self._next = now + _PAUSE
         if self._bar is None:
@@ -69,8 +71,9 @@ class ProgressLine:
         try:
             self._bar.start()
             self._bar.refresh()
-        except OSError:
-            self._on = False
+        except OSError:  # the terminal is gone
+            # The bar is not stopped: `Live.stop` raises after a failed first `start`.
+            self._on, self._bar = False, None
 
     def lines(self, text: str) -> None:
         """Write whole lines above the progress."""
@@ -82,7 +85,8 @@ class ProgressLine:
         self._next = float("-inf")
         if self._bar is not None:
             bar, self._bar = self._bar, None
-            bar.stop()
+            with suppress(OSError):  # the terminal may be gone
+                bar.stop()
 
     def stop(self) -> None:
         """Erase the line and draw no more."""
@@ -165,7 +169,9 @@ def loading_progress() -> Iterator[OnProgress]:
         if progress.warning:
             line.lines(f"warning: {words}\n")
         elif line.is_terminal:
-            line.show(words, progress.done, progress.total, _amount(progress))
+            amount, new = _amount(progress), words != written
+            written = words
+            line.show(words, progress.done, progress.total, amount, at_once=new)
         elif progress.total is not None and words != written:
             written = words
             note(f"{words}\n")

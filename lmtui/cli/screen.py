@@ -149,7 +149,7 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
     by_flag = settings.origin("chat_thinking").source == "flag"
     return ChatOptions(
         drop_oldest=settings.chat.drops_oldest,
-        thinking=settings.chat.tells_thinking,
+        thinking=settings.chat.thinking_switch,
         thinking_override=settings.chat.thinking if by_flag else None,
         is_here=is_local,
         # Without the hint, which is for the shell: the screen offers the models itself.

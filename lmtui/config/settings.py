@@ -35,7 +35,7 @@ _NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """Settings of saving and of the chat template."""
+    """Settings of conversations: saving, a full context, thinking."""
 
     keep: bool = setting(
         True,
@@ -55,8 +55,8 @@ class ChatSettings:
     thinking: str = setting(
         "auto",
         "Whether a model that can think before it answers is told to: on or off; auto "
-        "leaves it to its chat template. What /think or the flag says is saved with "
-        "the conversation and counts there.",
+        "leaves it to its chat template. A choice made with /think or the flag is "
+        "saved with the conversation and counts there.",
         choices=tuple(THINKING),
         flag="--think",
         at_once=True,
@@ -68,7 +68,7 @@ class ChatSettings:
         return self.when_full == "drop"
 
     @property
-    def tells_thinking(self) -> bool | None:
+    def thinking_switch(self) -> bool | None:
         """Whether the model is told to think; None to leave it to the template."""
         return THINKING[self.thinking]
 
@@ -183,7 +183,8 @@ class Settings:
     )
     context: int | None = setting(
         None,
-        "Most tokens of prompt and answer together; unset is the model's own limit.",
+        "Maximum number of tokens of prompt and answer together; unset is the model's "
+        "own limit.",
         low=1,
         metavar="N",
     )

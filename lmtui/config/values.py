@@ -5,6 +5,9 @@ Checks its type only; `settings` checks its range.
 
 from __future__ import annotations
 
+import math
+import sys
+
 from lmtui.config.settings import item
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import KINDS, Kind, SettingValue
@@ -34,7 +37,7 @@ def typed(name: str, value: object, location: str, *, shown: str = "") -> Settin
     """
     kind = item(name).kind
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < sys.float_info.max else math.inf
     if type(value) is kind:
         return value
     raise _not_a(kind, shown or item(name).key, f"{value!r} in {location}", name=name)

@@ -27,7 +27,7 @@ class SuggestionRules:
 
     max_tokens: int = setting(
         48,
-        "Most tokens of a suggestion in the editor.",
+        "Maximum number of tokens of a suggestion in the editor.",
         low=1,
         key="ghost_tokens",
         flag=None,

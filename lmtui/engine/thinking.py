@@ -127,9 +127,11 @@ class ThinkingFinder:
         opening, stop = self._opening or "", self._stop
         if not (opening or self._opened):
             # Nothing has opened it: the closing mark counts at the end of a line only.
+            if stop < 0:
+                return None
             spoken_of = any(text.find(mark, 0, stop) >= 0 for mark, _ in MARKS)
-            if stop < 0 or spoken_of or not _ALONE.match(text, stop):
-                self._is_final = stop >= 0
+            if spoken_of or not _ALONE.match(text, stop):
+                self._is_final = True
                 return None
             line = text[stop + len(self._closing) :].lstrip(" \t")
             self._is_final = line.strip("\n") != ""

@@ -18,7 +18,11 @@ from lmtui.train.events import Skip
 from lmtui.train.notes import Completion, Notes, NotesDocument, read_notes
 from lmtui.train.request import TrainRequest
 from lmtui.train.run_folder import Manifest, RunFolder
-from lmtui.train.split import NOTHING_HELD_OUT, Split, split
+from lmtui.train.split import Split, split
+
+NOTHING_COUNTS = (
+    "no token of the held-out documents counts, so the training is not evaluated"
+)
 
 _GAP = "\n\n\n"  # between documents, where the vocabulary has no token for it
 
@@ -253,7 +257,7 @@ def prepare(
         )
     remarks = notes.remarks
     if notes.split.held_out and not any(any(x.trained[1:]) for x in held_out):
-        remarks = (*remarks, f"no held-out token counts: {NOTHING_HELD_OUT}")
+        remarks = (*remarks, NOTHING_COUNTS)
     return Dataset(
         notes=notes.notes,
         training=training,

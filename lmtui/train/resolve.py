@@ -1,4 +1,4 @@
-"""What becomes of a request for a training: begun, resumed, begun anew, or refused.
+"""Checks of a training request: it is started, resumed, started again, or refused.
 
 Reads what is on the disk under the request's name; writes nothing.
 """
@@ -86,7 +86,7 @@ def _require_same(
         if value != (stored := getattr(begun.settings, name)):
             raise LmtuiError(
                 "a resumed training keeps its settings",
-                f"{name} is {stored}",
+                f"{name.replace('_', '-')} is {'unset' if stored is None else stored}",
                 "Leave the flag out, or start again with --overwrite.",
             )
 

@@ -37,8 +37,8 @@ class TrainSettings:
     )
     epochs: float = setting(
         3.0,
-        "Most passes over the notes; the training stops earlier when the held-out loss "
-        "no longer improves.",
+        "Maximum number of passes over the notes; the training stops earlier when the "
+        "held-out loss no longer improves.",
         above=0,
         metavar="N",
     )
@@ -110,7 +110,8 @@ class TrainSettings:
     )
     seed: int = setting(
         0,
-        "Random seed of the order, of new weights and of what is held out.",
+        "Random seed for the order of the text, new weights and the choice of held-out "
+        "documents.",
         metavar="N",
     )
     strict: bool = setting(

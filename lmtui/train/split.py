@@ -14,7 +14,8 @@ from lmtui.engine.words import word_end
 from lmtui.train.notes import Completion, Content, Notes, NotesDocument
 from lmtui.train.settings import TrainSettings
 
-NOTHING_HELD_OUT = "nothing is held out: no figures on text that was not seen"
+NOTHING_HELD_OUT = "nothing is held out, so the training is not evaluated"
+TOO_LITTLE_TEXT = "too little text to hold some out, so the training is not evaluated"
 
 _LEAST = 64  # bytes of trained text that each part needs
 _LONGEST_WORD = 200  # code points
@@ -27,7 +28,7 @@ class Split:
     training: tuple[NotesDocument, ...]
     held_out: tuple[NotesDocument, ...]
     note: str = ""
-    """Why there will be no held-out figure."""
+    """Why nothing is held out; empty where something is."""
 
 
 def split(notes: Notes, settings: TrainSettings) -> Split:
@@ -47,7 +48,7 @@ def split(notes: Notes, settings: TrainSettings) -> Split:
     else:
         training, held_out = _by_hash(documents, settings)
     if min(_size(training), _size(held_out)) < _LEAST:
-        return Split(documents, (), f"too little text: {NOTHING_HELD_OUT}")
+        return Split(documents, (), TOO_LITTLE_TEXT)
     return Split(training, held_out)
 
 

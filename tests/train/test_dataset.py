@@ -6,10 +6,10 @@ from copy import copy
 from pathlib import Path
 
 from lmtui.engine.types import ChatTurn
-from lmtui.train.dataset import SplitNotes, prepare
+from lmtui.train.dataset import NOTHING_COUNTS, SplitNotes, prepare
 from lmtui.train.events import Skip
 from lmtui.train.notes import Notes, NotesDocument
-from lmtui.train.split import NOTHING_HELD_OUT, Split
+from lmtui.train.split import Split
 from tests.models import tiny
 
 
@@ -23,6 +23,6 @@ def test_held_out_rows_that_can_not_be_used_are_warned_of() -> None:
     skipped: list[Skip] = []
     made = prepare(SplitNotes(notes, parts), tokenizer, length=32, skip=skipped.append)
     assert [skip.path for skip in skipped] == ["b.jsonl:1"]
-    assert any(NOTHING_HELD_OUT in remark for remark in made.remarks)
+    assert NOTHING_COUNTS in made.remarks
     fine = SplitNotes(notes, Split((text,), (text,)))
     assert prepare(fine, tokenizer, length=32, skip=skipped.append).remarks == ()

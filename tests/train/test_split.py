@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lmtui.engine.types import ChatTurn
 from lmtui.train.notes import Completion, Content, Notes, NotesDocument, read_notes
 from lmtui.train.settings import TrainSettings
-from lmtui.train.split import NOTHING_HELD_OUT, Split, split
+from lmtui.train.split import NOTHING_HELD_OUT, TOO_LITTLE_TEXT, Split, split
 from tests.train.notes_tree import write
 
 DEFAULT = TrainSettings()
@@ -169,7 +169,7 @@ def test_too_little_text_is_all_trained_on(documents: list[NotesDocument]) -> No
     parts = split(notes_of(*documents), DEFAULT)
     assert parts.training == tuple(documents)
     assert parts.held_out == ()
-    assert parts.note == f"too little text: {NOTHING_HELD_OUT}"
+    assert parts.note == TOO_LITTLE_TEXT
 
 
 def test_held_out_of_0_trains_on_every_document() -> None:

@@ -192,8 +192,7 @@ def read_request(
 
     Raises:
         LmtuiError: no notes are given or found, the name can't be used, or it is not
-            clear
-            which training is to be resumed.
+            clear which training is to be resumed.
     """
     if not (places or resume):
         raise LmtuiError(
@@ -216,9 +215,10 @@ def read_request(
 
 
 def given_settings(settings: Settings) -> dict[str, SettingValue]:
-    """Return the training settings that flags have set, by their own names."""
+    """Return the training settings that flags have set, by their names in
+    `TrainSettings`."""
     return {
-        item(name).own_name: settings.value(name)
+        item(name).field.name: settings.value(name)
         for name in names("finetune")
         if settings.origin(name).source == "flag"
     }
@@ -255,9 +255,10 @@ def _base(model: str | None) -> str | None:
     Raises:
         LmtuiError: `--model` names nothing that could be a model.
     """
-    from lmtui.models.source import DefaultModel, FolderModel, GgufModel, resolve
+    from lmtui.models.source import DefaultModel, FolderModel, GgufModel
+    from lmtui.models.source import resolve as model_source
 
-    match resolve(model):
+    match model_source(model):
         case DefaultModel():
             return None
         case FolderModel(path=path) | GgufModel(path=path):

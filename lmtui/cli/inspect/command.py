@@ -36,7 +36,7 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILE...",
-        help="Text files; - is stdin, and so is no file in a pipe.",
+        help="Text files; - is stdin, which is also read in a pipe without FILE.",
         show_default=False,
     ),
 ]
@@ -125,7 +125,6 @@ Against = Annotated[
         help="Compare with another model on the same text.",
         show_default=False,
         autocompletion=completion.models,
-        rich_help_panel="Model",
     ),
 ]
 AgainstAdapter = Annotated[
@@ -135,7 +134,6 @@ AgainstAdapter = Annotated[
         help="Compare with the same model and this adapter on it.",
         show_default=False,
         autocompletion=completion.adapters,
-        rich_help_panel="Model",
     ),
 ]
 

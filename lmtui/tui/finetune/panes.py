@@ -33,7 +33,7 @@ UNTRAINED = "⟦…⟧ is read, not learned."
 _LABEL = 11  # cells
 
 _BAR = (8, 48)  # least and most cells
-NOTHING_HELD_OUT = "Nothing is held out to evaluate on."
+_NOT_EVALUATED = "Nothing is held out to evaluate on."
 _MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
     (*notation.LOSS, lambda each: notation.rate(each.loss)),
     (*notation.PERPLEXITY, lambda each: notation.perplexity(each.perplexity)),
@@ -314,7 +314,7 @@ the model without training; best is the checkpoint that is saved as the adapter.
     def _held_out(self, width: int) -> list[Line]:
         shown = self._figures
         if not shown.judged:
-            return [[("Held-out", "name")], [(clip(NOTHING_HELD_OUT, width), "quiet")]]
+            return [[("Held-out", "name")], [(clip(_NOT_EVALUATED, width), "quiet")]]
         columns = (
             ("before", shown.before, ""),
             ("last" if shown.over else "now", shown.now, ""),

@@ -194,7 +194,7 @@ def _broken(run: TrainingRun, resume: str) -> list[Paragraph]:
 
 def _later(resume: str) -> Paragraph:
     return Paragraph(
-        ((visible_line(resume), "accent"), ("  goes on from there", "")), 2
+        ((visible_line(resume), "accent"), ("  continues from there", "")), 2
     )
 
 
@@ -432,7 +432,7 @@ the weights of a run that was never stopped.
         details = [
             f"Step {self.run.last_step:,} of {self.run.steps:,} is done.",
             "The step that runs is finished and saved: nothing is lost.",
-            f"{resume_command(self._given.name)}  goes on from there.",
+            f"{resume_command(self._given.name)}  continues from there.",
         ]
         choices = [
             Choice("s", "Stop", "finish the step, save and leave"),

@@ -528,7 +528,7 @@ async def test_failed_plan_shows_its_reasons_and_starts_nothing() -> None:
             "Name other",
         ):
             assert words in watched.seen
-        assert "goes on from there" not in watched.seen
+        assert "continues from there" not in watched.seen
         await watched.press("enter")
         assert watched.training.asked == []
 
