@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmtui import paths
+from lmtui.chat.store import Store
+
 REPOSITORY = Path(__file__).parents[2]
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -81,6 +84,15 @@ def run_in_terminal(
     with started(*arguments, script=script, env=env, size=size) as (child, ours):
         written = b"".join(_answering(ours, list(typed)))
         return child.wait(timeout=60), written
+
+
+def stored_texts() -> list[list[str]]:
+    """The texts of each stored conversation, its system prompt first; the last used
+    conversation first."""
+    store = Store(paths.chats_file())
+    found = [store.load(about.id).conversation for about in store.listed()]
+    store.close()
+    return [[node.content for node in chat.path] for chat in found]
 
 
 @contextmanager

@@ -20,18 +20,10 @@ from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from lmtui.errors import LmtuiError
 from tests.chat.making import exchange, full
-from tests.cli.program import REPOSITORY, command, run, run_in_terminal
+from tests.cli.program import REPOSITORY, command, run, run_in_terminal, stored_texts
 
 PARIS = {"engine": {"answers": ["It is Paris."]}}
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred [bold]\u202e\x9b1m"
-
-
-def kept() -> list[list[str]]:
-    """What is said in each conversation, the last used first."""
-    store = Store(paths.chats_file())
-    found = [store.load(each.id).conversation for each in store.listed()]
-    store.close()
-    return [[node.content for node in chat.path[1:]] for chat in found]
 
 
 def test_damaged_store_is_replaced_and_reported_by_any_verb(home: Path) -> None:
@@ -48,7 +40,7 @@ def test_damaged_store_is_replaced_and_reported_by_any_verb(home: Path) -> None:
         assert str(aside) in done.err.replace("\n", "")
         assert aside.read_bytes() == b"no database" * 1000
     assert done.out == "It is Paris.\n"
-    assert kept() == [["a", "It is Paris."]]
+    assert stored_texts() == [["", "a", "It is Paris."]]
 
 
 def test_damaged_search_index_loses_no_message(home: Path) -> None:
@@ -61,7 +53,7 @@ def test_damaged_search_index_loses_no_message(home: Path) -> None:
     done = run("chat", "--once", "three", script=PARIS)
     assert (done.code, done.out) == (0, "It is Paris.\n")
     assert "4 messages in 2 conversations could be read" in done.err.replace("\n", " ")
-    assert sorted(words[0] for words in kept()) == ["one", "three", "two"]
+    assert sorted(texts[1] for texts in stored_texts()) == ["one", "three", "two"]
     found = run("history", "search", "three")
     assert (found.code, found.err) == (0, "") and "three" in found.out
 
@@ -101,9 +93,9 @@ def test_full_disk_costs_no_answer(home: Path) -> None:
     )
     assert (done.returncode, done.stdout.decode()) == (0, f"{long}\n")
     assert b"note: not saved: " in done.stderr
-    assert kept()[-1] == ["before", "It is Paris."]
+    assert stored_texts()[-1] == ["", "before", "It is Paris."]
     assert run("chat", "--once", "after", script=PARIS).err == ""
-    assert kept()[0] == ["after", "It is Paris."]
+    assert stored_texts()[0] == ["", "after", "It is Paris."]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
@@ -181,7 +173,7 @@ def test_files_of_ten_megabytes_are_imported(home: Path, tmp_path: Path) -> None
     assert run("history", "export", "1", str(tmp_path / "big.json")).code == 0
     assert run("history", "import", str(tmp_path / "big.json")).code == 0
     assert time.process_time() - start < 30
-    assert kept() == [[big, "Yes."], [big, "Yes."]]
+    assert stored_texts() == [["", big, "Yes."], ["", big, "Yes."]]
     assert len(run("history", "search", "word").out) < 2_000
 
 
@@ -216,4 +208,4 @@ def test_broken_json_is_refused_with_a_hint(home: Path, tmp_path: Path) -> None:
         done = run("history", "import", str(file))
         assert (done.code, done.out) == (2, ""), text[:20]
         assert "hint: " in done.err
-    assert not paths.chats_file().exists() or kept() == []
+    assert not paths.chats_file().exists() or stored_texts() == []

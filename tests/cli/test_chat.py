@@ -10,12 +10,11 @@ import pytest
 
 from lmtui import paths
 from lmtui.chat.attachments import LARGEST, attach
-from lmtui.chat.store import Store
 from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.once import Talk, answer, read_request, seeded
 from lmtui.cli.output import Output
 from lmtui.engine.types import SamplingSettings
-from tests.cli.program import REPOSITORY, command, run, run_in_terminal
+from tests.cli.program import REPOSITORY, command, run, run_in_terminal, stored_texts
 from tests.fakes import END, FakeEngine
 
 PARIS = {"engine": {"answers": ["It is Paris."]}}
@@ -266,14 +265,6 @@ def test_second_ctrl_c_does_not_wait_for_the_end_event() -> None:
     assert done.events[-1]["event"] == "token"
 
 
-def kept() -> list[list[str]]:
-    """What is said in each kept conversation, the last used first."""
-    store = Store(paths.chats_file())
-    found = [store.load(about.id).conversation for about in store.listed()]
-    store.close()
-    return [[node.content for node in chat.path] for chat in found]
-
-
 def test_conversation_of_once_is_kept_and_resumed() -> None:
     run("chat", "--once", "France?", "--system", "Be brief.", script=PARIS)
     spain = {"engine": {"answers": ["Madrid."]}}
@@ -283,10 +274,12 @@ def test_conversation_of_once_is_kept_and_resumed() -> None:
         "system: Be brief.\nuser: France?\nassistant: It is Paris.\n"
         "user: Spain?\nassistant: "
     )
-    assert kept() == [["Be brief.", "France?", "It is Paris.", "Spain?", "Madrid."]]
+    assert stored_texts() == [
+        ["Be brief.", "France?", "It is Paris.", "Spain?", "Madrid."]
+    ]
     run("chat", "--once", "a", script=PARIS)
     run("chat", "--resume", "1", "--once", "b", "--prefill", "It", script=spain)
-    assert [chat[-1] for chat in kept()] == ["ItMadrid.", "It is Paris."]
+    assert [chat[-1] for chat in stored_texts()] == ["ItMadrid.", "It is Paris."]
 
 
 def test_resumed_conversation_keeps_its_sampling_but_for_flags() -> None:
@@ -322,7 +315,7 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came() -> None:
     script = {"engine": {"answers": ["a b c d e f"]}, "interrupt": 1}
     done = run("chat", "--once", "go", script=script)
     assert done.code == 130
-    assert kept() == [["", "go", done.out.removesuffix("\n")]]
+    assert stored_texts() == [["", "go", done.out.removesuffix("\n")]]
 
 
 def test_when_full_drop_leaves_out_the_oldest_turns() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from lmtui.cli.progress import Meter, ProgressLine, loading_progress
 from lmtui.models.progress import Progress
 
-ERASED = "\x1b[2K"
+ERASED = "\x1b[1A\x1b[2K"  # one line up; a redrawing erases without going up
 
 
 class Terminal(io.StringIO):
@@ -19,6 +21,21 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class LostTerminal(Terminal):
+    """A terminal that takes `writes` writes and then goes away."""
+
+    def __init__(self, writes: float = math.inf) -> None:
+        super().__init__()
+        self.writes, self.refused = writes, 0
+
+    def write(self, text: str) -> int:
+        if self.writes <= 0:
+            self.refused += 1
+            raise OSError(errno.EIO, "Input/output error")
+        self.writes -= 1
+        return super().write(text)
 
 
 def drawn(
@@ -44,7 +61,7 @@ def test_progress_is_drawn_a_few_times_a_second_and_erased() -> None:
     assert "1/4 tokens" in written and "4/4 tokens" in written
     assert "2/4" not in written and "3/4" not in written
     shown, _, after = written.rpartition("4/4 tokens")
-    assert "reading" in shown and ERASED in after
+    assert "reading" in shown and after.endswith(ERASED)
 
 
 def test_progress_draws_nothing_into_a_pipe() -> None:
@@ -68,31 +85,92 @@ def test_lines_are_written_above_the_progress(
     line.show("reading", 4, 4)
     line.clear()
     before, _, after = terminal.getvalue().partition("one line\n")
-    assert before.endswith("\x1b[?25h") or ERASED in before
+    assert before.endswith(ERASED)
     assert "reading" in before and "reading" in after
 
 
 def test_results_on_a_terminal_replace_the_meter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("lmtui.cli.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("lmtui.cli.progress._PAUSE", 0.0)
     for results, shows in ((Terminal(), False), (io.StringIO(), True)):
         monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-        monkeypatch.setattr("lmtui.cli.progress._PATIENCE", 0.0)
         meter = Meter("reading")
         meter(1, 4)
         meter.pause(results)
-        monkeypatch.setattr("lmtui.cli.progress._PAUSE", 0.0)
-        meter.clear()
+        assert terminal.getvalue().endswith(ERASED) is not shows
         meter(3, 4)
         meter.clear()
         assert ("3/4 tokens" in terminal.getvalue()) is shows
 
 
-@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
-def test_loading_keeps_its_warnings(
-    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+def test_progress_of_an_empty_task_is_drawn() -> None:
+    terminal = Terminal()
+    ProgressLine(stream=terminal).show("reading", 0, 0, "0/0 tokens")
+    assert "0/0 tokens" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("writes", range(3))
+def test_terminal_lost_at_the_first_drawing_breaks_nothing(
+    writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(sys, "stderr", terminal := LostTerminal(writes))
+    monkeypatch.setattr("lmtui.cli.progress._PAUSE", 0.0)
+    line = ProgressLine()
+    line.show("reading", 1, 4)
+    refused = terminal.refused
+    assert refused > 0
+    line.show("reading", 2, 4)
+    line.clear()
+    assert terminal.refused == refused
+    line.lines("one line\n")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda meter: meter(2, 4),
+        lambda meter: meter.clear(),
+        lambda meter: meter._line.lines("one line\n"),
+        lambda meter: meter.pause(Terminal()),
+    ],
+    ids=["show", "clear", "lines", "pause"],
+)
+def test_terminal_lost_after_a_drawing_breaks_nothing(
+    use: Callable[[Meter], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := LostTerminal())
+    monkeypatch.setattr("lmtui.cli.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("lmtui.cli.progress._PAUSE", 0.0)
+    meter = Meter("reading")
+    meter(1, 4)
+    assert "1/4 tokens" in terminal.getvalue()
+    terminal.writes = 0
+    use(meter)
+    assert terminal.refused > 0
+    meter.clear()
+
+
+def test_loading_draws_new_words_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr("lmtui.cli.progress._PAUSE", 3600.0)
+    with loading_progress() as show:
+        show(Progress("reading x", 1, 4, unit="files"))
+        show(Progress("reading x", 4, 4, unit="files"))
+        assert "1/4 files" in terminal.getvalue()
+        assert "4/4 files" not in terminal.getvalue()
+        show(Progress("dequantising x, once"))
+        assert "dequantising x, once" in terminal.getvalue()
+        show(Progress("dequantising x, once", 2, 4, unit="layers"))
+        assert "2/4 layers" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_loading_keeps_its_warnings(
+    kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := kind())
     with loading_progress() as show:
         show(Progress("fetching\x1b[2J", 5_000_000, 10_000_000))
         show(Progress("it is slow", warning=True))

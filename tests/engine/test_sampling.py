@@ -227,21 +227,23 @@ def test_penalty_lowers_repeated_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "hint"),
     [
-        {"temperature": -1.0},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
-        {"top_p": 2.0},
-        {"min_p": -0.1},
-        {"top_k": -1},
-        {"repetition_penalty": 0.0},
-        {"max_tokens": 0},
-        {"seed": -5},
+        ({"temperature": -1.0}, "Give at least 0."),
+        ({"temperature": float("nan")}, "Give at least 0."),
+        ({"temperature": float("inf")}, "Give at least 0."),
+        ({"top_p": 2.0}, "Give a value from 0 to 1."),
+        ({"min_p": -0.1}, "Give a value from 0 to 1."),
+        ({"top_k": -1}, "Give at least 0."),
+        ({"repetition_penalty": 0.0}, "Give a value from 0.01 to 100."),
+        ({"max_tokens": 0}, "Give at least 1."),
+        ({"seed": -5}, "Give a value from 0 to 9,223,372,036,854,775,807."),
     ],
 )
-def test_settings_out_of_range_say_what_is_allowed(bad: dict[str, float]) -> None:
+def test_settings_out_of_range_say_what_is_allowed(
+    bad: dict[str, float], hint: str
+) -> None:
     with pytest.raises(LmtuiError) as caught:
         SamplingSettings(**bad)  # type: ignore[arg-type]
     assert "out of range" in caught.value.title
-    assert caught.value.hint.startswith("Give ")
+    assert caught.value.hint == hint

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from threading import Event
 from typing import Any, Literal
 
 import pytest
 from textual.command import CommandPalette
 
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
-from lmtui.models.progress import Progress
+from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
+from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.start import StartScreen
@@ -20,8 +24,9 @@ from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
+from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
-from tests.tui.programs import holding, program
+from tests.tui.programs import SETTINGS, Program, holding, program
 
 DEFAULT_NAME = "smollm2-135m-instruct"
 BROKEN = LmtuiError("it is damaged", "[bold]\x1b[31mx[/nope]", "Fetch it again.")
@@ -41,6 +46,25 @@ async def test_model_is_loaded_after_the_first_frame(
         await running.ready("default")
     (frame,) = seen
     assert ("Three things to try" if first == "chat" else "Chat") in frame
+
+
+async def test_warning_of_a_load_is_a_notice() -> None:
+    go_on = Event()
+
+    def open_model(_: str) -> Any:
+        def load(on_progress: OnProgress) -> FakeEngine:
+            on_progress(Progress("loading x"))
+            on_progress(Progress("it is slow", warning=True))
+            assert go_on.wait(20)
+            return FakeEngine(name="default")
+
+        return load
+
+    async with program(open_model=open_model) as running:
+        await running.until(lambda: "it is slow" in running.notices)
+        assert running.app.model.words == "loading x"
+        go_on.set()
+        await running.ready()
 
 
 async def test_the_conversation_stays_while_other_screens_are_shown() -> None:
@@ -239,16 +263,35 @@ async def test_failed_first_load_offers_no_going_back() -> None:
         await running.on(StartScreen)
 
 
+def generate_unheard(client: EngineClient) -> None:
+    """Ask for a generation of which nothing is shown."""
+    ignore: dict[str, Any] = dict.fromkeys(
+        ("steps", "then", "failed", "dropped"), lambda *_: None
+    )
+    client.generate((ChatTurn("user", "x"),), SETTINGS, **ignore)
+
+
+@asynccontextmanager
+async def queued_reply(running: Program, engine: FakeEngine) -> AsyncIterator[None]:
+    """While the engine is held by another client, have the chat ask for a reply; then
+    let another request take its place in the queue."""
+    other = running.app.make_client(running.app.call_later)
+    generate_unheard(other)
+    await running.until(lambda: "generate" in dict(engine.calls))
+    yield
+    await running.until(lambda: running.chat.reply._client.is_pending(Slot.GENERATE))
+    assert running.chat.reply.is_busy
+    generate_unheard(other)
+    await running.until(lambda: not running.chat.reply.is_busy)
+
+
 async def test_dropped_answer_is_ended_as_stopped() -> None:
     engine, go_on = holding("one two", at=0, name="default")
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
-        await running.ask("never answered")
-        await running.until(
-            lambda: running.chat.reply.is_busy and len(running.views) == 2
-        )
-        running.chat.call_later(running.chat.reply.end_dropped)
-        await running.until(lambda: not running.chat.reply.is_busy)
+        async with queued_reply(running, engine):
+            await running.ask("never answered")
+            await running.until(lambda: len(running.views) == 2)
         await running.until(lambda: len(running.views) == 1)
         assert running.views[0].text == "never answered"
         assert "not answered" in running.views[0].render_line(0).text
@@ -267,9 +310,8 @@ async def test_dropped_continuation_keeps_the_answers_words() -> None:
         )
         running.app.load_model(ModelRef("second"))
         await running.ready("second")
-        await running.press("ctrl+g")
-        await running.until(lambda: running.chat.reply.is_busy)
-        running.chat.call_later(running.chat.reply.end_dropped)
+        async with queued_reply(running, second):
+            await running.press("ctrl+g")
         await running.until(lambda: running.views[-1].note.endswith("stopped"))
         assert running.views[-1].text == "one"
         assert running.chat.session.conversation.leaf.state == "stopped"

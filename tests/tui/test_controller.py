@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.controller import Activity, Controller
@@ -27,8 +26,8 @@ class Worker(Controller):
         return self.work
 
 
-def ready(info: EngineInfo | None = None) -> ModelState:
-    return ModelState(ModelRef(), info=info or FakeEngine().info)
+def ready() -> ModelState:
+    return ModelState(ModelRef(), info=FakeEngine().info)
 
 
 def activity_of(*controllers: Controller) -> tuple[Activity, Status]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread, current_thread
 from typing import Any
 
 import pytest
@@ -123,14 +123,15 @@ async def test_start_hint_is_shown_until_escape_or_a_click() -> None:
 
 
 async def test_start_hint_that_was_seen_is_not_shown_again() -> None:
-    asked: list[str] = []
+    asked: list[Thread] = []
 
-    def first_time(name: str) -> bool:
-        asked.append(name)
+    def first_time(_: str) -> bool:
+        asked.append(current_thread())
         return False
 
     async with program(preferences=Preferences(first_time=first_time)) as running:
-        await running.until(lambda: bool(asked))
+        await running.until(lambda: asked and not asked[0].is_alive())
+        await running.pilot.pause()  # its answer is delivered
         await running.ready()
         assert "New here?" not in running.seen
 

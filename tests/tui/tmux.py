@@ -22,6 +22,8 @@ import pytest
 from tests.cli.program import REPOSITORY, command
 
 TMUX = shutil.which("tmux")
+Seen = Callable[[str], object]
+"""Whether something is seen on a screen."""
 needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 
 
@@ -95,7 +97,7 @@ class Tmux:
         """One of tmux's variables of the window."""
         return self.run("display-message", "-p", f"#{{{name}}}").strip()
 
-    def until(self, seen: Callable[[str], object]) -> str:
+    def until(self, seen: Seen) -> str:
         """Look until it is seen; the screen then."""
         deadline = time.monotonic() + 20
         while not seen(screen := self.screen):
@@ -110,6 +112,11 @@ class Tmux:
     def lacks(self, word: str) -> str:
         """Wait until this does not stand on the screen."""
         return self.until(lambda screen: word not in screen)
+
+
+def without(*words: str) -> Seen:
+    """None of these stands on the screen."""
+    return lambda screen: not any(word in screen for word in words)
 
 
 @contextmanager

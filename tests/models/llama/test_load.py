@@ -119,12 +119,8 @@ def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> Non
     layer = {name.split(".")[1] for name in names if name.startswith("0.")}
     linear = {"qkv", "out", "gate_up", "down"}
     assert layer == {"attention_norm", "feed_norm", *linear}
-    assert {n for n in names if not n[0].isdigit()} <= {
-        "norm",
-        "embedding",
-        "frequencies",
-        "head",
-    }
+    others = {name for name in names if not name[0].isdigit()}
+    assert others - {"head"} == {"norm", "embedding", "frequencies"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "torch", "config", "header", "tensor"])

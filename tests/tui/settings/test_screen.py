@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread, current_thread
 
 import pytest
 from textual.widgets import OptionList, Static
@@ -86,19 +86,14 @@ async def said(running: Program, words: str) -> str:
     return told()
 
 
-def notices(running: Program) -> str:
-    found = running.app._notifications
-    return "\n".join(f"{notice.title} {notice.message}" for notice in found)
-
-
 async def test_settings_screen_finds_every_setting_with_its_meaning(file: Path) -> None:
     async with shown(file, size=(80, 24)) as running:
         listed = running.app.screen.query_one(OptionList)
-        for item in items():
-            await search(running, item.key)
+        for each in items():
+            await search(running, each.key)
             assert listed.highlighted is not None
-            about = await said(running, item.key)
-            assert item.declaration.meaning in about
+            about = await said(running, each.key)
+            assert each.declaration.meaning in about
             assert_laid_out(running.app.screen)
         await search(running, "xyzzy")
         await said(running, "No setting has all of these words.")
@@ -127,7 +122,7 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         assert running.chat.query_one(SamplerControls).settings.top_k == 40
         assert "# mine" in file.read_text() and "top_k" not in file.read_text()
         await running.press("f8")
-        await running.until(lambda: "not in config.toml" in notices(running))
+        await running.until(lambda: "not in config.toml" in running.notices)
 
 
 async def test_saving_a_setting_keeps_the_sampler_set_in_the_chat(
@@ -251,7 +246,7 @@ async def test_key_setting_is_checked_saved_and_applied_at_once(file: Path) -> N
         await said(running, "In config.toml: nothing")
         assert running.app.own_keys == {} and "f12" not in file.read_text()
         await running.press("f8")
-        await running.until(lambda: "not in config.toml" in notices(running))
+        await running.until(lambda: "not in config.toml" in running.notices)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +301,7 @@ async def test_settings_file_changed_by_another_program_is_read_again(
         theirs = MINE + "\n[chat]\nkeep = false  # theirs\n"
         file.write_text(theirs)
         await running.press("enter")
-        await running.until(lambda: "changed by another program" in notices(running))
+        await running.until(lambda: "changed by another program" in running.notices)
         await said(running, "In config.toml: false")
         assert file.read_text() == theirs
         await running.press("enter")
@@ -317,14 +312,15 @@ async def test_settings_file_changed_by_another_program_is_read_again(
 async def test_read_that_began_before_a_change_is_ignored(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, slow, begun, free = SettingsFile.read, Event(), Event(), Event()
+    read, slow, free = SettingsFile.read, Event(), Event()
+    late: list[Thread] = []
 
     def read_late(settings: SettingsFile) -> SettingsSnapshot:
-        sheet = read(settings)
-        if slow.is_set() and not begun.is_set():
-            begun.set()
-            free.wait(10)
-        return sheet
+        snapshot = read(settings)
+        if slow.is_set() and not late:
+            late.append(current_thread())
+            assert free.wait(10)
+        return snapshot
 
     monkeypatch.setattr(SettingsFile, "read", read_late)
     async with shown(file) as running:
@@ -334,11 +330,12 @@ async def test_read_that_began_before_a_change_is_ignored(
         await running.on(HelpScreen)
         await running.press("escape")  # the file is read again
         await running.on(SettingsScreen)
-        await running.until(begun.is_set)
+        await running.until(lambda: late)
         await running.press("enter")
         await said(running, "In config.toml: false")
         free.set()
-        await running.pilot.pause(0.1)
+        await running.until(lambda: not late[0].is_alive())
+        await running.pilot.pause()  # what it read is delivered
         await said(running, "In config.toml: false")
         await running.press("enter")
         await said(running, "In config.toml: true")
