@@ -302,7 +302,7 @@ def test_inspector(snap_compare: Compare, size: tuple[int, int]) -> None:
         await running.pilot.press("end", "g")
         await running.until(lambda: "branch 1 of 1" in running.seen)
         await running.pilot.press("enter")
-        await running.until(lambda: "Enter goes on" in running.seen)
+        await running.until(lambda: "Enter continues" in running.seen)
 
     assert inspected(snap_compare, show, size)
 

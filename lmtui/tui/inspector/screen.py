@@ -35,7 +35,7 @@ from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenView
 
-HINT = "Arrow keys move, Enter shows alternatives; F1 lists every key."
+HINT = "Arrows move; Enter shows alternatives; F1 helps."
 
 
 class InspectScreen(SamplingScreen):

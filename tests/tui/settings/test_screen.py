@@ -181,14 +181,18 @@ async def test_chat_settings_apply_to_the_open_conversation_at_once(file: Path) 
         await search(running, "chat.thinking")
         await choose(running, "down", "down")
         await running.until(lambda: chat.session.thinking is False)
-        assert chat.session.told is None  # a conversation of its own mind keeps its own
+        assert (
+            chat.session.thinking_setting is None
+        )  # a conversation of its own mind keeps its own
         chat.session.set_thinking("auto")
         await choose(running, "up")
         await running.until(lambda: chat.session.thinking is True)
-        assert chat.session.told == "on"
+        assert chat.session.thinking_setting == "on"
         await running.press("f8")
         await running.until(lambda: chat.session.thinking is None)
-        assert chat.session.told == "auto" and chat.session.options.drop_oldest
+        assert (
+            chat.session.thinking_setting == "auto" and chat.session.options.drop_oldest
+        )
 
 
 async def choose(running: Program, *keys: str) -> None:
