@@ -143,7 +143,6 @@ def _keep_unsent(draft: str) -> str:
 
 
 def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions:
-    from lmtui.models.inventory import is_local
     from lmtui.tui.chat.options import ChatOptions
 
     by_flag = settings.origin("chat_thinking").source == "flag"
@@ -151,7 +150,7 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
         drop_oldest=settings.chat.drops_oldest,
         thinking=settings.chat.thinking_switch,
         thinking_override=settings.chat.thinking if by_flag else None,
-        is_here=is_local,
+        is_here=_is_local,
         # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
     )
@@ -188,6 +187,13 @@ def _choose_colours(*, no_color: bool) -> None:
         os.environ["NO_COLOR"] = "1"
     else:
         os.environ.pop("NO_COLOR", None)
+
+
+def _is_local(ref: ModelRef) -> bool:
+    """Return whether a model and its adapter are on this machine; reads the disk."""
+    from lmtui.models import inventory
+
+    return inventory.is_local(ref)
 
 
 def _list_models() -> list[ListedModel]:

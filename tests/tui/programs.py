@@ -143,7 +143,7 @@ def name_of(wanted: ModelRef) -> str:
     return f"{model} + {wanted.adapter}" if wanted.adapter else model
 
 
-def holding(answer: str, *, at: int, name: str) -> tuple[FakeEngine, Event]:
+def holding(answer: str, *, at: int, name: str = "default") -> tuple[FakeEngine, Event]:
     """An engine that waits for the event before this token of its answers."""
     go_on = Event()
 

@@ -12,7 +12,6 @@ from textual.events import Paste
 
 from lmtui.tui.chat.prompt import FOLDED, PromptField
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_commands import said
 from tests.tui.programs import Program, program
 
 LINE = "/one @two three four five six seven eight nine\n"
@@ -53,7 +52,7 @@ async def test_paste_beyond_the_context_is_refused_with_its_size() -> None:
         await paste(p, MEGABYTE)
         await p.until(lambda: prompt(p).refusal)
         await p.press("enter")
-        assert "1,000,000 tokens; the context holds 4,096" in said(p)
+        assert "1,000,000 tokens; the context holds 4,096" in p.notices
         assert prompt(p).text == WORDS and not p.views
         await p.press("backspace")
         assert prompt(p).text == "" and not prompt(p).refusal

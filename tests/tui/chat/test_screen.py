@@ -9,13 +9,9 @@ from typing import Any
 
 import pytest
 from textual.events import Key
-from textual.pilot import Pilot
 
-from lmtui.engine.types import Distribution, SamplingSettings
+from lmtui.engine.types import Distribution
 from lmtui.errors import LmtuiError
-from lmtui.tui.app import LmtuiApp
-from lmtui.tui.app_options import AppOptions
-from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ActionList, ErrorScreen
@@ -25,26 +21,19 @@ from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from tests.fakes import FakeEngine
+from tests.tui.programs import SETTINGS, Program, holding, program
 
-SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
 SIZE = (120, 40)
 
 
-class Chat:
+class Chat(Program):
     """A running chat and what a person sees of it."""
-
-    def __init__(self, app: LmtuiApp, pilot: Pilot[None]) -> None:
-        self.app, self.pilot = app, pilot
 
     @property
     def screen(self) -> ChatScreen:
         screen = self.app.screen
         assert isinstance(screen, ChatScreen)
         return screen
-
-    @property
-    def views(self) -> list[MessageView]:
-        return list(self.screen.query(MessageView))
 
     @property
     def state(self) -> str:
@@ -58,23 +47,10 @@ class Chat:
     def prompt(self) -> PromptField:
         return self.screen.query_one(PromptField)
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Let the program run until something is seen."""
-        for _ in range(3000):
-            if condition():
-                return
-            await self.pilot.pause(0.005)
-        raise AssertionError("it was waited for in vain")
-
     async def type(self, text: str) -> None:
         """Write into the prompt."""
         self.prompt.insert(text)
         await self.pilot.pause()
-
-    async def ask(self, text: str) -> None:
-        """Write and send."""
-        await self.type(text)
-        await self.pilot.press("enter")
 
     async def answered(self, count: int = 2) -> None:
         """Wait for the end of an answer."""
@@ -94,27 +70,13 @@ async def chat(
     def open_engine(_: Any) -> Any:
         return engine or FakeEngine(answers=["one two three"])
 
-    app = LmtuiApp(
-        lambda _: opened or open_engine, AppOptions(sampling=SETTINGS, first="chat")
-    )
-    async with app.run_test(size=size) as pilot:
-        running = Chat(app, pilot)
+    async with program(
+        open_model=lambda _: opened or open_engine, first="chat", size=size
+    ) as begun:
+        running = Chat(begun.app, begun.pilot)
         if ready:
             await running.until(lambda: running.state == "ready")
         yield running
-        await app.action_quit()
-
-
-def held(answer: str, *, at: int) -> tuple[FakeEngine, Event]:
-    """An engine that waits for the event before this token of its answers."""
-    go_on = Event()
-
-    def hold(index: int) -> None:
-        if engine.calls[-1][0] == "generate" and index == at:
-            assert go_on.wait(20)
-
-    engine = FakeEngine(answers=[answer, answer], on_token=hold)
-    return engine, go_on
 
 
 async def test_the_prompt_can_be_used_before_there_is_a_model() -> None:
@@ -177,7 +139,7 @@ async def test_an_answer_is_written_and_its_numbers_shown() -> None:
 
 
 async def test_escape_stops_the_answer_and_keeps_its_words() -> None:
-    engine, go_on = held("one two three four five", at=2)
+    engine, go_on = holding("one two three four five", at=2)
     async with chat(engine) as running:
         await running.ask("count")
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
@@ -301,7 +263,7 @@ async def test_brackets_switch_versions_in_the_token_view() -> None:
 
 
 async def test_stopped_note_stays_beside_its_answer() -> None:
-    engine, go_on = held("one two three four five", at=2)
+    engine, go_on = holding("one two three four five", at=2)
     async with chat(engine) as running:
         await running.ask("count")
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
@@ -381,7 +343,7 @@ async def test_hostile_text_is_only_drawn() -> None:
 
 
 async def test_quitting_while_an_answer_streams_exits_with_zero() -> None:
-    engine, go_on = held("a b c d", at=1)
+    engine, go_on = holding("a b c d", at=1)
     async with chat(engine) as running:
         await running.ask("go")
         await running.until(lambda: len(running.views) == 2)
@@ -391,7 +353,7 @@ async def test_quitting_while_an_answer_streams_exits_with_zero() -> None:
 
 
 async def test_prompt_sent_during_an_answer_is_answered_after_it() -> None:
-    engine, go_on = held("a b c", at=1)
+    engine, go_on = holding("a b c", at=1)
     async with chat(engine) as running:
         await running.ask("first")
         await running.until(lambda: len(running.views) == 2)
@@ -405,7 +367,7 @@ async def test_prompt_sent_during_an_answer_is_answered_after_it() -> None:
 
 
 async def test_stopping_the_answer_returns_the_waiting_prompt() -> None:
-    engine, go_on = held("a b c", at=1)
+    engine, go_on = holding("a b c", at=1)
     async with chat(engine) as running:
         await running.ask("first")
         await running.until(lambda: len(running.views) == 2)

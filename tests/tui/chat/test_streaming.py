@@ -14,8 +14,8 @@ from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker import batching
 from tests.fakes import FakeEngine
-from tests.tui.chat.test_screen import chat, held
-from tests.tui.programs import Program, program
+from tests.tui.chat.test_screen import chat
+from tests.tui.programs import Program, holding, program
 from tests.tui.shown import Shown
 
 PIECES = (
@@ -82,7 +82,7 @@ async def test_stop_keeps_the_tokens_gathered_between_two_reports(
 ) -> None:
     monkeypatch.setattr(batching, "INTERVAL", math.inf)  # after the first token, none
     words = ["word0", *(f" word{index}" for index in range(1, 12))]
-    engine, go_on = held("".join(words), at=at)
+    engine, go_on = holding("".join(words), at=at)
     async with chat(engine) as running:
         await running.ask("count")
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
