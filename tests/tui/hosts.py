@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from textual._context import visible_screen_stack
 from textual.app import ComposeResult
 from textual.message import Message
+from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -57,11 +63,27 @@ class Host(ColourlessApp):
 
     def strips(self) -> list[Strip]:
         """The same by cells."""
-        return self.screen._compositor.render_strips()
+        return drawn(self.screen)
 
     def text(self) -> str:
         """The same as one text."""
         return "\n".join(self.lines())
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    """Let an app run until something is seen."""
+    for _ in range(3000):
+        if condition():
+            return
+        await pilot.pause(0.005)
+    raise AssertionError("waited for in vain")
+
+
+def drawn(screen: Screen[Any]) -> list[Strip]:
+    """What a screen draws, over the screens below it: Textual caches what is drawn
+    first, so nothing may be drawn without them."""
+    visible_screen_stack.set(screen.app._background_screens)
+    return screen._compositor.render_strips()
 
 
 def written(widget: StyledLines) -> list[str]:

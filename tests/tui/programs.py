@@ -21,6 +21,7 @@ from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
 from tests.fakes import FakeEngine
+from tests.tui.hosts import drawn
 
 SETTINGS = SamplingSettings(temperature=0, max_tokens=50)
 ROWS = (
@@ -98,8 +99,7 @@ class Program:
     @property
     def seen(self) -> str:
         """What stands on the screen."""
-        strips = self.app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+        return "\n".join(strip.text.rstrip() for strip in drawn(self.app.screen))
 
 
 @asynccontextmanager

@@ -12,6 +12,8 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.strip import Strip
 
+from tests.tui.hosts import drawn
+
 Cell = tuple[str, str]
 """A character and how it looks; of one that takes two cells, the second is empty."""
 
@@ -50,7 +52,7 @@ class Shown:
 
     def whole(self) -> list[list[Cell]]:
         """What the screen would look like if all of it were drawn anew."""
-        strips = self._app.screen._compositor.render_strips()
+        strips = drawn(self._app.screen)
         width = self._app.screen.size.width
         lines = [[(" ", "")] * width for _ in strips]
         for line, strip in zip(lines, strips, strict=True):

@@ -26,6 +26,7 @@ from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from tests.chat.making import exchange
 from tests.fakes import FakeEngine
+from tests.tui.hosts import drawn
 from tests.tui.programs import Program, assert_laid_out, holding, program
 
 HOSTILE = "\x1b[31mred [bold] \u202e"
@@ -148,7 +149,7 @@ async def test_history_search_opens_the_message_and_marks_the_words(file: Path) 
         await running.on(ChatScreen)
         await running.until(lambda: len(running.views) == 2)
         assert running.views[0].has_focus
-        strips = running.app.screen._compositor.render_strips()
+        strips = drawn(running.app.screen)
         marks = [
             segment.text
             for strip in strips

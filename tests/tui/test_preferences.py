@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound, shown_actions
 from lmtui.tui.preferences import Preferences, PreferencesApp, ThemePalette
 from tests.fakes import FakeEngine
+from tests.tui.hosts import drawn, until
 
 SHIPPED = {theme.name: theme for theme in themes.load_themes().themes}
 
@@ -38,7 +39,7 @@ class Host(PreferencesApp):
     @property
     def ground(self) -> str:
         """What the text is drawn on now."""
-        first = next(iter(self.screen._compositor.render_strips()[0]))
+        first = next(iter(drawn(self.screen)[0]))
         assert first.style and first.style.bgcolor and first.style.bgcolor.triplet
         return first.style.bgcolor.triplet.hex
 
@@ -46,15 +47,6 @@ class Host(PreferencesApp):
     def notices(self) -> list[str]:
         """What was told, title and text."""
         return [f"{n.title}: {n.message}" for n in self._notifications]
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    """Let the program run until something is seen."""
-    for _ in range(3000):
-        if condition():
-            return
-        await pilot.pause(0.005)
-    raise AssertionError("it was waited for in vain")
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from textual.pilot import Pilot
 
 from lmtui.tui.chat.message import Entry, MessageView
 from lmtui.tui.chat.transcript import MOST, STEP, Transcript
-from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.hosts import HOSTILE, Host, safe, until
 from tests.tui.widgets.test_markdown import MARKDOWN, SAMPLE, drawn
 
 HEIGHT = 24
@@ -113,17 +115,18 @@ async def test_transcript_fills_a_screen_of_any_height(at: str | None) -> None:
     entries = [Entry(str(n), "user", f"m{n}", writer="You") for n in range(200)]
     transcript = Transcript("nothing")
     app = Host(transcript)
+
+    def filled(least: int) -> bool:
+        shown = sum(line.startswith("m") for line in seen(app))
+        return transcript.max_scroll_y > 0 and shown >= least
+
     async with app.run_test(size=(60, 30)) as pilot:
         await transcript.show(entries, at=at)
         await pilot.pause()
         for height in (30, 90, 150):
             await pilot.resize_terminal(60, height)
-            for _ in range(100):  # a few messages at a time
-                await pilot.pause()
-                if transcript.max_scroll_y and transcript._held is None:
-                    break
-            assert transcript.max_scroll_y > 0
-            assert sum(line.startswith("m") for line in seen(app)) >= height // 3 - 2
+            # It brings a few messages at a time.
+            await until(pilot, partial(filled, height // 3 - 2))
         if at is None:
             assert "m199" in seen(app)
 

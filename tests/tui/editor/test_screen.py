@@ -242,7 +242,10 @@ async def test_ghost_appears_unasked_and_is_taken_in_parts(tmp_path: Path) -> No
 async def test_typing_along_the_ghost_requests_no_suggestion(tmp_path: Path) -> None:
     engine = FakeWriter([" by the fire."])
     async with writing(tmp_path, engine, cursor=22, delay=0.01) as writer:
-        await writer.until(lambda: writer.editor.ghost == " by the fire.")
+        await writer.until(
+            lambda: "reads left context" in writer.seen
+        )  # it is written to its end
+        assert writer.editor.ghost == " by the fire."
         await writer.type(" by")
         assert writer.editor.ghost == " the fire."
         await writer.expected()

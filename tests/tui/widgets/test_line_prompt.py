@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
-from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.hosts import HOSTILE, Host, safe, until
 
 
 class Asking(Host):
@@ -33,15 +32,6 @@ class Asking(Host):
         """What was answered."""
         said = [m for m in self.posted if isinstance(m, LinePrompt.Answered)]
         return [(m.question, m.text) for m in said]
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    """Wait for what is done aside."""
-    for _ in range(500):
-        if condition():
-            return
-        await pilot.pause(0.01)
-    raise AssertionError("waited in vain")
 
 
 async def test_line_prompt_answers_a_location() -> None:

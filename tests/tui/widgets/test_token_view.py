@@ -175,7 +175,7 @@ async def test_surprise_is_drawn_with_attributes_beside_colour() -> None:
     async with app.run_test(size=(40, 8)) as pilot:
         view.show(shown)
         await pilot.pause()
-        line = next(iter(app.screen._compositor.render_strips()))
+        line = next(iter(app.strips()))
         styles = {segment.text: segment.style for segment in line}
     plain, odd, never = (styles[text] for text in ("plain", "odd", "never"))
     assert plain and not (plain.underline or plain.bold or plain.reverse)
