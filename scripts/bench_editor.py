@@ -28,8 +28,8 @@ from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
-from lmtui.tui.editor.dialogs import ReplacementsScreen
 from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.pickers import ReplacementsScreen
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel

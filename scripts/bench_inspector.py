@@ -24,7 +24,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
-from lmtui.tui.inspector.dialogs import AlternativesScreen
+from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder

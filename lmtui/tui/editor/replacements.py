@@ -10,7 +10,7 @@ from collections.abc import Callable
 from lmtui.engine.types import Replacement
 from lmtui.engine.words import word_at
 from lmtui.tui.controller import Controller
-from lmtui.tui.editor.dialogs import ReplacementsScreen
+from lmtui.tui.editor.pickers import ReplacementsScreen
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState

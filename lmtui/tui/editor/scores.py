@@ -27,9 +27,9 @@ from lmtui.notation import bits, in_bits
 from lmtui.surprisal_scale import Measure
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
-from lmtui.tui.editor.dialogs import SurprisesScreen
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.file import FileController
+from lmtui.tui.editor.pickers import SurprisesScreen
 from lmtui.tui.editor.status import FileLine, FileStatus
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient

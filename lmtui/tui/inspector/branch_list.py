@@ -19,8 +19,8 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.inspector.branches import BranchController
-from lmtui.tui.inspector.dialogs import BranchAction, BranchesScreen
 from lmtui.tui.inspector.document import DocumentController
+from lmtui.tui.inspector.pickers import BranchAction, BranchesScreen
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 

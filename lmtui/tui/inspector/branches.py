@@ -24,9 +24,9 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.inspector.dialogs import AlternativesScreen
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.panel import PanelController
+from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen

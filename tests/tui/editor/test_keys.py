@@ -14,8 +14,8 @@ import pytest
 
 from lmtui.editing.text_file import load
 from lmtui.tui.dialogs import ConfirmDialog
-from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.help import HelpScreen, sections
 from lmtui.tui.keys import all_bound

@@ -22,8 +22,8 @@ from lmtui.notation import LN2
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.dialogs import ConfirmDialog
-from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.preferences import Preferences
 from tests.fake_writing import FakeWriter

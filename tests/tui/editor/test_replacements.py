@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
-from lmtui.tui.editor.dialogs import (
+from lmtui.tui.editor.pickers import (
     ASKING,
     NOTHING,
     ReplacementsScreen,

@@ -28,8 +28,8 @@ from lmtui.models.source import ModelRef
 from lmtui.tui import dialogs
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor import file as file_screen
-from lmtui.tui.editor.dialogs import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.status import FileStatus, following_forms, forms, typed_forms
 from lmtui.tui.widgets.find_bar import FindBar

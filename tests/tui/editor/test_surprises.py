@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from lmtui.editing import surprises
 from lmtui.editing.surprises import MOST, SurprisingToken, SurprisingWord, places_of
-from lmtui.tui.editor.dialogs import EMPTY, SurprisesScreen, surprise_rows
+from lmtui.tui.editor.pickers import EMPTY, SurprisesScreen, surprise_rows
 from tests.tui.hosts import HOSTILE, Host, safe
 
 TEXT = "The capital of Frunce is\nParis, and Frunce is a country."

@@ -13,8 +13,8 @@ from lmtui.analysis.branches import ROOT
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import PAUSE, ConfirmDialog
-from lmtui.tui.inspector.dialogs import AlternativesScreen, BranchesScreen, ahead
 from lmtui.tui.inspector.overview import OverviewScreen
+from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen, ahead
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.inspector.token_finder import TokenFinder

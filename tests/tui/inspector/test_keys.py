@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lmtui.tui.inspector.dialogs import AlternativesScreen, BranchesScreen
 from lmtui.tui.inspector.overview import OverviewScreen
+from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.keys import all_bound
