@@ -7,6 +7,7 @@ and tracks changes for the store. Knows no engine, no store and no screen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -23,6 +24,11 @@ from lmtui.engine.types import (
 )
 
 _SEEDS = 2**63
+
+
+def new_uid() -> str:
+    """Return the uid of a new conversation: 64 random bits, in hexadecimal."""
+    return os.urandom(8).hex()
 
 
 def unused(

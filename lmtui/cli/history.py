@@ -5,7 +5,6 @@ Formats the output; the work is done in `lmtui.chat`. Needs neither torch nor a 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lmtui.chat.conversation import new_uid
 from lmtui.chat.export import Format, format_of, write_new, written
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
@@ -209,8 +209,7 @@ def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
     def add(store: Store) -> list[tuple[int, int | None]]:
         # `use` runs this again after a repair; the first ones are in the store then.
         for each in imports[len(ids) :]:
-            uid = os.urandom(8).hex()
-            ids.append(store.add(uid, each.conversation, each.facts))
+            ids.append(store.add(new_uid(), each.conversation, each.facts))
         return [(id_, store.like(id_)) for id_ in ids]
 
     return use(add)

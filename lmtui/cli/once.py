@@ -14,7 +14,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from lmtui.chat.attachments import attach
-from lmtui.chat.conversation import Conversation
+from lmtui.chat.conversation import Conversation, new_uid
 from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
 from lmtui.cli.errors import note, stop_on_interrupt
@@ -70,7 +70,7 @@ class Talk:
         """`thinking` applies where the conversation has no setting of its own;
         `thinking_override` sets it from now on, in the values of `chat.thinking`."""
         self._conversation = before.conversation if before else Conversation(system)
-        self._uid = before.about.uid if before else os.urandom(8).hex()
+        self._uid = before.about.uid if before else new_uid()
         if before is not None and system:
             self._conversation.reword(0, system)
         self._asked = self._conversation.say(text)
@@ -176,7 +176,7 @@ class Talk:
         elif isinstance(fact, FileReplaced):
             note(f"note: {visible(fact.salvaged.words)}\n")
         elif isinstance(fact, ChangedByOther) and self._keeper is not None:
-            self._uid = os.urandom(8).hex()
+            self._uid = new_uid()
             whole = replace(self._conversation.whole(), thinking=self._told)
             self._keeper.write(self._uid, whole)
             self._keeper.ask(self._entitle, _ignore, _ignore)

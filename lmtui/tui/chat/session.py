@@ -6,12 +6,11 @@ the disk. Knows no model.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lmtui.chat.conversation import Conversation, ConversationDelta
+from lmtui.chat.conversation import Conversation, ConversationDelta, new_uid
 from lmtui.chat.excerpts import copy_title, title_of
 from lmtui.chat.summary import (
     ConversationMeta,
@@ -42,7 +41,7 @@ class ChatSession:
         """`system` is the system message of new conversations; `opened` the one to go
         on with."""
         self._screen, self._store, self._system = screen, store, system
-        self._uid = os.urandom(8).hex()
+        self._uid = new_uid()
         self._about: ConversationSummary | None = None
         self._title = ""  # given to it here
         self.options = options
@@ -84,7 +83,7 @@ class ChatSession:
         """Hold a new conversation, told the same of thinking; the one before stays in
         the store."""
         self.conversation = conversation or Conversation(self._system)
-        self._uid, self._about, self._title = os.urandom(8).hex(), None, ""
+        self._uid, self._about, self._title = new_uid(), None, ""
         self.save()
 
     def open(
@@ -142,7 +141,7 @@ class ChatSession:
             return
         said = [*(node.content for node in self.conversation.path[1:]), ""]
         named = self._about.title if self._about else title_of(said[0])
-        self._uid, self._about = os.urandom(8).hex(), None
+        self._uid, self._about = new_uid(), None
         self.save_whole()
         self._title = copy_title(self._title or named)
         if self._store is not None:
