@@ -50,8 +50,8 @@ class AppOptions:
     opened: StoredConversation | None = None
     """The conversation to go on with."""
     source: InspectSource | None = None
-    """What the inspector begins with."""
+    """The text that is inspected first."""
     writing: Writing | None = None
-    """What the editor edits; there is none without."""
+    """The file that is edited; there is no editor without."""
     finetuning: Finetuning | None = None
     """The training that is watched, if any."""

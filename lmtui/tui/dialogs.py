@@ -1,4 +1,5 @@
-"""Modal dialogs: a question with choices, a failed load of a model, a page of text.
+"""Modal dialogs: a question with choices, a failed load of a model, a page of text;
+and errors in passing.
 
 A dialog only returns the answer; its caller acts on it.
 """
@@ -7,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -27,8 +28,19 @@ from lmtui.tui.model_state import full_name, shown_name
 _NAME = 13  # cells for the name of a choice
 
 PAUSE = 0.5
-"""Seconds without a letter before letters are taken as answers to the question."""
-_PAUSE = 0.6  # seconds before keys count, for a user who is typing
+"""Seconds before keys count as answers, for a user who is typing."""
+
+
+def notify_error(app: App[Any], error: LmtuiError) -> None:
+    """Show an error, with its hint, in a notification."""
+    text = "\n".join(part for part in (error.detail, error.hint) if part)
+    app.notify(
+        visible(text),
+        title=visible_line(error.title),
+        severity="error",
+        timeout=12,
+        markup=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +253,7 @@ make room.
 
     def on_mount(self) -> None:
         """Offer the choices after a pause."""
-        self.set_timer(_PAUSE, self.accept_keys)
+        self.set_timer(PAUSE, self.accept_keys)
 
     def accept_keys(self) -> None:
         self.accepts_keys = True

@@ -28,6 +28,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.chat.message import marked
 from lmtui.tui.chat.store import ConversationChosen, ConversationStore
+from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
@@ -210,7 +211,7 @@ that message.
         self.query_one("#foot", Static).update(Content(keys))
 
     def _show_failure(self, error: LmtuiError) -> None:
-        self.notify(visible(f"{error}\n{error.hint}"), severity="error", markup=False)
+        notify_error(self.app, error)
 
     # Actions.
 

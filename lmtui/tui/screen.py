@@ -13,8 +13,8 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 from lmtui.errors import LmtuiError
-from lmtui.text import visible, visible_line
 from lmtui.tui.controller import Activity, Controller
+from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
@@ -97,9 +97,7 @@ class ModelScreen(Screen[None]):
 
     def show_error(self, error: LmtuiError) -> None:
         """Show an error, with its hint, in a notification."""
-        text = visible("\n".join(part for part in (error.detail, error.hint) if part))
-        title = visible_line(error.title)
-        self.notify(text, title=title, severity="error", markup=False, timeout=12)
+        notify_error(self.app, error)
 
     def stop_work(self) -> bool:
         """Stop what the model does for the user; return whether there was anything."""

@@ -6,6 +6,7 @@ Files are written outside the event loop. Knows no engine.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from lmtui.chat.export import write_new
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
+from lmtui.tui.dialogs import notify_error
 from lmtui.tui.terminal import copy_text
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import LinePrompt
@@ -92,15 +94,11 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         def end(_: None) -> None:
             app.notify(visible(f"Saved {path}"), markup=False)
 
-        def fail(error: LmtuiError) -> None:
-            words = f"{error} {error.hint}".rstrip()
-            app.notify(visible(words), severity="error", markup=False)
-
         run_in_thread(
             lambda: write_new(path, [block.text]),
             app.call_later,
             then=end,
-            failed=fail,
+            failed=partial(notify_error, app),
             bug=LmtuiError("It could not be saved."),
         )
 

@@ -132,7 +132,7 @@ class SuggestionController(Controller):
             self._screen.notify("No model is loaded yet.")
             return
         self._cancel()
-        self._say("writing one")
+        self._say("writing a suggestion")
         rules = replace(self._rules, min_prob=None, min_mean_prob=None, seconds=None)
         self._ask(replace(self._request(rules), by_user=True))
 

@@ -139,9 +139,9 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
             words = f"{error.title}. {error.hint}"
         if not words and chosen is not None and chosen.value is not None:
             words = self._question.limits_text
-        limits_text = self.query_one("#wrong", Static)
-        limits_text.set_class(chosen is None, "-wrong")
-        limits_text.update(Content(visible_line(words)))
+        below = self.query_one("#wrong", Static)
+        below.set_class(chosen is None, "-wrong")
+        below.update(Content(visible_line(words)))
         return chosen
 
     def action_leave(self) -> None:

@@ -24,7 +24,7 @@ from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
 from lmtui.tui.settings import events as facts
 from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
 from lmtui.tui.settings.preset import Edited, PresetForm
@@ -311,9 +311,7 @@ that is already used on the same screen is refused.
     def _warn_not_stored(self, error: LmtuiError) -> None:
         """Show why nothing was written, and read the file again."""
         self._writing = False
-        parts = [part for part in (error.detail, error.hint) if part]
-        self.notify(visible("\n".join(parts)), title=visible_line(error.title),
-                    severity="error", markup=False, timeout=12)  # fmt: skip
+        notify_error(self.app, error)
         self._read()
 
     # Keys.
