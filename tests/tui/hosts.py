@@ -79,6 +79,16 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
     raise AssertionError("waited for in vain")
 
 
+async def resized(pilot: Pilot[Any], width: int, height: int) -> None:
+    """Resize the terminal of a `Host`, and wait until its widget follows."""
+    app = pilot.app
+    assert isinstance(app, Host)
+    await pilot.resize_terminal(width, height)
+    await until(pilot, lambda: app.screen.size == (width, height))
+    await until(pilot, lambda: app.widget.outer_size.width == width)
+    await pilot.pause()  # the widget is told
+
+
 def drawn(screen: Screen[Any]) -> list[Strip]:
     """What a screen draws, over the screens below it: Textual caches what is drawn
     first, so nothing may be drawn without them."""

@@ -223,7 +223,7 @@ async def test_failed_load_offers_retry_other_models_and_going_back() -> None:
 async def test_error_screen_ignores_keys_typed_before_its_pause_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lmtui.tui.dialogs._PAUSE", 3600.0)
+    monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 3600.0)
     release, asked = Event(), []
 
     def open_model(name: str) -> Any:

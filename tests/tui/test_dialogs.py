@@ -31,11 +31,6 @@ class Asker(Host):
         self.push_screen(self._question, self.answers.append)
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
-
-
 async def test_letters_typed_as_a_dialog_opens_go_to_the_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -20,7 +20,7 @@ from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_view import TokenView
-from tests.tui.hosts import Host
+from tests.tui.hosts import Host, resized
 from tests.tui.widgets.test_token_view import tokens
 
 NARROW = (
@@ -105,7 +105,7 @@ async def check(
         await pilot.press(*press)
         for width, pieces in found:
             for height in (low, 150):
-                await pilot.resize_terminal(width, height)
+                await resized(pilot, width, height)
                 for text in (["z"], pieces):  # without a scrollbar, then perhaps with
                     if isawaitable(done := show(text)):
                         await done

@@ -16,7 +16,6 @@ from textual.widgets import OptionList
 
 from lmtui.config.settings import Preset
 from lmtui.engine.types import ChatTurn
-from lmtui.tui import dialogs
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.prompt import PromptField
@@ -276,13 +275,6 @@ async def talk(actions: list[tuple[str, str]], folder: Path) -> None:
             await talking.idle()
             await talking.check()
         await talking.agree()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pause() -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dialogs, "PAUSE", 0.001)
-        yield
 
 
 @pytest.mark.timeout(1800)

@@ -15,7 +15,6 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
 from lmtui.models.inventory import missing_model
 from lmtui.models.source import ModelRef
-from lmtui.tui import dialogs
 from lmtui.tui.chat.options import ChatOptions
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.store import ConversationChosen
@@ -28,11 +27,6 @@ from tests.chat.making import PLAIN, exchange
 from tests.chat.test_message import answer as written
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, name_of, program
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
 
 
 @pytest.fixture

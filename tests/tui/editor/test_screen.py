@@ -25,7 +25,6 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
-from lmtui.tui import dialogs
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor import file as file_screen
 from lmtui.tui.editor.options import Writing
@@ -111,7 +110,6 @@ async def writing(
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
     monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
 
 

@@ -28,7 +28,7 @@ from lmtui.tui.widgets.chart import (
     ticks,
     whole_ticks,
 )
-from tests.tui.hosts import Host, written
+from tests.tui.hosts import Host, resized, written
 
 LOSSES = st.lists(st.floats(0.01, 12), min_size=1, max_size=400)
 
@@ -289,8 +289,7 @@ async def test_loss_chart_is_redrawn_after_a_resize() -> None:
         widget.show(curve_of(FALLING), POINTS, steps=120, epochs=3.0)
         await pilot.pause()
         wide = written(widget)
-        await pilot.resize_terminal(40, 10)
-        await pilot.pause()
+        await resized(pilot, 40, 10)
         small = written(widget)
         assert len(wide) == 20 and len(small) == 10
         assert "●" in app.text()

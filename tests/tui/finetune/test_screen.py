@@ -26,7 +26,6 @@ from lmtui.train.events import (
     Start,
     Warned,
 )
-from lmtui.tui import dialogs
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
@@ -56,7 +55,6 @@ RESUME = "lmtui finetune --resume --name walks"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialogs, "PAUSE", 0.001)
     monkeypatch.setattr(screen_module, "EVERY", 0.02)
     monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
 

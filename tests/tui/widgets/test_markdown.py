@@ -16,7 +16,7 @@ from lmtui.tui.finetune.report import ReportScreen
 from lmtui.tui.widgets.markdown import MarkdownView
 from lmtui.tui.widgets.markdown_blocks import STYLES, MarkdownBlock
 from lmtui.tui.widgets.markdown_renderer import MarkdownStyles, blocks_of, cut, draw
-from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.hosts import HOSTILE, Host, resized, safe
 
 LOOK = MarkdownStyles({name: Style() for name in STYLES})
 
@@ -203,8 +203,7 @@ async def test_markdown_is_laid_out_again_at_another_width() -> None:
     async with app.run_test(size=(40, 10)) as pilot:
         await pilot.pause()
         assert app.lines()[0] == "one two three four five six"
-        await pilot.resize_terminal(12, 10)
-        await pilot.pause()
+        await resized(pilot, 12, 10)
         assert app.lines()[:3] == ["one two", "three four", "five six"]
 
 
@@ -256,8 +255,7 @@ async def test_growing_markdown_always_equals_the_text_drawn_at_once(
         for end in range(size, len(text) + size, size):
             growing.grow(text[end - size : end])
             if end // size == 20:
-                await pilot.resize_terminal(other, 40)
-                await pilot.pause()
+                await resized(pilot, other, 40)
             growing._lay_out(growing._width)
             rows = [(strip.text, list(strip)) for strip, _ in growing._rows]
             growing._forget()

@@ -15,7 +15,7 @@ from lmtui.text import bytes_text
 from lmtui.tui.widgets.token_lines import pieces_of, wrap
 from lmtui.tui.widgets.token_view import RunningSums, TokenView
 from tests.fakes import FakeEngine
-from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.hosts import HOSTILE, Host, resized, safe
 
 
 def tokens(*texts: str | bytes, logprob: float | None = -1.0) -> list[ScoredToken]:
@@ -192,8 +192,7 @@ async def test_a_long_text_scrolls_with_the_cursor_and_rewraps() -> None:
         await pilot.press("end")
         await pilot.pause()
         assert "word499" in app.text()
-        await pilot.resize_terminal(50, 10)
-        await pilot.pause()
+        await resized(pilot, 50, 10)
         assert "word499" in app.text()
         await pilot.press("home")
         await pilot.pause()
