@@ -42,10 +42,10 @@ async def test_start_screen_shows_the_progress_of_the_model_load() -> None:
 
     async with program(open_model=open_model, ref=ModelRef("x")) as running:
         await running.until(lambda: "fetching [red]x␛[0m 25%" in running.seen)
-        assert "━" in running.seen
+        await running.until(lambda: "━" in running.seen)
         steps[0].set()
         await running.until(lambda: "loading x" in running.seen)
-        assert "━" not in running.seen
+        await running.until(lambda: "━" not in running.seen)
         steps[1].set()
         await running.until(lambda: "ready · exact float32 · cpu" in running.seen)
         assert "context 1,234" in running.seen
