@@ -133,10 +133,11 @@ class ConversationWriter:
             self._work.append(do)
             self._wake()
 
-    def close(self, timeout: float = 2.0) -> bool:
+    def close(self, timeout: float = 10.0) -> bool:
         """Save held changes and end the thread.
 
-        Returns whether all is done within `timeout` seconds.
+        Returns whether all is done within `timeout` seconds. A busy disk can take
+        seconds for one write, and what is not written by then is lost.
         """
         with self._changed:
             self._closing = True
