@@ -93,8 +93,11 @@ class SamplerController(Controller):
             self._show_rows(panel, shown.start, len(shown.candidates), go_on)
 
     def follow_panel(self, event: ProbabilityPanel.PageRequested) -> None:
-        """Show the rows that the user pages to."""
-        self._show_rows(event.panel, event.start, event.count, lambda: None)
+        """Show the rows that the user pages to; then draw the other panels, whose
+        request this one may have replaced."""
+        others = [each for each in self._panels if each[0] is not event.panel]
+        go_on = partial(self._redraw, others)
+        self._show_rows(event.panel, event.start, event.count, go_on)
 
     def _show_rows(
         self,

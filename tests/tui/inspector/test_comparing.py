@@ -14,6 +14,7 @@ from lmtui.models.source import ModelRef
 from lmtui.surprisal_scale import DIFFERENCES, difference_step, legend
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.widgets.dialog_list import DialogList
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.text_totals import TextTotals
 from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine
@@ -142,6 +143,13 @@ async def test_branch_shows_the_whole_vocabulary_of_the_other_model() -> None:
         await page.until(lambda: page.panel.distribution is not own)
         await page.until(lambda: panel.distribution is not before)
         assert shown() == page_shown
+        before = panel.distribution
+        page.screen.sampler.use(replace(settings, temperature=0.5))
+        event = ProbabilityPanel.PageRequested(page.panel, 5, 10)
+        page.screen.sampler.follow_panel(event)  # before the first answer
+        await page.until(lambda: panel.distribution is not before)
+        assert page.panel.distribution is not None
+        assert page.panel.distribution.start == 5
 
 
 async def test_branch_leaves_the_other_panel_empty_where_tokens_differ() -> None:
