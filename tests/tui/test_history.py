@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -206,15 +206,16 @@ async def test_empty_history_says_where_conversations_come_from(file: Path) -> N
     assert not file.exists()
 
 
+def titles(screen: HistoryScreen) -> Callable[[], list[str]]:
+    """What returns the titles of the rows."""
+    return lambda: [row.title for row in screen._rows]
+
+
 async def test_rename_is_of_the_conversation_it_was_asked_for(file: Path) -> None:
     filled(file, "apples", "pears", "plums")
     async with kept(file) as running:
         await running.press("ctrl+o")
-        screen = await listed(running)
-
-        def rows() -> list[str]:
-            return [row.title for row in screen._rows]
-
+        rows = titles(await listed(running))
         await running.until(lambda: rows() == ["plums", "pears", "apples"])
         # Pinned, it goes to the top, also while its new title is written.
         await running.press("end", "p", "r", "ctrl+u", *"kiwi")
@@ -227,11 +228,7 @@ async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> No
     filled(file, "apples", "pears", "plums")
     async with kept(file) as running:
         await running.press("ctrl+o")
-        screen = await listed(running)
-
-        def rows() -> list[str]:
-            return [row.title for row in screen._rows]
-
+        rows = titles(await listed(running))
         await running.press("r")
         for _ in range(8):
             await running.press("backspace")

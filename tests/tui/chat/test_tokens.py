@@ -100,7 +100,9 @@ async def test_draft_leaves_the_panel_to_the_tokens_and_is_asked_after_them() ->
         assert drafts(engine)[before:] == [(["go", "first"], "ab")]
 
 
-async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
+def holding_drafts() -> tuple[FakeEngine, Event, Event, Event]:
+    """An engine that waits in each draft, once the first event is set; it sets the
+    second there and goes on with the third."""
     held, reached, go_on = Event(), Event(), Event()
 
     def hold(_: int) -> None:
@@ -109,6 +111,11 @@ async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
             assert go_on.wait(20)
 
     engine = FakeEngine(["first"], name="default", on_token=hold)
+    return engine, held, reached, go_on
+
+
+async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
+    engine, held, reached, go_on = holding_drafts()
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
         await running.ask("go")
@@ -126,14 +133,7 @@ async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
 
 
 async def test_draft_displaced_by_another_screen_is_scored_again() -> None:
-    held, reached, go_on = Event(), Event(), Event()
-
-    def hold(_: int) -> None:
-        if held.is_set() and engine.calls[-1][0] == "trace":
-            reached.set()
-            assert go_on.wait(20)
-
-    engine = FakeEngine(["first"], name="default", on_token=hold)
+    engine, held, reached, go_on = holding_drafts()
     async with program({"default": engine}, first="chat") as running:
         await running.ready()
         await running.until(lambda: running.chat.panel.distribution)
