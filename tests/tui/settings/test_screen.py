@@ -381,7 +381,6 @@ async def test_preset_is_checked_created_and_deleted(file: Path) -> None:
         await search(running, "poet")
         await running.press("f8")
         await running.on(ConfirmDialog)
-        await running.pilot.pause(0.6)
         await running.press("d")
         await running.on(SettingsScreen)
         await running.until(lambda: "poet" not in running.app.presets)

@@ -22,7 +22,7 @@ from lmtui.tui.widgets.paragraphs import (
     wrapped,
 )
 from tests.fake_training import PLAN
-from tests.tui.hosts import Host, resized
+from tests.tui.hosts import Host, resized, until
 
 PARTS = st.lists(
     st.tuples(st.text("ab é漢\u0301👍", max_size=12), st.sampled_from(["", "quiet"])),
@@ -84,6 +84,11 @@ def test_paragraphs_makes_one_paragraph_per_line() -> None:
     ]
 
 
+def still(pane: Pane) -> bool:
+    """Whether no scrolling is going on."""
+    return pane.scroll_y == pane.scroll_target_y
+
+
 async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
     pane = Pane("Log", id="log", follow=True)
     app = Host(pane)
@@ -94,15 +99,13 @@ async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
         await pilot.pause()
         assert "line 19" in app.text()
         await pilot.press("pageup")
-        await pilot.pause()
+        await until(pilot, lambda: still(pane) and "line 19" not in app.text())
         seen = app.text()
-        assert "line 19" not in seen
         pane.show(paragraphs("\n".join(lines)))
         await pilot.pause()
         assert app.text().split("\n")[1] == seen.split("\n")[1]  # nothing jumps
         await pilot.press("end")
-        await pilot.pause(0.5)
-        assert "line 39" in app.text()
+        await until(pilot, lambda: still(pane) and "line 39" in app.text())
 
 
 async def test_paragraphs_rewrap_at_another_width() -> None:
