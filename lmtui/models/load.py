@@ -31,6 +31,7 @@ from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.source import Quantize
+from lmtui.models.tokenizer_json import library_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -313,7 +314,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
     refuse_other_kinds(files.config, folder)
     _require_memory(files.parameters, plan)
     plan.on_progress(Progress(f"loading {plan.name}"))
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     with wrap_load_errors(str(folder)), quiet(), offline():
         config = AutoConfig.from_pretrained(
@@ -322,9 +323,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         # A model's files may not choose the code that runs it.
         config._attn_implementation = config._experts_implementation = None
         require_small(config, files.parameters, folder)
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = library_tokenizer(folder)
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,

@@ -18,8 +18,10 @@ import tokenizers
 
 from lmtui.errors import panics_as_errors
 
+TOKENIZER = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
-_CONFIG = "tokenizer_config.json"
+_GENERAL_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -44,20 +46,20 @@ class LightTokenizer:
         try:
             with panics_as_errors():
                 self.backend_tokenizer = tokenizers.Tokenizer.from_file(
-                    str(folder / "tokenizer.json")
+                    str(folder / TOKENIZER)
                 )
         except Exception as error:  # tokenizers raises no narrower class
             raise ValueError(str(error)) from error
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.no_padding()
-        config = json.loads((folder / _CONFIG).read_bytes())
+        config = json.loads((folder / CONFIG).read_bytes())
         self.special_tokens_map = {
             name: text
             for name in (f"{kind}_token" for kind in _NAMES)
             if (text := _text(config.get(name))) is not None
         }
         template = folder / TEMPLATE
-        self.chat_template = template.read_text() if template.is_file() else None
+        self.chat_template = template.read_text("utf-8") if template.is_file() else None
         self.is_fast = True
 
     @property
@@ -115,6 +117,29 @@ class LightTokenizer:
             [text], add_special_tokens=add_special_tokens
         )
         return Encoded(read.ids, read.offsets if return_offsets_mapping else [])
+
+
+def library_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer in a folder as one of transformers.
+
+    Raises:
+        Exception: whatever transformers raises for a missing or damaged one.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # transformers takes the class by the model's type, even where the folder names a
+    # class that leaves tokenizer.json as it is.
+    kind = PreTrainedTokenizerFast if _names_no_model(folder) else AutoTokenizer
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _names_no_model(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    named = config.get("tokenizer_class") if isinstance(config, dict) else None
+    return named in _GENERAL_CLASSES and (folder / TOKENIZER).is_file()
 
 
 _PROBES = (

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     LlamaForCausalLM,
@@ -217,7 +216,7 @@ def test_slow_tokenizer_is_refused(folder: Path, monkeypatch):
     class Slow:
         is_fast = False
 
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: Slow())
+    monkeypatch.setattr("lmtui.models.load.library_tokenizer", lambda _: Slow())
     error = refused(folder)
     assert error.title == "this model has only a slow tokenizer"
     assert "tokenizer.json" in error.hint

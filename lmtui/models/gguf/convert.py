@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import mmap
 import os
-import struct
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,8 +24,23 @@ from lmtui.models import digests
 from lmtui.models.checkpoint import read_folder
 from lmtui.models.config_check import require_small
 from lmtui.models.errors import offline, quiet, refuse_incomplete, replaced
-from lmtui.models.gguf.header import SCALARS, STRING, GgufArray, GgufHeader, GgufTensor
+from lmtui.models.gguf.architectures import require_runnable
+from lmtui.models.gguf.generation import generation_config
+from lmtui.models.gguf.header import (
+    STRING,
+    GgufArray,
+    GgufHeader,
+    GgufTensor,
+    read_items,
+)
+from lmtui.models.gguf.tokenizer import (
+    TOKENIZER_VERSION,
+    GgufTokenizer,
+    read_tokenizer,
+    save_tokenizer,
+)
 from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.tokenizer_json import library_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +49,6 @@ _LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
 """Architectures for which transformers reads more of a GGUF field than its value."""
 _ARRAY = 9
 _KINDS = {bool: 7, int: 10, float: 12, str: STRING}
-_LENGTH = struct.Struct("<Q")
 
 
 @contextmanager
@@ -115,22 +128,9 @@ def _pairs_of(header: GgufHeader) -> dict[str, _Pair]:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
     ):
         return {
-            key: _items(value, data) if isinstance(value, GgufArray) else value
+            key: read_items(value, data) if isinstance(value, GgufArray) else value
             for key, value in header.pairs.items()
         }
-
-
-def _items(array: GgufArray, data: mmap.mmap) -> list[Any]:
-    if array.kind != STRING:
-        each = SCALARS[array.kind].format[1:]
-        return [*struct.unpack_from(f"<{array.count}{each}", data, array.offset)]
-    items, at = [], array.offset
-    for _ in range(array.count):
-        (length,) = _LENGTH.unpack_from(data, at)
-        at += _LENGTH.size
-        items.append(data[at : at + length])
-        at += length
-    return items
 
 
 def library_metadata(
@@ -245,13 +245,18 @@ def dequantise(
     """
     file, name = header.path, str(dtype).removeprefix("torch.")
     folder = _folder(digests.file_digest(file, on_progress), name)
-    model, tokenizer = _read(header, dtype, on_progress)
+    require_runnable(header)
+    tokenizer = read_tokenizer(header)
+    model = _read(header, dtype, on_progress)
+    model.generation_config.update(**generation_config(header, tokenizer))
     on_progress(Progress(f"saving {file.name} for the next start"))
     try:
         _keep(model, tokenizer, folder, file.name)
     except Exception as error:  # whatever the error is, the model itself is fine
         on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
-        return Dequantised(None, model, tokenizer)
+        with tempfile.TemporaryDirectory(prefix="lmtui-") as scratch:
+            save_tokenizer(tokenizer, Path(scratch))
+            return Dequantised(None, model, library_tokenizer(Path(scratch)))
     return Dequantised(folder)
 
 
@@ -260,22 +265,17 @@ def _folder(digest: str, dtype: str) -> Path:
 
 
 def _made_by() -> dict[str, str]:
-    """Return the version of transformers: its reading of GGUF changes now and then, and
-    a copy made by another version is made again."""
+    """Return what decides the content of a copy: the version of transformers, whose
+    reading of GGUF changes now and then, and that of our tokenizers. A copy made by
+    another version is made again."""
     import importlib.metadata
 
-    return {"transformers": importlib.metadata.version("transformers")}
+    library = importlib.metadata.version("transformers")
+    return {"transformers": library, "tokenizer": TOKENIZER_VERSION}
 
 
-def _read(
-    header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress
-) -> tuple[Any, Any]:
-    from transformers import (
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        GgufConfig,
-    )
+def _read(header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
 
     file = header.path
     what = f"dequantising {file.name}, once"
@@ -287,9 +287,6 @@ def _read(
         offline(),
         _bars(what, on_progress),
     ):
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
-        )
         config = AutoConfig.from_pretrained(
             folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
         )
@@ -304,7 +301,7 @@ def _read(
             trust_remote_code=False,
         )
     refuse_incomplete(info, file)
-    return model.eval(), tokenizer
+    return model.eval()
 
 
 @contextmanager
@@ -330,13 +327,13 @@ def _bars(what: str, on_progress: OnProgress) -> Iterator[None]:
         reader.tqdm = before
 
 
-def _keep(model: Any, tokenizer: Any, folder: Path, source: str) -> None:
+def _keep(model: Any, tokenizer: GgufTokenizer, folder: Path, source: str) -> None:
     root = paths.ensure_folder(folder.parent)
     need = sum(p.numel() * p.element_size() for p in model.parameters())
     cache_dir.require_space(root, need)
     with paths.scratch_folder(root) as scratch, quiet():
         model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
+        save_tokenizer(tokenizer, scratch)
         cache_dir.commit_dir(scratch, folder, source=source, made_by=_made_by())
 
 

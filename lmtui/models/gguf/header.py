@@ -12,6 +12,7 @@ import struct
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lmtui.errors import LmtuiError
 
@@ -157,6 +158,37 @@ def read_gguf_header(path: Path) -> GgufHeader:
         raise _damaged(path, str(error)) from error
 
 
+def read_array(header: GgufHeader, key: str) -> list[Any] | None:
+    """Return the items of an array in the file; None where it has no such array. Texts
+    are bytes, since not every file's are UTF-8.
+
+    Raises:
+        OSError: the file can't be read any more.
+    """
+    array = header.pairs.get(key)
+    if not isinstance(array, GgufArray):
+        return None
+    with (
+        header.path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return read_items(array, data)
+
+
+def read_items(array: GgufArray, data: mmap.mmap) -> list[Any]:
+    """Return the items of an array, given the bytes of its file."""
+    if array.kind != STRING:
+        each = SCALARS[array.kind].format[1:]
+        return [*struct.unpack_from(f"<{array.count}{each}", data, array.offset)]
+    items, at = [], array.offset
+    for _ in range(array.count):
+        (length,) = _U64.unpack_from(data, at)
+        at += _U64.size
+        items.append(data[at : at + length])
+        at += length
+    return items
+
+
 def _not_gguf(path: Path, start: bytes) -> LmtuiError:
     found = f"it begins with {start!r}" if start else "it is empty"
     return LmtuiError(
@@ -283,11 +315,11 @@ class _Reader:
         tensors = tuple(_sized(entry, begin, alignment) for entry in entries)
         if len({tensor.name for tensor in tensors}) < len(tensors):
             raise _Hostile("two of its tensors have the same name")
-        end = max((tensor.offset + tensor.bytes for tensor in tensors), default=begin)
+        end = max((tensor.offset + tensor.bytes for tensor in tensors), default=0)
         if end > len(self.data):
             raise _Hostile(f"it has {len(self.data):,} bytes of {end:,}")
         # Overlapping tensors would turn a small file into a huge model.
-        if sum(tensor.bytes for tensor in tensors) > len(self.data) - begin:
+        if sum(tensor.bytes for tensor in tensors) > max(0, len(self.data) - begin):
             raise _Hostile("its tensors overlap")
         return tensors
 

@@ -25,7 +25,13 @@ from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.gguf import convert
 from lmtui.models.gguf.convert import folder_with_only, read_once
+from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import GgufHeader
+from lmtui.models.gguf.tokenizer import (
+    TOKENIZER_VERSION,
+    read_tokenizer,
+    save_tokenizer,
+)
 from lmtui.models.llama.int4 import HalfWeight, Int4Linear
 from lmtui.models.llama.weights import (
     FAMILIES,
@@ -38,7 +44,7 @@ from lmtui.models.llama.weights import (
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.model_info import facts_in
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.models.tokenizer_json import LightTokenizer, same_as
+from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer, same_as
 
 _WEIGHTS = "packed.safetensors"
 # of this module and of `llama/weights`; another number gives another folder
@@ -73,7 +79,12 @@ def commit_model(scratch: Path, folder: Path, source: str) -> None:
 
 def _made_by() -> dict[str, str]:
     capability = torch.backends.cpu.get_cpu_capability()
-    return {"torch": torch.__version__, "cpu": capability, "layout": _LAYOUT}
+    return {
+        "torch": torch.__version__,
+        "cpu": capability,
+        "layout": _LAYOUT,
+        "tokenizer": TOKENIZER_VERSION,
+    }
 
 
 def write(weights: LlamaWeights, folder: Path) -> None:
@@ -285,7 +296,7 @@ class ModelConverter:
     def _describe(self, scratch: Path) -> Any:
         """Write the configuration and the tokenizer into `scratch`; return the
         configuration."""
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         place = self._looked.path
         with self._readable() as (folder, options), wrap_load_errors(str(place)):
@@ -293,14 +304,13 @@ class ModelConverter:
                 config = AutoConfig.from_pretrained(folder, **options)
                 why = unsupported_reason(config.to_dict(), packed=self._packs)
                 if why is None:
-                    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-                    tokenizer.save_pretrained(scratch)
-            if (folder / _GENERATION).is_file():
+                    same = self._write_tokenizer(scratch)
+            if (folder / _GENERATION).is_file() and not (
+                scratch / _GENERATION
+            ).exists():
                 shutil.copy(folder / _GENERATION, scratch)
         if why is not None:
             raise NotLlama(why)
-        with wrap_load_errors(str(place)):
-            same = same_as(tokenizer, LightTokenizer(scratch))
         if not same:
             raise NotLlama(
                 "its tokenizer has settings that only its own code can apply"
@@ -311,6 +321,22 @@ class ModelConverter:
         }
         (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
         return config
+
+    def _write_tokenizer(self, scratch: Path) -> bool:
+        """Write the tokenizer and the settings of generation into `scratch`; return
+        whether the tokenizer needs no code of transformers there."""
+        if isinstance(self._looked, GgufHeader):
+            found = read_tokenizer(self._looked)
+            save_tokenizer(found, scratch)
+            said = json.dumps(generation_config(self._looked, found), indent=1)
+            (scratch / _GENERATION).write_text(said)
+            return True
+        folder = self._looked.path
+        if (folder / _GENERATION).is_file():
+            shutil.copy(folder / _GENERATION, scratch)
+        tokenizer = library_tokenizer(folder)
+        tokenizer.save_pretrained(scratch)
+        return same_as(tokenizer, LightTokenizer(scratch))
 
     @contextmanager
     def _readable(self) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -1,0 +1,407 @@
+"""The tokenizer of a GGUF file, built from the file's own fields.
+
+Fields: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer. What they
+leave open follows llama.cpp's reading of them, for which such files are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
+
+from lmtui.errors import LmtuiError, panics_as_errors
+from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
+from lmtui.models.gguf.pre_tokenizers import DEFAULT, PRE_TOKENIZERS, PreTokenizer
+from lmtui.models.tokenizer_json import CONFIG, TEMPLATE, TOKENIZER
+
+TOKENIZER_VERSION = "1"
+"""The version of what this module makes of a file; copies made by others are stale."""
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
+"""Types of tokens, as numbers of `tokenizer.ggml.token_type`."""
+_SPACE = "▁"
+_KINDS = {
+    "gpt2": "byte-level BPE",
+    "llama": "SentencePiece BPE",
+    "gemma4": "SentencePiece BPE with merges",
+    "t5": "SentencePiece unigram",
+}
+_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+_FIELDS = {"unk": "unknown", "sep": "seperator", "pad": "padding"}
+"""Names in GGUF's fields that differ; one is misspelt there."""
+_DEFAULT_IDS = {
+    "gpt2": {"bos": 11, "eos": 11},
+    "llama": {"bos": 1, "eos": 2, "unk": 0},
+    "gemma4": {},
+    "t5": {"eos": 1, "unk": 2, "pad": 0},
+}
+"""Ids of a file that does not say, by `tokenizer.ggml.model`."""
+END_NAMES = frozenset(
+    (
+        "<|eot_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|return|>",
+        "<|call|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "<|eom_id|>",
+        "<EOT>",
+        "[EOT]",
+        "<|end_of_text|>",
+        "<end_of_utterance>",
+        "<turn|>",
+        "<｜end▁of▁sentence｜>",
+    )
+)
+"""Tokens that end an answer or a text, by their usual names."""
+_ALWAYS_CONTROL = END_NAMES | {
+    "<|fim_prefix|>",
+    "<fim-prefix>",
+    "<fim_prefix>",
+    "<｜fim▁begin｜>",
+    "<|fim_suffix|>",
+    "<fim-suffix>",
+    "<fim_suffix>",
+    "<｜fim▁hole｜>",
+    "<|fim_middle|>",
+    "<fim-middle>",
+    "<fim_middle>",
+    "<｜fim▁end｜>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+}
+"""Control tokens that some files call ordinary ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTokenizer:
+    """A tokenizer, and what the file says about it."""
+
+    backend: tokenizers.Tokenizer
+    specials: dict[str, str]
+    """Special tokens by transformers' names: `bos_token`, `eos_token`, …"""
+    chat_template: str | None
+    kind: str
+    """The kind of vocabulary, in words."""
+    pre_tokenizer: str
+    """The name of the rule that cuts a text into pieces; empty where there is none."""
+    guesses: tuple[str, ...]
+    """What the file leaves open, and what was taken for it."""
+
+
+def read_tokenizer(header: GgufHeader) -> GgufTokenizer:
+    """Build the tokenizer of a GGUF file.
+
+    Raises:
+        LmtuiError: the file holds none, or one that can't be built.
+    """
+    fields = _Fields(header)
+    try:
+        with panics_as_errors():
+            backend = fields.backend()
+    except LmtuiError:
+        raise
+    except Exception as error:  # `tokenizers` raises no narrower class
+        raise _unusable(header, str(error)) from error
+    template = header.values.get("tokenizer.chat_template")
+    return GgufTokenizer(
+        backend,
+        {f"{name}_token": fields.tokens[i] for name, i in fields.special_ids.items()},
+        template if isinstance(template, str) else None,
+        _KINDS[fields.model],
+        fields.pre_name,
+        tuple(fields.guesses),
+    )
+
+
+def save_tokenizer(tokenizer: GgufTokenizer, folder: Path) -> None:
+    """Write it as transformers would, for that library and for `LightTokenizer`.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    texts = {TOKENIZER: tokenizer.backend.to_str(pretty=False)}
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        **tokenizer.specials,
+    }
+    texts[CONFIG] = json.dumps(about, indent=1)
+    if tokenizer.chat_template is not None:
+        texts[TEMPLATE] = tokenizer.chat_template
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+
+
+def _unusable(header: GgufHeader, why: str) -> LmtuiError:
+    return LmtuiError(
+        "the tokenizer of this GGUF file can't be used",
+        f"{header.path}: {why}",
+        "Use another file of the model, or its folder from the Hub.",
+    )
+
+
+class _Fields:
+    """The fields of one file that make its tokenizer."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        """Read them.
+
+        Raises:
+            LmtuiError: one is missing, or contradicts the others.
+        """
+        self._header = header
+        self.guesses: list[str] = []
+        self.model = str(header.values.get("tokenizer.ggml.model", ""))
+        if self.model not in _KINDS:
+            raise self._refused(
+                f"its kind, {self.model!r}, is not one of {', '.join(_KINDS)}"
+                if self.model
+                else "it has none"
+            )
+        spelled = self._texts("tokens")
+        if not spelled:
+            raise self._refused("its vocabulary is empty")
+        self.tokens = [text or f"[EMPTY_{i}]" for i, text in enumerate(spelled)]
+        self.ids = {text: i for i, text in enumerate(self.tokens)}
+        if len(self.ids) < len(self.tokens):
+            raise self._refused("two of its tokens are spelt alike")
+        self.types = self._numbers("token_type") or [_NORMAL] * len(self.tokens)
+        self.pre_name, self.pre = self._pre_tokenizer()
+        self.special_ids = self._special_ids()
+
+    def _refused(self, why: str) -> LmtuiError:
+        return _unusable(self._header, why)
+
+    def _value(self, name: str) -> GgufValue | None:
+        return self._header.values.get(f"tokenizer.ggml.{name}")
+
+    def _flag(self, name: str, default: bool) -> bool:
+        value = self._value(name)
+        return value if isinstance(value, bool) else default
+
+    def _texts(self, name: str) -> list[str]:
+        items = read_array(self._header, f"tokenizer.ggml.{name}") or []
+        if not all(isinstance(item, bytes) for item in items):
+            raise self._refused(f"its {name} are no texts")
+        try:
+            return [item.decode() for item in items]
+        except UnicodeDecodeError as error:
+            raise self._refused(f"its {name} are not UTF-8") from error
+
+    def _numbers(self, name: str) -> list[float]:
+        """Return one number for each token; an empty list where the file has none."""
+        items = read_array(self._header, f"tokenizer.ggml.{name}") or []
+        if items and (len(items) < len(self.tokens) or isinstance(items[0], bytes)):
+            raise self._refused(f"its {name} does not go with its tokens")
+        return items
+
+    def _pre_tokenizer(self) -> tuple[str, PreTokenizer]:
+        if self.model == "gemma4":
+            return "gemma4", PRE_TOKENIZERS["gemma4"]
+        if self.model != "gpt2":
+            return "", DEFAULT
+        name = self._value("pre")
+        if name is None or name == "":
+            self.guesses.append(
+                "pre-tokenizer: the file names none; the default of llama.cpp"
+            )
+            return "default", DEFAULT
+        if (known := PRE_TOKENIZERS.get(str(name))) is None:
+            raise self._refused(f"its pre-tokenizer, {name!r:.40}, is unknown")
+        return str(name), known
+
+    def _special_ids(self) -> dict[str, int]:
+        found = {}
+        for name in _NAMES:
+            value = self._value(f"{_FIELDS.get(name, name)}_token_id")
+            if value is None:
+                value = _DEFAULT_IDS[self.model].get(name)
+                guess = value is not None and value < len(self.tokens)
+                if guess and name in ("bos", "eos"):
+                    text = self.tokens[int(value or 0)]
+                    self.guesses.append(
+                        f"{name.upper()}: the file names none; {text!r:.40} is usual"
+                    )
+            if isinstance(value, int) and 0 <= value < len(self.tokens):
+                found[name] = value
+        return found
+
+    def backend(self) -> tokenizers.Tokenizer:
+        """Build the tokenizer."""
+        build = {
+            "gpt2": self._byte_level,
+            "llama": self._sentencepiece,
+            "gemma4": self._gemma,
+            "t5": self._unigram,
+        }[self.model]
+        backend = build()
+        backend.add_tokens(list(self._added()))
+        if ends := self._ends():
+            backend.post_processor = ends
+        return backend
+
+    def _added(self) -> Iterator[AddedToken]:
+        """Yield the tokens that are matched before the text is cut into pieces."""
+        # Only the name of the model tells that its control tokens take the spaces
+        # behind them.
+        named = str(self._header.values.get("general.name", "")).lower()
+        strips = "phi-3" in named or "phi3" in named
+        keeps = ("<unk>", "<s>", "<|endoftext|>")
+        for text, kind in zip(self.tokens, self.types, strict=False):
+            control = kind in (_CONTROL, _UNKNOWN) or text in _ALWAYS_CONTROL
+            # An ordinary token in some vocabularies (Qwen's), a mark in others.
+            control = control or (text == "</s>" and kind == _USER_DEFINED)
+            if control or kind == _USER_DEFINED:
+                yield AddedToken(
+                    text,
+                    special=control,
+                    normalized=False,
+                    rstrip=strips and text not in keeps,
+                )
+
+    def _ends(self) -> TemplateProcessing | None:
+        """Return the rule by which BOS and EOS enclose a text; None for no rule."""
+        bos, eos = self.special_ids.get("bos"), self.special_ids.get("eos")
+        before = self._flag("add_bos_token", self.pre.adds_bos or self.model == "llama")
+        # llama.cpp overrides what files of Gemma 4 say.
+        before = before or self.model == "gemma4"
+        after = self._flag("add_eos_token", self.model == "t5")
+        first = [bos] if before and bos is not None else []
+        last = [eos] if after and eos is not None else []
+        if not first and not last:
+            return None
+        names = [(self.tokens[i], i) for i in dict.fromkeys((*first, *last))]
+        parts = [self.tokens[i] for i in first], [self.tokens[i] for i in last]
+        return TemplateProcessing(
+            single=[*parts[0], "$A", *parts[1]],
+            pair=[*parts[0], "$A", *parts[1], *parts[0], "$B:1", *parts[1]],
+            special_tokens=names,
+        )
+
+    def _merges(self) -> list[tuple[str, str]]:
+        """Return the file's merges, without those that make no token."""
+        pairs = []
+        for text in self._texts("merges"):
+            cut = text.find(" ", 1)
+            left, right = text[:cut], text[cut + 1 :]
+            if cut > 0 and {left, right, left + right} <= self.ids.keys():
+                pairs.append((left, right))
+        return pairs
+
+    def _scored_merges(self, scores: Sequence[float]) -> list[tuple[str, str]]:
+        """Return the merges that a vocabulary with scores implies: of every pair of
+        tokens that make a token, the one that makes the best comes first."""
+        ids = self.ids
+        ranked = []
+        for i, text in enumerate(self.tokens):
+            if self.types[i] in (_NORMAL, _USER_DEFINED, _UNUSED):
+                ranked += [
+                    (-scores[i], i, text[:cut], text[cut:])
+                    for cut in range(1, len(text))
+                    if text[:cut] in ids and text[cut:] in ids
+                ]
+        ranked.sort(key=lambda each: each[:2])
+        return [(left, right) for _, _, left, right in ranked]
+
+    def _byte_level(self) -> tokenizers.Tokenizer:
+        if not self.pre.byte_level:
+            return self._gemma()
+        merges = self._merges()
+        if not merges and self.pre_name == "kimi-k2":
+            # tiktoken's vocabularies rank their tokens by their ids.
+            merges = self._scored_merges([-float(i) for i in range(len(self.tokens))])
+        if not merges:
+            raise self._refused("it has no merges")
+        backend = tokenizers.Tokenizer(
+            models.BPE(self.ids, merges, ignore_merges=self.pre.ignore_merges)
+        )
+        spelling = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([*self._cuts(), spelling])
+        backend.decoder = decoders.ByteLevel()
+        return backend
+
+    def _cuts(self) -> list[pre_tokenizers.Split]:
+        return [
+            pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+            for pattern in self.pre.patterns
+        ]
+
+    def _gemma(self) -> tokenizers.Tokenizer:
+        backend = tokenizers.Tokenizer(self._with_bytes(self._merges()))
+        backend.normalizer = normalizers.Replace(" ", _SPACE)
+        backend.pre_tokenizer = pre_tokenizers.Sequence(self._cuts())
+        backend.decoder = _spaces_decoder(strip=False)
+        return backend
+
+    def _with_bytes(self, merges: list[tuple[str, str]]) -> models.BPE:
+        """Return a BPE that spells characters outside its vocabulary as bytes."""
+        unknown = self.special_ids.get("unk")
+        return models.BPE(
+            self.ids,
+            merges,
+            byte_fallback=self._has_bytes,
+            fuse_unk=True,
+            unk_token=None if unknown is None else self.tokens[unknown],
+        )
+
+    @cached_property
+    def _has_bytes(self) -> bool:
+        return all(f"<0x{byte:02X}>" in self.ids for byte in range(256))
+
+    def _sentencepiece(self) -> tokenizers.Tokenizer:
+        scores = self._numbers("scores") or [0.0] * len(self.tokens)
+        backend = tokenizers.Tokenizer(self._with_bytes(self._scored_merges(scores)))
+        prefix = self._flag("add_space_prefix", True)
+        backend.normalizer = normalizers.Sequence(_space_rules(prefix))
+        backend.decoder = _spaces_decoder(strip=prefix)
+        return backend
+
+    def _unigram(self) -> tokenizers.Tokenizer:
+        scores = self._numbers("scores") or [0.0] * len(self.tokens)
+        worst = min(scores) - 10
+        ranked = []
+        for text, score, kind in zip(self.tokens, scores, self.types, strict=False):
+            if kind in (_CONTROL, _UNKNOWN):
+                # Worse than its characters one by one: as text, it is not this token.
+                score = worst * (len(text) + 1)
+            ranked.append((text, 0.0 if kind == _USER_DEFINED else score))
+        unknown = self.special_ids.get("unk", 0)
+        backend = tokenizers.Tokenizer(models.Unigram(ranked, unknown, False))
+        rules: list[Any] = []
+        if charsmap := read_array(self._header, "tokenizer.ggml.precompiled_charsmap"):
+            data = bytes(byte & 0xFF for byte in charsmap)
+            rules.append(normalizers.Precompiled(data))
+        prefix = self._flag("add_space_prefix", True)
+        if self._flag("remove_extra_whitespaces", False):
+            extra = tokenizers.Regex("^ +| +$| +(?= )")
+            rules.append(normalizers.Replace(extra, ""))
+        backend.normalizer = normalizers.Sequence([*rules, *_space_rules(prefix)])
+        backend.decoder = _spaces_decoder(strip=prefix)
+        return backend
+
+
+def _space_rules(prefix: bool) -> list[Any]:
+    """Return the rules that spell spaces as `▁`, with one before a text."""
+    before = [normalizers.Prepend(_SPACE)] if prefix else []
+    return [*before, normalizers.Replace(" ", _SPACE)]
+
+
+def _spaces_decoder(*, strip: bool) -> decoders.Sequence:
+    steps: list[Any] = [
+        decoders.Replace(_SPACE, " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+    ]
+    if strip:
+        steps.append(decoders.Strip(" ", 1, 0))
+    return decoders.Sequence(steps)

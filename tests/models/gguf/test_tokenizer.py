@@ -1,0 +1,314 @@
+"""Tokenizers built from the fields of GGUF files: the tokens are llama.cpp's."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unicodedata import category
+
+import gguf
+import pytest
+from transformers import LlamaConfig, Qwen2Config
+
+from lmtui.errors import LmtuiError
+from lmtui.models.gguf.generation import generation_config
+from lmtui.models.gguf.header import read_gguf_header
+from lmtui.models.gguf.pre_tokenizers import PRE_TOKENIZERS
+from lmtui.models.gguf.tokenizer import GgufTokenizer, read_tokenizer, save_tokenizer
+from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer, same_as
+from tests.models.gguf.llama_cpp import fixtures, oracle, vocabularies
+from tests.models.gguf.random_texts import random_texts
+
+SAMPLES = Path(__file__).parent / "samples"
+TOKENS = json.loads((SAMPLES / "tokens.json").read_text())
+NAMES = sorted(TOKENS["vocabularies"])
+WAYS = ("as text", "with control tokens")
+ASCII_SPACES = ("deepseek-coder", "deepseek-llm", "phi-3")
+"""The patterns of DeepSeek take wide spaces for letters, llama.cpp for spaces; and
+control tokens of Phi-3 take wide spaces behind them, in llama.cpp those of ASCII."""
+UNIGRAM = "nomic-bert-moe"
+"""The library normalises a character with its marks at once, and may drop marks."""
+
+
+def tokenizer(name: str) -> GgufTokenizer:
+    return read_tokenizer(read_gguf_header(SAMPLES / f"{name}.gguf"))
+
+
+def comparable(name: str, texts: list[str]) -> list[str]:
+    if name != UNIGRAM:
+        return texts
+    marks = ("Mn", "Mc", "Me", "Cf")
+    return [t for t in texts if not any(category(c) in marks for c in t)]
+
+
+def ids(read: GgufTokenizer, text: str, *, special: bool) -> list[int]:
+    read.backend.encode_special_tokens = not special
+    found: list[int] = read.backend.encode(text, add_special_tokens=False).ids
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_are_those_of_llama_cpp(name: str, way: str) -> None:
+    read, known = tokenizer(name), TOKENS["vocabularies"][name]
+    texts = [*known["texts"], *TOKENS["texts"]]
+    compared = comparable(name, texts)
+    assert len(compared) > 100
+    for text, wanted in zip(texts, known[way], strict=True):
+        if text in compared:
+            assert ids(read, text, special=way == WAYS[1]) == wanted, text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_tokenizer_is_the_same_in_both_libraries(
+    name: str, tmp_path: Path
+) -> None:
+    save_tokenizer(tokenizer(name), tmp_path)
+    Qwen2Config().save_pretrained(tmp_path)  # a type with a tokenizer of its own
+    library, light = library_tokenizer(tmp_path), LightTokenizer(tmp_path)
+    assert same_as(library, light)
+    again = tmp_path / "again"
+    library.save_pretrained(again)
+    LlamaConfig().save_pretrained(again)
+    assert same_as(library_tokenizer(again), LightTokenizer(again))
+
+
+@pytest.fixture(scope="session")
+def llama_cpp(request: pytest.FixtureRequest) -> Path:
+    """What `scripts/llama_cpp` fetches, as `scripts/test --full` does."""
+    folder = Path(__file__).parents[3] / ".llama_cpp"
+    if not request.config.getoption("--full"):
+        pytest.skip("llama.cpp itself is asked with --full")
+    if not (folder / ".ready").exists():
+        pytest.fail("run scripts/llama_cpp first")
+    return folder
+
+
+def wrong(
+    read: GgufTokenizer, folder: Path, file: Path, texts: list[str]
+) -> list[tuple[str, list[int], list[int]]]:
+    """Texts of which llama.cpp makes other tokens, with ours and its."""
+    asked = [(text, bool(i % 2)) for i, text in enumerate(texts)]
+    found = [ids(read, text, special=special) for text, special in asked]
+    wanted = oracle(folder, file, asked)
+    rows = zip(texts, found, wanted, strict=True)
+    return [row for row in rows if row[1] != row[2]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fixtures_and_random_texts_equal_llama_cpp(name: str, llama_cpp: Path) -> None:
+    (file,) = (f for f in vocabularies(llama_cpp) if f.stem == f"ggml-vocab-{name}")
+    read = read_tokenizer(read_gguf_header(file))
+    for text, wanted in fixtures(file):
+        assert ids(read, text, special=False) == wanted, text
+    texts = random_texts(10_000, seed=2, wide_spaces=name not in ASCII_SPACES)
+    assert wrong(read, llama_cpp, file, comparable(name, texts)) == []
+
+
+FOLLOWS_THE_MODEL = {
+    "afmoe": "llama.cpp takes text before digits into their piece",
+    "cohere2moe": "llama.cpp does not cut before capitals",
+    "kimi-k2": "llama.cpp does not cut before capitals",
+    "tiny_aya": "llama.cpp does not cut before capitals",
+    "youtu": "llama.cpp knows capitals of ASCII only",
+    "tekken": "llama.cpp knows capitals of ASCII only",
+    "gpt-4o": "llama.cpp knows capitals of ASCII only",
+    "llama4": "llama.cpp knows capitals of ASCII only",
+    "kanana2": "llama.cpp knows capitals of ASCII only",
+    "talkie": "llama.cpp knows capitals of ASCII only",
+    "minimax-m2": "llama.cpp knows capitals of ASCII only",
+    "granite-embed-multi-97m": "llama.cpp knows capitals of ASCII only",
+    "gemma4": "another kind of vocabulary",
+    "granite-embed-multi-311m": "another kind of vocabulary",
+    "sarvam-moe": "another kind of vocabulary",
+}
+"""Names that are not compared with llama.cpp, and why."""
+
+
+def renamed(vocabulary: Path, name: str, target: Path) -> Path:
+    """A vocabulary with another name for its pre-tokenizer."""
+    data, key = vocabulary.read_bytes(), b"tokenizer.ggml.pre"
+    at = data.index(struct.pack("<Q", len(key)) + key) + 8 + len(key) + 4
+    (size,) = struct.unpack_from("<Q", data, at)
+    text = struct.pack("<Q", len(name)) + name.encode()
+    target.write_bytes(data[:at] + text + data[at + 8 + size :])
+    return target
+
+
+@pytest.mark.parametrize("name", sorted(PRE_TOKENIZERS))
+def test_every_pre_tokenizer_keeps_every_character(name: str, tmp_path: Path) -> None:
+    file = renamed(SAMPLES / "llama-bpe.gguf", name, tmp_path / "it.gguf")
+    read = read_tokenizer(read_gguf_header(file))
+    for text in random_texts(30, seed=3):
+        pieces = read.backend.pre_tokenizer.pre_tokenize_str(text)
+        spans = [span for _, span in pieces]
+        assert [a for a, _ in spans] == [0, *(b for _, b in spans[:-1])]
+        assert spans[-1][1] == len(text)
+
+
+@pytest.mark.parametrize("name", sorted({*PRE_TOKENIZERS} - {*FOLLOWS_THE_MODEL}))
+def test_every_pre_tokenizer_cuts_as_llama_cpp(
+    name: str, llama_cpp: Path, tmp_path: Path
+) -> None:
+    vocabulary = llama_cpp / "source/models/ggml-vocab-llama-bpe.gguf"
+    file = renamed(vocabulary, name, tmp_path / "it.gguf")
+    read = read_tokenizer(read_gguf_header(file))
+    texts = random_texts(1000, seed=4, wide_spaces=name not in ASCII_SPACES)
+    assert wrong(read, llama_cpp, file, texts) == []
+
+
+def write(
+    target: Path, model: str = "gpt2", *, change: Callable[[Any], None] | None = None
+) -> Path:
+    """A file with a vocabulary of a few tokens, and what `change` adds."""
+    writer = gguf.GGUFWriter(target, "llama")
+    writer.add_tokenizer_model(model)
+    tokens = ["<unk>", "<s>", "</s>", "▁", "a", "b", "ab", "▁ab", "<|im_end|>"]
+    kinds = [2, 3, 3, 1, 1, 1, 1, 1, 4]
+    if model == "llama":
+        tokens += [f"<0x{byte:02X}>" for byte in range(256)]
+        kinds += [6] * 256
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_scores([float(-i) for i in range(len(tokens))])
+    writer.add_token_merges(["a b", "▁ ab", "b x", "b"])
+    if model == "gpt2" and change is None:
+        writer.add_tokenizer_pre("gpt-2")
+    if change is not None:
+        change(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return target
+
+
+def refused(file: Path) -> LmtuiError:
+    with pytest.raises(LmtuiError) as caught:
+        read_tokenizer(read_gguf_header(file))
+    return caught.value
+
+
+def test_unknown_pre_tokenizer_is_named_and_refused(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "it.gguf", change=lambda to: to.add_tokenizer_pre("dreamt-up")
+    )
+    error = refused(file)
+    assert error.title == "the tokenizer of this GGUF file can't be used"
+    assert "'dreamt-up'" in error.detail
+    assert error.hint
+
+
+@pytest.mark.parametrize("model", ["bert", "rwkv", "plamo2", "none"])
+def test_unknown_kind_of_tokenizer_is_named_and_refused(
+    model: str, tmp_path: Path
+) -> None:
+    error = refused(write(tmp_path / "it.gguf", model))
+    assert repr(model) in error.detail
+    assert "gpt2, llama" in error.detail
+
+
+def test_file_without_tokenizer_is_refused(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "it.gguf", "llama")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert "it has none" in refused(tmp_path / "it.gguf").detail
+
+
+def test_missing_pre_tokenizer_is_told_as_a_guess(tmp_path: Path) -> None:
+    read = read_tokenizer(
+        read_gguf_header(write(tmp_path / "it.gguf", change=lambda _: None))
+    )
+    assert read.pre_tokenizer == "default"
+    assert any("pre-tokenizer" in guess for guess in read.guesses)
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "text", "wanted"),
+    [
+        ("llama", {}, "ab", ["<s>", "▁ab"]),
+        ("llama", {"add_bos_token": False}, "ab", ["▁ab"]),
+        ("llama", {"add_eos_token": True}, "ab", ["<s>", "▁ab", "</s>"]),
+        ("llama", {"add_space_prefix": False}, "ab", ["<s>", "ab"]),
+        ("llama", {}, "aé", ["<s>", "▁", "a", "<0xC3>", "<0xA9>"]),
+        ("gpt2", {}, "ab", ["ab"]),
+        ("gpt2", {"add_bos_token": True}, "ab", ["<s>", "ab"]),
+    ],
+)
+def test_flags_of_the_file_decide_prefix_and_ends(
+    model: str, flags: dict[str, bool], text: str, wanted: list[str], tmp_path: Path
+) -> None:
+    def change(writer: Any) -> None:
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_tokenizer_pre("gpt-2")
+        for name, value in flags.items():
+            writer.add_bool(f"tokenizer.ggml.{name}", value)
+
+    read = read_tokenizer(
+        read_gguf_header(write(tmp_path / "it.gguf", model, change=change))
+    )
+    assert read.backend.encode(text).tokens == wanted
+
+
+def test_control_looking_token_is_control_whatever_its_type(tmp_path: Path) -> None:
+    read = read_tokenizer(read_gguf_header(write(tmp_path / "it.gguf")))
+    assert ids(read, "<|im_end|>", special=True) == [8]
+    assert 8 not in ids(read, "<|im_end|>", special=False)
+
+
+def test_stop_tokens_and_sampling_come_from_the_file(tmp_path: Path) -> None:
+    def change(writer: Any) -> None:
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_eos_token_id(2)
+        writer.add_eot_token_id(1)
+        writer.add_uint32("tokenizer.ggml.eom_token_id", 4_000_000)
+        writer.add_float32("general.sampling.temp", 0.5)
+        writer.add_int32("general.sampling.top_k", 20)
+
+    header = read_gguf_header(write(tmp_path / "it.gguf", change=change))
+    assert generation_config(header, read_tokenizer(header)) == {
+        "eos_token_id": [1, 2, 8],
+        "temperature": 0.5,
+        "top_k": 20,
+    }
+
+
+def test_control_tokens_of_phi_3_take_the_spaces_behind_them() -> None:
+    read = tokenizer("phi-3")
+    assert ids(read, "<|user|>\n a", special=True) == ids(
+        read, "<|user|>a", special=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tokenizer.ggml.tokens", ["a", "a"]),
+        ("tokenizer.ggml.token_type", [1]),
+        ("tokenizer.ggml.scores", ["x", "y"]),
+        ("tokenizer.ggml.merges", [1, 2]),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(
+    key: str, value: list[Any], tmp_path: Path
+) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "it.gguf", "llama")
+    pairs: dict[str, list[Any]] = {
+        "tokenizer.ggml.tokens": ["a", "b"],
+        "tokenizer.ggml.token_type": [1, 1],
+        "tokenizer.ggml.scores": [0.0, 1.0],
+    }
+    model = "gpt2" if key.endswith("merges") else "llama"
+    writer.add_tokenizer_model(model)
+    writer.add_tokenizer_pre("gpt-2")
+    for name, items in (pairs | {key: value}).items():
+        writer.add_array(name, items)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    error = refused(tmp_path / "it.gguf")
+    assert error.title == "the tokenizer of this GGUF file can't be used"
