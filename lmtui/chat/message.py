@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lmtui.chat.token_codec import EncodedTokens, unpack, unpack_prompt
+from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
@@ -152,7 +153,9 @@ class ChatMessage:
         """Return the message with another text.
 
         The tokens that spell the beginning of the new text stay, as ids; the remaining
-        text is its `rest`.
+        text is its `rest`. No ids stay, and there is no prompt, where that beginning is
+        empty, or was the reasoning that the new text no longer has: what follows the
+        prompt there is perhaps no answer.
         """
         spoken = "".join(step.piece for step in self.steps)
         head = self.content.removesuffix(self.rest).removesuffix(spoken)
@@ -160,10 +163,11 @@ class ChatMessage:
                        finish=None, prompt=None, given=0, rest="")  # fmt: skip
         if self.prompt is None or (head and not self.given):
             return bare
-        if not text.startswith(head):
-            return replace(bare, prompt=_without(self.prompt, self.given, head),
-                           rest=text)  # fmt: skip
+        if not text.startswith(head) or self._loses_reasoning(text):
+            return bare
         kept = self.steps[: _kept(self.steps, text[len(head) :])]
+        if not kept and not head:
+            return bare
         said = "".join(step.piece for step in kept)
         prompt = Prompt(
             (*self.prompt.ids, *(step.id for step in kept)),
@@ -172,6 +176,11 @@ class ChatMessage:
         )
         given, rest = self.given + len(kept), text[len(head) + len(said) :]
         return replace(bare, prompt=prompt, given=given, rest=rest)
+
+    def _loses_reasoning(self, text: str) -> bool:
+        """Return whether the message ends its reasoning, and another text does not."""
+        span = thinking_in(self.content)
+        return bool(span and span.closing and span.closing not in text)
 
     def branched(self, index: int, candidate: Candidate) -> ChatMessage:
         """Return the message up to a token, with another one in its place.
@@ -243,9 +252,3 @@ def _kept(steps: tuple[Step, ...], text: str) -> int:
         at += len(step.piece)
         kept = count if step.piece else kept
     return kept
-
-
-def _without(prompt: Prompt, given: int, head: str) -> Prompt:
-    """Return a prompt up to where the answer begins."""
-    ids = prompt.ids[: len(prompt.ids) - given]
-    return Prompt(ids, prompt.text.removesuffix(head), prompt.stop_texts)

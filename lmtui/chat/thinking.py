@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import unpack
-from lmtui.engine.thinking import ReasoningSpan, ThinkingFinder, opens, thinking_in
+from lmtui.engine.thinking import (
+    MARKS,
+    ReasoningSpan,
+    ThinkingFinder,
+    opens,
+    thinking_in,
+)
 from lmtui.engine.types import FinishReason, Step
 from lmtui.notation import counted, number
 
@@ -85,6 +91,14 @@ class ReasoningTracker:
             return None
         tokens = bisect_left(self._starts, span.end)
         return ReasoningInfo(span, tokens, grows=not span.closing)
+
+
+def marked_words(node: ChatMessage) -> str:
+    """Return the text of a reply that says by itself where its reasoning begins, for a
+    model that is not given its prompt."""
+    thought = thought_of(node)
+    opened = thought and not (thought.span.opening or thought.span.closing)
+    return f"{MARKS[0][0]}\n{node.content}" if opened else node.content
 
 
 def answer_of(node: ChatMessage) -> str:

@@ -8,12 +8,13 @@ tokenizer only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
-from lmtui.engine.thinking import CHANNELS, thinking_in
+from lmtui.engine.thinking import ReasoningSpan, opens, thinking_in
 from lmtui.engine.types import BosRule, ChatTurn, Encoding, Prompt
 from lmtui.errors import LmtuiError
 from lmtui.models import template_renderer
@@ -25,6 +26,10 @@ _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 _SWITCHES = ("enable_thinking", "thinking")
 """Template variables that turn thinking on or off: of Qwen3 and SmolLM3, and of Granite
 and DeepSeek-V3.1."""
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+"""Names by which templates look up the thinking of an answer: of Qwen3 and most others,
+of gpt-oss, and of vLLM."""
+_LOOKS_UP_REASONING = re.compile(rf"[.'\"]({'|'.join(_REASONING)})\b")
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 
 # Marks put inside control strings that a user typed, so that only the template's own
@@ -33,6 +38,29 @@ _REMOVE = "\ufdd0"  # removed again; the tokenizer can read such a string as tex
 _SPLIT = "\ufdd1"  # the text is split here: the tokenizer always matches these strings
 _WRITING = "\ufdd2"  # placeholder for the message that is being written
 _MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING)), "\ufffd")
+
+
+Message = Mapping[str, str]
+"""A message as templates get it: `role`, `content`, perhaps the reasoning."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer that is to be continued."""
+
+    message: Message
+    growing: str = "content"
+    """The field at whose end it goes on."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The texts that the template has to write."""
+        return tuple(self.message.get(n, "") for n in ("content", _REASONING[0]))
+
+    def marked(self) -> Message:
+        """Return the message with a mark where it goes on."""
+        fields = (self.growing,) if self.growing == "content" else _REASONING
+        return {**self.message, **{n: self.message[n] + _WRITING for n in fields}}
 
 
 class PromptBuilder:
@@ -116,8 +144,11 @@ class PromptBuilder:
         """
         if not self.has_template:
             return self._plain(messages, prefill)
-        turns = [self._guarded(message) for message in messages]
-        rendered = self._render(turns, thinking=thinking) + self._guard(prefill)
+        given = [self._message(turn) for turn in messages]
+        if prefill:
+            rendered = self._continued(given, prefill, thinking)
+        else:
+            rendered = self._render(given, thinking=thinking)
         ids = tuple(self._encode(rendered))
         return Prompt(ids, _unmarked(rendered))
 
@@ -130,12 +161,14 @@ class PromptBuilder:
         Raises:
             LmtuiError: the model's template refuses the conversation.
         """
-        turns = [*messages, ChatTurn("user", _WRITING)]
+        writing = ChatTurn("user", _WRITING)
         if self.has_template:
-            guarded = [self._guarded(message) for message in messages]
-            rendered = self._render([*guarded, turns[-1]], thinking=thinking)
+            given = [self._message(turn) for turn in messages]
+            rendered = self._render(
+                [*given, _plain_message(writing)], thinking=thinking
+            )
         else:
-            rendered = self._plain(turns, "").text
+            rendered = self._plain([*messages, writing], "").text
         before = rendered.partition(_WRITING)[0]
         prefix = () if self.has_template else self.prefix("auto")
         context = [*prefix, *self._encode(before)]
@@ -173,12 +206,12 @@ class PromptBuilder:
 
     def _whole(self, turns: Sequence[ChatTurn]) -> str:
         if self.has_template:
-            return self._render(turns, open_ended=False)
+            return self._render(map(_plain_message, turns), open_ended=False)
         return _plain_turns(turns).removesuffix("\n")
 
     def _asked(self, turns: Sequence[ChatTurn]) -> str:
         if self.has_template:
-            return self._render(turns)
+            return self._render(map(_plain_message, turns))
         return f"{_plain_turns(turns)}Assistant:"
 
     def _ids_of(self, rendered: str, *, apart: bool) -> list[int]:
@@ -253,17 +286,16 @@ class PromptBuilder:
 
     def _render(
         self,
-        messages: Sequence[ChatTurn],
+        messages: Iterable[Message],
         *,
         open_ended: bool = True,
         thinking: bool | None = None,
     ) -> str:
-        turns = [{"role": m.role, "content": m.content} for m in messages]
         switch = None if thinking is None else self.switch
         switches = {switch: thinking} if switch else {}
         return template_renderer.render(
             self._template,
-            turns,
+            list(messages),
             open_ended=open_ended,
             variables={**self._tokenizer.special_tokens_map, **switches},
         )
@@ -274,24 +306,88 @@ class PromptBuilder:
         encoding = self.document(text, "auto")
         return Prompt((*encoding.prefix, *encoding.ids), text, ("\nUser:",))
 
-    def _guarded(self, message: ChatTurn) -> ChatTurn:
-        """Return a message in which every control string is text, except the marks
-        around the model's thinking: by these the template knows what to leave out."""
-        text = message.content
-        found = thinking_in(text) if message.role == "assistant" else None
-        if found and found.opening == CHANNELS[0] and CHANNELS[0] in self._template:
-            # This template refuses the marks, and would leave the thinking out anyway.
-            return ChatTurn(message.role, self._guard(text[found.end :]))
-        known = [m for m in (found.opening, found.closing) if m] if found else []
-        if found is None or not all(mark in self._template for mark in known):
-            return ChatTurn(message.role, self._guard(text))
-        behind = found.stop + len(found.closing)
-        words, answer = text[found.start : found.stop], text[behind:]
-        content = (
-            f"{text[: found.start]}{self._guard(words)}{found.closing}"
+    def _continued(
+        self, messages: Sequence[Message], prefill: str, thinking: bool | None
+    ) -> str:
+        """Return a conversation up to the end of an answer that is to be continued, as
+        the template writes an answer.
+
+        Raises:
+            LmtuiError: the template refuses the conversation, or drops the answer.
+        """
+        refusal: LmtuiError | None = None
+        for answer in self._forms(prefill):
+            try:
+                rendered = self._render(
+                    [*messages, answer.marked()], open_ended=False, thinking=thinking
+                )
+            except LmtuiError as error:
+                refusal = refusal or error
+                continue
+            text, found, _ = rendered.rpartition(_WRITING)
+            text = text.replace(_WRITING, "")
+            if found and all(words.strip() in text for words in answer.words):
+                return text
+        if span := thinking_in(prefill):  # which the template drops
+            asked = self._render(messages, thinking=thinking)
+            if opens(asked):  # here the model itself would write it
+                marked = self._with_marks(prefill, span)
+                return asked + marked.removeprefix(span.opening)
+            if span.closing:
+                return self._continued(messages, prefill[span.end :], thinking)
+        raise refusal or _not_continued()
+
+    def _forms(self, text: str) -> Iterator[_Answer]:
+        """Yield the forms in which a template may take an answer with its thinking."""
+        span = thinking_in(text)
+        if span is None:
+            yield _Answer({"role": "assistant", "content": self._guard(text)})
+            return
+        if self._takes_reasoning:
+            growing = "content" if span.closing else _REASONING[0]
+            yield _Answer(self._apart(text, span), growing)
+        whole = self._with_marks(text, span)
+        yield _Answer({"role": "assistant", "content": whole})
+
+    @cached_property
+    def _takes_reasoning(self) -> bool:
+        """Whether the template takes the thinking of an answer apart from its text."""
+        return bool(_LOOKS_UP_REASONING.search(self._template))
+
+    def _message(self, turn: ChatTurn) -> Message:
+        """Return a turn as the template gets it. Every control string in it is text,
+        except the marks around the model's thinking: by these the template knows what
+        to leave out."""
+        text = turn.content
+        span = thinking_in(text) if turn.role == "assistant" else None
+        if span is None:
+            return {"role": turn.role, "content": self._guard(text)}
+        if self._takes_reasoning:
+            return self._apart(text, span)
+        return {"role": turn.role, "content": self._with_marks(text, span)}
+
+    def _apart(self, text: str, span: ReasoningSpan) -> Message:
+        """Return an answer with its thinking under each name that templates use."""
+        thought = self._guard(text[span.start : span.stop].strip("\n"))
+        answer = self._guard(text[span.end :])
+        return {
+            "role": "assistant",
+            "content": answer,
+            **dict.fromkeys(_REASONING, thought),
+        }
+
+    def _with_marks(self, text: str, span: ReasoningSpan) -> str:
+        """Return an answer in which the marks around its thinking are marks, if the
+        template knows them."""
+        marks = [mark for mark in (span.opening, span.closing) if mark]
+        if not all(mark in self._template for mark in marks):
+            return self._guard(text)
+        behind = span.stop + len(span.closing)
+        thought, answer = text[span.start : span.stop], text[behind:]
+        return (
+            f"{text[: span.start]}{self._guard(thought)}{span.closing}"
             f"{self._guard(answer)}"
         )
-        return ChatTurn(message.role, content)
 
     def _guard(self, text: str) -> str:
         """Put a mark into every control string of a user's text."""
@@ -327,6 +423,18 @@ class PromptBuilder:
         ids = {*declared, self._tokenizer.eos_token_id} - {None}
         ids |= {self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials}
         return frozenset(ids)
+
+
+def _plain_message(turn: ChatTurn) -> Message:
+    return {"role": turn.role, "content": turn.content}
+
+
+def _not_continued() -> LmtuiError:
+    return LmtuiError(
+        "the model's chat template can't continue this answer",
+        "it leaves out the text of a last message, or changes it",
+        "Let the model answer anew instead.",
+    )
 
 
 def _plain_turns(messages: Sequence[ChatTurn]) -> str:

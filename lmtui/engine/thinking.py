@@ -15,9 +15,19 @@ CHANNELS = (
 """Marks in the harmony format of gpt-oss, where thinking and answer are two messages:
 before the thinking, and between the two. Text on other channels in between is thinking
 too."""
-MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), CHANNELS)
+MARKS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    CHANNELS,
+    ("<|channel>thought", "<channel|>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<mm:think>", "</mm:think>"),
+)
 """Opening and closing mark: the first pair in the chat templates of Qwen3, DeepSeek-R1,
-SmolLM3 and others, the second in that of Mistral's Magistral."""
+SmolLM3 and others, then those of Magistral, gpt-oss, Gemma 4, Seed-OSS, Command A,
+Apertus and MiniMax-M3."""
 
 _OPENING = re.compile(r"\s*(" + "|".join(re.escape(a) for a, _ in MARKS) + r")\n*")
 # Where the prompt ends with the opening mark, the answer has only the closing one, at

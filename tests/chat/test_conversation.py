@@ -310,7 +310,29 @@ def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
     assert again.prompt is not None and again.prompt.ids == (*whole.ids, steps[3].id)
     assert (again.given, again.rest) == (6, " Yes")
     other = chat.amend(amended.id, "No")
-    assert (other.prompt, other.given, other.rest) == (prompt, 0, "No")
+    assert (other.prompt, other.given, other.rest) == (None, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("It thought.</think>\nIt is Lyon", 3),  # the answer is another one
+        ("It seems", 0),  # an answer without the reasoning
+        ("It thought.", 0),
+    ],
+)
+def test_amended_reply_without_its_reasoning_keeps_no_ids(text: str, kept: int) -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("It", " thought.</think>\n", "It is", " Paris")
+    opened = replace(prompt, text=f"{prompt.text}<think>\n")
+    chat.lay_out(begun.id, opened)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    amended = chat.amend(reply.id, text)
+    ids = amended.prompt.ids[len(prompt.ids) :] if amended.prompt else ()
+    assert ids == reply.ids[:kept]
 
 
 def test_branch_replaces_one_token_of_a_reply() -> None:

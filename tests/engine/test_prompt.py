@@ -50,8 +50,10 @@ def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
 def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
     typed = around.replace("{}", special)
     tokenizer = tiny.tokenizer()
-    prompt = writer().write([ChatTurn("user", typed)], prefill=typed)
-    calm = writer().write([ChatTurn("user", "calm")])
+    # A mark at the very beginning of an answer is the model's.
+    prefill = f"a {typed}" if special == "<think>" else typed
+    prompt = writer().write([ChatTurn("user", typed)], prefill=prefill)
+    calm = writer().write([ChatTurn("user", "calm")], prefill="calm")
     control = {0, 1, 2, THINK}
 
     def controls(ids: tuple[int, ...]) -> list[int]:
@@ -102,9 +104,11 @@ def test_bos_follows_the_tokenizer_unless_told() -> None:
         without_template().document("a", "yes")
 
 
-def test_prompt_ends_with_the_prefill() -> None:
+def test_prefill_stands_where_the_template_puts_an_answer() -> None:
+    asked = writer().write([ChatTurn("user", "Hi")])
+    assert asked.text.endswith("assistant\n<think>")
     prompt = writer().write([ChatTurn("user", "Hi")], prefill="Well, the")
-    assert prompt.text.endswith("assistant\n<think>Well, the")
+    assert prompt.text.endswith("assistant\nWell, the")
 
 
 def test_end_ids_include_declared_and_template_end_tokens() -> None:

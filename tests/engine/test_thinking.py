@@ -167,6 +167,8 @@ HARMONY = (
     "{% for m in messages %}{% if m.role == 'assistant' %}"
     "{% if '<|channel|>analysis<|message|>' in m.content %}"
     "{{ raise_exception('give thinking apart') }}{% endif %}"
+    "{% if m.thinking and loop.last and not add_generation_prompt %}<|start|>assistant"
+    "<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
     "<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|end|>"
     "{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"

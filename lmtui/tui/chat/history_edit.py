@@ -142,12 +142,13 @@ class MessageEditor:
             await self.branch_changed()
             return
         if text != node.content:
-            # The ids hold for the model that made them, for another one the words.
-            if node.prompt is not None and self._owner.is_in_use(node.model):
-                node = conversation.amend(node.id, text)
-            else:
+            # The ids hold for the model that made them, and as far as they spell the
+            # new text; otherwise the words count.
+            ids_hold = node.amended(text).prompt is not None
+            if not (ids_hold and self._owner.is_in_use(node.model)):
                 await self._reply.answer_beginning(node, text)
                 return
+            node = conversation.amend(node.id, text)
         await self._reply.go_on_with(node)
 
     async def reword_system(self, text: str) -> None:

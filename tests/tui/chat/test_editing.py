@@ -221,6 +221,24 @@ async def test_edited_answer_is_continued_from_its_own_ids() -> None:
         assert all(token.logprob is not None for token in tokens.tokens)
 
 
+async def test_answer_rewritten_from_its_first_word_is_laid_out_by_the_template() -> (
+    None
+):
+    async with talking("It is Paris", " and Nice") as running:
+        await on_message(running, 1, "e")
+        for _ in "It is Paris":
+            await running.press("backspace")
+        await running.press(*"Lyon", "enter")
+        await answered(running, "one", "Lyon and Nice")
+        # Behind the old prompt, which may end in open reasoning, it would be no answer.
+        first, reply = running.chat.session.conversation.siblings(
+            running.chat.session.conversation.leaf.id
+        )
+        assert first.prompt is not None and reply.prompt is not None
+        assert reply.prompt.text == f"{first.prompt.text}Lyon"
+        assert reply.given == 0  # laid out as the beginning of an answer
+
+
 async def test_edited_answer_is_kept_with_ctrl_s_and_continued_later() -> None:
     async with talking("It is Paris", " now") as running:
         await on_message(running, 1, "e")
