@@ -7,6 +7,7 @@ work.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
 from lmtui.engine.generate import Decoder, StopRules
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
+from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.protocol import ReportCount, Stop
@@ -207,7 +209,12 @@ class LocalEngine:
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
         """Tokenise a document."""
-        return self.prompts.document(text, bos)
+        encoding = self.prompts.document(text, bos)
+        if not self.prompts.normalizes:
+            return encoding
+        spelled = map(self._vocabulary.bytes, encoding.ids)
+        count = rewritten(text, zip(encoding.spans, spelled, strict=True))
+        return replace(encoding, rewritten=count) if count else encoding
 
     def prompt(
         self,

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
+from lmtui.engine.normalization import covering
 from lmtui.engine.thinking import ReasoningSpan, opens, thinking_in
 from lmtui.engine.types import BosRule, ChatTurn, Encoding, Prompt
 from lmtui.errors import LmtuiError
@@ -92,16 +93,21 @@ class PromptBuilder:
         ids = self._read("a").input_ids
         return bos is not None and bool(ids) and ids[0] == bos
 
+    @property
+    def normalizes(self) -> bool:
+        """Whether the tokenizer may compose, replace or drop characters."""
+        return self._tokenizer.backend_tokenizer.normalizer is not None
+
     def document(self, text: str, bos: BosRule) -> Encoding:
-        """Tokenise a text as it stands; special-token strings in it are ordinary
-        text."""
+        """Tokenise a text as it stands; special-token strings in it are ordinary text.
+        The spans cover all of it."""
         encoded = self._read(
             text,
             add_special_tokens=False,
             split_special_tokens=True,
             return_offsets_mapping=True,
         )
-        spans = tuple((start, end) for start, end in encoded.offset_mapping)
+        spans = covering([(a, b) for a, b in encoded.offset_mapping], len(text))
         return Encoding(tuple(encoded.input_ids), spans, self.prefix(bos))
 
     def prefix(self, bos: BosRule) -> tuple[int, ...]:

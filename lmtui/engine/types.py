@@ -289,6 +289,9 @@ class Encoding:
     share its span."""
     prefix: tuple[int, ...]
     """Ids before the text that are no part of it: BOS, or none."""
+    rewritten: int = 0
+    """Characters of the text that the tokenizer composes, replaces or drops: the tokens
+    do not spell them."""
 
 
 @dataclass(frozen=True, slots=True)

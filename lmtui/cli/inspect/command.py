@@ -205,7 +205,8 @@ def inspect(
     summary gives the sum of the log-probabilities, the perplexity, and the bits per
     byte (the number to compare models by). A first token without context has no
     probability and is left out of these sums. The text is scored as it is in the file,
-    a byte-order mark and CRLF line endings included.
+    a byte-order mark and CRLF line endings included. Where a tokenizer reads characters
+    as others (é for e with an accent mark), the summary says how many.
 
     With --against or --against-adapter the text is shaded by how much more (+) or less
     (-) probable another model finds each token, in bits. With --summary, a file that

@@ -144,6 +144,7 @@ def summary_fields(summary: Summary) -> JsonEvent:
         "window": summary.windows.window,
         "stride": summary.windows.stride,
         "bos": summary.bos,
+        **({"rewritten": summary.rewritten} if summary.rewritten else {}),
         "bits_per_character": totals.bits_per_character,
         "characters": totals.characters,
         "bytes": totals.bytes,

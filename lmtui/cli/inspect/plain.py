@@ -24,7 +24,7 @@ from lmtui.analysis.summary import RANKS, Totals, figures
 from lmtui.cli.inspect.score import Scored, Summary
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.files import TextSource
-from lmtui.notation import bits
+from lmtui.notation import bits, counted
 from lmtui.text import visible, visible_line, visible_token
 
 SURPRISE = (
@@ -194,6 +194,9 @@ def _numbers(summary: Summary) -> Text:
     }
     if not totals.scored:
         del rows["ranks"], rows["entropy"]
+    if summary.rewritten:
+        many = counted(summary.rewritten, "character")
+        rows["rewritten"] = f"{many} of the text, which the tokenizer reads as others"
     return _rows(rows)
 
 

@@ -73,6 +73,9 @@ class Summary:
     """Number of context tokens, which are not scored; 0 for a file, BOS not counted."""
     stored: bool | None = None
     """Whether the ids are those that the text was written with; None for a file."""
+    rewritten: int = 0
+    """Characters of the text that this model's tokenizer composes, replaces or
+    drops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,4 +244,5 @@ class _Half:
             bos=alone and before > 0,
             before=0 if alone else before,
             stored=self._kept,
+            rewritten=self.encoding.rewritten,
         )

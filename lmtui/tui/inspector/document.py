@@ -15,7 +15,7 @@ from lmtui.engine.passages import DocumentAlone, DocumentTokens, PartOf
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
-from lmtui.notation import lasting
+from lmtui.notation import counted, lasting
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
@@ -264,6 +264,11 @@ class DocumentController(Controller):
         assert self.info is not None
         self.shown = ScoredDocument.of(made.encoding, made.windows, made.tokens)
         self._of_models[self.info.label] = self.shown
+        if count := made.encoding.rewritten:
+            self._screen.notify(
+                f"This model's tokenizer reads {counted(count, 'character')} of the "
+                "text as others, or not at all."
+            )
         self.draw(self.view.index)
         self._select_first()
         self._score_on()

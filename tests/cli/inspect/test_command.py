@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tokenizers import Tokenizer, normalizers
 
 from lmtui.cli.inspect.json_output import JsonScoreView
 from lmtui.cli.inspect.plain import (
@@ -20,9 +22,11 @@ from lmtui.cli.inspect.plain import (
 )
 from lmtui.cli.inspect.score import Engines, Rules, score_all
 from lmtui.cli.output import Output
+from lmtui.engine.engine import LocalEngine
 from lmtui.files import TextSource
 from tests.cli.program import SGR, run, run_in_terminal
 from tests.fakes import FakeEngine
+from tests.models import tiny
 
 TOKEN = ["event", "index", "start", "end", "id", "text", "bytes"]
 TOKEN += ["logprob", "rank", "entropy"]
@@ -119,6 +123,28 @@ def test_bom_and_line_endings_are_scored_as_they_are(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
     tokens = run("inspect", str(file), "--json").events[:-1]
     assert bytes.fromhex("".join(t["bytes"] for t in tokens)) == file.read_bytes()
+
+
+def test_text_that_the_tokenizer_composes_is_covered_and_told(tmp_path: Path) -> None:
+    folder = tiny.save_llama(tmp_path / "model")
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.normalizer = normalizers.NFC()
+    backend.save(str(folder / "tokenizer.json"))
+    engines = Engines(LocalEngine.open(str(folder), device="cpu"))
+    document = TextSource("-", "cafe\u0301 e\u0301 x")
+    out, drawn = io.StringIO(), io.StringIO()
+    score_all(engines, [document], Rules(), view=JsonScoreView(Output(out)))
+    *tokens, summary = map(json.loads, out.getvalue().splitlines())
+    end = 0
+    for token in tokens:
+        assert token["start"] <= end
+        end = max(end, token["end"])
+    assert end == len(document.text)
+    assert summary["rewritten"] == 4
+    view = PlainView(Console(file=drawn, width=80, markup=False, highlight=False))
+    score_all(engines, [document], Rules(), view=view)
+    assert drawn.getvalue().startswith(document.text)
+    assert "4 characters of the text, which the tokenizer reads" in drawn.getvalue()
 
 
 def refusals(tmp_path: Path) -> list[tuple[str, str]]:
