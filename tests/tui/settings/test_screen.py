@@ -116,10 +116,11 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         await running.on(SettingsScreen)
         await said(running, "In config.toml: 21")
         assert file.read_text() == MINE.replace("top_k = 30", "top_k = 21")
-        assert running.chat.query_one(SamplerControls).settings.top_k == 21
+        sampler = running.chat.query_one(SamplerControls)
+        await running.until(lambda: sampler.settings.top_k == 21)
         await running.press("f8")
         await said(running, "In config.toml: nothing")
-        assert running.chat.query_one(SamplerControls).settings.top_k == 40
+        await running.until(lambda: sampler.settings.top_k == 40)
         assert "# mine" in file.read_text() and "top_k" not in file.read_text()
         await running.press("f8")
         await running.until(lambda: "not in config.toml" in running.notices)
