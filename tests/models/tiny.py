@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,15 @@ def llama_config() -> LlamaConfig:
     )
 
 
-def save_llama(folder: Path, **options: Any) -> Path:
-    """Save a random Llama with its tokenizer; the same weights at every call."""
+def save_llama(
+    folder: Path, *, rope: dict[str, Any] | None = None, **options: Any
+) -> Path:
+    """Save a random Llama with its tokenizer; the same weights at every call. `rope`
+    are parameters of its RoPE."""
     torch.manual_seed(7)
-    LlamaForCausalLM(llama_config()).save_pretrained(folder, **options)
+    config = llama_config()
+    config.rope_parameters = {**config.rope_parameters, **(rope or {})}
+    LlamaForCausalLM(config).save_pretrained(folder, **options)
     tokenizer().save_pretrained(folder)
     return folder
 
@@ -88,15 +94,24 @@ def how() -> LoadOptions:
 
 
 def write_gguf(
-    folder: Path, target: Path, kind: str = "F32", *, template: str = TEMPLATE
+    folder: Path,
+    target: Path,
+    kind: str = "F32",
+    *,
+    template: str = TEMPLATE,
+    change: Callable[[gguf.GGUFWriter], None] = lambda _: None,
+    head_counts: Sequence[int] | int = KV_HEADS,
 ) -> Path:
-    """Write the Llama in `folder` as GGUF; matrices as `kind`."""
+    """Write the Llama in `folder` as GGUF; matrices as `kind`. `change` adds fields and
+    tensors; `head_counts` are those of keys, of each layer or of all."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     writer = gguf.GGUFWriter(target, "llama")
     _write_facts(writer, model.config)
+    writer.add_head_count_kv(head_counts)
     _write_tokens(writer, template)
     for name, weights in model.state_dict().items():
         _write_tensor(writer, name, weights.numpy(), kind)
+    change(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -111,7 +126,6 @@ def _write_facts(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_rope_dimension_count(config.hidden_size // HEADS)

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from lmtui.errors import LmtuiError
-from lmtui.models.gguf.header import GgufArray, GgufHeader, GgufValue, read_gguf_header
+from lmtui.models.gguf.header import (
+    GgufArray,
+    GgufHeader,
+    GgufValue,
+    read_array,
+    read_gguf_header,
+)
 
 _LONGEST_CONTEXT = 1 << 27  # tokens: ten times the longest context of any model
+_EQUAL_IN_LAYERS = (
+    "attention.head_count",
+    "attention.head_count_kv",
+    "feed_forward_length",
+)
+_DIFFERENT_LAYERS = ("deci", "gemma4", "lfm2", "nemotron_h")
+"""Architectures whose layers may differ in these."""
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _TEXTS = ("context_length", "original_context_length", "sliding_window")
 """Numbers that count tokens of a text, and that no tensor's shape bounds."""
@@ -25,10 +39,33 @@ def read_gguf_model(path: Path) -> GgufHeader:
     Raises:
         LmtuiError: as there; or a number does not go with the tensors.
     """
-    header = read_gguf_header(path)
+    header = _without_lists(read_gguf_header(path))
     if header.tensors:
         _Numbers(header).check()
     return header
+
+
+def _without_lists(header: GgufHeader) -> GgufHeader:
+    """Return a header in which a list of equal numbers, one for each layer, is that
+    number.
+
+    Raises:
+        LmtuiError: the numbers differ, and the architecture takes only one.
+    """
+    pairs = dict(header.pairs)
+    for name in _EQUAL_IN_LAYERS:
+        key = f"{header.architecture}.{name}"
+        items = read_array(header, key)
+        if not items or header.architecture in _DIFFERENT_LAYERS:
+            continue
+        if len({*items}) > 1:
+            raise LmtuiError(
+                "this kind of model is not supported",
+                f"{header.path}: {key} differs between its layers",
+                "Use another model.",
+            )
+        pairs[key] = items[0]
+    return replace(header, pairs=pairs)
 
 
 class _Numbers:

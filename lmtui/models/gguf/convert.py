@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from lmtui.models.checkpoint import read_folder
 from lmtui.models.config_check import require_small
 from lmtui.models.errors import offline, quiet, refuse_incomplete, replaced
 from lmtui.models.gguf.architectures import require_runnable
+from lmtui.models.gguf.config import amend_config, require_scaled
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import (
     STRING,
@@ -34,7 +35,7 @@ from lmtui.models.gguf.header import (
     read_items,
 )
 from lmtui.models.gguf.tokenizer import (
-    TOKENIZER_VERSION,
+    FIELDS_VERSION,
     GgufTokenizer,
     read_tokenizer,
     save_tokenizer,
@@ -45,6 +46,7 @@ from lmtui.models.tokenizer_json import library_tokenizer
 if TYPE_CHECKING:
     import torch
 
+_Pair = Any  # a value of the header, or the items of an array: texts in one are bytes
 _LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
 """Architectures for which transformers reads more of a GGUF field than its value."""
 _ARRAY = 9
@@ -98,7 +100,9 @@ def read_once(header: GgufHeader) -> Iterator[None]:
 
     def remembered(path: str, return_tensors: bool = False, **more: Any) -> Any:
         if return_tensors:
-            return load(path, return_tensors=True, **more)
+            whole = partial(_amended_reader, gguf.GGUFReader, pairs)
+            with replaced(gguf, "GGUFReader", whole):
+                return load(path, return_tensors=True, **more)
         # Callers take entries out of the configuration; none changes a list of tokens.
         known = checkpoint(path)
         return {**known, "config": copy.deepcopy(known["config"])}
@@ -110,15 +114,22 @@ def read_once(header: GgufHeader) -> Iterator[None]:
         yield
 
 
+def _amended_reader(kind: Any, pairs: dict[str, _Pair], path: str) -> Any:
+    """Return the `gguf` package's reader of a file, with numbers where `pairs` has
+    numbers and the file lists of them."""
+    found = kind(path)
+    for key, field in found.fields.items():
+        if field.types[:1] == [_ARRAY] and not isinstance(pairs.get(key, []), list):
+            found.fields[key] = _field(pairs[key])
+    return found
+
+
 def _is_clean(header: GgufHeader) -> bool:
     """Return whether all text in the header was UTF-8: U+FFFD replaces everything
     else."""
     names = (tensor.name for tensor in header.tensors)
     texts = (value for value in header.values.values() if isinstance(value, str))
     return not any("\ufffd" in text for text in (*header.pairs, *names, *texts))
-
-
-_Pair = Any  # a value of the header, or the items of an array: texts in one are bytes
 
 
 def _pairs_of(header: GgufHeader) -> dict[str, _Pair]:
@@ -266,12 +277,12 @@ def _folder(digest: str, dtype: str) -> Path:
 
 def _made_by() -> dict[str, str]:
     """Return what decides the content of a copy: the version of transformers, whose
-    reading of GGUF changes now and then, and that of our tokenizers. A copy made by
+    reading of GGUF changes now and then, and that of our reading. A copy made by
     another version is made again."""
     import importlib.metadata
 
     library = importlib.metadata.version("transformers")
-    return {"transformers": library, "tokenizer": TOKENIZER_VERSION}
+    return {"transformers": library, "gguf": FIELDS_VERSION}
 
 
 def _read(header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress) -> Any:
@@ -291,8 +302,11 @@ def _read(header: GgufHeader, dtype: torch.dtype, on_progress: OnProgress) -> An
             folder, gguf_file=file.name, local_files_only=True, trust_remote_code=False
         )
         require_small(config, header.parameters, file)
+        amend_config(config, header)
+        require_scaled(config, header)
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
+            config=config,
             output_loading_info=True,
             gguf_file=file.name,
             quantization_config=GgufConfig(dequantize=True),

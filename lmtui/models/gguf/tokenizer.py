@@ -22,8 +22,9 @@ from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
 from lmtui.models.gguf.pre_tokenizers import DEFAULT, PRE_TOKENIZERS, PreTokenizer
 from lmtui.models.tokenizer_json import CONFIG, TEMPLATE, TOKENIZER
 
-TOKENIZER_VERSION = "1"
-"""The version of what this module makes of a file; copies made by others are stale."""
+FIELDS_VERSION = "1"
+"""The version of what this room makes of the fields of a file; copies that another one
+made are stale."""
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
 """Types of tokens, as numbers of `tokenizer.ggml.token_type`."""
 _SPACE = "▁"

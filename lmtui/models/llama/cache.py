@@ -24,11 +24,12 @@ from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.gguf import convert
+from lmtui.models.gguf.config import amend_config
 from lmtui.models.gguf.convert import folder_with_only, read_once
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tokenizer import (
-    TOKENIZER_VERSION,
+    FIELDS_VERSION,
     read_tokenizer,
     save_tokenizer,
 )
@@ -83,7 +84,7 @@ def _made_by() -> dict[str, str]:
         "torch": torch.__version__,
         "cpu": capability,
         "layout": _LAYOUT,
-        "tokenizer": TOKENIZER_VERSION,
+        "gguf": FIELDS_VERSION,
     }
 
 
@@ -302,6 +303,8 @@ class ModelConverter:
         with self._readable() as (folder, options), wrap_load_errors(str(place)):
             with quiet(), offline():
                 config = AutoConfig.from_pretrained(folder, **options)
+                if isinstance(self._looked, GgufHeader):
+                    amend_config(config, self._looked)
                 why = unsupported_reason(config.to_dict(), packed=self._packs)
                 if why is None:
                     same = self._write_tokenizer(scratch)
