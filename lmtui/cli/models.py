@@ -16,9 +16,11 @@ from lmtui.cli.errors import note
 from lmtui.cli.output import JsonEvent, Output, stdin_is_terminal, table
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
+from lmtui.notation import percent
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
+    from lmtui.engine.text_facts import TextFact
     from lmtui.models.describe import ModelFact
     from lmtui.models.inventory import Item
 
@@ -97,9 +99,13 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
       lmtui models show qwen3-0.6b
       lmtui models show ./model.gguf --json
     """
+    from lmtui.engine.text_facts import text_facts
     from lmtui.models import describe, hardware, memory, source
 
-    facts = describe.facts_of(source.resolve(name))
+    wanted = source.resolve(name)
+    facts: dict[str, ModelFact | TextFact] = {**describe.facts_of(wanted)}
+    if place := describe.path_of(wanted):
+        facts |= text_facts(place)
     weights = facts.get("parameters")
     if isinstance(weights, int):
         facts["fits"] = memory.fits(weights, hardware.available_ram())
@@ -107,7 +113,7 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
     if json:
         output.event({"event": "model", **facts})
         return
-    shown = {key: value for key, value in facts.items() if value is not None}
+    shown = {k: value for k, value in facts.items() if value not in (None, {})}
     rows = [[key.replace("_", " "), _say(key, shown[key])] for key in shown]
     output.text(table(("", ""), rows, terminal=output.is_terminal).lstrip("\n"))
 
@@ -169,12 +175,16 @@ def _size(count: int) -> str:
     return cache_dir.size(count)
 
 
-def _say(key: str, value: ModelFact) -> str:
+def _say(key: str, value: ModelFact | TextFact) -> str:
     """Return a fact as text."""
+    if isinstance(value, list):
+        return "; ".join(map(visible_line, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {percent(share)}" for name, share in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int):
-        return str(value)
+        return visible_line(str(value))
     return _size(value) if key in ("bytes", "download") else f"{value:,}"
 
 

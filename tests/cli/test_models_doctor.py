@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, default_model
+from tests.models import tiny
 
 app = typer.Typer()
 app.add_typer(models.app, name="models")
@@ -73,6 +74,21 @@ def test_show_has_the_facts_of_a_model():
     assert "Qwen/Qwen3-0.6B" in text and "40,960" in text
     facts = json.loads(run("models", "show", "owner/unknown", "--json"))
     assert (facts["hub_id"], facts["here"]) == ("owner/unknown", False)
+
+
+def test_show_has_the_facts_of_a_files_text(tmp_path: Path):
+    file = tiny.write_gguf(tiny.save_llama(tmp_path / "model"), tmp_path / "it.gguf")
+    text = run("models", "show", str(file))
+    for line in (
+        "tokenizer kind     byte-level BPE",
+        "pre tokenizer      smollm",
+        "stop tokens        <|endoftext|>; <|im_end|>",
+        "types              F32 100%",
+        "guessed            none",
+    ):
+        assert line in text
+    facts = json.loads(run("models", "show", str(file), "--json"))
+    assert facts["template_switches"] == []
 
 
 def test_remove_asks_first(home: Path):
