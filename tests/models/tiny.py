@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lmtui.models.gguf.header import GgufArray, GgufHeader, read_array
 from lmtui.models.loaded_model import LoadOptions
 from lmtui.models.progress import ignore
 from tests.byte_level import trained
@@ -61,12 +62,17 @@ def llama_config() -> LlamaConfig:
 
 
 def save_llama(
-    folder: Path, *, rope: dict[str, Any] | None = None, **options: Any
+    folder: Path,
+    *,
+    rope: dict[str, Any] | None = None,
+    vocabulary: int | None = None,
+    **options: Any,
 ) -> Path:
     """Save a random Llama with its tokenizer; the same weights at every call. `rope`
-    are parameters of its RoPE."""
+    are parameters of its RoPE, `vocabulary` is the size of another vocabulary."""
     torch.manual_seed(7)
     config = llama_config()
+    config.vocab_size = vocabulary or config.vocab_size
     config.rope_parameters = {**config.rope_parameters, **(rope or {})}
     LlamaForCausalLM(config).save_pretrained(folder, **options)
     tokenizer().save_pretrained(folder)
@@ -101,14 +107,19 @@ def write_gguf(
     template: str = TEMPLATE,
     change: Callable[[gguf.GGUFWriter], None] = lambda _: None,
     head_counts: Sequence[int] | int = KV_HEADS,
+    vocabulary: GgufHeader | None = None,
 ) -> Path:
     """Write the Llama in `folder` as GGUF; matrices as `kind`. `change` adds fields and
-    tensors; `head_counts` are those of keys, of each layer or of all."""
+    tensors; `head_counts` are those of keys, of each layer or of all; `vocabulary` is a
+    file whose tokenizer it gets."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     writer = gguf.GGUFWriter(target, "llama")
     _write_facts(writer, model.config)
     writer.add_head_count_kv(head_counts)
-    _write_tokens(writer, template)
+    if vocabulary is None:
+        _write_tokens(writer, template)
+    else:
+        copy_tokenizer(vocabulary, writer)
     for name, weights in model.state_dict().items():
         _write_tensor(writer, name, weights.numpy(), kind)
     change(writer)
@@ -130,6 +141,26 @@ def _write_facts(writer: gguf.GGUFWriter, config: LlamaConfig) -> None:
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_rope_dimension_count(config.hidden_size // HEADS)
     writer.add_vocab_size(config.vocab_size)
+
+
+def copy_tokenizer(vocabulary: GgufHeader, writer: gguf.GGUFWriter) -> None:
+    """Copy the fields of a tokenizer from one file to another."""
+    for key, value in vocabulary.pairs.items():
+        if not key.startswith("tokenizer."):
+            continue
+        match value:
+            case bool():
+                writer.add_bool(key, value)
+            case int():
+                writer.add_uint32(key, value)
+            case str():
+                writer.add_string(key, value)
+            case GgufArray():
+                writer.add_array(key, _texts(read_array(vocabulary, key) or []))
+
+
+def _texts(items: list[Any]) -> list[Any]:
+    return [item.decode() if isinstance(item, bytes) else item for item in items]
 
 
 def _write_tokens(writer: gguf.GGUFWriter, template: str) -> None:

@@ -13,12 +13,15 @@ import gguf
 import pytest
 from transformers import LlamaConfig, Qwen2Config
 
+from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf.generation import generation_config
-from lmtui.models.gguf.header import read_gguf_header
+from lmtui.models.gguf.header import read_array, read_gguf_header
 from lmtui.models.gguf.pre_tokenizers import PRE_TOKENIZERS
 from lmtui.models.gguf.tokenizer import GgufTokenizer, read_tokenizer, save_tokenizer
+from lmtui.models.load import load
 from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer, same_as
+from tests.models import tiny
 from tests.models.gguf.llama_cpp import fixtures, oracle, vocabularies
 from tests.models.gguf.random_texts import random_texts
 
@@ -74,6 +77,21 @@ def test_saved_tokenizer_is_the_same_in_both_libraries(
     library.save_pretrained(again)
     LlamaConfig().save_pretrained(again)
     assert same_as(library_tokenizer(again), LightTokenizer(again))
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("name", ["llama-spm", "phi-3", "falcon", "llama-bpe", "qwen2"])
+def test_loaded_model_reads_texts_as_llama_cpp(
+    name: str, quantize: Any, tmp_path: Path
+) -> None:
+    header = read_gguf_header(SAMPLES / f"{name}.gguf")
+    size = len(read_array(header, "tokenizer.ggml.tokens") or [])
+    folder = tiny.save_llama(tmp_path / "model", vocabulary=size)
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", vocabulary=header)
+    engine = LocalEngine(load(str(file), device="cpu", quantize=quantize))
+    known = TOKENS["vocabularies"][name]
+    for text, wanted in zip(known["texts"], known["as text"], strict=False):
+        assert [*engine.encode(text, bos="no").ids] == wanted, text
 
 
 @pytest.fixture(scope="session")
