@@ -28,6 +28,9 @@ made are stale."""
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
 """Types of tokens, as numbers of `tokenizer.ggml.token_type`."""
 _SPACE = "▁"
+_LONGEST = 512
+"""Characters of the longest token that merges are made for; those of real vocabularies
+have at most some dozens, and the work grows with the square."""
 _KINDS = {
     "gpt2": "byte-level BPE",
     "llama": "SentencePiece BPE",
@@ -38,7 +41,7 @@ _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _FIELDS = {"unk": "unknown", "sep": "seperator", "pad": "padding"}
 """Names in GGUF's fields that differ; one is misspelt there."""
 _DEFAULT_IDS = {
-    "gpt2": {"bos": 11, "eos": 11},
+    "gpt2": {},
     "llama": {"bos": 1, "eos": 2, "unk": 0},
     "gemma4": {},
     "t5": {"eos": 1, "unk": 2, "pad": 0},
@@ -305,7 +308,8 @@ class _Fields:
         ids = self.ids
         ranked = []
         for i, text in enumerate(self.tokens):
-            if self.types[i] in (_NORMAL, _USER_DEFINED, _UNUSED):
+            usual = self.types[i] in (_NORMAL, _USER_DEFINED, _UNUSED)
+            if usual and len(text) <= _LONGEST:
                 ranked += [
                     (-scores[i], i, text[:cut], text[cut:])
                     for cut in range(1, len(text))

@@ -295,6 +295,17 @@ def test_stop_tokens_and_sampling_come_from_the_file(tmp_path: Path) -> None:
     }
 
 
+def test_endless_token_takes_no_endless_time(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "it.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(["<unk>", "<s>", "</s>", "a" * 2_000_000, "a"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    read = read_tokenizer(read_gguf_header(tmp_path / "it.gguf"))
+    assert ids(read, "a", special=False) == [0, 4]
+
+
 def test_control_tokens_of_phi_3_take_the_spaces_behind_them() -> None:
     read = tokenizer("phi-3")
     assert ids(read, "<|user|>\n a", special=True) == ids(
