@@ -393,7 +393,10 @@ class Conversation:
         """
         node = self._require_reply(id_)
         if node.prompt is None:
-            return self._put(replace(node, prompt=prompt, left_out=left_out))
+            given = prompt.given if node.content else 0
+            return self._put(
+                replace(node, prompt=prompt, left_out=left_out, given=given)
+            )
         if not node.rest:
             return node
         more = len(prompt.ids) - len(node.prompt.ids)

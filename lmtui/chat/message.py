@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lmtui.chat.token_codec import EncodedTokens, unpack, unpack_prompt
-from lmtui.engine.thinking import thinking_in
+from lmtui.engine.thinking import MARKS, ReasoningSpan, opens, thinking_in
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
@@ -92,7 +92,7 @@ class ChatMessage:
 
         Empty where they are not known.
         """
-        if self.prompt is None or self.rest:
+        if self.prompt is None or self.rest or (self.head and not self.given):
             return ()
         return (*self.prompt.ids[len(self.prompt.ids) - self.given :], *self.ids)
 
@@ -149,38 +149,74 @@ class ChatMessage:
         except ValueError:
             return replace(bare, scored_by=None, given=0)
 
+    @property
+    def reasoning(self) -> ReasoningSpan | None:
+        """The span of its reasoning, if it has any."""
+        return thinking_in(self.content, opened=self.is_opened)
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether its prompt, without its own text, ends in open reasoning."""
+        prompt = self.prompt
+        return prompt is not None and opens(prompt.text.removesuffix(self.head))
+
+    @property
+    def head(self) -> str:
+        """The beginning of its text that was not generated; without `rest`."""
+        spoken = "".join(step.piece for step in self.steps)
+        return self.content.removesuffix(self.rest).removesuffix(spoken)
+
+    def marked(self, text: str) -> str:
+        """Return a wording of the message that says by itself where its reasoning
+        begins, for a prompt other than its own."""
+        span = self.reasoning
+        if span is None or span.opening:
+            return text
+        goes_on = not span.closing or span.closing in text
+        return f"{MARKS[0][0]}\n{text}" if goes_on else text
+
     def amended(self, text: str) -> ChatMessage:
         """Return the message with another text.
 
         The tokens that spell the beginning of the new text stay, as ids; the remaining
         text is its `rest`. No ids stay, and there is no prompt, where that beginning is
-        empty, or was the reasoning that the new text no longer has: what follows the
-        prompt there is perhaps no answer.
+        empty, or the change lies within reasoning that the message ended: behind the
+        old prompt, the new text would be something else.
         """
-        spoken = "".join(step.piece for step in self.steps)
-        head = self.content.removesuffix(self.rest).removesuffix(spoken)
-        bare = replace(self, content=text, state="whole", steps=(), scored=(),
-                       finish=None, prompt=None, given=0, rest="")  # fmt: skip
+        bare = replace(
+            self,
+            content=self.marked(text),
+            state="whole",
+            steps=(),
+            scored=(),
+            finish=None,
+            prompt=None,
+            given=0,
+            rest="",
+        )
+        head, span = self.head, self.reasoning
         if self.prompt is None or (head and not self.given):
             return bare
-        if not text.startswith(head) or self._loses_reasoning(text):
+        if not text.startswith(head):
             return bare
         kept = self.steps[: _kept(self.steps, text[len(head) :])]
-        if not kept and not head:
+        said = head + "".join(step.piece for step in kept)
+        if span is None:
+            holds = bool(said)
+        elif span.closing:
+            holds = len(said) >= span.end
+        else:  # it goes on to reason
+            new = thinking_in(text, opened=self.is_opened)
+            holds = new is not None and not new.closing and len(said) >= span.start
+        if not holds:
             return bare
-        said = "".join(step.piece for step in kept)
         prompt = Prompt(
             (*self.prompt.ids, *(step.id for step in kept)),
-            self.prompt.text + said,
+            self.prompt.text + said[len(head) :],
             self.prompt.stop_texts,
         )
-        given, rest = self.given + len(kept), text[len(head) + len(said) :]
-        return replace(bare, prompt=prompt, given=given, rest=rest)
-
-    def _loses_reasoning(self, text: str) -> bool:
-        """Return whether the message ends its reasoning, and another text does not."""
-        span = thinking_in(self.content)
-        return bool(span and span.closing and span.closing not in text)
+        given, rest = self.given + len(kept), text[len(said) :]
+        return replace(bare, content=text, prompt=prompt, given=given, rest=rest)
 
     def branched(self, index: int, candidate: Candidate) -> ChatMessage:
         """Return the message up to a token, with another one in its place.

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import unpack
 from lmtui.engine.thinking import (
-    MARKS,
     ReasoningSpan,
     ThinkingFinder,
-    opens,
     thinking_in,
 )
 from lmtui.engine.types import FinishReason, Step
@@ -55,7 +53,7 @@ def thought_of(node: ChatMessage) -> ReasoningInfo | None:
     place = thinking_in(node.content)
     if place is None and _was_broken_off(node):
         node = node.opened()
-        place = thinking_in(node.content, opened=_is_opened(node))
+        place = thinking_in(node.content, opened=node.is_opened)
     if place is None:
         return None
     pieces = _pieces(node)
@@ -72,7 +70,7 @@ class ReasoningTracker:
 
     def __init__(self, node: ChatMessage) -> None:
         """`node` is the reply once its prompt is known."""
-        self._finder = ThinkingFinder(opened=_is_opened(node))
+        self._finder = ThinkingFinder(opened=node.is_opened)
         self._starts: list[int] = []  # where each token begins in the text
         lengths = [len(step.piece) for step in node.steps]
         self._end = len(node.content) - len(node.rest) - sum(lengths)
@@ -93,14 +91,6 @@ class ReasoningTracker:
         return ReasoningInfo(span, tokens, grows=not span.closing)
 
 
-def marked_words(node: ChatMessage) -> str:
-    """Return the text of a reply that says by itself where its reasoning begins, for a
-    model that is not given its prompt."""
-    thought = thought_of(node)
-    opened = thought and not (thought.span.opening or thought.span.closing)
-    return f"{MARKS[0][0]}\n{node.content}" if opened else node.content
-
-
 def answer_of(node: ChatMessage) -> str:
     """Return the text of a message without its reasoning."""
     thought = thought_of(node)
@@ -111,16 +101,6 @@ def _was_broken_off(node: ChatMessage) -> bool:
     """Return whether the reply may have ended before its reasoning's closing mark."""
     ended = node.finish is not None and node.finish.reason is FinishReason.STOP
     return not ended and (node.prompt is not None or node.packed is not None)
-
-
-def _is_opened(node: ChatMessage) -> bool:
-    """Return whether the prompt, without the reply's own text, ends in open
-    reasoning."""
-    if node.prompt is None:
-        return False
-    spoken = "".join(step.piece for step in node.steps)
-    head = node.content.removesuffix(node.rest).removesuffix(spoken)
-    return opens(node.prompt.text.removesuffix(head))
 
 
 def _pieces(node: ChatMessage) -> Sequence[int]:

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.normalization import covering
-from lmtui.engine.thinking import ReasoningSpan, opens, thinking_in
+from lmtui.engine.thinking import (
+    ReasoningSpan,
+    before_thinking,
+    behind_thinking,
+    marks_of,
+    opens,
+    thinking_in,
+)
 from lmtui.engine.types import BosRule, ChatTurn, Encoding, Prompt
 from lmtui.errors import LmtuiError
 from lmtui.models import template_renderer
@@ -30,7 +38,6 @@ and DeepSeek-V3.1."""
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 """Names by which templates look up the thinking of an answer: of Qwen3 and most others,
 of gpt-oss, and of vLLM."""
-_LOOKS_UP_REASONING = re.compile(rf"[.'\"]({'|'.join(_REASONING)})\b")
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 
 # Marks put inside control strings that a user typed, so that only the template's own
@@ -38,7 +45,9 @@ _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 _REMOVE = "\ufdd0"  # removed again; the tokenizer can read such a string as text
 _SPLIT = "\ufdd1"  # the text is split here: the tokenizer always matches these strings
 _WRITING = "\ufdd2"  # placeholder for the message that is being written
-_MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING)), "\ufffd")
+_THOUGHT = "\ufdd3"  # behind the thinking of an answer, where that has ended
+_MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING, _THOUGHT)), "\ufffd")
+_NO_MARKS = dict.fromkeys(map(ord, (_WRITING, _THOUGHT)))
 
 
 Message = Mapping[str, str]
@@ -47,21 +56,21 @@ Message = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer that is to be continued."""
+    """An answer that is to be continued, with marks behind its words."""
 
     message: Message
-    growing: str = "content"
-    """The field at whose end it goes on."""
+    words: tuple[tuple[str, str], ...]
+    """Texts that the template has to write, each with the mark behind it."""
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The texts that the template has to write."""
-        return tuple(self.message.get(n, "") for n in ("content", _REASONING[0]))
-
-    def marked(self) -> Message:
-        """Return the message with a mark where it goes on."""
-        fields = (self.growing,) if self.growing == "content" else _REASONING
-        return {**self.message, **{n: self.message[n] + _WRITING for n in fields}}
+    def end_in(self, rendered: str) -> int | None:
+        """Return where the answer goes on in a rendered conversation; None where its
+        words are not all there."""
+        for words, mark in self.words:
+            before, found, _ = rendered.rpartition(mark)
+            whole = before.rstrip().endswith(words.translate(_NO_MARKS).strip())
+            if not found or not whole:
+                return None
+        return rendered.rindex(_WRITING)
 
 
 class PromptBuilder:
@@ -150,13 +159,23 @@ class PromptBuilder:
         """
         if not self.has_template:
             return self._plain(messages, prefill)
-        given = [self._message(turn) for turn in messages]
+        turns = [self._message(turn) for turn in messages]
         if prefill:
-            rendered = self._continued(given, prefill, thinking)
+            rendered = self._continued(turns, prefill, thinking)
         else:
-            rendered = self._render(given, thinking=thinking)
+            rendered = self._render(turns, thinking=thinking)
         ids = tuple(self._encode(rendered))
-        return Prompt(ids, _unmarked(rendered))
+        given = self._given(rendered, ids, self._guard(prefill))
+        return Prompt(ids, _unmarked(rendered), given=given)
+
+    def _given(self, rendered: str, ids: tuple[int, ...], prefill: str) -> int:
+        """Return how many of a prompt's ids are those of the prefill at its end; 0
+        where one of them has more, or the template wrote it otherwise."""
+        if not prefill or not rendered.endswith(prefill):
+            return 0
+        before = rendered.removesuffix(prefill)
+        own = tuple(self._encode(before, apart=_is_marked(rendered)))
+        return len(ids) - len(own) if ids[: len(own)] == own else 0
 
     def draft(
         self, messages: Sequence[ChatTurn], text: str, *, thinking: bool | None = None
@@ -321,44 +340,96 @@ class PromptBuilder:
         Raises:
             LmtuiError: the template refuses the conversation, or drops the answer.
         """
-        refusal: LmtuiError | None = None
-        for answer in self._forms(prefill):
-            try:
-                rendered = self._render(
-                    [*messages, answer.marked()], open_ended=False, thinking=thinking
-                )
-            except LmtuiError as error:
-                refusal = refusal or error
-                continue
-            text, found, _ = rendered.rpartition(_WRITING)
-            text = text.replace(_WRITING, "")
-            if found and all(words.strip() in text for words in answer.words):
-                return text
-        if span := thinking_in(prefill):  # which the template drops
-            asked = self._render(messages, thinking=thinking)
-            if opens(asked):  # here the model itself would write it
-                marked = self._with_marks(prefill, span)
-                return asked + marked.removeprefix(span.opening)
-            if span.closing:
-                return self._continued(messages, prefill[span.end :], thinking)
-        raise refusal or _not_continued()
-
-    def _forms(self, text: str) -> Iterator[_Answer]:
-        """Yield the forms in which a template may take an answer with its thinking."""
-        span = thinking_in(text)
+        asked = self._render(messages, thinking=thinking)
+        span = thinking_in(prefill)
         if span is None:
-            yield _Answer({"role": "assistant", "content": self._guard(text)})
-            return
+            return self._answered(messages, self._guard(prefill), thinking, asked)
         if self._takes_reasoning:
-            growing = "content" if span.closing else _REASONING[0]
-            yield _Answer(self._apart(text, span), growing)
-        whole = self._with_marks(text, span)
-        yield _Answer({"role": "assistant", "content": whole})
+            with suppress(LmtuiError):
+                answer = self._apart_marked(prefill, span)
+                found = self._ended(messages, answer, thinking)
+                if _keeps(messages, asked, found):
+                    return found
+        # The template drops thinking: it is put where the model itself would write it.
+        base, marks = before_thinking(asked)
+        marks = marks or marks_of(self._template)
+        if marks is None:  # text, to this template
+            return self._answered(messages, self._guard(prefill), thinking, asked)
+        lead = prefill[: span.start].lstrip().removeprefix(span.opening)
+        opening = asked[len(base) :] if opens(asked) else marks[0] + lead
+        text = base + opening + self._guard(prefill[span.start : span.stop])
+        if not span.closing:
+            return text
+        text += marks[1] + prefill[span.stop + len(span.closing) : span.end]
+        rest = self._guard(prefill[span.end :])
+        whole = self._answered(messages, rest, thinking, asked)
+        own = whole[len(base) :] if whole.startswith(base) else rest
+        return text + behind_thinking(own)
+
+    def _answered(
+        self,
+        messages: Sequence[Message],
+        answer: str,
+        thinking: bool | None,
+        asked: str,
+    ) -> str:
+        """Return a conversation up to the end of an answer without thinking; `asked` is
+        the conversation up to where the model would begin it."""
+        message = {"role": "assistant", "content": answer + _WRITING}
+        whole = _Answer(message, ((answer, _WRITING),))
+        found = self._ended(messages, whole, thinking)
+        # Some templates write the system message only before a last question.
+        return found if _keeps(messages, asked, found) else asked + answer
+
+    def _ended(
+        self, messages: Sequence[Message], answer: _Answer, thinking: bool | None
+    ) -> str:
+        """Render a conversation up to the end of an answer.
+
+        Raises:
+            LmtuiError: the template refuses it, or does not write all of the answer.
+        """
+        rendered = self._render(
+            [*messages, answer.message], open_ended=False, thinking=thinking
+        )
+        end = answer.end_in(rendered)
+        if end is None:
+            raise LmtuiError(
+                "the model's chat template can't continue this answer",
+                "it leaves out the text of a last message, or changes it",
+                "Let the model answer anew instead.",
+            )
+        return rendered[:end].translate(_NO_MARKS)
+
+    def _apart_marked(self, text: str, span: ReasoningSpan) -> _Answer:
+        """Return an answer that is to be continued, its thinking apart."""
+        message = dict(self._apart(text, span))
+        thought, answer = message[_REASONING[0]], message["content"]
+        if not span.closing:
+            thought = self._guard(text[span.start : span.stop].lstrip("\n"))
+            fields = dict.fromkeys(_REASONING, thought + _WRITING)
+            return _Answer(message | fields, ((thought, _WRITING),))
+        fields = dict.fromkeys(_REASONING, thought + _THOUGHT)
+        return _Answer(
+            message | fields | {"content": answer + _WRITING},
+            ((thought, _THOUGHT), (answer, _WRITING)),
+        )
 
     @cached_property
     def _takes_reasoning(self) -> bool:
         """Whether the template takes the thinking of an answer apart from its text."""
-        return bool(_LOOKS_UP_REASONING.search(self._template))
+        if _REASONING[0] in self._template:
+            return True  # though it may drop it
+        if not any(name in self._template for name in _REASONING):
+            return False
+        turns = [
+            {"role": "user", "content": "question"},
+            {"role": "assistant", "content": "answer"}
+            | dict.fromkeys(_REASONING, _THOUGHT),
+        ]
+        with suppress(LmtuiError):
+            return _THOUGHT in self._render(turns, open_ended=False)
+        return False
 
     def _message(self, turn: ChatTurn) -> Message:
         """Return a turn as the template gets it. Every control string in it is text,
@@ -386,7 +457,7 @@ class PromptBuilder:
         """Return an answer in which the marks around its thinking are marks, if the
         template knows them."""
         marks = [mark for mark in (span.opening, span.closing) if mark]
-        if not all(mark in self._template for mark in marks):
+        if not all(mark.rstrip() in self._template for mark in marks):
             return self._guard(text)
         behind = span.stop + len(span.closing)
         thought, answer = text[span.start : span.stop], text[behind:]
@@ -435,12 +506,11 @@ def _plain_message(turn: ChatTurn) -> Message:
     return {"role": turn.role, "content": turn.content}
 
 
-def _not_continued() -> LmtuiError:
-    return LmtuiError(
-        "the model's chat template can't continue this answer",
-        "it leaves out the text of a last message, or changes it",
-        "Let the model answer anew instead.",
-    )
+def _keeps(messages: Sequence[Message], asked: str, continued: str) -> bool:
+    """Return whether a conversation with an answer still has every message that it has
+    without one."""
+    texts = (message["content"].strip() for message in messages)
+    return all(text in continued for text in texts if text in asked)
 
 
 def _plain_turns(messages: Sequence[ChatTurn]) -> str:

@@ -6,6 +6,7 @@ Marks anywhere else in an answer are text. Knows no tokenizer and no template.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 CHANNELS = (
@@ -19,7 +20,7 @@ MARKS = (
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
     CHANNELS,
-    ("<|channel>thought", "<channel|>"),
+    ("<|channel>thought\n", "<channel|>"),
     ("<seed:think>", "</seed:think>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
@@ -30,9 +31,14 @@ SmolLM3 and others, then those of Magistral, gpt-oss, Gemma 4, Seed-OSS, Command
 Apertus and MiniMax-M3."""
 
 _OPENING = re.compile(r"\s*(" + "|".join(re.escape(a) for a, _ in MARKS) + r")\n*")
-# Where the prompt ends with the opening mark, the answer has only the closing one, at
-# the end of a line; an answer that mentions the mark hardly has it there.
-_ALONE = re.compile("(" + "|".join(re.escape(b) for _, b in MARKS) + r")[ \t]*(?=\n|$)")
+_CLOSINGS = tuple(closing for _, closing in MARKS)
+"""Thinking ends with the first of these: another model than the one that began it may
+have gone on with it."""
+_LONE = tuple(closing for _, closing in MARKS[:3])
+"""Closing marks of models whose prompts may end with the opening one. The answer then
+has only the closing mark, at the end of a line; an answer that mentions the mark hardly
+has it there."""
+_ALONE = re.compile("(" + "|".join(map(re.escape, _LONE)) + r")[ \t]*(?=\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +60,26 @@ class ReasoningSpan:
 def thinking_in(text: str, *, opened: bool = False) -> ReasoningSpan | None:
     """Return the span of the thinking in an answer, if any; `opened` says that the
     prompt ended with the opening mark."""
+    opening, start = "", 0
     if match := _OPENING.match(text):
         opening, start = match[1], match.end()
-        closing = dict(MARKS)[opening]
-        return _upto(text, start, text.find(closing, start), opening, closing)
-    closings = [mark for _, mark in MARKS if mark in text]
-    closing = min(closings, key=text.find, default="")
-    stop = text.find(closing) if closing else -1
-    if opened:
-        return _upto(text, 0, stop, "", closing)
-    spoken_of = any(text.find(mark, 0, stop) >= 0 for mark, _ in MARKS)
-    if stop < 0 or spoken_of or not _ALONE.match(text, stop):
+    marks = _CLOSINGS if opening or opened else _LONE
+    stop, closing = _first(marks, text, start)
+    if not (opening or opened) and not _ends_alone(text, stop):
         return None
-    return _upto(text, 0, stop, "", closing)
+    return _upto(text, start, stop, opening, closing)
+
+
+def _first(marks: Sequence[str], text: str, start: int) -> tuple[int, str]:
+    """Return where the first of some marks is, and which; -1 without one."""
+    found = [(at, mark) for mark in marks if (at := text.find(mark, start)) >= 0]
+    return min(found, default=(-1, ""))
+
+
+def _ends_alone(text: str, stop: int) -> bool:
+    """Return whether a closing mark ends thinking that nothing in the text opens."""
+    spoken_of = any(text.find(mark, 0, stop) >= 0 for mark, _ in MARKS)
+    return stop >= 0 and not spoken_of and bool(_ALONE.match(text, stop))
 
 
 def _upto(
@@ -119,17 +132,13 @@ class ThinkingFinder:
                 self._opening = ""  # no mark can come any more
 
     def _find_closing(self, text: str) -> None:
+        marks = _CLOSINGS if self._opening or self._opened else _LONE
         if self._opening:
             while text.startswith("\n", self._start):
                 self._start += 1
-            marks = [dict(MARKS)[self._opening]]
             self._searched = max(self._searched, self._start)
-        else:
-            marks = [closing for _, closing in MARKS]
-        found = [(at, m) for m in marks if (at := text.find(m, self._searched)) >= 0]
-        if found:
-            self._stop, self._closing = min(found)
-        else:
+        self._stop, self._closing = _first(marks, text, self._searched)
+        if self._stop < 0:
             longest = max(map(len, marks))
             self._searched = max(self._searched, len(text) - longest + 1)
 
@@ -139,8 +148,7 @@ class ThinkingFinder:
             # Nothing has opened it: the closing mark counts at the end of a line only.
             if stop < 0:
                 return None
-            spoken_of = any(text.find(mark, 0, stop) >= 0 for mark, _ in MARKS)
-            if spoken_of or not _ALONE.match(text, stop):
+            if not _ends_alone(text, stop):
                 self._is_final = True
                 return None
             line = text[stop + len(self._closing) :].lstrip(" \t")
@@ -154,4 +162,31 @@ class ThinkingFinder:
 def opens(prompt: str) -> bool:
     """Return whether a prompt ends with an opening mark, so that the answer begins with
     thinking."""
-    return prompt.rstrip().endswith(tuple(opening for opening, _ in MARKS))
+    return prompt.rstrip().endswith(tuple(opening.rstrip() for opening, _ in MARKS))
+
+
+def before_thinking(prompt: str) -> tuple[str, tuple[str, str] | None]:
+    """Return a prompt without the thinking, open or empty, that it ends with, and its
+    marks; the whole prompt and None where it ends with none."""
+    for opening, closing in MARKS:
+        mark, end = re.escape(opening.rstrip()), re.escape(closing)
+        if found := re.search(rf"(?:{mark}\s*)?{end}\s*$|{mark}\s*$", prompt):
+            return prompt[: found.start()], (opening, closing)
+    return prompt, None
+
+
+def behind_thinking(answer: str) -> str:
+    """Return what a template wrote of an answer, without an open or empty thinking at
+    its beginning."""
+    for opening, closing in MARKS:
+        mark, end = re.escape(opening.rstrip()), re.escape(closing)
+        if found := re.match(rf"\s*(?:{mark}\s*)?{end}\s*|\s*{mark}\s*", answer):
+            return answer[found.end() :]
+    return answer
+
+
+def marks_of(template: str) -> tuple[str, str] | None:
+    """Return the marks around thinking that a chat template writes or looks for; None
+    if it has none."""
+    pairs = ((a, b) for a, b in MARKS if a.rstrip() in template and b in template)
+    return next(pairs, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -303,6 +303,9 @@ class Prompt:
     """The same as text, with its special tokens."""
     stop_texts: tuple[str, ...] = ()
     """Texts that end the answer, for models without an end-of-turn token."""
+    given: int = field(default=0, compare=False)
+    """How many ids at the end are those of a prefill; 0 also where that can't be told.
+    """
 
 
 @dataclass(frozen=True, slots=True)

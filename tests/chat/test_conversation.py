@@ -313,26 +313,70 @@ def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
     assert (other.prompt, other.given, other.rest) == (None, 0, "")
 
 
+REASONED = ("It", " thought.", "</think>", "It is", " Paris")
+
+
+@pytest.mark.parametrize("gap", ["", "\n", "\n\n"])
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "content", "kept"),
     [
-        ("It thought.</think>\nIt is Lyon", 3),  # the answer is another one
-        ("It seems", 0),  # an answer without the reasoning
-        ("It thought.", 0),
+        ("It thought.</think>{}It is Lyon", None, 4),  # the answer is another one
+        ("It seems", None, 0),  # an answer without the reasoning
+        ("It thought.", None, 0),
+        ("It writes `</think>` there", "<think>\n{}", 0),
+        ("It mused.</think>{}It is Paris", "<think>\n{}", 0),
     ],
 )
-def test_amended_reply_without_its_reasoning_keeps_no_ids(text: str, kept: int) -> None:
+def test_amended_reply_keeps_ids_only_behind_its_reasoning(
+    text: str, content: str | None, kept: int, gap: str
+) -> None:
     chat = Conversation()
     asked = chat.say("one")
     begun = chat.reply(asked.id, model="m", settings=PLAIN)
-    prompt, steps, finish = answer("It", " thought.</think>\n", "It is", " Paris")
+    prompt, steps, finish = answer(*REASONED[:2], f"</think>{gap}", *REASONED[3:])
     opened = replace(prompt, text=f"{prompt.text}<think>\n")
     chat.lay_out(begun.id, opened)
     chat.grow(begun.id, steps)
     reply = chat.finish(begun.id, finish)
-    amended = chat.amend(reply.id, text)
+    edit = text.replace("{}", gap)
+    amended = chat.amend(reply.id, edit)
     ids = amended.prompt.ids[len(prompt.ids) :] if amended.prompt else ()
     assert ids == reply.ids[:kept]
+    assert amended.content == (content or "{}").replace("{}", edit)
+
+
+def test_amended_unended_reasoning_goes_on_as_reasoning() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("Okay,", " the", " user")
+    opened = replace(prompt, text=f"{prompt.text}<think>\n")
+    chat.lay_out(begun.id, opened)
+    chat.grow(begun.id, steps)
+    reply = chat.finish(begun.id, finish)
+    other = chat.amend(reply.id, "Hmm, the user")
+    assert (other.prompt, other.rest) == (opened, "Hmm, the user")
+    kept = chat.amend(reply.id, "Okay, we")
+    assert kept.prompt is not None and kept.rest == " we"
+    assert kept.prompt.ids == (*prompt.ids, reply.ids[0])
+    # For another model, the text says itself that it is reasoning.
+    assert reply.marked("Hmm") == "<think>\nHmm"
+
+
+def test_reply_that_begins_by_hand_is_branched_with_its_beginning_or_not_at_all() -> (
+    None
+):
+    chat = Conversation()
+    asked = chat.say("one")
+    begun = chat.reply(asked.id, model="m", settings=PLAIN, prefill="Lyon")
+    prompt, steps, finish = answer(" and", " Nice")
+    for given in (0, 4):
+        laid = Prompt((*prompt.ids, *b"Lyon"), f"{prompt.text}Lyon", given=given)
+        reply = replace(chat.node(begun.id), prompt=laid, given=given)
+        reply = reply.grown(steps).finished(finish)
+        assert len(reply.own_ids) == (given + len(reply.ids) if given else 0)
+        with pytest.raises(ValueError, match="ids"):
+            reply.branched(1, Candidate(77, " Cannes", b" Cannes", -2.0))
 
 
 def test_branch_replaces_one_token_of_a_reply() -> None:

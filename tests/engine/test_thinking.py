@@ -67,7 +67,8 @@ def parts(text: str, *, opened: bool = False) -> tuple[str, str] | None:
 def test_thinking_ends_at_its_first_closing_mark(
     opening: str, closing: str, thought: str, answer: str
 ) -> None:
-    if closing in f"{thought}{closing}"[:-1]:
+    closings = [mark for _, mark in MARKS]
+    if any(mark in f"{thought}{closing}"[:-1] for mark in closings):
         return
     found = parts(f"{opening}\n{thought}{closing}\n\n{answer}")
     assert found == (thought.lstrip("\n"), answer.lstrip("\n"))
@@ -262,3 +263,38 @@ def test_engine_info_says_whether_thinking_can_be_switched() -> None:
     assert prompt.text.endswith("</think>\n\n")
     trace = engine.score_draft(messages, "sat", SamplingSettings(), thinking=False)
     assert trace.context
+
+
+@pytest.mark.parametrize("closing", ["<channel|>", "<|END_THINKING|>", "</seed:think>"])
+def test_closing_mark_alone_is_text_where_no_prompt_opens_it(closing: str) -> None:
+    assert thinking_in(f"A thought ends with {closing}\nThen comes the answer.") is None
+
+
+def test_thinking_ends_with_the_mark_of_the_model_that_ended_it() -> None:
+    for opening, _ in MARKS:
+        for _, closing in MARKS:
+            span = thinking_in(f"{opening}\nhm{closing}\nSo")
+            assert span is not None
+            assert (span.opening, span.closing) == (opening, closing)
+
+
+def test_words_that_begin_like_a_mark_are_text() -> None:
+    assert thinking_in("<|channel>thoughts are free") is None
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from([*(m for pair in MARKS for m in pair), "\n", " ", "a", "<|"]),
+        max_size=8,
+    ),
+    cuts=st.lists(st.integers(1, 12), max_size=12),
+    opened=st.booleans(),
+)
+def test_finder_agrees_with_the_whole_text_at_every_length(
+    parts: list[str], cuts: list[int], opened: bool
+) -> None:
+    text, at = "".join(parts), 0
+    finder = ThinkingFinder(opened=opened)
+    for size in [*cuts, len(text)]:
+        at = min(len(text), at + size)
+        assert finder.find(text[:at]) == thinking_in(text[:at], opened=opened)

@@ -146,7 +146,7 @@ class MessageEditor:
             # new text; otherwise the words count.
             ids_hold = node.amended(text).prompt is not None
             if not (ids_hold and self._owner.is_in_use(node.model)):
-                await self._reply.answer_beginning(node, text)
+                await self._reply.answer_beginning(node, node.marked(text))
                 return
             node = conversation.amend(node.id, text)
         await self._reply.go_on_with(node)

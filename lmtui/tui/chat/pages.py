@@ -103,7 +103,7 @@ def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
             f"top-k {settings.top_k:,} · top-p {settings.top_p:g} · "
             f"min-p {settings.min_p:g} · penalty {settings.repetition_penalty:g}",
         )
-        all_of_it = finish.tokens == len(node.steps) and not node.given
+        all_of_it = finish.tokens == len(node.steps) and not node.head
         does = "which draws it again" if all_of_it else "of the last answer"
         yield "seed", f"{finish.seed}, {does}"
     elif settings.repetition_penalty != 1:

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from lmtui.chat.excerpts import preview_of
 from lmtui.chat.message import ChatMessage
-from lmtui.chat.thinking import ReasoningTracker, marked_words, thought_of
+from lmtui.chat.thinking import ReasoningTracker, thought_of
 from lmtui.engine.types import (
     ChatTurn,
     EngineInfo,
@@ -151,7 +151,7 @@ class ReplyController(Controller):
             self._start(prompt, prefill=reply.rest)
             return
         # Another model's ids mean nothing to this one; its words do.
-        await self.answer_beginning(reply, marked_words(reply))
+        await self.answer_beginning(reply, reply.marked(reply.content))
 
     async def answer_beginning(self, reply: ChatMessage, words: str) -> None:
         """Answer in place of a reply, with an answer that begins with these words."""

@@ -112,14 +112,13 @@ class TokensController(Controller):
         are known, else by its words."""
         self.stop()
         node = self._session.conversation.node(node.id)
-        if (node.steps and not node.given) or self._scores_hold(node):
+        by_itself = self._owner.is_in_use(node.model)
+        whole = node.steps and not (node.head and by_itself)
+        if whole or self._scores_hold(node):
             self._show(node)
             return
-        if node.own_ids and self._owner.is_in_use(node.model):
+        if node.own_ids and by_itself:
             passage: Passage = TokensAfter(node.own_ids, node.ids_before)
-        elif node.steps:
-            self._show(node)
-            return
         else:
             before = self._session.conversation.messages(node.parent)
             passage = TextAfter(before, node.content)
