@@ -478,12 +478,14 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def leave(self, code: int = 0) -> None:
         """End the app with an exit code.
 
-        The engine is stopped, and waited for shortly. With a code other than 0, the
-        chat's draft is kept in `unsent`.
+        The engine is stopped, and waited for shortly. A message that was sent a moment
+        ago is stored. With a code other than 0, the chat's draft is kept in `unsent`.
         """
         if code and not self.unsent and self._chat is not None:
             self.unsent = self._chat.unsent
         self._engine.close()
+        if self._chat is not None:
+            self._chat.session.save()
         if self._chats is not None:
             self.all_stored = self._chats.close()
         self.exit(return_code=code)

@@ -121,6 +121,13 @@ async def test_opened_conversation_loads_its_own_model_on_request(file: Path) ->
     assert stored(file) == [*OLD, ("more", None), ("by fake", "fake")]
 
 
+async def test_message_sent_as_the_program_ends_is_stored(file: Path) -> None:
+    async with opened(file) as running:
+        # as far as sending had come: said, and not stored yet
+        running.chat.session.conversation.say("more")
+    assert stored(file) == [*OLD, ("more", None)]
+
+
 async def test_opened_conversation_continues_with_the_loaded_model_on_request(
     file: Path,
 ) -> None:

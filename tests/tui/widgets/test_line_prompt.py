@@ -41,7 +41,7 @@ async def test_line_prompt_answers_a_location() -> None:
         await pilot.press("3", "enter")
         await until(pilot, lambda: app.answers)
         assert app.answers == [("place", "3")]
-        assert not app.prompt.is_open and app.text().strip() == ""
+        await until(pilot, lambda: not app.prompt.is_open and not app.text().strip())
 
 
 async def test_line_prompt_shows_an_error_until_the_text_changes() -> None:
