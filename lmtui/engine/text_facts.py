@@ -16,8 +16,8 @@ from lmtui.engine.prompt import PromptBuilder
 from lmtui.errors import LmtuiError
 from lmtui.models import template_renderer
 from lmtui.models.gguf.generation import end_ids
-from lmtui.models.gguf.header import read_gguf_header
-from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
+from lmtui.models.gguf.header import GgufHeader, read_gguf_header
+from lmtui.models.gguf.tokenizer import GgufTokenizer, read_tokenizer, save_tokenizer
 from lmtui.models.tokenizer_json import LightTokenizer
 
 TextFact = str | bool | int | list[str] | dict[str, float]
@@ -41,7 +41,7 @@ _GENERATION = ("generation_config.json", "config.json")
 
 def text_facts(path: Path) -> dict[str, TextFact]:
     """Return the facts about the text of the model in a folder or a `.gguf` file; none
-    for a folder without tokenizer.json.
+    for a folder without tokenizer.json and its configuration, or with damaged ones.
 
     Raises:
         LmtuiError: a `.gguf` file is damaged.
@@ -57,8 +57,13 @@ def text_facts(path: Path) -> dict[str, TextFact]:
     types = {name: count / whole for name, count in header.by_type.items()}
     try:
         read = read_tokenizer(header)
+        facts = _gguf_facts(header, read)
     except LmtuiError as error:
         return {"tokenizer_kind": f"none: {error.detail}", "types": types}
+    return facts | {"types": types}
+
+
+def _gguf_facts(header: GgufHeader, read: GgufTokenizer) -> dict[str, TextFact]:
     with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
         save_tokenizer(read, Path(folder))
         tokenizer = LightTokenizer(Path(folder))
@@ -68,14 +73,15 @@ def text_facts(path: Path) -> dict[str, TextFact]:
     guesses = [*read.guesses]
     if read.chat_template is None:
         guesses.append("chat: the file has no template; a plain format is used")
-    return facts | {"types": types, "guessed": guesses}
+    return facts | {"guessed": guesses}
 
 
 def _facts(
     tokenizer: LightTokenizer, kind: str, declared: frozenset[int]
 ) -> dict[str, TextFact]:
     prompts = PromptBuilder(tokenizer)
-    ends = [tokenizer.convert_ids_to_tokens(i) for i in prompts.end_ids(declared)]
+    known = declared & {*tokenizer.get_vocab().values()}
+    ends = [tokenizer.convert_ids_to_tokens(i) for i in prompts.end_ids(known)]
     template = tokenizer.chat_template or ""
     own = template_renderer.variables(template) - _ALWAYS_GIVEN
     facts: dict[str, TextFact] = {
@@ -110,5 +116,5 @@ def _declared(folder: Path) -> frozenset[int]:
             continue
         value = config.get("eos_token_id") if isinstance(config, Mapping) else None
         listed = value if isinstance(value, list) else [value]
-        ids.update(item for item in listed if isinstance(item, int))
+        ids.update(item for item in listed if type(item) is int)
     return frozenset(ids)

@@ -52,14 +52,21 @@ class LightTokenizer:
             raise ValueError(str(error)) from error
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.no_padding()
-        config = json.loads((folder / CONFIG).read_bytes())
+        try:
+            config = json.loads((folder / CONFIG).read_bytes())
+        except RecursionError as error:
+            raise ValueError(f"{CONFIG} is nested too deeply") from error
+        if not isinstance(config, Mapping):
+            raise ValueError(f"{CONFIG} is not an object")
         self.special_tokens_map = {
             name: text
             for name in (f"{kind}_token" for kind in _NAMES)
             if (text := _text(config.get(name))) is not None
         }
         template = folder / TEMPLATE
-        self.chat_template = template.read_text("utf-8") if template.is_file() else None
+        self.chat_template = (
+            template.read_text("utf-8") if template.is_file() else _template_in(config)
+        )
         self.is_fast = True
 
     @property
@@ -170,6 +177,16 @@ def same_as(library: Any, light: LightTokenizer) -> bool:
         and (library.chat_template or None) == (light.chat_template or None)
         and library.special_tokens_map == light.special_tokens_map
     )
+
+
+def _template_in(config: Mapping[str, Any]) -> str | None:
+    """Return the chat template in a config: a text, or that of several named ones which
+    is called `default`."""
+    value = config.get("chat_template")
+    for each in value if isinstance(value, list) else ():
+        if isinstance(each, Mapping) and each.get("name") == "default":
+            value = each.get("template")
+    return value if isinstance(value, str) else None
 
 
 def _text(value: Any) -> str | None:

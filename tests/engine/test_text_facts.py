@@ -64,6 +64,38 @@ def test_folder_declares_several_stop_tokens(folder: Path, tmp_path: Path) -> No
     assert {spelled, "<|im_start|>"} <= {*stops}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "empty"),
+    [
+        ("generation_config.json", '{"eos_token_id": [-1, true]}', False),
+        ("generation_config.json", f'{{"eos_token_id": {2**70}}}', False),
+        ("tokenizer_config.json", "[]", True),
+        ("tokenizer_config.json", "[" * 100_000, True),
+        ("chat_template.jinja", "{% for", False),
+    ],
+)
+def test_damaged_files_of_a_folder_are_no_bug(
+    name: str, text: str, empty: bool, folder: Path, tmp_path: Path
+) -> None:
+    for each in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / each).write_bytes((folder / each).read_bytes())
+    (tmp_path / name).write_text(text)
+    facts = text_facts(tmp_path)
+    assert (facts == {}) == empty
+    assert empty or "<|im_start|>" not in str(facts["stop_tokens"])
+
+
+def test_template_within_the_configuration_is_read(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    config = json.loads((folder / "tokenizer_config.json").read_bytes())
+    for template in (SWITCHED, [{"name": "default", "template": SWITCHED}]):
+        text = json.dumps(config | {"chat_template": template})
+        (tmp_path / "tokenizer_config.json").write_text(text)
+        assert text_facts(tmp_path)["template_switches"] == ["enable_thinking"]
+
+
 def test_what_a_file_leaves_open_is_said(tmp_path: Path) -> None:
     def write(name: str, model: str) -> Path:
         writer = gguf.GGUFWriter(tmp_path / name, "llama")

@@ -12,8 +12,9 @@ _OTHER_NAMES = {
     "qwen3moe": "qwen3_moe",
 }
 """Names in files, and those by which transformers lists what it reads."""
-_NO_TEXT_MODELS = {"general", "tokenizer", "mistral", "t5", "umt5"}
-"""Entries of that list that are no architecture of a file, or no causal model."""
+_NOT_RUN = {"general", "tokenizer", "mistral", "deci", "t5", "umt5"}
+"""Entries of that list that are no architecture of a file, no causal model, or have no
+model in transformers."""
 
 
 def runnable() -> list[str]:
@@ -21,7 +22,7 @@ def runnable() -> list[str]:
     from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-    listed = {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES} - _NO_TEXT_MODELS
+    listed = {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES} - _NOT_RUN
     in_files = {theirs: ours for ours, theirs in _OTHER_NAMES.items()}
     return sorted(in_files.get(name, name) for name in listed)
 

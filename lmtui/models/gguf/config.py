@@ -2,7 +2,8 @@
 
 transformers reads sizes from a GGUF header, but for most architectures neither sliding
 windows nor the scaling of RoPE, which may be fields or tensors.
-Fields: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+Fields: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Torch and
+transformers take seconds to import, so that functions import them only when needed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
-from lmtui.models.gguf.tensors import GgufTensors
 
 _FACTORS = "rope_freqs.weight"
 """By what each RoPE frequency is divided: Llama 3's scaling."""
@@ -164,6 +164,8 @@ class _Fields:
         import torch
         from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+        from lmtui.models.gguf.tensors import GgufTensors
+
         wanted = GgufTensors(self._header).floats(_FACTORS)
         found = {**_LLAMA_3, "factor": float(wanted.max())}
         plain = self._config.rope_parameters
@@ -178,6 +180,8 @@ class _Fields:
         return found if fits and torch.allclose(factors, wanted, rtol=1e-3) else None
 
     def _longrope(self) -> dict[str, Any]:
+        from lmtui.models.gguf.tensors import GgufTensors
+
         tensors = GgufTensors(self._header)
         before = self._number("rope.scaling.original_context_length")
         found: dict[str, Any] = {

@@ -58,6 +58,12 @@ def _without_lists(header: GgufHeader) -> GgufHeader:
         items = read_array(header, key)
         if not items or header.architecture in _DIFFERENT_LAYERS:
             continue
+        if not all(isinstance(item, int) for item in items):
+            raise LmtuiError(
+                "this GGUF file contradicts itself",
+                f"{header.path}: {key} are no whole numbers",
+                "Fetch or copy the file again, or use another.",
+            )
         if len({*items}) > 1:
             raise LmtuiError(
                 "this kind of model is not supported",
@@ -178,7 +184,7 @@ class _Numbers:
         # an array has one number for each layer
         if value is None or isinstance(value, GgufArray):
             return None
-        if isinstance(value, bool | str):
+        if isinstance(value, bool | str) or not math.isfinite(value):
             raise self._contradiction(whole, value, "a number")
         return value
 

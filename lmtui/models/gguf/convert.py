@@ -8,6 +8,7 @@ transformers take seconds to import, so that functions import them only when nee
 from __future__ import annotations
 
 import copy
+import json
 import mmap
 import os
 import tempfile
@@ -37,18 +38,18 @@ from lmtui.models.gguf.header import (
 from lmtui.models.gguf.tokenizer import (
     FIELDS_VERSION,
     GgufTokenizer,
+    library_tokenizer_of,
     read_tokenizer,
     save_tokenizer,
 )
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.models.tokenizer_json import library_tokenizer
 
 if TYPE_CHECKING:
     import torch
 
 _Pair = Any  # a value of the header, or the items of an array: texts in one are bytes
-_LOOKS_FURTHER = ("gpt-oss", "gpt_oss")
-"""Architectures for which transformers reads more of a GGUF field than its value."""
+_HIDDEN = ("gpt-oss.rope.scaling.", "gpt_oss.rope.scaling.")
+"""Fields that transformers fails to read; `gguf/config` reads them."""
 _ARRAY = 9
 _KINDS = {bool: 7, int: 10, float: 12, str: STRING}
 
@@ -71,7 +72,7 @@ def read_once(header: GgufHeader) -> Iterator[None]:
     all UTF-8, and versions of transformers that read elsewhere, keep the original
     readers.
     """
-    here = header.architecture not in _LOOKS_FURTHER and _is_clean(header)
+    here = _is_clean(header)
     try:
         import gguf
         import transformers.modeling_gguf_pytorch_utils as legacy
@@ -94,7 +95,8 @@ def read_once(header: GgufHeader) -> Iterator[None]:
 
     @cache
     def checkpoint(path: str) -> dict[str, Any]:
-        with replaced(gguf, "GGUFReader", lambda path: FieldsReader(header, pairs)):
+        seen = {k: v for k, v in pairs.items() if not k.startswith(_HIDDEN)}
+        with replaced(gguf, "GGUFReader", lambda path: FieldsReader(header, seen)):
             found: dict[str, Any] = load(path, return_tensors=False)
         return found
 
@@ -118,6 +120,8 @@ def _amended_reader(kind: Any, pairs: dict[str, _Pair], path: str) -> Any:
     """Return the `gguf` package's reader of a file, with numbers where `pairs` has
     numbers and the file lists of them."""
     found = kind(path)
+    for key in [key for key in found.fields if key.startswith(_HIDDEN)]:
+        del found.fields[key]
     for key, field in found.fields.items():
         if field.types[:1] == [_ARRAY] and not isinstance(pairs.get(key, []), list):
             found.fields[key] = _field(pairs[key])
@@ -259,15 +263,14 @@ def dequantise(
     require_runnable(header)
     tokenizer = read_tokenizer(header)
     model = _read(header, dtype, on_progress)
-    model.generation_config.update(**generation_config(header, tokenizer))
     on_progress(Progress(f"saving {file.name} for the next start"))
     try:
-        _keep(model, tokenizer, folder, file.name)
+        _keep(model, tokenizer, folder, header)
     except Exception as error:  # whatever the error is, the model itself is fine
         on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
-        with tempfile.TemporaryDirectory(prefix="lmtui-") as scratch:
-            save_tokenizer(tokenizer, Path(scratch))
-            return Dequantised(None, model, library_tokenizer(Path(scratch)))
+        for name, value in generation_config(header, tokenizer).items():
+            setattr(model.generation_config, name, value)
+        return Dequantised(None, model, library_tokenizer_of(tokenizer))
     return Dequantised(folder)
 
 
@@ -341,13 +344,19 @@ def _bars(what: str, on_progress: OnProgress) -> Iterator[None]:
         reader.tqdm = before
 
 
-def _keep(model: Any, tokenizer: GgufTokenizer, folder: Path, source: str) -> None:
+def _keep(
+    model: Any, tokenizer: GgufTokenizer, folder: Path, header: GgufHeader
+) -> None:
     root = paths.ensure_folder(folder.parent)
     need = sum(p.numel() * p.element_size() for p in model.parameters())
     cache_dir.require_space(root, need)
     with paths.scratch_folder(root) as scratch, quiet():
         model.save_pretrained(scratch)
         save_tokenizer(tokenizer, scratch)
+        # transformers refuses to write settings that go with sampling only.
+        said = json.dumps(generation_config(header, tokenizer), indent=1)
+        (scratch / "generation_config.json").write_text(said)
+        source = header.path.name
         cache_dir.commit_dir(scratch, folder, source=source, made_by=_made_by())
 
 

@@ -5,21 +5,26 @@ Fields: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lmtui.models.gguf.header import GgufHeader
-from lmtui.models.gguf.tokenizer import END_NAMES, GgufTokenizer
+from lmtui.models.gguf.tokenizer import (
+    END_NAMES,
+    HARMONY,
+    GgufTokenizer,
+    is_token_id,
+)
 
 _END_FIELDS = ("eos", "eot", "eom")  # end of a text, of a turn, of a message
-_HARMONY = ("<|return|>", "<|call|>")
 _SAMPLING = {
-    "temperature": "temp",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repetition_penalty": "penalty_repeat",
+    "temperature": ("temp", 0.0, math.inf),
+    "top_k": ("top_k", 0, math.inf),
+    "top_p": ("top_p", 1e-6, 1.0),
+    "min_p": ("min_p", 0.0, 1.0),
+    "repetition_penalty": ("penalty_repeat", 1e-6, math.inf),
 }
-"""transformers' names of the settings, and those of the fields."""
+"""transformers' names of the settings; those of the fields, and their ranges."""
 
 
 def end_ids(header: GgufHeader, tokenizer: GgufTokenizer) -> list[int]:
@@ -27,20 +32,23 @@ def end_ids(header: GgufHeader, tokenizer: GgufTokenizer) -> list[int]:
     that are so by their usual names."""
     ids: dict[str, int] = tokenizer.backend.get_vocab()
     fields = (f"tokenizer.ggml.{name}_token_id" for name in _END_FIELDS)
-    named = {header.values.get(field) for field in fields}
-    ends = {i for i in named if isinstance(i, int) and 0 <= i < len(ids)}
+    named = [header.values.get(field) for field in fields]
+    ends = {i for i in named if is_token_id(i, len(ids))}
     names = {*END_NAMES, tokenizer.specials.get("eos_token")}
-    if ids.keys() >= set(_HARMONY):
+    ends |= {ids[name] for name in names if name in ids}
+    if ids.keys() >= HARMONY:
         # There, <|end|> ends one channel of an answer, not the answer.
-        names.discard("<|end|>")
-    return sorted(ends | {ids[name] for name in names if name in ids})
+        ends.discard(ids.get("<|end|>", -1))
+    return sorted(ends)
 
 
 def generation_config(header: GgufHeader, tokenizer: GgufTokenizer) -> dict[str, Any]:
     """Return both in the form of transformers' `generation_config.json`."""
     found: dict[str, Any] = {"eos_token_id": end_ids(header, tokenizer)}
-    for name, field in _SAMPLING.items():
+    for name, (field, low, high) in _SAMPLING.items():
         value = header.values.get(f"general.sampling.{field}")
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value) and low <= value <= high:
             found[name] = value
     return found

@@ -149,11 +149,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(data, path).header()
     except OSError as error:
-        raise LmtuiError(
-            "this file can't be read",
-            f"{path} ({error.strerror})",
-            "Check its permissions.",
-        ) from error
+        raise _unreadable(path, error) from error
     except (_Hostile, ValueError) as error:
         raise _damaged(path, str(error)) from error
 
@@ -163,16 +159,21 @@ def read_array(header: GgufHeader, key: str) -> list[Any] | None:
     are bytes, since not every file's are UTF-8.
 
     Raises:
-        OSError: the file can't be read any more.
+        LmtuiError: the file has changed, or can't be read any more.
     """
     array = header.pairs.get(key)
     if not isinstance(array, GgufArray):
         return None
-    with (
-        header.path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        return read_items(array, data)
+    try:
+        with (
+            header.path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            return read_items(array, data)
+    except OSError as error:
+        raise _unreadable(header.path, error) from error
+    except (struct.error, ValueError) as error:
+        raise _damaged(header.path, str(error)) from error
 
 
 def read_items(array: GgufArray, data: mmap.mmap) -> list[Any]:
@@ -195,6 +196,14 @@ def _not_gguf(path: Path, start: bytes) -> LmtuiError:
         "this is not a GGUF file",
         f"{path}: {found}",
         "Fetch the file again, or name another; a GGUF file begins with GGUF.",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> LmtuiError:
+    return LmtuiError(
+        "this file can't be read",
+        f"{path} ({error.strerror})",
+        "Check its permissions.",
     )
 
 

@@ -7,11 +7,12 @@ leave open follows llama.cpp's reading of them, for which such files are made.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
@@ -22,12 +23,14 @@ from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
 from lmtui.models.gguf.pre_tokenizers import DEFAULT, PRE_TOKENIZERS, PreTokenizer
 from lmtui.models.tokenizer_json import CONFIG, TEMPLATE, TOKENIZER
 
-FIELDS_VERSION = "1"
+FIELDS_VERSION = "2"
 """The version of what this room makes of the fields of a file; copies that another one
 made are stale."""
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)
 """Types of tokens, as numbers of `tokenizer.ggml.token_type`."""
 _SPACE = "▁"
+_MERGES_PER_TOKEN, _MERGES = 16, 2**20
+"""Bounds of the merges that scores may imply; real vocabularies have a few a token."""
 _LONGEST = 512
 """Characters of the longest token that merges are made for; those of real vocabularies
 have at most some dozens, and the work grows with the square."""
@@ -62,10 +65,19 @@ END_NAMES = frozenset(
         "<|end_of_text|>",
         "<end_of_utterance>",
         "<turn|>",
+        "<|tool_response>",
+        "<|fim_pad|>",
+        "<|repo_name|>",
+        "<|file_sep|>",
+        "[EOS]",
+        "[e~[",
+        "_<EOT>",
         "<｜end▁of▁sentence｜>",
     )
 )
 """Tokens that end an answer or a text, by their usual names."""
+HARMONY = {"<|return|>", "<|call|>"}
+"""Tokens by which the vocabulary of gpt-oss is known."""
 _ALWAYS_CONTROL = END_NAMES | {
     "<|fim_prefix|>",
     "<fim-prefix>",
@@ -79,7 +91,6 @@ _ALWAYS_CONTROL = END_NAMES | {
     "<fim-middle>",
     "<fim_middle>",
     "<｜fim▁end｜>",
-    "<|fim_pad|>",
     "<fim-pad>",
     "<fim_pad>",
 }
@@ -144,6 +155,25 @@ def save_tokenizer(tokenizer: GgufTokenizer, folder: Path) -> None:
         texts[TEMPLATE] = tokenizer.chat_template
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
+
+
+def library_tokenizer_of(tokenizer: GgufTokenizer) -> Any:
+    """Return it as a tokenizer of transformers, without a file."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend,
+        chat_template=tokenizer.chat_template,
+        clean_up_tokenization_spaces=False,
+        **tokenizer.specials,
+    )
+
+
+def is_token_id(value: object, count: int) -> TypeGuard[int]:
+    """Return whether a field's value is the id of one of `count` tokens."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return 0 <= value < count
 
 
 def _unusable(header: GgufHeader, why: str) -> LmtuiError:
@@ -228,16 +258,17 @@ class _Fields:
         found = {}
         for name in _NAMES:
             value = self._value(f"{_FIELDS.get(name, name)}_token_id")
-            if value is None:
+            if not is_token_id(value, len(self.tokens)):
                 value = _DEFAULT_IDS[self.model].get(name)
-                guess = value is not None and value < len(self.tokens)
-                if guess and name in ("bos", "eos"):
-                    text = self.tokens[int(value or 0)]
+                if is_token_id(value, len(self.tokens)) and name in ("bos", "eos"):
                     self.guesses.append(
-                        f"{name.upper()}: the file names none; {text!r:.40} is usual"
+                        f"{name.upper()}: the file names none; "
+                        f"{self.tokens[value]!r:.40} is usual"
                     )
-            if isinstance(value, int) and 0 <= value < len(self.tokens):
+            if is_token_id(value, len(self.tokens)):
                 found[name] = value
+        if self.ids.keys() >= HARMONY and self.tokens[found.get("eos", 0)] == "<|end|>":
+            found["eos"] = self.ids["<|return|>"]
         return found
 
     def backend(self) -> tokenizers.Tokenizer:
@@ -261,10 +292,11 @@ class _Fields:
         named = str(self._header.values.get("general.name", "")).lower()
         strips = "phi-3" in named or "phi3" in named
         keeps = ("<unk>", "<s>", "<|endoftext|>")
+        ends = self._type_of("<s>") == _CONTROL and self._type_of("</s>") != _NORMAL
         for text, kind in zip(self.tokens, self.types, strict=False):
             control = kind in (_CONTROL, _UNKNOWN) or text in _ALWAYS_CONTROL
-            # An ordinary token in some vocabularies (Qwen's), a mark in others.
-            control = control or (text == "</s>" and kind == _USER_DEFINED)
+            # A mark in some vocabularies, in others (Gemma's) a tag of HTML.
+            control = control or (text == "</s>" and ends)
             if control or kind == _USER_DEFINED:
                 yield AddedToken(
                     text,
@@ -272,6 +304,10 @@ class _Fields:
                     normalized=False,
                     rstrip=strips and text not in keeps,
                 )
+
+    def _type_of(self, text: str) -> float | None:
+        place = self.ids.get(text)
+        return None if place is None else self.types[place]
 
     def _ends(self) -> TemplateProcessing | None:
         """Return the rule by which BOS and EOS enclose a text; None for no rule."""
@@ -284,12 +320,16 @@ class _Fields:
         last = [eos] if after and eos is not None else []
         if not first and not last:
             return None
-        names = [(self.tokens[i], i) for i in dict.fromkeys((*first, *last))]
-        parts = [self.tokens[i] for i in first], [self.tokens[i] for i in last]
+        # Under these names, since `$` or `:` in a token's own would mean something.
+        named = {**dict.fromkeys(first, "BOS"), **dict.fromkeys(last, "EOS")}
+        before_text, behind = [named[i] for i in first], [named[i] for i in last]
         return TemplateProcessing(
-            single=[*parts[0], "$A", *parts[1]],
-            pair=[*parts[0], "$A", *parts[1], *parts[0], "$B:1", *parts[1]],
-            special_tokens=names,
+            single=[*before_text, "$A", *behind],
+            pair=[*before_text, "$A", *behind, *before_text, "$B:1", *behind],
+            special_tokens=[
+                {"id": name, "ids": [i], "tokens": [self.tokens[i]]}
+                for i, name in named.items()
+            ],
         )
 
     def _merges(self) -> list[tuple[str, str]]:
@@ -300,13 +340,14 @@ class _Fields:
             left, right = text[:cut], text[cut + 1 :]
             if cut > 0 and {left, right, left + right} <= self.ids.keys():
                 pairs.append((left, right))
-        return pairs
+        return list(dict.fromkeys(pairs))  # of a pair listed twice, the first counts
 
     def _scored_merges(self, scores: Sequence[float]) -> list[tuple[str, str]]:
         """Return the merges that a vocabulary with scores implies: of every pair of
         tokens that make a token, the one that makes the best comes first."""
         ids = self.ids
-        ranked = []
+        ranked: list[tuple[float, int, str, str]] = []
+        most = _MERGES_PER_TOKEN * len(self.tokens) + _MERGES
         for i, text in enumerate(self.tokens):
             usual = self.types[i] in (_NORMAL, _USER_DEFINED, _UNUSED)
             if usual and len(text) <= _LONGEST:
@@ -315,6 +356,8 @@ class _Fields:
                     for cut in range(1, len(text))
                     if text[:cut] in ids and text[cut:] in ids
                 ]
+            if len(ranked) > most:
+                raise self._refused("its vocabulary implies far too many merges")
         ranked.sort(key=lambda each: each[:2])
         return [(left, right) for _, _, left, right in ranked]
 
@@ -373,6 +416,8 @@ class _Fields:
 
     def _unigram(self) -> tokenizers.Tokenizer:
         scores = self._numbers("scores") or [0.0] * len(self.tokens)
+        if not all(map(math.isfinite, scores)):
+            raise self._refused("a score is no number")
         worst = min(scores) - 10
         ranked = []
         for text, score, kind in zip(self.tokens, scores, self.types, strict=False):

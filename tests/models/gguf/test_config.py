@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     Gemma3TextConfig,
     MistralConfig,
@@ -24,8 +26,10 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.gguf.config import amend_config, require_scaled
 from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.convert import cached_folder, folder_with_only, read_once
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.load import load
+from lmtui.models.progress import Progress, ignore
 from tests.models import tiny
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}
@@ -123,22 +127,87 @@ def test_unknown_factors_and_kinds_of_scaling_are_refused(tmp_path: Path) -> Non
     def unknown(writer: Any) -> None:
         writer.add_string("llama.rope.scaling.type", "dreamt-up")
 
-    def partial(writer: Any) -> None:
-        writer.add_key_length(32)
-
     folder = tiny.save_llama(tmp_path / "model")
-    for name, change in (("a", odd), ("b", unknown), ("c", partial)):
+    for name, change in (("a", odd), ("b", unknown)):
         file = tiny.write_gguf(folder, tmp_path / f"{name}.gguf", change=change)
         with pytest.raises(LmtuiError) as caught:
             load(str(file), device="cpu", quantize="none")
-        assert caught.value.title.startswith("this GGUF file")
-        assert caught.value.hint
+        title = "this GGUF file scales its positions in an unknown way"
+        assert (caught.value.title, bool(caught.value.hint)) == (title, True)
+
+
+def test_part_of_a_head_that_the_model_can_not_turn_alone_is_refused(
+    tmp_path: Path,
+) -> None:
+    config = Qwen2Config(**SIZE)
+    read = header(tmp_path, "qwen2", lambda w: w.add_rope_dimension_count(8))
+    with pytest.raises(LmtuiError, match="unknown way") as caught:
+        amend_config(config, read)
+    assert "8 of 16 dimensions" in caught.value.detail
+
+
+def test_scaling_of_gpt_oss_is_read_from_its_fields(tmp_path: Path) -> None:
+    def change(writer: Any) -> None:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(32.0)
+        writer.add_rope_scaling_orig_ctx_len(4096)
+        writer.add_token_list(["a", "b"])
+        writer.add_block_count(0)
+
+    read = header(tmp_path, "gpt-oss", change)
+    with folder_with_only(read.path) as folder, read_once(read):
+        config = AutoConfig.from_pretrained(folder, gguf_file=read.path.name)
+    amend_config(config, read)
+    assert config.rope_parameters["rope_type"] == "yarn"
+    assert config.rope_parameters["factor"] == 32.0
+
+
+def write_counts(folder: Path, items: list[Any]) -> Path:
+    def change(writer: Any) -> None:
+        writer.add_array("llama.attention.head_count_kv", items)
+
+    return header_file(folder, change)
+
+
+@pytest.mark.parametrize("items", [["x", "x"], [math.nan], [2.5, 2.5], [True]])
+def test_counts_that_are_no_whole_numbers_are_refused(
+    items: list[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(LmtuiError, match="contradicts itself"):
+        read_gguf_model(write_counts(tmp_path, items))
+
+
+def test_sampling_settings_of_a_file_do_not_keep_it_from_the_cache(
+    tmp_path: Path,
+) -> None:
+    def change(writer: Any) -> None:
+        writer.add_float32("general.sampling.temp", 0.5)
+        writer.add_int32("general.sampling.top_k", -5)
+        writer.add_float32("general.sampling.top_p", 0.9)
+
+    folder = tiny.save_llama(tmp_path / "model")
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", change=change)
+    told: list[Progress] = []
+    made = load(str(file), device="cpu", quantize="none", on_progress=told.append)
+    assert not any(each.warning for each in told)
+    assert cached_folder(file, "float32", ignore) is not None
+    assert dict(made.facts.generation_defaults) == pytest.approx(
+        {"temperature": 0.5, "top_p": 0.9}
+    )
 
 
 def header(
     folder: Path, architecture: str, change: Callable[[gguf.GGUFWriter], None]
 ) -> GgufHeader:
     """The header of a file without a model."""
+    return read_gguf_model(header_file(folder, change, architecture))
+
+
+def header_file(
+    folder: Path,
+    change: Callable[[gguf.GGUFWriter], None],
+    architecture: str = "llama",
+) -> Path:
     writer = gguf.GGUFWriter(folder / "it.gguf", architecture)
     writer.add_embedding_length(64)
     writer.add_head_count(4)
@@ -148,7 +217,7 @@ def header(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return read_gguf_model(folder / "it.gguf")
+    return folder / "it.gguf"
 
 
 SIZE = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 4}

@@ -167,6 +167,21 @@ def test_every_pre_tokenizer_keeps_every_character(name: str, tmp_path: Path) ->
         assert spans[-1][1] == len(text)
 
 
+ASCII_ONLY = sorted(n for n, why in FOLLOWS_THE_MODEL.items() if "ASCII" in why)
+
+
+@pytest.mark.parametrize("name", [n for n in ASCII_ONLY if n != "youtu"])
+def test_capitals_of_ascii_are_cut_as_llama_cpp_does(
+    name: str, llama_cpp: Path, tmp_path: Path
+) -> None:
+    vocabulary = llama_cpp / "source/models/ggml-vocab-llama-bpe.gguf"
+    file = renamed(vocabulary, name, tmp_path / "it.gguf")
+    read = read_tokenizer(read_gguf_header(file))
+    texts = [text for text in random_texts(4000, seed=5) if text.isascii()]
+    assert len(texts) > 100
+    assert wrong(read, llama_cpp, file, texts) == []
+
+
 @pytest.mark.parametrize("name", sorted({*PRE_TOKENIZERS} - {*FOLLOWS_THE_MODEL}))
 def test_every_pre_tokenizer_cuts_as_llama_cpp(
     name: str, llama_cpp: Path, tmp_path: Path
@@ -293,6 +308,104 @@ def test_stop_tokens_and_sampling_come_from_the_file(tmp_path: Path) -> None:
         "temperature": 0.5,
         "top_k": 20,
     }
+
+
+def vocabulary(target: Path, tokens: dict[str, int], **fields: Any) -> GgufTokenizer:
+    """A SentencePiece vocabulary of tokens with their types."""
+    writer = gguf.GGUFWriter(target, "llama")
+    writer.add_tokenizer_model(str(fields.pop("model", "llama")))
+    writer.add_token_list([*tokens])
+    writer.add_token_types([*tokens.values()])
+    writer.add_token_scores([float(-i) for i in range(len(tokens))])
+    for name, value in fields.items():
+        match value:
+            case bool():
+                writer.add_bool(f"tokenizer.ggml.{name}", value)
+            case list():
+                writer.add_array(f"tokenizer.ggml.{name}", value)
+            case str():
+                writer.add_string(f"tokenizer.ggml.{name}", value)
+            case _:
+                writer.add_uint32(f"tokenizer.ggml.{name}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return read_tokenizer(read_gguf_header(target))
+
+
+@pytest.mark.parametrize("bos", ["<seed:bos>", "$A", "$", ":1", "a:b"])
+def test_bos_is_put_before_a_text_whatever_its_name(bos: str, tmp_path: Path) -> None:
+    tokens = {"<unk>": 2, bos: 3, "</s>": 3, "a": 1, "▁a": 1, "▁": 1}
+    read = vocabulary(tmp_path / "it.gguf", tokens, add_eos_token=True)
+    assert read.backend.encode("a").ids == [1, 4, 2]
+    save_tokenizer(read, tmp_path)
+    assert same_as(library_tokenizer(tmp_path), LightTokenizer(tmp_path))
+
+
+@pytest.mark.parametrize(("opening", "special"), [(3, True), (4, False)])
+def test_closing_tag_is_a_control_token_only_beside_a_control_token(
+    opening: int, special: bool, tmp_path: Path
+) -> None:
+    tokens = {"<unk>": 2, "<bos>": 3, "<eos>": 3, "<s>": opening, "</s>": 4, "▁": 1}
+    fields = {"bos_token_id": 1, "eos_token_id": 2}
+    read = vocabulary(tmp_path / "it.gguf", tokens, **fields)
+    assert read.backend.get_added_tokens_decoder()[4].special == special
+
+
+@pytest.mark.parametrize("value", [9999, True])
+def test_special_id_that_is_none_gives_way_to_the_usual_one(
+    value: Any, tmp_path: Path
+) -> None:
+    tokens = {"<unk>": 2, "<s>": 3, "</s>": 3, "▁": 1, "a": 1, "▁a": 1}
+    read = vocabulary(tmp_path / "it.gguf", tokens, bos_token_id=value)
+    assert read.specials["bos_token"] == "<s>"
+    assert any("BOS" in guess for guess in read.guesses)
+
+
+def test_end_of_a_channel_does_not_end_an_answer_of_gpt_oss(tmp_path: Path) -> None:
+    tokens = {"a": 1, "b": 1, "ab": 1, "<|return|>": 3, "<|call|>": 3, "<|end|>": 3}
+    read = vocabulary(
+        tmp_path / "it.gguf",
+        tokens,
+        model="gpt2",
+        pre="gpt-4o",
+        merges=["a b"],
+        eos_token_id=5,
+    )
+    header = read_gguf_header(tmp_path / "it.gguf")
+    assert generation_config(header, read) == {"eos_token_id": [3, 4]}
+    assert read.specials["eos_token"] == "<|return|>"
+
+
+def test_merge_listed_twice_has_its_first_rank(tmp_path: Path) -> None:
+    tokens = dict.fromkeys(["a", "b", "c", "ab", "bc"], 1)
+    read = vocabulary(
+        tmp_path / "it.gguf",
+        tokens,
+        model="gpt2",
+        pre="gpt-2",
+        merges=["a b", "b c", "a b"],
+    )
+    assert read.backend.encode("abc").tokens == ["ab", "c"]
+
+
+def test_vocabulary_of_all_substrings_is_refused(tmp_path: Path) -> None:
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    parts = [text[a:b] for a in range(300) for b in range(a + 1, 301)]
+    tokens = dict.fromkeys(["<unk>", "<s>", "</s>", *parts], 1)
+    with pytest.raises(LmtuiError, match="tokenizer") as caught:
+        vocabulary(tmp_path / "it.gguf", tokens)
+    assert "too many merges" in caught.value.detail
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("-inf")])
+def test_unigram_scores_that_are_no_numbers_are_refused(
+    score: float, tmp_path: Path
+) -> None:
+    with pytest.raises(LmtuiError, match="tokenizer"):
+        vocabulary(
+            tmp_path / "it.gguf", {"a": 1, "b": 2}, model="t5", scores=[score, 0.0]
+        )
 
 
 def test_endless_token_takes_no_endless_time(tmp_path: Path) -> None:
