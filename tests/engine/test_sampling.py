@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
@@ -57,6 +58,7 @@ def transformers_probs(
 
 
 @given(seed=st.integers(0, 10_000), wanted=settings)
+@example(seed=0, wanted=replace(ALL_OFF, temperature=0.25, top_p=0.9999999999999999))
 def test_filter_logits_agrees_with_transformers(
     seed: int, wanted: SamplingSettings
 ) -> None:
@@ -65,11 +67,13 @@ def test_filter_logits_agrees_with_transformers(
     kept = filter_logits(logits, wanted, context)
     ours = kept.prob(torch.arange(SIZE)).float()
     theirs = transformers_probs(logits, wanted, context)
-    # A token whose mass reaches top-p to the last bit may fall on either side.
+    # A token whose mass reaches top-p to the last bit may fall on either side, and so
+    # may any number whose mass is less than the rounding of a sum near 1.
     edge = (ours > 0) != (theirs > 0)
-    assert edge.sum() <= 1
+    mass = (ours[edge] + theirs[edge]).sum()
+    assert edge.sum() <= 1 or mass < 1e-6
     torch.testing.assert_close(
-        ours, theirs, atol=2e-6 if not edge.any() else 0.1, rtol=1e-4
+        ours, theirs, atol=2e-6 if mass < 1e-6 else 0.1, rtol=1e-4
     )
 
 
