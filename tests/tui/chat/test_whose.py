@@ -94,6 +94,7 @@ async def said(running: Program, count: int) -> None:
         lambda: (
             len(running.views) == count
             and running.chat.query_one(Status).state == "ready"
+            and not running.chat.sender.is_busy
         )
     )
 
