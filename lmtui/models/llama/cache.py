@@ -300,18 +300,18 @@ class ModelConverter:
         from transformers import AutoConfig
 
         place = self._looked.path
-        with self._readable() as (folder, options), wrap_load_errors(str(place)):
-            with quiet(), offline():
-                config = AutoConfig.from_pretrained(folder, **options)
-                if isinstance(self._looked, GgufHeader):
-                    amend_config(config, self._looked)
-                why = unsupported_reason(config.to_dict(), packed=self._packs)
-                if why is None:
-                    same = self._write_tokenizer(scratch)
-            if (folder / _GENERATION).is_file() and not (
-                scratch / _GENERATION
-            ).exists():
-                shutil.copy(folder / _GENERATION, scratch)
+        with (
+            self._readable() as (folder, options),
+            wrap_load_errors(str(place)),
+            quiet(),
+            offline(),
+        ):
+            config = AutoConfig.from_pretrained(folder, **options)
+            if isinstance(self._looked, GgufHeader):
+                amend_config(config, self._looked)
+            why = unsupported_reason(config.to_dict(), packed=self._packs)
+            if why is None:
+                same = self._write_tokenizer(scratch)
         if why is not None:
             raise NotLlama(why)
         if not same:
