@@ -147,6 +147,11 @@ async def test_overview_follows_a_text_while_it_is_scored() -> None:
         await page.until(lambda: "as far as it is read" not in page.running.seen)
         rows = overview.query_one(DialogList)
         assert (rows.option_count, rows.highlighted) == (MOST, 0)
+        figures, bars = overview.query_one("#figures"), overview.query_one("#bars")
+        await page.until(lambda: figures.max_scroll_y)  # laid out anew
+        await page.until(
+            lambda: bars.outer_size.width == figures.scrollable_content_region.width
+        )  # beside the scrollbar
         followed = page.running.seen
         await page.press("escape", "o")
         await page.running.on(OverviewScreen)
