@@ -25,10 +25,12 @@ import torch
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 
 ATTENTION = "attention.so"
 HALF_MATMUL = "products.so"
 FUSED_BLOCK = "crossing.so"
+GGUF_MATMUL = "gguf.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
 _DIGESTS = "digests.json"
@@ -101,6 +103,20 @@ def build_half_matmul(folder: Path) -> None:
         RuntimeError: the compiler failed, in its words.
     """
     _build(["half_matmul.cpp"], folder / HALF_MATMUL)
+
+
+def build_gguf_matmul(folder: Path) -> None:
+    """Compile the matrix products with the blocks of GGUF files, and check that they
+    read the blocks as the `gguf` package does.
+
+    Raises:
+        RuntimeError: the compiler failed, in its words; or its result is wrong.
+    """
+    _build(("gguf_matmul.cpp", "gguf_formats.cpp"), folder / GGUF_MATMUL)
+    try:
+        GgufMatmulKernel(folder / GGUF_MATMUL).require_exact()
+    except (OSError, AttributeError, ValueError) as error:
+        raise RuntimeError(str(error)) from error
 
 
 def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
@@ -257,6 +273,7 @@ def compiled_for(head_dim: int, share: int) -> Path:
     try:
         with paths.scratch_folder(paths.ensure_folder(root())) as scratch:
             build_half_matmul(scratch)
+            build_gguf_matmul(scratch)
             if supports_attention(head_dim):
                 build_attention(head_dim, share, scratch)
             store(scratch, folder, source=f"heads of {head_dim}")

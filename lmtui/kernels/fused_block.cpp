@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "simd.h"
+#include "llama_ops.h"
 
 #if !defined(__AVX512BF16__) || !defined(__AVX512VBMI__)
 #error "this processor lacks AVX512-BF16 or AVX512-VBMI"
@@ -208,39 +208,6 @@ static void matmul(const M &matrix, const Inputs &in, const Epilogue &epilogue) 
     }
 }
 
-// x · sigmoid(x), without overflow.
-static inline f32v silu(f32v x) {
-    const f32v power = exp_neg(x < 0 ? x : -x);
-    return x * (x < 0 ? power : power - power + 1) / (1 + power);
-}
-
-// √(Σ x² + ε · WIDTH): √WIDTH times the denominator of RMSNorm. The weights of the norms
-// contain that factor.
-static float rms_norm_denominator(const float *x) {
-    f32v squares = {};
-    for (long k = 0; k < WIDTH; k += LANES) {
-        const f32v part = load(x + k);
-        squares = fmadd(part, part, squares);
-    }
-    return std::sqrt(hsum(squares) + (float)(EPSILON * WIDTH));
-}
-
-// RMSNorm, where `norm` [HEAD] is given, and RoPE of one query or key head [HEAD], in
-// place. `rope` [HEAD / 2, 2] holds the cosine and sine for each pair of numbers.
-static void qk_norm_rope(float *head, const float *norm, const float *rope) {
-    if (norm) {
-        float square = 0;
-        for (long k = 0; k < HEAD; k++) square += head[k] * head[k];
-        const float by = 1 / std::sqrt(square / HEAD + (float)EPSILON);
-        for (long k = 0; k < HEAD; k++) head[k] *= by * norm[k];
-    }
-    for (long k = 0; k < HEAD; k += 2) {
-        const float real = head[k], imaginary = head[k + 1];
-        head[k] = real * rope[k] - imaginary * rope[k + 1];
-        head[k + 1] = real * rope[k + 1] + imaginary * rope[k];
-    }
-}
-
 // `args` are the inputs of FusedBlock.forward in its order, then the two outputs:
 // hidden [tokens, WIDTH] and qkv [tokens, QKV_HEADS, HEAD].
 extern "C" void fused_block(const void **args, long tokens) {
@@ -276,7 +243,7 @@ extern "C" void fused_block(const void **args, long tokens) {
 
         // 2) RMSNorm, then gate and up projection: gate_up [tokens, 2 · FFN].
         for (long t = 0; t < tokens; t++)
-            norms[t] = rms_norm_denominator(hidden + t * WIDTH);
+            norms[t] = rms_norm_denominator(hidden + t * WIDTH, WIDTH, EPSILON);
         in.set(gate_up_proj, tokens, [&](long t, long k) {
             return load(hidden + t * WIDTH + k) / norms[t] * load(ffn_norm + k);
         });
@@ -296,7 +263,7 @@ extern "C" void fused_block(const void **args, long tokens) {
         // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, QKV_HEADS, HEAD].
         // The division by the norm comes after the product.
         for (long t = 0; t < tokens; t++)
-            norms[t] = rms_norm_denominator(hidden + t * WIDTH);
+            norms[t] = rms_norm_denominator(hidden + t * WIDTH, WIDTH, EPSILON);
         in.set(qkv_proj, tokens, [&](long t, long k) {
             return load(hidden + t * WIDTH + k) * load(attention_norm + k);
         });
@@ -308,8 +275,8 @@ extern "C" void fused_block(const void **args, long tokens) {
 #pragma omp for schedule(static)
         for (long i = 0; i < tokens * (HEADS + KV_HEADS); i++) {
             const long t = i / (HEADS + KV_HEADS), head = i % (HEADS + KV_HEADS);
-            qk_norm_rope(qkv + (t * QKV_HEADS + head) * HEAD,
-                         head < HEADS ? q_norm : k_norm, rope + t * HEAD);
+            qk_norm_rope(qkv + (t * QKV_HEADS + head) * HEAD, HEAD,
+                         head < HEADS ? q_norm : k_norm, rope + t * HEAD, EPSILON);
         }
     }
 }

@@ -66,12 +66,17 @@ def save_llama(
     *,
     rope: dict[str, Any] | None = None,
     vocabulary: int | None = None,
+    width: int | None = None,
     **options: Any,
 ) -> Path:
     """Save a random Llama with its tokenizer; the same weights at every call. `rope`
-    are parameters of its RoPE, `vocabulary` is the size of another vocabulary."""
+    are parameters of its RoPE, `vocabulary` is the size of another vocabulary, `width`
+    another width, also of the FFN."""
     torch.manual_seed(7)
     config = llama_config()
+    if width is not None:
+        config.hidden_size = config.intermediate_size = width
+        config.head_dim = width // HEADS
     config.vocab_size = vocabulary or config.vocab_size
     config.rope_parameters = {**config.rope_parameters, **(rope or {})}
     LlamaForCausalLM(config).save_pretrained(folder, **options)
@@ -214,7 +219,34 @@ def _write_tensor(
         writer.add_tensor(name, weights)
         return
     stored = gguf.GGMLQuantizationType[kind]
-    writer.add_tensor(name, gguf.quantize(weights, stored), raw_dtype=stored)
+    made = (
+        random_blocks(kind, *weights.shape, seed=len(name))
+        if kind.endswith("_K")  # the library can't make these
+        else gguf.quantize(weights, stored)
+    )
+    writer.add_tensor(name, made, raw_dtype=stored)
+
+
+_SCALES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2)}
+"""Where the float16 numbers of a block lie; at its beginning in the others."""
+
+
+def random_blocks(kind: str, rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    """Make a matrix of random blocks with small scales: uint8 [rows, bytes]."""
+    weights, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    random = np.random.default_rng(seed)
+    data = random.integers(0, 256, (rows, columns // weights, size), dtype=np.uint8)
+    for at in (208,) if kind == "Q6_K" else _SCALES.get(kind, (0,)):
+        small = random.uniform(-1, 1, data.shape[:2]).astype(np.float16) / _LEVELS[kind]
+        data[..., at : at + 2] = small[..., None].view(np.uint8)
+    return data.reshape(rows, -1)
+
+
+_LEVELS = {
+    **{"Q4_0": 100, "Q4_1": 100, "Q5_0": 200, "Q5_1": 200},
+    **{"Q8_0": 1000, "Q4_K": 4000, "Q5_K": 8000, "Q6_K": 20000},
+}
+"""What a random scale is divided by, so that weights are about 0.1."""
 
 
 def _interleave(weights: np.ndarray, heads: int) -> np.ndarray:

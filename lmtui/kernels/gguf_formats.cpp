@@ -1,0 +1,672 @@
+// Weights in the blocks of a GGUF file, read where they lie: products of single rows with a
+// few inputs, and rows dequantised. Block formats: ggml-common.h and ggml-quants.c of
+// https://github.com/ggml-org/ggml. Needs no compile-time macros.
+//
+// A weight is scale · q + shift, with an integer q, and a scale (and a shift) for every 16
+// or 32 columns. Inputs are rounded to 16 bits, with a scale for every 128 columns, and
+// multiplied with q in integers; sums over chunks are float32. Their order depends on K
+// alone, so an output has the same bits whatever the number of inputs or threads.
+
+#include "gguf_formats.h"
+
+#include <utility>
+
+static const long CHUNK = 128;              // columns that are decoded together
+static const long WORDS = 32;               // 16-bit numbers of a vector
+static const long VECTORS = CHUNK / WORDS;  // vectors of a chunk
+static const long CACHED = 1 << 13;         // rounded inputs that a tile holds
+static const float MOST = 32767;            // largest rounded input
+// Bytes from what is multiplied to what is fetched meanwhile. Without that, a processor
+// reads memory at two thirds of the speed, since it stops at the end of each page.
+static const long AHEAD = 8192;
+
+// What the loop over a row calls: sums stay in registers only if all of it is inlined.
+#define INLINED __attribute__((always_inline))
+
+// Calls f(0) … f(N - 1), each with a constant.
+template <typename F, int... I>
+INLINED static inline void unrolled(std::integer_sequence<int, I...>, const F &f) {
+    (f(I), ...);
+}
+template <int N, typename F>
+INLINED static inline void unrolled(const F &f) {
+    unrolled(std::make_integer_sequence<int, N>{}, f);
+}
+
+typedef uint16_t u16x32 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+
+template <typename Vector>
+static inline Vector read(const void *from) {
+    Vector all;
+    std::memcpy(&all, from, sizeof all);
+    return all;
+}
+
+static inline f32x16 to_floats(i32x16 all) { return __builtin_convertvector(all, f32x16); }
+
+// a · b + c, rounded once.
+static inline f32x16 fmadd16(f32x16 a, f32x16 b, f32x16 c) {
+#if defined(__AVX512F__)
+    return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#else
+    f32v parts[3][16 / LANES];
+    std::memcpy(parts[0], &a, sizeof a);
+    std::memcpy(parts[1], &b, sizeof b);
+    std::memcpy(parts[2], &c, sizeof c);
+    for (long i = 0; i < 16 / LANES; i++)
+        parts[2][i] = fmadd(parts[0][i], parts[1][i], parts[2][i]);
+    return read<f32x16>(parts[2]);
+#endif
+}
+
+// sum + a · b, where each lane of the sum takes two adjacent products.
+static inline i32x16 dot(i32x16 sum, i16x32 a, i16x32 b) {
+#if defined(__AVX512VNNI__)
+    return (i32x16)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVX512BW__)
+    return sum + (i32x16)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    __m256i parts[3][2];
+    std::memcpy(parts[0], &a, sizeof a);
+    std::memcpy(parts[1], &b, sizeof b);
+    for (int i = 0; i < 2; i++)
+        parts[2][i] = _mm256_madd_epi16(parts[0][i], parts[1][i]);
+    return sum + read<i32x16>(parts[2]);
+#else
+    for (int i = 0; i < 16; i++)
+        sum[i] += a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
+    return sum;
+#endif
+}
+
+// The first 16 of 32 float16 numbers, as floats.
+static inline f32x16 halves(u16x32 all) {
+#if defined(__AVX512F__)
+    return (f32x16)_mm512_cvtph_ps(_mm512_castsi512_si256((__m512i)all));
+#else
+    f32v found[16 / LANES];
+    fp16 parts[WORDS];
+    std::memcpy(parts, &all, sizeof all);
+    for (long i = 0; i < 16 / LANES; i++) found[i] = to_f32(parts + i * LANES);
+    return read<f32x16>(found);
+#endif
+}
+
+static inline float half(const uint8_t *from) {
+#if defined(__F16C__)
+    return _cvtsh_ss(read<uint16_t>(from));
+#else
+    return read<_Float16>(from);
+#endif
+}
+
+// 16 bytes, signed or not, as floats.
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
+static inline f32x16 bytes(i8x16 all) {
+#if defined(__AVX512F__)
+    return to_floats((i32x16)_mm512_cvtepi8_epi32((__m128i)all));
+#else
+    return to_floats(__builtin_convertvector(all, i32x16));
+#endif
+}
+static inline f32x16 bytes(u8x16 all) {
+#if defined(__AVX512F__)
+    return to_floats((i32x16)_mm512_cvtepu8_epi32((__m128i)all));
+#else
+    return to_floats(__builtin_convertvector(all, i32x16));
+#endif
+}
+
+// 32 bytes, twice.
+static inline u16x32 twice(const uint8_t *from) {
+#if defined(__AVX512F__)
+    const __m256i all = _mm256_loadu_si256((const __m256i *)from);
+    return (u16x32)_mm512_broadcast_i64x4(all);
+#else
+    u16x32 both;
+    std::memcpy(&both, from, 32);
+    std::memcpy((char *)&both + 32, from, 32);
+    return both;
+#endif
+}
+
+// The same vector, kept in a register. A compiler may otherwise read it from memory again
+// for each use, which costs twice as much where it crosses a cache line.
+static inline u16x32 kept(u16x32 all) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(all));
+#endif
+    return all;
+}
+
+// from[at[i]] for each i.
+static inline f32x16 spread(f32x16 from, i32x16 at) {
+#if defined(__AVX512F__)
+    return (f32x16)_mm512_permutexvar_ps((__m512i)at, (__m512)from);
+#else
+    f32x16 found;
+    for (int i = 0; i < 16; i++) found[i] = from[at[i]];
+    return found;
+#endif
+}
+
+// Tables, made by the compiler.
+template <typename Number, int SIZE>
+struct alignas(64) Table {
+    Number at[SIZE];
+};
+template <typename Number, int SIZE, typename At>
+static constexpr Table<Number, SIZE> table(At at) {
+    Table<Number, SIZE> made{};
+    for (int i = 0; i < SIZE; i++) made.at[i] = at(i);
+    return made;
+}
+typedef Table<uint16_t, CHUNK> Order;  // of the 128 words in four vectors
+
+static inline void reorder(const u16x32 *from, const Order &order, u16x32 *to) {
+#if defined(__AVX512BW__)
+    for (long v = 0; v < VECTORS; v++) {
+        const __m512i at = _mm512_load_si512(order.at + v * WORDS);  // 6 bits are used
+        const __m512i low =
+            _mm512_permutex2var_epi16((__m512i)from[0], at, (__m512i)from[1]);
+        const __m512i high =
+            _mm512_permutex2var_epi16((__m512i)from[2], at, (__m512i)from[3]);
+        const __mmask32 is_high = _mm512_test_epi16_mask(at, _mm512_set1_epi16(64));
+        to[v] = (u16x32)_mm512_mask_mov_epi16(low, is_high, high);
+    }
+#else
+    uint16_t all[CHUNK], found[CHUNK];
+    std::memcpy(all, from, sizeof all);
+    for (long k = 0; k < CHUNK; k++) found[k] = all[order.at[k]];
+    std::memcpy(to, found, sizeof found);
+#endif
+}
+
+// The formats. WEIGHTS and BYTES are those of a block. A unit is one block of 256 weights
+// or four of 32; an object is a unit that has been read. Of the last unit of a row, the
+// first `bytes` exist; scales and shifts of what is missing are 0. chunk(part, q, scales)
+// decodes 128 weights: the numbers q, OFFSET too high, in four vectors; vector v belongs
+// to sum v % SUMS; each sum has a scale for every two adjacent words. Where SHIFTS,
+// shifts() holds those of group g (of 32 columns) in lane SHIFT_LANE + SHIFT_STEP · g;
+// shifts_of spreads them like scales. column(v, w) is the column of word w of vector v.
+
+// Words of a unit of SIZE bytes at the places that `at` gives.
+template <long SIZE, typename At>
+static constexpr Table<uint16_t, WORDS> word_table(At at) {
+    return table<uint16_t, WORDS>([&](int i) {
+        return at(i) < WORDS ? at(i) : at(i) + 2 * WORDS - SIZE / 2;  // in two reads
+    });
+}
+
+// The first `bytes` of 64 bytes, and zeros.
+static inline u16x32 read_some(const uint8_t *from, long bytes) {
+#if defined(__AVX512BW__)
+    const __mmask64 mask = bytes >= 64 ? ~0ull : bytes > 0 ? (1ull << bytes) - 1 : 0;
+    return (u16x32)_mm512_maskz_loadu_epi8(mask, from);
+#else
+    u16x32 all = {};
+    std::memcpy(&all, from, std::max(0l, std::min(64l, bytes)));
+    return all;
+#endif
+}
+
+template <bool FIFTH, bool HAS_SHIFT>
+struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
+    static const long WEIGHTS = 32, HEAD = 2 + 2 * HAS_SHIFT, LOW = HEAD + 4 * FIFTH;
+    static const long BYTES = LOW + 16, UNIT = 4 * BYTES;
+    static const int SUMS = 1, OFFSET = HAS_SHIFT ? 0 : FIFTH ? 16 : 8;
+    static const bool SHIFTS = HAS_SHIFT;
+    static const int SHIFT_LANE = 0, SHIFT_STEP = 4;
+
+    static constexpr int column(int v, int w) {
+        return w / 8 * 32 + v % 2 * 16 + w % 8 * 2 + v / 2;
+    }
+    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
+
+    u16x32 first, last;
+
+    INLINED Blocks32(const uint8_t *from, long bytes)
+        : first(kept(bytes == UNIT ? read<u16x32>(from) : read_some(from, bytes))),
+          last(kept(bytes == UNIT ? read<u16x32>(from + UNIT - 64)
+                                  : read_some(from + UNIT - 64, bytes - UNIT + 64))) {}
+
+    // Word at(i) of the unit, for each i.
+    template <typename At>
+    INLINED u16x32 pick(At at) const {
+        static constexpr auto words = word_table<UNIT>(At{});
+#if defined(__AVX512BW__)
+        return (u16x32)_mm512_permutex2var_epi16(
+            (__m512i)first, _mm512_load_si512(words.at), (__m512i)last);
+#else
+        u16x32 found;
+        for (long i = 0; i < WORDS; i++)
+            found[i] = words.at[i] < WORDS ? first[words.at[i]] : last[words.at[i] - WORDS];
+        return found;
+#endif
+    }
+    INLINED f32x16 shifts() const { return halves(pick(Word<4, 1>{})); }
+    INLINED void chunk(int, u16x32 *q, f32x16 *scales) const {
+        const u16x32 four = pick(Word<8, LOW / 2, 1>{});
+        for (int v = 0; v < VECTORS; v++) q[v] = four >> 4 * v & 15;
+        if (FIFTH) {
+            static constexpr auto bits =
+                table<uint16_t, WORDS>([](int w) { return 1 << w % 8 * 2; });
+            const u16x32 bit = read<u16x32>(bits.at);
+            const u16x32 fifths[2] = {pick(Word<8, HEAD / 2>{}), pick(Word<8, HEAD / 2 + 1>{})};
+            for (int v = 0; v < VECTORS; v++)
+                q[v] |= (u16x32)((fifths[v % 2] & bit << v / 2) != 0) & 16;
+        }
+        *scales = halves(pick(Word<4, 0>{}));
+    }
+    // The word of a unit, for each of `SHARE` places that share a block.
+    template <int SHARE, long START, long STEP = 0>
+    struct Word {
+        constexpr int operator()(int i) const {
+            return i / SHARE % 4 * (BYTES / 2) + START + i % SHARE * STEP;
+        }
+    };
+};
+
+struct Q8_0 {
+    static const long WEIGHTS = 32, BYTES = 34, UNIT = 4 * BYTES;
+    static const int SUMS = 4, OFFSET = 0;
+    static const bool SHIFTS = false;
+    static const int SHIFT_LANE = 0, SHIFT_STEP = 0;
+
+    static constexpr int column(int v, int w) { return v * 32 + w; }
+    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
+
+    const uint8_t *from;
+    long blocks;
+
+    INLINED Q8_0(const uint8_t *from, long bytes) : from(from), blocks(bytes / BYTES) {}
+
+    f32x16 shifts() const { return f32x16{}; }
+    INLINED void chunk(int, u16x32 *q, f32x16 *scales) const {
+        typedef int8_t i8x32 __attribute__((vector_size(32)));
+        for (int v = 0; v < VECTORS; v++) {
+            q[v] = u16x32{};
+            scales[v] = f32x16{};
+            if (v >= blocks) continue;
+            const uint8_t *block = from + v * BYTES;
+            q[v] = (u16x32)__builtin_convertvector(read<i8x32>(block + 2), i16x32);
+            scales[v] = f32x16{} + half(block);
+        }
+    }
+};
+
+// Eight 6-bit scales and eight minima in 12 bytes: four scales, four minima, then the low
+// 4 bits of the other four of both, whose 2 high bits are the top bits of the first eight.
+// Found are scales · `scale`, then minima · -`least`.
+static inline f32x16 six_bit_pairs(const uint8_t *packed, float scale, float least) {
+    typedef uint32_t u32x4 __attribute__((vector_size(16)));
+    const u32x4 from = read<u32x4>(packed);  // the last four bytes are others
+    const u32x4 top = (u32x4){from[0], from[0], from[1], from[1]} >> (u32x4){0, 2, 0, 2};
+    const u32x4 low = (u32x4){from[2], from[2], from[2], from[2]} >> (u32x4){0, 0, 0, 4};
+    const u32x4 six = {0x3F3F3F3F, 0x30303030, 0x3F3F3F3F, 0x30303030};
+    const u32x4 four = {0, 0x0F0F0F0F, 0, 0x0F0F0F0F};
+    f32x16 by = f32x16{} + scale;
+    const i32x16 is_least = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
+    by = is_least ? f32x16{} - least : by;
+    return by * bytes((u8x16)((top & six) | (low & four)));
+}
+
+template <bool FIFTH>
+struct KBits {  // Q4_K, Q5_K
+    static const long WEIGHTS = 256, HIGH = 16, LOW = FIFTH ? 48 : 16;
+    static const long BYTES = LOW + 128, UNIT = BYTES;
+    static const int SUMS = 2, OFFSET = 0;
+    static const bool SHIFTS = true;
+    static const int SHIFT_LANE = 8, SHIFT_STEP = 1;
+
+    static constexpr int column(int v, int w) {
+        return w / 16 * 64 + v % 2 * 32 + w % 16 * 2 + v / 2;
+    }
+    // Those of two groups, from lane `first` on.
+    static inline f32x16 two_of(f32x16 all, int first, int part, int sum) {
+        const int g = first + 4 * part + sum, h = g + 2;
+        return spread(all, i32x16{g, g, g, g, g, g, g, g, h, h, h, h, h, h, h, h});
+    }
+    static inline f32x16 shifts_of(f32x16 shifts, int part, int sum) {
+        return two_of(shifts, SHIFT_LANE, part, sum);
+    }
+
+    const uint8_t *block;
+    f32x16 both;
+
+    INLINED KBits(const uint8_t *block, long)
+        : block(block), both(six_bit_pairs(block + 4, half(block), half(block + 2))) {}
+
+    INLINED f32x16 shifts() const { return both; }
+    INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
+        const u16x32 four = kept(read<u16x32>(block + LOW + 64 * part));
+        for (int v = 0; v < VECTORS; v++) q[v] = four >> 4 * v & 15;
+        if (FIFTH) {
+            // Bit g of byte k is the fifth of column k of group g.
+            static constexpr auto group =
+                table<uint16_t, WORDS>([](int w) { return w / 16 * 2; });
+            const u16x32 bits = kept(twice(block + HIGH) >> read<u16x32>(group.at));
+            for (int v = 0; v < VECTORS; v++)
+                q[v] |= (bits >> (4 * part + v % 2 + v / 2 * 8) & 1) << 4;
+        }
+        for (int sum = 0; sum < SUMS; sum++) scales[sum] = two_of(both, 0, part, sum);
+    }
+};
+
+struct Q6_K {
+    static const long WEIGHTS = 256, BYTES = 210, UNIT = BYTES;
+    static const int SUMS = 2, OFFSET = 32;
+    static const bool SHIFTS = false;
+    static const int SHIFT_LANE = 0, SHIFT_STEP = 0;
+
+    static constexpr int column(int v, int w) {
+        return v % 2 * 64 + w / 16 * 32 + w % 16 * 2 + v / 2;
+    }
+    static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
+
+    const uint8_t *block;
+    f32x16 all;  // scales
+
+    INLINED Q6_K(const uint8_t *block, long)
+        : block(block), all(half(block + 208) * bytes(read<i8x16>(block + 192))) {}
+
+    f32x16 shifts() const { return f32x16{}; }
+    INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
+        const u16x32 four = kept(read<u16x32>(block + 64 * part));
+        // Each byte holds the upper two bits of four columns, 32 apart.
+        static constexpr auto start =
+            table<uint16_t, WORDS>([](int w) { return w / 16 * 2; });
+        const u16x32 two = kept(twice(block + 128 + 32 * part) >> read<u16x32>(start.at));
+        for (int v = 0; v < VECTORS; v++) {
+            const int at = v % 2 * 4 + v / 2 * 8;
+            const u16x32 upper = at < 4 ? two << (4 - at) : two >> (at - 4);
+            q[v] = (four >> 4 * v & 15) | (upper & 48);
+        }
+        for (int sum = 0; sum < SUMS; sum++) {
+            const int a = 8 * part + 4 * sum, b = a + 1, c = a + 2, d = a + 3;
+            scales[sum] =
+                spread(all, i32x16{a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d});
+        }
+    }
+};
+
+template <typename Format>
+static constexpr Order columns_of() {  // the column of each word
+    return table<uint16_t, CHUNK>(
+        [](int i) { return Format::column(i / (int)WORDS, i % (int)WORDS); });
+}
+
+template <typename Format>
+static constexpr Order words_of() {  // the word of each column
+    Order made{};
+    for (int v = 0; v < VECTORS; v++)
+        for (int w = 0; w < WORDS; w++) made.at[Format::column(v, w)] = v * WORDS + w;
+    return made;
+}
+
+template <typename Format>
+static constexpr long unit_chunks() {
+    return Format::UNIT / Format::BYTES * Format::WEIGHTS / CHUNK;
+}
+
+// Units of a row, of which the last may lack blocks.
+template <typename Format>
+static inline long unit_count(long columns) {
+    const long weights = Format::UNIT / Format::BYTES * Format::WEIGHTS;
+    return (columns + weights - 1) / weights;
+}
+
+// Calls take(u, bytes) for units first … end of a row, with the number of their bytes.
+template <typename Format, typename Take>
+INLINED static inline void each_unit(long columns, long first, long end, const Take &take) {
+    const long bytes = columns / Format::WEIGHTS * Format::BYTES;
+    const long whole = std::min(end, bytes / Format::UNIT);
+    for (long u = first; u < whole; u++) take(u, Format::UNIT);
+    if (whole < end) take(whole, bytes - whole * Format::UNIT);
+}
+
+// Rounds up to 128 inputs; returns their scale.
+static float round_chunk(const float *from, long size, i16x32 *to) {
+    f32x16 all[CHUNK / 16] = {};
+    std::memcpy(all, from, size * sizeof(float));
+    i32x16 largest = {};  // of the bits without the sign, which are in order
+    for (const f32x16 &part : all) {
+        const i32x16 bits = (i32x16)part & 0x7FFFFFFF;
+        largest = bits > largest ? bits : largest;
+    }
+    int32_t bits = 0;
+    for (int i = 0; i < 16; i++) bits = std::max(bits, largest[i]);
+    float most;
+    std::memcpy(&most, &bits, sizeof most);
+    const bool usable = most > 1e-30f && most < INFINITY;
+    const float by = usable ? MOST / most : 0;
+    int16_t *number = (int16_t *)to;
+    const float magic = 12582912.f;  // 1.5 · 2^23: adding it rounds to an integer
+    for (const f32x16 &part : all) {
+        const i32x16 integers = (i32x16)(part * by + magic) - 0x4B400000;
+        for (int i = 0; i < 16; i++) number[i] = integers[i];
+        number += 16;
+    }
+    return most / MOST;  // not finite if an input is not
+}
+
+template <typename Format>
+static void set_inputs(const float *inputs, long count, long columns, Inputs &to) {
+    static constexpr Order order = columns_of<Format>();
+    const i16x32 ones = i16x32{} + 1;
+    to.chunks = (columns + CHUNK - 1) / CHUNK;
+    to.units = (to.chunks + unit_chunks<Format>() - 1) / unit_chunks<Format>();
+    to.words.resize(count * to.chunks * VECTORS);
+    to.scales.resize(count * to.chunks);
+    to.offsets.resize(Format::OFFSET ? count * to.chunks * Format::SUMS : 0);
+    to.sums.assign(Format::SHIFTS ? count * to.units : 0, f32x16{});
+    for (long i = 0; i < count; i++, inputs += columns)
+        for (long c = 0; c < to.chunks; c++) {
+            const long at = i * to.chunks + c;
+            i16x32 rounded[VECTORS], *const words = to.words.data() + at * VECTORS;
+            to.scales[at] = round_chunk(
+                inputs + c * CHUNK, std::min(CHUNK, columns - c * CHUNK), rounded);
+            reorder((const u16x32 *)rounded, order, (u16x32 *)words);
+            if (Format::OFFSET)
+                for (int s = 0; s < Format::SUMS; s++) {
+                    i32x16 sum = {};
+                    for (int v = s; v < VECTORS; v += Format::SUMS)
+                        sum = dot(sum, words[v], ones);
+                    to.offsets[at * Format::SUMS + s] = sum * -Format::OFFSET;
+                }
+            if (Format::SHIFTS)
+                for (int v = 0; v < VECTORS; v++) {
+                    const long group = c % unit_chunks<Format>() * VECTORS + v;
+                    const i32x16 parts = dot(i32x16{}, rounded[v], ones);
+                    int32_t sum = 0;
+                    for (int w = 0; w < 16; w++) sum += parts[w];
+                    to.sums[i * to.units + c / unit_chunks<Format>()]
+                           [Format::SHIFT_LANE + Format::SHIFT_STEP * group] =
+                        sum * to.scales[at];
+                }
+        }
+}
+
+static inline float hsum16(f32x16 all) {
+    f32v parts[16 / LANES];
+    std::memcpy(parts, &all, sizeof all);
+    for (long i = 1; i < 16 / LANES; i++) parts[0] += parts[i];
+    return hsum(parts[0]);
+}
+
+// Sums of the products of one row with COUNT inputs, one lane for every 16th of them.
+template <typename Format, int COUNT>
+struct Sums {
+    static const int ACCS = std::min(Format::SUMS, 2);
+    f32x16 products[COUNT * ACCS], shifted[COUNT];
+
+    INLINED float whole(int i) const {
+        f32x16 all = shifted[i];
+        for (int a = 0; a < ACCS; a++) all += products[i * ACCS + a];
+        return hsum16(all);
+    }
+};
+
+// Adds units begin … end of one row times COUNT inputs, from input `first` on.
+template <typename Format, int COUNT>
+static inline void add_row(const uint8_t *row, long columns, long begin, long end,
+                           const Inputs &in, long first, Sums<Format, COUNT> &to) {
+    const int SUMS = Format::SUMS, ACCS = to.ACCS;
+    Sums<Format, COUNT> acc = to;
+    const i16x32 *words = in.words.data() + first * in.chunks * VECTORS;
+    const i32x16 *offsets = in.offsets.data() + first * in.chunks * SUMS;
+    const float *input_scales = in.scales.data() + first * in.chunks;
+    const f32x16 *group_sums = in.sums.data() + first * in.units;
+    each_unit<Format>(columns, begin, end, [&](long u, long bytes) INLINED {
+        const uint8_t *const from = row + u * Format::UNIT;
+        for (long line = 0; line < Format::UNIT; line += 64)
+            __builtin_prefetch(from + AHEAD + line);
+        const Format unit(from, bytes);
+        if (Format::SHIFTS) {
+            const f32x16 shifts = unit.shifts();
+            unrolled<COUNT>([&](int i) INLINED {
+                acc.shifted[i] =
+                    fmadd16(group_sums[i * in.units + u], shifts, acc.shifted[i]);
+            });
+        }
+        unrolled<unit_chunks<Format>()>([&](int part) INLINED {
+            u16x32 q[VECTORS];
+            f32x16 scales[SUMS];
+            unit.chunk(part, q, scales);
+            unrolled<COUNT * SUMS>([&](int n) INLINED {
+                const int i = n / SUMS, s = n % SUMS;
+                const long at = i * in.chunks + u * unit_chunks<Format>() + part;
+                i32x16 sum = {};
+                if (Format::OFFSET) sum = offsets[at * SUMS + s];
+                for (int v = s; v < VECTORS; v += SUMS)
+                    sum = dot(sum, (i16x32)q[v], words[at * VECTORS + v]);
+                f32x16 &product = acc.products[i * ACCS + s % ACCS];
+                product = fmadd16(to_floats(sum) * input_scales[at], scales[s], product);
+            });
+        });
+    });
+    to = acc;
+}
+
+// Up to MAX_ROWS rows times COUNT inputs, from input `first` on. The inputs of a tile stay
+// in the fastest cache for all rows.
+template <typename Format, int COUNT>
+static void dot_rows(const uint8_t *const *rows, long row_count, long columns,
+                     const Inputs &in, long first, float *out, long stride) {
+    const long units = unit_count<Format>(columns);
+    const long tile = COUNT == 1 ? units : CACHED / COUNT / unit_chunks<Format>() / CHUNK;
+    Sums<Format, COUNT> sums[MAX_ROWS];
+    for (long r = 0; r < row_count; r++) sums[r] = {};
+    for (long u = 0; u < units; u += tile)
+        for (long r = 0; r < row_count; r++)
+            add_row(rows[r], columns, u, std::min(units, u + tile), in, first, sums[r]);
+    for (long r = 0; r < row_count; r++)
+        for (int i = 0; i < COUNT; i++) out[r * stride + i] = sums[r].whole(i);
+}
+
+template <typename Format>
+static void dot_all(const uint8_t *const *rows, long row_count, long columns,
+                    const Inputs &in, long count, float *out) {
+    for (long i = 0; i < count; i += 4) {
+        const auto dot = count - i >= 4   ? dot_rows<Format, 4>
+                         : count - i == 3 ? dot_rows<Format, 3>
+                         : count - i == 2 ? dot_rows<Format, 2>
+                                          : dot_rows<Format, 1>;
+        dot(rows, row_count, columns, in, i, out + i, count);
+    }
+}
+
+// The weights of two adjacent words.
+struct Pair {
+    f32x16 even, odd;
+};
+
+template <typename Format>
+static inline Pair weights_of(u16x32 q, f32x16 scales, f32x16 shifts) {
+    const i32x16 both = (i32x16)q;
+    Pair found = {to_floats((both << 16 >> 16) - Format::OFFSET) * scales,
+                  to_floats((both >> 16) - Format::OFFSET) * scales};
+    if (Format::SHIFTS) found = {found.even + shifts, found.odd + shifts};
+    return found;
+}
+
+// Calls take(chunk, v, pair) for every vector of a row.
+template <typename Format, typename Take>
+INLINED static inline void each_pair(const uint8_t *row, long columns, const Take &take) {
+    const long units = unit_count<Format>(columns);
+    each_unit<Format>(columns, 0, units, [&](long u, long bytes) INLINED {
+        const Format unit(row + u * Format::UNIT, bytes);
+        const f32x16 shifts = unit.shifts();
+        for (int part = 0; part < unit_chunks<Format>(); part++) {
+            u16x32 q[VECTORS];
+            f32x16 scales[Format::SUMS];
+            unit.chunk(part, q, scales);
+            for (int v = 0; v < VECTORS; v++) {
+                const int sum = v % Format::SUMS;
+                take(u * unit_chunks<Format>() + part, v,
+                     weights_of<Format>(q[v], scales[sum],
+                                        Format::shifts_of(shifts, part, sum)));
+            }
+        }
+    });
+}
+
+template <typename Format>
+static void decode_row(const uint8_t *row, long columns, float *out) {
+    each_pair<Format>(row, columns, [&](long chunk, int v, Pair pair) INLINED {
+        for (int w = 0; w < WORDS; w++) {
+            const long k = chunk * CHUNK + Format::column(v, w);
+            if (k < columns) out[k] = w % 2 ? pair.odd[w / 2] : pair.even[w / 2];
+        }
+    });
+}
+
+// The upper half of a finite float, rounded to nearest, ties to even, in its place.
+static inline u32x16 rounded(f32x16 all) {
+    const u32x16 bits = (u32x16)all;
+    return bits + 0x7FFF + (bits >> 16 & 1);
+}
+
+template <typename Format>
+static void decode_row_bf16(const uint8_t *row, long columns, bf16 *out) {
+    static constexpr Order order = words_of<Format>();
+    u16x32 found[VECTORS], ordered[VECTORS];
+    each_pair<Format>(row, columns, [&](long chunk, int v, Pair pair) INLINED {
+        found[v] = (u16x32)(rounded(pair.even) >> 16 | (rounded(pair.odd) & 0xFFFF0000));
+        if (v + 1 < VECTORS) return;
+        reorder(found, order, ordered);
+        std::memcpy(out + chunk * CHUNK, ordered,
+                    std::min(CHUNK, columns - chunk * CHUNK) * sizeof(bf16));
+    });
+}
+
+template <typename Format>
+static BlockFormat format() {
+    return {Format::WEIGHTS,     Format::BYTES,      set_inputs<Format>,
+            dot_all<Format>,     decode_row<Format>, decode_row_bf16<Format>};
+}
+
+BlockFormat format_of(long number) {
+    switch (number) {
+        case 2: return format<Blocks32<false, false>>();
+        case 3: return format<Blocks32<false, true>>();
+        case 6: return format<Blocks32<true, false>>();
+        case 7: return format<Blocks32<true, true>>();
+        case 8: return format<Q8_0>();
+        case 12: return format<KBits<false>>();
+        case 13: return format<KBits<true>>();
+        default: return format<Q6_K>();
+    }
+}
+
+// Rows row_index[0 … count) of a matrix [rows, K], dequantised: out [count, K].
+extern "C" void gguf_rows(const RowBlocks *part, long columns, const long *row_index,
+                          long count, float *out) {
+    const BlockFormat format = format_of(part->format);
+#pragma omp parallel for schedule(static)
+    for (long n = 0; n < count; n++)
+        format.decode(part->weights + row_index[n] * format.row_bytes(columns), columns,
+                      out + n * columns);
+}

@@ -1,0 +1,47 @@
+// Formats of the blocks in GGUF files, and what can be done with one row of weights.
+
+#pragma once
+
+#include <vector>
+
+#include "simd.h"
+
+// Vectors of 64 bytes, which compilers split where registers are smaller.
+typedef int16_t i16x32 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef float f32x16 __attribute__((vector_size(64)));
+
+static const long MAX_ROWS = 16;  // rows that share the reading of inputs
+
+// Inputs [count, K], rounded to 16 bits in chunks, in the order of a format. What a format
+// has no use for is empty.
+struct Inputs {
+    long chunks, units;           // of one input
+    std::vector<i16x32> words;    // [count, chunks, 4]
+    std::vector<float> scales;    // [count, chunks]
+    std::vector<i32x16> offsets;  // [count, chunks, sums]: what the offset of q adds
+    std::vector<f32x16> sums;     // [count, units]: of the groups, in the lanes of shifts
+};
+
+struct BlockFormat {
+    long weights, bytes;  // of a block
+    // Rounds inputs [count, K].
+    void (*set)(const float *inputs, long count, long columns, Inputs &to);
+    // Up to MAX_ROWS rows times all inputs: out [row_count, count].
+    void (*dot)(const uint8_t *const *rows, long row_count, long columns, const Inputs &in,
+                long count, float *out);
+    // One row, dequantised.
+    void (*decode)(const uint8_t *row, long columns, float *out);
+    void (*decode_bf16)(const uint8_t *row, long columns, bf16 *out);
+
+    long row_bytes(long columns) const { return columns / weights * bytes; }
+};
+
+// The format with this number in GGUF files.
+BlockFormat format_of(long number);
+
+// Some of the rows of a matrix: [rows, K], in one format.
+struct RowBlocks {
+    const uint8_t *weights;
+    long rows, format;
+};

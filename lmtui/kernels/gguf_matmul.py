@@ -1,0 +1,301 @@
+"""Matrix products with the blocks of a GGUF file as they lie there, by
+`gguf_matmul.cpp`.
+
+No weight is rounded or copied; inputs are rounded to 16 bits. A product has the same
+bits whether an input is alone or in a batch. Knows no file. N is the number of rows
+(outputs), K of columns (inputs), m of inputs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+FORMATS = {
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q5_0": 6,
+    "Q5_1": 7,
+    "Q8_0": 8,
+    "Q4_K": 12,
+    "Q5_K": 13,
+    "Q6_K": 14,
+}
+"""The formats that can be multiplied, and their numbers in GGUF files."""
+
+_NEAR = 1e-4  # relative to the largest product
+_INPUTS = 7  # inputs of the check
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("rows", ctypes.c_long),
+        ("format", ctypes.c_long),
+    )
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        ("parts", ctypes.POINTER(_Rows)),
+        *((name, ctypes.c_long) for name in ("part_count", "rows", "columns")),
+        ("row_index", ctypes.c_void_p),
+        ("rank", ctypes.c_long),
+        *((name, ctypes.c_void_p) for name in ("lora_a", "lora_b")),
+    )
+
+
+class _Block(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, ctypes.c_long)
+            for name in ("width", "ffn", "heads", "kv_heads", "head")
+        ),
+        ("epsilon", ctypes.c_float),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("ffn_norm", "attention_norm", "bias", "q_norm", "k_norm")
+        ),
+        *((name, _Matrix) for name in ("o_proj", "gate_up", "down", "qkv")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMatrix:
+    """A matrix [N, K] in the blocks of a GGUF file."""
+
+    data: Tensor
+    """uint8 [N, bytes of a row]."""
+    columns: int
+    """K, a multiple of the block's size."""
+    format: str
+    """A key of `FORMATS`."""
+
+    @property
+    def rows(self) -> int:
+        """N, the number of outputs."""
+        return len(self.data)
+
+    def compiled(self) -> _Rows:
+        """Return it as the compiled code takes it."""
+        return _Rows(self.data.data_ptr(), self.rows, FORMATS[self.format])
+
+
+@dataclass(frozen=True)
+class StackedMatrix:
+    """Matrices with the same inputs, stacked along the rows."""
+
+    parts: tuple[BlockMatrix, ...]
+    order: Tensor | None = None
+    """int64 [N]: the row of the stack that each output row takes; None for all in
+    their own order."""
+    lora: tuple[Tensor, Tensor] | None = None
+    """The factors of a low-rank matrix that is added: float32 [r, K] and [N, r]."""
+
+    @property
+    def rows(self) -> int:
+        """N, the number of outputs."""
+        if self.order is not None:
+            return len(self.order)
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def columns(self) -> int:
+        """K, the number of inputs."""
+        return self.parts[0].columns
+
+    @cached_property
+    def compiled(self) -> _Matrix:
+        """The stack as the compiled code takes it; it may not outlive this object."""
+        parts = (_Rows * len(self.parts))(*(part.compiled() for part in self.parts))
+        sizes = len(parts), self.rows, self.columns
+        rank = len(self.lora[0]) if self.lora else 0
+        lora = map(_address, self.lora or (None, None))
+        return _Matrix(parts, *sizes, _address(self.order), rank, *lora)
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """The weights between the attention of a Llama layer and that of the next. D is the
+    model's width, H and KV its query and key heads, d the width of a head. Norms that
+    act on D numbers contain the factor √D."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    epsilon: float
+    ffn_norm: Tensor
+    """float32 [D]."""
+    attention_norm: Tensor
+    """float32 [D], of the next layer."""
+    bias: Tensor | None
+    """float32 [(H + 2·KV)·d], of the next layer."""
+    q_norm: Tensor | None
+    """float32 [d], of the next layer."""
+    k_norm: Tensor | None
+    """float32 [d], of the next layer."""
+    o_proj: StackedMatrix
+    gate_up: StackedMatrix
+    down: StackedMatrix
+    qkv: StackedMatrix
+    """Of the next layer."""
+
+    @cached_property
+    def compiled(self) -> _Block:
+        """The weights as the compiled code takes them; they may not outlive this
+        object."""
+        norms = self.ffn_norm, self.attention_norm, self.bias, self.q_norm, self.k_norm
+        matrices = self.o_proj, self.gate_up, self.down, self.qkv
+        return _Block(
+            *(self.o_proj.rows, self.down.columns),
+            *(self.heads, self.kv_heads, self.head_dim, self.epsilon),
+            *map(_address, norms),
+            *(matrix.compiled for matrix in matrices),
+        )
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+class GgufMatmulKernel:
+    """The compiled library of products with GGUF blocks."""
+
+    def __init__(self, file: Path) -> None:
+        """Load the library from `file`.
+
+        Raises:
+            OSError, AttributeError: it is damaged.
+        """
+        library = ctypes.CDLL(str(file))
+        address, whole = ctypes.c_void_p, ctypes.c_long
+        self._matmul, self._block = library.gguf_matmul, library.gguf_block
+        self._rows, self._tile = library.gguf_rows, library.gguf_tile
+        for call in (self._matmul, self._block, self._rows, self._tile):
+            call.restype = None
+        self._matmul.argtypes = (address, address, whole, address)
+        self._block.argtypes = (address, whole, *[address] * 5)
+        self._rows.argtypes = (address, whole, address, whole, address)
+        self._tile.argtypes = (address, whole, whole, address)
+
+    def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
+        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
+        inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
+        self._matmul(
+            ctypes.byref(matrix.compiled),
+            *(inputs.data_ptr(), len(inputs), found.data_ptr()),
+        )
+        return found
+
+    def block(
+        self, weights: BlockWeights, residual: Tensor, attention: Tensor, rope: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the hidden states [m, D] after a layer, and the queries, keys and
+        values [m, H + 2·KV, d] of the next.
+
+        `residual` are the hidden states [m, D] before, `attention` is its output
+        [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]. All are float32 and
+        contiguous.
+        """
+        qkv_heads = weights.heads + 2 * weights.kv_heads
+        hidden = torch.empty_like(residual)
+        qkv = residual.new_empty(len(residual), qkv_heads, weights.head_dim)
+        self._block(
+            *(ctypes.byref(weights.compiled), len(residual), residual.data_ptr()),
+            *(attention.data_ptr(), rope.data_ptr()),
+            *(hidden.data_ptr(), qkv.data_ptr()),
+        )
+        return hidden, qkv
+
+    def rows(self, matrix: BlockMatrix, index: Tensor) -> Tensor:
+        """Return rows of a matrix, dequantised: float32 [n, K] for int64 `index`
+        [n]."""
+        index = index.contiguous()
+        found = torch.empty(len(index), matrix.columns)
+        part = ctypes.byref(matrix.compiled())
+        self._rows(
+            *(part, matrix.columns, index.data_ptr()), len(index), found.data_ptr()
+        )
+        return found
+
+    def tile(self, matrix: StackedMatrix, first: int, count: int) -> Tensor:
+        """Return `count` rows of a matrix from row `first` on, dequantised and without
+        its LoRA: bfloat16 [count, K]."""
+        found = torch.empty(count, matrix.columns, dtype=torch.bfloat16)
+        self._tile(ctypes.byref(matrix.compiled), first, count, found.data_ptr())
+        return found
+
+    def require_right(self) -> None:
+        """Compare products, tiles and batches with the dequantised rows, on random
+        blocks.
+
+        Raises:
+            ValueError: they differ.
+        """
+        for name in FORMATS:
+            matrix = random_matrix(name)
+            order = torch.tensor([7, 0, 11, 4, 5])
+            whole = StackedMatrix((matrix,), order)
+            plain = self.rows(matrix, order)
+            inputs = torch.linspace(-1, 2, _INPUTS * matrix.columns).sin()
+            inputs = inputs.view(_INPUTS, -1)
+            found = self.matmul(whole, inputs)
+            single = [self.matmul(whole, row) for row in torch.split(inputs, 1)]
+            wanted = F.linear(inputs.double(), plain.double())
+            far = (found - wanted).abs().max() / wanted.abs().max()
+            right = (
+                bool(far < _NEAR)
+                and torch.equal(torch.cat(single), found)
+                and torch.equal(self.tile(whole, 1, 3), plain[1:4].bfloat16())
+            )
+            if not right:
+                raise ValueError(f"its result for {name} differs from the reference")
+
+    def require_exact(self) -> None:
+        """Compare dequantised rows with the `gguf` package's, bit by bit.
+
+        Raises:
+            ValueError: they differ.
+        """
+        from gguf import GGMLQuantizationType, quants
+
+        for name in FORMATS:
+            matrix = random_matrix(name)
+            kind = GGMLQuantizationType[name]
+            plain = torch.from_numpy(quants.dequantize(matrix.data.numpy(), kind))
+            if not torch.equal(self.rows(matrix, torch.arange(matrix.rows)), plain):
+                raise ValueError(f"its weights of {name} differ from the reference")
+
+
+def random_matrix(name: str) -> BlockMatrix:
+    """Return a matrix of 12 rows of random blocks with small scales."""
+    weights, size, scales = _BLOCKS[name]
+    random = torch.Generator().manual_seed(0)
+    blocks = max(2, 320 // weights)
+    drawn = torch.randint(
+        0, 256, (12, blocks, size), dtype=torch.uint8, generator=random
+    )
+    # Scales and minima are float16; random bytes could be NaN. These are small.
+    for at in scales:
+        drawn[..., at + 1] = drawn[..., at + 1] & 0x83 | 0x18
+    return BlockMatrix(drawn.flatten(1), blocks * weights, name)
+
+
+_BLOCKS = {
+    "Q4_0": (32, 18, (0,)),
+    "Q4_1": (32, 20, (0, 2)),
+    "Q5_0": (32, 22, (0,)),
+    "Q5_1": (32, 24, (0, 2)),
+    "Q8_0": (32, 34, (0,)),
+    "Q4_K": (256, 144, (0, 2)),
+    "Q5_K": (256, 176, (0, 2)),
+    "Q6_K": (256, 210, (208,)),
+}
+"""For each format, the weights and bytes of a block, and where its float16 numbers
+lie."""

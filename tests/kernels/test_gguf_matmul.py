@@ -1,0 +1,120 @@
+"""Products with GGUF blocks: right, and the same alone and in a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
+from torch.nn import functional as F
+
+from lmtui.kernels import build
+from lmtui.kernels.gguf_matmul import (
+    FORMATS,
+    BlockMatrix,
+    GgufMatmulKernel,
+    StackedMatrix,
+)
+from tests.models import tiny
+
+pytestmark = pytest.mark.skipif(
+    build.compiler_id() is None, reason="there is no C++ compiler"
+)
+
+
+@pytest.fixture(scope="session")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> GgufMatmulKernel:
+    folder = tmp_path_factory.mktemp("gguf")
+    build.build_gguf_matmul(folder)
+    made = GgufMatmulKernel(folder / build.GGUF_MATMUL)
+    made.require_right()
+    return made
+
+
+def drawn(name: str, rows: int, blocks: int, seed: int = 0) -> BlockMatrix:
+    """A matrix of random blocks with small scales."""
+    columns = blocks * GGML_QUANT_SIZES[GGMLQuantizationType[name]][0]
+    data = tiny.random_blocks(name, rows, columns, seed)
+    return BlockMatrix(torch.from_numpy(data), columns, name)
+
+
+def floats(matrix: BlockMatrix) -> torch.Tensor:
+    kind = GGMLQuantizationType[matrix.format]
+    return torch.from_numpy(quants.dequantize(matrix.data.numpy(), kind).copy())
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 8])
+@pytest.mark.parametrize("name", FORMATS)
+def test_products_and_rows_are_those_of_the_dequantised_matrix(
+    name: str, blocks: int, kernel: GgufMatmulKernel
+) -> None:
+    matrix = drawn(name, 13, blocks)
+    plain, index = floats(matrix), torch.tensor([12, 0, 5, 5])
+    assert torch.equal(kernel.rows(matrix, index), plain[index])
+    stacked = StackedMatrix((matrix, drawn(name, 4, blocks, 1)), torch.tensor([3, 14]))
+    assert torch.equal(kernel.tile(stacked, 0, 1), plain[3:4].bfloat16())
+    other = floats(stacked.parts[1])[1:2].bfloat16()
+    assert torch.equal(kernel.tile(stacked, 1, 1), other)
+    for count in (1, 2, 3, 4, 7, 9):
+        inputs = torch.randn(count, matrix.columns)
+        found = kernel.matmul(StackedMatrix((matrix,)), inputs)
+        wanted = F.linear(inputs.double(), plain.double())
+        assert (found - wanted).abs().max() < 1e-4 * wanted.abs().max() + 1e-9
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 8])
+@pytest.mark.parametrize("name", FORMATS)
+def test_inputs_of_16_bits_are_not_rounded(
+    name: str, blocks: int, kernel: GgufMatmulKernel
+) -> None:
+    matrix = drawn(name, 13, blocks)
+    inputs = torch.randint(-32767, 32768, (5, matrix.columns)).float()
+    inputs[:, ::32] = 32767
+    wanted = F.linear(inputs.double(), floats(matrix).double())
+    found = kernel.matmul(StackedMatrix((matrix,)), inputs)
+    assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", FORMATS)
+def test_inputs_that_are_not_finite_reach_every_product(
+    name: str, value: float, kernel: GgufMatmulKernel
+) -> None:
+    matrix = drawn(name, 3, 2)
+    inputs = torch.randn(2, matrix.columns)
+    inputs[1, 7] = value
+    found = kernel.matmul(StackedMatrix((matrix,)), inputs)
+    assert found[0].isfinite().all() and not found[1].isfinite().any()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_product_has_the_same_bits_alone_and_in_a_batch(
+    name: str, kernel: GgufMatmulKernel
+) -> None:
+    matrix = StackedMatrix((drawn(name, 9, 4),))
+    inputs = torch.randn(11, matrix.columns)
+    alone = torch.cat([kernel.matmul(matrix, row) for row in torch.split(inputs, 1)])
+    assert torch.equal(kernel.matmul(matrix, inputs), alone)
+
+
+def test_parts_of_several_formats_are_one_matrix(kernel: GgufMatmulKernel) -> None:
+    parts = drawn("Q4_K", 3, 1), drawn("Q6_K", 5, 1), drawn("Q8_0", 2, 8)
+    whole, places = torch.cat([floats(part) for part in parts]), torch.randperm(10)
+    inputs = torch.randint(-32767, 32768, (2, 256)).float()
+    inputs[:, ::128] = 32767  # so that they need no rounding
+    found = kernel.matmul(StackedMatrix(parts, places), inputs)
+    wanted = F.linear(inputs.double(), whole[places].double())
+    assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()
+
+
+def test_a_wrong_library_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in build._SOURCES.iterdir():
+        if file.suffix in {".h", ".cpp"}:
+            changed = file.read_text().replace("0x3F3F3F3F", "0x1F1F1F1F")
+            (tmp_path / file.name).write_text(changed)
+    monkeypatch.setattr(build, "_SOURCES", tmp_path)
+    with pytest.raises(RuntimeError, match="weights of Q4_K differ"):
+        build.build_gguf_matmul(tmp_path)
