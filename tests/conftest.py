@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose how many random examples the property tests try, and where they run."""
     settings.load_profile("full" if config.getoption("--full") else "quick")
     _keep_to_one_core()
+    _compile_once()
+
+
+def pytest_unconfigure() -> None:
+    """Remove what was compiled."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and "COMPILED_ONCE" in os.environ:
+        shutil.rmtree(os.environ.pop("COMPILED_ONCE"), ignore_errors=True)
+
+
+def _compile_once() -> None:
+    """Let all homes of the tests share what is compiled for them."""
+    if "CXX" not in os.environ and shutil.which("g++"):
+        os.environ["CXX"] = str(Path(__file__).parent / "compile_once")
+        os.environ["COMPILED_ONCE"] = tempfile.mkdtemp(prefix="compiled-once-")
 
 
 def pytest_collection_finish() -> None:
