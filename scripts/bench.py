@@ -17,9 +17,10 @@ from statistics import median
 
 import torch
 from bench_chats import print_chats
-from bench_fast import print_fast
+from bench_fast import print_busy, print_fast
 from bench_inspect import print_inspect
 from bench_inspector import print_inspector
+from bench_large import print_large
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
@@ -43,6 +44,8 @@ PARTS = (
     "engine",
     "inspect",
     "fast",
+    "busy",
+    "large",
     "speculation",
     "inspector",
     "chat",
@@ -334,13 +337,24 @@ def print_generate(fast: LocalEngine, loaded: LoadedModel, options: Namespace) -
     row("process start → first token", result, "s")
 
 
-def main() -> None:
-    """Measure everything, or a part, and print the tables."""
+def source_of(model: str | None) -> Path:
+    """The file that the peer opens."""
+    return default_model.default_file() if model is None else Path(model)
+
+
+def parsed() -> Namespace:
+    """What was asked for on the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="as for lmtui; the default model without it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64, help="tokens to decode")
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument(
+        "--only",
+        type=lambda said: said.split(","),
+        default=PARTS,
+        metavar="PARTS",
+        help=f"some of {','.join(PARTS)}",
+    )
     parser.add_argument(
         "--llama", metavar="PYTHON", help="of an environment with llama-cpp-python"
     )
@@ -348,9 +362,17 @@ def main() -> None:
         "--quick", action="store_true", help="one round, and one text in the editor"
     )
     options = parser.parse_args()
+    if unknown := set(options.only) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
     if options.quick:
         options.rounds = 1
-    parts = (options.only,) if options.only else PARTS
+    return options
+
+
+def main() -> None:
+    """Measure everything, or some parts, and print the tables."""
+    options = parsed()
+    parts = options.only
     loaded = load(options.model)
     engine = LocalEngine(loaded)
     fast = LocalEngine(load(options.model, quantize="auto"))
@@ -364,13 +386,12 @@ def main() -> None:
     if "inspect" in parts:
         print_inspect(engine, loaded, model=options.model, rounds=options.rounds)
     if "fast" in parts:
-        file = (
-            default_model.default_file()
-            if options.model is None
-            else Path(options.model)
-        )
-        print_fast(fast, engine, peer=file, options=options)
+        print_fast(fast, engine, peer=source_of(options.model), options=options)
         print_generate(fast, loaded, options)  # threads slow what runs after them
+    if "busy" in parts:
+        print_busy(fast, peer=source_of(options.model), options=options)
+    if "large" in parts:
+        print_large(options)
     if "speculation" in parts:
         print_speculation(fast, options)
     if "inspector" in parts:

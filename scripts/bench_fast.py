@@ -15,21 +15,18 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from bench_tools import compare, row
 
-from lmtui import processes
 from lmtui.engine import sampling
-from lmtui.engine.backends.llama_cpu import compile
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.types import Prompt, SamplingSettings, Step
-from lmtui.kernels import build
 from lmtui.models import default_model
 from lmtui.models.llama.load import quantize_layers
 from lmtui.models.load import load
@@ -154,22 +151,28 @@ def peak_memory(model: str | None) -> int:
     return int(told.stdout) * (1 if sys.platform == "darwin" else 1024)
 
 
-def use_compiled(engine: LocalEngine) -> bool:
-    """Let an engine run what lies between two attentions compiled, which is done first
-    where it was not yet; whether it can be."""
-    steps = engine.backend.decoder  # type: ignore[attr-defined]
-    plan, compiler = steps.plan(), build.compiler_id()
-    if plan is None or compiler is None:
-        return False
-    if not compile.is_stored(plan):
-        command = [*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker"]
-        with open(os.devnull, "wb") as nothing:
-            said = json.dumps(asdict(plan))
-            processes.begin([*command, said, compiler], nothing, beneath=True).wait()
-    if not compile.is_stored(plan):
-        return False
-    steps.use(compile.opened(plan), plan)
-    return True
+@contextmanager
+def no_compiler() -> Iterator[None]:
+    """A home in which nothing is compiled, and no compiler."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ |= {"LMTUI_HOME": home, "CXX": "/nowhere/c++"}
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
+
+
+@contextmanager
+def without_guesses() -> Iterator[None]:
+    """Nothing is guessed: every token is a pass of its own."""
+    guess = PromptLookup.guess
+    PromptLookup.guess = lambda self, limit: ()  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        PromptLookup.guess = guess  # type: ignore[method-assign]
 
 
 def through_layers(model: str | None) -> LocalEngine:
@@ -210,24 +213,15 @@ def print_fast(
 ) -> None:
     """All tables of the fast path."""
     rounds, tokens = options.rounds, options.tokens  # type: ignore[attr-defined]
-    guess = PromptLookup.guess
-    PromptLookup.guess = lambda self, limit: ()  # type: ignore[method-assign]
-    can = use_compiled(fast)
-    print("" if can else "\nNothing can be compiled here.")
-    try:
-        with llama(options.llama, peer) as other:  # type: ignore[attr-defined]
-            _print_pairs(fast, other, rounds, tokens)
-            if can:
-                steps = fast.backend.decoder  # type: ignore[attr-defined]
-                steps.use(None, steps.plan())
-                print("\nThe same, nothing compiled:")
-                _print_decoding(fast, other, rounds, tokens)
-                use_compiled(fast)
-            print("\nThe same through the library's layers, as other shapes run:")
-            layered = through_layers(options.model)  # type: ignore[attr-defined]
-            _print_decoding(layered, other, rounds, tokens)
-    finally:
-        PromptLookup.guess = guess  # type: ignore[method-assign]
+    with llama(options.llama, peer) as other, without_guesses():  # type: ignore[attr-defined]
+        _print_pairs(fast, other, rounds, tokens)
+        print("\nThe same, nothing compiled:")
+        with no_compiler():
+            uncompiled = LocalEngine(load(str(peer), quantize="auto"))
+            print_decoding(uncompiled, other, rounds, tokens)
+        print("\nThe same through the library's layers, as other shapes run:")
+        layered = through_layers(options.model)  # type: ignore[attr-defined]
+        print_decoding(layered, other, rounds, tokens)
     print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
     start = first_start(options.model)  # type: ignore[attr-defined]
     print(f"Process start → first token, with nothing kept: {start:.1f} s.")
@@ -238,20 +232,46 @@ def print_fast(
     print_fidelity(layered, exact)
 
 
-def _print_decoding(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:
+@without_guesses()
+def print_busy(fast: LocalEngine, *, peer: Path, options: Any) -> None:
+    """The table beside a process that takes a core all of the time."""
+    with llama(options.llama, peer) as other:
+        print("\nAlone:")
+        print_decoding(fast, other, options.rounds, options.tokens)
+        command = [sys.executable, "-c", "while True: pass"]
+        with subprocess.Popen(command) as busy:
+            print("\nBeside a busy process:")
+            print_decoding(fast, other, options.rounds, options.tokens)
+            busy.kill()
+
+
+def print_decoding(
+    fast: LocalEngine,
+    other: Llama,
+    rounds: int,
+    tokens: int,
+    contexts: tuple[int, ...] = CONTEXTS,
+) -> dict[int, float]:
+    """The rows of decoding, for each context; returns our tokens a second there."""
     print("\n| fast path / llama.cpp | lmtui | llama.cpp | ratio |\n|---|---|---|---|")
-    for context in CONTEXTS:
+    found = {}
+    for context in contexts:
         flash = other.flash("decode", context, tokens, 0)
-        result = compare(
-            lambda n=context: our_decode(fast, n, tokens),
-            lambda n=context, f=flash: 1 / other.ask("decode", f, n, tokens, 0),
-            rounds,
-        )
+
+        def ours(n: int = context) -> float:
+            return our_decode(fast, n, tokens)
+
+        def theirs(n: int = context, flash: bool = flash) -> float:
+            return 1 / other.ask("decode", flash, n, tokens, 0)
+
+        result = compare(ours, theirs, rounds)
         row(f"decode with all statistics, context {context:,}", result, "tokens/s")
+        found[context] = result[0]
+    return found
 
 
 def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> None:
-    _print_decoding(fast, other, rounds, tokens)
+    print_decoding(fast, other, rounds, tokens)
     result = compare(
         lambda: our_decode(fast, 512, tokens),
         lambda: 1 / other.ask("decode", True, 512, tokens, 20),
