@@ -142,7 +142,7 @@ def fast(default_home: Path) -> LocalEngine:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMTUI_HOME", str(default_home))
         engine = LocalEngine.open(device="cpu", quantize="auto")
-    assert (engine.info.precision, engine.info.dtype) == ("fast", "int4")
+    assert (engine.info.precision, engine.info.dtype) == ("fast", "Q4_1")
     return engine
 
 

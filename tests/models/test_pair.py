@@ -98,7 +98,7 @@ def test_pair_with_a_whole_model_adapter_loads_both(llama_folder: Path) -> None:
     assert (logprobs(plain) - logprobs(whole)).abs().max() > 1e-4
 
 
-def test_pair_shares_packed_weights(
+def test_pair_shares_quantised_weights(
     notes: Path, llama_folder: Path, tmp_path: Path
 ) -> None:
     spec = str(tiny.write_gguf(llama_folder, tmp_path / "q8.gguf", "Q8_0"))
@@ -106,7 +106,7 @@ def test_pair_shares_packed_weights(
     plain, beside = load_pair(spec, adapter=None, other=str(lora), how=how("auto"))
     assert plain.is_llama and beside.is_llama
     layers = zip(plain.model.weights.layers, beside.model.weights.layers, strict=True)
-    assert all(a.qkv.weights is b.qkv.weights for a, b in layers)
+    assert all(a.qkv.matrix.parts is b.qkv.matrix.parts for a, b in layers)
 
 
 def test_pair_with_an_unusual_adapter_runs_exactly(

@@ -35,6 +35,12 @@ class GgufTensors:
         """Return the shape, rows first, as in torch."""
         return self._entries[name].shape[::-1]
 
+    def blocks(self, name: str) -> tuple[Tensor, str]:
+        """Return a tensor's bytes as they lie in the file, uint8 [bytes], and the type
+        of its blocks."""
+        entry = self._entries[name]
+        return self._bytes(entry)[: entry.bytes], entry.type
+
     def groups(self, name: str) -> GroupQuantized:
         """Return a matrix [N, K] in groups of 32 columns, requantised to 8 bits where
         its type is not in `UNROUNDED_TYPES`."""

@@ -25,7 +25,7 @@ from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.errors import offline, quiet, wrap_load_errors
 from lmtui.models.gguf import convert
 from lmtui.models.gguf.config import amend_config
-from lmtui.models.gguf.convert import folder_with_only, read_once
+from lmtui.models.gguf.convert import folder_with_only, read_once, without_tokens
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tokenizer import (
@@ -97,13 +97,15 @@ def write(weights: LlamaWeights, folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    embedding, head = weights.embedding, weights.lm_head
+    assert isinstance(embedding, Tensor) and isinstance(head, HalfWeight)
     tensors = {
         "norm": weights.norm,
-        "embedding": weights.embedding,
+        "embedding": embedding,
         "frequencies": weights.frequencies,
     }
-    if weights.lm_head.weights is not weights.embedding:
-        tensors["head"] = weights.lm_head.weights
+    if head.weights is not embedding:
+        tensors["head"] = head.weights
     bits = {}
     for index, layer in enumerate(weights.layers):
         for name, part in _parts(f"{index}", layer):
@@ -354,5 +356,6 @@ class ModelConverter:
         elif copy := convert.cached_folder(place, "float32", self._on_progress):
             yield copy, options
         else:
-            with folder_with_only(place) as folder, read_once(self._looked):
+            header = without_tokens(self._looked)
+            with folder_with_only(place) as folder, read_once(header):
                 yield folder, options | {"gguf_file": place.name}

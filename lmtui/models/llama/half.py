@@ -7,9 +7,7 @@ falls back to transformers, which also explains damaged files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,28 +20,22 @@ from torch.nn import functional as F
 
 from lmtui import cache_dir
 from lmtui.kernels import build
-from lmtui.kernels.build import NotCompiled
 from lmtui.kernels.half_matmul import FORMATS, HalfMatmulKernel, Multiply
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
-from lmtui.models.digests import model_digest
-from lmtui.models.llama import cache
 from lmtui.models.llama.cache import (
-    ModelConverter,
-    NotLlama,
     NotSupported,
-    cached_model,
 )
 from lmtui.models.llama.int4 import FEW, LoraWeights
-from lmtui.models.llama.linear import Linear, LMHead, MatrixRows, of_shape
+from lmtui.models.llama.linear import Embedding, Linear, LMHead, MatrixRows, of_shape
+from lmtui.models.llama.mapped import compiled_for, load_mapped, row_order
 from lmtui.models.llama.weights import (
     FAMILIES,
     LIBRARY,
     LlamaWeights,
     Naming,
     WeightReading,
-    frequencies_of,
     has_more,
     read_weights,
     require_shapes,
@@ -162,22 +154,7 @@ def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedM
     have = hardware.available_ram()
     number_format = str(FORMATS[files.dtype]).removeprefix("torch.")
     memory.require_memory(files.parameters, number_format, have, where="cpu")
-    digest = model_digest(files.path, on_progress)
-    folder = cache.folder_of(digest, "stored")
-    with ThreadPoolExecutor(1) as aside:
-        # Compiling takes two seconds, about as long as importing transformers.
-        compiling = aside.submit(_compiled_for, files.config)
-        if not cache.is_complete(folder):
-            _describe(name, files, on_progress, folder)
-    compiling.result()
-    seen = cache_dir.identity(folder)
-    try:
-        return _opened(folder, name, files)
-    except _DAMAGED:
-        # damaged in a way that `is_complete` does not see
-        cache_dir.discard(folder, seen)
-        _describe(name, files, on_progress, folder)
-        return _opened_again(folder, name, files)
+    return load_mapped(name, files, on_progress, _weights)
 
 
 def _require_shapes(files: ModelFolder) -> None:
@@ -194,54 +171,6 @@ def _require_shapes(files: ModelFolder) -> None:
         raise NotSupported(
             f"its tensors do not match its configuration: {error}"
         ) from error
-
-
-def _compiled_for(config: Mapping[str, Any]) -> Path:
-    """Return the folder of the kernels for a model with this configuration.
-
-    Raises:
-        NotSupported: they can't be compiled.
-    """
-    try:
-        shape = shape_of(config)
-        return build.compiled_for(shape.head_dim, shape.heads // shape.kv_heads)
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise NotSupported(f"its configuration lacks {error}") from error
-    except NotCompiled as error:
-        raise NotSupported(f"its kernels can't be compiled: {error}") from error
-
-
-def _describe(
-    name: str, files: ModelFolder, on_progress: OnProgress, folder: Path
-) -> None:
-    try:
-        keeping = ModelConverter(name, files, on_progress, packs=False)
-        keeping.into(folder, _write_frequencies)
-    except NotLlama as error:
-        raise NotSupported(f"{error}; {_OTHERWISE}") from error
-
-
-def _write_frequencies(config: Any, folder: Path) -> None:
-    """Write the RoPE frequencies, which the model's files don't hold."""
-    try:
-        frequencies = frequencies_of(config).tolist()
-    except (ValueError, TypeError, KeyError) as error:
-        raise NotSupported(f"its rotary embedding is unusual: {error}") from error
-    (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
-
-
-def _opened_again(folder: Path, name: str, files: ModelFolder) -> LoadedModel:
-    try:
-        return _opened(folder, name, files)
-    except _DAMAGED as error:
-        raise NotSupported(f"its weights can't be mapped: {error}") from error
-
-
-def _opened(folder: Path, name: str, files: ModelFolder) -> LoadedModel:
-    config = cache.config_in(folder)
-    numbers = json.loads((folder / _FREQUENCIES).read_bytes())
-    weights = _weights(files, config, torch.tensor(numbers, dtype=torch.float32))
-    return cached_model(folder, name, config, weights)
 
 
 def _weights(
@@ -271,7 +200,7 @@ def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
     Raises:
         NotSupported: they can't be compiled, or were damaged and have been removed.
     """
-    folder = _compiled_for(config)
+    folder = compiled_for(config)
     seen = cache_dir.identity(folder)
     try:
         products = HalfMatmulKernel(folder / build.HALF_MATMUL)
@@ -320,19 +249,7 @@ class _Files(FolderTensors):
             raise ValueError(f"{name} is {tensor.dtype}, most others {self._format}")
         return tensor
 
-    def head(self, rows: Tensor) -> LMHead:
+    def head(self, rows: Embedding) -> LMHead:
         """See `linear.Matrices`."""
+        assert isinstance(rows, Tensor)
         return MappedHalfHead(rows, self._products)
-
-
-def row_order(parts: Sequence[MatrixRows]) -> Tensor | None:
-    """Return the row of the stacked parts that each output row takes, int64 [N]; None
-    where all parts keep their order."""
-    if all(part.order is None for part in parts):
-        return None
-    places, start = [], 0
-    for part in parts:
-        order = torch.arange(part.rows) if part.order is None else part.order
-        places.append(start + order)
-        start += part.rows
-    return torch.cat(places)

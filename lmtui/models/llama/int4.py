@@ -169,8 +169,9 @@ class Int4Linear:
         return replace(self, lora=lora)
 
     def times(self, inputs: Tensor) -> Tensor:
-        """Return the product with inputs, bfloat16 [m, K]: bfloat16 [m, N], or float32
-        with an adapter."""
+        """Return the product with inputs [m, K]: bfloat16 [m, N], or float32 with an
+        adapter."""
+        inputs = inputs.bfloat16()
         product = self._times(inputs)
         if self.lora is None:
             return product

@@ -54,12 +54,15 @@ class Linear(Protocol):
         """Return the same layer with a LoRA adapter that is added to each product."""
 
 
+class Embedding(Protocol):
+    """A row of D numbers for each of V tokens; a tensor [V, D] is one."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Return the rows of int64 `index` [n]: [n, D]."""
+
+
 class LMHead(Protocol):
     """The matrix [V, D] that turns hidden states into logits."""
-
-    @property
-    def weights(self) -> Tensor:
-        """The weights, [V, D] in 16 bits."""
 
     def times(self, inputs: Tensor) -> Tensor:
         """Return the logits of hidden states, float32 [m, D]: float32 [m, V]."""
@@ -100,11 +103,11 @@ class Matrices(Protocol):
         """Return one linear layer of `parts`, which share their inputs, stacked along
         the rows."""
 
-    def rows(self, name: str, count: int, width: int) -> Tensor:
-        """Return an embedding, [count, width] in 16 bits: one row for each token."""
+    def rows(self, name: str, count: int, width: int) -> Embedding:
+        """Return an embedding of `count` tokens, `width` numbers each."""
 
-    def head(self, rows: Tensor) -> LMHead:
-        """Return the LM head with the weights `rows`, [V, D] in 16 bits."""
+    def head(self, rows: Embedding) -> LMHead:
+        """Return the LM head with the weights `rows`, an embedding made here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,9 @@ class PackedMatrices:
         """See `Matrices`."""
         return of_shape(self.source.floats(name), count, width).half()
 
-    def head(self, rows: Tensor) -> LMHead:
+    def head(self, rows: Embedding) -> LMHead:
         """See `Matrices`."""
+        assert isinstance(rows, Tensor)
         return HalfWeight(rows)
 
 

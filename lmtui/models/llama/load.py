@@ -95,6 +95,21 @@ def load_quantized(
         return FallbackReason(_refused(name, str(error), how))
 
 
+def _blocks(name: str, path: Path, on_progress: OnProgress) -> LoadedModel | None:
+    """Return the model in a GGUF file with its blocks as they are; None where that is
+    not possible."""
+    from lmtui.models.llama.gguf_blocks import load_blocks
+
+    def tell(progress: Progress) -> None:
+        if not progress.unkept:  # what is tried next will say so
+            on_progress(progress)
+
+    try:
+        return load_blocks(name, read_gguf_model(path), tell)
+    except NotSupported:
+        return None
+
+
 def quantize_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
     """Quantise the linear layers of a transformers model, in place."""
     if exact.device.type == "cuda":
@@ -141,6 +156,12 @@ def _refused(name: str, why: str, how: LoadOptions) -> str:
 def _load(
     name: str, path: Path, quantize: Quantize, on_progress: OnProgress
 ) -> LoadedModel:
+    if (
+        quantize == "auto"
+        and path.is_file()
+        and (as_is := _blocks(name, path, on_progress))
+    ):
+        return as_is
     folder = cache.folder_of(model_digest(path, on_progress), quantize)
     if cache.is_complete(folder):
         seen = cache_dir.identity(folder)

@@ -19,6 +19,7 @@ from torch import Tensor
 from lmtui.models.config_check import layers_in
 from lmtui.models.llama.int4 import GROUP, ROWS
 from lmtui.models.llama.linear import (
+    Embedding,
     Linear,
     LMHead,
     Matrices,
@@ -149,8 +150,8 @@ class LlamaWeights:
     layers: tuple[DecoderLayer, ...]
     norm: Tensor
     """float32 [D]."""
-    embedding: Tensor
-    """[V, D] in 16 bits."""
+    embedding: Embedding
+    """[V, D]."""
     lm_head: LMHead
     frequencies: Tensor
     """float32 [d/2]: RoPE's angle per position for each pair, in radians."""

@@ -68,11 +68,11 @@ def logprobs(engine: LocalEngine) -> torch.Tensor:
 
 def test_a_quantised_file_is_packed_once(q8: Path) -> None:
     seen: list[Progress] = []
-    first = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    first = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
     assert (first.precision, first.number_format, first.why) == ("fast", "int8", "")
     assert any(p.what.startswith("packing") and p.unit == "layers" for p in seen)
     seen.clear()
-    second = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    second = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
     assert not any(p.what.startswith("packing") for p in seen)
     assert first.folder == second.folder
     found = [name for _, name, _ in cache_dir.folders(cache_dir.root("packed"))]
@@ -80,8 +80,11 @@ def test_a_quantised_file_is_packed_once(q8: Path) -> None:
     assert torch.equal(logprobs(LocalEngine(first)), logprobs(LocalEngine(second)))
 
 
-def test_packed_model_agrees_with_the_exact_path(q8: Path) -> None:
-    fast, exact = LocalEngine(loaded(q8)), LocalEngine(load(str(q8), device="cpu"))
+@pytest.mark.parametrize("quantize", ["auto", "int8"])
+def test_quantised_model_agrees_with_the_exact_path(
+    q8: Path, quantize: Quantize
+) -> None:
+    fast, exact = (LocalEngine(loaded(q8, each)) for each in (quantize, "none"))
     one, other = logprobs(fast), logprobs(exact)
     divergence = (other.exp() * (other - one)).sum(-1)
     assert float(divergence.mean()) < 1e-3
@@ -114,7 +117,8 @@ def test_changed_folder_is_packed_anew(tmp_path: Path) -> None:
 
 
 def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> None:
-    with safe_open(loaded(q8).folder / "packed.safetensors", framework="pt") as file:
+    folder = loaded(q8, "int8").folder
+    with safe_open(folder / "packed.safetensors", framework="pt") as file:
         names = set(file.keys())
     layer = {name.split(".")[1] for name in names if name.startswith("0.")}
     linear = {"qkv", "out", "gate_up", "down"}
@@ -125,7 +129,7 @@ def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> Non
 
 @pytest.mark.parametrize("damage", ["cut", "torch", "config", "header", "tensor"])
 def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
-    before = loaded(q8)
+    before = loaded(q8, "int8")
     wanted = logprobs(LocalEngine(before))
     weights, note = before.folder / "packed.safetensors", before.folder / "lmtui.json"
     match damage:
@@ -145,7 +149,7 @@ def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
             save_file(tensors, weights, bits)
         case _:
             weights.write_bytes(b"\xff" * weights.stat().st_size)
-    again = loaded(q8)
+    again = loaded(q8, "int8")
     assert torch.equal(logprobs(LocalEngine(again)), wanted)
     assert cache.is_complete(again.folder)
 
@@ -263,6 +267,7 @@ def test_the_next_start_needs_no_transformers(
 ) -> None:
     q8 = request.getfixturevalue(kind)
     loaded(q8)
+    unwanted = {"transformers", "accelerate"} | ({"gguf"} if kind == "brief" else set())
     code = (
         "import sys\n"
         "from lmtui.engine.engine import LocalEngine\n"
@@ -273,7 +278,7 @@ def test_the_next_start_needs_no_transformers(
         "list(engine.score_span('the quick fox', 0, 13))\n"
         "engine.predict_at('the qui', 7)\n"
         "assert engine.info.precision == 'fast'\n"
-        "unwanted = {'transformers', 'gguf', 'accelerate'}\n"
+        f"unwanted = {unwanted!r}\n"
         "sys.exit(' '.join(unwanted & set(sys.modules)))\n"
     )
     done = subprocess.run(

@@ -26,6 +26,8 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from lmtui.kernels import build
+from lmtui.models.llama.gguf_blocks import BlockLinear
+from lmtui.models.llama.half import HalfLinear
 from lmtui.models.llama.weights import LlamaWeights
 
 _COMMAND = (*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker")
@@ -40,6 +42,8 @@ _BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
 _GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
 # With our own int4 products (the C++ fused block), whose cost has no such step.
 _NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
+# With the blocks of GGUF files and AVX-512, for 0.1 to 1.2 billion weights.
+_BLOCK_COSTS = (0.45, 0.85, 1.25, 1.85, 2.2, 2.55, 2.95)
 # With 16-bit weights and AVX-512.
 _STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
 
@@ -102,8 +106,14 @@ class LlamaCpuBackend:
     def __init__(self, weights: LlamaWeights, *, long_running: bool = False) -> None:
         """`long_running` says that many answers will follow, so that compiling pays."""
         self.decoder = DecoderLayers(weights)
-        stored = weights.layers[0].qkv.takes is torch.float32
-        self._costs = _STORED_COSTS if stored else _GUESS_COSTS
+        first = weights.layers[0].qkv
+        self._costs = (
+            _BLOCK_COSTS
+            if isinstance(first, BlockLinear)
+            else _STORED_COSTS
+            if isinstance(first, HalfLinear)
+            else _GUESS_COSTS
+        )
         self.compiler = BackgroundCompiler(self.decoder, long_running=long_running)
         self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.lm_head

@@ -18,13 +18,13 @@ from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.compile import CompiledKernels
 from lmtui.engine.backends.llama_cpu.fused_block import (
     BlockShape,
-    CompiledBlock,
     FusedBlockKernel,
+    FusedLayer,
+    gguf_layer,
     weights_of,
 )
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
 from lmtui.models.llama.int4 import FEW, Int4Linear
-from lmtui.models.llama.linear import Linear
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
 
@@ -55,7 +55,7 @@ class DecoderLayers:
         # cos + i·sin of each position's angles; grows with the longest context
         self._turns = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
         self.compiled: CompiledKernels | None = None
-        self._crossings: list[list[Tensor] | None] = [None] * shape.layers
+        self._fused: list[FusedLayer | None] = [None] * shape.layers
 
     def plan(self) -> BlockShape | None:
         """Return the shape of the fused block that most layers have; None where any
@@ -69,17 +69,25 @@ class DecoderLayers:
 
     def use(self, compiled: CompiledKernels | None, plan: BlockShape | None) -> None:
         """Use compiled kernels from now on: attention in every layer, the fused block
-        in each layer whose shape is `plan`. None switches them off."""
+        in each layer whose shape is `plan` or whose matrices are GGUF blocks. None
+        switches them off."""
         self.compiled = compiled
         layers = self.weights.layers
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
-        self._crossings = [
-            weights_of(*pair, self._root)
-            if compiled and plan and BlockShape.of(self.shape, *pair) == plan
-            else None
-            for pair in pairwise([*layers, layers[0]])
-        ]
+        pairs = pairwise([*layers, layers[0]])
+        self._fused = [self._fused_layer(*pair, plan) for pair in pairs]
+
+    def _fused_layer(
+        self, layer: DecoderLayer, following: DecoderLayer, plan: BlockShape | None
+    ) -> FusedLayer | None:
+        if self.compiled is None:
+            return None
+        run = self.compiled.crossing
+        if run and plan and BlockShape.of(self.shape, layer, following) == plan:
+            weights = weights_of(layer, following, self._root)
+            return FusedLayer(lambda *inputs: run([*inputs, *weights]), FEW)
+        return gguf_layer(self.shape, layer, following, self._root)
 
     @property
     def are_native(self) -> bool:
@@ -152,17 +160,16 @@ class DecoderLayers:
         """Run a layer from its attention output `attended` to the next layer's queries,
         keys and values: output projection, feed-forward, and q/k/v projection."""
         attended = attended.reshape(run.m, -1)
-        weights = self._crossings[index]
-        crossing = self.compiled.crossing if self.compiled else None
-        if weights is not None and crossing is not None and run.m <= FEW:
-            run.cross(crossing, attended, weights)
+        fused = self._fused[index]
+        if fused is not None and run.m <= fused.most:
+            run.cross(fused, attended)
             return
         run.settle()
         layer = self.weights.layers[index]
-        run.state += _times(layer.o_proj, attended)
+        run.state += layer.o_proj.times(attended)
         feed = run.normed(self._norms[index][1])
-        gate, up = _times(layer.gate_up, feed).chunk(2, 1)
-        run.state += _times(layer.down, F.silu(gate).mul_(up))
+        gate, up = layer.gate_up.times(feed).chunk(2, 1)
+        run.state += layer.down.times(F.silu(gate).mul_(up))
         if index + 1 < self.shape.layers:
             self._attend_with(run, index + 1)
 
@@ -170,7 +177,7 @@ class DecoderLayers:
         """Compute queries, keys and values of a layer from the state."""
         layer = self.weights.layers[index]
         scaled = run.scaled(self._norms[index][0])
-        run.attend_with(_times(layer.qkv, scaled), layer)
+        run.attend_with(layer.qkv.times(scaled), layer)
 
     def _turned(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
         """Rotary factors cos + i·sin of the new positions: complex64 [t, 1, d/2]."""
@@ -274,20 +281,14 @@ class ForwardPass:
             self._normed(self._k, layer.k_norm)
         self._pairs.mul_(self._turns)
 
-    def cross(
-        self, crossing: CompiledBlock, attended: Tensor, weights: list[Tensor]
-    ) -> None:
-        """Run the fused block: from one layer's attention output `attended` [m, H·d] to
+    def cross(self, fused: FusedLayer, attended: Tensor) -> None:
+        """Run a fused block: from one layer's attention output `attended` [m, H·d] to
         the next layer's queries, keys and values."""
         state = self._crossed[0] if self._crossed else self.state.contiguous()
-        state, heads = crossing([state, attended, self._real_turns, *weights])
+        state, heads = fused.run(state, attended, self._real_turns)
         self._crossed = state, heads
 
     def _normed(self, heads: Tensor, weight: Tensor) -> None:
         """Apply RMSNorm to each head by itself, in place."""
         square = heads.square().mean(-1, keepdim=True)
         heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)
-
-
-def _times(weights: Linear, inputs: Tensor) -> Tensor:
-    return weights.times(inputs.to(weights.takes))

@@ -11,6 +11,7 @@ import ctypes
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmtui.kernels.gguf_matmul import BlockWeights
+from lmtui.models.llama.gguf_blocks import FEW as FEW_BLOCKS
+from lmtui.models.llama.gguf_blocks import BlockLinear
 from lmtui.models.llama.int4 import GROUP, Int4Linear
 from lmtui.models.llama.linear import Linear
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
@@ -26,6 +30,17 @@ CompiledBlock = Callable[[list[Tensor]], Sequence[Tensor]]
 """The function that `FusedBlock` computes, with the same inputs in a list."""
 
 _HALF = torch.bfloat16
+
+
+@dataclass(frozen=True, slots=True)
+class FusedLayer:
+    """The fused block between two layers, with its weights."""
+
+    run: Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
+    """Takes hidden states, attention output and rotary factors, as
+    `FusedBlock.forward`, and returns the same."""
+    most: int
+    """Number of tokens up to which it is the fastest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,24 @@ def weights_of(
             tensors += [packed.lora.first, packed.lora.second]
     more = following.bias, following.q_norm, following.k_norm
     return [*tensors, *(tensor for tensor in more if tensor is not None)]
+
+
+def gguf_layer(
+    shape: LlamaConfig, layer: DecoderLayer, following: DecoderLayer, root: float
+) -> FusedLayer | None:
+    """Return the fused block of matrices in the blocks of a GGUF file; None for other
+    matrices."""
+    linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
+    blocks = [linear for linear in linears if isinstance(linear, BlockLinear)]
+    if len(blocks) < len(linears):
+        return None
+    weights = BlockWeights(
+        *(shape.heads, shape.kv_heads, shape.head_dim, shape.epsilon),
+        *(layer.ffn_norm * root, following.attention_norm * root),
+        *(following.bias, following.q_norm, following.k_norm),
+        *(linear.matrix for linear in blocks),
+    )
+    return FusedLayer(partial(blocks[0].kernel.block, weights), FEW_BLOCKS)
 
 
 def _packed(linear: Linear) -> Int4Linear:

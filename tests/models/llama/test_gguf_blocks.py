@@ -1,0 +1,166 @@
+"""GGUF files whose blocks are used as they lie there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from lmtui import cache_dir
+from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import SamplingSettings
+from lmtui.kernels import build
+from lmtui.models.gguf import convert
+from lmtui.models.llama.gguf_blocks import BlockLinear
+from lmtui.models.llama.int4 import LoraWeights
+from lmtui.models.load import load
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.progress import ignore
+from tests.models import tiny
+
+pytestmark = pytest.mark.skipif(
+    build.compiler_id() is None, reason="there is no C++ compiler"
+)
+FORMATS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+IDS = [(7 * i) % 300 for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("blocks"))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with matrices as wide as the blocks of 256 weights."""
+    return tiny.save_llama(tmp_path_factory.mktemp("wide"), width=256)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("built") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMTUI_HOME", str(home))
+        home.mkdir()
+        build.compiled_for(16, 2)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path, built: Path) -> None:
+    """What is compiled once is there for every test."""
+    shutil.copytree(built, home)
+
+
+def loaded(file: Path, quantize: Any = "auto") -> LoadedModel:
+    return load(str(file), device="cpu", quantize=quantize)
+
+
+def logprobs(model: LoadedModel, ids: list[int] = IDS) -> list[float]:
+    tokens = LocalEngine(model).score(ids)
+    return [token.logprob for token in tokens if token.logprob is not None]
+
+
+@torch.inference_mode()
+def exact(file: Path, ids: list[int] = IDS) -> list[float]:
+    """The logprobs by transformers, with the dequantised weights in float32."""
+    loaded(file, "none")
+    copy = convert.cached_folder(file, "float32", ignore)
+    assert copy is not None
+    model = AutoModelForCausalLM.from_pretrained(copy, dtype=torch.float32)
+    rows = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    found: list[float] = rows.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
+    return found
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_blocks_are_used_as_they_are(
+    kind: str, folder: Path, wide: Path, tmp_path: Path
+) -> None:
+    source = wide if kind.endswith("_K") else folder
+    file = tiny.write_gguf(source, tmp_path / "it.gguf", kind)
+    model = loaded(file)
+    layers = model.model.weights.layers
+    assert all(isinstance(m, BlockLinear) for layer in layers for m in layer.matrices)
+    assert model.number_format == kind
+    few = IDS[:8]  # multiplied in float32; keys and values are float16
+    assert logprobs(model, few) == pytest.approx(exact(file, few), abs=5e-3)
+    # A tile of weights for many inputs is bfloat16.
+    assert logprobs(model) == pytest.approx(exact(file), abs=0.5)
+    assert not list(cache_dir.root("packed").glob("*-auto"))
+
+
+@pytest.mark.parametrize("kind", ["Q4_1", "Q8_0"])
+@torch.inference_mode()
+def test_fused_layers_give_the_states_of_single_operations(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", kind)
+    backend = LlamaCpuBackend(loaded(file).model.weights)
+    fused = backend.decoder._fused
+    assert all(fused)
+    for tokens in (1, 3, 9):
+        found = backend.hidden_states(IDS[:tokens], keep=tokens)
+        backend.decoder._fused = [None] * len(fused)
+        wanted = backend.hidden_states(IDS[:tokens], keep=tokens)
+        backend.decoder._fused = fused
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_adapter_is_added_to_few_and_many_inputs(folder: Path, tmp_path: Path) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
+    layer = loaded(file).model.weights.layers[0].qkv
+    lora = LoraWeights(torch.randn(3, layer.columns), torch.randn(layer.rows, 3))
+    for count in (2, 30):
+        inputs = torch.randn(count, layer.columns)
+        found = layer.with_lora(lora).times(inputs) - layer.times(inputs).float()
+        torch.testing.assert_close(found, lora.times(inputs), atol=0.2, rtol=0.01)
+
+
+def test_decoding_gives_the_logits_of_reading_at_once(
+    folder: Path, tmp_path: Path
+) -> None:
+    engine = LocalEngine(loaded(tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")))
+    ids = engine.encode(tiny.TEXT).ids[:6]
+    one_by_one = []
+    for count in range(1, len(ids) + 1):
+        shown = engine.next_distribution(ids[:count], SamplingSettings(), top_n=5)
+        one_by_one.append([(c.id, c.logprob) for c in shown.candidates])
+    other = LocalEngine(loaded(tmp_path / "it.gguf"))
+    shown = other.next_distribution(ids, SamplingSettings(), top_n=5)
+    for (a, x), (b, y) in zip(
+        one_by_one[-1], [(c.id, c.logprob) for c in shown.candidates], strict=True
+    ):
+        assert a == b and x == pytest.approx(y, abs=5e-3)  # keys and values are float16
+
+
+def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_0")
+    told: list[str] = []
+    first = load(str(file), device="cpu", quantize="auto")
+    again = load(
+        str(file),
+        device="cpu",
+        quantize="auto",
+        on_progress=lambda each: told.append(each.what),
+    )
+    assert not any("preparing" in words for words in told)
+    assert logprobs(first) == logprobs(again)
+
+
+@pytest.mark.parametrize("kind", ["another", "none"])
+def test_other_files_are_packed(
+    kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
+    if kind == "none":  # no compiler
+        monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "empty"))
+        monkeypatch.setenv("CXX", "no-such-compiler")
+    else:
+        monkeypatch.setattr("lmtui.models.llama.gguf_blocks.FORMATS", ("Q4_0",))
+    assert loaded(file).number_format == "int8"
