@@ -22,6 +22,7 @@ from lmtui.engine.backends.base import Reuse, T, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu import compile
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
+from lmtui.engine.backends.llama_cpu.thread_count import ThreadCount
 from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
@@ -117,6 +118,7 @@ class LlamaCpuBackend:
         self.compiler = BackgroundCompiler(self.decoder, long_running=long_running)
         self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.lm_head
+        self._threads = ThreadCount(torch.get_num_threads())
 
     @property
     def extra_token_costs(self) -> Sequence[float]:
@@ -157,9 +159,11 @@ class LlamaCpuBackend:
     ) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
-        return self.head(
-            self.decoder.hidden_states(ids, held, between=_looking(should_stop))
-        )
+        with self._threads.measured(len(tokens)):
+            states = self.decoder.hidden_states(
+                ids, held, between=_looking(should_stop)
+            )
+        return self.head(states)
 
     @torch.inference_mode()
     def hidden_states(
@@ -171,12 +175,13 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
-        return self.decoder.hidden_states(
-            torch.tensor([list(ids)]),
-            self.new_cache() if held is None else held,
-            keep=torch.arange(len(ids) - keep, len(ids)),
-            between=_looking(should_stop),
-        )
+        with self._threads.measured(len(ids)):
+            return self.decoder.hidden_states(
+                torch.tensor([list(ids)]),
+                self.new_cache() if held is None else held,
+                keep=torch.arange(len(ids) - keep, len(ids)),
+                between=_looking(should_stop),
+            )
 
     @torch.inference_mode()
     def hidden_states_after(
