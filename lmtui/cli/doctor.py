@@ -21,22 +21,26 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "
 Line = tuple[str, str]
 
 
-@options.with_settings("device", "dtype", "quantize", "threads")
+@options.with_settings("model", "device", "dtype", "quantize", "threads")
 def doctor(
     context: typer.Context,
     *,
     json: options.Json = False,
 ) -> None:
-    """Show the device, memory, disk, versions and folders in use.
+    """Show the device, memory, disk, versions and folders in use; with --model, how
+    that model would run and in how much memory.
 
     \b
     Examples:
       lmtui doctor
+      lmtui doctor --model model.gguf
       lmtui doctor --device cpu --dtype bfloat16
     """
     settings = options.settings(context)
     lines = [*_versions(), *_folders(), *_model(), *_adapters()]
     lines += _machine(settings)
+    if settings.model is not None:
+        lines += _asked(settings.model, settings)
     output = Output()
     if json:
         output.event({"event": "doctor", **dict(lines)})
@@ -114,6 +118,24 @@ def _machine(settings: Settings) -> Iterator[Line]:
     yield "compiled", _compiled()
 
 
+def _asked(model: str, settings: Settings) -> Iterator[Line]:
+    """Describe how a model would run."""
+    from lmtui import cache_dir
+    from lmtui.models import describe, run_plan, source
+    from lmtui.text import visible_line
+
+    place = describe.path_of(source.resolve(model))
+    if place is None:
+        yield "model", f"{visible_line(model)}, not here yet"
+        return
+    facts = describe.file_facts(place)
+    stored = f"{cache_dir.size(int(facts['bytes'] or 0))}, {facts['dtype']}"
+    yield "model", visible_line(f"{place} ({stored})")
+    plan = run_plan.plan_for(place, settings)
+    yield "runs", visible_line(plan.way)
+    yield "needs", plan.memory
+
+
 def _compiled() -> str:
     """Describe the compiled kernels, or why there are none."""
     from lmtui.kernels import build
@@ -129,9 +151,8 @@ def _compiled() -> str:
     shapes = f"{count} shape{'' if count == 1 else 's'}"
     layers = f"layers of {shapes}" if count else "nothing"
     return (
-        f"{layers} so far, in {build.root()}; on a screen, after the first answer "
-        "of a model on the fast path, or when one with weights of 16 bits is opened, "
-        f"by {build.name()}"
+        f"{layers} so far, in {build.root()}; when a mapped model is opened, or after "
+        f"the first answer of a packed one, by {build.name()}"
     )
 
 
@@ -154,14 +175,16 @@ def _packed_path(quantize: str) -> str:
     from lmtui.kernels import build
 
     kernel = torch.backends.cpu.get_cpu_capability()
-    if quantize == "auto":
+    if quantize != "auto":
+        return f"fast: {quantize} weights, by the {kernel} kernel"
+    if build.compiler_id() is None:
+        stored = f"their bits as they are, by the {kernel} kernel"
+    else:
         stored = (
-            "; for safetensors of that shape: bfloat16 or float16 weights as they are, "
-            "by a kernel of lmtui's own"
+            "their blocks mapped from the file; for safetensors of that shape in "
+            "bfloat16 or float16: their weights mapped"
         )
-        return (
-            f"fast for quantised GGUF files shaped like Llama: their bits as they are, "
-            f"by the {kernel} kernel{stored if build.compiler_id() else ''}; "
-            "exact, float32, for all others and for inspect"
-        )
-    return f"fast: {quantize} weights, by the {kernel} kernel"
+    return (
+        f"fast for quantised GGUF files shaped like Llama: {stored}; exact, float32, "
+        "for all others and for inspect"
+    )

@@ -214,9 +214,14 @@ class GgufMatmulKernel:
         return hidden, qkv
 
     def rows(self, matrix: BlockMatrix, index: Tensor) -> Tensor:
-        """Return rows of a matrix, dequantised: float32 [n, K] for int64 `index`
-        [n]."""
+        """Return rows of a matrix, dequantised: float32 [n, K] for int64 `index` [n].
+
+        Raises:
+            IndexError: the matrix has no such row.
+        """
         index = index.contiguous()
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < matrix.rows:
+            raise IndexError(f"a row is not among {matrix.rows:,}")
         found = torch.empty(len(index), matrix.columns)
         part = ctypes.byref(matrix.compiled())
         self._rows(

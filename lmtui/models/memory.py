@@ -12,6 +12,9 @@ from lmtui.models import catalogue
 
 BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1.5, "int4": 1}
 
+GGUF_BITS = {"Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.5}
+"""Bits for each weight of a GGUF file, by what such files are called."""
+
 _FIXED = 300_000_000  # bytes: libraries, activations, a short context
 _SHARE = 1.1  # relative to the weights, with what loading holds besides
 # transformers holds the dequantised tensors while it fills the model from them: the
@@ -23,6 +26,34 @@ def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int
     """Estimate the bytes of memory that loading takes at its peak."""
     share = _GGUF_SHARE if from_gguf else _SHARE
     return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
+
+
+def require_mapped(parameters: int, size_of_file: int, have: int) -> None:
+    """Check that a mapped GGUF file fits into `have` bytes. Every token reads all of
+    it, so that a larger one would be read from the disk again and again.
+
+    Raises:
+        LmtuiError: it does not; the hint names the quantisation that would.
+    """
+    need = size_of_file + _FIXED
+    if need <= have:
+        return
+    per_weight = size_of_file * 8 / parameters
+    smaller = [
+        (kind, parameters * bits / 8)
+        for kind, bits in GGUF_BITS.items()
+        if bits < per_weight and parameters * bits / 8 + _FIXED <= have
+    ]
+    if smaller:
+        kind, size_of_it = smaller[0]
+        hint = f"Use a file of it in {kind} (about {size(int(size_of_it))})"
+    else:
+        hint = "Use a smaller model"
+    raise LmtuiError(
+        "this model is too large for the free memory",
+        f"about {size(need)} are needed, {size(have)} are free",
+        f"{hint}, or close other programs.",
+    )
 
 
 def fits(parameters: int, have: int) -> str:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
+from lmtui.kernels import build
 from lmtui.models import catalogue, default_model
 from tests.models import tiny
 
@@ -124,6 +125,28 @@ def test_doctor_says_which_path_runs_and_why():
         facts = json.loads(run("doctor", "--device", "cpu", *flags, "--json"))
         assert facts["path"].startswith(path)
     assert {"torch", "transformers", "tokenizers", "threads", "memory"} <= set(facts)
+
+
+def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
+    folder = tiny.save_llama(tmp_path / "folder")
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
+    asked = ("doctor", "--device", "cpu", "--json", "--model")
+
+    def told(path, *more):
+        return json.loads(run(*asked, str(path), *more))
+
+    if build.compiler_id() is not None:
+        facts = told(file)
+        assert facts["runs"] == "fast: its Q8_0, F32 blocks, mapped from the file"
+        assert "mapped, and about" in facts["needs"]
+    assert "rounded to int4" in told(file, "--quantize", "int4")["runs"]
+    assert told(file, "--quantize", "none")["runs"].startswith("in float32 on cpu")
+    assert told(folder)["runs"] == "exact: in float32, all weights loaded"
+    assert "gguf" in told(file)["model"]
+    assert "not here yet" in told("gpt2")["model"]
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    why = "since there is no C++ compiler"
+    assert why in told(file)["runs"]
 
 
 def test_doctor_refuses_a_device_that_is_not_there():

@@ -98,6 +98,12 @@ def test_product_has_the_same_bits_alone_and_in_a_batch(
     assert torch.equal(kernel.matmul(matrix, inputs), alone)
 
 
+@pytest.mark.parametrize("row", [-1, 5])
+def test_row_that_is_not_there_is_refused(row: int, kernel: GgufMatmulKernel) -> None:
+    with pytest.raises(IndexError, match="not among 5"):
+        kernel.rows(drawn("Q8_0", 5, 1), torch.tensor([0, row]))
+
+
 def test_parts_of_several_formats_are_one_matrix(kernel: GgufMatmulKernel) -> None:
     parts = drawn("Q4_K", 3, 1), drawn("Q6_K", 5, 1), drawn("Q8_0", 2, 8)
     whole, places = torch.cat([floats(part) for part in parts]), torch.randperm(10)

@@ -23,7 +23,7 @@ from lmtui.kernels.gguf_matmul import (
     GgufMatmulKernel,
     StackedMatrix,
 )
-from lmtui.models import hardware
+from lmtui.models import hardware, memory
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama.cache import NotSupported
@@ -137,20 +137,25 @@ def load_blocks(name: str, header: GgufHeader, on_progress: OnProgress) -> Loade
 
     Raises:
         NotSupported: the Llama backend can't run it so.
-        LmtuiError: it can't be read, or is too big.
+        LmtuiError: it can't be read, or is too large for the memory.
     """
-    if header.architecture not in FAMILIES:
-        raise NotSupported(f"{header.architecture} is not shaped like Llama")
-    other = {
-        tensor.type
-        for tensor in header.tensors
-        if len(tensor.shape) > 1 and tensor.type not in FORMATS
-    }
-    if other:
-        raise NotSupported(f"it has weights of {', '.join(sorted(other))}")
-    if header.bytes > hardware.available_ram():
-        raise NotSupported("it is larger than the free memory")
+    if why := why_not_mapped(header):
+        raise NotSupported(why)
+    memory.require_mapped(header.parameters, header.bytes, hardware.available_ram())
     return load_mapped(name, header, on_progress, _weights)
+
+
+def why_not_mapped(header: GgufHeader) -> str | None:
+    """Return why the blocks of a file can't be used as they are; None where nothing in
+    its header speaks against it."""
+    if header.architecture not in FAMILIES:
+        return f"{header.architecture} is not shaped like Llama"
+    matrices = (tensor for tensor in header.tensors if len(tensor.shape) > 1)
+    if other := {tensor.type for tensor in matrices} - set(FORMATS):
+        return f"it has weights of {', '.join(sorted(other))}"
+    if build.compiler_id() is None:
+        return f"there is no C++ compiler {build.name()}"
+    return None
 
 
 def _weights(

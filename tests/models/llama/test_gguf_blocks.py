@@ -14,7 +14,9 @@ from lmtui import cache_dir
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
 from lmtui.kernels import build
+from lmtui.models import memory
 from lmtui.models.gguf import convert
 from lmtui.models.llama.gguf_blocks import BlockLinear
 from lmtui.models.llama.int4 import LoraWeights
@@ -164,3 +166,19 @@ def test_other_files_are_packed(
     else:
         monkeypatch.setattr("lmtui.models.llama.gguf_blocks.FORMATS", ("Q4_0",))
     assert loaded(file).number_format == "int8"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "file", "have", "hint"),
+    [
+        (8_000_000_000, 8_500_000_000, 5_500_000_000, "in Q4_K_M (about 4.9 GB)"),
+        (8_000_000_000, 4_900_000_000, 4_500_000_000, "Use a smaller model"),
+    ],
+)
+def test_file_too_large_for_the_memory_is_refused_with_one_that_fits(
+    parameters: int, file: int, have: int, hint: str
+) -> None:
+    with pytest.raises(LmtuiError) as refused:
+        memory.require_mapped(parameters, file, have)
+    assert refused.value.hint is not None and hint in refused.value.hint
+    memory.require_mapped(parameters, file, file + 300_000_000)

@@ -1,0 +1,71 @@
+"""How a model would run, and in how much memory, told before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtui.cache_dir import size
+from lmtui.config.settings import Settings
+from lmtui.models import hardware, memory
+from lmtui.models.checkpoint import ModelFolder, read_folder
+from lmtui.models.gguf.header import GgufHeader, read_gguf_header
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a user is told about a model."""
+
+    way: str
+    """Exact or fast, and from which weights."""
+    memory: str
+
+
+def plan_for(path: Path, settings: Settings) -> RunPlan:
+    """Return how the model in a folder or a GGUF file would run with these settings.
+
+    Raises:
+        LmtuiError: it is damaged, or no model.
+    """
+    device = hardware.choose_device(settings.device)
+    found = read_folder(path) if path.is_dir() else read_gguf_header(path)
+    from_gguf = isinstance(found, GgufHeader)
+    fast = device.type == "cpu" and settings.dtype == "auto"
+    if not fast or settings.quantize == "none":
+        stored = "F32" if isinstance(found, GgufHeader) else found.dtype
+        dtype = str(hardware.choose_dtype(settings.dtype, device, stored))
+        dtype = dtype.removeprefix("torch.")
+        need = memory.bytes_needed(found.parameters, dtype, from_gguf=from_gguf)
+        return RunPlan(f"in {dtype} on {device}, all weights loaded", _about(need))
+    if settings.quantize != "auto":
+        way = f"fast: its weights rounded to {settings.quantize} and packed"
+        need = memory.bytes_needed(found.parameters, settings.quantize)
+        return RunPlan(way, _about(need))
+    return _mapped(found) if isinstance(found, GgufHeader) else _folder(found)
+
+
+def _mapped(header: GgufHeader) -> RunPlan:
+    from lmtui.models.llama.gguf_blocks import why_not_mapped
+
+    why = why_not_mapped(header)
+    if why is None:
+        way = f"fast: its {header.quantisation} blocks, mapped from the file"
+        own = size(memory.bytes_needed(0, "int8"))
+        return RunPlan(way, f"{size(header.bytes)} mapped, and about {own} of its own")
+    need = memory.bytes_needed(header.parameters, "int8")
+    return RunPlan(f"fast: its weights packed, since {why}", f"{_about(need)} at most")
+
+
+def _folder(folder: ModelFolder) -> RunPlan:
+    from lmtui.kernels import build
+    from lmtui.kernels.half_matmul import FORMATS
+
+    if folder.dtype in FORMATS and build.compiler_id() is not None:
+        way = f"fast, if it is shaped like Llama: its {folder.dtype} weights, mapped"
+        return RunPlan(way, f"{size(folder.bytes)} mapped")
+    need = memory.bytes_needed(folder.parameters, "float32")
+    return RunPlan("exact: in float32, all weights loaded", _about(need))
+
+
+def _about(need: int) -> str:
+    return f"about {size(need)}"
