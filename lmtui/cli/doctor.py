@@ -131,7 +131,12 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     facts = describe.file_facts(place)
     stored = f"{cache_dir.size(int(facts['bytes'] or 0))}, {facts['dtype']}"
     yield "model", visible_line(f"{place} ({stored})")
-    plan = run_plan.plan_for(place, settings)
+    plan = run_plan.plan_for(
+        place,
+        device=settings.device,
+        dtype=settings.dtype,
+        quantize=settings.quantize,
+    )
     yield "runs", visible_line(plan.way)
     yield "needs", plan.memory
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmtui.cache_dir import size
-from lmtui.config.settings import Settings
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder, read_folder
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
@@ -21,25 +20,25 @@ class RunPlan:
     memory: str
 
 
-def plan_for(path: Path, settings: Settings) -> RunPlan:
-    """Return how the model in a folder or a GGUF file would run with these settings.
+def plan_for(path: Path, *, device: str, dtype: str, quantize: str) -> RunPlan:
+    """Return how the model in a folder or a GGUF file would run.
 
     Raises:
         LmtuiError: it is damaged, or no model.
     """
-    device = hardware.choose_device(settings.device)
+    place = hardware.choose_device(device)
     found = read_folder(path) if path.is_dir() else read_gguf_header(path)
     from_gguf = isinstance(found, GgufHeader)
-    fast = device.type == "cpu" and settings.dtype == "auto"
-    if not fast or settings.quantize == "none":
+    fast = place.type == "cpu" and dtype == "auto"
+    if not fast or quantize == "none":
         stored = "F32" if isinstance(found, GgufHeader) else found.dtype
-        dtype = str(hardware.choose_dtype(settings.dtype, device, stored))
-        dtype = dtype.removeprefix("torch.")
-        need = memory.bytes_needed(found.parameters, dtype, from_gguf=from_gguf)
-        return RunPlan(f"in {dtype} on {device}, all weights loaded", _about(need))
-    if settings.quantize != "auto":
-        way = f"fast: its weights rounded to {settings.quantize} and packed"
-        need = memory.bytes_needed(found.parameters, settings.quantize)
+        computed = str(hardware.choose_dtype(dtype, place, stored))
+        computed = computed.removeprefix("torch.")
+        need = memory.bytes_needed(found.parameters, computed, from_gguf=from_gguf)
+        return RunPlan(f"in {computed} on {place}, all weights loaded", _about(need))
+    if quantize != "auto":
+        way = f"fast: its weights rounded to {quantize} and packed"
+        need = memory.bytes_needed(found.parameters, quantize)
         return RunPlan(way, _about(need))
     return _mapped(found) if isinstance(found, GgufHeader) else _folder(found)
 
