@@ -18,6 +18,7 @@ from statistics import median
 import torch
 from bench_chats import print_chats
 from bench_fast import print_busy, print_fast
+from bench_fidelity import print_fidelity_of_types
 from bench_inspect import print_inspect
 from bench_inspector import print_inspector
 from bench_large import print_large
@@ -46,6 +47,7 @@ PARTS = (
     "fast",
     "busy",
     "large",
+    "fidelity",
     "speculation",
     "inspector",
     "chat",
@@ -392,6 +394,8 @@ def main() -> None:
         print_busy(fast, peer=source_of(options.model), options=options)
     if "large" in parts:
         print_large(options)
+    if "fidelity" in parts:
+        print_fidelity_of_types(options)
     if "speculation" in parts:
         print_speculation(fast, options)
     if "inspector" in parts:

@@ -55,25 +55,36 @@ class Llama:
 
 
 @contextmanager
-def llama(python: str | None, file: Path) -> Iterator[Llama]:
-    """The peer; its environment is made first where none is given."""
+def llama_python(python: str | None) -> Iterator[str]:
+    """The Python of an environment with the peer, which is made where none is given."""
+    if python is not None:
+        yield python
+        return
     with tempfile.TemporaryDirectory() as folder:
-        if python is None:
-            print(f"installing {_PACKAGE}, which takes minutes …", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            python = f"{folder}/bin/python"
-            install = [python, "-m", "pip", "install", "--quiet", _PACKAGE]
-            subprocess.run(install, check=True)
-        script = str(Path(__file__).with_name("bench_llama.py"))
-        with subprocess.Popen(
+        print(f"installing {_PACKAGE}, which takes minutes …", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        python = f"{folder}/bin/python"
+        install = [python, "-m", "pip", "install", "--quiet", _PACKAGE]
+        subprocess.run(install, check=True)
+        yield python
+
+
+@contextmanager
+def llama(given: str | None, file: Path) -> Iterator[Llama]:
+    """The peer with a file open."""
+    script = str(Path(__file__).with_name("bench_llama.py"))
+    with (
+        llama_python(given) as python,
+        subprocess.Popen(
             [python, script, str(file), str(torch.get_num_threads())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-        ) as process:
-            yield Llama(process)
-            assert process.stdin is not None
-            process.stdin.close()
+        ) as process,
+    ):
+        yield Llama(process)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def our_decode(engine: LocalEngine, context: int, tokens: int) -> float:
