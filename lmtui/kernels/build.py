@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -271,11 +272,18 @@ def compiled_for(head_dim: int, share: int) -> Path:
     if (why := failure(folder, compiler)) is not None:
         raise NotCompiled(why)
     try:
-        with paths.scratch_folder(paths.ensure_folder(root())) as scratch:
-            build_half_matmul(scratch)
-            build_gguf_matmul(scratch)
+        with (
+            paths.scratch_folder(paths.ensure_folder(root())) as scratch,
+            ThreadPoolExecutor() as compilers,
+        ):
+            builds = [
+                compilers.submit(build_gguf_matmul, scratch),
+                compilers.submit(build_half_matmul, scratch),
+            ]
             if supports_attention(head_dim):
-                build_attention(head_dim, share, scratch)
+                builds += [compilers.submit(build_attention, head_dim, share, scratch)]
+            for each in builds:
+                each.result()
             store(scratch, folder, source=f"heads of {head_dim}")
     except RuntimeError as error:
         words = str(error).partition("\n")[0]
