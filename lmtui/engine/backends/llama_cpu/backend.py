@@ -43,8 +43,8 @@ _BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
 _GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
 # With our own int4 products (the C++ fused block), whose cost has no such step.
 _NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
-# With the blocks of GGUF files and AVX-512, for 0.1 to 1.2 billion weights.
-_BLOCK_COSTS = (0.45, 0.85, 1.25, 1.85, 2.2, 2.55, 2.95)
+# With the blocks of GGUF files and AVX-512, for 135 million weights.
+_BLOCK_COSTS = (0.3, 0.65, 1.05, 1.7, 2.2, 2.7, 3.2)
 # With 16-bit weights and AVX-512.
 _STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
 
