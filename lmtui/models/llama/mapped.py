@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,8 +32,9 @@ from lmtui.models.llama.cache import (
 from lmtui.models.llama.linear import MatrixRows
 from lmtui.models.llama.weights import LlamaWeights, frequencies_of, shape_of
 from lmtui.models.loaded_model import LoadedModel
-from lmtui.models.progress import OnProgress
+from lmtui.models.progress import OnProgress, Progress
 
+_SHORT = 0.2  # seconds of compilation that need not be told
 _FREQUENCIES = "frequencies.json"
 """RoPE frequencies, which most files don't hold."""
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
@@ -63,6 +64,8 @@ def load_mapped(
         compiling = aside.submit(_compile, checkpoint)
         if not cache.is_complete(folder):
             _describe(name, checkpoint, on_progress, folder)
+        if not wait([compiling], _SHORT).done:
+            on_progress(Progress(f"compiling for {name}, once"))
     compiling.result()
     seen = cache_dir.identity(folder)
     try:

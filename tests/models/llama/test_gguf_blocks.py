@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from lmtui.models.llama.gguf_blocks import BlockLinear
 from lmtui.models.llama.int4 import LoraWeights
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
-from lmtui.models.progress import ignore
+from lmtui.models.progress import Progress, ignore
 from tests.models import tiny
 
 pytestmark = pytest.mark.skipif(
@@ -153,6 +154,25 @@ def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None
     )
     assert not any("preparing" in words for words in told)
     assert logprobs(first) == logprobs(again)
+
+
+def test_user_is_told_while_kernels_are_compiled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
+    told, compiled = Event(), build.compiled_for
+
+    def slow(*sizes: int) -> Path:
+        assert told.wait(30)
+        return compiled(*sizes)
+
+    def tell(progress: Progress) -> None:
+        if progress.what.startswith("compiling"):
+            told.set()
+
+    monkeypatch.setattr(build, "compiled_for", slow)
+    load(str(file), device="cpu", quantize="auto", on_progress=tell)
+    assert told.is_set()
 
 
 @pytest.mark.parametrize("kind", ["another", "none"])
