@@ -31,6 +31,7 @@ from transformers import (  # noqa: F401
 from lmtui import cache_dir
 from lmtui.engine.backends import transformers as transformers_module  # noqa: F401
 from lmtui.engine.engine import LocalEngine
+from lmtui.kernels import build
 from lmtui.models.source import Quantize
 
 WAVES, AT_ONCE = 8, 8
@@ -40,9 +41,10 @@ def answer(model: str, quantize: Quantize, meeting: Barrier) -> None:
     """Load a model, and print what it says."""
     put_in_place = cache_dir.commit_dir
 
-    def seal_together(*arguments: Any, **options: Any) -> None:
-        meeting.wait(60)
-        put_in_place(*arguments, **options)
+    def seal_together(scratch: Path, folder: Path, **options: Any) -> None:
+        if folder.parent != build.root():  # not all of them need to compile
+            meeting.wait(60)
+        put_in_place(scratch, folder, **options)
 
     cache_dir.commit_dir = seal_together
     engine = LocalEngine.open(model, device="cpu", quantize=quantize, threads=1)

@@ -298,7 +298,8 @@ async def test_tab_moves_the_focus_and_enlarges_the_focused_pane() -> None:
         assert samples.has_focus and samples.size.height > log.size.height
         await watched.press("tab")
         await watched.until(lambda: log.size.height > samples.size.height)
-        assert log.has_focus and "step 12: saved" in watched.seen
+        await watched.until(lambda: "step 12: saved" in watched.seen)
+        assert log.has_focus
         await watched.press("tab")
         await watched.until(lambda: samples.size.height > log.size.height)
 
