@@ -105,9 +105,12 @@ def _blocks(name: str, path: Path, on_progress: OnProgress) -> LoadedModel | Non
             on_progress(progress)
 
     try:
-        return load_blocks(name, read_gguf_model(path), tell)
+        found = load_blocks(name, read_gguf_model(path), tell)
     except NotSupported:
         return None
+    # An earlier version, or a start without a compiler, may have packed it.
+    cache_dir.discard(cache.folder_of(model_digest(path, on_progress), "auto"))
+    return found
 
 
 def quantize_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:

@@ -156,6 +156,21 @@ def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None
     assert logprobs(first) == logprobs(again)
 
 
+def test_packed_copy_goes_once_the_blocks_are_used(
+    folder: Path, tmp_path: Path, home: Path, built: Path
+) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
+    compiled = home / "cache" / "compiled"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXX", "no-such-compiler")
+        shutil.rmtree(compiled)
+        packed = loaded(file).folder
+    assert packed.is_dir() and packed.name.endswith("-auto")
+    shutil.copytree(built / "cache" / "compiled", compiled)
+    assert loaded(file).number_format == "Q8_0"
+    assert not packed.exists()
+
+
 def test_user_is_told_while_kernels_are_compiled(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
