@@ -200,9 +200,10 @@ class GgufMatmulKernel:
         values [m, H + 2·KV, d] of the next.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
-        [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]. All are float32 and
-        contiguous.
+        [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]; all are float32.
         """
+        residual, attention = residual.contiguous(), attention.contiguous()
+        rope = rope.contiguous()
         qkv_heads = weights.heads + 2 * weights.kv_heads
         hidden = torch.empty_like(residual)
         qkv = residual.new_empty(len(residual), qkv_heads, weights.head_dim)
