@@ -145,9 +145,8 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        return self.head(
-            self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
-        )
+        with self._threads.measured(len(ids)):
+            return self.head(self._hidden_states(ids, held, keep, should_stop))
 
     @torch.inference_mode()
     def next_logits(
@@ -163,7 +162,7 @@ class LlamaCpuBackend:
             states = self.decoder.hidden_states(
                 ids, held, between=_looking(should_stop)
             )
-        return self.head(states)
+            return self.head(states)
 
     @torch.inference_mode()
     def hidden_states(
@@ -176,12 +175,21 @@ class LlamaCpuBackend:
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
         with self._threads.measured(len(ids)):
-            return self.decoder.hidden_states(
-                torch.tensor([list(ids)]),
-                self.new_cache() if held is None else held,
-                keep=torch.arange(len(ids) - keep, len(ids)),
-                between=_looking(should_stop),
-            )
+            return self._hidden_states(ids, held, keep, should_stop)
+
+    def _hidden_states(
+        self,
+        ids: Sequence[int],
+        held: PreallocatedKVCache | None,
+        keep: int,
+        should_stop: Stop | None,
+    ) -> Tensor:
+        return self.decoder.hidden_states(
+            torch.tensor([list(ids)]),
+            self.new_cache() if held is None else held,
+            keep=torch.arange(len(ids) - keep, len(ids)),
+            between=_looking(should_stop),
+        )
 
     @torch.inference_mode()
     def hidden_states_after(

@@ -48,12 +48,15 @@ class ThreadCount:
     def measured(self, tokens: int) -> Iterator[None]:
         """Run a pass with the number of threads that is the fastest at present, and
         measure it if it is over one token. Prompts have all threads."""
-        if tokens > _FEW and self._now != self._all:
-            self._switch(self._all)
-            self._before, self._tried = None, []
-            self._recent.clear()
+        fewer = tokens <= _FEW and self._now < self._all
         start = self._clock()
-        yield
+        if fewer:
+            self._use(self._now)
+        try:
+            yield
+        finally:
+            if fewer:  # the number is that of the whole process
+                self._use(self._all)
         if tokens == 1 and self._all > 1:
             end = self._clock()
             self._took(end - start, end)
@@ -71,7 +74,7 @@ class ThreadCount:
             and self._doubts(now)
         ):
             self._before = median(self._recent)
-            self._switch(2 * self._all - 1 - self._now)
+            self._now = self._other
 
     def _doubts(self, now: float) -> bool:
         """Return whether another number of threads should be tried."""
@@ -88,12 +91,12 @@ class ThreadCount:
         if better:
             self._pause = _SHORTEST
         else:
-            self._switch(2 * self._all - 1 - self._now)
+            self._now = self._other
             self._pause = min(2 * self._pause, _LONGEST[self._now == self._all])
         self._next_trial = now + self._pause
         self._before, self._tried = None, []
         self._recent.clear()
 
-    def _switch(self, threads: int) -> None:
-        self._now = threads
-        self._use(threads)
+    @property
+    def _other(self) -> int:
+        return 2 * self._all - 1 - self._now

@@ -74,11 +74,19 @@ def test_all_threads_stay_where_fewer_are_no_faster(slow: dict[int, float]) -> N
 def test_a_prompt_has_all_threads() -> None:
     machine = Machine()
     machine.run(1_000, busy())
-    assert machine.threads == 1
     with machine.count.measured(4):
         assert machine.threads == 1
     with machine.count.measured(100):
         assert machine.threads == 2
+
+
+def test_other_models_have_all_threads_after_a_pass() -> None:
+    machine = Machine()
+    machine.run(1_000, busy())
+    with pytest.raises(KeyError), machine.count.measured(1):
+        assert machine.threads == 1
+        raise KeyError
+    assert machine.threads == 2
 
 
 def test_a_single_thread_is_left_alone() -> None:
