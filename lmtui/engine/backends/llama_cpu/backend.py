@@ -129,7 +129,8 @@ class LlamaCpuBackend:
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Yield from `answer`; faster kernels are loaded before it and compiled after
         it."""
-        return self.compiler.around_generation(answer)
+        with self._threads.lasting():
+            yield from self.compiler.around_generation(answer)
 
     def new_cache(self) -> PreallocatedKVCache:
         """Return an empty KV cache."""

@@ -36,7 +36,8 @@ class ThreadCount:
     ) -> None:
         """`use` sets the number of threads, `clock` tells seconds."""
         self._all, self._use, self._clock = threads, use, clock
-        self._now = threads
+        self._now = self._used = threads
+        self._lasting = False
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._fastest = float("inf")
         # The time of a pass before a trial, and those in it; None outside of trials.
@@ -48,18 +49,32 @@ class ThreadCount:
     def measured(self, tokens: int) -> Iterator[None]:
         """Run a pass with the number of threads that is the fastest at present, and
         measure it if it is over one token. Prompts have all threads."""
-        fewer = tokens <= _FEW and self._now < self._all
+        self._set(self._now if tokens <= _FEW else self._all)
         start = self._clock()
-        if fewer:
-            self._use(self._now)
         try:
             yield
         finally:
-            if fewer:  # the number is that of the whole process
-                self._use(self._all)
+            if not self._lasting:
+                self._set(self._all)
         if tokens == 1 and self._all > 1:
             end = self._clock()
             self._took(end - start, end)
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Keep the number of threads between passes, for what is computed there. It is
+        that of the whole process: other models have all threads again afterwards."""
+        self._lasting = True
+        try:
+            yield
+        finally:
+            self._lasting = False
+            self._set(self._all)
+
+    def _set(self, threads: int) -> None:
+        if threads != self._used:
+            self._used = threads
+            self._use(threads)
 
     def _took(self, seconds: float, now: float) -> None:
         if self._now == self._all:

@@ -87,6 +87,11 @@ def test_other_models_have_all_threads_after_a_pass() -> None:
         assert machine.threads == 1
         raise KeyError
     assert machine.threads == 2
+    with machine.count.lasting():
+        with machine.count.measured(1):
+            pass
+        assert machine.threads == 1
+    assert machine.threads == 2
 
 
 def test_a_single_thread_is_left_alone() -> None:
