@@ -118,7 +118,9 @@ class LlamaCpuBackend:
         self.compiler = BackgroundCompiler(self.decoder, long_running=long_running)
         self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.lm_head
-        self._threads = ThreadCount(torch.get_num_threads())
+        # Only compiled kernels give the same bits with any number of threads.
+        compiled = weights.kernels is not None
+        self._threads = ThreadCount(torch.get_num_threads() if compiled else 1)
 
     @property
     def extra_token_costs(self) -> Sequence[float]:
