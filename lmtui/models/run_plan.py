@@ -48,11 +48,12 @@ def _mapped(header: GgufHeader) -> RunPlan:
 
     why = why_not_mapped(header)
     if why is None:
-        way = f"fast: its {header.quantisation} blocks, mapped from the file"
+        way = f"fast: its weights ({header.quantisation}) mapped from the file"
         own = size(memory.bytes_needed(0, "int8"))
         return RunPlan(way, f"{size(header.bytes)} mapped, and about {own} of its own")
+    way = f"fast: its weights ({header.quantisation}) packed, since {why}"
     need = memory.bytes_needed(header.parameters, "int8")
-    return RunPlan(f"fast: its weights packed, since {why}", f"{_about(need)} at most")
+    return RunPlan(way, f"{_about(need)} at most")
 
 
 def _folder(folder: ModelFolder) -> RunPlan:

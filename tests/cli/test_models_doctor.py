@@ -137,7 +137,7 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
 
     if build.compiler_id() is not None:
         facts = told(file)
-        assert facts["runs"] == "fast: its Q8_0, F32 blocks, mapped from the file"
+        assert facts["runs"] == "fast: its weights (Q8_0, F32) mapped from the file"
         assert "mapped, and about" in facts["needs"]
     assert "rounded to int4" in told(file, "--quantize", "int4")["runs"]
     assert told(file, "--quantize", "none")["runs"].startswith("in float32 on cpu")

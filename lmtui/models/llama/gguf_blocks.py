@@ -7,15 +7,13 @@ packed instead (`llama/load`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lmtui import cache_dir
 from lmtui.kernels import build
 from lmtui.kernels.gguf_matmul import (
     FORMATS,
@@ -29,14 +27,16 @@ from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.int4 import LoraWeights
 from lmtui.models.llama.linear import Embedding, Linear, LMHead, MatrixRows, of_shape
-from lmtui.models.llama.mapped import compiled_for, load_mapped, row_order
+from lmtui.models.llama.mapped import (
+    checked_kernel,
+    load_mapped,
+    read_mapped,
+    row_order,
+)
 from lmtui.models.llama.weights import (
     FAMILIES,
     LlamaWeights,
     Naming,
-    WeightReading,
-    has_more,
-    read_weights,
     require_shapes,
     shape_of,
 )
@@ -170,34 +170,11 @@ def _weights(
     scaling = config["rope_parameters"].get("rope_type", "default")
     if _ROPE_FACTORS in header.shapes and scaling == "default":
         raise NotSupported("its RoPE factors are in a tensor only")
-    shape, naming = shape_of(config), Naming.gguf(header.architecture)
-    require_shapes(shape, config["vocab_size"], header.shapes, naming)
-    kernel, compiled = _kernel(config)
+    naming = Naming.gguf(header.architecture)
+    require_shapes(shape_of(config), config["vocab_size"], header.shapes, naming)
+    kernel, folder = checked_kernel(config, build.GGUF_MATMUL, GgufMatmulKernel)
     matrices = _BlockMatrices(header, kernel)
-    if has_more(shape, matrices, naming):
-        raise NotSupported("its layers have parts that Llama's layers lack")
-    reading = WeightReading(
-        matrices, naming, config["vocab_size"], frequencies, matrices, lambda _: None
-    )
-    return replace(read_weights(shape, reading), kernels=compiled)
-
-
-def _kernel(config: Mapping[str, Any]) -> tuple[GgufMatmulKernel, Path]:
-    """Return the compiled products, checked, and their folder.
-
-    Raises:
-        NotSupported: they can't be compiled, or were damaged and have been removed.
-    """
-    folder = compiled_for(config)
-    seen = cache_dir.identity(folder)
-    try:
-        kernel = GgufMatmulKernel(folder / build.GGUF_MATMUL)
-        kernel.require_right()
-    except (OSError, AttributeError, ValueError) as error:
-        # Not compiled again now: a process loads a library of one path only once.
-        cache_dir.discard(folder, seen)
-        raise NotSupported(f"its compiled kernels were damaged: {error}") from error
-    return kernel, folder
+    return read_mapped(config, frequencies, matrices, naming, folder)
 
 
 class _BlockMatrices(GgufTensors):

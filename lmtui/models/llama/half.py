@@ -7,10 +7,9 @@ falls back to transformers, which also explains damaged files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmtui import cache_dir
 from lmtui.kernels import build
 from lmtui.kernels.half_matmul import FORMATS, HalfMatmulKernel, Multiply
 from lmtui.models import hardware, memory
@@ -29,15 +27,17 @@ from lmtui.models.llama.cache import (
 )
 from lmtui.models.llama.int4 import FEW, LoraWeights
 from lmtui.models.llama.linear import Embedding, Linear, LMHead, MatrixRows, of_shape
-from lmtui.models.llama.mapped import compiled_for, load_mapped, row_order
+from lmtui.models.llama.mapped import (
+    checked_kernel,
+    load_mapped,
+    read_mapped,
+    row_order,
+)
 from lmtui.models.llama.weights import (
     FAMILIES,
     LIBRARY,
     LlamaWeights,
     Naming,
-    WeightReading,
-    has_more,
-    read_weights,
     require_shapes,
     shape_of,
 )
@@ -182,34 +182,10 @@ def _weights(
         NotSupported: the Llama backend can't run them.
         OSError, ValueError, KeyError: they are damaged.
     """
-    shape, naming = shape_of(config), Naming.library()
-    products, compiled = _products(config)
+    products, folder = checked_kernel(config, build.HALF_MATMUL, HalfMatmulKernel)
     files = _Files(model_files, products)
     files.require_head(tied=bool(config.get("tie_word_embeddings")))
-    if has_more(shape, files, naming):
-        raise NotSupported("its layers have parts that Llama's layers lack")
-    reading = WeightReading(
-        files, naming, config["vocab_size"], frequencies, files, lambda _: None
-    )
-    return replace(read_weights(shape, reading), kernels=compiled)
-
-
-def _products(config: Mapping[str, Any]) -> tuple[HalfMatmulKernel, Path]:
-    """Return the compiled products, checked, and their folder.
-
-    Raises:
-        NotSupported: they can't be compiled, or were damaged and have been removed.
-    """
-    folder = compiled_for(config)
-    seen = cache_dir.identity(folder)
-    try:
-        products = HalfMatmulKernel(folder / build.HALF_MATMUL)
-        products.require_right()
-    except (OSError, AttributeError, ValueError) as error:
-        # Not compiled again now: a process loads a library of one path only once.
-        cache_dir.discard(folder, seen)
-        raise NotSupported(f"its compiled kernels were damaged: {error}") from error
-    return products, folder
+    return read_mapped(config, frequencies, files, Naming.library(), folder)
 
 
 class _Files(FolderTensors):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -29,8 +30,16 @@ from lmtui.models.llama.cache import (
     NotSupported,
     cached_model,
 )
-from lmtui.models.llama.linear import MatrixRows
-from lmtui.models.llama.weights import LlamaWeights, frequencies_of, shape_of
+from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource
+from lmtui.models.llama.weights import (
+    LlamaWeights,
+    Naming,
+    WeightReading,
+    frequencies_of,
+    has_more,
+    read_weights,
+    shape_of,
+)
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress
 
@@ -40,6 +49,19 @@ _FREQUENCIES = "frequencies.json"
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 _OTHERWISE = "--quantize int8 rounds its weights"
 
+
+class MappedSource(WeightSource, Matrices, Protocol):
+    """Tensors of a model's files, and the linear layers that map them."""
+
+
+class CheckedKernel(Protocol):
+    """A compiled library that can be checked."""
+
+    def require_right(self) -> None:
+        """Raise ValueError if its results are wrong."""
+
+
+Kernel = TypeVar("Kernel", bound=CheckedKernel)
 Checkpoint = TypeVar("Checkpoint", ModelFolder, GgufHeader)
 ReadWeights = Callable[[Checkpoint, dict[str, Any], Tensor], LlamaWeights]
 """Returns the weights of a checkpoint, given its configuration and RoPE frequencies."""
@@ -65,7 +87,7 @@ def load_mapped(
         if not cache.is_complete(folder):
             _describe(name, checkpoint, on_progress, folder)
         if not wait([compiling], _SHORT).done:
-            on_progress(Progress(f"compiling for {name}, once"))
+            on_progress(Progress(f"compiling kernels for {name}, once"))
     compiling.result()
     seen = cache_dir.identity(folder)
     try:
@@ -77,12 +99,50 @@ def load_mapped(
         return _opened_again(folder, name, checkpoint, weights)
 
 
-def compiled_for(config: Mapping[str, Any]) -> Path:
-    """Return the folder of the kernels for a model with this configuration.
+def checked_kernel(
+    config: Mapping[str, Any], file: str, opened: Callable[[Path], Kernel]
+) -> tuple[Kernel, Path]:
+    """Return a compiled library for a model with this configuration, checked, and its
+    folder; `opened` loads `file` of it.
 
     Raises:
-        NotSupported: they can't be compiled.
+        NotSupported: it can't be compiled, or was damaged and has been removed.
     """
+    folder = _compiled_for(config)
+    seen = cache_dir.identity(folder)
+    try:
+        kernel = opened(folder / file)
+        kernel.require_right()
+    except (OSError, AttributeError, ValueError) as error:
+        # Not compiled again now: a process loads a library of one path only once.
+        cache_dir.discard(folder, seen)
+        raise NotSupported(f"its compiled kernels were damaged: {error}") from error
+    return kernel, folder
+
+
+def read_mapped(
+    config: Mapping[str, Any],
+    frequencies: Tensor,
+    source: MappedSource,
+    naming: Naming,
+    kernels: Path,
+) -> LlamaWeights:
+    """Return the weights of a model whose matrices stay in its files.
+
+    Raises:
+        NotSupported: it has parts that the Llama backend does not run.
+        ValueError, KeyError: a tensor is missing or has another shape.
+    """
+    shape = shape_of(config)
+    if has_more(shape, source, naming):
+        raise NotSupported("its layers have parts that Llama's layers lack")
+    reading = WeightReading(
+        source, naming, config["vocab_size"], frequencies, source, lambda _: None
+    )
+    return replace(read_weights(shape, reading), kernels=kernels)
+
+
+def _compiled_for(config: Mapping[str, Any]) -> Path:
     try:
         shape = shape_of(config)
         return build.compiled_for(shape.head_dim, shape.heads // shape.kv_heads)
@@ -110,7 +170,7 @@ def head_sizes(header: GgufHeader) -> tuple[int, int]:
 
 def _compile(checkpoint: ModelFolder | GgufHeader) -> Path:
     if isinstance(checkpoint, ModelFolder):
-        return compiled_for(checkpoint.config)
+        return _compiled_for(checkpoint.config)
     try:
         return build.compiled_for(*head_sizes(checkpoint))
     except NotCompiled as error:

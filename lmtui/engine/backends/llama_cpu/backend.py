@@ -46,7 +46,11 @@ _NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
 # With the blocks of GGUF files and AVX-512, for 135 million weights.
 _BLOCK_COSTS = (0.3, 0.65, 1.05, 1.7, 2.2, 2.7, 3.2)
 # With 16-bit weights and AVX-512.
-_STORED_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
+_HALF_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
+_COSTS: dict[type, Sequence[float]] = {
+    BlockLinear: _BLOCK_COSTS,
+    HalfLinear: _HALF_COSTS,
+}
 
 
 class BackgroundCompiler:
@@ -107,20 +111,14 @@ class LlamaCpuBackend:
     def __init__(self, weights: LlamaWeights, *, long_running: bool = False) -> None:
         """`long_running` says that many answers will follow, so that compiling pays."""
         self.decoder = DecoderLayers(weights)
-        first = weights.layers[0].qkv
-        self._costs = (
-            _BLOCK_COSTS
-            if isinstance(first, BlockLinear)
-            else _STORED_COSTS
-            if isinstance(first, HalfLinear)
-            else _GUESS_COSTS
-        )
+        self._costs = _COSTS.get(type(weights.layers[0].qkv), _GUESS_COSTS)
         self.compiler = BackgroundCompiler(self.decoder, long_running=long_running)
         self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
         self._head = weights.lm_head
-        # Only compiled kernels give the same bits with any number of threads.
-        compiled = weights.kernels is not None
-        self._threads = ThreadCount(torch.get_num_threads() if compiled else 1)
+        # Only our own kernels give the same bits with any number of threads.
+        compiled = self.decoder.compiled if weights.kernels else None
+        own = compiled is not None and compiled.attention is not None
+        self._threads = ThreadCount(torch.get_num_threads() if own else 1)
 
     @property
     def extra_token_costs(self) -> Sequence[float]:
