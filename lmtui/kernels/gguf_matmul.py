@@ -12,22 +12,37 @@ import ctypes
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+
+class Format(NamedTuple):
+    """A format of blocks."""
+
+    number: int
+    """In GGUF files."""
+    weights: int
+    """Of a block."""
+    size: int
+    """Bytes of a block."""
+    scales: tuple[int, ...]
+    """Where its float16 numbers lie, in bytes."""
+
+
 FORMATS = {
-    "Q4_0": 2,
-    "Q4_1": 3,
-    "Q5_0": 6,
-    "Q5_1": 7,
-    "Q8_0": 8,
-    "Q4_K": 12,
-    "Q5_K": 13,
-    "Q6_K": 14,
+    "Q4_0": Format(2, 32, 18, (0,)),
+    "Q4_1": Format(3, 32, 20, (0, 2)),
+    "Q5_0": Format(6, 32, 22, (0,)),
+    "Q5_1": Format(7, 32, 24, (0, 2)),
+    "Q8_0": Format(8, 32, 34, (0,)),
+    "Q4_K": Format(12, 256, 144, (0, 2)),
+    "Q5_K": Format(13, 256, 176, (0, 2)),
+    "Q6_K": Format(14, 256, 210, (208,)),
 }
-"""The formats that can be multiplied, and their numbers in GGUF files."""
+"""The formats that can be multiplied, by the name of a tensor's type."""
 
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
@@ -84,7 +99,7 @@ class BlockMatrix:
 
     def compiled(self) -> _Rows:
         """Return it as the compiled code takes it."""
-        return _Rows(self.data.data_ptr(), self.rows, FORMATS[self.format])
+        return _Rows(self.data.data_ptr(), self.rows, FORMATS[self.format].number)
 
 
 @dataclass(frozen=True)
@@ -281,7 +296,7 @@ class GgufMatmulKernel:
 
 def random_matrix(name: str) -> BlockMatrix:
     """Return a matrix of 12 rows of random blocks with small scales."""
-    weights, size, scales = _BLOCKS[name]
+    _, weights, size, scales = FORMATS[name]
     random = torch.Generator().manual_seed(0)
     blocks = max(2, 320 // weights)
     drawn = torch.randint(
@@ -291,17 +306,3 @@ def random_matrix(name: str) -> BlockMatrix:
     for at in scales:
         drawn[..., at + 1] = drawn[..., at + 1] & 0x83 | 0x18
     return BlockMatrix(drawn.flatten(1), blocks * weights, name)
-
-
-_BLOCKS = {
-    "Q4_0": (32, 18, (0,)),
-    "Q4_1": (32, 20, (0, 2)),
-    "Q5_0": (32, 22, (0,)),
-    "Q5_1": (32, 24, (0, 2)),
-    "Q8_0": (32, 34, (0,)),
-    "Q4_K": (256, 144, (0, 2)),
-    "Q5_K": (256, 176, (0, 2)),
-    "Q6_K": (256, 210, (208,)),
-}
-"""For each format, the weights and bytes of a block, and where its float16 numbers
-lie."""

@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lmtui.kernels.gguf_matmul import FORMATS
 from lmtui.models.gguf.header import GgufArray, GgufHeader, read_array
 from lmtui.models.loaded_model import LoadOptions
 from lmtui.models.progress import ignore
@@ -227,16 +228,13 @@ def _write_tensor(
     writer.add_tensor(name, made, raw_dtype=stored)
 
 
-_SCALES = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2)}
-"""Where the float16 numbers of a block lie; at its beginning in the others."""
-
-
 def random_blocks(kind: str, rows: int, columns: int, seed: int = 0) -> np.ndarray:
     """Make a matrix of random blocks with small scales: uint8 [rows, bytes]."""
-    weights, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    blocks = FORMATS[kind]
     random = np.random.default_rng(seed)
-    data = random.integers(0, 256, (rows, columns // weights, size), dtype=np.uint8)
-    for at in (208,) if kind == "Q6_K" else _SCALES.get(kind, (0,)):
+    shape = rows, columns // blocks.weights, blocks.size
+    data = random.integers(0, 256, shape, dtype=np.uint8)
+    for at in blocks.scales:
         small = random.uniform(-1, 1, data.shape[:2]).astype(np.float16) / _LEVELS[kind]
         data[..., at : at + 2] = small[..., None].view(np.uint8)
     return data.reshape(rows, -1)
