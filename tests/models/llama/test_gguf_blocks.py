@@ -115,6 +115,26 @@ def test_fused_layers_give_the_states_of_single_operations(
         torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
+@torch.inference_mode()
+def test_threads_change_no_bit_of_the_logits(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", kind)
+    weights = loaded(file).model.weights
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            backend = LlamaCpuBackend(weights)
+            cache = backend.new_cache()
+            parts = [IDS[:30], IDS[30:34], *([token] for token in IDS[34:50])]
+            found.append(torch.cat([backend.logits(part, cache) for part in parts]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
 def test_adapter_is_added_to_few_and_many_inputs(folder: Path, tmp_path: Path) -> None:
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
     layer = loaded(file).model.weights.layers[0].qkv
