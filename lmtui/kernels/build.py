@@ -74,6 +74,7 @@ def build_attention(head_dim: int, share: int, folder: Path) -> None:
 
     Raises:
         RuntimeError: the compiler failed, in its words.
+        NotCompiled: it was stopped.
     """
     sources = "attention_decode.cpp", "attention_prefill.cpp"
     _build(sources, folder / ATTENTION, HEAD=head_dim, GQA=share)
@@ -93,6 +94,7 @@ def build_fused_block(folder: Path, **sizes: float) -> None:
 
     Raises:
         RuntimeError: the compiler failed, in its words.
+        NotCompiled: it was stopped.
     """
     _build(["fused_block.cpp"], folder / FUSED_BLOCK, **sizes)
 
@@ -102,6 +104,7 @@ def build_half_matmul(folder: Path) -> None:
 
     Raises:
         RuntimeError: the compiler failed, in its words.
+        NotCompiled: it was stopped.
     """
     _build(["half_matmul.cpp"], folder / HALF_MATMUL)
 
@@ -112,6 +115,7 @@ def build_gguf_matmul(folder: Path) -> None:
 
     Raises:
         RuntimeError: the compiler failed, in its words; or its result is wrong.
+        NotCompiled: it was stopped.
     """
     _build(("gguf_matmul.cpp", "gguf_formats.cpp"), folder / GGUF_MATMUL)
     try:
@@ -134,6 +138,8 @@ def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     except OSError as error:
         raise RuntimeError(f"{command[0]}: {error.strerror}") from error
+    if done.returncode < 0:  # by Ctrl-C, or with the terminal: not the compiler's fault
+        raise NotCompiled("the compiler was stopped")
     if done.returncode:
         raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
 

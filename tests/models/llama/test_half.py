@@ -278,6 +278,18 @@ def test_failing_compiler_is_not_run_again(
     assert list(build.failures(str(build.compiler_id())).values()) == ["tired"]
 
 
+def test_stopped_compiler_is_run_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(build.root(), ignore_errors=True)
+    stopped = tmp_path / "c++"
+    stopped.write_text("#!/bin/sh\nkill -INT $$\n")
+    stopped.chmod(0o755)
+    monkeypatch.setenv("CXX", str(stopped))
+    exactly(folder, "its kernels can't be compiled: the compiler was stopped")
+    assert build.failures(str(build.compiler_id())) == {}
+
+
 @needs_compiler
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
 @pytest.mark.parametrize("file", [build.HALF_MATMUL, build.ATTENTION])

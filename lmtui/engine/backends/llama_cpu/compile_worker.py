@@ -33,6 +33,8 @@ def main(said: str, compiler: str) -> None:
     folder = compile.folder_of(plan)
     try:
         _keep(plan)
+    except build.NotCompiled:
+        pass  # stopped, not failed: tried again the next time
     except Exception as error:  # compilers raise errors of any type
         if not build.is_usable(
             folder
