@@ -54,15 +54,9 @@ def shell_waits() -> bool:
         return False
 
 
-def begin(
-    command: Sequence[str], output: IO[bytes], *, beneath: bool = False
-) -> subprocess.Popen[bytes]:
+def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a process with a pipe as stdin, whose stdout and stderr go to `output`. It
     gets no signals of the terminal.
-
-    With `beneath`, it stays in this session, so that its low priority takes effect:
-    Linux shares the processor among sessions first, and compares priorities within
-    each.
 
     Raises:
         OSError: the program does not exist, or no more processes can be started.
@@ -73,8 +67,7 @@ def begin(
         stdout=output,
         stderr=output,
         env={**os.environ, "PYTHONPATH": _path()},
-        start_new_session=not beneath,
-        process_group=0 if beneath else None,
+        start_new_session=True,
     )
 
 

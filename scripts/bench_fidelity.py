@@ -1,8 +1,8 @@
 """How far each quantisation is from float32 of the same file, beside llama.cpp.
 
 The default model is quantised anew in each type; llama.cpp makes the mixes of K types.
-All read the same tokens. Reading at once is what a prompt does, token by token what an
-answer does.
+Other files can be given. All read the same tokens. Reading at once is what a prompt
+does, token by token what an answer does.
 """
 
 from __future__ import annotations
@@ -119,17 +119,19 @@ def print_fidelity_of_types(options: Any) -> None:
                 ]
                 quiet = subprocess.DEVNULL
                 subprocess.run([*command, str(MIXES[kind])], check=True, stderr=quiet)
-            _print_file(kind, file, text, python)
+            _print_file(kind, file, text, python, folder)
             if kind != "Q8_0":
                 file.unlink()
+        for file in options.file:
+            _print_file(file.stem, file, text, python, folder)
 
 
-def _print_file(kind: str, file: Path, text: str, python: str) -> None:
+def _print_file(name: str, file: Path, text: str, python: str, folder: Path) -> None:
     exact = LocalEngine(load(str(file)))
     ids = list(exact.encode(text).ids[:_TOKENS])
     wanted = _logprobs(exact, ids)
     fast = LocalEngine(load(str(file), quantize="auto"))
-    out = file.with_suffix(".npy")
+    out = folder / "logits.npy"
     subprocess.run(
         [python, "-c", _LOGITS, str(file), str(out), str(ids)],
         check=True,
@@ -144,5 +146,5 @@ def _print_file(kind: str, file: Path, text: str, python: str) -> None:
     tensors = read_gguf_header(file).tensors
     counts = Counter(tensor.type for tensor in tensors if len(tensor.shape) > 1)
     types = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-    print(f"| {kind} | {' | '.join(cells)} | {types} |", flush=True)
+    print(f"| {name} | {' | '.join(cells)} | {types} |", flush=True)
     out.unlink()

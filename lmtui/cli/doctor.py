@@ -153,18 +153,17 @@ def _compiled() -> str:
         file, why = next(iter(failed.items()))
         return f"not everything: {why} (tried again once {file} is gone)"
     count = build.count()
-    shapes = f"{count} shape{'' if count == 1 else 's'}"
-    layers = f"layers of {shapes}" if count else "nothing"
+    sets = f"{count} set{'' if count == 1 else 's'} of kernels" if count else "nothing"
     return (
-        f"{layers} so far, in {build.root()}; when a mapped model is opened, or after "
-        f"the first answer of a packed one, by {build.name()}"
+        f"{sets} so far, in {build.root()}; when a model that needs them is opened, "
+        f"by {build.name()}"
     )
 
 
 def _path(computed: str, device: str, settings: Settings) -> str:
     """Describe the compute path, exact or fast, and why it is used."""
     if device == "cpu" and settings.dtype == "auto" and settings.quantize != "none":
-        return _packed_path(settings.quantize)
+        return _fast_path(settings.quantize)
     if device != "cpu" and settings.dtype == "auto":
         return f"exact: the model's own number format on {device}"
     if computed == "float32" and device == "cpu":
@@ -174,22 +173,25 @@ def _path(computed: str, device: str, settings: Settings) -> str:
     return f"fast: {computed} on {device} rounds more than float32 does"
 
 
-def _packed_path(quantize: str) -> str:
+def _fast_path(quantize: str) -> str:
     import torch
 
-    from lmtui.kernels import build
+    from lmtui.models.llama.gguf_blocks import why_no_blocks
 
     kernel = torch.backends.cpu.get_cpu_capability()
+    packed = why_no_blocks() is not None
     if quantize != "auto":
-        return f"fast: {quantize} weights, by the {kernel} kernel"
-    if build.compiler_id() is None:
-        stored = f"their bits as they are, by the {kernel} kernel"
+        way = f"packed for torch's {kernel} kernel" if packed else "mapped"
+        return f"fast: weights rounded to {quantize}, {way}"
+    if packed:
+        stored = f"their bits packed for torch's {kernel} kernel"
     else:
         stored = (
             "their blocks mapped from the file; for safetensors of that shape in "
             "bfloat16 or float16: their weights mapped"
         )
     return (
-        f"fast for quantised GGUF files shaped like Llama: {stored}; exact, float32, "
-        "for all others and for inspect"
+        f"fast for quantised GGUF files shaped like Llama: {stored}; for those of "
+        "other shapes: their layers packed; exact, float32, for all else and for "
+        "inspect"
     )

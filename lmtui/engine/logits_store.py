@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count as numbers
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class TokenRows:
     logprobs: Tensor
     """float32, of the raw logits."""
     scores: Tensor
-    """float32: the logits after the repetition penalty."""
+    """float32: the logits after bias and repetition penalty."""
 
     def part(self, start: int, stop: int | None = None) -> TokenRows:
         """Return the rows from index `start` up to `stop`, or to the end."""
@@ -80,6 +81,8 @@ class StoredLogits:
 
     logits: Tensor
     context: ContextIds
+    bias: Mapping[int, float] = field(default_factory=dict)
+    """What the sampler adds to the logits of some tokens, by id."""
     handle: int = -1
 
     def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
@@ -156,10 +159,11 @@ class StoredLogits:
         return probs, self.logits.amax(), -probs.amax().log()
 
     def _penalised(self, settings: SamplingSettings) -> Tensor:
+        logits = sampling.biased(self.logits, self.bias)
         if settings.repetition_penalty == 1:
-            return self.logits
-        context = sampling.to_device(self.context.tensor(), self.logits)
-        return sampling.penalize(self.logits, context, settings.repetition_penalty)
+            return logits
+        context = sampling.to_device(self.context.tensor(), logits)
+        return sampling.penalize(logits, context, settings.repetition_penalty)
 
 
 def distribution(
@@ -218,15 +222,21 @@ class LogitsStore:
     def __init__(self, recompute: Callable[[ContextIds], Tensor]) -> None:
         self._recompute = recompute
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
-        self._contexts: OrderedDict[int, ContextIds] = OrderedDict()
+        self._contexts: OrderedDict[int, tuple[ContextIds, Mapping[int, float]]]
+        self._contexts = OrderedDict()
 
-    def add(self, logits: Tensor, context: ContextIds) -> StoredLogits:
+    def add(
+        self,
+        logits: Tensor,
+        context: ContextIds,
+        bias: Mapping[int, float] = MappingProxyType({}),
+    ) -> StoredLogits:
         """Store a new position under the next handle."""
         handle = next(_HANDLES)
-        self._contexts[handle] = context
+        self._contexts[handle] = context, bias
         if len(self._contexts) > _WITH_CONTEXT:
             self._contexts.popitem(last=False)
-        return self._remember(StoredLogits(logits, context, handle))
+        return self._remember(StoredLogits(logits, context, bias, handle))
 
     def get(self, handle: int) -> StoredLogits:
         """Return the position of a handle; its logits are recomputed if they were
@@ -237,8 +247,9 @@ class LogitsStore:
         """
         if position := self._recent.get(handle):
             return position
-        context = self._contexts[handle]
-        return self._remember(StoredLogits(self._recompute(context), context, handle))
+        context, bias = self._contexts[handle]
+        logits = self._recompute(context)
+        return self._remember(StoredLogits(logits, context, bias, handle))
 
     def _remember(self, position: StoredLogits) -> StoredLogits:
         self._recent[position.handle] = position

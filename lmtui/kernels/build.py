@@ -15,9 +15,10 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ import torch
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
-from lmtui.kernels.gguf_matmul import GgufMatmulKernel
+from lmtui.kernels.gguf_matmul import FORMATS, GgufMatmulKernel
 
 ATTENTION = "attention.so"
 HALF_MATMUL = "products.so"
-FUSED_BLOCK = "crossing.so"
 GGUF_MATMUL = "gguf.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
@@ -80,25 +80,6 @@ def build_attention(head_dim: int, share: int, folder: Path) -> None:
     _build(sources, folder / ATTENTION, HEAD=head_dim, GQA=share)
 
 
-def supports_fused_block() -> bool:
-    """Return whether the fused block can be compiled for this processor: it needs
-    AVX512 with BF16 and VBMI, and its code follows the order of packed int4 weights
-    there."""
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return wide and cpu_features.has_features("avx512_bf16", "avx512vbmi")
-
-
-def build_fused_block(folder: Path, **sizes: float) -> None:
-    """Compile the fused block for the sizes of a plan, which become macros of the
-    source.
-
-    Raises:
-        RuntimeError: the compiler failed, in its words.
-        NotCompiled: it was stopped.
-    """
-    _build(["fused_block.cpp"], folder / FUSED_BLOCK, **sizes)
-
-
 def build_half_matmul(folder: Path) -> None:
     """Compile the matrix products with 16-bit weights.
 
@@ -109,31 +90,46 @@ def build_half_matmul(folder: Path) -> None:
     _build(["half_matmul.cpp"], folder / HALF_MATMUL)
 
 
-def build_gguf_matmul(folder: Path) -> None:
-    """Compile the matrix products with the blocks of GGUF files, and check that they
-    read the blocks as the `gguf` package does.
+def build_gguf_matmul(folder: Path, formats: Iterable[str] = FORMATS) -> None:
+    """Compile the matrix products with blocks of GGUF files in some formats, and check
+    that they read the blocks as the `gguf` package does.
 
     Raises:
         RuntimeError: the compiler failed, in its words; or its result is wrong.
         NotCompiled: it was stopped.
     """
-    _build(("gguf_matmul.cpp", "gguf_formats.cpp"), folder / GGUF_MATMUL)
+    formats = tuple(formats)
+    bits = sum(1 << FORMATS[name].number for name in formats)
+    sources = "gguf_matmul.cpp", "gguf_prefill.cpp", "gguf_formats.cpp"
+    _build(sources, folder / GGUF_MATMUL, FORMATS=bits)
     try:
-        GgufMatmulKernel(folder / GGUF_MATMUL).require_exact()
+        GgufMatmulKernel(folder / GGUF_MATMUL, formats).require_exact()
     except (OSError, AttributeError, ValueError) as error:
         raise RuntimeError(str(error)) from error
 
 
 def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
+    """Compile sources side by side and link them as a shared library; `sizes` are
+    macros."""
     native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
     # Apple's compiler has no OpenMP
     threads = [] if sys.platform == "darwin" else ["-fopenmp"]
-    command = [
-        *(name(), "-std=c++17", "-O3", native, *threads, "-shared", "-fPIC"),
-        *(f"-D{name}={size}" for name, size in sizes.items()),
-        *(str(_SOURCES / source) for source in sources),
-        *("-o", str(file)),
-    ]
+    macros = [f"-D{name}={size}" for name, size in sizes.items()]
+    options = [*("-std=c++17", "-O3", native, *threads, "-fPIC"), *macros]
+
+    def compiled(source: str) -> str:
+        made = str(file.with_name(f"{source}.o"))
+        _run([name(), *options, "-c", str(_SOURCES / source), "-o", made])
+        return made
+
+    with ThreadPoolExecutor() as compilers:
+        objects = [*compilers.map(compiled, sources)]
+    _run([name(), *threads, "-shared", *objects, "-o", str(file)])
+    for each in objects:
+        Path(each).unlink()
+
+
+def _run(command: Sequence[str]) -> None:
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     except OSError as error:
@@ -261,15 +257,26 @@ def _note_of(folder: Path) -> Path:
     return folder.with_name(folder.name + _FAILED)
 
 
-def compiled_for(head_dim: int, share: int) -> Path:
-    """Return the folder with the matrix products and, where it can be compiled,
-    attention for heads of width `head_dim`, of which `share` use one key head; compile
-    them first if they are not cached.
+@dataclass(frozen=True, slots=True)
+class KernelPlan:
+    """What the kernels of a model are compiled for."""
+
+    head_dim: int
+    """The width of a head."""
+    share: int
+    """The number of query heads that use one key head."""
+    formats: tuple[str, ...]
+    """The formats of its weights in GGUF files; empty for 16-bit weights."""
+
+
+def compiled_for(plan: KernelPlan) -> Path:
+    """Return the folder with the matrix products and, where it can be compiled, the
+    attention of a model; compile them first if they are not cached.
 
     Raises:
         NotCompiled: they can't be compiled or cached.
     """
-    folder = folder_of({"sources": _sources(), "head": head_dim, "share": share})
+    folder = folder_of({"sources": _sources()} | asdict(plan))
     if is_usable(folder):
         return folder
     compiler = compiler_id()
@@ -280,17 +287,16 @@ def compiled_for(head_dim: int, share: int) -> Path:
     try:
         with (
             paths.scratch_folder(paths.ensure_folder(root())) as scratch,
-            ThreadPoolExecutor() as compilers,
+            ThreadPoolExecutor(1) as compilers,
         ):
-            builds = [
-                compilers.submit(build_gguf_matmul, scratch),
-                compilers.submit(build_half_matmul, scratch),
-            ]
-            if supports_attention(head_dim):
-                builds += [compilers.submit(build_attention, head_dim, share, scratch)]
-            for each in builds:
-                each.result()
-            store(scratch, folder, source=f"heads of {head_dim}")
+            if plan.formats:
+                product = compilers.submit(build_gguf_matmul, scratch, plan.formats)
+            else:
+                product = compilers.submit(build_half_matmul, scratch)
+            if supports_attention(plan.head_dim):
+                build_attention(plan.head_dim, plan.share, scratch)
+            product.result()
+            store(scratch, folder, source=f"heads of {plan.head_dim}")
     except RuntimeError as error:
         words = str(error).partition("\n")[0]
         note_failure(folder, compiler, words)

@@ -1,6 +1,7 @@
 // Weights in the blocks of a GGUF file, read where they lie: products of single rows with a
 // few inputs, and rows dequantised. Block formats: ggml-common.h and ggml-quants.c of
-// https://github.com/ggml-org/ggml. Needs no compile-time macros.
+// https://github.com/ggml-org/ggml. Compile-time macro: FORMATS, a bit for each format that
+// is compiled, by its number in GGUF files.
 //
 // A weight is scale · q + shift, with an integer q, and a scale (and a shift) for every 16
 // or 32 columns. Inputs are rounded to 16 bits, with a scale for every 128 columns, and
@@ -33,122 +34,11 @@ INLINED static inline void unrolled(const F &f) {
     unrolled(std::make_integer_sequence<int, N>{}, f);
 }
 
-typedef uint16_t u16x32 __attribute__((vector_size(64)));
-typedef uint32_t u32x16 __attribute__((vector_size(64)));
-
-template <typename Vector>
-static inline Vector read(const void *from) {
-    Vector all;
-    std::memcpy(&all, from, sizeof all);
-    return all;
-}
-
-static inline f32x16 to_floats(i32x16 all) { return __builtin_convertvector(all, f32x16); }
-
-// a · b + c, rounded once.
-static inline f32x16 fmadd16(f32x16 a, f32x16 b, f32x16 c) {
-#if defined(__AVX512F__)
-    return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#else
-    f32v parts[3][16 / LANES];
-    std::memcpy(parts[0], &a, sizeof a);
-    std::memcpy(parts[1], &b, sizeof b);
-    std::memcpy(parts[2], &c, sizeof c);
-    for (long i = 0; i < 16 / LANES; i++)
-        parts[2][i] = fmadd(parts[0][i], parts[1][i], parts[2][i]);
-    return read<f32x16>(parts[2]);
-#endif
-}
-
-// sum + a · b, where each lane of the sum takes two adjacent products.
-static inline i32x16 dot(i32x16 sum, i16x32 a, i16x32 b) {
-#if defined(__AVX512VNNI__)
-    return (i32x16)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
-#elif defined(__AVX512BW__)
-    return sum + (i32x16)_mm512_madd_epi16((__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-    __m256i parts[3][2];
-    std::memcpy(parts[0], &a, sizeof a);
-    std::memcpy(parts[1], &b, sizeof b);
-    for (int i = 0; i < 2; i++)
-        parts[2][i] = _mm256_madd_epi16(parts[0][i], parts[1][i]);
-    return sum + read<i32x16>(parts[2]);
-#else
-    for (int i = 0; i < 16; i++)
-        sum[i] += a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
-    return sum;
-#endif
-}
-
-// The first 16 of 32 float16 numbers, as floats.
-static inline f32x16 halves(u16x32 all) {
-#if defined(__AVX512F__)
-    return (f32x16)_mm512_cvtph_ps(_mm512_castsi512_si256((__m512i)all));
-#else
-    f32v found[16 / LANES];
-    fp16 parts[WORDS];
-    std::memcpy(parts, &all, sizeof all);
-    for (long i = 0; i < 16 / LANES; i++) found[i] = to_f32(parts + i * LANES);
-    return read<f32x16>(found);
-#endif
-}
-
 static inline float half(const uint8_t *from) {
 #if defined(__F16C__)
     return _cvtsh_ss(read<uint16_t>(from));
 #else
     return read<_Float16>(from);
-#endif
-}
-
-// 16 bytes, signed or not, as floats.
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-typedef uint8_t u8x16 __attribute__((vector_size(16)));
-static inline f32x16 bytes(i8x16 all) {
-#if defined(__AVX512F__)
-    return to_floats((i32x16)_mm512_cvtepi8_epi32((__m128i)all));
-#else
-    return to_floats(__builtin_convertvector(all, i32x16));
-#endif
-}
-static inline f32x16 bytes(u8x16 all) {
-#if defined(__AVX512F__)
-    return to_floats((i32x16)_mm512_cvtepu8_epi32((__m128i)all));
-#else
-    return to_floats(__builtin_convertvector(all, i32x16));
-#endif
-}
-
-// 32 bytes, twice.
-static inline u16x32 twice(const uint8_t *from) {
-#if defined(__AVX512F__)
-    const __m256i all = _mm256_loadu_si256((const __m256i *)from);
-    return (u16x32)_mm512_broadcast_i64x4(all);
-#else
-    u16x32 both;
-    std::memcpy(&both, from, 32);
-    std::memcpy((char *)&both + 32, from, 32);
-    return both;
-#endif
-}
-
-// The same vector, kept in a register. A compiler may otherwise read it from memory again
-// for each use, which costs twice as much where it crosses a cache line.
-static inline u16x32 kept(u16x32 all) {
-#if defined(__AVX512F__)
-    asm("" : "+v"(all));
-#endif
-    return all;
-}
-
-// from[at[i]] for each i.
-static inline f32x16 spread(f32x16 from, i32x16 at) {
-#if defined(__AVX512F__)
-    return (f32x16)_mm512_permutexvar_ps((__m512i)at, (__m512)from);
-#else
-    f32x16 found;
-    for (int i = 0; i < 16; i++) found[i] = from[at[i]];
-    return found;
 #endif
 }
 
@@ -192,25 +82,89 @@ static inline void reorder(const u16x32 *from, const Order &order, u16x32 *to) {
 // shifts() holds those of group g (of 32 columns) in lane SHIFT_LANE + SHIFT_STEP · g;
 // shifts_of spreads them like scales. column(v, w) is the column of word w of vector v.
 
-// Words of a unit of SIZE bytes at the places that `at` gives.
-template <long SIZE, typename At>
-static constexpr Table<uint16_t, WORDS> word_table(At at) {
-    return table<uint16_t, WORDS>([&](int i) {
-        return at(i) < WORDS ? at(i) : at(i) + 2 * WORDS - SIZE / 2;  // in two reads
-    });
-}
+// Four blocks of BYTES bytes, of which the first `bytes` bytes exist; the others are 0.
+#if defined(__AVX512BW__)
 
 // The first `bytes` of 64 bytes, and zeros.
 static inline u16x32 read_some(const uint8_t *from, long bytes) {
-#if defined(__AVX512BW__)
     const __mmask64 mask = bytes >= 64 ? ~0ull : bytes > 0 ? (1ull << bytes) - 1 : 0;
     return (u16x32)_mm512_maskz_loadu_epi8(mask, from);
-#else
-    u16x32 all = {};
-    std::memcpy(&all, from, std::max(0l, std::min(64l, bytes)));
-    return all;
-#endif
 }
+
+template <long BYTES>
+struct FourBlocks {
+    static const long UNIT = 4 * BYTES;
+    u16x32 first, last;  // 64 bytes each
+
+    INLINED FourBlocks(const uint8_t *from, long bytes)
+        : first(kept(bytes == UNIT ? read<u16x32>(from) : read_some(from, bytes))),
+          last(kept(bytes == UNIT ? read<u16x32>(from + UNIT - 64)
+                                  : read_some(from + UNIT - 64, bytes - UNIT + 64))) {}
+
+    // SHARE words of each block, every STEP words, from word START on.
+    template <int SHARE, long START, long STEP>
+    INLINED u16x32 pick() const {
+        static constexpr auto places = table<uint16_t, WORDS>([](int i) {
+            const long at = i / SHARE % 4 * (BYTES / 2) + START + i % SHARE * STEP;
+            return at < WORDS ? at : at + 2 * WORDS - UNIT / 2;
+        });
+        return (u16x32)_mm512_permutex2var_epi16(
+            (__m512i)first, _mm512_load_si512(places.at), (__m512i)last);
+    }
+    // 16 bytes of each block, from byte AT on.
+    template <long AT>
+    INLINED u16x32 bytes16() const {
+        return pick<8, AT / 2, 1>();
+    }
+    // The two bytes of each block from byte AT on, 8 times.
+    template <long AT>
+    INLINED u16x32 broadcast_u16() const {
+        return pick<8, AT / 2, 0>();
+    }
+    // The float16 number of each block at byte AT, 4 times.
+    template <long AT>
+    INLINED f32x16 broadcast_fp16() const {
+        const u16x32 all = pick<4, AT / 2, 0>();
+        return (f32x16)_mm512_cvtph_ps(_mm512_castsi512_si256((__m512i)all));
+    }
+};
+
+#else
+
+template <long BYTES>
+struct FourBlocks {
+    const uint8_t *from;
+    long count;
+
+    INLINED FourBlocks(const uint8_t *from, long bytes) : from(from), count(bytes / BYTES) {}
+
+    template <long AT>
+    INLINED u16x32 bytes16() const {
+        u8x16 found[4];
+        for (int b = 0; b < 4; b++)
+            found[b] = b < count ? read<u8x16>(from + b * BYTES + AT) : u8x16{};
+        return concat(found);
+    }
+    template <long AT>
+    INLINED u16x32 broadcast_u16() const {
+        typedef uint16_t u16x8 __attribute__((vector_size(16)));
+        u8x16 found[4];
+        for (int b = 0; b < 4; b++) {
+            const uint16_t word = b < count ? read<uint16_t>(from + b * BYTES + AT) : 0;
+            found[b] = (u8x16)(u16x8{} + word);
+        }
+        return concat(found);
+    }
+    template <long AT>
+    INLINED f32x16 broadcast_fp16() const {
+        f32x16 found = {};
+        for (int b = 0; b < 4; b++)
+            found[b] = b < count ? half(from + b * BYTES + AT) : 0;
+        return broadcast4(found, 0);
+    }
+};
+
+#endif
 
 template <bool FIFTH, bool HAS_SHIFT>
 struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
@@ -225,48 +179,25 @@ struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
     }
     static inline f32x16 shifts_of(f32x16 shifts, int, int) { return shifts; }
 
-    u16x32 first, last;
+    const FourBlocks<BYTES> blocks;
 
-    INLINED Blocks32(const uint8_t *from, long bytes)
-        : first(kept(bytes == UNIT ? read<u16x32>(from) : read_some(from, bytes))),
-          last(kept(bytes == UNIT ? read<u16x32>(from + UNIT - 64)
-                                  : read_some(from + UNIT - 64, bytes - UNIT + 64))) {}
+    INLINED Blocks32(const uint8_t *from, long bytes) : blocks(from, bytes) {}
 
-    // Word at(i) of the unit, for each i.
-    template <typename At>
-    INLINED u16x32 pick(At at) const {
-        static constexpr auto words = word_table<UNIT>(At{});
-#if defined(__AVX512BW__)
-        return (u16x32)_mm512_permutex2var_epi16(
-            (__m512i)first, _mm512_load_si512(words.at), (__m512i)last);
-#else
-        u16x32 found;
-        for (long i = 0; i < WORDS; i++)
-            found[i] = words.at[i] < WORDS ? first[words.at[i]] : last[words.at[i] - WORDS];
-        return found;
-#endif
-    }
-    INLINED f32x16 shifts() const { return halves(pick(Word<4, 1>{})); }
+    INLINED f32x16 shifts() const { return blocks.template broadcast_fp16<2>(); }
     INLINED void chunk(int, u16x32 *q, f32x16 *scales) const {
-        const u16x32 four = pick(Word<8, LOW / 2, 1>{});
+        const u16x32 four = blocks.template bytes16<LOW>();
         for (int v = 0; v < VECTORS; v++) q[v] = four >> 4 * v & 15;
         if (FIFTH) {
             static constexpr auto bits =
                 table<uint16_t, WORDS>([](int w) { return 1 << w % 8 * 2; });
             const u16x32 bit = read<u16x32>(bits.at);
-            const u16x32 fifths[2] = {pick(Word<8, HEAD / 2>{}), pick(Word<8, HEAD / 2 + 1>{})};
+            const u16x32 fifths[2] = {blocks.template broadcast_u16<HEAD>(),
+                                      blocks.template broadcast_u16<HEAD + 2>()};
             for (int v = 0; v < VECTORS; v++)
                 q[v] |= (u16x32)((fifths[v % 2] & bit << v / 2) != 0) & 16;
         }
-        *scales = halves(pick(Word<4, 0>{}));
+        *scales = blocks.template broadcast_fp16<0>();
     }
-    // The word of a unit, for each of `SHARE` places that share a block.
-    template <int SHARE, long START, long STEP = 0>
-    struct Word {
-        constexpr int operator()(int i) const {
-            return i / SHARE % 4 * (BYTES / 2) + START + i % SHARE * STEP;
-        }
-    };
 };
 
 struct Q8_0 {
@@ -285,13 +216,12 @@ struct Q8_0 {
 
     f32x16 shifts() const { return f32x16{}; }
     INLINED void chunk(int, u16x32 *q, f32x16 *scales) const {
-        typedef int8_t i8x32 __attribute__((vector_size(32)));
         for (int v = 0; v < VECTORS; v++) {
             q[v] = u16x32{};
             scales[v] = f32x16{};
             if (v >= blocks) continue;
             const uint8_t *block = from + v * BYTES;
-            q[v] = (u16x32)__builtin_convertvector(read<i8x32>(block + 2), i16x32);
+            q[v] = widen_i8(block + 2);
             scales[v] = f32x16{} + half(block);
         }
     }
@@ -307,10 +237,9 @@ static inline f32x16 six_bit_pairs(const uint8_t *packed, float scale, float lea
     const u32x4 low = (u32x4){from[2], from[2], from[2], from[2]} >> (u32x4){0, 0, 0, 4};
     const u32x4 six = {0x3F3F3F3F, 0x30303030, 0x3F3F3F3F, 0x30303030};
     const u32x4 four = {0, 0x0F0F0F0F, 0, 0x0F0F0F0F};
-    f32x16 by = f32x16{} + scale;
-    const i32x16 is_least = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
-    by = is_least ? f32x16{} - least : by;
-    return by * bytes((u8x16)((top & six) | (low & four)));
+    f32x16 both = {};
+    both[0] = scale, both[1] = -least;
+    return broadcast8(both, 0, 1) * bytes((u8x16)((top & six) | (low & four)));
 }
 
 template <bool FIFTH>
@@ -325,11 +254,11 @@ struct KBits {  // Q4_K, Q5_K
         return w / 16 * 64 + v % 2 * 32 + w % 16 * 2 + v / 2;
     }
     // Those of two groups, from lane `first` on.
-    static inline f32x16 two_of(f32x16 all, int first, int part, int sum) {
-        const int g = first + 4 * part + sum, h = g + 2;
-        return spread(all, i32x16{g, g, g, g, g, g, g, g, h, h, h, h, h, h, h, h});
+    static inline f32x16 two_of(const f32x16 &all, int first, int part, int sum) {
+        const int group = first + 4 * part + sum;
+        return broadcast8(all, group, group + 2);
     }
-    static inline f32x16 shifts_of(f32x16 shifts, int part, int sum) {
+    static inline f32x16 shifts_of(const f32x16 &shifts, int part, int sum) {
         return two_of(shifts, SHIFT_LANE, part, sum);
     }
 
@@ -345,9 +274,7 @@ struct KBits {  // Q4_K, Q5_K
         for (int v = 0; v < VECTORS; v++) q[v] = four >> 4 * v & 15;
         if (FIFTH) {
             // Bit g of byte k is the fifth of column k of group g.
-            static constexpr auto group =
-                table<uint16_t, WORDS>([](int w) { return w / 16 * 2; });
-            const u16x32 bits = kept(twice(block + HIGH) >> read<u16x32>(group.at));
+            const u16x32 bits = kept(load_twice(block + HIGH));
             for (int v = 0; v < VECTORS; v++)
                 q[v] |= (bits >> (4 * part + v % 2 + v / 2 * 8) & 1) << 4;
         }
@@ -370,25 +297,19 @@ struct Q6_K {
     f32x16 all;  // scales
 
     INLINED Q6_K(const uint8_t *block, long)
-        : block(block), all(half(block + 208) * bytes(read<i8x16>(block + 192))) {}
+        : block(block), all(bytes(read<i8x16>(block + 192)) * half(block + 208)) {}
 
     f32x16 shifts() const { return f32x16{}; }
     INLINED void chunk(int part, u16x32 *q, f32x16 *scales) const {
         const u16x32 four = kept(read<u16x32>(block + 64 * part));
         // Each byte holds the upper two bits of four columns, 32 apart.
-        static constexpr auto start =
-            table<uint16_t, WORDS>([](int w) { return w / 16 * 2; });
-        const u16x32 two = kept(twice(block + 128 + 32 * part) >> read<u16x32>(start.at));
+        const u16x32 two = kept(load_twice(block + 128 + 32 * part));
         for (int v = 0; v < VECTORS; v++) {
             const int at = v % 2 * 4 + v / 2 * 8;
             const u16x32 upper = at < 4 ? two << (4 - at) : two >> (at - 4);
             q[v] = (four >> 4 * v & 15) | (upper & 48);
         }
-        for (int sum = 0; sum < SUMS; sum++) {
-            const int a = 8 * part + 4 * sum, b = a + 1, c = a + 2, d = a + 3;
-            scales[sum] =
-                spread(all, i32x16{a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d});
-        }
+        for (int sum = 0; sum < SUMS; sum++) scales[sum] = broadcast4(all, 8 * part + 4 * sum);
     }
 };
 
@@ -434,7 +355,7 @@ static float round_chunk(const float *from, long size, i16x32 *to) {
     i32x16 largest = {};  // of the bits without the sign, which are in order
     for (const f32x16 &part : all) {
         const i32x16 bits = (i32x16)part & 0x7FFFFFFF;
-        largest = bits > largest ? bits : largest;
+        largest = maximum(largest, bits);
     }
     int32_t bits = 0;
     for (int i = 0; i < 16; i++) bits = std::max(bits, largest[i]);
@@ -648,17 +569,23 @@ static BlockFormat format() {
             dot_all<Format>,     decode_row<Format>, decode_row_bf16<Format>};
 }
 
+template <long NUMBER, typename Format>
+static void find(long number, BlockFormat &found) {
+    if constexpr (FORMATS >> NUMBER & 1)
+        if (number == NUMBER) found = format<Format>();
+}
+
 BlockFormat format_of(long number) {
-    switch (number) {
-        case 2: return format<Blocks32<false, false>>();
-        case 3: return format<Blocks32<false, true>>();
-        case 6: return format<Blocks32<true, false>>();
-        case 7: return format<Blocks32<true, true>>();
-        case 8: return format<Q8_0>();
-        case 12: return format<KBits<false>>();
-        case 13: return format<KBits<true>>();
-        default: return format<Q6_K>();
-    }
+    BlockFormat found{};
+    find<2, Blocks32<false, false>>(number, found);
+    find<3, Blocks32<false, true>>(number, found);
+    find<6, Blocks32<true, false>>(number, found);
+    find<7, Blocks32<true, true>>(number, found);
+    find<8, Q8_0>(number, found);
+    find<12, KBits<false>>(number, found);
+    find<13, KBits<true>>(number, found);
+    find<14, Q6_K>(number, found);
+    return found;
 }
 
 // Rows row_index[0 … count) of a matrix [rows, K], dequantised: out [count, K].

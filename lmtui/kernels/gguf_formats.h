@@ -4,12 +4,7 @@
 
 #include <vector>
 
-#include "simd.h"
-
-// Vectors of 64 bytes, which compilers split where registers are smaller.
-typedef int16_t i16x32 __attribute__((vector_size(64)));
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-typedef float f32x16 __attribute__((vector_size(64)));
+#include "wide.h"
 
 static const long MAX_ROWS = 16;  // rows that share the reading of inputs
 
@@ -37,7 +32,7 @@ struct BlockFormat {
     long row_bytes(long columns) const { return columns / weights * bytes; }
 };
 
-// The format with this number in GGUF files.
+// The format with this number in GGUF files, which must be among the compiled ones.
 BlockFormat format_of(long number);
 
 // Some of the rows of a matrix: [rows, K], in one format.

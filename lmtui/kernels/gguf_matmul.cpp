@@ -1,36 +1,7 @@
-// Products with matrices in the blocks of a GGUF file: one alone, or all from the attention
-// of one Llama layer to that of the next, in one call. Needs no compile-time macros.
+// Products of a few inputs with matrices in the blocks of a GGUF file: one alone, or all
+// from the attention of one Llama layer to that of the next, in one call. Needs no macros.
 
-#include "gguf_formats.h"
-#include "llama_ops.h"
-
-// W [rows, columns], plus the product of its LoRA factors of `rank`, 0 for none.
-struct Matrix {
-    const RowBlocks *parts;  // one above the other
-    long part_count, rows, columns;
-    const long *row_index;         // the row of W that each output takes; null: its own
-    long rank;
-    const float *lora_a, *lora_b;  // [rank, columns] and [rows, rank]
-};
-
-// Where an output's row of W lies.
-struct Row {
-    long part;
-    const uint8_t *blocks;
-};
-
-static inline Row row_of(const Matrix &matrix, const BlockFormat *formats, long n) {
-    long row = matrix.row_index ? matrix.row_index[n] : n, p = 0;
-    for (; row >= matrix.parts[p].rows; p++) row -= matrix.parts[p].rows;
-    return {p, matrix.parts[p].weights + row * formats[p].row_bytes(matrix.columns)};
-}
-
-static std::vector<BlockFormat> formats_of(const Matrix &matrix) {
-    std::vector<BlockFormat> formats;
-    for (long p = 0; p < matrix.part_count; p++)
-        formats.push_back(format_of(matrix.parts[p].format));
-    return formats;
-}
+#include "gguf_matrix.h"
 
 // Inputs [count, columns] times W, inside a parallel region. epilogue(t, n, product)
 // receives the product of input t with row n. Each thread rounds the inputs for itself,
@@ -92,36 +63,13 @@ extern "C" void gguf_matmul(const Matrix *matrix, const float *inputs, long coun
            [&](long t, long n, float product) { out[t * matrix->rows + n] = product; });
 }
 
-// Rows first … first + count of W, without its LoRA, in bfloat16: out [count, columns].
-extern "C" void gguf_tile(const Matrix *matrix, long first, long count, bf16 *out) {
-    const std::vector<BlockFormat> formats = formats_of(*matrix);
-#pragma omp parallel for schedule(static)
-    for (long n = 0; n < count; n++) {
-        const Row row = row_of(*matrix, formats.data(), first + n);
-        formats[row.part].decode_bf16(row.blocks, matrix->columns,
-                                      out + n * matrix->columns);
-    }
-}
-
-// The weights between the attention of one layer and that of the next. Those of RMSNorm
-// contain the factor √width.
-struct Block {
-    long width, ffn, heads, kv_heads, head;  // of vectors; numbers of heads; of a head
-    float epsilon;
-    const float *ffn_norm, *attention_norm;     // [width]; the latter of the next layer
-    const float *bias;                          // [(heads + 2 · kv_heads) · head] or null
-    const float *q_norm, *k_norm;               // [head] or null
-    Matrix o_proj, gate_up_proj, down_proj, qkv_proj;  // the last of the next layer
-};
-
 // residual [tokens, width], attention_out [tokens, heads · head] and rope
 // [tokens, head / 2, 2] -> hidden [tokens, width] and
 // qkv [tokens, heads + 2 · kv_heads, head].
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
                            const float *attention_out, const float *rope, float *hidden,
                            float *qkv) {
-    const long width = block->width, ffn = block->ffn, head = block->head;
-    const long turned = block->heads + block->kv_heads, qkv_heads = turned + block->kv_heads;
+    const long width = block->width, ffn = block->ffn, qkv_size = block->qkv_size();
     std::vector<float> gate_up(tokens * 2 * ffn);
 
 #pragma omp parallel
@@ -165,15 +113,11 @@ extern "C" void gguf_block(const Block *block, long tokens, const float *residua
                 x[k] = hidden[k] * block->attention_norm[k - t * width];
         }
         matmul(block->qkv_proj, x.data(), tokens, [&](long t, long n, float product) {
-            qkv[t * qkv_heads * head + n] =
+            qkv[t * qkv_size + n] =
                 product / norms[t] + (block->bias ? block->bias[n] : 0);
         });
 
         // 5) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
-#pragma omp for schedule(static)
-        for (long i = 0; i < tokens * turned; i++)
-            qk_norm_rope(qkv + (i / turned * qkv_heads + i % turned) * head, head,
-                         i % turned < block->heads ? block->q_norm : block->k_norm,
-                         rope + i / turned * head, block->epsilon);
+        norm_rope(*block, tokens, rope, qkv);
     }
 }

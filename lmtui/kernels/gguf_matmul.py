@@ -9,6 +9,7 @@ bits whether an input is alone or in a batch. Knows no file. N is the number of 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -161,6 +162,12 @@ class BlockWeights:
     qkv: StackedMatrix
     """Of the next layer."""
 
+    @property
+    def has_lora(self) -> bool:
+        """Whether a matrix has a LoRA."""
+        matrices = self.o_proj, self.gate_up, self.down, self.qkv
+        return any(matrix.lora is not None for matrix in matrices)
+
     @cached_property
     def compiled(self) -> _Block:
         """The weights as the compiled code takes them; they may not outlive this
@@ -182,20 +189,30 @@ def _address(tensor: Tensor | None) -> int | None:
 class GgufMatmulKernel:
     """The compiled library of products with GGUF blocks."""
 
-    def __init__(self, file: Path) -> None:
-        """Load the library from `file`.
+    def __init__(self, file: Path, formats: Iterable[str] = FORMATS) -> None:
+        """Load the library from `file`, compiled for `formats`.
 
         Raises:
             OSError, AttributeError: it is damaged.
         """
+        self._formats = tuple(formats)
         library = ctypes.CDLL(str(file))
         address, whole = ctypes.c_void_p, ctypes.c_long
         self._matmul, self._block = library.gguf_matmul, library.gguf_block
         self._rows, self._tile = library.gguf_rows, library.gguf_tile
+        # not on every processor
+        self._matmul_bf16 = getattr(library, "gguf_matmul_bf16", None)
+        self._block_bf16 = getattr(library, "gguf_block_bf16", None)
         for call in (self._matmul, self._block, self._rows, self._tile):
             call.restype = None
         self._matmul.argtypes = (address, address, whole, address)
         self._block.argtypes = (address, whole, *[address] * 5)
+        if self._matmul_bf16 is not None:
+            self._matmul_bf16.restype = None
+            self._matmul_bf16.argtypes = self._matmul.argtypes
+        if self._block_bf16 is not None:
+            self._block_bf16.restype = None
+            self._block_bf16.argtypes = self._block.argtypes
         self._rows.argtypes = (address, whole, address, whole, address)
         self._tile.argtypes = (address, whole, whole, address)
 
@@ -208,21 +225,49 @@ class GgufMatmulKernel:
         )
         return found
 
+    def matmul_bf16(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
+        """Return the product of a matrix without its LoRA and inputs, float32 [m, K],
+        both rounded to bfloat16: float32 [m, N]. It pays for more than a few inputs.
+        Needs `has_bf16`."""
+        assert self._matmul_bf16 is not None
+        inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
+        self._matmul_bf16(
+            ctypes.byref(matrix.compiled),
+            *(inputs.data_ptr(), len(inputs), found.data_ptr()),
+        )
+        return found
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it has products in bfloat16: the processor has AVX512-BF16, but no
+        AMX, with which other code is faster."""
+        return self._matmul_bf16 is not None
+
     def block(
-        self, weights: BlockWeights, residual: Tensor, attention: Tensor, rope: Tensor
+        self,
+        weights: BlockWeights,
+        residual: Tensor,
+        attention: Tensor,
+        rope: Tensor,
+        *,
+        bf16: bool,
     ) -> tuple[Tensor, Tensor]:
         """Return the hidden states [m, D] after a layer, and the queries, keys and
         values [m, H + 2·KV, d] of the next.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
-        [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]; all are float32.
+        [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]; all are float32. With
+        `bf16`, which pays for more than a few tokens, inputs and weights of the
+        products are rounded to bfloat16; no matrix may have a LoRA.
         """
         residual, attention = residual.contiguous(), attention.contiguous()
         rope = rope.contiguous()
         qkv_heads = weights.heads + 2 * weights.kv_heads
         hidden = torch.empty_like(residual)
         qkv = residual.new_empty(len(residual), qkv_heads, weights.head_dim)
-        self._block(
+        compute = self._block_bf16 if bf16 else self._block
+        assert compute is not None
+        compute(
             *(ctypes.byref(weights.compiled), len(residual), residual.data_ptr()),
             *(attention.data_ptr(), rope.data_ptr()),
             *(hidden.data_ptr(), qkv.data_ptr()),
@@ -247,8 +292,8 @@ class GgufMatmulKernel:
 
     def tile(self, matrix: StackedMatrix, first: int, count: int) -> Tensor:
         """Return `count` rows of a matrix from row `first` on, dequantised and without
-        its LoRA: bfloat16 [count, K]."""
-        found = torch.empty(count, matrix.columns, dtype=torch.bfloat16)
+        its LoRA: float32 [count, K]."""
+        found = torch.empty(count, matrix.columns)
         self._tile(ctypes.byref(matrix.compiled), first, count, found.data_ptr())
         return found
 
@@ -259,7 +304,7 @@ class GgufMatmulKernel:
         Raises:
             ValueError: they differ.
         """
-        for name in FORMATS:
+        for name in self._formats:
             matrix = random_matrix(name)
             order = torch.tensor([7, 0, 11, 4, 5])
             whole = StackedMatrix((matrix,), order)
@@ -273,10 +318,20 @@ class GgufMatmulKernel:
             right = (
                 bool(far < _NEAR)
                 and torch.equal(torch.cat(single), found)
-                and torch.equal(self.tile(whole, 1, 3), plain[1:4].bfloat16())
+                and torch.equal(self.tile(whole, 1, 3), plain[1:4])
+                and self._is_right_in_bf16(whole, plain, inputs)
             )
             if not right:
                 raise ValueError(f"its result for {name} differs from the reference")
+
+    def _is_right_in_bf16(
+        self, matrix: StackedMatrix, plain: Tensor, inputs: Tensor
+    ) -> bool:
+        if not self.has_bf16:
+            return True
+        found = self.matmul_bf16(matrix, inputs)
+        wanted = F.linear(inputs.bfloat16().float(), plain.bfloat16().float())
+        return bool((found - wanted).abs().max() < _NEAR * wanted.abs().max())
 
     def require_exact(self) -> None:
         """Compare dequantised rows with the `gguf` package's, bit by bit.
@@ -286,7 +341,7 @@ class GgufMatmulKernel:
         """
         from gguf import GGMLQuantizationType, quants
 
-        for name in FORMATS:
+        for name in self._formats:
             matrix = random_matrix(name)
             kind = GGMLQuantizationType[name]
             plain = torch.from_numpy(quants.dequantize(matrix.data.numpy(), kind))

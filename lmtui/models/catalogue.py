@@ -33,6 +33,9 @@ class CatalogueEntry:
     """A line on what it is good for."""
     chat: bool = True
     """Whether it is trained to chat; a base model only continues text."""
+    infill: bool = False
+    """Whether it is trained to fill in the middle: to read the text after the cursor
+    too."""
 
     @property
     def is_default(self) -> bool:
@@ -124,6 +127,17 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         "the most able of this list; needs a GPU or patience",
     ),
     CatalogueEntry(
+        "qwen2.5-coder-0.5b",
+        "Qwen/Qwen2.5-Coder-0.5B",
+        494_000_000,
+        1_000_000_000,
+        32_768,
+        "Apache-2.0",
+        "code: also reads what follows the cursor; does not chat",
+        chat=False,
+        infill=True,
+    ),
+    CatalogueEntry(
         "olmo-2-1b-instruct",
         "allenai/OLMo-2-0425-1B-Instruct",
         1_480_000_000,
@@ -161,6 +175,12 @@ def find(name: str) -> CatalogueEntry | None:
         if wanted in (entry.name, entry.hub_id.lower()):
             return entry
     return None
+
+
+def smallest_infill() -> CatalogueEntry:
+    """Return the smallest model that fills in the middle."""
+    found = (entry for entry in CATALOGUE if entry.infill)
+    return min(found, key=lambda entry: entry.parameters)
 
 
 def default() -> CatalogueEntry:

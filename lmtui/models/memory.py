@@ -28,9 +28,12 @@ def bytes_needed(parameters: int, dtype: str, *, from_gguf: bool = False) -> int
     return int(parameters * BYTES_PER_WEIGHT[dtype] * share) + _FIXED
 
 
-def require_mapped(parameters: int, size_of_file: int, have: int) -> None:
+def require_mapped(
+    parameters: int, size_of_file: int, have: int, *, rounds: bool = False
+) -> None:
     """Check that a mapped GGUF file fits into `have` bytes. Every token reads all of
-    it, so that a larger one would be read from the disk again and again.
+    it, so that a larger one would be read from the disk again and again. `rounds` says
+    that `--quantize` makes the file.
 
     Raises:
         LmtuiError: it does not; the hint names the quantisation that would.
@@ -39,14 +42,16 @@ def require_mapped(parameters: int, size_of_file: int, have: int) -> None:
     if need <= have:
         return
     per_weight = size_of_file * 8 / parameters
+    choices = {"int4": 5.0} if rounds else GGUF_BITS
     smaller = [
         (kind, parameters * bits / 8)
-        for kind, bits in GGUF_BITS.items()
+        for kind, bits in choices.items()
         if bits < per_weight and parameters * bits / 8 + _FIXED <= have
     ]
     if smaller:
         kind, size_of_it = smaller[0]
-        hint = f"Use a file of it in {kind} (about {size(int(size_of_it))})"
+        option = f"--quantize {kind}" if rounds else f"a file of it in {kind}"
+        hint = f"Use {option} (about {size(int(size_of_it))})"
     else:
         hint = "Use a smaller model"
     raise LmtuiError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from lmtui.cache_dir import size
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder, read_folder
+from lmtui.models.config_check import FLOATS
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 
 
@@ -28,44 +29,67 @@ def plan_for(path: Path, *, device: str, dtype: str, quantize: str) -> RunPlan:
     """
     place = hardware.choose_device(device)
     found = read_folder(path) if path.is_dir() else read_gguf_header(path)
-    from_gguf = isinstance(found, GgufHeader)
-    fast = place.type == "cpu" and dtype == "auto"
-    if not fast or quantize == "none":
-        stored = "F32" if isinstance(found, GgufHeader) else found.dtype
-        computed = str(hardware.choose_dtype(dtype, place, stored))
+    if isinstance(found, GgufHeader):
+        stored = next(iter(found.by_type), "F32")
+    else:
+        stored = found.dtype
+    if place.type != "cpu" or dtype != "auto" or quantize == "none":
+        floats = stored if stored in FLOATS else "F32"
+        computed = str(hardware.choose_dtype(dtype, place, floats))
         computed = computed.removeprefix("torch.")
-        need = memory.bytes_needed(found.parameters, computed, from_gguf=from_gguf)
-        return RunPlan(f"in {computed} on {place}, all weights loaded", _about(need))
-    if quantize != "auto":
-        way = f"fast: its weights rounded to {quantize} and packed"
-        need = memory.bytes_needed(found.parameters, quantize)
-        return RunPlan(way, _about(need))
-    return _mapped(found) if isinstance(found, GgufHeader) else _folder(found)
+        return _loaded(found, f"in {computed} on {place}", computed)
+    if quantize == "auto" and stored in FLOATS:
+        return _as_stored(found)
+    return _quantised(found, 4 if quantize == "int4" else 8)
 
 
-def _mapped(header: GgufHeader) -> RunPlan:
-    from lmtui.models.llama.gguf_blocks import why_not_mapped
+def _quantised(found: ModelFolder | GgufHeader, bits: int) -> RunPlan:
+    from lmtui.models.llama.gguf_blocks import why_no_blocks, why_not_mapped
+    from lmtui.models.llama.rounded import bytes_rounded
+    from lmtui.models.llama.weights import FAMILIES
 
-    why = why_not_mapped(header)
-    if why is None:
-        way = f"fast: its weights ({header.quantisation}) mapped from the file"
-        own = size(memory.bytes_needed(0, "int8"))
-        return RunPlan(way, f"{size(header.bytes)} mapped, and about {own} of its own")
-    way = f"fast: its weights ({header.quantisation}) packed, since {why}"
-    need = memory.bytes_needed(header.parameters, "int8")
-    return RunPlan(way, f"{_about(need)} at most")
+    kind = found.architecture
+    if isinstance(found, ModelFolder):
+        kind = str(found.config.get("model_type"))
+    if kind not in FAMILIES:  # the weights are loaded whole first
+        way = f"fast: its layers rounded to int{bits}, since {kind} is not shaped like"
+        return _loaded(found, f"{way} Llama", "float32")
+    if why := why_no_blocks():
+        way = f"fast: its weights packed, since {why}"
+        need = _about(found.parameters, f"int{bits}")
+        return RunPlan(way, f"{need} at most")
+    if isinstance(found, GgufHeader) and bits != 4 and not why_not_mapped(found):
+        way = f"fast: its weights ({found.quantisation}) mapped from the file"
+        return RunPlan(way, _mapped(found.bytes))
+    way = f"fast: its weights rounded to int{bits} once, and mapped from the cache"
+    return RunPlan(way, _mapped(bytes_rounded(found.parameters, bits)))
 
 
-def _folder(folder: ModelFolder) -> RunPlan:
+def _as_stored(found: ModelFolder | GgufHeader) -> RunPlan:
+    """Return how a model runs whose weights are not quantised."""
     from lmtui.kernels import build
     from lmtui.kernels.half_matmul import FORMATS
 
-    if folder.dtype in FORMATS and build.compiler_id() is not None:
-        way = f"fast, if it is shaped like Llama: its {folder.dtype} weights, mapped"
-        return RunPlan(way, f"{size(folder.bytes)} mapped")
-    need = memory.bytes_needed(folder.parameters, "float32")
-    return RunPlan("exact: in float32, all weights loaded", _about(need))
+    if (
+        isinstance(found, ModelFolder)
+        and found.dtype in FORMATS
+        and build.compiler_id() is not None
+    ):
+        way = f"fast, if it is shaped like Llama: its {found.dtype} weights, mapped"
+        return RunPlan(way, f"{size(found.bytes)} mapped")
+    return _loaded(found, "exact: in float32", "float32")
 
 
-def _about(need: int) -> str:
-    return f"about {size(need)}"
+def _loaded(found: ModelFolder | GgufHeader, way: str, dtype: str) -> RunPlan:
+    from_gguf = isinstance(found, GgufHeader)
+    need = _about(found.parameters, dtype, from_gguf=from_gguf)
+    return RunPlan(f"{way}, all weights loaded", need)
+
+
+def _mapped(file: int) -> str:
+    own = size(memory.bytes_needed(0, "int8"))
+    return f"{size(file)} mapped, and about {own} of its own"
+
+
+def _about(parameters: int, dtype: str, *, from_gguf: bool = False) -> str:
+    return f"about {size(memory.bytes_needed(parameters, dtype, from_gguf=from_gguf))}"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -120,7 +121,7 @@ def test_doctor_says_which_path_runs_and_why():
     for flags, path in (
         (("--quantize", "none"), "exact: float32 on cpu, as it was asked for"),
         (("--dtype", "float32"), "exact: float32 on cpu, as it was asked for"),
-        (("--quantize", "int4"), "fast: int4 weights"),
+        (("--quantize", "int4"), "fast: weights rounded to int4"),
     ):
         facts = json.loads(run("doctor", "--device", "cpu", *flags, "--json"))
         assert facts["path"].startswith(path)
@@ -139,9 +140,16 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
         facts = told(file)
         assert facts["runs"] == "fast: its weights (Q8_0, F32) mapped from the file"
         assert "mapped, and about" in facts["needs"]
-    assert "rounded to int4" in told(file, "--quantize", "int4")["runs"]
+        facts = told(file, "--quantize", "int4")
+        assert facts["runs"].startswith("fast: its weights rounded to int4 once")
+        assert "mapped, and about" in facts["needs"]
+        assert told(folder, "--quantize", "int8")["runs"].endswith("from the cache")
     assert told(file, "--quantize", "none")["runs"].startswith("in float32 on cpu")
     assert told(folder)["runs"] == "exact: in float32, all weights loaded"
+    plain = tiny.write_gguf(folder, tmp_path / "plain.gguf", "F32")
+    assert told(plain)["runs"] == "exact: in float32, all weights loaded"
+    other = tiny.save_brief(tmp_path / "other", "gpt2", torch.bfloat16)
+    assert "gpt2 is not shaped like Llama" in told(other, "--quantize", "int8")["runs"]
     assert "gguf" in told(file)["model"]
     assert "not here yet" in told("gpt2")["model"]
     monkeypatch.setenv("CXX", "/nowhere/c++")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmtui import paths
-from lmtui.kernels import build
+from lmtui.kernels import build, cpu_features
 
 NOBODY = 65534
 
@@ -49,6 +49,20 @@ def kept(home: Path) -> Path:
         build.store(scratch, folder, source="a test")
     assert build.is_usable(folder)
     return folder
+
+
+def test_files_compiled_by_another_processor_are_left_alone(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(cpu_features, "instructions", lambda: "others")
+        assert not build.is_usable(kept)
+        other = build.folder_of({"sources": "some"})
+        with paths.scratch_folder(build.root()) as scratch:
+            (scratch / "made.so").write_bytes(b"another library")
+            build.store(scratch, other, source="a test")
+        assert build.is_usable(other)
+    assert build.is_usable(kept)
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)

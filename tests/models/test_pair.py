@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lmtui.engine.engine import open_pair
+from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load, load_pair
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
@@ -131,9 +131,8 @@ def test_pair_refuses_an_adapter_with_non_finite_weights(
 
 
 def test_pair_of_engines_can_be_asked_in_turns(notes: Path, llama_folder: Path) -> None:
-    plain, beside = open_pair(
-        str(llama_folder), adapter=None, other="notes", how=how(), context=64
-    )
+    loaded = load_pair(str(llama_folder), adapter=None, other="notes", how=how())
+    plain, beside = (LocalEngine(each, context=64) for each in loaded)
     assert (plain.info.adapter, beside.info.adapter) == (None, "notes")
     assert plain.info.context == beside.info.context == 64
     apart = [[token.logprob for token in each.score(IDS)] for each in (plain, beside)]

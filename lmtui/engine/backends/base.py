@@ -68,6 +68,10 @@ class ModelBackend(Protocol[H]):
         """Most prompt tokens of one prefill pass."""
 
     @property
+    def block_rows(self) -> int:
+        """Rows of logits in memory at once while a text is scored."""
+
+    @property
     def extra_token_costs(self) -> Sequence[float]:
         """Cost of running 1, 2, … speculated tokens along with one token, in passes
         over one token; as many entries as may pay."""
@@ -184,16 +188,16 @@ def grown_room(room: int, tokens: int, spare: int = FIRST_ROOM) -> int:
     return max(tokens + spare, 2 * room)
 
 
-_LAYER_WORK = 2.5e10
+_LAYER_WORK = {"float32": 2.5e10, "bfloat16": 1e11}
 # Operations of one layer between two polls of `stop`: about a tenth of a second on two
-# CPU cores.
+# CPU cores, whose products are in this dtype.
 
 
-def chunk_for(layer_weights: int, limit: int) -> int:
+def chunk_for(layer_weights: int, limit: int, dtype: str = "float32") -> int:
     """Return the most prompt tokens for one prefill pass on a CPU, for a layer with
-    `layer_weights` weights: `limit`, above which nothing is gained, or fewer where a
-    stop would otherwise take too long."""
-    return max(64, min(limit, int(_LAYER_WORK / (2 * max(layer_weights, 1)))))
+    `layer_weights` weights and products in `dtype`: `limit`, above which nothing is
+    gained, or fewer where a stop would otherwise take too long."""
+    return max(64, min(limit, int(_LAYER_WORK[dtype] / (2 * max(layer_weights, 1)))))
 
 
 def float_logits(logits: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ class TransformersBackend:
             layer.register_forward_pre_hook(self._look_at_stop)
         kind = model.device.type
         vocabulary = model.config.get_text_config().vocab_size
-        self._block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
+        self.block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
         self.prefill_chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
         """Most prompt tokens of one prefill pass."""
         if kind == "cpu":
@@ -415,8 +415,8 @@ class TransformersBackend:
         with self._stoppable(should_stop):
             output = self._decoder(input_ids=inputs, use_cache=False)
         hidden = output.last_hidden_state  # [1, n, width]
-        for start in range(skip, len(ids), self._block_rows):
-            part = slice(start, start + self._block_rows)
+        for start in range(skip, len(ids), self.block_rows):
+            part = slice(start, start + self.block_rows)
             with (
                 self._stoppable(should_stop),
                 self._replaced(output, hidden[:, part]) as used,
@@ -435,7 +435,7 @@ class TransformersBackend:
         vocabulary."""
         with self._stoppable(should_stop):
             output = self.model(input_ids=inputs, use_cache=False)
-        for block in torch.split(output.logits[0, skip:], self._block_rows):
+        for block in torch.split(output.logits[0, skip:], self.block_rows):
             yield float_logits(block)
 
     @contextmanager

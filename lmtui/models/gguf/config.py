@@ -162,22 +162,17 @@ class _Fields:
         """Return the parameters of Llama 3 that give the file's factors; None where
         none do."""
         import torch
-        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
         from lmtui.models.gguf.tensors import GgufTensors
+        from lmtui.models.rope import frequencies
 
-        wanted = GgufTensors(self._header).floats(_FACTORS)
+        wanted, head = GgufTensors(self._header).floats(_FACTORS), self._head()
+        if head is None or wanted.shape != (head // 2,):
+            return None
         found = {**_LLAMA_3, "factor": float(wanted.max())}
-        plain = self._config.rope_parameters
-        try:
-            self._config.rope_parameters = dict(plain) | found
-            turned, _ = ROPE_INIT_FUNCTIONS["llama3"](self._config, torch.device("cpu"))
-        finally:
-            self._config.rope_parameters = plain
-        exponents = torch.arange(0, 2 * len(turned), 2) / (2 * len(turned))
-        factors = 1.0 / (plain["rope_theta"] ** exponents * turned)
-        fits = factors.shape == wanted.shape
-        return found if fits and torch.allclose(factors, wanted, rtol=1e-3) else None
+        plain = {"rope_theta": self._config.rope_parameters["rope_theta"]}
+        factors = frequencies(plain, head) / frequencies(plain | found, head)
+        return found if torch.allclose(factors, wanted, rtol=1e-3) else None
 
     def _longrope(self) -> dict[str, Any]:
         from lmtui.models.gguf.tensors import GgufTensors

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,6 @@ from lmtui.models.gguf.header import (
     GgufArray,
     GgufHeader,
     GgufTensor,
-    GgufValue,
     read_items,
 )
 from lmtui.models.gguf.tokenizer import (
@@ -61,20 +60,6 @@ def folder_with_only(file: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
         os.symlink(file.resolve(), Path(folder) / file.name)
         yield Path(folder)
-
-
-def without_tokens(header: GgufHeader) -> GgufHeader:
-    """Return a header for reading the configuration alone: without the tokenizer's
-    arrays, of which transformers would only count the tokens."""
-    tokens = header.pairs.get("tokenizer.ggml.tokens")
-    pairs: dict[str, GgufValue | GgufArray] = {
-        key: value
-        for key, value in header.pairs.items()
-        if not (key.startswith("tokenizer.") and isinstance(value, GgufArray))
-    }
-    if isinstance(tokens, GgufArray):
-        pairs.setdefault(f"{header.architecture}.vocab_size", tokens.count)
-    return replace(header, pairs=pairs)
 
 
 @contextmanager

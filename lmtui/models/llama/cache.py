@@ -11,10 +11,9 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,11 +22,9 @@ from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.errors import offline, quiet, wrap_load_errors
-from lmtui.models.gguf import convert
-from lmtui.models.gguf.config import amend_config
-from lmtui.models.gguf.convert import folder_with_only, read_once, without_tokens
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import GgufHeader
+from lmtui.models.gguf.llama_config import llama_config
 from lmtui.models.gguf.tokenizer import (
     FIELDS_VERSION,
     read_tokenizer,
@@ -52,6 +49,10 @@ _WEIGHTS = "packed.safetensors"
 _LAYOUT = "1"
 # Names in the file, where they differ from those of `DecoderLayer`'s fields.
 _STORED_NAMES = {"ffn_norm": "feed_norm", "o_proj": "out"}
+Doing = Literal["preparing", "packing", "rounding"]
+"""What happens to a model that is used for the first time: its weights stay as they
+are, are packed for torch's kernel, or rounded into the blocks of a GGUF file."""
+_DONE = {"preparing": "prepared", "packing": "packed", "rounding": "rounded"}
 _OPTIONAL = {"bias", "q_norm", "k_norm"}
 
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
@@ -184,7 +185,7 @@ def config_in(folder: Path) -> dict[str, Any]:
     return config
 
 
-Write = Callable[[Any, Path], None]
+Write = Callable[[dict[str, Any], Path], None]
 """A function that writes more files about a model. It takes the model's configuration
 and the folder."""
 
@@ -200,6 +201,22 @@ class NotStored(NotSupported):
 class NotLlama(NotSupported):
     """Raised where a model is not Llama-shaped. Its layers can be packed one by one
     instead."""
+
+
+def read_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
+    """Return the configuration in a model's files, without the defaults that
+    transformers has for what a folder's does not say.
+
+    Raises:
+        NotLlama: a GGUF file lacks a number that Llama's need.
+        LmtuiError: it scales RoPE in a way that transformers does not know.
+    """
+    if isinstance(checkpoint, ModelFolder):
+        return checkpoint.config
+    try:
+        return llama_config(checkpoint)
+    except KeyError as error:
+        raise NotLlama(f"its header lacks {error}") from error
 
 
 def cached_model(
@@ -231,22 +248,19 @@ class ModelConverter:
         name: str,
         checkpoint: ModelFolder | GgufHeader,
         on_progress: OnProgress,
-        *,
-        packs: bool,
+        doing: Doing,
     ) -> None:
-        """Prepare the conversion; `packs` says whether its weights are packed, too."""
+        """Prepare the conversion; `doing` says what becomes of the weights."""
         self._name = name
         self._looked = checkpoint
         self._on_progress = on_progress
-        self._packs = packs
-        self._doing = "packing" if packs else "preparing"
-        self._done = "packed" if packs else "prepared"
+        self._doing, self._done = doing, _DONE[doing]
 
     def into(self, folder: Path, write: Write) -> None:
         """Convert the model into a cache folder; `write` adds further files.
 
         Raises:
-            NotKept: the cache can't be written.
+            NotStored: the cache can't be written.
             NotSupported: the Llama backend can't run the model.
             LmtuiError: the model can't be read.
         """
@@ -267,7 +281,9 @@ class ModelConverter:
                 raise
             raise self._not_kept(error) from error
 
-    def in_memory(self, weights: Callable[[Any], LlamaWeights]) -> LoadedModel:
+    def in_memory(
+        self, weights: Callable[[dict[str, Any]], LlamaWeights]
+    ) -> LoadedModel:
         """Convert the model for this process only, where the cache can't be written.
         `weights` reads them, given the model's configuration.
 
@@ -296,36 +312,39 @@ class ModelConverter:
         gguf = isinstance(self._looked, GgufHeader)
         return self._looked.path.name if gguf else self._name
 
-    def _describe(self, scratch: Path) -> Any:
+    def _describe(self, scratch: Path) -> dict[str, Any]:
         """Write the configuration and the tokenizer into `scratch`; return the
         configuration."""
-        from transformers import AutoConfig
-
-        place = self._looked.path
-        with (
-            self._readable() as (folder, options),
-            wrap_load_errors(str(place)),
-            quiet(),
-            offline(),
-        ):
-            config = AutoConfig.from_pretrained(folder, **options)
-            if isinstance(self._looked, GgufHeader):
-                amend_config(config, self._looked)
-            why = unsupported_reason(config.to_dict(), packed=self._packs)
-            if why is None:
-                same = self._write_tokenizer(scratch)
+        place = str(self._looked.path)
+        config = self._full_config()
+        with wrap_load_errors(place):
+            why = unsupported_reason(config, grouped=self._doing != "preparing")
         if why is not None:
             raise NotLlama(why)
+        with wrap_load_errors(place):
+            same = self._write_tokenizer(scratch)
         if not same:
             raise NotLlama(
                 "its tokenizer has settings that only its own code can apply"
             )
-        facts = config.to_dict() | {
-            "architectures": [FAMILIES[config.model_type]],
+        facts = config | {
+            "architectures": [FAMILIES[config["model_type"]]],
             _PARAMETERS: self._looked.parameters,
         }
         (scratch / "config.json").write_text(json.dumps(facts, indent=1, default=str))
         return config
+
+    def _full_config(self) -> dict[str, Any]:
+        if isinstance(self._looked, GgufHeader):
+            return read_config(self._looked)
+        from transformers import AutoConfig
+
+        place = self._looked.path
+        with wrap_load_errors(str(place)), quiet(), offline():
+            found: dict[str, Any] = AutoConfig.from_pretrained(
+                place, local_files_only=True, trust_remote_code=False
+            ).to_dict()
+        return found
 
     def _write_tokenizer(self, scratch: Path) -> bool:
         """Write the tokenizer and the settings of generation into `scratch`; return
@@ -339,23 +358,7 @@ class ModelConverter:
         folder = self._looked.path
         if (folder / _GENERATION).is_file():
             shutil.copy(folder / _GENERATION, scratch)
-        tokenizer = library_tokenizer(folder)
-        tokenizer.save_pretrained(scratch)
-        return same_as(tokenizer, LightTokenizer(scratch))
-
-    @contextmanager
-    def _readable(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield the folder that transformers reads, and the options to read it with."""
-        options: dict[str, Any] = {
-            "local_files_only": True,
-            "trust_remote_code": False,
-        }
-        place = self._looked.path
-        if not isinstance(self._looked, GgufHeader):
-            yield place, options
-        elif copy := convert.cached_folder(place, "float32", self._on_progress):
-            yield copy, options
-        else:
-            header = without_tokens(self._looked)
-            with folder_with_only(place) as folder, read_once(header):
-                yield folder, options | {"gguf_file": place.name}
+        with quiet(), offline():
+            tokenizer = library_tokenizer(folder)
+            tokenizer.save_pretrained(scratch)
+            return same_as(tokenizer, LightTokenizer(scratch))

@@ -1,7 +1,7 @@
 """Load Llama-shaped models whose 16-bit weights are used as they lie in the files.
 
 The weights are memory-mapped; none is copied or rounded. The cache keeps only the
-configuration, the tokenizer and the RoPE frequencies. A model with anything unusual
+configuration and the tokenizer. A model with anything unusual
 falls back to transformers, which also explains damaged files.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,13 +22,13 @@ from lmtui.kernels.half_matmul import FORMATS, HalfMatmulKernel, Multiply
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
-from lmtui.models.llama.cache import (
-    NotSupported,
-)
+from lmtui.models.llama.cache import NotLlama, NotSupported
 from lmtui.models.llama.int4 import FEW, LoraWeights
 from lmtui.models.llama.linear import Embedding, Linear, LMHead, MatrixRows, of_shape
 from lmtui.models.llama.mapped import (
     checked_kernel,
+    frequencies_of,
+    kernel_plan,
     load_mapped,
     read_mapped,
     row_order,
@@ -45,9 +45,6 @@ from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress
 
 _BLOCK = 2**22  # weights that are converted to float32 at a time
-# RoPE frequencies, which the model's files don't hold
-_FREQUENCIES = "frequencies.json"
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 _OTHERWISE = "--quantize int8 rounds its weights"
 
 
@@ -154,7 +151,10 @@ def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedM
     have = hardware.available_ram()
     number_format = str(FORMATS[files.dtype]).removeprefix("torch.")
     memory.require_memory(files.parameters, number_format, have, where="cpu")
-    return load_mapped(name, files, on_progress, _weights)
+    try:
+        return load_mapped(name, HalfWeights(files), on_progress)
+    except NotLlama as error:
+        raise NotSupported(f"{error}; {_OTHERWISE}") from error
 
 
 def _require_shapes(files: ModelFolder) -> None:
@@ -173,19 +173,30 @@ def _require_shapes(files: ModelFolder) -> None:
         ) from error
 
 
-def _weights(
-    model_files: ModelFolder, config: dict[str, Any], frequencies: Tensor
-) -> LlamaWeights:
-    """Return the weights in a folder, memory-mapped.
+@dataclass(frozen=True)
+class HalfWeights:
+    """The 16-bit weights in a folder; see `mapped.MappedWeights`."""
 
-    Raises:
-        NotSupported: the Llama backend can't run them.
-        OSError, ValueError, KeyError: they are damaged.
-    """
-    products, folder = checked_kernel(config, build.HALF_MATMUL, HalfMatmulKernel)
-    files = _Files(model_files, products)
-    files.require_head(tied=bool(config.get("tie_word_embeddings")))
-    return read_mapped(config, frequencies, files, Naming.library(), folder)
+    checkpoint: ModelFolder
+    kind = "stored"
+    formats = ()
+    rounds = False
+
+    def files(self, folder: Path) -> list[Path]:
+        """See `MappedWeights`."""
+        return [file.path for file in self.checkpoint.weights]
+
+    def write(self, config: dict[str, Any], folder: Path) -> None:
+        """See `MappedWeights`: nothing is missing."""
+
+    def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
+        """See `MappedWeights`."""
+        plan = kernel_plan(config, self.formats)
+        products, kernels = checked_kernel(plan, build.HALF_MATMUL, HalfMatmulKernel)
+        files = _Files(self.checkpoint, products)
+        files.require_head(tied=bool(config.get("tie_word_embeddings")))
+        rope = frequencies_of(config, self.checkpoint)
+        return read_mapped(config, rope, files, Naming.library(), kernels)
 
 
 class _Files(FolderTensors):

@@ -32,7 +32,7 @@ class Linear(Protocol):
 
     @property
     def rounds(self) -> bool:
-        """Whether products of many inputs are rounded to bfloat16."""
+        """Whether products of many inputs are computed in bfloat16."""
 
     @property
     def rows(self) -> int:

@@ -1,13 +1,14 @@
-"""Load a Llama-shaped model with quantised weights, by way of the cache.
+"""Load a Llama-shaped model with quantised weights.
 
-Decides which models are packed and how. The first time, weights are brought into the
-layout of `llama/weights` and cached by `llama/cache`. Runs no model.
+With a compiler, weights are mapped: from the model's own files (`llama/gguf_blocks`,
+`llama/half`), or rounded in the cache (`llama/rounded`). Without one, they are packed
+for torch's kernel and cached by `llama/cache`. Runs no model.
 """
 
 from __future__ import annotations
 
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,13 @@ from lmtui.models.llama.cache import (
 )
 from lmtui.models.llama.linear import GroupSource, PackedMatrices
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
+from lmtui.models.llama.mapped import frequencies_of
 from lmtui.models.llama.weights import (
     FAMILIES,
     LlamaModel,
     LlamaWeights,
     Naming,
     WeightReading,
-    frequencies_of,
     has_more,
     read_weights,
     require_shapes,
@@ -95,24 +96,6 @@ def load_quantized(
         return FallbackReason(_refused(name, str(error), how))
 
 
-def _blocks(name: str, path: Path, on_progress: OnProgress) -> LoadedModel | None:
-    """Return the model in a GGUF file with its blocks as they are; None where that is
-    not possible."""
-    from lmtui.models.llama.gguf_blocks import load_blocks
-
-    def tell(progress: Progress) -> None:
-        if not progress.unkept:  # what is tried next will say so
-            on_progress(progress)
-
-    try:
-        found = load_blocks(name, read_gguf_model(path), tell)
-    except NotSupported:
-        return None
-    # An earlier version, or a start without a compiler, may have packed it.
-    cache_dir.discard(cache.folder_of(model_digest(path, on_progress), "auto"))
-    return found
-
-
 def quantize_layers(exact: LoadedModel, quantize: Quantize) -> LoadedModel:
     """Quantise the linear layers of a transformers model, in place."""
     if exact.device.type == "cuda":
@@ -159,34 +142,79 @@ def _refused(name: str, why: str, how: LoadOptions) -> str:
 def _load(
     name: str, path: Path, quantize: Quantize, on_progress: OnProgress
 ) -> LoadedModel:
-    if (
-        quantize == "auto"
-        and path.is_file()
-        and (as_is := _blocks(name, path, on_progress))
-    ):
-        return as_is
-    folder = cache.folder_of(model_digest(path, on_progress), quantize)
+    checkpoint = read_gguf_model(path) if path.is_file() else read_model(path)
+    _require_suited(checkpoint, quantize)
+    # An earlier version, or a start without a compiler, may have packed it.
+    packed = cache.folder_of(model_digest(path, on_progress), quantize)
+    if found := _mapped(name, checkpoint, quantize, on_progress):
+        cache_dir.discard(packed)
+        return found
+    bits = MOST_BITS[quantize]
+    return _packed(_Packing(name, checkpoint, bits, on_progress), packed)
+
+
+def _mapped(
+    name: str,
+    checkpoint: ModelFolder | GgufHeader,
+    quantize: Quantize,
+    on_progress: OnProgress,
+) -> LoadedModel | None:
+    """Return a model whose weights are mapped, from its own file or rounded in the
+    cache; None where that is not possible.
+
+    Raises:
+        NotLlama: it is not Llama-shaped.
+    """
+    from lmtui.models.llama.gguf_blocks import (
+        load_blocks,
+        why_no_blocks,
+        why_not_mapped,
+    )
+    from lmtui.models.llama.rounded import load_rounded
+
+    def tell(progress: Progress) -> None:
+        if not progress.unkept:  # what is tried next will say so
+            on_progress(progress)
+
+    if why_no_blocks():
+        return None
+    try:
+        if (
+            isinstance(checkpoint, GgufHeader)
+            and quantize != "int4"
+            and why_not_mapped(checkpoint) is None
+        ):
+            return load_blocks(name, checkpoint, tell)
+        return load_rounded(name, checkpoint, MOST_BITS[quantize], tell)
+    except NotLlama:
+        raise
+    except NotSupported:
+        return None
+
+
+def _packed(packing: _Packing, folder: Path) -> LoadedModel:
+    """Return a model packed for torch's kernel, which needs no compiler."""
     if cache.is_complete(folder):
         seen = cache_dir.identity(folder)
         try:
-            return _opened(folder, name)
+            return _opened(folder, packing.name)
         except (OSError, ValueError, KeyError, TypeError):
             # damaged in a way that `is_complete` does not see; made again below
             cache_dir.discard(folder, seen)
-    looked = read_gguf_model(path) if path.is_file() else read_model(path)
-    _require_suited(looked, quantize)
-    bits = MOST_BITS[quantize]
+    checkpoint = packing.checkpoint
     memory.require_memory(
-        looked.parameters, f"int{bits}", hardware.available_ram(), where="cpu"
+        checkpoint.parameters,
+        f"int{packing.bits}",
+        hardware.available_ram(),
+        where="cpu",
     )
-    packing = _Packing(name, looked, bits, on_progress)
-    keeping = ModelConverter(name, looked, on_progress, packs=True)
+    converter = ModelConverter(packing.name, checkpoint, packing.on_progress, "packing")
     try:
-        keeping.into(folder, packing.write)
+        converter.into(folder, packing.write)
     except NotStored:
-        return keeping.in_memory(packing.weights)
-    with wrap_load_errors(str(path)):
-        return _opened(folder, name)
+        return converter.in_memory(packing.weights)
+    with wrap_load_errors(str(checkpoint.path)):
+        return _opened(folder, packing.name)
 
 
 def _opened(folder: Path, name: str) -> LoadedModel:
@@ -217,65 +245,56 @@ def pays_bfloat16_copy(parameters: int) -> bool:
     return room and hardware.fast_at_bfloat16(torch.device("cpu"))
 
 
+@dataclass(frozen=True)
 class _Packing:
-    """Quantisation of a model's weights, the first time."""
+    """Quantisation of a model's weights for torch's kernel."""
 
-    def __init__(
-        self,
-        name: str,
-        checkpoint: ModelFolder | GgufHeader,
-        bits: int,
-        on_progress: OnProgress,
-    ) -> None:
-        self._name = name
-        self._looked = checkpoint
-        self._bits = bits
-        self._on_progress = on_progress
+    name: str
+    checkpoint: ModelFolder | GgufHeader
+    bits: int
+    on_progress: OnProgress
 
-    def write(self, config: Any, scratch: Path) -> None:
+    def write(self, config: dict[str, Any], scratch: Path) -> None:
         """Quantise the weights and write them into `scratch`.
 
         Raises:
             NotSupported: the Llama backend can't run the model.
             OSError, LmtuiError: they can't be written, or not be read.
         """
-        cache_dir.require_space(scratch, 4 * self._looked.parameters)
+        cache_dir.require_space(scratch, 4 * self.checkpoint.parameters)
         cache.write(self.weights(config), scratch)
 
-    def weights(self, config: Any) -> LlamaWeights:
+    def weights(self, config: dict[str, Any]) -> LlamaWeights:
         """Return the quantised weights of the model with this configuration.
 
         Raises:
             NotSupported: the Llama backend can't run the model.
             LmtuiError: it can't be read.
         """
-        shape = shape_of(config.to_dict())
-        frequencies = frequencies_of(config)
-        looked, naming = self._looked, Naming.library()
-        source: GroupSource
-        if isinstance(looked, GgufHeader):
-            source = GgufTensors(looked)
-            naming = Naming.gguf(looked.architecture)
-            # Llama 3's scaled frequencies: the GGUF file has only these factors, and
-            # the configuration has nothing.
-            plain = config.rope_parameters.get("rope_type", "default") == "default"
-            if plain and "rope_freqs.weight" in source:
-                frequencies = frequencies / source.floats("rope_freqs.weight")
-        else:
-            source = RoundedTensors(looked, self._bits)
+        checkpoint, shape = self.checkpoint, shape_of(config)
+        naming, source = Naming.library(), _source_of(checkpoint, self.bits)
+        if isinstance(checkpoint, GgufHeader):
+            naming = Naming.gguf(checkpoint.architecture)
         if has_more(shape, source, naming):
             raise NotLlama("its layers have parts that Llama's layers lack")
-        with wrap_load_errors(str(looked.path)):
-            require_shapes(shape, config.vocab_size, looked.shapes, naming)
-        dense = pays_bfloat16_copy(looked.parameters)
-        what = f"packing {self._name}, once"
+        with wrap_load_errors(str(checkpoint.path)):
+            require_shapes(shape, config["vocab_size"], checkpoint.shapes, naming)
+            rope = frequencies_of(config, checkpoint)
+        dense = pays_bfloat16_copy(checkpoint.parameters)
+        what = f"packing {self.name}, once"
 
         def on_layer(index: int) -> None:
-            self._on_progress(Progress(what, index, shape.layers, unit="layers"))
+            self.on_progress(Progress(what, index, shape.layers, unit="layers"))
 
-        matrices = PackedMatrices(source, self._bits, dense)
+        matrices = PackedMatrices(source, self.bits, dense)
         reading = WeightReading(
-            source, naming, config.vocab_size, frequencies, matrices, on_layer
+            source, naming, config["vocab_size"], rope, matrices, on_layer
         )
-        with wrap_load_errors(str(looked.path)):
+        with wrap_load_errors(str(checkpoint.path)):
             return read_weights(shape, reading)
+
+
+def _source_of(checkpoint: ModelFolder | GgufHeader, bits: int) -> GroupSource:
+    if isinstance(checkpoint, GgufHeader):
+        return GgufTensors(checkpoint)
+    return RoundedTensors(checkpoint, bits)

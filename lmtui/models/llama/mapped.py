@@ -1,12 +1,11 @@
-"""Opening of models whose weights stay in their files, memory-mapped.
+"""Opening of models whose weights stay in files, memory-mapped.
 
-The cache keeps what the files lack or hold in another form: the configuration, the
-tokenizer and the RoPE frequencies. Reads no weights itself.
+The cache keeps what a model's files lack or hold in another form: the configuration,
+the tokenizer and rounded weights. Reads no weights itself.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -19,35 +18,37 @@ from torch import Tensor
 
 from lmtui import cache_dir
 from lmtui.kernels import build
-from lmtui.kernels.build import NotCompiled
+from lmtui.kernels.build import KernelPlan, NotCompiled
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.digests import model_digest
 from lmtui.models.gguf.header import GgufHeader
+from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama import cache
 from lmtui.models.llama.cache import (
+    Doing,
     ModelConverter,
-    NotLlama,
     NotSupported,
     cached_model,
+    read_config,
 )
-from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource
+from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource, of_shape
 from lmtui.models.llama.weights import (
     LlamaWeights,
     Naming,
     WeightReading,
-    frequencies_of,
     has_more,
     read_weights,
     shape_of,
 )
 from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.page_cache import read_ahead
 from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.rope import frequencies
 
 _SHORT = 0.2  # seconds of compilation that need not be told
-_FREQUENCIES = "frequencies.json"
-"""RoPE frequencies, which most files don't hold."""
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
-_OTHERWISE = "--quantize int8 rounds its weights"
+_ROPE_FACTORS = "rope_freqs.weight"
+"""By what a GGUF file divides RoPE's frequencies: Llama 3's scaling."""
 
 
 class MappedSource(WeightSource, Matrices, Protocol):
@@ -62,53 +63,99 @@ class CheckedKernel(Protocol):
 
 
 Kernel = TypeVar("Kernel", bound=CheckedKernel)
-Checkpoint = TypeVar("Checkpoint", ModelFolder, GgufHeader)
-ReadWeights = Callable[[Checkpoint, dict[str, Any], Tensor], LlamaWeights]
-"""Returns the weights of a checkpoint, given its configuration and RoPE frequencies."""
+
+
+class MappedWeights(Protocol):
+    """Weights of a model in files that can be mapped."""
+
+    @property
+    def kind(self) -> str:
+        """The end of the cache folder's name."""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats of the blocks that matrices consist of; empty for 16-bit
+        weights."""
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the weights are rounded first, and kept in the cache."""
+
+    @property
+    def checkpoint(self) -> ModelFolder | GgufHeader:
+        """The model's files."""
+
+    def files(self, folder: Path) -> Sequence[Path]:
+        """Return the files that are mapped, given the cache folder."""
+
+    def write(self, config: dict[str, Any], folder: Path) -> None:
+        """Write what the model's files lack into a new cache folder, given the
+        configuration in the form of transformers.
+
+        Raises:
+            NotSupported: the Llama backend can't run the model.
+            OSError, LmtuiError: it can't be written, or the model not be read.
+        """
+
+    def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
+        """Map the weights, given the cache folder and the configuration in it.
+
+        Raises:
+            NotSupported: the Llama backend can't run them.
+            OSError, ValueError, KeyError: they are damaged.
+        """
 
 
 def load_mapped(
-    name: str,
-    checkpoint: Checkpoint,
-    on_progress: OnProgress,
-    weights: ReadWeights[Checkpoint],
+    name: str, weights: MappedWeights, on_progress: OnProgress
 ) -> LoadedModel:
-    """Load a model whose weights stay in its files; `weights` maps them.
+    """Load a model whose weights stay in files.
 
     Raises:
         NotSupported: the Llama backend can't run the model.
         LmtuiError: it can't be read.
     """
-    digest = model_digest(checkpoint.path, on_progress)
-    folder = cache.folder_of(digest, "stored")
+    digest = model_digest(weights.checkpoint.path, on_progress)
+    folder = cache.folder_of(digest, weights.kind)
     with ThreadPoolExecutor(1) as aside:
-        # Compiling takes some seconds, about as long as importing transformers.
-        compiling = aside.submit(_compile, checkpoint)
+        # Compiling takes some seconds, in which the tokenizer can be read.
+        compiling = aside.submit(_compile, weights)
+
+        def write(config: dict[str, Any], scratch: Path) -> None:
+            require_compiled()  # else nothing need be rounded
+            weights.write(config, scratch)
+
+        def require_compiled() -> None:
+            if not wait([compiling], _SHORT).done:
+                on_progress(Progress(f"compiling kernels for {name}, once"))
+            compiling.result()
+
         if not cache.is_complete(folder):
-            _describe(name, checkpoint, on_progress, folder)
-        if not wait([compiling], _SHORT).done:
-            on_progress(Progress(f"compiling kernels for {name}, once"))
-    compiling.result()
+            _convert(name, weights, on_progress).into(folder, write)
+        require_compiled()
+    read_ahead(weights.files(folder), name, on_progress)
     seen = cache_dir.identity(folder)
     try:
-        return _opened(folder, name, checkpoint, weights)
+        return _opened(folder, name, weights)
     except _DAMAGED:
         # damaged in a way that `is_complete` does not see
         cache_dir.discard(folder, seen)
-        _describe(name, checkpoint, on_progress, folder)
-        return _opened_again(folder, name, checkpoint, weights)
+        _convert(name, weights, on_progress).into(folder, write)
+    try:
+        return _opened(folder, name, weights)
+    except _DAMAGED as error:
+        raise NotSupported(f"its weights can't be mapped: {error}") from error
 
 
 def checked_kernel(
-    config: Mapping[str, Any], file: str, opened: Callable[[Path], Kernel]
+    plan: KernelPlan, file: str, opened: Callable[[Path], Kernel]
 ) -> tuple[Kernel, Path]:
-    """Return a compiled library for a model with this configuration, checked, and its
-    folder; `opened` loads `file` of it.
+    """Return a compiled library, checked, and its folder; `opened` loads `file` of it.
 
     Raises:
         NotSupported: it can't be compiled, or was damaged and has been removed.
     """
-    folder = _compiled_for(config)
+    folder = _compiled_for(plan)
     seen = cache_dir.identity(folder)
     try:
         kernel = opened(folder / file)
@@ -122,12 +169,13 @@ def checked_kernel(
 
 def read_mapped(
     config: Mapping[str, Any],
-    frequencies: Tensor,
+    rope: Tensor,
     source: MappedSource,
     naming: Naming,
     kernels: Path,
 ) -> LlamaWeights:
-    """Return the weights of a model whose matrices stay in its files.
+    """Return the weights of a model whose matrices stay in its files; `rope` are the
+    frequencies, float32 [d/2].
 
     Raises:
         NotSupported: it has parts that the Llama backend does not run.
@@ -137,90 +185,66 @@ def read_mapped(
     if has_more(shape, source, naming):
         raise NotSupported("its layers have parts that Llama's layers lack")
     reading = WeightReading(
-        source, naming, config["vocab_size"], frequencies, source, lambda _: None
+        source, naming, config["vocab_size"], rope, source, lambda _: None
     )
     return replace(read_weights(shape, reading), kernels=kernels)
 
 
-def _compiled_for(config: Mapping[str, Any]) -> Path:
+def _compiled_for(plan: KernelPlan) -> Path:
     try:
-        shape = shape_of(config)
-        return build.compiled_for(shape.head_dim, shape.heads // shape.kv_heads)
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise NotSupported(f"its configuration lacks {error}") from error
+        return build.compiled_for(plan)
     except NotCompiled as error:
         raise NotSupported(f"its kernels can't be compiled: {error}") from error
 
 
-def head_sizes(header: GgufHeader) -> tuple[int, int]:
-    """Return the width of a head, and how many query heads share a key head.
+def kernel_plan(config: Mapping[str, Any], formats: tuple[str, ...]) -> KernelPlan:
+    """Return what the kernels of a model with this configuration are compiled for.
 
     Raises:
-        NotSupported: the header does not say.
+        NotSupported: the configuration does not say.
     """
-    names = ("embedding_length", "attention.head_count", "attention.head_count_kv")
-    values = (header.values.get(f"{header.architecture}.{name}") for name in names)
-    width, heads, keys = values
-    if not (isinstance(width, int) and isinstance(heads, int) and heads):
-        raise NotSupported("its header lacks the number of heads")
-    keys = keys if isinstance(keys, int) and keys else heads
-    head = header.values.get(f"{header.architecture}.attention.key_length")
-    return head if isinstance(head, int) else width // heads, heads // keys
-
-
-def _compile(checkpoint: ModelFolder | GgufHeader) -> Path:
-    if isinstance(checkpoint, ModelFolder):
-        return _compiled_for(checkpoint.config)
     try:
-        return build.compiled_for(*head_sizes(checkpoint))
-    except NotCompiled as error:
-        raise NotSupported(f"its kernels can't be compiled: {error}") from error
+        shape = shape_of(config)
+        return KernelPlan(shape.head_dim, shape.heads // shape.kv_heads, formats)
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise NotSupported(f"its configuration lacks {error}") from error
 
 
-def _describe(
-    name: str,
-    checkpoint: ModelFolder | GgufHeader,
-    on_progress: OnProgress,
-    folder: Path,
-) -> None:
-    try:
-        keeping = ModelConverter(name, checkpoint, on_progress, packs=False)
-        keeping.into(folder, _write_frequencies)
-    except NotLlama as error:
-        raise NotSupported(f"{error}; {_OTHERWISE}") from error
+def _compile(weights: MappedWeights) -> Path:
+    config = read_config(weights.checkpoint)
+    return _compiled_for(kernel_plan(config, weights.formats))
 
 
-def _write_frequencies(config: Any, folder: Path) -> None:
-    """Write the RoPE frequencies, which the model's files don't hold."""
-    try:
-        frequencies = frequencies_of(config).tolist()
-    except (ValueError, TypeError, KeyError) as error:
-        raise NotSupported(f"its rotary embedding is unusual: {error}") from error
-    (folder / _FREQUENCIES).write_text(json.dumps(frequencies))
+def _convert(
+    name: str, weights: MappedWeights, on_progress: OnProgress
+) -> ModelConverter:
+    doing: Doing = "rounding" if weights.rounds else "preparing"
+    return ModelConverter(name, weights.checkpoint, on_progress, doing)
 
 
-def _opened_again(
-    folder: Path,
-    name: str,
-    checkpoint: Checkpoint,
-    weights: ReadWeights[Checkpoint],
-) -> LoadedModel:
-    try:
-        return _opened(folder, name, checkpoint, weights)
-    except _DAMAGED as error:
-        raise NotSupported(f"its weights can't be mapped: {error}") from error
+def frequencies_of(
+    config: Mapping[str, Any], checkpoint: ModelFolder | GgufHeader
+) -> Tensor:
+    """Return RoPE's angle per position for each pair, in radians, float32 [d/2]: by a
+    configuration, and the factors that a GGUF file may have.
+
+    Raises:
+        KeyError, TypeError, ValueError: a number is missing, or they don't fit.
+    """
+    rope = config["rope_parameters"]
+    found = frequencies(rope, shape_of(config).head_dim)
+    scaling = rope.get("rope_type", "default")
+    if not isinstance(checkpoint, GgufHeader) or scaling != "default":
+        return found
+    tensors = GgufTensors(checkpoint)
+    if _ROPE_FACTORS not in tensors:
+        return found
+    return found / of_shape(tensors.floats(_ROPE_FACTORS), len(found))
 
 
-def _opened(
-    folder: Path,
-    name: str,
-    checkpoint: Checkpoint,
-    weights: ReadWeights[Checkpoint],
-) -> LoadedModel:
+def _opened(folder: Path, name: str, weights: MappedWeights) -> LoadedModel:
     config = cache.config_in(folder)
-    numbers = json.loads((folder / _FREQUENCIES).read_bytes())
-    found = weights(checkpoint, config, torch.tensor(numbers, dtype=torch.float32))
-    return cached_model(folder, name, config, found)
+    return cached_model(folder, name, config, weights.read(folder, config))
 
 
 def row_order(parts: Sequence[MatrixRows]) -> Tensor | None:

@@ -28,6 +28,7 @@ from lmtui.models.llama.linear import (
     of_shape,
 )
 from lmtui.models.model_info import ModelInfo
+from lmtui.models.rope import SCALINGS
 
 _GGUF = {
     "embedding": "token_embd.weight",
@@ -72,8 +73,6 @@ FAMILIES = {
 }
 """The class of transformers that runs each `model_type`. Other Llama-like families
 differ in details that this code does not run."""
-# RoPE types whose angles depend only on the position
-_ROPE_TYPES = ("default", "linear", "llama3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +174,12 @@ class LlamaModel:
     facts: ModelInfo
 
 
-def unsupported_reason(config: Mapping[str, Any], *, packed: bool = True) -> str | None:
+def unsupported_reason(
+    config: Mapping[str, Any], *, grouped: bool = True
+) -> str | None:
     """Return why the Llama backend can't run a model, by its config as transformers
-    writes it; None where it can. `packed` weights need matrices of certain sizes."""
+    writes it; None where it can. Weights that are to be `grouped`, with a scale for
+    each group, need matrices of certain sizes."""
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
@@ -189,13 +191,13 @@ def unsupported_reason(config: Mapping[str, Any], *, packed: bool = True) -> str
         return "its layers look back a limited way"
     rope = config.get("rope_parameters") or {}
     if (
-        rope.get("rope_type", "default") not in _ROPE_TYPES
+        rope.get("rope_type", "default") not in SCALINGS
         or rope.get("partial_rotary_factor", 1) != 1
     ):
         return "it places its tokens in an unusual way"
     if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
         return "its layers have parts that Llama's layers lack"
-    if packed and _is_odd(shape_of(config)):
+    if grouped and _is_odd(shape_of(config)):
         return "its matrices are not multiples of 32"
     return None
 
@@ -219,21 +221,6 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         ffn=config["intermediate_size"],
         epsilon=config["rms_norm_eps"],
     )
-
-
-def frequencies_of(config: Any) -> Tensor:
-    """Return RoPE's angle per position for each pair, in radians, float32 [d/2], by a
-    configuration of transformers."""
-    kind = config.rope_parameters.get("rope_type", "default")
-    if kind == "default":
-        head = shape_of(config.to_dict()).head_dim
-        exponents = torch.arange(0, head, 2).float() / head
-        theta = float(config.rope_parameters["rope_theta"])
-        return 1.0 / theta**exponents
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
-    turned: Tensor = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"))[0]
-    return turned.float()
 
 
 def _qkv_rows(shape: LlamaConfig) -> int:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
+from lmtui.engine.backends.select import backend_of
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.batched import decode_batch
-from lmtui.engine.engine import LocalEngine, backend_of
+from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.token_tree import Tree
@@ -39,10 +40,7 @@ def close(ours: torch.Tensor, family: str, ids: list[int], device: str) -> None:
 def test_cuda_graph_backend_suits_all_families_but_gemma3() -> None:
     suited = {f: CudaGraphBackend.suits(tiny.model(f)) for f in tiny.FAMILIES}
     assert suited == {"llama": True, "gpt2": True, "qwen3": True, "gemma3": False}
-    assert (
-        type(backend_of(tiny.loaded("llama"), long_running=True))
-        is not CudaGraphBackend
-    )  # on a CPU
+    assert type(backend_of(tiny.loaded("llama"))) is not CudaGraphBackend  # on a CPU
 
 
 def test_prompt_lookup_guesses_nothing_at_cuda_graph_costs() -> None:

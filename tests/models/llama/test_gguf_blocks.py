@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,9 +16,11 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.kernels import build
+from lmtui.kernels.build import KernelPlan
 from lmtui.models import memory
 from lmtui.models.gguf import convert
-from lmtui.models.llama.gguf_blocks import BlockLinear
+from lmtui.models.llama import gguf_blocks
+from lmtui.models.llama.gguf_blocks import FEW, BlockLinear
 from lmtui.models.llama.int4 import LoraWeights
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
@@ -44,20 +45,9 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_llama(tmp_path_factory.mktemp("wide"), width=256)
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("built") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LMTUI_HOME", str(home))
-        home.mkdir()
-        build.compiled_for(16, 2)
-    return home
-
-
 @pytest.fixture(autouse=True)
-def _home(home: Path, built: Path) -> None:
-    """What is compiled once is there for every test."""
-    shutil.copytree(built, home)
+def _home(home: Path) -> None:
+    pass
 
 
 def loaded(file: Path, quantize: Any = "auto") -> LoadedModel:
@@ -107,12 +97,13 @@ def test_fused_layers_give_the_states_of_single_operations(
     backend = LlamaCpuBackend(loaded(file).model.weights)
     fused = backend.decoder._fused
     assert all(fused)
-    for tokens in (1, 3, 9):
+    for tokens in (1, 3, 9, 40):
         found = backend.hidden_states(IDS[:tokens], keep=tokens)
         backend.decoder._fused = [None] * len(fused)
         wanted = backend.hidden_states(IDS[:tokens], keep=tokens)
         backend.decoder._fused = fused
-        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+        near = 1e-3 if tokens <= FEW else 0.1  # more are rounded to bfloat16
+        torch.testing.assert_close(found, wanted, atol=near, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])
@@ -177,16 +168,13 @@ def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None
 
 
 def test_packed_copy_goes_once_the_blocks_are_used(
-    folder: Path, tmp_path: Path, home: Path, built: Path
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
-    compiled = home / "cache" / "compiled"
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setenv("CXX", "no-such-compiler")
-        shutil.rmtree(compiled)
         packed = loaded(file).folder
     assert packed.is_dir() and packed.name.endswith("-auto")
-    shutil.copytree(built / "cache" / "compiled", compiled)
     assert loaded(file).number_format == "Q8_0"
     assert not packed.exists()
 
@@ -197,9 +185,9 @@ def test_user_is_told_while_kernels_are_compiled(
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
     told, compiled = Event(), build.compiled_for
 
-    def slow(*sizes: int) -> Path:
+    def slow(plan: KernelPlan) -> Path:
         assert told.wait(30)
-        return compiled(*sizes)
+        return compiled(plan)
 
     def tell(progress: Progress) -> None:
         if progress.what.startswith("compiling"):
@@ -210,17 +198,17 @@ def test_user_is_told_while_kernels_are_compiled(
     assert told.is_set()
 
 
-@pytest.mark.parametrize("kind", ["another", "none"])
-def test_other_files_are_packed(
-    kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lack", ["compiler", "processor"])
+def test_files_are_packed_where_blocks_are_slow(
+    lack: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
-    if kind == "none":  # no compiler
-        monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "empty"))
+    if lack == "compiler":
         monkeypatch.setenv("CXX", "no-such-compiler")
     else:
-        monkeypatch.setattr("lmtui.models.llama.gguf_blocks.FORMATS", ("Q4_0",))
+        monkeypatch.setattr(gguf_blocks, "_FAST", ())
     assert loaded(file).number_format == "int8"
+    assert loaded(folder, "int8").number_format == "int8"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.kernels import build
+from lmtui.kernels.build import KernelPlan
 from lmtui.models import hardware
 from lmtui.models.llama import cache
 from lmtui.models.load import load
@@ -32,6 +33,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": {},
     "qwen3": {"head_dim": 32},
 }
+
+
+PLAN = KernelPlan(16, 2, ())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("LMTUI_HOME", str(home))
         home.mkdir()
         if build.compiler_id() is not None:
-            build.compiled_for(16, 2)
+            build.compiled_for(PLAN)
     return home
 
 
@@ -248,7 +252,7 @@ def exactly(place: Path, why: str) -> None:
 
 def test_quantize_and_dtype_override_the_half_path(folder: Path) -> None:
     assert loaded(folder, quantize="none").precision == "exact"
-    assert loaded(folder, quantize="int8").number_format == "int8"
+    assert loaded(folder, quantize="int8").number_format == "Q8_0"
     assert loaded(folder, dtype="bfloat16").number_format == "bfloat16"
     assert not loaded(folder, dtype="bfloat16").is_llama
 
@@ -276,6 +280,7 @@ def test_failing_compiler_is_not_run_again(
     exactly(folder, "its kernels can't be compiled: tired")
     assert (tmp_path / "asked").read_text() == asked
     assert list(build.failures(str(build.compiler_id())).values()) == ["tired"]
+    assert build.failures("another") == {}
 
 
 def test_stopped_compiler_is_run_again(
@@ -296,21 +301,21 @@ def test_stopped_compiler_is_run_again(
 def test_damaged_compiled_file_is_compiled_again(
     harm: str, file: str, folder: Path
 ) -> None:
-    compiled = build.compiled_for(16, 2)
+    compiled = build.compiled_for(PLAN)
     whole = (compiled / file).read_bytes()
     (compiled / file).unlink()
     damaged = whole[:-1000] if harm == "cut" else b"x" * len(whole)
     (compiled / file).write_bytes(damaged)
     assert LocalEngine(loaded(folder)).info.precision == "fast"
     assert loaded(folder).precision == "fast"
-    assert len((build.compiled_for(16, 2) / file).read_bytes()) == len(whole)
+    assert len((build.compiled_for(PLAN) / file).read_bytes()) == len(whole)
 
 
 @needs_compiler
 def test_damaged_packed_folder_is_made_again(folder: Path) -> None:
     kept = loaded(folder).folder
     wanted = logprobs(loaded(folder))
-    for name, content in (("config.json", b"["), ("frequencies.json", b"{}")):
+    for name, content in (("config.json", b"["), ("tokenizer.json", b"{}")):
         size = (kept / name).stat().st_size
         (kept / name).write_bytes(content.ljust(size))
         assert torch.equal(logprobs(loaded(folder)), wanted)

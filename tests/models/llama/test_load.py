@@ -55,6 +55,12 @@ def _home(home: Path) -> None:
     pass
 
 
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are packed only where there is none."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+
 def loaded(place: Path, quantize: Quantize = "auto", **more: str) -> LoadedModel:
     return load(str(place), device="cpu", quantize=quantize, **more)  # type: ignore[arg-type]
 
@@ -66,6 +72,7 @@ def logprobs(engine: LocalEngine) -> torch.Tensor:
     return torch.cat(list(blocks)).log_softmax(-1)
 
 
+@pytest.mark.usefixtures("no_compiler")
 def test_a_quantised_file_is_packed_once(q8: Path) -> None:
     seen: list[Progress] = []
     first = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
@@ -80,10 +87,13 @@ def test_a_quantised_file_is_packed_once(q8: Path) -> None:
     assert torch.equal(logprobs(LocalEngine(first)), logprobs(LocalEngine(second)))
 
 
+@pytest.mark.parametrize("compiler", ["c++", "none"])
 @pytest.mark.parametrize("quantize", ["auto", "int8"])
 def test_quantised_model_agrees_with_the_exact_path(
-    q8: Path, quantize: Quantize
+    q8: Path, quantize: Quantize, compiler: str, request: pytest.FixtureRequest
 ) -> None:
+    if compiler == "none":
+        request.getfixturevalue("no_compiler")
     fast, exact = (LocalEngine(loaded(q8, each)) for each in (quantize, "none"))
     one, other = logprobs(fast), logprobs(exact)
     divergence = (other.exp() * (other - one)).sum(-1)
@@ -97,6 +107,7 @@ def test_quantised_model_agrees_with_the_exact_path(
     assert fast.encode(tiny.TEXT, bos="yes") == exact.encode(tiny.TEXT, bos="yes")
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize(("quantize", "most"), [("int8", 1e-3), ("int4", 0.2)])
 def test_quantize_option_rounds_a_folder_model(
     folder: Path, quantize: Quantize, most: float
@@ -116,6 +127,7 @@ def test_changed_folder_is_packed_anew(tmp_path: Path) -> None:
     assert loaded(place, "int8").folder != before
 
 
+@pytest.mark.usefixtures("no_compiler")
 def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> None:
     folder = loaded(q8, "int8").folder
     with safe_open(folder / "packed.safetensors", framework="pt") as file:
@@ -127,6 +139,7 @@ def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> Non
     assert others - {"head"} == {"norm", "embedding", "frequencies"}
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("damage", ["cut", "torch", "config", "header", "tensor"])
 def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
     before = loaded(q8, "int8")
@@ -228,6 +241,7 @@ def test_an_adapter_on_another_shape_runs_exactly(
     assert (found.precision, found.adapter) == ("exact", "lora")
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("trouble", ["full", "too small", "no folder"])
 def test_unwritable_cache_costs_one_warning(
     q8: Path,

@@ -1,25 +1,19 @@
 """Forward pass of our own decoder for Llama-shaped models on a CPU.
 
-Implements `base.ModelBackend` and starts the compilation of faster kernels. Knows no
-layout of weights and no attention.
+Implements `base.ModelBackend`. Knows no layout of weights.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict
 from logging import getLogger
 
 import torch
 from torch import Tensor
 
-from lmtui import processes
+from lmtui import cache_dir
 from lmtui.engine.backends.base import Reuse, T, chunk_for, require_distribution
-from lmtui.engine.backends.llama_cpu import compile
+from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
 from lmtui.engine.backends.llama_cpu.thread_count import ThreadCount
@@ -31,18 +25,12 @@ from lmtui.models.llama.gguf_blocks import BlockLinear
 from lmtui.models.llama.half import HalfLinear
 from lmtui.models.llama.weights import LlamaWeights
 
-_COMMAND = (*processes.MODULE, "lmtui.engine.backends.llama_cpu.compile_worker")
-
 _CHUNK = 512  # most prompt tokens of one prefill pass
-_BLOCK_ROWS = 128  # rows of logits in memory at once while scoring
 # Cost of running 1, 2, … speculated tokens along with one token, in passes over one
 # token (see `ModelBackend.extra_token_costs`).
 # With torch's int4 kernel: a product of four tokens takes a third longer than one of a
-# single token, one of five takes twice as long; with AVX-512 or without, compiled by
-# torch's exporter or not.
-_GUESS_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
-# With our own int4 products (the C++ fused block), whose cost has no such step.
-_NATIVE_COSTS = (0.13, 0.3, 0.5, 0.75, 0.95, 1.2, 1.45)
+# single token, one of five takes twice as long; with AVX-512 or without.
+_PACKED_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
 # With the blocks of GGUF files and AVX-512, for 135 million weights.
 _BLOCK_COSTS = (0.3, 0.65, 1.05, 1.7, 2.2, 2.7, 3.2)
 # With 16-bit weights and AVX-512.
@@ -53,84 +41,33 @@ _COSTS: dict[type, Sequence[float]] = {
 }
 
 
-class BackgroundCompiler:
-    """Compiles a model's kernels in a separate process and puts them into use."""
-
-    def __init__(self, decoder: DecoderLayers, *, long_running: bool) -> None:
-        """`long_running` allows compilation: this process will live long enough to use
-        it."""
-        self._decoder = decoder
-        self._plan = decoder.plan()
-        self._may_compile = long_running
-        self.process: subprocess.Popen[bytes] | None = None
-        self._put_in_use()
-
-    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Yield from `answer`. Before it, kernels compiled in the meantime are put into
-        use; after it, a compilation may start."""
-        if self.process is not None and self.process.poll() is not None:
-            self.process = None
-            self._put_in_use()
-        try:
-            yield from answer
-        finally:
-            self._compile()
-
-    def _put_in_use(self) -> None:
-        decoder = self._decoder
-        try:
-            if decoder.kernels is not None:
-                decoder.use(compile.opened_for(decoder.shape, decoder.kernels), None)
-            elif self._plan is not None and compile.is_stored(self._plan):
-                decoder.use(compile.opened(self._plan), self._plan)
-                self._may_compile = False
-        except ValueError as error:
-            getLogger("lmtui").warning("what was compiled is not used: %s", error)
-
-    def _compile(self) -> None:
-        """Start the compiler, unless it can't help or has been tried."""
-        if self._plan is None or not self._may_compile:
-            return
-        self._may_compile = False
-        compiler = build.compiler_id()
-        folder = compile.folder_of(self._plan)
-        if compiler is None or build.failure(folder, compiler) is not None:
-            return
-        command = [*_COMMAND, json.dumps(asdict(self._plan)), compiler]
-        with suppress(OSError), open(os.devnull, "wb") as nothing:
-            self.process = processes.begin(command, nothing, beneath=True)
-
-
 class LlamaCpuBackend:
     """Forward pass of a Llama-shaped model; see `base.ModelBackend` for each method's
     contract."""
 
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
+    block_rows = 128
 
-    def __init__(self, weights: LlamaWeights, *, long_running: bool = False) -> None:
-        """`long_running` says that many answers will follow, so that compiling pays."""
-        self.decoder = DecoderLayers(weights)
-        self._costs = _COSTS.get(type(weights.layers[0].qkv), _GUESS_COSTS)
-        self.compiler = BackgroundCompiler(self.decoder, long_running=long_running)
-        self.prefill_chunk = chunk_for(weights.layers[0].numel, _CHUNK)
+    def __init__(self, weights: LlamaWeights) -> None:
+        attention = _attention_for(weights)
+        self.decoder = DecoderLayers(weights, attention)
+        layer = weights.layers[0]
+        self.extra_token_costs: Sequence[float] = _COSTS.get(
+            type(layer.qkv), _PACKED_COSTS
+        )
+        # Packed weights, without kernels of our own, are far from bfloat16's speed.
+        is_fast = weights.kernels is not None and layer.qkv.rounds
+        products = "bfloat16" if is_fast else "float32"
+        self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)
         self._head = weights.lm_head
         # Only our own kernels give the same bits with any number of threads.
-        compiled = self.decoder.compiled if weights.kernels else None
-        own = compiled is not None and compiled.attention is not None
-        self._threads = ThreadCount(torch.get_num_threads() if own else 1)
-
-    @property
-    def extra_token_costs(self) -> Sequence[float]:
-        """Cost of running more than one token in one pass; see
-        `ModelBackend.extra_token_costs`."""
-        return _NATIVE_COSTS if self.decoder.are_native else self._costs
+        self._threads = ThreadCount(torch.get_num_threads() if attention else 1)
 
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Yield from `answer`; faster kernels are loaded before it and compiled after
-        it."""
+        """Yield from `answer`, with as many threads as are the fastest."""
         with self._threads.lasting():
-            yield from self.compiler.around_generation(answer)
+            yield from answer
 
     def new_cache(self) -> PreallocatedKVCache:
         """Return an empty KV cache."""
@@ -238,8 +175,26 @@ class LlamaCpuBackend:
         if skip >= len(ids):
             return
         states = self.hidden_states(ids, keep=len(ids) - skip, should_stop=should_stop)
-        for block in torch.split(states, _BLOCK_ROWS):
+        for block in torch.split(states, self.block_rows):
             yield self.head(block)
+
+
+def _attention_for(weights: LlamaWeights) -> Attention | None:
+    """Return compiled attention for a model whose kernels were compiled when it was
+    loaded; None for others, for a head width without a kernel, and where the file was
+    damaged, which is then removed."""
+    folder, shape = weights.kernels, weights.shape
+    if folder is None or not build.supports_attention(shape.head_dim):
+        return None
+    seen = cache_dir.identity(folder)
+    try:
+        found = Attention(folder / build.ATTENTION, shape.heads, shape.kv_heads)
+        found.require_right(shape.head_dim)
+    except (OSError, ValueError) as error:
+        cache_dir.discard(folder, seen)
+        getLogger("lmtui").warning("compiled attention is not used: %s", error)
+        return None
+    return found
 
 
 def _looking(should_stop: Stop | None) -> Callable[[], None]:

@@ -15,16 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.backends.llama_cpu.attention import Attention
-from lmtui.engine.backends.llama_cpu.compile import CompiledKernels
-from lmtui.engine.backends.llama_cpu.fused_block import (
-    BlockShape,
-    FusedBlockKernel,
-    FusedLayer,
-    gguf_layer,
-    weights_of,
-)
+from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
-from lmtui.models.llama.int4 import FEW, Int4Linear
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
 
@@ -39,60 +31,27 @@ class DecoderLayers:
       and `fused_block`) replace the single operations.
     """
 
-    def __init__(self, weights: LlamaWeights) -> None:
+    def __init__(
+        self, weights: LlamaWeights, attention: Attention | None = None
+    ) -> None:
+        """`attention` is the compiled one, if any."""
         self.weights = weights
+        self.attention = attention
         shape = self.shape = weights.shape
-        self.kernels = weights.kernels
-        """Folder of kernels that were compiled before the model was opened; None where
-        kernels are compiled per `BlockShape` instead."""
         self.sizes = Sizes(shape.layers, shape.kv_heads, shape.head_dim)
-        self._root = math.sqrt(shape.width)
+        root = math.sqrt(shape.width)
+        layers = weights.layers
         self._norms = [
-            (layer.attention_norm * self._root, layer.ffn_norm * self._root)
-            for layer in weights.layers
+            (layer.attention_norm * root, layer.ffn_norm * root) for layer in layers
         ]
-        self._last_norm = weights.norm * self._root
+        self._last_norm = weights.norm * root
         # cos + i·sin of each position's angles; grows with the longest context
         self._turns = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
-        self.compiled: CompiledKernels | None = None
-        self._fused: list[FusedLayer | None] = [None] * shape.layers
-
-    def plan(self) -> BlockShape | None:
-        """Return the shape of the fused block that most layers have; None where any
-        matrix is not packed, since only packed weights have a fused block."""
-        layers = self.weights.layers
-        matrices = (matrix for layer in layers for matrix in layer.matrices)
-        if not all(isinstance(matrix, Int4Linear) for matrix in matrices):
-            return None
-        plans = [BlockShape.of(self.shape, *pair) for pair in pairwise(layers)]
-        return max(plans, key=plans.count, default=None)
-
-    def use(self, compiled: CompiledKernels | None, plan: BlockShape | None) -> None:
-        """Use compiled kernels from now on: attention in every layer, the fused block
-        in each layer whose shape is `plan` or whose matrices are GGUF blocks. None
-        switches them off."""
-        self.compiled = compiled
-        layers = self.weights.layers
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
-        pairs = pairwise([*layers, layers[0]])
-        self._fused = [self._fused_layer(*pair, plan) for pair in pairs]
-
-    def _fused_layer(
-        self, layer: DecoderLayer, following: DecoderLayer, plan: BlockShape | None
-    ) -> FusedLayer | None:
-        if self.compiled is None:
-            return None
-        run = self.compiled.crossing
-        if run and plan and BlockShape.of(self.shape, layer, following) == plan:
-            weights = weights_of(layer, following, self._root)
-            return FusedLayer(lambda *inputs: run([*inputs, *weights]), FEW)
-        return gguf_layer(self.shape, layer, following, self._root)
-
-    @property
-    def are_native(self) -> bool:
-        """Whether packed weights are multiplied by our own C++ code."""
-        return isinstance(self.compiled and self.compiled.crossing, FusedBlockKernel)
+        self._fused = [
+            FusedLayer.of(shape, *pair, root) for pair in pairwise([*layers, layers[0]])
+        ]
 
     def hidden_states(
         self,
@@ -138,7 +97,7 @@ class DecoderLayers:
     ) -> Callable[[int], Tensor]:
         """Return a function from a layer's index to its attention output, [m, H·d] once
         reshaped."""
-        attention = self._attention
+        attention = self.attention
         rounds = self.weights.layers[0].qkv.rounds
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
             places = held.reserve_addresses(run.tokens)
@@ -152,16 +111,12 @@ class DecoderLayers:
 
         return find
 
-    @property
-    def _attention(self) -> Attention | None:
-        return self.compiled.attention if self.compiled else None
-
     def _cross(self, run: ForwardPass, index: int, attended: Tensor) -> None:
         """Run a layer from its attention output `attended` to the next layer's queries,
         keys and values: output projection, feed-forward, and q/k/v projection."""
         attended = attended.reshape(run.m, -1)
         fused = self._fused[index]
-        if fused is not None and run.m <= fused.most:
+        if fused is not None and fused.takes(run.m):
             run.cross(fused, attended)
             return
         run.settle()

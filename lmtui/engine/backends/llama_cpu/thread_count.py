@@ -37,7 +37,7 @@ class ThreadCount:
         """`use` sets the number of threads, `clock` tells seconds."""
         self._all, self._use, self._clock = threads, use, clock
         self._now = self._used = threads
-        self._lasting = False
+        self._lasting = 0  # answers that are being generated
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._fastest = float("inf")
         # The time of a pass before a trial, and those in it; None outside of trials.
@@ -62,14 +62,16 @@ class ThreadCount:
 
     @contextmanager
     def lasting(self) -> Iterator[None]:
-        """Keep the number of threads between passes, for what is computed there. It is
-        that of the whole process: other models have all threads again afterwards."""
-        self._lasting = True
+        """Keep the number of threads between passes, for what is computed there, also
+        where several answers are generated in turns. It is that of the whole process:
+        other models have all threads again afterwards."""
+        self._lasting += 1
         try:
             yield
         finally:
-            self._lasting = False
-            self._set(self._all)
+            self._lasting -= 1
+            if not self._lasting:
+                self._set(self._all)
 
     def _set(self, threads: int) -> None:
         if threads != self._used:

@@ -2,13 +2,14 @@
 
 `plain` has the same code run on the very weights of the model, in float32, `stored` in
 numbers of 16 bits, which lose nothing of them: what is left is the order of sums.
-`packed` has real packed weights.
+`packed` has real packed weights, `blocks` those of a GGUF file.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,24 +17,27 @@ from typing import Any
 
 import pytest
 import torch
+from gguf import GGMLQuantizationType, quants
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.kernels import build
+from lmtui.kernels.gguf_matmul import BlockMatrix, GgufMatmulKernel, StackedMatrix
 from lmtui.kernels.half_matmul import HalfMatmulKernel
-from lmtui.models.llama import half
+from lmtui.models.llama import half, mapped
+from lmtui.models.llama.gguf_blocks import BlockHead, BlockLinear, BlockRows
 from lmtui.models.llama.half import HalfLinear, MappedHalfHead
 from lmtui.models.llama.int4 import GroupQuantized, quantise
 from lmtui.models.llama.linear import Matrices, MatrixRows, PackedMatrices, WeightSource
 from lmtui.models.llama.weights import (
     Naming,
     WeightReading,
-    frequencies_of,
     read_weights,
     shape_of,
 )
+from lmtui.models.rope import frequencies
 
 SIZE: dict[str, Any] = {
     "vocab_size": 300,
@@ -115,15 +119,16 @@ class Weights(Tensors):
 def read(kind: str, source: WeightSource, matrices: Matrices) -> LlamaCpuBackend:
     """The model in the layout of the fast path."""
     config = model(kind).config
+    shape = shape_of(config.to_dict())
     reading = WeightReading(
         source,
         Naming.library(),
         config.vocab_size,
-        frequencies_of(config),
+        frequencies(config.rope_parameters, shape.head_dim),
         matrices,
         on_layer=lambda index: None,
     )
-    return LlamaCpuBackend(read_weights(shape_of(config.to_dict()), reading))
+    return LlamaCpuBackend(read_weights(shape, reading))
 
 
 def _tensors(kind: str) -> dict[str, Tensor]:
@@ -138,6 +143,37 @@ def packed(kind: str, bits: int = 8, *, dense: bool = False) -> LlamaCpuBackend:
     """The model with packed weights."""
     source = Weights(_tensors(kind), bits)
     return read(kind, source, PackedMatrices(source, bits, dense))
+
+
+class _Blocks(Tensors):
+    """The model's weights in the blocks of a GGUF file."""
+
+    def __init__(self, tensors: dict[str, Tensor], kind: str) -> None:
+        super().__init__(tensors)
+        self._kind = kind
+
+    def _of(self, name: str) -> BlockMatrix:
+        weights = self.tensors[name]
+        data = quants.quantize(weights.numpy(), GGMLQuantizationType[self._kind])
+        return BlockMatrix(torch.from_numpy(data), weights.shape[1], self._kind)
+
+    def linear(self, parts: Sequence[MatrixRows]) -> BlockLinear:
+        stack = tuple(self._of(part.name) for part in parts)
+        matrix = StackedMatrix(stack, mapped.row_order(parts))
+        return BlockLinear(matrix, gguf_kernel(), rounds=True)
+
+    def rows(self, name: str, count: int, width: int) -> BlockRows:
+        return BlockRows(self._of(name), gguf_kernel())
+
+    def head(self, rows: Any) -> BlockHead:
+        return BlockHead(rows, gguf_kernel())
+
+
+@cache
+def blocks(kind: str, quantisation: str = "Q8_0") -> LlamaCpuBackend:
+    """The model with its weights rounded to a type of GGUF files."""
+    weights = _Blocks(_tensors(kind), quantisation)
+    return read(kind, weights, weights)
 
 
 @dataclass
@@ -191,11 +227,25 @@ def plain(kind: str) -> LlamaCpuBackend:
 @cache
 def products() -> HalfMatmulKernel:
     """What multiplies with numbers of 16 bits; a test without a compiler is skipped."""
+    with compiled(build.build_half_matmul) as folder:
+        return HalfMatmulKernel(folder / build.HALF_MATMUL)
+
+
+@cache
+def gguf_kernel() -> GgufMatmulKernel:
+    """What multiplies with blocks; a test without a compiler is skipped."""
+    with compiled(build.build_gguf_matmul) as folder:
+        return GgufMatmulKernel(folder / build.GGUF_MATMUL)
+
+
+@contextmanager
+def compiled(make: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield a folder into which `make` has compiled something."""
     if build.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     with tempfile.TemporaryDirectory() as folder:
-        build.build_half_matmul(Path(folder))
-        return HalfMatmulKernel(Path(folder) / build.HALF_MATMUL)
+        make(Path(folder))
+        yield Path(folder)
 
 
 @dataclass

@@ -1,0 +1,61 @@
+// Matrices in the blocks of a GGUF file, and those of a Llama layer.
+
+#pragma once
+
+#include "gguf_formats.h"
+#include "llama_ops.h"
+
+// W [rows, columns], plus the product of its LoRA factors of `rank`, 0 for none.
+struct Matrix {
+    const RowBlocks *parts;  // one above the other
+    long part_count, rows, columns;
+    const long *row_index;         // the row of W that each output takes; null: its own
+    long rank;
+    const float *lora_a, *lora_b;  // [rank, columns] and [rows, rank]
+};
+
+// Where an output's row of W lies.
+struct Row {
+    long part;
+    const uint8_t *blocks;
+};
+
+static inline Row row_of(const Matrix &matrix, const BlockFormat *formats, long n) {
+    long row = matrix.row_index ? matrix.row_index[n] : n, p = 0;
+    for (; row >= matrix.parts[p].rows; p++) row -= matrix.parts[p].rows;
+    return {p, matrix.parts[p].weights + row * formats[p].row_bytes(matrix.columns)};
+}
+
+static std::vector<BlockFormat> formats_of(const Matrix &matrix) {
+    std::vector<BlockFormat> formats;
+    for (long p = 0; p < matrix.part_count; p++)
+        formats.push_back(format_of(matrix.parts[p].format));
+    return formats;
+}
+
+// The weights between the attention of one layer and that of the next. Those of RMSNorm
+// contain the factor √width.
+struct Block {
+    long width, ffn, heads, kv_heads, head;  // of vectors; numbers of heads; of a head
+    float epsilon;
+    const float *ffn_norm, *attention_norm;     // [width]; the latter of the next layer
+    const float *bias;                          // [(heads + 2 · kv_heads) · head] or null
+    const float *q_norm, *k_norm;               // [head] or null
+    Matrix o_proj, gate_up_proj, down_proj, qkv_proj;  // the last of the next layer
+
+    long qkv_size() const { return (heads + 2 * kv_heads) * head; }
+};
+
+// RMSNorm, if there is one, and RoPE of the queries and keys in qkv
+// [tokens, heads + 2 · kv_heads, head], inside a parallel region.
+static inline void norm_rope(const Block &block, long tokens, const float *rope,
+                             float *qkv) {
+    const long turned = block.heads + block.kv_heads;
+#pragma omp for schedule(static)
+    for (long i = 0; i < tokens * turned; i++) {
+        const long t = i / turned, h = i % turned;
+        qk_norm_rope(qkv + t * block.qkv_size() + h * block.head, block.head,
+                     h < block.heads ? block.q_norm : block.k_norm, rope + t * block.head,
+                     block.epsilon);
+    }
+}

@@ -1,0 +1,190 @@
+"""Load Llama-shaped models with weights rounded to 8 or 4 bits.
+
+The first time, the weights are rounded into a GGUF file in the cache, which is then
+mapped like any other (`gguf_blocks`). Weights that have as few bits already stay as
+they are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lmtui import cache_dir
+from lmtui.errors import LmtuiError
+from lmtui.kernels.gguf_matmul import FORMATS
+from lmtui.models import hardware, memory
+from lmtui.models.checkpoint import ModelFolder
+from lmtui.models.checkpoint_tensors import FolderTensors
+from lmtui.models.errors import wrap_load_errors
+from lmtui.models.gguf.header import GgufHeader, read_gguf_header
+from lmtui.models.gguf.tensors import GgufTensors
+from lmtui.models.llama.cache import NotLlama
+from lmtui.models.llama.gguf_blocks import read_blocks
+from lmtui.models.llama.mapped import frequencies_of, load_mapped
+from lmtui.models.llama.weights import (
+    LlamaWeights,
+    Naming,
+    has_more,
+    require_shapes,
+    shape_of,
+)
+from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.progress import OnProgress, Progress
+
+_FILE = "rounded.gguf"
+_TYPES = {8: "Q8_0", 4: "Q4_1"}
+"""What weights are rounded to. Of the 4-bit types, Q4_1 keeps the least and the
+greatest weight of each block."""
+_FLOATS = "F32"  # what vectors are kept in
+_BLOCK = 32  # weights of a block
+_PART = 2**24  # weights that are rounded at a time
+
+_Source = GgufTensors | FolderTensors
+
+
+def load_rounded(
+    name: str, checkpoint: ModelFolder | GgufHeader, bits: int, on_progress: OnProgress
+) -> LoadedModel:
+    """Load a model with its weights rounded to at most `bits` bits, 8 or 4.
+
+    Raises:
+        NotLlama: it is not Llama-shaped.
+        NotSupported: the Llama backend can't run it.
+        LmtuiError: it can't be read, or is too large for the memory.
+    """
+    weights = RoundedWeights(name, checkpoint, bits, on_progress)
+    count, have = checkpoint.parameters, hardware.available_ram()
+    memory.require_mapped(count, bytes_rounded(count, bits), have, rounds=True)
+    return load_mapped(name, weights, on_progress)
+
+
+def bytes_rounded(parameters: int, bits: int) -> int:
+    """Estimate the size of a model that is rounded to `bits` bits, 8 or 4."""
+    layout = FORMATS[_TYPES[bits]]
+    return parameters // layout.weights * layout.size
+
+
+@dataclass(frozen=True)
+class RoundedWeights:
+    """The rounded weights of a model; see `mapped.MappedWeights`."""
+
+    name: str
+    checkpoint: ModelFolder | GgufHeader
+    bits: int
+    on_progress: OnProgress
+    rounds = True
+
+    @property
+    def kind(self) -> str:
+        """See `MappedWeights`."""
+        return _TYPES[self.bits].lower()
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """See `MappedWeights`."""
+        return tuple(sorted({*self._types().values()} - {_FLOATS}))
+
+    @property
+    def _naming(self) -> Naming:
+        if isinstance(self.checkpoint, GgufHeader):
+            return Naming.gguf(self.checkpoint.architecture)
+        return Naming.library()
+
+    def files(self, folder: Path) -> list[Path]:
+        """See `MappedWeights`."""
+        return [folder / _FILE]
+
+    def write(self, config: dict[str, Any], folder: Path) -> None:
+        """See `MappedWeights`."""
+        checkpoint, naming = self.checkpoint, self._naming
+        shape = shape_of(config)
+        with wrap_load_errors(str(checkpoint.path)):
+            source = _source_of(checkpoint)
+            require_shapes(shape, config["vocab_size"], checkpoint.shapes, naming)
+        if has_more(shape, source, naming):
+            raise NotLlama("its layers have parts that Llama's layers lack")
+        need = bytes_rounded(checkpoint.parameters, self.bits)
+        cache_dir.require_space(folder, need)
+        with wrap_load_errors(str(checkpoint.path)):
+            self._round(source, folder / _FILE)
+
+    def _round(self, source: _Source, file: Path) -> None:
+        """Write the rounded tensors of a source into a GGUF file, one by one."""
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
+
+        shapes, types = self.checkpoint.shapes, self._types()
+        writer = GGUFWriter(file, "llama")
+        try:
+            for name, kind in types.items():
+                count = math.prod(shapes[name])
+                block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+                writer.add_tensor_info(
+                    *(name, shapes[name], np.dtype(np.float32), count // block * size),
+                    raw_dtype=GGMLQuantizationType[kind],
+                )
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            for index, (name, kind) in enumerate(types.items()):
+                what = f"rounding {self.name}, once"
+                self.on_progress(Progress(what, index, len(types), unit="tensors"))
+                writer.write_tensor_data(_rounded(source, name, kind))
+        finally:
+            writer.close()
+
+    def _types(self) -> dict[str, str]:
+        """Return the type that each tensor gets, by name."""
+        stored = {}
+        if isinstance(self.checkpoint, GgufHeader):
+            stored = {tensor.name: tensor.type for tensor in self.checkpoint.tensors}
+        names = self._naming.names
+        types = {}
+        for name, shape in self.checkpoint.shapes.items():
+            # The embedding is often the LM head, too, and all logits depend on that.
+            most = 8 if name in (names["embedding"], names["head"]) else self.bits
+            if len(shape) == 1:
+                types[name] = _FLOATS
+            elif len(shape) == 2 and shape[1] % _BLOCK == 0:  # no layer has others
+                kind = stored.get(name, _FLOATS)
+                keeps = kind in FORMATS and int(kind[1]) <= most
+                types[name] = kind if keeps else _TYPES[most]
+        return types
+
+    def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
+        """See `MappedWeights`."""
+        try:
+            header = read_gguf_header(folder / _FILE)
+        except LmtuiError as error:
+            raise ValueError(str(error)) from error
+        rope = frequencies_of(config, self.checkpoint)
+        return read_blocks(header, self._naming, config, rope)
+
+
+def _source_of(checkpoint: ModelFolder | GgufHeader) -> _Source:
+    if isinstance(checkpoint, GgufHeader):
+        return GgufTensors(checkpoint)
+    return FolderTensors(checkpoint)
+
+
+def _rounded(source: _Source, name: str, kind: str) -> np.ndarray[Any, Any]:
+    """Return a tensor in the blocks of a type, uint8, or in float32 for `F32`."""
+    from gguf import GGMLQuantizationType, quants
+
+    if kind == _FLOATS:
+        return source.floats(name).numpy()
+    if isinstance(source, GgufTensors):
+        blocks, stored = source.blocks(name)
+        if stored == kind:
+            return blocks.numpy()
+        whole = source.floats(name)
+    else:
+        whole = source.tensor(name)
+    parts = torch.split(whole, max(1, _PART // whole.shape[1]))
+    to = GGMLQuantizationType[kind]
+    return np.concatenate([quants.quantize(p.float().numpy(), to) for p in parts])

@@ -1,0 +1,124 @@
+"""Compiled kernels: the same numbers as single operations, in any split of a text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmtui.engine.backends.llama_cpu import attention
+from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.kernels import build
+from lmtui.kernels.build import KernelPlan
+from lmtui.models.llama.int4 import LoraWeights
+from lmtui.models.llama.linear import Linear
+from lmtui.models.llama.weights import LlamaWeights
+from tests.engine.backends.llama_cpu import lean
+
+pytestmark = pytest.mark.skipif(
+    build.compiler_id() is None, reason="there is no C++ compiler"
+)
+IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
+
+
+@pytest.fixture(autouse=True)
+def _home(home: Path) -> None:
+    pass
+
+
+def with_adapter(weights: LlamaWeights) -> LlamaWeights:
+    """With something added to the products of two matrices of each layer."""
+
+    def added(matrix: Linear) -> Linear:
+        first = torch.randn(4, matrix.columns) / 30
+        second = torch.randn(matrix.rows, 4) / 30
+        return matrix.with_lora(LoraWeights(first, second))
+
+    layers = tuple(
+        replace(layer, qkv=added(layer.qkv), down=added(layer.down))
+        for layer in weights.layers
+    )
+    return replace(weights, layers=layers)
+
+
+def with_attention(weights: LlamaWeights) -> LlamaWeights:
+    shape = weights.shape
+    share = shape.heads // shape.kv_heads
+    folder = build.compiled_for(KernelPlan(shape.head_dim, share, ()))
+    return replace(weights, kernels=folder)
+
+
+def following(backend: LlamaCpuBackend, step: int = 1) -> torch.Tensor:
+    """Logprobs after each of the last tokens of a text, read some at a time. [n, V]"""
+    cache = PrefixCache(backend)
+    cache.read(IDS[:60])
+    parts = [IDS[at : at + step] for at in range(60, len(IDS), step)]
+    return torch.cat([cache.extend(part) for part in parts]).log_softmax(-1)
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Mean KL divergence in nats."""
+    return float((one.exp() * (one - other)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+@pytest.mark.parametrize("quantisation", ["Q4_1", "Q8_0"])
+@pytest.mark.parametrize("kind", lean.KINDS)
+def test_fused_block_gives_the_logits_of_single_operations(
+    kind: str, quantisation: str, adapter: bool
+) -> None:
+    weights = lean.blocks(kind, quantisation).decoder.weights
+    if adapter:
+        weights = with_adapter(weights)
+    backend = LlamaCpuBackend(weights)
+    assert all(backend.decoder._fused)
+    found = following(backend)
+    for step in (2, 3, 5):
+        assert torch.equal(following(backend, step), found)
+    backend.decoder._fused = [None] * weights.shape.layers
+    single = following(backend)
+    assert not torch.equal(single, found)
+    assert abs(apart(single, found)) < 1e-5
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+@pytest.mark.parametrize("attends", [False, True])
+@pytest.mark.parametrize("dtype", lean.UNROUNDED[1:])
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_weights_of_16_bits_give_the_same_logits_in_any_split(
+    kind: str, dtype: torch.dtype, attends: bool, adapter: bool
+) -> None:
+    rounds = dtype is torch.bfloat16
+    weights = lean.brief(kind, dtype, rounds=rounds).decoder.weights
+    if adapter:
+        weights = with_adapter(weights)
+    if attends:
+        weights = with_attention(weights)
+    backend = LlamaCpuBackend(weights)
+    assert (backend.decoder.attention is not None) == attends
+    found = following(backend)
+    for step in (2, 3, 5, 7):
+        assert torch.equal(following(backend, step), found)
+    if not adapter:
+        assert abs(apart(lean.naive(kind, IDS)[60:], found)) < 2e-4
+
+
+@pytest.mark.parametrize("harm", ["no library", "wrong"])
+def test_damaged_attention_is_removed_and_not_used(
+    harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = with_attention(lean.brief("llama", torch.bfloat16).decoder.weights)
+    folder = weights.kernels
+    assert folder is not None
+    if harm == "wrong":
+        monkeypatch.setattr(attention, "_NEAR", 0.0)
+    else:
+        (folder / build.ATTENTION).unlink()
+        (folder / build.ATTENTION).write_bytes(b"x" * 10_000)
+    backend = LlamaCpuBackend(weights)
+    assert backend.decoder.attention is None
+    assert not folder.exists()
+    assert abs(apart(lean.naive("llama", IDS)[60:], following(backend))) < 2e-4
