@@ -25,6 +25,10 @@ class LmtuiError(Exception):
         return f"{self.title}: {self.detail}" if self.detail else self.title
 
 
+class BugError(LmtuiError):
+    """A failure that nobody foresaw; its traceback is in the log."""
+
+
 class Cancelled(Exception):
     """Raised by the engine where work is stopped on request; never shown as an
     error."""

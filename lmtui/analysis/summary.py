@@ -10,11 +10,14 @@ import heapq
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lmtui import notation
-from lmtui.analysis.calibration import Calibration
+from lmtui.analysis.calibration import RANKS as WITHIN
+from lmtui.analysis.calibration import Bin, Calibration
 from lmtui.engine.totals import bits_per, mean_nll, perplexity
-from lmtui.engine.types import ScoredToken
+from lmtui.engine.types import EngineInfo, ScoredToken
+from lmtui.engine.windows import Windows
 
 Span = tuple[int, int]
 
@@ -133,6 +136,72 @@ class Totals:
         return [(token, span) for _, _, token, span in sorted(self._worst)[::-1]]
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One model's results on a whole text."""
+
+    info: EngineInfo
+    totals: Totals
+    windows: Windows
+    bos: bool
+    before: int = 0
+    """Number of context tokens, which are not scored; 0 for a file, BOS not counted."""
+    stored: bool | None = None
+    """Whether the ids are those that the text was written with; None for a file."""
+    rewritten: int = 0
+    """Characters of the text that this model's tokenizer composes, replaces or
+    drops."""
+
+
+def summary_fields(summary: Summary) -> dict[str, Any]:
+    """Return the fields of one model's results on a text."""
+    totals, info = summary.totals, summary.info
+    return {
+        "model": info.model,
+        **({"adapter": info.adapter} if info.adapter else {}),
+        "precision": info.precision,
+        "dtype": info.dtype,
+        "tokens": totals.tokens,
+        "scored": totals.scored,
+        "logprob": totals.logprob,
+        "mean_nll": totals.mean_nll,
+        "perplexity": totals.perplexity,
+        "bits_per_byte": totals.bits_per_byte,
+        "window": summary.windows.window,
+        "stride": summary.windows.stride,
+        "bos": summary.bos,
+        **({"rewritten": summary.rewritten} if summary.rewritten else {}),
+        "bits_per_character": totals.bits_per_character,
+        "characters": totals.characters,
+        "bytes": totals.bytes,
+        **_counts(totals),
+        **_context_fields(summary),
+    }
+
+
+def _context_fields(summary: Summary) -> dict[str, Any]:
+    if summary.stored is None:
+        return {}
+    ids = "kept" if summary.stored else "retokenised"
+    return {"before": summary.before, "ids": ids}
+
+
+def _counts(totals: Totals) -> dict[str, Any]:
+    calibration = totals.calibration
+    return {
+        "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
+        "entropy_bits": list(totals.entropies),
+        "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
+        "expected_calibration_error": calibration.expected_error,
+        "confidence": [_bin(each) for each in calibration.confidence],
+        "claims": [_bin(each) for each in calibration.claims],
+    }
+
+
+def _bin(each: Bin) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in Bin.__slots__}
+
+
 def figures(totals: Totals) -> dict[str, str]:
     """Return formatted totals by label, for the command line and the HTML page."""
     calibration = totals.calibration
@@ -167,3 +236,8 @@ def scored_size(
     shares = len(spans) > count and spans[count][0] < end
     own = sum(len(token.bytes) for token in unscored)
     return characters - end, size - (own if shares else len(text[:end].encode("utf-8")))
+
+
+def page_fields(summary: Summary) -> dict[str, Any]:
+    """Return the fields of a summary for the HTML page, with its figures as text."""
+    return {**summary_fields(summary), "figures": figures(summary.totals)}

@@ -26,17 +26,20 @@ from lmtui.models.source import ModelRef
 OpenEngine = Callable[[Settings], EditorEngine]
 
 
-def open_local(settings: Settings, *, says_unkept: bool = True) -> EditorEngine:
+def open_local(
+    settings: Settings, *, says_unkept: bool = True, slots: int = 1
+) -> EditorEngine:
     """Load the model that `settings` name, with progress on stderr.
 
-    Without `says_unkept`, warnings about files that can't be cached are left out.
+    Without `says_unkept`, warnings about files that can't be cached are left out;
+    `slots` is the number of generations that can run in turns.
 
     Raises:
         LmtuiError: the model can't be found, fetched or loaded here.
     """
     with _loading() as show:
         heard = show if says_unkept else but_for_unkept(show)
-        return open_model(settings, settings.model_ref, heard)
+        return open_model(settings, settings.model_ref, heard, slots=slots)
 
 
 @contextmanager
@@ -85,11 +88,9 @@ def open_model(
     ref: ModelRef,
     on_progress: OnProgress,
     *,
-    long_running: bool = False,
+    slots: int = 1,
 ) -> EditorEngine:
     """Load the model `ref` with the other settings.
-
-    `long_running` is for an engine that gives more than one answer.
 
     Raises:
         LmtuiError: the model can't be found, fetched or loaded here.
@@ -106,7 +107,7 @@ def open_model(
             quantize=bits(settings),
             threads=settings.threads,
             context=settings.context,
-            long_running=long_running,
+            slots=slots,
             on_progress=on_progress,
         )
 
@@ -129,10 +130,11 @@ def open_pair(
         first = open_model(settings, own, on_progress)
         return first, open_model(settings, other, on_progress)
     with _collector_waits():
-        from lmtui.engine import engine
+        from lmtui.engine.engine import LocalEngine
+        from lmtui.models.load import load_pair
         from lmtui.models.loaded_model import LoadOptions
 
-        return engine.open_pair(
+        loaded = load_pair(
             own.model,
             adapter=own.adapter,
             other=other.adapter,
@@ -143,8 +145,9 @@ def open_pair(
                 settings.threads,
                 on_progress,
             ),
-            context=settings.context,
         )
+        first, second = (LocalEngine(one, context=settings.context) for one in loaded)
+        return first, second
 
 
 def open_for_comparison(
@@ -157,7 +160,7 @@ def open_for_comparison(
     Raises:
         LmtuiError: the chosen model can't be found, fetched or loaded here.
     """
-    own = open_model(settings, ref, on_progress, long_running=True)
+    own = open_model(settings, ref, on_progress)
     try:
         return own, open_model(settings, other, on_progress)
     except LmtuiError as error:
@@ -181,10 +184,14 @@ def _collector_waits() -> Iterator[None]:
 
 
 def engine_for(
-    context: typer.Context, settings: Settings, *, says_unkept: bool = True
+    context: typer.Context,
+    settings: Settings,
+    *,
+    says_unkept: bool = True,
+    slots: int = 1,
 ) -> EditorEngine:
     """Open the engine for a command."""
-    own: OpenEngine = partial(open_local, says_unkept=says_unkept)
+    own: OpenEngine = partial(open_local, says_unkept=says_unkept, slots=slots)
     open_engine: OpenEngine = context.obj or own
     return open_engine(settings)
 

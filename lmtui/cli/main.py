@@ -28,6 +28,7 @@ VERBS = {
     "complete": "complete:complete",
     "inspect": "inspect.command:inspect",
     "finetune": "finetune.command:finetune",
+    "serve": "serve:serve",
     "history": "history:app",
     "adapters": "adapters:app",
     "models": "models:app",

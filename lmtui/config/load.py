@@ -20,7 +20,12 @@ from lmtui.config.values import parse, typed
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue
 
-_NOT_SETTINGS = {"LMTUI_HOME"}
+API_KEY = "LMTUI_API_KEY"
+"""The variable with the key that clients of `lmtui serve` have to send. It is no
+setting, which `lmtui config` would show."""
+_NOT_SETTINGS = {"LMTUI_HOME", API_KEY}
+_RETIRED = {"complete.ghost_mean_prob", "LMTUI_GHOST_MEAN_PROB"}
+"""Settings of earlier versions, which are accepted and change nothing."""
 KEYS = "keys"
 """The table of the user's key bindings."""
 
@@ -79,6 +84,8 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
         text = environment[written]
         if not written.startswith(PREFIX) or written in _NOT_SETTINGS or not text:
             continue
+        if written in _RETIRED:
+            continue
         if name := variables.get(written):
             yield name, (parse(name, text, written), Origin("environment", written))
         elif close := get_close_matches(written, variables, n=1, cutoff=0.8):
@@ -117,6 +124,8 @@ def _not_text(name: str, value: object, file: Path) -> LmtuiError:
 def _from_file(table: Mapping[str, Any], file: Path) -> Iterable[tuple[str, Any]]:
     in_sections = {each.key: each.name for each in items()}
     for written, value in _flatten(table):
+        if written in _RETIRED:
+            continue
         if written not in in_sections:
             raise _unknown_key(written, in_sections, file)
         name = in_sections[written]

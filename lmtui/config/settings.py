@@ -79,8 +79,8 @@ class EditorSettings:
 
     ghost_delay: float = setting(
         0.15,
-        "Seconds after the last key at which the editor asks for a suggestion; 0 asks "
-        "at every key.",
+        "Seconds after the last key at which the editor shows a suggestion, which the "
+        "model writes meanwhile; 0 shows it at every key.",
         low=0,
         flag=None,
     )
@@ -89,6 +89,33 @@ class EditorSettings:
         "A word of yours counts as a surprise from this many bits on.",
         low=0,
         flag=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Where the server listens, and how many answers it makes in turns."""
+
+    host: str = setting(
+        "127.0.0.1",
+        "The address that `lmtui serve` listens on. Any but one of loopback needs an "
+        "API key.",
+        metavar="ADDRESS",
+    )
+    port: int = setting(
+        8080,
+        "The port that `lmtui serve` listens on; 0 takes a free one.",
+        low=0,
+        high=65535,
+        metavar="N",
+    )
+    parallel: int = setting(
+        4,
+        "How many answers `lmtui serve` makes in turns, each with a KV cache of its "
+        "own; further requests wait.",
+        low=1,
+        high=64,
+        metavar="N",
     )
 
 
@@ -205,6 +232,7 @@ class Settings:
     editor: EditorSettings = field(default_factory=EditorSettings)
     suggestions: SuggestionRules = field(default_factory=SuggestionRules)
     training: TrainSettings = field(default_factory=TrainSettings)
+    serving: ServeSettings = field(default_factory=ServeSettings)
     keys: Mapping[str, str] = field(default_factory=dict)
     """The table `[keys]` of the file: key bindings in place of the built-in ones, by
     action id. The screens check which can be used."""
@@ -284,6 +312,7 @@ _SECTIONS = (
     Section("complete", "suggestions", SuggestionRules),
     Section("complete", "editor", EditorSettings),
     Section("finetune", "training", TrainSettings, "finetune_"),
+    Section("serve", "serving", ServeSettings, "serve_"),
 )
 """In the order of the manual."""
 

@@ -6,15 +6,23 @@ work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
-from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.backends.select import backend_of
 from lmtui.engine.batched import MOST, decode_batch
-from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner, Infill
+from lmtui.engine.completion import (
+    Completer,
+    CompletionModel,
+    ContextPlanner,
+    Infill,
+    file_separator,
+)
+from lmtui.engine.context_files import context_ids
 from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
@@ -24,7 +32,9 @@ from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.prompt_scores import PromptScores, score_prompts
+from lmtui.engine.proofreader import Proofreader
+from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.replacements import ReplacementFinder
 from lmtui.engine.score import UNSCORED, TokenScore, score_rows
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
@@ -35,6 +45,8 @@ from lmtui.engine.types import (
     Capabilities,
     ChatTurn,
     CompletionContext,
+    ContextFile,
+    ContextPart,
     CursorPrediction,
     Distribution,
     DraftScores,
@@ -42,8 +54,10 @@ from lmtui.engine.types import (
     EngineInfo,
     GenerationResult,
     Prompt,
+    ProofreadPart,
     Replacement,
     SamplingSettings,
+    ScoredPrompt,
     ScoredSpan,
     ScoredToken,
     Step,
@@ -52,8 +66,8 @@ from lmtui.engine.types import (
 from lmtui.engine.vocabulary_search import VocabularyIndex, search
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
-from lmtui.models.load import load, load_pair
-from lmtui.models.loaded_model import LoadedModel, LoadOptions
+from lmtui.models.load import load
+from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.source import Quantize
 
@@ -66,6 +80,7 @@ def describe(
     context: int | None,
     has_template: bool,
     switches_thinking: bool = False,
+    slots: int = 1,
 ) -> EngineInfo:
     """Return the facts about a loaded model; `context` lowers the model's own limit.
 
@@ -91,6 +106,7 @@ def describe(
         precision=loaded.precision,
         threads=loaded.threads,
         has_template=has_template,
+        slots=slots,
         generation_defaults=facts.generation_defaults,
         adapter=loaded.adapter,
         switches_thinking=switches_thinking,
@@ -98,37 +114,17 @@ def describe(
     )
 
 
-def backend_of(loaded: LoadedModel, *, long_running: bool) -> AnyBackend:
-    """Return the backend that runs the model; `long_running` says that many answers
-    will follow."""
-    if loaded.is_llama:
-        from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
-
-        return LlamaCpuBackend(loaded.model.weights, long_running=long_running)
-    if loaded.device.type == "cuda":
-        from lmtui.engine.backends.cuda_graph import CudaGraphBackend
-
-        if CudaGraphBackend.suits(loaded.model):
-            return CudaGraphBackend(loaded.model)
-    from lmtui.engine.backends.transformers import TransformersBackend
-
-    return TransformersBackend(loaded.model)
-
-
 class LocalEngine:
     """Engine for a model on this machine; see `protocol.EditorEngine` for each method's
     contract."""
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        *,
-        context: int | None = None,
-        long_running: bool = False,
+        self, loaded: LoadedModel, *, context: int | None = None, slots: int = 1
     ) -> None:
         tokenizer = loaded.tokenizer
-        self.backend = backend_of(loaded, long_running=long_running)
-        self.cache = PrefixCache(self.backend)
+        self.backend = backend_of(loaded)
+        self._slots = [PrefixCache(self.backend) for _ in range(slots)]
+        self.cache = self._slots[0]
         self._tracer = DraftScorer(self.cache)
         self._vocabulary = Vocabulary(tokenizer)
         self.prompts = PromptBuilder(tokenizer)
@@ -139,12 +135,16 @@ class LocalEngine:
             context=context,
             has_template=self.prompts.has_template,
             switches_thinking=self.prompts.switch is not None,
+            slots=slots,
         )
         self._lexicon = VocabularyIndex(self._vocabulary, self._info.vocabulary)
-        self._prepare_editing(tokenizer)
+        self._tokenizer = tokenizer
+        self._prepare_editing(())
 
-    def _prepare_editing(self, tokenizer: Any) -> None:
-        prefix = self.prompts.document("", "auto").prefix
+    def _prepare_editing(self, before: tuple[int, ...]) -> None:
+        """Edit texts that begin after the tokens `before`."""
+        tokenizer = self._tokenizer
+        prefix = (*self.prompts.prefix("auto"), *before)
         context, windows = self._info.context, self.windows(len(prefix))
         scorer = DocumentScorer(
             self.backend,
@@ -166,6 +166,7 @@ class LocalEngine:
         self._replacements = ReplacementFinder(
             model, self.predictor, layout, self.end_ids
         )
+        self._proofreader = Proofreader(model, self.predictor, layout)
         self.capabilities = Capabilities(infill=infill is not None)
 
     @classmethod
@@ -179,14 +180,13 @@ class LocalEngine:
         quantize: Quantize = "none",
         threads: int | None = None,
         context: int | None = None,
-        long_running: bool = False,
+        slots: int = 1,
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
         """Load a model: the default one, or the one that `spec` names.
 
         `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id. `adapter` is
-        the name or the folder of one trained for that model. `long_running` says that
-        many answers will follow, so that time spent on making them faster pays.
+        the name or the folder of one trained for that model.
 
         Raises:
             LmtuiError: the model can't be found, fetched or loaded here.
@@ -200,7 +200,7 @@ class LocalEngine:
             threads=threads,
             on_progress=on_progress,
         )
-        return cls(loaded, context=context, long_running=long_running)
+        return cls(loaded, context=context, slots=slots)
 
     @property
     def info(self) -> EngineInfo:
@@ -225,6 +225,10 @@ class LocalEngine:
     ) -> Prompt:
         """Lay out a conversation for the model."""
         return self.prompts.write(messages, prefill, thinking=thinking)
+
+    def tokenizer_info(self) -> Mapping[str, Any]:
+        """Return what `tokenizer_config.json` says."""
+        return self.prompts.tokenizer_info()
 
     def next_distribution(
         self,
@@ -319,6 +323,9 @@ class LocalEngine:
         *,
         top_n: int = 20,
         single_line: bool = False,
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
+        slot: int = 0,
+        after: int | None = None,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
@@ -332,16 +339,68 @@ class LocalEngine:
             single_line=single_line,
         )
         decoder = Decoder(
-            self.cache,
+            self._slots[slot],
             self._positions,
             self._vocabulary,
             settings=settings,
             rules=rules,
             top_n=top_n,
+            logit_bias=logit_bias,
         )
+        known = None if after is None else self._positions.get(after).logits
         return self.backend.around_generation(
-            decoder.run(prompt.ids, should_stop, progress)
+            decoder.run(prompt.ids, should_stop, progress, known=known)
         )
+
+    def prefill(
+        self, ids: Sequence[int], *, slot: int = 0, should_stop: Stop = lambda: False
+    ) -> Iterator[int]:
+        """Read a prompt into the KV cache of a slot."""
+        self._require_room(len(ids), spare=0)
+        return self._slots[slot].prefill(ids, should_stop=should_stop)
+
+    def reusable(self, ids: Sequence[int], slot: int) -> int:
+        """Return how many first tokens of a prompt a slot holds."""
+        return self._slots[slot].common(ids)
+
+    def score_prompts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: SamplingSettings,
+        *,
+        top_n: int = 0,
+        slot: int = 0,
+        should_stop: Stop = lambda: False,
+    ) -> Iterator[ScoredPrompt | None]:
+        """Score every token of some prompts, and predict the tokens after them."""
+        for ids in prompts:
+            self._require_room(len(ids), spare=0)
+        scores = score_prompts(
+            self._slots[slot],
+            prompts,
+            window=self.windows().window if self._info.precision == "exact" else None,
+            top_n=top_n,
+            should_stop=should_stop,
+        )
+        waiting = iter(prompts)
+        for found in scores:
+            if found is None:
+                yield None
+            else:
+                yield self._scored_prompt(next(waiting), found, settings, top_n)
+
+    def _scored_prompt(
+        self,
+        ids: Sequence[int],
+        scores: PromptScores,
+        settings: SamplingSettings,
+        top_n: int,
+    ) -> ScoredPrompt:
+        context = ContextIds(tuple(ids), len(ids))
+        position, count = self._positions.add(scores.after, context), max(1, top_n)
+        look = position.view(settings, count)
+        following = distribution(position, look, self._vocabulary, count=count)
+        return ScoredPrompt(tuple(self._scored(ids, scores.rows)), following)
 
     def score(
         self,
@@ -422,6 +481,20 @@ class LocalEngine:
 
     # A text that is being edited.
 
+    def read_with(
+        self, files: Sequence[ContextFile], *, name: str = ""
+    ) -> tuple[ContextPart, ...]:
+        """Read other files before the text, from now on."""
+        ids, parts = context_ids(
+            files,
+            name,
+            lambda text: self.prompts.document(text, "no").ids,
+            budget=self._info.context // 2,
+            separator=file_separator(self._tokenizer),
+        )
+        self._prepare_editing(ids)
+        return parts
+
     def predict_at(
         self,
         text: str,
@@ -493,26 +566,21 @@ class LocalEngine:
         count: int = 8,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
+        partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
         """Return texts that could replace a part of a text."""
         return self._replacements.find(
-            text, start, end, count=count, should_stop=should_stop, progress=progress
+            text,
+            start,
+            end,
+            count=count,
+            should_stop=should_stop,
+            progress=progress,
+            partial=partial,
         )
 
-
-def open_pair(
-    spec: str | None,
-    *,
-    adapter: str | None,
-    other: str,
-    how: LoadOptions,
-    context: int | None = None,
-) -> tuple[LocalEngine, LocalEngine]:
-    """Load two engines for the model that `spec` names: with `adapter` (or without
-    one), and with the adapter `other`.
-
-    Raises:
-        LmtuiError: a model can't be found, fetched or loaded here.
-    """
-    own, beside = load_pair(spec, adapter=adapter, other=other, how=how)
-    return LocalEngine(own, context=context), LocalEngine(beside, context=context)
+    def proofread(
+        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
+    ) -> Iterator[ProofreadPart]:
+        """Yield the corrections of a part of a text."""
+        return self._proofreader.read(text, start, end, should_stop=should_stop)

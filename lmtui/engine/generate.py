@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -68,8 +69,10 @@ class Decoder:
         rules: StopRules,
         top_n: int,
         lookup_ids: Iterable[int] = (),
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
-        """`lookup_ids` are tokens near the prompt that the text may repeat."""
+        """`lookup_ids` are tokens near the prompt that the text may repeat;
+        `logit_bias` is added to the logits of some tokens before anything else."""
         self._cache = cache
         self._positions = positions
         self._vocabulary = vocabulary
@@ -77,6 +80,7 @@ class Decoder:
         self._rules = rules
         self._top = top_n
         self._beside = lookup_ids
+        self._bias = logit_bias
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
@@ -91,12 +95,24 @@ class Decoder:
         self._first_at = self._last_at = self._started
 
     def run(
-        self, prompt: Sequence[int], should_stop: Stop, progress: ReportCount | None
+        self,
+        prompt: Sequence[int],
+        should_stop: Stop,
+        progress: ReportCount | None,
+        *,
+        known: Tensor | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Generate after `prompt` (at least one id, shorter than the context). Yields
-        each step, then the result."""
+        each step, then the result. `known` are the logits [V] after the prompt, if they
+        are known: the prompt is then read after the first step."""
         # 1) prefill
         self._begin(prompt)
+        if known is not None:
+            step = self._step(known)
+            yield step
+            if reason := self._reason(step.id):
+                yield self._finish(reason)
+                return
         try:
             self._reused = self._cache.read(
                 self._ids, should_stop=should_stop, progress=progress
@@ -173,7 +189,7 @@ class Decoder:
         """Sample a token from logits [V] and append it."""
         # 1) penalty, temperature, filters
         context = ContextIds(self._ids, len(self._ids))
-        position = self._positions.add(logits, context)
+        position = self._positions.add(logits, context, self._bias)
         look = position.view(self._settings, self._top)
         # 2) draw
         place = sampling.draw(look.sampled, self._random)

@@ -16,6 +16,11 @@ from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.errors import Cancelled
 
+_REST = 128
+"""Least tokens of the last part of a long prompt: the products of a few tokens are
+others, with other rounding. Logits of a whole text are computed in blocks of as many
+rows, so that parts and whole give the same numbers."""
+
 
 class PrefixCache:
     """Runs contexts through one model, reusing the longest common prefix."""
@@ -58,16 +63,38 @@ class PrefixCache:
             Cancelled: `should_stop` answered True; what was run so far stays usable.
         """
         reused = self._shared(ids)
-        self._keep(reused)
+        for done in self.prefill(ids, should_stop=should_stop):
+            if progress:
+                progress(done, len(ids))
+        return reused
+
+    def prefill(
+        self, ids: Sequence[int], *, should_stop: Stop = lambda: False
+    ) -> Iterator[int]:
+        """Make the cache hold exactly `ids`, like `read`; before each part, yield how
+        many of them it holds.
+
+        Raises:
+            Cancelled: as in `read`.
+        """
+        self._keep(self._shared(ids))
         while (done := len(self.ids)) < len(ids):
             if should_stop():
                 raise Cancelled
-            if progress:
-                progress(done, len(ids))
-            in_parts = self._reuse is not Reuse.NOTHING
-            part = ids[done : done + self.backend.prefill_chunk if in_parts else None]
+            yield done
+            part = self._part(ids, done)
             self._last(self._run(self.backend.logits, part, should_stop))
-        return reused
+
+    def _part(
+        self, ids: Sequence[int], done: int, most: int | None = None
+    ) -> Sequence[int]:
+        """Return the next tokens to run in one pass."""
+        most, left = most or self.backend.prefill_chunk, len(ids) - done
+        if self._reuse is Reuse.NOTHING or left <= most:
+            return ids[done:]
+        if left - most < _REST <= most // 2:
+            most -= _REST
+        return ids[done : done + most]
 
     def extend(self, part: Sequence[int], *, should_stop: Stop | None = None) -> Tensor:
         """Run one or a few more tokens in one pass; return the logits [n, V] after
@@ -80,10 +107,15 @@ class PrefixCache:
         return self._last(logits)
 
     def hidden_states(
-        self, ids: Sequence[int], start: int, *, should_stop: Stop
+        self,
+        ids: Sequence[int],
+        start: int,
+        *,
+        most: int | None = None,
+        should_stop: Stop,
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states after
-        them (see `ModelBackend.hidden_states`).
+        them (see `ModelBackend.hidden_states`). `most` tokens are run in one pass.
 
         Yields, per part, the position of its first token and the states [n, width]
         after its n tokens. The first part begins at `start` or before.
@@ -95,8 +127,7 @@ class PrefixCache:
         while (done := len(self.ids)) < len(ids):
             if should_stop():
                 raise Cancelled
-            in_parts = self._reuse is not Reuse.NOTHING
-            part = ids[done : done + self.backend.prefill_chunk if in_parts else None]
+            part = self._part(ids, done, most)
             states = self._run(
                 self.backend.hidden_states, part, should_stop, keep=len(part)
             )

@@ -278,6 +278,17 @@ class PromptBuilder:
                 return after[: match.end()], self._specials[match[0]]
         return "", None
 
+    def tokenizer_info(self) -> dict[str, Any]:
+        """Return the special tokens and the chat template, by the names that they have
+        in `tokenizer_config.json`."""
+        return {
+            "tokenizer_class": type(self._tokenizer).__name__,
+            **self._tokenizer.special_tokens_map,
+            "add_bos_token": self.adds_bos,
+            "model_max_length": self._tokenizer.model_max_length,
+            "chat_template": self._template or None,
+        }
+
     @property
     def turn_end(self) -> int | None:
         """Token that the template puts after an answer, if any."""

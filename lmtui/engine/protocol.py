@@ -7,8 +7,9 @@ thread-safe: one thread owns it and makes every call, and runs each iterator to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
@@ -16,6 +17,8 @@ from lmtui.engine.types import (
     Capabilities,
     ChatTurn,
     CompletionContext,
+    ContextFile,
+    ContextPart,
     CursorPrediction,
     Distribution,
     DraftScores,
@@ -23,8 +26,10 @@ from lmtui.engine.types import (
     EngineInfo,
     GenerationResult,
     Prompt,
+    ProofreadPart,
     Replacement,
     SamplingSettings,
+    ScoredPrompt,
     ScoredSpan,
     ScoredToken,
     Step,
@@ -38,6 +43,9 @@ Stop = Callable[[], bool]
 ReportCount = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during prefill; where a method says so, with
 counts of something else than tokens."""
+
+ReportReplacements = Callable[[Sequence[Replacement]], None]
+"""Called with the replacements that are scored so far, the best first."""
 
 
 class Engine(Protocol):
@@ -72,6 +80,10 @@ class Engine(Protocol):
         Message text never becomes a control token, except the marks around the thinking
         at the beginning of the model's own answers: the template reads them.
         """
+
+    def tokenizer_info(self) -> Mapping[str, Any]:
+        """Return the special tokens and the chat template, by the names that they have
+        in `tokenizer_config.json`."""
 
     def next_distribution(
         self,
@@ -162,14 +174,60 @@ class Engine(Protocol):
         *,
         top_n: int = 20,
         single_line: bool = False,
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
+        slot: int = 0,
+        after: int | None = None,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one and yield each; the last item is the
         `GenerationResult`.
 
+        `logit_bias` is added to the logits of some tokens before they are sampled from;
+        the numbers reported are without it. `slot` is the KV cache that is used: one
+        iterator for each of the `info.slots` may be unfinished at the same time.
+        `after` is the handle of a distribution of the token after the prompt, if there
+        is one: the prompt is then read only for the second token.
+
         Raises:
             LmtuiError: the prompt is empty or leaves no room in the context.
+            KeyError: `after` is unknown or too old.
+        """
+
+    def prefill(
+        self, ids: Sequence[int], *, slot: int = 0, should_stop: Stop = lambda: False
+    ) -> Iterator[int]:
+        """Read a prompt into the KV cache of a slot, as `generate` does first; before
+        each part, yield how many of its tokens are there.
+
+        Raises:
+            Cancelled: `should_stop` answered True; what was read stays usable.
+        """
+
+    def reusable(self, ids: Sequence[int], slot: int) -> int:
+        """Return how many of the first tokens of a prompt the KV cache of a slot
+        holds."""
+
+    def score_prompts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: SamplingSettings,
+        *,
+        top_n: int = 0,
+        slot: int = 0,
+        should_stop: Stop = lambda: False,
+    ) -> Iterator[ScoredPrompt | None]:
+        """Score every token of some prompts, each given all before it, with the
+        distribution of the token after it, as `settings` draw from that. Yields each,
+        and None after parts of long ones.
+
+        The numbers are those of `score` in a window that holds all of a prompt. A
+        single prompt is in the KV cache of the slot then. On the exact path, several
+        share one forward pass where the model allows it, which rounds otherwise.
+
+        Raises:
+            LmtuiError: a prompt is empty or does not fit the context.
+            Cancelled: `should_stop` answered True.
         """
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
@@ -216,6 +274,14 @@ class EditorEngine(Engine, Protocol):
     `score` with no prefix but BOS, so that the numbers are the same. A cursor within a
     word is handled by token healing (see `token_healing`).
     """
+
+    def read_with(
+        self, files: Sequence[ContextFile], *, name: str = ""
+    ) -> tuple[ContextPart, ...]:
+        """Read other files before the text, called `name`, from now on: every number of
+        this protocol is then given them. Return how much of each is read; at most half
+        of the context is theirs.
+        """
 
     def predict_at(
         self,
@@ -302,11 +368,25 @@ class EditorEngine(Engine, Protocol):
         count: int = 8,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
+        partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
         """Return texts that could replace the one from `start` to `end`, the most
-        probable first; the present one is among them. `progress` counts the candidates
-        that are scored.
+        probable together with what follows first; the present one is among them.
+        `progress` counts scores of candidates; some are scored more than once.
+        `partial` takes the best of those that are scored to the end, whenever there are
+        more; `ahead` is still empty there.
 
         Raises:
             Cancelled: `should_stop` answered True.
+        """
+
+    def proofread(
+        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
+    ) -> Iterator[ProofreadPart]:
+        """Yield the corrections of the words from `start` to `end` of a text, one part
+        after the other; the last part ends at `end`. What comes after a part can be
+        proofread anew from its end.
+
+        Raises:
+            Cancelled: `should_stop` answered True; parts that were yielded stay valid.
         """

@@ -1,14 +1,14 @@
 """Sampling: from logits to a drawn token, as a chain of pure functions.
 
-Stages: repetition penalty → temperature → top-k → top-p → min-p → renormalise → draw.
-Each filter keeps a prefix of one ranking, by (-logit, id). Knows no model, no tokenizer
-and no cache. V is the size of the vocabulary.
+Stages: bias → repetition penalty → temperature → top-k → top-p → min-p → renormalise →
+draw. Each filter keeps a prefix of one ranking, by (-logit, id). Knows no model, no
+tokenizer and no cache. V is the size of the vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +49,7 @@ class Ranking:
     needed."""
 
     logits: Tensor
-    """float32 [V], after the repetition penalty, on any device."""
+    """float32 [V], after bias and repetition penalty, on any device."""
     ids: Tensor
     """int64 [m]."""
     values: Tensor
@@ -76,7 +76,7 @@ class SampledDistribution:
     bounds: tuple[tuple[Cut, tuple[float, int]], ...]
     """Per stage, in order, the (-logit, id) of the last token it kept."""
     logits: Tensor
-    """float32 [V], after the repetition penalty, on any device."""
+    """float32 [V], after bias and repetition penalty, on any device."""
 
     def __len__(self) -> int:
         """Return the number of tokens that can be drawn."""
@@ -152,6 +152,14 @@ def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return values, ids[places]
 
 
+def biased(logits: Tensor, bias: Mapping[int, float]) -> Tensor:
+    """Return logits [V] with a number added to those of some tokens."""
+    if not bias:
+        return logits
+    ids = to_device(list(bias), logits)
+    return logits.index_add(0, ids, logits.new_tensor(list(bias.values())))
+
+
 def penalize(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
     """Apply the repetition penalty to the tokens of `context` (int64 [n]): positive
     logits are divided by it, negative ones multiplied (Keskar et al. 2019, CTRL,
@@ -205,8 +213,9 @@ def ranking_inputs(
 
 
 def log_total(logits: Tensor, temperature: float) -> Tensor:
-    """Return log Σ exp(logit / temperature) over logits [V]; float64 []."""
-    return (logits.double() / temperature).logsumexp(0)
+    """Return log Σ exp((logit − greatest) / temperature) over logits [V]; float64 [].
+    Without the greatest one, the least temperatures would give infinities."""
+    return ((logits.double() - logits.max().double()) / temperature).logsumexp(0)
 
 
 def _size(logits: Tensor, settings: SamplingSettings) -> int:
@@ -251,7 +260,7 @@ def _rank_until_top_p(
     while True:
         look = min(look, size)
         ids, values = ranking.first(look)
-        scaled = values.double() / settings.temperature
+        scaled = (values.double() - values[0].double()) / settings.temperature
         if look < size:
             assert ranking.total is not None  # `ranking_inputs` fetches it in this case
             probs = (scaled - ranking.total).exp()

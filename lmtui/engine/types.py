@@ -268,6 +268,15 @@ class ScoredToken:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPrompt:
+    """Scores of a prompt, and what comes after it."""
+
+    tokens: tuple[ScoredToken, ...]
+    following: Distribution
+    """Distribution of the token after the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
 class DraftScores:
     """Scores of a message that is being written."""
 
@@ -327,6 +336,8 @@ class EngineInfo:
     """Whether the model brings a chat template; without one it is a base model."""
     generation_defaults: tuple[tuple[str, float], ...] = ()
     """The model's own sampling settings: shown, never applied silently."""
+    slots: int = 1
+    """How many generations can run in turns, each with a KV cache of its own."""
     adapter: str | None = None
     """Name of the adapter that is loaded with the model."""
     switches_thinking: bool = False
@@ -404,6 +415,27 @@ class CursorPrediction:
     window: tuple[int, int]
     """Positions of the tokens that the model read: the first, and the one after the
     last."""
+    control_ids: frozenset[int] = frozenset()
+    """Control tokens among the rows, which have no text that could be inserted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFile:
+    """Another file that is read before a text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPart:
+    """How much of such a file is read."""
+
+    name: str
+    tokens: int
+    """Tokens that are read, from its beginning."""
+    total: int
+    """Tokens of all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +460,40 @@ class Replacement:
     logprob: float
     """Natural log of its probability given the text before it."""
     ahead: str
-    """Text that the model would write after it."""
-    change: float | None
-    """Bits by which the following text is less probable (positive) or more probable
-    (negative) than after the present text; None where nothing follows."""
+    """Text that the model would write after it; empty where it would go on with the
+    word."""
+    following: float | None
+    """Natural log of the probability of the text that follows, up to 64 tokens of it,
+    given the text with the replacement; None where nothing follows."""
+
+    @property
+    def total(self) -> float:
+        """Natural log of the probability of the replacement and of what follows."""
+        return self.logprob + (self.following or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Change of a text that makes it more probable by more than chance does."""
+
+    start: int
+    """Start of the replaced part, in code points."""
+    end: int
+    text: str
+    """Text in its place; empty for a doubled word."""
+    kind: str
+    """Kind of the slip: one of `slips.SlipKind`."""
+    gain: float
+    """By how many nats the log P of the word and of the text that follows rises."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofreadPart:
+    """Part of a text that was proofread."""
+
+    end: int
+    """Where it ends, in code points; what comes next can be read from there."""
+    words: int
+    """Number of its words."""
+    corrections: tuple[Correction, ...]
+    """In the order of the text."""

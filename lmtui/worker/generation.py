@@ -1,4 +1,4 @@
-"""A generation as the engine's worker runs it: prompt, progress, steps, result.
+"""Generations as the engine's worker runs them: prompt, progress, steps, result.
 
 Knows no screen.
 """
@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmtui.engine.drop_turns import prompt_of
-from lmtui.engine.protocol import Engine
-from lmtui.engine.types import ChatTurn, GenerationResult, Prompt, SamplingSettings
+from lmtui.engine.protocol import EditorEngine, Engine
+from lmtui.engine.types import (
+    ChatTurn,
+    FinishReason,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+)
+from lmtui.errors import Cancelled
 from lmtui.worker.events import CountReported, PromptReady
 from lmtui.worker.requests import Context
 
@@ -53,3 +60,28 @@ def run_generation(
             return item
         context.gather(item)
     raise AssertionError("a generation ends with its result")
+
+
+def run_completion(
+    engine: EditorEngine,
+    context: Context,
+    text: str,
+    cursor: int,
+    settings: SamplingSettings,
+) -> GenerationResult:
+    """Continue a text at a cursor; return how that ended. Gathers the decode steps.
+
+    Raises:
+        Cancelled: it was interrupted, and begins anew unless it was stopped.
+        LmtuiError: there is nothing to continue.
+    """
+    for item in engine.complete(
+        text, cursor, settings, top_n=1, should_stop=context.should_stop
+    ):
+        if not isinstance(item, GenerationResult):
+            context.gather(item)
+        elif item.reason is FinishReason.CANCELLED:
+            raise Cancelled
+        else:
+            return item
+    raise AssertionError("a continuation ends with its result")

@@ -31,13 +31,15 @@ class Slot(IntEnum):
     LOAD = 0
     PREVIEW = 1
     """Needs no forward pass: also answered between two tokens of a generation."""
-    LOOK = 2
-    COUNT = 3
-    GENERATE = 4
-    REPLACE = 5
-    SUGGEST = 6
-    SPAN = 7
-    SCORE = 8
+    CONTEXT = 2
+    """Changes what every later request is given."""
+    LOOK = 3
+    COUNT = 4
+    GENERATE = 5
+    REPLACE = 6
+    SUGGEST = 7
+    SPAN = 8
+    SCORE = 9
 
 
 class Context(Protocol):

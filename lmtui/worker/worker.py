@@ -15,7 +15,7 @@ from typing import Any
 
 from lmtui import log
 from lmtui.engine.protocol import EditorEngine, Stop
-from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
+from lmtui.errors import BugError, Cancelled, LmtuiError, panics_as_errors
 from lmtui.models.progress import Progress
 from lmtui.worker.batching import Batcher, Clock, throttled
 from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Event, Failed
@@ -174,7 +174,8 @@ class EngineWorker:
             self._drop(request)  # another load has taken its place
             return
         # A copy: the error's traceback would keep the engine and its model alive.
-        copy = LmtuiError(error.title, error.detail, error.hint)
+        kind = BugError if isinstance(error, BugError) else LmtuiError
+        copy = kind(error.title, error.detail, error.hint)
         self.reply(request, Failed(request.id, copy))
 
     def _drop(self, request: EngineRequest) -> None:
@@ -208,10 +209,10 @@ class _RequestContext:
             self._worker.serve_previews()
 
 
-def _bug(error: Exception) -> LmtuiError:
+def _bug(error: Exception) -> BugError:
     """Wrap an unexpected error for the user; its traceback goes to the log."""
     file = log.record_bug(error)
-    return LmtuiError(
+    return BugError(
         "this is a bug in lmtui",
         f"{type(error).__name__}: {error}",
         f"The details are in {file}." if file else "The log could not be written.",

@@ -312,12 +312,19 @@ def test_suggestion_settings_are_read_from_the_file(tmp_path: Path) -> None:
     assert settings.suggestions.seconds == 0.6
 
 
+def test_setting_of_an_earlier_version_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[complete]\nghost_mean_prob = 0.25\n")
+    assert load(environment={"LMTUI_GHOST_MEAN_PROB": "0.5"}, file=file) == load(
+        environment={}, file=tmp_path / "none.toml"
+    )
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "ghost_delay = -1",
         "ghost_tokens = 0",
-        "ghost_mean_prob = 1.5",
         "ghost_prob = -1",
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
@@ -46,11 +46,14 @@ def streamed(vocabulary: Vocabulary, ids: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @given(text=texts)
+@example("a▁cat")
 def test_streamed_pieces_join_to_the_decoded_text(kind: str, text: str) -> None:
     tokenizer = TOKENIZERS[kind]()
     ids = tokenizer(text, add_special_tokens=False).input_ids
     vocabulary = Vocabulary(tokenizer)
     pieces = streamed(vocabulary, ids)
+    if kind == "sentencepiece":
+        text = text.replace("▁", " ")  # what it writes for a space means one
     assert "".join(pieces) == tokenizer.decode(ids) == text
     assert b"".join(map(vocabulary.bytes, ids)) == text.encode()
 

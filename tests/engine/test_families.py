@@ -71,7 +71,7 @@ def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_score_equals_naive_logprobs(family: str) -> None:
     forward = TransformersBackend(model(family))
-    forward._block_rows = 16
+    forward.block_rows = 16
     rows = list(score_rows(forward, IDS, prefix=(), windows=Windows(100, 50)))
     ours = torch.tensor([row.logprob for row in rows[1:]])
     close(ours, naive(family, IDS)[range(59), IDS[1:]])
@@ -107,7 +107,7 @@ def test_prefix_cache_reuses_what_the_family_allows() -> None:
 
 def test_model_without_a_known_decoder_is_scored() -> None:
     forward = TransformersBackend(model("mistral"))
-    forward._decoder, forward._block_rows = None, 16
+    forward._decoder, forward.block_rows = None, 16
     blocks = torch.cat(list(forward.all_logits(IDS, skip=3)))
     close(blocks.log_softmax(-1), naive("mistral", IDS)[3:])
 
@@ -115,7 +115,7 @@ def test_model_without_a_known_decoder_is_scored() -> None:
 def test_decoder_that_is_never_called_is_noticed() -> None:
     forward = TransformersBackend(model("opt"))
     forward._decoder = model("opt").model  # what the head does not call
-    forward._block_rows = 16
+    forward.block_rows = 16
     blocks = torch.cat(list(forward.all_logits(IDS)))
     close(blocks.log_softmax(-1), naive("opt", IDS))
     assert forward._decoder is None

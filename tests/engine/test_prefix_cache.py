@@ -156,7 +156,7 @@ def test_head_of_hidden_states_gives_the_logits(
         torch.testing.assert_close(made, expected, atol=4e-4, rtol=0)
         assert cache.logits is not None
         last = cache.logits.log_softmax(-1)
-        torch.testing.assert_close(last, expected[-1], atol=1e-4, rtol=0)
+        torch.testing.assert_close(last, expected[-1], atol=4e-4, rtol=0)
         with counted(forward.model) as lengths:
             assert cache.read(ids) == len(ids)
         assert lengths == []

@@ -168,6 +168,21 @@ def test_top_k_keeps_k_even_among_equals() -> None:
     assert kept.ids.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-45, 1e300])
+@pytest.mark.parametrize("changes", [{}, {"top_k": 5}, {"top_p": 0.9, "min_p": 0.1}])
+def test_extreme_temperatures_give_a_distribution(
+    temperature: float, changes: dict[str, float]
+) -> None:
+    wanted = replace(ALL_OFF, temperature=temperature, **changes)  # type: ignore[arg-type]
+    logits = random_logits(1, 5_000)
+    logits[:2] = logits.max() + 1
+    kept = filter_logits(logits, wanted)
+    assert float(kept.probs.sum()) == pytest.approx(1)
+    assert draw(kept, torch.Generator().manual_seed(1)) < len(kept)
+    if temperature < 1:
+        assert kept.prob(torch.tensor([0, 1])).tolist() == [0.5, 0.5]
+
+
 def test_temperature_zero_is_the_first_argmax() -> None:
     logits = torch.tensor([0.0, 2.0, 1.0, 2.0])
     kept = filter_logits(logits, SamplingSettings(temperature=0, top_k=0))

@@ -141,7 +141,7 @@ def test_changed_token_leaves_earlier_scores_unchanged(
 
 def test_layers_run_once_per_window(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny.engine()
-    monkeypatch.setattr(engine.backend, "_block_rows", 16)
+    monkeypatch.setattr(engine.backend, "block_rows", 16)
     lengths: list[int] = []
 
     def note(_: Any, inputs: tuple[Any, ...], __: Any) -> None:

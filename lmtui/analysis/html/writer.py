@@ -19,7 +19,7 @@ from typing import Any
 
 from lmtui import surprisal_scale
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
-from lmtui.analysis.summary import Span
+from lmtui.analysis.summary import Span, Summary, page_fields
 from lmtui.engine.types import ScoredToken
 from lmtui.text import visible_flow, visible_line, visible_token
 
@@ -133,6 +133,17 @@ def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -
         script=script,
         data=f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}',
     )
+
+
+def page_of_text(
+    name: str, text: str, tokens: Sequence[PlacedToken], summary: Summary
+) -> str:
+    """Return the page of one text, all of whose tokens are scored."""
+    cells = Cells(text, top_n=0)
+    for placed in tokens:
+        cells.add(ComparedSpan((placed,)))
+    facts = {"file": visible_line(name), "own": page_fields(summary)}
+    return page(name, [text_data(cells.finish(), facts)], [])
 
 
 def _asset(name: str) -> str:

@@ -10,15 +10,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lmtui import paths
-from lmtui.analysis.calibration import RANKS as WITHIN
-from lmtui.analysis.calibration import Bin
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
 from lmtui.analysis.html.writer import Cells, page, text_data
-from lmtui.analysis.summary import RANKS, Totals, figures
-from lmtui.cli.inspect.score import Scored, Summary
+from lmtui.analysis.summary import page_fields, summary_fields
+from lmtui.cli.inspect.score import Scored
 from lmtui.cli.inspect.table import Total
 from lmtui.cli.output import JsonEvent, Output, adapter_field, scored_rows
 from lmtui.errors import LmtuiError
@@ -127,55 +124,6 @@ def _span(piece: ComparedSpan) -> JsonEvent:
     }
 
 
-def summary_fields(summary: Summary) -> JsonEvent:
-    """Return the fields of one model's results on a text."""
-    totals, info = summary.totals, summary.info
-    return {
-        "model": info.model,
-        **adapter_field(info),
-        "precision": info.precision,
-        "dtype": info.dtype,
-        "tokens": totals.tokens,
-        "scored": totals.scored,
-        "logprob": totals.logprob,
-        "mean_nll": totals.mean_nll,
-        "perplexity": totals.perplexity,
-        "bits_per_byte": totals.bits_per_byte,
-        "window": summary.windows.window,
-        "stride": summary.windows.stride,
-        "bos": summary.bos,
-        **({"rewritten": summary.rewritten} if summary.rewritten else {}),
-        "bits_per_character": totals.bits_per_character,
-        "characters": totals.characters,
-        "bytes": totals.bytes,
-        **_counts(totals),
-        **_place(summary),
-    }
-
-
-def _place(summary: Summary) -> JsonEvent:
-    if summary.stored is None:
-        return {}
-    ids = "kept" if summary.stored else "retokenised"
-    return {"before": summary.before, "ids": ids}
-
-
-def _counts(totals: Totals) -> JsonEvent:
-    calibration = totals.calibration
-    return {
-        "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
-        "entropy_bits": list(totals.entropies),
-        "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
-        "expected_calibration_error": calibration.expected_error,
-        "confidence": [_bin(each) for each in calibration.confidence],
-        "claims": [_bin(each) for each in calibration.claims],
-    }
-
-
-def _bin(each: Bin) -> JsonEvent:
-    return {name: getattr(each, name) for name in Bin.__slots__}
-
-
 def comparison_fields(scored: Scored) -> JsonEvent:
     """Return the fields of two models' differences on a text."""
     assert scored.other and scored.comparison
@@ -255,9 +203,9 @@ class HtmlView:
 
     def end(self, scored: Scored) -> None:
         name = self._names[len(self._texts)]
-        facts = {"file": name, "own": _fields(scored.summary)}
+        facts = {"file": name, "own": page_fields(scored.summary)}
         if scored.other and scored.comparison:
-            facts["other"] = _fields(scored.other)
+            facts["other"] = page_fields(scored.other)
             facts["comparison"] = comparison_fields(scored)
         self._texts.append(text_data(self._cells.finish(), facts))
         self._total.add(scored)
@@ -269,7 +217,7 @@ class HtmlView:
             LmtuiError: it can't be written; an existing file is unchanged.
         """
         several = len(self._texts) > 1
-        models = [_fields(each) for each in self._total.summaries()]
+        models = [page_fields(each) for each in self._total.summaries()]
         title = f"{len(self._texts)} texts" if several else self._names[0]
         whole = page(title, self._texts, models if several else [])
         like = self._target if self._target.exists() else None
@@ -281,8 +229,3 @@ class HtmlView:
             hint = "Free some space, or name another file."
             why = error.strerror or str(error)
             raise _unwritten(str(self._target), why, hint) from error
-
-
-def _fields(summary: Summary) -> dict[str, Any]:
-    """Return the summary's fields for the page, with its figures as text."""
-    return {**summary_fields(summary), "figures": figures(summary.totals)}

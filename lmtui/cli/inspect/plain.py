@@ -20,8 +20,8 @@ from lmtui import surprisal_scale as scale
 from lmtui.analysis.calibration import BINS
 from lmtui.analysis.calibration import RANKS as WITHIN
 from lmtui.analysis.compare import NOTICEABLE, ComparedSpan, Comparison, Unit
-from lmtui.analysis.summary import RANKS, Totals, figures
-from lmtui.cli.inspect.score import Scored, Summary
+from lmtui.analysis.summary import RANKS, Summary, Totals, figures
+from lmtui.cli.inspect.score import Scored
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.files import TextSource
 from lmtui.notation import bits, counted

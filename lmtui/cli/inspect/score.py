@@ -18,12 +18,11 @@ from lmtui.analysis.compare import (
     pieces,
     unit_of,
 )
-from lmtui.analysis.summary import Totals
+from lmtui.analysis.summary import Summary, Totals
 from lmtui.cli.errors import stop_on_interrupt
 from lmtui.cli.progress import Meter, meter
 from lmtui.engine.protocol import Engine, Stop
-from lmtui.engine.types import BosRule, Encoding, EngineInfo
-from lmtui.engine.windows import Windows
+from lmtui.engine.types import BosRule, Encoding
 from lmtui.files import TextSource
 
 WORST = 20
@@ -59,23 +58,6 @@ class TextAfterContext(TextSource):
     def read(self, engine: Engine) -> tuple[Encoding, bool]:
         """Return the encoding, and whether it has the ids of the text as written."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One model's results on a whole text."""
-
-    info: EngineInfo
-    totals: Totals
-    windows: Windows
-    bos: bool
-    before: int = 0
-    """Number of context tokens, which are not scored; 0 for a file, BOS not counted."""
-    stored: bool | None = None
-    """Whether the ids are those that the text was written with; None for a file."""
-    rewritten: int = 0
-    """Characters of the text that this model's tokenizer composes, replaces or
-    drops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from lmtui import notation
 from lmtui.analysis.compare import ComparedSpan, Comparison
-from lmtui.analysis.summary import Totals
-from lmtui.cli.inspect.score import Scored, Summary
+from lmtui.analysis.summary import Summary, Totals
+from lmtui.cli.inspect.score import Scored
 from lmtui.cli.output import Output
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource

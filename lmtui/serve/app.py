@@ -1,0 +1,361 @@
+"""The server's routes: from a request to the engine's answer.
+
+An endpoint reads a body, plans the work, and sends what the task emits, as a whole or
+as a stream of events. Knows no socket and no process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from lmtui import log
+from lmtui.engine.protocol import EditorEngine
+from lmtui.errors import BugError, LmtuiError
+from lmtui.serve.answers import Answers, ChatAnswers, CompletionAnswers
+from lmtui.serve.bodies import (
+    ChatBody,
+    CompletionBody,
+    DetokenizeBody,
+    InfillBody,
+    TokenizeBody,
+    TokenizeChatBody,
+    read_body,
+)
+from lmtui.serve.generation import GenerationEvent, GenerationRequest, generation_steps
+from lmtui.serve.infill import SLOT, Infiller, InfillResult
+from lmtui.serve.planner import Planner
+from lmtui.serve.scheduler import Scheduler, Task, Turn, Unavailable
+from lmtui.serve.shapes import Head, Json, failure, shortened
+
+T = TypeVar("T")
+
+_BUG = "This is a bug in lmtui; see its log."
+
+
+class UnknownModel(LmtuiError):
+    """A request names a model that is not served."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: LmtuiError | None
+
+
+class Api:
+    """The endpoints, over one engine."""
+
+    def __init__(self, scheduler: Scheduler, planner: Planner, model: str) -> None:
+        """`model` is the name by which requests may call the one that is served."""
+        self._scheduler, self._planner, self.model = scheduler, planner, model
+        self._infiller = Infiller(planner.settings)
+        self._started = int(time.time())
+
+    def app(self) -> Starlette:
+        """Return the application with all routes."""
+        posts = {
+            "/v1/completions": self.completions,
+            "/v1/chat/completions": self.chat,
+            "/tokenize": self.tokenize,
+            "/detokenize": self.detokenize,
+            "/infill": self.infill,
+        }
+        gets = {
+            "/health": self.health,
+            "/v1/models": self.models,
+            "/v1/models/{name:path}": self.one_model,
+            "/tokenizer_info": self.tokenizer_info,
+        }
+        return Starlette(
+            routes=[
+                *(Route(path, end, methods=["POST"]) for path, end in posts.items()),
+                *(Route(path, end, methods=["GET"]) for path, end in gets.items()),
+            ],
+            exception_handlers={
+                LmtuiError: _refused,
+                404: _no_route,
+                405: _no_route,
+                Exception: _failed,
+            },
+        )
+
+    # Endpoints.
+
+    async def health(self, _: Request) -> Response:
+        """`GET /health`."""
+        return JSONResponse({"status": "ok"})
+
+    async def models(self, _: Request) -> Response:
+        """`GET /v1/models`: the one model."""
+        return JSONResponse({"object": "list", "data": [self._about()]})
+
+    async def one_model(self, request: Request) -> Response:
+        """`GET /v1/models/NAME`."""
+        self._require_model(request.path_params["name"])
+        return JSONResponse(self._about())
+
+    def _about(self) -> Json:
+        info = self._planner.info
+        return {
+            "id": self.model,
+            "object": "model",
+            "created": self._started,
+            "owned_by": "lmtui",
+            "max_model_len": info.context,
+            "meta": {
+                "n_vocab": info.vocabulary,
+                "n_ctx_train": info.context,
+                "n_params": info.parameters,
+                "dtype": info.dtype,
+                "precision": info.precision,
+            },
+        }
+
+    async def completions(self, request: Request) -> Response:
+        """`POST /v1/completions`."""
+        body = read_body(CompletionBody, await request.body())
+        self._require_model(body.model)
+        plan = await self._call(lambda engine: self._planner.completion(body, engine))
+        head = Head.new("cmpl", "text_completion", self.model)
+        return await self._answered(request, plan, CompletionAnswers(body, plan, head))
+
+    async def chat(self, request: Request) -> Response:
+        """`POST /v1/chat/completions`."""
+        body = read_body(ChatBody, await request.body())
+        self._require_model(body.model)
+        plan = await self._call(lambda engine: self._planner.chat(body, engine))
+        kind = "chat.completion.chunk" if body.stream else "chat.completion"
+        head = Head.new("chatcmpl", kind, self.model)
+        return await self._answered(request, plan, ChatAnswers(body, plan, head))
+
+    async def tokenize(self, request: Request) -> Response:
+        """`POST /tokenize`: a text, or a conversation as the model would read it."""
+        data = await request.body()
+        if _has_messages(data):
+            chat = read_body(TokenizeChatBody, data)
+            prompt = await self._call(lambda e: self._planner.conversation(chat, e))
+            return await self._tokens(prompt.ids, strings=chat.return_token_strs)
+        body = read_body(TokenizeBody, data)
+        self._planner.require_short([body.prompt])
+
+        def read(engine: EditorEngine) -> tuple[int, ...]:
+            found = engine.encode(
+                body.prompt, bos="auto" if body.add_special_tokens else "no"
+            )
+            return (*found.prefix, *found.ids)
+
+        return await self._tokens(
+            await self._call(read), strings=body.return_token_strs
+        )
+
+    async def _tokens(self, ids: tuple[int, ...], *, strings: bool) -> Response:
+        texts = None
+        if strings:
+            tokens = await self._call(lambda engine: engine.describe_tokens(ids))
+            texts = [token.text for token in tokens]
+        return JSONResponse(
+            {
+                "count": len(ids),
+                "max_model_len": self._planner.info.context,
+                "tokens": list(ids),
+                "token_strs": texts,
+            }
+        )
+
+    async def detokenize(self, request: Request) -> Response:
+        """`POST /detokenize`."""
+        body = read_body(DetokenizeBody, await request.body())
+        self._planner.require_short([body.tokens])
+        self._planner.require_ids(body.tokens)
+        tokens = await self._call(lambda engine: engine.describe_tokens(body.tokens))
+        data = b"".join(token.bytes for token in tokens)
+        return JSONResponse({"prompt": data.decode(errors="replace")})
+
+    async def tokenizer_info(self, _: Request) -> Response:
+        """`GET /tokenizer_info`: the special tokens and the chat template."""
+        return JSONResponse(await self._call(lambda engine: engine.tokenizer_info()))
+
+    async def infill(self, request: Request) -> Response:
+        """`POST /infill`."""
+        body = read_body(InfillBody, await request.body())
+        result = InfillResult()
+        pieces = self._events(
+            request,
+            lambda put: Task(
+                self._infiller.steps(body, result, put), _end_of(put), slot=SLOT
+            ),
+        )
+        first = await anext(pieces, "")
+
+        async def sent() -> AsyncIterator[str]:
+            yield _data({"index": 0, "content": first, "stop": False})
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield _data({"index": 0, "content": piece, "stop": False})
+            yield _data(result.response(self.model, []) | {"content": ""})
+            request.state.counts = result.counts
+
+        if body.stream:
+            return StreamingResponse(sent(), media_type="text/event-stream")
+        async for _ in pieces:
+            pass
+        request.state.counts = result.counts
+        return JSONResponse(result.response(self.model, body.response_fields))
+
+    def _require_model(self, name: str | None) -> None:
+        if name and name != self.model:
+            raise UnknownModel(
+                "this model is not served", shortened(name), f"Ask for {self.model}."
+            )
+
+    # Tasks.
+
+    async def _call(self, read: Callable[[EditorEngine], T]) -> T:
+        """Call the engine between two turns."""
+        found: list[T] = []
+
+        def steps(engine: EditorEngine, _: Turn) -> Iterator[None]:
+            found.append(read(engine))
+            yield
+
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        errors: list[LmtuiError] = []
+
+        def end(error: LmtuiError | None) -> None:
+            errors.extend([error] if error else [])
+            loop.call_soon_threadsafe(ended.set)
+
+        self._scheduler.submit(Task(steps, end, brief=True))
+        await ended.wait()
+        if errors:
+            raise errors[0]
+        if not found:
+            raise Unavailable("the server is ending")
+        return found[0]
+
+    async def _answered(
+        self, request: Request, plan: GenerationRequest, answers: Answers
+    ) -> Response:
+        request.state.counts = answers.counts
+        events: AsyncGenerator[GenerationEvent] = self._events(
+            request,
+            lambda put: Task(
+                generation_steps(plan, put), _end_of(put), prompt=plan.prompts[0].ids
+            ),
+        )
+        # An error before the first event has a status of its own, in a stream, too.
+        first = await anext(events, None)
+        if answers.body.stream:
+            return StreamingResponse(
+                _server_sent(answers, first, events), media_type="text/event-stream"
+            )
+        found = [] if first is None else [first]
+        found += [event async for event in events]
+
+        def respond() -> Response:
+            for event in found:
+                answers.take(event)
+            return JSONResponse(answers.whole())
+
+        # A long list of logprobs takes a while, in which others are answered.
+        return await asyncio.to_thread(respond)
+
+    async def _events(
+        self, request: Request, task_of: Callable[[Callable[[Any], object]], Task]
+    ) -> AsyncGenerator[Any]:
+        """Yield what a task puts, up to an `_End`; the task ends when the client
+        goes."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        task = task_of(lambda e: loop.call_soon_threadsafe(queue.put_nowait, e))
+        self._scheduler.submit(task)
+        watch = asyncio.create_task(self._stop_when_gone(request, task))
+        try:
+            while not isinstance(event := await queue.get(), _End):
+                yield event
+            if event.error:
+                raise event.error
+        finally:
+            watch.cancel()
+            self._scheduler.stop(task)
+
+    async def _stop_when_gone(self, request: Request, task: Task) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self._scheduler.stop(task)
+
+
+def _end_of(put: Callable[[Any], object]) -> Callable[[LmtuiError | None], object]:
+    return lambda error: put(_End(error))
+
+
+async def _server_sent(
+    answers: Answers,
+    first: GenerationEvent | None,
+    events: AsyncGenerator[GenerationEvent],
+) -> AsyncIterator[str]:
+    """Yield the events of a stream, each as `data: JSON`, and the mark of its end."""
+    try:
+        if first is not None:
+            for part in answers.streamed(first):
+                yield _data(part)
+        async with aclosing(events):
+            async for event in events:
+                for part in answers.streamed(event):
+                    yield _data(part)
+        for part in answers.stream_end():
+            yield _data(part)
+    except LmtuiError as error:
+        bug = isinstance(error, BugError)
+        yield _data(failure(500, _BUG if bug else _message(error)))
+    yield "data: [DONE]\n\n"
+
+
+def _data(part: Json) -> str:
+    return f"data: {json.dumps(part, ensure_ascii=False, allow_nan=False)}\n\n"
+
+
+def _has_messages(data: bytes) -> bool:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("messages") is not None
+
+
+def _message(error: LmtuiError) -> str:
+    return f"{error}. {error.hint}".strip() if error.hint else f"{error}."
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LmtuiError)
+    if isinstance(error, BugError):  # its words are about this machine
+        return await _failed(request, None)
+    if isinstance(error, Unavailable):
+        body = failure(503, _message(error))
+        return JSONResponse(body, 503, headers={"Retry-After": "1"})
+    status = 404 if isinstance(error, UnknownModel) else 400
+    return JSONResponse(failure(status, _message(error)), status)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    words = "this path takes another method" if status == 405 else "no such path"
+    path = shortened(request.url.path)
+    return JSONResponse(failure(status, f"{words}: {path}."), status)
+
+
+async def _failed(_: Request, error: Exception | None) -> Response:
+    if error is not None:
+        log.record_bug(error)
+    return JSONResponse(failure(500, _BUG), 500)

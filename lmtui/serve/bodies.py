@@ -1,0 +1,303 @@
+"""Bodies of requests, checked field by field.
+
+Names and meanings are those of OpenAI's API, and of vLLM's where OpenAI has none. What
+a field would do and this server can't is refused, not ignored. Ranges of sampling
+settings are checked where these are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.serve.shapes import shortened
+
+Id = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Prompts = str | list[Id] | list[str] | list[list[Id]]
+
+_IGNORED = ("metadata", "service_tier", "store", "user", "safety_identifier")
+"""Fields that change nothing about an answer."""
+_ONLY: Mapping[str, tuple[Any, ...]] = {
+    "best_of": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "suffix": ("",),
+    "response_format": ({"type": "text"},),
+    "parallel_tool_calls": (True, False),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "use_beam_search": (False,),
+    "ignore_eos": (False,),
+    "skip_special_tokens": (False,),
+    "min_tokens": (0,),
+}
+"""Known fields that are not supported, and their values that ask for nothing."""
+
+_FORMS = {
+    "prompt": "give a text, ids, or a list of texts or of ids",
+    "content": "give a text, or parts of the type text",
+    "stop": "give a text, or a list of texts",
+}
+"""What the fields take that have several forms."""
+
+Body = TypeVar("Body", bound="RequestBody")
+
+
+class RequestBody(BaseModel):
+    """A JSON object; `null` is as if the field were not there."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    model: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_neutral_fields(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        given = {name: value for name, value in body.items() if value is not None}
+        for name in _IGNORED:
+            given.pop(name, None)
+        for name, neutral in _ONLY.items():
+            if name in given and given.pop(name) not in neutral:
+                raise ValueError(f"{name} is not supported")
+        return given
+
+
+def read_body(kind: type[Body], data: bytes) -> Body:
+    """Return the body of a request.
+
+    Raises:
+        LmtuiError: it is no such JSON object, or a field can't be used.
+    """
+    try:
+        return kind.model_validate_json(data or b"{}")
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> LmtuiError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "value_error":
+        return LmtuiError(str(first["ctx"]["error"]))
+    if first["type"] == "json_invalid":
+        return LmtuiError("the body is not JSON", first["msg"])
+    path, wrong = "", first["msg"]
+    for part in first["loc"]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+            continue
+        path += f".{part}" if path else part
+        if part in _FORMS:  # the rest is about one of its forms
+            wrong = _FORMS[part]
+            break
+    path = shortened(path) or "the body"
+    if first["type"] == "extra_forbidden":
+        return LmtuiError(f"{path} is not a field of this request")
+    return LmtuiError(f"{path} can't be used", wrong)
+
+
+class StreamOptions(BaseModel):
+    """Options of a streamed response."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class GenerationBody(RequestBody):
+    """Fields that completions and chat completions share."""
+
+    n: Annotated[int, Field(ge=1)] = 1
+    max_tokens: Count | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] = Field(default_factory=list)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict
+    )
+    prompt_logprobs: int | None = None
+    return_token_ids: bool = False
+    return_tokens_as_token_ids: bool = False
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """The texts that end an answer."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def settings(self, default: SamplingSettings) -> SamplingSettings:
+        """Return the sampling settings of the request, on top of the server's.
+
+        Raises:
+            LmtuiError: one is out of its range.
+        """
+        names = ("temperature", "top_p", "min_p", "repetition_penalty", "seed")
+        given = {name: getattr(self, name) for name in names}
+        given["max_tokens"] = self.max_tokens or None  # 0 generates nothing
+        # -1 is what vLLM calls all tokens.
+        given["top_k"] = 0 if self.top_k == -1 else self.top_k
+        return replace(default, **{k: v for k, v in given.items() if v is not None})
+
+
+class CompletionBody(GenerationBody):
+    """Body of `POST /v1/completions`."""
+
+    prompt: Prompts
+    max_tokens: Count | None = 16
+    logprobs: int | None = None
+    echo: bool = False
+    add_special_tokens: bool = True
+
+    @property
+    def top_logprobs(self) -> int | None:
+        """How many tokens are listed for each; None for no logprobs at all."""
+        return self.logprobs
+
+    def prompts(self) -> list[str] | list[list[int]]:
+        """Return the prompts, one or more, as texts or as ids."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if self.prompt and isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return self.prompt  # type: ignore[return-value]
+
+
+class TextPart(BaseModel):
+    """Part of a message; text is the only kind."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    type: Literal["text"]
+    text: str
+
+
+class MessageBody(BaseModel):
+    """A message of a conversation."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    @property
+    def text(self) -> str:
+        """Its text."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
+
+
+class TemplateOptions(BaseModel):
+    """Variables of the chat template."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    enable_thinking: bool | None = None
+
+
+class ConversationBody(RequestBody):
+    """Fields of a request about a conversation."""
+
+    messages: Annotated[list[MessageBody], Field(min_length=1)]
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: TemplateOptions = TemplateOptions()
+
+    @model_validator(mode="after")
+    def _continues_or_begins(self) -> ConversationBody:
+        if not self.continue_final_message:
+            if not self.add_generation_prompt:
+                raise ValueError(
+                    "add_generation_prompt false is only supported together with "
+                    "continue_final_message"
+                )
+            return self
+        given = "add_generation_prompt" in self.model_fields_set
+        if given and self.add_generation_prompt:
+            raise ValueError(
+                "add_generation_prompt and continue_final_message exclude each other"
+            )
+        if self.messages[-1].role != "assistant":
+            raise ValueError(
+                "continue_final_message needs a last message of the assistant"
+            )
+        return self
+
+
+class ChatBody(GenerationBody, ConversationBody):
+    """Body of `POST /v1/chat/completions`."""
+
+    max_completion_tokens: Count | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+
+    @model_validator(mode="after")
+    def _either_limit(self) -> ChatBody:
+        if self.max_completion_tokens is not None:
+            self.max_tokens = self.max_completion_tokens
+        return self
+
+
+class TokenizeBody(RequestBody):
+    """Body of `POST /tokenize` for a text."""
+
+    prompt: str
+    add_special_tokens: bool = True
+    return_token_strs: bool = False
+
+
+class TokenizeChatBody(ConversationBody):
+    """Body of `POST /tokenize` for a conversation."""
+
+    return_token_strs: bool = False
+    add_special_tokens: bool = False
+
+
+class DetokenizeBody(RequestBody):
+    """Body of `POST /detokenize`."""
+
+    tokens: list[Id]
+
+
+class ExtraText(BaseModel):
+    """Text of another file."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    filename: str = ""
+    text: str
+
+
+class InfillBody(RequestBody):
+    """Body of `POST /infill`, which is llama.cpp's."""
+
+    # Settings of that server's own sampler and scheduling change nothing here.
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    input_prefix: str
+    input_suffix: str
+    input_extra: list[ExtraText] = Field(default_factory=list)
+    prompt: str = ""
+    n_predict: int = -1
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: list[str] = Field(default_factory=list)
+    t_max_predict_ms: int = 0
+    stream: bool = False
+    response_fields: list[str] = Field(default_factory=list)

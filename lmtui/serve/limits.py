@@ -1,0 +1,36 @@
+"""Limits of what one client may ask for, so that no request fills memory or takes the
+engine for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that the server accepts."""
+
+    body: int = 8 << 20
+    """Bytes of a request's body."""
+    header: int = 64 << 10
+    """Bytes of a request's head."""
+    header_seconds: float = 10.0
+    """Time that a client has to send a request's head."""
+    body_seconds: float = 30.0
+    """The same for its body."""
+    idle_seconds: float = 30.0
+    """Time that a connection without a request stays open."""
+    connections: int = 256
+    queue: int = 256
+    """Requests that wait for the engine."""
+    batch: int = 1024
+    """Prompts of a request, times the answers to each."""
+    ids: int = 1 << 18
+    """Tokens of all prompts of a request."""
+    text: int = 1 << 20
+    """Characters of all its texts."""
+    rows: int = 500_000
+    """Logprobs of a response: tokens, times those listed for each."""
+    stop_texts: int = 16
+    biases: int = 1024
+    """Tokens with a bias."""

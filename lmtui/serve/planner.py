@@ -1,0 +1,199 @@
+"""From a request's body to what the engine is asked: prompts, settings, limits.
+
+Everything that can be refused is refused here, before the engine begins. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lmtui.engine.protocol import Engine
+from lmtui.engine.types import ChatTurn, EngineInfo, Prompt, SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.serve.bodies import (
+    ChatBody,
+    CompletionBody,
+    ConversationBody,
+    GenerationBody,
+)
+from lmtui.serve.generation import GenerationRequest
+from lmtui.serve.limits import Limits
+from lmtui.serve.shapes import shortened
+
+_ID = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Checks requests against the model and the limits of the server."""
+
+    info: EngineInfo
+    settings: SamplingSettings
+    """What a request does not say."""
+    limits: Limits
+
+    def completion(self, body: CompletionBody, engine: Engine) -> GenerationRequest:
+        """Return what `POST /v1/completions` asks for.
+
+        Raises:
+            LmtuiError: something can't be done, or is more than the server gives.
+        """
+        given = body.prompts()
+        self._require_few(given, body.n)
+        self.require_short(given)
+        read = (self._read(prompt, body, engine) for prompt in given)
+        prompts = tuple(replace(each, stop_texts=body.stop_texts) for each in read)
+        top = self._top("logprobs", body.logprobs)
+        scores = self._top("prompt_logprobs", body.prompt_logprobs)
+        if body.echo and top is not None:
+            scores = max(top, scores or 0)
+        return self._checked(body, prompts, top, scores)
+
+    def chat(self, body: ChatBody, engine: Engine) -> GenerationRequest:
+        """Return what `POST /v1/chat/completions` asks for.
+
+        Raises:
+            LmtuiError: something can't be done, or is more than the server gives.
+        """
+        if body.top_logprobs and not body.logprobs:
+            raise LmtuiError("top_logprobs needs logprobs", "", "Set logprobs to true.")
+        top = self._top("top_logprobs", body.top_logprobs) if body.logprobs else None
+        scores = self._top("prompt_logprobs", body.prompt_logprobs)
+        prompt = self.conversation(body, engine)
+        stops = (*prompt.stop_texts, *body.stop_texts)
+        return self._checked(body, (replace(prompt, stop_texts=stops),), top, scores)
+
+    def conversation(self, body: ConversationBody, engine: Engine) -> Prompt:
+        """Lay out the conversation of a request.
+
+        Raises:
+            LmtuiError: the model's chat template refuses it.
+        """
+        thinking = body.chat_template_kwargs.enable_thinking
+        if thinking and not self.info.switches_thinking:
+            raise LmtuiError("enable_thinking: this model can't be told to think")
+        self.require_short([message.text for message in body.messages])
+        turns = [
+            ChatTurn("system" if m.role == "developer" else m.role, m.text)
+            for m in body.messages
+        ]
+        prefill = turns.pop().content if body.continue_final_message else ""
+        return engine.prompt(turns, prefill=prefill, thinking=thinking)
+
+    def _read(
+        self, prompt: str | Sequence[int], body: CompletionBody, engine: Engine
+    ) -> Prompt:
+        if isinstance(prompt, str):
+            bos = "auto" if body.add_special_tokens else "no"
+            read = engine.encode(prompt, bos=bos)  # type: ignore[arg-type]
+            return Prompt((*read.prefix, *read.ids), prompt)
+        self.require_ids(prompt)
+        if len(prompt) > self.info.context:  # refused anyway; its text takes long
+            return Prompt(tuple(prompt), "")
+        data = b"".join(token.bytes for token in engine.describe_tokens(prompt))
+        return Prompt(tuple(prompt), data.decode(errors="replace"))
+
+    def require_short(self, given: Sequence[str | Sequence[int]]) -> None:
+        """Refuse texts or ids that would take long to read, before they are read.
+
+        Raises:
+            LmtuiError: together they are longer than the server takes.
+        """
+        texts = sum(len(each) for each in given if isinstance(each, str))
+        ids = [len(each) for each in given if not isinstance(each, str)]
+        _require_most("characters", texts, self.limits.text)
+        _require_most("tokens", sum(ids), self.limits.ids)
+
+    def require_ids(self, ids: Sequence[int]) -> None:
+        """Refuse ids that the vocabulary lacks.
+
+        Raises:
+            LmtuiError: there is one.
+        """
+        size = self.info.vocabulary
+        if wrong := [token for token in ids if token >= size]:
+            detail = f"{wrong[0]:,}; the vocabulary has {size:,} tokens"
+            raise LmtuiError("there is no token with this id", detail)
+
+    def _require_few(self, prompts: Sequence[object], answers: int) -> None:
+        if not prompts:
+            raise LmtuiError("prompt is empty")
+        _require_most("answers", len(prompts) * answers, self.limits.batch)
+
+    def _top(self, name: str, asked: int | None) -> int | None:
+        """Return how many tokens are listed for each; -1 asks for all."""
+        size = self.info.vocabulary
+        if asked is None or 0 <= asked <= size:
+            return asked
+        if asked == -1:
+            return size
+        raise LmtuiError(f"{name} is out of range", f"{asked}", f"Give 0 to {size:,}.")
+
+    def _checked(
+        self,
+        body: GenerationBody,
+        prompts: tuple[Prompt, ...],
+        top: int | None,
+        scores: int | None,
+    ) -> GenerationRequest:
+        if body.stream and body.prompt_logprobs is not None:
+            raise LmtuiError("prompt_logprobs can't be streamed")
+        _require_most("stop texts", len(body.stop_texts), self.limits.stop_texts)
+        if "" in body.stop_texts:
+            raise LmtuiError("a stop text is empty")
+        longest = max(len(prompt.ids) for prompt in prompts)
+        answers = 0 if body.max_tokens == 0 else body.n
+        self._require_room(prompts, longest, answers)
+        request = GenerationRequest(
+            prompts,
+            body.settings(self.settings),
+            answers,
+            scores,
+            top or 0,
+            self._biases(body.logit_bias),
+        )
+        _require_most("prompt tokens", request.prompt_tokens, self.limits.ids)
+        _require_most("logprobs", self._rows(request, top), self.limits.rows)
+        return request
+
+    def _require_room(
+        self, prompts: Sequence[Prompt], longest: int, answers: int
+    ) -> None:
+        if any(not prompt.ids for prompt in prompts):
+            raise LmtuiError("a prompt is empty")
+        room = self.info.context - (1 if answers else 0)
+        if longest > room:
+            raise LmtuiError(
+                "the prompt does not fit the context",
+                f"{longest:,} tokens, with room for {room:,}",
+                "Shorten the prompt.",
+            )
+
+    def _rows(self, request: GenerationRequest, top: int | None) -> int:
+        """Return how many logprobs the response may hold."""
+        scored = 0 if request.scores is None else request.scores + 1
+        rows = scored * request.prompt_tokens * max(1, request.answers)
+        if top is None:
+            return rows
+        for prompt in request.prompts:
+            room = self.info.context - len(prompt.ids)
+            made = request.answers * min(request.settings.max_tokens, room)
+            rows += made * (top + 1)
+        return rows
+
+    def _biases(self, given: Mapping[str, float]) -> dict[int, float]:
+        _require_most("biases", len(given), self.limits.biases)
+        wrong = [name for name in given if not _ID.fullmatch(name)]
+        if wrong:
+            raise LmtuiError("logit_bias has a key that is no id", shortened(wrong[0]))
+        biases = {int(name): bias for name, bias in given.items()}
+        self.require_ids(list(biases))
+        return biases
+
+
+def _require_most(what: str, asked: int, most: int) -> None:
+    if asked > most:
+        detail = f"{asked:,} asked for; this server gives {most:,}"
+        raise LmtuiError(f"too many {what} for one request", detail)

@@ -1,0 +1,196 @@
+"""Scheduler: many clients' work for one engine, as much of its time for each.
+
+A task is an iterator that is advanced on the worker's thread. As many tasks as the
+engine has slots take turns; the others wait, first come, first served. A step may take
+longer than a turn, so the next turn is of the task that has had the least time, as in
+fair queueing. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Event as Flag
+from threading import Lock
+
+from lmtui.engine.protocol import EditorEngine
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.notation import counted
+from lmtui.worker.batching import Clock
+from lmtui.worker.events import Answer, Event, Failed
+from lmtui.worker.requests import Context, EngineRequest, Slot
+from lmtui.worker.worker import EngineWorker
+
+TURN = 0.05
+"""Seconds of a turn, about: it ends with the first step after them."""
+
+
+class Unavailable(LmtuiError):
+    """The server can't do it for now: it is busy, or ending."""
+
+
+@dataclass(eq=False)
+class Turn:
+    """What a task may use: a slot of the engine, for some time."""
+
+    slot: int
+    stopped: Callable[[], bool]
+    """Asks whether the answer is not wanted any more."""
+
+
+Steps = Callable[[EditorEngine, Turn], Iterator[None]]
+"""Does the work, step by step; other tasks may run between two steps."""
+
+
+@dataclass(eq=False)
+class Task:
+    """Work for the engine, and who is told when it ends."""
+
+    steps: Steps
+    ended: Callable[[LmtuiError | None], object]
+    """Called with the error, if there was one; mostly on the worker's thread."""
+    prompt: tuple[int, ...] = ()
+    """What it reads first: it gets the slot that holds most of that."""
+    slot: int | None = None
+    """The only slot that it can use, if there is one."""
+    brief: bool = False
+    """Whether it needs no slot and little time: it is the next one to run."""
+    flag: Flag = field(default_factory=Flag)
+    """Set when its answer is not wanted any more; it then ends within a token."""
+
+
+_NO_SLOT = -1
+
+
+@dataclass(eq=False)
+class _Running:
+    task: Task
+    slot: int
+    steps: Iterator[None]
+    used: float
+    """Seconds of its turns, on top of the least that others had used when it began."""
+
+
+class Scheduler:
+    """Gives the engine's time to tasks, turn by turn."""
+
+    def __init__(
+        self,
+        worker: EngineWorker,
+        slots: int,
+        *,
+        longest_queue: int,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`slots` are those of the engine; `longest_queue` tasks may wait for one."""
+        self._worker, self._clock = worker, clock
+        self._longest_queue = longest_queue
+        self._lock = Lock()
+        self._free = list(range(slots))  # the one that is unused for longest first
+        self._waiting: list[Task] = []
+        self._running: list[_Running] = []  # the one that waits for longest first
+        self._current: _Running | None = None
+        self._busy = self._closed = False
+
+    def submit(self, task: Task) -> None:
+        """Queue a task.
+
+        Raises:
+            Unavailable: too many wait, or the server is ending.
+        """
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the server is ending")
+            if len(self._waiting) >= self._longest_queue:
+                count = f"{counted(len(self._waiting), 'request')} waiting"
+                raise Unavailable("the server is busy", count, "Try again later.")
+            self._waiting.append(task)
+        self._next()
+
+    def stop(self, task: Task) -> None:
+        """End a task: within a token if it runs, at once if it waits."""
+        task.flag.set()
+        with self._lock:
+            if task not in self._waiting:
+                return
+            self._waiting.remove(task)
+        task.ended(None)
+
+    def close(self) -> None:
+        """Take no more tasks; those there are end with what they have."""
+        with self._lock:
+            self._closed = True
+            current = [self._current] if self._current else []
+            for task in (*self._waiting, *(r.task for r in (*self._running, *current))):
+                task.flag.set()
+
+    # Between two turns, on any thread.
+
+    def _next(self) -> None:
+        """Ask for the next turn, unless one has been asked for."""
+        with self._lock:
+            if self._busy or not (self._waiting or self._running):
+                return
+            self._busy = True
+        number = self._worker.number()
+        self._worker.ask(
+            EngineRequest(
+                id=number, slot=Slot.GENERATE, run=self._turn, reply=self._replied
+            )
+        )
+
+    def _replied(self, event: Event) -> None:
+        """Put the task whose turn ended at the end of the line, or tell its end."""
+        with self._lock:
+            running, self._current, self._busy = self._current, None, False
+            goes_on = isinstance(event, Answer) and event.value
+            if running and goes_on:
+                self._running.append(running)
+            elif running and running.slot != _NO_SLOT:
+                self._free.append(running.slot)
+            ended = [running.task] if running and not goes_on else []
+            if running is None and isinstance(event, Failed):
+                # The turn itself failed: it would again, with the same tasks.
+                ended, self._waiting = self._waiting, []
+        for task in ended:
+            task.ended(event.error if isinstance(event, Failed) else None)
+        self._next()
+
+    # A turn, on the worker's thread.
+
+    def _turn(self, engine: EditorEngine, _: Context) -> bool:
+        """Take the turn of the next task; return whether it goes on after it."""
+        with self._lock:
+            self._admit(engine)
+            if not self._running:
+                return False
+            running = min(self._running, key=lambda each: each.used)
+            self._running.remove(running)
+            self._current = running
+        began = self._clock()
+        try:
+            # Steps are taken until one ends after the turn's time.
+            return any(self._clock() >= began + TURN for _ in running.steps)
+        except Cancelled:
+            return False
+        finally:
+            running.used += self._clock() - began
+
+    def _admit(self, engine: EditorEngine) -> None:
+        """Give free slots to tasks that wait."""
+        # Who comes later has had as much as the one that has had the least.
+        least = min((each.used for each in self._running), default=0.0)
+        for task in list(self._waiting):
+            if task.brief:
+                slot, used = _NO_SLOT, -math.inf
+            elif fits := [s for s in self._free if task.slot in (None, s)]:
+                slot, used = max(fits, key=partial(engine.reusable, task.prompt)), least
+                self._free.remove(slot)
+            else:
+                continue
+            self._waiting.remove(task)
+            steps = task.steps(engine, Turn(slot, task.flag.is_set))
+            self._running.append(_Running(task, slot, steps, used))

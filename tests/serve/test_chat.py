@@ -1,0 +1,164 @@
+"""`/v1/chat/completions`, `/tokenize`, `/tokenizer_info`, `/v1/models`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lmtui.engine.types import ChatTurn
+from tests.fake_writing import FakeWriter
+from tests.serve.serving import serving
+
+QUESTION = [
+    {"role": "developer", "content": "Be brief."},
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Where"},
+            {"type": "text", "text": " is it?"},
+        ],
+    },
+]
+PICTURE = {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}
+TURNS = [ChatTurn("system", "Be brief."), ChatTurn("user", "Where is it?")]
+
+
+def only(reply: Any) -> Any:
+    (choice,) = reply.json["choices"]
+    return choice
+
+
+def test_message_is_answered() -> None:
+    engine = FakeWriter(["Here."])
+    with serving(engine) as served:
+        reply = served.ask("/v1/chat/completions", {"messages": QUESTION})
+    assert only(reply) == {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Here.", "refusal": None},
+        "logprobs": None,
+        "finish_reason": "stop",
+    }
+    assert reply.json["object"] == "chat.completion"
+    assert reply.json["usage"]["prompt_tokens"] == len(engine.prompt(TURNS).ids)
+
+
+def test_answer_has_logprobs_of_each_token() -> None:
+    with serving(FakeWriter(["Hé"])) as served:
+        found = only(served.chat(logprobs=True, top_logprobs=2))["logprobs"]
+    for entry in found["content"]:
+        assert len(entry["top_logprobs"]) == 2
+        assert entry["logprob"] <= entry["top_logprobs"][0]["logprob"]
+    spelled = bytes(b for entry in found["content"][:-1] for b in entry["bytes"])
+    assert spelled.decode() == "Hé"
+
+
+def test_streamed_deltas_join_to_the_answer() -> None:
+    with serving(FakeWriter(["Here it is."])) as served:
+        first, *deltas, end = served.chat(stream=True).events
+    assert first["object"] == "chat.completion.chunk"
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(event["choices"][0]["delta"]["content"] for event in deltas)
+    assert text == "Here it is."
+    assert end["choices"][0]["delta"] == {}
+    assert end["choices"][0]["finish_reason"] == "stop"
+
+
+def test_last_message_can_be_continued() -> None:
+    engine = FakeWriter([" there."])
+    messages = [
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "content": "Over"},
+    ]
+    body = {
+        "messages": messages,
+        "continue_final_message": True,
+        "add_generation_prompt": False,
+    }
+    with serving(engine) as served:
+        assert only(served.ask("/v1/chat/completions", body))["message"]["content"] == (
+            " there."
+        )
+        tokens = served.ask("/tokenize", body).json["tokens"]
+    expected = engine.prompt([ChatTurn("user", "Where?")], prefill="Over").ids
+    assert tokens == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"messages": []}, "messages can't be used"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role can't be"),
+        ({"messages": [{"role": "user", "content": [PICTURE]}]}, "messages[0].content"),
+        ({"tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"response_format": {"type": "json_object"}}, "response_format is not"),
+        ({"top_logprobs": 2}, "top_logprobs needs logprobs"),
+        ({"continue_final_message": True}, "needs a last message of the assistant"),
+        ({"add_generation_prompt": False}, "add_generation_prompt"),
+        ({"continue_final_message": True, "add_generation_prompt": True}, "exclude"),
+        ({"stream_options": {"x": 1}}, "stream_options.x is not a field"),
+        ({"messages": [{"role": "user", "content": 5}]},
+         "messages[0].content can't be used: give a text, or parts of the type text"),
+        ({"skip_special_tokens": True}, "skip_special_tokens is not supported"),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, "can't be told to think"),
+        ({"chat_template_kwargs": {"path": "/etc/passwd"}}, "chat_template_kwargs"),
+        ({"chat_template": "{{ x }}"}, "chat_template is not a field"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_or_not_supported_is_refused(
+    body: dict[str, object], words: str
+) -> None:
+    with serving(FakeWriter()) as served:
+        reply = served.chat(**body)
+    assert reply.status == 400
+    assert words in reply.message
+
+
+def test_fields_that_ask_for_nothing_are_taken() -> None:
+    with serving(FakeWriter(["Yes."])) as served:
+        reply = served.chat(
+            tools=None, user="me", presence_penalty=0, response_format={"type": "text"}
+        )
+    assert only(reply)["message"]["content"] == "Yes."
+
+
+def test_typed_control_tokens_are_text() -> None:
+    engine = FakeWriter()
+    with serving(engine) as served:
+        reply = served.ask("/tokenize", {"prompt": "<end>", "return_token_strs": True})
+    assert reply.json["tokens"] == list(b"<end>")
+    assert reply.json["token_strs"] == list("<end>")
+    assert reply.json["count"] == 5
+    assert reply.json["max_model_len"] == engine.info.context
+
+
+def test_bos_is_added_to_a_text_unless_refused() -> None:
+    with serving(engine := FakeWriter(adds_bos=True)) as served:
+        bos = engine.encode("a").prefix
+        with_bos = served.ask("/tokenize", {"prompt": "a"}).json["tokens"]
+        alone = {"prompt": "a", "add_special_tokens": False}
+        assert with_bos == [*bos, 97]
+        assert served.ask("/tokenize", alone).json["tokens"] == [97]
+        usage = served.complete(prompt="a").json["usage"]
+        assert usage["prompt_tokens"] == 2
+        assert served.complete(prompt=[97]).json["usage"]["prompt_tokens"] == 1
+
+
+def test_the_prompt_messages_is_a_text() -> None:
+    with serving(FakeWriter()) as served:
+        reply = served.ask("/tokenize", {"prompt": "messages"})
+    assert reply.json["count"] == len("messages")
+
+
+def test_model_and_tokenizer_are_described() -> None:
+    with serving(FakeWriter(name="tiny")) as served:
+        (model,) = served.ask("/v1/models").json["data"]
+        about = served.ask("/tokenizer_info").json
+        assert served.ask("/v1/completions").status == 405
+        assert served.ask("/v2").status == 404
+        assert served.ask("/v1/models/tiny").json == model
+        lost = served.ask("/v1/models/" + "x" * 10_000)
+        assert lost.status == 404
+        assert len(lost.data) < 500
+    assert model["id"] == "tiny"
+    assert about["eos_token"] == "<end>"
