@@ -102,6 +102,7 @@ class RecoveryCopy:
         self._file = file
         self._kept: str | None = None  # the text in the copy, None without one
         self._last = float("-inf")
+        self._is_closed = False
         self._lock = Lock()
 
     def note(self, text: str, now: float) -> bool:
@@ -114,7 +115,7 @@ class RecoveryCopy:
             LmtuiError: the copy can't be written; it is tried again a second later.
         """
         with self._lock:
-            if text == self._file.text:
+            if self._is_closed or text == self._file.saved_text:
                 self._forget()
                 return True
             if text == self._kept:
@@ -133,8 +134,9 @@ class RecoveryCopy:
             self._file = file
 
     def close(self) -> None:
-        """Remove the copy because the text is saved or discarded."""
+        """Remove the copy because the text is saved or discarded; write no other."""
         with self._lock:
+            self._is_closed = True
             self._forget()
 
     def _forget(self) -> None:
@@ -147,19 +149,19 @@ def _folder() -> Path:
     return paths.state_folder() / "recovery"
 
 
-def _key(path: Path) -> str:
+def key_of(path: Path) -> str:
     """Return the name of a file's copies, the same for every link to the file."""
     return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:24]
 
 
 def _own(path: Path) -> Path:
-    return _folder() / f"{_key(path)}-{os.getpid()}.txt"
+    return _folder() / f"{key_of(path)}-{os.getpid()}.txt"
 
 
 def _copies(path: Path) -> Iterator[Recovered]:
     """Yield the intact copies for a file; remove temporary files of killed
     processes."""
-    key = f"{_key(path)}-"
+    key = f"{key_of(path)}-"
     for copy in _files():
         if copy.name.startswith(key) and (recovered := _read(copy)):
             yield recovered

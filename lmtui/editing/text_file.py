@@ -197,6 +197,18 @@ class TextFile:
     """The file's state on disk; None for a new file that was not saved yet."""
     read_only: bool = False
     """Whether it can't be written; it can be opened, and saved under another name."""
+    is_named: bool = True
+    """Whether it has a name; a text that was piped in gets one when it is saved."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file, or what stands for it."""
+        return self.path.name if self.is_named else "text from stdin"
+
+    @property
+    def saved_text(self) -> str:
+        """The part of `text` that the disk has: none of a text that was piped in."""
+        return self.text if self.is_named else ""
 
     @property
     def is_new(self) -> bool:
@@ -231,6 +243,17 @@ def load(path: str | os.PathLike[str]) -> TextFile:
     return TextFile(
         path, text, bom, its_endings, stamp_of(info, data), _is_read_only(path)
     )
+
+
+def piped(data: bytes) -> TextFile:
+    """Return the text that was piped in; its file has no name yet.
+
+    Raises:
+        LmtuiError: the data is not UTF-8 text of at most 20 MB.
+    """
+    require_size(Path("stdin"), len(data))
+    text, bom, its_endings = from_bytes("stdin", data)
+    return TextFile(Path("-").absolute(), text, bom, its_endings, is_named=False)
 
 
 def to_bytes(file: TextFile, text: str) -> bytes:
@@ -386,6 +409,7 @@ def save(
         endings=endings,
         stamp=stamp_of(after, data),
         read_only=False,
+        is_named=True,
     )
     return SaveResult(saved, _notes(before, after))
 
@@ -396,6 +420,8 @@ def changed_on_disk(file: TextFile) -> FileChange | None:
     The content is read only where the status leaves doubt; the same content written
     again is no change.
     """
+    if not file.is_named:
+        return None
     stamp = file.stamp
     before = stamp.modified if stamp else None
     try:

@@ -98,6 +98,9 @@ _TABLE = (
 )
 
 
+_SEPARATORS = ("<|file_sep|>", "<|file_separator|>", "<file_sep>")
+
+
 @dataclass(frozen=True, slots=True)
 class Infill:
     """Fill-in-the-middle prompt format of one model."""
@@ -109,7 +112,7 @@ class Infill:
     end_ids: frozenset[int]
     """Tokens that end a middle, besides the model's own end tokens."""
     bos: tuple[int, ...] = ()
-    """Ids with which the tokenizer begins every text."""
+    """Ids before every text: BOS, and those of other files."""
 
     @classmethod
     def of(cls, tokenizer: Any, *, bos: Sequence[int] = ()) -> Infill | None:
@@ -135,6 +138,15 @@ class Infill:
     @property
     def _controls(self) -> int:
         return len(self.bos) + 2 + (self.middle is not None)
+
+
+def file_separator(tokenizer: Any) -> int | None:
+    """Return the token that a model with fill-in-the-middle has between files; None
+    without one."""
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    if not any(_spelled(spelling, vocabulary, ()) for spelling in _TABLE):
+        return None
+    return next((vocabulary[t] for t in _SEPARATORS if t in vocabulary), None)
 
 
 def split_room(before: int, after: int, room: int) -> tuple[int, int]:
@@ -213,7 +225,8 @@ class ContextPlanner:
             len(context.typed) + 1
         )  # at most one token per typed byte, and a new one
         if self.infill and (following := after(self.window)):
-            room = min(self.window, self.context - least - max_new_tokens)
+            most = self.window + len(context.prefix)
+            room = min(most, self.context - least - max_new_tokens)
             ids = self.infill.ids(context.before, following, room=room)
             return CompletionContext(ids, context.typed, infilled=True)
         ids = (*context.prefix, *self._kept(context, least, max_new_tokens))

@@ -114,6 +114,9 @@ class CursorPredictor:
             read=read,
             tokens=len(scorer),
             window=window,
+            control_ids=frozenset(
+                row.special for row in found.rows[:top_n] if row.special is not None
+            ),
         )
 
     def _found(
@@ -144,7 +147,7 @@ class CursorPredictor:
         if () not in known or not self.scorer.branches:
             return False
         wanted = required_paths(
-            self._tokens,
+            self.tokens,
             known[()],
             self._bytes(typed),
             known=known,
@@ -178,7 +181,7 @@ class CursorPredictor:
         key = (tuple(context), typed, top_n)
         if known := self._kept.get(key):
             return known
-        likely = self._tokens.guess(typed)
+        likely = self.tokens.guess(typed)
         states: dict[Path, Tensor] = {}
         if not {(), likely} <= self._known(key[0]).keys():
             states = _by_path(
@@ -207,7 +210,7 @@ class CursorPredictor:
             return [known[path] for path in paths]
 
         found = search(
-            self._tokens,
+            self.tokens,
             known[()],
             typed,
             run,
@@ -238,7 +241,8 @@ class CursorPredictor:
         return b"".join(map(self._vocabulary.bytes, ids))
 
     @cached_property
-    def _tokens(self) -> TokenBytes:
+    def tokens(self) -> TokenBytes:
+        """Bytes of every token."""
         spelled = [self._vocabulary.bytes(i) for i in range(self._size)]
         return TokenBytes(spelled, self._vocabulary.specials)
 
@@ -282,7 +286,7 @@ class CursorPredictor:
     ) -> ActualNext:
         known = (row for row in healed.rows if row.beyond == data)
         row = next(known, None)
-        ids = self._tokens.exactly(data)
+        ids = self.tokens.exactly(data)
         token = row.cover.ids[-1] if row else ids[0] if ids else -1
         return ActualNext(Candidate(token, bytes_text(data), data, logprob), rank)
 

@@ -7,13 +7,13 @@ the tokenizer only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lmtui.engine.common_prefix import common_prefix_len
+from lmtui.engine.text_diff import changed
 from lmtui.engine.tokenizer import TextTokenizer, TokenizedText
 
 _AFTER = 256  # code points read after a change, in which the tokens usually meet again
@@ -83,7 +83,7 @@ class TokenizedDocument:
     def update(self, text: str) -> Splice:
         """Set the text after an edit; return the change of the tokens."""
         # 1) find the changed part, and read from the last safe boundary before it
-        first, old_end, new_end = _changed(self.text, text)
+        first, old_end, new_end = changed(self.text, text)
         if first == old_end == new_end:
             return Splice(len(self), 0, 0)
         grown = len(text) - len(self.text)
@@ -220,29 +220,3 @@ class TokenizedDocument:
         self._starts = spliced(self._starts, starts, grown)
         self._ends = spliced(self._ends, ends, grown)
         self._opens = spliced(self._opens, opens)
-
-
-def _changed(old: str, new: str) -> tuple[int, int, int]:
-    """Return where two texts begin to differ, and where in each the difference ends."""
-    shorter = min(len(old), len(new))
-    first = _shared(shorter, lambda a, b: old[a:b] == new[a:b])
-    tail = _shared(
-        shorter - first,
-        lambda a, b: (
-            old[len(old) - b : len(old) - a] == new[len(new) - b : len(new) - a]
-        ),
-    )
-    return first, len(old) - tail, len(new) - tail
-
-
-def _shared(length: int, same: Callable[[int, int], bool]) -> int:
-    """Return the length, at most `length`, up to which `same` is true of every part, by
-    bisection; each part is compared about once."""
-    sure, limit = 0, length
-    while sure < limit:
-        middle = (sure + limit + 1) // 2
-        if same(sure, middle):
-            sure = middle
-        else:
-            limit = middle - 1
-    return sure

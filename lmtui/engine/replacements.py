@@ -1,38 +1,41 @@
-"""Replacements of a part of a text, and their effect on the text that follows.
+"""Replacements of a word, by how well they fit the text on both sides.
 
-Candidates are the model's most probable words there, and the present text. Each is put
-into the text, which is tokenised anew from the piece before on, and scored. Knows no
-screen.
+Candidates are the beginnings that the model finds most probable there, completed to
+whole words, and words of the text. All are scored with a little of the text that
+follows, and the best of them with more. Knows no screen.
 """
 
 from __future__ import annotations
 
-import codecs
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from lmtui.engine.batched import MOST, decode_batch
-from lmtui.engine.completion import (
-    ROWS,
-    CompletionModel,
-    ContextPlanner,
-    DocumentReader,
+from lmtui.engine.cloze import (
+    FOLLOWING,
+    LONGEST,
+    Cloze,
+    Filling,
+    FillingScore,
+    cloze_at,
 )
-from lmtui.engine.protocol import ReportCount, Stop
-from lmtui.engine.score import TokenScore, rows_of
+from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
+from lmtui.engine.path_scores import reads_trees
+from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
+from lmtui.engine.token_healing import HealedDistribution, HealedRow
 from lmtui.engine.types import Replacement
-from lmtui.engine.words import can_cut
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.engine.words import can_cut, in_word, words_like
 
-_FOLLOWING = 64  # tokens scored after a candidate; later ones hardly differ
-_CHARACTERS = 8  # upper bound of the average code points of a token
-_LONGEST = 8  # most tokens of a word
+BEGINNINGS = 200
+"""Rows of the healed distribution that may begin a candidate."""
+FROM_TEXT = 64
+"""Most words of the text among the candidates."""
+
+_FEW = 12  # beginnings where each candidate costs a pass of its own
+_ROUNDS = ((48, 4), (16, FOLLOWING))
+"""How many candidates a round scores at most (more where more are asked for), and with
+how many of the tokens that follow."""
 _AHEAD = 4  # tokens decoded after a word
-_LEAD = 64  # most code points before a piece that are tokenised with it
-_SPARE = 4  # further candidates, since some may be incomplete or equal
 
 
 class ReplacementFinder:
@@ -47,8 +50,7 @@ class ReplacementFinder:
     ) -> None:
         self._model = model
         self._scorer = scorer
-        # No infill: the text that follows is scored, so it must not be in the context.
-        self._layout = replace(layout, infill=None)
+        self._layout = layout
         self._end_ids = end_ids | model.vocabulary.specials
 
     def find(
@@ -60,210 +62,233 @@ class ReplacementFinder:
         count: int,
         should_stop: Stop,
         progress: ReportCount | None = None,
+        partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
-        """Return texts that could stand from `start` to `end`, the most probable first;
-        empty without context.
+        """Return texts that could stand from `start` to `end`, the most probable
+        together with what follows first; empty without context. `partial` takes the
+        best of those that are scored so far.
 
         Raises:
             Cancelled: `should_stop` answered True.
         """
-        # 1) beginnings of candidates: the rows of the healed distribution
-        place = self._scorer.context_at(text, start)
-        try:
-            read = self._layout.completion_context(
-                place, lambda _: (), _FOLLOWING + _LONGEST
-            )
-        except LmtuiError:
+        cloze = cloze_at(self._model, self._scorer, self._layout, text, (start, end))
+        if cloze is None:
             return []
-        found = self._scorer.continuations(
-            read.ids, read.typed, top_n=ROWS, should_stop=should_stop
-        )
-        begun = _Begun.at(text, place.start, start)
-        rows = [row for row in found.rows if row.special is None]
-        rows = rows[: min(count + _SPARE, MOST - 1)]
-        # 2) decode each to the end of its word, as one batch
-        words = [_Word.given(text[start:end])]
-        words += [_Word(row.beyond, whole=can_cut(text, end)) for row in rows]
-        self._model.cache.read(read.ids, should_stop=should_stop)
-        now, _ = self._tokens(begun, words[0].text)
-        self._grow(words, [now, *(row.cover.ids for row in rows)], should_stop)
-        # 3) score each candidate and the text that follows it
-        self._model.cache.read(read.ids, should_stop=should_stop)
-        chosen = _different(words)[:count]
-        following = self._following(text, end, len(read.ids))
-        scores: list[_Score] = []
-        for word in chosen:
-            if progress is not None:
-                progress(len(scores), len(chosen))
-            scores.append(self._score(begun, word.text, following, should_stop))
-        rest = scores[0].following
-        replacements = [
-            Replacement(
-                text=word.text,
-                logprob=score.own - found.logprob,
-                ahead=word.ahead,
-                change=(rest - score.following) / math.log(2) if following else None,
-            )
-            for word, score in zip(chosen, scores, strict=True)
-        ]
-        return sorted(replacements, key=lambda some: (-some.logprob, some.text))
-
-    def _grow(
-        self, words: list[_Word], begins: Sequence[Sequence[int]], should_stop: Stop
-    ) -> None:
-        """Decode greedily after the beginnings of the words, until each has ended."""
-        model = self._model
-
-        def goes_on(branch: int, token: int, _: TokenScore) -> bool:
-            return words[branch].feed(model.vocabulary.bytes(token))
-
-        room = model.context - len(model.cache.ids) - max(map(len, begins))
-        grown = decode_batch(
-            model.backend,
-            model.cache,
-            begins,
-            max_new_tokens=max(0, min(_LONGEST + _AHEAD, room)),
-            end_ids=self._end_ids,
-            goes_on=goes_on,
+        # 1) candidates: probable beginnings, and words of the text
+        many = reads_trees(self._model.backend, self._model.cache)
+        healed = self._scorer.continuations(
+            cloze.context,
+            cloze.typed,
+            top_n=BEGINNINGS,
             should_stop=should_stop,
         )
-        for word, branch in zip(words, grown, strict=True):
-            if branch.ids[-1] in self._end_ids:
-                word.finish()
-
-    def _tokens(self, begun: _Begun, written: str) -> tuple[list[int], list[int]]:
-        """Return the tokens of the piece with `written` after it, and the offset in
-        code points at which each begins, counted from the start of `written`."""
-        text = begun.lead + begun.typed + written
-        read = self._scorer.part(text, 0, len(text))
-        size = len(begun.lead + begun.typed)
-        starts = [start - size for start, _ in read.spans]
-        first = sum(start < -len(begun.typed) for start in starts)
-        return read.ids[first:], starts[first:]
-
-    def _following(self, text: str, end: int, read: int) -> str:
-        """Return the text after the part that is scored with each candidate."""
-        room = self._model.context - read - _LONGEST * _CHARACTERS
-        most = min(_FOLLOWING, room)
-        last = min(len(text), end + _FOLLOWING * _CHARACTERS)
-        spans = self._scorer.part(text, end, last).spans[: max(0, most)]
-        return text[end : spans[-1][1]] if spans else ""
-
-    def _score(
-        self, begun: _Begun, word: str, following: str, should_stop: Stop
-    ) -> _Score:
-        """Score a word and the text that follows it, after the context in the cache."""
-        if should_stop():
-            raise Cancelled
-        ids, starts = self._tokens(begun, word + following)
-        logprobs = [row.logprob or 0.0 for row in self._rows(ids, should_stop)]
-        own = sum(start < len(word) for start in starts)
-        return _Score(math.fsum(logprobs[:own]), math.fsum(logprobs[own:]))
-
-    def _rows(self, ids: Sequence[int], should_stop: Stop) -> list[TokenScore]:
-        model = self._model
-        assert model.cache.logits is not None
-        first = model.cache.logits.unsqueeze(0)  # [1, V]
-        rows = list(rows_of(first, ids[:1]))
-        if len(ids) > 1:
-            rows += rows_of(self._after(ids[:-1], should_stop), ids[1:])
-        return rows
-
-    def _after(self, ids: Sequence[int], should_stop: Stop) -> Tensor:
-        """Return logits [n, V] after each of `ids`, which continue the context in the
-        cache."""
-        model = self._model
-        forked = model.cache.fork(1)
-        before = [] if forked else model.cache.ids
-        return model.backend.logits(
-            [*before, *ids], forked, keep=len(ids), should_stop=should_stop
+        present, whole = text[start:end], can_cut(text, start) and can_cut(text, end)
+        begun = _beginnings(healed.rows, present)[: None if many else _FEW]
+        known = words_like(text, start, end, count=FROM_TEXT) if many and whole else []
+        # 2) score them, and the best of them with more of what follows
+        rounds = [(max(most, count), following) for most, following in _ROUNDS]
+        search = _Search(
+            cloze, present, rounds, should_stop=should_stop, progress=progress
         )
+        pool = search.scored([present, *begun, *known])
+        if whole:
+            pool = self._completed(search, pool, set(begun))
+        for number, (most, following) in enumerate(rounds, 1):
+            for scored in search.growing(search.best(pool, most), following):
+                if partial and number == len(rounds):
+                    partial(_listed(search.best(scored, count), healed, cloze))
+            pool = scored
+        # 3) what the model would write after the best
+        best = search.best(pool, count)
+        ahead = self._ahead(cloze, [each.filling for each in best], should_stop)
+        return [
+            replace(each, ahead=written)
+            for each, written in zip(_listed(best, healed, cloze), ahead, strict=True)
+        ]
+
+    def _completed(
+        self, search: _Search, pool: list[_Candidate], begun: set[str]
+    ) -> list[_Candidate]:
+        """Return the candidates with the words that the beginnings among them greedily
+        become. A beginning that goes on stays where text follows, which then says
+        whether it is a word."""
+        stays, new = bool(search.cloze.following), pool
+        for _ in range(LONGEST):
+            grown = {
+                each.filling.text: word
+                for each in new
+                if each.filling.text in begun and (word := self._grown(each))
+            }
+            if not stays:
+                pool = [each for each in pool if each.filling.text not in grown]
+            known = {each.filling.text for each in pool}
+            begun = set(grown.values()) - known
+            if not begun:
+                break
+            new = search.scored(sorted(begun))
+            pool = [*pool, *new]
+        return pool
+
+    def _grown(self, candidate: _Candidate) -> str | None:
+        """Return the word that continues a candidate by the most probable token; None
+        where that token does not continue it."""
+        word, token = candidate.filling.text, int(candidate.score.next.argmax())
+        if token in self._end_ids:
+            return None
+        longer = word + self._model.vocabulary.bytes(token).decode("utf-8", "ignore")
+        if longer == word or can_cut(longer, len(word)):
+            return None
+        return _first_word(longer)
+
+    def _ahead(
+        self, cloze: Cloze, fillings: Sequence[Filling], should_stop: Stop
+    ) -> list[str]:
+        """Return what the model greedily writes after each; empty where that would go
+        on with the word."""
+        model = self._model
+        begins = [each.ids[: each.own] for each in fillings]
+        room = model.context - len(cloze.context) - max(map(len, begins))
+        written: list[str] = []
+        for first in range(0, len(begins), MOST):
+            model.cache.read(cloze.context, should_stop=should_stop)
+            grown = decode_batch(
+                model.backend,
+                model.cache,
+                begins[first : first + MOST],
+                max_new_tokens=max(0, min(_AHEAD, room)),
+                end_ids=self._end_ids,
+                should_stop=should_stop,
+            )
+            written += [self._spelled(branch.ids) for branch in grown]
+        lengths = [len(self._spelled(begin)) for begin in begins]
+        ahead = [text[size:] for text, size in zip(written, lengths, strict=True)]
+        return [
+            text if can_cut(each.text + text, len(each.text)) else ""
+            for each, text in zip(fillings, ahead, strict=True)
+        ]
+
+    def _spelled(self, ids: Iterable[int]) -> str:
+        data = (self._model.vocabulary.bytes(i) for i in ids if i not in self._end_ids)
+        return b"".join(data).decode("utf-8", "ignore")
 
 
 @dataclass(frozen=True, slots=True)
-class _Score:
-    """Sums of logprobs of a candidate and of the text after it."""
+class _Candidate:
+    """Candidate as it was scored in the last round."""
 
-    own: float
-    """Of the candidate, with the part of its piece before it."""
-    following: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """Piece (pre-tokenizer word) that a place is in or behind."""
-
-    lead: str
-    """Text before it, enough for the tokenizer to find where pieces begin."""
-    typed: str
-    """Part of the piece before the place."""
-
-    @classmethod
-    def at(cls, text: str, start: int, position: int) -> _Begun:
-        """Return the piece that begins at `start` and contains `position`."""
-        least = max(0, start - _LEAD)
-        space = text.rfind(" ", least, start)
-        return cls(text[max(least, space) : start], text[start:position])
-
-
-class _Word:
-    """Candidate while it is decoded, up to a few tokens after its end."""
-
-    def __init__(self, beyond: bytes, *, whole: bool) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._written = ""
-        self._behind = 0
-        self.end = 0
-        """Where the word ends in the decoded text; 0 while it is incomplete."""
-        self.feed(beyond)
-        if not whole and not self._decoder.getstate()[0]:
-            self.end = len(self._written)
-
-    @classmethod
-    def given(cls, text: str) -> _Word:
-        """Return a word that is complete."""
-        word = cls(text.encode(), whole=True)
-        word.end = len(text)
-        return word
+    filling: Filling
+    score: FillingScore
 
     @property
-    def text(self) -> str:
-        """The word itself."""
-        return self._written[: self.end]
+    def promise(self) -> float:
+        """Natural log of the probability of what was scored, and of the token that
+        follows it in the text."""
+        score, filling = self.score, self.filling
+        rest = filling.ids[filling.own + score.count :]
+        return score.total + (float(score.next[rest[0]]) if rest else 0.0)
 
-    @property
-    def ahead(self) -> str:
-        """Text decoded after the word."""
-        return self._written[self.end :]
 
-    def feed(self, data: bytes) -> bool:
-        """Add a token's bytes; return False once no more are needed."""
+class _Search:
+    """Scores candidates for one gap, in rounds."""
+
+    def __init__(
+        self,
+        cloze: Cloze,
+        present: str,
+        rounds: Sequence[tuple[int, int]],
+        *,
+        should_stop: Stop,
+        progress: ReportCount | None,
+    ) -> None:
+        """`present` is the text in the gap, which stays in every round."""
+        self.cloze = cloze
+        self._present = present
+        self._rounds = rounds
+        self._should_stop = should_stop
+        self._progress = progress or (lambda done, total: None)
+        self._words = 0  # candidates so far
+        self._done = 0  # scores so far
+
+    def scored(self, words: Iterable[str]) -> list[_Candidate]:
+        """Score further words, without what follows."""
+        fillings = [self.cloze.fill(word) for word in dict.fromkeys(words)]
+        self._words += len(fillings)
+        *_, scored = self._run(fillings, 0)
+        return scored
+
+    def growing(
+        self, pool: Sequence[_Candidate], following: int
+    ) -> Iterator[list[_Candidate]]:
+        """Score candidates with so many tokens that follow; yield those that are
+        scored, whenever there are more."""
+        yield from self._run([each.filling for each in pool], following)
+
+    def best(self, pool: Sequence[_Candidate], most: int) -> list[_Candidate]:
+        """Return the most promising candidates, best first; the present text is one."""
+
+        def order(each: _Candidate) -> tuple[float, str]:
+            return -each.promise, each.filling.text
+
+        ranked = sorted(pool, key=order)
+        first = [each for each in ranked if each.filling.text == self._present]
+        first += [each for each in ranked if each.filling.text != self._present]
+        return sorted(first[: max(1, most)], key=order)
+
+    def _run(
+        self, fillings: Sequence[Filling], following: int
+    ) -> Iterator[list[_Candidate]]:
+        done: list[_Candidate] = []
+        self._report(0)
+        for part in self.cloze.scores(
+            fillings, following=following, should_stop=self._should_stop
+        ):
+            done += map(_Candidate, fillings[len(done) :], part)
+            self._report(len(part))
+            yield done
+
+    def _report(self, more: int) -> None:
+        self._done += more
+        later = sum(min(most, self._words) for most, _ in self._rounds)
+        self._progress(self._done, self._words + later)
+
+
+def _listed(
+    candidates: Iterable[_Candidate], healed: HealedDistribution, cloze: Cloze
+) -> list[Replacement]:
+    return [
+        Replacement(
+            text=each.filling.text,
+            logprob=each.score.own - healed.logprob,
+            ahead="",
+            following=each.score.following if cloze.following else None,
+        )
+        for each in candidates
+    ]
+
+
+def _beginnings(rows: Iterable[HealedRow], present: str) -> list[str]:
+    """Return the beginnings of words among some rows, of the kind of the present
+    text: white space before them or none, and a letter or digit first, or none."""
+    kind = _kind(present)
+    words = []
+    for row in rows:
         try:
-            self._written += self._decoder.decode(data)
-        except UnicodeDecodeError:
-            return False
-        if self.end:
-            self._behind += 1
-        else:
-            self.end = _end_of_word(self._written)
-        return self._behind < _AHEAD
-
-    def finish(self) -> None:
-        """End the word, because the model ended its text."""
-        self.end = self.end or len(self._written)
+            word = _first_word(row.beyond.decode("utf-8"))
+        except UnicodeDecodeError:  # not yet a whole character
+            continue
+        if row.special is None and word.strip() and _kind(word) == kind:
+            words.append(word)
+    return words
 
 
-def _end_of_word(text: str) -> int:
-    """Return where the first word of `text`, with white space before it, surely ends; 0
-    if nowhere yet."""
+def _kind(text: str) -> tuple[bool, bool]:
+    stripped = text.lstrip()
+    return stripped != text, in_word(stripped[:1] or " ")
+
+
+def _first_word(text: str) -> str:
+    """Return the first word of `text`, with white space before it; all of it where no
+    word surely ends."""
     begin = len(text) - len(text.lstrip())
-    return next((i for i in range(begin + 1, len(text) + 1) if can_cut(text, i)), 0)
-
-
-def _different(words: Sequence[_Word]) -> list[_Word]:
-    """Return the complete words without duplicates, in order."""
-    found: dict[str, _Word] = {}
-    for word in words:
-        if word.end:
-            found.setdefault(word.text, word)
-    return list(found.values())
+    ends = (i for i in range(begin + 1, len(text)) if can_cut(text, i))
+    return text[: next(ends, len(text))]

@@ -32,7 +32,7 @@ class SuggestionRules:
         key="ghost_tokens",
         flag=None,
     )
-    single_line: bool = True
+    single_line: bool = False
     """End at the first newline, which is not part of it."""
     seconds: float | None = setting(
         0.6,
@@ -41,17 +41,10 @@ class SuggestionRules:
         key="ghost_seconds",
         flag=None,
     )
-    min_mean_prob: float | None = setting(
-        0.25,
-        "A suggestion ends where the mean probability of its tokens falls below this.",
-        low=0,
-        high=1,
-        key="ghost_mean_prob",
-        flag=None,
-    )
     min_prob: float | None = setting(
         0.05,
-        "A suggestion ends before a token that is less probable than this.",
+        "A suggestion ends before the token with which the probability of all of it, "
+        "the product of those of its tokens, falls below this.",
         low=0,
         high=1,
         key="ghost_prob",
@@ -69,7 +62,7 @@ class SuggestionEnd(StrEnum):
     NEWLINE = "newline"
     TIME = "time limit"
     UNSURE = "low confidence"
-    """A token, or the mean of all, was too improbable; or the bytes are no
+    """All of it was too improbable with the next token; or the bytes are no
     characters."""
     REPEATS = "repeats what follows"
     CONTEXT = "context full"
@@ -119,7 +112,7 @@ class SuggestionBuilder:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._text = ""
         self._tokens = 0
-        self._probs = 0.0
+        self._prob = 1.0  # of all tokens together
         self._started = 0.0
         self.shown = ""
         """Part that is certain to be in the suggestion; it only grows."""
@@ -144,10 +137,11 @@ class SuggestionBuilder:
         if self._tokens == 0:
             self._started = self._clock()
         self._tokens += 1
-        self._probs += prob
+        self._prob *= prob
         before = len(self._text)
         whole = self._decode(data)
-        if not whole or self._unsure(prob):
+        least = self._rules.min_prob
+        if not whole or (least is not None and self._prob < least):
             self._end(SuggestionEnd.UNSURE, before)
         elif (newline := self._newline()) is not None:
             self._end(SuggestionEnd.NEWLINE, newline)
@@ -167,12 +161,6 @@ class SuggestionBuilder:
         except UnicodeDecodeError:
             return False
         return True
-
-    def _unsure(self, prob: float) -> bool:
-        least, mean = self._rules.min_prob, self._rules.min_mean_prob
-        if least is not None and prob < least:
-            return True
-        return mean is not None and self._probs < mean * self._tokens
 
     def _newline(self) -> int | None:
         if not self._rules.single_line:

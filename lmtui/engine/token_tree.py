@@ -23,8 +23,8 @@ class Tree:
     seen: Tensor
     """Attention mask, float32 [n, n]: 1 where the column's token is the row's token or
     one of its ancestors, else 0."""
-    places: list[int]
-    """Index of the last token of each path."""
+    rows: list[list[int]]
+    """Indexes of the tokens of each path."""
 
     @classmethod
     def of(cls, paths: Iterable[Sequence[int]]) -> Tree:
@@ -42,5 +42,13 @@ class Tree:
             ids=[path[-1] for path in place],
             depths=[len(path) - 1 for path in place],
             seen=seen,
-            places=[place[path] for path in wanted],
+            rows=[
+                [place[path[:size]] for size in range(1, len(path) + 1)]
+                for path in wanted
+            ],
         )
+
+    @property
+    def places(self) -> list[int]:
+        """Index of the last token of each path."""
+        return [row[-1] for row in self.rows]

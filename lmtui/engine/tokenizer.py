@@ -70,6 +70,15 @@ class TokenBytes:
             end += 1
         return self._ids[place:end]
 
+    def starting_with(self, data: bytes) -> list[bytes]:
+        """Return the bytes of the tokens that begin with `data`, in order."""
+        start = bisect_left(self._sorted, data)
+        return self._sorted[start : bisect_right(self._sorted, self._after_all(data))]
+
+    def _after_all(self, data: bytes) -> bytes:
+        """Return bytes after those of all tokens that begin with `data`."""
+        return data + b"\xff" * self._longest
+
     def beginnings(self, data: bytes) -> list[tuple[int, int]]:
         """Return the tokens whose bytes are a prefix of `data`, or all of it, with
         their sizes in bytes."""
@@ -83,7 +92,7 @@ class TokenBytes:
 
     def _number(self, data: bytes) -> tuple[Tensor, Tensor]:
         start = bisect_right(self._sorted, data)
-        end = bisect_right(self._sorted, data + b"\xff" * self._longest)
+        end = bisect_right(self._sorted, self._after_all(data))
         ids, bare, keys = self._ids[start:end], len(self._bare), self._keys
         met, size = len(keys), len(data)
         added = [

@@ -6,7 +6,9 @@ spaces, or one emoji with its parts. Knows no tokens.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterator
 
 _HOLDS = "_'’"  # characters inside a word, as in don't
 _IN_NUMBERS = ".,"
@@ -19,6 +21,8 @@ _SPACELESS = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
+_WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_NEAR = 20_000  # code points on each side in which words are looked for
 _PARTS = ((0x1F3FB, 0x1F3FF), (0x1F1E6, 0x1F1FF), (0xE0020, 0xE007F))
 """Skin tones, flag letters and tags: parts of one emoji."""
 
@@ -66,6 +70,36 @@ def word_at(text: str, position: int) -> tuple[int, int]:
     while end < len(text) and not can_cut(text, end):
         end += 1
     return start, end
+
+
+def spans_of_words(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each word of a text, without those that are joined by an
+    underscore or a point, or written in a script without spaces."""
+    for match in _WORDS.finditer(text):
+        start, end = match.span()
+        whole = can_cut(text, start) and (end == len(text) or can_cut(text, end))
+        if whole and all(map(in_word, match.group())):
+            yield start, end
+
+
+def words_like(text: str, start: int, end: int, *, count: int) -> list[str]:
+    """Return up to `count` different words of `text` with the letter case of the one
+    from `start` to `end`, the nearest first."""
+    first = max(0, start - _NEAR)
+    part, case = text[first : end + _NEAR], letter_case(text[start:end])
+    spans = spans_of_words(part)
+    near = sorted(spans, key=lambda span: abs(span[0] + first - start))
+    words = dict.fromkeys(part[a:b] for a, b in near)
+    return [word for word in words if letter_case(word) == case][:count]
+
+
+def letter_case(word: str) -> str:
+    """Return how a word is written: `lower`, `title`, `upper`, `mixed`, or `none` where
+    it has no cased letter."""
+    if not any(character.isupper() or character.islower() for character in word):
+        return "none"
+    tests = {"lower": str.islower, "title": str.istitle, "upper": str.isupper}
+    return next((name for name, test in tests.items() if test(word)), "mixed")
 
 
 def _number(text: str, position: int) -> bool:

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import re
+from threading import Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.editing.find import Matches, find, replaced
+from lmtui.editing.find import (
+    Matches,
+    Query,
+    find,
+    replaced,
+    replacements,
+    wrong_template,
+)
+from lmtui.errors import LmtuiError
 
 TEXTS = st.text("aAbB.é\nİßσςΣ漢", max_size=40)
 WORDS = st.text("aAbB.é\nİßσςΣ漢", min_size=1, max_size=3)
+PATTERNS = st.recursive(
+    st.sampled_from(
+        ["a", "b", "B", ".", "^", "$", r"\b", r"\w", r"\s", "[ab]", "é", ""]
+    ),
+    lambda inner: st.one_of(
+        st.builds("{}{}".format, inner, inner),
+        st.builds("(?:{}|{})".format, inner, inner),
+        st.builds("({})".format, inner),
+        st.builds("(?:{}){}".format, inner, st.sampled_from(["?", "*", "+", "{2}"])),
+        st.builds("(?={})".format, inner),
+    ),
+    max_leaves=5,
+)
+RUNAWAY = r"(a|aa)+$"
+
+
+def words_found(text: str, words: str) -> Matches:
+    """What a plain search finds."""
+    return find(text, Query(words))
 
 
 @given(TEXTS, WORDS)
 def test_every_match_equals_the_searched_words(text: str, words: str) -> None:
-    for start, end in find(text, words).spans():
+    for start, end in words_found(text, words).spans():
         found = text[start:end]
         if any(map(str.isupper, words)):
             assert found == words
@@ -26,19 +54,19 @@ def test_every_match_equals_the_searched_words(text: str, words: str) -> None:
 
 @given(TEXTS, WORDS)
 def test_no_match_is_missed_and_none_overlaps(text: str, words: str) -> None:
-    spans = find(text, words).spans()
+    spans = words_found(text, words).spans()
     gaps = zip((0, *(end for _, end in spans)),
                (*(start for start, _ in spans), len(text)), strict=True)  # fmt: skip
     for start, end in gaps:
         assert start <= end
-        assert len(find(text[start:end], words)) == 0
+        assert len(words_found(text[start:end], words)) == 0
 
 
 @given(TEXTS, WORDS, st.integers(0, 45), st.integers(0, 45))
 def test_within_returns_the_matches_that_overlap_a_range(
     text: str, words: str, low: int, high: int
 ) -> None:
-    matches = find(text, words)
+    matches = words_found(text, words)
     reach = [span for span in matches.spans() if span[0] < high and span[1] > low]
     assert matches.within(low, high) == tuple(reach)
 
@@ -47,12 +75,12 @@ def test_within_returns_the_matches_that_overlap_a_range(
 def test_words_without_capitals_match_any_case(text: str, words: str) -> None:
     words = words.lower().replace("\u0307", "")
     if text.isascii() and words.isascii():
-        assert len(find(text, words)) == text.lower().count(words)
+        assert len(words_found(text, words)) == text.lower().count(words)
 
 
 @given(TEXTS, WORDS, st.integers(0, 45))
 def test_next_and_previous_match_wrap_around(text: str, words: str, place: int) -> None:
-    matches = find(text, words)
+    matches = words_found(text, words)
     starts = [start for start, _ in matches.spans()]
     after = [s for s in starts if s >= place] or starts
     before = [s for s in starts if s < place] or starts
@@ -65,11 +93,11 @@ def test_next_and_previous_match_wrap_around(text: str, words: str, place: int) 
 
 @given(TEXTS, WORDS, st.text("xa", max_size=3))
 def test_replaced_equals_replacing_each_match(text: str, words: str, by: str) -> None:
-    spans = find(text, words).spans()
+    spans = words_found(text, words).spans()
     one_by_one = text
     for start, end in reversed(spans):
         one_by_one = one_by_one[:start] + by + one_by_one[end:]
-    assert replaced(text, spans, by) == one_by_one
+    assert replaced(text, spans, [by] * len(spans)) == one_by_one
 
 
 @pytest.mark.parametrize(
@@ -87,8 +115,142 @@ def test_replaced_equals_replacing_each_match(text: str, words: str, by: str) ->
 def test_find_returns_the_expected_starts(
     text: str, words: str, starts: list[int]
 ) -> None:
-    assert list(find(text, words).starts) == starts
+    assert list(words_found(text, words).starts) == starts
 
 
 def test_empty_matches_have_no_neighbours() -> None:
-    assert Matches().at_or_after(3) is Matches().before(3) is None
+    assert Matches().at_or_after(3) is Matches().before(3) is Matches().at(3) is None
+
+
+# Options.
+
+
+@given(TEXTS, PATTERNS, st.booleans())
+def test_a_regular_expression_finds_what_re_finds(
+    text: str, pattern: str, exact: bool
+) -> None:
+    query = Query(pattern, match_case=exact, regex=True)
+    flags = re.MULTILINE | (0 if query.case_matters else re.IGNORECASE)
+    same = [match.span() for match in re.finditer(pattern, text, flags)]
+    assert list(find(text, query).spans()) == (same if pattern else [])
+
+
+@given(TEXTS, PATTERNS, st.sampled_from([r"<\g<0>>", r"\\\n", "x", ""]))
+def test_replacing_by_a_template_is_what_re_does(
+    text: str, pattern: str, by: str
+) -> None:
+    query = Query(pattern, match_case=True, regex=True)
+    spans = find(text, query).spans()
+    texts = replacements(text, query, by, range(len(spans)))
+    same = re.sub(pattern, by, text, flags=re.MULTILINE) if pattern else text
+    assert replaced(text, spans, texts) == same
+    for number, each in enumerate(texts):
+        assert replacements(text, query, by, range(number, number + 1)) == [each]
+
+
+@given(TEXTS, PATTERNS, st.integers(0, 45), st.integers(0, 45))
+def test_ranges_and_positions_hold_for_matches_of_any_length(
+    text: str, pattern: str, low: int, high: int
+) -> None:
+    matches = find(text, Query(pattern, regex=True))
+    spans = matches.spans()
+    over = [span for span in spans if span[0] < high and span[1] > low]
+    assert matches.within(low, high) == tuple(over)
+    here = matches.at(low)
+    touches = [span for span in spans if low in span]
+    assert (here is None) == (not touches)
+    if here is not None:
+        assert low in spans[here]
+        assert spans[here][0] == low or low not in matches.starts
+
+
+@given(TEXTS, WORDS, st.booleans())
+def test_whole_words_adjoin_no_letter(text: str, words: str, regex: bool) -> None:
+    query = Query(re.escape(words) if regex else words, True, True, regex)
+    pattern = rf"(?<!\w){re.escape(words)}(?!\w)"
+    same = [match.span() for match in re.finditer(pattern, text)]
+    assert list(find(text, query).spans()) == same
+
+
+@pytest.mark.parametrize(
+    ("query", "matters"),
+    [
+        (Query("the"), False),
+        (Query("The"), True),
+        (Query("the", match_case=True), True),
+        (Query(r"\S+\W(?P<Name>a)", regex=True), False),
+        (Query(r"\S+The", regex=True), True),
+        (Query(r"\S"), True),
+    ],
+)
+def test_case_is_smart(query: Query, matters: bool) -> None:
+    assert query.case_matters is matters
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "spans"),
+    [
+        ("(?x) a # comment", "ab a", [(3, 4)]),
+        ("(?i)A|B", "a bb b", [(0, 1), (5, 6)]),
+        ("foo|foobar", "foobar foo", [(0, 6), (7, 10)]),
+        ("^a$", "a\nba\na", [(0, 1), (5, 6)]),
+    ],
+)
+def test_whole_words_of_a_regular_expression(
+    pattern: str, text: str, spans: list[tuple[int, int]]
+) -> None:
+    query = Query(pattern, whole_words=True, regex=True)
+    assert list(find(text, query).spans()) == spans
+
+
+@given(
+    st.text("ab()[]{}*+?|^$.\\<>=!:PLN1,-&#x", max_size=12),
+    st.text("\\g<>1az", max_size=6),
+)
+def test_any_regular_expression_matches_or_is_refused(pattern: str, by: str) -> None:
+    query = Query(pattern, regex=True)
+    try:
+        count = len(find("ab\nba", query, 0.5))
+        assert isinstance(wrong_template(query, by), str)
+        if count and not wrong_template(query, by):
+            assert len(replacements("ab\nba", query, by, range(count))) == count
+    except LmtuiError as error:
+        assert error.title
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [("(", "missing ), character 2"), ("*", "nothing to repeat, character 1"),
+     ("(" * 5000, "too many parentheses")],
+)  # fmt: skip
+def test_an_invalid_regular_expression_says_why(pattern: str, reason: str) -> None:
+    with pytest.raises(LmtuiError) as caught:
+        find("text", Query(pattern, regex=True))
+    assert caught.value.title == reason
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [(r"\2", "invalid group reference 2"), (r"\g<n>", "unknown group name 'n'"),
+     ("\\", "bad escape (end of pattern)"), (r"\g<x>\1", "")],
+)  # fmt: skip
+def test_an_invalid_template_says_why(by: str, reason: str) -> None:
+    assert wrong_template(Query("(?P<x>a)", regex=True), by) == reason
+
+
+def test_a_runaway_regular_expression_is_cut_off_and_keeps_earlier_matches() -> None:
+    text = "aab " + "a" * 60 + "b"
+    matches = find(f"a\n{text}", Query(RUNAWAY, regex=True), 0.05)
+    assert matches.cut_off and matches.spans() == ((0, 1),)
+    with pytest.raises(LmtuiError, match="takes too long"):
+        replacements(text, Query(RUNAWAY, regex=True), "x", range(9), 0.05)
+
+
+def test_other_threads_run_while_a_regular_expression_is_searched_for() -> None:
+    text, ticks = "a" * 60 + "b", 0
+    search = Thread(target=find, args=(text, Query(RUNAWAY, regex=True), 0.3))
+    search.start()
+    while search.is_alive():
+        search.join(0.005)
+        ticks += 1
+    assert ticks > 5

@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmtui.editing import text_file
-from lmtui.editing.text_file import Endings, load, save, to_bytes
+from lmtui.editing.text_file import (
+    Endings,
+    changed_on_disk,
+    load,
+    piped,
+    save,
+    to_bytes,
+)
 from lmtui.errors import LmtuiError
 from tests.test_imports import loaded_by
 
@@ -43,6 +50,19 @@ def test_unedited_file_is_saved_byte_for_byte(tmp_path: Path, data: bytes) -> No
     saved = save(file, file.text)
     assert path.read_bytes() == data
     assert (saved.file.text, saved.notes) == (file.text, ())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CONTENTS)
+def test_piped_text_is_saved_byte_for_byte_under_the_name_it_gets(
+    tmp_path: Path, data: bytes
+) -> None:
+    file = piped(data)
+    assert (file.is_named, file.saved_text) == (False, "")
+    assert changed_on_disk(file) is None
+    saved = save(file, file.text, tmp_path / "named.txt").file
+    assert saved.path.read_bytes() == data
+    assert (saved.is_named, saved.saved_text) == (True, file.text)
 
 
 @pytest.mark.parametrize(

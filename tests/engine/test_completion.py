@@ -33,9 +33,7 @@ GREEDY = SamplingSettings(temperature=0, max_tokens=12)
 FREE = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0, max_tokens=12)
 VOCABULARY = Vocabulary(tiny.tokenizer())
 LAYOUT = ContextPlanner(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
-RULES = SuggestionRules(
-    min_prob=None, min_mean_prob=None, seconds=None, single_line=False
-)
+RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
 CUTS = [1, 9, 12, 16, 44, 45, 47, len(TEXT)]
 
 

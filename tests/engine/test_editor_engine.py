@@ -19,9 +19,7 @@ from tests.engine.test_prefix_cache import counted
 
 TEXT = "The quick brown fox jumps over the lazy dog.\nThe cat sat on the mat. " * 3
 GREEDY = SamplingSettings(temperature=0, max_tokens=6)
-RULES = SuggestionRules(
-    min_prob=None, min_mean_prob=None, seconds=None, single_line=False
-)
+RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
 
 
 def gone_on(
@@ -95,16 +93,16 @@ def behind(engine: LocalEngine, text: str, place: int) -> float:
     return math.fsum(t.logprob or 0 for t, (start, _) in scored if start >= place)
 
 
-def test_replacement_change_equals_the_difference_of_scores() -> None:
+def test_replacement_sums_differ_by_the_difference_of_scores() -> None:
     engine, start, end = tiny.engine(), 10, 15
     text = TEXT[:80]
-    now = behind(engine, text, end)
     found = engine.replacements(text, start, end, count=4)
     assert len(found) > 2
-    for one in found:
-        other = text[:start] + one.text + text[end:]
-        change = (now - behind(engine, other, start + len(one.text))) / math.log(2)
-        assert one.change == pytest.approx(change, abs=1e-2)
+    sums, piece = {one.text: one.total for one in found}, start - 1
+    now = sums.pop(text[start:end]) - behind(engine, text, piece)
+    for word, total in sums.items():
+        other = text[:start] + word + text[end:]
+        assert total - behind(engine, other, piece) == pytest.approx(now, abs=1e-2)
 
 
 def test_engine_with_infill_reads_both_sides() -> None:

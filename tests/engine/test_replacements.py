@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 
+from lmtui.engine import path_scores
 from lmtui.engine.completion import ContextPlanner
 from lmtui.engine.replacements import ReplacementFinder
 from lmtui.engine.types import Replacement
@@ -65,18 +66,16 @@ def test_replacement_numbers_equal_those_of_the_text_read_anew(
     start, end = place
     naive, behind = reader(family), TEXT[end:]
     found = replacing(family).find(TEXT, start, end, count=6, should_stop=lambda: False)
-    _, now = naive_scores(naive, start, TEXT[start:end], behind)
     for one in found:
         own, following = naive_scores(naive, start, one.text, behind)
         assert one.logprob == pytest.approx(own, abs=1e-3)
-        assert one.change == pytest.approx((now - following) / math.log(2), abs=2e-3)
+        assert one.following == pytest.approx(following, abs=1e-3)
+        assert one.total == pytest.approx(own + following, abs=2e-3)
     assert 2 < len(found) <= 6
     assert len({one.text for one in found}) == len(found)
-    assert [one.logprob for one in found] == sorted(
-        (one.logprob for one in found), reverse=True
-    )
-    (same,) = [one for one in found if one.text == TEXT[start:end]]
-    assert same.change == 0
+    sums = [one.total for one in found]
+    assert sums == sorted(sums, reverse=True)
+    assert TEXT[start:end] in {one.text for one in found}
 
 
 @pytest.mark.parametrize("place", WORDS)
@@ -92,15 +91,17 @@ def test_replacements_are_cut_at_word_boundaries(place: tuple[int, int]) -> None
 def test_replacements_of_part_of_a_word_are_single_rows() -> None:
     naive = reader()
     place = naive.context_at(TEXT, 12)
-    rows = naive.continuations(place.before, place.typed, top_n=10).rows
+    rows = naive.continuations(place.before, place.typed, top_n=200).rows
     expected = {row.beyond for row in rows if row.special is None}
     found = [one.text for one in find(TEXT, 12, 14) if one.text != TEXT[12:14]]
     assert found
     assert {text.encode() for text in found} <= expected
 
 
-def test_replacement_at_the_end_has_no_change() -> None:
-    assert {one.change for one in find(TEXT, 72, len(TEXT))} == {None}
+def test_nothing_follows_a_replacement_at_the_end() -> None:
+    found = find(TEXT, 72, len(TEXT))
+    assert {one.following for one in found} == {None}
+    assert [one.total for one in found] == [one.logprob for one in found]
 
 
 def test_word_without_context_has_no_replacements() -> None:
@@ -117,7 +118,7 @@ def test_replacements_are_found_in_a_text_longer_than_the_window() -> None:
     small = replacing(layout=ContextPlanner(context=CONTEXT, window=300, stride=150))
     found = small.find(text, start, start + 4, count=3, should_stop=lambda: False)
     assert len(found) >= 2
-    assert all(one.change is not None for one in found)
+    assert all(one.following is not None for one in found)
 
 
 @pytest.mark.parametrize("patience", range(0, 40, 5))
@@ -141,10 +142,24 @@ def test_model_that_cannot_fork_repeats_its_replacements() -> None:
     assert [found.text for found in again] == [found.text for found in first]
     for before, after in zip(first, again, strict=True):
         assert after.logprob == pytest.approx(before.logprob, abs=1e-3)
-        assert after.change == pytest.approx(before.change, abs=1e-3)
+        assert after.following == pytest.approx(before.following, abs=1e-3)
 
 
 def test_progress_counts_the_candidates() -> None:
     told: list[tuple[int, int]] = []
-    found = find(TEXT, 10, 15, progress=lambda *counts: told.append(counts))
-    assert told == [(done, len(found)) for done in range(len(found))]
+    find(TEXT, 10, 15, progress=lambda *counts: told.append(counts))
+    assert told == sorted(told)
+    assert told[0][0] == 0 and told[-1][0] == told[-1][1]
+
+
+def test_partial_lists_have_the_final_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path_scores, "TREE_TOKENS", 80)
+    lists: list[list[Replacement]] = []
+    found = find(TEXT, 10, 15, partial=lambda best: lists.append(list(best)))
+    assert len(lists) > 2
+    assert lists[-1] == [replace(one, ahead="") for one in found]
+    known = {one.text: one for best in lists for one in best}
+    for best in lists:
+        assert best == [known[one.text] for one in best]
+        assert best == sorted(best, key=lambda one: -one.total)
+        assert len(best) <= 6

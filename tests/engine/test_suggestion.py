@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -20,10 +21,9 @@ from lmtui.engine.suggestion import (
 )
 from lmtui.engine.words import can_cut, word_end
 
-FREE = SuggestionRules(
-    max_tokens=1000, single_line=False, seconds=None, min_mean_prob=None, min_prob=None
-)
-LINE = SuggestionRules(seconds=None)
+FREE = SuggestionRules(max_tokens=1000, single_line=False, seconds=None, min_prob=None)
+LINE = SuggestionRules(seconds=None, single_line=True)
+assert LINE.min_prob is not None
 
 
 def suggest(
@@ -63,21 +63,29 @@ def test_single_line_suggestion_ends_before_its_newline() -> None:
     assert suggest(["a\n", "b", "\n"], many) == Suggestion("a\nb", SuggestionEnd.STOP)
 
 
-def test_token_below_min_prob_ends_the_suggestion() -> None:
+def test_suggestion_ends_before_all_of_it_is_too_improbable() -> None:
     unsure = SuggestionEnd.UNSURE
     assert suggest([" is", " Paris", (" and", 0.04)]) == Suggestion(" is Paris", unsure)
     assert suggest([" is", " Par", ("is", 0.04)]) == Suggestion(" is", unsure)
     assert suggest([(" is", 0.04)]) == Suggestion("", unsure)
     assert suggest([(" is", 0.05 - 1e-9)]) == Suggestion("", unsure)
-    assert suggest([" is", (" a", 0.05)]).text == " is a"
+    assert suggest([(" is", 0.05)]).text == " is"
+    sinking = [(" one", 0.5), (" two", 0.2), (" three", 0.4), (" four", 0.9)]
+    assert suggest(sinking) == Suggestion(" one two", unsure)
 
 
-def test_min_mean_prob_counts_every_token() -> None:
-    sinking = [(" one", 0.3), (" two", 0.3), (" three", 0.1), (" four", 0.9)]
-    assert suggest(sinking) == Suggestion(" one two", SuggestionEnd.UNSURE)
-    assert suggest([(" one", 0.2)]) == Suggestion("", SuggestionEnd.UNSURE)
-    steady = [(" one", 0.25), (" two", 0.25)]
-    assert suggest(steady) == Suggestion(" one two", SuggestionEnd.STOP)
+@given(st.lists(st.floats(0.01, 1), max_size=9))
+def test_probability_of_what_is_suggested_is_at_least_min_prob(
+    probs: list[float],
+) -> None:
+    tokens = [(f" w{n}", prob) for n, prob in enumerate(probs)]
+    text = suggest(tokens).text
+    shown = text.split()
+    assert shown == [word.strip() for word, _ in tokens][: len(shown)]
+    if shown:
+        assert math.prod(probs[: len(shown)]) >= LINE.min_prob
+    if len(shown) < len(probs):
+        assert math.prod(probs[: len(shown) + 1]) < LINE.min_prob
 
 
 def test_length_and_context_leave_whole_words() -> None:
@@ -226,7 +234,6 @@ RULES = st.builds(
     max_tokens=st.integers(1, 12),
     single_line=st.booleans(),
     seconds=st.sampled_from([None, 0.0, 2.5]),
-    min_mean_prob=st.sampled_from([None, 0.25]),
     min_prob=st.sampled_from([None, 0.05]),
 )
 ENDS = st.sampled_from(

@@ -1,0 +1,66 @@
+"""Corrections of a text, some of which are applied while others are still looked for.
+
+The text is read as it was at first. Applied corrections move what stands behind them,
+so each is found where it is now. Offsets are in code points. Knows no engine and no
+screen.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+
+from lmtui.engine.types import Correction, ProofreadPart
+
+
+class ProofreadText:
+    """A text that is proofread from `start` to `end`."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        self.text = text
+        """The text as it is read."""
+        self.start, self.end = start, end
+        self.reached = start
+        """Where the part ends that has been read."""
+        self.words = 0
+        """Number of the words that have been read."""
+        self.current = text
+        """The text with the applied corrections."""
+        self.corrections: list[Correction] = []
+        """Those that are not applied, in the order of the text."""
+        self._applied: list[Correction] = []  # in the order of the text
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all of it has been read."""
+        return self.reached >= self.end
+
+    @property
+    def share(self) -> float:
+        """Share of the text that has been read."""
+        size = self.end - self.start
+        return (self.reached - self.start) / size if size else 1.0
+
+    def add(self, part: ProofreadPart) -> None:
+        """Add a part that has been read."""
+        self.reached = part.end
+        self.words += part.words
+        self.corrections += part.corrections
+
+    def original(self, correction: Correction) -> str:
+        """Return the text that a correction replaces."""
+        return self.text[correction.start : correction.end]
+
+    def span(self, correction: Correction) -> tuple[int, int]:
+        """Return where the text that a correction replaces is now."""
+        before = (each for each in self._applied if each.end <= correction.start)
+        moved = sum(len(each.text) - (each.end - each.start) for each in before)
+        return correction.start + moved, correction.end + moved
+
+    def apply(self, correction: Correction) -> tuple[int, int]:
+        """Apply a correction that is not applied yet; return the span of `current` that
+        it replaced."""
+        start, end = self.span(correction)
+        self.current = self.current[:start] + correction.text + self.current[end:]
+        self.corrections.remove(correction)
+        insort(self._applied, correction, key=lambda each: each.start)
+        return start, end

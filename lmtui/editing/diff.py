@@ -1,0 +1,86 @@
+"""Unified diff of two texts, in time that grows with their length.
+
+Lines are paired as by `text_file.partners_of`. Knows no file and no screen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lmtui.editing.text_file import partners_of
+
+CONTEXT = 3
+"""Unchanged lines shown before and after a change."""
+
+Sign = Literal[" ", "-", "+"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """A line of a diff."""
+
+    sign: Sign
+    """In both texts, only in the first, or only in the second."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Changed lines that are close to each other, with the lines around them."""
+
+    first: int
+    """Number of its first line in the first text, from 1."""
+    second: int
+    """The same in the second text."""
+    lines: Sequence[DiffLine]
+
+    @property
+    def header(self) -> str:
+        """The line above the hunk, as in every unified diff."""
+        sides = (("-", self.first, "+"), ("+", self.second, "-"))
+        ranges = (
+            f"{sign}{start},{sum(line.sign != other for line in self.lines)}"
+            for sign, start, other in sides
+        )
+        return f"@@ {' '.join(ranges)} @@"
+
+
+def hunks(first: str, second: str) -> Iterator[Hunk]:
+    """Yield the differences of two texts, in order; none of equal texts."""
+    lines = list(diff_lines(first, second))
+    changed = deque(n for n, line in enumerate(lines) if line.sign != " ")
+    old = new = 1
+    at = 0
+    while changed:
+        start = max(at, changed[0] - CONTEXT)
+        end = changed.popleft() + 1
+        while changed and changed[0] <= end + 2 * CONTEXT:
+            end = changed.popleft() + 1
+        end = min(len(lines), end + CONTEXT)
+        old += start - at
+        new += start - at
+        part = lines[start:end]
+        yield Hunk(old, new, part)
+        old += sum(line.sign != "+" for line in part)
+        new += sum(line.sign != "-" for line in part)
+        at = end
+
+
+def diff_lines(first: str, second: str) -> Iterator[DiffLine]:
+    """Yield all lines of two texts, those that both have once."""
+    old, new = first.split("\n"), second.split("\n")
+    partners = partners_of(new, old)
+    at, added = 0, []
+    for line, partner in zip(new, partners, strict=True):
+        if partner is None or old[partner] != line:
+            added.append(DiffLine("+", line))
+            continue
+        yield from (DiffLine("-", gone) for gone in old[at:partner])
+        yield from added
+        at, added = partner + 1, []
+        yield DiffLine(" ", line)
+    yield from (DiffLine("-", gone) for gone in old[at:])
+    yield from added

@@ -1,0 +1,59 @@
+"""Corrections of a text: where each is, whatever was applied before it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.editing.corrections import ProofreadText
+from lmtui.engine.types import Correction, ProofreadPart
+
+TEXT = "she was intrested in the the city and it depends of the weather"
+
+
+def correction(start: int, end: int, text: str) -> Correction:
+    return Correction(start, end, text, "misspelt", 7.0)
+
+
+@st.composite
+def separate(draw: st.DrawFn) -> list[Correction]:
+    """Corrections that do not overlap, in the order of the text."""
+    ends = sorted(draw(st.sets(st.integers(0, len(TEXT)), max_size=10)))
+    spans = [pair for index, pair in enumerate(pairwise(ends)) if index % 2 == 0]
+    texts = draw(st.lists(st.text(max_size=5), min_size=len(spans), max_size=9))
+    return [correction(a, b, text) for (a, b), text in zip(spans, texts, strict=False)]
+
+
+@given(separate(), st.randoms())
+def test_applied_corrections_change_what_they_name_in_any_order(
+    corrections: list[Correction], random: object
+) -> None:
+    read = ProofreadText(TEXT, 0, len(TEXT))
+    read.add(ProofreadPart(len(TEXT), 12, tuple(corrections)))
+    order = list(corrections)
+    random.shuffle(order)  # type: ignore[attr-defined]
+    for each in order:
+        start, end = read.span(each)
+        assert read.current[start:end] == read.original(each)
+        assert read.apply(each) == (start, end)
+    whole = TEXT
+    for each in reversed(corrections):
+        whole = whole[: each.start] + each.text + whole[each.end :]
+    assert read.current == whole
+    assert read.corrections == []
+
+
+def test_proofread_text_counts_what_is_read() -> None:
+    read = ProofreadText(TEXT, 4, 44)
+    assert (read.share, read.words, read.is_read) == (0.0, 0, False)
+    read.add(ProofreadPart(14, 2, (correction(8, 17, "interested"),)))
+    assert (read.share, read.words, read.is_read) == (0.25, 2, False)
+    read.add(ProofreadPart(44, 5, ()))
+    assert (read.share, read.words, read.is_read) == (1.0, 7, True)
+    assert [each.text for each in read.corrections] == ["interested"]
+
+
+def test_empty_part_of_a_text_is_read_at_once() -> None:
+    assert ProofreadText(TEXT, 4, 4).share == 1.0
