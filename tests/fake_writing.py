@@ -10,17 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     ActualNext,
     Candidate,
     Capabilities,
     CompletionContext,
+    ContextFile,
+    ContextPart,
     CursorPrediction,
     Distribution,
     GenerationResult,
     Prompt,
+    ProofreadPart,
     Replacement,
     SamplingSettings,
     ScoredSpan,
@@ -35,14 +38,32 @@ _PART = 8  # characters of a stretch
 
 @dataclass
 class FakeWriter(FakeEngine):
-    """A scripted `port.WritingEngine`; `answers` are its suggestions, in turn."""
+    """A scripted `port.WritingEngine`; `answers` are its suggestions, in turn. Asked
+    again at the same place with the same seed, it suggests the same again."""
 
     others: Sequence[Suggestion] = ()
     """The alternatives at any cursor."""
     words: Sequence[Replacement] = ()
     """The replacements of any word."""
+    parts: Sequence[ProofreadPart] = ()
+    """What proofreading yields of any text."""
 
     capabilities = Capabilities()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._suggested: dict[tuple[str, int, int | None], list[int]] = {}
+
+    def read_with(
+        self, files: Sequence[ContextFile], *, name: str = ""
+    ) -> tuple[ContextPart, ...]:
+        """All of each, a token a byte."""
+        self._begin("read_with", (tuple(files), name))
+        sizes = [len(file.text.encode()) for file in files]
+        return tuple(
+            ContextPart(file.name, size, size)
+            for file, size in zip(files, sizes, strict=True)
+        )
 
     def predict_at(
         self, text: str, cursor: int, *, top_n: int = 20, should_stop: Stop = no_stop
@@ -98,19 +119,19 @@ class FakeWriter(FakeEngine):
         should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
-        """The next scripted answer and an end token."""
+        """The scripted answer of this place and an end token."""
         self.calls.append(("go_on", (text, cursor)))
-        prompt = Prompt(
-            self.completion_context(text, cursor, settings).ids, text[:cursor]
-        )
-        return self.generate(
-            prompt,
-            settings,
-            top_n=top_n,
-            single_line=single_line,
-            should_stop=should_stop,
-            progress=progress,
-        )
+        ids = self.completion_context(text, cursor, settings).ids
+        place = text, cursor, settings.seed
+        if place not in self._suggested:
+            self._suggested[place] = self._next_script()
+        prompt = Prompt(ids, text[:cursor])
+        self._begin("generate", (prompt, settings))
+        self._require_room(len(ids), spare=1)
+        if progress:
+            progress(len(ids), len(ids))
+        script = self._suggested[place]
+        return self._answer(prompt, settings, script, top_n, single_line, should_stop)
 
     def alternatives(
         self,
@@ -136,16 +157,30 @@ class FakeWriter(FakeEngine):
         count: int = 8,
         should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
+        partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
-        """As scripted."""
+        """As scripted; of more than two, the first half comes before the others."""
         self._begin("replacements", (text, start, end))
         for done, _ in enumerate(self.words[:count]):
             if progress:
                 progress(done, len(self.words[:count]))
+            if partial and len(self.words) > 2 and done == len(self.words) // 2:
+                partial(self.words[:done])
             self.on_token(done)
         if should_stop():
             raise Cancelled
         return list(self.words[:count])
+
+    def proofread(
+        self, text: str, start: int, end: int, *, should_stop: Stop = no_stop
+    ) -> Iterator[ProofreadPart]:
+        """The scripted parts that begin at `start` or behind it."""
+        self._begin("proofread", (text, start, end))
+        for index, part in enumerate(each for each in self.parts if each.end > start):
+            self.on_token(index)
+            if should_stop():
+                raise Cancelled
+            yield part
 
     def _after(self, before: bytes, top: int) -> Distribution:
         handle = self._remember(state_after(before))

@@ -8,13 +8,16 @@ function of the whole context; the scripted token is made the likely one.
 
 from __future__ import annotations
 
-import codecs
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count as numbers
+from types import MappingProxyType
+from typing import Any
 
+from lmtui.engine.common_prefix import common_prefix_len
+from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import (
     BosRule,
@@ -31,6 +34,7 @@ from lmtui.engine.types import (
     Prompt,
     RankedCandidate,
     SamplingSettings,
+    ScoredPrompt,
     ScoredToken,
     Step,
     TokenMatches,
@@ -77,6 +81,8 @@ class FakeEngine:
     """Whether it can be told to think, or not to: its prompt says so."""
     opens_thinking: bool = False
     """Whether its prompt ends with the mark that begins thinking."""
+    slots: int = 1
+    """How many generations can run in turns."""
     seed: int = 0
     """Of the logits: another one is another model."""
     calls: list[tuple[str, object]] = field(default_factory=list)
@@ -92,6 +98,8 @@ class FakeEngine:
         self._scripted: dict[int, int] = {}  # state of a context → token made likely
         self._positions: dict[int, Position] = {}
         self._turn = 0
+        self._read: dict[int, tuple[int, ...]] = {}  # slot → the prompt read last
+        self.biases: list[dict[int, float]] = []
 
     @property
     def info(self) -> EngineInfo:
@@ -107,6 +115,7 @@ class FakeEngine:
             precision="exact",
             threads=1,
             has_template=self.has_template,
+            slots=self.slots,
             adapter=self.adapter,
             switches_thinking=self.switches_thinking,
         )
@@ -137,6 +146,10 @@ class FakeEngine:
             begun = "" if thinking else "<think>\n\n</think>\n\n"
         text = "".join(lines) + "assistant: " + begun + prefill
         return Prompt(tuple(text.encode()), text)
+
+    def tokenizer_info(self) -> Mapping[str, Any]:
+        """What such a tokenizer's file would say."""
+        return {"eos_token": "<end>", "bos_token": "<bos>", "chat_template": None}
 
     def next_distribution(
         self,
@@ -228,15 +241,49 @@ class FakeEngine:
         *,
         top_n: int = 20,
         single_line: bool = False,
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
+        slot: int = 0,
+        after: int | None = None,
         should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
-        """The next scripted answer and an end token."""
+        """The next scripted answer and an end token; `biases` records the bias."""
+        self._read[slot] = prompt.ids
+        self.biases.append(dict(logit_bias))
         self._begin("generate", (prompt, settings))
         self._require_room(len(prompt.ids), spare=1)
         if progress:
             progress(len(prompt.ids), len(prompt.ids))
-        return self._answer(prompt.ids, settings, top_n, single_line, should_stop)
+        script = self._next_script()
+        return self._answer(prompt, settings, script, top_n, single_line, should_stop)
+
+    def reusable(self, ids: Sequence[int], slot: int) -> int:
+        """The first tokens that were in the last prompt of the slot, too."""
+        return common_prefix_len(self._read.get(slot, ()), ids)
+
+    def prefill(
+        self, ids: Sequence[int], *, slot: int = 0, should_stop: Stop = no_stop
+    ) -> Iterator[int]:
+        """One part, which takes no time."""
+        if should_stop():
+            raise Cancelled
+        self._read[slot] = tuple(ids)
+        yield 0
+
+    def score_prompts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: SamplingSettings,
+        *,
+        top_n: int = 0,
+        slot: int = 0,
+        should_stop: Stop = no_stop,
+    ) -> Iterator[ScoredPrompt | None]:
+        """The scores of each prompt, and the distribution after it."""
+        for ids in prompts:
+            tokens = tuple(self.score(ids, top_n=top_n, should_stop=should_stop))
+            following = self.next_distribution(ids, settings, top_n=max(1, top_n))
+            yield ScoredPrompt(tokens, following)
 
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
@@ -285,14 +332,14 @@ class FakeEngine:
 
     def _answer(
         self,
-        ids: tuple[int, ...],
+        prompt: Prompt,
         settings: SamplingSettings,
+        script: list[int],
         top: int,
         single_line: bool,
         stop: Stop,
     ) -> Iterator[Step | GenerationResult]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        script = self._next_script()
+        text, ids = TextStream(prompt.stop_texts), prompt.ids
         reason, steps, state = FinishReason.STOP, [], state_after(ids)
         for index, token in enumerate([*script, END]):
             if index == settings.max_tokens:
@@ -303,10 +350,12 @@ class FakeEngine:
                 reason = FinishReason.CANCELLED
                 break
             self._scripted[state] = token
-            piece = "" if token == END else decoder.decode(self._bytes[token])
+            piece = "" if token == END else text.feed(self._bytes[token])
             step = self._step(index, token, piece, state, settings, top)
             steps.append(step)
             yield step
+            if text.found is not None:
+                break
             if single_line and "\n" in piece:
                 reason = FinishReason.NEWLINE
                 break
@@ -320,6 +369,7 @@ class FakeEngine:
             prompt_seconds=0.0,
             seconds=0.01 * len(steps),
             seed=settings.seed or 0,
+            piece=text.finish(),
             first_token_seconds=0.25 if steps else None,
         )
 

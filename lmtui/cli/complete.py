@@ -7,8 +7,10 @@ endings, which is also what the model reads.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,13 +28,14 @@ from lmtui.cli.generation import (
 )
 from lmtui.cli.output import STDIN, Output, read_stdin
 from lmtui.cli.progress import meter
-from lmtui.cli.screen import is_interactive, open_screen
+from lmtui.cli.screen import is_interactive, keys_from_terminal, open_screen
 from lmtui.config.settings import Settings
 from lmtui.editing import positions, text_file
+from lmtui.editing.context_files import read_context
 from lmtui.editing.text_file import TextFile, taken_off
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import ContextFile, ContextPart, SamplingSettings
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
@@ -65,6 +68,16 @@ Top = Annotated[
     int,
     typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
 ]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="PATH",
+        help="Another file, or a folder, that the model reads before the text; may be "
+        "repeated.",
+        show_default=False,
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
@@ -85,6 +98,10 @@ class CompletionRequest:
     cursor: int
     """Offset of the cursor in code points."""
     single_line: bool = False
+    name: str = ""
+    """The name of the text's file; "" for stdin."""
+    context: tuple[ContextFile, ...] = ()
+    """Other files that the model reads first."""
 
 
 @options.with_settings(*options.MODEL, "theme")
@@ -95,6 +112,7 @@ def complete(
     print_: Print = False,
     at: At = "",
     single_line: SingleLine = False,
+    with_: With = None,
     json: Json = False,
     top: Top = 10,
     max_tokens: MaxTokens = None,
@@ -104,8 +122,9 @@ def complete(
 
     The panel shows the distribution at the cursor; ghost text after the cursor shows
     how the model would continue, and Tab accepts it. F3 shades every word by its
-    surprisal, F8 goes to the surprises, F7 offers other words; F1 lists all keys. Only
-    Ctrl+S writes the file; unsaved text survives a crash.
+    surprisal, F8 goes to the surprises, F7 offers other words, Alt+K lists corrections;
+    F1 lists all keys. Only Ctrl+S writes the file; unsaved text survives a crash. A
+    text on stdin is opened without a name, which Ctrl+S asks for.
 
     With --print the most probable continuation is printed while it is generated,
     without the text itself, and ends with a newline; the file is not changed. It stops
@@ -119,15 +138,20 @@ def complete(
       lmtui complete draft.txt
       lmtui complete draft.txt --at 12:5
       lmtui complete draft.txt --adapter notes
+      git diff | lmtui complete -
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
       lmtui complete notes.md --print --json --top 3
+      lmtui complete main.py --with helpers.py --with docs/
     """
     settings = options.settings(ctx)
     most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
-        writing = read_writing(file, at, settings.changed({"ghost_tokens": most}))
+        changed = settings.changed({"ghost_tokens": most})
+        writing = read_writing(
+            file, at, changed, with_=with_ or (), single_line=single_line
+        )
         open_screen(
             settings,
             first="complete",
@@ -136,14 +160,14 @@ def complete(
             open_engine=ctx.obj,
         )
         return
-    request = read_request(file, at, single_line=single_line)
+    request = read_request(file, at, single_line=single_line, with_=with_ or ())
     greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most)
     engine, rows = engine_for(ctx, settings), top if json else None
     raise typer.Exit(go_on(engine, request, greedy, Output(), top=rows))
 
 
 def read_request(
-    file: str, at: str = "", *, single_line: bool = False
+    file: str, at: str = "", *, single_line: bool = False, with_: Sequence[str] = ()
 ) -> CompletionRequest:
     """Return the text and the cursor that the command line names.
 
@@ -153,25 +177,43 @@ def read_request(
     place = positions.parsed(at) if at else None
     text = _from_stdin() if file == STDIN else _from_file(file)
     cursor = positions.offset_of(text, *place) if place else len(text)
-    return CompletionRequest(text, cursor, single_line)
+    context = read_context(with_, Path(file))
+    name = "" if file == STDIN else Path(file).name
+    return CompletionRequest(text, cursor, single_line, name, context)
 
 
-def read_writing(name: str, at: str, settings: Settings) -> Writing:
-    """Return the editor's options for the named file, which may not exist yet.
+def read_writing(
+    name: str,
+    at: str,
+    settings: Settings,
+    *,
+    with_: Sequence[str] = (),
+    single_line: bool = False,
+) -> Writing:
+    """Return the editor's options for the named file, which may not exist yet, or for
+    the text on stdin. `with_` names other files and folders that the model reads first.
 
     Raises:
         LmtuiError: there is no terminal, the file is no text, or has no such location.
     """
-    if not is_interactive():
-        raise LmtuiError("the editor needs a terminal", "", "Give --print.")
-    if name == STDIN:
-        raise LmtuiError("the editor needs a file", "", "Give a name, or --print.")
     place = positions.parsed(at) if at else (1, 1)
-    file = text_file.load(name)
-    cursor = positions.offset_of(file.text, *place)
-    if not file.is_new:
-        state.remember([name])
-    return _writing(file, cursor, settings)
+    if name == STDIN:
+        with keys_from_terminal():
+            file = text_file.piped(read_stdin().encode())
+            cursor = positions.offset_of(file.text, *place)
+    elif not is_interactive():
+        raise LmtuiError("the editor needs a terminal", "", "Give --print.")
+    else:
+        file = text_file.load(name)
+        cursor = positions.offset_of(file.text, *place)
+        if not file.is_new:
+            state.remember([name])
+    writing = _writing(file, cursor, settings)
+    return replace(
+        writing,
+        context=read_context(with_, file.path),
+        rules=replace(writing.rules, single_line=single_line),
+    )
 
 
 def new_writing(name: str, settings: Settings) -> Writing:
@@ -197,6 +239,7 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
         recovery.find(file.path),
         rules=settings.suggestions,
         settings=settings.editor,
+        sampling=settings.sampling,
     )
 
 
@@ -228,6 +271,9 @@ def go_on(
     """
     view: AnswerView = TextView(output) if top is None else JsonAnswerView(output, top)
     text, cursor = request.text, request.cursor
+    read_first: tuple[ContextPart, ...] = ()
+    if request.context:
+        read_first = engine.read_with(request.context, name=request.name)
     with stop_on_interrupt() as stop, meter("reading the text") as progress:
         items = engine.complete(
             text,
@@ -243,5 +289,11 @@ def go_on(
         if top is not None:
             read = engine.completion_context(text, cursor, settings)
             begun = {"typed": read.typed.decode("utf-8", "replace")}
-            output.event(start_event(engine.info, read.ids, begun, settings))
+            event = start_event(engine.info, read.ids, begun, settings)
+            output.event({**event, **_with_field(read_first)})
         return write(first, items, view)
+
+
+def _with_field(parts: Sequence[ContextPart]) -> dict[str, object]:
+    """Return the field for files that were read first; none without such files."""
+    return {"with": [asdict(part) for part in parts]} if parts else {}

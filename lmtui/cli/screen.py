@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -37,6 +36,7 @@ from lmtui.text import visible_line
 
 if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
+    from lmtui.editing.text_file import TextFile
     from lmtui.engine.protocol import EditorEngine
     from lmtui.models.list_rows import ListedModel
     from lmtui.models.progress import OnProgress
@@ -54,6 +54,30 @@ def is_interactive() -> bool:
     """Return whether both stdin and stdout are terminals."""
     streams = (sys.stdin, sys.stdout)
     return all(stream is not None and stream.isatty() for stream in streams)
+
+
+@contextmanager
+def keys_from_terminal() -> Iterator[None]:
+    """Read stdin meanwhile, which may be a pipe; then make the terminal device stdin,
+    for the keys.
+
+    Raises:
+        LmtuiError: stdout is no terminal, or the process has none.
+    """
+    refused = LmtuiError("the editor needs a terminal", "", "Give --print.")
+    if sys.stdout is None or not sys.stdout.isatty():
+        raise refused
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise refused from error
+    try:
+        yield
+        os.dup2(terminal, 0)
+    finally:
+        os.close(terminal)
+    keys = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (open to the end)
+    sys.stdin = sys.__stdin__ = keys  # type: ignore[misc]
 
 
 def open_screen(
@@ -123,11 +147,12 @@ def _tell_what_is_left(app: LmtuiApp) -> None:
         note(f"{_keep_unsent(app.unsent)}\n")
 
 
-def _told(left: Path | LmtuiError) -> str:
+def _told(left: TextFile | LmtuiError) -> str:
     """Return a note on where the recovery copy of unsaved text is, or why none is."""
     if isinstance(left, LmtuiError):
         return visible_line(f"note: the unsaved text could not be kept: {left}")
-    opens = shlex.join(["lmtui", "complete", str(left)])
+    file = shlex.quote(str(left.path)) if left.is_named else f"- < {os.devnull}"
+    opens = f"lmtui complete {file}"
     return visible_line(f"note: the unsaved text is kept; `{opens}` offers it")
 
 
@@ -221,7 +246,7 @@ def _open(
     if talks and storage_error() is not None:
         on_progress = but_for_unkept(on_progress)
     if open_engine is None and against is None:
-        return open_model(settings, ref, on_progress, long_running=True)
+        return open_model(settings, ref, on_progress)
     if open_engine is None:
         assert against is not None
         if ref != settings.model_ref:

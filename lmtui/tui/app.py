@@ -9,7 +9,6 @@ import gc
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -22,6 +21,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
 from lmtui.config.settings import SAMPLING, Preset, item
+from lmtui.editing.text_file import TextFile
 from lmtui.errors import LmtuiError
 from lmtui.files import read_file
 from lmtui.models.progress import Progress
@@ -416,8 +416,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         return self._exception or self._input_error
 
     @property
-    def left_text(self) -> Path | LmtuiError | None:
-        """The recovery copy of the unsaved text, or the error why there is none.
+    def left_text(self) -> TextFile | LmtuiError | None:
+        """The file whose unsaved text is in a recovery copy, or the error why none is.
 
         Set only if the app ended without asking the user.
         """

@@ -23,6 +23,9 @@ from textual.widgets import Input, TextArea
 import lmtui.tui
 from lmtui.text import visible_line
 
+_PREFIX = f"{lmtui.tui.__name__}."
+_SHARED = ("engine", "widgets")
+"""Folders that belong to no one screen."""
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _NAMES = sorted(
     {key.value.rpartition("+")[2] for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
@@ -30,7 +33,8 @@ _NAMES = sorted(
 _PASSED_ON = "ctrl+z"
 """Undo in a text field, which passes the key on if there is nothing to undo."""
 _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
-_SHOWN_AS = {"ctrl+@": "Ctrl+Space"}
+_SHOWN_AS = {"ctrl+@": "Ctrl+Space", "ctrl+slash": "Ctrl+/",
+             "ctrl+underscore": "Ctrl+/"}  # fmt: skip
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
           "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
 _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
@@ -133,8 +137,7 @@ class _Unusable(ValueError):
 
 def _owners() -> Iterator[type[DOMNode]]:
     """Yield every class of lmtui that declares bindings, by module."""
-    prefix = f"{lmtui.tui.__name__}."
-    for module in pkgutil.walk_packages(lmtui.tui.__path__, prefix):
+    for module in pkgutil.walk_packages(lmtui.tui.__path__, _PREFIX):
         for thing in vars(importlib.import_module(module.name)).values():
             if (
                 inspect.isclass(thing)
@@ -244,10 +247,13 @@ def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
     """Return whether two owners listen at the same time.
 
     A class and its bases do. So do a screen, the app, and a text field, which has the
-    focus most of the time. Other widgets only compete with their own bases.
+    focus most of the time; but what belongs to one screen's folder never meets what
+    belongs to another's. Other widgets only compete with their own bases.
     """
     if issubclass(first, second) or issubclass(second, first):
         return True
+    if len({_folder(first), _folder(second)} - {""}) == 2:
+        return False
     kinds = {
         kind
         for each in (first, second)
@@ -255,6 +261,13 @@ def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
         if issubclass(each, kind)
     }
     return len(kinds) == 2
+
+
+def _folder(owner: type[DOMNode]) -> str:
+    """Return the folder of the screen that an owner belongs to; "" for one that several
+    screens have."""
+    folder = owner.__module__.removeprefix(_PREFIX).rpartition(".")[0]
+    return "" if folder in _SHARED else folder
 
 
 def _inherited(item: Bound) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd
-from lmtui.engine.types import Replacement
+from lmtui.engine.types import Correction, ProofreadPart, Replacement
 from lmtui.errors import LmtuiError
 from lmtui.models import inventory
 from lmtui.train import client
@@ -42,7 +42,13 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
     fields = {"adapter": settings.adapter, **fields}
     others = [Suggestion(text, SuggestionEnd.STOP) for text in fields.pop("others", ())]
     words = [Replacement(*each) for each in fields.pop("words", ())]
-    engine = FakeWriter(**fields, others=others, words=words, on_token=press)
+    parts = [
+        ProofreadPart(end, count, tuple(Correction(*each) for each in found))
+        for end, count, found in fields.pop("parts", ())
+    ]
+    engine = FakeWriter(
+        **fields, others=others, words=words, parts=parts, on_token=press
+    )
     if flood := script.get("flood"):
         engine = FakeWriter([["x" * 8000] * flood])
     if script.get("bug"):

@@ -21,6 +21,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from tests.cli.program import Result
 from tests.engine import tiny
+from tests.tui.terminal import running
 
 TEXT = "The quick brown fox jumps over the lazy dog.\nThe qui"
 START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "typed"]
@@ -118,6 +119,25 @@ def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
     assert written.removesuffix("\n") + "\n" == greedy(TEXT, None, 6)
 
 
+def test_files_named_with_with_are_read_first(program: Program, file: Path) -> None:
+    other = file.with_name("other.txt")
+    other.write_text("The quiet dog.")
+    plain = program("complete", str(file), "--json").events
+    given = program("complete", str(file), "--json", "--with", str(other)).events
+    (part,) = given[0]["with"]
+    assert part == {
+        "name": "other.txt",
+        "tokens": part["total"],
+        "total": part["total"],
+    }
+    grown = len(given[0]["prompt_ids"]) - len(plain[0]["prompt_ids"])
+    assert grown > part["tokens"] > 0
+    assert "with" not in plain[0]
+    refused = program("complete", str(file), "--print", "--with", "nowhere.txt")
+    assert refused.code == 2
+    assert "there is no such file" in refused.err
+
+
 def test_print_never_changes_the_file(program: Program, file: Path) -> None:
     before, beside = file.stat(), os.listdir(file.parent)
     program("complete", str(file), "--print")
@@ -188,6 +208,18 @@ def test_bad_input_is_exit_2(
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"error: {title}")
         assert done.err.splitlines()[1].startswith("hint: ")
+
+
+def test_piped_text_that_cannot_be_edited_is_refused_on_a_terminal() -> None:
+    for content, *at, title in (
+        (b"a\xff", "the text is not valid UTF-8"),
+        (b"a\0b", "this is a binary file"),
+        (b"a", "--at", "2:1", "there is no such line"),
+        (b"a" * 20_000_001, "the file is too large to edit"),
+    ):
+        with running("complete", "-", *map(str, at), piped=content) as terminal:
+            assert terminal.end() == 2
+        assert f"error: {title}" in terminal.text()
 
 
 def test_folder_and_missing_file_are_refused(program: Program, tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ class Program:
         return list(self.chat.query(MessageView))
 
     @property
+    def last_text(self) -> str:
+        """The last message; empty while there is none."""
+        return self.views[-1].text if self.views else ""
+
+    @property
     def notices(self) -> str:
         """The notices that are shown, a title and a message on each line."""
         found = self.app._notifications

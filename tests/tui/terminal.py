@@ -108,22 +108,33 @@ def running(
     engine: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     size: tuple[int, int] = (40, 120),
+    piped: bytes | None = None,
 ) -> Iterator[Terminal]:
-    """The program over a scripted engine with these fields, on rows and columns."""
+    """The program over a scripted engine with these fields, on rows and columns; its
+    stdin is the terminal, or a pipe with this text."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+
+    def take_terminal() -> None:
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
     kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     given = {"TERM": "xterm-256color", "PYTHONUTF8": "1", **(env or {})}
     process = subprocess.Popen(
         command(arguments, {"engine": engine or {}}),
-        stdin=theirs,
+        stdin=theirs if piped is None else subprocess.PIPE,
         stdout=theirs,
         stderr=theirs,
         cwd=REPOSITORY,
         env={**kept, **given},
         start_new_session=True,
+        preexec_fn=take_terminal if piped is not None else None,
     )
     os.close(theirs)
+    if piped is not None:
+        assert process.stdin is not None
+        process.stdin.write(piped)
+        process.stdin.close()
     terminal = Terminal(process, ours)
     try:
         yield terminal

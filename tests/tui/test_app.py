@@ -77,7 +77,7 @@ async def test_the_conversation_stays_while_other_screens_are_shown() -> None:
         await running.until(lambda: len(running.views) == 2)
         await running.press("f9")
         await running.on(StartScreen)
-        await running.until(lambda: running.views[-1].text == "one two three")
+        await running.until(lambda: running.last_text == "one two three")
         await running.press("c")
         await running.on(ChatScreen)
         assert [view.text for view in running.views] == ["hello", "one two three"]
@@ -145,7 +145,7 @@ async def test_switched_model_continues_after_the_words_not_the_ids() -> None:
         assert [version.id for version in versions] == [before.id, node.id]
         (asked,) = [question for verb, question in second.calls if verb == "prompt"]
         assert asked[1] == "one two"  # type: ignore[index]
-        await running.until(lambda: running.views[-1].text == "one two four five")
+        await running.until(lambda: running.last_text == "one two four five")
 
 
 async def test_scores_of_a_replaced_model_are_not_mixed_with_new_ones() -> None:

@@ -1,17 +1,22 @@
-"""Hints for whoever sees the chat or the inspector for the first time."""
+"""Hints for whoever sees a screen, or writes a program, for the first time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from lmtui.editing.text_file import load
+from lmtui.engine.types import Capabilities
 from lmtui.tui.chat.screen import HINT as CHAT
 from lmtui.tui.chat.screen import ChatScreen
+from lmtui.tui.editor.options import Writing
 from lmtui.tui.inspector.screen import HINT as INSPECT
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.widgets.status import HintLine
+from tests.fake_writing import FakeWriter
 from tests.tui.inspecting import inspecting
 from tests.tui.programs import assert_laid_out, program
 
@@ -74,3 +79,35 @@ async def test_chat_hint_that_was_seen_is_not_shown_again() -> None:
         await running.ready()
         await running.pilot.pause()
         assert "New here?" not in running.seen
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "infill", "named"),
+    [("a.py", False, True), ("a.py", True, False), ("a.md", False, False)],
+)
+async def test_model_that_reads_both_sides_is_named_beside_a_program(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    name: str,
+    infill: bool,
+    named: bool,
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    (tmp_path / name).write_text("x = 1\n")
+    engine, seen = FakeWriter(), Seen()
+    engine.capabilities = Capabilities(infill=infill)
+    options = {"first": "complete", "size": size, "preferences": seen.preferences}
+    writing = Writing(load(tmp_path / name))
+    async with program({"default": engine}, writing=writing, **options) as running:
+        await running.ready()
+        await running.until(lambda: "New here?" in running.seen)
+        if not named:
+            await running.pilot.pause()
+            assert "infill" not in seen.asked
+            return
+        await running.until(lambda: "qwen2.5-coder-0.5b" in running.seen)
+        assert_laid_out(running.app.screen)
+        await running.press("escape")
+        assert "qwen2.5-coder-0.5b" not in running.seen

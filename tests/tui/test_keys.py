@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import TextArea
 
-from lmtui.tui.keys import Bound, all_bound, user_keys
+from lmtui.tui.keys import Bound, all_bound, key_display, user_keys
 
 
 class Base(Screen[None]):
@@ -159,6 +159,18 @@ def test_a_key_that_is_passed_on_can_be_shared() -> None:
     for wanted in ({"first.more": "f9"}, {"field.drop": "ctrl+r"}):
         assert not user_keys(wanted, bound=(*BOUND, field)).keymap
         assert user_keys(wanted, bound=(*BOUND, passing)).keymap == wanted
+
+
+@pytest.mark.parametrize("key", ["ctrl+slash", "ctrl+underscore"])
+def test_key_with_two_names_is_shown_by_one(key: str) -> None:
+    assert key_display(key) == "Ctrl+/"
+
+
+def test_key_of_another_screen_is_free() -> None:
+    for wanted in ({"editor.line-up": "ctrl+r"}, {"chat.regenerate": "alt+d"}):
+        assert user_keys(wanted).keymap == wanted
+    for wanted in ({"editor.line-up": "ctrl+s"}, {"file.save": "alt+d"}):
+        assert not user_keys(wanted).keymap
 
 
 def test_every_binding_is_named_and_explained() -> None:

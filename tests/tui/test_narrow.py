@@ -29,7 +29,7 @@ async def shown(
     """A screen with a text, once the model is there."""
     file = folder / "draft.txt"
     file.write_text("the cat sat on the mat\n" * 20)
-    rules = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
+    rules = SuggestionRules(seconds=None, min_prob=None)
     settings = EditorSettings(ghost_delay=3600.0, surprise_bits=6.0)
     written = Writing(load(file), 0, None, rules, settings)
     async with program(

@@ -335,7 +335,8 @@ async def test_a_panel_that_is_paused_keeps_its_title(tmp_path: Path) -> None:
 async def test_ghost_status_goes_when_the_cursor_leaves_its_place(
     tmp_path: Path,
 ) -> None:
-    engine = Slow([" by the fire.", " alone."])
+    # Two places, and the one where the file opens.
+    engine = Slow([" by the fire."] * 3)
     async with editor(tmp_path, engine, delay=0.001) as here:
         engine.let("load")
         await here.press("end")

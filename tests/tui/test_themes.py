@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from textual.app import App
+from textual.color import Color
 from textual.theme import Theme
 
 from lmtui.tui import themes
 from lmtui.tui.themes import SLOTS, load_themes, variable_defaults
+from lmtui.tui.widgets.surprisal_styles import TINT
 
 GOOD = 'primary = "#112233"\nforeground = "white"\nbackground = "#000000"\n'
 SHIPPED = load_themes()
@@ -55,6 +57,21 @@ def test_theme_text_has_enough_contrast(theme: Theme) -> None:
         for name, colour in colours.items():
             found = contrast(colour, getattr(theme, ground))
             assert found >= least, f"{name} on {ground}: {found:.2f}"
+
+
+@pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)
+@pytest.mark.parametrize("step", [4, 5])
+def test_tint_of_surprise_is_seen_and_read_through(theme: Theme, step: int) -> None:
+    assert theme.background is not None
+    ground = Color.parse(theme.background)
+    tint = ground.blend(Color.parse(theme.variables[f"surprise-{step}"]), TINT / 100)
+    least = 7 if theme.name == "high-contrast" else 4.5
+    for name in ("foreground", "primary", "secondary", "accent", "success", "warning"):
+        found = contrast(getattr(theme, name), tint.hex)
+        assert found >= least, f"{name}: {found:.2f}"
+    assert contrast(ground.hex, tint.hex) > 1.3
+    # Without colours, a background that differs so much is reverse video.
+    assert abs(tint.brightness - ground.brightness) > 0.05
 
 
 @pytest.mark.parametrize("theme", SHIPPED.themes, ids=lambda theme: theme.name)

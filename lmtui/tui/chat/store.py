@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from textual.message import Message
 
 from lmtui.errors import LmtuiError
-from lmtui.tui.engine.client import Deliver, OnError, Then
+from lmtui.tui.engine.client import Then
+from lmtui.tui.engine.slots import Deliver, OnError
 
 if TYPE_CHECKING:
     from lmtui.chat.conversation import ConversationDelta

@@ -44,6 +44,8 @@ _SUFFIXES = {
     "bash": ".sh .bash",
     "xml": ".xml .svg .xsd",
 }
+_DATA = ("markdown", "json", "toml", "yaml", "xml")
+"""Languages that are no programs."""
 _BY_SUFFIX = {
     suffix: language
     for language, suffixes in _SUFFIXES.items()
@@ -60,6 +62,8 @@ _KIND_OF = {
     "toml": "number",
     "string": "string", "escape": "string", "text": "string", "link": "string",
 }  # fmt: skip
+_NO_CODE = {"comment": " ", "string": '"'}
+"""Kinds of syntax without code, and the character that stands for theirs."""
 _BLOCK = 64
 
 
@@ -199,6 +203,11 @@ def language_for(path: PurePath) -> str | None:
     return language if language and get_language(language) else None
 
 
+def is_code(language: str | None) -> bool:
+    """Return whether texts in a language are programs."""
+    return language is not None and language not in _DATA
+
+
 def syntax_document(text: str, language: str | None) -> SyntaxLineDocument | None:
     """Return a document with a syntax tree; None where there is no parser, or the text
     is too long."""
@@ -224,6 +233,16 @@ class SyntaxParts:
         if block not in self._blocks:
             self._blocks[block] = self._ask(block * _BLOCK, (block + 1) * _BLOCK)
         return self._blocks[block].get(line, [])
+
+    def code_of(self, line: int, start: int, end: int) -> str:
+        """Return a line between two columns, with spaces in place of its comments, and
+        quotation marks in place of its strings."""
+        characters = list(self._document[line][start:end])
+        for low, high, kind in self.of(line):
+            low, high = max(0, low - start), min(len(characters), high - start)
+            if kind in _NO_CODE and low < high:
+                characters[low:high] = _NO_CODE[kind] * (high - low)
+        return "".join(characters)
 
     def _ask(self, first: int, beyond: int) -> dict[int, list[SyntaxPart]]:
         found: dict[int, list[SyntaxPart]] = {}

@@ -18,7 +18,6 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.document._document import Document, DocumentBase, Location, Selection
 from textual.document._document_navigator import DocumentNavigator
 from textual.document._edit import Edit
@@ -31,6 +30,8 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import EditResult
 
 from lmtui.editing.find import Matches
+from lmtui.editing.indent import is_prose, step_of
+from lmtui.editing.undo_file import MOST_STEPS, UndoStep
 from lmtui.tui.editor.document import (
     DocumentChange,
     LineDocument,
@@ -40,6 +41,7 @@ from lmtui.tui.editor.document import (
 from lmtui.tui.editor.layout import (
     GhostRow,
     GhostRows,
+    RowNavigator,
     WrappedLines,
     cells_of,
     drawn,
@@ -47,47 +49,19 @@ from lmtui.tui.editor.layout import (
     pieces_of,
     steps,
 )
+from lmtui.tui.editor.line_area import LineArea
+from lmtui.tui.editor.undo_steps import batch_of, undo_step_of
+from lmtui.tui.editor.word_history import WordHistory
 from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
 from lmtui.tui.widgets.styled_lines import rendered
 
 _BARS = "▁▂▃▄▅▆▇█"
-_STEPS = 10_000
-"""Most steps that can be undone."""
-_PAUSE = 1.0
-"""Seconds without a key after which typing begins a new undo step."""
 _CLUSTER = 64
 """Characters that are searched for the boundary of the one beside the cursor."""
 _NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
 _GOES_ON = "↳"
 """Drawn instead of a line number where a row continues the line above."""
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
-
-
-class TextEdges(TextArea):
-    """A text area with keys to go to, or select up to, the ends of the text."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+home", "text_edge('start')", "Text start", show=False,
-                id="editor.text-start", tooltip="To the beginning of the text"),
-        Binding("ctrl+end", "text_edge('end')", "Text end", show=False,
-                id="editor.text-end", tooltip="To the end of the text"),
-        Binding("ctrl+shift+home", "text_edge('start', True)", "Select to start",
-                show=False, id="editor.select-start",
-                tooltip="Select up to the beginning of the text"),
-        Binding("ctrl+shift+end", "text_edge('end', True)", "Select to end",
-                show=False, id="editor.select-end",
-                tooltip="Select up to the end of the text"),
-        Binding("alt+a", "select_all", "Select all", show=False,
-                id="editor.select-all", tooltip="Select the whole text"),
-    ]  # fmt: skip
-
-    def action_text_edge(self, edge: str, select: bool = False) -> None:
-        """Move to the start or the end of the text; with `select`, select up to
-        there."""
-        place = (0, 0) if edge == "start" else self.document.end
-        self.selection = Selection(self.selection.start if select else place, place)
-        self.record_cursor_width()
-        self.history.checkpoint()
 
 
 StyleSpan = tuple[int, int, Style]
@@ -226,7 +200,7 @@ class DrawnArea(TextArea):
         return cells_of(drawn(self.document[row])[:column], self.indent_width)
 
 
-class ExactArea(TextEdges):
+class ExactArea(LineArea):
     """A text area for whole files. Subclasses implement `_layers`."""
 
     DEFAULT_CSS = """
@@ -256,16 +230,16 @@ class ExactArea(TextEdges):
         self._rows = WrappedLines(self._lines)
         self._syntax: SyntaxParts | None = None
         self._busy = 0
+        self._pair: tuple[object, tuple[Location, ...]] | None = None
         super().__init__(
             id=id,
             classes=classes,
             show_line_numbers=True,
             tab_behavior="focus",
             highlight_cursor_line=False,
-            max_checkpoints=_STEPS,
         )
         self.cursor_blink = False
-        self.history.checkpoint_timer = _PAUSE
+        self.history = WordHistory()
 
     # Text.
 
@@ -299,10 +273,7 @@ class ExactArea(TextEdges):
         self.set_reactive(TextArea.language, language)
         with self._changing():
             self._set_document(text, language)
-        tabs = next(
-            (line[0] for line in self._lines.lines if line[:1] in ("\t", " ")), ""
-        )
-        self.indent_type = "tabs" if tabs == "\t" else "spaces"
+        self.indent_step = step_of(self._lines.lines)
         self.refresh()
 
     def load_text(self, text: str) -> None:
@@ -324,23 +295,22 @@ class ExactArea(TextEdges):
         self.replace(text, location(start), location(end))
         self.history.checkpoint()
 
-    def indent(self) -> None:
-        """Indent at the cursor, or indent all lines of the selection."""
-        low, high = sorted(self.selection)
-        step = "\t" if self.indent_type == "tabs" else " " * self.indent_width
-        if low[0] == high[0]:
-            if step != "\t":
-                step = " " * self._find_columns_to_next_tab_stop()
-            self._replace_via_keyboard(step, low, high)
-            return
-        if self.read_only:
-            return
-        last = high[0] - (high[1] == 0)
-        lines = self._lines.lines[low[0] : last + 1]
-        text = "\n".join(step + line if line else line for line in lines)
-        self.history.checkpoint()
-        end = self.replace(text, (low[0], 0), (last, len(lines[-1]))).end_location
-        self.selection = Selection((low[0], 0), end)
+    def code_of(self, line: int, start: int, end: int) -> str:
+        """Return a line between two columns; in code, with strings and comments
+        overwritten."""
+        if self._syntax is None or is_prose(self.language):
+            return super().code_of(line, start, end)
+        return self._syntax.code_of(line, start, end)
+
+    def undo_steps(self) -> list[UndoStep]:
+        """Return the latest undo steps, the oldest first."""
+        return [undo_step_of(batch) for batch in self.history.undo_stack[-MOST_STEPS:]]
+
+    def put_undo_steps_first(self, steps: Sequence[UndoStep]) -> None:
+        """Add undo steps that led to the text as it was loaded."""
+        stack = self.history._undo_stack
+        first = max(0, len(steps) + len(stack) - self.history.max_checkpoints)
+        stack.extendleft(batch_of(step) for step in reversed(steps[first:]))
         self.history.checkpoint()
 
     def _set_document(self, text: str, language: str | None) -> None:
@@ -348,10 +318,12 @@ class ExactArea(TextEdges):
         self._syntax = SyntaxParts(document, language or "") if document else None
         self._lines = document or LineDocument(text)
         self._lines.on_change = self._follow
-        self._rows = WrappedLines(self._lines, tab_width=self.indent_width)
+        self._rows = WrappedLines(
+            self._lines, tab_width=self.indent_width, language=language
+        )
         self.document = self._lines
         self.wrapped_document = self._rows
-        self.navigator = DocumentNavigator(self._rows)
+        self.navigator = RowNavigator(self._rows)
         self.selection = Selection()
         self._rewrap_and_refresh_virtual_size()
 
@@ -376,21 +348,13 @@ class ExactArea(TextEdges):
 
     def edit(self, edit: Edit) -> EditResult:
         """Edit the text. All edits but undo and redo come through here."""
-        if self._begins_word(edit):
-            self.history.checkpoint()
         with self._changing():
             return super().edit(edit)
-
-    def _begins_word(self, edit: Edit) -> bool:
-        """Return whether the edit begins a word, which is an undo step of its own."""
-        row, column = edit.from_location
-        if edit.from_location != edit.to_location or edit.text.isspace():
-            return False
-        return self._lines[row][max(0, column - 1) : column].isspace()
 
     def _undo_batch(self, edits: Sequence[Edit]) -> None:
         with self._changing():
             super()._undo_batch(edits)
+        self.history.checkpoint()
 
     def _redo_batch(self, edits: Sequence[Edit]) -> None:
         with self._changing():
@@ -498,7 +462,8 @@ class ExactArea(TextEdges):
         if number >= layout.height:
             return Strip.blank(width, base)
         row = layout.row(number)
-        layers = [*self._layers(row), *self._found(row), *self._selected(row)]
+        layers = [*self._layers(row), *self._found(row), *self._paired(row)]
+        layers += self._selected(row)
         if self._draw_cursor:
             cursor_row, index = layout.location_of(self.cursor_location)
             if cursor_row == number:
@@ -513,9 +478,11 @@ class ExactArea(TextEdges):
             base,
             tab=self._rows.tab,
             left=self.scroll_offset.x,
-            width=max(0, width - self.gutter_width),
+            width=max(0, width - self.gutter_width - row.indent),
         )
-        return Strip.join([self._gutter_of(row), strip]) if self.gutter_width else strip
+        before = [self._gutter_of(row)] if self.gutter_width else []
+        before += [Strip.blank(row.indent, base)] if row.indent else []
+        return Strip.join([*before, strip])
 
     def _found(self, row: GhostRow) -> Iterator[StyleSpan]:
         style = self.get_component_rich_style("text-area--match", partial=True)
@@ -525,6 +492,21 @@ class ExactArea(TextEdges):
                 reach = first + part.column, first + part.last_column
                 for start, end in self.matches.within(*reach):
                     yield part.layer(start - first, end - first, style)
+
+    def _paired(self, row: GhostRow) -> Iterator[StyleSpan]:
+        """Yield the style of the bracket at the cursor, and of its partner."""
+        if not self.selection.is_empty or not self.has_focus:
+            return
+        here = (self.revision, self.cursor_location)
+        if self._pair is None or self._pair[0] != here:
+            self._pair = (here, self.bracket_pair() or ())
+        full = self.get_component_rich_style("text-area--matching-bracket")
+        style = Style(bgcolor=full.bgcolor, bold=True)  # over any syntax colour
+        for line, column in self._pair[1]:
+            if line == row.line:
+                for part in row.parts:
+                    if part.column is not None:
+                        yield part.layer(column, column + 1, style)
 
     def _selected(self, row: GhostRow) -> Iterator[StyleSpan]:
         if self.selection.is_empty:

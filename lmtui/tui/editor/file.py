@@ -7,13 +7,16 @@ is found again however the program ends. Knows no model.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lmtui.editing import recovery
+from lmtui import state
+from lmtui.editing import recovery, undo_file
 from lmtui.editing.file_names import path_named
+from lmtui.editing.lock_file import Holder, LockFile
 from lmtui.editing.recovery import Recovered, RecoveryCopy
 from lmtui.editing.text_file import (
     FileChange,
@@ -23,12 +26,21 @@ from lmtui.editing.text_file import (
     load,
     save,
 )
+from lmtui.editing.undo_file import UndoStep
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
-from lmtui.tui.dialogs import Choice, ConfirmDialog
+from lmtui.tui.dialogs import ConfirmDialog, PageScreen
 from lmtui.tui.editor.document import language_for
+from lmtui.tui.editor.file_dialogs import (
+    about_change,
+    about_existing,
+    about_other_editor,
+    about_recovered,
+    about_unsaved,
+    diff_page,
+)
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.screen import ModelScreen
@@ -44,6 +56,36 @@ Then = Callable[[], object]
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file that was read, and what is known of it."""
+
+    file: TextFile
+    holder: Holder | None
+    """Another editor that has it open."""
+    recovered: Recovered | None
+    """Unsaved text that can be offered."""
+    steps: Sequence[UndoStep]
+    """Undo steps of earlier sessions."""
+
+
+def _opened(
+    file: TextFile, holder: Holder | None, recovered: Recovered | None
+) -> _Opened:
+    """Return what is known of a file; waits for the disk."""
+    if recovered is not None and recovered.open_elsewhere:
+        if file.is_named:  # the other editor may have had no room for its lock
+            holder = holder or Holder(recovered.pid, recovered.time)
+        recovered = None
+    return _Opened(file, holder, recovered, () if file.is_new else undo_file.read(file))
+
+
+def _read(path: Path) -> _Opened:
+    """Read a file that may be edited; waits for the disk."""
+    file = load(path)
+    return _opened(file, LockFile(file).holder(), recovery.find(path))
+
+
 class FileController(Controller):
     """The file that a text is edited in."""
 
@@ -54,20 +96,24 @@ class FileController(Controller):
         prompt: LinePrompt,
         writing: Writing,
         *,
+        opened: Callable[[], object],
         changed: Callable[[], object],
     ) -> None:
-        """`changed` is called when the file is another one, or its state has changed;
-        `prompt` asks for names, and `take_name` takes them."""
+        """`opened` is called when another text is in the editor, `changed` when the
+        file is another one, or its state has changed; `prompt` asks for names, and
+        `take_name` and `open_named` take them."""
         self._screen, self._editor, self._prompt = screen, editor, prompt
-        self._writing, self._changed = writing, changed
+        self._writing, self._opened, self._changed = writing, opened, changed
         self.current: TextFile = writing.file
         """The file as it was read or written last."""
         self.is_open = False
         """Whether its text is in the editor."""
-        self.left: Path | LmtuiError | None = None
+        self.left: TextFile | LmtuiError | None = None
         """The file whose unsaved text was saved in a recovery copy at the end, or the
         error why it was not."""
         self._copy = RecoveryCopy(writing.file)
+        self._lock = LockFile(writing.file)
+        self._undo_written = 0  # revision of the text whose undo history is on disk
         self._copied: int | None = None  # revision of the text in the copy
         self._copy_failed = self._discarded = False
         self._after_name: Then | None = None  # what follows saving under a new name
@@ -81,7 +127,7 @@ class FileController(Controller):
         """Whether there is text that is not in the file and was not discarded."""
         if not self.is_open or self._discarded:
             return False
-        return self._editor.text != self.current.text
+        return self._editor.text != self.current.saved_text
 
     @property
     def changed_elsewhere(self) -> bool:
@@ -91,32 +137,72 @@ class FileController(Controller):
     @property
     def name(self) -> str:
         """Its name, safe to draw."""
-        return visible_line(self.current.path.name)
+        return visible_line(self.current.name)
 
     def start(self) -> None:
         """Open the text, and offer the recovery copy of a program that was killed."""
-        self._editor.load(self.current.text, language_for(self.current.path))
-        self._editor.go_to(self._writing.cursor)
+        file, lock, recovered = self.current, self._lock, self._writing.recovered
+        self._show(self._writing.cursor)
         self.is_open = True
-        self._changed()
+        self._in_thread(
+            lambda: _opened(file, lock.acquire(), recovered),
+            self._ask_at_start,
+            self._screen.show_error,
+            "the file can't be locked",
+        )
         self._screen.set_interval(_RECOVERY_EVERY, self._update_copy)
         self._screen.set_interval(WATCH_EVERY, self._watch)
-        if self._writing.recovered is not None:
-            self._screen.call_after_refresh(
-                self._offer_recovered, self._writing.recovered
-            )
+
+    def _undo_writer(self) -> Callable[[], None]:
+        """Return what writes the undo history, where it has changed since it was
+        written and leads to the text of the file."""
+        editor, file = self._editor, self.current
+        written = editor.revision == self._undo_written
+        if written or file.is_new or not self.is_open or editor.text != file.text:
+            return lambda: None
+        return partial(undo_file.write, file, editor.undo_steps())
+
+    def _show(self, cursor: int) -> None:
+        self._editor.load(self.current.text, language_for(self.current.path))
+        self._undo_written = self._editor.revision
+        self._editor.go_to(cursor)
+        self._changed()
+
+    def _ask_at_start(self, opened: _Opened) -> None:
+        """Ask about another editor that has the file open, and about recovered text."""
+        if opened.file is not self.current:
+            return  # it was saved meanwhile
+
+        def answer(key: str | None) -> None:
+            if key == "r":
+                self.current = replace(self.current, read_only=True)
+                self._changed()
+            elif key != "e":
+                app = self._screen.app
+                app.call_later(app.action_quit)
+                return
+            self._offer_recovered(opened.recovered)
+
+        self._editor.put_undo_steps_first(opened.steps)
+        if opened.holder is None:
+            self._offer_recovered(opened.recovered)
+        else:
+            dialog = about_other_editor(opened.file, opened.holder, at_start=True)
+            self._ask(dialog, answer)
 
     def close(self) -> None:
         """Save unsaved text in the recovery copy: the program ends."""
+        self._lock.release()
         if not self.unsaved:
             self._copy.close()
+            self._undo_writer()()
             return
         try:
             recovery.write(self.current.path, self.current.digest, self._editor.text)
         except LmtuiError as error:
             self.left = error
         else:
-            self.left = self.current.path
+            self.left = self.current
 
     def _in_thread(
         self,
@@ -189,32 +275,12 @@ class FileController(Controller):
             self._copy_failed = True
             self._screen.show_error(error)
 
-    def _offer_recovered(self, recovered: Recovered) -> None:
-        if recovered.open_elsewhere:
-            self._screen.notify(
-                f"{self.name} is open in another editor (process {recovered.pid}) with "
-                "text that is not saved there.",
-                severity="warning",
-                markup=False,
+    def _offer_recovered(self, recovered: Recovered | None) -> None:
+        if recovered is not None:
+            self._ask(
+                about_recovered(self.current, recovered),
+                partial(self._answer_recovered, recovered),
             )
-            return
-        stamp = self.current.stamp
-        details = [
-            f"{self.name} was edited and not saved before the program ended.",
-            f"kept    {time_words(recovered.time)}",
-            f"file    {time_words(stamp.modified) if stamp else 'is not on disk'}",
-        ]
-        if recovered.base != self.current.digest:
-            details.append("The file has changed since that text was begun.")
-        choices = [
-            Choice("r", "Recover", "open the recovered text"),
-            Choice("d", "Discard", "open the file; delete the recovered text"),
-            Choice("l", "Later", "open the file; ask again next time"),
-        ]
-        self._ask(
-            ConfirmDialog("There is unsaved text", details, choices, harmless="l"),
-            partial(self._answer_recovered, recovered),
-        )
 
     def _answer_recovered(self, recovered: Recovered, answer: str | None) -> None:
         editor = self._editor
@@ -280,9 +346,11 @@ class FileController(Controller):
     # Saving.
 
     def save(self, then: Then | None = None) -> None:
-        """Save into the file, or ask for another name where it can't be written to; do
-        something afterwards."""
-        if self.current.read_only:
+        """Save into the file, or ask for a name where it has none or can't be written
+        to; do something afterwards."""
+        if not self.current.is_named:
+            self.save_as(then)
+        elif self.current.read_only:
             self._screen.notify(
                 "The file is read-only; save the text under another name."
             )
@@ -293,13 +361,16 @@ class FileController(Controller):
     def save_as(self, then: Then | None = None) -> None:
         """Ask for a name to save under, which is the file from then on."""
         self._after_name = then
-        self._prompt.ask_path(str(self.current.path))
+        current = self.current
+        self._prompt.ask_path(str(current.path) if current.is_named else "")
 
     def take_name(self, name: str) -> None:
         """Save under the name that was asked for."""
-        path = path_named(name) or self.current.path
+        current = self.current
+        path = path_named(name) or current.path
         then, self._after_name = self._after_name, None
-        self._save(None if path == self.current.path else path, then=then)
+        same = path == current.path and current.is_named and not current.read_only
+        self._save(None if same else path, then=then)
 
     def _save(
         self,
@@ -308,14 +379,18 @@ class FileController(Controller):
         then: Then | None = None,
         overwrite: bool = False,
     ) -> None:
-        file, text = self.current, self._editor.text
+        file, text, steps = self.current, self._editor.text, self._editor.undo_steps()
+        self._undo_written = self._editor.revision
 
         def work() -> SaveResult | FileChange | Path:
             if not overwrite and path is None and (change := changed_on_disk(file)):
                 return change
             if not overwrite and path is not None and path.exists():
                 return path
-            return save(file, text, path)
+            saved = save(file, text, path)
+            if saved.file.text == text:
+                undo_file.write(saved.file, steps)
+            return saved
 
         def end(result: SaveResult | FileChange | Path) -> None:
             match result:
@@ -330,8 +405,11 @@ class FileController(Controller):
 
     def _saved(self, saved: SaveResult, then: Then | None) -> None:
         before = self._copy
-        if saved.file.path != self.current.path:
+        if saved.file.path != self.current.path or not self.current.is_named:
             self._copy = RecoveryCopy(saved.file)
+            lock, self._lock = self._lock, LockFile(saved.file)
+            self._in_background(lock.release)
+            self._in_background(self._lock.acquire)
         self._take(saved.file)
         self._drop_copy(before)
         for note in saved.notes:
@@ -346,21 +424,6 @@ class FileController(Controller):
 
     def _ask_about_change(self, change: FileChange, then: Then | None) -> None:
         """Ask what to do: the file and the editor's text have both changed."""
-        before = time_words(change.before) if change.before else "it was not there"
-        now = time_words(change.now) if change.now else "it is gone"
-        details = [
-            f"{self.name} was changed by another program.",
-            f"as opened    {before}",
-            f"on disk now  {now}",
-        ]
-        choices = [
-            Choice("o", "Overwrite", "replace the file with your text"),
-            Choice("n", "Save as", "save your text in another file; keep both"),
-            Choice("c", "Cancel", "keep editing; nothing is saved"),
-        ]
-        if change.kind == "changed":
-            reload = Choice("r", "Reload", "load the file; Ctrl+Z restores your text")
-            choices.insert(2, reload)
 
         def answer(key: str | None) -> None:
             if key == "o":
@@ -369,25 +432,34 @@ class FileController(Controller):
                 self.save_as(then)
             elif key == "r":
                 self._reload()
+            elif key == "v":
+                self._show_diff(change, then)
 
-        title = "The file has changed on disk"
-        self._ask(ConfirmDialog(title, details, choices, harmless="c"), answer)
+        self._ask(about_change(self.current, change), answer)
+
+    def _show_diff(self, change: FileChange, then: Then | None) -> None:
+        """Show how the file and the text differ, then ask again."""
+        file, text = self.current, self._editor.text
+
+        def work() -> tuple[PageScreen, FileChange]:
+            page = diff_page(file, load(file.path).text, text)
+            return page, changed_on_disk(file) or change
+
+        def end(found: tuple[PageScreen, FileChange]) -> None:
+            page, now = found
+            again = partial(self._ask_about_change, now, then)
+            self._screen.app.push_screen(page, lambda _: again())
+
+        self._ask_disk(work, end, "the file can't be compared")
 
     def _ask_about_existing(self, path: Path, then: Then | None) -> None:
-        choices = [
-            Choice("o", "Overwrite", "replace that file with your text"),
-            Choice("n", "Other name", "choose a different name"),
-            Choice("c", "Cancel", "keep editing; nothing is saved"),
-        ]
-
         def answer(key: str | None) -> None:
             if key == "o":
                 self._save(path, then=then, overwrite=True)
             elif key == "n":
                 self.save_as(then)
 
-        title, details = "The file already exists", [visible_line(str(path))]
-        self._ask(ConfirmDialog(title, details, choices, harmless="c"), answer)
+        self._ask(about_existing(path), answer)
 
     def _reload(self) -> None:
         path = self.current.path
@@ -397,11 +469,73 @@ class FileController(Controller):
         """Show the file's text; undo restores the text before it."""
         editor = self._editor
         cursor = editor.cursor_index
-        self._take(file)
+        read_only = file.read_only or self.current.read_only
+        self._take(replace(file, read_only=read_only))
         self._drop_copy(self._copy)
         editor.replace_span(0, editor.characters, file.text)
         editor.go_to(min(cursor, editor.characters))
         self._changed()
+
+    # Another file.
+
+    def open_other(self) -> None:
+        """Ask for a file to edit instead of this one."""
+        self._prompt.ask_open(lambda: [str(path) for path in state.recent_files()])
+
+    def open_named(self, name: str) -> None:
+        """Open the file that was asked for, once unsaved text is seen to."""
+        path = path_named(name)
+        if path is None:
+            return
+
+        if path == self.current.path and self.current.is_named:
+            self._screen.activity.say(f"{self.name} is open already")
+            return
+
+        def end(opened: _Opened) -> None:
+            if opened.holder is None:
+                self.leave_then(partial(self._edit, opened))
+                return
+
+            def answer(key: str | None) -> None:
+                read_only = opened.file.read_only or key == "r"
+                file = replace(opened.file, read_only=read_only)
+                if key in ("r", "e"):
+                    self.leave_then(partial(self._edit, replace(opened, file=file)))
+
+            dialog = about_other_editor(opened.file, opened.holder, at_start=False)
+            self._ask(dialog, answer)
+
+        bug = "the file can't be opened"
+        self._ask_disk(lambda: _read(path), end, bug)
+
+    def _edit(self, opened: _Opened) -> None:
+        """Edit another file."""
+        file, copy, lock = opened.file, self._copy, self._lock
+        write_undo = self._undo_writer()
+        self._copy, self._lock = RecoveryCopy(file), (new_lock := LockFile(file))
+        self._copied, self._copy_failed, self._discarded = None, False, False
+        self._take(file)
+        self._show(0)
+        self._editor.put_undo_steps_first(opened.steps)
+        self._opened()
+        self._screen.activity.say(f"opened {self.name}")
+
+        def work() -> None:
+            write_undo()
+            new_lock.acquire()
+            lock.release()
+            copy.close()
+            if not file.is_new:
+                state.remember([str(file.path)])
+
+        self._in_background(work)
+        self._offer_recovered(opened.recovered)
+
+    def _in_background(self, work: Callable[[], object]) -> None:
+        """Do something on the disk that nobody waits for."""
+        bug = "the state of the file can't be written"
+        self._in_thread(work, lambda _: None, self._screen.show_error, bug)
 
     # Leaving.
 
@@ -414,11 +548,6 @@ class FileController(Controller):
         if not self.unsaved:
             then()
             return
-        choices = [
-            Choice("s", "Save", "save the file and leave"),
-            Choice("d", "Discard", "leave without saving; the changes are lost"),
-            Choice("c", "Cancel", "keep editing"),
-        ]
 
         def answer(key: str | None) -> None:
             self._leaving = None
@@ -429,10 +558,4 @@ class FileController(Controller):
                 self._copy.close()
                 then()
 
-        title, details = "Leave without saving?", [f"{self.name} has unsaved changes."]
-        self._ask(ConfirmDialog(title, details, choices, harmless="c"), answer)
-
-
-def time_words(seconds: float) -> str:
-    """Format a time, in seconds since the epoch, as local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+        self._ask(about_unsaved(self.current), answer)

@@ -17,9 +17,11 @@ from itertools import accumulate, pairwise
 from rich.cells import cell_len
 from rich.style import Style
 from textual.document._document import Location
+from textual.document._document_navigator import DocumentNavigator
 from textual.document._wrapped_document import WrappedDocument
 from textual.geometry import Offset
 
+from lmtui.editing.indent import hanging
 from lmtui.text import visible_same_length
 from lmtui.tui.editor.document import DocumentChange, LineDocument
 from lmtui.tui.widgets.cells import chunks, clusters, limit_combining_same_length
@@ -88,42 +90,64 @@ def column_at(text: str, cell: int, tab: int) -> int:
     return len(text)
 
 
-def breaks(line: str, width: int, tab: int) -> list[int]:
+def breaks(line: str, width: int, tab: int, *, hang: int = 0) -> list[int]:
     """Return the indexes at which a drawn line is wrapped to rows of at most `width`
-    cells; none for a width of 0 (no wrapping)."""
-    if not width or (len(line) <= width and is_plain(line)):
+    cells, `hang` cells less from the second row on; none for a width of 0 (no
+    wrapping)."""
+    if not width or _fits(line, width):
         return []
     tab = min(tab, width)
     found: list[int] = []
     used = 0
     for match in chunks(line).finditer(line):
         chunk = match[0]
+        room = width - hang if found else width
         cells = cells_of(chunk, tab, at=used)
-        if used + cells <= width:
+        if used + cells <= room:
             used += cells
             continue
-        if used:
+        if used > (0 if found else hang):  # the next row has more room for the chunk
             found.append(match.start())
-        cells = cells_of(chunk, tab)
-        if cells <= width:
+            used, room = 0, width - hang
+            cells = cells_of(chunk, tab)
+        if used + cells <= room:
             used = cells
         else:
-            used = _fold(chunk, match.start(), found, width=width, tab=tab)
+            used = _fold(
+                chunk, match.start(), found, tab=tab, used=used, room=room,
+                further=width - hang,
+            )  # fmt: skip
     return found
 
 
-def _fold(chunk: str, start: int, breaks: list[int], *, width: int, tab: int) -> int:
-    """Wrap a chunk that is wider than a row, adding to `breaks`. Return the number of
-    cells on its last row."""
+def _fits(line: str, width: int) -> bool:
+    """Return whether a drawn line is seen at once to fit into a row."""
+    return len(line) <= width and is_plain(line)
+
+
+def _fold(
+    chunk: str,
+    start: int,
+    breaks: list[int],
+    *,
+    tab: int,
+    used: int,
+    room: int,
+    further: int,
+) -> int:
+    """Wrap a chunk that is wider than the `room` of a row, of which some cells are
+    used, and the `further` rows, adding to `breaks`. Return the number of cells on its
+    last row."""
     if is_plain(chunk):
-        breaks.extend(range(start + width, start + len(chunk), width))
-        return len(chunk) % width or width
-    used, column = 0, start
+        end = start + len(chunk)
+        breaks.extend(range(start + room - used, end, further))
+        return end - breaks[-1]
+    column = start
     for piece, taken in pieces_of(chunk, tab):
         cells = tab - used % tab if piece == "\t" else taken
-        if used and used + cells > width:
+        if used and used + cells > room:
             breaks.append(column)
-            used, cells = 0, tab if piece == "\t" else cells
+            used, cells, room = 0, tab if piece == "\t" else cells, further
         used += cells
         column += len(piece)
     return used
@@ -137,7 +161,14 @@ class WrappedLines(WrappedDocument):
 
     document: LineDocument
 
-    def __init__(self, document: LineDocument, *, tab_width: int = 4) -> None:
+    def __init__(
+        self,
+        document: LineDocument,
+        *,
+        tab_width: int = 4,
+        language: str | None = None,
+    ) -> None:
+        self._language = language
         self._breaks: list[list[int] | None] = []
         self._cells: list[int] = []
         """Width of each line in cells, where lines are not wrapped; else 0."""
@@ -177,10 +208,10 @@ class WrappedLines(WrappedDocument):
         """Lay out all changed lines. Return the first row of each line, and the row
         count."""
         for line in self._changed:
-            text = drawn(self.document[line])
-            offsets = breaks(text, self._width, self._tab_width)
+            text = self.document[line]
+            offsets = self.breaks(text)
             self._breaks[line] = offsets
-            self._cells[line] = 0 if self._width else cells_of(text, self.tab)
+            self._cells[line] = 0 if self._width else cells_of(drawn(text), self.tab)
             if self._tops is not None and len(offsets) != self._count(line) - 1:
                 self._tops = None
         self._changed.clear()
@@ -213,6 +244,22 @@ class WrappedLines(WrappedDocument):
     def tab(self) -> int:
         """The distance of the tab stops in cells."""
         return min(self._tab_width, self._width or self._tab_width)
+
+    def hang(self, text: str) -> int:
+        """Return the cells by which the further rows of a line with this text are
+        indented: at most half the width, and a tab always fits behind them."""
+        begin = hanging(text, self._language) if self._width else ""
+        if not begin:
+            return 0
+        tab = self.tab
+        most = min(self._width // 2, self._width - tab)
+        return min(cells_of(begin, tab), most)
+
+    def breaks(self, text: str) -> list[int]:
+        """Return the columns at which a line with this text is wrapped."""
+        line = drawn(text)
+        hang = 0 if _fits(line, self._width) else self.hang(text)
+        return breaks(line, self._width, self._tab_width, hang=hang)
 
     def top_of(self, line: int) -> int:
         """Return the first row of a line; the number of rows for the line behind the
@@ -255,7 +302,8 @@ class WrappedLines(WrappedDocument):
         section = bisect_right(self.get_offsets(line), column)
         start, _ = self.bounds(line, section)
         text = drawn(self.document[line])[start:column]
-        return Offset(cells_of(text, self.tab), self.top_of(line) + section)
+        hang = self.hang(self.document[line]) if section else 0
+        return Offset(hang + cells_of(text, self.tab), self.top_of(line) + section)
 
     def offset_to_location(self, offset: Offset) -> Location:
         """Return the location that is drawn at a cell."""
@@ -272,8 +320,39 @@ class WrappedLines(WrappedDocument):
         section = y_offset + last + 1 if y_offset < 0 else y_offset
         start, end = self.bounds(line_index, section)
         text = drawn(self.document[line_index])[start:end]
-        column = start + column_at(text, max(0, x_offset), self.tab)
+        hang = self.hang(self.document[line_index]) if section else 0
+        column = start + column_at(text, max(0, x_offset - hang), self.tab)
         return min(column, end if section == last else end - 1)
+
+
+class RowNavigator(DocumentNavigator):
+    """Moves a location up and down by rows, as they are drawn."""
+
+    def __init__(self, rows: WrappedLines) -> None:
+        super().__init__(rows)
+        self._rows = rows
+
+    def get_location_above(self, location: Location) -> Location:
+        """Return the location a row above; the start of the text on the first row."""
+        cell, row = self._offset(location)
+        return self._rows.offset_to_location(Offset(cell, row - 1)) if row else (0, 0)
+
+    def get_location_below(self, location: Location) -> Location:
+        """Return the location a row below; the end of the text on the last row."""
+        cell, row = self._offset(location)
+        if row < self._rows.height - 1:
+            return self._rows.offset_to_location(Offset(cell, row + 1))
+        return self._rows.document.end
+
+    def _offset(self, location: Location) -> Offset:
+        """Return the row of a location, and the cell from which the cursor came."""
+        cell, row = self._rows.location_to_offset(location)
+        line, section = self._rows.line_at(row)
+        hung = section and cell == self._rows.hang(self._rows.document[line])
+        # a row that begins further right does not change that cell
+        return Offset(
+            self.last_x_offset if hung else max(cell, self.last_x_offset), row
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +390,8 @@ class GhostRow:
     ends: bool
     """Whether the row ends its line."""
     parts: tuple[RowPart, ...]
+    indent: int
+    """Cells before its first character, where the row continues a wrapped line."""
 
     def is_ghost(self, index: int) -> bool:
         """Return whether the character at an index is ghost text."""
@@ -328,11 +409,11 @@ class GhostRows:
         self._ghost = ghost
         self._end = self._column + len(ghost)
         self._text = ""
-        self._edges: list[tuple[int, int]] = []
+        self._edges: list[_Edge] = []
         if ghost:
             line = rows.document[self._line]
             self._text, self._edges = _with_ghost(rows, line, self._column, ghost)
-        self._starts = [start for start, _ in self._edges]
+        self._starts = [start for start, _, _ in self._edges]
         self._top = rows.top_of(self._line)
         self._more = len(self._edges) - (rows.top_of(self._line + 1) - self._top)
 
@@ -345,7 +426,7 @@ class GhostRows:
     def widest(self) -> int:
         """The width of the longest row in cells, where lines are not wrapped."""
         tab = self._rows.tab
-        cells = (cells_of(self._text[a:b], tab) for a, b in self._edges)
+        cells = (cells_of(self._text[a:b], tab) for a, b, _ in self._edges)
         return max(self._rows.widest, *cells, 0)
 
     @property
@@ -370,6 +451,7 @@ class GhostRows:
             goes_on=section > 0,
             ends=ends,
             parts=(RowPart(0, end - start + ends, start),),
+            indent=self._rows.hang(self._rows.document[line]) if section else 0,
         )
 
     def location_of(self, location: Location) -> tuple[int, int]:
@@ -388,8 +470,10 @@ class GhostRows:
 
     def location_to_offset(self, location: Location) -> Offset:
         """Return the cell and row of a location."""
-        row, index = self.location_of(location)
-        return Offset(cells_of(self.row(row).text[:index], self._rows.tab), row)
+        number, index = self.location_of(location)
+        row = self.row(number)
+        cells = cells_of(row.text[:index], self._rows.tab)
+        return Offset(row.indent + cells, number)
 
     def offset_to_location(self, offset: Offset) -> Location:
         """Return the location that is drawn at a cell; within ghost text, where that
@@ -401,8 +485,8 @@ class GhostRows:
             return self._rows.offset_to_location(
                 Offset(offset.x, offset.y - self._more)
             )
-        start, end = self._edges[within]
-        x = max(0, offset.x)
+        start, end, hang = self._edges[within]
+        x = max(0, offset.x - hang)
         place = start + column_at(self._text[start:end], x, self._rows.tab)
         if place == end and self._starts[within + 1 : within + 2] == [end]:
             place -= 1  # the end of a row is the beginning of the next one
@@ -414,7 +498,7 @@ class GhostRows:
         return self._top + bisect_right(self._starts, position) - 1
 
     def _ghost_row(self, within: int) -> GhostRow:
-        start, end = self._edges[within]
+        start, end, hang = self._edges[within]
         ends = self._text[end : end + 1] in ("", "\n")
         cuts = (0, self._column, self._end, len(self._text) + 1)
         columns = (0, None, self._column)
@@ -431,6 +515,7 @@ class GhostRows:
             goes_on=start > 0 and self._text[start - 1] != "\n",
             ends=ends,
             parts=tuple(parts),
+            indent=hang,
         )
 
 
@@ -439,7 +524,7 @@ def room_for(rows: WrappedLines, at: Location, ghost: str, height: int) -> str:
     line, column = rows.document[at[0]], at[1]
     while ghost:
         _, edges = _with_ghost(rows, line, column, ghost)
-        starts = [start for start, _ in edges]
+        starts = [start for start, _, _ in edges]
         first = bisect_right(starts, column) - 1
         last = bisect_right(starts, column + len(ghost)) - 1
         if last - first < height:
@@ -449,19 +534,24 @@ def room_for(rows: WrappedLines, at: Location, ghost: str, height: int) -> str:
     return ghost
 
 
+_Edge = tuple[int, int, int]
+"""Start and end index of a row, and its indent in cells."""
+
+
 def _with_ghost(
     rows: WrappedLines, line: str, column: int, ghost: str
-) -> tuple[str, list[tuple[int, int]]]:
-    """Return the drawn text of a line with ghost text in it, and the start and end
-    index of each row."""
-    edges: list[tuple[int, int]] = []
+) -> tuple[str, list[_Edge]]:
+    """Return the drawn text of a line with ghost text in it, and its rows."""
+    edges: list[_Edge] = []
     texts: list[str] = []
     start = 0
     for part in (line[:column] + ghost + line[column:]).split("\n"):
-        text = drawn(part)
-        places = [0, *breaks(text, rows.width, rows.tab), len(text)]
-        pairs = itertools.pairwise(places)
-        edges += [(start + a, start + b) for a, b in pairs]
+        text, hang = drawn(part), rows.hang(part)
+        places = [0, *rows.breaks(part), len(text)]
+        edges += [
+            (start + a, start + b, hang if a else 0)
+            for a, b in itertools.pairwise(places)
+        ]
         texts.append(text)
         start += len(text) + 1
     return "\n".join(texts), edges

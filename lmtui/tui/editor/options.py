@@ -11,6 +11,7 @@ from lmtui.config.settings import EditorSettings
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.types import ContextFile, SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,7 @@ class Writing:
     """A recovery copy left by a killed program, to be offered."""
     rules: SuggestionRules = field(default_factory=SuggestionRules)
     settings: EditorSettings = field(default_factory=EditorSettings)
+    context: tuple[ContextFile, ...] = ()
+    """Other files that the model reads before the text."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    """How passages are drawn."""

@@ -1,12 +1,12 @@
-"""Dialogs of the editor: replacements for a word, and the most surprising words.
+"""Dialogs of the editor: replacements for a word, corrections of the text, and its
+most surprising words.
 
 `lmtui.editing.surprises` finds the surprising words. Knows no engine and no editor.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -15,11 +15,12 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from lmtui.editing import surprises
+from lmtui.editing.corrections import ProofreadText
 from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
-from lmtui.engine.types import Replacement
+from lmtui.engine.types import Correction, Replacement
 from lmtui.errors import LmtuiError
-from lmtui.notation import LN2, count, difference, in_bits, percent
+from lmtui.notation import LN2, count, counted, in_bits, percent, surprisal
 from lmtui.text import visible, visible_line, visible_token
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.picker import Picker, PickerRows
@@ -28,13 +29,17 @@ from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
 ASKING = "Asking the model…"
 NOTHING = "The model has nothing to put there."
 LEGEND = """\
-Δ log P: by how many nats what follows gets more (+) or less (−) likely.
-Rare, yet about 0 or +: it may be right. Far below 0: it does not fit."""
+Surprisal in bits, lower is better: of the word, of the text that follows,
+and of both together. ● marks the word in the text."""
 _WAITING = "Esc closes · Enter works once the words are there"
 _REPLACEMENTS_FOOT = "Enter replaces the word · Esc cancels"
 _WIDEST = 24  # most cells of a word
 _AHEAD = 80
-_PROBABILITY, _CHANGE = "probability", " Δ log P"
+_COLUMNS = f"{'word':>7}  {'follows':>7}  {'sum':>7}"
+
+NO_CORRECTIONS = "The model would change nothing here."
+_CORRECTIONS_FOOT = "Enter goes there · a applies it · Esc"
+_DROPPED = "(dropped)"
 
 EMPTY = "Nothing is scored yet; come back once the model has read the text."
 _SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
@@ -44,11 +49,15 @@ _AFTER = 80
 
 
 class ReplacementsScreen(Picker[Replacement, Replacement]):
-    """A list of replacements, the most probable first. Returns the chosen one."""
+    """A list of replacements, the most probable together with the text that follows
+    first. Returns the chosen one."""
 
     HELP = """\
-Each word is shown with its probability given the text before it, and with how the model
-would continue after it. ● marks the word in the text.
+Three columns are surprisal in bits; lower is better, and each bit halves a probability.
+“word” is that of the word, given the text before it. “follows” is that of the text that
+follows, up to 64 tokens of it, given the word. “sum” adds both: a word with a lower sum
+than yours (●) makes the text more probable to the model, which does not make it right.
+“goes on” is how the model would continue after the word.
 """
     CSS_PATH = "replacements.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -65,26 +74,33 @@ would continue after it. ● marks the word in the text.
 
     def show(self, replacements: Sequence[Replacement]) -> None:
         """Show the replacements that the model found."""
-        self._waits = False
-        if not replacements:
+        if replacements:
+            self._list(replacements, _REPLACEMENTS_FOOT)
+        else:
+            self._waits = False
             self.show_rows(_no_rows(NOTHING))
-            return
+
+    def show_partial(self, replacements: Sequence[Replacement]) -> None:
+        """Show the best of those that are found so far."""
+        self._list(replacements, f"{ASKING} · {_REPLACEMENTS_FOOT}")
+
+    def _list(self, replacements: Sequence[Replacement], foot: str) -> None:
+        """List replacements; the mark stays on its word where that is still there."""
+        at, self._waits = self._early, False
+        if self.is_mounted and self.marked is not None:
+            word = self.marked.text
+            rows = (i for i, each in enumerate(replacements) if each.text == word)
+            at = next(rows, 0)
         heads, lines = replacement_rows(replacements, self._present)
         self.show_rows(
-            PickerRows(
-                replacements,
-                lines,
-                heads=heads,
-                note=LEGEND,
-                foot=_REPLACEMENTS_FOOT,
-                at=self._early,
-            )
+            PickerRows(replacements, lines, heads=heads, note=LEGEND, foot=foot, at=at)
         )
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show how many of the words are scored."""
-        words = f"{ASKING} {done} of {total} words are scored"
-        self.show_rows(_no_rows(words, _WAITING))
+        """Show how much of the work is done, until there is a list."""
+        if not self.items:
+            words = f"{ASKING} {percent(done / max(1, total))}"
+            self.show_rows(_no_rows(words, _WAITING))
 
     def show_error(self, error: LmtuiError) -> None:
         """Show why the model can't answer."""
@@ -111,27 +127,148 @@ def replacement_rows(
     word."""
     words = [clip(visible_token(each.text), _WIDEST) for each in replacements]
     width = max(map(cell_len, words), default=0)
-    heads = f"  {'':<{width}}  {_PROBABILITY}  {_CHANGE}  goes on"
+    heads = f"  {'':<{width}}  {_COLUMNS}  goes on"
     lines = []
     for each, word in zip(replacements, words, strict=True):
         is_there = each.text == present
-        prob = percent(math.exp(each.logprob))
+        parts = (each.logprob, each.following, each.total)
+        figures = "  ".join(f"{surprisal(part):>7}" for part in parts)
         lines.append(
             Content.assemble(
                 ("● " if is_there else "  ", "$accent"),
                 (pad_to(word, width), "bold"),
-                f"  {prob:>{len(_PROBABILITY)}}  ",
-                f"{change_words(each.change):>{len(_CHANGE)}}  ",
+                f"  {figures}  ",
                 (clip(visible_line(each.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
             )
         )
     return heads, lines
 
 
-def change_words(change: float | None) -> str:
-    """Convert a change of surprisal in bits to a change of log P in nats, as text; 0
-    has no sign."""
-    return difference(None if change is None else -change * LN2)
+class CorrectionsScreen(Picker[Correction, Correction]):
+    """A list of corrections that grows while the text is read. Returns the one to go
+    to."""
+
+    HELP = """\
+Each row is a change that would make the text more probable to the model: the place, the
+change, and by how many bits the surprisal of the word and of what follows would fall.
+Each bit doubles a probability. A change is listed only where it gains more than slips
+of its kind do by chance; the model can still be wrong, above all about names and rare
+words. Nothing changes until you press a. The list stays as long as the text does: the
+same key opens it again and reads on where it was stopped.
+"""
+    CSS_PATH = "corrections.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "apply", "Apply", id="corrections.apply",
+                tooltip="Put this one correction into the text; Ctrl+Z undoes it."),
+        Binding("escape", "stop", "Stop, close", id="corrections.close",
+                tooltip="Stop reading, and then back to the text."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        read: ProofreadText,
+        *,
+        apply: Callable[[Correction], object],
+        stop: Callable[[], object],
+    ) -> None:
+        """`apply` puts a correction into the text, `stop` ends the reading."""
+        self._read, self._put, self._end = read, apply, stop
+        self._runs = not read.is_read
+        self._said = ""
+        super().__init__("Corrections by the model", self._listed())
+
+    def show(self) -> None:
+        """Show what has been read by now."""
+        self._runs = self._runs and not self._read.is_read
+        self.show_rows(self._listed())
+
+    def stopped(self) -> None:
+        """Show that reading has ended early."""
+        self._runs, self._said = False, "stopped"
+        self.show_rows(self._listed())
+
+    def show_error(self, error: LmtuiError) -> None:
+        """Show why the model can't read on."""
+        self._runs, self._said = False, visible_line(str(error))
+        self.show_rows(self._listed())
+
+    def action_apply(self) -> None:
+        """Apply the marked correction, and remove it from the list."""
+        if self.marked is not None:
+            self._put(self.marked)
+            self.show_rows(self._listed())
+
+    def action_stop(self) -> None:
+        """Stop reading; once that has ended, close."""
+        if not self._runs:
+            self.dismiss(None)
+            return
+        self._end()
+        self.stopped()
+
+    def _listed(self) -> PickerRows[Correction]:
+        read, rows = self._read, tuple(self._read.corrections)
+        foot = f"{_CORRECTIONS_FOOT} {'stops' if self._runs else 'closes'}"
+        return PickerRows(
+            rows,
+            correction_rows(read, rows),
+            heads=_CORRECTION_HEADS if rows else "",
+            note=self._note(),
+            foot=foot if rows else f"Esc {'stops' if self._runs else 'closes'}",
+        )
+
+    def _note(self) -> str:
+        read = self._read
+        if read.is_read and not read.corrections and read.current == read.text:
+            return NO_CORRECTIONS
+        done = f"{counted(read.words, 'word')} read"
+        parts = [done if read.is_read else f"{done}, {percent(read.share)} of the text"]
+        if self._runs:
+            parts.insert(0, "reading")
+        parts.append(counted(len(read.corrections), "correction"))
+        return " · ".join(filter(None, (self._said, *parts)))
+
+
+_CORRECTION_HEADS = f"{'gains':>10}  {'at':<9} change"
+
+
+def correction_rows(
+    read: ProofreadText, corrections: Sequence[Correction]
+) -> list[Content]:
+    """Return a row for each correction: gain, location, and the change in its line."""
+    changes = [
+        (_short(read.original(each)), _short(each.text) if each.text else _DROPPED)
+        for each in corrections
+    ]
+    width = max((cell_len(old + new) for old, new in changes), default=0)
+    rows = []
+    for each, (old, new) in zip(corrections, changes, strict=True):
+        start, end = read.span(each)
+        line, column = location_of(read.current, start)
+        rows.append(
+            Content.assemble(
+                f"{in_bits(each.gain / LN2):>5} bits  ",
+                (f"{f'{line}:{column}':<9} ", "$quiet"),
+                (old, "bold"),
+                (" → ", "$quiet"),
+                (pad_to(new, width - cell_len(old)), "bold $accent"),
+                (f"   {_context(read.current, start, end)}", "$quiet"),
+            )
+        )
+    return rows
+
+
+def _short(text: str) -> str:
+    return clip(visible_line(text.strip()), _WORD)
+
+
+def _context(text: str, start: int, end: int) -> str:
+    """Return the text around a span of a text, within its lines."""
+    line = text.rfind("\n", 0, start) + 1
+    first = max(line, start - _BEFORE)
+    after = text[end : end + _AFTER].partition("\n")[0]
+    cut = "…" if first > line else ""
+    return clip(cut + visible_line(text[first:end] + after), _AFTER)
 
 
 class SurprisesScreen(Picker[SurprisingWord, SurprisingWord]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.types import CursorPrediction
+from lmtui.engine.types import Candidate, CursorPrediction
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
@@ -42,6 +42,8 @@ class PredictionController(Controller):
         self._has_model = False
         self.prediction: CursorPrediction | None = None
         """The last answer."""
+        self._asked: tuple[int, int] | None = None  # revision and cursor of a request
+        self._answered_for: tuple[int, int] | None = None  # and of the last answer
 
     @property
     def doing(self) -> str:
@@ -73,6 +75,7 @@ class PredictionController(Controller):
             return
         self._panel.outdate()
         self.lines.outdate()
+        self._asked = self._editor.here
         self._client.predict_at(
             self._editor.text,
             self._editor.cursor_index,
@@ -88,7 +91,7 @@ class PredictionController(Controller):
             self.ask()
 
     def _show(self, prediction: CursorPrediction) -> None:
-        self.prediction = prediction
+        self.prediction, self._answered_for = prediction, self._asked
         typed = visible_line(prediction.typed.strip())
         self._panel.title = f"Next after “{typed}”" if typed else TITLE
         if prediction.distribution is None:
@@ -105,6 +108,18 @@ class PredictionController(Controller):
         self._answered(prediction)
         self._activity.update()
 
+    def insert(self, candidate: Candidate) -> None:
+        """Insert the text of a row of the panel at the cursor."""
+        editor, shown = self._editor, self.prediction
+        if shown is None or self._answered_for != editor.here:
+            self._screen.notify("The rows are of the text before the last change.")
+        elif candidate.id in shown.control_ids:
+            self._screen.notify("This token ends the text; it has no letters.")
+        elif (text := whole_text(candidate.bytes)) is None:
+            self._screen.notify("This token is a part of a character.")
+        else:
+            editor.replace_span(editor.cursor_index, editor.cursor_index, text)
+
     def _show_failed(self, error: LmtuiError) -> None:
         self.prediction = None
         self._panel.title = TITLE
@@ -112,3 +127,11 @@ class PredictionController(Controller):
         self.lines.show(None)
         self._answered(None)
         self._activity.say(visible_line(error.title))
+
+
+def whole_text(data: bytes) -> str | None:
+    """Return the text of a token's bytes; None where they are not whole characters."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None

@@ -64,6 +64,7 @@ class ReplacementController(Controller):
             start,
             end,
             progress=dialog.show_progress,
+            partial=dialog.show_partial,
             then=dialog.show,
             failed=dialog.show_error,
         )

@@ -10,6 +10,7 @@ from heapq import nsmallest
 
 from textual.timer import Timer
 
+from lmtui.editing.edit_cost import EditCosts
 from lmtui.editing.positions import paragraph_at
 from lmtui.editing.scored_text import ScoredText, TokenAt
 from lmtui.editing.surprises import (
@@ -29,13 +30,14 @@ from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.file import FileController
+from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.pickers import SurprisesScreen
 from lmtui.tui.editor.status import FileLine, FileStatus
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.widgets.surprisal_styles import level_of
+from lmtui.tui.widgets.surprisal_styles import TINTED, level_of
 from lmtui.tui.widgets.text_totals import TextTotals
 from lmtui.tui.widgets.token_view import TokenLegend
 from lmtui.worker.requests import Slot
@@ -58,10 +60,8 @@ class ScoreController(Controller):
         screen: ModelScreen,
         editor: GhostEditor,
         file: FileController,
-        *,
-        surprise_bits: float,
+        writing: Writing,
     ) -> None:
-        """`surprise_bits` is the surprisal from which a word counts as a surprise."""
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._editor, self._file = editor, file
         self.totals = TextTotals(id="totals")
@@ -70,9 +70,12 @@ class ScoreController(Controller):
         """The line about the file and the cursor."""
         self.legend = TokenLegend("F3: next shading", id="legend")
         """What the shades of the heat map mean."""
-        self._surprise_bits = surprise_bits
+        self._surprise_bits = writing.settings.surprise_bits
+        self._context_files = len(writing.context)
         self.text = ScoredText(file.current.text)
         """The text with the scores that are known of it."""
+        self.costs = EditCosts()
+        """The paragraphs that were edited since the text was saved."""
         self.is_shown = False
         """Whether the totals on the screen are those of the text as it is."""
         self._measure: Measure | None = None
@@ -97,9 +100,14 @@ class ScoreController(Controller):
             self._tokens = None
             self.totals.outdate()
             return
-        self.text.forget()
-        self._editor.set_heat(())
+        self.forget()
         self.score_when_idle()
+
+    def forget(self) -> None:
+        """Forget the scores: they are of another model or text."""
+        self.text.forget()
+        self.costs.forget_costs()
+        self._editor.set_heat(())
 
     def stop(self) -> bool:
         """Stop scoring, until the text changes."""
@@ -113,13 +121,30 @@ class ScoreController(Controller):
 
     def follow_edit(self) -> None:
         """Mark the scores behind a change of the text as outdated."""
-        stale = self.text.update(self._editor.text)
+        text = self._editor.text
+        self.costs.follow(self.text.text, text, self._cost)
+        stale = self.text.update(text)
         if self._measure is not None:
             self._editor.make_heat_stale(stale)
         self.outdate_totals()
         self.totals.outdate()
         self._client.cancel()
         self.score_when_idle()
+
+    def _cost(self, start: int, end: int) -> float | None:
+        """Return the surprisal of a part of the text; None if it is not all scored."""
+        covered = self.text.is_covered(start, end)
+        return bits(self.text.sum(start, end).logprob) if covered else None
+
+    def _edit_bits(self, unsaved: bool) -> float | None:
+        """Return by how many bits the edits at the cursor changed what they are in."""
+        if not unsaved:
+            self.costs.clear()
+        part = self.costs.at(self._editor.cursor_index)
+        if part is None or part.before is None or self.text.stale(part.start, part.end):
+            return None
+        now = self._cost(part.start, part.end)
+        return None if now is None else now - part.before
 
     def follow_prediction(self, prediction: CursorPrediction | None) -> None:
         """Take the scores of what the model has read up to the cursor."""
@@ -180,6 +205,7 @@ class ScoreController(Controller):
         self._activity.say(f"heat: {self._measure or 'off'}")
         if self._measure is None:
             return
+        self.legend.set_class(self._editor.has_class(TINTED), TINTED)
         self.legend.show(self._measure)
         self._shade(0, len(self.text.text))
         for start, end in self.text.stale_parts():
@@ -209,12 +235,17 @@ class ScoreController(Controller):
             parts.append(self._sums("selection", low, high))
         self.totals.show(*parts)
         line, column = editor.cursor_location
+        file, unsaved = self._file.current, self._file.unsaved
+        step = editor.indent_step
         self.file_line.show(
             FileStatus(
-                name=self._file.current.path.name,
-                modified=self._file.unsaved,
-                read_only=self._file.current.read_only,
+                name=file.name,
+                modified=unsaved,
+                read_only=file.read_only,
                 changed=self._file.changed_elsewhere,
+                endings=file.endings.name,
+                bom=file.bom,
+                indent="tabs" if step == "\t" else f"spaces {len(step)}",
                 line=line + 1,
                 column=column + 1,
                 words=editor.words,
@@ -224,6 +255,8 @@ class ScoreController(Controller):
                 logprob=document.known,
                 scored=None if document.whole else document.scored,
                 stale=document.stale,
+                edit_bits=self._edit_bits(unsaved),
+                context_files=self._context_files,
             )
         )
 

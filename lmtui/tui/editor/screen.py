@@ -17,10 +17,18 @@ from textual.containers import Vertical
 from lmtui.editing.find import replaced
 from lmtui.editing.positions import offset_named
 from lmtui.tui.app_messages import SubjectChosen
+from lmtui.tui.editor.context import ContextController
 from lmtui.tui.editor.file import FileController
+from lmtui.tui.editor.heat_page import QUESTION as PAGE
+from lmtui.tui.editor.heat_page import HeatPageController
 from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.passages import QUESTION as PASSAGE
+from lmtui.tui.editor.passages import PassageController
 from lmtui.tui.editor.predictions import TITLE, PredictionController
+from lmtui.tui.editor.proofread import ProofreadController
 from lmtui.tui.editor.replacements import ReplacementController
+from lmtui.tui.editor.rewrite import QUESTION as REWRITE
+from lmtui.tui.editor.rewrite import RewriteController
 from lmtui.tui.editor.scores import ScoreController
 from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
@@ -29,6 +37,7 @@ from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import HintLine, MainPart
 
 HINT = "Write and wait: Tab takes the grey text, Ctrl+Right a word; F1 has every key."
@@ -39,13 +48,17 @@ class EditorScreen(ModelScreen):
 
     CSS_PATH = "screen.tcss"
     HELP = """\
-Ctrl+Z undoes and Ctrl+Y redoes; Ctrl+X, Ctrl+C and Ctrl+V cut, copy and paste; Shift
-with a movement key selects. Only Ctrl+S writes the file.
+Alt+E moves to the panel, where Enter inserts a row at the cursor, as a click does.
+Ctrl+Z undoes, also what an earlier session has saved, and Ctrl+Y redoes; Ctrl+X, Ctrl+C
+and Ctrl+V cut, copy and paste; Shift with a movement key selects. Only Ctrl+S writes
+the file.
 """
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Back", id="complete.stop", show=False,
                 tooltip="Stop what the model does, and back to the text."),
+        Binding("alt+o", "open", "Open", id="file.open",
+                tooltip="Edit another file; unsaved text is asked about first."),
         Binding("ctrl+s", "save", "Save", id="file.save", priority=True,
                 tooltip="Write the text into its file."),
         Binding("ctrl+o", "save_as", "Save as", id="file.save-as", priority=True,
@@ -67,8 +80,23 @@ with a movement key selects. Only Ctrl+S writes the file.
         Binding("f7", "replace", "Replace word", id="complete.replace",
                 priority=True,
                 tooltip="Words that could replace the one under the cursor."),
+        Binding("alt+k", "proofread", "Proofread", id="complete.proofread",
+                show=False,
+                tooltip="Corrections of the text, or of the selection, to choose."),
         Binding("ctrl+t", "inspect", "Inspect", id="complete.inspect", priority=True,
                 show=False, tooltip="Inspect the text, or the selection."),
+        Binding("alt+g", "passage", "Write a passage", id="complete.passage",
+                show=False,
+                tooltip="A passage of some tokens as ghost text, or another one."),
+        Binding("alt+r", "rewrite", "Rewrite", id="complete.rewrite", show=False,
+                tooltip="Have the selection or the paragraph rewritten, as you say."),
+        Binding("alt+i", "context", "Files read first", id="complete.context",
+                show=False,
+                tooltip="Other files that the model reads before the text."),
+        Binding("alt+h", "page", "Heat as a page", id="watch.page", show=False,
+                tooltip="Write the shaded text as an HTML page."),
+        Binding("alt+e", "rows", "Panel rows", id="complete.rows", show=False,
+                tooltip="To the panel, whose rows can be taken; Esc leads back."),
         Binding("alt+z", "wrap", "Wrap lines", id="complete.wrap", show=False,
                 tooltip="Break long lines at the edge, or let them run on."),
         Binding("alt+l", "numbers", "Line numbers", id="complete.numbers", show=False,
@@ -78,11 +106,9 @@ with a movement key selects. Only Ctrl+S writes the file.
     def __init__(self, make_client: MakeClient, writing: Writing) -> None:
         self.editor = editor = GhostEditor(id="editor")
         """Where the text is, also when the screen is being taken down."""
-        super().__init__(
-            panel_title=TITLE,
-            context=lambda: (editor.revision, editor.cursor_index),
-        )
+        super().__init__(panel_title=TITLE, context=lambda: editor.here)
         new_client = partial(make_client, self.call_later)
+        sampling = writing.sampling
         self._find_bar = FindBar(id="find")
         self._prompt = LinePrompt(id="line")
         self._hint = HintLine("complete", HINT)
@@ -91,48 +117,50 @@ with a movement key selects. Only Ctrl+S writes the file.
             editor,
             self._prompt,
             writing,
+            opened=self._follow_file,
             changed=self._outdate_totals,
         )
-        """Saving, reloading and leaving."""
-        self.scores = ScoreController(
-            new_client(),
-            self,
-            editor,
-            self.file,
-            surprise_bits=writing.settings.surprise_bits,
-        )
+        """Opening, saving, reloading and leaving."""
+        self.context = ContextController(new_client(), self, self.file, writing.context)
+        """Other files that are read before the text."""
+        self.scores = ScoreController(new_client(), self, editor, self.file, writing)
         """Heat map, totals and surprising words."""
         self.predictions = PredictionController(
-            new_client(),
-            self,
-            editor,
-            answered=self.scores.follow_prediction,
+            new_client(), self, editor, answered=self.scores.follow_prediction
         )
         """What the model expects at the cursor."""
         self.suggestions = SuggestionController(
-            new_client(),
-            self,
-            editor,
-            self.predictions,
-            writing,
+            new_client(), self, editor, self.predictions, writing
         )
         """Ghost text."""
-        self.replacements = ReplacementController(
-            new_client(),
-            self,
-            editor,
-            before=self.stop_work,
-            after=self._resume,
+        self.passages = PassageController(
+            new_client(), self, editor, sampling, before=self.suggestions.cancel
         )
+        """Passages that the sampler writes."""
+        around = {"before": self.stop_work, "after": self._resume}
+        self.replacements = ReplacementController(new_client(), self, editor, **around)
         """Other words for the one under the cursor."""
+        self.proofread = ProofreadController(new_client(), self, editor, **around)
+        """Corrections of the text."""
+        self.rewrite = RewriteController(new_client(), self, editor, sampling, **around)
+        """Other versions of a part of the text."""
+        self.page = HeatPageController(
+            new_client(), self, self.file, self.context, self.scores.text
+        )
+        """The heat map as an HTML page."""
         self.controllers = (
+            self.context,
             self.file,
             self.scores,
             self.predictions,
             self.suggestions,
+            self.passages,
             self.replacements,
+            self.proofread,
+            self.rewrite,
+            self.page,
         )
-        self.activity.controllers = (self.predictions, self.scores)
+        self.activity.controllers = (self.predictions, self.passages, self.scores)
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
@@ -145,6 +173,7 @@ with a movement key selects. Only Ctrl+S writes the file.
         yield self._find_bar
         yield self._prompt
         yield self._hint
+        yield self.suggestions.code_hint
         yield self.scores.file_line
         yield self.status
 
@@ -160,10 +189,19 @@ with a movement key selects. Only Ctrl+S writes the file.
         """Stop what the model does, and back to the text."""
         self.stop_work()
         self._hint.hide()
+        self.suggestions.code_hint.hide()
         self.focus_text()
 
     def _outdate_totals(self) -> None:
         self.scores.outdate_totals()
+
+    def _follow_file(self) -> None:
+        """Begin anew: another file is in the editor."""
+        self.scores.forget()
+        editor = self.editor
+        self.follow_edit(
+            GhostEditor.Edited(editor.revision, editor.cursor_index, ghost_stays=False)
+        )
 
     def _resume(self) -> None:
         self.activity.unsay()
@@ -175,22 +213,26 @@ with a movement key selects. Only Ctrl+S writes the file.
     def follow_edit(self, event: GhostEditor.Edited) -> None:
         """Follow a change of the text."""
         self._search_again()
+        self.predictions.ask()  # before a suggestion, which it would interrupt
+        if not event.ghost_stays:
+            self.passages.forget()
         self.suggestions.follow_edit(event)
         self.scores.follow_edit()
-        self.predictions.ask()
         self.activity.withdraw(still_holds=event.ghost_stays)
 
     @on(GhostEditor.CursorMoved)
     def follow_cursor(self) -> None:
         """Follow the cursor."""
         self._search_again()
+        self.predictions.ask()
+        self.passages.forget()
         self.suggestions.follow_cursor()
         self.scores.outdate_totals()
-        self.predictions.ask()
         self.activity.withdraw()
 
     @on(GhostEditor.GhostDismissed)
     def dismiss_suggestion(self) -> None:
+        self.passages.forget()
         self.suggestions.dismiss()
 
     @on(GhostEditor.SuggestionRequested)
@@ -201,7 +243,22 @@ with a movement key selects. Only Ctrl+S writes the file.
     def show_alternative(self, event: GhostEditor.AlternativeRequested) -> None:
         self.suggestions.show_alternative(event.by)
 
+    @on(ProbabilityPanel.CandidatePicked)
+    def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
+        """Insert the text of a row; the keyboard stays in the panel, for the next."""
+        self.predictions.insert(event.candidate)
+        if event.by_mouse:
+            self.focus_text()
+
+    def action_rows(self) -> None:
+        """Move to the panel, whose rows can be taken."""
+        self.show_panel()
+        self.panel.focus()
+
     # Keys of the controllers.
+
+    def action_open(self) -> None:
+        self.file.open_other()
 
     def action_save(self) -> None:
         self.file.save()
@@ -221,8 +278,23 @@ with a movement key selects. Only Ctrl+S writes the file.
     def action_mode(self) -> None:
         self.suggestions.next_mode()
 
+    def action_passage(self) -> None:
+        self.passages.ask(self._prompt)
+
+    def action_page(self) -> None:
+        self.page.ask(self._prompt)
+
+    def action_context(self) -> None:
+        self.context.list_files()
+
+    def action_rewrite(self) -> None:
+        self.rewrite.ask(self._prompt)
+
     def action_replace(self) -> None:
         self.replacements.ask()
+
+    def action_proofread(self) -> None:
+        self.proofread.ask()
 
     # Finding, and going to a line.
 
@@ -256,7 +328,7 @@ with a movement key selects. Only Ctrl+S writes the file.
         start, end = event.spans[0][0], event.spans[-1][1]
         spans = [(a - start, b - start) for a, b in event.spans]
         part = self.editor.text[start:end]
-        self.editor.replace_span(start, end, replaced(part, spans, event.text))
+        self.editor.replace_span(start, end, replaced(part, spans, event.texts))
 
     def action_go_to_line(self) -> None:
         """Ask for a location."""
@@ -264,12 +336,20 @@ with a movement key selects. Only Ctrl+S writes the file.
 
     @on(LinePrompt.Answered)
     def take_line(self, event: LinePrompt.Answered) -> None:
-        """Go to a location, or save under a name."""
+        """Do what was asked for: go to a location, open, save, write."""
         self.focus_text()
-        if event.question == "path":
-            self.file.take_name(event.text)
-        else:
-            self.editor.go_to(offset_named(self.editor.text, event.text))
+        takers = {
+            "path": self.file.take_name,
+            "open": self.file.open_named,
+            "place": self._go_to_line,
+            PAGE.id: self.page.write,
+            PASSAGE.id: self.passages.write,
+            REWRITE.id: self.rewrite.write,
+        }
+        takers[event.question](event.text)
+
+    def _go_to_line(self, line_col: str) -> None:
+        self.editor.go_to(offset_named(self.editor.text, line_col))
 
     @on(LinePrompt.Closed)
     @on(FindBar.Closed)
@@ -282,7 +362,7 @@ with a movement key selects. Only Ctrl+S writes the file.
         """Look into the text, with the selection selected there too."""
         editor = self.editor
         text, selected = editor.text, editor.selection_indexes
-        name = self.file.current.path.name
+        name = self.file.current.name
         subject = InspectSource(name, read=lambda: text, selected=selected)
         self.post_message(SubjectChosen(subject))
 

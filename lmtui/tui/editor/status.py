@@ -13,6 +13,7 @@ from lmtui.engine.types import CursorPrediction
 from lmtui.notation import (
     NONE,
     counted,
+    difference,
     log_prob,
     part_of_tokens,
     percent,
@@ -112,6 +113,12 @@ class FileStatus:
     read_only: bool = False
     changed: bool = False
     """Whether another program has changed the file."""
+    endings: str = "LF"
+    """The line endings: LF, CRLF, CR or mixed."""
+    bom: bool = False
+    """Whether the file begins with a byte-order mark."""
+    indent: str = "spaces 4"
+    """What Tab writes: tabs, or how many spaces."""
     line: int = 1
     column: int = 1
     words: int = 0
@@ -126,10 +133,21 @@ class FileStatus:
     """How many tokens are scored; None if all of the text's are."""
     stale: bool = False
     """Whether some scores are from before an edit."""
+    context_files: int = 0
+    """Files that the model reads before the text."""
+    edit_bits: float | None = None
+    """By how many bits the edits since the last save changed the surprisal of the
+    paragraph at the cursor; None where it was not edited, or that is not known."""
 
 
 class FileLine(StyledLines):
     """One line about the file and the cursor."""
+
+    HELP = """\
+The line below the text has Σ log P of all of it. "edit −12.3 bits" is what your edits
+of the paragraph at the cursor changed since the file was saved: its surprisal now, less
+its surprisal before; fewer bits are likelier words, not better ones.
+"""
 
     DEFAULT_CSS = """
     FileLine { height: 1; padding: 0 1; color: $foreground; background: $surface; }
@@ -157,19 +175,44 @@ def forms(status: FileStatus) -> Sequence[Sequence[str]]:
     size = (counted(status.words, "word"), counted(status.characters, "character"))
     tokens = [] if status.tokens is None else [counted(status.tokens, "token")]
     total, part = _sum(status)
+    odd = _format(status, plain=False)
+    formats = _format(status, plain=True), odd, ()
     notes = ["read-only"] if status.read_only else []
     if status.changed:
         notes.append("changed on disk")
+    if status.context_files:
+        notes.append(f"{counted(status.context_files, 'file')} read first")
     if status.selected:
         notes.append(f"{status.selected:,} selected")
+    known = status.edit_bits is not None
+    edit = [f"edit {difference(status.edit_bits)} bits"] if known else []
     return (
-        *((name, *notes, where, *size, part) for _ in part[:1]),
-        (name, *notes, where, *size, *tokens, total),
-        (name, *notes, where, size[0], *tokens, total),
-        (name, *notes, short, size[0], total),
+        *((name, *notes, where, *size, part, *edit, *kind) for kind in formats if part),
+        *(
+            (name, *notes, where, *size, *tokens, total, *edit, *kind)
+            for kind in formats[:2]
+        ),
+        (name, *notes, where, size[0], *tokens, total, *edit, *odd),
+        *((name, *notes, where, total, change, *odd) for change in edit),
+        (name, *notes, short, size[0], total, *edit, *odd),
+        (name, *notes, short, total, *edit, *odd),
+        (name, *notes, short, total, *edit),
         (name, *notes, short, total),
         (name, *notes, short),
         (clip(name, 24), short),
+    )
+
+
+def _format(status: FileStatus, *, plain: bool) -> tuple[str, ...]:
+    """Return line endings, byte-order mark and indent; unless `plain`, without LF and
+    four spaces, which most files have."""
+    usual = FileStatus()
+    mixed = status.endings == "mixed"
+    endings = "mixed line endings" if mixed else status.endings
+    return (
+        *([endings] if plain or status.endings != usual.endings else []),
+        *(["BOM"] if status.bom else []),
+        *([status.indent] if plain or status.indent != usual.indent else []),
     )
 
 

@@ -32,6 +32,7 @@ def key_hints(mode: str) -> tuple[str, ...]:
     return (
         f"Tab takes the ghost · {ghost} · F1 help",
         f"Tab take · F4 {_SHORT[mode]} · F1 help",
+        "Tab take · F1 help",
         "F1 help",
     )
 
@@ -54,21 +55,13 @@ def ghost_words(
     """
     stopped = "ghost stopped" if end in _STOPPED else "ghost"
     why = f"{stopped if shown else 'no ghost'}: {end}"
-    if end is SuggestionEnd.UNSURE and rules is not None:
-        why += _limits(rules)
+    if end is SuggestionEnd.UNSURE and rules is not None and rules.min_prob:
+        why += f" (p < {rules.min_prob:g})"
     mode = "several lines" if multi_line else "one line"
     read = "reads both sides" if infill else "reads left context only"
     where = _where(window, total)
     forms = ((why, mode, read, *where), (why, read, *where), (why, *where), (why,))
     return fit_best(forms, width)[0]
-
-
-def _limits(rules: SuggestionRules) -> str:
-    """Return the probabilities below which a suggestion ends."""
-    least, mean = rules.min_prob, rules.min_mean_prob
-    told = [f"p < {least:g}"] if least else []
-    told += [f"mean p < {mean:g}"] if mean else []
-    return f" ({' or '.join(told)})" if told else ""
 
 
 def _where(window: tuple[int, int] | None, total: int) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
-"""Suggestions in the editor: when one is asked for, and how it is shown.
+"""Suggestions in the editor: when one is asked for, and when it is shown.
 
-A suggestion is shown as ghost text; it belongs to one text and one cursor. Knows no
-torch.
+A suggestion is shown as ghost text; it belongs to one text and one cursor. The model
+writes it at once, and it is shown once the user pauses. Knows no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -16,8 +17,10 @@ from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Capabilities
 from lmtui.engine.windows import DEFAULT_WINDOW
 from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
+from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.predictions import PredictionController
 from lmtui.tui.editor.suggestion_status import ghost_words, key_hints, mode_words
@@ -25,6 +28,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.status import HintLine
 from lmtui.worker.requests import Slot
 
 Mode = Literal["single", "multi", "off"]
@@ -32,6 +36,7 @@ Mode = Literal["single", "multi", "off"]
 
 _MODES: tuple[Mode, ...] = ("single", "multi", "off")
 _COUNT = 5  # alternatives
+_DRAWN_IN = 0.01  # seconds until ghost text is drawn, which belong to the pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,12 @@ class SuggestionController(Controller):
         self._activity, self._predictions = screen.activity, predictions
         self._rules, self._delay = writing.rules, writing.settings.ghost_delay
         self._mode: Mode = "single" if writing.rules.single_line else "multi"
-        self._pause: Timer | None = None
+        self.code_hint = HintLine(
+            "infill", _infill_words(), lead="Code:", at_once=False
+        )
+        """A model for programs, where this one reads only what is before the cursor."""
+        self._pause: Timer | None = None  # while nothing is shown yet
+        self._latest: Callable[[], object] | None = None  # to be done after it
         self._has_model = False
         self._capabilities = Capabilities()
         self._alternatives: tuple[Suggestion, ...] = ()
@@ -77,63 +87,80 @@ class SuggestionController(Controller):
         """Forget the suggestions of the model before, and ask for a new one."""
         self._has_model = state.info is not None
         self._capabilities = state.capabilities
-        self._cancel()
+        self.cancel()
         if self._has_model:
+            if is_code(self._editor.language) and not state.capabilities.infill:
+                self.code_hint.wonder()
             self._editor.forget_ghosts()
             self._alternatives = ()
-            self._wait()
+            self._suggest()
 
     def follow_edit(self, event: GhostEditor.Edited) -> None:
         """Ask for a new suggestion, unless the user typed along the ghost text."""
         self._alternatives = ()
         if not event.ghost_stays:
-            self._cancel()
-            self._wait()
+            self.cancel()
+            self._suggest()
 
     def follow_cursor(self) -> None:
         """Ask for a suggestion only where the cursor comes to the end of a line."""
         self._alternatives = ()
-        self._cancel()
+        self.cancel()
         line, column = self._editor.cursor_location
         if not self._editor.document[line][column:].strip():
-            self._wait()
+            self._suggest()
 
     def dismiss(self) -> None:
         """Suggest nothing at this cursor: the user dismissed the suggestion."""
-        self._cancel()
+        self.cancel()
         self._say("dismissed")
 
     def stop(self) -> bool:
         """Stop the suggestion that is being written."""
-        if stopped := self._cancel():
+        if stopped := self.cancel():
             self._activity.say("stopped")
         return stopped
 
-    def _cancel(self) -> bool:
-        """Drop what was asked for, or is about to be; return whether the model was at
-        work."""
+    def cancel(self) -> bool:
+        """Drop what was asked for, or waits to be shown; return whether the model was
+        at work."""
         if self._pause is not None:
             self._pause.stop()
+        self._pause = self._latest = None
         return self._client.cancel()
 
-    def _wait(self) -> None:
-        if self._mode != "off" and self._has_model:
-            delay = max(self._delay, 0.001)
-            self._pause = self._screen.set_timer(delay, self._suggest)
-
     def _suggest(self) -> None:
+        """Ask for a suggestion at once, and begin the pause before it is shown."""
         editor = self._editor
-        if editor.has_focus and not editor.ghost and editor.selection.is_empty:
-            self._ask(self._request(self._rules))
+        free = editor.has_focus and not editor.ghost and editor.selection.is_empty
+        if self._mode == "off" or not self._has_model or not free:
+            return
+        if self._delay > 0:
+            wait = max(0.001, self._delay - _DRAWN_IN)
+            self._pause = self._screen.set_timer(wait, self._end_pause)
+        self._ask(self._request(self._rules))
+
+    def _end_pause(self) -> None:
+        latest, self._pause, self._latest = self._latest, None, None
+        if latest is not None:
+            latest()
+
+    def _after_pause(self, call: Callable[[], object]) -> None:
+        """Do something now, or when the pause ends unless something later takes its
+        place."""
+        if self._pause is None:
+            call()
+        else:
+            self._latest = call
 
     def suggest_now(self) -> None:
         """Ask for a suggestion, however unsure the model is."""
         if not self._has_model:
             self._screen.notify("No model is loaded yet.")
             return
-        self._cancel()
+        self.cancel()
         self._say("writing a suggestion")
-        rules = replace(self._rules, min_prob=None, min_mean_prob=None, seconds=None)
+        rules = replace(self._rules, min_prob=None, seconds=None)
         self._ask(replace(self._request(rules), by_user=True))
 
     def _request(self, rules: SuggestionRules) -> _Request:
@@ -146,9 +173,9 @@ class SuggestionController(Controller):
             self._editor.text,
             request.cursor,
             request.rules,
-            grown=partial(self._show, request),
-            then=partial(self._show_ended, request),
-            failed=self._show_failed,
+            grown=lambda text: self._after_pause(partial(self._show, request, text)),
+            then=lambda end: self._after_pause(partial(self._show_end, request, end)),
+            failed=lambda error: self._after_pause(partial(self._show_failed, error)),
         )
 
     # What comes.
@@ -156,11 +183,10 @@ class SuggestionController(Controller):
     def _show(self, request: _Request, text: str) -> None:
         self._editor.show_ghost(text, revision=request.revision, cursor=request.cursor)
 
-    def _show_ended(self, request: _Request, suggestion: Suggestion) -> None:
+    def _show_end(self, request: _Request, suggestion: Suggestion) -> None:
         nothing = not suggestion.text
-        if nothing and request.by_user and suggestion.end is SuggestionEnd.NEWLINE:
-            rules = replace(request.rules, single_line=False)
-            self._ask(replace(request, rules=rules, by_user=False))
+        if nothing and request.by_user:
+            self._insist(request, suggestion)
             return
         if not nothing:
             self._show(request, suggestion.text)
@@ -176,6 +202,28 @@ class SuggestionController(Controller):
                 window=seen.window if seen and total > DEFAULT_WINDOW else None,
                 total=total,
             )
+        )
+
+    def _insist(self, request: _Request, suggestion: Suggestion) -> None:
+        """Find something to show where the user asked: more lines, or the most probable
+        beginning that neither ends the text nor is left out for what follows."""
+        rules = replace(request.rules, single_line=False)
+        if suggestion.end is SuggestionEnd.NEWLINE:
+            self._ask(replace(request, rules=rules))
+            return
+        rules = replace(rules, spare_following=False)
+
+        def show(found: tuple[Suggestion, ...]) -> None:
+            known = found[0] if found else suggestion
+            self._show_end(replace(request, rules=rules, by_user=False), known)
+
+        self._client.alternatives(
+            self._editor.text,
+            request.cursor,
+            rules,
+            count=_COUNT,
+            then=show,
+            failed=self._show_failed,
         )
 
     def _show_failed(self, error: LmtuiError) -> None:
@@ -194,7 +242,7 @@ class SuggestionController(Controller):
         waits = self._asks_for_alternatives and self._client.is_pending(Slot.SUGGEST)
         if not self._has_model or waits:
             return
-        self._cancel()
+        self.cancel()
         request = self._request(self._rules)
         self._asks_for_alternatives = True
         self._say("writing alternatives")
@@ -230,9 +278,17 @@ class SuggestionController(Controller):
     def next_mode(self) -> None:
         """Suggest to the end of the line, several lines, or nothing."""
         self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
-        self._cancel()
+        self.cancel()
         self._editor.forget_ghosts()
         self._alternatives = ()
         self._say(mode_words(self._mode))
         self._screen.status.hints = key_hints(self._mode)
-        self._wait()
+        self._suggest()
+
+
+def _infill_words() -> str:
+    return (
+        "this model reads only what is before the cursor; "
+        f"{catalogue.smallest_infill().name} also reads what follows it. F5 lists "
+        "models."
+    )

@@ -27,7 +27,7 @@ from lmtui.tui.editor.document import KINDS, DocumentChange, HeatMap, HeatSpan
 from lmtui.tui.editor.exact_area import ExactArea, StyleSpan, bar
 from lmtui.tui.editor.layout import GhostRow, GhostRows, room_for
 from lmtui.tui.widgets.styled_lines import STALE
-from lmtui.tui.widgets.surprisal_styles import CLASSES, sheet
+from lmtui.tui.widgets.surprisal_styles import CLASSES, TINTED, sheet, tinted_sheet
 
 AROUND = 256
 """Characters before and after a cursor by which a suggestion is recognised."""
@@ -136,8 +136,11 @@ class GhostEditor(ExactArea):
 The model's suggestion is shown as ghost text at the cursor: Tab takes all of it,
 Ctrl+Right a word, Alt+Right a line, Esc dismisses it. Typing the same letters keeps it,
 typing others dismisses it. Alt+N and Alt+P show other suggestions, Ctrl+Space asks for
-one. The heat map replaces the syntax colours. A row that continues the line above shows
-↳ instead of a line number.
+one. Enter goes on with the indentation or the list of the line; in code a block begins
+one step deeper. The bracket at the cursor and its partner are marked. In code, the heat
+map leaves the colours alone: it underlines what surprised the model, and tints what
+surprised it most. A row that continues the line above shows ↳ instead of a line number;
+in code and in lists it is indented like its line.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -177,10 +180,11 @@ one. The heat map replaces the syntax colours. A row that continues the line abo
     GhostEditor > .editor--comment {{ color: $secondary; }}
     GhostEditor > .editor--name {{ color: $primary; }}
     {sheet("GhostEditor")}
+    {tinted_sheet("GhostEditor")}
     """
 
     heat: reactive[bool] = reactive(False, init=False)
-    """Whether characters are shaded by surprisal instead of coloured by syntax."""
+    """Whether characters are shaded by surprisal."""
 
     @dataclass
     class Edited(Message):
@@ -236,13 +240,17 @@ one. The heat map replaces the syntax colours. A row that continues the line abo
         """The part of the suggestion that is visible; "" where none is."""
         return self._with_ghost()[0]
 
+    @property
+    def here(self) -> Asked:
+        """The revision of the text, and the offset of the cursor."""
+        return self.revision, self.cursor_index
+
     def show_ghost(self, text: str, *, revision: int, cursor: int) -> bool:
         """Show a suggestion at the cursor. Return False, and change nothing, if text or
         cursor has changed since the request; what was typed of the suggestion is cut
         off."""
-        here = (self.revision, self.cursor_index)
         shown = self.selection.is_empty and self._ghosts.show(
-            text, asked=(revision, cursor), here=here, around=self._around()
+            text, asked=(revision, cursor), here=self.here, around=self._around()
         )
         if shown:
             self._ghost_at = self.cursor_location
@@ -304,6 +312,8 @@ one. The heat map replaces the syntax colours. A row that continues the line abo
         typed = edit.text if at_cursor and self.selection.is_empty else ""
         revision = self.revision
         result = super().edit(edit)
+        if self.cursor_location != result.end_location:
+            typed = ""  # the ghost text would follow what is behind the cursor
         self._edited(revision, typed)
         return result
 
@@ -334,6 +344,7 @@ one. The heat map replaces the syntax colours. A row that continues the line abo
         self._ghosts.forget()
         self._marks = HeatMap(text.count("\n") + 1)
         super()._set_document(text, language)
+        self.set_class(self._syntax is not None, TINTED)
 
     def watch_selection(self, before: Selection, after: Selection) -> None:
         """Drop the suggestion when the cursor moves."""
@@ -427,15 +438,27 @@ one. The heat map replaces the syntax colours. A row that continues the line abo
         for part in row.parts:
             if part.column is None:
                 yield part.start, part.end, self._style("editor--ghost")
-            elif self.heat:
-                marks = self._marks.between(row.line, part.column, part.last_column)
-                for mark in marks:
-                    style = self._style(f"surprise--{mark.level}")
-                    style = style + STALE if mark.stale else style
-                    yield part.layer(mark.start, mark.end, style)
-            elif self._syntax is not None:
+                continue
+            if self._syntax is not None:
                 for start, end, kind in self._syntax.of(row.line):
                     yield part.layer(start, end, self._style(f"editor--{kind}"))
+            if self.heat:
+                marks = self._marks.between(row.line, part.column, part.last_column)
+                for mark in marks:
+                    style = self._heat_style(mark.level)
+                    style = style + STALE if mark.stale else style
+                    yield part.layer(mark.start, mark.end, style)
+
+    def _heat_style(self, level: int) -> Style:
+        """Return what a step of surprisal adds to the style of the text; over syntax
+        all but its colour, and without the bold type of keywords."""
+        name = f"surprise--{level}"
+        if not self.has_class(TINTED):
+            return self._style(name)
+        full = self.get_component_rich_style(name)
+        return Style(
+            bgcolor=full.bgcolor, bold=bool(full.bold), underline=bool(full.underline)
+        )
 
     def _style(self, name: str) -> Style:
         """Return what a component class adds to the style of the text."""

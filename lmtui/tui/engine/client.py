@@ -23,11 +23,14 @@ from lmtui.engine.suggest import suggest
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
+    ContextFile,
+    ContextPart,
     CursorPrediction,
     Distribution,
     DraftScores,
     GenerationResult,
     Prompt,
+    ProofreadPart,
     Replacement,
     SamplingSettings,
     ScoredSpan,
@@ -37,33 +40,32 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
-from lmtui.worker.events import (
-    Answer,
-    Batch,
-    CountReported,
-    Dropped,
-    EngineOpened,
-    Event,
-    Failed,
-    PromptReady,
-)
-from lmtui.worker.generation import run_generation
-from lmtui.worker.requests import Context, EngineRequest, OpenEngine, Reply, Slot
+from lmtui.tui.engine.slots import Deliver, Handlers, OnError, SlotRequests, ignore
+from lmtui.worker.events import CountReported, EngineOpened, PromptReady
+from lmtui.worker.generation import run_completion, run_generation
+from lmtui.worker.requests import Context, OpenEngine, Slot
 from lmtui.worker.worker import EngineWorker
 
 T = TypeVar("T")
 
-Deliver = Callable[[Callable[[], object]], object]
-"""Has a function called on the event loop, soon. It can be called from any thread, and
-must not block."""
 Then = Callable[[T], object]
 """Takes an answer, on the event loop."""
-OnError = Callable[[LmtuiError], object]
 MakeClient = Callable[[Deliver], "EngineClient"]
 
 
-def _ignore(*_: object) -> None:
-    """Take what nobody asked for."""
+def _of_position(
+    read: Callable[[EditorEngine], T], title: str, hint: str
+) -> Callable[[EditorEngine, Context], T]:
+    """Return a request about an earlier position, whose numbers may be gone."""
+
+    def run(engine: EditorEngine, _: Context) -> T:
+        try:
+            return read(engine)
+        except KeyError as error:
+            why = "the numbers of this position are no longer in memory"
+            raise LmtuiError(title, why, hint) from error
+
+    return run
 
 
 class EngineClient:
@@ -79,87 +81,23 @@ class EngineClient:
     """
 
     def __init__(self, worker: EngineWorker, deliver: Deliver) -> None:
-        self._worker, self._deliver = worker, deliver
-        self._newest: dict[Slot, int] = {}  # ids of requests that have not ended
+        self._worker = worker
+        self._requests = SlotRequests(worker, deliver)
+        self._ask = self._requests.ask
 
     def is_pending(self, slot: Slot) -> bool:
         """Return whether a request of this slot has not ended yet."""
-        return slot in self._newest
+        return self._requests.is_pending(slot)
 
     def stop(self, slot: Slot) -> bool:
         """End a request within one token; its end is still reported. Return whether
         there was any."""
-        if slot in self._newest:
-            self._worker.stop(self._newest[slot])
-        return slot in self._newest
+        return self._requests.stop(slot)
 
     def cancel(self, *slots: Slot) -> bool:
         """End the requests of these slots, or all of them; nothing of them is reported
         any more. Return whether there was any."""
-        ids = [self._newest.pop(slot, 0) for slot in slots or tuple(self._newest)]
-        for id_ in filter(None, ids):
-            self._worker.stop(id_)
-        return any(ids)
-
-    def _ask(
-        self,
-        slot: Slot,
-        run: Callable[[EditorEngine, Context], Any],
-        then: Callable[..., object],
-        failed: OnError,
-        *,
-        dropped: Callable[[], object] = _ignore,
-        batch: Callable[[tuple[Any, ...]], object] = _ignore,
-        bound: bool = False,
-        other: bool = False,
-    ) -> None:
-        id_ = self._worker.number()
-        reply = self._reply(
-            slot, id_, then=then, failed=failed, dropped=dropped, batch=batch
-        )
-        self._worker.ask(
-            EngineRequest(
-                id=id_, slot=slot, run=run, reply=reply, bound=bound, other=other
-            )
-        )
-
-    def _reply(
-        self,
-        slot: Slot,
-        id_: int,
-        *,
-        then: Callable[..., object],
-        failed: OnError,
-        batch: Callable[[tuple[Any, ...]], object],
-        dropped: Callable[[], object] = _ignore,
-    ) -> Reply:
-        """Make a request the newest of its slot; return what hands its events over to
-        the functions for as long as it is."""
-        self.cancel(slot)
-        self._newest[slot] = id_
-
-        def deliver(call: Callable[..., object], *values: object, end: bool) -> None:
-            def if_newest() -> object:
-                if self._newest.get(slot) != id_:
-                    return None
-                if end:
-                    del self._newest[slot]
-                return call(*values)
-
-            self._deliver(if_newest)
-
-        def reply(event: Event) -> None:
-            match event:
-                case Batch(values=values):
-                    deliver(batch, values, end=False)
-                case Answer(value=value):
-                    deliver(then, value, end=True)
-                case Failed(error=error):
-                    deliver(failed, error, end=True)
-                case Dropped():
-                    deliver(dropped, end=True)
-
-        return reply
+        return self._requests.cancel(*slots)
 
     def load(
         self,
@@ -177,7 +115,7 @@ class EngineClient:
             for value in values:
                 progress(value)
 
-        reply = self._reply(Slot.LOAD, id_, then=then, failed=failed, batch=batch)
+        reply = self._requests.begin(Slot.LOAD, id_, Handlers(then, failed, batch))
         self._worker.load(open_engine, reply, id_=id_)
 
     # Drafts and positions.
@@ -190,7 +128,7 @@ class EngineClient:
         *,
         then: Then[DraftScores],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
+        dropped: Callable[[], object] = ignore,
         prefix_len: int | None = None,
         thinking: bool | None = None,
         top_n: int = 20,
@@ -242,6 +180,23 @@ class EngineClient:
             other=other,
         )
 
+    def read_with(
+        self,
+        files: Sequence[ContextFile],
+        name: str,
+        *,
+        then: Then[tuple[ContextPart, ...]],
+        failed: OnError,
+    ) -> None:
+        """Read other files before the text called `name`, from the next request on."""
+        each = tuple(files)
+        self._ask(
+            Slot.CONTEXT,
+            lambda engine, _: engine.read_with(each, name=name),
+            then,
+            failed,
+        )
+
     def predict_at(
         self,
         text: str,
@@ -249,7 +204,7 @@ class EngineClient:
         *,
         then: Then[CursorPrediction],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
+        dropped: Callable[[], object] = ignore,
         top_n: int = 40,
     ) -> None:
         """Compute what the model predicts at a cursor."""
@@ -277,16 +232,11 @@ class EngineClient:
         """Compute an earlier distribution again; with `other` one of the model that is
         compared with. Answered between two tokens of a running generation."""
 
-        def run(engine: EditorEngine, _: Context) -> Distribution:
-            try:
-                return engine.preview(handle, settings, start=start, count=count)
-            except KeyError as error:
-                raise LmtuiError(
-                    "this position can't be drawn again",
-                    "its numbers are no longer in memory",
-                    "Type or generate more to see a new one.",
-                ) from error
-
+        run = _of_position(
+            lambda engine: engine.preview(handle, settings, start=start, count=count),
+            "this position can't be drawn again",
+            "Type or generate more to see a new one.",
+        )
         self._ask(Slot.PREVIEW, run, then, failed, bound=True, other=other)
 
     def search_vocabulary(
@@ -302,16 +252,13 @@ class EngineClient:
         """Find the tokens of an earlier distribution whose text matches. Answered
         between two tokens of a running generation."""
 
-        def run(engine: EditorEngine, _: Context) -> TokenMatches:
-            try:
-                return engine.search_vocabulary(handle, text, settings, count=count)
-            except KeyError as error:
-                raise LmtuiError(
-                    "tokens can't be searched here any more",
-                    "the numbers of this position are no longer in memory",
-                    "Move the cursor and come back.",
-                ) from error
-
+        run = _of_position(
+            lambda engine: engine.search_vocabulary(
+                handle, text, settings, count=count
+            ),
+            "tokens can't be searched here any more",
+            "Move the cursor and come back.",
+        )
         self._ask(Slot.PREVIEW, run, then, failed, bound=True)
 
     def count_tokens(
@@ -319,7 +266,7 @@ class EngineClient:
         texts: Sequence[str],
         *,
         then: Then[tuple[int, ...]],
-        failed: OnError = _ignore,
+        failed: OnError = ignore,
     ) -> None:
         """Count the tokens of each text, encoded by itself. Waits while an answer is
         generated."""
@@ -340,8 +287,8 @@ class EngineClient:
         start: Sequence[ChatTurn] | Prompt,
         settings: SamplingSettings,
         *,
-        prompt_ready: Callable[[Prompt, int], object] = _ignore,
-        progress: Callable[[int, int], object] = _ignore,
+        prompt_ready: Callable[[Prompt, int], object] = ignore,
+        progress: Callable[[int, int], object] = ignore,
         steps: Then[tuple[Step, ...]],
         then: Then[GenerationResult],
         failed: OnError,
@@ -423,7 +370,7 @@ class EngineClient:
         *,
         then: Then[DocumentTokens],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
+        dropped: Callable[[], object] = ignore,
         other: bool = False,
     ) -> None:
         """Tokenize a document. `other` asks the model that is compared with."""
@@ -444,8 +391,8 @@ class EngineClient:
         *,
         then: Then[tuple[ScoredToken, ...]],
         failed: OnError,
-        scored: Then[tuple[ScoredToken, ...]] = _ignore,
-        dropped: Callable[[], object] = _ignore,
+        scored: Then[tuple[ScoredToken, ...]] = ignore,
+        dropped: Callable[[], object] = ignore,
         other: bool = False,
     ) -> None:
         """Score a text. `scored` takes the tokens of a part of a document since the
@@ -482,7 +429,7 @@ class EngineClient:
         scored: Then[ScoredSpan],
         then: Callable[[], object],
         failed: OnError,
-        dropped: Callable[[], object] = _ignore,
+        dropped: Callable[[], object] = ignore,
     ) -> None:
         """Score a part of a text; `scored` takes one window after the other, and all of
         them again when the request was interrupted."""
@@ -539,6 +486,29 @@ class EngineClient:
             batch=batch,
         )
 
+    def complete(
+        self,
+        text: str,
+        cursor: int,
+        settings: SamplingSettings,
+        *,
+        steps: Then[tuple[Step, ...]],
+        then: Then[GenerationResult],
+        failed: OnError,
+    ) -> None:
+        """Continue a text at a cursor. `steps` takes the decode steps since the last
+        report; a request that was interrupted begins anew with the step of index 0."""
+
+        self._ask(
+            Slot.SUGGEST,
+            lambda engine, context: run_completion(
+                engine, context, text, cursor, settings
+            ),
+            then,
+            failed,
+            batch=steps,
+        )
+
     def alternatives(
         self,
         text: str,
@@ -567,13 +537,14 @@ class EngineClient:
         start: int,
         end: int,
         *,
-        progress: Callable[[int, int], object] = _ignore,
+        progress: Callable[[int, int], object] = ignore,
+        partial: Then[tuple[Replacement, ...]] = ignore,
         then: Then[tuple[Replacement, ...]],
         failed: OnError,
         count: int = 8,
     ) -> None:
-        """Find replacements for a part of the text. `progress` takes how many
-        candidates were scored and how many there are."""
+        """Find replacements for a part of the text. `progress` takes how many scores of
+        candidates are done and how many there are, `partial` the best so far."""
         self._ask(
             Slot.REPLACE,
             lambda engine, context: tuple(
@@ -584,9 +555,42 @@ class EngineClient:
                     count=count,
                     should_stop=context.should_stop,
                     progress=context.emit,
+                    partial=lambda best: context.emit(tuple(best)),
                 )
             ),
             then,
             failed,
-            batch=lambda values: progress(*values),
+            batch=lambda values: (progress if len(values) > 1 else partial)(*values),
+        )
+
+    def proofread(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        *,
+        read: Then[ProofreadPart],
+        then: Callable[[], object],
+        failed: OnError,
+        dropped: Callable[[], object] = ignore,
+    ) -> None:
+        """Proofread a part of a text; `read` takes one part of it after the other. An
+        interrupted request goes on where the last part ended."""
+        reached = start
+
+        def run(engine: EditorEngine, context: Context) -> None:
+            nonlocal reached
+            for part in engine.proofread(
+                text, reached, end, should_stop=context.should_stop
+            ):
+                reached = part.end
+                context.emit(part)
+
+        self._ask(
+            Slot.REPLACE,
+            run,
+            lambda _: then(),
+            failed,
+            dropped=dropped,
+            batch=lambda values: read(*values),
         )

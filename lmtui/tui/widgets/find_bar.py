@@ -1,14 +1,16 @@
 """The bar to find and replace words in a text.
 
 The bar is given the text and never changes it: it posts which match is selected and
-what is to be replaced. Matching is done by `lmtui.editing.find`. Knows no editor and no
-screen.
+what is to be replaced. Matching is done by `lmtui.editing.find`; a regular expression,
+which may take long, is searched for on another thread. Knows no editor and no screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from re import escape
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -18,31 +20,58 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from lmtui.editing.find import Matches, Span, find
+from lmtui.editing.find import (
+    SECONDS,
+    Matches,
+    Query,
+    Span,
+    find,
+    replacements,
+    wrong_template,
+)
+from lmtui.errors import LmtuiError
+from lmtui.tui.background import run_in_thread
+from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.line_prompt import TextField
+from lmtui.tui.widgets.search_options import SearchOptions
 
 NOTHING = "nothing found"
-_KEYS = "Enter or ↓ next, ↑ previous"
+CUT_OFF = f"The search took more than {SECONDS:.0f} second: later matches are missing."
+_KEYS = "Enter next · Alt+P previous · ↑ earlier"
 _REPLACE_KEYS = "Enter one · Alt+A all"
+_BUG = LmtuiError("this search has failed", "", "See the log.")
+
+Then = Callable[[], object]
+"""What is done once the matches are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search on another thread."""
+
+    text: str
+    query: Query
+    then: Then
 
 
 class FindBar(Vertical):
-    """A field to find, a field to replace with, and the number of the selected
-    match."""
+    """A field to find, a field to replace with, the number of the selected match, and
+    the options of the search."""
 
     HELP = """\
-Matches are found while you type; a capital letter makes the search case-sensitive.
-Enter goes to the next match; in the lower field it replaces this match and goes to the
-next. Replacing all is one step to undo.
+Matches are found while you type. Enter goes to the next match; in the lower field it
+replaces this match and goes to the next. Replacing all is one step to undo. Case is
+smart: it is ignored until you type a capital letter. In a regular expression ^ and $
+match at every line; \\1 or \\g<name> in the replacement is a group of the match.
 """
     DEFAULT_CSS = """
     FindBar {
-        height: 2;
+        height: 3;
         padding: 0 1;
         background: $panel;
         display: none;
         &.-open { display: block; }
-        &.-only-finds { height: 1; }
+        &.-only-finds { height: 2; }
         &.-only-finds #replace { display: none; }
         & > Horizontal { height: 1; color: $quiet; }
         & > Horizontal:focus-within { color: $foreground; }
@@ -53,12 +82,22 @@ next. Replacing all is one step to undo.
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "go(1)", "Next", id="find.next",
-                tooltip="To the next match."),
-        Binding("up", "go(-1)", "Previous", id="find.previous",
+        Binding("alt+n", "go(1)", "Next", id="find.next",
+                tooltip="To the next match, as Enter in the upper field."),
+        Binding("alt+p", "go(-1)", "Previous", id="find.previous",
                 tooltip="To the previous match."),
         Binding("alt+a", "replace_all", "Replace all", id="find.all",
                 tooltip="Replace every match; one step to undo."),
+        Binding("alt+c", "switch('match_case')", "Exact case", id="find.case",
+                tooltip="Distinguish case always, or only after a capital letter."),
+        Binding("alt+w", "switch('whole_words')", "Whole words", id="find.words",
+                tooltip="Find whole words only, or also parts of words."),
+        Binding("alt+r", "switch('regex')", "Regex", id="find.regex",
+                tooltip="Search for a regular expression, or for the text as it is."),
+        Binding("up", "recall(-1)", "Earlier", id="find.earlier", show=False,
+                tooltip="The entry before in this field."),
+        Binding("down", "recall(1)", "Later", id="find.later", show=False,
+                tooltip="The entry after it in this field."),
         Binding("tab,shift+tab", "other", "Other field", id="find.other", show=False,
                 tooltip="Go to the replacement, or back."),
         Binding("escape", "close", "Close", id="find.close",
@@ -87,10 +126,10 @@ next. Replacing all is one step to undo.
             super().__init__()
 
     class ReplacedAll(Message):
-        """Every match is to be replaced, in one step."""
+        """Every match is to be replaced by its own text, in one step."""
 
-        def __init__(self, spans: Sequence[Span], text: str) -> None:
-            self.spans, self.text = tuple(spans), text
+        def __init__(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
+            self.spans, self.texts = tuple(spans), tuple(texts)
             super().__init__()
 
     class Closed(Message):
@@ -102,12 +141,18 @@ next. Replacing all is one step to undo.
         self._replaces = replaces
         self.set_class(not replaces, "-only-finds")
         self._text = ""
+        self._options = Query()
         self._matches = Matches()
+        self._wrong = ""  # why the regular expression is not valid
+        self._asked: _Search | None = None  # whose matches are still to come
+        self._is_searching = self._is_expanding = False
+        self._waiting: list[Then] = []  # for these matches, or for a replacement
         self._present: int | None = None
         self._from = 0  # offset at which a search for other words begins
         # Offset of the next search, once the replacement is in the text.
         self._go_on_from: int | None = None
         self._note = ""
+        self._histories = {"words": EntryHistory(), "by": EntryHistory()}
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -118,6 +163,7 @@ next. Replacing all is one step to undo.
             yield Static(Content("Replace"), classes="label")
             yield TextField(id="by")
             yield Static(Content(_REPLACE_KEYS), classes="told")
+        yield SearchOptions(id="options")
 
     @property
     def is_open(self) -> bool:
@@ -132,26 +178,37 @@ next. Replacing all is one step to undo.
         field = self._words
         if words:
             with field.prevent(Input.Changed):
-                field.value = words
+                field.value = escape(words) if self._options.regex else words
         self._text, self._go_on_from, self._note = text, None, ""
-        self._search()
-        self._stand_at(cursor)
-        if words and self._present is None:
-            self._to(self._matches.at_or_after(cursor))
+        self._waiting.clear()
+        self._take(Matches())
+
+        def end() -> None:
+            self._stand_at(cursor)
+            if words and self._present is None:
+                self._to(self._matches.at_or_after(cursor))
+
+        self._search(end)
         self.screen.set_focus(field)  # at once: what is typed next is meant for it
         field.action_select_all()
 
     def update(self, text: str, cursor: int) -> None:
         """Take another text or cursor. After a replacement in this text, select the
         next match."""
-        if text != self._text:
-            self._text = text
-            self._search()
-            if self._go_on_from is not None:
-                self._from, self._go_on_from = self._go_on_from, None
+        if text == self._text:
+            self._stand_at(cursor)
+            return
+        self._text, go_on_from, self._go_on_from = text, self._go_on_from, None
+        self._take(Matches())  # the others are those of the text before
+
+        def end() -> None:
+            if go_on_from is None:
+                self._stand_at(cursor)
+            else:
+                self._from = go_on_from
                 self._to(self._matches.at_or_after(self._from))
-                return
-        self._stand_at(cursor)
+
+        self._search(end)
 
     @property
     def _words(self) -> Input:
@@ -161,6 +218,10 @@ next. Replacing all is one step to undo.
     def _by(self) -> Input:
         return self.query_one("#by", Input)
 
+    @property
+    def _query(self) -> Query:
+        return replace(self._options, words=self._words.value)
+
     # Finding.
 
     @on(Input.Changed, "#words")
@@ -168,30 +229,69 @@ next. Replacing all is one step to undo.
         """Search for other words and select the first match from where the search
         began."""
         self._note, self._go_on_from = "", None
-        self._search()
-        self._to(self._matches.at_or_after(self._from))
+        self._waiting.clear()
+        self._search(lambda: self._to(self._matches.at_or_after(self._from)))
 
-    def _search(self) -> None:
-        self._matches, self._present = find(self._text, self._words.value), None
-        self.post_message(self.MatchesChanged(self._matches))
+    def _search(self, then: Then) -> None:
+        """Find the matches; at once, or of a regular expression on another thread."""
+        search = _Search(self._text, self._query, then)
+        if search.query.regex and search.query.words:
+            self._asked = search
+            if not self._is_searching:
+                self._search_on_thread(search)
+            return
+        self._asked, self._wrong = None, ""
+        self._take(find(search.text, search.query))
+        then()
+        self._go_through_waiting()
+
+    def _search_on_thread(self, search: _Search) -> None:
+        """Search, then again for what has been asked meanwhile: one search runs at a
+        time."""
+        self._is_searching = True
+
+        def end(matches: Matches, wrong: str = "") -> None:
+            self._is_searching = False
+            if self._asked is None:
+                return
+            if self._asked is not search:
+                self._search_on_thread(self._asked)
+                return
+            self._asked, self._wrong = None, wrong
+            self._take(matches)
+            search.then()
+            self._go_through_waiting()
+
+        run_in_thread(
+            lambda: find(search.text, search.query),
+            self.call_later,
+            then=end,
+            failed=lambda error: end(Matches(), f"Not valid: {error.title}."),
+            bug=_BUG,
+        )
+
+    def _take(self, matches: Matches) -> None:
+        self._matches, self._present = matches, None
+        self.post_message(self.MatchesChanged(matches))
+
+    def _once_known(self, do: Then) -> None:
+        """Do something with the matches: at once, or when they are known and the
+        replacement under way is in the text."""
+        self._waiting.append(do)
+        self._go_through_waiting()
+
+    def _go_through_waiting(self) -> None:
+        while self._waiting and not (
+            self._asked or self._is_expanding or self._go_on_from is not None
+        ):
+            self._waiting.pop(0)()
 
     def _stand_at(self, cursor: int) -> None:
         """Select the match that begins or ends at the cursor, if there is one."""
         present = self._present
         if present is None or cursor not in self._matches.span(present):
-            self._present, self._from = self._match_at(cursor), cursor
+            self._present, self._from = self._matches.at(cursor), cursor
         self._tell()
-
-    def _match_at(self, cursor: int) -> int | None:
-        """Return the match that begins at `cursor`, else the one that ends there, else
-        None."""
-        matches = self._matches
-        here = matches.at_or_after(cursor)
-        if here is None or matches.starts[here] == cursor:
-            return here
-        number = matches.at_or_after(cursor - matches.length)
-        assert number is not None
-        return number if cursor in matches.span(number) else None
 
     def _to(self, number: int | None) -> None:
         self._present = number
@@ -202,24 +302,34 @@ next. Replacing all is one step to undo.
     def action_go(self, by: int) -> None:
         """Go to the next match (`by` 1) or the previous one (-1), around the ends of
         the text."""
+        self._remember()
+        self._once_known(lambda: self._go(by))
+
+    def _go(self, by: int) -> None:
         matches, present = self._matches, self._present
-        at = self._from if present is None else matches.starts[present]
-        self._note, self._go_on_from = "", None
-        if by < 0:
-            number = matches.before(at)
+        self._note = ""
+        if present is not None:
+            at, number = matches.starts[present], (present + by) % len(matches)
+            around = (number - present) * by <= 0 and len(matches) > 1
         else:
-            number = matches.at_or_after(at if present is None else at + 1)
-        if number is not None:
-            self._from = matches.starts[number]
-            if (self._from - at) * by < 0:
-                self._note = "from the top" if by > 0 else "from the end"
+            at = self._from
+            first = matches.before(at) if by < 0 else matches.at_or_after(at)
+            if first is None:
+                self._to(None)
+                return
+            number, around = first, (matches.starts[first] - at) * by < 0
+        self._from = matches.starts[number]
+        if around:
+            self._note = "from the top" if by > 0 else "from the end"
         self._to(number)
 
     def _tell(self) -> None:
+        if self._asked is not None:
+            return  # the number of matches is not known yet
         count, present = len(self._matches), self._present
         written = bool(self._words.value)
         self.set_class(written and not count, "-nothing")
-        if self._note.endswith("replaced"):
+        if self._note.endswith("replaced") or self._wrong:
             words = ""
         elif not count:
             words = NOTHING if written else ""
@@ -229,36 +339,128 @@ next. Replacing all is one step to undo.
             words = f"{present + 1:,} of {count:,}"
         parts = (part for part in (words, self._note) if part)
         self.query_one("#count", Static).update(Content(" ".join(parts)))
+        self._show_options()
+
+    def _show_options(self) -> None:
+        wrong, query = self._wrong, self._query
+        if not wrong and (template := wrong_template(query, self._by.value)):
+            wrong = f"Replacement not valid: {template}."
+        if not wrong and self._matches.cut_off:
+            wrong = CUT_OFF
+        self.query_one("#options", SearchOptions).show(query, wrong)
 
     # Replacing.
+
+    @on(Input.Changed, "#by")
+    def check_template(self) -> None:
+        """Show whether the replacement is valid."""
+        self._tell()
 
     @on(Input.Submitted)
     def take_enter(self, event: Input.Submitted) -> None:
         """Go to the next match; in the replace field, replace this match first."""
         event.stop()
-        if event.input is self._words or self._present is None:
+        if event.input is self._words:
             self.action_go(1)
-        elif self._go_on_from is None:
-            start, end = self._matches.span(self._present)
-            self._go_on_from = start + len(event.value)
-            self.post_message(self.Replaced(start, end, event.value))
+        else:
+            self._remember()
+            self._once_known(self._replace_one)
+
+    def _replace_one(self) -> None:
+        if self._present is None:
+            self._go(1)
+        else:
+            number = self._present
+            start, end = self._matches.span(number)
+            self._replace(
+                range(number, number + 1), lambda by: self._put(start, end, by)
+            )
+
+    def _put(self, start: int, end: int, texts: Sequence[str]) -> None:
+        """Replace one match, and go on behind it; behind an empty one, at the next
+        character."""
+        by = texts[0]
+        if by == self._text[start:end]:
+            self._go(1)
+            return
+        self._go_on_from = start + len(by) + (start == end)
+        self.post_message(self.Replaced(start, end, by))
+
+    def _replace(self, numbers: range, then: Callable[[Sequence[str]], object]) -> None:
+        """Do something with what replaces these matches, unless the text or the search
+        changes before it is known."""
+        text, query, by = self._text, self._query, self._by.value
+        if not query.regex:
+            then(replacements(text, query, by, numbers))
+            return
+
+        self._is_expanding = True
+
+        def end(texts: Sequence[str]) -> None:
+            self._is_expanding = False
+            if text is self._text and query == self._query and self.is_open:
+                then(texts)
+            self._go_through_waiting()
+
+        def fail(error: LmtuiError) -> None:
+            self._is_expanding = False
+            self._waiting.clear()
+            wrong = f"Not replaced: {error.title}."
+            self.query_one("#options", SearchOptions).show(query, wrong)
+
+        run_in_thread(
+            lambda: replacements(text, query, by, numbers),
+            self.call_later,
+            then=end,
+            failed=fail,
+            bug=_BUG,
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable what needs the replace field where there is none."""
         return self._replaces or action not in ("replace_all", "other")
 
     def action_replace_all(self) -> None:
-        if spans := self._matches.spans():
-            self._note = f"{len(spans):,} replaced"
-            self.post_message(self.ReplacedAll(spans, self._by.value))
-            self._tell()
+        self._remember()
+        self._once_known(self._replace_all)
+
+    def _replace_all(self) -> None:
+        spans = self._matches.spans()
+        if spans:
+            self._replace(range(len(spans)), lambda texts: self._put_all(spans, texts))
+
+    def _put_all(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
+        self._note = f"{len(spans):,} replaced"
+        self.post_message(self.ReplacedAll(spans, texts))
+        self._tell()
 
     # The bar.
+
+    def action_switch(self, option: str) -> None:
+        """Switch an option of the search, and search again."""
+        options = self._options
+        changed: dict[str, Any] = {option: not getattr(options, option)}
+        self._options = replace(options, **changed)
+        self.search_again()
+        self._show_options()
+
+    def _remember(self) -> None:
+        for field in (self._words, self._by):
+            self._histories[field.id or ""].add(field.value)
+
+    def action_recall(self, by: int) -> None:
+        """Write an earlier entry into the field (`by` -1), or a later one (1)."""
+        field = self._words if self._words.has_focus else self._by
+        field.value = self._histories[field.id or ""].walk(by, field.value)
+        field.cursor_position = len(field.value)
 
     def action_other(self) -> None:
         self.screen.set_focus(self._by if self._words.has_focus else self._words)
 
     def action_close(self) -> None:
+        self._remember()
+        self._asked = self._go_on_from = None
+        self._waiting.clear()
         self.remove_class("-open")
         self.post_message(self.MatchesChanged(Matches()))
         self.post_message(self.Closed())

@@ -6,7 +6,7 @@ so they run outside the event loop. Knows no screen and no file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -26,6 +26,7 @@ from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.editor.exact_area import DrawnArea
 from lmtui.tui.editor.layout import drawn
+from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.key_input import take_key
 
 _ONE_LINE = {0x09: "→", 0x0A: "⏎"}
@@ -144,6 +145,9 @@ class LineQuestion:
     """Return why an answer is invalid; "" where it is valid."""
     completed: Complete | None = None
     """Return the answer extended as far as only one completion is possible."""
+    earlier: Callable[[], Sequence[str]] = tuple
+    """Return earlier answers, the latest first, which Up and Down recall; may wait for
+    the disk."""
 
 
 def _place_in(text: str) -> LineQuestion:
@@ -165,6 +169,13 @@ _PATH = LineQuestion(
 )
 
 
+def _file_of(recent: Callable[[], Sequence[str]]) -> LineQuestion:
+    hint = "a file; Tab completes, ↑ recent files"
+    return LineQuestion(
+        "open", "Open", hint, file_names.why_not, file_names.completed, recent
+    )
+
+
 class LinePrompt(Horizontal):
     """A bar with one question at a time; hidden while there is none."""
 
@@ -183,6 +194,10 @@ class LinePrompt(Horizontal):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "Complete", id="ask-line.complete", show=False,
                 tooltip="Complete the name, as far as only one fits."),
+        Binding("up", "recall(-1)", "Earlier", id="ask-line.earlier", show=False,
+                tooltip="The answer before, such as a recent file."),
+        Binding("down", "recall(1)", "Later", id="ask-line.later", show=False,
+                tooltip="The answer after it."),
         Binding("escape", "close", "Close", id="ask-line.close",
                 tooltip="Close the bar without a change."),
     ]  # fmt: skip
@@ -192,7 +207,8 @@ class LinePrompt(Horizontal):
 
         def __init__(self, question: str, text: str) -> None:
             self.question = question
-            """The id of the question: `place` or `path` for those asked here."""
+            """The id of the question: `place`, `path` or `open` for those asked
+            here."""
             self.text = text
             super().__init__()
 
@@ -202,6 +218,8 @@ class LinePrompt(Horizontal):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._question: LineQuestion | None = None
+        self._earlier: EntryHistory | None = None  # until it is known
+        self._recalls: list[int] = []  # keys that wait for it
 
     def compose(self) -> ComposeResult:
         yield Static(id="label", markup=False)
@@ -223,6 +241,10 @@ class LinePrompt(Horizontal):
         it."""
         self.ask(_PATH, path)
 
+    def ask_open(self, recent: Callable[[], Sequence[str]]) -> None:
+        """Ask for a file to open; `recent` returns recent files, the latest first."""
+        self.ask(_file_of(recent))
+
     def ask(self, question: LineQuestion, value: str = "") -> None:
         """Ask a question; the field begins with `value`."""
         self._question = question
@@ -233,6 +255,24 @@ class LinePrompt(Horizontal):
         field.cursor_position = len(value)
         self.screen.set_focus(field)  # at once: what is typed next is for the field
         self._tell("")
+        self._earlier, self._recalls = None, []
+        run_in_thread(
+            lambda: (question, question.earlier()),
+            self.call_later,
+            then=self._take_earlier,
+            failed=lambda _: None,
+            bug=LmtuiError("earlier answers can't be read"),
+        )
+
+    def _take_earlier(self, found: tuple[LineQuestion, Sequence[str]]) -> None:
+        question, answers = found
+        if question is not self._question:
+            return
+        self._earlier = EntryHistory()
+        for answer in reversed(answers):
+            self._earlier.add(answer)
+        for by in self._recalls:
+            self.action_recall(by)
 
     @property
     def field(self) -> Input:
@@ -274,6 +314,14 @@ class LinePrompt(Horizontal):
             failed=lambda error: end(error.title),
             bug=LmtuiError("this can't be used"),
         )
+
+    def action_recall(self, by: int) -> None:
+        """Write an earlier answer into the field (`by` -1), or a later one (1)."""
+        if self._earlier is None:
+            self._recalls.append(by)
+            return
+        self.field.value = self._earlier.walk(by, self.field.value)
+        self.field.cursor_position = len(self.field.value)
 
     def action_complete(self) -> None:
         """Complete the answer outside the event loop, unless it changes meanwhile."""

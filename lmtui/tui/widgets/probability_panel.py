@@ -300,6 +300,7 @@ tokens with the same entropy.
 
         panel: ProbabilityPanel
         candidate: Candidate
+        by_mouse: bool = False
 
     def __init__(
         self, *, title: str = "Next token", id: str | None = None, classes: str = ""
@@ -442,13 +443,16 @@ tokens with the same entropy.
             self._post_request(shown, first)
 
     def action_pick(self) -> None:
+        self._pick()
+
+    def _pick(self, *, by_mouse: bool = False) -> None:
         if self._distribution is None or not self._distribution.candidates:
             return
         if self._pending_title not in (None, self._title) or self._pending is not None:
             self.notify("The panel is paused at another token. F6 ends the pause.")
             return
         row = self._distribution.candidates[self._cursor]
-        self.post_message(self.CandidatePicked(self, row))
+        self.post_message(self.CandidatePicked(self, row, by_mouse))
 
     def on_click(self, event: events.Click) -> None:
         """Pick the row under the mouse."""
@@ -459,7 +463,7 @@ tokens with the same entropy.
         shown = min(self._first + self._height(), len(self._distribution.candidates))
         if self._first <= row < shown:
             self._cursor = row
-            self.action_pick()
+            self._pick(by_mouse=True)
             self.refresh()
 
     def on_focus(self) -> None:

@@ -27,7 +27,7 @@ _GAP = 2  # cells before a hint
 
 
 class HintLine(Static):
-    """A hint for new users, of up to three lines; hidden at first."""
+    """A hint that is shown once ever, of up to three lines; hidden at first."""
 
     DEFAULT_CSS = """
     HintLine {
@@ -41,21 +41,30 @@ class HintLine(Static):
     """
 
     class Wondered(Message):
-        """A hint was mounted; `show` it if the user has not seen it before."""
+        """A hint fits now; `show` it if the user has not seen it before."""
 
         def __init__(self, hint: HintLine) -> None:
             self.hint = hint
             super().__init__()
 
-    def __init__(self, name: str, words: str) -> None:
+    def __init__(
+        self, name: str, words: str, *, lead: str = "New here?", at_once: bool = True
+    ) -> None:
+        """With `at_once` it fits as soon as it is mounted."""
         line = Content.assemble(
-            ("New here? ", "bold $accent"), words, ("  Esc hides this.", "$quiet")
+            (f"{lead} ", "bold $accent"), words, ("  Esc hides this.", "$quiet")
         )
         super().__init__(line, name=name, markup=False)
+        self._at_once = at_once
 
     def on_mount(self) -> None:
+        if self._at_once:
+            self.wonder()
+
+    def wonder(self) -> None:
         """Post `Wondered`."""
-        self.post_message(self.Wondered(self))
+        # Later, as the hint itself: what its parent sends does not get beyond that.
+        self.call_later(lambda: self.post_message(self.Wondered(self)))
 
     def show(self) -> None:
         """Show the hint."""

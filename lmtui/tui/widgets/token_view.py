@@ -25,6 +25,7 @@ from lmtui.tui.widgets.surprisal_styles import (
     DIFFERENCE_CLASSES,
     difference_sheet,
     sheet,
+    tinted_sheet,
 )
 from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_lines import Token, TokenGroup
@@ -74,6 +75,7 @@ class TokenLegend(StyledLines):
     TokenLegend {{ height: 1; color: $quiet; }}
     TokenLegend > .legend--quiet {{ color: $quiet; }}
     {sheet("TokenLegend")}
+    {tinted_sheet("TokenLegend")}
     {difference_sheet("TokenLegend")}
     """
 

@@ -168,7 +168,7 @@ async def test_regenerate_makes_another_answer() -> None:
         await running.ask("go")
         await running.answered()
         await running.pilot.press("ctrl+r")
-        await running.until(lambda: running.views[-1].text == "second")
+        await running.until(lambda: running.last_text == "second")
         await running.answered()
         leaf = running.screen.session.conversation.leaf
         versions = running.screen.session.conversation.siblings(leaf.id)
@@ -203,7 +203,7 @@ async def test_continue_extends_the_same_answer_and_its_totals() -> None:
         await running.answered()
         before = running.screen.session.conversation.leaf
         await running.pilot.press("ctrl+g")
-        await running.until(lambda: running.views[-1].text == "one two")
+        await running.until(lambda: running.last_text == "one two")
         await running.answered()
         node = running.screen.session.conversation.leaf
         assert node.id == before.id
@@ -227,7 +227,7 @@ async def test_brackets_switch_between_versions_of_an_answer() -> None:
         await running.pilot.pause()
         assert [view.text for view in running.views] == ["go", "first"]
         await running.pilot.press("ctrl+r")
-        await running.until(lambda: running.views[-1].text == "second")
+        await running.until(lambda: running.last_text == "second")
         await running.answered()
         assert running.views[1].note == "2/2"
         await running.ask("more")
@@ -252,7 +252,7 @@ async def test_brackets_switch_versions_in_the_token_view() -> None:
         await running.ask("go")
         await running.answered()
         await running.pilot.press("ctrl+r")
-        await running.until(lambda: running.views[-1].text == "other")
+        await running.until(lambda: running.last_text == "other")
         await running.answered()
         await running.pilot.press("f3", "left_square_bracket")
         tokens = running.screen.query_one(TokenView)

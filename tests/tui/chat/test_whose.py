@@ -254,7 +254,7 @@ async def test_edit_is_sent_once_its_model_is_loaded(file: Path) -> None:
         running.views[0].focus()
         await running.press("e", "!", "enter")
         assert "nothing is sent" in await answer(running, "l")
-        await running.until(lambda: running.views[-1].text == "by fake")
+        await running.until(lambda: running.last_text == "by fake")
         assert running.views[0].text == "question!"
 
 

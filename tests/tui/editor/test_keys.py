@@ -15,7 +15,12 @@ import pytest
 from lmtui.editing.text_file import load
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
+from lmtui.tui.editor.pickers import (
+    CorrectionsScreen,
+    ReplacementsScreen,
+    SurprisesScreen,
+)
+from lmtui.tui.editor.rewrite import RewriteScreen
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.help import HelpScreen, sections
 from lmtui.tui.keys import all_bound
@@ -33,14 +38,27 @@ KEYS = {
     "ask.leave": "Escape",
     "ask-line.close": "Escape",
     "ask-line.complete": "Tab",
+    "ask-line.earlier": "Up",
+    "ask-line.later": "Down",
+    "complete.context": "M-i",
     "complete.find": "C-f",
     "complete.inspect": "C-t",
     "complete.line": "C-g",
     "complete.numbers": "M-l",
+    "complete.passage": "M-g",
     "complete.replace": "F7",
+    "complete.rewrite": "M-r",
+    "complete.rows": "M-e",
     "complete.stop": "Escape",
     "complete.wrap": "M-z",
+    "editor.bracket": "M-m",
+    "editor.comment": "C-/ C-_",
+    "editor.dedent": "BTab",
     "editor.dismiss": "Escape",
+    "editor.duplicate": "M-d",
+    "editor.join": "M-j",
+    "editor.line-down": "M-Down",
+    "editor.line-up": "M-Up",
     "editor.next-ghost": "M-n",
     "editor.previous-ghost": "M-p",
     "editor.select-all": "M-a",
@@ -52,13 +70,22 @@ KEYS = {
     "editor.take-word": "C-Right",
     "editor.text-end": "C-End",
     "editor.text-start": "C-Home",
+    "file.open": "M-o",
     "file.save": "C-s",
     "file.save-as": "C-o",
+    "complete.proofread": "M-k",
+    "corrections.apply": "a",
+    "corrections.close": "Escape",
     "find.all": "M-a",
+    "find.case": "M-c",
     "find.close": "Escape",
-    "find.next": "Down",
+    "find.earlier": "Up",
+    "find.later": "Down",
+    "find.next": "M-n",
     "find.other": "Tab BTab",
-    "find.previous": "Up",
+    "find.previous": "M-p",
+    "find.regex": "M-r",
+    "find.words": "M-w",
     "ghost.mode": "F4",
     "help.close": "Escape q",
     "live.interrupt": "C-c",
@@ -67,19 +94,24 @@ KEYS = {
     "panel.down": "Down",
     "panel.page-down": "NPage",
     "panel.page-up": "PPage",
+    "panel.pick": "Enter",
     "panel.top": "Home",
     "panel.up": "Up",
     "replacements.close": "Escape",
+    "rewrite.again": "r",
+    "rewrite.leave": "Escape",
+    "rewrite.take": "Enter",
     "surprises.close": "Escape",
     "surprises.ignore": "i",
     "watch.heat": "F3",
     "watch.list": "C-l",
     "watch.next": "F8",
+    "watch.page": "M-h",
     "watch.previous": "S-F8",
 }
 """What each thing that can be done is pressed by, as tmux names keys."""
 
-UNHEARD = {"panel.pick", "panel.bottom", "app.suspend"}
+UNHEARD = {"panel.bottom", "app.suspend"}
 """Keys that this screen has no answer to, or that are pressed in other tests."""
 
 TEXT = "the cat sat on the mat\nand looked at the sea\n"
@@ -94,8 +126,10 @@ def start(home: Path, tmp_path: Path) -> Iterator[Start]:
     """Opens a text in the editor, over an engine with these fields."""
     with server(home) as tmux:
 
-        def edit(text: str = TEXT, at: str = "1:1", **engine: Any) -> Tmux:
-            file = tmp_path / "draft.txt"
+        def edit(
+            text: str = TEXT, at: str = "1:1", name: str = "draft.txt", **engine: Any
+        ) -> Tmux:
+            file = tmp_path / name
             file.write_text(text, encoding="utf-8")
             fields = {"answers": [GHOST] * 200, "likelihood": 0.9, **engine}
             env = {
@@ -132,6 +166,8 @@ def line_of(screen: str, number: int) -> str:
 @needs_tmux
 def test_ghost_keys_take_cycle_and_dismiss_suggestions(start: Start) -> None:
     tmux = start(at="1:23", others=[" one", " two", " three"])
+    press(tmux, "ghost.mode", "ghost: off")
+    press(tmux, "ghost.mode", "F4 line ·")
     tmux.shows("mat by the fire.", "ghost: newline")
     press(tmux, "editor.take-word", place(1, 26))
     assert line_of(tmux.screen, 1) == "the cat sat on the mat by the fire."
@@ -177,6 +213,30 @@ def test_editor_keys_wrap_move_select_and_copy(start: Start) -> None:
 
 
 @needs_tmux
+def test_line_keys_change_the_lines_of_the_selection(start: Start) -> None:
+    tmux = start("    one\ntwo\n", at="1:6")
+    tmux.press(KEYS["ghost.mode"])
+    tmux.shows("ghost: off")
+    press(tmux, "editor.dedent", lambda screen: line_of(screen, 1) == "one")
+    press(tmux, "editor.line-down", lambda screen: line_of(screen, 2) == "one")
+    press(tmux, "editor.line-up", lambda screen: line_of(screen, 1) == "one")
+    press(tmux, "editor.duplicate", lambda screen: line_of(screen, 2) == "one")
+    press(tmux, "editor.join", "one two")
+    press(tmux, "editor.comment", "no comments in this kind of file")
+    tmux.press("Enter", "(", "[", "]", ")")
+    tmux.shows("([])")
+    press(tmux, "editor.bracket", place(3, 1))
+
+
+@needs_tmux
+@pytest.mark.parametrize("key", [0, 1])
+def test_comment_key_adds_and_takes_off_the_sign(start: Start, key: int) -> None:
+    tmux = start("    one\ntwo\n", name="draft.py")
+    press(tmux, "editor.comment", "    # one", key=key)
+    press(tmux, "editor.comment", without("# one"), key=key)
+
+
+@needs_tmux
 def test_find_and_line_keys_find_replace_and_go_to_a_line(start: Start) -> None:
     tmux = start()
     press(tmux, "complete.line", "LINE or LINE:COL")
@@ -192,11 +252,20 @@ def test_find_and_line_keys_find_replace_and_go_to_a_line(start: Start) -> None:
     press(tmux, "find.previous", "2 of 3")
     tmux.shows("1:19")
     press(tmux, "find.next", "3 of 3")
-    press(tmux, "find.other", lambda _: cursor_row(tmux) == 21)
+    press(tmux, "find.case", "case: exact")
+    press(tmux, "find.words", "words: whole only")
+    press(tmux, "find.regex", "regex: on")
+    press(tmux, "find.regex", "regex: off")
+    tmux.press("C-u")
+    tmux.lacks("3 of 3")
+    press(tmux, "find.earlier", "3 of 3")
+    press(tmux, "find.later", without("3 of 3"))
+    press(tmux, "find.earlier", "3 of 3")
+    press(tmux, "find.other", lambda _: cursor_row(tmux) == 20)
     tmux.type("a")
     press(tmux, "find.all", "3 replaced")
     tmux.shows("a cat sat on a mat", "looked at a sea")
-    press(tmux, "find.other", lambda _: cursor_row(tmux) == 20, key=1)
+    press(tmux, "find.other", lambda _: cursor_row(tmux) == 19, key=1)
     press(tmux, "find.close", without("Replace"))
     tmux.type("still")
     tmux.shows("still")
@@ -209,7 +278,7 @@ def cursor_row(tmux: Tmux) -> int:
 
 @needs_tmux
 def test_surprise_keys_shade_visit_ignore_and_replace(start: Start) -> None:
-    words = [["dog", -1.0, " sat", -0.5], ["cat", -2.0, "", 0.0]]
+    words = [["dog", -1.0, " sat", -9.5], ["cat", -2.0, "", -9.0]]
     tmux = start(words=words)
     for name in ("surprisal", "rank", "entropy", "off"):
         press(tmux, "watch.heat", f"heat: {name}")
@@ -232,6 +301,8 @@ def test_surprise_keys_shade_visit_ignore_and_replace(start: Start) -> None:
     tmux.press("Enter")
     tmux.shows(place(int(line), int(column)))
 
+    press(tmux, "watch.page", "Heat as a page")
+    tmux.press("Escape")
     tmux.press("C-Home", "C-Right", "Right")
     tmux.shows(place(1, 5))
     press(tmux, "complete.replace", "Enter replaces the word")
@@ -239,6 +310,19 @@ def test_surprise_keys_shade_visit_ignore_and_replace(start: Start) -> None:
     press(tmux, "complete.replace", "Enter replaces the word")
     tmux.press("Enter")
     tmux.shows("the dog sat")
+
+
+@needs_tmux
+def test_proofreading_keys_list_apply_and_go_to_corrections(start: Start) -> None:
+    found = [[4, 7, "dog", "misspelt", 9.0], [34, 36, "on", "function word", 5.0]]
+    tmux = start(parts=[[len(TEXT), 12, found]])
+    press(tmux, "complete.proofread", "2 corrections")
+    press(tmux, "corrections.apply", "1 correction ")
+    press(tmux, "corrections.close", without("1 correction "))
+    tmux.shows("the dog sat")
+    press(tmux, "complete.proofread", "at → on")
+    tmux.press("Enter")
+    tmux.shows("2 selected")
 
 
 def where(tmux: Tmux) -> str:
@@ -279,6 +363,14 @@ def test_file_keys_save_save_as_and_quit(start: Start, tmp_path: Path) -> None:
     tmux.shows("third.txt · ")
     assert (tmp_path / "third.txt").read_text() == "No, " + TEXT
 
+    tmux.lacks("draft.txt")
+    press(tmux, "file.open", "↑ recent files")
+    press(tmux, "ask-line.earlier", "/draft.txt")
+    press(tmux, "ask-line.later", "↑ recent files")
+    press(tmux, "ask-line.earlier", "/draft.txt")
+    tmux.press("Enter")
+    tmux.shows("draft.txt · ")
+
     press(tmux, "app.quit", "left with 0")
     assert tmux.state("alternate_on") == "0"
     assert tmux.state("cursor_flag") == "1"
@@ -296,8 +388,7 @@ def test_panel_keys_hide_pause_and_walk_the_panel(start: Start) -> None:
     assert rows_in_panel(tmux.screen) == before
     press(tmux, "live.pause", lambda screen: rows_in_panel(screen) != before)
 
-    tmux.press("BTab")
-    tmux.until(lambda _: marked(tmux))
+    press(tmux, "complete.rows", lambda _: marked(tmux))
     top = marked(tmux)
     press(tmux, "panel.down", lambda _: marked(tmux) != top)
     press(tmux, "panel.up", lambda _: marked(tmux) == top)
@@ -308,7 +399,34 @@ def test_panel_keys_hide_pause_and_walk_the_panel(start: Start) -> None:
     press(tmux, "panel.top", lambda _: marked(tmux) == top)
     press(tmux, "complete.stop", lambda _: not marked(tmux))
     tmux.type("yz")
-    tmux.shows("andxyz")
+    tmux.shows("andxyz", place(2, 7))
+    press(tmux, "complete.rows", lambda _: marked(tmux))
+    press(tmux, "panel.pick", without(place(2, 7)))
+    tmux.press("Escape")
+    press(tmux, "complete.context", "No other file is read")
+    tmux.press("Escape")
+
+
+@needs_tmux
+def test_writing_keys_ask_for_passages_and_versions(start: Start) -> None:
+    tmux = start(at="1:4")
+    press(tmux, "complete.passage", "Passage: tokens, temperature")
+    tmux.press("Enter")
+    tmux.shows("passage: 7 tokens", "by the fire.")
+    tmux.press("Escape")
+    tmux.lacks("by the fire.")
+    for take in (False, True):
+        press(tmux, "complete.rewrite", "Rewrite ")
+        tmux.type("plainer")
+        tmux.press("Enter")
+        tmux.shows("surprisal, bits", "Enter takes it")
+        if take:
+            press(tmux, "rewrite.take", without("Rewritten:"))
+            tmux.until(lambda screen: "by the" in line_of(screen, 1))
+        else:
+            tmux.press(KEYS["rewrite.again"])
+            press(tmux, "rewrite.leave", without("Rewritten:"))
+            assert "the cat sat" in line_of(tmux.screen, 1)
 
 
 def marked(tmux: Tmux) -> str:
@@ -361,7 +479,14 @@ def test_keys_open_help_palette_and_other_screens(start: Start) -> None:
 async def test_key_table_matches_the_bindings_of_the_editor(
     home: Path, tmp_path: Path
 ) -> None:
-    dialogs = (ConfirmDialog, HelpScreen, ReplacementsScreen, SurprisesScreen)
+    dialogs = (
+        ConfirmDialog,
+        CorrectionsScreen,
+        HelpScreen,
+        ReplacementsScreen,
+        RewriteScreen,
+        SurprisesScreen,
+    )
     writing = Writing(load(tmp_path / "new.txt"))
     engines = {"default": FakeWriter()}
     async with program(engines, first="complete", writing=writing) as running:
@@ -376,13 +501,14 @@ async def test_key_table_matches_the_bindings_of_the_editor(
     }
     written = Path(__file__).read_text("utf-8")
     used = re.findall(r'press\(\s*tmux,\s*"([\w.-]+)"', written)
+    used += re.findall(r'tmux\.press\(KEYS\["([\w.-]+)"\]', written)
     assert set(used) == set(KEYS)
 
 
 def _as_textual(key: str) -> str:
     """Textual's name of a key that tmux calls so."""
     names = {"C-Space": "ctrl+@", "BTab": "shift+tab", "NPage": "pagedown"}
-    names |= {"PPage": "pageup"}
+    names |= {"PPage": "pageup", "C-_": "ctrl+underscore", "C-/": "ctrl+slash"}
     if key in names:
         return names[key]
     *modifiers, name = key.split("-")

@@ -7,42 +7,46 @@ from hypothesis import strategies as st
 from textual.geometry import Offset
 
 from lmtui.tui.editor.document import LineDocument
-from lmtui.tui.editor.layout import GhostRows, WrappedLines, room_for
+from lmtui.tui.editor.layout import GhostRows, WrappedLines, cells_of, room_for
 from tests.tui.texts import texts
 
 widths = st.sampled_from([0, 4, 9, 16])
 
 
-def rows_of(text: str, width: int) -> WrappedLines:
-    rows = WrappedLines(LineDocument(text))
+languages = st.sampled_from([None, "python"])
+
+
+def rows_of(text: str, width: int, language: str | None = None) -> WrappedLines:
+    rows = WrappedLines(LineDocument(text), language=language)
     rows.wrap(width)
     return rows
 
 
-def drawn_rows(layout: GhostRows) -> list[tuple[str, bool]]:
-    return [(row.text, row.ends) for row in map(layout.row, range(layout.height))]
+def drawn_rows(layout: GhostRows) -> list[tuple[int, str, bool]]:
+    rows = map(layout.row, range(layout.height))
+    return [(row.indent, row.text, row.ends) for row in rows]
 
 
-@given(texts(), st.data(), texts(8), widths)
+@given(texts(), st.data(), texts(8), widths, languages)
 def test_ghost_rows_stand_where_the_taken_text_will(
-    text: str, data: st.DataObject, ghost: str, width: int
+    text: str, data: st.DataObject, ghost: str, width: int, language: str | None
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
-    rows = rows_of(text, width)
+    rows = rows_of(text, width, language)
     at = rows.document.get_location_from_index(index)
     layout = GhostRows(rows, at, ghost)
-    taken = GhostRows(rows_of(text[:index] + ghost + text[index:], width))
+    taken = GhostRows(rows_of(text[:index] + ghost + text[index:], width, language))
     assert drawn_rows(layout) == drawn_rows(taken)
     assert layout.height == taken.height
     assert layout.widest >= taken.widest
 
 
-@given(texts(), st.data(), texts(8), widths)
+@given(texts(), st.data(), texts(8), widths, languages)
 def test_ghost_rows_give_every_character_one_place(
-    text: str, data: st.DataObject, ghost: str, width: int
+    text: str, data: st.DataObject, ghost: str, width: int, language: str | None
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
-    rows = rows_of(text, width)
+    rows = rows_of(text, width, language)
     document = rows.document
     at = document.get_location_from_index(index)
     layout = GhostRows(rows, at, ghost)
@@ -78,12 +82,12 @@ def _place_before(layout: GhostRows, rows: WrappedLines, at: tuple[int, int]) ->
     raise AssertionError(rows, at)
 
 
-@given(texts(), st.data(), texts(8), widths)
+@given(texts(), st.data(), texts(8), widths, languages)
 def test_ghost_rows_map_screen_offsets_to_locations(
-    text: str, data: st.DataObject, ghost: str, width: int
+    text: str, data: st.DataObject, ghost: str, width: int, language: str | None
 ) -> None:
     index = data.draw(st.integers(0, len(text)))
-    rows = rows_of(text, width)
+    rows = rows_of(text, width, language)
     at = rows.document.get_location_from_index(index)
     layout = GhostRows(rows, at, ghost)
     for y in range(layout.height + 1):
@@ -105,9 +109,9 @@ def test_ghost_rows_map_a_click_on_the_ghost_to_its_location() -> None:
     rows = rows_of("one two\nthree", 20)
     layout = GhostRows(rows, (0, 3), " and\na half")
     assert drawn_rows(layout) == [
-        ("one and", True),
-        ("a half two", True),
-        ("three", True),
+        (0, "one and", True),
+        (0, "a half two", True),
+        (0, "three", True),
     ]
     assert layout.offset_to_location(Offset(1, 0)) == (0, 1)
     assert layout.offset_to_location(Offset(5, 0)) == (0, 3)
@@ -135,3 +139,30 @@ def test_room_for_cuts_a_long_ghost_at_the_end_of_a_row() -> None:
     rows = rows_of("", 8)
     assert room_for(rows, (0, 0), "one two three four", 2) == "one two three "
     assert room_for(rows, (0, 0), "one\ntwo\nthree", 2) == "one\ntwo"
+
+
+def test_further_rows_of_a_line_are_indented_like_the_first() -> None:
+    rows = rows_of("  one two three", 10, "python")
+    assert drawn_rows(GhostRows(rows)) == [(0, "  one two ", False), (2, "three", True)]
+    rows = rows_of("- one two three\n  four and five", 10)
+    assert drawn_rows(GhostRows(rows)) == [
+        (0, "- one two ", False),
+        (2, "three", True),
+        (0, "  four ", False),
+        (0, "and five", True),
+    ]
+    layout = GhostRows(rows_of("\tone", 10, "python"), (0, 4), " two three")
+    assert drawn_rows(layout)[1:] == [(4, "two ", False), (4, "three", True)]
+    assert layout.offset_to_location(Offset(4, 1)) == (0, 4)
+
+
+@given(texts(), widths, languages)
+def test_indent_of_rows_leaves_room_for_text(
+    text: str, width: int, language: str | None
+) -> None:
+    layout = GhostRows(rows_of(text, width, language))
+    for row in map(layout.row, range(layout.height)):
+        assert row.indent <= width / 2
+        assert bool(row.indent) <= row.goes_on
+        used = row.indent + cells_of(row.text, min(4, width or 4))
+        assert used <= width or not width

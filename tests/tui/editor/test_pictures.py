@@ -17,13 +17,23 @@ from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.protocol import Stop
 from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import Replacement, SamplingSettings, ScoredToken
+from lmtui.engine.types import (
+    Correction,
+    ProofreadPart,
+    Replacement,
+    SamplingSettings,
+    ScoredToken,
+)
 from lmtui.notation import LN2
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
+from lmtui.tui.editor.pickers import (
+    CorrectionsScreen,
+    ReplacementsScreen,
+    SurprisesScreen,
+)
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.preferences import Preferences
 from tests.fake_writing import FakeWriter
@@ -76,7 +86,7 @@ SURPRISES = {
 }  # fmt: skip
 """Bits of some words; of all others, next to none."""
 NEVER = 3600.0
-HOLD_NOTHING_BACK = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
+HOLD_NOTHING_BACK = SuggestionRules(seconds=None, min_prob=None)
 SMALL = (80, 24)
 
 
@@ -265,11 +275,25 @@ def test_syntax(picture: Compare) -> None:
     assert picture(show, text=CODE, name="rain.py", before="def shower")
 
 
+def test_wrapped_program(picture: Compare) -> None:
+    async def show(running: Program) -> None:
+        await read(running)
+
+    assert picture(show, text=CODE, name="rain.py", before="drops))", size=SMALL)
+
+
 def test_heat_without_colours(
     picture: Compare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert picture(hot, before="a parrot")
+
+
+def test_heat_over_a_program_without_colours(
+    picture: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(hot, text=CODE, name="rain.py", before="def shower")
 
 
 def test_ghost_in_heat(picture: Compare) -> None:
@@ -309,12 +333,12 @@ def test_find(picture: Compare, size: tuple[int, int]) -> None:
 
 def test_replacements(picture: Compare) -> None:
     words = (
-        Replacement("museum", -1.2, ", but it is closed on", 0.0),
-        Replacement("city", -1.9, ", and then go on to", 1.4),
-        Replacement("sea", -2.7, ". The weather is", -0.8),
-        Replacement("old town", -3.3, " with its narrow", 2.1),
-        Replacement("exhibition", -5.8, " at the", 6.3),
-        Replacement("博物館", -8.1, "", 11.9),
+        Replacement("museum", -1.2, ", but it is closed on", -20.0),
+        Replacement("sea", -2.7, ". The weather is", -19.4),
+        Replacement("city", -1.9, ", and then go on to", -21.0),
+        Replacement("old town", -3.3, " with its narrow", -21.4),
+        Replacement("exhibition", -5.8, " at the", -24.3),
+        Replacement("博物館", -8.1, "", -28.2),
     )
 
     async def show(running: Program) -> None:
@@ -325,6 +349,26 @@ def test_replacements(picture: Compare) -> None:
 
     engine = Reader(words=words)
     assert picture(show, before="the mus", engine=engine)
+
+
+@pytest.mark.parametrize("size", [(120, 40), SMALL])
+def test_corrections(picture: Compare, size: tuple[int, int]) -> None:
+    spans = [(text, LETTER.index(text)) for text in ("Paris", "the coffee", "parrot")]
+    found = [
+        Correction(at, at + len(text), new, "similar word", gain)
+        for (text, at), new, gain in zip(
+            spans, ("paris", "", "博物館"), (12.6, 7.2, 99.0), strict=True
+        )
+    ]
+
+    async def show(running: Program) -> None:
+        await read(running)
+        await running.press("alt+k")
+        await running.on(CorrectionsScreen)
+        await running.until(lambda: "3 corrections" in running.seen)
+
+    engine = Reader(parts=[ProofreadPart(len(LETTER), 69, tuple(found))])
+    assert picture(show, engine=engine, size=size)
 
 
 @pytest.mark.parametrize("size", [(120, 40), SMALL])

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
 
 from lmtui.engine.types import Replacement
 from lmtui.errors import LmtuiError
+from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (
     ASKING,
     NOTHING,
     ReplacementsScreen,
-    change_words,
     replacement_rows,
 )
 from tests.tui.hosts import HOSTILE, Host, safe
 
 FOUND = (
-    Replacement("Paris", math.log(0.5), ", and it is", -2.25),
-    Replacement("Lyon", math.log(0.02), " is known", 0.0),
-    Replacement("the", math.log(0.00001), " most", 12.5),
+    Replacement("Paris", -2 * LN2, ", and it is", -20 * LN2),
+    Replacement("Lyon", -5.5 * LN2, " is known", -21.25 * LN2),
+    Replacement("the", -12 * LN2, " most", -31 * LN2),
 )
+LAST = ("  22.0  ", "  26.8  ", "  43.0  ", "  12.2  ")
+"""The sums of these, and of a fourth one of 12.2 bits."""
 
 
 class Chooser(Host):
@@ -50,9 +50,13 @@ async def test_replacements_screen_waits_and_then_shows_the_list(
         app.asked.show(FOUND)
         await pilot.pause()
         assert ASKING not in app.text()
-        rows = [line for line in app.lines() if "%" in line]
-        assert ["●" in row for row in rows] == [False, True, False]
-        assert "50.0%" in rows[0]
+        first = next(i for i, line in enumerate(app.lines()) if "Paris" in line)
+        rows = app.lines()[first - 1 : first + 3]
+        assert ["●" in row for row in rows] == [False, False, True, False]
+        if size[0] >= 80:
+            assert rows[0].split()[1:4] == ["word", "follows", "sum"]
+            assert rows[1].split()[2:5] == ["2.0", "20.0", "22.0"]
+            assert rows[2].split()[3:6] == ["5.5", "21.2", "26.8"]
         await pilot.press("down", "down", "enter")
         assert app.answers == [FOUND[2]]
 
@@ -72,9 +76,27 @@ async def test_replacements_found_before_the_screen_opens_are_shown() -> None:
     app = Chooser()
     app.asked.show(FOUND)
     async with app.run_test(size=(80, 24)) as pilot:
-        assert "Paris" in app.text() and "+1.6 " in app.text()
+        assert "Paris" in app.text() and "22.0" in app.text()
         await pilot.press("escape")
         assert app.answers == [None]
+
+
+async def test_mark_stays_on_its_word_while_the_list_grows() -> None:
+    app = Chooser()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.asked.show_partial((FOUND[1], FOUND[2]))
+        await pilot.pause()
+        assert f"{ASKING} · Enter" in app.text()
+        await pilot.press("down")
+        app.asked.show_progress(2, 3)
+        app.asked.show_partial(FOUND)
+        await pilot.pause()
+        assert "Paris" in app.text()
+        app.asked.show(FOUND)
+        await pilot.pause()
+        assert ASKING not in app.text()
+        await pilot.press("enter")
+        assert app.answers == [FOUND[2]]
 
 
 async def test_replacements_screen_tells_an_empty_list_and_an_error() -> None:
@@ -91,32 +113,21 @@ async def test_replacements_screen_tells_an_empty_list_and_an_error() -> None:
         assert app.answers == [None]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (None, "–"),
-        (math.nan, "–"),
-        (math.inf, "–"),
-        (0.0, "0.0"),
-        (-0.01, "0.0"),
-        (3.0, "−2.1"),
-        (-3000.0, "+2,079.4"),
-    ],
-)
-def test_change_words_turn_surprisal_bits_into_signed_nats(
-    change: float | None, words: str
-) -> None:
-    assert change_words(change) == words
+def test_replacement_without_text_behind_it_shows_no_surprisal_of_it() -> None:
+    _, (row,) = replacement_rows([Replacement("Paris", -LN2, "", None)], "Lyon")
+    assert row.plain.split() == ["Paris", "1.0", "–", "1.0"]
 
 
 def test_replacement_rows_draw_a_newline_as_a_sign() -> None:
-    _, (row,) = replacement_rows([Replacement("Paris", -1.0, "\nand", 0.0)], "Lyon")
+    _, (row,) = replacement_rows([Replacement("Paris", -1.0, "\nand", -9.0)], "Lyon")
     assert row.plain.endswith("⏎and")
 
 
 @pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
 def test_replacement_rows_align_hostile_words(words: str) -> None:
-    found = (*FOUND, Replacement(words, -1.0, words, None))
+    found = (*FOUND, Replacement(words, -11.2 * LN2, words, -LN2))
     _, rows = replacement_rows(found, "Lyon")
     assert safe("".join(row.plain for row in rows))
-    assert len({cell_len(row.plain[: row.plain.index("%")]) for row in rows}) == 1
+    ends = [row.plain.index(bits) for row, bits in zip(rows, LAST, strict=True)]
+    cells = {cell_len(row.plain[:end]) for row, end in zip(rows, ends, strict=True)}
+    assert len(cells) == 1

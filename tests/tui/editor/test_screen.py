@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.events import Key
+from textual.widgets import Input
 
-from lmtui.config.settings import EditorSettings
-from lmtui.editing import recovery
+from lmtui import state
+from lmtui.editing import recovery, undo_file
 from lmtui.editing.text_file import load, save
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import (
@@ -25,87 +30,19 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
-from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.editor import file as file_screen
-from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.file_dialogs import diff_words
 from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
-from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.status import FileStatus, following_forms, forms, typed_forms
+from lmtui.tui.widgets.cells import fit_best
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from tests.editing.test_lock_file import editing_elsewhere
 from tests.fake_writing import FakeWriter
-from tests.tui.programs import Program, assert_laid_out, program
-
-TEXT = "the cat sat on the mat\nand looked at the sea\n"
-ALL = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
-NEVER = 3600.0
-
-
-class Writer:
-    """The program with a file in the editor."""
-
-    def __init__(self, running: Program, screen: EditorScreen, file: Path) -> None:
-        self.running, self.screen, self.file = running, screen, file
-        self.press, self.until = running.press, running.until
-
-    @property
-    def editor(self):  # type: ignore[no-untyped-def]
-        return self.screen.editor
-
-    @property
-    def seen(self) -> str:
-        return self.running.seen
-
-    async def type(self, text: str) -> None:
-        names = {" ": "space", "\n": "enter"}
-        await self.press(*(names.get(letter, letter) for letter in text))
-
-    async def expected(self) -> None:
-        """Wait for the panel of the cursor, and until all is scored."""
-        screen = self.screen
-        await self.until(
-            lambda: (
-                screen.predictions.prediction is not None
-                and not screen.scores.text.stale()
-            )
-        )
-
-    async def asked(self, words: str) -> ConfirmDialog:
-        """Wait for a question."""
-        asked = await self.running.on(ConfirmDialog)
-        await self.until(lambda: words in self.seen and asked.accepts_keys)
-        return asked
-
-
-@asynccontextmanager
-async def writing(
-    folder: Path,
-    engine: FakeWriter | None = None,
-    *,
-    text: str | bytes = TEXT,
-    cursor: int = 0,
-    delay: float = NEVER,
-    rules: SuggestionRules = ALL,
-    **options: Any,
-) -> AsyncIterator[Writer]:
-    file = folder / "draft.txt"
-    if text:
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    opened = Writing(
-        load(file),
-        cursor=cursor,
-        recovered=recovery.find(file),
-        rules=rules,
-        settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
-    )
-    engines = {"default": engine or FakeWriter()}
-    options |= {"first": "complete", "writing": opened}
-    async with program(engines, **options) as running:
-        screen = running.app.installed("complete")
-        assert isinstance(screen, EditorScreen)
-        await running.until(lambda: screen.file.is_open)
-        await running.ready()
-        yield Writer(running, screen, file)
+from tests.tui.editor.writer import NEVER, TEXT, Writer, writing
+from tests.tui.hosts import safe
+from tests.tui.programs import assert_laid_out
 
 
 @pytest.fixture(autouse=True)
@@ -299,16 +236,12 @@ async def test_alt_n_and_alt_p_cycle_the_alternatives(tmp_path: Path) -> None:
 async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
     tmp_path: Path,
 ) -> None:
-    strict = SuggestionRules(seconds=None, min_mean_prob=0.99, min_prob=0.99)
-    engine = FakeWriter([" one", " two", " three"])
+    strict = SuggestionRules(seconds=None, min_prob=0.99, single_line=True)
+    engine = FakeWriter([" one", " two"])
     async with writing(tmp_path, engine, cursor=22, delay=0.01, rules=strict) as writer:
-        await writer.until(
-            lambda: (
-                "no ghost: low confidence (p < 0.99 or mean p < 0.99)" in writer.seen
-            )
-        )
+        await writer.until(lambda: "no ghost: low confidence (p < 0.99)" in writer.seen)
         await writer.press("ctrl+@")
-        await writer.until(lambda: writer.editor.ghost == " two")
+        await writer.until(lambda: writer.editor.ghost == " one")
         await writer.press("f4")
         await writer.until(lambda: "no ghost: low confidence" in writer.seen)
         assert "F4 lines" in writer.seen
@@ -321,11 +254,34 @@ async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
 
 
 async def test_requested_ghost_may_have_several_lines(tmp_path: Path) -> None:
-    engine = FakeWriter(["\nThen", "\nThen"])
+    engine = FakeWriter(["\nThen"])
     async with writing(tmp_path, engine, cursor=22) as writer:
         await writer.press("ctrl+@")
         await writer.until(lambda: writer.editor.ghost == "\nThen")
         await writer.until(lambda: "ghost: end token · several lines" in writer.seen)
+
+
+async def test_requested_ghost_is_an_alternative_where_the_text_would_end(
+    tmp_path: Path,
+) -> None:
+    engine = FakeWriter()
+    engine.others = [Suggestion(" and on", SuggestionEnd.LENGTH)]
+    async with writing(tmp_path, engine, cursor=22) as writer:
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost == " and on")
+
+
+async def test_ghost_is_written_at_once_but_not_shown_before_the_pause_ends(
+    tmp_path: Path,
+) -> None:
+    engine = FakeWriter([" one", " two"])
+    async with writing(tmp_path, engine, cursor=22, delay=NEVER) as writer:
+        await writer.type("x")
+        await writer.until(lambda: "go_on" in [verb for verb, _ in engine.calls])
+        await writer.expected()  # scoring is less urgent than a suggestion
+        assert not writer.editor.ghost
+        await writer.press("ctrl+@")
+        await writer.until(lambda: writer.editor.ghost)
 
 
 async def test_escape_dismisses_the_ghost_and_requests_no_other(tmp_path: Path) -> None:
@@ -368,6 +324,35 @@ async def test_find_bar_replaces_all_and_undo_restores_the_text(tmp_path: Path) 
         assert writer.editor.text == TEXT
 
 
+async def test_keys_typed_at_once_go_to_the_field_that_each_is_meant_for(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path) as writer:
+        for key in ("ctrl+f", *"the", "tab", *"a b"):
+            character = {"tab": "\t", "ctrl+f": "\x06"}.get(key, key)
+            writer.running.app.post_message(Key(key, character))
+        words, by = (writer.screen.query_one(f"#{id}", Input) for id in ("words", "by"))
+        await writer.until(lambda: by.value == "a b")
+        assert words.value == "the"
+
+
+async def test_regular_expression_replaces_all_by_groups_in_one_step(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.press("ctrl+f", "alt+r")
+        await writer.type(r"(\w)at\b")
+        await writer.until(lambda: "1 of 3" in writer.seen)
+        assert writer.editor.selected_text == "cat"
+        assert marked(writer) == ["sat", "mat"]
+        await writer.press("tab")
+        await writer.type(r"\1og")
+        await writer.press("alt+a")
+        await writer.until(lambda: "cog sog on the mog" in writer.editor.text)
+        await writer.press("escape", "ctrl+z")
+        assert writer.editor.text == TEXT
+
+
 async def test_go_to_line_moves_the_cursor(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.press("ctrl+g")
@@ -378,7 +363,7 @@ async def test_go_to_line_moves_the_cursor(tmp_path: Path) -> None:
 
 
 async def test_replacing_a_word_is_one_undo_step(tmp_path: Path) -> None:
-    words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
+    words = [Replacement("dog", -1.0, " sat", -9.5), Replacement("cat", -2.0, "", -9.0)]
     engine = FakeWriter(words=words)
     async with writing(tmp_path, engine, cursor=5) as writer:
         await writer.expected()
@@ -392,7 +377,7 @@ async def test_replacing_a_word_is_one_undo_step(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
 
 
-async def test_replacements_screen_shows_how_many_words_are_scored(
+async def test_replacements_screen_shows_how_much_is_done(
     tmp_path: Path,
 ) -> None:
     go_on = Event()
@@ -401,16 +386,16 @@ async def test_replacements_screen_shows_how_many_words_are_scored(
         if engine.calls[-1][0] == "replacements" and index == 1:
             assert go_on.wait(20)
 
-    words = [Replacement("dog", -1.0, " sat", -0.5), Replacement("cat", -2.0, "", 0.0)]
+    words = [Replacement("dog", -1.0, " sat", -9.5), Replacement("cat", -2.0, "", -9.0)]
     engine = FakeWriter(words=words, on_token=hold)
     async with writing(tmp_path, engine, cursor=5) as writer:
         await writer.expected()
         await writer.press("f7")
         await writer.running.on(ReplacementsScreen)
-        await writer.until(lambda: "1 of 2 words are scored" in writer.seen)
+        await writer.until(lambda: "Asking the model… 50.0%" in writer.seen)
         go_on.set()
         await writer.until(lambda: "dog" in writer.seen)
-        assert "are scored" not in writer.seen
+        assert "Asking" not in writer.seen
 
 
 async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
@@ -482,6 +467,35 @@ async def test_saving_asks_when_the_file_changed_on_disk(
         if answer == "r":
             await writer.press("ctrl+z")
             assert writer.editor.text == "x" + TEXT
+
+
+async def test_diff_of_a_changed_file_is_shown_before_the_question_comes_back(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path, size=(80, 24)) as writer:
+        await writer.type("x")
+        writer.file.write_text("\x1b[31mtheirs\n" + TEXT)
+        await writer.press("ctrl+s")
+        await writer.asked("View diff")
+        await writer.press("v")
+        page = await writer.running.on(PageScreen)
+        await writer.until(lambda: "- on disk, + your text" in writer.seen)
+        for line in ("-␛[31mtheirs", "-the cat", "+xthe cat", " and looked"):
+            assert line in writer.seen
+        assert "@@ -1,4 +1,3 @@" in writer.seen and safe(writer.seen)
+        assert_laid_out(page)
+        await writer.press("escape")
+        await writer.asked("changed on disk")
+        await writer.press("o")
+        await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
+
+
+def test_diff_words_are_bounded_and_say_so() -> None:
+    long = "\n".join(f"{n} " + "漢" * 5000 for n in range(5000))
+    assert "only their endings" in diff_words("a\n", "a\n").plain
+    shown = diff_words("", long).plain.splitlines()
+    assert len(shown) < 2100 and shown[-1].startswith("… there are more")
+    assert max(map(cell_len, shown)) <= 500
 
 
 async def test_save_as_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
@@ -672,6 +686,227 @@ async def test_recovery_dialog_explains_its_choices_in_full(tmp_path: Path) -> N
         await writer.press("l")
 
 
+# Another file.
+
+
+async def test_another_file_is_opened_and_scored(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_bytes(b"\tone = 1\r\n")
+    async with writing(tmp_path, size=(120, 40)) as writer:
+        await writer.expected()
+        await writer.press("alt+o")
+        await writer.type(f"{tmp_path}/oth")
+        await writer.press("tab", "enter")
+        await writer.until(lambda: writer.editor.text == "\tone = 1\n")
+        assert writer.editor.language == "python"
+        await writer.until(lambda: "other.py · line 1, column 1" in writer.seen)
+        await writer.until(lambda: "CRLF · tabs" in writer.seen)
+        await writer.expected()
+        assert writer.screen.scores.text.text == "\tone = 1\n"
+        assert writer.screen.scores.text.sum().tokens == len("\tone = 1\n")
+        await writer.press("ctrl+z")
+        assert writer.editor.text == "\tone = 1\n"
+        assert not writer.screen.file.unsaved
+    assert state.recent_files() == (tmp_path / "other.py",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "opened", "on_disk"),
+    [("s", True, "x" + TEXT), ("d", True, TEXT), ("c", False, TEXT)],
+)
+async def test_unsaved_text_is_asked_about_before_another_file_is_opened(
+    tmp_path: Path, answer: str, opened: bool, on_disk: str
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("other")
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("alt+o")
+        await writer.type(str(other))
+        await writer.press("enter")
+        await writer.asked("has unsaved changes")
+        await writer.press(answer)
+        text = "other" if opened else "x" + TEXT
+        await writer.until(lambda: writer.running.app.screen is writer.screen)
+        await writer.until(lambda: writer.editor.text == text)
+        assert writer.file.read_text() == on_disk
+        await writer.type("y")
+        await writer.until(lambda: writer.screen.file.unsaved)
+        await writer.press("ctrl+q")
+        await writer.asked("has unsaved changes")
+        await writer.press("d")
+    assert recovery.find(writer.file) is recovery.find(other) is None
+
+
+async def test_file_that_is_no_text_leaves_the_editor_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"a\0b")
+    async with writing(tmp_path, notices=True) as writer:
+        await writer.press("alt+o")
+        await writer.type(str(tmp_path / "binary"))
+        await writer.press("enter")
+        await writer.until(lambda: "this is a binary file" in writer.seen)
+        assert writer.editor.text == TEXT
+        assert writer.screen.file.current.path == writer.file
+
+
+async def test_recent_files_are_offered_and_unsaved_text_of_them_too(
+    tmp_path: Path,
+) -> None:
+    paths = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    for path in paths:
+        path.write_text(path.stem)
+    state.remember(map(str, paths))
+    recovery.write(paths[0], None, "recovered")
+    async with writing(tmp_path) as writer:
+        await writer.press("alt+o")
+        field = writer.screen.query_one("#answer", Input)
+        await writer.until(lambda: "↑ recent files" in writer.seen)
+        await writer.press("up")
+        assert field.value == str(paths[1])
+        await writer.press("up")
+        assert field.value == str(paths[0])
+        await writer.press("enter")
+        await writer.asked("There is unsaved text")
+        assert writer.editor.text == "one"
+        await writer.press("r")
+        await writer.until(lambda: writer.editor.text == "recovered")
+
+
+# Another editor.
+
+
+async def test_file_that_is_open_elsewhere_can_be_left(tmp_path: Path) -> None:
+    (tmp_path / "draft.txt").write_text(TEXT)
+    with editing_elsewhere(tmp_path / "draft.txt") as child:
+        async with writing(tmp_path, size=(80, 24)) as writer:
+            await writer.asked("draft.txt is open in another editor")
+            assert f"process  {child.pid}" in writer.seen
+            assert "leave the program" in writer.seen
+            await writer.press("escape")
+            await writer.until(lambda: writer.running.app._exit)
+
+
+async def test_file_that_is_open_elsewhere_can_be_read_only(tmp_path: Path) -> None:
+    (tmp_path / "draft.txt").write_text(TEXT)
+    recovery.write(tmp_path / "draft.txt", None, "recovered")
+    with editing_elsewhere(tmp_path / "draft.txt"):
+        async with writing(tmp_path) as writer:
+            await writer.asked("draft.txt is open in another editor")
+            await writer.press("r")
+            await writer.asked("There is unsaved text")
+            await writer.press("l")
+            await writer.until(lambda: "draft.txt · read-only" in writer.seen)
+            await writer.type("x")
+            await writer.press("ctrl+s")
+            await writer.until(lambda: "Save as" in writer.seen)
+            await writer.press("enter")
+            await writer.asked("The file already exists")
+            assert writer.file.read_text() == TEXT
+            await writer.press("o")
+            await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
+            await writer.until(lambda: "read-only" not in writer.seen)
+
+
+@pytest.mark.parametrize(("key", "text"), [("e", "other"), ("c", TEXT)])
+async def test_other_editor_of_another_file_is_asked_about(
+    tmp_path: Path, key: str, text: str
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("other")
+    with editing_elsewhere(other):
+        async with writing(tmp_path) as writer:
+            await writer.press("alt+o")
+            await writer.type(str(other))
+            await writer.press("enter")
+            await writer.asked("other.txt is open in another editor")
+            assert "stay with the present file" in writer.seen
+            await writer.press(key)
+            await writer.until(lambda: writer.running.app.screen is writer.screen)
+            await writer.until(lambda: writer.editor.text == text)
+            assert "read-only" not in writer.seen
+
+
+async def test_lock_is_of_the_file_that_is_edited(tmp_path: Path) -> None:
+    def locked(*names: str) -> bool:
+        keys = {recovery.key_of(tmp_path / name) for name in names}
+        folder = Path(os.environ["LMTUI_HOME"]) / "state" / "open"
+        return {lock.name.partition("-")[0] for lock in folder.glob("*.json")} == keys
+
+    (tmp_path / "other.txt").write_text("other")
+    async with writing(tmp_path) as writer:
+        await writer.until(lambda: locked("draft.txt"))
+        await writer.press("alt+o")
+        await writer.type(str(tmp_path / "other.txt"))
+        await writer.press("enter")
+        await writer.until(lambda: locked("other.txt"))
+        await writer.press("ctrl+o")
+        await writer.press("backspace", "enter")
+        await writer.until(lambda: (tmp_path / "other.tx").exists())
+        await writer.until(lambda: locked("other.tx"))
+    assert locked()
+
+
+# Undo in a later session.
+
+
+async def test_saved_edits_are_undone_after_reopening(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("Then it\nran ")
+        await writer.press("shift+right", "shift+right", "X", "backspace")
+        await writer.press("alt+a", "tab", "ctrl+end", "a")
+        await writer.press("ctrl+s")
+        await writer.until(lambda: "saved draft.txt" in writer.seen)
+        texts = [writer.editor.text]
+        while writer.editor.text != TEXT:
+            await writer.press("ctrl+z")
+            texts.append(writer.editor.text)
+        assert len(texts) > 5
+        await writer.press("ctrl+q")
+        await writer.asked("has unsaved changes")
+        await writer.press("d")
+    async with writing(tmp_path, text="") as writer:
+        assert writer.editor.text == texts[0]
+        await writer.until(lambda: writer.editor.undo_steps())
+        for text in texts[1:]:
+            await writer.press("ctrl+z")
+            assert writer.editor.text == text
+        for text in texts[-2::-1]:
+            await writer.press("ctrl+y")
+            assert writer.editor.text == text
+        assert not writer.screen.file.unsaved
+        await writer.type("b")
+        await writer.press("ctrl+z")
+        assert writer.editor.text == texts[0]
+
+
+async def test_edits_of_a_changed_file_are_not_undone(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("ctrl+s")
+        await writer.until(lambda: "saved draft.txt" in writer.seen)
+    writer.file.write_text("theirs")
+    async with writing(tmp_path, text="") as writer:
+        await writer.until(lambda: "theirs" in writer.seen)
+        await writer.press("ctrl+z")
+        assert writer.editor.text == "theirs"
+
+
+async def test_undo_history_is_written_on_leaving_and_opening_another_file(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("other")
+    async with writing(tmp_path) as writer:
+        await writer.type("xy")
+        await writer.press("backspace", "backspace", "alt+o")
+        await writer.type(str(other))
+        await writer.press("enter")
+        await writer.until(lambda: writer.editor.text == "other")
+        await writer.type("z")
+        await writer.press("backspace")
+        await writer.until(lambda: len(undo_file.read(load(writer.file))) == 2)
+    assert len(undo_file.read(load(other))) == 2
+
+
 # How it looks.
 
 
@@ -741,3 +976,51 @@ def test_file_status_has_forms_from_full_to_short() -> None:
     assert "\x1b" not in longest
     assert longest.startswith("● a") and "1 word ·" in longest and "3 tokens" in longest
     assert len(" · ".join(forms(place)[-1])) < 40
+
+
+@given(
+    st.builds(
+        FileStatus,
+        name=st.text("abc", min_size=1, max_size=60),
+        modified=st.booleans(),
+        read_only=st.booleans(),
+        line=st.integers(1, 99_999),
+        words=st.integers(0, 99_999),
+        characters=st.integers(0, 999_999),
+        selected=st.integers(0, 9999),
+        tokens=st.none() | st.integers(0, 99_999),
+        logprob=st.none() | st.floats(-1e6, 0),
+        scored=st.none() | st.integers(0, 99_999),
+    ),
+    st.integers(40, 160),
+)
+def test_file_format_never_displaces_sum_or_cursor(
+    plain: FileStatus, width: int
+) -> None:
+    odd = replace(plain, endings="CRLF", bom=True, indent="tabs")
+    shown, before = (fit_best(forms(each), width)[0] for each in (odd, plain))
+    usual = fit_best([parts for parts in forms(plain) if "LF" not in parts], width)[0]
+    cursor = f"line {plain.line:,}, column 1", f" {plain.line}:1"
+    for parts in (("Σ",), ("Σ of ",), cursor):
+        if any(part in usual for part in parts):
+            assert any(part in shown for part in parts)
+            assert any(part in before for part in parts)
+    assert ("CRLF · BOM · tabs" in shown) == ("CRLF" in shown)
+
+
+def test_file_format_is_shown_where_it_is_odd_or_width_allows() -> None:
+    plain = FileStatus(name="draft.txt", words=11, characters=46, logprob=-300.1)
+    assert "LF" not in fit_best(forms(plain), 78)[0]
+    assert fit_best(forms(plain), 118)[0].endswith("nats · LF · spaces 4")
+    odd = replace(plain, endings="mixed", indent="spaces 2")
+    shown = fit_best(forms(odd), 78)[0]
+    assert shown == (
+        "draft.txt · 1:1 · Σ log P −300.10 nats · mixed line endings · spaces 2"
+    )
+
+
+async def test_file_line_shows_the_format_of_the_file(tmp_path: Path) -> None:
+    was = b"\xef\xbb\xbf\tone\r\ntwo\r\n"
+    async with writing(tmp_path, text=was, size=(80, 24)) as writer:
+        await writer.until(lambda: "CRLF · BOM · tabs" in writer.seen)
+        assert "Σ log P" in place_of(writer)

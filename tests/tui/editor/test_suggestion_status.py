@@ -34,7 +34,7 @@ def test_ghost_words_fit_the_width_and_say_why(
     least = ghost_words(end, shown=shown)
     if width >= 44:
         assert words.startswith(least.split(" · ", maxsplit=1)[0])
-    if width >= 100:
+    if width >= 102:
         assert words.endswith("window 1,024–2,047 of 8,113")
         assert ("several lines" in words) == multi_line
         assert ("left context only" in words) != infill

@@ -52,6 +52,11 @@ class Paper:
     def write(self, *signs: str) -> None:
         self._before += signs
 
+    def begin_line(self) -> None:
+        """Begin a line with the white space of the one above."""
+        line = "".join(self._before).rpartition("\n")[2]
+        self.write("\n", *line[: len(line) - len(line.lstrip(" \t"))])
+
     def rub_out(self) -> None:
         self._before.pop()
 
@@ -69,7 +74,11 @@ class Typist:
 
     def write(self, text: str) -> None:
         """A text whose signs are a code point each."""
-        self._paper.write(*text)
+        for sign in text:
+            if sign == "\n":
+                self._paper.begin_line()
+            else:
+                self._paper.write(sign)
         self._send(text)
 
     def sign(self, sign: str) -> None:
@@ -129,7 +138,7 @@ def write_much(typist: Typist) -> None:
     typist.write(": one, two, three")
     typist.paste(" – pasted\n\tfour, 五, 🚣\n")
     typist.take_ghost("and more")
-    typist.write(" was gone.\n" * 3)
+    typist.write(" was gone.\n \u3000was gone.\nwas gone.\n")
     typist.rub_out(1)
     typist.write("x" * 40 + " end")
 
@@ -192,6 +201,39 @@ def test_keys_typed_behind_find_or_go_to_line_go_to_its_field(
         terminal.ask(ESC + SAVE, "saved draft.txt")
         assert terminal.leave() == 0  # nothing was written: nothing is asked
     assert file.read_text() == "one\n2nd\nthree\n"
+
+
+# A text from a pipe.
+
+
+def test_piped_text_is_edited_on_the_terminal_and_saved_under_a_name(
+    home: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "new.txt"
+    with running("complete", "-", piped=BOM + b"one\r\ntwo", engine={}) as terminal:
+        terminal.until(READY)
+        terminal.ask(b"Not ", "● text from stdin")
+        terminal.ask(QUIT, "text from stdin has unsaved changes")
+        terminal.ask(HOME + ENTER, "Save as")
+        terminal.type(str(file).encode() + ENTER)
+        assert terminal.end() == 0
+    assert file.read_bytes() == BOM + b"Not one\r\ntwo"
+    assert not copies(home)
+
+
+def test_piped_text_is_offered_again_after_a_signal(home: Path) -> None:
+    with running("complete", "-", piped=b"one") as terminal:
+        terminal.until(READY)
+        assert terminal.end(signal.SIGTERM) == 143
+    note = "note: the unsaved text is kept; `lmtui complete - < /dev/null` offers it"
+    assert note in terminal.text()
+    with running("complete", "-", piped=b"") as terminal:
+        terminal.until("There is unsaved text")
+        terminal.ask(HOME + ENTER, "● text from stdin")
+        terminal.ask(QUIT, "Leave without saving?")
+        terminal.type(UP + ENTER)
+        assert terminal.end() == 0
+    assert not copies(home)
 
 
 # The end comes without a question.

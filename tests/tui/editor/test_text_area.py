@@ -2,74 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal
-from textual.pilot import Pilot
+from textual.strip import Strip
 from textual.widgets import Input
 
 from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.themes import variable_defaults
+from tests.tui.editing import editing
 from tests.tui.hosts import HOSTILE, THEMES, Host, safe
 from tests.tui.texts import edits, texts
 
 Edited, Moved = GhostEditor.Edited, GhostEditor.CursorMoved
-
-
-class Editing:
-    """An editor on a screen, and what it posted."""
-
-    def __init__(self, editor: GhostEditor, app: Host, pilot: Pilot[None]) -> None:
-        self.editor = editor
-        self.app = app
-        self.pilot = pilot
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    async def suggest(self, text: str) -> bool:
-        editor = self.editor
-        shown = editor.show_ghost(
-            text, revision=editor.revision, cursor=editor.cursor_index
-        )
-        await self.pilot.pause()
-        return shown
-
-    def posted(self, *kinds: type) -> list[object]:
-        """The messages of these kinds since the last time."""
-        found = [message for message in self.app.posted if isinstance(message, kinds)]
-        self.app.posted.clear()
-        return found
-
-    def rows(self) -> list[str]:
-        """The rows that are drawn, without those that are empty."""
-        drawn = (
-            self.editor.render_line(y).text for y in range(self.editor.size.height)
-        )
-        return [text.rstrip() for text in drawn if text.strip()]
-
-
-@asynccontextmanager
-async def editing(
-    text: str = "", at: int = 0, *, size: tuple[int, int] = (40, 10)
-) -> AsyncIterator[Editing]:
-    editor = GhostEditor()
-    app = Host(editor)
-    async with app.run_test(size=size, message_hook=app.hook) as pilot:
-        editor.focus()
-        editor.show_line_numbers = False
-        editor.load(text)
-        editor.go_to(at)
-        await pilot.pause()
-        app.posted.clear()
-        yield Editing(editor, app, pilot)
 
 
 # The text.
@@ -85,6 +34,38 @@ async def test_wrapped_row_is_marked_in_the_gutter() -> None:
         page.editor.go_to(len("one two three four"))
         assert await page.suggest("s\nnew")
         assert page.rows()[2:4] == ["↳  fours", "   new"]
+
+
+async def test_wrapped_rows_of_code_are_indented_like_their_line() -> None:
+    text = "    one two three\nend"
+    async with editing(text, 4, language="python", size=(12, 8)) as page:
+        assert page.rows() == ["    one", "    two", "    three", "end"]
+        await page.press("down")
+        assert page.editor.cursor_index == 8
+        assert page.app.cursor_position == (4, 1)
+        await page.press("up", "left", "down")
+        assert page.editor.cursor_index == 8
+        await page.pilot.click(GhostEditor, offset=(6, 2))
+        assert page.editor.cursor_index == 14
+        page.editor.go_to(8, 11)
+        (selected,) = (
+            segment.text
+            for segment in page.editor.render_line(1)
+            if segment.style
+            and segment.style.bgcolor != page.editor.rich_style.bgcolor
+            and segment.text != " "
+        )
+        assert selected == "two"
+        page.editor.go_to(12)
+        assert await page.suggest("and more ")
+        assert page.rows()[2:5] == ["    and", "    more", "    three"]
+
+
+async def test_wrapped_rows_of_an_item_are_indented_like_its_text() -> None:
+    async with editing("- one two three", size=(12, 8)) as page:
+        assert page.rows() == ["- one two", "  three"]
+        page.editor.load("  one two three")
+        assert page.rows() == ["  one two", "three"]
 
 
 @settings(max_examples=10)
@@ -446,21 +427,29 @@ class Pair(App[None]):
 @given(
     text=texts(),
     ghost=texts(8),
+    place=st.integers(0, 40),
     width=st.integers(8, 30),
     height=st.integers(2, 9),
     wrap=st.booleans(),
-    data=st.data(),
+    language=st.sampled_from([None, "python"]),
 )
+@example("\tword", "\n", 1, 8, 3, False, None)
 async def test_text_with_a_ghost_is_drawn_as_once_it_is_taken(
-    text: str, ghost: str, width: int, height: int, wrap: bool, data: st.DataObject
+    text: str,
+    ghost: str,
+    place: int,
+    width: int,
+    height: int,
+    wrap: bool,
+    language: str | None,
 ) -> None:
-    index = data.draw(st.integers(0, len(text)))
+    index = min(place, len(text))
     app = Pair()
     async with app.run_test(size=(2 * width, height)) as pilot:
         for editor in (app.left, app.right):
             editor.show_line_numbers = False
             editor.soft_wrap = wrap
-            editor.load(text)
+            editor.load(text, language)
         app.left.focus()
         app.left.go_to(index)
         await pilot.pause()
@@ -469,10 +458,13 @@ async def test_text_with_a_ghost_is_drawn_as_once_it_is_taken(
         seen = app.left.ghost
         assert ghost.startswith(seen)
         assert app.left.text == text
-        app.right.load(text[:index] + seen + text[index:])
-        app.right.scroll_to(*app.left.scroll_offset, animate=False, immediate=True)
+        app.right.load(text[:index] + seen + text[index:], language)
         await pilot.pause()
         assert app.left.virtual_size.height == app.right.virtual_size.height
+        # A ghost that breaks the longest line leaves the view where it is.
+        app.right.virtual_size = app.left.virtual_size
+        app.right.scroll_to(*app.left.scroll_offset, animate=False, immediate=True)
+        await pilot.pause()
         drawn = [[editor.render_line(y).text for y in range(app.left.size.height)]
                  for editor in (app.left, app.right)]  # fmt: skip
         assert drawn[0] == drawn[1]
@@ -554,23 +546,41 @@ async def test_heat_map_shows_a_bar_of_bits_beside_every_line() -> None:
         assert on.rows() == ["1  one", "2  two", "3  six", "4"]
 
 
-async def test_syntax_is_coloured_until_heat_is_on() -> None:
-    async with editing() as on:
-        on.editor.load("def f(): return 1", "python")
-        await on.pilot.pause()
+async def test_heat_in_code_leaves_the_colours_of_the_syntax() -> None:
+    text = "return one if 'two' else 3"
+    async with editing(text, len(text), language="python") as on:
 
-        def bold() -> set[str]:
-            strip = on.editor.render_line(0)
-            return {
-                s.text for s in strip if s.style and s.style.bold and s.text.strip()
-            }
+        def row() -> Strip:
+            return on.editor.render_line(0).crop(on.editor.gutter_width, 30)
 
-        assert {"return"} <= bold()
+        def colours() -> list[object]:
+            return [
+                segment.style and segment.style.color
+                for segment in row()
+                for _ in segment.text
+            ][: len(text)]
+
+        before = colours()
+        assert len(set(before)) >= 3
+        on.editor.set_heat(tokens(text, 0, 2, 3, 4, 5, 0))
         on.editor.heat = True
-        assert "return" not in bold()
-        await on.press("x")
+        assert colours() == before
+        grounds: dict[tuple[object, ...], list[str]] = {}
+        for segment in row():
+            if segment.style and segment.text.strip():
+                style = segment.style
+                look = (bool(style.bold), bool(style.underline), style.bgcolor)
+                grounds.setdefault(look, []).append(segment.text.strip())
+                assert not style.reverse
+        plain = on.editor.rich_style.bgcolor
+        assert grounds.pop((False, False, plain)) == ["return", "3"]
+        assert grounds.pop((False, True, plain)) == ["one"]
+        assert grounds.pop((True, True, plain)) == ["if"]
+        (first, words), (second, others) = grounds.items()
+        assert (first[:2], words) == ((False, False), ["'two'"])
+        assert (second[:2], others) == ((True, True), ["else"])
         on.editor.heat = False
-        assert {"return"} <= bold()
+        assert colours() == before
 
 
 # Hostile texts.

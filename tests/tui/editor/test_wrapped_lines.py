@@ -10,7 +10,14 @@ from rich.cells import cell_len
 from textual.geometry import Offset
 
 from lmtui.tui.editor.document import LineDocument
-from lmtui.tui.editor.layout import WrappedLines, breaks, cells_of, drawn, pieces_of
+from lmtui.tui.editor.layout import (
+    RowNavigator,
+    WrappedLines,
+    breaks,
+    cells_of,
+    drawn,
+    pieces_of,
+)
 from tests.tui.hosts import HOSTILE, safe
 from tests.tui.texts import edits, texts
 
@@ -18,9 +25,12 @@ widths = st.integers(2, 20)
 lines = texts().map(lambda text: text.replace("\n", ""))
 
 
-def rows_of(text: str, width: int) -> WrappedLines:
+languages = st.sampled_from([None, "python"])
+
+
+def rows_of(text: str, width: int, language: str | None = None) -> WrappedLines:
     document = LineDocument(text)
-    rows = WrappedLines(document)
+    rows = WrappedLines(document, language=language)
     document.on_change = rows.follow
     rows.wrap(width)
     return rows
@@ -55,13 +65,17 @@ def test_cells_of_a_line_are_the_sum_of_its_pieces(line: str, at: int) -> None:
     assert cell_len(spaced) == cells_of(drawn(line), 4, at=at)
 
 
-@given(lines, widths)
-def test_breaks_cut_a_line_into_rows_that_fit(line: str, width: int) -> None:
-    text = drawn(line)
-    edges = [0, *breaks(text, width, 4), len(text)]
+@given(lines, widths, st.data())
+def test_breaks_cut_a_line_into_rows_that_fit(
+    line: str, width: int, data: st.DataObject
+) -> None:
+    text, tab = drawn(line), min(4, width)
+    hang = data.draw(st.integers(0, min(width // 2, width - tab)))
+    edges = [0, *breaks(text, width, 4, hang=hang), len(text)]
     assert edges == sorted(set(edges)) or not text
     for start, end in pairwise(edges):
-        assert cells_of(text[start:end], min(4, width)) <= width
+        room = width - hang if start else width
+        assert cells_of(text[start:end], tab) <= room
 
 
 def test_breaks_keep_words_whole_where_they_can() -> None:
@@ -74,6 +88,10 @@ def test_breaks_keep_words_whole_where_they_can() -> None:
     assert breaks("漢字漢「字」", 8, 4) == [3]
     assert breaks("漢字，(abc)漢字", 8, 4) == [3, 9]
     assert breaks("one two three", 0, 4) == []
+    assert breaks("  one two three", 9, 4, hang=2) == [6, 10]
+    assert breaks("  antidisestablish", 8, 4, hang=2) == [8, 14]
+    assert breaks("  one disestablish", 8, 4, hang=2) == [6, 12]
+    assert breaks("- 漢字漢字", 6, 4, hang=2) == [4]
 
 
 @given(st.data(), st.sampled_from([0, 7, 12]))
@@ -93,9 +111,11 @@ def test_wrapped_lines_follow_the_document(data: st.DataObject, width: int) -> N
         assert width or rows.widest == fresh.widest
 
 
-@given(texts(), widths)
-def test_wrapped_lines_map_offsets_to_locations(text: str, width: int) -> None:
-    rows = rows_of(text, width)
+@given(texts(), widths, languages)
+def test_wrapped_lines_map_offsets_to_locations(
+    text: str, width: int, language: str | None
+) -> None:
+    rows = rows_of(text, width, language)
     for index in range(len(text) + 1):
         location = rows.document.get_location_from_index(index)
         offset = rows.location_to_offset(location)
@@ -111,3 +131,39 @@ def test_wrapped_lines_clamp_an_offset_beyond_the_text() -> None:
     assert rows.offset_to_location(Offset(99, 99)) == (1, 9)
     assert rows.offset_to_location(Offset(99, 1)) == (1, 3)
     assert rows.offset_to_location(Offset(-3, -3)) == (0, 0)
+
+
+@given(texts(), widths, languages, st.data())
+def test_cursor_moves_by_rows_in_the_cell_that_it_came_from(
+    text: str, width: int, language: str | None, data: st.DataObject
+) -> None:
+    rows = rows_of(text, width, language)
+    navigator = RowNavigator(rows)
+    index = data.draw(st.integers(0, len(text)))
+    place = rows.document.get_location_from_index(index)
+    cell, first = rows.location_to_offset(place)
+    navigator.last_x_offset, row = cell, first
+    while row < rows.height - 1:
+        place = navigator.get_location_below(place)
+        row += 1
+        assert place == rows.offset_to_location(Offset(cell, row))
+        if rows.location_to_offset(place).y != row:
+            return  # it stands where a row ends that has only marks
+    assert navigator.get_location_below(place) == rows.document.end
+    while row > first:
+        place = navigator.get_location_above(place)
+        row -= 1
+        assert place == rows.offset_to_location(Offset(cell, row))
+
+
+def test_rows_further_right_do_not_move_the_cursor_for_good() -> None:
+    rows = rows_of("    one two three\nfour", 10, "python")
+    navigator = RowNavigator(rows)
+    place = (0, 1)
+    navigator.last_x_offset = 1
+    for below in ((0, 8), (0, 12), (1, 1), (1, 4)):
+        place = navigator.get_location_below(place)
+        assert place == below
+    for above in ((0, 12), (0, 8), (0, 1), (0, 0)):
+        place = navigator.get_location_above(place)
+        assert place == above

@@ -24,10 +24,18 @@ from textual.app import App
 
 from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, TokensAfter
 from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import ChatTurn, FinishReason, Prompt, SamplingSettings, Step
+from lmtui.engine.types import (
+    ChatTurn,
+    ContextFile,
+    FinishReason,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.tui.engine.client import Deliver, EngineClient
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.slots import Deliver
 from lmtui.worker.requests import EngineRequest, Slot
 from lmtui.worker.worker import EngineWorker
 from tests.fake_writing import FakeWriter
@@ -150,7 +158,7 @@ class Bridge(EngineClient):
     """A client together with its worker."""
 
     def __init__(self, deliver: Deliver, clock: Callable[[], float]) -> None:
-        self.engine = EngineWorker(clock)
+        self.engine, self._deliver = EngineWorker(clock), deliver
         super().__init__(self.engine, deliver)
         self.close = self.engine.close
 
@@ -200,6 +208,7 @@ VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
     "load": (Slot.LOAD, lambda _: (lambda _: FakeWriter(),)),
     "score_draft": (Slot.LOOK, lambda _: (HELLO, "h", PLAIN)),
     "next_distribution": (Slot.LOOK, lambda _: ((1, 2), PLAIN)),
+    "read_with": (Slot.CONTEXT, lambda _: ((ContextFile("a", "b"),), "own")),
     "predict_at": (Slot.LOOK, lambda _: (TEXT, 4)),
     "preview": (Slot.PREVIEW, lambda handle: (handle, PLAIN)),
     "search_vocabulary": (Slot.PREVIEW, lambda handle: (handle, "a", PLAIN)),
@@ -209,9 +218,11 @@ VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
     "tokenize": (Slot.SCORE, lambda _: (DocumentAlone(TEXT),)),
     "score": (Slot.SCORE, lambda _: (TokensAfter((1, 2)),)),
     "score_span": (Slot.SPAN, lambda _: (TEXT, 4, 11)),
+    "complete": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), PLAIN)),
     "suggest": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
     "alternatives": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
     "replacements": (Slot.REPLACE, lambda _: (TEXT, 4, 7)),
+    "proofread": (Slot.REPLACE, lambda _: (TEXT, 4, 7)),
 }
 """Of each verb its slot, and arguments for it, given the handle of a distribution."""
 

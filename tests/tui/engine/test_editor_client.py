@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
-from lmtui.engine.types import Replacement
+from lmtui.engine.types import ProofreadPart, Replacement
 from lmtui.errors import LmtuiError
 from lmtui.worker.requests import Slot
 from tests.fake_writing import FakeWriter
 from tests.tui.engine.test_client import TEXT, Gate, running, verbs
 
-RULES = SuggestionRules(seconds=None, min_mean_prob=None, min_prob=None)
+RULES = SuggestionRules(seconds=None, min_prob=None)
 
 
 def test_prediction_at_the_cursor_is_reported() -> None:
@@ -49,9 +49,7 @@ def test_suggestion_waits_for_both_halves_of_a_character() -> None:
 
 
 def test_suggestion_stops_at_max_tokens() -> None:
-    rules = SuggestionRules(
-        max_tokens=2, seconds=None, min_mean_prob=None, min_prob=None
-    )
+    rules = SuggestionRules(max_tokens=2, seconds=None, min_prob=None)
     with running(FakeWriter([" one two three four"])) as (answers, client):
         client.suggest(TEXT, len(TEXT), rules, **answers.of("ghost", "grown"))
         assert answers.wait("ghost then") == Suggestion(" one", SuggestionEnd.LENGTH)
@@ -90,12 +88,12 @@ def test_prediction_precedes_suggestions_and_the_newest_one_wins() -> None:
 
 
 def test_newer_suggestion_takes_the_place_of_the_one_that_runs() -> None:
-    gate = Gate(at=2)
+    gate, longer = Gate(at=2), TEXT + "!"
     engine = FakeWriter([" on the", " mat."], on_token=gate)
     with running(engine) as (answers, client):
         client.suggest(TEXT, len(TEXT), RULES, **answers.of("older", "grown"))
         gate.wait()
-        client.suggest(TEXT, len(TEXT), RULES, **answers.of("newer", "grown"))
+        client.suggest(longer, len(longer), RULES, **answers.of("newer", "grown"))
         gate.open()
         assert answers.wait("newer then").text == " mat."
     assert {name.split()[0] for name in answers.names()} == {"newer"}
@@ -103,7 +101,7 @@ def test_newer_suggestion_takes_the_place_of_the_one_that_runs() -> None:
 
 def test_suggestion_resumes_after_giving_way_to_a_prediction() -> None:
     gate = Gate(at=2)
-    engine = FakeWriter([" on the", " on the mat."], on_token=gate)
+    engine = FakeWriter([" on the mat."], on_token=gate)
     with running(engine) as (answers, client):
         client.suggest(TEXT, len(TEXT), RULES, **answers.of("ghost", "grown"))
         gate.wait()
@@ -117,7 +115,7 @@ def test_suggestion_resumes_after_giving_way_to_a_prediction() -> None:
 
 def test_interrupted_suggestion_still_only_grows() -> None:
     gate, whole = Gate(at=4), " on the mat and more."
-    engine = FakeWriter([whole, whole], on_token=gate)
+    engine = FakeWriter([whole], on_token=gate)
     with running(engine) as (answers, client):
         client.suggest(TEXT, len(TEXT), RULES, **answers.of("ghost", "grown"))
         gate.wait()
@@ -155,13 +153,28 @@ def test_alternatives_and_replacements_are_reported() -> None:
         Suggestion(" on", SuggestionEnd.STOP),
         Suggestion(" by", SuggestionEnd.STOP),
     ]
-    words = [Replacement("dog", -1.0, " sat", 0.5)]
+    words = [Replacement(word, -1.0, " sat", -9.5) for word in ("dog", "cat", "cow")]
     with running(FakeWriter(others=ghosts, words=words)) as (answers, client):
         client.alternatives(TEXT, len(TEXT), RULES, **answers.of("ghosts"))
         assert answers.wait("ghosts then") == tuple(ghosts)
-        client.replacements(TEXT, 4, 7, **answers.of("words", "progress"))
+        client.replacements(TEXT, 4, 7, **answers.of("words", "progress", "partial"))
         assert answers.wait("words then") == tuple(words)
-    assert answers.values("words progress") == [(0, 1)]
+    assert answers.values("words progress") == [(0, 3), (1, 3), (2, 3)]
+    assert answers.values("words partial") == [(words[0],)]
+
+
+def test_interrupted_proofreading_goes_on_after_the_last_part() -> None:
+    parts = [ProofreadPart(end, 1, ()) for end in (4, 8, len(TEXT))]
+    gate = Gate(at=1)
+    with running(FakeWriter(parts=parts, on_token=gate)) as (answers, client):
+        client.proofread(TEXT, 0, len(TEXT), **answers.of("it", "read"))
+        gate.wait()
+        client.predict_at(TEXT, 3, **answers.of("prediction"))
+        gate.open()
+        answers.wait("it then")
+    assert answers.values("it read") == parts
+    names = answers.names()
+    assert names.index("prediction then") < names.index("it then")
 
 
 def test_failure_is_reported_for_the_request_that_asked() -> None:

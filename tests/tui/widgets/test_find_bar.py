@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from textual import on
 from textual.events import Key
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from lmtui.editing.find import replaced
 from lmtui.tui.widgets.find_bar import NOTHING, FindBar
-from tests.tui.hosts import HOSTILE, Host, safe
+from tests.tui.hosts import HOSTILE, Host, safe, until
 
 TEXT = "one two one\nOne twone"
 
@@ -35,16 +38,16 @@ class Editor(Host):
 
     @on(FindBar.Replaced)
     def replace(self, event: FindBar.Replaced) -> None:
-        self._put([(event.start, event.end)], event.text)
+        self._put([(event.start, event.end)], [event.text])
 
     @on(FindBar.ReplacedAll)
     def replace_all(self, event: FindBar.ReplacedAll) -> None:
-        self._put(list(event.spans), event.text)
+        self._put(list(event.spans), event.texts)
 
-    def _put(self, spans: list[tuple[int, int]], by: str) -> None:
+    def _put(self, spans: list[tuple[int, int]], texts: Sequence[str]) -> None:
         self.steps += 1
-        self.content = replaced(self.content, spans, by)
-        self.cursor = spans[0][0] + len(by)
+        self.content = replaced(self.content, spans, texts)
+        self.cursor = spans[0][0] + len(texts[0])
         self.bar.update(self.content, self.cursor)
 
 
@@ -63,7 +66,7 @@ async def test_find_bar_searches_with_every_letter_from_where_it_opened() -> Non
         assert editor.cursor == 2 and "1 of 4" in editor.text()
         await pilot.press("x")
         assert NOTHING in editor.text()
-        await pilot.press("backspace", "e", "down")
+        await pilot.press("backspace", "e", "enter")
         assert editor.cursor == 11 and "2 of 4" in editor.text()
 
 
@@ -72,11 +75,11 @@ async def test_find_bar_wraps_around_at_both_ends_and_says_so() -> None:
     async with editor.run_test(size=(80, 24)) as pilot:
         await opened(editor, pilot, "one")
         seen = []
-        for key in ("enter", "down", "down", "down", "up", "up"):
+        for key in ("enter", "alt+n", "alt+n", "alt+n", "alt+p", "alt+p"):
             await pilot.press(key)
             seen.append(editor.cursor)
         assert seen == [11, 15, 21, 3, 21, 15]
-        await pilot.press("down", "down")
+        await pilot.press("alt+n", "alt+n")
         assert "1 of 4 from the top" in editor.text()
 
 
@@ -94,7 +97,7 @@ async def test_find_bar_replaces_one_match_and_goes_to_the_next() -> None:
         await pilot.press("tab", *"none", "enter", "enter")
         assert editor.content == "none two none\nOne twone"
         assert editor.content[: editor.cursor].endswith("\nOne")
-        await pilot.press("up", "down", "enter", "enter")
+        await pilot.press("alt+p", "alt+n", "enter", "enter")
         assert editor.content == "none two none\nnone twnone"
         assert editor.steps == 4
 
@@ -162,3 +165,120 @@ async def test_find_bar_draws_hostile_words_safely(words: str) -> None:
         editor.bar.open(editor.content, 0, words + "\t")
         await pilot.pause()
         assert safe(editor.text())
+
+
+# Options.
+
+
+async def test_options_are_switched_by_keys_and_shown() -> None:
+    editor = Editor("self Self selfish a.b axb")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "self")
+        assert "1 of 3" in editor.text()
+        assert "case: smart (ignored)" in editor.text()
+        await pilot.press("alt+c")
+        assert "1 of 2" in editor.text() and "case: exact (matters)" in editor.text()
+        await pilot.press("alt+w")
+        assert "1 of 1" in editor.text() and "words: whole only" in editor.text()
+        await pilot.press("alt+c", "alt+w", "ctrl+u", *"Se")
+        assert "case: smart (matters)" in editor.text() and "1 of 1" in editor.text()
+        await pilot.press("ctrl+u", *"a.b", "alt+r")
+        await until(pilot, lambda: "1 of 2" in editor.text())
+        assert "regex: on" in editor.text()
+
+
+async def test_regular_expression_is_checked_while_it_is_typed() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot)
+        await pilot.press("alt+r", "(", "o")
+        await until(pilot, lambda: "Not valid: missing )" in editor.text())
+        await pilot.press("n", ")", "e")
+        await until(pilot, lambda: "1 of 4" in editor.text())
+        assert "Not valid" not in editor.text()
+        await pilot.press("tab", "\\", "2")
+        await until(pilot, lambda: "invalid group reference 2" in editor.text())
+        await pilot.press("enter", "alt+a")
+        await until(pilot, lambda: "Not replaced" in editor.text())
+        assert editor.content == TEXT
+
+
+async def test_groups_of_the_match_are_replaced_one_and_all() -> None:
+    editor = Editor("ab cd ef")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, r"(\w)(\w)")
+        await pilot.press("alt+r", "tab", *r"\2\1", "enter")
+        await until(pilot, lambda: editor.content == "ba cd ef")
+        await pilot.press("alt+a")
+        await until(pilot, lambda: editor.content == "ab dc fe")
+        assert editor.steps == 2
+
+
+async def test_keys_wait_for_the_matches_and_the_replacement() -> None:
+    editor = Editor("ab cd ef gh")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, r"\w\w")
+        await pilot.press("alt+r", "tab", *r"\g<0>!", "enter", "enter", "enter")
+        await until(pilot, lambda: editor.content == "ab! cd! ef! gh")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "once", "twice"),
+    [("^", "> a\nb", "> a\n> b"), ("$", "a> \nb", "a> \nb> ")],
+)
+async def test_empty_matches_are_replaced_one_after_the_other(
+    pattern: str, once: str, twice: str
+) -> None:
+    editor = Editor("a\nb")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, pattern)
+        await pilot.press("alt+r", "tab", *"> ")
+        await until(pilot, lambda: "1 of 2" in editor.text())
+        await pilot.press("enter")
+        await until(pilot, lambda: editor.content == once)
+        await pilot.press("enter")
+        await until(pilot, lambda: editor.content == twice)
+
+
+async def test_replacement_equal_to_its_match_goes_on_to_the_next() -> None:
+    editor = Editor("a b a")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "a")
+        await pilot.press("tab", "a", "enter")
+        assert "2 of 2" in editor.text() and editor.steps == 0
+
+
+async def test_runaway_regular_expression_leaves_the_keys_alive() -> None:
+    editor = Editor("a\n" + "a" * 60 + "b")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot)
+        await pilot.press("alt+r", *"(a|aa)+$")
+        await until(pilot, lambda: "later matches are missing" in editor.text())
+        assert "1 of 1" in editor.text()
+        await pilot.press("backspace", "b")
+        await until(pilot, lambda: "are missing" not in editor.text())
+        assert "1 of 1" in editor.text() and editor.cursor == 63
+
+
+async def test_up_and_down_recall_earlier_searches() -> None:
+    editor = Editor(TEXT)
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot, "one")
+        await pilot.press("enter", "ctrl+u", *"two", "enter", "ctrl+u", *"dra")
+        field = editor.bar.query_one("#words", Input)
+        seen = []
+        for key in ("up", "up", "up", "down", "down"):
+            await pilot.press(key)
+            seen.append(field.value)
+        assert seen == ["two", "one", "one", "two", "dra"]
+        await pilot.press("up", "up")
+        assert "2 of 4" in editor.text()
+
+
+async def test_selected_words_are_literal_in_a_regular_expression() -> None:
+    editor = Editor("a.b axb a.b")
+    async with editor.run_test(size=(80, 24)) as pilot:
+        await opened(editor, pilot)
+        await pilot.press("alt+r", "escape")
+        editor.bar.open(editor.content, 0, "a.b")
+        await until(pilot, lambda: "1 of 2" in editor.text())

@@ -111,7 +111,7 @@ async def test_editor_status_names_its_keys_where_there_is_room(
     async with program({"default": engine}, **options) as running:
         await running.until(lambda: "ghost: end token" in running.seen)
         assert "exact" in running.seen
-        assert "Tab take · F4 line · F1 help" in running.seen
+        assert "Tab take · F1 help" in running.seen
 
 
 async def test_message_headings_show_the_stem_of_a_model_path() -> None:

@@ -1,0 +1,87 @@
+"""The other files that the model reads before the text.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from lmtui.engine.types import ContextFile, ContextPart
+from lmtui.notation import counted
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import PageScreen
+from lmtui.tui.editor.file import FileController
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.cells import clip, pad_to
+
+_NAME = 60  # cells
+EMPTY = """\
+No other file is read before the text. Name some when you open the editor:
+
+  lmtui complete draft.md --with notes.md
+  lmtui complete main.py --with ."""
+
+
+class ContextController(Controller):
+    """Has the files read, and lists how much of each fits."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        own: FileController,
+        files: Sequence[ContextFile],
+    ) -> None:
+        self._client, self._screen = client, screen
+        self._own, self._files = own, tuple(files)
+        self.parts: tuple[ContextPart, ...] = ()
+        """How much of each file the model reads; empty before it has answered."""
+
+    def follow_model(self, state: ModelState) -> None:
+        """Have the new model read the files, before anything else is asked."""
+        self.parts = ()
+        if state.info is not None and self._files:
+            self._client.read_with(
+                self._files,
+                self._own.current.name,
+                then=self._take,
+                failed=self._screen.show_error,
+            )
+
+    def _take(self, parts: tuple[ContextPart, ...]) -> None:
+        self.parts = parts
+        self._screen.activity.say(summary(parts))
+
+    def list_files(self) -> None:
+        """List the files."""
+        words = listed(self.parts) if self._files else EMPTY
+        self._screen.app.push_screen(PageScreen("Read before the text", Content(words)))
+
+
+def summary(parts: Sequence[ContextPart]) -> str:
+    """Return how many files are read, and how many of their tokens."""
+    tokens, total = (sum(p.tokens for p in parts), sum(p.total for p in parts))
+    of = "" if tokens == total else f" of {total:,}"
+    files = counted(len(parts), "file")
+    return f"reads {files} first: {tokens:,}{of} tokens"
+
+
+def listed(parts: Sequence[ContextPart]) -> str:
+    """Return a line for each file: its name, the tokens that are read, and of how
+    many."""
+    if not parts:
+        return "The model is not ready yet."
+    names = [clip(visible_line(part.name), _NAME) for part in parts]
+    width = max(map(len, names))
+    rows = [
+        f"{pad_to(name, width)}  {part.tokens:>7,} of {part.total:,} tokens"
+        for name, part in zip(names, parts, strict=True)
+    ]
+    note = "Every number and suggestion is given these files, also Σ log P."
+    return "\n".join([*rows, "", summary(parts), note])

@@ -1,0 +1,138 @@
+"""What the editor asks about its file: each question as a dialog.
+
+A letter means the same in all of them: O overwrites the file, D discards unsaved text,
+N asks for another name, R takes what is there, C changes nothing. Knows no editor.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from textual.content import Content
+
+from lmtui.editing.diff import hunks
+from lmtui.editing.lock_file import Holder
+from lmtui.editing.recovery import Recovered
+from lmtui.editing.text_file import FileChange, TextFile
+from lmtui.text import visible_line
+from lmtui.tui.dialogs import Choice, ConfirmDialog, PageScreen
+from lmtui.tui.widgets.cells import clip
+
+_STYLES = {" ": "", "-": "$error", "+": "$success"}
+_DIFF_LINES = 2000
+"""Most lines of a diff that are shown."""
+_WIDTH = 500
+"""Most cells of a line that are shown."""
+
+
+def about_other_editor(
+    file: TextFile, holder: Holder, *, at_start: bool
+) -> ConfirmDialog:
+    """Return the question about a file that another editor has open; `at_start`: no
+    other file is open here."""
+    details = [
+        f"{file.name} is open in another editor.",
+        f"process  {holder.pid}",
+        f"since    {time_words(holder.since)}",
+        "When one of the two saves, the other asks before it overwrites that.",
+    ]
+    leave = "leave the program" if at_start else "stay with the present file"
+    choices = [
+        Choice("r", "Read only", "look at it; Ctrl+S asks for another name"),
+        Choice("e", "Edit anyway", "open it in both editors"),
+        Choice("c", "Cancel", f"do not open it; {leave}"),
+    ]
+    return ConfirmDialog("The file is open already", details, choices, harmless="c")
+
+
+def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
+    """Return the question about the unsaved text of a program that was killed."""
+    stamp = file.stamp
+    details = [
+        f"{file.name} was edited and not saved before the program ended.",
+        f"kept    {time_words(recovered.time)}",
+        f"file    {time_words(stamp.modified) if stamp else 'is not on disk'}",
+    ]
+    if recovered.base != file.digest:
+        details.append("The file has changed since that text was begun.")
+    choices = [
+        Choice("r", "Recover", "open the recovered text"),
+        Choice("d", "Discard", "open the file; delete the recovered text"),
+        Choice("l", "Later", "open the file; ask again next time"),
+    ]
+    return ConfirmDialog("There is unsaved text", details, choices, harmless="l")
+
+
+def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
+    """Return the question about a file that another program has changed."""
+    before = time_words(change.before) if change.before else "it was not there"
+    now = time_words(change.now) if change.now else "it is gone"
+    details = [
+        f"{file.name} was changed by another program.",
+        f"as opened    {before}",
+        f"on disk now  {now}",
+    ]
+    choices = [
+        Choice("o", "Overwrite", "replace the file with your text"),
+        Choice("n", "Save as", "save your text in another file; keep both"),
+        Choice("c", "Cancel", "keep editing; nothing is saved"),
+    ]
+    if change.kind == "changed":
+        choices[2:2] = [
+            Choice("r", "Reload", "load the file; Ctrl+Z restores your text"),
+            Choice("v", "View diff", "compare the file on disk with your text"),
+        ]
+    title = "The file has changed on disk"
+    return ConfirmDialog(title, details, choices, harmless="c")
+
+
+def diff_page(file: TextFile, on_disk: str, text: str) -> PageScreen:
+    """Return a page with the differences between the file and the editor's text."""
+    title = f"{visible_line(file.name)}: - on disk, + your text"
+    return PageScreen(title, diff_words(on_disk, text))
+
+
+def diff_words(on_disk: str, text: str) -> Content:
+    """Return the differences of two texts as they are drawn, at most 2,000 lines."""
+    lines: list[tuple[str, str]] = []
+    for hunk in hunks(on_disk, text):
+        lines.append((hunk.header, "$accent"))
+        lines += (
+            (f"{line.sign}{line.text}", _STYLES[line.sign]) for line in hunk.lines
+        )
+        if len(lines) > _DIFF_LINES:
+            lines[_DIFF_LINES:] = [("… there are more differences", "$quiet")]
+            break
+    if not lines:
+        lines = [("The lines are equal; only their endings differ.", "$quiet")]
+    shown = (Content.styled(clip(visible_line(line), _WIDTH), style)
+             for line, style in lines)  # fmt: skip
+    return Content("\n").join(shown)
+
+
+def about_existing(path: Path) -> ConfirmDialog:
+    """Return the question about a file that has the name to save under."""
+    choices = [
+        Choice("o", "Overwrite", "replace that file with your text"),
+        Choice("n", "Other name", "choose a different name"),
+        Choice("c", "Cancel", "keep editing; nothing is saved"),
+    ]
+    title, details = "The file already exists", [visible_line(str(path))]
+    return ConfirmDialog(title, details, choices, harmless="c")
+
+
+def about_unsaved(file: TextFile) -> ConfirmDialog:
+    """Return the question about unsaved text when the file is left."""
+    choices = [
+        Choice("s", "Save", "save the file and leave"),
+        Choice("d", "Discard", "leave without saving; the changes are lost"),
+        Choice("c", "Cancel", "keep editing"),
+    ]
+    title, details = "Leave without saving?", [f"{file.name} has unsaved changes."]
+    return ConfirmDialog(title, details, choices, harmless="c")
+
+
+def time_words(seconds: float) -> str:
+    """Format a time, in seconds since the epoch, as local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

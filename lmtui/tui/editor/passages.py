@@ -1,0 +1,166 @@
+"""Passages: text that the sampler writes at the cursor, as long as the user asks.
+
+A passage is shown as ghost text, of which a part can be taken. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from secrets import randbelow
+
+from lmtui.engine.types import GenerationResult, SamplingSettings, Step
+from lmtui.errors import LmtuiError
+from lmtui.notation import counted
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.worker.requests import Slot
+
+LENGTH = 120
+"""Tokens of a passage, unless the user asks for others."""
+_MOST = 4096
+_SEEDS = 2**31
+_ANSWER = re.compile(r"([0-9]{1,4})(?:\s+([0-9]*\.?[0-9]+))?")
+
+
+def settings_named(answer: str, sampling: SamplingSettings) -> SamplingSettings:
+    """Return the settings that an answer names: `120`, or `120 0.9` with a temperature.
+
+    Raises:
+        LmtuiError: it names none, or some that are out of range.
+    """
+    match = _ANSWER.fullmatch(answer.strip())
+    if match is None or not 1 <= int(match[1]) <= _MOST:
+        hint = "Write how many tokens, then a temperature: 120 0.9"
+        raise LmtuiError(f"a passage has 1 to {_MOST:,} tokens", answer, hint)
+    heat = sampling.temperature if match[2] is None else float(match[2])
+    return replace(sampling, max_tokens=int(match[1]), temperature=heat)
+
+
+def _why_not(answer: str) -> str:
+    try:
+        settings_named(answer, SamplingSettings())
+    except LmtuiError as error:
+        return error.title
+    return ""
+
+
+QUESTION = LineQuestion(
+    "passage", "Passage: tokens, temperature", f"{LENGTH} 0.7", _why_not
+)
+
+
+@dataclass(slots=True)
+class _Passage:
+    """A passage that is written, or was."""
+
+    revision: int
+    cursor: int
+    settings: SamplingSettings
+    text: str = ""
+    tokens: int = 0
+
+
+class PassageController(Controller):
+    """Has passages written, and shows them as the editor's ghost text."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        sampling: SamplingSettings,
+        *,
+        before: Callable[[], object],
+    ) -> None:
+        """`before` is called before the model is asked."""
+        self._client, self._screen, self._editor = client, screen, editor
+        self._activity, self._before = screen.activity, before
+        self._sampling = replace(sampling, max_tokens=LENGTH)
+        self._has_model = False
+        self._passage: _Passage | None = None
+
+    def follow_model(self, state: ModelState) -> None:
+        """Forget the passage of the model before."""
+        self._has_model = state.info is not None
+        self.forget()
+
+    def forget(self) -> None:
+        """Write no more of the passage: text or cursor have changed, or it was
+        dismissed."""
+        self._client.cancel()
+        self._passage = None
+
+    def stop(self) -> bool:
+        """Stop the passage that is being written; what there is of it stays."""
+        if stopped := self._client.cancel():
+            self._activity.say("passage: stopped · Tab takes it")
+        return stopped
+
+    def ask(self, prompt: LinePrompt) -> None:
+        """Write another passage where one is shown; else ask how long it should be."""
+        if not self._has_model:
+            self._screen.notify("No model is loaded yet.")
+        elif self._passage is not None and self._editor.ghost:
+            self._write(self._passage.settings)
+        else:
+            said = f"{self._sampling.max_tokens} {self._sampling.temperature:g}"
+            prompt.ask(QUESTION, said)
+
+    def write(self, answer: str) -> None:
+        """Write a passage as an answer to `QUESTION` says."""
+        self._sampling = settings_named(answer, self._sampling)
+        self._write(self._sampling)
+
+    def _write(self, settings: SamplingSettings) -> None:
+        editor = self._editor
+        self._before()
+        editor.forget_ghosts()
+        # A fixed seed: a passage that is interrupted begins anew with the same text.
+        again = self._passage is not None or settings.seed is None
+        settings = replace(settings, seed=randbelow(_SEEDS) if again else settings.seed)
+        passage = _Passage(editor.revision, editor.cursor_index, settings)
+        self._passage = passage
+        self._activity.say("writing a passage")
+        self._client.complete(
+            editor.text,
+            passage.cursor,
+            settings,
+            steps=partial(self._show, passage),
+            then=partial(self._show_end, passage),
+            failed=self._show_failed,
+        )
+
+    @property
+    def doing(self) -> str:
+        """Writing, while a passage is written."""
+        return "writing a passage" if self._client.is_pending(Slot.SUGGEST) else ""
+
+    def _show(self, passage: _Passage, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if step.index == 0:  # begun anew
+                passage.text = ""
+            passage.text += step.piece
+            passage.tokens = step.index + 1
+        self._editor.show_ghost(
+            passage.text, revision=passage.revision, cursor=passage.cursor
+        )
+        most = passage.settings.max_tokens
+        self._activity.say(f"passage: {passage.tokens:,} of {most:,} tokens")
+
+    def _show_end(self, passage: _Passage, result: GenerationResult) -> None:
+        seed = f"seed {result.seed}" if passage.settings.temperature else "greedy"
+        self._activity.say(
+            f"passage: {counted(result.tokens, 'token')}, {seed} · "
+            "Tab takes it · Alt+G writes another"
+        )
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        self._activity.say(f"passage: {visible_line(error.title)}")

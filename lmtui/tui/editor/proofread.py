@@ -1,0 +1,98 @@
+"""Proofreading of the edited text: corrections that the model finds, in a list.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.editing.corrections import ProofreadText
+from lmtui.engine.types import Correction, ProofreadPart
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.pickers import CorrectionsScreen
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+
+
+class ProofreadController(Controller):
+    """Asks for corrections, lists them while they come, and applies the chosen ones."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        *,
+        before: Callable[[], object],
+        after: Callable[[], object],
+    ) -> None:
+        """`before` is called before the model is asked, `after` when the list has been
+        left."""
+        self._client, self._screen, self._editor = client, screen, editor
+        self._before, self._after = before, after
+        self._has_model = False
+        self._read: ProofreadText | None = None
+
+    def follow_model(self, state: ModelState) -> None:
+        """Forget the corrections of the model before."""
+        self._has_model = state.info is not None
+        self._read = None
+
+    def ask(self) -> None:
+        """List the corrections of the selection, or of the text. While the text stays
+        as it is, the list is the one of before, and goes on where it was stopped."""
+        if not self._has_model:
+            self._screen.notify("No model is loaded yet.")
+            return
+        read = self._text_to_read()
+        if not read.text[read.start : read.end].strip():
+            self._screen.notify("There is no text to proofread.")
+            return
+        self._read = read
+        self._before()
+        dialog = CorrectionsScreen(read, apply=self._apply, stop=self._client.cancel)
+
+        def answer(chosen: Correction | None) -> None:
+            self._client.cancel()
+            if chosen is not None and read.current == self._editor.text:
+                self._editor.go_to(*read.span(chosen))
+            self._after()
+
+        self._screen.app.push_screen(dialog, answer)
+        if not read.is_read:
+            self._ask_engine(read, dialog)
+
+    def _text_to_read(self) -> ProofreadText:
+        text, (start, end) = self._editor.text, self._editor.selection_indexes
+        known = self._read
+        if known is not None and known.current == text:
+            same = (known.start, known.end) == (start, end)
+            # A correction that was gone to is selected: the list is still meant.
+            chosen = map(known.span, known.corrections)
+            if start == end or same or (start, end) in chosen:
+                return known
+        return ProofreadText(text, *((start, end) if start < end else (0, len(text))))
+
+    def _ask_engine(self, read: ProofreadText, dialog: CorrectionsScreen) -> None:
+        def take(part: ProofreadPart) -> None:
+            read.add(part)
+            dialog.show()
+
+        self._client.proofread(
+            read.text,
+            read.reached,
+            read.end,
+            read=take,
+            then=dialog.show,
+            failed=dialog.show_error,
+            dropped=dialog.stopped,
+        )
+
+    def _apply(self, correction: Correction) -> None:
+        """Put a correction into the text."""
+        assert self._read is not None
+        if self._read.current == self._editor.text:
+            self._editor.replace_span(*self._read.apply(correction), correction.text)

@@ -1,0 +1,381 @@
+"""Rewriting a part of the text by an instruction to a chat model.
+
+The model's answer is shown beside what it would replace, with the surprisal of both, to
+be taken or left. Its prompt is a conversation of its own: no token of it is one of the
+file. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lmtui.editing.positions import paragraph_at
+from lmtui.editing.word_diff import word_diff
+from lmtui.engine.thinking import thinking_in
+from lmtui.engine.types import (
+    ChatTurn,
+    FinishReason,
+    GenerationResult,
+    SamplingSettings,
+    ScoredSpan,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.notation import NONE, SURPRISAL, bits, counted, in_bits
+from lmtui.text import visible
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.cells import pad_to
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+
+QUESTION = LineQuestion(
+    "rewrite",
+    "Rewrite",
+    "shorter, plainer, in the past tense, …",
+    lambda text: "" if text.strip() else "say how",
+)
+_PROMPT = (
+    "Rewrite the following text: {instruction}. "
+    "Answer with the rewritten text and nothing else.\n\n{text}"
+)
+_LOOKS = {"same": "", "removed": "$error strike", "added": "$success underline"}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionBits:
+    """Surprisal of a version of a part of the text, in bits."""
+
+    own: float | None
+    """None where a token has no score."""
+    following: float | None
+    """Of the rest of the paragraph; None where there is none."""
+
+    @property
+    def total(self) -> float | None:
+        """Sum of both; None where `own` is."""
+        return None if self.own is None else self.own + (self.following or 0.0)
+
+
+def version_bits(spans: Sequence[ScoredSpan], start: int, end: int) -> VersionBits:
+    """Sum the surprisal of the tokens that begin from `start` up to `end`, and of those
+    after them. The first token of a text without context has none, and is left out."""
+    own: list[float | None] = []
+    following: list[float | None] = []
+    for span in spans:
+        for token, (first, _) in zip(span.tokens, span.spans, strict=True):
+            cost = None if token.logprob is None else bits(token.logprob)
+            if first >= start and (token.index or cost is not None):
+                (own if first < end else following).append(cost)
+    return VersionBits(_total(own), _total(following) if following else None)
+
+
+def _total(costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+class RewriteScreen(ModalScreen[str | None]):
+    """A text and a rewritten version of it. Returns the version that is taken."""
+
+    HELP = """\
+What the new version leaves out is struck through, what it adds is underlined. The bits
+are the surprisal of each version given the text before it, and of the rest of the
+paragraph after it: fewer means that the model finds it likelier, not that it is better.
+The first token of a text has no surprisal.
+"""
+    CSS_PATH = "rewrite.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "Take", id="rewrite.take",
+                tooltip="Put the new version in place of the text."),
+        Binding("r", "again", "Again", id="rewrite.again",
+                tooltip="Have another version written."),
+        Binding("escape", "leave", "Leave", id="rewrite.leave",
+                tooltip="Leave the text as it is."),
+    ]  # fmt: skip
+
+    def __init__(
+        self, present: str, instruction: str, again: Callable[[], object]
+    ) -> None:
+        """`again` has another version written."""
+        super().__init__()
+        self._present, self._instruction, self._again = present, instruction, again
+        self._version = ""
+        self._ended = False
+        self._note = "The model reads the text …"
+
+    def compose(self) -> ComposeResult:
+        title = visible(f"Rewritten: {self._instruction}").replace("\n", " ")
+        with Vertical(id="dialog"):
+            yield Static(Content(title), id="title")
+            with VerticalScroll(id="page"):
+                yield Static(id="words", markup=False)
+            yield Static(id="costs", markup=False)
+            yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#page").focus()
+        self._draw()
+
+    def show(self, version: str) -> None:
+        """Show how far the version is written."""
+        self._version, self._ended = version, False
+        self._note = f"writing: {counted(len(version), 'character')}"
+        self._update()
+
+    def show_end(self, version: str, note: str) -> None:
+        """Show the whole version."""
+        self._version, self._ended, self._note = version, bool(version), note
+        self._update()
+
+    def show_costs(self, present: VersionBits, version: VersionBits) -> None:
+        """Show what both versions cost."""
+        same = "\nThis version is the same text." * (self._version == self._present)
+        self._note = cost_table(present, version) + same
+        self._update()
+
+    def show_error(self, error: LmtuiError) -> None:
+        """Show why the model can't answer."""
+        self._note = visible(f"{error}. {error.hint}")
+        self._update()
+
+    def _update(self) -> None:
+        if self.is_mounted:
+            self._draw()
+
+    def _draw(self) -> None:
+        words: Content = Content(visible(self._version or self._present))
+        if self._ended:
+            words = Content.assemble(
+                *(
+                    (visible(part.text), _LOOKS[part.kind])
+                    for part in word_diff(self._present, self._version)
+                )
+            )
+        keys = "Enter takes it · r writes another · " if self._ended else ""
+        self.query_one("#words", Static).update(words)
+        self.query_one("#costs", Static).update(Content(self._note))
+        self.query_one("#foot", Static).update(Content(f"{keys}Esc leaves the text"))
+
+    def action_take(self) -> None:
+        if self._ended:
+            self.dismiss(self._version)
+
+    def action_again(self) -> None:
+        if self._ended:
+            self._again()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+def cost_table(present: VersionBits, version: VersionBits) -> str:
+    """Return a line for each version: its bits, those of what follows, and the sum."""
+    heads = ("text", "what follows", "sum")
+    rows = [
+        [NONE if cost is None else in_bits(cost) for cost in costs]
+        for costs in (
+            (present.own, present.following, present.total),
+            (version.own, version.following, version.total),
+        )
+    ]
+    lines = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    names = (SURPRISAL.full, "now", "rewritten")
+    return "\n".join(
+        pad_to(name, len(SURPRISAL.full))
+        + "".join(f"  {cell:>{size}}" for cell, size in zip(cells, widths, strict=True))
+        for name, cells in zip(names, lines, strict=True)
+    )
+
+
+@dataclass(slots=True)
+class _Part:
+    """The part of a text that is rewritten."""
+
+    text: str
+    """The whole text."""
+    start: int
+    end: int
+    revision: int
+    instruction: str = ""
+    version: str = ""
+
+    @property
+    def present(self) -> str:
+        """The part as it is."""
+        return self.text[self.start : self.end]
+
+    def with_version(self) -> str:
+        """Return the whole text with the new version."""
+        return self.text[: self.start] + self.version + self.text[self.end :]
+
+
+class RewriteController(Controller):
+    """Asks a chat model for other versions of a part of the text."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        sampling: SamplingSettings,
+        *,
+        before: Callable[[], object],
+        after: Callable[[], object],
+    ) -> None:
+        """`before` is called before the model is asked, `after` when its answer has
+        been left."""
+        self._client, self._screen, self._editor = client, screen, editor
+        self._sampling, self._before, self._after = sampling, before, after
+        self._part: _Part | None = None
+        self._chats = self._has_model = False
+        self._thinking: bool | None = None
+        self._dialog: RewriteScreen | None = None
+
+    def follow_model(self, state: ModelState) -> None:
+        """Remember whether the model can chat."""
+        self._has_model = state.info is not None
+        self._chats = state.info is not None and state.info.has_template
+        switches = state.info is not None and state.info.switches_thinking
+        self._thinking = False if switches else None
+
+    def ask(self, prompt: LinePrompt) -> None:
+        """Ask how the selection, or the paragraph at the cursor, is to be rewritten."""
+        editor = self._editor
+        start, end = editor.selection_indexes
+        if start == end:
+            start, end = paragraph_at(editor.text, editor.cursor_index)
+        if not self._has_model:
+            self._screen.notify("No model is loaded yet.")
+        elif not self._chats:
+            self._screen.notify(
+                "This model does not chat, so it takes no instruction; F5 has others."
+            )
+        elif not editor.text[start:end].strip():
+            self._screen.notify("Select what is to be rewritten.")
+        else:
+            self._part = _Part(editor.text, start, end, editor.revision)
+            prompt.ask(QUESTION)
+
+    def write(self, instruction: str) -> None:
+        """Have the part rewritten as an instruction says."""
+        part = self._part
+        if part is None or part.revision != self._editor.revision:
+            self._screen.notify("The text has changed; ask again.")
+            return
+        part.instruction = instruction.strip()
+        self._before()
+        dialog = RewriteScreen(part.present, part.instruction, self._write)
+        self._dialog = dialog
+
+        def answer(version: str | None) -> None:
+            self._client.cancel()
+            self._dialog = None
+            if version is not None and part.revision == self._editor.revision:
+                self._editor.replace_span(part.start, part.end, version)
+            self._after()
+
+        self._screen.app.push_screen(dialog, answer)
+        self._write()
+
+    def _write(self) -> None:
+        part, dialog = self._part, self._dialog
+        assert part is not None
+        assert dialog is not None
+        self._client.cancel()  # the version before may still be scored
+        asked = _PROMPT.format(instruction=part.instruction, text=part.present.strip())
+        pieces: list[str] = []
+
+        def steps(found: tuple[Step, ...]) -> None:
+            pieces.extend(step.piece for step in found)
+            dialog.show("".join(pieces))
+
+        def end(result: GenerationResult) -> None:
+            written = "".join(pieces) + result.piece
+            thought = thinking_in(written)
+            part.version = like(part.present, written[thought.end if thought else 0 :])
+            full = result.reason is FinishReason.LENGTH
+            note = "cut at its longest length; " if full else ""
+            dialog.show_end(part.version, f"{note}both versions are scored …")
+            if part.version:
+                self._score(part, dialog)
+            else:
+                dialog.show_end("", "The model has written nothing.")
+
+        self._client.generate(
+            (ChatTurn("user", asked),),
+            replace(
+                self._sampling,
+                max_tokens=64 + len(part.present) // 2,
+                seed=None,  # another one each time
+            ),
+            steps=steps,
+            then=end,
+            failed=dialog.show_error,
+            dropped=lambda: dialog.show_end("", "The model was interrupted."),
+            thinking=self._thinking,
+            top_n=1,
+        )
+
+    def _score(self, part: _Part, dialog: RewriteScreen) -> None:
+        """Score both versions, one after the other, each in its place."""
+
+        def score_new(present: VersionBits) -> None:
+            self._bits(
+                part.with_version(),
+                part.start,
+                part.start + len(part.version),
+                lambda version: dialog.show_costs(present, version),
+            )
+
+        self._bits(part.text, part.start, part.end, score_new)
+
+    def _bits(
+        self, text: str, start: int, end: int, then: Callable[[VersionBits], object]
+    ) -> None:
+        found: list[ScoredSpan] = []
+        last = max(end, paragraph_at(text, max(start, end - 1))[1])
+        self._client.score_span(
+            text,
+            start,
+            last,
+            scored=found.append,
+            then=lambda: then(version_bits(_newest(found), start, end)),
+            failed=self._show_failed,
+        )
+
+    def _show_failed(self, error: LmtuiError) -> None:
+        if self._dialog is not None:
+            self._dialog.show_error(error)
+
+
+def _newest(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
+    """Return the spans of the last run: one that was interrupted begins anew."""
+    newest: list[ScoredSpan] = []
+    for span in spans:
+        if newest and span.tokens[0].index <= newest[-1].tokens[-1].index:
+            newest = []
+        newest.append(span)
+    return newest
+
+
+def like(present: str, written: str) -> str:
+    """Return a version with the white space that is around the present one."""
+    inner = written.strip()
+    if not inner:
+        return ""
+    lead = present[: len(present) - len(present.lstrip())]
+    tail = present[len(present.rstrip()) :]
+    return f"{lead}{inner}{tail}"

@@ -1,0 +1,138 @@
+"""The list of corrections: it grows, is walked, and changes only what is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+from rich.cells import cell_len
+
+from lmtui.editing.corrections import ProofreadText
+from lmtui.engine.types import Correction, ProofreadPart
+from lmtui.notation import LN2
+from lmtui.tui.editor.pickers import NO_CORRECTIONS, CorrectionsScreen, correction_rows
+from tests.fake_writing import FakeWriter
+from tests.tui.editor.test_screen import writing
+from tests.tui.hosts import HOSTILE, safe
+
+TEXT = "teh cat sat on the the mat.\nIt depends of the weather.\n"
+PARTS = (
+    ProofreadPart(9, 2, (Correction(0, 3, "the", "misspelt", 18.2 * LN2),)),
+    ProofreadPart(28, 5, (Correction(18, 22, "", "doubled word", 14 * LN2),)),
+    ProofreadPart(
+        len(TEXT), 5, (Correction(39, 41, "on", "function word", 9.5 * LN2),)
+    ),
+)
+
+
+async def test_corrections_are_listed_while_the_text_is_read(tmp_path: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1][0] == "proofread" and index == 2:
+            assert go_on.wait(20)
+
+    engine = FakeWriter(parts=PARTS, on_token=hold)
+    async with writing(tmp_path, engine, text=TEXT) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.running.on(CorrectionsScreen)
+        await writer.until(lambda: "reading · 7 words read" in writer.seen)
+        assert "2 corrections" in writer.seen and "Esc stops" in writer.seen
+        assert "teh → the" in writer.seen and "the → (dropped)" in writer.seen
+        go_on.set()
+        await writer.until(lambda: "Esc closes" in writer.seen)
+        assert "12 words read · 3 corrections" in writer.seen
+        assert "of → on" in writer.seen
+        assert ("proofread", (TEXT, 0, len(TEXT))) in engine.calls
+        assert writer.editor.text == TEXT
+
+
+async def test_one_correction_is_applied_and_undone(tmp_path: Path) -> None:
+    engine = FakeWriter(parts=PARTS)
+    async with writing(tmp_path, engine, text=TEXT) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: "3 corrections" in writer.seen)
+        await writer.press("down", "a")
+        await writer.until(lambda: "2 corrections" in writer.seen)
+        fixed = TEXT.replace("the the", "the")
+        assert writer.editor.text == fixed
+        await writer.press("enter")
+        await writer.until(lambda: writer.editor.selected_text == "of")
+        assert writer.editor.has_focus
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+
+
+async def test_list_opens_again_while_the_text_stays(tmp_path: Path) -> None:
+    engine = FakeWriter(parts=PARTS)
+
+    def passes() -> int:
+        return sum(call[0] == "proofread" for call in engine.calls)
+
+    async with writing(tmp_path, engine, text=TEXT) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: "3 corrections" in writer.seen)
+        await writer.press("enter")
+        await writer.until(lambda: writer.editor.selected_text == "teh")
+        await writer.press("alt+k")
+        await writer.until(lambda: "3 corrections" in writer.seen)
+        assert passes() == 1
+        await writer.press("escape", "x", "alt+k")
+        await writer.until(lambda: passes() == 2)
+
+
+async def test_escape_stops_the_reading_and_keeps_the_list(tmp_path: Path) -> None:
+    go_on = Event()
+
+    def hold(index: int) -> None:
+        if engine.calls[-1] == ("proofread", (TEXT, 0, len(TEXT))) and index == 1:
+            assert go_on.wait(20)
+
+    engine = FakeWriter(parts=PARTS, on_token=hold)
+    async with writing(tmp_path, engine, text=TEXT) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: "1 correction" in writer.seen)
+        await writer.press("escape")
+        await writer.until(lambda: "stopped · 2 words read, 16.4%" in writer.seen)
+        go_on.set()
+        assert "teh → the" in writer.seen
+        await writer.press("escape", "alt+k")
+        await writer.until(lambda: "3 corrections" in writer.seen)
+        assert ("proofread", (TEXT, 9, len(TEXT))) in engine.calls
+
+
+async def test_selection_is_proofread_alone(tmp_path: Path) -> None:
+    engine = FakeWriter(parts=[ProofreadPart(7, 2, ())])
+    async with writing(tmp_path, engine, text=TEXT, cursor=0) as writer:
+        await writer.expected()
+        await writer.press(*["shift+right"] * 7, "alt+k")
+        await writer.until(lambda: NO_CORRECTIONS in writer.seen)
+        assert ("proofread", (TEXT, 0, 7)) in engine.calls
+
+
+async def test_blank_text_is_not_proofread(tmp_path: Path) -> None:
+    engine = FakeWriter()
+    async with writing(tmp_path, engine, text=" \n") as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: writer.running.notices)
+        assert "There is no text to proofread." in writer.running.notices
+        assert all(call[0] != "proofread" for call in engine.calls)
+
+
+@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+def test_correction_rows_align_hostile_texts(words: str) -> None:
+    text = f"a {words} b"
+    read = ProofreadText(text, 0, len(text))
+    found = [
+        Correction(0, 1, words, "misspelt", 5 * LN2),
+        Correction(2, 2 + len(words), "b", "misspelt", 18.2 * LN2),
+    ]
+    rows = correction_rows(read, found)
+    assert safe("".join(row.plain for row in rows))
+    assert {cell_len(row.plain[: row.plain.index(":")]) for row in rows} == {13}

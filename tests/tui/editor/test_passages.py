@@ -1,0 +1,219 @@
+"""Passages as ghost text, rows of the panel, and versions by instruction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.editing.word_diff import word_diff
+from lmtui.engine.types import SamplingSettings, ScoredSpan, ScoredToken
+from lmtui.errors import LmtuiError
+from lmtui.tui.editor.passages import settings_named
+from lmtui.tui.editor.predictions import whole_text
+from lmtui.tui.editor.rewrite import (
+    RewriteScreen,
+    VersionBits,
+    cost_table,
+    like,
+    version_bits,
+)
+from lmtui.tui.widgets.line_prompt import LinePrompt
+from tests.fake_writing import FakeWriter
+from tests.tui.editor.writer import TEXT, Writer, writing
+from tests.tui.texts import texts
+
+END = len(TEXT)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+async def answer(writer: Writer, text: str) -> None:
+    """Answer the question in the bar, which asks already."""
+    prompt = writer.screen.query_one(LinePrompt)
+    await writer.until(lambda: prompt.is_open)
+    prompt.field.value = text
+    await writer.press("enter")
+
+
+# Passages.
+
+
+async def test_passage_is_ghost_text_and_the_same_key_writes_another(
+    tmp_path: Path,
+) -> None:
+    engine = FakeWriter(["", "Once upon", "One day\nthey", "and more"])
+    async with writing(tmp_path, engine, cursor=END) as writer:
+        await writer.expected()
+        await writer.press("alt+g")
+        await answer(writer, "90 1.3")
+        await writer.until(lambda: writer.editor.ghost == "Once upon")
+        await writer.until(lambda: "passage: 3 tokens, seed" in writer.seen)
+        await writer.press("alt+g")
+        await writer.until(lambda: writer.editor.ghost == "One day\nthey")
+        await writer.press("ctrl+right")
+        assert writer.editor.text == f"{TEXT}One"
+        assert writer.editor.ghost == " day\nthey"
+        await writer.press("tab")
+        assert writer.editor.text == f"{TEXT}One day\nthey"
+
+
+async def test_passage_is_forgotten_when_the_text_changes(tmp_path: Path) -> None:
+    engine = FakeWriter(["", "Once upon", "no", "no", "no"])
+    async with writing(tmp_path, engine, cursor=END) as writer:
+        await writer.expected()
+        await writer.press("alt+g")
+        await answer(writer, "90")
+        await writer.until(lambda: writer.editor.ghost == "Once upon")
+        await writer.type("x")
+        assert not writer.editor.ghost
+        await writer.press("alt+g")
+        await writer.until(lambda: writer.screen.query_one(LinePrompt).is_open)
+        assert writer.screen.query_one(LinePrompt).field.value == "90 0.7"
+
+
+@pytest.mark.parametrize("wrong", ["", "0", "5000", "some", "10 -1", "10 hot", "1 2 3"])
+def test_passage_has_a_length_and_perhaps_a_temperature(wrong: str) -> None:
+    given = SamplingSettings(temperature=0.5)
+    assert settings_named("7", given).temperature == 0.5
+    assert settings_named(" 40 0 ", given).temperature == 0
+    assert settings_named("40 .9", given).max_tokens == 40
+    with pytest.raises(LmtuiError):
+        settings_named(wrong, given)
+
+
+# Rows of the panel.
+
+
+async def test_row_of_the_panel_is_inserted_at_the_cursor(tmp_path: Path) -> None:
+    async with writing(tmp_path, cursor=7) as writer:
+        await writer.expected()
+        rows = writer.screen.predictions.prediction.distribution.candidates
+        second = rows[1].bytes.decode()
+        await writer.press("alt+e", "down", "enter")
+        assert writer.editor.text == TEXT[:7] + second + TEXT[7:]
+        assert writer.screen.focused is writer.screen.panel
+        await writer.press("escape", "ctrl+z")
+        assert writer.editor.text == TEXT
+
+
+async def test_row_that_is_older_than_the_text_is_not_inserted(tmp_path: Path) -> None:
+    async with writing(tmp_path, cursor=7) as writer:
+        await writer.expected()
+        row = writer.screen.predictions.prediction.distribution.candidates[0]
+        writer.editor.insert("x")
+        text = writer.editor.text
+        writer.screen.predictions.insert(row)
+        assert writer.editor.text == text
+        await writer.until(lambda: "before the last change" in writer.running.notices)
+
+
+@given(st.text(max_size=3))
+def test_half_a_character_has_no_text(text: str) -> None:
+    data = text.encode("utf-8", "ignore")
+    assert whole_text(data) == data.decode()
+    assert whole_text("é".encode()[:1]) is None
+
+
+# Versions by instruction.
+
+
+async def test_version_is_shown_with_its_cost_and_taken(tmp_path: Path) -> None:
+    engine = FakeWriter(["", " a dog ", ""])
+    async with writing(tmp_path, engine, cursor=4) as writer:
+        await writer.expected()
+        writer.editor.go_to(4, 11)
+        await writer.press("alt+r")
+        await answer(writer, "about dogs")
+        dialog = await writer.running.on(RewriteScreen)
+        await writer.until(lambda: "surprisal, bits" in writer.seen)
+        asked = [given for verb, given in engine.calls if verb == "generate"]
+        assert "about dogs" in str(asked[-1][0])
+        assert "cat sat" in str(asked[-1][0])
+        assert dialog is writer.running.app.screen
+        await writer.press("enter")
+        assert writer.editor.text == f"{TEXT[:4]}a dog{TEXT[11:]}"
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+
+
+async def test_thinking_is_no_part_of_a_version(tmp_path: Path) -> None:
+    engine = FakeWriter(["", ["<think>", "a cat?", "</think>", "\n\n", "a dog"], ""])
+    async with writing(tmp_path, engine, cursor=4) as writer:
+        await writer.expected()
+        writer.editor.go_to(4, 11)
+        await writer.press("alt+r")
+        await answer(writer, "about dogs")
+        await writer.running.on(RewriteScreen)
+        await writer.until(lambda: "surprisal, bits" in writer.seen)
+        await writer.press("enter")
+        assert writer.editor.text == f"{TEXT[:4]}a dog{TEXT[11:]}"
+
+
+async def test_version_that_is_left_changes_nothing(tmp_path: Path) -> None:
+    engine = FakeWriter(["", "other", "another", ""])
+    async with writing(tmp_path, engine, cursor=4) as writer:
+        await writer.expected()
+        await writer.press("alt+r")
+        await answer(writer, "shorter")
+        await writer.running.on(RewriteScreen)
+        await writer.until(lambda: "surprisal, bits" in writer.seen)
+        await writer.press("r")
+        await writer.until(lambda: "another" in writer.seen)
+        await writer.press("escape")
+        assert writer.editor.text == TEXT
+
+
+async def test_model_without_a_template_takes_no_instruction(tmp_path: Path) -> None:
+    engine = FakeWriter(has_template=False)
+    async with writing(tmp_path, engine, cursor=4) as writer:
+        await writer.press("alt+r")
+        await writer.until(lambda: "does not chat" in writer.running.notices)
+
+
+@given(texts(12), texts(12))
+def test_parts_of_a_difference_are_both_versions(old: str, new: str) -> None:
+    parts = list(word_diff(old, new))
+    assert "".join(part.text for part in parts if part.kind != "added") == old
+    assert "".join(part.text for part in parts if part.kind != "removed") == new
+
+
+@pytest.mark.parametrize(
+    ("present", "written", "version"),
+    [
+        ("the cat", " a dog\n", "a dog"),
+        (" the cat\n", "a dog", " a dog\n"),
+        ("x", " \n", ""),
+    ],
+)
+def test_version_has_the_white_space_of_the_present_text(
+    present: str, written: str, version: str
+) -> None:
+    assert like(present, written) == version
+
+
+def test_bits_of_a_version_are_split_where_it_ends() -> None:
+    def token(index: int, logprob: float | None) -> ScoredToken:
+        return ScoredToken(index, 0, "", b"", logprob, 1, 0.0)
+
+    logprobs = (-9.0, -1.0, -2.0, -4.0)
+    span = ScoredSpan(
+        tuple(token(i, logprob) for i, logprob in enumerate(logprobs)),
+        ((0, 2), (2, 3), (3, 5), (5, 6)),
+    )
+    found = version_bits([span], 2, 5)
+    assert found.own == pytest.approx(3 / 0.6931471805599453)
+    assert found.following == pytest.approx(4 / 0.6931471805599453)
+    assert version_bits([span], 2, 6).following is None
+    unscored = ScoredSpan((token(1, None),), ((0, 1),))
+    assert version_bits([unscored], 0, 1) == VersionBits(None, None)
+    begin = ScoredSpan((token(0, None), token(1, -2.0)), ((0, 1), (1, 2)))
+    assert version_bits([begin], 0, 2).own == pytest.approx(2 / 0.6931471805599453)
+    table = cost_table(found, VersionBits(None, None)).splitlines()
+    assert table[1].split() == ["now", "4.3", "5.8", "10.1"]
+    assert table[2].split() == ["rewritten", "–", "–", "–"]

@@ -1,0 +1,89 @@
+"""The program with a file in the editor, over a scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from lmtui.config.settings import EditorSettings
+from lmtui.editing import recovery
+from lmtui.editing.text_file import load
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.tui.dialogs import ConfirmDialog
+from lmtui.tui.editor.options import Writing
+from lmtui.tui.editor.screen import EditorScreen
+from tests.fake_writing import FakeWriter
+from tests.tui.programs import Program, program
+
+TEXT = "the cat sat on the mat\nand looked at the sea\n"
+ALL = SuggestionRules(seconds=None, min_prob=None)
+NEVER = 3600.0
+
+
+class Writer:
+    """The program with a file in the editor."""
+
+    def __init__(self, running: Program, screen: EditorScreen, file: Path) -> None:
+        self.running, self.screen, self.file = running, screen, file
+        self.press, self.until = running.press, running.until
+
+    @property
+    def editor(self):  # type: ignore[no-untyped-def]
+        return self.screen.editor
+
+    @property
+    def seen(self) -> str:
+        return self.running.seen
+
+    async def type(self, text: str) -> None:
+        names = {" ": "space", "\n": "enter"}
+        await self.press(*(names.get(letter, letter) for letter in text))
+
+    async def expected(self) -> None:
+        """Wait for the panel of the cursor, and until all is scored."""
+        screen = self.screen
+        await self.until(
+            lambda: (
+                screen.predictions.prediction is not None
+                and not screen.scores.text.stale()
+            )
+        )
+
+    async def asked(self, words: str) -> ConfirmDialog:
+        """Wait for a question."""
+        asked = await self.running.on(ConfirmDialog)
+        await self.until(lambda: words in self.seen and asked.accepts_keys)
+        return asked
+
+
+@asynccontextmanager
+async def writing(
+    folder: Path,
+    engine: FakeWriter | None = None,
+    *,
+    text: str | bytes = TEXT,
+    cursor: int = 0,
+    delay: float = NEVER,
+    rules: SuggestionRules = ALL,
+    **options: Any,
+) -> AsyncIterator[Writer]:
+    file = folder / "draft.txt"
+    if text:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    opened = Writing(
+        load(file),
+        cursor=cursor,
+        recovered=recovery.find(file),
+        rules=rules,
+        settings=EditorSettings(ghost_delay=delay, surprise_bits=6.0),
+    )
+    engines = {"default": engine or FakeWriter()}
+    options |= {"first": "complete", "writing": opened}
+    async with program(engines, **options) as running:
+        screen = running.app.installed("complete")
+        assert isinstance(screen, EditorScreen)
+        await running.until(lambda: screen.file.is_open)
+        await running.ready()
+        yield Writer(running, screen, file)
