@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,9 @@ from bench_fidelity import print_fidelity_of_types
 from bench_inspect import print_inspect
 from bench_inspector import print_inspector
 from bench_large import print_large
+from bench_proofreading import print_proofreading
+from bench_serve import print_serve
+from bench_suggestions import print_suggestions
 from bench_tools import Work, compare, in_terminal, measured_by, row
 from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
@@ -42,16 +46,19 @@ from lmtui.models.loaded_model import LoadedModel
 
 PARTS = (
     "editor",
+    "suggestions",
     "engine",
     "inspect",
     "fast",
     "busy",
     "large",
+    "serve",
     "fidelity",
     "speculation",
     "inspector",
     "chat",
     "history",
+    "proofreading",
     "training",
 )
 """What is measured, in this order: threads slow what runs after them."""
@@ -361,6 +368,13 @@ def parsed() -> Namespace:
         "--llama", metavar="PYTHON", help="of an environment with llama-cpp-python"
     )
     parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        type=Path,
+        help="a GGUF file that fidelity measures as well; may be repeated",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="one round, and one text in the editor"
     )
     options = parser.parse_args()
@@ -374,38 +388,43 @@ def parsed() -> Namespace:
 def main() -> None:
     """Measure everything, or some parts, and print the tables."""
     options = parsed()
-    parts = options.only
     loaded = load(options.model)
     engine = LocalEngine(loaded)
     fast = LocalEngine(load(options.model, quantize="auto"))
     print(f"{engine.info.model}, {engine.info.device}, {engine.info.dtype}, ", end="")
     print(f"torch {torch.__version__}; {machine()}")
-    if "editor" in parts:
-        print_pairs(engine, loaded, options.rounds)
-        print_editor(options.model, rounds=options.rounds, quick=options.quick)
-    if "engine" in parts:
-        print_engine(engine, loaded, options)
-    if "inspect" in parts:
-        print_inspect(engine, loaded, model=options.model, rounds=options.rounds)
-    if "fast" in parts:
-        print_fast(fast, engine, peer=source_of(options.model), options=options)
+    source, rounds = source_of(options.model), options.rounds
+
+    def editor() -> None:
+        print_pairs(engine, loaded, rounds)
+        print_editor(options.model, rounds=rounds, quick=options.quick)
+
+    def fast_path() -> None:
+        print_fast(fast, engine, peer=source, options=options)
         print_generate(fast, loaded, options)  # threads slow what runs after them
-    if "busy" in parts:
-        print_busy(fast, peer=source_of(options.model), options=options)
-    if "large" in parts:
-        print_large(options)
-    if "fidelity" in parts:
-        print_fidelity_of_types(options)
-    if "speculation" in parts:
-        print_speculation(fast, options)
-    if "inspector" in parts:
-        print_inspector(options.model)
-    if "chat" in parts:
-        print_screen(options.model, options.rounds, options.tokens)
-    if "history" in parts:
-        print_chats()
-    if "training" in parts:
-        print_training(options.model, rounds=min(options.rounds, 3))
+
+    printers: dict[str, Callable[[], object]] = {
+        "editor": editor,
+        "suggestions": lambda: print_suggestions(fast, quick=options.quick),
+        "proofreading": lambda: print_proofreading(fast),
+        "engine": lambda: print_engine(engine, loaded, options),
+        "inspect": lambda: print_inspect(
+            engine, loaded, model=options.model, rounds=rounds
+        ),
+        "fast": fast_path,
+        "busy": lambda: print_busy(fast, peer=source, options=options),
+        "large": lambda: print_large(options),
+        "serve": lambda: print_serve(fast, source, options),
+        "fidelity": lambda: print_fidelity_of_types(options),
+        "speculation": lambda: print_speculation(fast, options),
+        "inspector": lambda: print_inspector(options.model),
+        "chat": lambda: print_screen(options.model, rounds, options.tokens),
+        "history": print_chats,
+        "training": lambda: print_training(options.model, rounds=min(rounds, 3)),
+    }
+    for part in PARTS:
+        if part in options.only:
+            printers[part]()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from bench_documents import cut, prose
 from textual import events
 from textual.pilot import Pilot
 
+from lmtui.config.settings import EditorSettings
 from lmtui.editing import text_file
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
@@ -42,7 +43,6 @@ UNBOUND = SuggestionRules(
     max_tokens=GHOST,
     single_line=False,
     seconds=None,
-    min_mean_prob=None,
     min_prob=None,
     spare_following=False,
 )
@@ -51,6 +51,7 @@ TYPED = (
     " The keeper said that nothing is known of the beautiful numbers in his yellow "
     "notebook."
 )
+PAUSE = EditorSettings().ghost_delay
 _BETWEEN = 0.05  # seconds between the panel and the next key: less than a ghost waits
 _QUIET = 0.5  # seconds without work after which none is to come
 
@@ -91,8 +92,8 @@ class Bench:
         assert isinstance(screen, EditorScreen)
         self.screen = screen
         self.suggestions = screen.suggestions
-        self.show_ended = self.suggestions._show_ended
-        self.suggestions._show_ended = self.note_ended  # type: ignore[method-assign]
+        self.show_end = self.suggestions._show_end
+        self.suggestions._show_end = self.note_end  # type: ignore[method-assign]
 
     @property
     def editor(self) -> GhostEditor:
@@ -110,11 +111,11 @@ class Bench:
     @property
     def suggestion_id(self) -> int | None:
         """The id of the request for a suggestion or for alternatives, if any."""
-        return self.suggestions._client._newest.get(Slot.SUGGEST)
+        return self.suggestions._client._requests._newest.get(Slot.SUGGEST)
 
-    def note_ended(self, request: Any, suggestion: Suggestion) -> None:
+    def note_end(self, request: Any, suggestion: Suggestion) -> None:
         self.ended = suggestion
-        self.show_ended(request, suggestion)
+        self.show_end(request, suggestion)
 
     # Waiting.
 
@@ -222,6 +223,9 @@ class Bench:
             typing = await self.typing()
         async with self.lag("ghosts"):
             ghosts = await self.ghosts()
+            self.suggestions._delay = 0.0
+            ghosts["at once"] = (await self.ghosts())["first"]
+            self.suggestions._delay = PAUSE
         alternatives = [await self.alternatives() for _ in range(self.rounds)]
         replacements = [await self.replacements() for _ in range(self.rounds)]
         return {"typing": typing, **ghosts, "alternatives": alternatives,
@@ -236,8 +240,9 @@ class Bench:
         return taken
 
     async def ghosts(self) -> dict[str, list[float]]:
-        """Where one writes a character and waits: until the panel; the first ghost;
-        the whole one, after the wait for another key."""
+        """Where one writes a character and waits: from the key to the panel; from the
+        end of the pause to the first ghost and to the whole one."""
+        wait = self.suggestions._delay
         panel: list[float] = []
         first: list[float] = []
         whole: list[float] = []
@@ -253,8 +258,8 @@ class Bench:
             await self.painted()
             assert self.ended is not None
             if self.ended.end is SuggestionEnd.LENGTH and self.ended.text:
-                first.append(seen * 1e3)
-                ended = time.perf_counter() - start - self.suggestions._delay
+                first.append((seen - wait) * 1e3)
+                ended = time.perf_counter() - start - wait
                 whole.append(ended * 1e3)
         return {"paused": panel, "first": first, "whole": whole}
 
@@ -289,6 +294,7 @@ class Bench:
 
     async def cancels(self, watch: Watch) -> list[tuple[float, int]]:
         """From Esc to an engine that has stopped, in ms and in tokens."""
+        self.suggestions._delay = 0.0  # after a pause it would have ended
         taken = []
         for turn in range(5 + 5 * self.rounds):
             self.editor.forget_ghosts()

@@ -26,15 +26,18 @@ SCORED = 1_000
 GHOST = 16
 _AIMS = {
     "typing": "p95 ≤ 120 at the end of 1,000",
+    "first": "p50 ≤ 20",
+    "at once": "p50 ≤ 60",
     "whole": "p50 ≤ 750",
 }
 _ROWS = {
     "typing": "from a key to the panel, writing on",
     "paused": "from a key to the panel, after a ghost",
-    "first": "from a key to the ghost, its wait included",
-    "whole": f"a ghost of {GHOST} tokens, after that wait",
+    "first": "from the end of the pause to the ghost",
+    "at once": "from a key to the ghost, without a pause",
+    "whole": f"from the end of the pause to {GHOST} tokens of it",
     "alternatives": "5 alternatives",
-    "replacements": "8 replacements",
+    "replacements": "the first replacements",
 }
 _HEAVY = ("alternatives", "replacements")  # too few for a p95
 

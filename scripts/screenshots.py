@@ -136,6 +136,7 @@ async def ghost(drawing: Drawing) -> None:
     """A half-typed word in the editor, and how the model would go on."""
     await drawing.shows("ghost: ")
     await drawing.shows("“·Fran” p ")
+    await drawing.shows("· Σ log P −")
     await drawing.until(lambda: "≈" not in drawing.seen)
 
 
@@ -144,7 +145,7 @@ async def inspector(drawing: Drawing) -> None:
     await drawing.until(lambda: " ready " in drawing.seen and "⌷" in drawing.seen)
     await drawing.press("slash", *"coffee", "escape", "enter")
     await drawing.shows(" bits")
-    await drawing.shows("Enter goes on")
+    await drawing.shows("Enter continues from there")
 
 
 async def training(drawing: Drawing) -> None:

@@ -16,9 +16,17 @@ import torch
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prompt_lookup import PromptLookup
-from lmtui.engine.types import ChatTurn, GenerationResult, SamplingSettings, Step
+from lmtui.engine.types import (
+    ChatTurn,
+    GenerationResult,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.source import Quantize
+from tests.serve.serving import serving
 
 pytestmark = pytest.mark.real
 
@@ -201,8 +209,48 @@ def test_inspect_is_exact_unless_quantize_is_given(default_home: Path) -> None:
 
     exact, packed = summary("auto"), summary("int8")
     assert exact["precision"] == "exact"
-    assert (packed["precision"], packed["dtype"]) == ("fast", "int4")
+    assert (packed["precision"], packed["dtype"]) == ("fast", "Q4_1")
     assert packed["logprob"] == pytest.approx(exact["logprob"], rel=0.02)
     ask = ("chat", "--once", "hi", "--json", "--quantize", "none", "--max-tokens", "1")
     start = json.loads(lmtui(*ask, home=default_home).splitlines()[0])
     assert start["precision"] == "exact"
+
+
+@pytest.mark.parametrize("quantize", ["none", "auto"])
+def test_served_logprobs_are_those_of_a_score(
+    quantize: Quantize, default_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    text, lengths = README.read_text("utf-8"), (2, 17, 130, 530)
+    ids: list[int] = []
+    expected: list[list[ScoredToken]] = []
+    batch: list[list[ScoredToken]] = []
+
+    def opened() -> LocalEngine:
+        # On the server's thread: with another number of threads, sums differ.
+        engine = LocalEngine(load(quantize=quantize), slots=2)
+        ids.extend(engine.encode(text).ids[: lengths[-1]])
+        expected.extend(list(engine.score(ids[:size])) for size in lengths)
+        batch.extend([*engine.score(part)] for part in (ids[:40], ids[40:60]))
+        return engine
+
+    with serving(opened) as served:
+        for size, tokens in zip(lengths, expected, strict=True):
+            found = served.complete(
+                prompt=ids[:size], echo=True, logprobs=1, max_tokens=1
+            ).json["choices"][0]["logprobs"]
+            assert len(found["tokens"]) == size + 1
+            for token, logprob, top in zip(
+                tokens, found["token_logprobs"], found["top_logprobs"], strict=False
+            ):
+                assert logprob == pytest.approx(token.logprob, abs=1e-6)
+                # What lm_eval asks: is the token the most probable one?
+                greedy = top is None or logprob == max(top.values())
+                assert greedy == (token.rank in (1, None))
+        choices = served.complete(
+            prompt=[ids[:40], ids[40:60]], echo=True, logprobs=0, max_tokens=1
+        ).json["choices"]
+    for choice, scored in zip(choices, batch, strict=True):
+        own = [token.logprob for token in scored][1:]
+        found = choice["logprobs"]["token_logprobs"][1:-1]
+        assert found == pytest.approx(own, abs=1e-4)
