@@ -245,7 +245,7 @@ def test_thinking_is_folded_and_unfolded_by_keys(start: Start) -> None:
         tmux.press("Enter")
         tmux.until(lambda screen, n=count: screen.count("▸ thought 7 tokens") == n)
     tmux.lacks("so so")
-    assert tmux.screen.count("It is.") == 2
+    tmux.until(lambda screen: screen.count("It is.") == 2)
     tmux.press("BTab", "BTab")
     tmux.press("f")
     tmux.shows("▾ thought 7 tokens", "so so", "It is.")

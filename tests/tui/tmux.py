@@ -113,6 +113,17 @@ class Tmux:
         """Wait until this does not stand on the screen."""
         return self.until(lambda screen: word not in screen)
 
+    def press_for(self, key: str, seen: str | Seen) -> str:
+        """Press a key, and see that it is this that changed the screen.
+
+        What was done before may still be on its way to the screen, so this waits until
+        what the key is to show is not there yet.
+        """
+        found = (lambda screen: seen in screen) if isinstance(seen, str) else seen
+        self.until(lambda screen: not found(screen))
+        self.press(key)
+        return self.until(found)
+
 
 def without(*words: str) -> Seen:
     """None of these stands on the screen."""

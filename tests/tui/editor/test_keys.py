@@ -146,10 +146,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Start]:
 
 def press(tmux: Tmux, what: str, seen: str | Seen, *, key: int = 0) -> str:
     """Do something by a key of its own, and see that it is this that did it."""
-    found = (lambda screen: seen in screen) if isinstance(seen, str) else seen
-    assert not found(screen := tmux.screen), f"{what} would change nothing:\n{screen}"
-    tmux.press(KEYS[what].split()[key])
-    return tmux.until(found)
+    return tmux.press_for(KEYS[what].split()[key], seen)
 
 
 def place(line: int, column: int) -> str:
@@ -170,20 +167,22 @@ def test_ghost_keys_take_cycle_and_dismiss_suggestions(start: Start) -> None:
     press(tmux, "ghost.mode", "F4 line ·")
     tmux.shows("mat by the fire.", "ghost: newline")
     press(tmux, "editor.take-word", place(1, 26))
-    assert line_of(tmux.screen, 1) == "the cat sat on the mat by the fire."
+    tmux.until(
+        lambda screen: line_of(screen, 1) == "the cat sat on the mat by the fire."
+    )
     press(tmux, "editor.dismiss", without("the fire."))
     tmux.shows("dismissed")
     press(tmux, "editor.suggest", "mat by by the fire.")
     press(tmux, "editor.next-ghost", "alternative 1 of 3")
     press(tmux, "editor.next-ghost", "alternative 2 of 3")
-    assert line_of(tmux.screen, 1) == "the cat sat on the mat by two"
+    tmux.until(lambda screen: line_of(screen, 1) == "the cat sat on the mat by two")
     press(tmux, "editor.previous-ghost", "alternative 1 of 3")
-    assert line_of(tmux.screen, 1) == "the cat sat on the mat by one"
+    tmux.until(lambda screen: line_of(screen, 1) == "the cat sat on the mat by one")
 
     press(tmux, "ghost.mode", "F4 lines")
     tmux.until(lambda screen: line_of(screen, 1).endswith("by by the fire."))
     press(tmux, "editor.take-line", place(1, 39))
-    assert "and more" in tmux.screen
+    tmux.shows("and more")
     press(tmux, "editor.take-all", place(2, 9))
     tmux.until(lambda screen: line_of(screen, 2).startswith("and more"))
     press(tmux, "ghost.mode", "ghost: off")
@@ -224,7 +223,7 @@ def test_line_keys_change_the_lines_of_the_selection(start: Start) -> None:
     press(tmux, "editor.join", "one two")
     press(tmux, "editor.comment", "no comments in this kind of file")
     tmux.press("Enter", "(", "[", "]", ")")
-    tmux.shows("([])")
+    tmux.shows("([])", place(3, 5))
     press(tmux, "editor.bracket", place(3, 1))
 
 
@@ -426,7 +425,7 @@ def test_writing_keys_ask_for_passages_and_versions(start: Start) -> None:
         else:
             tmux.press(KEYS["rewrite.again"])
             press(tmux, "rewrite.leave", without("Rewritten:"))
-            assert "the cat sat" in line_of(tmux.screen, 1)
+            tmux.until(lambda screen: "the cat sat" in line_of(screen, 1))
 
 
 def marked(tmux: Tmux) -> str:

@@ -91,10 +91,7 @@ def tmux(home: Path, tmp_path: Path) -> Iterator[Tmux]:
 
 def press(tmux: Tmux, what: str, seen: str | Seen) -> str:
     """Do something by its key, and see that it is this that did it."""
-    found = (lambda screen: seen in screen) if isinstance(seen, str) else seen
-    assert not found(screen := tmux.screen), f"{what} would change nothing:\n{screen}"
-    tmux.press(KEYS[what])
-    return tmux.until(found)
+    return tmux.press_for(KEYS[what], seen)
 
 
 def at(position: int, count: int = COUNT) -> str:
