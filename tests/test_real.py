@@ -221,7 +221,7 @@ def test_served_logprobs_are_those_of_a_score(
     quantize: Quantize, default_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    text, lengths = README.read_text("utf-8"), (2, 17, 130, 530)
+    text, lengths = README.read_text("utf-8"), (2, 17, 130, 530, 2100, 2500)
     ids: list[int] = []
     expected: list[list[ScoredToken]] = []
     batch: list[list[ScoredToken]] = []
@@ -230,7 +230,8 @@ def test_served_logprobs_are_those_of_a_score(
         # On the server's thread: with another number of threads, sums differ.
         engine = LocalEngine(load(quantize=quantize), slots=2)
         ids.extend(engine.encode(text).ids[: lengths[-1]])
-        expected.extend(list(engine.score(ids[:size])) for size in lengths)
+        for size in lengths:
+            expected.append(list(engine.score(ids[:size], window=size)))
         batch.extend([*engine.score(part)] for part in (ids[:40], ids[40:60]))
         return engine
 

@@ -11,15 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
-from lmtui.engine.backends.base import AnyBackend, KVCache, Reuse
+from lmtui.engine.backends.base import AnyBackend, KVCache, Reuse, part_len
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.errors import Cancelled
-
-_REST = 128
-"""Least tokens of the last part of a long prompt: the products of a few tokens are
-others, with other rounding. Logits of a whole text are computed in blocks of as many
-rows, so that parts and whole give the same numbers."""
 
 
 class PrefixCache:
@@ -89,12 +84,10 @@ class PrefixCache:
         self, ids: Sequence[int], done: int, most: int | None = None
     ) -> Sequence[int]:
         """Return the next tokens to run in one pass."""
-        most, left = most or self.backend.prefill_chunk, len(ids) - done
-        if self._reuse is Reuse.NOTHING or left <= most:
+        if self._reuse is Reuse.NOTHING:
             return ids[done:]
-        if left - most < _REST <= most // 2:
-            most -= _REST
-        return ids[done : done + most]
+        most = most or self.backend.prefill_chunk
+        return ids[done : done + part_len(len(ids) - done, most)]
 
     def extend(self, part: Sequence[int], *, should_stop: Stop | None = None) -> Tensor:
         """Run one or a few more tokens in one pass; return the logits [n, V] after

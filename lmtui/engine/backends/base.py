@@ -188,6 +188,20 @@ def grown_room(room: int, tokens: int, spare: int = FIRST_ROOM) -> int:
     return max(tokens + spare, 2 * room)
 
 
+_LEAST_REST = 128
+"""Least tokens of the last part of a long prompt: the products of a few tokens are
+others, with other rounding. Logits of a whole text are computed in blocks of as many
+rows, so that parts and whole give the same numbers."""
+
+
+def part_len(left: int, most: int) -> int:
+    """Return how many of the `left` tokens of a prompt to run in the next pass, of at
+    most `most`."""
+    if left <= most:
+        return left
+    return most - _LEAST_REST if left - most < _LEAST_REST <= most // 2 else most
+
+
 _LAYER_WORK = {"float32": 2.5e10, "bfloat16": 1e11}
 # Operations of one layer between two polls of `stop`: about a tenth of a second on two
 # CPU cores, whose products are in this dtype.

@@ -25,9 +25,11 @@ from lmtui.engine.backends.base import (
     chunk_for,
     float_logits,
     grown_room,
+    part_len,
 )
 from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
+from lmtui.engine.windows import DEFAULT_WINDOW
 from lmtui.errors import Cancelled
 from lmtui.models.model_info import weights_in
 
@@ -404,29 +406,24 @@ class TransformersBackend:
         """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
         V].
 
-        The layers run once over all tokens; the head runs on one block at a time.
+        The layers run once over all tokens, a long text in parts; the head runs on one
+        block at a time.
         """
         if skip >= len(ids):
             return
-        inputs = self._inputs(ids)
-        if self._decoder is None:
-            yield from self._whole(inputs, skip, should_stop)
+        if not self._apart:
+            yield from self._whole(self._inputs(ids), skip, should_stop)
             return
-        with self._stoppable(should_stop):
-            output = self._decoder(input_ids=inputs, use_cache=False)
-        hidden = output.last_hidden_state  # [1, n, width]
-        for start in range(skip, len(ids), self.block_rows):
-            part = slice(start, start + self.block_rows)
-            with (
-                self._stoppable(should_stop),
-                self._replaced(output, hidden[:, part]) as used,
-            ):
-                block = self.model(input_ids=inputs[:, part], use_cache=False)
-            if not used:  # this architecture does not call its layers as one module
-                self._decoder = None
-                yield from self._whole(inputs, start, should_stop)
-                return
-            yield float_logits(block.logits[0])
+        most = len(ids) if self.reuse is Reuse.NOTHING else DEFAULT_WINDOW
+        held = self.new_cache() if len(ids) > most else None
+        start = 0
+        while left := len(ids) - start:
+            count = part_len(left, most)
+            part = ids[start : start + count]
+            states = self.hidden_states(part, held, keep=count, should_stop=should_stop)
+            for first in range(max(0, skip - start), count, self.block_rows):
+                yield self.head(states[first : first + self.block_rows])
+            start += count
 
     def _whole(
         self, inputs: Tensor, skip: int, should_stop: Stop | None
