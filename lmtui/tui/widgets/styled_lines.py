@@ -120,7 +120,9 @@ class StyledLines(DirectLines):
         self._outdating, self.stale = None, False
 
     def _turn_stale(self) -> None:
-        self._outdating, self.stale = None, True
+        # A stopped timer may have fired before, with this still to be called.
+        if self._outdating is not None:
+            self._outdating, self.stale = None, True
 
     def watch_stale(self) -> None:
         self._part_styles.clear()

@@ -35,7 +35,7 @@ async def test_failed_message_returns_before_those_that_waited() -> None:
         go_on.set()
         await running.until(lambda: prompt(running).text)
         assert prompt(running).text == "first\nsecond\nfirst"
-        assert running.views == []
+        await running.until(lambda: not running.views)
 
 
 async def test_recalled_message_is_left_out_once() -> None:

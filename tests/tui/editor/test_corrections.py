@@ -39,12 +39,14 @@ async def test_corrections_are_listed_while_the_text_is_read(tmp_path: Path) -> 
         await writer.press("alt+k")
         await writer.running.on(CorrectionsScreen)
         await writer.until(lambda: "reading · 7 words read" in writer.seen)
-        assert "2 corrections" in writer.seen and "Esc stops" in writer.seen
-        assert "teh → the" in writer.seen and "the → (dropped)" in writer.seen
+        await writer.until(lambda: "2 corrections" in writer.seen)
+        await writer.until(lambda: "Esc stops" in writer.seen)
+        await writer.until(lambda: "teh → the" in writer.seen)
+        await writer.until(lambda: "the → (dropped)" in writer.seen)
         go_on.set()
         await writer.until(lambda: "Esc closes" in writer.seen)
-        assert "12 words read · 3 corrections" in writer.seen
-        assert "of → on" in writer.seen
+        await writer.until(lambda: "12 words read · 3 corrections" in writer.seen)
+        await writer.until(lambda: "of → on" in writer.seen)
         assert ("proofread", (TEXT, 0, len(TEXT))) in engine.calls
         assert writer.editor.text == TEXT
 
@@ -100,7 +102,7 @@ async def test_escape_stops_the_reading_and_keeps_the_list(tmp_path: Path) -> No
         await writer.press("escape")
         await writer.until(lambda: "stopped · 2 words read, 16.4%" in writer.seen)
         go_on.set()
-        assert "teh → the" in writer.seen
+        await writer.until(lambda: "teh → the" in writer.seen)
         await writer.press("escape", "alt+k")
         await writer.until(lambda: "3 corrections" in writer.seen)
         assert ("proofread", (TEXT, 9, len(TEXT))) in engine.calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 
@@ -189,3 +190,22 @@ async def test_strip_of_a_scored_text_has_no_speed() -> None:
         strip.extend([scored(None), scored(-1.0)])
         assert strip.first_token_seconds is None
         assert strip.tokens_per_second is None
+
+
+async def test_strip_that_is_renewed_stays_bright_when_its_timer_has_fired() -> None:
+    strip, held, go_on = LikelihoodStrip(), asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        held.set()
+        await go_on.wait()
+
+    async with Host(strip).run_test() as pilot:
+        strip.call_next(hold)
+        await held.wait()
+        strip.outdate(0.001)
+        while not strip.message_queue_size:  # until the timer has fired
+            await asyncio.sleep(0.001)
+        strip.renew()
+        go_on.set()
+        await pilot.pause()
+        assert not strip.stale
