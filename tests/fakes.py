@@ -18,7 +18,7 @@ from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.detokenizer import TextStream
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import LOGIT_BYTES, ReportCount, Stop
 from lmtui.engine.types import (
     BosRule,
     Candidate,
@@ -150,6 +150,22 @@ class FakeEngine:
     def tokenizer_info(self) -> Mapping[str, Any]:
         """What such a tokenizer's file would say."""
         return {"eos_token": "<end>", "bos_token": "<bos>", "chat_template": None}
+
+    def tokenizer_json(self) -> str:
+        """What such a tokenizer's file would hold."""
+        return "{}"
+
+    def raw_logits(
+        self,
+        ids: Sequence[int],
+        *,
+        keep: int = 1,
+        slot: int = 0,
+        should_stop: Stop = no_stop,
+    ) -> Iterator[bytes]:
+        """A row of zeros for each token."""
+        self._begin("logits", (tuple(ids), keep))
+        yield bytes(LOGIT_BYTES * self.info.vocabulary) * min(keep, len(ids))
 
     def next_distribution(
         self,

@@ -236,6 +236,10 @@ def test_served_logprobs_are_those_of_a_score(
         return engine
 
     with serving(opened) as served:
+        about = served.ask("/tokenizer_info").json
+        assert (
+            about["eos_token"] == "<|im_end|>" and "im_start" in about["chat_template"]
+        )
         for size, tokens in zip(lengths, expected, strict=True):
             found = served.complete(
                 prompt=ids[:size], echo=True, logprobs=1, max_tokens=1

@@ -28,6 +28,7 @@ from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
 from lmtui.engine.generate import Decoder, StopRules
+from lmtui.engine.info import info_of
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
@@ -35,6 +36,7 @@ from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.prompt_scores import PromptScores, score_prompts
 from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
+from lmtui.engine.raw_logits import raw_logits
 from lmtui.engine.replacements import ReplacementFinder
 from lmtui.engine.score import UNSCORED, TokenScore, score_rows
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
@@ -74,46 +76,6 @@ from lmtui.models.source import Quantize
 _BESIDE = 512  # tokens after a cursor that prompt lookup searches
 
 
-def describe(
-    loaded: LoadedModel,
-    *,
-    context: int | None,
-    has_template: bool,
-    switches_thinking: bool = False,
-    slots: int = 1,
-) -> EngineInfo:
-    """Return the facts about a loaded model; `context` lowers the model's own limit.
-
-    Raises:
-        LmtuiError: `context` is not from 2 to the model's own limit.
-    """
-    facts = loaded.facts
-    most = facts.context
-    if context is not None and not 2 <= context <= most:
-        raise LmtuiError(
-            "the context can't be used",
-            f"{context} tokens",
-            f"Give a --context from 2 to {most}, what this model was made for.",
-        )
-    return EngineInfo(
-        model=loaded.name,
-        architecture=facts.architecture,
-        parameters=facts.parameters,
-        vocabulary=facts.vocabulary,
-        context=context or most,
-        device=str(loaded.device),
-        dtype=loaded.number_format,
-        precision=loaded.precision,
-        threads=loaded.threads,
-        has_template=has_template,
-        slots=slots,
-        generation_defaults=facts.generation_defaults,
-        adapter=loaded.adapter,
-        switches_thinking=switches_thinking,
-        why=loaded.why,
-    )
-
-
 class LocalEngine:
     """Engine for a model on this machine; see `protocol.EditorEngine` for each method's
     contract."""
@@ -130,7 +92,7 @@ class LocalEngine:
         self.prompts = PromptBuilder(tokenizer)
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
         self._positions = LogitsStore(self._logits_after)
-        self._info = describe(
+        self._info = info_of(
             loaded,
             context=context,
             has_template=self.prompts.has_template,
@@ -185,7 +147,8 @@ class LocalEngine:
     ) -> LocalEngine:
         """Load a model: the default one, or the one that `spec` names.
 
-        `spec` is a catalogue name, a folder, a `.gguf` file or a Hub id. `adapter` is
+        `spec` is a catalogue name, a folder, a `.gguf` file, a Hub id or the address of
+        a server. `adapter` is
         the name or the folder of one trained for that model.
 
         Raises:
@@ -228,7 +191,24 @@ class LocalEngine:
 
     def tokenizer_info(self) -> Mapping[str, Any]:
         """Return what `tokenizer_config.json` says."""
-        return self.prompts.tokenizer_info()
+        about = self.prompts.tokenizer_info()
+        return {**about, "model_max_length": self._info.context}
+
+    def tokenizer_json(self) -> str:
+        """Return the tokenizer as `tokenizer.json` has it."""
+        return str(self._tokenizer.backend_tokenizer.to_str())
+
+    def raw_logits(
+        self,
+        ids: Sequence[int],
+        *,
+        keep: int = 1,
+        slot: int = 0,
+        should_stop: Stop = lambda: False,
+    ) -> Iterator[bytes]:
+        """Yield the raw logits after the last `keep` of `ids`."""
+        self._require_room(len(ids), spare=0)
+        return raw_logits(self._slots[slot], ids, keep, should_stop)
 
     def next_distribution(
         self,

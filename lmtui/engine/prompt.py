@@ -282,10 +282,9 @@ class PromptBuilder:
         """Return the special tokens and the chat template, by the names that they have
         in `tokenizer_config.json`."""
         return {
-            "tokenizer_class": type(self._tokenizer).__name__,
+            "tokenizer_class": "PreTrainedTokenizerFast",
             **self._tokenizer.special_tokens_map,
             "add_bos_token": self.adds_bos,
-            "model_max_length": self._tokenizer.model_max_length,
             "chat_template": self._template or None,
         }
 

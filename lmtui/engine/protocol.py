@@ -40,6 +40,9 @@ from lmtui.engine.windows import Windows
 Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
 
+LOGIT_BYTES = 4
+"""Size of a number of `Engine.raw_logits`."""
+
 ReportCount = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during prefill; where a method says so, with
 counts of something else than tokens."""
@@ -84,6 +87,26 @@ class Engine(Protocol):
     def tokenizer_info(self) -> Mapping[str, Any]:
         """Return the special tokens and the chat template, by the names that they have
         in `tokenizer_config.json`."""
+
+    def tokenizer_json(self) -> str:
+        """Return the tokenizer as `tokenizer.json` has it."""
+
+    def raw_logits(
+        self,
+        ids: Sequence[int],
+        *,
+        keep: int = 1,
+        slot: int = 0,
+        should_stop: Stop = lambda: False,
+    ) -> Iterator[bytes]:
+        """Yield the raw logits after each of the last `keep` of `ids`, in blocks of
+        rows [V], float32, little-endian; an empty block after a part of a long prompt
+        whose rows are not wanted. The prompt is in the KV cache of the slot then.
+
+        Raises:
+            LmtuiError: `ids` is empty or does not fit the context.
+            Cancelled: `should_stop` answered True.
+        """
 
     def next_distribution(
         self,

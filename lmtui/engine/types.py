@@ -330,7 +330,8 @@ class EngineInfo:
     """Most tokens that prompt and answer can have together."""
     device: str
     dtype: str
-    precision: Literal["exact", "fast"]
+    precision: Literal["exact", "fast", "remote"]
+    """`remote` for a model on a server, whatever that computes with."""
     threads: int
     has_template: bool
     """Whether the model brings a chat template; without one it is a base model."""
@@ -344,6 +345,8 @@ class EngineInfo:
     """Whether the chat template can turn thinking on or off."""
     why: str = ""
     """Why the weights are not packed, where that was tried."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens that end a text or an answer."""
 
     @property
     def label(self) -> str:

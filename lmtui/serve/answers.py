@@ -180,6 +180,8 @@ class Answers(ABC):
         if with_prompt and self.body.prompt_logprobs is not None:
             rows = self._prompt_rows.get(prompt, [])
             found["prompt_logprobs"] = prompt_logprobs(rows, self.names)
+            if self.body.return_entropies:
+                found["prompt_entropies"] = [row.entropy for row in rows]
         return found
 
 

@@ -28,15 +28,21 @@ from lmtui.serve.bodies import (
     CompletionBody,
     DetokenizeBody,
     InfillBody,
+    LogitsBody,
     TokenizeBody,
     TokenizeChatBody,
     read_body,
 )
-from lmtui.serve.generation import GenerationEvent, GenerationRequest, generation_steps
+from lmtui.serve.generation import (
+    GenerationEvent,
+    GenerationRequest,
+    generation_steps,
+    logits_steps,
+)
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
 from lmtui.serve.planner import Planner
 from lmtui.serve.scheduler import Scheduler, Task, Turn, Unavailable
-from lmtui.serve.shapes import Head, Json, failure, shortened
+from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
 T = TypeVar("T")
 
@@ -69,12 +75,14 @@ class Api:
             "/tokenize": self.tokenize,
             "/detokenize": self.detokenize,
             "/infill": self.infill,
+            "/logits": self.logits,
         }
         gets = {
             "/health": self.health,
             "/v1/models": self.models,
             "/v1/models/{name:path}": self.one_model,
             "/tokenizer_info": self.tokenizer_info,
+            "/tokenizer.json": self.tokenizer_json,
         }
         return Starlette(
             routes=[
@@ -116,6 +124,10 @@ class Api:
                 "n_vocab": info.vocabulary,
                 "n_ctx_train": info.context,
                 "n_params": info.parameters,
+                "architecture": info.architecture,
+                "eos_token_ids": list(info.end_ids),
+                "generation_defaults": dict(info.generation_defaults),
+                "device": info.device,
                 "dtype": info.dtype,
                 "precision": info.precision,
             },
@@ -184,6 +196,31 @@ class Api:
     async def tokenizer_info(self, _: Request) -> Response:
         """`GET /tokenizer_info`: the special tokens and the chat template."""
         return JSONResponse(await self._call(lambda engine: engine.tokenizer_info()))
+
+    async def tokenizer_json(self, _: Request) -> Response:
+        """`GET /tokenizer.json`: the tokenizer, for clients that send ids."""
+        text = await self._call(lambda engine: engine.tokenizer_json())
+        return Response(text, media_type="application/json")
+
+    async def logits(self, request: Request) -> Response:
+        """`POST /logits`: the raw logits after the last tokens of some prompts."""
+        body = read_body(LogitsBody, await request.body())
+        self._require_model(body.model)
+        self._planner.require_logits(body.prompts, body.last_tokens)
+        request.state.counts = Counts(prompt=sum(map(len, body.prompts)))
+        blocks = self._events(
+            request,
+            lambda put: Task(
+                logits_steps(body.prompts, body.last_tokens, put),
+                _end_of(put),
+                prompt=tuple(body.prompts[0]),
+            ),
+        )
+        found = [block async for block in blocks]
+        expected = self._planner.logits_bytes(body.prompts, body.last_tokens)
+        if sum(map(len, found)) != expected:
+            raise Unavailable("the server is ending")
+        return Response(b"".join(found), media_type="application/octet-stream")
 
     async def infill(self, request: Request) -> Response:
         """`POST /infill`."""

@@ -128,6 +128,7 @@ class GenerationBody(RequestBody):
         default_factory=dict
     )
     prompt_logprobs: int | None = None
+    return_entropies: bool = False
     return_token_ids: bool = False
     return_tokens_as_token_ids: bool = False
     stream: bool = False
@@ -270,6 +271,14 @@ class DetokenizeBody(RequestBody):
     """Body of `POST /detokenize`."""
 
     tokens: list[Id]
+
+
+class LogitsBody(RequestBody):
+    """Body of `POST /logits`, which no other server has."""
+
+    prompts: Annotated[list[Annotated[list[Id], Field(min_length=1)]],
+                       Field(min_length=1)]  # fmt: skip
+    last_tokens: Annotated[int, Field(ge=1)] = 1
 
 
 class ExtraText(BaseModel):

@@ -6,7 +6,7 @@ prompt, where these are asked for, then the tokens after it. Knows no HTTP and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lmtui.engine.protocol import EditorEngine
@@ -81,6 +81,24 @@ def generation_steps(request: GenerationRequest, emit: Emit) -> Steps:
     """Return the steps of a task that answers a request. Events are emitted on the
     worker's thread; the answers to prompt i are those from i · `answers` on."""
     return lambda engine, turn: _Generation(engine, turn, request, emit).steps()
+
+
+def logits_steps(
+    prompts: Sequence[Sequence[int]], keep: int, emit: Callable[[bytes], object]
+) -> Steps:
+    """Return the steps of a task that emits the raw logits after each of the last
+    `keep` tokens of some prompts, block by block."""
+
+    def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
+        for ids in prompts:
+            for block in engine.raw_logits(
+                ids, keep=keep, slot=turn.slot, should_stop=turn.stopped
+            ):
+                if block:
+                    emit(block)
+                yield
+
+    return steps
 
 
 @dataclass(frozen=True, slots=True)

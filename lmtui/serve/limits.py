@@ -31,6 +31,8 @@ class Limits:
     """Characters of all its texts."""
     rows: int = 500_000
     """Logprobs of a response: tokens, times those listed for each."""
+    logits: int = 1 << 26
+    """Bytes of raw logits of a response."""
     stop_texts: int = 16
     biases: int = 1024
     """Tokens with a bias."""

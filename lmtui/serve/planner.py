@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lmtui.engine.protocol import Engine
+from lmtui.engine.protocol import LOGIT_BYTES, Engine
 from lmtui.engine.types import ChatTurn, EngineInfo, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.serve.bodies import (
@@ -117,6 +117,25 @@ class Planner:
             detail = f"{wrong[0]:,}; the vocabulary has {size:,} tokens"
             raise LmtuiError("there is no token with this id", detail)
 
+    def logits_bytes(self, prompts: Sequence[Sequence[int]], keep: int) -> int:
+        """Return the size of the raw logits after the last `keep` tokens of each."""
+        rows = sum(min(keep, len(ids)) for ids in prompts)
+        return rows * self.info.vocabulary * LOGIT_BYTES
+
+    def require_logits(self, prompts: Sequence[Sequence[int]], keep: int) -> None:
+        """Refuse prompts whose raw logits can't be given.
+
+        Raises:
+            LmtuiError: one does not fit the context, or there are too many logits.
+        """
+        self._require_few(prompts, 1)
+        self.require_short(prompts)
+        self._require_fits(max(map(len, prompts)), self.info.context)
+        for ids in prompts:
+            self.require_ids(ids)
+        size = self.logits_bytes(prompts, keep)
+        _require_most("bytes of logits", size, self.limits.logits)
+
     def _require_few(self, prompts: Sequence[object], answers: int) -> None:
         if not prompts:
             raise LmtuiError("prompt is empty")
@@ -163,7 +182,9 @@ class Planner:
     ) -> None:
         if any(not prompt.ids for prompt in prompts):
             raise LmtuiError("a prompt is empty")
-        room = self.info.context - (1 if answers else 0)
+        self._require_fits(longest, self.info.context - (1 if answers else 0))
+
+    def _require_fits(self, longest: int, room: int) -> None:
         if longest > room:
             raise LmtuiError(
                 "the prompt does not fit the context",

@@ -37,13 +37,16 @@ class Row:
     bytes: bytes
     logprob: float | None
     rank: int | None
+    entropy: float | None
     top: Sequence[Candidate]
 
 
 def row_of(token: ScoredToken | Step, top_n: int) -> Row:
     """Return the row of a scored or a generated token."""
     top = token.distribution.candidates if isinstance(token, Step) else token.top
-    return Row(token.id, token.bytes, token.logprob, token.rank, top[:top_n])
+    return Row(
+        token.id, token.bytes, token.logprob, token.rank, token.entropy, top[:top_n]
+    )
 
 
 class Token(Protocol):

@@ -1,0 +1,48 @@
+"""Facts about a loaded model, as screens and commands show them."""
+
+from __future__ import annotations
+
+from lmtui.engine.types import EngineInfo
+from lmtui.errors import LmtuiError
+from lmtui.models.loaded_model import LoadedModel
+
+
+def info_of(
+    loaded: LoadedModel,
+    *,
+    context: int | None,
+    has_template: bool,
+    switches_thinking: bool = False,
+    slots: int = 1,
+) -> EngineInfo:
+    """Return the facts about a loaded model; `context` lowers the model's own limit.
+
+    Raises:
+        LmtuiError: `context` is not from 2 to the model's own limit.
+    """
+    facts = loaded.facts
+    most = facts.context
+    if context is not None and not 2 <= context <= most:
+        raise LmtuiError(
+            "the context can't be used",
+            f"{context} tokens",
+            f"Give a --context from 2 to {most}, what this model was made for.",
+        )
+    return EngineInfo(
+        model=loaded.name,
+        architecture=facts.architecture,
+        parameters=facts.parameters,
+        vocabulary=facts.vocabulary,
+        context=context or most,
+        device=loaded.device_name,
+        dtype=loaded.number_format,
+        precision=loaded.precision,
+        threads=loaded.threads,
+        has_template=has_template,
+        slots=slots,
+        generation_defaults=facts.generation_defaults,
+        adapter=loaded.adapter,
+        switches_thinking=switches_thinking,
+        why=loaded.why,
+        end_ids=tuple(sorted(facts.end_ids)),
+    )
