@@ -14,9 +14,9 @@ from lmtui import __version__
 from lmtui.cli import options
 from lmtui.cli.engine import engine_for
 from lmtui.cli.errors import note
-from lmtui.config.load import API_KEY
 from lmtui.config.settings import Settings, names
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.address import KEY_VARIABLE
 from lmtui.text import visible
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ KeyFile = Annotated[
     typer.Option(
         metavar="FILE",
         help=f"The file with the API key that clients have to send; without it, the "
-        f"environment variable {API_KEY}.",
+        f"environment variable {KEY_VARIABLE}.",
         show_default=False,
     ),
 ]
@@ -119,7 +119,7 @@ def _access(
     """
     from lmtui.serve.guard import Access, is_loopback
 
-    key = os.environ.get(API_KEY, "").strip()
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     if key_file is not None:
         try:
             key = key_file.read_text(encoding="utf-8").strip()
@@ -133,7 +133,8 @@ def _access(
         raise LmtuiError(
             "other machines could use this server without a key",
             host,
-            f"Put a key into a file and give it with --api-key-file, or set {API_KEY}.",
+            "Put a key into a file and give it with --api-key-file, or set "
+            f"{KEY_VARIABLE}.",
         )
     own = [] if is_loopback(host) else [host]
     return Access(key or None, [*own, *(each.lower() for each in hosts)], origins)

@@ -18,12 +18,10 @@ from lmtui.config.presets import presets_in
 from lmtui.config.settings import PREFIX, PRESETS, Origin, Settings, item, items
 from lmtui.config.values import parse, typed
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.address import KEY_VARIABLE
 from lmtui.setting_field import SettingValue
 
-API_KEY = "LMTUI_API_KEY"
-"""The variable with the key that clients of `lmtui serve` have to send. It is no
-setting, which `lmtui config` would show."""
-_NOT_SETTINGS = {"LMTUI_HOME", API_KEY}
+_NOT_SETTINGS = {"LMTUI_HOME", KEY_VARIABLE}
 _RETIRED = {"complete.ghost_mean_prob", "LMTUI_GHOST_MEAN_PROB"}
 """Settings of earlier versions, which are accepted and change nothing."""
 KEYS = "keys"

@@ -168,8 +168,8 @@ class Settings:
 
     model: str | None = setting(
         None,
-        "The model: a catalogue name, a folder in Hugging Face format, a .gguf file "
-        "or a Hub id; unset is the default model.",
+        "The model: a catalogue name, a folder in Hugging Face format, a .gguf file, "
+        "a Hub id or the http address of an `lmtui serve`; unset is the default model.",
         metavar="MODEL",
     )
     adapter: str | None = setting(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,6 +30,16 @@ class TokenScore:
     entropy: float | None
     top: tuple[tuple[int, float], ...] = ()
     """(id, logprob) of the most probable tokens, by (-logit, id)."""
+
+
+@runtime_checkable
+class ScoringBackend(Protocol):
+    """Backend that scores tokens itself, without handing out their logits."""
+
+    def score_tokens(
+        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+    ) -> Iterator[TokenScore]:
+        """Yield the scores of all of `ids` but the first `skip` + 1."""
 
 
 # Rows per block on a CPU: 16 rows of 49k float32 logits stay in the processor's cache
@@ -65,6 +76,11 @@ def score_rows(
         if skipped < 0:
             yield UNSCORED
             skipped = 0
+        if isinstance(backend, ScoringBackend):
+            yield from backend.score_tokens(
+                read, skip=skipped, top_n=top_n, should_stop=should_stop
+            )
+            continue
         position = 0
         for block in backend.all_logits(
             read[:-1], skip=skipped, should_stop=should_stop

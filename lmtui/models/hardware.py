@@ -16,7 +16,7 @@ from lmtui.kernels import cpu_features
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["exact", "fast"]
+Precision = Literal["exact", "fast", "remote"]
 DTYPES = ("float32", "bfloat16", "float16")
 
 _STORED = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}

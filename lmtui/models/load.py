@@ -30,6 +30,7 @@ from lmtui.models.hardware import Precision
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
+from lmtui.models.remote.address import is_address
 from lmtui.models.source import Quantize
 from lmtui.models.tokenizer_json import library_tokenizer
 
@@ -73,6 +74,17 @@ def load(
             can't be fetched or used here.
     """
     how = LoadOptions(device, dtype, quantize, threads, on_progress)
+    if spec and is_address(spec):
+        from lmtui.models.remote.load import load_remote
+
+        if adapter:
+            raise LmtuiError(
+                "an adapter can't be added to a model on a server",
+                adapter,
+                "Start the server with it: lmtui serve --adapter NAME.",
+            )
+        _start_torch(threads)
+        return load_remote(spec, on_progress)
     return _load_wanted(spec, adapter, how)
 
 

@@ -36,8 +36,8 @@ class LoadedModel:
     """A model that is ready to run, and how it was loaded."""
 
     model: Any
-    """A `PreTrainedModel` in evaluation mode on its device, or a `LlamaModel` for the
-    Llama backend."""
+    """A `PreTrainedModel` in evaluation mode on its device, a `LlamaModel` for the
+    Llama backend, or a `RemoteModel`."""
     tokenizer: Any
     """A fast tokenizer of transformers, or a `LightTokenizer`."""
     name: str
@@ -45,6 +45,7 @@ class LoadedModel:
     folder: Path
     """The folder that weights and tokenizer were read from."""
     device: torch.device
+    """Where the logits come from."""
     dtype: torch.dtype
     precision: Precision
     threads: int
@@ -64,10 +65,26 @@ class LoadedModel:
         return isinstance(self.model, LlamaModel)
 
     @property
+    def is_remote(self) -> bool:
+        """Whether it is a `RemoteModel`."""
+        from lmtui.models.remote.server import RemoteModel
+
+        return isinstance(self.model, RemoteModel)
+
+    @property
+    def device_name(self) -> str:
+        """The device it runs on, perhaps that of a server."""
+        if self.is_remote:
+            return str(self.model.device)
+        return str(self.device)
+
+    @property
     def number_format(self) -> str:
         """The format of its weights: `float32`, …, `int8` or `int4`."""
         if self.is_llama:
             return str(self.model.weights.number_format)
+        if self.is_remote:
+            return str(self.model.number_format)
         if self.layer_bits:
             return f"int{self.layer_bits}"
         return str(self.dtype).removeprefix("torch.")
@@ -75,4 +92,7 @@ class LoadedModel:
     @property
     def facts(self) -> ModelInfo:
         """The model's properties, from its configuration."""
-        return self.model.facts if self.is_llama else facts_of(self.model)
+        if self.is_llama or self.is_remote:
+            facts: ModelInfo = self.model.facts
+            return facts
+        return facts_of(self.model)

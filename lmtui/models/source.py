@@ -13,6 +13,7 @@ from typing import Literal
 
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
+from lmtui.models.remote.address import is_address, parse
 
 Quantize = Literal["auto", "none", "int8", "int4"]
 """`auto` uses quantised weights where the file holds them; `none` never does."""
@@ -36,6 +37,12 @@ class ModelRef:
 def short_label(label: str) -> str:
     """Return a model's label with a path shortened to the file's stem or the folder's
     name."""
+    if is_address(label):
+        try:
+            address = parse(label)
+        except LmtuiError:  # a stored label may be anything
+            return label
+        return f"{address.model or 'a model'} at {address.host}"
     wanted = named(label)
     model, path = wanted.model or label, PurePath(wanted.model or label)
     if path.suffix.lower() == ".gguf":
@@ -47,6 +54,8 @@ def short_label(label: str) -> str:
 
 def named(label: str) -> ModelRef:
     """Parse the label of a loaded model: a model, or `model + adapter`."""
+    if is_address(label):
+        return ModelRef(label)
     model, found, adapter = label.rpartition(" + ")
     if found and model and "/" not in adapter:
         return ModelRef(model, adapter)
@@ -101,6 +110,12 @@ def resolve(spec: str | None) -> ModelSource:
     spec = spec.strip() if spec else ""
     if not spec or spec == "default":
         return DefaultModel()
+    if is_address(spec):
+        raise LmtuiError(
+            "this needs a model on this machine",
+            f"{spec} is the address of a server",
+            "Give its address to chat, complete or inspect.",
+        )
     if (entry := catalogue.find(spec)) and not Path(spec).exists():
         return DefaultModel() if entry.is_default else HubModel(spec, entry.hub_id)
     path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users

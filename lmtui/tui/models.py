@@ -23,6 +23,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, source
 from lmtui.models.adapters import folders
 from lmtui.models.list_rows import HEADINGS, ListedModel, no_adapter_row
+from lmtui.models.remote.address import is_address, parse
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 from lmtui.tui.app_messages import ModelChosen
@@ -155,7 +156,7 @@ Enter loads the model under the cursor; the line below the list says what has to
 downloaded. Fits says whether it fits into the free memory: yes, only in bfloat16, or
 no. ● is the model in use. + is an adapter, trained on your notes: it is loaded with its
 base model; `no adapter` is that model alone. Tab moves to the field for a folder, a
-.gguf file or a Hub id.
+.gguf file, a Hub id or the address of an `lmtui serve`.
 """
     CSS_PATH = "models.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
@@ -179,7 +180,7 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
         yield Static("", id="detail", markup=False)
         yield Input(
             id="name",
-            placeholder="Tab: type a folder, a .gguf file or a Hub id",
+            placeholder="Tab: type a folder, a .gguf file, a Hub id or an address",
         )
 
     def on_mount(self) -> None:
@@ -313,6 +314,9 @@ def what_it_names(text: str) -> tuple[str, ModelRef | None]:
     if text in (adapter.name for adapter in folders.listed()):
         return ADAPTER, ModelRef(adapter=text)
     try:
+        if is_address(text):
+            host = parse(text).host
+            return f"A server, {visible_line(host)}: Enter asks it.", ModelRef(text)
         found = source.resolve(text)
     except LmtuiError as error:
         return visible_line(f"{error.title}. {error.hint}"), None

@@ -256,11 +256,13 @@ def test_typed_name_is_recognized_as_folder_file_hub_or_default(tmp_path: Path) 
         (str(file), "A GGUF file"),
         ("owner/name", "owner/name on the Hub"),
         ("default", "The default model"),
+        ("http://127.0.0.1:8080/v1", "A server, 127.0.0.1:8080"),
     ]:
         said, named = what_it_names(f" {text} ")
         assert named == ModelRef(text)
         assert said.startswith(words)
     assert what_it_names("qwen3-0.6")[1] is None
+    assert what_it_names("http://")[1] is None
     assert "Did you mean" in what_it_names("qwen3-0.6")[0]
     assert what_it_names("  ") == ("", None)
 

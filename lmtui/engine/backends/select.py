@@ -11,6 +11,10 @@ from lmtui.models.loaded_model import LoadedModel
 
 def backend_of(loaded: LoadedModel) -> AnyBackend:
     """Return the backend that runs the model."""
+    if loaded.is_remote:
+        from lmtui.engine.backends.remote import RemoteBackend
+
+        return RemoteBackend(loaded.model)
     if loaded.is_llama:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 

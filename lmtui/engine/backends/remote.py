@@ -1,0 +1,165 @@
+"""Forward passes of a model on a server.
+
+The KV cache is the server's: this side keeps the ids, and sends all of a prompt each
+time. A state is a row of logits, as with models whose head can't be told apart. Knows
+no text and no sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backends.base import Reuse, T
+from lmtui.engine.protocol import LOGIT_BYTES, Stop
+from lmtui.engine.raw_logits import from_bytes
+from lmtui.engine.score import TokenScore
+from lmtui.engine.token_tree import Tree
+from lmtui.models.remote.server import RemoteModel
+
+_CHUNK = 512  # prompt tokens of one request: progress is seen between two
+_RESPONSE_BYTES = 1 << 24  # of the logits of one response
+
+
+class RemoteKVCache:
+    """Tokens of one or more rows, whose keys and values are on the server."""
+
+    row_bytes = 0
+
+    def __init__(self, rows: list[list[int]]) -> None:
+        self.rows = rows
+
+    @property
+    def length(self) -> int:
+        """Number of tokens of a row."""
+        return len(self.rows[0])
+
+    def crop(self, length: int) -> None:
+        """Keep only the first `length` tokens."""
+        for row in self.rows:
+            del row[length:]
+
+    def fork(self, rows: int, length: int | None = None) -> RemoteKVCache:
+        """Return `rows` rows of the first `length` tokens of this row, or of all."""
+        return RemoteKVCache([self.rows[0][:length] for _ in range(rows)])
+
+    def select_rows(self, rows: Sequence[int]) -> None:
+        """Keep only these rows."""
+        self.rows = [self.rows[row] for row in rows]
+
+
+class RemoteBackend:
+    """Forward passes on a server; see `base.ModelBackend` for each method's
+    contract."""
+
+    reuse = Reuse.ANY_PREFIX
+    reads_trees = False
+    prefill_chunk = _CHUNK
+    extra_token_costs: tuple[float, ...] = ()
+
+    def __init__(self, model: RemoteModel) -> None:
+        self._model = model
+        self._vocabulary = model.facts.vocabulary
+        self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
+        """Rows of logits of one response."""
+
+    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
+        """Return `answer` as it is."""
+        return answer
+
+    def new_cache(self) -> RemoteKVCache:
+        """Return an empty cache of one row."""
+        return RemoteKVCache([[]])
+
+    def logits(
+        self,
+        ids: Sequence[int],
+        held: RemoteKVCache | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [keep, V] after the last `keep` of `ids`."""
+        prompt = [*(held.rows[0] if held else ()), *ids]
+        skip = len(prompt) - keep
+        rows = torch.cat([*self.all_logits(prompt, skip=skip, should_stop=should_stop)])
+        if held:
+            held.rows[0] += ids
+        return rows
+
+    hidden_states = logits
+
+    def next_logits(
+        self,
+        tokens: Sequence[int],
+        held: RemoteKVCache,
+        *,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [n, V] after one more token for each of the n rows."""
+        for row, token in zip(held.rows, tokens, strict=True):
+            row.append(token)
+        return self._each(held.rows, should_stop)
+
+    def hidden_states_after(
+        self,
+        paths: Sequence[Sequence[int]],
+        held: RemoteKVCache,
+        *,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [n, V] after each of n paths."""
+        rows = zip(held.rows, paths, strict=True)
+        return self._each([[*row, *path] for row, path in rows], should_stop)
+
+    def hidden_states_tree(
+        self, tree: Tree, held: RemoteKVCache, *, should_stop: Stop | None = None
+    ) -> Tensor:
+        """Raise a ValueError: a server reads no trees."""
+        raise ValueError("a server reads no trees")
+
+    def head(self, states: Tensor) -> Tensor:
+        """Return `states`: they are the logits."""
+        return states
+
+    def all_logits(
+        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the logits after each of `ids` but the first `skip`, in blocks."""
+        for start in range(skip, len(ids), self.block_rows):
+            end = min(start + self.block_rows, len(ids))
+            yield self._ask([ids[:end]], end - start, should_stop)
+
+    def score_tokens(
+        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+    ) -> Iterator[TokenScore]:
+        """Yield the scores of all of `ids` but the first `skip` + 1, as the server
+        computes them: a hundredth of the bytes of their logits."""
+        found = self._model.scores(ids, top_n=top_n, should_stop=should_stop or _never)
+        for index, each in enumerate(found):
+            if index >= skip:
+                yield TokenScore(each.logprob, each.rank, each.entropy, each.top)
+
+    def _each(
+        self, prompts: Sequence[Sequence[int]], should_stop: Stop | None
+    ) -> Tensor:
+        """Logits [n, V] after each of n prompts."""
+        parts = range(0, len(prompts), self.block_rows)
+        return torch.cat(
+            [
+                self._ask(prompts[start : start + self.block_rows], 1, should_stop)
+                for start in parts
+            ]
+        )
+
+    def _ask(
+        self, prompts: Sequence[Sequence[int]], keep: int, should_stop: Stop | None
+    ) -> Tensor:
+        data = self._model.logits(prompts, keep=keep, should_stop=should_stop or _never)
+        return from_bytes(data, self._vocabulary)
+
+
+def _never() -> bool:
+    return False

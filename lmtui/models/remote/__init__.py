@@ -1,0 +1,1 @@
+"""Models on a server: its address, the connection to it, and what it tells."""

@@ -1,0 +1,80 @@
+"""Addresses of servers, as `--model` takes them. Never uses the network."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from lmtui.errors import LmtuiError
+
+KEY_VARIABLE = "LMTUI_API_KEY"
+"""The variable with the key that a server wants: `lmtui serve` of its clients, and
+lmtui as a client. It is no setting, which `lmtui config` would show."""
+SCHEMES = ("http://", "https://")
+_VERSION = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address of a server."""
+
+    url: str
+    """Without `/v1` and without a slash at the end."""
+    host: str
+    """Name and port, as screens show them."""
+    is_loopback: bool
+    """Whether it is on this machine."""
+    is_encrypted: bool
+    model: str = ""
+    """The model that is wanted there; empty for its first one."""
+
+    def label(self, model: str) -> str:
+        """Return the value of `--model` for a model there."""
+        return f"{self.url}{_VERSION}#{quote(model)}"
+
+
+def is_address(spec: str) -> bool:
+    """Return whether a value of `--model` names a server."""
+    return spec.strip().lower().startswith(SCHEMES)
+
+
+def parse(spec: str) -> Address:
+    """Return the address that `spec` names, with or without `/v1` at its end, and then
+    perhaps `#MODEL`.
+
+    Raises:
+        LmtuiError: it is no address that can be used.
+    """
+    hint = "Write it like http://127.0.0.1:8080/v1."
+    try:
+        parts = urlsplit(spec.strip())
+        port = parts.port
+    except ValueError as error:
+        raise LmtuiError("this address can't be used", str(error), hint) from None
+    if parts.username is not None or parts.password is not None:
+        raise LmtuiError(
+            "this address holds a password",
+            parts.hostname or "",
+            f"Leave it out, and put the key into the variable {KEY_VARIABLE}.",
+        )
+    if not parts.hostname or parts.query:
+        raise LmtuiError("this address can't be used", spec.strip(), hint)
+    scheme = parts.scheme.lower()
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = name if port is None else f"{name}:{port}"
+    path = parts.path.rstrip("/").removesuffix(_VERSION)
+    return Address(
+        f"{scheme}://{host}{path}",
+        host,
+        is_loopback=_is_loopback(parts.hostname),
+        is_encrypted=scheme == "https",
+        model=unquote(parts.fragment),
+    )
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")

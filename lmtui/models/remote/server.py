@@ -1,0 +1,199 @@
+"""What `lmtui serve` tells of its model: facts, tokenizer, logits and scores.
+
+All of it is checked before it is used, since a server may send anything.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtui.errors import LmtuiError
+from lmtui.models.model_info import ModelInfo
+from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+_LOGIT_BYTES = 4
+_TOKENIZER_BYTES = 1 << 27
+_ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
+_MOST_VOCABULARY = 1 << 22
+_SHOWN = 40  # characters of the words that a status line shows
+_MOST_CONTEXT = 1 << 24
+_IMPOSSIBLE = -9999.0  # what a logprob of -inf is in JSON
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteScore:
+    """Score of one token of a prompt."""
+
+    logprob: float
+    rank: int
+    entropy: float
+    top: tuple[tuple[int, float], ...]
+    """(id, logprob) of the most probable tokens, by (-logprob, id)."""
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model on a server."""
+
+    connection: Connection
+    name: str
+    """As the server calls it; it refuses requests for another."""
+    facts: ModelInfo
+    number_format: str
+    """As the server tells it: `float32`, `Q4_1`, …"""
+    device: str
+    """The device that it runs on there."""
+
+    def tokenizer(self) -> LightTokenizer:
+        """Return the model's tokenizer.
+
+        Raises:
+            LmtuiError: the server can't be reached, or sends nonsense.
+        """
+        most = _TOKENIZER_BYTES
+        text = self.connection.data("/tokenizer.json", most=most)
+        config = self.connection.data("/tokenizer_info", most=most)
+        with tempfile.TemporaryDirectory(prefix="lmtui-") as name:
+            folder = Path(name)
+            (folder / TOKENIZER).write_bytes(text)
+            (folder / CONFIG).write_bytes(config)
+            try:
+                return LightTokenizer(folder)
+            except (ValueError, KeyError) as error:
+                raise self.connection.nonsense(f"its tokenizer: {error}") from error
+
+    def logits(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        keep: int,
+        should_stop: Callable[[], bool],
+    ) -> bytes:
+        """Return the raw logits after each of the last `keep` tokens of each prompt,
+        in order: rows of float32, little-endian.
+
+        Raises:
+            LmtuiError: the server can't be reached, refuses, or sends nonsense.
+            Cancelled: `should_stop` answered True.
+        """
+        rows = sum(min(keep, len(ids)) for ids in prompts)
+        size = rows * self.facts.vocabulary * _LOGIT_BYTES
+        body = {
+            "model": self.name,
+            "prompts": list(map(list, prompts)),
+            "last_tokens": keep,
+        }
+        data = self.connection.data("/logits", body, most=size, should_stop=should_stop)
+        if len(data) != size:
+            raise self.connection.nonsense(f"{len(data):,} bytes instead of {size:,}")
+        return data
+
+    def scores(
+        self, ids: Sequence[int], *, top_n: int, should_stop: Callable[[], bool]
+    ) -> Iterator[RemoteScore]:
+        """Yield the score of each of `ids` but the first, given those before it.
+
+        Raises:
+            LmtuiError, Cancelled: as in `logits`.
+        """
+        body = {
+            "model": self.name,
+            "prompt": list(ids),
+            "max_tokens": 0,
+            "prompt_logprobs": top_n,
+            "return_entropies": True,
+            "return_tokens_as_token_ids": True,
+        }
+        answer = self.connection.json(
+            "/v1/completions",
+            body,
+            most=_ENTRY_BYTES * (top_n + 2) * len(ids),
+            should_stop=should_stop,
+        )
+        try:
+            choice = answer["choices"][0]
+            rows, entropies = choice["prompt_logprobs"], choice["prompt_entropies"]
+            if not len(rows) == len(entropies) == len(ids):
+                raise ValueError(f"{len(rows)} scores of {len(ids)} tokens")
+            for token, row, entropy in zip(
+                ids[1:], rows[1:], entropies[1:], strict=True
+            ):
+                yield self._score(token, row, entropy, top_n)
+        except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+            raise self.connection.nonsense(f"its scores: {error}") from error
+
+    def _score(self, token: int, row: Any, entropy: Any, top_n: int) -> RemoteScore:
+        listed = {int(name): _logprob(each["logprob"]) for name, each in row.items()}
+        ranked = sorted(listed.items(), key=lambda pair: (-pair[1], pair[0]))
+        rank, nats = int(row[str(token)]["rank"]), float(entropy)
+        if not (1 <= rank <= self.facts.vocabulary and 0 <= nats < math.inf):
+            raise ValueError(f"rank {rank}, entropy {nats}")
+        return RemoteScore(listed[token], rank, nats, tuple(ranked[:top_n]))
+
+
+def _logprob(value: Any) -> float:
+    number = float(value)
+    if not number <= 1e-6:  # NaN is not, either
+        raise ValueError(f"{number} is no log-probability")
+    return -math.inf if number <= _IMPOSSIBLE else number
+
+
+def open_model(connection: Connection, name: str = "") -> RemoteModel:
+    """Return a model that a server has: the one with this name, or its first.
+
+    Raises:
+        LmtuiError: it can't be reached, has no such model, or is no lmtui server.
+    """
+    listed = connection.json("/v1/models")
+    try:
+        known = {str(each["id"]): each for each in listed["data"]}
+        about = known.get(name) if name else next(iter(known.values()))
+        if about is None:
+            raise LmtuiError(
+                "the server has no such model",
+                f"{name} at {connection.address.host}",
+                f"It has {', '.join(list(known)[:5])}.",
+            )
+        if about["owned_by"] != "lmtui":
+            raise LmtuiError(
+                "this is no lmtui server",
+                f"{connection.address.host} is {str(about['owned_by'])[:40]!r}",
+                "Only models of `lmtui serve` can be used so far.",
+            )
+        meta = about["meta"]
+        facts = ModelInfo(
+            architecture=str(meta["architecture"]),
+            parameters=_count(meta["n_params"], 1 << 62),
+            vocabulary=_count(meta["n_vocab"], _MOST_VOCABULARY),
+            context=_count(about["max_model_len"], _MOST_CONTEXT),
+            end_ids=frozenset(map(int, meta["eos_token_ids"])),
+            generation_defaults=tuple(
+                (str(name), float(value))
+                for name, value in meta["generation_defaults"].items()
+            ),
+        )
+        told = (str(meta[name])[:_SHOWN] for name in ("dtype", "device"))
+        return RemoteModel(connection, str(about["id"]), facts, *told)
+    except (
+        TypeError,
+        KeyError,
+        StopIteration,
+        IndexError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        raise connection.nonsense(f"its models: {error!r}") from error
+
+
+def _count(value: Any, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{value!r} is not from 1 to {most:,}")
+    return value

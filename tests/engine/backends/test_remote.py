@@ -1,0 +1,160 @@
+"""A model on a server is the model itself: the same numbers, the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from lmtui.engine.backends.remote import RemoteBackend, RemoteKVCache
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.types import ChatTurn, SamplingSettings, Step
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.load import load
+from tests.engine import tiny
+from tests.serve.serving import Served, serving
+
+DRAWN = SamplingSettings(
+    temperature=0.9, top_k=0, top_p=1, min_p=0, seed=5, max_tokens=9
+)
+TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """A folder for the log of bugs."""
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+def opened(served: Served) -> LocalEngine:
+    return LocalEngine(load(f"http://127.0.0.1:{served.port}/v1"))
+
+
+@contextmanager
+def both(
+    family: str = "llama", **how: Any
+) -> Iterator[tuple[LocalEngine, LocalEngine]]:
+    """A tiny model, and the same one behind a server."""
+    with serving(tiny.engine(family), **how) as served:
+        yield tiny.engine(family), opened(served)
+
+
+def drawn(engine: LocalEngine) -> list[Step]:
+    prompt = engine.prompt([ChatTurn("user", "Hi <|im_end|> there")])
+    items = engine.generate(prompt, DRAWN, top_n=5)
+    return [item for item in items if isinstance(item, Step)]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_chat_draws_the_same_tokens_with_the_same_numbers(family: str) -> None:
+    with both(family) as (here, there):
+        assert there.info.precision == "remote"
+        assert there.info.label.startswith("http://127.0.0.1:")
+        expected, found = drawn(here), drawn(there)
+        assert [step.id for step in found] == [step.id for step in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+            assert one.entropy == pytest.approx(other.entropy, abs=1e-4)
+            assert one.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
+            rows = one.distribution.candidates, other.distribution.candidates
+            assert [r.id for r in rows[0]] == [r.id for r in rows[1]]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("window", [None, 12])
+def test_text_has_the_same_scores(family: str, window: int | None) -> None:
+    with both(family) as (here, there):
+        ids = here.encode(TEXT).ids
+        assert there.encode(TEXT) == here.encode(TEXT)
+        asked: dict[str, Any] = {"window": window, "top_n": 3}
+        expected = list(here.score(ids, **asked))
+        for one, other in zip(there.score(ids, **asked), expected, strict=True):
+            assert (one.rank, one.id) == (other.rank, other.id)
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-6)
+            assert one.entropy == pytest.approx(other.entropy, abs=1e-6)
+            assert [c.id for c in one.top] == [c.id for c in other.top]
+
+
+def test_text_is_edited_with_the_same_predictions() -> None:
+    with both() as (here, there):
+        for cursor in (len(TEXT), 6, 0):
+            one, other = (e.predict_at(TEXT, cursor, top_n=5) for e in (there, here))
+            assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=1e-4)
+            rows = [
+                [row.bytes for row in each.distribution.candidates]
+                for each in (one, other)
+                if each.distribution
+            ]
+            assert rows[:1] == rows[1:]
+        spans = [
+            [t.logprob for s in e.score_span(TEXT, 0, 30) for t in s.tokens]
+            for e in (there, here)
+        ]
+        assert spans[0] == pytest.approx(spans[1], abs=1e-4)
+        found = [
+            [each.text for each in engine.replacements(TEXT, 4, 7, count=3)]
+            for engine in (there, here)
+        ]
+        assert found[0] == found[1]
+        rules = SuggestionRules()
+        ghosts = [
+            [s.text for s in engine.alternatives(TEXT[:7], 7, rules, count=3)]
+            for engine in (there, here)
+        ]
+        assert ghosts[0] == ghosts[1]
+
+
+def test_many_rows_come_in_several_responses() -> None:
+    with both() as (here, there):
+        backend, ids = there.backend, here.encode(TEXT).ids
+        assert isinstance(backend, RemoteBackend)
+        backend.block_rows = 4
+        expected = torch.cat(list(here.backend.all_logits(ids, skip=3)))
+        blocks = list(backend.all_logits(ids, skip=3))
+        assert max(map(len, blocks)) == 4
+        held = backend.new_cache()
+        rows = backend.hidden_states(ids, held, keep=len(ids) - 3)
+        for found in (torch.cat(blocks), rows):
+            assert torch.allclose(found, expected, atol=1e-4)
+        assert held.length == len(ids)
+        more = backend.next_logits([5, 6], held.fork(2))
+        here.cache.read(ids)
+        expected = here.backend.next_logits([5, 6], here.cache.fork(2))
+        assert torch.allclose(more, expected, atol=1e-4)
+
+
+def test_rows_of_a_cache_are_its_own() -> None:
+    held = RemoteKVCache([[1, 2, 3]])
+    forked = held.fork(3, 2)
+    for row, token in zip(forked.rows, (7, 8, 9), strict=True):
+        row.append(token)
+    forked.select_rows([2, 0])
+    assert forked.rows == [[1, 2, 9], [1, 2, 7]] and held.rows == [[1, 2, 3]]
+    held.crop(1)
+    assert (held.length, forked.length) == (1, 3)
+
+
+def test_stop_ends_the_work_on_the_server_too() -> None:
+    with both() as (_, there):
+        with pytest.raises(Cancelled):
+            there.next_distribution([5] * 60, DRAWN, should_stop=lambda: True)
+        assert there.next_distribution([5] * 9, DRAWN).candidates
+
+
+def test_server_with_another_model_is_an_error_not_other_numbers() -> None:
+    with serving(tiny.engine("llama")) as served:
+        there = opened(served)
+        model = there.backend._model  # type: ignore[attr-defined]
+        object.__setattr__(model, "name", "another")
+        with pytest.raises(LmtuiError, match="this model is not served: another"):
+            list(there.score([5, 6, 7]))
+
+
+def test_adapter_belongs_to_the_server() -> None:
+    with pytest.raises(LmtuiError, match="an adapter can't be added") as caught:
+        load("http://127.0.0.1:1/v1", adapter="notes")
+    assert "lmtui serve --adapter" in caught.value.hint

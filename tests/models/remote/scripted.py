@@ -1,0 +1,81 @@
+"""A server that answers what a test has written, byte by byte."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+from lmtui.models.remote.address import parse
+from lmtui.models.remote.connection import Connection
+
+
+def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    """A response with this body."""
+    head = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers)
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+@dataclass
+class Scripted:
+    """What was asked, and the address to ask."""
+
+    url: str
+    asked: list[bytes] = field(default_factory=list)
+    """Requests as they came."""
+    gone: Event = field(default_factory=Event)
+    """Set when a client closes a connection that has not been answered."""
+
+
+@contextmanager
+def scripted(answers: Sequence[bytes | None]) -> Iterator[Scripted]:
+    """A server that gives one answer on each connection and closes it; None waits until
+    the client goes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        served = Scripted(f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+
+        def serve() -> None:
+            for each in answers:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:  # the test has ended
+                    return
+                with connection:
+                    served.asked.append(_request(connection))
+                    if each is None:
+                        connection.recv(1)
+                        served.gone.set()
+                    else:
+                        connection.sendall(each)
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield served
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def _request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            while len(body) < int(value):
+                body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def connected(served: Scripted, key: str | None = None) -> Iterator[Connection]:
+    """A connection to such a server."""
+    connection = Connection(parse(served.url), key)
+    try:
+        yield connection
+    finally:
+        connection.close()
