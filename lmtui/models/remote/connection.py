@@ -120,7 +120,7 @@ class Connection:
         except httpx2.ConnectError as error:
             raise LmtuiError(
                 "the server can't be reached",
-                f"{self.address.host}: {error}",
+                f"{self.address.host}: {error}".rstrip(": "),
                 "Start it, or check the address.",
             ) from error
         except httpx2.TimeoutException as error:
@@ -132,7 +132,7 @@ class Connection:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise LmtuiError(
                 "the connection to the server broke off",
-                f"{self.address.host}: {error}",
+                f"{self.address.host}: {error}".rstrip(": "),
                 "Try again.",
             ) from error
 
