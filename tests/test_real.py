@@ -221,7 +221,8 @@ def test_served_logprobs_are_those_of_a_score(
     quantize: Quantize, default_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    text, lengths = README.read_text("utf-8"), (2, 17, 130, 530, 2100, 2500)
+    text, lengths = README.read_text("utf-8"), [2, 17, 130, 530]
+    lengths += [2100] * (quantize == "none")  # two parts, where their sizes matter
     ids: list[int] = []
     expected: list[list[ScoredToken]] = []
     batch: list[list[ScoredToken]] = []
@@ -236,6 +237,7 @@ def test_served_logprobs_are_those_of_a_score(
         return engine
 
     with serving(opened) as served:
+        served.wait *= 10
         about = served.ask("/tokenizer_info").json
         assert (
             about["eos_token"] == "<|im_end|>" and "im_start" in about["chat_template"]

@@ -141,15 +141,6 @@ class FarForward(TransformersBackend):
         """Logits of states."""
         return Far(_apart(super().head, _near(states)))
 
-    def all_logits(self, ids: Sequence[int], **how: Any) -> Iterator[Tensor]:
-        """Logits after every one of `ids`."""
-        blocks = super().all_logits(ids, **how)
-        while True:
-            block = _apart(next, blocks, None)
-            if block is None:
-                return
-            yield Far(block)
-
 
 def _apart(do: Any, *given: Any, **how: Any) -> Any:
     """What the model itself does is not watched."""

@@ -60,10 +60,14 @@ class Served:
     """The log."""
     end: Callable[[], object] = lambda: None
     """What a signal does first."""
+    wait: float = WAIT
+    """Seconds that clients wait for a response."""
 
     @contextmanager
     def connected(self) -> Iterator[HTTPConnection]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=WAIT)) as client:
+        with closing(
+            HTTPConnection("127.0.0.1", self.port, timeout=self.wait)
+        ) as client:
             yield client
 
     def ask(
