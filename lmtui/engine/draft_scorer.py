@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore, rows_of
 
 _PART = 64  # tokens whose logits [n, V] are in memory at once
+_RECENT = 8  # tokens of a word, about
 
 
 class DraftScorer:
@@ -24,6 +27,9 @@ class DraftScorer:
         self._context: list[int] = []
         self._ids: list[int] = []
         self._rows: list[TokenScore] = []
+        # Logits [V] after the first n tokens of the draft, for the last few n: a key
+        # within a word changes its tokens, and the ones before need not run again.
+        self._after: dict[int, Tensor] = {}
 
     def rows(
         self, context: Sequence[int], ids: Sequence[int], *, should_stop: Stop
@@ -39,22 +45,38 @@ class DraftScorer:
         del self._rows[known:]
         if known == len(ids):
             return list(self._rows)
-        self._cache.read([*context, *ids[:known]], should_stop=should_stop)
+        before = self._logits_after([*context, *ids[:known]], known, should_stop)
         while (done := len(self._ids)) < len(ids):
             part = ids[done : done + _PART]
-            self._rows += self._read_on(part, should_stop)
+            after = self._cache.extend(part, should_stop=should_stop)
+            last = max(0, len(part) - _RECENT)
+            self._after |= enumerate(after[last:].clone(), done + last + 1)
+            self._rows += rows_of(before.unsqueeze(0), part[:1])
+            self._rows += rows_of(after[:-1], part[1:])
             self._ids += part
+            before = after[-1]
         return list(self._rows)
+
+    def _logits_after(
+        self, read: Sequence[int], known: int, should_stop: Stop
+    ) -> Tensor:
+        """Make the cache hold `read`, which ends with `known` tokens of the draft, and
+        return the logits [V] after it."""
+        cache = self._cache
+        recent = sorted(n for n in self._after if n <= known)[-_RECENT:]
+        self._after = {n: self._after[n] for n in recent}
+        is_there = cache.can_rollback and cache.common(read) == len(read)
+        if is_there and known in self._after:
+            cache.rollback(len(read))
+            return self._after[known]
+        cache.read(read, should_stop=should_stop)
+        assert cache.logits is not None
+        self._after[known] = cache.logits
+        return cache.logits
 
     def _known(self, context: Sequence[int], ids: Sequence[int]) -> int:
         """Return how many of the first `ids` have a row that is still valid."""
         if list(context) != self._context:
+            self._after.clear()
             return 0
         return common_prefix_len(self._ids, ids)
-
-    def _read_on(self, part: Sequence[int], should_stop: Stop) -> list[TokenScore]:
-        before = self._cache.logits
-        assert before is not None
-        after = self._cache.extend(part, should_stop=should_stop)
-        first = list(rows_of(before.unsqueeze(0), part[:1]))
-        return [*first, *rows_of(after[:-1], part[1:])]

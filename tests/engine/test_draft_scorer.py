@@ -50,6 +50,15 @@ def test_keystroke_runs_only_changed_tokens() -> None:
     assert lengths == []
 
 
+def test_keys_within_words_run_one_pass_each() -> None:
+    engine, draft = tiny.engine(), "the quick brown fox jumps over the lazy dog"
+    engine.score_draft(BEFORE, "", PLAIN)
+    with counted(tiny.model()) as lengths:
+        for end in range(1, len(draft) + 1):
+            engine.score_draft(BEFORE, draft[:end], PLAIN)
+    assert len(lengths) <= 1.2 * len(draft)
+
+
 @pytest.mark.parametrize("draft", ["", " ", "\n\n", "x", f"a{SPECIALS[2]}b <think>"])
 def test_the_draft_stands_in_an_open_turn_of_the_user(draft: str) -> None:
     engine = tiny.engine()
