@@ -71,11 +71,12 @@ def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelI
     )
 
 
-def _ids(*declared: int | list[int] | None) -> frozenset[int]:
-    ids: set[int] = set()
+def _ids(*declared: Any) -> frozenset[int]:
+    """Return the ids among numbers and lists of numbers; a file may say anything."""
+    ids: list[Any] = []
     for value in declared:
-        ids.update([value] if isinstance(value, int) else value or ())
-    return frozenset(ids)
+        ids += value if isinstance(value, list | tuple) else [value]
+    return frozenset(each for each in ids if isinstance(each, int))
 
 
 def _numbers(named: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
