@@ -24,6 +24,7 @@ from bench_inspect import print_inspect
 from bench_inspector import print_inspector
 from bench_large import print_large
 from bench_proofreading import print_proofreading
+from bench_remote import print_remote
 from bench_serve import print_serve
 from bench_suggestions import print_suggestions
 from bench_tools import Work, compare, in_terminal, measured_by, row
@@ -53,6 +54,7 @@ PARTS = (
     "busy",
     "large",
     "serve",
+    "remote",
     "fidelity",
     "speculation",
     "inspector",
@@ -415,6 +417,7 @@ def main() -> None:
         "busy": lambda: print_busy(fast, peer=source, options=options),
         "large": lambda: print_large(options),
         "serve": lambda: print_serve(fast, source, options),
+        "remote": lambda: print_remote(fast, source, options),
         "fidelity": lambda: print_fidelity_of_types(options),
         "speculation": lambda: print_speculation(fast, options),
         "inspector": lambda: print_inspector(options.model),

@@ -1,0 +1,133 @@
+"""A model on `lmtui serve` against the same one in this process, and over a slow link.
+
+The link is a proxy on this machine that hands on every byte a while later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from threading import Thread
+from typing import Any
+
+from bench_serve import in_process, ours
+from bench_tools import compare, row
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import SamplingSettings
+from lmtui.models.load import load
+
+ROUND_TRIP = 0.05  # seconds
+_SCORED = 1000  # tokens of a text
+_TYPED = "What would the keeper of a lighthouse say to someone who asks for the sea? "
+
+
+async def _pump(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, delay: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    while data := await source.read(1 << 16):
+        loop.call_later(delay, target.write, data)
+    loop.call_later(delay, target.close)
+
+
+@contextmanager
+def link(port: int, delay: float) -> Iterator[int]:
+    """A port from which all bytes reach `port`, and come back, `delay` s later."""
+    loop = asyncio.new_event_loop()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_pump(reader, back, delay), _pump(there, writer, delay))
+
+    server = loop.run_until_complete(asyncio.start_server(join, "127.0.0.1", 0))
+    thread = Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def opened(port: int) -> LocalEngine:
+    """The model of the server at a port."""
+    return LocalEngine(load(f"http://127.0.0.1:{port}/v1"))
+
+
+@contextmanager
+def _requests(engine: LocalEngine) -> Iterator[list[Any]]:
+    """The requests for logits that are made within."""
+    backend: Any = engine.backend
+    model, made = backend._model, []
+    real = type(model).logits
+
+    def logits(self: Any, *given: Any, **how: Any) -> bytes:
+        made.append(given)
+        return bytes(real(self, *given, **how))
+
+    type(model).logits = logits
+    try:
+        yield made
+    finally:
+        type(model).logits = real
+
+
+def _typed(what: str, engine: LocalEngine, look: Callable[[str], object]) -> None:
+    """Print times and requests of the keys of a text."""
+    times = []
+    look(_TYPED[:1])  # what comes before it is read
+    with _requests(engine) as made:
+        for end in range(2, len(_TYPED) + 1):
+            start = time.perf_counter()
+            look(_TYPED[:end])
+            times.append(1000 * (time.perf_counter() - start))
+    middle, late = median(times), quantiles(times, n=20)[-1]
+    each = len(made) / len(times)
+    print(f"| {what} | {middle:.0f} / {late:.0f} ms | {each:.2f} requests | |")
+
+
+def print_remote(engine: LocalEngine, file: Path, options: Namespace) -> None:
+    """The table of a model on a server; `engine` has the file open as that has."""
+    tokens, settings = 2 * options.tokens, SamplingSettings(temperature=0)
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    ids = engine.encode(text).ids[:_SCORED]
+    print("\n| a model on a server | lmtui | peer | ratio |\n|---|---|---|---|")
+    with ours(file) as port:
+        there = opened(port)
+        result = compare(
+            lambda: in_process(there, tokens, 20),
+            lambda: in_process(engine, tokens, 20),
+            options.rounds,
+        )
+        row("an answer / the same here", result, "tokens/s")
+        result = compare(
+            lambda: _rate(there, ids), lambda: _rate(engine, ids), options.rounds
+        )
+        row(f"score {_SCORED:,} tokens / the same here", result, "tokens/s")
+        with link(port, ROUND_TRIP / 2) as slow:
+            far = opened(slow)
+            where = f"over {1000 * ROUND_TRIP:.0f} ms, p50 / p95"
+            _typed(
+                f"key in a message to panel {where}",
+                far,
+                lambda draft: far.score_draft([], draft, settings),
+            )
+            _typed(
+                f"key in a text to panel {where}",
+                far,
+                lambda draft: far.predict_at(draft, len(draft)),
+            )
+            speed = f"{in_process(far, tokens // 2, 20):.1f} tokens/s"
+            print(f"| an answer over {1000 * ROUND_TRIP:.0f} ms | {speed} | | |")
+
+
+def _rate(engine: LocalEngine, ids: tuple[int, ...]) -> float:
+    start = time.perf_counter()
+    count = sum(1 for _ in engine.score(ids, top_n=5))
+    return count / (time.perf_counter() - start)
