@@ -36,6 +36,13 @@ async def _pump(
     loop.call_later(delay, target.close)
 
 
+async def _end_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 @contextmanager
 def link(port: int, delay: float) -> Iterator[int]:
     """A port from which all bytes reach `port`, and come back, `delay` s later."""
@@ -51,6 +58,7 @@ def link(port: int, delay: float) -> Iterator[int]:
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
+        asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
 
