@@ -15,6 +15,7 @@ from lmtui import __version__, paths
 from lmtui.cli import options
 from lmtui.cli.output import Output, table
 from lmtui.config.settings import Settings
+from lmtui.errors import LmtuiError
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft")
 
@@ -122,8 +123,12 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     """Describe how a model would run."""
     from lmtui import cache_dir
     from lmtui.models import describe, run_plan, source
+    from lmtui.models.remote.address import is_address
     from lmtui.text import visible_line
 
+    if is_address(model):
+        yield from _served(model)
+        return
     place = describe.path_of(source.resolve(model))
     if place is None:
         yield "model", f"{visible_line(model)}, not here yet"
@@ -139,6 +144,27 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     )
     yield "runs", visible_line(plan.way)
     yield "needs", plan.memory
+
+
+def _served(spec: str) -> Iterator[Line]:
+    """Describe the model of a server, or why there is none."""
+    from lmtui.models.remote.address import parse
+    from lmtui.models.remote.load import connection_to
+    from lmtui.models.remote.server import open_model
+    from lmtui.text import visible_line
+
+    place = parse(spec)
+    connection = connection_to(place)
+    try:
+        found = open_model(connection, place.model)
+    except LmtuiError as error:
+        yield "model", visible_line(f"{error}. {error.hint}".strip())
+        return
+    finally:
+        connection.close()
+    yield "model", visible_line(f"{found.name} on the server {place.host}")
+    runs = f"{found.number_format} on {found.device}, context {found.facts.context:,}"
+    yield "runs", visible_line(f"there: {runs}")
 
 
 def _compiled() -> str:

@@ -17,6 +17,8 @@ from lmtui.errors import LmtuiError
 from lmtui.kernels import build
 from lmtui.models import catalogue, default_model
 from tests.models import tiny
+from tests.models.remote.scripted import answer, scripted
+from tests.models.remote.test_server import MODEL
 
 app = typer.Typer()
 app.add_typer(models.app, name="models")
@@ -155,6 +157,17 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     why = "since there is no C++ compiler"
     assert why in told(file)["runs"]
+
+
+def test_doctor_asks_the_server_that_has_the_model():
+    listed = answer(json.dumps({"data": [MODEL]}).encode())
+    with scripted([listed]) as served:
+        facts = json.loads(run("doctor", "--model", served.url, "--json"))
+    host = served.url.split("/")[2]
+    assert facts["model"] == f"tiny on the server {host}"
+    assert facts["runs"] == "there: float32 on cpu, context 100"
+    text = run("doctor", "--model", served.url)
+    assert "the server can't be reached" in text and "Start it" in text
 
 
 def test_doctor_refuses_a_device_that_is_not_there():

@@ -9,8 +9,14 @@ from lmtui.errors import LmtuiError
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.remote import address
+from lmtui.models.remote.address import Address
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.server import open_model
+
+
+def connection_to(place: Address) -> Connection:
+    """Return a connection with the key from the environment."""
+    return Connection(place, os.environ.get(address.KEY_VARIABLE) or None)
 
 
 def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
@@ -30,7 +36,7 @@ def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
         )
         on_progress(Progress(told + plain, warning=True))
     on_progress(Progress(f"asking {place.host}"))
-    connection = Connection(place, os.environ.get(address.KEY_VARIABLE) or None)
+    connection = connection_to(place)
     try:
         model = open_model(connection, place.model)
         tokenizer = model.tokenizer()
