@@ -21,6 +21,7 @@ from bench_tools import compare, row
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.load import load
+from lmtui.models.remote.server import RemoteModel
 
 ROUND_TRIP = 0.05  # seconds
 _SCORED = 1000  # tokens of a text
@@ -69,28 +70,26 @@ def opened(port: int) -> LocalEngine:
 
 
 @contextmanager
-def _requests(engine: LocalEngine) -> Iterator[list[Any]]:
+def _requests() -> Iterator[list[Any]]:
     """The requests for logits that are made within."""
-    backend: Any = engine.backend
-    model, made = backend._model, []
-    real = type(model).logits
+    real, made = RemoteModel.logits, []
 
     def logits(self: Any, *given: Any, **how: Any) -> bytes:
         made.append(given)
         return bytes(real(self, *given, **how))
 
-    type(model).logits = logits
+    RemoteModel.logits = logits  # type: ignore[method-assign]
     try:
         yield made
     finally:
-        type(model).logits = real
+        RemoteModel.logits = real  # type: ignore[method-assign]
 
 
-def _typed(what: str, engine: LocalEngine, look: Callable[[str], object]) -> None:
+def _typed(what: str, look: Callable[[str], object]) -> None:
     """Print times and requests of the keys of a text."""
     times = []
     look(_TYPED[:1])  # what comes before it is read
-    with _requests(engine) as made:
+    with _requests() as made:
         for end in range(2, len(_TYPED) + 1):
             start = time.perf_counter()
             look(_TYPED[:end])
@@ -123,12 +122,10 @@ def print_remote(engine: LocalEngine, file: Path, options: Namespace) -> None:
             where = f"over {1000 * ROUND_TRIP:.0f} ms, p50 / p95"
             _typed(
                 f"key in a message to panel {where}",
-                far,
                 lambda draft: far.score_draft([], draft, settings),
             )
             _typed(
                 f"key in a text to panel {where}",
-                far,
                 lambda draft: far.predict_at(draft, len(draft)),
             )
             speed = f"{in_process(far, tokens // 2, 20):.1f} tokens/s"

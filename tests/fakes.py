@@ -18,7 +18,7 @@ from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.detokenizer import TextStream
-from lmtui.engine.protocol import LOGIT_BYTES, ReportCount, Stop
+from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import (
     BosRule,
     Candidate,
@@ -41,6 +41,7 @@ from lmtui.engine.types import (
 )
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.text import bytes_text
 from tests.fake_numbers import (
     Answer,

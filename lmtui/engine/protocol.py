@@ -40,9 +40,6 @@ from lmtui.engine.windows import Windows
 Stop = Callable[[], bool]
 """Polled between tokens and between parts of a prompt; True ends the work."""
 
-LOGIT_BYTES = 4
-"""Size of a number of `Engine.raw_logits`."""
-
 ReportCount = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during prefill; where a method says so, with
 counts of something else than tokens."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import LOGIT_BYTES, Stop
+from lmtui.engine.protocol import Stop
+from lmtui.models.remote.wire import LOGIT_BYTES
 
 
 def raw_logits(

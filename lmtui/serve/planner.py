@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lmtui.engine.protocol import LOGIT_BYTES, Engine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ChatTurn, EngineInfo, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.serve.bodies import (
     ChatBody,
     CompletionBody,

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lmtui.engine.types import Candidate, FinishReason, ScoredToken, Step
+from lmtui.models.remote.wire import IMPOSSIBLE
 
 Json = dict[str, Any]
 
-IMPOSSIBLE = -9999.0
-"""The logprob of what has no probability at all, since JSON has no infinity."""
 _SHOWN = 80
 BROKEN_OFF = "abort"
 """Why an answer ended that was stopped; vLLM's word, since OpenAI has none."""

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import Reuse, T
-from lmtui.engine.protocol import LOGIT_BYTES, Stop
+from lmtui.engine.backends.base import Reuse, T, float_logits
+from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
 from lmtui.models.remote.server import RemoteModel
+from lmtui.models.remote.wire import LOGIT_BYTES
 
 _CHUNK = 512  # prompt tokens of one request: progress is seen between two
 _RESPONSE_BYTES = 1 << 24  # of the logits of one response
@@ -158,7 +159,7 @@ class RemoteBackend:
         self, prompts: Sequence[Sequence[int]], keep: int, should_stop: Stop | None
     ) -> Tensor:
         data = self._model.logits(prompts, keep=keep, should_stop=should_stop or _never)
-        return from_bytes(data, self._vocabulary)
+        return float_logits(from_bytes(data, self._vocabulary))
 
 
 def _never() -> bool:

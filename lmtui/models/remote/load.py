@@ -27,14 +27,13 @@ def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
         LmtuiError: the server can't be reached or refuses, or is none of lmtui's.
     """
     place = address.parse(spec)
+    key = os.environ.get(address.KEY_VARIABLE)
     if not place.is_loopback:
-        told = f"Texts are sent to {place.host}"
-        plain = (
-            "."
-            if place.is_encrypted
-            else ", not encrypted: anyone between can read them."
-        )
-        on_progress(Progress(told + plain, warning=True))
+        sent = "Texts and the key" if key else "Texts"
+        words = f"{sent} are sent to {place.host}"
+        if not place.is_encrypted:
+            words += ", not encrypted: anyone between can read them"
+        on_progress(Progress(f"{words}.", warning=True))
     on_progress(Progress(f"asking {place.host}"))
     connection = connection_to(place)
     try:

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote.wire import IMPOSSIBLE, LOGIT_BYTES
 from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
 
-_LOGIT_BYTES = 4
 _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
 _MOST_VOCABULARY = 1 << 22
 _SHOWN = 40  # characters of the words that a status line shows
 _MOST_CONTEXT = 1 << 24
-_IMPOSSIBLE = -9999.0  # what a logprob of -inf is in JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class RemoteModel:
             Cancelled: `should_stop` answered True.
         """
         rows = sum(min(keep, len(ids)) for ids in prompts)
-        size = rows * self.facts.vocabulary * _LOGIT_BYTES
+        size = rows * self.facts.vocabulary * LOGIT_BYTES
         body = {
             "model": self.name,
             "prompts": list(map(list, prompts)),
@@ -143,7 +142,7 @@ def _logprob(value: Any) -> float:
     number = float(value)
     if not number <= 1e-6:  # NaN is not, either
         raise ValueError(f"{number} is no log-probability")
-    return -math.inf if number <= _IMPOSSIBLE else number
+    return -math.inf if number <= IMPOSSIBLE else number
 
 
 def open_model(connection: Connection, name: str = "") -> RemoteModel:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +17,12 @@ from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import ChatTurn, SamplingSettings, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
+from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote.address import parse
+from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.server import RemoteModel, open_model
 from tests.engine import tiny
+from tests.models.remote.scripted import answer, connected, scripted
 from tests.serve.serving import Served, serving
 
 DRAWN = SamplingSettings(
@@ -147,11 +154,20 @@ def test_stop_ends_the_work_on_the_server_too() -> None:
 
 def test_server_with_another_model_is_an_error_not_other_numbers() -> None:
     with serving(tiny.engine("llama")) as served:
-        there = opened(served)
-        model = there.backend._model  # type: ignore[attr-defined]
-        object.__setattr__(model, "name", "another")
+        connection = Connection(parse(f"http://127.0.0.1:{served.port}"))
+        before = replace(open_model(connection), name="another")
         with pytest.raises(LmtuiError, match="this model is not served: another"):
-            list(there.score([5, 6, 7]))
+            RemoteBackend(before).logits([5, 6, 7])
+        connection.close()
+
+
+def test_rows_that_are_no_distribution_are_an_error() -> None:
+    facts = ModelInfo("Tiny", 1, 5, 100, frozenset(), ())
+    rows = answer(torch.tensor([0.0, math.nan, 0, 0, 0]).numpy().tobytes())
+    with scripted([rows]) as served, connected(served) as connection:
+        model = RemoteModel(connection, "tiny", facts, "float32", "cpu")
+        with pytest.raises(LmtuiError):
+            RemoteBackend(model).logits([1])
 
 
 def test_adapter_belongs_to_the_server() -> None:

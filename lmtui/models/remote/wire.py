@@ -1,0 +1,8 @@
+"""What `lmtui serve` and lmtui as its client have agreed on, beyond OpenAI's API."""
+
+from __future__ import annotations
+
+LOGIT_BYTES = 4
+"""Size of a raw logit: float32, little-endian."""
+IMPOSSIBLE = -9999.0
+"""The logprob of what has no probability at all, since JSON has no infinity."""
