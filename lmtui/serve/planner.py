@@ -160,6 +160,7 @@ class Planner:
     ) -> GenerationRequest:
         if body.stream and body.prompt_logprobs is not None:
             raise LmtuiError("prompt_logprobs can't be streamed")
+        _require_most("tokens of an answer", body.max_tokens or 0, self.info.context)
         _require_most("stop texts", len(body.stop_texts), self.limits.stop_texts)
         if "" in body.stop_texts:
             raise LmtuiError("a stop text is empty")

@@ -51,6 +51,17 @@ def test_answer_ends_at_max_tokens_and_before_a_stop_text(served: Served) -> Non
     assert (stopped["text"], stopped["finish_reason"]) == (" on ", "stop")
 
 
+def test_answer_longer_than_the_context_is_refused(served: Served) -> None:
+    context = served.ask("/v1/models").json["data"][0]["max_model_len"]
+    assert served.complete(prompt="a", max_tokens=context).status == 200
+    for reply in (
+        served.complete(prompt="a", max_tokens=context + 1),
+        served.chat(max_completion_tokens=10**12),
+    ):
+        assert reply.status == 400
+        assert "too many tokens of an answer" in reply.message
+
+
 def test_echo_with_logprobs_scores_the_prompt() -> None:
     prompt = "the cat"
     engine = FakeWriter(likelihood=0.9)

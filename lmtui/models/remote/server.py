@@ -161,10 +161,10 @@ def open_model(connection: Connection, name: str = "") -> RemoteModel:
                 f"{name} at {connection.address.host}",
                 f"It has {', '.join(list(known)[:5])}.",
             )
-        if about["owned_by"] != "lmtui":
+        if (owner := about.get("owned_by")) != "lmtui":
             raise LmtuiError(
                 "this is no lmtui server",
-                f"{connection.address.host} is {str(about['owned_by'])[:40]!r}",
+                f"{connection.address.host} says {str(owner)[:_SHOWN]!r} has its model",
                 "Only models of `lmtui serve` can be used so far.",
             )
         meta = about["meta"]
