@@ -149,20 +149,20 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
 def _served(spec: str) -> Iterator[Line]:
     """Describe the model of a server, or why there is none."""
     from lmtui.models.remote.address import parse
-    from lmtui.models.remote.load import connection_to
-    from lmtui.models.remote.server import open_model
+    from lmtui.models.remote.load import connection_to, described
     from lmtui.text import visible_line
 
     place = parse(spec)
     connection = connection_to(place)
     try:
-        found = open_model(connection, place.model)
+        found = described(connection, place.model)
     except LmtuiError as error:
         yield "model", visible_line(f"{error}. {error.hint}".strip())
         return
     finally:
         connection.close()
-    yield "model", visible_line(f"{found.name} on the server {place.host}")
+    server = f"{found.dialect} at {place.host}"
+    yield "model", visible_line(f"{found.name} on {server}")
     runs = f"{found.number_format} on {found.device}, context {found.facts.context:,}"
     yield "runs", visible_line(f"there: {runs}")
 

@@ -62,6 +62,40 @@ def find_local(hub_id: str) -> Path | None:
     return None
 
 
+def find_tokenizer(hub_id: str) -> Path | None:
+    """Return a snapshot of `hub_id` on this machine that has a tokenizer, with or
+    without weights; or None."""
+    for cache in caches():
+        snapshots = (cache / _folder_name(hub_id) / "snapshots").glob("*")
+        found = [each for each in snapshots if has_tokenizer(each)]
+        if found:
+            return max(found, key=lambda path: path.stat().st_mtime)
+    return None
+
+
+def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
+    """Fetch the small files of `hub_id`, and return the folder they are in.
+
+    Raises:
+        LmtuiError: it has no tokenizer, or can't be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    on_progress(Progress(f"fetching the tokenizer of {hub_id}"))
+    target = _require_reachable(hub_id)
+    with _explained(hub_id, target):
+        found = snapshot_download(
+            hub_id,
+            cache_dir=target,
+            allow_patterns=_SMALL,
+            ignore_patterns=_BESIDES,
+            tqdm_class=_bar(hub_id, 0, ignore),
+        )
+    if not has_tokenizer(Path(found)):
+        raise LmtuiError("this model has no tokenizer", hub_id)
+    return Path(found)
+
+
 def local_models() -> Iterator[LocalModel]:
     """Yield every language model of the Hub with files here, complete or not."""
     for cache in caches():
@@ -184,13 +218,7 @@ def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
     Raises:
         LmtuiError: no network, no such model, no access, no space, or no safetensors.
     """
-    from huggingface_hub import is_offline_mode
-
-    if is_offline_mode() or not is_reachable():
-        raise _out_of_reach(hub_id, offline=is_offline_mode())
-    target = download_folder()
-    if paths.home():
-        paths.ensure_folder(target)
+    target = _require_reachable(hub_id)
     with _explained(hub_id, target):
         total = _size(hub_id)
         cache_dir.require_space(target, total - bytes_of(hub_id))
@@ -199,6 +227,22 @@ def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:
             paths.make_all_private(target)
     read_folder(folder)
     return folder
+
+
+def _require_reachable(hub_id: str) -> Path:
+    """Return the folder to download to.
+
+    Raises:
+        LmtuiError: the Hub is out of reach.
+    """
+    from huggingface_hub import is_offline_mode
+
+    if is_offline_mode() or not is_reachable():
+        raise _out_of_reach(hub_id, offline=is_offline_mode())
+    target = download_folder()
+    if paths.home():
+        paths.ensure_folder(target)
+    return target
 
 
 def _size(hub_id: str) -> int:

@@ -37,7 +37,7 @@ class LoadedModel:
 
     model: Any
     """A `PreTrainedModel` in evaluation mode on its device, a `LlamaModel` for the
-    Llama backend, or a `RemoteModel`."""
+    Llama backend, a `RemoteModel` or a `ListingModel`."""
     tokenizer: Any
     """A fast tokenizer of transformers, or a `LightTokenizer`."""
     name: str
@@ -54,6 +54,8 @@ class LoadedModel:
     """The name of its adapter, if any."""
     why: str = ""
     """The reason why it is not a `LlamaModel`, where that was tried."""
+    exact_drawing: bool = False
+    """Whether tokens are drawn here where a server could draw them."""
     layer_bits: int = 0
     """Bits of the weights in quantised layers of a transformers model; 0 for none."""
 
@@ -66,10 +68,8 @@ class LoadedModel:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is a `RemoteModel`."""
-        from lmtui.models.remote.server import RemoteModel
-
-        return isinstance(self.model, RemoteModel)
+        """Whether a server has it."""
+        return self.precision == "remote"
 
     @property
     def device_name(self) -> str:

@@ -59,8 +59,7 @@ def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelI
     Raises:
         OSError, ValueError, KeyError: a file is damaged.
     """
-    file = folder / "generation_config.json"
-    generation = json.loads(file.read_bytes()) if file.is_file() else {}
+    generation = _generation(folder)
     return ModelInfo(
         architecture=config["architectures"][0],
         parameters=parameters,
@@ -69,6 +68,21 @@ def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelI
         end_ids=_ids(generation.get("eos_token_id"), config.get("eos_token_id")),
         generation_defaults=_numbers({n: generation.get(n) for n in _SAMPLING}),
     )
+
+
+def end_ids_in(folder: Path) -> frozenset[int]:
+    """Return the ids of the tokens that end an answer, as `folder` says.
+
+    Raises:
+        OSError, ValueError: a file is damaged.
+    """
+    return _ids(_generation(folder).get("eos_token_id"))
+
+
+def _generation(folder: Path) -> Mapping[str, Any]:
+    file = folder / "generation_config.json"
+    found = json.loads(file.read_bytes()) if file.is_file() else {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _ids(*declared: Any) -> frozenset[int]:

@@ -81,6 +81,16 @@ class ModelBackend(Protocol[H]):
         """How much of an earlier run's cache the model can continue from."""
 
     @property
+    def listed(self) -> int | None:
+        """Number of tokens that are known of each row of logits, where a server tells
+        only the most probable ones (see `listed_rows`); None for all."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server runs the model, so that rows nobody needs are not worth
+        their way."""
+
+    @property
     def reads_trees(self) -> bool:
         """Whether `hidden_states_tree` gives the states that the tree's paths have on
         their own."""

@@ -51,20 +51,13 @@ class RemoteKVCache:
         self.rows = [self.rows[row] for row in rows]
 
 
-class RemoteBackend:
-    """Forward passes on a server; see `base.ModelBackend` for each method's
-    contract."""
+class ServerBackend:
+    """What is the same whatever the server sends."""
 
     reuse = Reuse.ANY_PREFIX
     reads_trees = False
-    prefill_chunk = _CHUNK
+    is_remote = True
     extra_token_costs: tuple[float, ...] = ()
-
-    def __init__(self, model: RemoteModel) -> None:
-        self._model = model
-        self._vocabulary = model.facts.vocabulary
-        self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
-        """Rows of logits of one response."""
 
     def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
         """Return `answer` as it is."""
@@ -73,6 +66,30 @@ class RemoteBackend:
     def new_cache(self) -> RemoteKVCache:
         """Return an empty cache of one row."""
         return RemoteKVCache([[]])
+
+    def hidden_states_tree(
+        self, tree: Tree, held: RemoteKVCache, *, should_stop: Stop | None = None
+    ) -> Tensor:
+        """Raise a ValueError: a server reads no trees."""
+        raise ValueError("a server reads no trees")
+
+    def head(self, states: Tensor) -> Tensor:
+        """Return `states`: they are the logits."""
+        return states
+
+
+class RemoteBackend(ServerBackend):
+    """Forward passes on a server of lmtui; see `base.ModelBackend` for each method's
+    contract."""
+
+    listed = None
+    prefill_chunk = _CHUNK
+
+    def __init__(self, model: RemoteModel) -> None:
+        self._model = model
+        self._vocabulary = model.facts.vocabulary
+        self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
+        """Rows of logits of one response."""
 
     def logits(
         self,
@@ -85,7 +102,9 @@ class RemoteBackend:
         """Logits [keep, V] after the last `keep` of `ids`."""
         prompt = [*(held.rows[0] if held else ()), *ids]
         skip = len(prompt) - keep
-        rows = torch.cat([*self.all_logits(prompt, skip=skip, should_stop=should_stop)])
+        none = torch.empty(0, self._vocabulary)
+        blocks = self.all_logits(prompt, skip=skip, should_stop=should_stop)
+        rows = torch.cat([none, *blocks])
         if held:
             held.rows[0] += ids
         return rows
@@ -115,16 +134,6 @@ class RemoteBackend:
         rows = zip(held.rows, paths, strict=True)
         return self._each([[*row, *path] for row, path in rows], should_stop)
 
-    def hidden_states_tree(
-        self, tree: Tree, held: RemoteKVCache, *, should_stop: Stop | None = None
-    ) -> Tensor:
-        """Raise a ValueError: a server reads no trees."""
-        raise ValueError("a server reads no trees")
-
-    def head(self, states: Tensor) -> Tensor:
-        """Return `states`: they are the logits."""
-        return states
-
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
     ) -> Iterator[Tensor]:
@@ -138,7 +147,7 @@ class RemoteBackend:
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1, as the server
         computes them: a hundredth of the bytes of their logits."""
-        found = self._model.scores(ids, top_n=top_n, should_stop=should_stop or _never)
+        found = self._model.scores(ids, top_n=top_n, should_stop=should_stop or never)
         for index, each in enumerate(found):
             if index >= skip:
                 yield TokenScore(each.logprob, each.rank, each.entropy, each.top)
@@ -158,9 +167,10 @@ class RemoteBackend:
     def _ask(
         self, prompts: Sequence[Sequence[int]], keep: int, should_stop: Stop | None
     ) -> Tensor:
-        data = self._model.logits(prompts, keep=keep, should_stop=should_stop or _never)
+        data = self._model.logits(prompts, keep=keep, should_stop=should_stop or never)
         return float_logits(from_bytes(data, self._vocabulary))
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Return False: nothing stops a request."""
     return False

@@ -12,9 +12,15 @@ from lmtui.models.loaded_model import LoadedModel
 def backend_of(loaded: LoadedModel) -> AnyBackend:
     """Return the backend that runs the model."""
     if loaded.is_remote:
-        from lmtui.engine.backends.remote import RemoteBackend
+        from lmtui.models.remote.server import RemoteModel
 
-        return RemoteBackend(loaded.model)
+        if isinstance(loaded.model, RemoteModel):
+            from lmtui.engine.backends.remote import RemoteBackend
+
+            return RemoteBackend(loaded.model)
+        from lmtui.engine.backends.listed import ListedBackend
+
+        return ListedBackend(loaded.model, draws=not loaded.exact_drawing)
     if loaded.is_llama:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 

@@ -184,6 +184,8 @@ class TransformersBackend:
     contract."""
 
     extra_token_costs: tuple[float, ...] = _GUESS_COSTS
+    listed = None
+    is_remote = False
 
     def __init__(self, model: Any) -> None:
         self.model = model

@@ -9,8 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import weakref
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx2
@@ -77,6 +83,41 @@ class Connection:
         method = "GET" if body is None else "POST"
         return self._wait(self._ask(method, path, body, most), should_stop)
 
+    def events(
+        self,
+        path: str,
+        body: Any,
+        *,
+        most: int = _SHORT,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[Any]:
+        """Yield the JSON of each event of an answer that is streamed, up to `[DONE]`;
+        an event has up to `most` bytes. Closing the iterator ends the server's work.
+
+        Raises:
+            LmtuiError, Cancelled: as in `json`; also where the answer breaks off.
+        """
+        lines = self._lines(path, body, most)
+        try:
+            while True:
+                line = self._wait(_next(lines), should_stop)
+                if line is None:
+                    return
+                name, _, text = line.partition(b":")
+                if name != b"data":  # a comment, or a field that nobody needs
+                    continue
+                if text.strip() == b"[DONE]":
+                    return
+                try:
+                    event = json.loads(text)
+                except (ValueError, RecursionError):
+                    raise self.nonsense("an event is not JSON") from None
+                if isinstance(event, dict) and event.get("error"):
+                    raise self._failed(text)
+                yield event
+        finally:
+            self._loop.run_until_complete(lines.aclose())
+
     def close(self) -> None:
         """Close the connection."""
         if self._end.alive:
@@ -110,13 +151,57 @@ class Connection:
         return self._loop.run_until_complete(watched())
 
     async def _ask(self, method: str, path: str, body: Any, most: int) -> bytes:
-        try:
+        with self._explained():
             try:
                 return await self._once(method, path, body, most)
             except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
                 # A connection that was kept open is closed when a server starts anew.
                 # Every request can be made twice: none changes anything there.
                 return await self._once(method, path, body, most)
+
+    async def _lines(
+        self, path: str, body: Any, most: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of a streamed answer, without their ends."""
+        begun = False
+        with self._explained():
+            for last in (False, True):
+                try:
+                    url = f"{self.address.url}{path}"
+                    async with self._client.stream("POST", url, json=body) as response:
+                        if response.status_code != 200:
+                            raise self._refused(response, await self._read(response))
+                        async for line in self._cut(response, most):
+                            begun = True
+                            yield line
+                    return
+                except (
+                    httpx2.RemoteProtocolError,
+                    httpx2.ReadError,
+                    httpx2.WriteError,
+                ):
+                    if last or begun:  # see `_ask`
+                        raise
+
+    async def _cut(
+        self, response: httpx2.Response, most: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Cut a response into lines of up to `most` bytes."""
+        held = bytearray()
+        async for part in response.aiter_raw():
+            held += part
+            *whole, rest = held.split(b"\n")
+            if max(map(len, (rest, *whole))) > most:
+                raise self.nonsense("a line of it is too long")
+            held = bytearray(rest)
+            for line in whole:
+                yield bytes(line.rstrip(b"\r"))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the library's errors into sentences."""
+        try:
+            yield
         except httpx2.ConnectError as error:
             raise LmtuiError(
                 "the server can't be reached",
@@ -138,16 +223,25 @@ class Connection:
 
     async def _once(self, method: str, path: str, body: Any, most: int) -> bytes:
         url = f"{self.address.url}{path}"
-        data = bytearray()
         async with self._client.stream(method, url, json=body) as response:
-            good = response.status_code == 200
-            async for part in response.aiter_raw():
-                data += part
-                if len(data) > (most if good else _SHORT):
-                    raise self.nonsense("it is too long")
-            if good:
-                return bytes(data)
-            raise self._refused(response, bytes(data))
+            if response.status_code == 200:
+                return await self._read(response, most)
+            raise self._refused(response, await self._read(response))
+
+    async def _read(self, response: httpx2.Response, most: int = _SHORT) -> bytes:
+        data = bytearray()
+        async for part in response.aiter_raw():
+            data += part
+            if len(data) > most:
+                raise self.nonsense("it is too long")
+        return bytes(data)
+
+    def _failed(self, event: bytes) -> LmtuiError:
+        return LmtuiError(
+            "the server ended the answer with an error",
+            f"{self.address.host}: {_words(event)}",
+            "Try again.",
+        )
 
     def _refused(self, response: httpx2.Response, data: bytes) -> LmtuiError:
         status = response.status_code
@@ -169,9 +263,17 @@ class Connection:
         )
 
 
+async def _next(lines: AsyncGenerator[bytes, None]) -> bytes | None:
+    """Return the next line, or None after the last one."""
+    return await anext(lines, None)
+
+
 def _words(data: bytes) -> str:
     """Return what a server says of an error: the message of its JSON, or the text."""
     text = data.decode(errors="replace").strip()
     with suppress(ValueError, RecursionError, TypeError, KeyError):
-        text = str(json.loads(text)["error"]["message"])
+        said = json.loads(text)
+        # vLLM's older versions, and SGLang's, have no `error` around it.
+        error = said.get("error", said)
+        text = str(error["message"] if isinstance(error, dict) else error)
     return text[:_SHOWN]

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from lmtui.errors import LmtuiError
 from lmtui.models.loaded_model import LoadedModel
-from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote import address
 from lmtui.models.remote.address import Address
 from lmtui.models.remote.connection import Connection
-from lmtui.models.remote.server import open_model
+from lmtui.models.remote.listing import ListingModel
+from lmtui.models.remote.open import (
+    dialect_of,
+    find_model,
+    open_listing,
+    tokenizer_for,
+)
+from lmtui.models.remote.server import RemoteModel, open_model
+from lmtui.models.remote.tokenizer import require_same
 
 
 def connection_to(place: Address) -> Connection:
@@ -37,13 +46,13 @@ def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
     on_progress(Progress(f"asking {place.host}"))
     connection = connection_to(place)
     try:
-        model = open_model(connection, place.model)
-        tokenizer = model.tokenizer()
+        model, tokenizer = open_served(connection, place.model, on_progress)
     except LmtuiError:
         connection.close()
         raise
     import torch
 
+    torch.set_num_threads(1)  # the layers run elsewhere, perhaps on these processors
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -54,3 +63,35 @@ def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
         precision="remote",
         threads=torch.get_num_threads(),
     )
+
+
+def described(connection: Connection, name: str) -> RemoteModel | ListingModel:
+    """Return the model `name` of a server, or its first one.
+
+    Raises:
+        LmtuiError: as in `open_served`.
+    """
+    about = find_model(connection, name)
+    if dialect_of(about) == "lmtui":
+        return open_model(connection, about)
+    return open_served(connection, name, ignore)[0]
+
+
+def open_served(
+    connection: Connection, name: str, on_progress: OnProgress
+) -> tuple[RemoteModel | ListingModel, Any]:
+    """Return the model `name` of a server, or its first one, and its tokenizer.
+
+    Raises:
+        LmtuiError: the server can't be reached, refuses, or sends nonsense; or there
+            is no tokenizer.
+    """
+    about = find_model(connection, name)
+    dialect = dialect_of(about)
+    if dialect == "lmtui":
+        own = open_model(connection, about)
+        return own, own.tokenizer()
+    found = tokenizer_for(connection, about, dialect, on_progress)
+    model = open_listing(connection, about, dialect, found)
+    require_same(found.tokenizer, connection, dialect, model.name)
+    return model, found.tokenizer

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote.listing import (
+    MOST_CONTEXT,
+    MOST_VOCABULARY,
+    SHOWN,
+    checked,
+    count,
+)
 from lmtui.models.remote.wire import IMPOSSIBLE, LOGIT_BYTES
 from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
 
@@ -22,9 +28,6 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 
 _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
-_MOST_VOCABULARY = 1 << 22
-_SHOWN = 40  # characters of the words that a status line shows
-_MOST_CONTEXT = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ class RemoteScore:
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model on a server."""
+    """A model on a server of lmtui."""
+
+    dialect: ClassVar[str] = "lmtui"
 
     connection: Connection
     name: str
@@ -145,54 +150,24 @@ def _logprob(value: Any) -> float:
     return -math.inf if number <= IMPOSSIBLE else number
 
 
-def open_model(connection: Connection, name: str = "") -> RemoteModel:
-    """Return a model that a server has: the one with this name, or its first.
+def open_model(connection: Connection, about: Mapping[str, Any]) -> RemoteModel:
+    """Return the model that `about`, an entry of `/v1/models`, is about.
 
     Raises:
-        LmtuiError: it can't be reached, has no such model, or is no lmtui server.
+        LmtuiError: it is nonsense.
     """
-    listed = connection.json("/v1/models")
-    try:
-        known = {str(each["id"]): each for each in listed["data"]}
-        about = known.get(name) if name else next(iter(known.values()))
-        if about is None:
-            raise LmtuiError(
-                "the server has no such model",
-                f"{name} at {connection.address.host}",
-                f"It has {', '.join(list(known)[:5])}.",
-            )
-        if (owner := about.get("owned_by")) != "lmtui":
-            raise LmtuiError(
-                "this is no lmtui server",
-                f"{connection.address.host} says {str(owner)[:_SHOWN]!r} has its model",
-                "Only models of `lmtui serve` can be used so far.",
-            )
+    with checked(connection, "its models"):
         meta = about["meta"]
         facts = ModelInfo(
             architecture=str(meta["architecture"]),
-            parameters=_count(meta["n_params"], 1 << 62),
-            vocabulary=_count(meta["n_vocab"], _MOST_VOCABULARY),
-            context=_count(about["max_model_len"], _MOST_CONTEXT),
+            parameters=count(meta["n_params"], 1 << 62),
+            vocabulary=count(meta["n_vocab"], MOST_VOCABULARY),
+            context=count(about["max_model_len"], MOST_CONTEXT),
             end_ids=frozenset(map(int, meta["eos_token_ids"])),
             generation_defaults=tuple(
                 (str(name), float(value))
                 for name, value in meta["generation_defaults"].items()
             ),
         )
-        told = (str(meta[name])[:_SHOWN] for name in ("dtype", "device"))
+        told = (str(meta[name])[:SHOWN] for name in ("dtype", "device"))
         return RemoteModel(connection, str(about["id"]), facts, *told)
-    except (
-        TypeError,
-        KeyError,
-        StopIteration,
-        IndexError,
-        ValueError,
-        AttributeError,
-    ) as error:
-        raise connection.nonsense(f"its models: {error!r}") from error
-
-
-def _count(value: Any, most: int) -> int:
-    if type(value) is not int or not 1 <= value <= most:
-        raise ValueError(f"{value!r} is not from 1 to {most:,}")
-    return value

@@ -20,6 +20,7 @@ from lmtui.models.load import load
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.address import parse
 from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.open import find_model
 from lmtui.models.remote.server import RemoteModel, open_model
 from tests.engine import tiny
 from tests.models.remote.scripted import answer, connected, scripted
@@ -155,7 +156,7 @@ def test_stop_ends_the_work_on_the_server_too() -> None:
 def test_server_with_another_model_is_an_error_not_other_numbers() -> None:
     with serving(tiny.engine("llama")) as served:
         connection = Connection(parse(f"http://127.0.0.1:{served.port}"))
-        before = replace(open_model(connection), name="another")
+        before = replace(open_model(connection, find_model(connection)), name="another")
         with pytest.raises(LmtuiError, match="this model is not served: another"):
             RemoteBackend(before).logits([5, 6, 7])
         connection.close()

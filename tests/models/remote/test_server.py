@@ -12,6 +12,7 @@ import pytest
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.open import find_model
 from lmtui.models.remote.server import RemoteModel, open_model
 from tests.models.remote.scripted import answer, connected, scripted
 
@@ -32,6 +33,10 @@ MODEL: dict[str, Any] = {
 }
 
 
+def opened(connection: Connection, name: str = "") -> RemoteModel:
+    return open_model(connection, find_model(connection, name))
+
+
 def never() -> bool:
     return False
 
@@ -45,12 +50,12 @@ def ask(data: object, use: Callable[[Connection], Any]) -> Any:
 
 def test_first_model_is_taken_or_the_one_that_is_named() -> None:
     listed = {"data": [MODEL, {**MODEL, "id": "other"}]}
-    assert ask(listed, open_model).name == "tiny"
-    found = ask(listed, lambda connection: open_model(connection, "other"))
+    assert ask(listed, opened).name == "tiny"
+    found = ask(listed, lambda connection: opened(connection, "other"))
     assert (found.name, found.facts) == ("other", FACTS)
     assert (found.device, found.number_format) == ("cpu", "float32")
     with pytest.raises(LmtuiError, match="no such model") as caught:
-        ask(listed, lambda connection: open_model(connection, "third"))
+        ask(listed, lambda connection: opened(connection, "third"))
     assert "tiny, other" in caught.value.hint
 
 
@@ -68,12 +73,7 @@ def test_first_model_is_taken_or_the_one_that_is_named() -> None:
 )
 def test_nonsense_about_models_is_an_error(listed: object) -> None:
     with pytest.raises(LmtuiError, match="can't be used"):
-        ask(listed, open_model)
-
-
-def test_another_kind_of_server_is_named() -> None:
-    with pytest.raises(LmtuiError, match=r"no lmtui server.*'vllm'"):
-        ask({"data": [{**MODEL, "owned_by": "vllm"}]}, open_model)
+        ask(listed, opened)
 
 
 def test_tokenizer_that_is_none_is_an_error() -> None:

@@ -47,6 +47,8 @@ class LlamaCpuBackend:
 
     reuse = Reuse.ANY_PREFIX
     reads_trees = True
+    listed = None
+    is_remote = False
     block_rows = 128
 
     def __init__(self, weights: LlamaWeights) -> None:

@@ -1,0 +1,190 @@
+"""Forward passes of a model on a server that lists the most probable tokens.
+
+A row of logits is filled up from what is listed (see `listed_rows`). The KV cache is
+the server's: this side keeps the ids, and sends all of a prompt each time. Knows no
+text and no sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backends.remote import RemoteKVCache, ServerBackend, never
+from lmtui.engine.generate import DrawnToken, DrawOptions
+from lmtui.engine.listed_rows import entropy_range, filled
+from lmtui.engine.protocol import Stop
+from lmtui.engine.score import TokenScore
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote.listing import (
+    AnswerToken,
+    DrawRequest,
+    ListingModel,
+    PromptToken,
+    Row,
+)
+
+_CHUNK = 1 << 30  # a prompt is one request: the server reads it in parts
+_PART = 256  # tokens of one request for scores: a stop and progress come between
+SHORT_TEXT = 2048
+"""Most tokens that are scored by a server that takes a request for each."""
+
+
+class ListedBackend(ServerBackend):
+    """Forward passes on a server; see `base.ModelBackend` for each method's
+    contract."""
+
+    prefill_chunk = _CHUNK
+    block_rows = _PART
+
+    def __init__(self, model: ListingModel, *, draws: bool) -> None:
+        self.model = model
+        self.draws = draws
+        self.listed = model.rows
+        self._after: tuple[list[int], Row] | None = None
+        """The row after the prompt that was read last: most are asked for again."""
+
+    def logits(
+        self,
+        ids: Sequence[int],
+        held: RemoteKVCache | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [keep, V] after the last `keep` of `ids`."""
+        prompt = [*(held.rows[0] if held else ()), *ids]
+        rows: list[Row] = []
+        if keep > 1:
+            start = len(prompt) - keep + 1
+            rows = [each.row for each in self._read(prompt, start, should_stop)]
+            rows += self._rows_after([prompt], should_stop)
+        elif keep:
+            rows = self._rows_after([prompt], should_stop)
+        if held:
+            held.rows[0] += ids
+        return self._filled(rows)
+
+    hidden_states = logits
+
+    def next_logits(
+        self,
+        tokens: Sequence[int],
+        held: RemoteKVCache,
+        *,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [n, V] after one more token for each of the n rows."""
+        for row, token in zip(held.rows, tokens, strict=True):
+            row.append(token)
+        return self._filled(self._rows_after(held.rows, should_stop))
+
+    def hidden_states_after(
+        self,
+        paths: Sequence[Sequence[int]],
+        held: RemoteKVCache,
+        *,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [n, V] after each of n paths."""
+        pairs = zip(held.rows, paths, strict=True)
+        prompts = [[*row, *path] for row, path in pairs]
+        return self._filled(self._rows_after(prompts, should_stop))
+
+    def all_logits(
+        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the logits after each of `ids` but the first `skip`, in blocks."""
+        for start in range(skip, len(ids), _PART):
+            end = min(start + _PART, len(ids))
+            yield self.logits(ids[:end], keep=end - start, should_stop=should_stop)
+
+    def score_tokens(
+        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+    ) -> Iterator[TokenScore]:
+        """Yield the scores of all of `ids` but the first `skip` + 1."""
+        if top_n > self.listed:
+            raise LmtuiError(
+                "the server lists fewer tokens",
+                f"{top_n} are asked for, it lists {self.listed}",
+                f"Ask for up to {self.listed}.",
+            )
+        first = skip + 1
+        if not self.model.scores_at_once and len(ids) - first > SHORT_TEXT:
+            raise LmtuiError(
+                "this server is too slow to score so long a text",
+                f"it takes a request for each of {len(ids) - first:,} tokens",
+                f"Give it up to {SHORT_TEXT:,} tokens, or use vLLM, SGLang or lmtui.",
+            )
+        # A server that scores all at once would read the text again for each part.
+        size = len(ids) if self.model.scores_at_once else 1
+        for start in range(first, len(ids), size):
+            end = min(start + size, len(ids))
+            scores = self._read(ids[:end], start, should_stop)
+            for score, token in zip(scores, ids[start:end], strict=True):
+                yield self._token_score(score, token, top_n)
+
+    def draw(
+        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
+    ) -> Generator[DrawnToken]:
+        """Yield the tokens after `ids` that the server draws."""
+        settings = options.settings
+        request = DrawRequest(
+            ids=ids,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            min_p=settings.min_p,
+            repetition_penalty=settings.repetition_penalty,
+            seed=options.seed,
+            max_tokens=options.limit,
+            end_ids=sorted(options.end_ids),
+            logit_bias=options.bias,
+        )
+        for token in self.model.draw(request, should_stop=should_stop):
+            yield self._drawn(token)
+
+    def _drawn(self, token: AnswerToken) -> DrawnToken:
+        return DrawnToken(token.id, token.logprob, self._filled([token.row])[0])
+
+    def _read(
+        self, ids: Sequence[int], start: int, should_stop: Stop | None
+    ) -> list[PromptToken]:
+        """Return the scores of `ids` from index `start` on."""
+        scores, last = self.model.read(ids, start, should_stop=should_stop or never)
+        if last:
+            self._after = list(ids), last
+        return scores
+
+    def _rows_after(
+        self, prompts: Sequence[Sequence[int]], should_stop: Stop | None
+    ) -> list[Row]:
+        if len(prompts) == 1 and self._after and self._after[0] == list(prompts[0]):
+            return [self._after[1]]
+        if should_stop and should_stop():
+            raise Cancelled
+        rows = self.model.rows_after(prompts, should_stop=should_stop or never)
+        self._after = list(prompts[-1]), rows[-1]
+        return rows
+
+    def _filled(self, rows: Sequence[Row]) -> Tensor:
+        size = self.model.facts.vocabulary
+        if not rows:
+            return torch.empty(0, size)
+        return torch.stack([filled(row.ids, row.logprobs, size) for row in rows])
+
+    def _token_score(self, score: PromptToken, token: int, top_n: int) -> TokenScore:
+        row, rank = score.row, score.rank
+        if rank is None and token in row.ids:
+            rank = 1 + sum(each > score.logprob for each in row.logprobs)
+        logits = filled(row.ids, row.logprobs, self.model.facts.vocabulary)
+        return TokenScore(
+            score.logprob,
+            rank,
+            None,
+            tuple(zip(row.ids, row.logprobs, strict=True))[:top_n],
+            self.listed if rank is None else None,
+            entropy_range(logits, self.listed),
+        )

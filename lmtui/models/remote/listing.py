@@ -1,0 +1,210 @@
+"""What servers tell of a model whose most probable tokens they list, and checks of it.
+
+Each dialect is a class with the same methods; ids are those of the model's own
+tokenizer. All numbers are checked before they are used, since a server may send
+anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lmtui.models.model_info import ModelInfo
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from collections.abc import Iterator
+
+    from lmtui.models.remote.connection import Connection
+
+Stop = Callable[[], bool]
+
+MOST_VOCABULARY = 1 << 22
+MOST_CONTEXT = 1 << 24
+SHOWN = 40
+"""Characters of the words that a status line shows."""
+ENTRY_BYTES = 1 << 10
+"""Bytes of one listed token in JSON, at the most."""
+_SLACK = 1e-3  # a server may round the probability of a sure token up
+_IMPOSSIBLE = -9998.0  # vLLM's −9999, llama.cpp's −3.4e38
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The most probable tokens of one position, by (-logprob, id)."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Natural logs, of the whole vocabulary, before the sampler."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    """A token of a prompt with its score."""
+
+    logprob: float
+    rank: int | None
+    """None where the server does not tell it."""
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerToken:
+    """A token that the server drew."""
+
+    id: int
+    logprob: float
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """A prompt, and how its continuation is drawn; the fields have the names of
+    `SamplingSettings`."""
+
+    ids: Sequence[int]
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    seed: int
+    max_tokens: int
+    end_ids: Sequence[int]
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+
+
+class ListingModel(Protocol):
+    """A model on a server that lists the most probable tokens of a position."""
+
+    @property
+    def dialect(self) -> str:
+        """What the server is, as `--dialect` names it."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection to it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as the server calls it."""
+
+    @property
+    def facts(self) -> ModelInfo:
+        """What is known of the model."""
+
+    @property
+    def number_format(self) -> str:
+        """The format of its weights, as the server tells it."""
+
+    @property
+    def device(self) -> str:
+        """The device that it runs on there."""
+
+    @property
+    def rows(self) -> int:
+        """Number of tokens that are listed of each position."""
+
+    @property
+    def scores_at_once(self) -> bool:
+        """Whether a prompt is scored by one request; else by one for each token."""
+
+    def rows_after(
+        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
+    ) -> list[Row]:
+        """Return the row after each prompt.
+
+        Raises:
+            LmtuiError: the server can't be reached, refuses, or sends nonsense.
+            Cancelled: `should_stop` answered True.
+        """
+
+    def read(
+        self, ids: Sequence[int], start: int, *, should_stop: Stop
+    ) -> tuple[list[PromptToken], Row | None]:
+        """Return the scores of `ids` from index `start` (1 or more) on, and the row
+        after them, where that comes along.
+
+        Raises:
+            LmtuiError, Cancelled: as in `rows_after`.
+        """
+
+    def draw(
+        self, request: DrawRequest, *, should_stop: Stop
+    ) -> Generator[AnswerToken]:
+        """Yield the tokens of a continuation; closing the iterator ends it.
+
+        Raises:
+            LmtuiError, Cancelled: as in `rows_after`; also where the answer breaks off.
+        """
+
+
+@contextmanager
+def checked(connection: Connection, what: str) -> Iterator[None]:
+    """Turn what goes wrong in reading an answer into one error."""
+    try:
+        yield
+    except (
+        TypeError,
+        KeyError,
+        IndexError,
+        ValueError,
+        AttributeError,
+        StopIteration,
+        OverflowError,
+    ) as error:
+        raise connection.nonsense(f"{what}: {error!r}"[:200]) from error
+
+
+def row(pairs: Iterable[tuple[Any, Any]], model: ModelInfo, count: int) -> Row:
+    """Return the row of (id, logprob) pairs: the first `count`, which have to be there.
+
+    Raises:
+        ValueError, TypeError: they are no such row.
+    """
+    listed = {token_id(i, model): logprob(value) for i, value in pairs}
+    ranked = sorted(listed.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
+    if len(ranked) < count:
+        raise ValueError(f"{len(ranked)} tokens instead of {count}")
+    ids, values = zip(*ranked, strict=True)
+    if math.fsum(map(math.exp, values)) > 1 + _SLACK:
+        raise ValueError("probabilities of more than 1")
+    return Row(ids, values)
+
+
+def token_id(value: Any, model: ModelInfo) -> int:
+    """Return the id that a server sent.
+
+    Raises:
+        ValueError: it is none of the model's.
+    """
+    if type(value) is not int or not 0 <= value < model.vocabulary:
+        raise ValueError(f"{str(value)[:SHOWN]} is no token")
+    return value
+
+
+def logprob(value: Any) -> float:
+    """Return the log-probability that a server sent.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{str(value)[:SHOWN]} is no number")
+    if not value <= _SLACK:  # NaN is not, either
+        raise ValueError(f"{value} is no log-probability")
+    return -math.inf if value <= _IMPOSSIBLE else min(0.0, float(value))
+
+
+def count(value: Any, most: int) -> int:
+    """Return a number from 1 to `most` that a server sent.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{str(value)[:SHOWN]} is not from 1 to {most:,}")
+    return value

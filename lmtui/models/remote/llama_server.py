@@ -1,0 +1,144 @@
+"""Models of llama.cpp's server.
+
+It has no scores of a prompt. A token is scored by making it the only one that can be
+drawn: the log-probabilities that come with it are those before the sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote import listing
+from lmtui.models.remote.listing import (
+    AnswerToken,
+    DrawRequest,
+    PromptToken,
+    Row,
+    Stop,
+    checked,
+)
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+_PATH = "/completion"
+_ROWS = 500  # as fast as 1: the server sorts its whole vocabulary in either case
+_FORCED = 1e9  # added to a logit, leaves no other token a chance
+_CHAIN = "penalties", "temperature", "top_k", "top_p", "min_p"  # our own order
+_PARAMETERS = 1 << 62
+
+
+@dataclass(frozen=True)
+class LlamaServerModel:
+    """A model of llama-server; see `listing.ListingModel` for each method's
+    contract."""
+
+    connection: Connection
+    name: str
+    facts: ModelInfo
+    number_format: str
+    rows: int
+    device: str = "server"
+    dialect: ClassVar[str] = "llama-server"
+    scores_at_once: ClassVar[bool] = False
+
+    @classmethod
+    def open(
+        cls,
+        connection: Connection,
+        about: Mapping[str, Any],
+        props: Mapping[str, Any],
+        facts: ModelInfo,
+    ) -> LlamaServerModel:
+        """Return the model that `about`, an entry of `/v1/models`, and `/props` are
+        about.
+
+        Raises:
+            LmtuiError: it has another vocabulary, or the server sends nonsense.
+        """
+        with checked(connection, "its models"):
+            meta, settings = about["meta"], props["default_generation_settings"]
+            size = listing.count(meta["n_vocab"], listing.MOST_VOCABULARY)
+            facts = replace(
+                facts,
+                vocabulary=size,
+                context=listing.count(settings["n_ctx"], listing.MOST_CONTEXT),
+                parameters=listing.count(meta["n_params"], _PARAMETERS),
+            )
+            stored = str(meta.get("ftype") or "unknown")[: listing.SHOWN]
+            name = str(about["id"])
+        return cls(connection, name, facts, stored, min(_ROWS, size))
+
+    def rows_after(
+        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
+    ) -> list[Row]:
+        """Return the row after each prompt, by one request for each."""
+        return [self._next(ids, {}, should_stop).row for ids in prompts]
+
+    def read(
+        self, ids: Sequence[int], start: int, *, should_stop: Stop
+    ) -> tuple[list[PromptToken], None]:
+        """Return the scores of the last tokens, by one request for each."""
+        scores = []
+        for index in range(start, len(ids)):
+            wanted = {"logit_bias": [[ids[index], _FORCED]]}
+            found = self._next(ids[:index], wanted, should_stop)
+            if found.id != ids[index]:
+                raise self.connection.nonsense("it drew another token than it had to")
+            scores.append(PromptToken(found.logprob, None, found.row))
+        return scores, None
+
+    def draw(
+        self, request: DrawRequest, *, should_stop: Stop
+    ) -> Generator[AnswerToken]:
+        """Yield the tokens of a continuation."""
+        penalty = request.repetition_penalty
+        body = {
+            **self._body(request.ids),
+            "n_predict": request.max_tokens,
+            "temperature": request.temperature,
+            "top_k": request.top_k,
+            "top_p": request.top_p,
+            "min_p": request.min_p,
+            "repeat_penalty": penalty,
+            "repeat_last_n": -1 if penalty != 1 else 0,
+            "samplers": list(_CHAIN),
+            "seed": request.seed % (1 << 32),
+            "logit_bias": [list(pair) for pair in request.logit_bias.items()],
+            "stream": True,
+        }
+        most = listing.ENTRY_BYTES * (self.rows + 64)
+        for event in self.connection.events(
+            _PATH, body, most=16 * most, should_stop=should_stop
+        ):
+            with checked(self.connection, "an event"):
+                # The last event has none; one with a split character may have several.
+                rows = event.get("completion_probabilities") or []
+                found = [self._token(each) for each in rows]
+            yield from found
+
+    def _body(self, ids: Sequence[int]) -> dict[str, Any]:
+        return {"prompt": list(ids), "n_probs": self.rows, "cache_prompt": True}
+
+    def _next(
+        self, ids: Sequence[int], more: Mapping[str, Any], should_stop: Stop
+    ) -> AnswerToken:
+        body = {**self._body(ids), "n_predict": 1, "samplers": ["top_k"], "top_k": 1}
+        most = listing.ENTRY_BYTES * (self.rows + 64) + 64 * len(ids)
+        answer = self.connection.json(
+            _PATH, {**body, **more}, most=most, should_stop=should_stop
+        )
+        with checked(self.connection, "its row"):
+            [found] = answer["completion_probabilities"]
+            return self._token(found)
+
+    def _token(self, found: Mapping[str, Any]) -> AnswerToken:
+        pairs = ((each["id"], each["logprob"]) for each in found["top_logprobs"])
+        return AnswerToken(
+            listing.token_id(found["id"], self.facts),
+            listing.logprob(found["logprob"]),
+            listing.row(pairs, self.facts, self.rows),
+        )

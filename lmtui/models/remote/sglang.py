@@ -1,0 +1,143 @@
+"""Models of SGLang."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote import listing
+from lmtui.models.remote.listing import (
+    AnswerToken,
+    DrawRequest,
+    PromptToken,
+    Row,
+    Stop,
+    checked,
+)
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+_PATH = "/generate"
+_ROWS = 500
+_LEAST_TOP_P = 1e-6  # 0 is refused
+
+
+@dataclass(frozen=True)
+class SglangModel:
+    """A model of SGLang; see `listing.ListingModel` for each method's contract."""
+
+    connection: Connection
+    name: str
+    facts: ModelInfo
+    rows: int
+    number_format: str = "unknown"
+    device: str = "server"
+    dialect: ClassVar[str] = "sglang"
+    scores_at_once: ClassVar[bool] = True
+
+    @classmethod
+    def open(
+        cls, connection: Connection, about: Mapping[str, Any], facts: ModelInfo
+    ) -> SglangModel:
+        """Return the model that `about`, an entry of `/v1/models`, is about.
+
+        Raises:
+            LmtuiError: the server sends nonsense.
+        """
+        with checked(connection, "its models"):
+            length = listing.count(about["max_model_len"], listing.MOST_CONTEXT)
+            name = str(about["id"])
+        facts = replace(facts, context=length)
+        return cls(connection, name, facts, min(_ROWS, facts.vocabulary))
+
+    def rows_after(
+        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
+    ) -> list[Row]:
+        """Return the row after each prompt, by one request."""
+        answers = self._ask(list(map(list, prompts)), -1, len(prompts), should_stop)
+        with checked(self.connection, "its rows"):
+            if len(answers) != len(prompts):
+                raise ValueError(f"{len(answers)} answers to {len(prompts)} prompts")
+            return [self._last(answer["meta_info"]) for answer in answers]
+
+    def read(
+        self, ids: Sequence[int], start: int, *, should_stop: Stop
+    ) -> tuple[list[PromptToken], Row]:
+        """Return the scores of the last tokens and the row after them, by one
+        request."""
+        # The first token that is asked for has no score.
+        [answer] = self._ask([list(ids)], start - 1, len(ids) - start + 2, should_stop)
+        with checked(self.connection, "its scores"):
+            meta, size = answer["meta_info"], len(ids) - start
+            own, tops = meta["input_token_logprobs"], meta["input_top_logprobs"]
+            if not len(own) == len(tops) >= size:
+                raise ValueError(f"{len(own)} scores of {size} tokens")
+            skip = len(own) - size
+            given = zip(ids[start:], own[skip:], tops[skip:], strict=True)
+            return [self._score(*each) for each in given], self._last(meta)
+
+    def draw(
+        self, request: DrawRequest, *, should_stop: Stop
+    ) -> Generator[AnswerToken]:
+        """Yield the tokens of a continuation."""
+        body = self._body(list(request.ids), -1)
+        body["stream"] = True
+        body["sampling_params"] = {
+            "max_new_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_k": request.top_k or -1,
+            "top_p": max(request.top_p, _LEAST_TOP_P),
+            "min_p": request.min_p,
+            "repetition_penalty": request.repetition_penalty,
+            "sampling_seed": request.seed,
+            "stop_token_ids": list(request.end_ids),
+            "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
+        }
+        most = listing.ENTRY_BYTES * (self.rows + 16) * (request.max_tokens + 1)
+        seen = 0
+        for event in self.connection.events(
+            _PATH, body, most=most, should_stop=should_stop
+        ):
+            with checked(self.connection, "an event"):
+                meta = event["meta_info"]
+                own, tops = meta["output_token_logprobs"], meta["output_top_logprobs"]
+                # Each event has all tokens so far, or with a switch only the new ones.
+                total = listing.count(meta["completion_tokens"], listing.MOST_CONTEXT)
+                skip = seen if len(own) == total else 0
+                new = zip(own[skip:], tops[skip:], strict=True)
+                found = [self._token(*each) for each in new]
+                seen = total
+            yield from found
+
+    def _body(self, ids: Any, start: int) -> dict[str, Any]:
+        return {
+            "input_ids": ids,
+            "return_logprob": True,
+            "logprob_start_len": start,
+            "top_logprobs_num": self.rows,
+        }
+
+    def _ask(self, prompts: Any, start: int, rows: int, should_stop: Stop) -> Any:
+        body = self._body(prompts, start)
+        body["sampling_params"] = {"max_new_tokens": 1, "temperature": 0}
+        most = listing.ENTRY_BYTES * (self.rows + 16) * rows
+        return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+
+    def _last(self, meta: Any) -> Row:
+        return self._row(meta["output_top_logprobs"][0])
+
+    def _row(self, top: Any) -> Row:
+        pairs = ((entry[1], entry[0]) for entry in top)
+        return listing.row(pairs, self.facts, self.rows)
+
+    def _token(self, own: Any, top: Any) -> AnswerToken:
+        token = listing.token_id(own[1], self.facts)
+        return AnswerToken(token, listing.logprob(own[0]), self._row(top))
+
+    def _score(self, token: int, own: Any, top: Any) -> PromptToken:
+        if own[1] != token:
+            raise ValueError(f"a score of token {own[1]} instead of {token}")
+        return PromptToken(listing.logprob(own[0]), None, self._row(top))

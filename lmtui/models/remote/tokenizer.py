@@ -1,0 +1,137 @@
+"""Tokenizer of a model whose server does not send it: from a file of this machine, or
+from the Hub.
+
+The text that a user types then never becomes a control token, whatever the server's own
+tokenizer would make of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtui.errors import LmtuiError
+from lmtui.models import hub, source
+from lmtui.models.checkpoint import has_tokenizer
+from lmtui.models.gguf.config_check import read_gguf_model
+from lmtui.models.gguf.generation import end_ids
+from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
+from lmtui.models.model_info import end_ids_in
+from lmtui.models.progress import OnProgress
+from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTokenizer:
+    """A tokenizer, and the tokens that end an answer as far as its files tell."""
+
+    tokenizer: Any
+    end_ids: frozenset[int]
+
+    @property
+    def size(self) -> int:
+        """1 + the greatest id."""
+        return 1 + max(self.tokenizer.get_vocab().values(), default=-1)
+
+
+def named_tokenizer(name: str, on_progress: OnProgress) -> FoundTokenizer:
+    """Return the tokenizer of a folder, a `.gguf` file, or a model of the Hub, whose
+    small files are fetched where they are not here.
+
+    Raises:
+        LmtuiError: there is none, or it can't be read or fetched.
+    """
+    found = source.resolve(name)
+    if isinstance(found, source.GgufModel):
+        return _in_gguf(found.path)
+    if isinstance(found, source.FolderModel):
+        return _in_folder(found.path)
+    if isinstance(found, source.HubModel):
+        folder = hub.find_tokenizer(found.hub_id) or hub.fetch_tokenizer(
+            found.hub_id, on_progress
+        )
+        return _in_folder(folder)
+    from lmtui.models.default_model import default_model
+
+    return _in_gguf(default_model(on_progress))
+
+
+def local_tokenizer(*names: str) -> FoundTokenizer | None:
+    """Return the tokenizer of the first of these names that has one on this machine: a
+    path, or a model of the Hub that is in a cache. Never uses the network."""
+    for name in filter(None, names):
+        try:
+            path = Path(name)
+            if path.is_file():
+                return _in_gguf(path)
+            if path.is_absolute() and has_tokenizer(path):
+                return _in_folder(path)
+            if source.is_hub_id(name) and (folder := hub.find_tokenizer(name)):
+                return _in_folder(folder)
+        except (LmtuiError, OSError, ValueError):  # a server may say anything
+            continue
+    return None
+
+
+def _in_gguf(path: Path) -> FoundTokenizer:
+    header = read_gguf_model(path)
+    read = read_tokenizer(header)
+    with tempfile.TemporaryDirectory(prefix="lmtui-") as name:
+        save_tokenizer(read, Path(name))
+        return FoundTokenizer(
+            LightTokenizer(Path(name)), frozenset(end_ids(header, read))
+        )
+
+
+def _in_folder(folder: Path) -> FoundTokenizer:
+    if not has_tokenizer(folder):
+        raise LmtuiError("this folder has no tokenizer", str(folder))
+    try:
+        return FoundTokenizer(library_tokenizer(folder), end_ids_in(folder))
+    except Exception as error:  # transformers raises anything for a damaged one
+        raise LmtuiError(
+            "this tokenizer can't be read", f"{folder}: {error}"
+        ) from error
+
+
+_PROBES = "Hello, naïve wörld 12345 → 日本", "  two  spaces\n\tand a tab <|im_end|>"
+# The second holds what a server must not take for a control token.
+_TOKENIZE = {
+    "llama-server": lambda text: {
+        "content": text,
+        "add_special": False,
+        "parse_special": False,
+    },
+    "vllm": lambda text: {"prompt": text, "add_special_tokens": False},
+    "sglang": lambda text: {"prompt": text, "add_special_tokens": False},
+}
+
+
+def require_same(
+    tokenizer: Any, connection: Connection, dialect: str, model: str
+) -> None:
+    """Refuse a tokenizer that reads texts otherwise than the server, if that can be
+    asked.
+
+    Raises:
+        LmtuiError: it does.
+    """
+    # vLLM and SGLang read control tokens, so they are asked about plain text only.
+    for text in _PROBES if dialect == "llama-server" else _PROBES[:1]:
+        body = {"model": model, **_TOKENIZE[dialect](text)}
+        try:
+            found = connection.json("/tokenize", body)["tokens"]
+        except (LmtuiError, KeyError, TypeError):  # it has no such route
+            return
+        own = tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        if found != list(own.input_ids):
+            raise LmtuiError(
+                "this is not the tokenizer of the server's model",
+                f"{connection.address.host} reads “{text}” as other tokens",
+                "Name the right one with --tokenizer.",
+            )

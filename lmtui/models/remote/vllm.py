@@ -1,0 +1,165 @@
+"""Models of vLLM, and of whatever answers as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lmtui.errors import LmtuiError
+from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote import listing
+from lmtui.models.remote.listing import (
+    AnswerToken,
+    DrawRequest,
+    PromptToken,
+    Row,
+    Stop,
+    checked,
+)
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+_PATH = "/v1/completions"
+_AS_ID = "token_id:"
+_COUNTS = 500, 20, 5, 1
+# Tokens to ask for, the first that the server allows: 20 without --max-logprobs.
+_LEAST_TOP_P = 1e-6  # 0 is refused
+
+
+@dataclass(frozen=True)
+class VllmModel:
+    """A model of vLLM; see `listing.ListingModel` for each method's contract."""
+
+    connection: Connection
+    name: str
+    facts: ModelInfo
+    rows: int = 1
+    number_format: str = "unknown"
+    device: str = "server"
+    dialect: ClassVar[str] = "vllm"
+    scores_at_once: ClassVar[bool] = True
+
+    @classmethod
+    def open(
+        cls, connection: Connection, about: Mapping[str, Any], facts: ModelInfo
+    ) -> VllmModel:
+        """Return the model that `about`, an entry of `/v1/models`, is about.
+
+        Raises:
+            LmtuiError: the server lists no tokens, or sends nonsense.
+        """
+        with checked(connection, "its models"):
+            length = listing.count(about["max_model_len"], listing.MOST_CONTEXT)
+            facts = replace(facts, context=length)
+            model = cls(connection, str(about["id"]), facts)
+        counts = [min(each, facts.vocabulary) for each in _COUNTS]
+        for each in counts:
+            tried = replace(model, rows=each)
+            try:
+                tried.rows_after([[0]], should_stop=_never)
+                return tried
+            except LmtuiError:
+                if each == counts[-1]:
+                    raise
+        raise AssertionError
+
+    def rows_after(
+        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
+    ) -> list[Row]:
+        """Return the row after each prompt, by one request."""
+        body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
+        answer = self._ask(body, len(prompts), should_stop)
+        with checked(self.connection, "its rows"):
+            choices = {each["index"]: each for each in answer["choices"]}
+            return [self._last(choices[index]) for index in range(len(prompts))]
+
+    def read(
+        self, ids: Sequence[int], start: int, *, should_stop: Stop
+    ) -> tuple[list[PromptToken], Row]:
+        """Return the scores of the last tokens and the row after them, by one
+        request."""
+        body = {**self._body(), "prompt": list(ids), "max_tokens": 1}
+        body["prompt_logprobs"] = self.rows
+        answer = self._ask(body, len(ids) + 1, should_stop)
+        with checked(self.connection, "its scores"):
+            choice = answer["choices"][0]
+            found = choice["prompt_logprobs"]
+            if len(found) != len(ids):
+                raise ValueError(f"{len(found)} scores of {len(ids)} tokens")
+            pairs = zip(ids[start:], found[start:], strict=True)
+            scores = [self._score(token, entries) for token, entries in pairs]
+            return scores, self._last(choice)
+
+    def draw(
+        self, request: DrawRequest, *, should_stop: Stop
+    ) -> Generator[AnswerToken]:
+        """Yield the tokens of a continuation."""
+        body = {
+            **self._body(),
+            "prompt": list(request.ids),
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_k": request.top_k or -1,
+            "top_p": max(request.top_p, _LEAST_TOP_P),
+            "min_p": request.min_p,
+            "repetition_penalty": request.repetition_penalty,
+            "seed": request.seed,
+            "stop_token_ids": list(request.end_ids),
+            "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
+            "stream": True,
+        }
+        most = listing.ENTRY_BYTES * (self.rows + 16)
+        for event in self.connection.events(
+            _PATH, body, most=most, should_stop=should_stop
+        ):
+            with checked(self.connection, "an event"):
+                [choice] = event["choices"]
+                found = self._tokens(choice.get("logprobs"))
+            yield from found
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "model": self.name,
+            "temperature": 0,
+            "logprobs": self.rows,
+            "return_tokens_as_token_ids": True,
+        }
+
+    def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
+        most = listing.ENTRY_BYTES * (self.rows + 16) * rows
+        return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+
+    def _tokens(self, logprobs: Any) -> list[AnswerToken]:
+        if logprobs is None:  # the event that tells why the answer ended
+            return []
+        columns = (logprobs[name] for name in ("tokens", "token_logprobs"))
+        return [
+            AnswerToken(self._id(name), listing.logprob(value), self._row(top))
+            for name, value, top in zip(*columns, logprobs["top_logprobs"], strict=True)
+        ]
+
+    def _last(self, choice: Any) -> Row:
+        return self._row(choice["logprobs"]["top_logprobs"][0])
+
+    def _row(self, top: Mapping[str, Any]) -> Row:
+        pairs = ((self._id(name), value) for name, value in top.items())
+        return listing.row(pairs, self.facts, self.rows)
+
+    def _score(self, token: int, entries: Mapping[str, Any]) -> PromptToken:
+        # The token itself may be one more than were asked for.
+        pairs = ((int(i), each["logprob"]) for i, each in entries.items())
+        own = entries[str(token)]
+        rank = listing.count(own["rank"], self.facts.vocabulary)
+        found = listing.row(pairs, self.facts, self.rows)
+        return PromptToken(listing.logprob(own["logprob"]), rank, found)
+
+    def _id(self, name: str) -> int:
+        if not name.startswith(_AS_ID):
+            raise ValueError(f"{name[: listing.SHOWN]} is no token's id")
+        return listing.token_id(int(name.removeprefix(_AS_ID)), self.facts)
+
+
+def _never() -> bool:
+    return False
