@@ -69,9 +69,16 @@ def surprisal(nats: float | None) -> str:
     return in_bits(None if nats is None else bits(nats))
 
 
-def entropy(nats: float | None) -> str:
-    """Format an entropy in nats as bits: `2.3`."""
+def entropy(nats: float | tuple[float, float] | None) -> str:
+    """Format an entropy in nats as bits: `2.3`; of a least and a greatest one, both,
+    where they differ: `2.3–2.9`."""
+    if isinstance(nats, tuple):
+        return _both(*map(entropy, nats))
     return in_bits(None if nats is None else nats / LN2)
+
+
+def _both(least: str, most: str) -> str:
+    return least if least == most else f"{least}–{most}"
 
 
 def difference(value: float | None) -> str:
@@ -94,9 +101,13 @@ def perplexity(value: float | None) -> str:
     return f"{digits}e{int(exponent)}"
 
 
-def choices(entropy: float) -> str:
-    """Format the perplexity of a distribution with this entropy in nats."""
-    return number(math.exp(entropy) if entropy < 700 else None, ",.1f")
+def choices(entropy: float | tuple[float, float] | None) -> str:
+    """Format the perplexity of a distribution with this entropy in nats, or one of this
+    range."""
+    if isinstance(entropy, tuple):
+        return _both(*map(choices, entropy))
+    known = entropy is not None and entropy < 700
+    return number(math.exp(entropy) if known and entropy is not None else None, ",.1f")
 
 
 def rate(value: float | None) -> str:
@@ -143,6 +154,11 @@ def probability(nats: float | None) -> str:
 def count(value: int | None) -> str:
     """Format a count: `8,192`."""
     return NONE if value is None else f"{value:,}"
+
+
+def rank(value: int | None, above: int | None = None) -> str:
+    """Format a rank: `21`, or `>20` for one that is only known to be above a number."""
+    return f">{above:,}" if value is None and above is not None else count(value)
 
 
 def counted(value: int, what: str) -> str:

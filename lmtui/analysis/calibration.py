@@ -102,11 +102,14 @@ class Calibration:
 
     def add(self, token: ScoredToken) -> None:
         """Add a token; one without rows does not count in the bins."""
-        if token.rank is None:
+        rank = token.rank
+        if rank is None and (token.rank_above or 0) >= RANKS[-1]:
+            rank = RANKS[-1] + 1  # it is none of the first, whatever it is
+        if rank is None:
             return
         self.ranked += 1
         for place, k in enumerate(RANKS):
-            self._within[place] += token.rank <= k
+            self._within[place] += rank <= k
         if not token.top:
             return
         self._confidence.add(_prob(token.top[0]), token.top[0].id == token.id)

@@ -56,6 +56,8 @@ class Totals:
     bytes: int = 0
     ranks: list[int] = field(default_factory=lambda: [0] * (len(RANKS) + 1))
     """Tokens in each bin of `rank_bin`."""
+    unlisted: int = 0
+    """Tokens that a server did not list, whose rank is not known."""
     entropies: list[int] = field(default_factory=lambda: [0] * ENTROPY_BINS)
     """Tokens in each bin of `entropy_bin`."""
     calibration: Calibration = field(default_factory=Calibration)
@@ -73,6 +75,8 @@ class Totals:
         self._sum += token.logprob
         if token.rank is not None:
             self.ranks[rank_bin(token.rank)] += 1
+        elif token.rank_above is not None:
+            self.unlisted += 1
         if token.entropy is not None:
             self.entropies[entropy_bin(token.entropy)] += 1
         self.calibration.add(token)
@@ -98,6 +102,7 @@ class Totals:
         self.scored += other.scored
         self.characters += other.characters
         self.bytes += other.bytes
+        self.unlisted += other.unlisted
         self._sum += other._sum
         for own, more in (
             (self.ranks, other.ranks),

@@ -58,8 +58,9 @@ class TokenColumns:
         rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
                    self.entropies, self.sampled_probs, strict=True)  # fmt: skip
         return tuple(
-            Step(index, id_, _shown(id_, data), data, text[at:to], logprob, rank,
-                 entropy, sampled, _not_kept(entropy))
+            Step(index, id_, _shown(id_, data), data, text[at:to], logprob,
+                 rank or None, _known(entropy), _known(sampled),
+                 _not_kept(_known(entropy)))
             for index, (id_, data, (at, to), logprob, rank, entropy, sampled)
             in enumerate(rows)
         )  # fmt: skip
@@ -95,7 +96,8 @@ def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
         pieces=[len(step.piece) for step in drawn] or [0] * len(tokens),
         logprobs=[nan if t.logprob is None else t.logprob for t in tokens],
         entropies=[nan if t.entropy is None else t.entropy for t in tokens],
-        sampled_probs=[s.sampled_prob for s in drawn] or [nan] * len(tokens),
+        sampled_probs=[nan if s.sampled_prob is None else s.sampled_prob for s in drawn]
+        or [nan] * len(tokens),
         data=b"".join(token.bytes for token in tokens),
     )
 
@@ -199,5 +201,5 @@ def _known(number: float) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _not_kept(entropy: float) -> Distribution:
+def _not_kept(entropy: float | None) -> Distribution:
     return Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NO_VALUE)

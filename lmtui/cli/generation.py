@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from lmtui.cli.errors import STOPPED
-from lmtui.cli.output import Output, adapter_field, drawn_rows, sampling_fields
+from lmtui.cli.output import (
+    Output,
+    adapter_field,
+    bounds,
+    drawn_rows,
+    sampling_fields,
+)
 from lmtui.engine.types import (
     EngineInfo,
     FinishReason,
@@ -114,6 +120,7 @@ class JsonAnswerView:
                 "logprob": step.logprob,
                 "rank": step.rank,
                 "entropy": step.entropy,
+                **bounds(step),
                 "sampled_prob": step.sampled_prob,
                 "top": drawn_rows(step.distribution.candidates[: self.top]),
             }

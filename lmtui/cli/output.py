@@ -16,7 +16,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from lmtui.cli.errors import output_failed
-from lmtui.engine.types import Candidate, EngineInfo, SamplingSettings
+from lmtui.engine.types import (
+    Candidate,
+    EngineInfo,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource, not_utf8, read_file, read_text
 from lmtui.text import safe_json, visible_flow, visible_line
@@ -138,6 +144,17 @@ def adapter_field(info: EngineInfo) -> JsonEvent:
 def sampling_fields(sampling: SamplingSettings) -> JsonEvent:
     """Return all sampling settings, in the order in which they are applied."""
     return {name: getattr(sampling, name) for name in sampling.__slots__}
+
+
+def bounds(token: Step | ScoredToken) -> JsonEvent:
+    """Return what is known of rank and entropy of a token where a server lists only the
+    most probable ones."""
+    found: dict[str, Any] = {}
+    if token.rank_above is not None:
+        found["rank_above"] = token.rank_above
+    if token.entropy_range is not None:
+        found["entropy_range"] = list(token.entropy_range)
+    return found
 
 
 def drawn_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:

@@ -130,7 +130,7 @@ def _side_by_side(
     assert cache.logits is not None
     logits = cache.logits.expand(len(growing), -1)  # [n, V], n branches
     while True:
-        tokens = _step(growing, logits)
+        tokens = _step(growing, logits, backend.listed)
         going = [row for row, branch in enumerate(growing) if not branch.done]
         if not going:
             return
@@ -150,7 +150,7 @@ def _one_by_one(cache: PrefixCache, growing: list[_Growing], should_stop: Stop) 
         assert cache.logits is not None
         logits = cache.logits.unsqueeze(0)  # [1, V]
         while True:
-            tokens = _step([branch], logits)
+            tokens = _step([branch], logits, cache.backend.listed)
             if branch.done:
                 break
             if should_stop():
@@ -158,7 +158,7 @@ def _one_by_one(cache: PrefixCache, growing: list[_Growing], should_stop: Stop) 
             logits = cache.extend(tokens, should_stop=should_stop)
 
 
-def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
+def _step(growing: list[_Growing], logits: Tensor, listed: int | None) -> list[int]:
     """Choose each branch's token from its row of logits [n, V]: the given one, or the
     most probable."""
     given = [branch.given for branch in growing]
@@ -166,7 +166,7 @@ def _step(growing: list[_Growing], logits: Tensor) -> list[int]:
     if None in given:
         best = sampling.to_cpu(logits.argmax(-1))[0].tolist()
     tokens = [b if a is None else a for a, b in zip(given, best, strict=True)]
-    rows = rows_of(logits, tokens)
+    rows = rows_of(logits, tokens, listed=listed)
     for branch, token, row in zip(growing, tokens, rows, strict=True):
         branch.add(token, row)
     return tokens

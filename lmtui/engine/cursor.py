@@ -21,6 +21,7 @@ from lmtui.engine.backends.base import AnyBackend, require_distribution
 from lmtui.engine.completion import CursorContext
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import PART, DocumentScorer, ScoredCursor
+from lmtui.engine.listed_rows import only_listed
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_healing import (
@@ -234,7 +235,11 @@ class CursorPredictor:
         if new:
             logits = self._backend.head(torch.stack([states[path] for path in new]))
             # Token healing sums over covers in main memory.
-            logprobs = require_distribution(logits.log_softmax(-1).cpu())
+            if listed := self._backend.listed:
+                logprobs = only_listed(logits, listed)
+            else:
+                logprobs = logits.log_softmax(-1).cpu()
+            require_distribution(logprobs)
             known.update(zip(new, logprobs, strict=True))
 
     def _bytes(self, ids: Sequence[int]) -> bytes:
@@ -259,6 +264,7 @@ class CursorPredictor:
             remaining_prob=1.0,
             entropy=healed.entropy,
             handle=next(_handles),
+            listed=self._backend.listed,
         )
 
     def _candidate(self, row: HealedRow) -> Candidate:
@@ -358,6 +364,8 @@ class CursorPredictor:
             logprob=row.logprob,
             rank=row.rank,
             entropy=row.entropy,
+            rank_above=row.rank_above,
+            entropy_range=row.entropy_range,
         )
 
 

@@ -20,7 +20,7 @@ from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.document import Splice, TokenizedDocument
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
-from lmtui.engine.score import TokenScore, rows_of
+from lmtui.engine.score import UNSCORED, ScoringBackend, TokenScore, rows_of
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.windows import Windows
@@ -28,6 +28,7 @@ from lmtui.engine.windows import Windows
 PART = 128
 """Most tokens that are scored together: twice as many gain only a twentieth, and a part
 that a key press cancels is read again."""
+_REMOTE_PART = 512  # a server may read all of the text before them again
 
 _STATE_BYTES = 64 * 2**20  # limit of all cached states
 _BRANCH_BYTES = 512 * 2**20  # limit of the KV cache of all paths of a batch
@@ -121,9 +122,10 @@ class DocumentScorer:
         Raises:
             Cancelled: `should_stop` answered True; scored parts stay known.
         """
+        size = _REMOTE_PART if self._backend.is_remote else PART
         while first < last:
             window = self._windows.start_of(first)
-            end = min(first + PART, last, self._windows.last_of(window) + 1)
+            end = min(first + size, last, self._windows.last_of(window) + 1)
             self._score(first, end, should_stop)
             yield first, end
             first = end
@@ -131,10 +133,32 @@ class DocumentScorer:
     def _score(self, first: int, last: int, should_stop: Stop) -> None:
         """Score those tokens of one window that have no row."""
         missing = [i for i in range(first, last) if self._rows[i] is None]
+        if isinstance(self._backend, ScoringBackend) and missing:
+            self._ask(self._backend, missing, should_stop)
+            return
         unread = [i for i in missing if not self._is_read(i)]
         if unread:
             self._read(unread[0], unread[-1], should_stop)
         self._make_rows(missing)
+
+    def _ask(
+        self, backend: ScoringBackend, indexes: Sequence[int], should_stop: Stop
+    ) -> None:
+        """Let the backend score tokens of one window, and those between them."""
+        first, last = indexes[0], indexes[-1]
+        if first == 0 and not self.prefix:  # a first token without context
+            self._rows[first] = UNSCORED
+            first += 1
+        if first > last:
+            return
+        window = self._windows.start_of(first)
+        rows = backend.score_tokens(
+            [*self.prefix, *self.document.ids(window, last + 1)],
+            skip=len(self.prefix) + first - window - 1,
+            top_n=0,
+            should_stop=should_stop,
+        )
+        self._rows[first : last + 1] = rows
 
     def score_read(self, first: int, last: int) -> int | None:
         """Score the tokens whose states are known. Return the first index from which
@@ -151,15 +175,17 @@ class DocumentScorer:
 
     def _make_rows(self, indexes: Sequence[int]) -> None:
         if indexes and indexes[0] not in self._states:  # a first token without context
-            self._rows[indexes[0]] = TokenScore(None, None, None)
+            self._rows[indexes[0]] = UNSCORED
             indexes = indexes[1:]
         if not indexes:
             return
         logits = self._backend.head(torch.stack([self._states[i] for i in indexes]))
         ids = self.document.ids(indexes[0], indexes[-1] + 1)
         came = [ids[i - indexes[0]] for i in indexes]
-        for index, row in zip(indexes, rows_of(logits, came), strict=True):
-            self._rows[index] = row
+        rows = rows_of(logits, came, listed=self._backend.listed)
+        for index, row in zip(indexes, rows, strict=True):
+            # A server that does not list a token still scores it when it is asked.
+            self._rows[index] = row if row.logprob is not None else None
 
     def _read(self, first: int, last: int, should_stop: Stop) -> None:
         """Compute the states of tokens of one window."""

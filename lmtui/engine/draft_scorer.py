@@ -13,7 +13,7 @@ from torch import Tensor
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
-from lmtui.engine.score import TokenScore, rows_of
+from lmtui.engine.score import ScoringBackend, TokenScore, rows_of
 
 _PART = 64  # tokens whose logits [n, V] are in memory at once
 _RECENT = 8  # tokens of a word, about
@@ -44,6 +44,15 @@ class DraftScorer:
         self._context, self._ids = list(context), list(ids[:known])
         del self._rows[known:]
         if known == len(ids):
+            return list(self._rows)
+        backend = self._cache.backend
+        if isinstance(backend, ScoringBackend) and backend.listed:
+            # The server scores tokens that it does not list, too.
+            read, skip = [*context, *ids], len(context) + known - 1
+            self._rows += backend.score_tokens(
+                read, skip=skip, top_n=0, should_stop=should_stop
+            )
+            self._ids = list(ids)
             return list(self._rows)
         before = self._logits_after([*context, *ids[:known]], known, should_stop)
         while (done := len(self._ids)) < len(ids):

@@ -91,7 +91,7 @@ class LocalEngine:
         self._vocabulary = Vocabulary(tokenizer)
         self.prompts = PromptBuilder(tokenizer)
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
-        self._positions = LogitsStore(self._logits_after)
+        self._positions = LogitsStore(self._logits_after, self.backend.listed)
         self._info = info_of(
             loaded,
             context=context,
@@ -429,6 +429,8 @@ class LocalEngine:
                 rank=row.rank,
                 entropy=row.entropy,
                 top=tuple(self._expected(i, logprob) for i, logprob in row.top),
+                rank_above=row.rank_above,
+                entropy_range=row.entropy_range,
             )
 
     def _expected(self, token: int, logprob: float) -> Candidate:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -49,6 +51,47 @@ class FirstStep:
     """Its `bytes` are what the tokens add to the typed text; its `piece` is empty."""
     reused: int
     """Prompt tokens that were already in the KV cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnToken:
+    """A token that a server has drawn."""
+
+    id: int
+    logprob: float
+    """Natural log, full vocabulary, as in `Candidate`."""
+    logits: Tensor
+    """Logits [V] of the position it was drawn at."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawOptions:
+    """What a server is told of a generation."""
+
+    settings: SamplingSettings
+    seed: int
+    limit: int
+    """Most tokens."""
+    end_ids: frozenset[int]
+    bias: Mapping[int, float]
+
+
+@runtime_checkable
+class DrawingBackend(Protocol):
+    """Backend whose server can draw the tokens of an answer, one after the other."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether it is to draw."""
+
+    def draw(
+        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
+    ) -> Generator[DrawnToken]:
+        """Yield the tokens after `ids` until the server ends the answer.
+
+        Raises:
+            Cancelled: `should_stop` answered True.
+        """
 
 
 Open = Callable[[torch.Generator], FirstStep]
@@ -107,6 +150,9 @@ class Decoder:
         are known: the prompt is then read after the first step."""
         # 1) prefill
         self._begin(prompt)
+        if server := self._server:
+            yield from self._follow(server, should_stop)
+            return
         if known is not None:
             step = self._step(known)
             yield step
@@ -136,6 +182,9 @@ class Decoder:
             yield step
             if reason := self._reason(step.id):
                 yield self._finish(reason)
+                return
+            if server := self._server:
+                yield from self._follow(server, should_stop)
                 return
             # 2) prefill of the prompt and the first step's tokens
             self._cache.read(self._ids, should_stop=should_stop)
@@ -170,6 +219,38 @@ class Decoder:
                 return
 
     @property
+    def _server(self) -> DrawingBackend | None:
+        """The backend, if its server is to draw."""
+        backend = self._cache.backend
+        return (
+            backend if isinstance(backend, DrawingBackend) and backend.draws else None
+        )
+
+    def _follow(
+        self, server: DrawingBackend, should_stop: Stop
+    ) -> Iterator[Step | GenerationResult]:
+        """Report the tokens that a server draws, until the generation ends."""
+        options = DrawOptions(
+            self._settings, self._seed, self._room, self._rules.end_ids, self._bias
+        )
+        drawn = server.draw(list(self._ids), options, should_stop=should_stop)
+        reason = FinishReason.STOP  # the server sends no more
+        begun = bool(self._logprobs)
+        with closing(drawn):
+            try:
+                for token in drawn:
+                    if not begun:
+                        self._prompt_read, begun = time.perf_counter(), True
+                    step = self._step(token.logits, token)
+                    yield step
+                    if ended := self._reason(step.id):
+                        reason = ended
+                        break
+            except Cancelled:
+                reason = FinishReason.CANCELLED
+        yield self._finish(reason)
+
+    @property
     def _room(self) -> int:
         """Number of tokens that may still be generated."""
         made, held = len(self._logprobs), len(self._ids)
@@ -185,21 +266,32 @@ class Decoder:
         return replace(step, piece="" if ends else self._text.feed(step.bytes))
 
     @torch.inference_mode()
-    def _step(self, logits: Tensor) -> Step:
-        """Sample a token from logits [V] and append it."""
+    def _step(self, logits: Tensor, drawn: DrawnToken | None = None) -> Step:
+        """Sample a token from logits [V], or take the one that was drawn from them, and
+        append it."""
         # 1) penalty, temperature, filters
         context = ContextIds(self._ids, len(self._ids))
         position = self._positions.add(logits, context, self._bias)
         look = position.view(self._settings, self._top)
         # 2) draw
-        place = sampling.draw(look.sampled, self._random)
-        token = int(look.sampled.ids[place])
+        rank: int | None
+        prob: float | None
+        if drawn is None:
+            place = sampling.draw(look.sampled, self._random)
+            token = int(look.sampled.ids[place])
+            logprob = float(look.sampled_rows.logprobs[place])
+            prob, rank = float(look.sampled.probs[place]), position.rank(place, look)
+        else:
+            token, logprob = drawn.id, drawn.logprob
+            prob = float(look.sampled.prob(torch.tensor([token])))
+            prob = prob if look.is_certain else None
+            rank = position.rank_of(token)
         self._ids.append(token)
-        logprob = float(look.sampled_rows.logprobs[place])
         self._add(logprob)
         # 3) decode to bytes and text, and search for stop texts
         data = self._vocabulary.bytes(token)
         ends = token in self._rules.end_ids
+        shown = distribution(position, look, self._vocabulary, count=self._top)
         return Step(
             index=len(self._logprobs) - 1,
             id=token,
@@ -207,12 +299,10 @@ class Decoder:
             bytes=data,
             piece="" if ends else self._text.feed(data),
             logprob=logprob,
-            rank=position.rank(place, look),
-            entropy=look.entropy,
-            sampled_prob=float(look.sampled.probs[place]),
-            distribution=distribution(
-                position, look, self._vocabulary, count=self._top
-            ),
+            rank=rank,
+            entropy=shown.entropy,
+            sampled_prob=prob,
+            distribution=shown,
         )
 
     def _add(self, logprob: float) -> None:

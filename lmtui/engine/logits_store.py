@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count as numbers
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from lmtui.engine import sampling
 from lmtui.engine.backends.base import not_a_distribution
 from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.listed_rows import entropy_range, is_certain
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 
 _WITH_LOGITS = 64
@@ -72,7 +73,12 @@ class LogitsView:
     sampled_rows: TokenRows
     """Rows of the tokens that can be drawn."""
     entropy: float
-    """Entropy over all tokens, in nats."""
+    """Entropy over all tokens, in nats; where only some are listed, the greatest that
+    it can be."""
+    entropy_range: tuple[float, float] | None = None
+    """Where only some are listed, the least and the greatest that it can be."""
+    is_certain: bool = True
+    """Whether `sampled` does not depend on tokens that are not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ class StoredLogits:
     bias: Mapping[int, float] = field(default_factory=dict)
     """What the sampler adds to the logits of some tokens, by id."""
     handle: int = -1
+    listed: int | None = None
+    """Number of the tokens that are known, where not all are (see `listed_rows`)."""
 
     def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
@@ -119,13 +127,20 @@ class StoredLogits:
         ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
         kept = sampling.filter_ranking(ranking, settings)
         more = len(kept) > drawn.ids.numel()
-        return LogitsView(
+        look = LogitsView(
             first=rows if same else rows.part(0, count),
             sampled=kept,
             sampled_rows=self.rows(kept.ids, kept)
             if more
             else drawn.part(0, len(kept)),
             entropy=float(entropy),
+        )
+        if self.listed is None:
+            return look
+        return replace(
+            look,
+            entropy_range=entropy_range(self.logits, self.listed),
+            is_certain=not self.bias and is_certain(self.logits, settings, self.listed),
         )
 
     def rows(self, ids: Tensor, sampled: sampling.SampledDistribution) -> TokenRows:
@@ -145,6 +160,12 @@ class StoredLogits:
             above = int((self.logits > logit).sum())
         return 1 + above
 
+    def rank_of(self, token: int) -> int | None:
+        """Return 1 + the number of tokens with a strictly greater logit than `token`;
+        None where that is not listed."""
+        above = int((self.logits > self.logits[token]).sum())
+        return None if self.listed and above >= self.listed else 1 + above
+
     def ranks(self, rows: TokenRows) -> list[int]:
         """Return 1 + the number of tokens with a strictly greater logit, for each
         row."""
@@ -155,6 +176,9 @@ class StoredLogits:
     def _normalised(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return probs [V], the greatest logit [], and log Σ exp(logit - greatest) [],
         which is -log of the greatest prob."""
+        if self.listed:  # they are logprobs: a sum of many float32 numbers says less
+            greatest = self.logits.amax()
+            return self.logits.exp(), greatest, -greatest
         probs = self.logits.softmax(-1)
         return probs, self.logits.amax(), -probs.amax().log()
 
@@ -176,9 +200,12 @@ def distribution(
 ) -> Distribution:
     """Return `count` rows from rank index `start`, and the totals of all other
     tokens."""
-    kept = look.sampled
-    first = look.first.part(start, start + count)
+    kept, listed = look.sampled, position.listed
+    end = start + count if listed is None else max(start, min(start + count, listed))
+    first = look.first.part(start, end)
     rows = candidates(first, kept, vocabulary)
+    if not look.is_certain:
+        rows = tuple(row._replace(sampled_prob=None, cut=None) for row in rows)
     shown = math.fsum(map(math.exp, first.logprobs.tolist()))
     drawn = math.fsum(row.sampled_prob or 0 for row in rows)
     # With a row for each token that can be drawn, rounding must not look like a rest.
@@ -192,8 +219,11 @@ def distribution(
         rest_sampled_prob=rest_sampled,
         remaining=len(kept),
         remaining_prob=float(look.sampled_rows.logprobs.double().exp().sum()),
-        entropy=look.entropy,
+        entropy=look.entropy if listed is None else None,
         handle=position.handle,
+        entropy_range=look.entropy_range,
+        is_certain=look.is_certain,
+        listed=listed,
     )
 
 
@@ -219,8 +249,13 @@ def candidates(
 class LogitsStore:
     """Recent positions by handle."""
 
-    def __init__(self, recompute: Callable[[ContextIds], Tensor]) -> None:
+    def __init__(
+        self, recompute: Callable[[ContextIds], Tensor], listed: int | None = None
+    ) -> None:
+        """`listed` is the number of tokens that are known of each position, where not
+        all are."""
         self._recompute = recompute
+        self._listed = listed
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
         self._contexts: OrderedDict[int, tuple[ContextIds, Mapping[int, float]]]
         self._contexts = OrderedDict()
@@ -236,7 +271,7 @@ class LogitsStore:
         self._contexts[handle] = context, bias
         if len(self._contexts) > _WITH_CONTEXT:
             self._contexts.popitem(last=False)
-        return self._remember(StoredLogits(logits, context, bias, handle))
+        return self._remember(logits, context, bias, handle)
 
     def get(self, handle: int) -> StoredLogits:
         """Return the position of a handle; its logits are recomputed if they were
@@ -248,10 +283,16 @@ class LogitsStore:
         if position := self._recent.get(handle):
             return position
         context, bias = self._contexts[handle]
-        logits = self._recompute(context)
-        return self._remember(StoredLogits(logits, context, bias, handle))
+        return self._remember(self._recompute(context), context, bias, handle)
 
-    def _remember(self, position: StoredLogits) -> StoredLogits:
+    def _remember(
+        self,
+        logits: Tensor,
+        context: ContextIds,
+        bias: Mapping[int, float],
+        handle: int,
+    ) -> StoredLogits:
+        position = StoredLogits(logits, context, bias, handle, self._listed)
         self._recent[position.handle] = position
         if len(self._recent) > _WITH_LOGITS:
             self._recent.popitem(last=False)

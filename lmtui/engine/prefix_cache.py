@@ -111,7 +111,8 @@ class PrefixCache:
         them (see `ModelBackend.hidden_states`). `most` tokens are run in one pass.
 
         Yields, per part, the position of its first token and the states [n, width]
-        after its n tokens. The first part begins at `start` or before.
+        after its n tokens. The first part begins at `start` or before; of a model on a
+        server, at `start`.
 
         Raises:
             Cancelled: `should_stop` answered True; what was run so far stays usable.
@@ -121,11 +122,14 @@ class PrefixCache:
             if should_stop():
                 raise Cancelled
             part = self._part(ids, done, most)
+            count = len(part)
+            if self.backend.is_remote:
+                count = max(0, min(count, done + count - start))
             states = self._run(
-                self.backend.hidden_states, part, should_stop, keep=len(part)
+                self.backend.hidden_states, part, should_stop, keep=count
             )
-            self._state = states[-1:]
-            yield done, states
+            self._state = states[-1:] if count else None
+            yield done + len(part) - count, states
 
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
         """Return a cache of `rows` rows that each hold the first `length` tokens of

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
+from lmtui.engine.listed_rows import listed_scores
 from lmtui.engine.protocol import Stop
 from lmtui.engine.windows import Windows
 
@@ -30,11 +31,19 @@ class TokenScore:
     entropy: float | None
     top: tuple[tuple[int, float], ...] = ()
     """(id, logprob) of the most probable tokens, by (-logit, id)."""
+    rank_above: int | None = None
+    """A number that the rank is greater than, where it is not known."""
+    entropy_range: tuple[float, float] | None = None
+    """Least and greatest entropy, where it is not known."""
 
 
 @runtime_checkable
 class ScoringBackend(Protocol):
     """Backend that scores tokens itself, without handing out their logits."""
+
+    @property
+    def listed(self) -> int | None:
+        """As in `ModelBackend`."""
 
     def score_tokens(
         self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
@@ -91,14 +100,22 @@ def score_rows(
 
 
 def rows_of(
-    block: Tensor, targets: Sequence[int], top_n: int = 0
+    block: Tensor, targets: Sequence[int], top_n: int = 0, *, listed: int | None = None
 ) -> Iterator[TokenScore]:
     """Yield the rows of n target tokens, given the logits [n, V] they are predicted
-    from.
+    from. Where only some tokens of each row are known, `listed` is their number; other
+    targets have no logprob then.
 
     Raises:
         LmtuiError: the logits are no distribution.
     """
+    if listed is not None:
+        for score in listed_scores(block, targets, listed):
+            least = listed if score.rank is None else None
+            yield TokenScore(
+                score.logprob, score.rank, None, (), least, score.entropy_range
+            )
+        return
     wanted = sampling.to_device(targets, block).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
     # Buffers are reused: allocating this much memory takes longer than the reductions.

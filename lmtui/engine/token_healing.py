@@ -19,6 +19,7 @@ from lmtui.engine.tokenizer import TokenBytes
 WIDTH = 16
 """Most paths of one batch."""
 
+_ROUNDING = 1e-4  # sum of many float32 probabilities: what is missing from 1
 _GUESSED = 48  # bytes whose tokenisation is guessed; no word is longer
 
 RunBatch = Callable[[list[tuple[int, ...]]], list[Tensor]]
@@ -59,8 +60,8 @@ class HealedDistribution:
     """Natural log of P(r), over the covers that were found; -inf for none."""
     unexplored: float
     """Upper bound of the share of P(r) that is missing from the rows."""
-    entropy: float
-    """Entropy of all rows, in nats."""
+    entropy: float | None
+    """Entropy of all rows, in nats; None where some tokens are not listed."""
     _tokens: TokenBytes = field(repr=False, compare=False)
     _logprobs: Tensor = field(repr=False, compare=False)  # float64 [keys]
 
@@ -92,7 +93,9 @@ def search(
 
     `first` are the logprobs [V], float32, after the context; `known` are those after
     some paths, which need no run. The search ends when at most the share `tolerance` of
-    P(r) is unexplored, or after `most_runs` batches.
+    P(r) is unexplored, or after `most_runs` batches. Tokens that a server did not list
+    are impossible in these logprobs, which then sum to less than 1: what is missing
+    counts as unexplored, and no search can find it.
     """
     # 1) covers of one token, and those behind known paths
     covers = _covers(tokens, first, typed, known or {})
@@ -191,6 +194,7 @@ class _Covers:
         """Paths that are not expanded yet, the most probable first. A path without a
         rest is a cover; the covers behind any other path together are at most as
         probable as the path."""
+        self._unlisted = -math.inf  # logprob of all that the steps don't list
         self._known: dict[tuple[int, ...], Tensor] = {}
         self.open.append(root)
         self.learn([root.ids], [first])
@@ -210,6 +214,9 @@ class _Covers:
         masses = logprobs[ids].double() + path.logprob
         self._steps.append(_Step(path, logprobs, keys, masses))
         self._found = _sum([self._found, float(masses.logsumexp(0))])
+        missing = 1 - float(logprobs.double().exp().sum())
+        if missing > _ROUNDING:
+            self._unlisted = _sum([self._unlisted, path.logprob + math.log(missing)])
         for i, size in self._tokens.beginnings(path.rest):
             logprob = path.logprob + float(logprobs[i])
             self.open.append(_Path((*path.ids, i), path.rest[size:], logprob))
@@ -229,6 +236,17 @@ class _Covers:
         doubtful = _sum([path.logprob for path in left if path.rest])
         return min(1.0, math.exp(missing - _sum([self.logprob, doubtful])))
 
+    def _missing(self) -> float:
+        """Return an upper bound of the share of P(r) that was not found: what is behind
+        the open paths, and what is not listed."""
+        if self._unlisted == -math.inf:
+            return self.unexplored(self.open)
+        doubtful = _sum([path.logprob for path in self.open if path.rest])
+        missing = _sum([path.logprob for path in self.open] + [self._unlisted])
+        return min(
+            1.0, math.exp(missing - _sum([self.logprob, doubtful, self._unlisted]))
+        )
+
     def needed(self, tolerance: float) -> list[_Path]:
         """Return the fewest open paths after whose expansion at most `tolerance` may be
         unexplored."""
@@ -242,11 +260,12 @@ class _Covers:
         known = logprobs[logprobs > -math.inf]
         total = known.logsumexp(0)
         shares = known - total
+        entropy = max(0.0, -float((shares.exp() * shares).sum()))
         return HealedDistribution(
             rows=self._rows(logprobs, top_n),
             logprob=min(0.0, self.logprob),  # float32 sums can pass 1
-            unexplored=self.unexplored(self.open),
-            entropy=max(0.0, -float((shares.exp() * shares).sum())),
+            unexplored=self._missing(),
+            entropy=entropy if self._unlisted == -math.inf else None,
             _tokens=self._tokens,
             _logprobs=logprobs,
         )

@@ -141,10 +141,24 @@ class Distribution:
     """Number of tokens that could be drawn."""
     remaining_prob: float
     """The model's own probability of the kept tokens together."""
-    entropy: float
-    """Of the model's probabilities, in nats."""
+    entropy: float | None
+    """Of the model's probabilities, in nats; None where only a part of them is
+    known."""
     handle: int
     """Names the position for `preview`."""
+    listed: int | None = None
+    """Number of the most probable tokens that a server tells, where it is fewer than
+    the vocabulary; nothing is known of each of the others but their sum."""
+    entropy_range: tuple[float, float] | None = None
+    """Least and greatest entropy that agree with what is listed, in nats."""
+    is_certain: bool = True
+    """Whether it is known what the sampler draws from: with some settings that depends
+    on tokens that are not listed. If not, no row has a `sampled_prob`."""
+
+    @property
+    def known(self) -> int:
+        """Number of tokens that can be shown one by one."""
+        return self.vocabulary if self.listed is None else self.listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,16 +219,29 @@ class Step:
     """Text that this step adds to the answer: whole characters only, empty for an end
     token. The pieces joined are the answer."""
     logprob: float
-    rank: int
-    """1 + the number of tokens with a strictly greater logit."""
-    entropy: float
-    sampled_prob: float
+    rank: int | None
+    """1 + the number of tokens with a strictly greater logit; None for a token that a
+    server drew and did not list among the most probable."""
+    entropy: float | None
+    """As in `Distribution`."""
+    sampled_prob: float | None
+    """None where `distribution.is_certain` is false."""
     distribution: Distribution
 
     @property
     def prob(self) -> float:
         """The model's own probability."""
         return math.exp(self.logprob)
+
+    @property
+    def rank_above(self) -> int | None:
+        """A number that the rank is greater than, where it is not known."""
+        return self.distribution.listed if self.rank is None else None
+
+    @property
+    def entropy_range(self) -> tuple[float, float] | None:
+        """As in `Distribution`."""
+        return self.distribution.entropy_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +289,15 @@ class ScoredToken:
     """None for a first token without context, which has no distribution; so are `rank`
     and `entropy`."""
     rank: int | None
+    """None also where only `rank_above` is known."""
     entropy: float | None
+    """None also where only `entropy_range` is known."""
     top: Sequence[Candidate] = ()
     """The most probable tokens at this position, as many as were asked for."""
+    rank_above: int | None = None
+    """A number that the rank is greater than."""
+    entropy_range: tuple[float, float] | None = None
+    """Least and greatest entropy that agree with what a server lists, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,14 +391,17 @@ class EngineInfo:
 class Capabilities:
     """Features that an engine supports; a remote one may support fewer."""
 
-    scores_text: bool = True
-    """Can score a given text, not only generated tokens."""
-    previews: bool = True
-    """Can recompute a distribution under other settings without running the model."""
-    whole_vocabulary: bool = True
-    """Can page a distribution through to the last token."""
     infill: bool = False
     """Reads the text after a cursor when it continues a text (fill-in-the-middle)."""
+    listed: int | None = None
+    """Number of the most probable tokens that a server tells at each position; None for
+    the whole vocabulary."""
+    score_passes: bool = False
+    """Whether a text is scored by one request a token, which suits short ones."""
+    edits: bool = True
+    """Whether texts can be scored, continued and edited, not only conversations."""
+    why_not: str = ""
+    """One sentence on what the server does not offer."""
 
 
 BosRule = Literal["auto", "yes", "no"]

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 
+from lmtui.engine import sampling
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.logits_store import StoredLogits, candidates
 from lmtui.engine.types import RankedCandidate, SamplingSettings, TokenMatches
@@ -62,8 +63,13 @@ def search(
     *,
     count: int,
 ) -> TokenMatches:
-    """Return the best `count` matches, with their ranks."""
-    matching = lexicon.matching(text)
+    """Return the best `count` matches, with their ranks; where only some tokens are
+    listed, those among them."""
+    matching, size = lexicon.matching(text), position.logits.numel()
+    if position.listed is not None:
+        known = set(sampling.rank(position.logits, position.listed)[0].tolist())
+        matching = [each for each in matching if each[1] in known]
+        size = position.listed
     kept = position.view(settings).sampled
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
@@ -75,5 +81,5 @@ def search(
     return TokenMatches(
         tuple(map(RankedCandidate, position.ranks(best), rows)),
         len(matching),
-        position.logits.numel(),
+        size,
     )

@@ -6,6 +6,7 @@ import math
 import zlib
 from array import array
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -95,11 +96,13 @@ def test_message_with_damaged_tokens_keeps_its_text() -> None:
     assert node.opened() == ChatMessage(2, 1, "assistant", "a b")
 
 
-def test_infinite_and_nan_numbers_survive_packing() -> None:
+def test_infinite_and_unknown_numbers_survive_packing() -> None:
     _, steps, _ = answer("a")
-    odd = replace(steps[0], logprob=-math.inf, entropy=math.nan)
+    unknown: dict[str, Any] = {"entropy": None, "rank": None, "sampled_prob": None}
+    odd = replace(steps[0], logprob=-math.inf, **unknown)
     (again,) = unpack(pack([odd])).steps("a")
-    assert again.logprob == -math.inf and math.isnan(again.entropy)
+    assert again.logprob == -math.inf
+    assert {name: getattr(again, name) for name in unknown} == unknown
 
 
 def test_packed_token_takes_under_22_bytes() -> None:

@@ -17,7 +17,7 @@ from lmtui.analysis.html.writer import Cells, page, text_data
 from lmtui.analysis.summary import page_fields, summary_fields
 from lmtui.cli.inspect.score import Scored
 from lmtui.cli.inspect.table import Total
-from lmtui.cli.output import JsonEvent, Output, adapter_field, scored_rows
+from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_rows
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_line
@@ -95,6 +95,7 @@ def _token(placed: PlacedToken, top_n: int) -> JsonEvent:
         "logprob": token.logprob,
         "rank": token.rank,
         "entropy": token.entropy,
+        **bounds(token),
     }
     rows = token.top[:top_n]
     return {**event, "top": scored_rows(rows)} if rows else event
@@ -106,6 +107,7 @@ def _other(placed: PlacedToken, top_n: int) -> JsonEvent:
         "other_logprob": token.logprob,
         "other_rank": token.rank,
         "other_entropy": token.entropy,
+        **{f"other_{name}": value for name, value in bounds(token).items()},
     }
     rows = token.top[:top_n]
     return {**event, "other_top": scored_rows(rows)} if rows else event

@@ -194,6 +194,8 @@ def _numbers(summary: Summary) -> Text:
     }
     if not totals.scored:
         del rows["ranks"], rows["entropy"]
+    elif not any(totals.entropies):
+        rows["entropy"] = "a range for each token, as the server lists only some"
     if summary.rewritten:
         many = counted(summary.rewritten, "character")
         rows["rewritten"] = f"{many} of the text, which the tokenizer reads as others"
@@ -219,9 +221,11 @@ def _rows(rows: dict[str, str]) -> Text:
 
 
 def _ranks(totals: Totals) -> str:
-    whole = max(sum(totals.ranks), 1)
+    whole = max(sum(totals.ranks) + totals.unlisted, 1)
     names = ["1st", *(f"{a + 1:,}–{b:,}" for a, b in pairwise(RANKS)), "rest"]
-    shares = zip(names, totals.ranks, strict=True)
+    shares = list(zip(names, totals.ranks, strict=True))
+    if totals.unlisted:
+        shares.append(("not listed", totals.unlisted))
     return "  ".join(
         f"{name} {notation.percent(count / whole)}" for name, count in shares
     )
@@ -265,7 +269,7 @@ def _worst(scored: Scored, *, expected: bool) -> Table:
         cells = [
             Text(position(scored.document.text, span[0])),
             Text(notation.in_bits(surprisal)),
-            Text(notation.count(token.rank)),
+            Text(notation.rank(token.rank, token.rank_above)),
             _clipped(token.text, surprise_style(surprisal)),
         ]
         table.add_row(*cells, *([_expected(token)] if expected else []))

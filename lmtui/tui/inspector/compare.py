@@ -192,13 +192,13 @@ class CompareController(Controller):
         token = self._token_at(index)
         if token is None:
             self.panel.clear(self._why_nothing())
-        elif token.entropy is None:
+        elif token.logprob is None:
             self.panel.clear(
                 "For the other model this is a first token without context."
             )
         else:
             size = self._against.vocabulary
-            shown = expected(token, token.entropy, vocabulary=size)
+            shown = expected(token, vocabulary=size)
             self.panel.show(shown, chosen=token.id)
 
     def _token_at(self, index: int) -> ScoredToken | None:

@@ -113,7 +113,10 @@ def totals_lines(sums: Sums) -> list[Line]:
 def rank_lines(totals: Totals, width: int) -> list[Line]:
     """Return the histogram of the ranks."""
     names = ["rank 1", *(f"to {last:,}" for last in RANKS[1:]), "beyond"]
-    return _histogram("Ranks", names, totals.ranks, width)
+    counts = list(totals.ranks)
+    if totals.unlisted:
+        names, counts = [*names, "not listed"], [*counts, totals.unlisted]
+    return _histogram("Ranks", names, counts, width)
 
 
 def entropy_lines(totals: Totals, width: int) -> list[Line]:
@@ -410,7 +413,7 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
             Content.assemble(
                 (f"{place + 1:>{last},} ", "$quiet"),
                 f"{notation.surprisal(token.logprob):>5} ",
-                (f"{notation.count(token.rank):>7} ", "$quiet"),
+                (f"{notation.rank(token.rank, token.rank_above):>7} ", "$quiet"),
                 (pad_to(name, width), "bold"),
                 (" " + _after(tokens, place + 1), "$quiet"),
             )

@@ -154,12 +154,12 @@ def own_rows(token: Token, *, vocabulary: int) -> Distribution | None:
     if not isinstance(token, ScoredToken):
         known = token.distribution  # without rows where it comes from a stored chat
         return known if known.candidates else None
-    if token.entropy is None or not token.top:
+    if token.logprob is None or not token.top:
         return None
-    return expected(token, token.entropy, vocabulary=vocabulary)
+    return expected(token, vocabulary=vocabulary)
 
 
-def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribution:
+def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
     """Build the panel's distribution from a scored token's rows. Nothing was sampled
     there, so no candidate is cut; and it can't be drawn again."""
     listed = sum(candidate.prob for candidate in token.top)
@@ -171,6 +171,8 @@ def expected(token: ScoredToken, entropy: float, *, vocabulary: int) -> Distribu
         rest_sampled_prob=0.0,
         remaining=vocabulary,
         remaining_prob=1.0,
-        entropy=entropy,
+        entropy=token.entropy,
         handle=-1 - token.index,
+        listed=None if token.entropy_range is None else len(token.top),
+        entropy_range=token.entropy_range,
     )

@@ -101,11 +101,20 @@ def _halves(prob: float, width: int) -> int:
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """Return the summary of the distribution in forms of decreasing length."""
-    entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
-    choices = notation.choices(distribution.entropy)
+    among = distribution.entropy_range or distribution.entropy
+    entropy = f"entropy {notation.entropy(among)} bits"
+    choices = notation.choices(among)
     spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
+    listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)
+    if not distribution.is_certain:
+        unknown = ("what is drawn is not known", "drawn: not known")
+        return (
+            *((words, *listed, *each) for words in unknown for each in spread),
+            *((words, entropy) for words in unknown),
+            (entropy,),
+        )
     if not is_drawn_from(distribution):
-        return (*spread, (entropy,))
+        return (*((*listed, *each) for each in spread), (*listed, entropy), (entropy,))
     kept = f"kept {distribution.remaining:,}"
     mass = notation.percent(distribution.remaining_prob)
     whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
@@ -235,7 +244,8 @@ top-p, min-p or greedy decoding. min-p comes last and sees only what top-k and t
 left, so a row with m can stand above one with p. ● marks the token that was chosen;
 "rest" is all of the vocabulary without a row. 3e−7 is a probability below 0.05%.
 "perplexity here" is the exponential of the entropy: the number of equally probable
-tokens with the same entropy.
+tokens with the same entropy. A server may list only the most probable tokens: the
+probability of the rest is exact even so, but the entropy is then one of a range.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -415,7 +425,7 @@ tokens with the same entropy.
             return
         drawn = min(self._height(), len(shown.candidates) - self._first)
         first = shown.start + self._first + (drawn if by > 0 else -self._height())
-        if first < shown.vocabulary:
+        if first < shown.known:
             self._go_to(max(0, first))
 
     def action_top(self) -> None:
@@ -428,14 +438,14 @@ tokens with the same entropy.
 
     def action_bottom(self) -> None:
         if self._distribution is not None:
-            self._go_to(max(0, self._distribution.vocabulary - self._height()))
+            self._go_to(max(0, self._distribution.known - self._height()))
 
     def _go_to(self, first: int) -> None:
         """Draw the rows from rank `first` on; request them if the panel does not have
         them."""
         shown = self._distribution
         assert shown is not None
-        last = min(first + self._height(), shown.vocabulary)
+        last = min(first + self._height(), shown.known)
         if shown.start <= first and last <= shown.start + len(shown.candidates):
             self._first = self._cursor = first - shown.start
             self.refresh()
@@ -478,7 +488,7 @@ tokens with the same entropy.
         shown = self._distribution
         start = shown.start + (len(shown.candidates) if by > 0 else -self._height())
         start = max(0, start)
-        if start < shown.vocabulary and start != shown.start:
+        if start < shown.known and start != shown.start:
             self._post_request(shown, start)
 
     def _post_request(self, shown: Distribution, start: int) -> None:

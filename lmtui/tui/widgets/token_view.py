@@ -333,7 +333,10 @@ def detail_lines(
         (place, f"log P {nats}"),
     )
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
-    likely = (f"p {notation.percent(prob)}", f"rank {notation.count(token.rank)}")
+    likely = (
+        f"p {notation.percent(prob)}",
+        f"rank {notation.rank(token.rank, token.rank_above)}",
+    )
     sums = _sum_forms("Σ to here", total)
     below = (*((*likely, *form) for form in sums), *sums[-1:])
     return above, below

@@ -1,0 +1,131 @@
+"""Distributions of which only the most probable tokens are known.
+
+A server lists N tokens of V with their log-probabilities. The probability of all others
+together, the rest, follows exactly, and so does every rank up to N; the entropy lies in
+a range. Such a row is held as logits [V] that are logprobs, in which each token that is
+not listed has an equal share of the rest: of all distributions with these N rows, that
+is the one of greatest entropy. Knows no server and no text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmtui.engine import sampling
+from lmtui.engine.types import SamplingSettings
+
+
+def filled(ids: Sequence[int], logprobs: Sequence[float], vocabulary: int) -> Tensor:
+    """Return the logits [V] of one row, given its listed tokens."""
+    least = min(logprobs)
+    others = vocabulary - len(ids)
+    rest = max(0.0, 1 - math.fsum(map(math.exp, logprobs)))
+    share = math.log(rest / others) if rest and others else -math.inf
+    # Rounded numbers can leave a rest that no distribution has.
+    logits = torch.full((vocabulary,), min(share, least), dtype=torch.float32)
+    logits[torch.tensor(ids)] = torch.tensor(logprobs, dtype=torch.float32)
+    return logits
+
+
+def only_listed(logits: Tensor, listed: int) -> Tensor:
+    """Return rows [n, V] as logprobs in which the tokens that are not listed are
+    impossible."""
+    ids, values = sampling.rank(logits, listed)
+    return torch.full_like(logits, -math.inf).scatter(-1, ids, values)
+
+
+def entropy_range(logits: Tensor, listed: int) -> tuple[float, float]:
+    """Return the least and the greatest entropy of a row [V], in nats.
+
+    The greatest is that of equal shares. Each token that is not listed is at most as
+    probable as the last listed one, p_N, so that the rest adds at least
+    rest · ln(1 / p_N).
+    """
+    known = _known(logits, listed)
+    rest, others = _rest(known), logits.numel() - listed
+    inside = float(sampling.entropy(known))
+    if not rest or not others:
+        return inside, inside
+    least = inside - rest * float(known[-1])
+    return least, max(least, inside + rest * math.log(others / rest))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedScore:
+    """Score of one token, as far as it is known."""
+
+    logprob: float | None
+    """None for a token that is not listed; so is the rank."""
+    rank: int | None
+    entropy_range: tuple[float, float]
+
+
+def listed_scores(
+    block: Tensor, targets: Sequence[int], listed: int
+) -> Iterator[ListedScore]:
+    """Yield the scores of target tokens, given the rows [n, V] that they are predicted
+    from."""
+    for logits, target in zip(block, targets, strict=True):
+        own, spread = float(logits[target]), entropy_range(logits, listed)
+        above = int((logits > own).sum())
+        if above < listed:
+            yield ListedScore(own, 1 + above, spread)
+        else:
+            yield ListedScore(None, None, spread)
+
+
+def is_certain(logits: Tensor, settings: SamplingSettings, listed: int) -> bool:
+    """Return whether it follows from the listed tokens of a row [V] alone what the
+    sampler draws from, whatever the others are."""
+    if settings.repetition_penalty != 1:  # it changes logits, which no server tells
+        return False
+    if settings.temperature == 0 or 0 < settings.top_k <= listed:
+        return True
+    known = _known(logits, listed)
+    scaled = known / settings.temperature
+    probs = (scaled - scaled[0]).exp()  # of the first token
+    after_m = sampling.count_min_p(probs, settings.min_p)
+    if after_m == listed:  # min-p may keep more
+        return False
+    if settings.top_p >= 1:
+        return True
+    size = min(settings.top_k or logits.numel(), logits.numel())
+    more = _most(known, settings.temperature, size - listed)
+    kept = {
+        min(after_m, sampling.count_top_p(probs / total, settings.top_p))
+        for total in (probs.sum(), probs.sum() + more)
+    }
+    return len(kept) == 1
+
+
+def _known(logits: Tensor, listed: int) -> Tensor:
+    """Return the logprobs [N] of the listed tokens of a row, the greatest first."""
+    return logits.topk(listed).values.double()
+
+
+def _rest(known: Tensor) -> float:
+    return max(0.0, 1 - float(known.exp().sum()))
+
+
+def _most(known: Tensor, temperature: float, others: int) -> float:
+    """Return a bound of Σ (p / p_1)^(1/T) over `others` tokens that are not listed,
+    given the logprobs [N] of those that are.
+
+    They sum to at most the rest, and each is at most p_N. For T ≤ 1, x^(1/T) is convex,
+    and few tokens of p_N give the most; for T > 1 it is concave, and equal shares do.
+    """
+    rest = _rest(known)
+    if not rest:
+        return 0.0
+    first, last, power = float(known[0]), float(known[-1]), 1 / temperature
+    every = math.log(others) + power * last
+    if power >= 1:
+        bound = math.log(rest) + (power - 1) * last
+    else:
+        bound = math.log(others) + power * math.log(rest / others)
+    return math.exp(min(every, bound) - power * first)
