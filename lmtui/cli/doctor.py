@@ -148,12 +148,12 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
 
 def _served(spec: str) -> Iterator[Line]:
     """Describe the model of a server, or why there is none."""
-    from lmtui.models.remote.address import parse
+    from lmtui.models.remote.address import ServerOptions, parse
     from lmtui.models.remote.load import connection_to, described
     from lmtui.text import visible_line
 
     place = parse(spec)
-    connection = connection_to(place)
+    connection = connection_to(place, ServerOptions())
     try:
         found = described(connection, place.model)
     except LmtuiError as error:

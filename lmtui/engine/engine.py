@@ -71,6 +71,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, ignore
+from lmtui.models.remote.address import ServerOptions
 from lmtui.models.source import Quantize
 
 _BESIDE = 512  # tokens after a cursor that prompt lookup searches
@@ -143,13 +144,14 @@ class LocalEngine:
         threads: int | None = None,
         context: int | None = None,
         slots: int = 1,
+        server: ServerOptions = ServerOptions(),
         on_progress: OnProgress = ignore,
     ) -> LocalEngine:
         """Load a model: the default one, or the one that `spec` names.
 
         `spec` is a catalogue name, a folder, a `.gguf` file, a Hub id or the address of
-        a server. `adapter` is
-        the name or the folder of one trained for that model.
+        a server, which is used as `server` says. `adapter` is the name or the folder of
+        one trained for that model.
 
         Raises:
             LmtuiError: the model can't be found, fetched or loaded here.
@@ -161,6 +163,7 @@ class LocalEngine:
             dtype=dtype,
             quantize=quantize,
             threads=threads,
+            server=server,
             on_progress=on_progress,
         )
         return cls(loaded, context=context, slots=slots)

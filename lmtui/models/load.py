@@ -30,7 +30,7 @@ from lmtui.models.hardware import Precision
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.model_info import facts_of
 from lmtui.models.progress import OnProgress, Progress, ignore
-from lmtui.models.remote.address import is_address
+from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.models.source import Quantize
 from lmtui.models.tokenizer_json import library_tokenizer
 
@@ -61,10 +61,11 @@ def load(
     dtype: str = "auto",
     quantize: Quantize = "none",
     threads: int | None = None,
+    server: ServerOptions = ServerOptions(),
     on_progress: OnProgress = ignore,
 ) -> LoadedModel:
     """Load the model that `spec` names, with an adapter. None is the adapter's base
-    model, or else the default model.
+    model, or else the default model. `server` is for the address of one.
 
     Downloads it first where necessary. While it loads, no library uses the network,
     prints, or runs code that came with a model.
@@ -84,7 +85,7 @@ def load(
                 "Start the server with it: lmtui serve --adapter NAME.",
             )
         _start_torch(threads)
-        return load_remote(spec, on_progress)
+        return load_remote(spec, on_progress, server)
     return _load_wanted(spec, adapter, how)
 
 

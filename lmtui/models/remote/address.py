@@ -11,8 +11,25 @@ from lmtui.errors import LmtuiError
 KEY_VARIABLE = "LMTUI_API_KEY"
 """The variable with the key that a server wants: `lmtui serve` of its clients, and
 lmtui as a client. It is no setting, which `lmtui config` would show."""
+DIALECTS = ("auto", "lmtui", "vllm", "sglang", "llama-server", "openai")
+"""The APIs that a server can be spoken to in; auto asks the server what it is."""
 SCHEMES = ("http://", "https://")
 _VERSION = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server is used, besides its address."""
+
+    key_variable: str = KEY_VARIABLE
+    """The environment variable with the key that the server wants."""
+    dialect: str = "auto"
+    """One of `DIALECTS`."""
+    tokenizer: str | None = None
+    """The tokenizer of a model whose server does not send it: a folder, a file or a Hub
+    id. None looks for one by the model's name."""
+    exact_drawing: bool = False
+    """Whether tokens are drawn here, from the server's distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +56,9 @@ def is_address(spec: str) -> bool:
     return spec.strip().lower().startswith(SCHEMES)
 
 
-def parse(spec: str) -> Address:
+def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
     """Return the address that `spec` names, with or without `/v1` at its end, and then
-    perhaps `#MODEL`.
+    perhaps `#MODEL`. A key belongs into `key_variable`, which the error names.
 
     Raises:
         LmtuiError: it is no address that can be used.
@@ -56,7 +73,7 @@ def parse(spec: str) -> Address:
         raise LmtuiError(
             "this address holds a password",
             parts.hostname or "",
-            f"Leave it out, and put the key into the variable {KEY_VARIABLE}.",
+            f"Leave it out, and put the key into the variable {key_variable}.",
         )
     if not parts.hostname or parts.query:
         raise LmtuiError("this address can't be used", spec.strip(), hint)

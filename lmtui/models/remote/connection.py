@@ -35,9 +35,17 @@ _SHOWN = 300  # characters that are shown of a server's own words
 class Connection:
     """Connection to one server. One thread at a time uses it."""
 
-    def __init__(self, address: Address, key: str | None = None) -> None:
-        """`key` is sent to this server and nowhere else."""
+    def __init__(
+        self,
+        address: Address,
+        key: str | None = None,
+        *,
+        key_variable: str = KEY_VARIABLE,
+    ) -> None:
+        """`key` is sent to this server and nowhere else. Where the server refuses it,
+        the error names `key_variable`, which it comes from."""
         self.address = address
+        self._key_variable = key_variable
         headers = {"Accept-Encoding": "identity"}  # a small answer never grows
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -253,7 +261,7 @@ class Connection:
                 "Give that address, if you trust it.",
             )
         if status in (401, 403):
-            hint = f"Put its key into the variable {KEY_VARIABLE}."
+            hint = f"Put its key into the variable {self._key_variable}."
             return LmtuiError("the server refuses the key", self.address.host, hint)
         words = _words(data) or response.reason_phrase
         return LmtuiError(

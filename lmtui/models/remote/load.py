@@ -10,7 +10,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote import address
-from lmtui.models.remote.address import Address
+from lmtui.models.remote.address import Address, ServerOptions
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.listing import ListingModel
 from lmtui.models.remote.open import (
@@ -23,20 +23,24 @@ from lmtui.models.remote.server import RemoteModel, open_model
 from lmtui.models.remote.tokenizer import require_same
 
 
-def connection_to(place: Address) -> Connection:
-    """Return a connection with the key from the environment."""
-    return Connection(place, os.environ.get(address.KEY_VARIABLE) or None)
+def connection_to(place: Address, server: ServerOptions) -> Connection:
+    """Return a connection with the key from the server's variable."""
+    variable = server.key_variable
+    key = os.environ.get(variable) or None
+    return Connection(place, key, key_variable=variable)
 
 
-def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
+def load_remote(
+    spec: str, on_progress: OnProgress, server: ServerOptions
+) -> LoadedModel:
     """Return the model of the server at the address `spec`. Its weights stay there; the
-    key comes from the environment.
+    key comes from the server's variable.
 
     Raises:
         LmtuiError: the server can't be reached or refuses, or is none of lmtui's.
     """
-    place = address.parse(spec)
-    key = os.environ.get(address.KEY_VARIABLE)
+    place = address.parse(spec, key_variable=server.key_variable)
+    key = os.environ.get(server.key_variable)
     if not place.is_loopback:
         sent = "Texts and the key" if key else "Texts"
         words = f"{sent} are sent to {place.host}"
@@ -44,7 +48,7 @@ def load_remote(spec: str, on_progress: OnProgress) -> LoadedModel:
             words += ", not encrypted: anyone between can read them"
         on_progress(Progress(f"{words}.", warning=True))
     on_progress(Progress(f"asking {place.host}"))
-    connection = connection_to(place)
+    connection = connection_to(place, server)
     try:
         model, tokenizer = open_served(connection, place.model, on_progress)
     except LmtuiError:

@@ -52,6 +52,9 @@ def test_password_in_an_address_is_refused_and_not_repeated() -> None:
         parse("http://user:secret@host/v1")
     assert "secret" not in str(caught.value)
     assert "LMTUI_API_KEY" in caught.value.hint
+    with pytest.raises(LmtuiError) as caught:
+        parse("http://user:secret@host/v1", key_variable="GPU_KEY")
+    assert "GPU_KEY" in caught.value.hint
 
 
 def test_label_of_a_model_there_names_it_again() -> None:
