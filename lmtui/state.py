@@ -1,4 +1,4 @@
-"""State that outlasts a run: recent files, and the hints that were shown.
+"""State that outlasts a run: recent files, hints that were shown, and hosts of texts.
 
 A broken or unwritable file counts as empty, and is never an error. Knows no screen.
 """
@@ -35,14 +35,7 @@ def _recent_file() -> Path:
 
 
 def _names() -> list[str]:
-    paths.make_private(_recent_file())
-    try:
-        names = json.loads(_recent_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    if not isinstance(names, list):
-        return []
-    return [name for name in names if isinstance(name, str)][:_MOST]
+    return _read_names(_recent_file())[:_MOST]
 
 
 def _is_there(name: str) -> bool:
@@ -63,29 +56,35 @@ def _write(names: Sequence[str]) -> None:
 def first_time(name: str) -> bool:
     """Return whether a hint was never shown before, and note that it is shown now;
     waits for the disk."""
-    known = _hints_shown()
-    return name not in known and _write_hints([*known, name])
+    return _is_new(name, paths.state_folder() / "seen.json") is True
 
 
-def _hints_file() -> Path:
-    return paths.state_folder() / "seen.json"
+def first_texts_to(host: str) -> bool:
+    """Return whether texts were never sent to this host before, and note that they are
+    now; waits for the disk. Where that can't be noted, it is True each time."""
+    return _is_new(host, paths.state_folder() / "hosts.json") is not False
 
 
-def _hints_shown() -> list[str]:
-    paths.make_private(_hints_file())
+def _is_new(name: str, file: Path) -> bool | None:
+    """Return whether a name is not in a file of names yet, and add it; None where it is
+    new and can't be added."""
+    known = _read_names(file)
+    if name in known:
+        return False
     try:
-        names = json.loads(_hints_file().read_text(encoding="utf-8"))
+        paths.ensure_folder(file.parent)
+        paths.write_atomically(file, json.dumps([*known, name]).encode())
+    except (OSError, LmtuiError):
+        return None
+    return True
+
+
+def _read_names(file: Path) -> list[str]:
+    paths.make_private(file)
+    try:
+        names = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return []
     if not isinstance(names, list):
         return []
     return [name for name in names if isinstance(name, str)]
-
-
-def _write_hints(names: list[str]) -> bool:
-    try:
-        paths.ensure_folder(paths.state_folder())
-        paths.write_atomically(_hints_file(), json.dumps(names).encode())
-    except (OSError, LmtuiError):
-        return False
-    return True

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lmtui import state
 from lmtui.errors import LmtuiError
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, Progress, ignore
@@ -40,13 +41,8 @@ def load_remote(
         LmtuiError: the server can't be reached or refuses, or is none of lmtui's.
     """
     place = address.parse(spec, key_variable=server.key_variable)
-    key = os.environ.get(server.key_variable)
     if not place.is_loopback:
-        sent = "Texts and the key" if key else "Texts"
-        words = f"{sent} are sent to {place.host}"
-        if not place.is_encrypted:
-            words += ", not encrypted: anyone between can read them"
-        on_progress(Progress(f"{words}.", warning=True))
+        _announce(place, on_progress, server)
     on_progress(Progress(f"asking {place.host}"))
     connection = connection_to(place, server)
     try:
@@ -99,3 +95,16 @@ def open_served(
     model = open_listing(connection, about, dialect, found)
     require_same(found.tokenizer, connection, dialect, model.name)
     return model, found.tokenizer
+
+
+def _announce(place: Address, on_progress: OnProgress, server: ServerOptions) -> None:
+    """Say that texts leave this machine: at the first use of a host, and each time
+    where they are not encrypted."""
+    is_first = on_progress is not ignore and state.first_texts_to(place.host)
+    if place.is_encrypted and not is_first:
+        return
+    sent = "Texts and the key" if os.environ.get(server.key_variable) else "Texts"
+    words = f"{sent} are sent to {place.host}"
+    if not place.is_encrypted:
+        words += ", not encrypted: anyone between can read them"
+    on_progress(Progress(f"{words}.", warning=True))
