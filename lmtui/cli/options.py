@@ -22,7 +22,12 @@ from lmtui.setting_field import SettingValue
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-MODEL = ("model", "adapter", "device", "dtype", "quantize", "threads", "context")
+SERVER = ("remote_dialect", "remote_tokenizer")
+"""The settings of a server that has the model."""
+MODEL = (
+    *("model", "adapter", "device", "dtype", "quantize", "threads", "context"),
+    *SERVER,
+)
 """The settings of the model and how it is computed."""
 SAMPLING = names(SAMPLING_SECTION)
 

@@ -7,7 +7,7 @@ command: values are handed down from here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from typing import Any
 from lmtui import paths
 from lmtui.config import toml_file
 from lmtui.config.presets import presets_in
-from lmtui.config.settings import PREFIX, PRESETS, Origin, Settings, item, items
+from lmtui.config.servers import servers_in
+from lmtui.config.settings import (
+    PREFIX,
+    PRESETS,
+    SERVERS,
+    Origin,
+    Settings,
+    item,
+    items,
+)
 from lmtui.config.values import parse, typed
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import KEY_VARIABLE
@@ -43,15 +52,18 @@ def load(
     table = toml_file.read(file)
     keys = _keys(table.pop(KEYS, {}), file)
     presets = presets_in(table.pop(PRESETS, {}), file)
+    servers = servers_in(table.pop(SERVERS, {}), file)
     found: dict[str, tuple[SettingValue, Origin]] = {}
     found.update(_from_file(table, file))
-    found.update(_from_environment(os.environ if environment is None else environment))
+    variables = os.environ if environment is None else environment
+    with_keys = {server.key_variable for server in servers.values()}
+    found.update(_from_environment(variables, _NOT_SETTINGS | with_keys))
     found.update(_from_flags(flags or {}))
     for name, (value, origin) in found.items():
         _check(name, value, origin)
     values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
     origins = {name: found[name][1] for name in found}
-    own = Settings(keys=keys, presets=presets, origins=origins)
+    own = Settings(keys=keys, presets=presets, servers=servers, origins=origins)
     return own.changed(values)
 
 
@@ -71,8 +83,11 @@ def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
             yield name, (value, Origin("flag", item(name).flag or ""))
 
 
-def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
-    """Yield the values of `LMTUI_<NAME>`; an empty one counts as unset.
+def _from_environment(
+    environment: Mapping[str, str], others: Set[str]
+) -> Iterable[tuple[str, Any]]:
+    """Yield the values of `LMTUI_<NAME>`; an empty one counts as unset, and `others`
+    are no settings.
 
     Only a likely misspelling is refused: other variables with the prefix may belong to
     other programs.
@@ -80,7 +95,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, Any
     variables = {each.variable: each.name for each in items()}
     for written in sorted(environment):
         text = environment[written]
-        if not written.startswith(PREFIX) or written in _NOT_SETTINGS or not text:
+        if not written.startswith(PREFIX) or written in others or not text:
             continue
         if written in _RETIRED:
             continue

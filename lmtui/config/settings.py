@@ -16,6 +16,13 @@ from lmtui import setting_field as declared
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.address import (
+    DIALECTS,
+    KEY_VARIABLE,
+    ServerOptions,
+    is_address,
+    parse,
+)
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.setting_field import Declaration, Kind, SettingValue, declaration_of, setting
 from lmtui.train.settings import TrainSettings
@@ -23,9 +30,11 @@ from lmtui.train.settings import TrainSettings
 PREFIX = "LMTUI_"
 
 SAMPLING = "sampling"
+REMOTE = "remote"
 THINKING = {"auto": None, "on": True, "off": False}
 """The values of `chat.thinking`, and what the chat template gets for each."""
 PRESETS = "presets"
+SERVERS = "servers"
 SYSTEM = "system"
 KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
 """The keys of a preset."""
@@ -120,6 +129,47 @@ class ServeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """How a model on a server is used, where its server's table does not say so."""
+
+    dialect: str = setting(
+        "auto",
+        "How the server is spoken to: as an `lmtui serve` (lmtui), vLLM (vllm), SGLang "
+        "(sglang), llama.cpp's server (llama-server) or any other with OpenAI's API "
+        "(openai); auto asks the server what it is.",
+        choices=DIALECTS,
+        metavar="NAME",
+    )
+    tokenizer: str | None = setting(
+        None,
+        "The tokenizer of a model on a server that does not send it: a folder in "
+        "Hugging Face format, a .gguf file or a Hub id; unset looks for one by the "
+        "model's name.",
+        metavar="MODEL",
+    )
+    exact_drawing: bool = setting(
+        False,
+        "Whether tokens are drawn here, from the server's distribution, instead of on "
+        "the server: what the panel previews is then exactly what is drawn, at one "
+        "request a token.",
+        flag=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that the settings file declares."""
+
+    name: str
+    address: str
+    """Perhaps with `#MODEL`."""
+    key_variable: str = KEY_VARIABLE
+    """The environment variable with its key."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What its table sets of `RemoteSettings`, by the names of their fields."""
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """A named system prompt with sampling settings, to begin a conversation with."""
 
@@ -169,7 +219,9 @@ class Settings:
     model: str | None = setting(
         None,
         "The model: a catalogue name, a folder in Hugging Face format, a .gguf file, "
-        "a Hub id or the http address of an `lmtui serve`; unset is the default model.",
+        "a Hub id, the http address of a server, or NAME of a table [servers.NAME] in "
+        "config.toml, which comes before a model of that name; unset is the default "
+        "model.",
         metavar="MODEL",
     )
     adapter: str | None = setting(
@@ -233,11 +285,14 @@ class Settings:
     suggestions: SuggestionRules = field(default_factory=SuggestionRules)
     training: TrainSettings = field(default_factory=TrainSettings)
     serving: ServeSettings = field(default_factory=ServeSettings)
+    remote: RemoteSettings = field(default_factory=RemoteSettings)
     keys: Mapping[str, str] = field(default_factory=dict)
     """The table `[keys]` of the file: key bindings in place of the built-in ones, by
     action id. The screens check which can be used."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The tables `[presets.NAME]` of the file, in its order."""
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    """The tables `[servers.NAME]` of the file, in its order."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """The origin of each value that is not a default."""
 
@@ -281,6 +336,44 @@ class Settings:
             self.adapter if adapter <= model or self.model is None else None,
         )
 
+    def server_of(self, spec: str | None) -> tuple[str | None, ServerOptions]:
+        """Return a value of `--model` with the name of a server replaced by its
+        address, and how that server is used. A server with no table of its own is used
+        as the section `remote` says.
+
+        Raises:
+            LmtuiError: it is an address that can't be used.
+        """
+        spec = spec.strip() if spec else spec
+        server = self.servers.get(spec or "")
+        if server is not None:
+            return server.address, self.options_of(server)
+        server = self._server_at(spec) if spec and is_address(spec) else None
+        return spec, self.options_of(server)
+
+    def _server_at(self, address: str) -> Server | None:
+        """Return the declared server at an address: the one for its model, or else the
+        first."""
+        wanted = parse(address)
+        at = {name: parse(each.address) for name, each in self.servers.items()}
+        there = [name for name in at if at[name].url == wanted.url]
+        there.sort(key=lambda name: at[name] != wanted)
+        return self.servers[there[0]] if there else None
+
+    def options_of(self, server: Server | None) -> ServerOptions:
+        """Return how a server is used. Its table overrides the section `remote` of the
+        file, and a flag or a variable overrides both."""
+        values: dict[str, Any] = {
+            item(name).own_name: self.value(name) for name in names(REMOTE)
+        }
+        inside = {} if server is None else server.values
+        for name, value in inside.items():
+            origin = self.origin(f"{REMOTE}_{name}")
+            if origin.source not in ("flag", "environment"):
+                values[name] = value
+        variable = KEY_VARIABLE if server is None else server.key_variable
+        return ServerOptions(variable, **values)
+
 
 def bits(settings: Settings, *, exact: bool = False) -> Quantize:
     """Return the setting `quantize`; with `exact`, `auto` means none."""
@@ -313,6 +406,7 @@ _SECTIONS = (
     Section("complete", "editor", EditorSettings),
     Section("finetune", "training", TrainSettings, "finetune_"),
     Section("serve", "serving", ServeSettings, "serve_"),
+    Section(REMOTE, "remote", RemoteSettings, "remote_"),
 )
 """In the order of the manual."""
 

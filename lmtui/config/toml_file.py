@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _MOST = 1 << 20  # bytes; a settings file is far smaller
 _DEPTH = 20  # of nested tables
 _LONGEST = 200  # characters of a line in an error
+_KEY = re.compile(
+    r"(\bkey[\"']?\s*=).*"
+)  # what follows may be a secret: no error shows it
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _detail(file: Path, text: str, reason: str) -> str:
     lines = text.splitlines() or [""]
     found = re.search(r"at line (\d+)", reason)
     number = int(found[1]) if found else len(lines)
-    line = lines[min(number, len(lines)) - 1][:_LONGEST]
+    line = _KEY.sub(r"\1 …", lines[min(number, len(lines)) - 1][:_LONGEST])
     return f"{file}: {reason}\n{number} | {line}"
 
 

@@ -212,7 +212,7 @@ def test_settings_keys_find_change_and_reset_a_setting(
     file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
     tmux = start()
     tmux.press("F10")
-    tmux.shows("Type to search", "46 settings")
+    tmux.shows("Type to search", "49 settings")
     tmux.type("top_k")
     tmux.shows("In config.toml: 30")
     tmux.press("Enter")

@@ -54,7 +54,7 @@ async def search(running: Program, words: str) -> None:
     await running.ready()
     await running.press("f10")
     await running.on(SettingsScreen)
-    await running.until(lambda: "46 settings" in running.seen)
+    await running.until(lambda: "49 settings" in running.seen)
     await running.press(*words)
 
 
