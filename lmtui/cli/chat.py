@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lmtui.cli import completion, options
-from lmtui.cli.engine import engine_for, storage_error
+from lmtui.cli.engine import engine_for, is_local, storage_error
 from lmtui.cli.errors import note
 from lmtui.cli.output import Output, read_system
 from lmtui.cli.screen import is_interactive, open_screen
@@ -79,9 +79,9 @@ def with_own_model(
     own, origin = named(label), Origin("flag", "--resume")
     origins = {**settings.origins, "model": origin, "adapter": origin}
     settings = replace(settings, model=own.model, adapter=own.adapter, origins=origins)
-    return settings, None if inventory.is_local(own) else inventory.missing_model(
-        label, _HINT
-    )
+    if is_local(settings, own):
+        return settings, None
+    return settings, inventory.missing_model(label, _HINT)
 
 
 Once = Annotated[

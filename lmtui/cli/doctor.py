@@ -13,16 +13,20 @@ import typer
 
 from lmtui import __version__, paths
 from lmtui.cli import options
+from lmtui.cli.engine import resolved
 from lmtui.cli.output import Output, table
 from lmtui.config.settings import Settings
 from lmtui.errors import LmtuiError
+from lmtui.models.remote.address import ServerOptions, is_address
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft")
 
 Line = tuple[str, str]
 
 
-@options.with_settings("model", "device", "dtype", "quantize", "threads")
+@options.with_settings(
+    "model", "device", "dtype", "quantize", "threads", *options.SERVER
+)
 def doctor(
     context: typer.Context,
     *,
@@ -123,11 +127,11 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     """Describe how a model would run."""
     from lmtui import cache_dir
     from lmtui.models import describe, run_plan, source
-    from lmtui.models.remote.address import is_address
     from lmtui.text import visible_line
 
-    if is_address(model):
-        yield from _served(model)
+    spec, server = resolved(settings, model)
+    if spec is not None and is_address(spec):
+        yield from _served(spec, server)
         return
     place = describe.path_of(source.resolve(model))
     if place is None:
@@ -146,14 +150,14 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     yield "needs", plan.memory
 
 
-def _served(spec: str) -> Iterator[Line]:
+def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
     """Describe the model of a server, or why there is none."""
-    from lmtui.models.remote.address import ServerOptions, parse
+    from lmtui.models.remote.address import parse
     from lmtui.models.remote.load import connection_to, described
     from lmtui.text import visible_line
 
-    place = parse(spec)
-    connection = connection_to(place, ServerOptions())
+    place = parse(spec, key_variable=server.key_variable)
+    connection = connection_to(place, server)
     try:
         found = described(connection, place.model)
     except LmtuiError as error:

@@ -21,7 +21,8 @@ from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.errors import hush
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.models.source import ModelRef
+from lmtui.models.remote.address import ServerOptions, is_address
+from lmtui.models.source import ModelRef, resolve
 
 OpenEngine = Callable[[Settings], EditorEngine]
 
@@ -95,12 +96,13 @@ def open_model(
     Raises:
         LmtuiError: the model can't be found, fetched or loaded here.
     """
+    model, server = resolved(settings, ref.model)
     with _collector_waits():
         # Imported here: it takes most of a second.
         from lmtui.engine.engine import LocalEngine
 
         return LocalEngine.open(
-            ref.model,
+            model,
             adapter=ref.adapter,
             device=settings.device,
             dtype=settings.dtype,
@@ -108,8 +110,30 @@ def open_model(
             threads=settings.threads,
             context=settings.context,
             slots=slots,
+            server=server,
             on_progress=on_progress,
         )
+
+
+def resolved(settings: Settings, model: str | None) -> tuple[str | None, ServerOptions]:
+    """Return a value of `--model` with the name of a server replaced by its address,
+    and how that server is used.
+
+    Raises:
+        LmtuiError: it names neither a server nor anything that could be a model.
+    """
+    spec, server = settings.server_of(model)
+    if spec is not None and not is_address(spec):
+        resolve(spec, servers=settings.servers)
+    return spec, server
+
+
+def is_local(settings: Settings, ref: ModelRef) -> bool:
+    """Return whether a conversation's model and adapter are on this machine; a name
+    that is now a server's is not. Reads the disk."""
+    from lmtui.models import inventory
+
+    return ref.model not in settings.servers and inventory.is_local(ref)
 
 
 def open_pair(
@@ -135,7 +159,7 @@ def open_pair(
         from lmtui.models.loaded_model import LoadOptions
 
         loaded = load_pair(
-            own.model,
+            resolved(settings, own.model)[0],
             adapter=own.adapter,
             other=other.adapter,
             how=LoadOptions(

@@ -22,6 +22,7 @@ from lmtui import paths, state
 from lmtui.cli.engine import (
     OpenEngine,
     but_for_unkept,
+    is_local,
     open_for_comparison,
     open_model,
     open_pair,
@@ -116,7 +117,8 @@ def open_screen(
         first=first,
         ref=settings.model_ref,
         sampling=settings.sampling,
-        list_models=_list_models,
+        list_models=partial(_list_models, settings),
+        servers={each.name: each.address for each in settings.servers.values()},
         recent_files=state.recent_files,
         preferences=preferences,
         chats_file=paths.chats_file() if settings.chat.keep else None,
@@ -175,7 +177,7 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
         drop_oldest=settings.chat.drops_oldest,
         thinking=settings.chat.thinking_switch,
         thinking_override=settings.chat.thinking if by_flag else None,
-        is_here=_is_local,
+        is_here=partial(is_local, settings),
         # Without the hint, which is for the shell: the screen offers the models itself.
         missing=missing and LmtuiError(missing.title, missing.detail),
     )
@@ -214,18 +216,15 @@ def _choose_colours(*, no_color: bool) -> None:
         os.environ.pop("NO_COLOR", None)
 
 
-def _is_local(ref: ModelRef) -> bool:
-    """Return whether a model and its adapter are on this machine; reads the disk."""
-    from lmtui.models import inventory
-
-    return inventory.is_local(ref)
-
-
-def _list_models() -> list[ListedModel]:
+def _list_models(settings: Settings) -> list[ListedModel]:
     """Return all models that can be chosen; reads the disk."""
-    from lmtui.models import inventory
+    from lmtui.models import inventory, list_rows
 
-    return inventory.rows()
+    servers = settings.servers.values()
+    return [
+        *inventory.rows(),
+        *(list_rows.server_row(each.name, each.address) for each in servers),
+    ]
 
 
 def _open(

@@ -14,6 +14,7 @@ from lmtui.models import catalogue, memory
 from lmtui.models.adapters.card import AdapterKind
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.catalogue import CatalogueEntry
+from lmtui.models.remote.address import parse
 from lmtui.models.source import ModelRef
 
 HEADINGS = ("NAME", "WEIGHTS", "DOWNLOAD", "FITS", "HERE", "NOTE")
@@ -33,6 +34,8 @@ class ListedModel:
     note: str
     chosen: ModelRef | None = None
     """The model to load when the row is chosen; None for the model called `name`."""
+    address: str = ""
+    """The address of the server that has the model; empty for none."""
 
     @property
     def model_ref(self) -> ModelRef:
@@ -80,6 +83,13 @@ def no_adapter_row(model: str) -> ListedModel:
     """Return the row of the current model without its adapter."""
     words = f"{model} alone, as it was before it learned anything"
     return ListedModel("no adapter", "", "", "", "yes", words, chosen=ModelRef(model))
+
+
+def server_row(name: str, address: str) -> ListedModel:
+    """Return the row of a server that the settings file declares."""
+    at = parse(address)
+    note = f"{at.model or 'a model'} on the server {at.host}"
+    return ListedModel(name, "", "", "", "", note, address=address)
 
 
 def adapter_facts(adapter: Adapter) -> Iterator[str]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -98,11 +100,12 @@ class GgufModel:
 ModelSource = DefaultModel | HubModel | FolderModel | GgufModel
 
 
-def resolve(spec: str | None) -> ModelSource:
+def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
     """Find out what `spec` names: the default model, a catalogue name, a path or a Hub
     id.
 
-    A path that exists comes before a Hub id of the same spelling.
+    A path that exists comes before a Hub id of the same spelling. `servers` are names
+    that the caller knows, which the error offers where one is similar.
 
     Raises:
         LmtuiError: it names nothing that could be a model.
@@ -123,7 +126,7 @@ def resolve(spec: str | None) -> ModelSource:
         return _on_disk(spec, path)
     if is_hub_id(spec):
         return HubModel(spec, spec)
-    raise _nothing(spec)
+    raise _nothing(spec, servers)
 
 
 def is_hub_id(spec: str) -> bool:
@@ -164,8 +167,11 @@ def _magic(path: Path) -> bytes:
         return b""
 
 
-def _nothing(spec: str) -> LmtuiError:
-    alike = catalogue.closest(Path(spec).stem if "/" in spec else spec)
+def _nothing(spec: str, servers: Iterable[str]) -> LmtuiError:
+    alike = (
+        *get_close_matches(spec, servers, n=1, cutoff=0.5),
+        *catalogue.closest(Path(spec).stem if "/" in spec else spec),
+    )
     if alike:
         hint = f"Did you mean {' or '.join(alike)}?"
     else:

@@ -406,7 +406,8 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         from lmtui.tui.models import ModelsScreen
 
         if not isinstance(self.screen, ModelsScreen):
-            self.push_screen(ModelsScreen(self._options.list_models))
+            options = self._options
+            self.push_screen(ModelsScreen(options.list_models, options.servers))
 
     # Leaving.
 

@@ -5,7 +5,7 @@ Values and functions only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -39,6 +39,8 @@ class AppOptions:
     """The model to load."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     list_models: ListModels = tuple
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """The addresses of the servers that have a name."""
     recent_files: RecentFiles = tuple
     preferences: Preferences | None = None
     """Theme and keys; None for the defaults, which are not saved."""

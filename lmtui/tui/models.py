@@ -6,7 +6,7 @@ list comes from a function that reads the disk and runs on a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -139,11 +139,16 @@ def _is_in_use(row: ListedModel, in_use: ModelRef | None) -> bool:
     wanted = row.model_ref
     if in_use is None or wanted.adapter != in_use.adapter:
         return False
-    return bool(wanted.adapter) or same_model(wanted.model or "", in_use.model or "")
+    name = row.address or wanted.model or ""
+    return bool(wanted.adapter) or same_model(name, in_use.model or "")
 
 
 def same_model(name: str, other: str) -> bool:
-    """Return whether two names mean the same model; the catalogue has two for each."""
+    """Return whether two names mean the same model: the catalogue has two for each, and
+    an address may leave the model to its server."""
+    if is_address(name) and is_address(other):
+        at, there = parse(name), parse(other)
+        return at.url == there.url and at.model in ("", there.model)
     entry = catalogue.find(name)
     return name == other or (entry is not None and entry is catalogue.find(other))
 
@@ -155,8 +160,9 @@ class ModelsScreen(Screen[None]):
 Enter loads the model under the cursor; the line below the list says what has to be
 downloaded. Fits says whether it fits into the free memory: yes, only in bfloat16, or
 no. ● is the model in use. + is an adapter, trained on your notes: it is loaded with its
-base model; `no adapter` is that model alone. Tab moves to the field for a folder, a
-.gguf file, a Hub id or the address of an `lmtui serve`.
+base model; `no adapter` is that model alone. A server of config.toml stands under its
+name: its model stays there, and texts are sent to it. Tab moves to the field for a
+folder, a .gguf file, a Hub id, or the address or the name of a server.
 """
     CSS_PATH = "models.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 (as the base's)
@@ -169,8 +175,12 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
                 tooltip="Load the model that was in use before."),
     ]  # fmt: skip
 
-    def __init__(self, list_models: ListModels) -> None:
+    def __init__(
+        self, list_models: ListModels, servers: Mapping[str, str] | None = None
+    ) -> None:
+        """`servers` are addresses by name."""
         super().__init__()
+        self._servers = servers or {}
         self._list_models = list_models
         self._state = ModelState()
 
@@ -253,7 +263,7 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
                 self._say(words)
 
         run_in_thread(
-            lambda: what_it_names(text),
+            lambda: what_it_names(text, self._servers),
             self.call_later,
             then=end,
             failed=lambda error: end((visible_line(str(error)), None)),
@@ -291,7 +301,9 @@ base model; `no adapter` is that model alone. Tab moves to the field for a folde
 
 def what_enter_does(row: ListedModel) -> str:
     """Describe the effect of choosing a row."""
-    if row.model_ref.adapter:
+    if row.address:
+        does = "Enter asks the server, which texts are then sent to."
+    elif row.model_ref.adapter:
         does = "Enter loads it with the model that it was made for."
     elif row.here:
         does = "Enter loads it; it is on this machine."
@@ -304,20 +316,22 @@ def what_enter_does(row: ListedModel) -> str:
     return does
 
 
-def what_it_names(text: str) -> tuple[str, ModelRef | None]:
+def what_it_names(text: str, servers: Mapping[str, str]) -> tuple[str, ModelRef | None]:
     """Describe what the text names, or why it names nothing; return the model, too.
+    `servers` are addresses by name.
 
     Reads the disk.
     """
     if not (text := text.strip()):
         return "", None
-    if text in (adapter.name for adapter in folders.listed()):
-        return ADAPTER, ModelRef(adapter=text)
+    address = servers.get(text, text if is_address(text) else "")
     try:
-        if is_address(text):
-            host = parse(text).host
+        if address:
+            host = parse(address).host
             return f"A server, {visible_line(host)}: Enter asks it.", ModelRef(text)
-        found = source.resolve(text)
+        if text in (adapter.name for adapter in folders.listed()):
+            return ADAPTER, ModelRef(adapter=text)
+        found = source.resolve(text, servers=servers)
     except LmtuiError as error:
         return visible_line(f"{error.title}. {error.hint}"), None
     match found:

@@ -11,7 +11,7 @@ from textual.widgets import Input, OptionList
 
 from lmtui.models.adapters.card import Base, Card, Data, Metrics
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.list_rows import ListedModel, adapter_row
+from lmtui.models.list_rows import ListedModel, adapter_row, server_row
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
 from lmtui.tui.models import (
@@ -258,13 +258,13 @@ def test_typed_name_is_recognized_as_folder_file_hub_or_default(tmp_path: Path) 
         ("default", "The default model"),
         ("http://127.0.0.1:8080/v1", "A server, 127.0.0.1:8080"),
     ]:
-        said, named = what_it_names(f" {text} ")
+        said, named = what_it_names(f" {text} ", {})
         assert named == ModelRef(text)
         assert said.startswith(words)
-    assert what_it_names("qwen3-0.6")[1] is None
-    assert what_it_names("http://")[1] is None
-    assert "Did you mean" in what_it_names("qwen3-0.6")[0]
-    assert what_it_names("  ") == ("", None)
+    assert what_it_names("qwen3-0.6", {})[1] is None
+    assert what_it_names("http://", {})[1] is None
+    assert "Did you mean" in what_it_names("qwen3-0.6", {})[0]
+    assert what_it_names("  ", {}) == ("", None)
 
 
 def test_typed_adapter_name_is_recognized_as_an_adapter(
@@ -276,4 +276,51 @@ def test_typed_adapter_name_is_recognized_as_an_adapter(
         place.mkdir(parents=True)
         (place / "adapter_config.json").write_text("{}")
     for text in (str(folder), "notes"):
-        assert what_it_names(text) == (ADAPTER, ModelRef(adapter=text))
+        assert what_it_names(text, {}) == (ADAPTER, ModelRef(adapter=text))
+
+
+GPU = "https://gpu.example:8000/v1"
+
+
+async def test_named_server_is_a_row_and_a_name_in_the_field() -> None:
+    label = f"{GPU}#tiny"
+    engines = {"default": FakeEngine(name="default"), "gpu": FakeEngine(name=label)}
+    rows = (*ROWS, server_row("gpu", GPU))
+    async with program(engines, rows=rows, servers={"gpu": GPU}) as running:
+        await running.ready()
+        await listed(running)
+        assert "a model on the server gpu.example:8000" in running.seen
+        await running.press("end")
+        await running.until(lambda: "Enter asks the server" in running.seen)
+        await running.press("tab", *"gpu")
+        words = "A server, gpu.example:8000: Enter asks it."
+        await running.until(lambda: words in running.seen)
+        await running.press("enter")
+        await running.until(lambda: "● gpu" in running.seen)
+        assert running.app.model.model_ref == ModelRef("gpu")
+
+
+def test_row_of_a_server_is_marked_where_its_model_is_in_use() -> None:
+    for address, model, is_marked in (
+        (GPU, f"{GPU}#tiny", True),
+        (f"{GPU}#tiny", f"{GPU}#tiny", True),
+        (f"{GPU}#other", f"{GPU}#tiny", False),
+        ("https://elsewhere", f"{GPU}#tiny", False),
+        (GPU, "gpu", False),
+    ):
+        (line,) = laid_out((server_row("gpu", address),), ModelRef(model))[1]
+        assert line.startswith("● gpu" if is_marked else "  gpu")
+
+
+def test_typed_server_name_counts_before_a_model_or_an_adapter(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gpu").mkdir()
+    folder = home / "adapters" / "gpu"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    said, named = what_it_names("gpu", {"gpu": GPU})
+    assert said.startswith("A server") and named == ModelRef("gpu")
+    assert what_it_names("gpu", {}) == (ADAPTER, ModelRef(adapter="gpu"))
+    assert "Did you mean gpu" in what_it_names("gpuu", {"gpu": GPU})[0]

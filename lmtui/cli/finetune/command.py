@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lmtui.cli import options
+from lmtui.cli.engine import resolved
 from lmtui.cli.errors import note
 from lmtui.cli.screen import is_interactive
 from lmtui.config.settings import Settings, item, names
@@ -206,7 +207,7 @@ def read_request(
     return TrainRequest(
         name=name,
         places=tuple(map(absolute_path, places)),
-        base=None if resume else _base(settings.model),
+        base=None if resume else _base(resolved(settings, settings.model)[0]),
         settings=settings.training,
         device=settings.device,
         threads=settings.threads,

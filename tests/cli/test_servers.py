@@ -1,0 +1,125 @@
+"""Servers of the settings file, as the commands use and show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmtui.cli import engine, screen
+from lmtui.config.load import load
+from lmtui.config.settings import Server, Settings
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+from lmtui.models import load as loading
+from lmtui.models.progress import ignore
+from lmtui.models.remote.address import KEY_VARIABLE
+from lmtui.models.source import ModelRef
+from tests.cli.program import run
+from tests.cli.test_resume import keep
+from tests.models.remote.scripted import Scripted, answer, scripted
+from tests.models.remote.test_server import MODEL
+
+KEYS = {"GPU_KEY": "a-secret", KEY_VARIABLE: "another"}
+REFUSES = answer(b"", "401 No")
+
+
+@pytest.fixture
+def gpu(home: Path) -> Iterator[Scripted]:
+    """The server called gpu, which refuses every key."""
+    with scripted([REFUSES] * 3) as served:
+        (home / "config.toml").write_text(
+            f'[servers.gpu]\naddress = "{served.url}"\nkey = "GPU_KEY"\n'
+            "exact_drawing = true\n"
+        )
+        yield served
+
+
+def only_asked_with_its_key(served: Scripted, times: int = 1) -> bool:
+    """Whether these requests came, each with the key of the server's own variable."""
+    own = [b"Bearer a-secret" in each for each in served.asked]
+    return own == [True] * times and b"another" not in b"".join(served.asked)
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "address"])
+def test_model_of_a_named_server_is_asked_for_with_its_own_key(
+    gpu: Scripted, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    if way == "variable":
+        monkeypatch.setenv("LMTUI_MODEL", "gpu")
+    settings = load({"model": {"flag": "gpu", "address": f"{gpu.url}#m"}.get(way)})
+    with pytest.raises(LmtuiError, match="refuses the key") as caught:
+        engine.open_model(settings, settings.model_ref, ignore)
+    assert "GPU_KEY" in caught.value.hint
+    assert only_asked_with_its_key(gpu)
+
+
+def test_both_models_of_a_comparison_may_be_named_servers(
+    gpu: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    opened: list[object] = []
+
+    def open_nothing(spec: str | None, **more: object) -> None:
+        opened.append(spec)
+        raise LmtuiError("nothing is opened")
+
+    monkeypatch.setattr(loading, "load_pair", open_nothing)
+    settings = load({"model": "gpu"})
+    with pytest.raises(LmtuiError, match="refuses the key"):
+        engine.open_pair(settings, ModelRef("gpu"), ignore)
+    with pytest.raises(LmtuiError, match="nothing is opened"):
+        engine.open_pair(settings, ModelRef("gpu", "notes"), ignore)
+    assert opened == [gpu.url]
+
+
+def test_doctor_asks_the_named_server(home: Path) -> None:
+    listed = answer(json.dumps({"data": [MODEL]}).encode())
+    with scripted([listed, REFUSES]) as served:
+        (home / "config.toml").write_text(
+            f'model = "gpu"\n[servers.gpu]\naddress = "{served.url}"\nkey = "GPU_KEY"\n'
+        )
+        (facts,) = run("doctor", "--json", env=KEYS).events
+        assert facts["model"].startswith("tiny on the server 127.0.0.1")
+        (facts,) = run("doctor", "--json", env=KEYS).events
+        assert "refuses the key" in facts["model"] and "GPU_KEY" in facts["model"]
+    assert only_asked_with_its_key(served, 2)
+
+
+def test_training_refuses_the_model_of_a_named_server(
+    gpu: Scripted, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("a note")
+    done = run("finetune", str(notes), "--model", "gpu", "--json")
+    assert done.code == 2
+    assert "this needs a model on this machine" in done.err
+    assert not gpu.asked
+
+
+def test_unknown_name_is_answered_with_the_closest_server(gpu: Scripted) -> None:
+    done = run("doctor", "--model", "gpuu")
+    assert "there is no such model: gpuu" in done.err
+    assert "Did you mean gpu or" in done.err
+
+
+def test_conversation_never_chooses_a_server_by_its_models_name(gpu: Scripted) -> None:
+    assert engine.is_local(Settings(), ModelRef(catalogue.DEFAULT))
+    assert engine.is_local(load(), ModelRef(catalogue.DEFAULT))
+    settings = Settings(servers={catalogue.DEFAULT: Server("", gpu.url)})
+    assert not engine.is_local(settings, ModelRef(catalogue.DEFAULT))
+    keep("gpu")
+    done = run("chat", "--resume", "last", "--once", "more")
+    assert "the model of this conversation is not on this machine" in done.err
+    assert not gpu.asked
+
+
+def test_models_screen_lists_the_named_servers(gpu: Scripted) -> None:
+    row = screen._list_models(load())[-1]
+    assert (row.name, row.address, row.model_ref) == ("gpu", gpu.url, ModelRef("gpu"))
+    assert not gpu.asked
