@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -135,6 +135,7 @@ def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], obj
 
 
 def _models() -> Iterator[tuple[str, str]]:
+    from lmtui.config import load
     from lmtui.models import catalogue, hub
 
     for entry in catalogue.CATALOGUE:
@@ -142,6 +143,9 @@ def _models() -> Iterator[tuple[str, str]]:
     for model in hub.local_models():
         if model.snapshot is not None and catalogue.find(model.hub_id) is None:
             yield model.hub_id, "on this machine"
+    with suppress(LmtuiError):  # settings that can't be read name no server
+        for server in load.load().servers.values():
+            yield server.name, "a server"
 
 
 def _adapters() -> Iterator[tuple[str, str]]:

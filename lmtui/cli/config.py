@@ -13,14 +13,18 @@ from lmtui.cli import options
 from lmtui.cli.errors import note
 from lmtui.cli.output import Output, table
 from lmtui.config.load import load
+from lmtui.config.servers import ADDRESS, KEY
 from lmtui.config.settings import (
     PRESETS,
+    SERVERS,
     SYSTEM,
     Preset,
+    Server,
     SettingItem,
     Settings,
     items,
 )
+from lmtui.setting_field import SettingValue
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -41,6 +45,12 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
     "chat.regenerate" = "f8,ctrl+r" gives Regenerate these two keys instead of its own.
     A preset is a table, too: under [presets.pirate], system = "You are a pirate." and
     temperature = 1.2. F10 on any screen shows and changes all of this.
+
+    A server that has models can have a name, in the file only: under [servers.gpu],
+    address = "https://gpu.example:8000/v1" and key = "GPU_KEY", the variable that holds
+    its key; the key itself is never in the file. dialect, tokenizer and exact_drawing
+    may stand there, too. --model gpu then means this server, even if a model has that
+    name.
 
     \b
     Examples:
@@ -82,6 +92,16 @@ def _write_json(settings: Settings, output: Output) -> None:
                 "name": preset.name,
                 "system": preset.system,
                 "sampling": dict(preset.sampling),
+            }
+        )
+    for server in settings.servers.values():
+        output.event(
+            {
+                "event": "server",
+                "name": server.name,
+                "address": server.address,
+                "key_variable": server.key_variable,
+                "values": dict(server.values),
             }
         )
     for name, keys in settings.keys.items():
@@ -131,6 +151,8 @@ def _write_manual(settings: Settings, output: Output) -> None:
         output.text(textwrap.indent(meaning, "    ") + "\n")
     for preset in settings.presets.values():
         output.text("\n" + "".join(f"{line}\n" for line in _preset(preset)))
+    for server in settings.servers.values():
+        output.text("\n" + "".join(f"{line}\n" for line in _server(server)))
     for name, keys in settings.keys.items():
         output.text(f"\n{visible_line(f'keys.{name} = {keys}')}    ({place})\n")
 
@@ -145,10 +167,22 @@ def _preset(preset: Preset) -> Iterator[str]:
         yield f"    {key} = {value}"
 
 
+def _server(server: Server) -> Iterator[str]:
+    yield f"[{SERVERS}.{server.name}]"
+    yield f"    {ADDRESS} = {visible_line(server.address)}"
+    yield f"    {KEY} = {server.key_variable}"
+    for name, value in server.values.items():
+        yield f"    {name} = {_shown(value)}"
+
+
 def _headline(settings: Settings, item: SettingItem) -> str:
     value = settings.value(item.name)
-    shown = "unset" if value is None else visible_line(str(value))
-    if isinstance(value, bool):
-        shown = shown.lower()  # as the file has it
     origin = settings.origin(item.name)
-    return f"{item.key} = {shown}    ({visible_line(origin.where)})"
+    return f"{item.key} = {_shown(value)}    ({visible_line(origin.where)})"
+
+
+def _shown(value: SettingValue) -> str:
+    """Return a value as the file has it, or `unset`."""
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else visible_line(str(value))

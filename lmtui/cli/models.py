@@ -44,7 +44,7 @@ Name = Annotated[
 
 @app.command("list")
 def show_list(json: options.Json = False) -> None:
-    """List the catalogue and what is on this machine.
+    """List the catalogue, what is on this machine, and the servers of config.toml.
 
     The column FITS says whether the model fits into the free memory in float32, or only
     in bfloat16 (--dtype bfloat16).
@@ -55,14 +55,18 @@ def show_list(json: options.Json = False) -> None:
       lmtui models list --json
     """
     # Imported here, as in every command: `lmtui --help` needs none of it.
+    from lmtui.config.load import load
     from lmtui.models import inventory
 
     output = Output()
-    items = list(inventory.inventory())
+    items, servers = list(inventory.inventory()), load().servers.values()
     here = {item.name.lower() for item in items if item.complete}
     if json:
         for event in _list_events(items, here):
             output.event(event)
+        for each in servers:
+            fact = {"name": each.name, "address": each.address}
+            output.event({"event": "server", **fact, "key_variable": each.key_variable})
         return
     output.text(_catalogue_table(here, terminal=output.is_terminal))
     output.text("\non this machine:\n")
@@ -70,6 +74,11 @@ def show_list(json: options.Json = False) -> None:
         output.text(_kept_table(items, terminal=output.is_terminal))
     else:
         output.text("no models yet; the default model is fetched at first use\n")
+    if servers:
+        output.text("\non servers:\n")
+        rows = [(each.name, each.address, each.key_variable) for each in servers]
+        headings = ("NAME", "ADDRESS", "VARIABLE OF THE KEY")
+        output.text(table(headings, rows, terminal=output.is_terminal))
 
 
 def _kept_table(items: Sequence[Item], *, terminal: bool) -> str:

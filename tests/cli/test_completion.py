@@ -59,6 +59,7 @@ def filled(home: Path) -> Path:
         folder.mkdir(parents=True)
     (home / "config.toml").write_text(
         '[presets.pirate]\nsystem = "Arr."\n[presets."$(touch owned)"]\nsystem = "x"\n'
+        '[servers.cellar-gpu]\naddress = "http://127.0.0.1:1"\n'
     )
     return home
 
@@ -72,6 +73,7 @@ def test_verbs_flags_choices_and_names_are_offered(
     assert offered("lmtui", "inspect", "--bos", "") == ["auto", "yes", "no"]
     assert offered("lmtui", "chat", "--quantize", "i") == ["int8", "int4"]
     assert "qwen3-0.6b" in offered("lmtui", "chat", "--model", "qwen3")
+    assert offered("lmtui", "chat", "--model", "cellar") == ["cellar-gpu"]
     assert offered("lmtui", "chat", "--adapter", "") == ["notes"]
     assert offered("lmtui", "chat", "--preset", "") == ["pirate"]
     assert "ember" in offered("lmtui", "chat", "--theme", "")
@@ -83,6 +85,7 @@ def test_verbs_flags_choices_and_names_are_offered(
 def test_completing_ignores_broken_settings(home: Path, offered: Offered) -> None:
     (home / "config.toml").write_text("[presets\n")
     assert offered("lmtui", "chat", "--preset", "") == []
+    assert "qwen3-0.6b" in offered("lmtui", "chat", "--model", "qwen3")
 
 
 def test_completing_imports_nothing_heavy(filled: Path) -> None:

@@ -91,6 +91,28 @@ def test_doctor_asks_the_named_server(home: Path) -> None:
     assert only_asked_with_its_key(served, 2)
 
 
+def test_config_and_list_show_servers_and_never_a_key(gpu: Scripted) -> None:
+    shown = run("config", env=KEYS)
+    (_, text) = shown.out.split("[servers.gpu]\n")
+    assert text.splitlines()[:3] == [
+        f"    address = {gpu.url}",
+        "    key = GPU_KEY",
+        "    exact_drawing = true",
+    ]
+    listed = run("models", "list", env=KEYS)
+    assert f"gpu   {gpu.url}  GPU_KEY" in listed.out
+    json_lines = [
+        run(*verb, "--json", env=KEYS) for verb in (["config"], ["models", "list"])
+    ]
+    for done in json_lines:
+        (event,) = [each for each in done.events if each["event"] == "server"]
+        assert event["name"] == "gpu" and event["address"] == gpu.url
+        assert event["key_variable"] == "GPU_KEY"
+    for done in (shown, listed, *json_lines):
+        assert done.code == 0 and "a-secret" not in done.out + done.err
+    assert not gpu.asked
+
+
 def test_training_refuses_the_model_of_a_named_server(
     gpu: Scripted, tmp_path: Path
 ) -> None:
