@@ -159,7 +159,7 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
     place = parse(spec, key_variable=server.key_variable)
     connection = connection_to(place, server)
     try:
-        found = described(connection, place.model)
+        found = described(connection, place.model, server)
     except LmtuiError as error:
         yield "model", visible_line(f"{error}. {error.hint}".strip())
         return

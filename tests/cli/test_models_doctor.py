@@ -164,7 +164,7 @@ def test_doctor_asks_the_server_that_has_the_model():
     with scripted([listed]) as served:
         facts = json.loads(run("doctor", "--model", served.url, "--json"))
     host = served.url.split("/")[2]
-    assert facts["model"] == f"tiny on the server {host}"
+    assert facts["model"] == f"tiny on lmtui at {host}"
     assert facts["runs"] == "there: float32 on cpu, context 100"
     text = run("doctor", "--model", served.url)
     assert "the server can't be reached" in text and "Start it" in text

@@ -38,7 +38,8 @@ def load_remote(
     key comes from the server's variable.
 
     Raises:
-        LmtuiError: the server can't be reached or refuses, or is none of lmtui's.
+        LmtuiError: the server can't be reached or refuses, or none of its
+            dialects can be spoken.
     """
     place = address.parse(spec, key_variable=server.key_variable)
     if not place.is_loopback:
@@ -46,7 +47,7 @@ def load_remote(
     on_progress(Progress(f"asking {place.host}"))
     connection = connection_to(place, server)
     try:
-        model, tokenizer = open_served(connection, place.model, on_progress)
+        model, tokenizer = open_served(connection, place.model, server, on_progress)
     except LmtuiError:
         connection.close()
         raise
@@ -62,23 +63,26 @@ def load_remote(
         dtype=torch.float32,
         precision="remote",
         threads=torch.get_num_threads(),
+        exact_drawing=server.exact_drawing,
     )
 
 
-def described(connection: Connection, name: str) -> RemoteModel | ListingModel:
+def described(
+    connection: Connection, name: str, server: ServerOptions
+) -> RemoteModel | ListingModel:
     """Return the model `name` of a server, or its first one.
 
     Raises:
         LmtuiError: as in `open_served`.
     """
     about = find_model(connection, name)
-    if dialect_of(about) == "lmtui":
+    if dialect_of(about, server) == "lmtui":
         return open_model(connection, about)
-    return open_served(connection, name, ignore)[0]
+    return open_served(connection, name, server, ignore)[0]
 
 
 def open_served(
-    connection: Connection, name: str, on_progress: OnProgress
+    connection: Connection, name: str, server: ServerOptions, on_progress: OnProgress
 ) -> tuple[RemoteModel | ListingModel, Any]:
     """Return the model `name` of a server, or its first one, and its tokenizer.
 
@@ -87,11 +91,11 @@ def open_served(
             is no tokenizer.
     """
     about = find_model(connection, name)
-    dialect = dialect_of(about)
+    dialect = dialect_of(about, server)
     if dialect == "lmtui":
         own = open_model(connection, about)
         return own, own.tokenizer()
-    found = tokenizer_for(connection, about, dialect, on_progress)
+    found = tokenizer_for(connection, about, dialect, server, on_progress)
     model = open_listing(connection, about, dialect, found)
     require_same(found.tokenizer, connection, dialect, model.name)
     return model, found.tokenizer

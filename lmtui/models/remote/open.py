@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.progress import OnProgress
+from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.listing import ListingModel, checked
 from lmtui.models.remote.llama_server import LlamaServerModel
 from lmtui.models.remote.sglang import SglangModel
@@ -32,9 +33,11 @@ _OWNERS = {
 _ARCHITECTURE = "unknown"
 
 
-def dialect_of(about: Mapping[str, Any]) -> str:
-    """Return what the server is that has the model `about`, an entry of
+def dialect_of(about: Mapping[str, Any], server: ServerOptions) -> str:
+    """Return how to speak to the server that has the model `about`, an entry of
     `/v1/models`."""
+    if server.dialect != "auto":
+        return server.dialect
     return _OWNERS.get(str(about.get("owned_by")), "openai")
 
 
@@ -81,17 +84,17 @@ def tokenizer_for(
     connection: Connection,
     about: Mapping[str, Any],
     dialect: str,
+    server: ServerOptions,
     on_progress: OnProgress,
-    given: str | None = None,
 ) -> FoundTokenizer:
-    """Return the tokenizer of the model `about`: the `given` one, or the one that this
-    machine or the Hub has by the names that the server tells.
+    """Return the tokenizer of the model `about`: the one that is named for the server,
+    or the one that this machine or the Hub has by the names that the server tells.
 
     Raises:
         LmtuiError: there is none.
     """
-    if given:
-        return named_tokenizer(given, on_progress)
+    if server.tokenizer:
+        return named_tokenizer(server.tokenizer, on_progress)
     names = [str(about["id"]), str(about.get("root") or "")]
     if dialect == "llama-server":
         names.append(str(connection.json("/props").get("model_path") or ""))
