@@ -165,8 +165,8 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
         return
     finally:
         connection.close()
-    server = f"{found.dialect} at {place.host}"
-    yield "model", visible_line(f"{found.name} on {server}")
+    where = f"{found.dialect} at {place.host}"
+    yield "model", visible_line(f"{found.name} on {where}")
     runs = f"{found.number_format} on {found.device}, context {found.facts.context:,}"
     yield "runs", visible_line(f"there: {runs}")
 
