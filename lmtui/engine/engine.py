@@ -27,7 +27,7 @@ from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
-from lmtui.engine.generate import Decoder, StopRules
+from lmtui.engine.generate import Decoder, StopRules, is_drawn_there
 from lmtui.engine.info import info_of
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
@@ -130,7 +130,9 @@ class LocalEngine:
             model, self.predictor, layout, self.end_ids
         )
         self._proofreader = Proofreader(model, self.predictor, layout)
-        self.capabilities = Capabilities(infill=infill is not None)
+        self.capabilities = Capabilities(
+            infill=infill is not None, listed=self.backend.listed
+        )
 
     @classmethod
     def open(
@@ -227,7 +229,7 @@ class LocalEngine:
         logits = self.cache.logits
         assert logits is not None
         position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
-        look = position.view(settings, top_n)
+        look = position.view(self._drawn_with(settings), top_n)
         return distribution(position, look, self._vocabulary, count=top_n)
 
     def score_draft(
@@ -264,7 +266,7 @@ class LocalEngine:
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings."""
         position = self._positions.get(handle)
-        look = position.view(settings, start + count)
+        look = position.view(self._drawn_with(settings), start + count)
         return distribution(position, look, self._vocabulary, start=start, count=count)
 
     def search_vocabulary(
@@ -314,6 +316,8 @@ class LocalEngine:
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
+        settings = self._drawn_with(settings)
+        self._require_drawable(settings)
         rules = StopRules(
             end_ids=self._ends_after(prompt.ids),
             max_tokens=settings.max_tokens,
@@ -443,6 +447,24 @@ class LocalEngine:
             bytes=self._vocabulary.bytes(token),
             logprob=logprob,
         )
+
+    def _drawn_with(self, settings: SamplingSettings) -> SamplingSettings:
+        """Return the settings of what is drawn here: where a server lists N tokens,
+        from no more than those."""
+        listed = self.backend.listed
+        if listed is None or is_drawn_there(self.backend):
+            return settings
+        return replace(settings, top_k=min(settings.top_k or listed, listed))
+
+    def _require_drawable(self, settings: SamplingSettings) -> None:
+        if self.backend.listed is None or is_drawn_there(self.backend):
+            return
+        if settings.repetition_penalty != 1:
+            raise LmtuiError(
+                "the repetition penalty can't be applied here",
+                "it changes logits, and the server tells probabilities only",
+                "Set it to 1, or let the server draw: remote.exact_drawing = false.",
+            )
 
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
         """Return the tokens that end a continuation of `ids`."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -72,7 +72,6 @@ class DrawOptions:
     seed: int
     limit: int
     """Most tokens."""
-    end_ids: frozenset[int]
     bias: Mapping[int, float]
 
 
@@ -92,6 +91,11 @@ class DrawingBackend(Protocol):
         Raises:
             Cancelled: `should_stop` answered True.
         """
+
+
+def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
+    """Return whether a backend's server is to draw."""
+    return isinstance(backend, DrawingBackend) and backend.draws
 
 
 Open = Callable[[torch.Generator], FirstStep]
@@ -222,17 +226,13 @@ class Decoder:
     def _server(self) -> DrawingBackend | None:
         """The backend, if its server is to draw."""
         backend = self._cache.backend
-        return (
-            backend if isinstance(backend, DrawingBackend) and backend.draws else None
-        )
+        return backend if is_drawn_there(backend) else None
 
     def _follow(
         self, server: DrawingBackend, should_stop: Stop
     ) -> Iterator[Step | GenerationResult]:
         """Report the tokens that a server draws, until the generation ends."""
-        options = DrawOptions(
-            self._settings, self._seed, self._room, self._rules.end_ids, self._bias
-        )
+        options = DrawOptions(self._settings, self._seed, self._room, self._bias)
         drawn = server.draw(list(self._ids), options, should_stop=should_stop)
         reason = FinishReason.STOP  # the server sends no more
         begun = bool(self._logprobs)

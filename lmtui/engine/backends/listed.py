@@ -140,7 +140,6 @@ class ListedBackend(ServerBackend):
             repetition_penalty=settings.repetition_penalty,
             seed=options.seed,
             max_tokens=options.limit,
-            end_ids=sorted(options.end_ids),
             logit_bias=options.bias,
         )
         for token in self.model.draw(request, should_stop=should_stop):

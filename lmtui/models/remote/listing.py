@@ -63,7 +63,8 @@ class AnswerToken:
 @dataclass(frozen=True, slots=True)
 class DrawRequest:
     """A prompt, and how its continuation is drawn; the fields have the names of
-    `SamplingSettings`."""
+    `SamplingSettings`. Whoever asks ends the answer at an end token, if the server does
+    not."""
 
     ids: Sequence[int]
     temperature: float
@@ -73,7 +74,6 @@ class DrawRequest:
     repetition_penalty: float
     seed: int
     max_tokens: int
-    end_ids: Sequence[int]
     logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 

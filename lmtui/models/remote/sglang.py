@@ -93,7 +93,6 @@ class SglangModel:
             "min_p": request.min_p,
             "repetition_penalty": request.repetition_penalty,
             "sampling_seed": request.seed,
-            "stop_token_ids": list(request.end_ids),
             "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
         }
         most = listing.ENTRY_BYTES * (self.rows + 16) * (request.max_tokens + 1)

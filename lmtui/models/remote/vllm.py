@@ -106,7 +106,6 @@ class VllmModel:
             "min_p": request.min_p,
             "repetition_penalty": request.repetition_penalty,
             "seed": request.seed,
-            "stop_token_ids": list(request.end_ids),
             "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
             "stream": True,
         }

@@ -1,0 +1,210 @@
+"""A model whose server lists only some tokens: exact where it can be, and a range or
+nothing where it can't."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from lmtui.engine.backends.listed import ListedBackend
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import ChatTurn, GenerationResult, SamplingSettings, Step
+from lmtui.errors import LmtuiError
+from lmtui.models.load import load
+from lmtui.models.remote import llama_server, sglang, vllm
+from lmtui.models.remote.address import ServerOptions
+from tests.byte_level import trained
+from tests.engine import tiny
+from tests.models.remote.foreign import Foreign, LlamaServer, Sglang, foreign
+from tests.serve.serving import serving
+
+ROWS = 40
+DIALECTS = "vllm", "sglang", "llama-server"
+TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
+DRAWN = SamplingSettings(
+    temperature=0.9, top_k=30, top_p=0.95, min_p=0.01, seed=5, max_tokens=9
+)
+
+
+@pytest.fixture(autouse=True)
+def few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that list a tenth of the tiny vocabulary."""
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(vllm, "_COUNTS", (ROWS,))
+    monkeypatch.setattr(sglang, "_ROWS", ROWS)
+    monkeypatch.setattr(llama_server, "_ROWS", ROWS)
+
+
+@contextmanager
+def address(dialect: str) -> Iterator[str]:
+    engine = tiny.engine("llama")
+    if dialect == "vllm":  # our own server has its shapes
+        with serving(engine) as served:
+            yield f"http://127.0.0.1:{served.port}/v1"
+    else:
+        kind: type[Foreign] = Sglang if dialect == "sglang" else LlamaServer
+        with foreign(kind, engine) as (url, _):
+            yield url
+
+
+@contextmanager
+def both(
+    dialect: str, tmp_path: Path, **options: Any
+) -> Iterator[tuple[LocalEngine, LocalEngine]]:
+    """A tiny model, and the same one behind a server of this dialect."""
+    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
+    server = ServerOptions(
+        dialect=dialect, tokenizer=str(tmp_path / "tokenizer"), **options
+    )
+    with address(dialect) as url:
+        there = LocalEngine(load(url, server=server))
+        assert isinstance(there.backend, ListedBackend)
+        yield tiny.engine("llama"), there
+
+
+def answer(
+    engine: LocalEngine, settings: SamplingSettings = DRAWN
+) -> tuple[list[Step], GenerationResult]:
+    prompt = engine.prompt([ChatTurn("user", "Hi <|im_end|> there")])
+    *steps, result = engine.generate(prompt, settings, top_n=5)
+    assert isinstance(result, GenerationResult)
+    return [step for step in steps if isinstance(step, Step)], result
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
+    dialect: str, exact: bool, tmp_path: Path
+) -> None:
+    with both(dialect, tmp_path, exact_drawing=exact) as (here, there):
+        expected, whole = answer(here)
+        steps, result = answer(there)
+    assert [step.id for step in steps] == [step.id for step in expected]
+    assert result.reason == whole.reason
+    for step, other in zip(steps, expected, strict=True):
+        assert step.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert step.rank == other.rank and step.entropy is None
+        assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
+        least, most = step.entropy_range or (math.inf, 0)
+        assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
+        shown, known = step.distribution, other.distribution
+        assert (shown.listed, shown.is_certain) == (ROWS, True)
+        assert shown.rest_prob == pytest.approx(known.rest_prob, abs=1e-4)
+        assert shown.remaining == known.remaining
+        assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
+    dialect: str, tmp_path: Path
+) -> None:
+    with both(dialect, tmp_path) as (here, there):
+        ids = here.encode(TEXT).ids
+        assert there.encode(TEXT) == here.encode(TEXT)
+        expected = list(here.score(ids, top_n=3))
+        for token, other in zip(there.score(ids, top_n=3), expected, strict=True):
+            if other.logprob is None:
+                assert token == other
+                continue
+            assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
+            least, most = token.entropy_range or (math.inf, 0)
+            assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
+            assert [c.id for c in token.top] == [c.id for c in other.top]
+            assert other.rank is not None
+            if token.rank is None:
+                assert dialect != "vllm"
+                assert token.rank_above == ROWS < other.rank
+            else:
+                assert token.rank == other.rank
+        with pytest.raises(LmtuiError, match="lists fewer tokens"):
+            list(there.score(ids, top_n=ROWS + 1))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_draft_is_scored_and_what_comes_next_is_listed(
+    dialect: str, tmp_path: Path
+) -> None:
+    with both(dialect, tmp_path) as (here, there):
+        for draft in ("the", "the cat", "the cat sat", "the ca"):
+            found, expected = (
+                engine.score_draft([], draft, DRAWN) for engine in (there, here)
+            )
+            scores = [token.logprob for token in expected.tokens]
+            assert [t.logprob for t in found.tokens] == pytest.approx(scores, abs=1e-4)
+            rows = found.distribution.candidates, expected.distribution.candidates
+            assert [row.id for row in rows[0]] == [row.id for row in rows[1]]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
+    dialect: str, tmp_path: Path
+) -> None:
+    with both(dialect, tmp_path) as (here, there):
+        for end in (len(TEXT), 30, len(TEXT)):
+            text = TEXT[:end]
+            scored = [
+                [t.logprob for span in e.score_span(text, 0, end) for t in span.tokens]
+                for e in (there, here)
+            ]
+            assert scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
+            there_at, here_at = (e.predict_at(text, end) for e in (there, here))
+            assert there_at.distribution and here_at.distribution
+            # Rows are conditional on what is listed: above by the unexplored share.
+            share = there_at.unexplored
+            known = {r.bytes: r.prob for r in here_at.distribution.candidates}
+            for row in there_at.distribution.candidates:
+                if row.bytes in known and share < 0.9:
+                    low, high = row.prob * (1 - share), row.prob
+                    assert low - 1e-3 <= known[row.bytes] <= high + 1e-3
+            assert there_at.distribution.entropy is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_not_listed_is_not_shown(dialect: str, tmp_path: Path) -> None:
+    with both(dialect, tmp_path) as (_, there):
+        shown = there.next_distribution([5, 6, 7], DRAWN, top_n=ROWS + 50)
+        assert len(shown.candidates) == ROWS == shown.known
+        after = there.preview(shown.handle, DRAWN, start=ROWS, count=20)
+        assert after.candidates == ()
+        ends = there.preview(shown.handle, DRAWN, start=ROWS - 5, count=20)
+        assert [row.id for row in ends.candidates] == [
+            row.id for row in shown.candidates[-5:]
+        ]
+        found = there.search_vocabulary(shown.handle, "a", DRAWN, count=400)
+        assert {r.candidate.id for r in found.rows} <= {r.id for r in shown.candidates}
+        assert found.vocabulary == ROWS
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_depends_on_the_rest_is_not_claimed(dialect: str, tmp_path: Path) -> None:
+    wide = SamplingSettings(temperature=1.5, top_k=0, top_p=0.999, min_p=0)
+    with both(dialect, tmp_path) as (_, there):
+        shown = there.next_distribution([5, 6, 7], wide)
+        assert not shown.is_certain
+        assert {row.sampled_prob for row in shown.candidates} == {None}
+        penalty = SamplingSettings(repetition_penalty=1.2)
+        assert not there.preview(shown.handle, penalty).is_certain
+    with both(dialect, tmp_path, exact_drawing=True) as (_, there):
+        # Drawn here, from what is listed: that is known.
+        shown = there.next_distribution([5, 6, 7], wide)
+        assert shown.is_certain and shown.remaining <= ROWS
+        steps, _ = answer(there, wide)
+        assert all(step.rank and step.sampled_prob for step in steps)
+        with pytest.raises(LmtuiError, match="repetition penalty"):
+            answer(there, penalty)
+
+
+def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:
+    other = trained(["no such text"], size=300)
+    PreTrainedTokenizerFast(tokenizer_object=other).save_pretrained(tmp_path)
+    with (
+        address("llama-server") as url,
+        pytest.raises(LmtuiError, match="not the tokenizer"),
+    ):
+        load(url, server=ServerOptions(tokenizer=str(tmp_path)))

@@ -1,0 +1,204 @@
+"""Servers of other programs, as far as their answers are read, over a tiny model.
+
+llama-server's shapes are those of a real one (its build of llama-cpp-python 0.3.36).
+SGLang's are typed from its documentation and have never met a real server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any, ClassVar
+
+import torch
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import Prompt, SamplingSettings, Step
+
+Json = dict[str, Any]
+
+
+class Foreign(BaseHTTPRequestHandler):
+    """A server of one of these programs; the class's attributes are set for each."""
+
+    engine: ClassVar[LocalEngine]
+    lock: ClassVar[Lock]
+    asked: ClassVar[list[tuple[str, Json]]]
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Write no log."""
+
+    def do_GET(self) -> None:
+        self.send(self.get(self.path))
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        body = json.loads(self.rfile.read(size))
+        self.asked.append((self.path, body))
+        with self.lock:
+            self.post(self.path, body)
+
+    def get(self, path: str) -> Any:
+        raise NotImplementedError
+
+    def post(self, path: str, body: Json) -> None:
+        raise NotImplementedError
+
+    def send(self, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200 if value is not None else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def send_events(self, events: Iterator[Any]) -> None:
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+        self.close_connection = True
+
+    def logprobs(self, ids: list[int]) -> torch.Tensor:
+        """Logprobs [V] after `ids`."""
+        return self.engine.backend.logits(ids)[-1].double().log_softmax(-1)
+
+    def drawn(self, ids: list[int], settings: Json, bias: Any) -> Iterator[Step]:
+        """Draw as the model's own engine does."""
+        sampling = SamplingSettings(**settings)
+        prompt = Prompt(tuple(ids), "")
+        items = self.engine.generate(prompt, sampling, logit_bias=bias)
+        return (item for item in items if isinstance(item, Step))
+
+    def tokens(self, text: str) -> list[int]:
+        return list(self.engine.encode(text, bos="no").ids)
+
+
+class LlamaServer(Foreign):
+    """llama.cpp's server."""
+
+    def get(self, path: str) -> Any:
+        info = self.engine.info
+        if path == "/props":
+            settings = {"n_ctx": info.context, "params": {}}
+            return {"default_generation_settings": settings, "model_path": "/none"}
+        meta = {"n_vocab": info.vocabulary, "n_params": 9, "ftype": "F32"}
+        return {"data": [{"id": "tiny", "owned_by": "llamacpp", "meta": meta}]}
+
+    def post(self, path: str, body: Json) -> None:
+        if path == "/tokenize":
+            assert body["parse_special"] is False
+            self.send({"tokens": self.tokens(body["content"])})
+            return
+        ids, count = list(body["prompt"]), body["n_probs"]
+        bias = {i: float(value) for i, value in body.get("logit_bias", [])}
+        settings = {
+            "temperature": body.get("temperature", 1.0),
+            "top_k": body["top_k"],
+            "top_p": body.get("top_p", 1.0),
+            "min_p": body.get("min_p", 0.0),
+            "repetition_penalty": body.get("repeat_penalty", 1.0),
+            "seed": body.get("seed", 1),
+            "max_tokens": body["n_predict"],
+        }
+        events = self._events(ids, count, settings, bias)
+        if body.get("stream"):
+            self.send_events(events)
+        else:
+            self.send(next(events))
+
+    def _events(self, ids: list[int], count: int, settings: Json, bias: Any) -> Any:
+        for step in self.drawn(list(ids), settings, bias):
+            logprobs = self.logprobs(ids)
+            top = [self._token(i, logprobs) for i in logprobs.topk(count).indices]
+            found = {**self._token(step.id, logprobs), "top_logprobs": top}
+            yield {"tokens": [step.id], "completion_probabilities": [found]}
+            ids.append(step.id)
+        yield {"stop": True, "tokens": [], "content": ""}
+
+    def _token(self, token: Any, logprobs: torch.Tensor) -> Json:
+        (known,) = self.engine.describe_tokens([int(token)])
+        return {
+            "id": known.id,
+            "token": known.text,
+            "bytes": list(known.bytes),
+            "logprob": float(logprobs[known.id]),
+        }
+
+
+class Sglang(Foreign):
+    """SGLang's server."""
+
+    def get(self, path: str) -> Any:
+        if path == "/get_model_info":
+            return {"model_path": "tiny", "tokenizer_path": "tiny"}
+        length = self.engine.info.context
+        return {"data": [{"id": "t", "owned_by": "sglang", "max_model_len": length}]}
+
+    def post(self, path: str, body: Json) -> None:
+        if path == "/tokenize":
+            self.send({"tokens": self.tokens(body["prompt"])})
+            return
+        asked, count = body["sampling_params"], body["top_logprobs_num"]
+        settings = {
+            "temperature": asked["temperature"],
+            "top_k": max(0, asked.get("top_k", 0)),
+            "top_p": asked.get("top_p", 1.0),
+            "min_p": asked.get("min_p", 0.0),
+            "repetition_penalty": asked.get("repetition_penalty", 1.0),
+            "seed": asked.get("sampling_seed", 1),
+            "max_tokens": asked["max_new_tokens"],
+        }
+        if body.get("stream"):
+            self.send_events(self._events(body["input_ids"], count, settings))
+            return
+        answers = []
+        for ids in body["input_ids"]:
+            *_, answer = self._events(list(ids), count, settings)
+            if (start := body["logprob_start_len"]) >= 0:
+                rows = [self._scored(ids, i, count) for i in range(start, len(ids))]
+                answer["meta_info"]["input_token_logprobs"] = [own for own, _ in rows]
+                answer["meta_info"]["input_top_logprobs"] = [top for _, top in rows]
+            answers.append(answer)
+        self.send(answers)
+
+    def _scored(self, ids: list[int], index: int, count: int) -> Any:
+        if index == 0:
+            return [None, ids[0], None], None
+        return self._entries(self.logprobs(ids[:index]), ids[index], count)
+
+    def _entries(self, logprobs: torch.Tensor, token: int, count: int) -> Any:
+        top = logprobs.topk(count)
+        pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+        own = [float(logprobs[token]), token, None]
+        return own, [[value, i, None] for value, i in pairs]
+
+    def _events(self, ids: list[int], count: int, settings: Json) -> Any:
+        own, tops = [], []
+        for step in self.drawn(list(ids), settings, {}):
+            entry, top = self._entries(self.logprobs(ids), step.id, count)
+            own.append(entry)
+            tops.append(top)
+            ids.append(step.id)
+            meta = {
+                "completion_tokens": len(own),
+                "output_token_logprobs": list(own),
+                "output_top_logprobs": list(tops),
+            }
+            yield {"text": "", "meta_info": meta}
+
+
+@contextmanager
+def foreign(kind: type[Foreign], engine: LocalEngine) -> Iterator[Any]:
+    """Run such a server; yields its address and what it was asked."""
+    own = type(kind.__name__, (kind,), {"engine": engine, "lock": Lock(), "asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), own) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", own.asked
+        server.shutdown()
+        thread.join(20)
