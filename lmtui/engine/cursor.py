@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -45,11 +46,31 @@ _KEPT = 32  # healed distributions that are cached
 _AFTER = 64  # code points after the cursor that rows are compared with
 _PATHS = 64  # paths after one context whose logprobs are cached
 
+_ASKED = 2000  # tokens that a server is asked about in one request
+
 Path = tuple[int, ...]
 Key = tuple[Path, bytes, int]
 """Context, typed bytes after it, and number of rows."""
 
 _handles = count(-1, -1)  # negative: these belong to no position of the store
+
+
+@runtime_checkable
+class TokenBackend(Protocol):
+    """Backend that may know more tokens of a row than are listed."""
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether it does."""
+
+    def token_logprobs(
+        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
+    ) -> list[float]:
+        """Return the log-probability of each of some tokens after `ids`.
+
+        Raises:
+            Cancelled: `should_stop` answered True.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +107,10 @@ class CursorPredictor:
         self._logprobs: dict[Path, Tensor] = {}
         """Logprobs [V] after `_context` and some paths; the next typed letter needs
         most of them again."""
+        self._asked: dict[Path, set[int]] = {}
+        """Tokens that a server was asked about, though it does not list them."""
+        self._bare: set[Path] = set()
+        """Paths of whose rows nothing else is known."""
 
     def predict_at(
         self, text: str, cursor: int, *, top_n: int, should_stop: Stop
@@ -145,7 +170,7 @@ class CursorPredictor:
         the typed tokens: one batch of all paths then costs less than a pass over those
         and another batch."""
         known = self._known(context)
-        if () not in known or not self.scorer.branches:
+        if () not in known or not self._searches or self._asks:
             return False
         wanted = required_paths(
             self.tokens,
@@ -201,8 +226,11 @@ class CursorPredictor:
         context, typed, top = key
         known = self._known(context)
         self._learn(known, states)
+        whole = self._complete(known, key, should_stop)
 
         def run(paths: list[Path]) -> list[Tensor]:
+            if self._asks:  # only the tokens that matter, of which there are few
+                self._ask(known, key, paths, whole, should_stop)
             if new := [path for path in paths if path not in known]:
                 states = self.scorer.hidden_states_after(
                     context, new, should_stop=should_stop
@@ -218,16 +246,92 @@ class CursorPredictor:
             known=known,
             top_n=top,
             tolerance=tolerance,
-            most_runs=self.budget.runs if self.scorer.branches else 0,
+            most_runs=self._runs,
+            whole=whole,
         )
         self._kept[key] = found
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return found
 
+    @property
+    def _searches(self) -> bool:
+        """Whether other tokenisations of the typed bytes can be tried. A server that
+        tells of listed tokens only has little to say of them."""
+        is_listed = self._backend.listed is not None
+        return self.scorer.branches and (self._asks or not is_listed)
+
+    @property
+    def _runs(self) -> int:
+        """Most batches of a search. A server that is asked takes a request for each
+        path."""
+        return (
+            min(self.budget.runs, 1)
+            if self._asks
+            else self.budget.runs * self._searches
+        )
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a server can be asked about tokens that it does not list."""
+        backend = self._backend
+        return isinstance(backend, TokenBackend) and backend.asks_for_tokens
+
+    def _complete(
+        self, known: dict[Path, Tensor], key: Key, should_stop: Stop
+    ) -> set[Path]:
+        """Ask a server about the tokens that it does not list and that could continue
+        the typed bytes. Return the paths after which all of those are known."""
+        whole: set[Path] = set()
+        if self._asks:
+            typed = key[1]
+            for path in [path for path in known if self._bytes(path) == typed]:
+                if path in self._bare:  # its row has to be listed now
+                    del known[path]
+            self._ask(known, key, list(known), whole, should_stop)
+        return whole
+
+    def _ask(
+        self,
+        known: dict[Path, Tensor],
+        key: Key,
+        paths: list[Path],
+        whole: set[Path],
+        should_stop: Stop,
+    ) -> None:
+        """Complete the rows after some paths; add those paths to `whole`. A path
+        without a row gets one that holds nothing else."""
+        context, typed, _ = key
+        backend = self._backend
+        assert isinstance(backend, TokenBackend)
+        for path in paths:
+            start = self._bytes(path)
+            if not typed.startswith(start) or typed == start:
+                continue
+            rest = typed[len(start) :]
+            ids = [i for i, _ in self.tokens.beginnings(rest)]
+            wanted = torch.cat([torch.tensor(ids).long(), self.tokens.beyond(rest)[0]])
+            row = known.get(path)
+            if row is None:
+                row = torch.full((self._size,), -math.inf)
+            asked = self._asked.setdefault(path, set())
+            new = [i for i in wanted[row[wanted].isinf()].tolist() if i not in asked]
+            if len(new) > _ASKED:
+                continue
+            if new:
+                prompt = [*context, *path]
+                told = backend.token_logprobs(prompt, new, should_stop=should_stop)
+                row[torch.tensor(new)] = torch.tensor(told)
+                asked.update(new)
+            if path not in known:
+                self._bare.add(path)
+                known[path] = row
+            whole.add(path)
+
     def _known(self, context: Path) -> dict[Path, Tensor]:
         if self._context != context or len(self._logprobs) > _PATHS:
             self._context, self._logprobs = context, {}
+            self._asked, self._bare = {}, set()
         return self._logprobs
 
     def _learn(self, known: dict[Path, Tensor], states: dict[Path, Tensor]) -> None:

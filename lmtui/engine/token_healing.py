@@ -8,7 +8,7 @@ vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -88,6 +88,7 @@ def search(
     top_n: int = 20,
     tolerance: float = 1e-3,
     most_runs: int = 4,
+    whole: Container[tuple[int, ...]] = (),
 ) -> HealedDistribution:
     """Find the covers of `typed`, best first, and return the distribution.
 
@@ -95,10 +96,11 @@ def search(
     some paths, which need no run. The search ends when at most the share `tolerance` of
     P(r) is unexplored, or after `most_runs` batches. Tokens that a server did not list
     are impossible in these logprobs, which then sum to less than 1: what is missing
-    counts as unexplored, and no search can find it.
+    counts as unexplored, and no search can find it. It does not count after a path of
+    `whole`, of whose next tokens all are known that could belong to a cover.
     """
     # 1) covers of one token, and those behind known paths
-    covers = _covers(tokens, first, typed, known or {})
+    covers = _covers(tokens, first, typed, known or {}, whole)
     # 2) per batch: expand the most probable open paths
     for turn in range(most_runs):
         if covers.unexplored(covers.open) <= tolerance:
@@ -131,8 +133,9 @@ def _covers(
     first: Tensor,
     typed: bytes,
     known: Mapping[tuple[int, ...], Tensor],
+    whole: Container[tuple[int, ...]] = (),
 ) -> _Covers:
-    covers = _Covers(tokens, _Path((), typed, 0.0), first)
+    covers = _Covers(tokens, _Path((), typed, 0.0), first, whole)
     covers.learn(list(known), list(known.values()))
     return covers
 
@@ -186,8 +189,15 @@ class _Covers:
     add them. A cover that adds nothing is extended by one more token.
     """
 
-    def __init__(self, tokens: TokenBytes, root: _Path, first: Tensor) -> None:
+    def __init__(
+        self,
+        tokens: TokenBytes,
+        root: _Path,
+        first: Tensor,
+        whole: Container[tuple[int, ...]],
+    ) -> None:
         self._tokens = tokens
+        self._whole = whole
         self._steps: list[_Step] = []
         self._found = -math.inf  # logprob of all covers in the steps
         self.open: list[_Path] = []
@@ -215,7 +225,7 @@ class _Covers:
         self._steps.append(_Step(path, logprobs, keys, masses))
         self._found = _sum([self._found, float(masses.logsumexp(0))])
         missing = 1 - float(logprobs.double().exp().sum())
-        if missing > _ROUNDING:
+        if missing > _ROUNDING and path.ids not in self._whole:
             self._unlisted = _sum([self._unlisted, path.logprob + math.log(missing)])
         for i, size in self._tokens.beginnings(path.rest):
             logprob = path.logprob + float(logprobs[i])

@@ -457,6 +457,13 @@ class CursorPrediction:
     control_ids: frozenset[int] = frozenset()
     """Control tokens among the rows, which have no text that could be inserted."""
 
+    @property
+    def is_mostly_unlisted(self) -> bool:
+        """Whether the rows say little, since a server does not list most of what could
+        come here."""
+        shown = self.distribution
+        return shown is not None and shown.listed is not None and self.unexplored > 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class ContextFile:

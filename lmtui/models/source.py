@@ -44,14 +44,20 @@ def short_label(label: str) -> str:
             address = parse(label)
         except LmtuiError:  # a stored label may be anything
             return label
-        return f"{address.model or 'a model'} at {address.host}"
+        there = _short(address.model) if address.model else "a model"
+        return f"{there} at {address.host}"
     wanted = named(label)
-    model, path = wanted.model or label, PurePath(wanted.model or label)
-    if path.suffix.lower() == ".gguf":
-        model = path.stem
-    elif model.startswith(_PATHS) or model.count("/") > 1:
-        model = path.name or model
+    model = _short(wanted.model or label)
     return f"{model} + {wanted.adapter}" if wanted.adapter else model
+
+
+def _short(model: str) -> str:
+    path = PurePath(model)
+    if path.suffix.lower() == ".gguf":
+        return path.stem
+    if model.startswith(_PATHS) or model.count("/") > 1:
+        return path.name or model
+    return model
 
 
 def named(label: str) -> ModelRef:

@@ -126,6 +126,18 @@ class ListedBackend(ServerBackend):
             for score, token in zip(scores, ids[start:end], strict=True):
                 yield self._token_score(score, token, top_n)
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether it has `token_logprobs`."""
+        return self.model.asks_for_tokens
+
+    def token_logprobs(
+        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
+    ) -> list[float]:
+        """Return the log-probability of each of some tokens after `ids`, whether they
+        are listed or not."""
+        return self.model.token_logprobs(ids, tokens, should_stop=should_stop)
+
     def draw(
         self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
     ) -> Generator[DrawnToken]:

@@ -109,6 +109,10 @@ class ListingModel(Protocol):
         """Number of tokens that are listed of each position."""
 
     @property
+    def asks_for_tokens(self) -> bool:
+        """Whether it has `token_logprobs`."""
+
+    @property
     def scores_at_once(self) -> bool:
         """Whether a prompt is scored by one request; else by one for each token."""
 
@@ -127,6 +131,16 @@ class ListingModel(Protocol):
     ) -> tuple[list[PromptToken], Row | None]:
         """Return the scores of `ids` from index `start` (1 or more) on, and the row
         after them, where that comes along.
+
+        Raises:
+            LmtuiError, Cancelled: as in `rows_after`.
+        """
+
+    def token_logprobs(
+        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
+    ) -> list[float]:
+        """Return the log-probability of each of some tokens after a prompt, whether
+        they are listed or not.
 
         Raises:
             LmtuiError, Cancelled: as in `rows_after`.

@@ -6,6 +6,7 @@ drawn: the log-probabilities that come with it are those before the sampler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 _PATH = "/completion"
 _ROWS = 500  # as fast as 1: the server sorts its whole vocabulary in either case
 _FORCED = 1e9  # added to a logit, leaves no other token a chance
+_RAISED = 60.0  # does so, too, but keeps the differences between several raised ones
 _CHAIN = "penalties", "temperature", "top_k", "top_p", "min_p"  # our own order
 _PARAMETERS = 1 << 62
 
@@ -44,6 +46,7 @@ class LlamaServerModel:
     device: str = "server"
     dialect: ClassVar[str] = "llama-server"
     scores_at_once: ClassVar[bool] = False
+    asks_for_tokens: ClassVar[bool] = True
 
     @classmethod
     def open(
@@ -90,6 +93,36 @@ class LlamaServerModel:
                 raise self.connection.nonsense("it drew another token than it had to")
             scores.append(PromptToken(found.logprob, None, found.row))
         return scores, None
+
+    def token_logprobs(
+        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
+    ) -> list[float]:
+        """Return the log-probabilities of some tokens, by two requests.
+
+        With their logits raised, the distribution that is drawn from is theirs alone.
+        It gives their ratios; the score of one of them gives the scale.
+        """
+        body = {
+            **self._body(ids),
+            "n_predict": 1,
+            "n_probs": len(tokens),
+            "post_sampling_probs": True,
+            "samplers": [],
+            "temperature": 1,
+            "logit_bias": [[token, _RAISED] for token in tokens],
+        }
+        most = listing.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
+        answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        with checked(self.connection, "its tokens"):
+            [found] = answer["completion_probabilities"]
+            shares = {each["id"]: each["prob"] for each in found["top_probs"]}
+            logs = {i: math.log(value) for i, value in shares.items() if value > 0}
+            best = max(logs, key=lambda token: logs[token])
+            if best not in tokens:
+                raise ValueError(f"token {best} was not asked for")
+        wanted = {"logit_bias": [[best, _FORCED]]}
+        scale = self._next(ids, wanted, should_stop).logprob - logs[best]
+        return [min(0.0, logs.get(token, -math.inf) + scale) for token in tokens]
 
     def draw(
         self, request: DrawRequest, *, should_stop: Stop

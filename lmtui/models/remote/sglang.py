@@ -37,6 +37,7 @@ class SglangModel:
     device: str = "server"
     dialect: ClassVar[str] = "sglang"
     scores_at_once: ClassVar[bool] = True
+    asks_for_tokens: ClassVar[bool] = True
 
     @classmethod
     def open(
@@ -57,7 +58,8 @@ class SglangModel:
         self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
     ) -> list[Row]:
         """Return the row after each prompt, by one request."""
-        answers = self._ask(list(map(list, prompts)), -1, len(prompts), should_stop)
+        body = self._body(list(map(list, prompts)), -1)
+        answers = self._ask(body, len(prompts), should_stop)
         with checked(self.connection, "its rows"):
             if len(answers) != len(prompts):
                 raise ValueError(f"{len(answers)} answers to {len(prompts)} prompts")
@@ -69,7 +71,8 @@ class SglangModel:
         """Return the scores of the last tokens and the row after them, by one
         request."""
         # The first token that is asked for has no score.
-        [answer] = self._ask([list(ids)], start - 1, len(ids) - start + 2, should_stop)
+        body = self._body([list(ids)], start - 1)
+        [answer] = self._ask(body, len(ids) - start + 2, should_stop)
         with checked(self.connection, "its scores"):
             meta, size = answer["meta_info"], len(ids) - start
             own, tops = meta["input_token_logprobs"], meta["input_top_logprobs"]
@@ -78,6 +81,18 @@ class SglangModel:
             skip = len(own) - size
             given = zip(ids[start:], own[skip:], tops[skip:], strict=True)
             return [self._score(*each) for each in given], self._last(meta)
+
+    def token_logprobs(
+        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
+    ) -> list[float]:
+        """Return the log-probabilities of some tokens, by one request."""
+        body = self._body([list(ids)], -1)
+        body |= {"top_logprobs_num": 0, "token_ids_logprob": list(tokens)}
+        [answer] = self._ask(body, 1 + len(tokens) // self.rows, should_stop)
+        with checked(self.connection, "its tokens"):
+            entries = answer["meta_info"]["output_token_ids_logprobs"][0]
+            values = {entry[1]: listing.logprob(entry[0]) for entry in entries}
+            return [values[token] for token in tokens]
 
     def draw(
         self, request: DrawRequest, *, should_stop: Stop
@@ -119,8 +134,7 @@ class SglangModel:
             "top_logprobs_num": self.rows,
         }
 
-    def _ask(self, prompts: Any, start: int, rows: int, should_stop: Stop) -> Any:
-        body = self._body(prompts, start)
+    def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
         body["sampling_params"] = {"max_new_tokens": 1, "temperature": 0}
         most = listing.ENTRY_BYTES * (self.rows + 16) * rows
         return self.connection.json(_PATH, body, most=most, should_stop=should_stop)

@@ -40,6 +40,7 @@ class VllmModel:
     device: str = "server"
     dialect: ClassVar[str] = "vllm"
     scores_at_once: ClassVar[bool] = True
+    asks_for_tokens: ClassVar[bool] = False
 
     @classmethod
     def open(
@@ -91,6 +92,12 @@ class VllmModel:
             pairs = zip(ids[start:], found[start:], strict=True)
             scores = [self._score(token, entries) for token, entries in pairs]
             return scores, self._last(choice)
+
+    def token_logprobs(
+        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
+    ) -> list[float]:
+        """Raise a ValueError: it has no such request that every version takes."""
+        raise ValueError("vLLM tells of no tokens that are not listed")
 
     def draw(
         self, request: DrawRequest, *, should_stop: Stop

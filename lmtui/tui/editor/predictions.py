@@ -97,6 +97,13 @@ class PredictionController(Controller):
         if prediction.distribution is None:
             self._panel.clear(_EMPTY)
             self.lines.show(None)
+        elif prediction.is_mostly_unlisted:
+            self._panel.clear(
+                f"The server lists {prediction.distribution.listed} tokens, and what "
+                f"goes on after “{typed}” is hardly among them. After the word there "
+                "will be rows again."
+            )
+            self.lines.show(prediction)
         else:
             at_end = self._editor.cursor_index >= self._editor.characters
             self.lines.show(prediction, at_end=at_end)

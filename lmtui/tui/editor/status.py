@@ -73,6 +73,8 @@ def typed_forms(expectation: CursorPrediction) -> Forms:
     if not expectation.typed or logprob is None:
         return (("typed: nothing of the next word",), ("typed: nothing",))
     word, short = _words(expectation.typed)
+    if expectation.is_mostly_unlisted:
+        return ((f"typed: “{word}” is not listed",), (f"typed: “{short}” not listed",))
     prob, in_bits = percent(math.exp(min(0.0, logprob))), surprisal(logprob)
     left = percent(expectation.unexplored)
     return (

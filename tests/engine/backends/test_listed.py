@@ -162,7 +162,19 @@ def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
                 if row.bytes in known and share < 0.9:
                     low, high = row.prob * (1 - share), row.prob
                     assert low - 1e-3 <= known[row.bytes] <= high + 1e-3
-            assert there_at.distribution.entropy is None
+
+
+@pytest.mark.parametrize("dialect", ["sglang", "llama-server"])
+def test_word_that_is_begun_is_continued_by_tokens_that_are_not_listed(
+    dialect: str, tmp_path: Path
+) -> None:
+    text = "the cat sat on the dog and the lazy fox jum"
+    with both(dialect, tmp_path) as (here, there):
+        for end in range(len(text) - 6, len(text) + 1):
+            one, other = (e.predict_at(text[:end], end) for e in (there, here))
+            if not text[:end].endswith(" "):
+                assert one.typed == other.typed and one.unexplored < 0.2
+                assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

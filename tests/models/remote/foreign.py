@@ -96,6 +96,10 @@ class LlamaServer(Foreign):
             return
         ids, count = list(body["prompt"]), body["n_probs"]
         bias = {i: float(value) for i, value in body.get("logit_bias", [])}
+        if body.get("post_sampling_probs"):
+            assert body["samplers"] == []
+            self.send(self._shares(ids, count, bias))
+            return
         settings = {
             "temperature": body.get("temperature", 1.0),
             "top_k": body["top_k"],
@@ -110,6 +114,15 @@ class LlamaServer(Foreign):
             self.send_events(events)
         else:
             self.send(next(events))
+
+    def _shares(self, ids: list[int], count: int, bias: dict[int, float]) -> Json:
+        """The distribution after the logit bias, which is all of the chain."""
+        logprobs = self.logprobs(ids)
+        for token, value in bias.items():
+            logprobs[token] += value
+        probs = logprobs.softmax(-1)
+        top = [{"id": int(i), "prob": float(probs[i])} for i in probs.topk(count)[1]]
+        return {"completion_probabilities": [{**top[0], "top_probs": top}]}
 
     def _events(self, ids: list[int], count: int, settings: Json, bias: Any) -> Any:
         for step in self.drawn(list(ids), settings, bias):
@@ -159,6 +172,10 @@ class Sglang(Foreign):
         answers = []
         for ids in body["input_ids"]:
             *_, answer = self._events(list(ids), count, settings)
+            if named := body.get("token_ids_logprob"):
+                logprobs = self.logprobs(ids)
+                entries = [[float(logprobs[token]), token, None] for token in named]
+                answer["meta_info"]["output_token_ids_logprobs"] = [entries]
             if (start := body["logprob_start_len"]) >= 0:
                 rows = [self._scored(ids, i, count) for i in range(start, len(ids))]
                 answer["meta_info"]["input_token_logprobs"] = [own for own, _ in rows]
