@@ -31,6 +31,7 @@ from lmtui.engine.suggestion import (
 from lmtui.engine.token_healing import HealedDistribution, HealedRow
 from lmtui.engine.tokenizer import TokenizedText
 from lmtui.engine.types import (
+    MOSTLY,
     CompletionContext,
     Distribution,
     GenerationResult,
@@ -421,9 +422,16 @@ class Completer:
         self, read: CompletionContext, count: int, should_stop: Stop
     ) -> HealedDistribution:
         top = max(count, ROWS)
-        return self._scorer.continuations(
+        found = self._scorer.continuations(
             read.ids, read.typed, top_n=top, should_stop=should_stop
         )
+        if self._model.backend.listed and found.unexplored > MOSTLY:
+            raise LmtuiError(
+                "the server does not list how this word goes on",
+                "",
+                "Finish the word, or use llama-server, SGLang or lmtui serve.",
+            )
+        return found
 
     def _first(
         self,

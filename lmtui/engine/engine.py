@@ -28,7 +28,7 @@ from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
 from lmtui.engine.generate import Decoder, StopRules, is_drawn_there
-from lmtui.engine.info import info_of
+from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
@@ -44,7 +44,6 @@ from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.types import (
     BosRule,
     Candidate,
-    Capabilities,
     ChatTurn,
     CompletionContext,
     ContextFile,
@@ -130,9 +129,7 @@ class LocalEngine:
             model, self.predictor, layout, self.end_ids
         )
         self._proofreader = Proofreader(model, self.predictor, layout)
-        self.capabilities = Capabilities(
-            infill=infill is not None, listed=self.backend.listed
-        )
+        self.capabilities = capabilities_of(self.backend, infill=infill is not None)
 
     @classmethod
     def open(
@@ -466,6 +463,10 @@ class LocalEngine:
                 "Set it to 1, or let the server draw: remote.exact_drawing = false.",
             )
 
+    def _require(self, can: bool, what: str) -> None:
+        if not can:
+            raise LmtuiError(f"{what} can't be found here", self.capabilities.why_not)
+
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
         """Return the tokens that end a continuation of `ids`."""
         if not self.prompts.is_conversation(ids):
@@ -576,6 +577,7 @@ class LocalEngine:
         partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
         """Return texts that could replace a part of a text."""
+        self._require(self.capabilities.replaces, "replacements")
         return self._replacements.find(
             text,
             start,
@@ -590,4 +592,5 @@ class LocalEngine:
         self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
     ) -> Iterator[ProofreadPart]:
         """Yield the corrections of a part of a text."""
+        self._require(self.capabilities.proofreads, "corrections")
         return self._proofreader.read(text, start, end, should_stop=should_stop)

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from lmtui.engine.types import EngineInfo
+from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.score import ScoringBackend
+from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models.loaded_model import LoadedModel
+
+
+def capabilities_of(backend: AnyBackend, *, infill: bool) -> Capabilities:
+    """Return what can be done with a model that this backend runs."""
+    if backend.listed is None:
+        return Capabilities(infill=infill)
+    at_once = isinstance(backend, ScoringBackend) and backend.scores_at_once
+    return Capabilities(
+        infill=infill,
+        listed=backend.listed,
+        replaces=at_once,
+        proofreads=False,
+        why_not=f"The server tells the {backend.listed:,} most probable tokens only"
+        + ("." if at_once else ", and scores a text token by token."),
+    )
 
 
 def info_of(

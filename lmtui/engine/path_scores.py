@@ -18,6 +18,7 @@ from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
+from lmtui.engine.score import ScoringBackend
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 
@@ -55,6 +56,10 @@ def score_paths(
     Raises:
         Cancelled: `should_stop` answered True.
     """
+    if isinstance(backend, ScoringBackend) and backend.listed:
+        for path in paths:
+            yield [_asked(backend, cache.ids, path, should_stop)]
+        return
     assert cache.logits is not None
     first = cache.logits.unsqueeze(0)  # [1, V]
     trees = reads_trees(backend, cache)
@@ -69,6 +74,21 @@ def score_paths(
         else:
             logits = _alone(backend, cache, some[0], should_stop)
             yield _scores(some, [list(range(len(logits)))], [first, logits])
+
+
+def _asked(
+    backend: ScoringBackend,
+    context: Sequence[int],
+    path: Sequence[int],
+    should_stop: Stop,
+) -> PathScore:
+    """Score one path whose tokens a server need not list; those after it are listed."""
+    ids = [*context, *path]
+    rows = backend.score_tokens(
+        ids, skip=len(context) - 1, top_n=0, should_stop=should_stop
+    )
+    logprobs = tuple(row.logprob or 0.0 for row in rows)
+    return PathScore(logprobs, backend.logits(ids, should_stop=should_stop)[-1])
 
 
 def _parts(paths: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

@@ -396,13 +396,18 @@ class Capabilities:
     listed: int | None = None
     """Number of the most probable tokens that a server tells at each position; None for
     the whole vocabulary."""
-    score_passes: bool = False
-    """Whether a text is scored by one request a token, which suits short ones."""
+    replaces: bool = True
+    """Finds other texts for a part of a text."""
+    proofreads: bool = True
+    """Finds corrections of a text."""
     edits: bool = True
     """Whether texts can be scored, continued and edited, not only conversations."""
     why_not: str = ""
     """One sentence on what the server does not offer."""
 
+
+MOSTLY = 0.5
+"""Share of a distribution that may be missing for the rest to be shown."""
 
 BosRule = Literal["auto", "yes", "no"]
 """Whether a text begins with the BOS token; `auto` follows the tokenizer."""
@@ -462,7 +467,9 @@ class CursorPrediction:
         """Whether the rows say little, since a server does not list most of what could
         come here."""
         shown = self.distribution
-        return shown is not None and shown.listed is not None and self.unexplored > 0.5
+        return (
+            shown is not None and shown.listed is not None and self.unexplored > MOSTLY
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,13 @@ class ModelState:
         doing = f"{visible_line(progress.what)}{part}"
         return replace(self, info=None, error=None, doing=doing, share=share)
 
+    def why_not(self, can: bool, what: str) -> str:
+        """Return the sentence why something is not possible; empty where it is. `can`
+        says whether the model's engine supports it."""
+        if self.info is None:
+            return "No model is loaded yet."
+        return "" if can else f"{what} can't be found here. {self.capabilities.why_not}"
+
     def loaded(
         self,
         info: EngineInfo,

@@ -43,6 +43,7 @@ class ListedBackend(ServerBackend):
         self.model = model
         self.draws = draws
         self.listed = model.rows
+        self.scores_at_once = model.scores_at_once
         self._after: tuple[list[int], Row] | None = None
         """The row after the prompt that was read last: most are asked for again."""
 

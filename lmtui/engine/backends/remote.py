@@ -83,6 +83,7 @@ class RemoteBackend(ServerBackend):
     contract."""
 
     listed = None
+    scores_at_once = True
     prefill_chunk = _CHUNK
 
     def __init__(self, model: RemoteModel) -> None:

@@ -33,19 +33,20 @@ class ProofreadController(Controller):
         left."""
         self._client, self._screen, self._editor = client, screen, editor
         self._before, self._after = before, after
-        self._has_model = False
+        self._why_not = ModelState().why_not(False, "")
         self._read: ProofreadText | None = None
 
     def follow_model(self, state: ModelState) -> None:
         """Forget the corrections of the model before."""
-        self._has_model = state.info is not None
+        can = state.capabilities.proofreads
+        self._why_not = state.why_not(can, "Corrections")
         self._read = None
 
     def ask(self) -> None:
         """List the corrections of the selection, or of the text. While the text stays
         as it is, the list is the one of before, and goes on where it was stopped."""
-        if not self._has_model:
-            self._screen.notify("No model is loaded yet.")
+        if self._why_not:
+            self._screen.notify(self._why_not)
             return
         read = self._text_to_read()
         if not read.text[read.start : read.end].strip():

@@ -33,16 +33,17 @@ class ReplacementController(Controller):
         left."""
         self._client, self._screen, self._editor = client, screen, editor
         self._before, self._after = before, after
-        self._has_model = False
+        self._why_not = ModelState().why_not(False, "")
 
     def follow_model(self, state: ModelState) -> None:
         """Remember whether there is a model."""
-        self._has_model = state.info is not None
+        can = state.capabilities.replaces
+        self._why_not = state.why_not(can, "Replacements")
 
     def ask(self) -> None:
         """List the words that could replace the one under the cursor."""
-        if not self._has_model:
-            self._screen.notify("No model is loaded yet.")
+        if self._why_not:
+            self._screen.notify(self._why_not)
             return
         text, revision = self._editor.text, self._editor.revision
         start, end = word_at(text, self._editor.cursor_index)

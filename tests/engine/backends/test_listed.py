@@ -212,6 +212,46 @@ def test_what_depends_on_the_rest_is_not_claimed(dialect: str, tmp_path: Path) -
             answer(there, penalty)
 
 
+@pytest.mark.parametrize("dialect", ["vllm", "sglang"])
+def test_replacements_have_the_same_numbers(dialect: str, tmp_path: Path) -> None:
+    with both(dialect, tmp_path) as (here, there):
+        expected = {r.text: r for r in here.replacements(TEXT, 4, 7, count=300)}
+        found = there.replacements(TEXT, 4, 7, count=8)
+        both_found = [each for each in found if each.text in expected]
+        assert len(both_found) > 1
+        for each in both_found:
+            assert each.following == pytest.approx(
+                expected[each.text].following, abs=1e-3
+            )
+        with pytest.raises(LmtuiError, match="corrections can't be found here"):
+            list(there.proofread(TEXT, 0, 9))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_alternatives_are_greedy_branches(dialect: str, tmp_path: Path) -> None:
+    with both(dialect, tmp_path) as (here, there):
+        ids = list(here.encode(TEXT).ids)
+        starts = [row.id for row in there.next_distribution(ids, DRAWN).candidates[:3]]
+        expected = here.continue_each(ids, starts)
+        for found, other in zip(
+            there.continue_each(ids, starts), expected, strict=True
+        ):
+            assert [token.id for token in found] == [token.id for token in other]
+            assert [token.rank for token in found] == [token.rank for token in other]
+            logprobs = [token.logprob for token in other]
+            assert [token.logprob for token in found] == pytest.approx(
+                logprobs, abs=1e-4
+            )
+
+
+def test_replacements_need_scores_at_once(tmp_path: Path) -> None:
+    with (
+        both("llama-server", tmp_path) as (_, there),
+        pytest.raises(LmtuiError, match="token by token"),
+    ):
+        there.replacements(TEXT, 4, 7)
+
+
 def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:
     other = trained(["no such text"], size=300)
     PreTrainedTokenizerFast(tokenizer_object=other).save_pretrained(tmp_path)
