@@ -168,6 +168,10 @@ class FakeEngine:
         self._begin("logits", (tuple(ids), keep))
         yield bytes(LOGIT_BYTES * self.info.vocabulary) * min(keep, len(ids))
 
+    def logits_at(self, handle: int) -> bytes:
+        """A row of zeros."""
+        return bytes(LOGIT_BYTES * self.info.vocabulary)
+
     def next_distribution(
         self,
         ids: Sequence[int],

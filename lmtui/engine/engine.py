@@ -36,7 +36,7 @@ from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.prompt_scores import PromptScores, score_prompts
 from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
-from lmtui.engine.raw_logits import raw_logits
+from lmtui.engine.raw_logits import as_bytes, raw_logits
 from lmtui.engine.replacements import ReplacementFinder
 from lmtui.engine.score import UNSCORED, TokenScore, score_rows
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
@@ -212,6 +212,10 @@ class LocalEngine:
         self._require_room(len(ids), spare=0)
         return raw_logits(self._slots[slot], ids, keep, should_stop)
 
+    def logits_at(self, handle: int) -> bytes:
+        """Return the raw logits of an earlier position."""
+        return as_bytes(self._positions.get(handle).logits)
+
     def next_distribution(
         self,
         ids: Sequence[int],
@@ -308,6 +312,7 @@ class LocalEngine:
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
+        drawn: int = 0,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
@@ -330,6 +335,7 @@ class LocalEngine:
             rules=rules,
             top_n=top_n,
             logit_bias=logit_bias,
+            drawn=drawn,
         )
         known = None if after is None else self._positions.get(after).logits
         return self.backend.around_generation(

@@ -117,9 +117,11 @@ class Decoder:
         top_n: int,
         lookup_ids: Iterable[int] = (),
         logit_bias: Mapping[int, float] = MappingProxyType({}),
+        drawn: int = 0,
     ) -> None:
         """`lookup_ids` are tokens near the prompt that the text may repeat;
-        `logit_bias` is added to the logits of some tokens before anything else."""
+        `logit_bias` is added to the logits of some tokens before anything else; `drawn`
+        tokens were drawn with the same seed before."""
         self._cache = cache
         self._positions = positions
         self._vocabulary = vocabulary
@@ -131,9 +133,11 @@ class Decoder:
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
-        drawn = secrets.randbits(32)
-        self._seed = drawn if settings.seed is None else settings.seed
+        random = secrets.randbits(32)
+        self._seed = random if settings.seed is None else settings.seed
         self._random = torch.Generator().manual_seed(self._seed)
+        for _ in range(drawn):
+            sampling.uniform(self._random)
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._prompt_tokens = 0

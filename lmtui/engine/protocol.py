@@ -105,6 +105,13 @@ class Engine(Protocol):
             Cancelled: `should_stop` answered True.
         """
 
+    def logits_at(self, handle: int) -> bytes:
+        """Return the raw logits of an earlier position, in the form of `raw_logits`.
+
+        Raises:
+            KeyError: the handle is unknown or too old.
+        """
+
     def next_distribution(
         self,
         ids: Sequence[int],
@@ -197,6 +204,7 @@ class Engine(Protocol):
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
+        drawn: int = 0,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
@@ -207,7 +215,9 @@ class Engine(Protocol):
         the numbers reported are without it. `slot` is the KV cache that is used: one
         iterator for each of the `info.slots` may be unfinished at the same time.
         `after` is the handle of a distribution of the token after the prompt, if there
-        is one: the prompt is then read only for the second token.
+        is one: the prompt is then read only for the second token. `drawn` is how many
+        tokens at the end of the prompt were drawn with the same seed: the answer goes
+        on as if it had not been interrupted.
 
         Raises:
             LmtuiError: the prompt is empty or leaves no room in the context.

@@ -278,9 +278,14 @@ def draw(sampled: SampledDistribution, generator: torch.Generator) -> int:
     Returns its place among those that are kept.
     """
     cumulative = sampled.probs.cumsum(0)
-    uniform = torch.rand(1, dtype=torch.float64, generator=generator)
-    place = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)
+    reached = uniform(generator) * cumulative[-1]
+    place = torch.searchsorted(cumulative, reached, right=True)
     return min(int(place), len(sampled) - 1)
+
+
+def uniform(generator: torch.Generator) -> Tensor:
+    """Return the random number of one draw: float64 [1], from 0 up to 1."""
+    return torch.rand(1, dtype=torch.float64, generator=generator)
 
 
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:

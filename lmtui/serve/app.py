@@ -27,6 +27,7 @@ from lmtui.serve.bodies import (
     ChatBody,
     CompletionBody,
     DetokenizeBody,
+    DrawBody,
     InfillBody,
     LogitsBody,
     TokenizeBody,
@@ -36,6 +37,7 @@ from lmtui.serve.bodies import (
 from lmtui.serve.generation import (
     GenerationEvent,
     GenerationRequest,
+    drawing_steps,
     generation_steps,
     logits_steps,
 )
@@ -76,6 +78,7 @@ class Api:
             "/detokenize": self.detokenize,
             "/infill": self.infill,
             "/logits": self.logits,
+            "/draw": self.draw,
         }
         gets = {
             "/health": self.health,
@@ -221,6 +224,33 @@ class Api:
         if sum(map(len, found)) != expected:
             raise Unavailable("the server is ending")
         return Response(b"".join(found), media_type="application/octet-stream")
+
+    async def draw(self, request: Request) -> Response:
+        """`POST /draw`: the tokens of an answer, each with the raw logits that it was
+        drawn from, as they come."""
+        body = read_body(DrawBody, await request.body())
+        self._require_model(body.model)
+        plan = self._planner.draw(body)
+        counts = request.state.counts = Counts(prompt=plan.prompt_tokens)
+        events = self._events(
+            request,
+            lambda put: Task(
+                drawing_steps(plan, body.drawn, put),
+                _end_of(put),
+                prompt=plan.prompts[0].ids,
+            ),
+        )
+        # An error before the first token has a status of its own.
+        first = await anext(events, b"")
+
+        async def sent() -> AsyncIterator[bytes]:
+            yield first
+            async with aclosing(events):
+                async for record in events:
+                    counts.generated += 1
+                    yield record
+
+        return StreamingResponse(sent(), media_type="application/octet-stream")
 
     async def infill(self, request: Request) -> Response:
         """`POST /infill`."""

@@ -176,6 +176,15 @@ class CompletionBody(GenerationBody):
         return self.prompt  # type: ignore[return-value]
 
 
+class DrawBody(GenerationBody):
+    """Body of `POST /draw`, which no other server has."""
+
+    prompt: Annotated[list[Id], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)]
+    n: Literal[1] = 1
+    drawn: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+
+
 class TextPart(BaseModel):
     """Part of a message; text is the only kind."""
 

@@ -18,6 +18,7 @@ from lmtui.engine.types import (
     ScoredToken,
     Step,
 )
+from lmtui.models.remote.wire import ID_BYTES
 from lmtui.serve.scheduler import Steps, Turn
 
 _TOGETHER_TOKENS = 512
@@ -97,6 +98,34 @@ def logits_steps(
                 if block:
                     emit(block)
                 yield
+
+    return steps
+
+
+def drawing_steps(
+    request: GenerationRequest, drawn: int, emit: Callable[[bytes], object]
+) -> Steps:
+    """Return the steps of a task that answers one prompt, and emits the id of each
+    token with the raw logits that it was drawn from. The last `drawn` tokens of the
+    prompt belong to the answer already."""
+
+    def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
+        (prompt,) = request.prompts
+        for _ in engine.prefill(prompt.ids, slot=turn.slot, should_stop=turn.stopped):
+            yield
+        for item in engine.generate(
+            prompt,
+            request.settings,
+            top_n=1,
+            logit_bias=request.logit_bias,
+            slot=turn.slot,
+            drawn=drawn,
+            should_stop=turn.stopped,
+        ):
+            if isinstance(item, Step):
+                row = engine.logits_at(item.distribution.handle)
+                emit(item.id.to_bytes(ID_BYTES, "little") + row)
+            yield
 
     return steps
 

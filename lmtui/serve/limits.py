@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lmtui.models.remote.wire import DRAWN_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -31,7 +33,7 @@ class Limits:
     """Characters of all its texts."""
     rows: int = 500_000
     """Logprobs of a response: tokens, times those listed for each."""
-    logits: int = 1 << 26
+    logits: int = DRAWN_BYTES
     """Bytes of raw logits of a response."""
     stop_texts: int = 16
     biases: int = 1024

@@ -17,6 +17,7 @@ from lmtui.serve.bodies import (
     ChatBody,
     CompletionBody,
     ConversationBody,
+    DrawBody,
     GenerationBody,
 )
 from lmtui.serve.generation import GenerationRequest
@@ -51,6 +52,20 @@ class Planner:
         if body.echo and top is not None:
             scores = max(top, scores or 0)
         return self._checked(body, prompts, top, scores)
+
+    def draw(self, body: DrawBody) -> GenerationRequest:
+        """Return what `POST /draw` asks for.
+
+        Raises:
+            LmtuiError: something can't be done, or is more than the server gives.
+        """
+        self.require_short([body.prompt])
+        self.require_ids(body.prompt)
+        prompt = Prompt(tuple(body.prompt), "")
+        plan = self._checked(body, (prompt,), None, None)
+        size = body.max_tokens * self.info.vocabulary * LOGIT_BYTES
+        _require_most("bytes of logits", size, self.limits.logits)
+        return plan
 
     def chat(self, body: ChatBody, engine: Engine) -> GenerationRequest:
         """Return what `POST /v1/chat/completions` asks for.

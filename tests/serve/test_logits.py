@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lmtui.engine.raw_logits import from_bytes
+from lmtui.engine.types import Prompt, SamplingSettings
 from lmtui.serve.limits import Limits
 from tests.engine import tiny
 from tests.serve.serving import Served, serving
@@ -75,3 +76,58 @@ def test_entropies_are_added_to_prompt_logprobs(served: Served) -> None:
     assert found[1:] == pytest.approx(expected[1:], abs=1e-5)
     (without,) = served.complete(**asked).json["choices"]
     assert "prompt_entropies" not in without
+
+
+DRAWN = {"temperature": 0.9, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 5}
+
+
+def records(data: bytes) -> list[tuple[int, torch.Tensor]]:
+    size = 4 * (SIZE + 1)
+    assert len(data) % size == 0
+    parts = [data[i : i + size] for i in range(0, len(data), size)]
+    return [
+        (int.from_bytes(part[:4], "little"), from_bytes(part[4:], SIZE)[0])
+        for part in parts
+    ]
+
+
+def test_drawn_tokens_come_with_the_logits_they_were_drawn_from(served: Served) -> None:
+    reply = served.ask("/draw", {"prompt": IDS, "max_tokens": 9, **DRAWN})
+    assert reply.headers["content-type"] == "application/octet-stream"
+    engine, ids = tiny.engine(), list(IDS)
+    settings = SamplingSettings(**DRAWN, max_tokens=9)
+    *steps, _ = engine.generate(Prompt(tuple(IDS), ""), settings)
+    found = records(reply.data)
+    assert [token for token, _ in found] == [step.id for step in steps]
+    for token, row in found:
+        assert torch.allclose(row, engine.backend.logits(ids)[0], atol=1e-4)
+        ids.append(token)
+
+
+def test_answer_in_two_parts_is_the_answer(served: Served) -> None:
+    whole = records(served.ask("/draw", {"prompt": IDS, "max_tokens": 9, **DRAWN}).data)
+    first = [token for token, _ in whole[:4]]
+    body = {"prompt": [*IDS, *first], "drawn": 4, "max_tokens": 5, **DRAWN}
+    rest = records(served.ask("/draw", body).data)
+    assert [token for token, _ in rest] == [token for token, _ in whole[4:]]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"max_tokens": 3}, "prompt can't be used"),
+        ({"prompt": [], "max_tokens": 3}, "prompt can't be used"),
+        ({"prompt": [5]}, "max_tokens can't be used"),
+        ({"prompt": [5], "max_tokens": 41}, "too many bytes of logits"),
+        ({"prompt": [SIZE], "max_tokens": 1}, "no token with this id"),
+        ({"prompt": [5], "max_tokens": 1, "n": 2}, "n can't be used"),
+        ({"prompt": [5] * 512, "max_tokens": 1}, "does not fit the context"),
+        ({"prompt": [5], "max_tokens": 1, "temperature": -1}, "temperature"),
+    ],
+)
+def test_draw_that_can_not_be_made_is_refused(
+    served: Served, body: object, words: str
+) -> None:
+    reply = served.ask("/draw", body)
+    assert reply.status == 400
+    assert words in reply.message

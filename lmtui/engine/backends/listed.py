@@ -12,7 +12,12 @@ from collections.abc import Generator, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.remote import RemoteKVCache, ServerBackend, never
+from lmtui.engine.backends.remote import (
+    RemoteKVCache,
+    ServerBackend,
+    draw_request,
+    never,
+)
 from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.listed_rows import entropy_range, filled
 from lmtui.engine.protocol import Stop
@@ -20,7 +25,6 @@ from lmtui.engine.score import TokenScore
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.listing import (
     AnswerToken,
-    DrawRequest,
     ListingModel,
     PromptToken,
     Row,
@@ -143,18 +147,7 @@ class ListedBackend(ServerBackend):
         self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
     ) -> Generator[DrawnToken]:
         """Yield the tokens after `ids` that the server draws."""
-        settings = options.settings
-        request = DrawRequest(
-            ids=ids,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            min_p=settings.min_p,
-            repetition_penalty=settings.repetition_penalty,
-            seed=options.seed,
-            max_tokens=options.limit,
-            logit_bias=options.bias,
-        )
+        request = draw_request(ids, options)
         for token in self.model.draw(request, should_stop=should_stop):
             yield self._drawn(token)
 

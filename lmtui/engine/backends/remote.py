@@ -7,16 +7,18 @@ no text and no sampling.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from lmtui.engine.backends.base import Reuse, T, float_logits
+from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
+from lmtui.models.remote.listing import DrawRequest
 from lmtui.models.remote.server import RemoteModel
 from lmtui.models.remote.wire import LOGIT_BYTES
 
@@ -49,6 +51,22 @@ class RemoteKVCache:
     def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""
         self.rows = [self.rows[row] for row in rows]
+
+
+def draw_request(ids: Sequence[int], options: DrawOptions) -> DrawRequest:
+    """Return what a server is told of a generation."""
+    settings = options.settings
+    return DrawRequest(
+        ids=ids,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        repetition_penalty=settings.repetition_penalty,
+        seed=options.seed,
+        max_tokens=options.limit,
+        logit_bias=options.bias,
+    )
 
 
 class ServerBackend:
@@ -86,8 +104,9 @@ class RemoteBackend(ServerBackend):
     scores_at_once = True
     prefill_chunk = _CHUNK
 
-    def __init__(self, model: RemoteModel) -> None:
+    def __init__(self, model: RemoteModel, *, draws: bool = True) -> None:
         self._model = model
+        self.draws = draws
         self._vocabulary = model.facts.vocabulary
         self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
         """Rows of logits of one response."""
@@ -152,6 +171,15 @@ class RemoteBackend(ServerBackend):
         for index, each in enumerate(found):
             if index >= skip:
                 yield TokenScore(each.logprob, each.rank, each.entropy, each.top)
+
+    def draw(
+        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
+    ) -> Generator[DrawnToken]:
+        """Yield the tokens after `ids` that the server draws."""
+        request = draw_request(ids, options)
+        for token, row in self._model.draw(request, should_stop=should_stop):
+            logits = float_logits(from_bytes(row, self._vocabulary)[0])
+            yield DrawnToken(token, float(logits.log_softmax(-1)[token]), logits)
 
     def _each(
         self, prompts: Sequence[Sequence[int]], should_stop: Stop | None

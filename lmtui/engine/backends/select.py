@@ -17,7 +17,7 @@ def backend_of(loaded: LoadedModel) -> AnyBackend:
         if isinstance(loaded.model, RemoteModel):
             from lmtui.engine.backends.remote import RemoteBackend
 
-            return RemoteBackend(loaded.model)
+            return RemoteBackend(loaded.model, draws=not loaded.exact_drawing)
         from lmtui.engine.backends.listed import ListedBackend
 
         return ListedBackend(loaded.model, draws=not loaded.exact_drawing)

@@ -105,26 +105,45 @@ class Connection:
         Raises:
             LmtuiError, Cancelled: as in `json`; also where the answer breaks off.
         """
-        lines = self._lines(path, body, most)
+        for line in self._parts(path, body, _Lines(most), should_stop):
+            name, _, text = line.partition(b":")
+            if name != b"data":  # a comment, or a field that nobody needs
+                continue
+            if text.strip() == b"[DONE]":
+                return
+            try:
+                event = json.loads(text)
+            except (ValueError, RecursionError):
+                raise self.nonsense("an event is not JSON") from None
+            if isinstance(event, dict) and event.get("error"):
+                raise self._failed(text)
+            yield event
+
+    def records(
+        self,
+        path: str,
+        body: Any,
+        size: int,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[bytes]:
+        """Yield the records of an answer that is streamed, each of `size` bytes; see
+        `events`."""
+        return self._parts(path, body, _Records(size), should_stop)
+
+    def _parts(
+        self,
+        path: str,
+        body: Any,
+        cut: _Lines | _Records,
+        should_stop: Callable[[], bool],
+    ) -> Generator[bytes]:
+        streamed = self._streamed(path, body, cut)
         try:
-            while True:
-                line = self._wait(_next(lines), should_stop)
-                if line is None:
-                    return
-                name, _, text = line.partition(b":")
-                if name != b"data":  # a comment, or a field that nobody needs
-                    continue
-                if text.strip() == b"[DONE]":
-                    return
-                try:
-                    event = json.loads(text)
-                except (ValueError, RecursionError):
-                    raise self.nonsense("an event is not JSON") from None
-                if isinstance(event, dict) and event.get("error"):
-                    raise self._failed(text)
-                yield event
+            while (part := self._wait(_next(streamed), should_stop)) is not None:
+                yield part
         finally:
-            self._loop.run_until_complete(lines.aclose())
+            self._loop.run_until_complete(streamed.aclose())
 
     def close(self) -> None:
         """Close the connection."""
@@ -167,21 +186,23 @@ class Connection:
                 # Every request can be made twice: none changes anything there.
                 return await self._once(method, path, body, most)
 
-    async def _lines(
-        self, path: str, body: Any, most: int
+    async def _streamed(
+        self, path: str, body: Any, cut: _Lines | _Records
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the lines of a streamed answer, without their ends."""
+        """Yield the parts of a streamed answer."""
         begun = False
+        url = f"{self.address.url}{path}"
         with self._explained():
             for last in (False, True):
                 try:
-                    url = f"{self.address.url}{path}"
                     async with self._client.stream("POST", url, json=body) as response:
                         if response.status_code != 200:
                             raise self._refused(response, await self._read(response))
-                        async for line in self._cut(response, most):
+                        async for data in response.aiter_raw():
                             begun = True
-                            yield line
+                            for part in self._fed(cut, data):
+                                yield part
+                        self._fed(cut, None)
                     return
                 except (
                     httpx2.RemoteProtocolError,
@@ -191,19 +212,12 @@ class Connection:
                     if last or begun:  # see `_ask`
                         raise
 
-    async def _cut(
-        self, response: httpx2.Response, most: int
-    ) -> AsyncGenerator[bytes, None]:
-        """Cut a response into lines of up to `most` bytes."""
-        held = bytearray()
-        async for part in response.aiter_raw():
-            held += part
-            *whole, rest = held.split(b"\n")
-            if max(map(len, (rest, *whole))) > most:
-                raise self.nonsense("a line of it is too long")
-            held = bytearray(rest)
-            for line in whole:
-                yield bytes(line.rstrip(b"\r"))
+    def _fed(self, cut: _Lines | _Records, data: bytes | None) -> list[bytes]:
+        """Return the parts that `data` ends; None is the end of the answer."""
+        try:
+            return cut.feed(data)
+        except ValueError as error:
+            raise self.nonsense(str(error)) from None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -271,9 +285,54 @@ class Connection:
         )
 
 
-async def _next(lines: AsyncGenerator[bytes, None]) -> bytes | None:
-    """Return the next line, or None after the last one."""
-    return await anext(lines, None)
+class _Lines:
+    """Cuts an answer into lines of up to `most` bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = bytearray()
+
+    def feed(self, data: bytes | None) -> list[bytes]:
+        """Return the lines that `data` ends, without their ends.
+
+        Raises:
+            ValueError: one is too long.
+        """
+        *whole, rest = (self._held + (data or b"")).split(b"\n")
+        if max(map(len, (rest, *whole))) > self._most:
+            raise ValueError("a line of it is too long")
+        self._held = rest
+        return [bytes(line.rstrip(b"\r")) for line in whole]
+
+
+class _Records:
+    """Cuts an answer into records of `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held = bytearray()
+
+    def feed(self, data: bytes | None) -> list[bytes]:
+        """Return the records that `data` ends.
+
+        Raises:
+            ValueError: the answer ends within one.
+        """
+        if data is None and self._held:
+            raise ValueError("it ends within a row")
+        self._held += data or b""
+        count = len(self._held) // self._size
+        whole = [
+            bytes(self._held[i * self._size : (i + 1) * self._size])
+            for i in range(count)
+        ]
+        del self._held[: count * self._size]
+        return whole
+
+
+async def _next(parts: AsyncGenerator[bytes, None]) -> bytes | None:
+    """Return the next part, or None after the last one."""
+    return await anext(parts, None)
 
 
 def _words(data: bytes) -> str:

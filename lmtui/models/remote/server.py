@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,10 +17,16 @@ from lmtui.models.remote.listing import (
     MOST_CONTEXT,
     MOST_VOCABULARY,
     SHOWN,
+    DrawRequest,
     checked,
     count,
 )
-from lmtui.models.remote.wire import IMPOSSIBLE, LOGIT_BYTES
+from lmtui.models.remote.wire import (
+    DRAWN_BYTES,
+    ID_BYTES,
+    IMPOSSIBLE,
+    LOGIT_BYTES,
+)
 from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -99,6 +105,47 @@ class RemoteModel:
         if len(data) != size:
             raise self.connection.nonsense(f"{len(data):,} bytes instead of {size:,}")
         return data
+
+    def draw(
+        self, request: DrawRequest, *, should_stop: Callable[[], bool]
+    ) -> Generator[tuple[int, bytes]]:
+        """Yield the tokens of a continuation, each with the row of raw logits that it
+        was drawn from; closing the iterator ends it.
+
+        Raises:
+            LmtuiError, Cancelled: as in `logits`; also where the answer breaks off.
+        """
+        row = self.facts.vocabulary * LOGIT_BYTES
+        most = max(1, DRAWN_BYTES // row)
+        ids, drawn = list(request.ids), 0
+        while drawn < request.max_tokens:
+            count = min(most, request.max_tokens - drawn)
+            body = {
+                "model": self.name,
+                "prompt": ids,
+                "drawn": drawn,
+                "max_tokens": count,
+                "temperature": request.temperature,
+                "top_k": request.top_k,
+                "top_p": request.top_p,
+                "min_p": request.min_p,
+                "repetition_penalty": request.repetition_penalty,
+                "seed": request.seed,
+                "logit_bias": {str(i): each for i, each in request.logit_bias.items()},
+            }
+            records = self.connection.records(
+                "/draw", body, ID_BYTES + row, should_stop=should_stop
+            )
+            begun = drawn
+            for record in records:
+                token = int.from_bytes(record[:ID_BYTES], "little")
+                if token >= self.facts.vocabulary or drawn == begun + count:
+                    raise self.connection.nonsense(f"a token {token:,}")
+                ids.append(token)
+                drawn += 1
+                yield token, record[ID_BYTES:]
+            if drawn < begun + count:
+                return
 
     def scores(
         self, ids: Sequence[int], *, top_n: int, should_stop: Callable[[], bool]

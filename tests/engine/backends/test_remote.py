@@ -18,6 +18,7 @@ from lmtui.engine.types import ChatTurn, SamplingSettings, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
 from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote import server
 from lmtui.models.remote.address import parse
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.open import find_model
@@ -58,8 +59,15 @@ def drawn(engine: LocalEngine) -> list[Step]:
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_chat_draws_the_same_tokens_with_the_same_numbers(family: str) -> None:
+@pytest.mark.parametrize("draws", [True, False])
+def test_chat_draws_the_same_tokens_with_the_same_numbers(
+    family: str, draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An answer that takes several responses.
+    monkeypatch.setattr(server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
     with both(family) as (here, there):
+        assert isinstance(there.backend, RemoteBackend)
+        there.backend.draws = draws
         assert there.info.precision == "remote"
         assert there.info.label.startswith("http://127.0.0.1:")
         expected, found = drawn(here), drawn(there)
