@@ -71,13 +71,15 @@ def surprisal(nats: float | None) -> str:
 
 def entropy(nats: float | tuple[float, float] | None) -> str:
     """Format an entropy in nats as bits: `2.3`; of a least and a greatest one, both,
-    where they differ: `2.3–2.9`."""
+    where they differ: `2.3–2.9`, or `≥2.3` where nothing is the greatest."""
     if isinstance(nats, tuple):
-        return _both(*map(entropy, nats))
+        return _range(nats, *map(entropy, nats))
     return in_bits(None if nats is None else nats / LN2)
 
 
-def _both(least: str, most: str) -> str:
+def _range(nats: tuple[float, float], least: str, most: str) -> str:
+    if nats[1] == math.inf:
+        return f"≥{least}"
     return least if least == most else f"{least}–{most}"
 
 
@@ -105,7 +107,7 @@ def choices(entropy: float | tuple[float, float] | None) -> str:
     """Format the perplexity of a distribution with this entropy in nats, or one of this
     range."""
     if isinstance(entropy, tuple):
-        return _both(*map(choices, entropy))
+        return _range(entropy, *map(choices, entropy))
     known = entropy is not None and entropy < 700
     return number(math.exp(entropy) if known and entropy is not None else None, ",.1f")
 

@@ -182,7 +182,7 @@ def _record_at(engine: LocalEngine, text: str, cursor: int) -> Place:
     for item in engine.complete(text[:cursor], cursor, greedy, top_n=1):
         if isinstance(item, GenerationResult) or not item.bytes:  # or an end token
             break
-        steps.append((item.bytes, item.prob))
+        steps.append((item.bytes, item.prob or 0.0))
         if _all_have_ended([prob for _, prob in steps]):
             break
     return Place(text[cursor : cursor + 8 * _LONGEST], tuple(steps))

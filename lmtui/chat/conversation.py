@@ -389,9 +389,11 @@ class Conversation:
         """Set the prompt that a reply is generated after.
 
         The prompt of a continuation changes nothing, unless it has ids for text written
-        by hand.
+        by hand. One without ids, which a server has laid out, is of no use later.
         """
         node = self._require_reply(id_)
+        if not prompt.ids:
+            return self._put(replace(node, left_out=left_out))
         if node.prompt is None:
             given = prompt.given if node.content else 0
             return self._put(

@@ -152,6 +152,8 @@ def finish_of(fields: Fields | None) -> GenerationResult | None:
         }
         if first is None:
             values["first_token_seconds"] = None
+        if fields["logprob"] is None:
+            values["logprob"] = None
         return GenerationResult(reason=reason, **values)
     except (TypeError, KeyError, OverflowError) as error:
         raise ValueError("no ending") from error

@@ -58,7 +58,7 @@ class TokenColumns:
         rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
                    self.entropies, self.sampled_probs, strict=True)  # fmt: skip
         return tuple(
-            Step(index, id_, _shown(id_, data), data, text[at:to], logprob,
+            Step(index, id_, _shown(id_, data), data, text[at:to], _known(logprob),
                  rank or None, _known(entropy), _known(sampled),
                  _not_kept(_known(entropy)))
             for index, (id_, data, (at, to), logprob, rank, entropy, sampled)

@@ -154,6 +154,7 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
     """Describe the model of a server, or why there is none."""
     from lmtui.models.remote.address import parse
     from lmtui.models.remote.load import connection_to, described
+    from lmtui.models.remote.openai import OpenAiModel
     from lmtui.text import visible_line
 
     place = parse(spec, key_variable=server.key_variable)
@@ -167,6 +168,10 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
         connection.close()
     where = f"{found.dialect} at {place.host}"
     yield "model", visible_line(f"{found.name} on {where}")
+    if isinstance(found, OpenAiModel):
+        numbers = f"{found.rows} tokens" if found.rows else "no tokens"
+        yield "runs", f"there: for chats only, with {numbers} listed at each position"
+        return
     runs = f"{found.number_format} on {found.device}, context {found.facts.context:,}"
     yield "runs", visible_line(f"there: {runs}")
 

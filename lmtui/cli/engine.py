@@ -1,6 +1,6 @@
 """Open the engine for a command, or another that a test passes in.
 
-Knows how settings become a `LocalEngine`. Torch is imported here, when an engine is
+Knows how settings become an engine. Torch is imported here, when an engine is
 opened.
 """
 
@@ -99,6 +99,13 @@ def open_model(
     model, server = resolved(settings, ref.model)
     with _collector_waits():
         # Imported here: it takes most of a second.
+        if model and is_address(model) and not ref.adapter:
+            from lmtui.engine.open import open_served
+
+            context = settings.context
+            return open_served(
+                model, server, context=context, slots=slots, on_progress=on_progress
+            )
         from lmtui.engine.engine import LocalEngine
 
         return LocalEngine.open(

@@ -153,7 +153,8 @@ def bounds(token: Step | ScoredToken) -> JsonEvent:
     if token.rank_above is not None:
         found["rank_above"] = token.rank_above
     if token.entropy_range is not None:
-        found["entropy_range"] = list(token.entropy_range)
+        least, most = token.entropy_range
+        found["entropy_range"] = [least, most if math.isfinite(most) else None]
     return found
 
 

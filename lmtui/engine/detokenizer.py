@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from lmtui.text import bytes_text
 
@@ -41,6 +41,16 @@ def _sentencepiece(token: str) -> bytes:
     if match := _BYTE_TOKEN.fullmatch(token):
         return bytes([int(match[1], 16)])
     return token.replace("▁", " ").encode()
+
+
+class Spelling(Protocol):
+    """Bytes and text of tokens, by id."""
+
+    def bytes(self, token: int) -> bytes:
+        """Return the bytes of `token`."""
+
+    def text(self, token: int) -> str:
+        """Return them as text; bytes that are no character show as `⟨E3 81⟩`."""
 
 
 class Vocabulary:

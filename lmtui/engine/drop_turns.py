@@ -6,6 +6,7 @@ protocol.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ def fitted(
     The cut depends only on the messages and the room. Where nothing can be dropped, the
     prompt may be too long.
     """
-    context = engine.info.context
+    context = engine.info.context or sys.maxsize
     share = max(1, context // _SHARE)
     room = context - min(answer, share)
     first = 1 if messages and messages[0].role == "system" else 0

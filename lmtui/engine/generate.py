@@ -265,6 +265,7 @@ class Decoder:
         self._reused = opening.reused
         self._ids += opening.ids
         step = opening.step
+        assert step.logprob is not None
         self._add(step.logprob)
         ends = step.id in self._rules.end_ids
         return replace(step, piece="" if ends else self._text.feed(step.bytes))

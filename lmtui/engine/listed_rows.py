@@ -39,15 +39,20 @@ def only_listed(logits: Tensor, listed: int) -> Tensor:
     return torch.full_like(logits, -math.inf).scatter(-1, ids, values)
 
 
-def entropy_range(logits: Tensor, listed: int) -> tuple[float, float]:
+def entropy_range(
+    logits: Tensor, listed: int, size: float | None = None
+) -> tuple[float, float]:
     """Return the least and the greatest entropy of a row [V], in nats.
+
+    `size` is that of the vocabulary where it is not V: infinite where it is not known,
+    and then there is no greatest entropy.
 
     The greatest is that of equal shares. Each token that is not listed is at most as
     probable as the last listed one, p_N, so that the rest adds at least
     rest · ln(1 / p_N).
     """
     known = _known(logits, listed)
-    rest, others = _rest(known), logits.numel() - listed
+    rest, others = _rest(known), (size or logits.numel()) - listed
     inside = float(sampling.entropy(known))
     if not rest or not others:
         return inside, inside
@@ -79,9 +84,11 @@ def listed_scores(
             yield ListedScore(None, None, spread)
 
 
-def is_certain(logits: Tensor, settings: SamplingSettings, listed: int) -> bool:
+def is_certain(
+    logits: Tensor, settings: SamplingSettings, listed: int, size: float | None = None
+) -> bool:
     """Return whether it follows from the listed tokens of a row [V] alone what the
-    sampler draws from, whatever the others are."""
+    sampler draws from, whatever the others are; `size` as in `entropy_range`."""
     if settings.repetition_penalty != 1:  # it changes logits, which no server tells
         return False
     if settings.temperature == 0 or 0 < settings.top_k <= listed:
@@ -94,8 +101,10 @@ def is_certain(logits: Tensor, settings: SamplingSettings, listed: int) -> bool:
         return False
     if settings.top_p >= 1:
         return True
-    size = min(settings.top_k or logits.numel(), logits.numel())
-    more = _most(known, settings.temperature, size - listed)
+    size = size or logits.numel()
+    more = _most(
+        known, settings.temperature, min(settings.top_k or size, size) - listed
+    )
     kept = {
         min(after_m, sampling.count_top_p(probs / total, settings.top_p))
         for total in (probs.sum(), probs.sum() + more)
@@ -112,7 +121,7 @@ def _rest(known: Tensor) -> float:
     return max(0.0, 1 - float(known.exp().sum()))
 
 
-def _most(known: Tensor, temperature: float, others: int) -> float:
+def _most(known: Tensor, temperature: float, others: float) -> float:
     """Return a bound of Σ (p / p_1)^(1/T) over `others` tokens that are not listed,
     given the logprobs [N] of those that are.
 
@@ -126,6 +135,8 @@ def _most(known: Tensor, temperature: float, others: int) -> float:
     every = math.log(others) + power * last
     if power >= 1:
         bound = math.log(rest) + (power - 1) * last
+    elif others == math.inf:
+        return math.inf
     else:
         bound = math.log(others) + power * math.log(rest / others)
     return math.exp(min(every, bound) - power * first)

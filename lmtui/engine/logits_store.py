@@ -19,15 +19,19 @@ from torch import Tensor
 
 from lmtui.engine import sampling
 from lmtui.engine.backends.base import not_a_distribution
-from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.detokenizer import Spelling
 from lmtui.engine.listed_rows import entropy_range, is_certain
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
 _HANDLES = numbers()
-# One counter for all engines, so that a handle of a closed model is unknown to the
-# next one.
+
+
+def new_handle() -> int:
+    """Return the next handle. All engines count together, so that a handle of a closed
+    model is unknown to the next one."""
+    return next(_HANDLES)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class StoredLogits:
     handle: int = -1
     listed: int | None = None
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
+    size: float | None = None
+    """Size of the vocabulary where it is not V: infinite where it is not known."""
 
     def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
@@ -139,8 +145,9 @@ class StoredLogits:
             return look
         return replace(
             look,
-            entropy_range=entropy_range(self.logits, self.listed),
-            is_certain=not self.bias and is_certain(self.logits, settings, self.listed),
+            entropy_range=entropy_range(self.logits, self.listed, self.size),
+            is_certain=not self.bias
+            and is_certain(self.logits, settings, self.listed, self.size),
         )
 
     def rows(self, ids: Tensor, sampled: sampling.SampledDistribution) -> TokenRows:
@@ -193,7 +200,7 @@ class StoredLogits:
 def distribution(
     position: StoredLogits,
     look: LogitsView,
-    vocabulary: Vocabulary,
+    vocabulary: Spelling,
     *,
     start: int = 0,
     count: int = 20,
@@ -214,7 +221,7 @@ def distribution(
     return Distribution(
         candidates=rows,
         start=start,
-        vocabulary=position.logits.numel(),
+        vocabulary=position.logits.numel() if position.size is None else listed or 0,
         rest_prob=max(0.0, 1 - shown),
         rest_sampled_prob=rest_sampled,
         remaining=len(kept),
@@ -228,7 +235,7 @@ def distribution(
 
 
 def candidates(
-    rows: TokenRows, sampled: sampling.SampledDistribution, vocabulary: Vocabulary
+    rows: TokenRows, sampled: sampling.SampledDistribution, vocabulary: Spelling
 ) -> tuple[Candidate, ...]:
     """Return the rows as candidates, in the same order."""
     numbers = rows.logprobs.tolist(), sampled.prob(rows.ids).tolist()
@@ -267,7 +274,7 @@ class LogitsStore:
         bias: Mapping[int, float] = MappingProxyType({}),
     ) -> StoredLogits:
         """Store a new position under the next handle."""
-        handle = next(_HANDLES)
+        handle = new_handle()
         self._contexts[handle] = context, bias
         if len(self._contexts) > _WITH_CONTEXT:
             self._contexts.popitem(last=False)

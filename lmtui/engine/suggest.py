@@ -52,7 +52,7 @@ def suggest(
         steps = [step for step in (pending, item) if step is not None]
         # A step without text is half a character, or the end: the next item tells.
         pending = None if item.piece else steps.pop()
-        if not all(builder.feed(step.bytes, step.prob) for step in steps):
+        if not all(builder.feed(step.bytes, step.prob or 0.0) for step in steps):
             break
         if builder.shown != shown:
             shown = builder.shown
@@ -67,5 +67,5 @@ def _ended(
     if finish.reason is FinishReason.CANCELLED:
         raise Cancelled
     if pending is not None and finish.reason is not FinishReason.STOP:
-        builder.feed(pending.bytes, pending.prob)
+        builder.feed(pending.bytes, pending.prob or 0.0)
     return builder.finish(_ENDS[finish.reason])

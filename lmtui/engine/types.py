@@ -218,7 +218,8 @@ class Step:
     piece: str
     """Text that this step adds to the answer: whole characters only, empty for an end
     token. The pieces joined are the answer."""
-    logprob: float
+    logprob: float | None
+    """None where a server does not tell it."""
     rank: int | None
     """1 + the number of tokens with a strictly greater logit; None for a token that a
     server drew and did not list among the most probable."""
@@ -229,14 +230,14 @@ class Step:
     distribution: Distribution
 
     @property
-    def prob(self) -> float:
+    def prob(self) -> float | None:
         """The model's own probability."""
-        return math.exp(self.logprob)
+        return None if self.logprob is None else math.exp(self.logprob)
 
     @property
     def rank_above(self) -> int | None:
         """A number that the rank is greater than, where it is not known."""
-        return self.distribution.listed if self.rank is None else None
+        return (self.distribution.listed or None) if self.rank is None else None
 
     @property
     def entropy_range(self) -> tuple[float, float] | None:
@@ -250,9 +251,11 @@ class GenerationResult:
 
     reason: FinishReason
     tokens: int
-    logprob: float
-    """Sum over the generated tokens, the end token included, in nats."""
+    logprob: float | None
+    """Sum over the generated tokens, the end token included, in nats; None where a
+    server does not tell them all."""
     prompt_tokens: int
+    """0 where a server does not tell it."""
     reused_tokens: int
     """Prompt tokens that were already in the KV cache and not run again."""
     prompt_seconds: float
@@ -269,7 +272,9 @@ class GenerationResult:
     @property
     def perplexity(self) -> float | None:
         """exp of the mean negative log-probability; None without tokens."""
-        return math.exp(-self.logprob / self.tokens) if self.tokens else None
+        if self.logprob is None or not self.tokens:
+            return None
+        return math.exp(-self.logprob / self.tokens)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -360,7 +365,8 @@ class EngineInfo:
     parameters: int
     vocabulary: int
     context: int
-    """Most tokens that prompt and answer can have together."""
+    """Most tokens that prompt and answer can have together; 0 where a server does not
+    tell it."""
     device: str
     dtype: str
     precision: Literal["exact", "fast", "remote"]

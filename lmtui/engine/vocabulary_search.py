@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 
 from lmtui.engine import sampling
-from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.detokenizer import Spelling
 from lmtui.engine.logits_store import StoredLogits, candidates
 from lmtui.engine.types import RankedCandidate, SamplingSettings, TokenMatches
 
@@ -19,7 +19,7 @@ from lmtui.engine.types import RankedCandidate, SamplingSettings, TokenMatches
 class VocabularyIndex:
     """Texts of all tokens of a vocabulary."""
 
-    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
+    def __init__(self, vocabulary: Spelling, size: int) -> None:
         """`size` is the number of tokens that the model chooses from."""
         self.vocabulary = vocabulary
         self._size = size

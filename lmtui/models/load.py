@@ -76,7 +76,7 @@ def load(
     """
     how = LoadOptions(device, dtype, quantize, threads, on_progress)
     if spec and is_address(spec):
-        from lmtui.models.remote.load import load_remote
+        from lmtui.models.remote.load import load_remote, with_ids
 
         if adapter:
             raise LmtuiError(
@@ -85,7 +85,7 @@ def load(
                 "Start the server with it: lmtui serve --adapter NAME.",
             )
         _start_torch(threads)
-        return load_remote(spec, on_progress, server)
+        return with_ids(load_remote(spec, on_progress, server))
     return _load_wanted(spec, adapter, how)
 
 

@@ -23,6 +23,7 @@ import httpx2
 
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.address import KEY_VARIABLE, Address
+from lmtui.models.remote.refusal import RequestRefused
 
 T = TypeVar("T")
 
@@ -259,7 +260,7 @@ class Connection:
         return bytes(data)
 
     def _failed(self, event: bytes) -> LmtuiError:
-        return LmtuiError(
+        return RequestRefused(
             "the server ended the answer with an error",
             f"{self.address.host}: {_words(event)}",
             "Try again.",
@@ -278,10 +279,11 @@ class Connection:
             hint = f"Put its key into the variable {self._key_variable}."
             return LmtuiError("the server refuses the key", self.address.host, hint)
         words = _words(data) or response.reason_phrase
-        return LmtuiError(
+        return RequestRefused(
             "the server refuses the request",
             f"{self.address.host} answers {status}: {words}",
             "Try again later." if status in (429, 503) else "",
+            status=status,
         )
 
 

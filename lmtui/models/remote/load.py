@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,48 @@ from lmtui.models.remote.open import (
     open_listing,
     tokenizer_for,
 )
+from lmtui.models.remote.openai import OpenAiModel
 from lmtui.models.remote.server import RemoteModel, open_model
 from lmtui.models.remote.tokenizer import require_same
+
+ServedModel = RemoteModel | ListingModel | OpenAiModel
+_NO_TOKENIZER = (
+    "The tokenizer of {} is not here: the panel shows answers only. Name it with "
+    "--tokenizer."
+)
+
+
+@dataclass(frozen=True)
+class ChatModel:
+    """A model that is only talked with, and its name for the user."""
+
+    model: OpenAiModel
+    label: str
+
+
+CHAT_ONLY = "This server only takes part in chats: it scores and continues no text."
+"""What a server does not offer whose model is only talked with."""
+
+
+def chat_only() -> LmtuiError:
+    """Return the error for what needs token ids, or scores of a text."""
+    return LmtuiError(
+        "this server can only be talked with",
+        CHAT_ONLY,
+        "Use vLLM, SGLang, llama-server or lmtui serve, or name a tokenizer with "
+        "--tokenizer.",
+    )
+
+
+def with_ids(model: LoadedModel | ChatModel) -> LoadedModel:
+    """Return a model that is used by its token ids.
+
+    Raises:
+        LmtuiError: it is only talked with.
+    """
+    if isinstance(model, ChatModel):
+        raise chat_only()
+    return model
 
 
 def connection_to(place: Address, server: ServerOptions) -> Connection:
@@ -33,9 +75,9 @@ def connection_to(place: Address, server: ServerOptions) -> Connection:
 
 def load_remote(
     spec: str, on_progress: OnProgress, server: ServerOptions
-) -> LoadedModel:
+) -> LoadedModel | ChatModel:
     """Return the model of the server at the address `spec`. Its weights stay there; the
-    key comes from the server's variable.
+    key comes from the server's variable. A `ChatModel` is only talked with.
 
     Raises:
         LmtuiError: the server can't be reached or refuses, or none of its
@@ -51,6 +93,8 @@ def load_remote(
     except LmtuiError:
         connection.close()
         raise
+    if isinstance(model, OpenAiModel):
+        return ChatModel(model, place.label(model.name))
     import torch
 
     torch.set_num_threads(1)  # the layers run elsewhere, perhaps on these processors
@@ -67,9 +111,7 @@ def load_remote(
     )
 
 
-def described(
-    connection: Connection, name: str, server: ServerOptions
-) -> RemoteModel | ListingModel:
+def described(connection: Connection, name: str, server: ServerOptions) -> ServedModel:
     """Return the model `name` of a server, or its first one.
 
     Raises:
@@ -83,22 +125,42 @@ def described(
 
 def open_served(
     connection: Connection, name: str, server: ServerOptions, on_progress: OnProgress
-) -> tuple[RemoteModel | ListingModel, Any]:
-    """Return the model `name` of a server, or its first one, and its tokenizer.
+) -> tuple[ServedModel, Any]:
+    """Return the model `name` of a server, or its first one, and its tokenizer. Without
+    a tokenizer, the model is only talked with.
 
     Raises:
-        LmtuiError: the server can't be reached, refuses, or sends nonsense; or there
-            is no tokenizer.
+        LmtuiError: the server can't be reached, refuses, or sends nonsense; or it has
+            another tokenizer than the one that is named.
     """
     about = find_model(connection, name)
     dialect = dialect_of(about, server)
     if dialect == "lmtui":
         own = open_model(connection, about)
         return own, own.tokenizer()
-    found = tokenizer_for(connection, about, dialect, server, on_progress)
+    found = None
+    if dialect != "openai":
+        found = tokenizer_for(connection, about, dialect, server, on_progress)
+        if found is None:
+            on_progress(Progress(_NO_TOKENIZER.format(about["id"]), warning=True))
+    if found is None:
+        return _open_chat(connection, about, on_progress), None
     model = open_listing(connection, about, dialect, found)
     require_same(found.tokenizer, connection, dialect, model.name)
     return model, found.tokenizer
+
+
+def _open_chat(
+    connection: Connection, about: Mapping[str, Any], on_progress: OnProgress
+) -> OpenAiModel:
+    """Return a model that is only talked with, and warn of settings that its server
+    ignores."""
+    model = OpenAiModel.open(connection, about)
+    if model.ignores:
+        names = ", ".join(name.replace("_", " ") for name in model.ignores)
+        words = f"The server draws without these settings: {names}."
+        on_progress(Progress(words, warning=True))
+    return model
 
 
 def _announce(place: Address, on_progress: OnProgress, server: ServerOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
@@ -86,12 +87,13 @@ def tokenizer_for(
     dialect: str,
     server: ServerOptions,
     on_progress: OnProgress,
-) -> FoundTokenizer:
+) -> FoundTokenizer | None:
     """Return the tokenizer of the model `about`: the one that is named for the server,
-    or the one that this machine or the Hub has by the names that the server tells.
+    or the one that this machine or the Hub has by the names that the server tells; None
+    without one.
 
     Raises:
-        LmtuiError: there is none.
+        LmtuiError: the one that is named can't be found or read.
     """
     if server.tokenizer:
         return named_tokenizer(server.tokenizer, on_progress)
@@ -105,9 +107,6 @@ def tokenizer_for(
     if found := local_tokenizer(*names):
         return found
     for name in filter(is_hub_id, names):
-        return named_tokenizer(name, on_progress)
-    raise LmtuiError(
-        "the tokenizer of this model is not here",
-        f"{connection.address.host} has {names[0]}",
-        "Name it with --tokenizer: a folder, a .gguf file or a Hub id.",
-    )
+        with suppress(LmtuiError):  # no network, or no such model
+            return named_tokenizer(name, on_progress)
+    return None

@@ -59,7 +59,7 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
     ]
     if (reply := _last_reply(conversation)) is not None and reply.prompt is not None:
         used = len(reply.prompt.ids) + len(reply.ids)
-        room = f" of {info.context:,}" if info else ""
+        room = f" of {info.context:,}" if info and info.context else ""
         lines.append(("context", f"{used:,} tokens{room} at the last answer"))
     by_model: dict[str, list[ChatMessage]] = {}
     for node in replies:
@@ -149,7 +149,8 @@ def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
     """Return the totals of one model's answers, formatted. Totals are not added up
     across models, whose tokenizers may differ."""
     steps = [step for node in replies for step in node.steps]
-    nats = math.fsum(step.logprob for step in steps)
+    known = [step.logprob for step in steps if step.logprob is not None]
+    nats = math.fsum(known) if known else None
     ends = [node.finish for node in replies if node.finish is not None]
     seconds = math.fsum(end.seconds for end in ends)
     made = sum(end.tokens for end in ends)
@@ -157,7 +158,7 @@ def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
         notation.count(len(replies)),
         notation.count(len(steps)),
         notation.log_prob(nats),
-        notation.perplexity(perplexity(mean_nll(nats, len(steps)))),
+        notation.perplexity(perplexity(mean_nll(nats or 0.0, len(known)))),
         notation.rate(bits_per(nats, _bytes_of(steps))),
         notation.speed(made / seconds if seconds > 0 else None),
         model,

@@ -1,0 +1,412 @@
+"""Engine for a model on a server that is only talked with.
+
+Text goes there and text comes back, with the most probable tokens at each position if
+the server lists them. Tokens are known by their bytes: their ids are of this engine
+alone. The size of the vocabulary is not known, so that an entropy is known from below
+only. What is drawn from is computed with our own sampler, whose order of stages a
+server may not share.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import count as numbers
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import torch
+
+from lmtui.engine.detokenizer import TextStream
+from lmtui.engine.listed_rows import filled
+from lmtui.engine.logits_store import (
+    ContextIds,
+    LogitsView,
+    StoredLogits,
+    distribution,
+    new_handle,
+)
+from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.thinking import thinking_in
+from lmtui.engine.types import (
+    Capabilities,
+    ChatTurn,
+    Distribution,
+    EngineInfo,
+    FinishReason,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+    TokenMatches,
+)
+from lmtui.engine.vocabulary_search import VocabularyIndex, search
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote.load import CHAT_ONLY, chat_only
+from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
+from lmtui.text import bytes_text
+
+_VOCABULARY = 1 << 18
+"""Most different tokens: as many as the largest vocabularies in use have (Gemma's)."""
+_POSITIONS = 1 << 14  # whose rows are kept: a kilobyte each
+_TEXT_ONLY = 16  # events without numbers for each token that was asked for
+_NEUTRAL: Mapping[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""What a server is taken to draw with where it takes no such setting."""
+_ENDS = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+}
+_NO_NUMBERS = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, None, -1, listed=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt(Prompt):
+    """A conversation that the server lays out itself; its ids are not known."""
+
+    messages: tuple[ChatTurn, ...] = ()
+
+
+class TokenTable:
+    """Ids for the tokens that a server names by their bytes."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[bytes, int], int] = {}
+        self._spelled: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._spelled)
+
+    def id(self, data: bytes, number: int = 0) -> int:
+        """Return the id of the token with these bytes; `number` tells tokens with the
+        same bytes apart.
+
+        Raises:
+            LmtuiError: there are more than any model has.
+        """
+        known = self._ids.setdefault((data, number), len(self._spelled))
+        if known == len(self._spelled):
+            if known >= _VOCABULARY:
+                raise LmtuiError(
+                    "the server's answer can't be used",
+                    f"more than {_VOCABULARY:,} different tokens",
+                )
+            self._spelled.append(data)
+        return known
+
+    def bytes(self, token: int) -> bytes:
+        """Return the bytes of a token."""
+        return self._spelled[token]
+
+    def text(self, token: int) -> str:
+        """Return the bytes of a token as text."""
+        return bytes_text(self._spelled[token])
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is listed at one position."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    handle: int
+
+
+class ChatServerEngine:
+    """Engine for a model that is only talked with; see `protocol.EditorEngine` for each
+    method's contract. What needs ids or scores of a text raises an LmtuiError."""
+
+    def __init__(self, model: OpenAiModel, label: str) -> None:
+        self._model = model
+        self._tokens = TokenTable()
+        self._rows: OrderedDict[int, _Row] = OrderedDict()
+        self.capabilities = Capabilities(
+            edits=False, listed=model.rows, why_not=CHAT_ONLY
+        )
+        self.info = EngineInfo(
+            model=label,
+            architecture="unknown",
+            parameters=0,
+            vocabulary=0,
+            context=model.context or 0,
+            device=model.device,
+            dtype=model.number_format,
+            precision="remote",
+            threads=1,
+            has_template=True,
+        )
+        """Facts about the model."""
+
+    def prompt(
+        self,
+        messages: Sequence[ChatTurn],
+        *,
+        prefill: str = "",
+        thinking: bool | None = None,
+    ) -> ChatPrompt:
+        """Return a conversation as the server is sent it."""
+        if prefill:
+            raise chat_only()
+        text = "\n".join(message.content for message in messages)
+        return ChatPrompt((), text, messages=tuple(messages))
+
+    def generate(
+        self,
+        prompt: Prompt,
+        settings: SamplingSettings,
+        *,
+        top_n: int = 20,
+        single_line: bool = False,
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
+        slot: int = 0,
+        after: int | None = None,
+        should_stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[Step | GenerationResult]:
+        """Yield the answer that the server draws, token by token."""
+        if not isinstance(prompt, ChatPrompt):
+            self._refuse()
+        drawn = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
+        seed = secrets.randbits(32) if settings.seed is None else settings.seed
+        request = ChatRequest(
+            messages=[(each.role, _said(each)) for each in prompt.messages],
+            temperature=drawn.temperature,
+            top_k=drawn.top_k,
+            top_p=drawn.top_p,
+            min_p=drawn.min_p,
+            repetition_penalty=drawn.repetition_penalty,
+            seed=seed,
+            max_tokens=settings.max_tokens,
+        )
+        return self._answer(request, drawn, top_n, should_stop)
+
+    def _answer(
+        self,
+        request: ChatRequest,
+        settings: SamplingSettings,
+        top_n: int,
+        should_stop: Stop,
+    ) -> Iterator[Step | GenerationResult]:
+        answer, index = _Totals(request.seed), numbers()
+        most = request.max_tokens * (1 if self._model.rows else _TEXT_ONLY)
+        reason: FinishReason | None = None
+        with closing(self._model.draw(request, should_stop=should_stop)) as parts:
+            try:
+                for part in parts:
+                    answer.read(part)
+                    if answer.tokens >= most and (part.text or part.tokens):
+                        reason = FinishReason.LENGTH
+                        break
+                    for token, piece in pieces_of(part):
+                        step = self._step(token, piece, settings, top_n)
+                        step = replace(step, index=next(index))
+                        answer.add(step)
+                        yield step
+                    reason = self._end(part.reason) or reason
+            except Cancelled:
+                reason = FinishReason.CANCELLED
+        yield answer.finish(reason or FinishReason.STOP)
+
+    def _end(self, reason: str | None) -> FinishReason | None:
+        if reason is None:
+            return None
+        if (known := _ENDS.get(reason)) is not None:
+            return known
+        raise LmtuiError("the server broke off the answer", reason)
+
+    # Positions.
+
+    def _step(
+        self,
+        token: ChatToken | None,
+        piece: str,
+        settings: SamplingSettings,
+        top_n: int,
+    ) -> Step:
+        """Return the step of a token, or of a text without tokens."""
+        data = piece.encode() if token is None else token.data
+        text, ranked = bytes_text(data), bool(token and token.listed)
+        if token is None or not ranked:
+            logprob = token.logprob if token else None
+            return Step(0, 0, text, data, piece, logprob, None, None, None, _NO_NUMBERS)
+        row = self._row(token.listed)
+        self._rows[row.handle] = row
+        if len(self._rows) > _POSITIONS:
+            self._rows.popitem(last=False)
+        position, look = self._look(row, settings, top_n)
+        shown = self._shown(row, position, look, count=top_n)
+        at = _place(token)
+        id_ = self._tokens.id(token.data) if at is None else row.ids[at]
+        above = sum(value > token.logprob for value in row.logprobs)
+        drawn = float(look.sampled.prob(torch.tensor([id_])))
+        if not drawn:  # the server applies the stages in another order
+            look = replace(look, is_certain=False)
+            shown = self._shown(row, position, look, count=top_n)
+        return Step(
+            index=0,
+            id=id_,
+            text=text,
+            bytes=data,
+            piece=piece,
+            logprob=token.logprob,
+            rank=None if at is None else 1 + above,
+            entropy=None,
+            sampled_prob=drawn if shown.is_certain else None,
+            distribution=shown,
+        )
+
+    def _row(self, listed: Sequence[tuple[bytes, float]]) -> _Row:
+        seen: dict[bytes, int] = {}
+        ids = []
+        for data, _ in listed:
+            ids.append(self._tokens.id(data, seen.get(data, 0)))
+            seen[data] = seen.get(data, 0) + 1
+        return _Row(tuple(ids), tuple(value for _, value in listed), new_handle())
+
+    def _position(self, row: _Row) -> StoredLogits:
+        return StoredLogits(
+            filled(row.ids, row.logprobs, _VOCABULARY),
+            ContextIds((), 0),
+            handle=row.handle,
+            listed=len(row.ids),
+            size=math.inf,
+        )
+
+    def _look(
+        self, row: _Row, settings: SamplingSettings, count: int
+    ) -> tuple[StoredLogits, LogitsView]:
+        position = self._position(row)
+        return position, position.view(settings, count)
+
+    def _shown(
+        self,
+        row: _Row,
+        position: StoredLogits,
+        look: LogitsView,
+        *,
+        start: int = 0,
+        count: int,
+    ) -> Distribution:
+        """Return the distribution of a position. Of a row that is shorter than others,
+        the server has left out tokens, and they may be any: two with the same text are
+        one for some servers."""
+        if len(row.ids) < self._model.rows:
+            least = math.fsum(-math.exp(each) * each for each in row.logprobs)
+            look = replace(
+                look, is_certain=False, entropy_range=(max(0.0, least), math.inf)
+            )
+        return distribution(position, look, self._tokens, start=start, count=count)
+
+    def preview(
+        self,
+        handle: int,
+        settings: SamplingSettings,
+        *,
+        start: int = 0,
+        count: int = 20,
+    ) -> Distribution:
+        """Return the distribution of an earlier position under other settings."""
+        drawn = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
+        row = self._rows[handle]
+        position, look = self._look(row, drawn, start + count)
+        return self._shown(row, position, look, start=start, count=count)
+
+    def search_vocabulary(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> TokenMatches:
+        """Return the listed tokens of an earlier position that contain `text`."""
+        index = VocabularyIndex(self._tokens, len(self._tokens))
+        position = self._position(self._rows[handle])
+        return search(position, index, text, settings, count=count)
+
+    # What needs ids, or scores of a text.
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        """Raise the error for what the server does not offer."""
+        raise chat_only()
+
+    encode = tokenizer_info = tokenizer_json = raw_logits = _refuse
+    next_distribution = score_draft = continue_each = prefill = reusable = _refuse
+    score_prompts = describe_tokens = windows = score = _refuse
+    read_with = predict_at = score_span = completion_context = complete = _refuse
+    alternatives = replacements = proofread = _refuse
+
+
+def pieces_of(part: ChatPart) -> list[tuple[ChatToken | None, str]]:
+    """Return the tokens of a part, each with the text that it adds. The server's text
+    counts: bytes of a token may not be told exactly."""
+    if not part.tokens:
+        return [(None, part.text)] if part.text else []
+    stream = TextStream()
+    pieces = [stream.feed(token.data) for token in part.tokens]
+    if "".join(pieces) != part.text:
+        pieces = [""] * (len(pieces) - 1) + [part.text]
+    return list(zip(part.tokens, pieces, strict=True))
+
+
+def _place(token: ChatToken) -> int | None:
+    """Return the place of a token among those that are listed with it. llama-server
+    names the last token of a character by all bytes of that: then the number tells."""
+    pairs = list(enumerate(token.listed))
+    same = [at for at, (data, _) in pairs if data == token.data]
+    equal = [at for at, (_, value) in pairs if value == token.logprob]
+    both = [at for at in same if at in equal]
+    return next(iter(both or same or equal), None)
+
+
+def _said(message: ChatTurn) -> str:
+    """Return the text of a message without its thinking, which no server wants back."""
+    thought = thinking_in(message.content) if message.role == "assistant" else None
+    return message.content[thought.end if thought else 0 :]
+
+
+class _Totals:
+    """Totals of an answer while it grows."""
+
+    def __init__(self, seed: int) -> None:
+        self.tokens = 0
+        self._seed = seed
+        self._logprobs: list[float] = []
+        self._prompt_tokens = 0
+        self._started = self._last_at = time.perf_counter()
+        self._first_at: float | None = None
+
+    def read(self, part: ChatPart) -> None:
+        """Take what a part tells of the prompt."""
+        self._prompt_tokens = part.prompt_tokens or self._prompt_tokens
+
+    def add(self, step: Step) -> None:
+        """Count a step."""
+        self.tokens += 1
+        self._last_at = time.perf_counter()
+        if self._first_at is None:
+            self._first_at = self._last_at
+        if step.logprob is not None:
+            self._logprobs.append(step.logprob)
+
+    def finish(self, reason: FinishReason) -> GenerationResult:
+        """Return the result."""
+        first = self._last_at if self._first_at is None else self._first_at
+        complete = len(self._logprobs) == self.tokens
+        return GenerationResult(
+            reason=reason,
+            tokens=self.tokens,
+            logprob=math.fsum(self._logprobs) if complete else None,
+            prompt_tokens=self._prompt_tokens,
+            reused_tokens=0,
+            prompt_seconds=first - self._started,
+            seconds=self._last_at - first,
+            seed=self._seed,
+            first_token_seconds=first - self._started if self.tokens else None,
+        )

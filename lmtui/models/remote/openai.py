@@ -1,0 +1,324 @@
+"""Models of any server with OpenAI's chat API: text goes there, and text comes back.
+
+Such a server knows no token ids and scores no given text. It may list the most probable
+tokens at each position of an answer. Which fields it takes is found out once, by
+questions of a few tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lmtui.models.remote import listing
+from lmtui.models.remote.listing import Stop, checked
+from lmtui.models.remote.refusal import RequestRefused
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+_PATH = "/v1/chat/completions"
+_COUNTS = 20, 10, 5, 0
+"""Tokens to ask for at each position, the first that the server allows."""
+_FORMS = (
+    ("temperature", "top_p", "seed", "max_tokens", "stream_options"),
+    ("temperature", "top_p", "seed", "max_tokens"),
+    ("temperature", "top_p", "max_tokens"),  # Mistral: no seed
+    ("max_completion_tokens",),  # OpenAI's models that reason
+)
+"""Fields of OpenAI's API, the first that the server takes all of."""
+_LEAST_TOP_P = 1e-6  # 0 is refused
+_TOKEN_BYTES = 1 << 12
+_LINE_BYTES = 1 << 20  # of an event without its lists
+_SLACK = 1e-3  # a server may round
+_PROBED = 8
+"""Tokens that are drawn to see whether a setting has an effect."""
+_THINK = "<think>\n", "\n</think>\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation, and how its answer is drawn; the fields have the names of
+    `SamplingSettings`."""
+
+    messages: Sequence[tuple[str, str]]
+    """Role and text of each."""
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    max_tokens: int = 1
+
+
+_QUESTION = ChatRequest([("user", "Name ten rivers.")])
+
+
+@dataclass(frozen=True, slots=True)
+class ChatToken:
+    """A token of an answer, by its bytes, which stand for an id."""
+
+    data: bytes
+    logprob: float
+    listed: tuple[tuple[bytes, float], ...] = ()
+    """The most probable tokens there, the most probable first. Two tokens can have the
+    same bytes, where a server replaces what is no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPart:
+    """What one event adds to an answer."""
+
+    text: str = ""
+    tokens: tuple[ChatToken, ...] = ()
+    """Its tokens, where the server tells them; they may come before their text."""
+    reason: str | None = None
+    """Why the answer ends, in the server's word."""
+    prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class OpenAiModel:
+    """A model that is talked with."""
+
+    connection: Connection
+    name: str
+    rows: int = 0
+    """Most tokens that are listed of each position; 0 where there are no numbers."""
+    context: int | None = None
+    """The most tokens that it was made for, where the server tells it."""
+    fields: tuple[str, ...] = _FORMS[0]
+    """Fields of OpenAI's API that it takes."""
+    extra: frozenset[str] = field(default_factory=frozenset)
+    """Settings that it takes besides, by the names of `ChatRequest`."""
+    number_format: str = "unknown"
+    device: str = "server"
+    dialect: ClassVar[str] = "openai"
+
+    @classmethod
+    def open(cls, connection: Connection, about: Mapping[str, Any]) -> OpenAiModel:
+        """Return the model that `about`, an entry of `/v1/models`, is about.
+
+        Raises:
+            LmtuiError: the server can't be reached, refuses, or sends nonsense.
+        """
+        with checked(connection, "its models"):
+            model = cls(connection, str(about["id"]), context=_context(about))
+        model = model._with_fields()
+        extra = [name for name in _PROBES if model._takes(name)]
+        return replace(model, extra=frozenset(extra))
+
+    @property
+    def ignores(self) -> tuple[str, ...]:
+        """Settings that it draws without, by the names of `ChatRequest`."""
+        known = {*self.fields, *self.extra}
+        return tuple(name for name in _SETTINGS if name not in known)
+
+    def draw(
+        self, request: ChatRequest, *, should_stop: Stop
+    ) -> Generator[ChatPart, None, None]:
+        """Yield the parts of an answer; closing the iterator ends it.
+
+        Raises:
+            LmtuiError: the server can't be reached, refuses, or sends nonsense; or the
+                answer breaks off.
+            Cancelled: `should_stop` answered True.
+        """
+        body = self._body(request)
+        most = _LINE_BYTES + listing.ENTRY_BYTES * 64 * (self.rows + 1)
+        ended, thinks = False, False
+        for event in self.connection.events(
+            _PATH, body, most=most, should_stop=should_stop
+        ):
+            with checked(self.connection, "an event"):
+                part, thought = self._part(event)
+            if thought:
+                part = replace(part, text=thought if thinks else _THINK[0] + thought)
+                thinks = True
+            elif thinks and part.text:
+                part, thinks = replace(part, text=_THINK[1] + part.text), False
+            ended = ended or part.reason is not None
+            yield part
+        if not ended:
+            raise self.connection.nonsense("the answer breaks off")
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        known = {
+            "temperature": request.temperature,
+            "top_p": max(request.top_p, _LEAST_TOP_P),
+            "seed": request.seed,
+            "max_tokens": request.max_tokens,
+            "max_completion_tokens": request.max_tokens,
+            "stream_options": {"include_usage": True},
+        }
+        body: dict[str, Any] = {
+            "model": self.name,
+            "messages": [
+                {"role": role, "content": text} for role, text in request.messages
+            ],
+            "stream": True,
+            **{name: known[name] for name in self.fields},
+        }
+        for name in self.extra:
+            for written in _EXTRA[name]:
+                body[written] = getattr(request, name)
+            body["samplers"] = _CHAIN
+        if self.rows:
+            body |= {"logprobs": True, "top_logprobs": self.rows}
+        return body
+
+    # What it takes.
+
+    def _with_fields(self) -> OpenAiModel:
+        """Return the model with the most fields, and the most listed tokens, that the
+        server takes."""
+        refusal: RequestRefused | None = None
+        for fields in _FORMS:
+            for count in _COUNTS:
+                tried = replace(self, fields=fields, rows=count)
+                most = 1 if "max_tokens" in fields else 16
+                asked = replace(_QUESTION, temperature=0, max_tokens=most)
+                try:
+                    drawn = tried._tokens_of(asked)
+                except RequestRefused as error:
+                    if not error.is_about_fields:
+                        raise
+                    refusal = error
+                    continue
+                # A server may ignore the fields, or list fewer tokens.
+                listed = max((len(token.listed) for token in drawn), default=0)
+                return replace(tried, rows=min(count, listed))
+        assert refusal is not None
+        raise refusal
+
+    def _takes(self, name: str) -> bool:
+        """Return whether the server takes a setting of its own, and as far as can be
+        seen, whether that has an effect: with it, only the most probable token can be
+        drawn."""
+        tried = replace(self, extra=frozenset((name,)))
+        values: dict[str, Any] = {**_PROBES[name], "temperature": 2.0}
+        try:
+            drawn = tried._tokens_of(replace(_QUESTION, **values))
+        except RequestRefused as error:
+            if not error.is_about_fields:
+                raise
+            return False
+        return all(
+            token.logprob >= token.listed[0][1] - _SLACK
+            for token in drawn
+            if token.listed and name != "repetition_penalty"
+        )
+
+    def _tokens_of(self, request: ChatRequest) -> list[ChatToken]:
+        parts = self.draw(request, should_stop=lambda: False)
+        return [token for part in parts for token in part.tokens]
+
+    # What it says.
+
+    def _part(self, event: Any) -> tuple[ChatPart, str]:
+        """Return what an event adds, and its thinking, which some servers send
+        apart."""
+        usage = event.get("usage") or {}
+        read = usage.get("prompt_tokens")
+        prompt = (
+            read if type(read) is int and 0 < read <= listing.MOST_CONTEXT else None
+        )
+        choices = event.get("choices") or ()
+        if not choices:  # it tells the usage only
+            return ChatPart(prompt_tokens=prompt), ""
+        choice = choices[0]
+        delta, reason = choice.get("delta") or {}, choice.get("finish_reason")
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        part = ChatPart(
+            _text(delta.get("content") or ""),
+            tuple(map(self._token, _entries(choice.get("logprobs")))),
+            None if reason is None else str(reason)[: listing.SHOWN],
+            prompt,
+        )
+        return part, "" if part.text else _text(thought)
+
+    def _token(self, entry: Mapping[str, Any]) -> ChatToken:
+        own = listing.logprob(entry["logprob"])
+        pairs = [_pair(each) for each in entry.get("top_logprobs") or ()]
+        pairs.sort(key=lambda pair: -pair[1])
+        if math.fsum(math.exp(value) for _, value in pairs) > 1 + _SLACK:
+            raise ValueError("probabilities of more than 1")
+        return ChatToken(_bytes(entry), own, tuple(pairs[: self.rows]))
+
+
+_EXTRA = {
+    "top_k": ("top_k",),
+    "min_p": ("min_p",),
+    "repetition_penalty": ("repetition_penalty", "repeat_penalty"),
+}
+"""Settings beyond OpenAI's API, and the names that servers have for them."""
+_PROBES: Mapping[str, Mapping[str, Any]] = {
+    "top_k": {"top_k": 1, "max_tokens": _PROBED},
+    "min_p": {"min_p": 1.0, "max_tokens": _PROBED},
+    "repetition_penalty": {"max_tokens": 1},
+}
+_SETTINGS = ("temperature", "top_p", *_EXTRA)
+_CHAIN = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+"""Our own order, for llama-server, which has another one; a server that knows no such
+field keeps to its order."""
+
+
+def _context(about: Mapping[str, Any]) -> int | None:
+    """Return the context of a model, where `/v1/models` tells it."""
+    meta = about.get("meta") or {}
+    for value in (about.get("max_model_len"), meta.get("n_ctx")):
+        if value is not None:
+            return listing.count(value, listing.MOST_CONTEXT)
+    return None
+
+
+def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
+    """Return the tokens of an event, in the shape of chats or of completions."""
+    if logprobs is None:
+        return ()
+    if "tokens" not in logprobs:
+        return logprobs.get("content") or ()
+    names = [name for name in logprobs["tokens"] if isinstance(name, str)]
+    if len(names) < len(logprobs["tokens"]):  # ids, whose text is not told
+        return ()
+    listed = logprobs.get("top_logprobs") or [None] * len(names)
+    return [
+        {
+            "token": name,
+            "logprob": value,
+            "top_logprobs": [
+                {"token": other, "logprob": each} for other, each in (top or {}).items()
+            ],
+        }
+        for name, value, top in zip(
+            names, logprobs["token_logprobs"], listed, strict=True
+        )
+    ]
+
+
+def _pair(entry: Mapping[str, Any]) -> tuple[bytes, float]:
+    return _bytes(entry), listing.logprob(entry["logprob"])
+
+
+def _bytes(entry: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a token; of its text, where the server sends no others."""
+    sent = entry.get("bytes")
+    if sent is None:
+        found = _text(entry["token"]).encode()
+    elif isinstance(sent, list):
+        found = bytes(sent)
+    else:
+        raise TypeError(f"{str(sent)[: listing.SHOWN]} are no bytes")
+    if len(found) > _TOKEN_BYTES:
+        raise ValueError(f"a token of {len(found):,} bytes")
+    return found
+
+
+def _text(value: Any) -> str:
+    """Return a text that a server sent, without halves of characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[: listing.SHOWN]} is no text")
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
