@@ -220,11 +220,31 @@ def engine_for(
     *,
     says_unkept: bool = True,
     slots: int = 1,
+    only_talks: bool = False,
 ) -> EditorEngine:
-    """Open the engine for a command."""
+    """Open the engine for a command; `only_talks` says that it scores and continues no
+    text.
+
+    Raises:
+        LmtuiError: the model can't be opened, or the command needs more of it.
+    """
     own: OpenEngine = partial(open_local, says_unkept=says_unkept, slots=slots)
     open_engine: OpenEngine = context.obj or own
-    return open_engine(settings)
+    engine = open_engine(settings)
+    return engine if only_talks else _require_scores(engine)
+
+
+def _require_scores(engine: EditorEngine) -> EditorEngine:
+    """Return an engine that scores texts.
+
+    Raises:
+        LmtuiError: it can only be talked with.
+    """
+    if engine.capabilities.edits:
+        return engine
+    from lmtui.models.remote.load import chat_only
+
+    raise chat_only()
 
 
 def engines_for(
@@ -236,4 +256,5 @@ def engines_for(
         compared = replace(settings, model=other.model, adapter=other.adapter)
         return open_engine(settings), open_engine(compared)
     with _loading() as show:
-        return open_pair(settings, other, show)
+        first, second = open_pair(settings, other, show)
+        return _require_scores(first), _require_scores(second)

@@ -51,6 +51,7 @@ from lmtui.models.remote.load import CHAT_ONLY, chat_only
 from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
 from lmtui.text import bytes_text
 
+_NO_LOGPROBS = "It sends no probabilities."
 _VOCABULARY = 1 << 18
 """Most different tokens: as many as the largest vocabularies in use have (Gemma's)."""
 _POSITIONS = 1 << 14  # whose rows are kept: a kilobyte each
@@ -132,7 +133,9 @@ class ChatServerEngine:
         self._tokens = TokenTable()
         self._rows: OrderedDict[int, _Row] = OrderedDict()
         self.capabilities = Capabilities(
-            edits=False, listed=model.rows, why_not=CHAT_ONLY
+            edits=False,
+            listed=model.rows,
+            why_not=CHAT_ONLY if model.rows else f"{CHAT_ONLY} {_NO_LOGPROBS}",
         )
         self.info = EngineInfo(
             model=label,

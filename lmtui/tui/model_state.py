@@ -62,8 +62,20 @@ class ModelState:
             return visible_line(self.error.title)
         if self.info is None:
             return self.doing or LOADING
-        ready = f"ready · {described(self.info)} · context {self.info.context:,}"
+        ready = f"ready · {described(self.info)}"
+        if self.info.context:
+            ready += f" · context {self.info.context:,}"
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether texts can be scored and continued; True while that is not known."""
+        return self.info is None or self.capabilities.edits
+
+    def without_model(self) -> ModelState:
+        """Return the state for a screen that this model is of no use for."""
+        why = self.capabilities.why_not.removesuffix(".")
+        return replace(self, info=None, error=LmtuiError(why))
 
     def switched(self, ref: ModelRef) -> ModelState:
         """Return the state at the start of loading `ref`."""

@@ -37,6 +37,8 @@ class ModelScreen(Screen[None]):
         (100, "-wide"),
         (160, "-very-wide"),
     ]
+    SCORES_TEXTS: ClassVar[bool] = True
+    """Whether the screen is of no use with a model that is only talked with."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Copy or stop", id="live.interrupt",
                 tooltip="Copy the selection, or stop what the model does.",
@@ -81,13 +83,16 @@ class ModelScreen(Screen[None]):
         """Focus what the user writes in or reads."""
 
     def follow_model(self, state: ModelState) -> None:
-        """Show the state of the model; the screen stays usable while it loads."""
+        """Show the state of the model; the screen stays usable while it loads, and
+        where the model can't score texts."""
+        if self.SCORES_TEXTS and not state.scores_texts:
+            state = state.without_model()
         self.status.show_info(state.info)
         if state.info is not None:
             self.panel.clear(READING)
         elif state.error is not None:
-            hint = state.error.hint
-            self.panel.clear(f"{state.error}. {hint} F5 lists the models.")
+            words = (f"{state.error}.", state.error.hint, "F5 lists the models.")
+            self.panel.clear(" ".join(filter(None, words)))
         else:
             self.panel.clear(LOADING)
         self.activity.follow_model(state)

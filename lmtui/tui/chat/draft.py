@@ -15,6 +15,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.worker.requests import Slot
 
+_ANSWERS = "What it tells of its answers appears here."
 _FOLDED = "While the message holds a long pasted text, nothing is computed."
 
 
@@ -39,6 +40,7 @@ class DraftController(Controller):
         self._before, self._is_answering = before, is_answering
         self._is_covered = is_covered
         self._info: EngineInfo | None = None
+        self._why_not = ""  # why no draft is scored
 
     @property
     def doing(self) -> str:
@@ -50,6 +52,8 @@ class DraftController(Controller):
     def follow_model(self, state: ModelState) -> None:
         """Ask the new model."""
         self._info = state.info
+        edits = state.capabilities.edits
+        self._why_not = "" if edits else f"{state.capabilities.why_not} {_ANSWERS}"
         self.ask()
 
     def resume(self) -> None:
@@ -70,9 +74,10 @@ class DraftController(Controller):
         if (before := self._before()) is None:
             return
         panel = self._screen.panel
-        if self._prompt.folded:  # its tokens are more than can be shown at every key
+        # The tokens of a long text are more than can be shown at every key.
+        if why := self._why_not or (_FOLDED if self._prompt.folded else ""):
             self._client.cancel()
-            panel.clear(_FOLDED)
+            panel.clear(why)
             return
         if panel.distribution is not None:
             panel.outdate()

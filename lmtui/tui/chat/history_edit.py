@@ -118,6 +118,9 @@ class MessageEditor:
                 "No model is loaded yet; Ctrl+S saves the edit without an answer."
             )
             return
+        if ask and node.role == "assistant" and self._reply.why_no_prefill:
+            self._screen.notify(f"{self._reply.why_no_prefill} Ctrl+S saves the edit.")
+            return
         if ask and self._owner.asks_first(partial(self._resend, self._edits, text)):
             return
         self.leave()
@@ -168,6 +171,9 @@ class MessageEditor:
         """Let the answer go on from another token, as a version of its own."""
         node = self._tokens.message
         if not self._tokens.is_shown or node.role != "assistant" or self._is_busy():
+            return
+        if self._reply.why_no_prefill:
+            self._screen.notify(self._reply.why_no_prefill)
             return
         if not (node.own_ids and self._owner.is_in_use(node.model)):
             self._screen.notify(

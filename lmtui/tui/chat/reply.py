@@ -38,6 +38,7 @@ _STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
 _STOPPED_EMPTY = "stopped before the first word · Ctrl+R again"
 _NOTHING = "nothing to add · Ctrl+R again"
 NO_TOKEN = "No token was generated."
+NO_NUMBERS = "The server sends the words of this answer without probabilities."
 
 
 class ReplyController(Controller):
@@ -61,6 +62,8 @@ class ReplyController(Controller):
         self.is_busy = False
         """Whether an answer is being made, from the request to its end."""
         self._info: EngineInfo | None = None
+        self.why_no_prefill = ""
+        """Why the model can't go on with the beginning of an answer; "" if it can."""
         self.message: ChatMessage | None = None
         self._instead: int | None = None  # the reply that it is another version of
         self._thinking: ReasoningTracker | None = None  # of the reply
@@ -85,6 +88,8 @@ class ReplyController(Controller):
     def follow_model(self, state: ModelState) -> None:
         """Give what waits back to the prompt where there is no model to come."""
         self._info = state.info
+        edits = state.capabilities.edits
+        self.why_no_prefill = "" if edits else state.capabilities.why_not
         if state.info is not None:
             self._strip.reset(info=state.info)
         elif state.error is not None:
@@ -243,9 +248,19 @@ class ReplyController(Controller):
             waits = f" · {len(self._queue)} waiting" if self._queue else ""
             self._tell(f"answering; Esc stops{waits}")
             self._screen.panel.title = "Next token"
-            self._screen.panel.show(steps[-1].distribution, chosen=steps[-1].id)
+            self._show_last(steps)
         if view := self._branch.view_of(self.message):
             view.grow("".join(step.piece for step in steps), thought)
+
+    def _show_last(self, steps: tuple[Step, ...]) -> None:
+        """Show the distribution of the last token that has one; a server may tell
+        none."""
+        panel = self._screen.panel
+        drawn = [step for step in steps if step.distribution.candidates]
+        if drawn:
+            panel.show(drawn[-1].distribution, chosen=drawn[-1].id)
+        elif panel.distribution is None or panel.stale:
+            panel.clear(NO_NUMBERS)
 
     # Its end.
 

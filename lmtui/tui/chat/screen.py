@@ -64,6 +64,7 @@ class ChatScreen(SamplingScreen):
     """Transcript and panel, prompt and status line."""
 
     CSS_PATH = "screen.tcss"
+    SCORES_TEXTS = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop",
                 tooltip="Stop the answer; else back to the prompt."),
@@ -326,7 +327,11 @@ class ChatScreen(SamplingScreen):
             partial(self.run_action, "go_on")
         ):
             return
-        if leaf.role == "assistant":
+        if leaf.role != "assistant":
+            return
+        if self.reply.why_no_prefill:
+            self.notify(self.reply.why_no_prefill)
+        else:
             await self.reply.go_on_with(leaf)
 
     def _free_leaf(self) -> ChatMessage | None:
@@ -380,7 +385,8 @@ class ChatScreen(SamplingScreen):
         """Go from the token under the cursor to what could stand there instead."""
         self.show_panel()
         self.panel.focus()
-        if self.tokens.message.role == "assistant":
+        goes_on = not self.reply.why_no_prefill
+        if goes_on and self.tokens.message.role == "assistant":
             self.activity.say(
                 "Enter continues from the marked row; Esc closes the token view"
             )

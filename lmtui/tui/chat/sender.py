@@ -39,6 +39,7 @@ class MessageSender(Controller):
         self.attachments = Attachments(id="attachments")
         """The names and files above the prompt."""
         self._info: EngineInfo | None = None
+        self._counts = True  # whether the model can count tokens
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
         self._numbers = count(1)  # of the messages that are sent
@@ -59,7 +60,7 @@ class MessageSender(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         """Count again, as another model has another tokenizer; send what waited."""
-        self._info = state.info
+        self._info, self._counts = state.info, state.scores_texts
         if state.info is None:
             return
         self._count()
@@ -105,7 +106,7 @@ class MessageSender(Controller):
         self._client.cancel()
         self._prompt.refusal = ""
         files, folded = self._files, self._folded
-        if files or folded:
+        if self._counts and (files or folded):
             pasted = [plain(as_message(text)) for text in folded]
             texts = [*(file.quoted for file in files), *pasted]
             self._client.count_tokens(texts, then=partial(self._show_count, files))

@@ -48,6 +48,7 @@ class TokensController(Controller):
         self._branch, self._strip = parts.branch, parts.strip
         self._owner, self._sampler = parts.owner, parts.sampler
         self._info: EngineInfo | None = None
+        self._why_not = ""  # why no text is scored
         self.view = TokenView(id="tokens")
         """The tokens as they are drawn."""
         self.message = parts.session.conversation.root
@@ -72,6 +73,7 @@ class TokensController(Controller):
         """Make way for the conversation: beside the panel of another model the tokens
         would be taken for its."""
         self._info = state.info
+        self._why_not = "" if state.scores_texts else state.capabilities.why_not
         if state.info is not None and self.close():
             self._screen.focus_text()
 
@@ -117,6 +119,9 @@ class TokensController(Controller):
         if whole or self._scores_hold(node):
             self._show(node)
             return
+        if self._why_not:
+            self._screen.notify(self._why_not)
+            return
         if node.own_ids and by_itself:
             passage: Passage = TokensAfter(node.own_ids, node.ids_before)
         else:
@@ -153,7 +158,8 @@ class TokensController(Controller):
         self._strip.reset(info=self._info, before=node.tokens)
         if node.finish is not None:
             self._strip.finish(node.finish)
-        self._strip.read(len(node.ids_before) + len(node.tokens))
+        if node.ids_before:
+            self._strip.read(len(node.ids_before) + len(node.tokens))
         self.view.show(node.tokens)
         self.view.focus()
         self.show_position(0)
@@ -171,6 +177,8 @@ class TokensController(Controller):
         token = node.tokens[index]
         if isinstance(token, Step) and token.distribution.handle != NO_VALUE:
             panel.show(token.distribution, chosen=token.id)
+        elif self._why_not:
+            panel.clear(self._why_not)
         elif node.own_ids:
             self._ask_by_ids(node, index)
         else:

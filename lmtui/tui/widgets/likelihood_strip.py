@@ -248,10 +248,12 @@ first token, "prompt" the part of it that evaluates the prompt.
 
     def _room(self) -> tuple[str, str]:
         """Return context use and precision."""
-        used = self._prompt_tokens + self.history.tokens - self._before
+        used: int | None = self._prompt_tokens + self.history.tokens - self._before
         whole, precision = None, notation.NONE
         if self._info is not None:
-            whole, precision = self._info.context, self._info.precision
+            whole, precision = self._info.context or None, self._info.precision
+        if not self._prompt_tokens and precision == "remote":  # perhaps never told
+            used = None
         return f"{notation.count(used)} / {notation.count(whole)}", precision
 
     # Drawing.
