@@ -99,3 +99,8 @@ def test_a_legend_keeps_its_unit_where_it_is_narrow(width: int) -> None:
     (line,) = TokenLegend().lines(width, 1)
     shown = "".join(part for part, _ in line)
     assert "bits" in shown and ("p > 0.8" in shown or width < 60)
+
+
+def test_entropy_without_a_greatest_one_is_known_from_below() -> None:
+    assert notation.entropy((2.3 * notation.LN2, math.inf)) == "≥2.3"
+    assert notation.choices((math.log(3.4), math.inf)) == "≥3.4"

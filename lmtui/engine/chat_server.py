@@ -208,6 +208,8 @@ class ChatServerEngine:
             try:
                 for part in parts:
                     answer.read(part)
+                    if should_stop():  # the server may be faster than its reader
+                        raise Cancelled
                     if answer.tokens >= most and (part.text or part.tokens):
                         reason = FinishReason.LENGTH
                         break

@@ -93,7 +93,7 @@ class OpenAiModel:
     fields: tuple[str, ...] = _FORMS[0]
     """Fields of OpenAI's API that it takes."""
     extra: frozenset[str] = field(default_factory=frozenset)
-    """Settings that it takes besides, by the names of `ChatRequest`."""
+    """Fields that it takes besides, of `_PROBES`."""
     number_format: str = "unknown"
     device: str = "server"
     dialect: ClassVar[str] = "openai"
@@ -114,7 +114,7 @@ class OpenAiModel:
     @property
     def ignores(self) -> tuple[str, ...]:
         """Settings that it draws without, by the names of `ChatRequest`."""
-        known = {*self.fields, *self.extra}
+        known = {*self.fields, *(_SAME.get(name, name) for name in self.extra)}
         return tuple(name for name in _SETTINGS if name not in known)
 
     def draw(
@@ -163,9 +163,8 @@ class OpenAiModel:
             **{name: known[name] for name in self.fields},
         }
         for name in self.extra:
-            for written in _EXTRA[name]:
-                body[written] = getattr(request, name)
-            body["samplers"] = _CHAIN
+            own = _SAME.get(name, name)
+            body[name] = _CHAIN if name == _ORDER else getattr(request, own)
         if self.rows:
             body |= {"logprobs": True, "top_logprobs": self.rows}
         return body
@@ -195,9 +194,9 @@ class OpenAiModel:
         raise refusal
 
     def _takes(self, name: str) -> bool:
-        """Return whether the server takes a setting of its own, and as far as can be
-        seen, whether that has an effect: with it, only the most probable token can be
-        drawn."""
+        """Return whether the server takes a field beyond OpenAI's API and, as far as
+        can be seen, whether that has an effect: with some, only the most probable token
+        can be drawn."""
         tried = replace(self, extra=frozenset((name,)))
         values: dict[str, Any] = {**_PROBES[name], "temperature": 2.0}
         try:
@@ -206,10 +205,9 @@ class OpenAiModel:
             if not error.is_about_fields:
                 raise
             return False
-        return all(
-            token.logprob >= token.listed[0][1] - _SLACK
-            for token in drawn
-            if token.listed and name != "repetition_penalty"
+        listed = [token for token in drawn if token.listed]
+        return name not in _GREEDY or all(
+            token.logprob >= token.listed[0][1] - _SLACK for token in listed
         )
 
     def _tokens_of(self, request: ChatRequest) -> list[ChatToken]:
@@ -249,21 +247,21 @@ class OpenAiModel:
         return ChatToken(_bytes(entry), own, tuple(pairs[: self.rows]))
 
 
-_EXTRA = {
-    "top_k": ("top_k",),
-    "min_p": ("min_p",),
-    "repetition_penalty": ("repetition_penalty", "repeat_penalty"),
-}
-"""Settings beyond OpenAI's API, and the names that servers have for them."""
-_PROBES: Mapping[str, Mapping[str, Any]] = {
-    "top_k": {"top_k": 1, "max_tokens": _PROBED},
-    "min_p": {"min_p": 1.0, "max_tokens": _PROBED},
-    "repetition_penalty": {"max_tokens": 1},
-}
-_SETTINGS = ("temperature", "top_p", *_EXTRA)
+_ORDER = "samplers"
 _CHAIN = ["penalties", "temperature", "top_k", "top_p", "min_p"]
-"""Our own order, for llama-server, which has another one; a server that knows no such
-field keeps to its order."""
+"""Our own order of the sampler's stages, for llama-server, which has another one."""
+_SAME = {"repeat_penalty": "repetition_penalty"}
+"""Names of some servers for our settings."""
+_GREEDY: Mapping[str, Any] = {"top_k": 1, "min_p": 1.0}
+"""Settings that leave the most probable token only."""
+_PROBES: Mapping[str, Mapping[str, Any]] = {
+    **{name: {name: value, "max_tokens": _PROBED} for name, value in _GREEDY.items()},
+    "repetition_penalty": {},
+    "repeat_penalty": {},
+    _ORDER: {},
+}
+"""Fields beyond OpenAI's API, and the request that each is tried with."""
+_SETTINGS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 def _context(about: Mapping[str, Any]) -> int | None:

@@ -245,7 +245,8 @@ left, so a row with m can stand above one with p. ● marks the token that was c
 "rest" is all of the vocabulary without a row. 3e−7 is a probability below 0.05%.
 "perplexity here" is the exponential of the entropy: the number of equally probable
 tokens with the same entropy. A server may list only the most probable tokens: the
-probability of the rest is exact even so, but the entropy is then one of a range.
+probability of the rest is exact even so, but the entropy is then one of a range. A
+server that is only talked with may apply the sampler's stages in another order.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,0 +1,223 @@
+"""A model that is only talked with says the same, with the same numbers."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lmtui.chat.conversation import Conversation
+from lmtui.cli.output import bounds, encode
+from lmtui.engine.chat_server import ChatPrompt, ChatServerEngine, pieces_of
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.open import open_served
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.types import (
+    ChatTurn,
+    FinishReason,
+    GenerationResult,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.models.remote.address import ServerOptions
+from lmtui.models.remote.openai import ChatPart, ChatToken, OpenAiModel
+from tests.engine import tiny
+from tests.models.remote.scripted import connected, scripted
+from tests.models.remote.test_openai import END, EVENT, choice, stream
+from tests.serve.serving import serving
+
+TURNS = [ChatTurn("user", "Hi, naïve façade 日本")]
+GREEDY = SamplingSettings(temperature=0, max_tokens=12, seed=3)
+OPENAI = ServerOptions(dialect="openai")
+
+
+@contextmanager
+def both(family: str = "llama") -> Iterator[tuple[LocalEngine, ChatServerEngine]]:
+    """A tiny model, and the same one behind a server that it is only talked with."""
+    with serving(tiny.engine(family)) as served:
+        there = open_served(f"http://127.0.0.1:{served.port}/v1", OPENAI)
+        assert isinstance(there, ChatServerEngine)
+        yield tiny.engine(family), there
+
+
+def answered(
+    engine: EditorEngine, settings: SamplingSettings = GREEDY, **how: Any
+) -> tuple[list[Step], GenerationResult]:
+    *steps, end = engine.generate(engine.prompt(TURNS), settings, **how)
+    assert isinstance(end, GenerationResult)
+    return [step for step in steps if isinstance(step, Step)], end
+
+
+def said(steps: list[Step], end: GenerationResult) -> str:
+    return "".join(step.piece for step in steps) + end.piece
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_chat_has_the_same_text_and_numbers(family: str) -> None:
+    with both(family) as (here, there):
+        assert there.info.context == here.info.context
+        expected, found = answered(here), answered(there)
+        assert said(*found) == said(*expected)
+        assert found[1].reason is expected[1].reason
+        assert found[1].logprob == pytest.approx(expected[1].logprob, abs=1e-4)
+        assert found[1].prompt_tokens == expected[1].prompt_tokens
+        for one, other in zip(found[0], expected[0], strict=True):
+            assert (one.bytes, one.rank) == (other.bytes, other.rank)
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+            assert one.sampled_prob == other.sampled_prob == 1
+            rows = one.distribution.candidates, other.distribution.candidates
+            assert [r.bytes for r in rows[0]] == [r.bytes for r in rows[1]]
+            assert [r.id for r in rows[0]].count(one.id) == 1
+            assert one.entropy_range is not None and other.entropy is not None
+            assert one.entropy_range[0] <= other.entropy + 1e-6
+            assert one.entropy_range[1] == math.inf
+
+
+def test_preview_is_that_of_the_sampler_where_it_is_certain() -> None:
+    with both() as (here, there):
+        steps, others = answered(there)[0], answered(here)[0]
+        seen = set()
+        for change in (
+            {"temperature": 0.5, "top_k": 5},
+            {"temperature": 0.2, "top_k": 0, "top_p": 0.5},
+            {"temperature": 1.5, "top_k": 0, "top_p": 0.5},
+            {"temperature": 1, "repetition_penalty": 1.2},
+        ):
+            settings = replace(GREEDY, **change)
+            for step, other in zip(steps, others, strict=True):
+                found = there.preview(step.distribution.handle, settings)
+                exact = here.preview(other.distribution.handle, settings)
+                seen.add(found.is_certain)
+                if not found.is_certain:
+                    assert all(row.sampled_prob is None for row in found.candidates)
+                    continue
+                assert settings.temperature <= 1 or settings.top_k
+                assert [row.sampled_prob for row in found.candidates] == pytest.approx(
+                    [row.sampled_prob for row in exact.candidates], abs=1e-5
+                )
+        assert seen == {True, False}
+
+
+def test_pages_and_search_end_with_what_is_listed() -> None:
+    with both() as (_, there):
+        step = answered(there)[0][0]
+        handle, rows = step.distribution.handle, step.distribution.candidates
+        assert step.distribution.listed == step.distribution.vocabulary == 20
+        page = there.preview(handle, GREEDY, start=15, count=20)
+        assert page.candidates == rows[15:]
+        found = there.search_vocabulary(handle, rows[3].text, GREEDY)
+        assert rows[3].id in {row.candidate.id for row in found.rows}
+        with pytest.raises(KeyError):
+            there.preview(-5, GREEDY)
+
+
+def test_stop_ends_the_answer_with_its_text() -> None:
+    with both() as (_, there):
+        polls = iter([False] * 3)
+        steps, end = answered(there, should_stop=lambda: next(polls, True))
+        assert end.reason is FinishReason.CANCELLED and end.tokens == len(steps)
+
+
+def test_everything_else_says_why_not() -> None:
+    with both() as (here, there):
+        verbs = {
+            name
+            for name, _ in inspect.getmembers(EditorEngine, inspect.isfunction)
+            if not name.startswith("_")
+        }
+        own = {"prompt", "generate", "preview", "search_vocabulary"}
+        for name in verbs - own:
+            with pytest.raises(LmtuiError, match="only be talked with"):
+                getattr(there, name)([1], 2, x=3)
+        with pytest.raises(LmtuiError, match="only be talked with"):
+            there.prompt(TURNS, prefill="So")
+        with pytest.raises(LmtuiError, match="only be talked with"):
+            there.generate(here.prompt(TURNS), GREEDY)
+        assert not there.capabilities.edits and there.capabilities.why_not
+
+
+def test_json_has_no_infinity() -> None:
+    with both() as (_, there):
+        fields = bounds(answered(there)[0][0])
+        assert json.loads(encode(fields))["entropy_range"][1] is None
+        assert fields["entropy_range"][1] is None
+
+
+# What other servers do.
+
+
+def over(*events: Any, rows: int = 2, most: int = 8) -> list[Any]:
+    """Items of an answer that a scripted server sends."""
+    with scripted([stream(*events)]) as served, connected(served) as connection:
+        engine = ChatServerEngine(OpenAiModel(connection, "m", rows), "m")
+        settings = replace(GREEDY, max_tokens=most)
+        return list(engine.generate(engine.prompt(TURNS), settings))
+
+
+def test_text_without_numbers_is_an_answer_all_the_same() -> None:
+    first, second, end = over(choice(None, "Yes, "), choice(None, "so"), END, rows=0)
+    assert first.piece + second.piece == "Yes, so"
+    assert first.logprob is first.prob is first.rank is first.rank_above is None
+    assert end.logprob is end.perplexity is None and end.tokens == 2
+    conversation = Conversation()
+    asked = conversation.say("Hi")
+    reply = conversation.reply(asked.id, model="m", settings=GREEDY)
+    conversation.lay_out(reply.id, ChatPrompt((), "Hi"))
+    conversation.grow(reply.id, [first, second])
+    whole = conversation.finish(reply.id, end)
+    assert whole.content == "Yes, so" and whole.logprob is None
+    assert whole.own_ids == () and whole.continuation is None
+
+
+def test_server_that_does_not_end_is_left() -> None:
+    *steps, end = over(*[EVENT] * 9, END, most=3)
+    assert (len(steps), end.reason) == (3, FinishReason.LENGTH)
+
+
+def test_answer_that_the_server_cuts_is_an_error() -> None:
+    cut = {"choices": [{"delta": {}, "finish_reason": "content_filter"}]}
+    with pytest.raises(LmtuiError, match="content_filter"):
+        over(EVENT, cut)
+
+
+def test_short_row_may_lack_any_token() -> None:
+    step, _ = over(EVENT, END, rows=3)
+    assert not step.distribution.is_certain and step.sampled_prob is None
+    least = -sum(p * math.log(p) for p in (math.exp(-0.5), math.exp(-1.2)))
+    assert step.entropy_range == (pytest.approx(least), math.inf)
+
+
+def test_last_token_of_a_character_is_found_by_its_number() -> None:
+    # llama-server: one entry for a character, with the numbers of its last token.
+    listed = [
+        {"token": "�", "logprob": -0.7, "bytes": [138]},
+        {"token": "�", "logprob": -1.5, "bytes": [147]},
+    ]
+    whole = {"token": "お", "logprob": -0.7, "bytes": [227, 129, 138]}
+    entry = {**whole, "top_logprobs": listed}
+    step, _ = over(choice({"content": [entry]}, "お"), END)
+    assert (step.piece, step.rank) == ("お", 1)
+    assert step.id == step.distribution.candidates[0].id
+
+
+def test_texts_that_look_the_same_are_not_one_token() -> None:
+    listed = [{"token": "�", "logprob": value, "bytes": None} for value in (-0.7, -1.5)]
+    entry = {**listed[1], "top_logprobs": listed}
+    step, _ = over(choice({"content": [entry]}, "�"), END)
+    first, second = step.distribution.candidates
+    assert first.id != second.id == step.id and step.rank == 2
+
+
+def test_text_of_the_server_counts() -> None:
+    tokens = (ChatToken(b"\xe3\x81", -1.0), ChatToken(b"\x8a", -1.0))
+    assert [p for _, p in pieces_of(ChatPart("お", tokens))] == ["", "お"]
+    assert [p for _, p in pieces_of(ChatPart("x", tokens))] == ["", "x"]
+    assert pieces_of(ChatPart("", tokens[:1])) == [(tokens[0], "")]
+    assert pieces_of(ChatPart("")) == []

@@ -1,0 +1,252 @@
+"""A model that is only talked with: what its server takes, and what it may send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.load import load
+from lmtui.models.progress import Progress
+from lmtui.models.remote.address import ServerOptions
+from lmtui.models.remote.load import ChatModel, load_remote
+from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
+from tests.models.remote.scripted import answer, connected, scripted
+
+ABOUT = {"id": "some-model", "owned_by": "someone"}
+REQUEST = ChatRequest([("user", "Hi")], max_tokens=5)
+
+# Typed from OpenAI's API reference, vLLM's and llama-server's answers.
+ENTRY = {
+    "token": " the",
+    "logprob": -0.5,
+    "bytes": [32, 116, 104, 101],
+    "top_logprobs": [
+        {"token": " a", "logprob": -1.2, "bytes": [32, 97]},
+        {"token": " the", "logprob": -0.5, "bytes": [32, 116, 104, 101]},
+    ],
+}
+EVENT = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "choices": [
+        {
+            "index": 0,
+            "delta": {"content": " the"},
+            "logprobs": {"content": [ENTRY], "refusal": None},
+            "finish_reason": None,
+        }
+    ],
+    "usage": None,
+}
+END = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+USAGE = {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 1}}
+TOKEN = ChatToken(b" the", -0.5, ((b" the", -0.5), (b" a", -1.2)))
+
+
+def choice(logprobs: Any, content: str = " the") -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": content}, "logprobs": logprobs}]}
+
+
+def stream(*events: Any, done: bool = True) -> bytes:
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return answer("".join([*lines, "data: [DONE]\n\n" if done else ""]).encode())
+
+
+def drawn(*sent: bytes, rows: int = 2) -> list[ChatPart]:
+    with scripted(sent) as served, connected(served) as connection:
+        model = OpenAiModel(connection, "some-model", rows)
+        return list(model.draw(REQUEST, should_stop=lambda: False))
+
+
+def test_tokens_come_with_what_is_listed() -> None:
+    first, end, usage = drawn(stream(EVENT, END, USAGE))
+    assert first == ChatPart(" the", (TOKEN,))
+    assert end.reason == "stop" and usage.prompt_tokens == 12
+
+
+def test_bytes_may_be_left_out() -> None:
+    # The shape of llama-cpp-python.
+    bare = {"token": "à", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    (part, _) = drawn(stream(choice({"content": [bare]}, "à"), END))
+    assert part.tokens == (ChatToken("à".encode(), -0.5),)
+
+
+def test_completions_shape_is_read_too() -> None:
+    legacy = {
+        "tokens": [" the"],
+        "token_logprobs": [-0.5],
+        "top_logprobs": [{" the": -0.5, " a": -1.2}],
+        "text_offset": [0],
+    }
+    part, _ = drawn(stream(choice(legacy), END))
+    assert part.tokens == (TOKEN,)
+    ids = {"tokens": [5], "token_logprobs": [-0.5], "top_logprobs": [{"5": -0.5}]}
+    part, _ = drawn(stream(choice(ids), END))  # older mlx_lm.server
+    assert part == ChatPart(" the")
+
+
+def test_thinking_that_comes_apart_is_marked() -> None:
+    thought = [{"choices": [{"delta": {"reasoning_content": t}}]} for t in ("So", ".")]
+    parts = drawn(stream(*thought, choice(None, "Yes"), choice(None, "!"), END))
+    assert "".join(part.text for part in parts) == "<think>\nSo.\n</think>\n\nYes!"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        "text",
+        {"choices": 5},
+        {"choices": [5]},
+        {"choices": [{"delta": {"content": 5}}]},
+        {"choices": [{"delta": []}, "x"], "usage": 7},
+        choice({"content": [{**ENTRY, "logprob": 0.5}]}),
+        choice({"content": [{**ENTRY, "logprob": float("nan")}]}),
+        choice({"content": [{**ENTRY, "logprob": None}]}),
+        choice({"content": [{**ENTRY, "logprob": True}]}),
+        choice({"content": [{**ENTRY, "bytes": [256]}]}),
+        choice({"content": [{**ENTRY, "bytes": 3}]}),
+        choice({"content": [{**ENTRY, "bytes": [65] * 5000}]}),
+        choice({"content": [{**ENTRY, "token": None, "bytes": None}]}),
+        choice({"content": [{**ENTRY, "top_logprobs": [ENTRY, ENTRY]}]}),
+        choice({"content": [{**ENTRY, "top_logprobs": {"a": 1}}]}),
+        choice({"tokens": [" the"], "token_logprobs": []}),
+        choice({"content": 5}),
+    ],
+)
+def test_nonsense_is_one_error(wrong: Any) -> None:
+    with pytest.raises(LmtuiError):
+        drawn(stream(wrong, END))
+
+
+def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
+    with (
+        scripted([stream(EVENT, done=False)]) as served,
+        connected(served) as connection,
+    ):
+        parts = OpenAiModel(connection, "m", 2).draw(REQUEST, should_stop=lambda: False)
+        assert next(parts).text == " the"
+        with pytest.raises(LmtuiError, match="breaks off"):
+            next(parts)
+
+
+def test_endless_line_and_error_event_are_errors() -> None:
+    with pytest.raises(LmtuiError, match="can't be used"):
+        drawn(answer(b"data: " + b"x" * (1 << 22)), rows=0)
+    with pytest.raises(LmtuiError, match="overloaded"):
+        drawn(stream({"error": {"message": "overloaded"}}))
+
+
+def test_stop_closes_the_connection() -> None:
+    with scripted([None]) as served, connected(served) as connection:
+        model = OpenAiModel(connection, "m")
+        with pytest.raises(Cancelled):
+            list(model.draw(REQUEST, should_stop=lambda: True))
+
+
+def test_half_a_character_is_replaced() -> None:
+    part, _ = drawn(stream(choice(None, "a\ud83d"), END))
+    assert part.text == "a\ufffd"
+
+
+# What a server takes.
+
+REFUSED = answer(b'{"error": {"message": "unknown field"}}', "400 Bad Request")
+ONE = stream(EVENT, END)
+
+
+def opened(*sent: bytes, about: Any = ABOUT) -> tuple[OpenAiModel, list[Any]]:
+    with scripted(sent) as served, connected(served) as connection:
+        model = OpenAiModel.open(connection, about)
+    bodies = [json.loads(each.partition(b"\r\n\r\n")[2]) for each in served.asked]
+    return model, bodies
+
+
+def test_all_fields_are_sent_to_a_server_that_takes_them() -> None:
+    model, bodies = opened(*[ONE] * 6, about={**ABOUT, "max_model_len": 4096})
+    assert (model.rows, model.context, model.ignores) == (2, 4096, ())
+    assert bodies[0]["top_logprobs"] == 20
+    asked = [set(body) - set(bodies[0]) for body in bodies[1:]]
+    names = "top_k", "min_p", "repetition_penalty", "repeat_penalty", "samplers"
+    assert asked == [{name} for name in names]
+
+
+def test_settings_are_left_out_where_the_server_refuses_them() -> None:
+    model, _ = opened(ONE, *[REFUSED] * 5)
+    assert model.ignores == ("top_k", "min_p", "repetition_penalty")
+
+
+def test_setting_without_effect_is_one_that_the_server_ignores() -> None:
+    rare = {**ENTRY, "token": " a", "bytes": [32, 97], "logprob": -1.2}
+    other = stream(choice({"content": [rare]}, " a"), END)
+    model, _ = opened(ONE, other, *[ONE] * 4)
+    assert model.ignores == ("top_k",)
+    model, _ = opened(*[ONE] * 3, REFUSED, ONE, ONE)
+    assert model.ignores == () and "repetition_penalty" not in model.extra
+
+
+def test_fewer_tokens_are_asked_for_where_the_server_allows_no_more() -> None:
+    model, bodies = opened(REFUSED, REFUSED, *[ONE] * 6)
+    assert [body.get("top_logprobs") for body in bodies[:3]] == [20, 10, 5]
+    assert model.rows == 2
+    model, _ = opened(*[REFUSED] * 3, stream(choice(None), END), *[ONE] * 5)
+    assert model.rows == 0
+    model, _ = opened(stream(choice(None), END), *[ONE] * 5)  # it ignores the field
+    assert model.rows == 0
+
+
+def test_server_that_refuses_for_another_reason_is_asked_once() -> None:
+    busy = answer(b"{}", "503 Service Unavailable")
+    for refusal in (busy, answer(b"{}", "401 No")):
+        with pytest.raises(LmtuiError):
+            opened(refusal)
+    with pytest.raises(LmtuiError, match="unknown field"):
+        opened(*[REFUSED] * 16)
+
+
+def test_context_has_to_be_a_number() -> None:
+    with pytest.raises(LmtuiError):
+        opened(about={**ABOUT, "max_model_len": "long"})
+
+
+# How it is opened.
+
+
+def listed(**about: Any) -> bytes:
+    return answer(json.dumps({"data": [{**ABOUT, **about}]}).encode())
+
+
+def test_unknown_server_is_talked_with() -> None:
+    with scripted([listed(), *[ONE] * 6]) as served:
+        found = load_remote(served.url, lambda _: None, ServerOptions())
+    assert isinstance(found, ChatModel) and found.label.endswith("#some-model")
+
+
+@pytest.mark.usefixtures("home")
+def test_missing_tokenizer_leaves_answers() -> None:
+    heard: list[Progress] = []
+    with scripted([listed(owned_by="vllm"), *[ONE] * 6]) as served:
+        found = load_remote(served.url, heard.append, ServerOptions())
+    assert isinstance(found, ChatModel)
+    (said,) = [each.what for each in heard if each.warning]
+    assert "some-model" in said and "--tokenizer" in said
+
+
+def test_ignored_settings_are_named() -> None:
+    heard: list[Progress] = []
+    with scripted([listed(), ONE, *[REFUSED] * 5]) as served:
+        load_remote(served.url, heard.append, ServerOptions())
+    (said,) = [each.what for each in heard if each.warning]
+    assert "top k, min p, repetition penalty" in said
+
+
+def test_model_without_ids_is_refused_where_they_are_needed() -> None:
+    with (
+        scripted([listed(), *[ONE] * 6]) as served,
+        pytest.raises(LmtuiError, match="only be talked with") as caught,
+    ):
+        load(served.url)
+    assert "--tokenizer" in caught.value.hint

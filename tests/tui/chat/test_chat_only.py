@@ -1,0 +1,84 @@
+"""The screens over a model that is only talked with: what is missing is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lmtui.cli.main import main
+from lmtui.engine.types import Capabilities, ChatTurn, Prompt
+from lmtui.tui.inspector.source import InspectSource
+from tests.fakes import FakeEngine
+from tests.tui.chat.test_screen import chat
+from tests.tui.programs import program
+
+WHY = "This server is for chats."
+
+
+class ChatOnlyEngine(FakeEngine):
+    """A scripted engine whose prompts have no ids, and that scores no text."""
+
+    capabilities = Capabilities(edits=False, why_not=WHY)
+
+    def prompt(self, messages: Sequence[ChatTurn], **how: Any) -> Prompt:
+        self.laid_out = super().prompt(messages, **how)
+        return replace(self.laid_out, ids=())
+
+    def generate(self, prompt: Prompt, *arguments: Any, **how: Any) -> Any:
+        return super().generate(self.laid_out, *arguments, **how)
+
+
+async def test_answer_is_shown_and_no_draft_is_scored() -> None:
+    engine = ChatOnlyEngine(answers=["one two three"])
+    async with chat(engine) as running:
+        await running.type("Count")
+        assert WHY in running.seen
+        await running.pilot.press("enter")
+        await running.answered()
+        assert running.views[-1].text == "one two three"
+        assert running.panel.distribution is not None
+        await running.type("and")
+        assert running.panel.distribution is None and WHY in running.seen
+        assert not {name for name, _ in engine.calls} & {"score_draft", "score"}
+
+
+async def test_keys_that_need_ids_say_why_not() -> None:
+    engine = ChatOnlyEngine(answers=["one two three", "four"])
+    async with chat(engine) as running:
+        await running.type("Count")
+        await running.pilot.press("enter")
+        await running.answered()
+        await running.pilot.press("ctrl+g")
+        assert running.notices.count(WHY) == 1
+        await running.pilot.press("f3", "enter")
+        await running.until(lambda: running.screen.has_class("-tokens"))
+        assert running.panel.distribution is not None
+        await running.pilot.press("down", "enter")
+        await running.until(lambda: running.notices.count(WHY) == 2)
+        await running.pilot.press("escape", "alt+up", "alt+up", "f3")
+        await running.until(lambda: running.notices.count(WHY) == 3)
+        assert len(running.views) == 2 and running.state == "ready"
+
+
+async def test_inspector_says_why_there_is_nothing() -> None:
+    engine = ChatOnlyEngine(answers=[])
+    subject = InspectSource("notes.txt", read=lambda: "Hello")
+    async with program({"default": engine}, first="inspect", source=subject) as running:
+        await running.until(lambda: "This server is for" in running.seen)
+        assert not engine.calls and not running.notices
+
+
+@pytest.mark.parametrize("command", ["complete --print", "inspect --json"])
+def test_commands_that_need_scores_are_refused(
+    command: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("Hello")
+    name, option = command.split()
+    code = main([name, str(file), option], open_engine=lambda _: ChatOnlyEngine())
+    shown = capsys.readouterr()
+    assert code and not shown.out
+    assert "only be talked with" in shown.err and "--tokenizer" in shown.err
