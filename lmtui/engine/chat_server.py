@@ -174,25 +174,26 @@ class ChatServerEngine:
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
+        drawn: int = 0,
         should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Yield the answer that the server draws, token by token."""
         if not isinstance(prompt, ChatPrompt):
             self._refuse()
-        drawn = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
+        sent = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         request = ChatRequest(
             messages=[(each.role, _said(each)) for each in prompt.messages],
-            temperature=drawn.temperature,
-            top_k=drawn.top_k,
-            top_p=drawn.top_p,
-            min_p=drawn.min_p,
-            repetition_penalty=drawn.repetition_penalty,
+            temperature=sent.temperature,
+            top_k=sent.top_k,
+            top_p=sent.top_p,
+            min_p=sent.min_p,
+            repetition_penalty=sent.repetition_penalty,
             seed=seed,
             max_tokens=settings.max_tokens,
         )
-        return self._answer(request, drawn, top_n, should_stop)
+        return self._answer(request, sent, top_n, should_stop)
 
     def _answer(
         self,
@@ -322,9 +323,9 @@ class ChatServerEngine:
         count: int = 20,
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings."""
-        drawn = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
+        sent = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
         row = self._rows[handle]
-        position, look = self._look(row, drawn, start + count)
+        position, look = self._look(row, sent, start + count)
         return self._shown(row, position, look, start=start, count=count)
 
     def search_vocabulary(
@@ -341,7 +342,7 @@ class ChatServerEngine:
         """Raise the error for what the server does not offer."""
         raise chat_only()
 
-    encode = tokenizer_info = tokenizer_json = raw_logits = _refuse
+    encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = continue_each = prefill = reusable = _refuse
     score_prompts = describe_tokens = windows = score = _refuse
     read_with = predict_at = score_span = completion_context = complete = _refuse

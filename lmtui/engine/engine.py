@@ -27,7 +27,7 @@ from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
-from lmtui.engine.generate import Decoder, StopRules, is_drawn_there
+from lmtui.engine.generate import Decoder, StopRules, drawn_with, require_drawable
 from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
@@ -230,7 +230,7 @@ class LocalEngine:
         logits = self.cache.logits
         assert logits is not None
         position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
-        look = position.view(self._drawn_with(settings), top_n)
+        look = position.view(drawn_with(self.backend, settings), top_n)
         return distribution(position, look, self._vocabulary, count=top_n)
 
     def score_draft(
@@ -267,7 +267,7 @@ class LocalEngine:
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings."""
         position = self._positions.get(handle)
-        look = position.view(self._drawn_with(settings), start + count)
+        look = position.view(drawn_with(self.backend, settings), start + count)
         return distribution(position, look, self._vocabulary, start=start, count=count)
 
     def search_vocabulary(
@@ -318,8 +318,8 @@ class LocalEngine:
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
-        settings = self._drawn_with(settings)
-        self._require_drawable(settings)
+        settings = drawn_with(self.backend, settings)
+        require_drawable(self.backend, settings)
         rules = StopRules(
             end_ids=self._ends_after(prompt.ids),
             max_tokens=settings.max_tokens,
@@ -450,24 +450,6 @@ class LocalEngine:
             bytes=self._vocabulary.bytes(token),
             logprob=logprob,
         )
-
-    def _drawn_with(self, settings: SamplingSettings) -> SamplingSettings:
-        """Return the settings of what is drawn here: where a server lists N tokens,
-        from no more than those."""
-        listed = self.backend.listed
-        if listed is None or is_drawn_there(self.backend):
-            return settings
-        return replace(settings, top_k=min(settings.top_k or listed, listed))
-
-    def _require_drawable(self, settings: SamplingSettings) -> None:
-        if self.backend.listed is None or is_drawn_there(self.backend):
-            return
-        if settings.repetition_penalty != 1:
-            raise LmtuiError(
-                "the repetition penalty can't be applied here",
-                "it changes logits, and the server tells probabilities only",
-                "Set it to 1, or let the server draw: remote.exact_drawing = false.",
-            )
 
     def _require(self, can: bool, what: str) -> None:
         if not can:

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import sampling
+from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.detokenizer import TextStream, Vocabulary
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import SpeculativeDecoder
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
-from lmtui.errors import Cancelled
+from lmtui.errors import Cancelled, LmtuiError
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,31 @@ class DrawingBackend(Protocol):
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
     """Return whether a backend's server is to draw."""
     return isinstance(backend, DrawingBackend) and backend.draws
+
+
+def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSettings:
+    """Return the settings of what is drawn here: where a server lists N tokens, from no
+    more than those."""
+    listed = backend.listed
+    if listed is None or is_drawn_there(backend):
+        return settings
+    return replace(settings, top_k=min(settings.top_k or listed, listed))
+
+
+def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
+    """Refuse settings that can't be applied to what a server lists.
+
+    Raises:
+        LmtuiError: they are drawn with here, and change logits.
+    """
+    if backend.listed is None or is_drawn_there(backend):
+        return
+    if settings.repetition_penalty != 1:
+        raise LmtuiError(
+            "the repetition penalty can't be applied here",
+            "it changes logits, and the server tells probabilities only",
+            "Set it to 1, or let the server draw: remote.exact_drawing = false.",
+        )
 
 
 Open = Callable[[torch.Generator], FirstStep]

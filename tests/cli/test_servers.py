@@ -85,7 +85,7 @@ def test_doctor_asks_the_named_server(home: Path) -> None:
             f'model = "gpu"\n[servers.gpu]\naddress = "{served.url}"\nkey = "GPU_KEY"\n'
         )
         (facts,) = run("doctor", "--json", env=KEYS).events
-        assert facts["model"].startswith("tiny on the server 127.0.0.1")
+        assert facts["model"].startswith("tiny on lmtui at 127.0.0.1")
         (facts,) = run("doctor", "--json", env=KEYS).events
         assert "refuses the key" in facts["model"] and "GPU_KEY" in facts["model"]
     assert only_asked_with_its_key(served, 2)

@@ -23,7 +23,7 @@ from lmtui.engine.listed_rows import entropy_range, filled
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.models.remote.listing import (
+from lmtui.models.remote.dialect import (
     AnswerToken,
     ListingModel,
     PromptToken,

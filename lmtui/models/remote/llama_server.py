@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.remote import listing
-from lmtui.models.remote.listing import (
+from lmtui.models.remote import dialect as listed
+from lmtui.models.remote.dialect import (
     AnswerToken,
     DrawRequest,
     PromptToken,
@@ -35,7 +35,7 @@ _PARAMETERS = 1 << 62
 
 @dataclass(frozen=True)
 class LlamaServerModel:
-    """A model of llama-server; see `listing.ListingModel` for each method's
+    """A model of llama-server; see `listed.ListingModel` for each method's
     contract."""
 
     connection: Connection
@@ -64,14 +64,14 @@ class LlamaServerModel:
         """
         with checked(connection, "its models"):
             meta, settings = about["meta"], props["default_generation_settings"]
-            size = listing.count(meta["n_vocab"], listing.MOST_VOCABULARY)
+            size = listed.count(meta["n_vocab"], listed.MOST_VOCABULARY)
             facts = replace(
                 facts,
                 vocabulary=size,
-                context=listing.count(settings["n_ctx"], listing.MOST_CONTEXT),
-                parameters=listing.count(meta["n_params"], _PARAMETERS),
+                context=listed.count(settings["n_ctx"], listed.MOST_CONTEXT),
+                parameters=listed.count(meta["n_params"], _PARAMETERS),
             )
-            stored = str(meta.get("ftype") or "unknown")[: listing.SHOWN]
+            stored = str(meta.get("ftype") or "unknown")[: listed.SHOWN]
             name = str(about["id"])
         return cls(connection, name, facts, stored, min(_ROWS, size))
 
@@ -111,7 +111,7 @@ class LlamaServerModel:
             "temperature": 1,
             "logit_bias": [[token, _RAISED] for token in tokens],
         }
-        most = listing.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
+        most = listed.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
         answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
         with checked(self.connection, "its tokens"):
             [found] = answer["completion_probabilities"]
@@ -143,7 +143,7 @@ class LlamaServerModel:
             "logit_bias": [list(pair) for pair in request.logit_bias.items()],
             "stream": True,
         }
-        most = listing.ENTRY_BYTES * (self.rows + 64)
+        most = listed.ENTRY_BYTES * (self.rows + 64)
         for event in self.connection.events(
             _PATH, body, most=16 * most, should_stop=should_stop
         ):
@@ -160,7 +160,7 @@ class LlamaServerModel:
         self, ids: Sequence[int], more: Mapping[str, Any], should_stop: Stop
     ) -> AnswerToken:
         body = {**self._body(ids), "n_predict": 1, "samplers": ["top_k"], "top_k": 1}
-        most = listing.ENTRY_BYTES * (self.rows + 64) + 64 * len(ids)
+        most = listed.ENTRY_BYTES * (self.rows + 64) + 64 * len(ids)
         answer = self.connection.json(
             _PATH, {**body, **more}, most=most, should_stop=should_stop
         )
@@ -171,7 +171,7 @@ class LlamaServerModel:
     def _token(self, found: Mapping[str, Any]) -> AnswerToken:
         pairs = ((each["id"], each["logprob"]) for each in found["top_logprobs"])
         return AnswerToken(
-            listing.token_id(found["id"], self.facts),
-            listing.logprob(found["logprob"]),
-            listing.row(pairs, self.facts, self.rows),
+            listed.token_id(found["id"], self.facts),
+            listed.logprob(found["logprob"]),
+            listed.row(pairs, self.facts, self.rows),
         )

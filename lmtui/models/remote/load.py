@@ -15,7 +15,7 @@ from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote import address
 from lmtui.models.remote.address import Address, ServerOptions
 from lmtui.models.remote.connection import Connection
-from lmtui.models.remote.listing import ListingModel
+from lmtui.models.remote.dialect import ListingModel
 from lmtui.models.remote.open import (
     dialect_of,
     find_model,

@@ -10,11 +10,11 @@ from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.progress import OnProgress
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.listing import ListingModel, checked
+from lmtui.models.remote.dialect import ListingModel, checked
 from lmtui.models.remote.llama_server import LlamaServerModel
 from lmtui.models.remote.sglang import SglangModel
 from lmtui.models.remote.tokenizer import (
-    FoundTokenizer,
+    LocatedTokenizer,
     local_tokenizer,
     named_tokenizer,
 )
@@ -65,7 +65,7 @@ def open_listing(
     connection: Connection,
     about: Mapping[str, Any],
     dialect: str,
-    tokenizer: FoundTokenizer,
+    tokenizer: LocatedTokenizer,
 ) -> ListingModel:
     """Return the model `about` of a server that lists the most probable tokens.
 
@@ -87,7 +87,7 @@ def tokenizer_for(
     dialect: str,
     server: ServerOptions,
     on_progress: OnProgress,
-) -> FoundTokenizer | None:
+) -> LocatedTokenizer | None:
     """Return the tokenizer of the model `about`: the one that is named for the server,
     or the one that this machine or the Hub has by the names that the server tells; None
     without one.

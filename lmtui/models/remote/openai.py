@@ -12,8 +12,8 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lmtui.models.remote import listing
-from lmtui.models.remote.listing import Stop, checked
+from lmtui.models.remote import dialect as listed
+from lmtui.models.remote.dialect import Stop, checked
 from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -128,7 +128,7 @@ class OpenAiModel:
             Cancelled: `should_stop` answered True.
         """
         body = self._body(request)
-        most = _LINE_BYTES + listing.ENTRY_BYTES * 64 * (self.rows + 1)
+        most = _LINE_BYTES + listed.ENTRY_BYTES * 64 * (self.rows + 1)
         ended, thinks = False, False
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
@@ -221,9 +221,7 @@ class OpenAiModel:
         apart."""
         usage = event.get("usage") or {}
         read = usage.get("prompt_tokens")
-        prompt = (
-            read if type(read) is int and 0 < read <= listing.MOST_CONTEXT else None
-        )
+        prompt = read if type(read) is int and 0 < read <= listed.MOST_CONTEXT else None
         choices = event.get("choices") or ()
         if not choices:  # it tells the usage only
             return ChatPart(prompt_tokens=prompt), ""
@@ -233,13 +231,13 @@ class OpenAiModel:
         part = ChatPart(
             _text(delta.get("content") or ""),
             tuple(map(self._token, _entries(choice.get("logprobs")))),
-            None if reason is None else str(reason)[: listing.SHOWN],
+            None if reason is None else str(reason)[: listed.SHOWN],
             prompt,
         )
         return part, "" if part.text else _text(thought)
 
     def _token(self, entry: Mapping[str, Any]) -> ChatToken:
-        own = listing.logprob(entry["logprob"])
+        own = listed.logprob(entry["logprob"])
         pairs = [_pair(each) for each in entry.get("top_logprobs") or ()]
         pairs.sort(key=lambda pair: -pair[1])
         if math.fsum(math.exp(value) for _, value in pairs) > 1 + _SLACK:
@@ -269,7 +267,7 @@ def _context(about: Mapping[str, Any]) -> int | None:
     meta = about.get("meta") or {}
     for value in (about.get("max_model_len"), meta.get("n_ctx")):
         if value is not None:
-            return listing.count(value, listing.MOST_CONTEXT)
+            return listed.count(value, listed.MOST_CONTEXT)
     return None
 
 
@@ -298,7 +296,7 @@ def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
 
 
 def _pair(entry: Mapping[str, Any]) -> tuple[bytes, float]:
-    return _bytes(entry), listing.logprob(entry["logprob"])
+    return _bytes(entry), listed.logprob(entry["logprob"])
 
 
 def _bytes(entry: Mapping[str, Any]) -> bytes:
@@ -309,7 +307,7 @@ def _bytes(entry: Mapping[str, Any]) -> bytes:
     elif isinstance(sent, list):
         found = bytes(sent)
     else:
-        raise TypeError(f"{str(sent)[: listing.SHOWN]} are no bytes")
+        raise TypeError(f"{str(sent)[: listed.SHOWN]} are no bytes")
     if len(found) > _TOKEN_BYTES:
         raise ValueError(f"a token of {len(found):,} bytes")
     return found
@@ -318,5 +316,5 @@ def _bytes(entry: Mapping[str, Any]) -> bytes:
 def _text(value: Any) -> str:
     """Return a text that a server sent, without halves of characters."""
     if not isinstance(value, str):
-        raise TypeError(f"{str(value)[: listing.SHOWN]} is no text")
+        raise TypeError(f"{str(value)[: listed.SHOWN]} is no text")
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

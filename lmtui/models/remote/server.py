@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.remote.listing import (
+from lmtui.models.remote.dialect import (
     MOST_CONTEXT,
     MOST_VOCABULARY,
     SHOWN,

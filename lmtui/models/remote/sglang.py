@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.remote import listing
-from lmtui.models.remote.listing import (
+from lmtui.models.remote import dialect as listed
+from lmtui.models.remote.dialect import (
     AnswerToken,
     DrawRequest,
     PromptToken,
@@ -27,7 +27,7 @@ _LEAST_TOP_P = 1e-6  # 0 is refused
 
 @dataclass(frozen=True)
 class SglangModel:
-    """A model of SGLang; see `listing.ListingModel` for each method's contract."""
+    """A model of SGLang; see `listed.ListingModel` for each method's contract."""
 
     connection: Connection
     name: str
@@ -49,7 +49,7 @@ class SglangModel:
             LmtuiError: the server sends nonsense.
         """
         with checked(connection, "its models"):
-            length = listing.count(about["max_model_len"], listing.MOST_CONTEXT)
+            length = listed.count(about["max_model_len"], listed.MOST_CONTEXT)
             name = str(about["id"])
         facts = replace(facts, context=length)
         return cls(connection, name, facts, min(_ROWS, facts.vocabulary))
@@ -91,7 +91,7 @@ class SglangModel:
         [answer] = self._ask(body, 1 + len(tokens) // self.rows, should_stop)
         with checked(self.connection, "its tokens"):
             entries = answer["meta_info"]["output_token_ids_logprobs"][0]
-            values = {entry[1]: listing.logprob(entry[0]) for entry in entries}
+            values = {entry[1]: listed.logprob(entry[0]) for entry in entries}
             return [values[token] for token in tokens]
 
     def draw(
@@ -110,7 +110,7 @@ class SglangModel:
             "sampling_seed": request.seed,
             "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
         }
-        most = listing.ENTRY_BYTES * (self.rows + 16) * (request.max_tokens + 1)
+        most = listed.ENTRY_BYTES * (self.rows + 16) * (request.max_tokens + 1)
         seen = 0
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
@@ -119,7 +119,7 @@ class SglangModel:
                 meta = event["meta_info"]
                 own, tops = meta["output_token_logprobs"], meta["output_top_logprobs"]
                 # Each event has all tokens so far, or with a switch only the new ones.
-                total = listing.count(meta["completion_tokens"], listing.MOST_CONTEXT)
+                total = listed.count(meta["completion_tokens"], listed.MOST_CONTEXT)
                 skip = seen if len(own) == total else 0
                 new = zip(own[skip:], tops[skip:], strict=True)
                 found = [self._token(*each) for each in new]
@@ -136,7 +136,7 @@ class SglangModel:
 
     def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
         body["sampling_params"] = {"max_new_tokens": 1, "temperature": 0}
-        most = listing.ENTRY_BYTES * (self.rows + 16) * rows
+        most = listed.ENTRY_BYTES * (self.rows + 16) * rows
         return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
 
     def _last(self, meta: Any) -> Row:
@@ -144,13 +144,13 @@ class SglangModel:
 
     def _row(self, top: Any) -> Row:
         pairs = ((entry[1], entry[0]) for entry in top)
-        return listing.row(pairs, self.facts, self.rows)
+        return listed.row(pairs, self.facts, self.rows)
 
     def _token(self, own: Any, top: Any) -> AnswerToken:
-        token = listing.token_id(own[1], self.facts)
-        return AnswerToken(token, listing.logprob(own[0]), self._row(top))
+        token = listed.token_id(own[1], self.facts)
+        return AnswerToken(token, listed.logprob(own[0]), self._row(top))
 
     def _score(self, token: int, own: Any, top: Any) -> PromptToken:
         if own[1] != token:
             raise ValueError(f"a score of token {own[1]} instead of {token}")
-        return PromptToken(listing.logprob(own[0]), None, self._row(top))
+        return PromptToken(listed.logprob(own[0]), None, self._row(top))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 
 
 @dataclass(frozen=True, slots=True)
-class FoundTokenizer:
+class LocatedTokenizer:
     """A tokenizer, and the tokens that end an answer as far as its files tell."""
 
     tokenizer: Any
@@ -39,7 +39,7 @@ class FoundTokenizer:
         return 1 + max(self.tokenizer.get_vocab().values(), default=-1)
 
 
-def named_tokenizer(name: str, on_progress: OnProgress) -> FoundTokenizer:
+def named_tokenizer(name: str, on_progress: OnProgress) -> LocatedTokenizer:
     """Return the tokenizer of a folder, a `.gguf` file, or a model of the Hub, whose
     small files are fetched where they are not here.
 
@@ -61,7 +61,7 @@ def named_tokenizer(name: str, on_progress: OnProgress) -> FoundTokenizer:
     return _in_gguf(default_model(on_progress))
 
 
-def local_tokenizer(*names: str) -> FoundTokenizer | None:
+def local_tokenizer(*names: str) -> LocatedTokenizer | None:
     """Return the tokenizer of the first of these names that has one on this machine: a
     path, or a model of the Hub that is in a cache. Never uses the network."""
     for name in filter(None, names):
@@ -78,21 +78,21 @@ def local_tokenizer(*names: str) -> FoundTokenizer | None:
     return None
 
 
-def _in_gguf(path: Path) -> FoundTokenizer:
+def _in_gguf(path: Path) -> LocatedTokenizer:
     header = read_gguf_model(path)
     read = read_tokenizer(header)
     with tempfile.TemporaryDirectory(prefix="lmtui-") as name:
         save_tokenizer(read, Path(name))
-        return FoundTokenizer(
+        return LocatedTokenizer(
             LightTokenizer(Path(name)), frozenset(end_ids(header, read))
         )
 
 
-def _in_folder(folder: Path) -> FoundTokenizer:
+def _in_folder(folder: Path) -> LocatedTokenizer:
     if not has_tokenizer(folder):
         raise LmtuiError("this folder has no tokenizer", str(folder))
     try:
-        return FoundTokenizer(library_tokenizer(folder), end_ids_in(folder))
+        return LocatedTokenizer(library_tokenizer(folder), end_ids_in(folder))
     except Exception as error:  # transformers raises anything for a damaged one
         raise LmtuiError(
             "this tokenizer can't be read", f"{folder}: {error}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.remote import listing
-from lmtui.models.remote.listing import (
+from lmtui.models.remote import dialect as listed
+from lmtui.models.remote.dialect import (
     AnswerToken,
     DrawRequest,
     PromptToken,
@@ -30,7 +30,7 @@ _LEAST_TOP_P = 1e-6  # 0 is refused
 
 @dataclass(frozen=True)
 class VllmModel:
-    """A model of vLLM; see `listing.ListingModel` for each method's contract."""
+    """A model of vLLM; see `listed.ListingModel` for each method's contract."""
 
     connection: Connection
     name: str
@@ -52,7 +52,7 @@ class VllmModel:
             LmtuiError: the server lists no tokens, or sends nonsense.
         """
         with checked(connection, "its models"):
-            length = listing.count(about["max_model_len"], listing.MOST_CONTEXT)
+            length = listed.count(about["max_model_len"], listed.MOST_CONTEXT)
             facts = replace(facts, context=length)
             model = cls(connection, str(about["id"]), facts)
         counts = [min(each, facts.vocabulary) for each in _COUNTS]
@@ -116,7 +116,7 @@ class VllmModel:
             "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
             "stream": True,
         }
-        most = listing.ENTRY_BYTES * (self.rows + 16)
+        most = listed.ENTRY_BYTES * (self.rows + 16)
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
         ):
@@ -134,7 +134,7 @@ class VllmModel:
         }
 
     def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
-        most = listing.ENTRY_BYTES * (self.rows + 16) * rows
+        most = listed.ENTRY_BYTES * (self.rows + 16) * rows
         return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
 
     def _tokens(self, logprobs: Any) -> list[AnswerToken]:
@@ -142,7 +142,7 @@ class VllmModel:
             return []
         columns = (logprobs[name] for name in ("tokens", "token_logprobs"))
         return [
-            AnswerToken(self._id(name), listing.logprob(value), self._row(top))
+            AnswerToken(self._id(name), listed.logprob(value), self._row(top))
             for name, value, top in zip(*columns, logprobs["top_logprobs"], strict=True)
         ]
 
@@ -151,20 +151,20 @@ class VllmModel:
 
     def _row(self, top: Mapping[str, Any]) -> Row:
         pairs = ((self._id(name), value) for name, value in top.items())
-        return listing.row(pairs, self.facts, self.rows)
+        return listed.row(pairs, self.facts, self.rows)
 
     def _score(self, token: int, entries: Mapping[str, Any]) -> PromptToken:
         # The token itself may be one more than were asked for.
         pairs = ((int(i), each["logprob"]) for i, each in entries.items())
         own = entries[str(token)]
-        rank = listing.count(own["rank"], self.facts.vocabulary)
-        found = listing.row(pairs, self.facts, self.rows)
-        return PromptToken(listing.logprob(own["logprob"]), rank, found)
+        rank = listed.count(own["rank"], self.facts.vocabulary)
+        found = listed.row(pairs, self.facts, self.rows)
+        return PromptToken(listed.logprob(own["logprob"]), rank, found)
 
     def _id(self, name: str) -> int:
         if not name.startswith(_AS_ID):
-            raise ValueError(f"{name[: listing.SHOWN]} is no token's id")
-        return listing.token_id(int(name.removeprefix(_AS_ID)), self.facts)
+            raise ValueError(f"{name[: listed.SHOWN]} is no token's id")
+        return listed.token_id(int(name.removeprefix(_AS_ID)), self.facts)
 
 
 def _never() -> bool:
