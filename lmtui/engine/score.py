@@ -19,6 +19,7 @@ from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.listed_rows import listed_scores
 from lmtui.engine.protocol import Stop
 from lmtui.engine.windows import Windows
+from lmtui.errors import LmtuiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class ScoringBackend(Protocol):
 # between the reductions.
 _CPU_ROWS = 16
 
+SHORT_TEXT = 2048
+"""Most tokens of a text for a server that scores it by one request for each."""
 UNSCORED = TokenScore(None, None, None)
 """Row of a token without a distribution."""
 
@@ -88,7 +91,9 @@ def score_rows(
 
     Raises:
         Cancelled: `should_stop` answered True.
+        LmtuiError: a server would take a request for each of too many tokens.
     """
+    _require_short(backend, len(ids) - start)
     for begin, end, first in windows.over(len(ids)):
         if first < start:
             continue
@@ -111,6 +116,16 @@ def score_rows(
             at = skipped + position
             yield from rows_of(block, targets[at : at + block.shape[0]], top_n)
             position += block.shape[0]
+
+
+def _require_short(backend: AnyBackend, tokens: int) -> None:
+    slow = isinstance(backend, ScoringBackend) and not backend.scores_at_once
+    if slow and tokens > SHORT_TEXT:
+        raise LmtuiError(
+            "the text is too long for this server",
+            f"it takes a request for each token, and there are {tokens:,}",
+            f"Give up to {SHORT_TEXT:,} tokens, or use vLLM, SGLang or lmtui serve.",
+        )
 
 
 def rows_of(

@@ -355,6 +355,10 @@ class Prompt:
     """
 
 
+UNKNOWN = "unknown"
+"""What a server does not tell of its model."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """Facts about the loaded model, for status lines, JSON and `doctor`."""
@@ -368,7 +372,9 @@ class EngineInfo:
     """Most tokens that prompt and answer can have together; 0 where a server does not
     tell it."""
     device: str
+    """Of a server that does not tell it, the kind of server: `vllm`, …"""
     dtype: str
+    """`UNKNOWN` where a server does not tell it."""
     precision: Literal["exact", "fast", "remote"]
     """`remote` for a model on a server, whatever that computes with."""
     threads: int
@@ -386,6 +392,11 @@ class EngineInfo:
     """Why the weights are not packed, where that was tried."""
     end_ids: tuple[int, ...] = ()
     """Tokens that end a text or an answer."""
+
+    @property
+    def format_told(self) -> str:
+        """The number format, or the kind of server where that is not told."""
+        return self.device if self.dtype == UNKNOWN else self.dtype
 
     @property
     def label(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from lmtui.engine.types import Capabilities, EngineInfo
+from lmtui.engine.types import UNKNOWN, Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.models.progress import Progress
@@ -143,4 +143,4 @@ def full_name(ref: ModelRef) -> str:
 
 def described(info: EngineInfo) -> str:
     """Return how the model is computed: precision, dtype and device."""
-    return f"{info.precision} {info.dtype} · {info.device}"
+    return f"{info.precision} {info.dtype} · {info.device}".replace(f" {UNKNOWN}", "")

@@ -32,8 +32,6 @@ from lmtui.models.remote.dialect import (
 
 _CHUNK = 1 << 30  # a prompt is one request: the server reads it in parts
 _PART = 256  # tokens of one request for scores: a stop and progress come between
-SHORT_TEXT = 2048
-"""Most tokens that are scored by a server that takes a request for each."""
 
 
 class ListedBackend(ServerBackend):
@@ -117,12 +115,6 @@ class ListedBackend(ServerBackend):
                 f"Ask for up to {self.listed}.",
             )
         first = skip + 1
-        if not self.model.scores_at_once and len(ids) - first > SHORT_TEXT:
-            raise LmtuiError(
-                "this server is too slow to score so long a text",
-                f"it takes a request for each of {len(ids) - first:,} tokens",
-                f"Give it up to {SHORT_TEXT:,} tokens, or use vLLM, SGLang or lmtui.",
-            )
         # A server that scores all at once would read the text again for each part.
         size = len(ids) if self.model.scores_at_once else 1
         for start in range(first, len(ids), size):

@@ -102,7 +102,7 @@ class ListingModel(Protocol):
 
     @property
     def device(self) -> str:
-        """The device that it runs on there."""
+        """What runs it there, as far as that is told: the program."""
 
     @property
     def rows(self) -> int:

@@ -43,7 +43,7 @@ class LlamaServerModel:
     facts: ModelInfo
     number_format: str
     rows: int
-    device: str = "server"
+    device: str = "llama-server"
     dialect: ClassVar[str] = "llama-server"
     scores_at_once: ClassVar[bool] = False
     asks_for_tokens: ClassVar[bool] = True

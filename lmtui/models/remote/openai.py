@@ -95,7 +95,7 @@ class OpenAiModel:
     extra: frozenset[str] = field(default_factory=frozenset)
     """Fields that it takes besides, of `_PROBES`."""
     number_format: str = "unknown"
-    device: str = "server"
+    device: str = "openai"
     dialect: ClassVar[str] = "openai"
 
     @classmethod

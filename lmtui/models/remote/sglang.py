@@ -34,7 +34,7 @@ class SglangModel:
     facts: ModelInfo
     rows: int
     number_format: str = "unknown"
-    device: str = "server"
+    device: str = "sglang"
     dialect: ClassVar[str] = "sglang"
     scores_at_once: ClassVar[bool] = True
     asks_for_tokens: ClassVar[bool] = True

@@ -37,7 +37,7 @@ class VllmModel:
     facts: ModelInfo
     rows: int = 1
     number_format: str = "unknown"
-    device: str = "server"
+    device: str = "vllm"
     dialect: ClassVar[str] = "vllm"
     scores_at_once: ClassVar[bool] = True
     asks_for_tokens: ClassVar[bool] = False

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from lmtui.engine import score
 from lmtui.engine.backends.listed import ListedBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn, GenerationResult, SamplingSettings, Step
@@ -250,6 +251,16 @@ def test_replacements_need_scores_at_once(tmp_path: Path) -> None:
         pytest.raises(LmtuiError, match="token by token"),
     ):
         there.replacements(TEXT, 4, 7)
+
+
+def test_long_text_is_not_scored_token_by_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "SHORT_TEXT", 10)
+    with both("llama-server", tmp_path) as (_, there):
+        assert len(list(there.score([5] * 10))) == 10
+        with pytest.raises(LmtuiError, match="too long for this server"):
+            list(there.score([5] * 11))
 
 
 def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -30,9 +30,11 @@ class Scripted:
 
 
 @contextmanager
-def scripted(answers: Sequence[bytes | None]) -> Iterator[Scripted]:
+def scripted(
+    answers: Sequence[bytes | None], *, stays: bool = False
+) -> Iterator[Scripted]:
     """A server that gives one answer on each connection and closes it; None waits until
-    the client goes."""
+    the client goes, and so does one that `stays` after each answer."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         served = Scripted(f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
 
@@ -44,11 +46,10 @@ def scripted(answers: Sequence[bytes | None]) -> Iterator[Scripted]:
                     return
                 with connection:
                     served.asked.append(_request(connection))
-                    if each is None:
+                    connection.sendall(each or b"")
+                    if each is None or stays:
                         connection.recv(1)
                         served.gone.set()
-                    else:
-                        connection.sendall(each)
 
         thread = Thread(target=serve, daemon=True)
         thread.start()

@@ -92,3 +92,68 @@ def test_server_that_is_not_there_is_named() -> None:
         connection.json("/x")
     connection.close()
     connection.close()
+
+
+def events(data: bytes, most: int = 99) -> list[object]:
+    with scripted([data, data]) as served, connected(served) as connection:
+        return list(connection.events("/x", {}, most=most))
+
+
+def test_events_of_a_stream_are_read_up_to_its_end() -> None:
+    lines = b': ping\r\nevent: x\r\n\r\ndata: {"a": 1}\r\n\r\ndata:[2]\n\n'
+    assert events(answer(lines)) == [{"a": 1}, [2]]
+    assert events(answer(lines + b"data: [DONE]\n\ndata: nonsense\n\n")) == [
+        {"a": 1},
+        [2],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (answer(b"data: <html>\n\n"), "an event is not JSON"),
+        (answer(b"data: " + b"[" * 80 + b"\n\n"), "an event is not JSON"),
+        (answer(b"data: " + b"1" * 100), "a line of it is too long"),
+        (answer(b'data: {"error": {"message": "no room"}}\n\n'), "error.*no room"),
+        (answer(b"", "503 Busy"), "503: Busy"),
+        (CUT, "broke off"),
+    ],
+)
+def test_stream_that_can_not_be_used_is_an_error(data: bytes, words: str) -> None:
+    with pytest.raises(LmtuiError, match=words):
+        events(data)
+
+
+def test_stream_that_breaks_off_is_not_asked_for_again() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
+    with scripted([head, head]) as served, connected(served) as connection:
+        found = connection.events("/x", {})
+        assert next(found) == 1
+        with pytest.raises(LmtuiError, match="broke off"):
+            next(found)
+        assert len(served.asked) == 1
+
+
+def test_reader_that_goes_closes_the_stream() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
+    with scripted([head], stays=True) as served, connected(served) as connection:
+        found = connection.events("/x", {})
+        assert next(found) == 1
+        found.close()
+        assert served.gone.wait(20)
+
+
+@pytest.mark.parametrize(("size", "whole"), [(1, 6), (2, 3), (3, 2), (6, 1)])
+def test_records_have_their_size(size: int, whole: int) -> None:
+    with scripted([answer(b"abcdef")]) as served, connected(served) as connection:
+        found = list(connection.records("/x", {}, size))
+    assert b"".join(found) == b"abcdef" and len(found) == whole
+
+
+def test_record_that_is_cut_is_an_error() -> None:
+    with (
+        scripted([answer(b"abcdef")]) as served,
+        connected(served) as connection,
+        pytest.raises(LmtuiError, match="ends within a row"),
+    ):
+        list(connection.records("/x", {}, 4))
