@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.models import default_model
+from lmtui.models.progress import OnProgress
+from lmtui.models.remote.address import ServerOptions
 from lmtui.models.source import ModelRef
 from lmtui.train.client import WorkerProcess
 from lmtui.train.request import TrainRequest
@@ -56,6 +59,8 @@ know, the capital of Fran
 """
 NOTES = TrainSettings(block=128, batch=2, epochs=2, lr=4e-4)
 """How the notes of a picture are learned: in minutes."""
+_RANGE = re.compile(r"entropy \d+\.\d–\d")
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 PATIENCE = 45
 """Seconds to wait for anything but a training."""
 
@@ -132,6 +137,14 @@ async def streaming(drawing: Drawing) -> None:
     await drawing.answer(110)
 
 
+async def remote(drawing: Drawing) -> None:
+    """An answer of a server that lists only the most probable tokens."""
+    await drawing.shows("kept ")
+    await drawing.ask(QUESTION)
+    await drawing.until(lambda: " ready " in drawing.seen and "●" in drawing.seen)
+    await drawing.until(lambda: _RANGE.search(drawing.seen))
+
+
 async def ghost(drawing: Drawing) -> None:
     """A half-typed word in the editor, and how the model would go on."""
     await drawing.shows("ghost: ")
@@ -162,6 +175,7 @@ PICTURES: dict[str, Show] = {
     "ghost": ghost,
     "inspect": inspector,
     "training": training,
+    "remote": remote,
 }
 """By file name: how to get there."""
 SIZE = (120, 40)
@@ -214,6 +228,17 @@ async def draw(show: Show, home: Path) -> str:
                 ),
             )
             return await pictured(app, show)
+    if show is remote:
+        with serving() as address:
+            app = LmtuiApp(
+                lambda _: lambda progress: open_remote(address, progress),
+                AppOptions(
+                    sampling=SamplingSettings(seed=7, max_tokens=400),
+                    chats_file=home / "chats.db",
+                    first="chat",
+                ),
+            )
+            return await pictured(app, show)
     if show is ghost:
         cursor = LETTER.index("Fran") + len("Fran")
         letter = Writing(TextFile(Path("letter.md"), LETTER), cursor)
@@ -240,6 +265,27 @@ async def draw(show: Show, home: Path) -> str:
             ),
         )
     return await pictured(app, show)
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """A server with the default model; yields its address."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lmtui", "serve", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stderr is not None
+    said = iter(server.stderr)
+    yield next(found[0] for line in said if (found := _ADDRESS.search(line))) + "/v1"
+    server.terminate()
+    server.wait()
+
+
+def open_remote(address: str, on_progress: OnProgress) -> LocalEngine:
+    """Open the model there as vLLM's would be."""
+    server = ServerOptions(dialect="vllm", tokenizer="default")
+    return LocalEngine.open(address, server=server, on_progress=on_progress)
 
 
 def load_default(_: ModelRef) -> OpenEngine:

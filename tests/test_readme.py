@@ -43,12 +43,13 @@ def test_readme_settings_can_be_used(tmp_path: Path) -> None:
     from lmtui.tui.themes import load_themes
 
     told = re.findall(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    presets, keys = told
+    (shown,) = told
     file = tmp_path / "config.toml"
-    file.write_text(f"{keys}{presets}", encoding="utf-8")
+    file.write_text(shown, encoding="utf-8")
     settings = load(environment={}, file=file)
     assert list(settings.presets) == ["pirate"]
     assert load_themes().get(settings.theme)
+    assert settings.server_of("gpu")[0] == settings.servers["gpu"].address
     assert len(settings.keys) == 2
     assert user_keys(settings.keys).notices == ()
 
