@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,7 +19,6 @@ from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
-from lmtui.engine.score import ScoringBackend
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 
@@ -35,6 +35,25 @@ class PathScore:
     """Natural log of the probability of each of its tokens."""
     after: Tensor
     """Logprobs [V] of the token after the path, in main memory."""
+
+
+@runtime_checkable
+class PathBackend(Protocol):
+    """Backend that scores paths itself, since its rows of logits do not tell all."""
+
+    def score_paths(
+        self,
+        context: Sequence[int],
+        paths: Sequence[Sequence[int]],
+        *,
+        should_stop: Stop,
+    ) -> list[tuple[list[float], Tensor]]:
+        """Return the log-probability of each token of some paths after `context`, and
+        the logits [V] after each path.
+
+        Raises:
+            Cancelled: `should_stop` answered True.
+        """
 
 
 def reads_trees(backend: AnyBackend, cache: PrefixCache) -> bool:
@@ -56,9 +75,10 @@ def score_paths(
     Raises:
         Cancelled: `should_stop` answered True.
     """
-    if isinstance(backend, ScoringBackend) and backend.listed:
-        for path in paths:
-            yield [_asked(backend, cache.ids, path, should_stop)]
+    if isinstance(backend, PathBackend):
+        for some in _parts(paths):
+            rows = backend.score_paths(cache.ids, some, should_stop=should_stop)
+            yield [PathScore(tuple(logprobs), after) for logprobs, after in rows]
         return
     assert cache.logits is not None
     first = cache.logits.unsqueeze(0)  # [1, V]
@@ -74,21 +94,6 @@ def score_paths(
         else:
             logits = _alone(backend, cache, some[0], should_stop)
             yield _scores(some, [list(range(len(logits)))], [first, logits])
-
-
-def _asked(
-    backend: ScoringBackend,
-    context: Sequence[int],
-    path: Sequence[int],
-    should_stop: Stop,
-) -> PathScore:
-    """Score one path whose tokens a server need not list; those after it are listed."""
-    ids = [*context, *path]
-    rows = backend.score_tokens(
-        ids, skip=len(context) - 1, top_n=0, should_stop=should_stop
-    )
-    logprobs = tuple(row.logprob or 0.0 for row in rows)
-    return PathScore(logprobs, backend.logits(ids, should_stop=should_stop)[-1])
 
 
 def _parts(paths: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

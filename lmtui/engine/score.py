@@ -50,16 +50,6 @@ class ScoringBackend(Protocol):
     def scores_at_once(self) -> bool:
         """Whether that takes one request; else it takes one for each token."""
 
-    def logits(
-        self,
-        ids: Sequence[int],
-        held: None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
-        """As in `ModelBackend`."""
-
     def score_tokens(
         self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
     ) -> Iterator[TokenScore]:

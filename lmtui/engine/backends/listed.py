@@ -123,6 +123,23 @@ class ListedBackend(ServerBackend):
             for score, token in zip(scores, ids[start:end], strict=True):
                 yield self._token_score(score, token, top_n)
 
+    def score_paths(
+        self,
+        context: Sequence[int],
+        paths: Sequence[Sequence[int]],
+        *,
+        should_stop: Stop,
+    ) -> list[tuple[list[float], Tensor]]:
+        """Return the log-probability of each token of some paths after `context`, and
+        the row [V] after each path."""
+        prompts = [[*context, *path] for path in paths]
+        found = self.model.read(prompts, len(context), should_stop=should_stop)
+        rows = [each.after for each in found if each.after]
+        if len(rows) < len(found):
+            rows = self._rows_after(prompts, should_stop)
+        scores = [[token.logprob for token in each.tokens] for each in found]
+        return list(zip(scores, self._filled(rows), strict=True))
+
     @property
     def asks_for_tokens(self) -> bool:
         """Whether it has `token_logprobs`."""
@@ -150,10 +167,10 @@ class ListedBackend(ServerBackend):
         self, ids: Sequence[int], start: int, should_stop: Stop | None
     ) -> list[PromptToken]:
         """Return the scores of `ids` from index `start` on."""
-        scores, last = self.model.read(ids, start, should_stop=should_stop or never)
-        if last:
-            self._after = list(ids), last
-        return scores
+        (found,) = self.model.read([ids], start, should_stop=should_stop or never)
+        if found.after:
+            self._after = list(ids), found.after
+        return found.tokens
 
     def _rows_after(
         self, prompts: Sequence[Sequence[int]], should_stop: Stop | None

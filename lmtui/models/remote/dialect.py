@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -28,6 +29,7 @@ SHOWN = 40
 """Characters of the words that a status line shows."""
 ENTRY_BYTES = 1 << 10
 """Bytes of one listed token in JSON, at the most."""
+_NAME = 100  # characters of a name in an error
 _SLACK = 1e-3  # a server may round the probability of a sure token up
 _IMPOSSIBLE = -9998.0  # vLLM's −9999, llama.cpp's −3.4e38
 
@@ -49,6 +51,15 @@ class PromptToken:
     rank: int | None
     """None where the server does not tell it."""
     row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredIds:
+    """Scores of the last tokens of a prompt."""
+
+    tokens: list[PromptToken]
+    after: Row | None
+    """The row after them, where that comes along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +138,9 @@ class ListingModel(Protocol):
         """
 
     def read(
-        self, ids: Sequence[int], start: int, *, should_stop: Stop
-    ) -> tuple[list[PromptToken], Row | None]:
-        """Return the scores of `ids` from index `start` (1 or more) on, and the row
-        after them, where that comes along.
+        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+    ) -> list[ScoredIds]:
+        """Return the scores of each prompt from index `start` (1 or more) on.
 
         Raises:
             LmtuiError, Cancelled: as in `rows_after`.
@@ -171,6 +181,22 @@ def checked(connection: Connection, what: str) -> Iterator[None]:
         OverflowError,
     ) as error:
         raise connection.nonsense(f"{what}: {error!r}"[:200]) from error
+
+
+def require_model(connection: Connection, name: str, answer: Any) -> None:
+    """Refuse an answer that says it is another model's: the server may have been
+    started anew.
+
+    Raises:
+        LmtuiError: it is.
+    """
+    told = answer.get("model") if isinstance(answer, Mapping) else None
+    if isinstance(told, str) and told != name:
+        raise LmtuiError(
+            "the server has another model now",
+            f"{told[:_NAME]} at {connection.address.host}, not {name[:_NAME]}",
+            "Open it anew: F5 lists the models.",
+        )
 
 
 def row(pairs: Iterable[tuple[Any, Any]], model: ModelInfo, count: int) -> Row:

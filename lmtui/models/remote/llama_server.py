@@ -18,8 +18,10 @@ from lmtui.models.remote.dialect import (
     DrawRequest,
     PromptToken,
     Row,
+    ScoredIds,
     Stop,
     checked,
+    require_model,
 )
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -82,17 +84,29 @@ class LlamaServerModel:
         return [self._next(ids, {}, should_stop).row for ids in prompts]
 
     def read(
-        self, ids: Sequence[int], start: int, *, should_stop: Stop
-    ) -> tuple[list[PromptToken], None]:
-        """Return the scores of the last tokens, by one request for each."""
-        scores = []
-        for index in range(start, len(ids)):
-            wanted = {"logit_bias": [[ids[index], _FORCED]]}
-            found = self._next(ids[:index], wanted, should_stop)
-            if found.id != ids[index]:
-                raise self.connection.nonsense("it drew another token than it had to")
-            scores.append(PromptToken(found.logprob, None, found.row))
-        return scores, None
+        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+    ) -> list[ScoredIds]:
+        """Return the scores of the last tokens of each prompt, by one request for each
+        of them."""
+        return [
+            ScoredIds(
+                [
+                    self._score(ids[:index], ids[index], should_stop)
+                    for index in range(start, len(ids))
+                ],
+                None,
+            )
+            for ids in prompts
+        ]
+
+    def _score(
+        self, before: Sequence[int], token: int, should_stop: Stop
+    ) -> PromptToken:
+        wanted = {"logit_bias": [[token, _FORCED]]}
+        found = self._next(before, wanted, should_stop)
+        if found.id != token:
+            raise self.connection.nonsense("it drew another token than it had to")
+        return PromptToken(found.logprob, None, found.row)
 
     def token_logprobs(
         self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
@@ -113,6 +127,7 @@ class LlamaServerModel:
         }
         most = listed.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
         answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        require_model(self.connection, self.name, answer)
         with checked(self.connection, "its tokens"):
             [found] = answer["completion_probabilities"]
             shares = {each["id"]: each["prob"] for each in found["top_probs"]}
@@ -147,6 +162,7 @@ class LlamaServerModel:
         for event in self.connection.events(
             _PATH, body, most=16 * most, should_stop=should_stop
         ):
+            require_model(self.connection, self.name, event)
             with checked(self.connection, "an event"):
                 # The last event has none; one with a split character may have several.
                 rows = event.get("completion_probabilities") or []
@@ -164,6 +180,7 @@ class LlamaServerModel:
         answer = self.connection.json(
             _PATH, {**body, **more}, most=most, should_stop=should_stop
         )
+        require_model(self.connection, self.name, answer)
         with checked(self.connection, "its row"):
             [found] = answer["completion_probabilities"]
             return self._token(found)

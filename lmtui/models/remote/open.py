@@ -97,16 +97,19 @@ def tokenizer_for(
     """
     if server.tokenizer:
         return named_tokenizer(server.tokenizer, on_progress)
-    names = [str(about["id"]), str(about.get("root") or "")]
+    names, template = [str(about["id"]), str(about.get("root") or "")], None
     if dialect == "llama-server":
-        names.append(str(connection.json("/props").get("model_path") or ""))
+        props = connection.json("/props")
+        names.append(str(props.get("model_path") or ""))
+        template = props.get("chat_template")
     elif dialect == "sglang":
         names.append(str(connection.json("/get_model_info").get("tokenizer_path")))
     if not connection.address.is_loopback:  # its files are not ours
         names = [name for name in names if is_hub_id(name)]
-    if found := local_tokenizer(*names):
-        return found
+    found = local_tokenizer(*names)
     for name in filter(is_hub_id, names):
         with suppress(LmtuiError):  # no network, or no such model
-            return named_tokenizer(name, on_progress)
-    return None
+            found = found or named_tokenizer(name, on_progress)
+    if found and not found.tokenizer.chat_template and isinstance(template, str):
+        found.tokenizer.chat_template = template
+    return found

@@ -13,6 +13,7 @@ from lmtui.models.remote.dialect import (
     DrawRequest,
     PromptToken,
     Row,
+    ScoredIds,
     Stop,
     checked,
 )
@@ -66,21 +67,16 @@ class SglangModel:
             return [self._last(answer["meta_info"]) for answer in answers]
 
     def read(
-        self, ids: Sequence[int], start: int, *, should_stop: Stop
-    ) -> tuple[list[PromptToken], Row]:
-        """Return the scores of the last tokens and the row after them, by one
-        request."""
+        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+    ) -> list[ScoredIds]:
+        """Return the scores of the last tokens of each prompt, by one request."""
         # The first token that is asked for has no score.
-        body = self._body([list(ids)], start - 1)
-        [answer] = self._ask(body, len(ids) - start + 2, should_stop)
+        body = self._body(list(map(list, prompts)), start - 1)
+        rows = sum(len(ids) - start + 2 for ids in prompts)
+        answers = self._ask(body, rows, should_stop)
         with checked(self.connection, "its scores"):
-            meta, size = answer["meta_info"], len(ids) - start
-            own, tops = meta["input_token_logprobs"], meta["input_top_logprobs"]
-            if not len(own) == len(tops) >= size:
-                raise ValueError(f"{len(own)} scores of {size} tokens")
-            skip = len(own) - size
-            given = zip(ids[start:], own[skip:], tops[skip:], strict=True)
-            return [self._score(*each) for each in given], self._last(meta)
+            pairs = zip(prompts, answers, strict=True)
+            return [self._scored(ids, start, each["meta_info"]) for ids, each in pairs]
 
     def token_logprobs(
         self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
@@ -149,6 +145,15 @@ class SglangModel:
     def _token(self, own: Any, top: Any) -> AnswerToken:
         token = listed.token_id(own[1], self.facts)
         return AnswerToken(token, listed.logprob(own[0]), self._row(top))
+
+    def _scored(self, ids: Sequence[int], start: int, meta: Any) -> ScoredIds:
+        size = len(ids) - start
+        own, tops = meta["input_token_logprobs"], meta["input_top_logprobs"]
+        if not len(own) == len(tops) >= size:
+            raise ValueError(f"{len(own)} scores of {size} tokens")
+        skip = len(own) - size
+        given = zip(ids[start:], own[skip:], tops[skip:], strict=True)
+        return ScoredIds([self._score(*each) for each in given], self._last(meta))
 
     def _score(self, token: int, own: Any, top: Any) -> PromptToken:
         if own[1] != token:

@@ -14,8 +14,10 @@ from lmtui.models.remote.dialect import (
     DrawRequest,
     PromptToken,
     Row,
+    ScoredIds,
     Stop,
     checked,
+    require_model,
 )
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -77,21 +79,18 @@ class VllmModel:
             return [self._last(choices[index]) for index in range(len(prompts))]
 
     def read(
-        self, ids: Sequence[int], start: int, *, should_stop: Stop
-    ) -> tuple[list[PromptToken], Row]:
-        """Return the scores of the last tokens and the row after them, by one
-        request."""
-        body = {**self._body(), "prompt": list(ids), "max_tokens": 1}
+        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+    ) -> list[ScoredIds]:
+        """Return the scores of the last tokens of each prompt, by one request."""
+        body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
         body["prompt_logprobs"] = self.rows
-        answer = self._ask(body, len(ids) + 1, should_stop)
+        answer = self._ask(body, sum(map(len, prompts)) + len(prompts), should_stop)
         with checked(self.connection, "its scores"):
-            choice = answer["choices"][0]
-            found = choice["prompt_logprobs"]
-            if len(found) != len(ids):
-                raise ValueError(f"{len(found)} scores of {len(ids)} tokens")
-            pairs = zip(ids[start:], found[start:], strict=True)
-            scores = [self._score(token, entries) for token, entries in pairs]
-            return scores, self._last(choice)
+            choices = {each["index"]: each for each in answer["choices"]}
+            return [
+                self._scored(ids, start, choices[index])
+                for index, ids in enumerate(prompts)
+            ]
 
     def token_logprobs(
         self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
@@ -120,6 +119,7 @@ class VllmModel:
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
         ):
+            require_model(self.connection, self.name, event)
             with checked(self.connection, "an event"):
                 [choice] = event["choices"]
                 found = self._tokens(choice.get("logprobs"))
@@ -135,7 +135,9 @@ class VllmModel:
 
     def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
         most = listed.ENTRY_BYTES * (self.rows + 16) * rows
-        return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        require_model(self.connection, self.name, answer)
+        return answer
 
     def _tokens(self, logprobs: Any) -> list[AnswerToken]:
         if logprobs is None:  # the event that tells why the answer ended
@@ -152,6 +154,13 @@ class VllmModel:
     def _row(self, top: Mapping[str, Any]) -> Row:
         pairs = ((self._id(name), value) for name, value in top.items())
         return listed.row(pairs, self.facts, self.rows)
+
+    def _scored(self, ids: Sequence[int], start: int, choice: Any) -> ScoredIds:
+        found = choice["prompt_logprobs"]
+        if len(found) != len(ids):
+            raise ValueError(f"{len(found)} scores of {len(ids)} tokens")
+        pairs = zip(ids[start:], found[start:], strict=True)
+        return ScoredIds([self._score(*pair) for pair in pairs], self._last(choice))
 
     def _score(self, token: int, entries: Mapping[str, Any]) -> PromptToken:
         # The token itself may be one more than were asked for.

@@ -167,7 +167,16 @@ def test_llama_server_that_draws_another_token_than_it_has_to_is_an_error() -> N
         connected(served) as connection,
         pytest.raises(LmtuiError, match="another token"),
     ):
-        model("llama-server", connection).read([1, 2], 1, should_stop=never)
+        model("llama-server", connection).read([[1, 2]], 1, should_stop=never)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "llama-server"])
+def test_answer_of_another_model_is_an_error(dialect: str) -> None:
+    shape = SHAPES[dialect]
+    assert next_row(dialect, shape(pairs()) | {"model": "m"}) == ROW
+    for ask in (next_row, drawn):
+        with pytest.raises(LmtuiError, match="another model now: other at"):
+            ask(dialect, shape(pairs()) | {"model": "other"})
 
 
 def test_dialect_is_told_by_the_server_or_the_user() -> None:
