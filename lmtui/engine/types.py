@@ -394,7 +394,7 @@ class EngineInfo:
     """Tokens that end a text or an answer."""
 
     @property
-    def format_told(self) -> str:
+    def number_format(self) -> str:
         """The number format, or the kind of server where that is not told."""
         return self.device if self.dtype == UNKNOWN else self.dtype
 

@@ -189,7 +189,7 @@ def _numbers(summary: Summary) -> Text:
         **{label.full: known[label.full] for label in _LABELS},
         "ranks": _ranks(totals),
         "entropy": f"{_bars(totals.entropies)}  0 to 11 bits, and more",
-        "model": f"{visible_line(info.label)} ({info.precision}, {info.format_told})",
+        "model": f"{visible_line(info.label)} ({info.precision}, {info.number_format})",
         "windows": _windows(summary),
     }
     if not totals.scored:
@@ -315,7 +315,7 @@ def _both(own: Summary, other: Summary) -> Table:
 def _measures(summary: Summary) -> list[tuple[str, str]]:
     return [
         *figures(summary.totals).items(),
-        ("precision", f"{summary.info.precision}, {summary.info.format_told}"),
+        ("precision", f"{summary.info.precision}, {summary.info.number_format}"),
         ("window", f"{summary.windows.window:,}"),
         ("stride", f"{summary.windows.stride:,}"),
         ("begins", _before(summary)),
