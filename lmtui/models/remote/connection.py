@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import weakref
 from collections.abc import (
     AsyncGenerator,
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 _POLL = 0.02  # seconds between two looks at whether the answer is still wanted
 _TIMEOUT = httpx2.Timeout(60, connect=10, read=600)  # a long prompt takes minutes
+_PATIENCE = 60.0  # seconds between two parts of a streamed answer
 _SHORT = 1 << 20  # bytes of an answer that is no data, about
 _SHOWN = 300  # characters that are shown of a server's own words
 
@@ -140,9 +142,13 @@ class Connection:
         should_stop: Callable[[], bool],
     ) -> Generator[bytes]:
         streamed = self._streamed(path, body, cut)
+        patience = math.inf  # a long prompt takes minutes; its answer goes on
         try:
-            while (part := self._wait(_next(streamed), should_stop)) is not None:
+            while (
+                part := self._wait(_next(streamed), should_stop, patience)
+            ) is not None:
                 yield part
+                patience = _PATIENCE
         finally:
             self._loop.run_until_complete(streamed.aclose())
 
@@ -157,18 +163,24 @@ class Connection:
         return LmtuiError(
             "the server's answer can't be used",
             f"{self.address.host}: {detail}",
-            "Check that the address is that of an lmtui server.",
+            "Check the address, or say what the server is with --dialect.",
         )
 
     def _wait(
-        self, request: Coroutine[Any, Any, T], should_stop: Callable[[], bool]
+        self,
+        request: Coroutine[Any, Any, T],
+        should_stop: Callable[[], bool],
+        patience: float = math.inf,
     ) -> T:
         async def watched() -> T:
             task = asyncio.ensure_future(request)
+            deadline = self._loop.time() + patience
             try:
                 while not (await asyncio.wait([task], timeout=_POLL))[0]:
                     if should_stop():
                         raise Cancelled
+                    if self._loop.time() > deadline:
+                        raise self._silent()
                 return task.result()
             finally:
                 if not task.done():
@@ -232,11 +244,7 @@ class Connection:
                 "Start it, or check the address.",
             ) from error
         except httpx2.TimeoutException as error:
-            raise LmtuiError(
-                "the server does not answer",
-                self.address.host,
-                "Try again, or ask for less at once.",
-            ) from error
+            raise self._silent() from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise LmtuiError(
                 "the connection to the server broke off",
@@ -258,6 +266,13 @@ class Connection:
             if len(data) > most:
                 raise self.nonsense("it is too long")
         return bytes(data)
+
+    def _silent(self) -> LmtuiError:
+        return LmtuiError(
+            "the server does not answer",
+            self.address.host,
+            "Try again, or ask for less at once.",
+        )
 
     def _failed(self, event: bytes) -> LmtuiError:
         return RequestRefused(

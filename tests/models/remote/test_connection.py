@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote import connection as connection_module
 from lmtui.models.remote.address import parse
 from lmtui.models.remote.connection import Connection
 from tests.models.remote.scripted import answer, connected, scripted
@@ -132,6 +133,17 @@ def test_stream_that_breaks_off_is_not_asked_for_again() -> None:
         with pytest.raises(LmtuiError, match="broke off"):
             next(found)
         assert len(served.asked) == 1
+
+
+def test_stream_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_PATIENCE", 0.1)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
+    with scripted([head], stays=True) as served, connected(served) as connection:
+        found = connection.events("/x", {})
+        assert next(found) == 1
+        with pytest.raises(LmtuiError, match="does not answer"):
+            next(found)
+        assert served.gone.wait(20)
 
 
 def test_reader_that_goes_closes_the_stream() -> None:
