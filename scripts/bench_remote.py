@@ -15,13 +15,15 @@ from statistics import median, quantiles
 from threading import Thread
 from typing import Any
 
+import torch
 from bench_serve import in_process, ours
 from bench_tools import compare, row
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.load import load
-from lmtui.models.remote.server import RemoteModel
+from lmtui.models.remote.address import ServerOptions
+from lmtui.models.remote.connection import Connection
 
 ROUND_TRIP = 0.05  # seconds
 _SCORED = 1000  # tokens of a text
@@ -64,25 +66,36 @@ def link(port: int, delay: float) -> Iterator[int]:
         thread.join()
 
 
-def opened(port: int) -> LocalEngine:
+def opened(port: int, dialect: str = "auto") -> LocalEngine:
     """The model of the server at a port."""
-    return LocalEngine(load(f"http://127.0.0.1:{port}/v1"))
+    server = ServerOptions(dialect=dialect, tokenizer="default")
+    return LocalEngine(load(f"http://127.0.0.1:{port}/v1", server=server))
 
 
 @contextmanager
 def _requests() -> Iterator[list[Any]]:
-    """The requests for logits that are made within."""
-    real, made = RemoteModel.logits, []
+    """The requests that are made within."""
+    real, made = Connection.data, []
 
-    def logits(self: Any, *given: Any, **how: Any) -> bytes:
+    def data(self: Any, *given: Any, **how: Any) -> bytes:
         made.append(given)
         return bytes(real(self, *given, **how))
 
-    RemoteModel.logits = logits  # type: ignore[method-assign]
+    Connection.data = data  # type: ignore[method-assign]
     try:
         yield made
     finally:
-        RemoteModel.logits = real  # type: ignore[method-assign]
+        Connection.data = real  # type: ignore[method-assign]
+
+
+def _on(threads: int, work: Callable[[], float]) -> Callable[[], float]:
+    """`work` with as many threads: a server's model needs one, the rest is its own."""
+
+    def run() -> float:
+        torch.set_num_threads(threads)
+        return work()
+
+    return run
 
 
 def _typed(what: str, look: Callable[[str], object]) -> None:
@@ -101,35 +114,48 @@ def _typed(what: str, look: Callable[[str], object]) -> None:
 
 def print_remote(engine: LocalEngine, file: Path, options: Namespace) -> None:
     """The table of a model on a server; `engine` has the file open as that has."""
-    tokens, settings = 2 * options.tokens, SamplingSettings(temperature=0)
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    ids = engine.encode(text).ids[:_SCORED]
     print("\n| a model on a server | lmtui | peer | ratio |\n|---|---|---|---|")
     with ours(file) as port:
-        there = opened(port)
-        result = compare(
-            lambda: in_process(there, tokens, 20),
-            lambda: in_process(engine, tokens, 20),
-            options.rounds,
+        for name, dialect in (("", "auto"), (", as vLLM", "vllm")):
+            there = opened(port, dialect)
+            _beside(there, engine, name, options)
+            _over_a_link(port, dialect, name, options.tokens)
+
+
+def _beside(
+    there: LocalEngine, engine: LocalEngine, name: str, options: Namespace
+) -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    ids, tokens = engine.encode(text).ids[:_SCORED], 2 * options.tokens
+    result = compare(
+        _on(1, lambda: in_process(there, tokens, 20)),
+        _on(engine.info.threads, lambda: in_process(engine, tokens, 20)),
+        options.rounds,
+    )
+    row(f"an answer{name} / the same here", result, "tokens/s")
+    result = compare(
+        _on(1, lambda: _rate(there, ids)),
+        _on(engine.info.threads, lambda: _rate(engine, ids)),
+        options.rounds,
+    )
+    row(f"score {_SCORED:,} tokens{name} / the same here", result, "tokens/s")
+
+
+def _over_a_link(port: int, dialect: str, name: str, tokens: int) -> None:
+    settings = SamplingSettings(temperature=0)
+    with link(port, ROUND_TRIP / 2) as slow:
+        far = opened(slow, dialect)
+        where = f"{name} over {1000 * ROUND_TRIP:.0f} ms, p50 / p95"
+        _typed(
+            f"key in a message to panel{where}",
+            lambda draft: far.score_draft([], draft, settings),
         )
-        row("an answer / the same here", result, "tokens/s")
-        result = compare(
-            lambda: _rate(there, ids), lambda: _rate(engine, ids), options.rounds
+        _typed(
+            f"key in a text to panel{where}",
+            lambda draft: far.predict_at(draft, len(draft)),
         )
-        row(f"score {_SCORED:,} tokens / the same here", result, "tokens/s")
-        with link(port, ROUND_TRIP / 2) as slow:
-            far = opened(slow)
-            where = f"over {1000 * ROUND_TRIP:.0f} ms, p50 / p95"
-            _typed(
-                f"key in a message to panel {where}",
-                lambda draft: far.score_draft([], draft, settings),
-            )
-            _typed(
-                f"key in a text to panel {where}",
-                lambda draft: far.predict_at(draft, len(draft)),
-            )
-            speed = f"{in_process(far, tokens // 2, 20):.1f} tokens/s"
-            print(f"| an answer over {1000 * ROUND_TRIP:.0f} ms | {speed} | | |")
+        speed = f"{in_process(far, tokens, 20):.1f} tokens/s"
+        print(f"| an answer{name} over {1000 * ROUND_TRIP:.0f} ms | {speed} | | |")
 
 
 def _rate(engine: LocalEngine, ids: tuple[int, ...]) -> float:

@@ -159,7 +159,9 @@ def open_pair(
         own = ModelRef() if other.adapter else own
     if other.adapter is None:
         first = open_model(settings, own, on_progress)
-        return first, open_model(settings, other, on_progress)
+        second = open_model(settings, other, on_progress)
+        _share_threads(first, second)
+        return first, second
     with _collector_waits():
         from lmtui.engine.engine import LocalEngine
         from lmtui.models.load import load_pair
@@ -179,6 +181,14 @@ def open_pair(
         )
         first, second = (LocalEngine(one, context=settings.context) for one in loaded)
         return first, second
+
+
+def _share_threads(*engines: EditorEngine) -> None:
+    """Set the number of threads that the model which runs here needs: one on a server
+    needs a single one."""
+    import torch
+
+    torch.set_num_threads(max(engine.info.threads for engine in engines))
 
 
 def open_for_comparison(
