@@ -59,13 +59,8 @@ class ListedBackend(ServerBackend):
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
         prompt = [*(held.rows[0] if held else ()), *ids]
-        rows: list[Row] = []
-        if keep > 1:
-            start = len(prompt) - keep + 1
-            rows = [each.row for each in self._read(prompt, start, should_stop)]
-            rows += self._rows_after([prompt], should_stop)
-        elif keep:
-            rows = self._rows_after([prompt], should_stop)
+        ends = range(len(prompt) - keep + 1, len(prompt) + 1)
+        rows = self._rows_after([prompt[:end] for end in ends], should_stop)
         if held:
             held.rows[0] += ids
         return self._filled(rows)
@@ -119,7 +114,7 @@ class ListedBackend(ServerBackend):
         size = len(ids) if self.model.scores_at_once else 1
         for start in range(first, len(ids), size):
             end = min(start + size, len(ids))
-            scores = self._read(ids[:end], start, should_stop)
+            scores = self._read(ids[:end], start, top_n, should_stop)
             for score, token in zip(scores, ids[start:end], strict=True):
                 yield self._token_score(score, token, top_n)
 
@@ -133,7 +128,7 @@ class ListedBackend(ServerBackend):
         """Return the log-probability of each token of some paths after `context`, and
         the row [V] after each path."""
         prompts = [[*context, *path] for path in paths]
-        found = self.model.read(prompts, len(context), should_stop=should_stop)
+        found = self.model.read(prompts, len(context), least=1, should_stop=should_stop)
         rows = [each.after for each in found if each.after]
         if len(rows) < len(found):
             rows = self._rows_after(prompts, should_stop)
@@ -164,10 +159,13 @@ class ListedBackend(ServerBackend):
         return DrawnToken(token.id, token.logprob, self._filled([token.row])[0])
 
     def _read(
-        self, ids: Sequence[int], start: int, should_stop: Stop | None
+        self, ids: Sequence[int], start: int, least: int, should_stop: Stop | None
     ) -> list[PromptToken]:
-        """Return the scores of `ids` from index `start` on."""
-        (found,) = self.model.read([ids], start, should_stop=should_stop or never)
+        """Return the scores of `ids` from index `start` on, with at least so many
+        tokens listed."""
+        (found,) = self.model.read(
+            [ids], start, least=least, should_stop=should_stop or never
+        )
         if found.after:
             self._after = list(ids), found.after
         return found.tokens
@@ -175,6 +173,8 @@ class ListedBackend(ServerBackend):
     def _rows_after(
         self, prompts: Sequence[Sequence[int]], should_stop: Stop | None
     ) -> list[Row]:
+        if not prompts:
+            return []
         if len(prompts) == 1 and self._after and self._after[0] == list(prompts[0]):
             return [self._after[1]]
         if should_stop and should_stop():
@@ -199,6 +199,6 @@ class ListedBackend(ServerBackend):
             rank,
             None,
             tuple(zip(row.ids, row.logprobs, strict=True))[:top_n],
-            self.listed if rank is None else None,
-            entropy_range(logits, self.listed),
+            len(row.ids) if rank is None else None,
+            entropy_range(logits, len(row.ids)),
         )

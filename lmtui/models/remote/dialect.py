@@ -29,6 +29,7 @@ SHOWN = 40
 """Characters of the words that a status line shows."""
 ENTRY_BYTES = 1 << 10
 """Bytes of one listed token in JSON, at the most."""
+_ENTRIES = 100_000  # listed tokens of one response, about
 _NAME = 100  # characters of a name in an error
 _SLACK = 1e-3  # a server may round the probability of a sure token up
 _IMPOSSIBLE = -9998.0  # vLLM's −9999, llama.cpp's −3.4e38
@@ -138,9 +139,15 @@ class ListingModel(Protocol):
         """
 
     def read(
-        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+        self,
+        prompts: Sequence[Sequence[int]],
+        start: int,
+        *,
+        least: int,
+        should_stop: Stop,
     ) -> list[ScoredIds]:
-        """Return the scores of each prompt from index `start` (1 or more) on.
+        """Return the scores of each prompt from index `start` (1 or more) on, each with
+        at least so many tokens listed; of long prompts not many more.
 
         Raises:
             LmtuiError, Cancelled: as in `rows_after`.
@@ -181,6 +188,13 @@ def checked(connection: Connection, what: str) -> Iterator[None]:
         OverflowError,
     ) as error:
         raise connection.nonsense(f"{what}: {error!r}"[:200]) from error
+
+
+def score_rows(rows: int, least: int, sent: int, wanted: int) -> int:
+    """Return how many tokens a server should list for each of `sent` positions, of
+    which `wanted` are wanted: up to `rows`, but not so many that it takes long."""
+    most = _ENTRIES if 2 * wanted > sent else _ENTRIES // 5  # a key waits for a few
+    return max(1, least, min(rows, most // max(1, sent)))
 
 
 def require_model(connection: Connection, name: str, answer: Any) -> None:

@@ -84,7 +84,12 @@ class LlamaServerModel:
         return [self._next(ids, {}, should_stop).row for ids in prompts]
 
     def read(
-        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+        self,
+        prompts: Sequence[Sequence[int]],
+        start: int,
+        *,
+        least: int,
+        should_stop: Stop,
     ) -> list[ScoredIds]:
         """Return the scores of the last tokens of each prompt, by one request for each
         of them."""

@@ -67,13 +67,19 @@ class SglangModel:
             return [self._last(answer["meta_info"]) for answer in answers]
 
     def read(
-        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+        self,
+        prompts: Sequence[Sequence[int]],
+        start: int,
+        *,
+        least: int,
+        should_stop: Stop,
     ) -> list[ScoredIds]:
         """Return the scores of the last tokens of each prompt, by one request."""
         # The first token that is asked for has no score.
         body = self._body(list(map(list, prompts)), start - 1)
-        rows = sum(len(ids) - start + 2 for ids in prompts)
-        answers = self._ask(body, rows, should_stop)
+        sent = sum(len(ids) - start + 2 for ids in prompts)
+        body["top_logprobs_num"] = listed.score_rows(self.rows, least, sent, sent)
+        answers = self._ask(body, sent, should_stop)
         with checked(self.connection, "its scores"):
             pairs = zip(prompts, answers, strict=True)
             return [self._scored(ids, start, each["meta_info"]) for ids, each in pairs]
@@ -153,9 +159,13 @@ class SglangModel:
             raise ValueError(f"{len(own)} scores of {size} tokens")
         skip = len(own) - size
         given = zip(ids[start:], own[skip:], tops[skip:], strict=True)
-        return ScoredIds([self._score(*each) for each in given], self._last(meta))
+        scores = [self._score(*each) for each in given]
+        after = meta["output_top_logprobs"][0]
+        return ScoredIds(scores, None if len(after) < self.rows else self._row(after))
 
     def _score(self, token: int, own: Any, top: Any) -> PromptToken:
         if own[1] != token:
             raise ValueError(f"a score of token {own[1]} instead of {token}")
-        return PromptToken(listed.logprob(own[0]), None, self._row(top))
+        pairs = ((entry[1], entry[0]) for entry in top)
+        row = listed.row(pairs, self.facts, len(top))
+        return PromptToken(listed.logprob(own[0]), None, row)

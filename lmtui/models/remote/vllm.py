@@ -79,16 +79,24 @@ class VllmModel:
             return [self._last(choices[index]) for index in range(len(prompts))]
 
     def read(
-        self, prompts: Sequence[Sequence[int]], start: int, *, should_stop: Stop
+        self,
+        prompts: Sequence[Sequence[int]],
+        start: int,
+        *,
+        least: int,
+        should_stop: Stop,
     ) -> list[ScoredIds]:
-        """Return the scores of the last tokens of each prompt, by one request."""
+        """Return the scores of the last tokens of each prompt, by one request, which
+        lists tokens at all positions."""
+        sent = sum(map(len, prompts))
+        rows = listed.score_rows(self.rows, least, sent, sent - start * len(prompts))
         body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
-        body["prompt_logprobs"] = self.rows
-        answer = self._ask(body, sum(map(len, prompts)) + len(prompts), should_stop)
+        body["prompt_logprobs"] = rows
+        answer = self._ask(body, sent + len(prompts), should_stop)
         with checked(self.connection, "its scores"):
             choices = {each["index"]: each for each in answer["choices"]}
             return [
-                self._scored(ids, start, choices[index])
+                self._scored(ids[start:], choices[index], rows)
                 for index, ids in enumerate(prompts)
             ]
 
@@ -155,19 +163,20 @@ class VllmModel:
         pairs = ((self._id(name), value) for name, value in top.items())
         return listed.row(pairs, self.facts, self.rows)
 
-    def _scored(self, ids: Sequence[int], start: int, choice: Any) -> ScoredIds:
+    def _scored(self, ids: Sequence[int], choice: Any, rows: int) -> ScoredIds:
         found = choice["prompt_logprobs"]
-        if len(found) != len(ids):
+        if len(found) < len(ids):
             raise ValueError(f"{len(found)} scores of {len(ids)} tokens")
-        pairs = zip(ids[start:], found[start:], strict=True)
-        return ScoredIds([self._score(*pair) for pair in pairs], self._last(choice))
+        pairs = zip(ids, found[len(found) - len(ids) :], strict=True)
+        scores = [self._score(*pair, rows) for pair in pairs]
+        return ScoredIds(scores, self._last(choice))
 
-    def _score(self, token: int, entries: Mapping[str, Any]) -> PromptToken:
+    def _score(self, token: int, entries: Mapping[str, Any], rows: int) -> PromptToken:
         # The token itself may be one more than were asked for.
         pairs = ((int(i), each["logprob"]) for i, each in entries.items())
         own = entries[str(token)]
         rank = listed.count(own["rank"], self.facts.vocabulary)
-        found = listed.row(pairs, self.facts, self.rows)
+        found = listed.row(pairs, self.facts, rows)
         return PromptToken(listed.logprob(own["logprob"]), rank, found)
 
     def _id(self, name: str) -> int:
