@@ -849,7 +849,7 @@ def test_progress_of_a_load_is_forwarded() -> None:
     assert answers.values("model progress") == [reports[0], *reports[2:]]
     assert answers.names() == [*["model progress"] * 4, "model then"]
     assert opened.info.model == "tiny"
-    assert opened.capabilities.previews
+    assert opened.capabilities == FakeWriter().capabilities
 
 
 def test_load_after_a_failed_one_serves_the_waiting_request() -> None:

@@ -286,7 +286,7 @@ def test_shown_path_puts_the_name_before_its_folder(
 
 def test_expected_distribution_sums_to_one() -> None:
     token = list(FakeEngine().score(b"abc", top_n=5))[2]
-    assert token.entropy is not None
-    shown = expected(token, token.entropy, vocabulary=258)
+    shown = expected(token, vocabulary=258)
+    assert shown.entropy == token.entropy is not None
     listed = sum(candidate.prob for candidate in shown.candidates)
     assert listed + shown.rest_prob == pytest.approx(1)
