@@ -9,7 +9,7 @@ import asyncio
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median, quantiles
 from threading import Thread
@@ -34,8 +34,9 @@ async def _pump(
     source: asyncio.StreamReader, target: asyncio.StreamWriter, delay: float
 ) -> None:
     loop = asyncio.get_running_loop()
-    while data := await source.read(1 << 16):
-        loop.call_later(delay, target.write, data)
+    with suppress(ConnectionResetError):  # an answer that was stopped
+        while data := await source.read(1 << 16):
+            loop.call_later(delay, target.write, data)
     loop.call_later(delay, target.close)
 
 
@@ -53,7 +54,9 @@ def link(port: int, delay: float) -> Iterator[int]:
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_pump(reader, back, delay), _pump(there, writer, delay))
+        pumps = _pump(reader, back, delay), _pump(there, writer, delay)
+        with suppress(asyncio.CancelledError):  # the link ends
+            await asyncio.gather(*pumps)
 
     server = loop.run_until_complete(asyncio.start_server(join, "127.0.0.1", 0))
     thread = Thread(target=loop.run_forever, daemon=True)

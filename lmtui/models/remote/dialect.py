@@ -29,7 +29,8 @@ SHOWN = 40
 """Characters of the words that a status line shows."""
 ENTRY_BYTES = 1 << 10
 """Bytes of one listed token in JSON, at the most."""
-_ENTRIES = 100_000  # listed tokens of one response, about
+_ENTRIES = 100_000  # listed tokens of a response with the scores of a text, about
+_FEW_ENTRIES = 4_000  # of one that a key waits for
 _NAME = 100  # characters of a name in an error
 _SLACK = 1e-3  # a server may round the probability of a sure token up
 _IMPOSSIBLE = -9998.0  # vLLM's −9999, llama.cpp's −3.4e38
@@ -193,7 +194,7 @@ def checked(connection: Connection, what: str) -> Iterator[None]:
 def score_rows(rows: int, least: int, sent: int, wanted: int) -> int:
     """Return how many tokens a server should list for each of `sent` positions, of
     which `wanted` are wanted: up to `rows`, but not so many that it takes long."""
-    most = _ENTRIES if 2 * wanted > sent else _ENTRIES // 5  # a key waits for a few
+    most = _ENTRIES if 2 * wanted > sent else _FEW_ENTRIES
     return max(1, least, min(rows, most // max(1, sent)))
 
 
