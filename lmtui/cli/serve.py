@@ -12,10 +12,11 @@ import typer
 
 from lmtui import __version__
 from lmtui.cli import options
-from lmtui.cli.engine import engine_for
+from lmtui.cli.engine import engine_for, resolved
 from lmtui.cli.errors import note
 from lmtui.config.settings import Settings, names
 from lmtui.errors import LmtuiError
+from lmtui.models import source
 from lmtui.models.remote.address import KEY_VARIABLE
 from lmtui.text import visible
 
@@ -78,6 +79,7 @@ def serve(
     """
     settings = options.settings(ctx)
     access = _access(settings, api_key_file, allow_host or [], allow_origin or [])
+    source.resolve(resolved(settings, settings.model_ref.model)[0])
     # Imported here: other verbs need no HTTP.
     from lmtui.serve.app import Api
     from lmtui.serve.guard import Guard

@@ -119,3 +119,9 @@ def test_flags_are_what_a_request_does_not_say() -> None:
         body = {"messages": [{"role": "user", "content": "Hi"}]}
         choice = ask(port, "/v1/chat/completions", body)[1]["choices"][0]
     assert choice["finish_reason"] == "length"
+
+
+def test_model_of_another_server_is_not_served_again(empty_home: Path) -> None:
+    done = run("serve", "--model", "http://127.0.0.1:1/v1")
+    assert done.code == 2
+    assert "this needs a model on this machine" in done.err
