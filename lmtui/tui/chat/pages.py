@@ -28,8 +28,11 @@ _CONTROL = re.compile(
 def prompt_page(conversation: Conversation) -> Content:
     """Return the prompt of the last answer, and the answer."""
     reply = _last_reply(conversation)
-    if reply is None or reply.prompt is None:
+    if reply is None:
         return Content("Nothing was sent to a model in this branch yet.")
+    if reply.prompt is None:
+        return Content("The tokens that the model read are not known: the answer was "
+                       "written elsewhere, or by a server that tells none.")  # fmt: skip
     prompt, own = reply.prompt, len(reply.ids)
     head = (
         f"{len(prompt.ids):,} tokens were sent to {shown_label(reply.model or '')};"
