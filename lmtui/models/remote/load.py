@@ -27,6 +27,7 @@ from lmtui.models.remote.server import RemoteModel, open_model
 from lmtui.models.remote.tokenizer import require_same
 
 ServedModel = RemoteModel | ListingModel | OpenAiModel
+_DRAWS_ITSELF = "This server draws its answers itself, whatever exact_drawing says."
 _NO_TOKENIZER = (
     "The tokenizer of {} is not here: the panel shows answers only. Name it with "
     "--tokenizer."
@@ -144,6 +145,8 @@ def open_served(
         if found is None:
             on_progress(Progress(_NO_TOKENIZER.format(about["id"]), warning=True))
     if found is None:
+        if server.exact_drawing:
+            on_progress(Progress(_DRAWS_ITSELF, warning=True))
         return _open_chat(connection, about, on_progress), None
     model = open_listing(connection, about, dialect, found)
     require_same(found.tokenizer, connection, dialect, model.name)

@@ -31,8 +31,10 @@ def prompt_page(conversation: Conversation) -> Content:
     if reply is None:
         return Content("Nothing was sent to a model in this branch yet.")
     if reply.prompt is None:
-        return Content("The tokens that the model read are not known: the answer was "
-                       "written elsewhere, or by a server that tells none.")  # fmt: skip
+        return Content(
+            "The tokens that the model read are not known: the answer was written "
+            "elsewhere, or by a server that tells none."
+        )
     prompt, own = reply.prompt, len(reply.ids)
     head = (
         f"{len(prompt.ids):,} tokens were sent to {shown_label(reply.model or '')};"

@@ -250,3 +250,13 @@ def test_model_without_ids_is_refused_where_they_are_needed() -> None:
     ):
         load(served.url)
     assert "--tokenizer" in caught.value.hint
+
+
+def test_exact_drawing_that_can_not_be_is_said() -> None:
+    listed = answer(json.dumps({"data": [ABOUT]}).encode())
+    said: list[Progress] = []
+    options = ServerOptions(dialect="openai", exact_drawing=True)
+    with scripted([listed, *[stream(EVENT, END, USAGE)] * 8]) as served:
+        found = load_remote(served.url, said.append, options)
+    assert isinstance(found, ChatModel)
+    assert any("exact_drawing" in each.what for each in said if each.warning)
