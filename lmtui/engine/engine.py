@@ -27,7 +27,13 @@ from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
-from lmtui.engine.generate import Decoder, StopRules, drawn_with, require_drawable
+from lmtui.engine.generate import (
+    Decoder,
+    StopRules,
+    drawn_with,
+    order_of,
+    require_drawable,
+)
 from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
@@ -91,7 +97,9 @@ class LocalEngine:
         self._vocabulary = Vocabulary(tokenizer)
         self.prompts = PromptBuilder(tokenizer)
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
-        self._positions = LogitsStore(self._logits_after, self.backend.listed)
+        self._positions = LogitsStore(
+            self._logits_after, self.backend.listed, order_of(self.backend)
+        )
         self._info = info_of(
             loaded,
             context=context,
@@ -275,6 +283,7 @@ class LocalEngine:
     ) -> TokenMatches:
         """Return the tokens of an earlier position whose text contains `text`."""
         position = self._positions.get(handle)
+        settings = drawn_with(self.backend, settings)
         return search(position, self._lexicon, text, settings, count=count)
 
     def continue_each(

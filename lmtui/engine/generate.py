@@ -27,6 +27,7 @@ from lmtui.engine.prompt_lookup import SpeculativeDecoder
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote.dialect import Order
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ class DrawingBackend(Protocol):
     def draws(self) -> bool:
         """Whether it is to draw."""
 
+    @property
+    def order(self) -> Order:
+        """Order of the filters that it draws with."""
+
     def draw(
         self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
     ) -> Generator[DrawnToken]:
@@ -97,6 +102,11 @@ class DrawingBackend(Protocol):
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
     """Return whether a backend's server is to draw."""
     return isinstance(backend, DrawingBackend) and backend.draws
+
+
+def order_of(backend: AnyBackend) -> Order:
+    """Return the order of the filters that tokens are drawn with."""
+    return backend.order if is_drawn_there(backend) else "kpm"
 
 
 def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSettings:
@@ -120,7 +130,7 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
         raise LmtuiError(
             "the repetition penalty can't be applied here",
             "it changes logits, and the server tells probabilities only",
-            "Set it to 1, or let the server draw: remote.exact_drawing = false.",
+            "Set it to 1, or let the server draw: exact_drawing = false.",
         )
 
 
@@ -315,6 +325,8 @@ class Decoder:
         else:
             token, logprob = drawn.id, drawn.logprob
             prob = float(look.sampled.prob(torch.tensor([token])))
+            if not prob:  # the server drew what our filters cut: they differ
+                look = replace(look, is_certain=False)
             prob = prob if look.is_certain else None
             rank = position.rank_of(token)
         self._ids.append(token)

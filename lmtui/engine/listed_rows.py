@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import sampling
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import Cut, SamplingSettings
+from lmtui.models.remote.dialect import Order
 
 
 def filled(ids: Sequence[int], logprobs: Sequence[float], vocabulary: int) -> Tensor:
@@ -54,8 +55,8 @@ def entropy_range(
     known = _known(logits, listed)
     rest, others = _rest(known), (size or logits.numel()) - listed
     inside = float(sampling.entropy(known))
-    if not rest or not others:
-        return inside, inside
+    if not rest or not others or known[-1] == -math.inf:
+        return inside, inside  # none is more probable than the last
     least = inside - rest * float(known[-1])
     return least, max(least, inside + rest * math.log(others / rest))
 
@@ -84,32 +85,78 @@ def listed_scores(
             yield ListedScore(None, None, spread)
 
 
+def min_p_first(
+    logits: Tensor, settings: SamplingSettings, listed: int
+) -> sampling.SampledDistribution:
+    """Apply temperature, min-p, top-k and top-p, in this order, to the listed tokens of
+    a row [V]. The temperature is above 0."""
+    ids, values = sampling.rank(logits, listed)
+    probs = _scaled(values.double(), settings)
+    after_m = sampling.count_min_p(probs, settings.min_p)
+    after_k = min(settings.top_k or after_m, after_m)
+    shares = probs[:after_k] / probs[:after_k].sum()
+    after_p = sampling.count_top_p(shares, settings.top_p)
+    stages: list[tuple[Cut, int]] = [("m", after_m), ("k", after_k), ("p", after_p)]
+    bounds = tuple(
+        (stage, (-float(values[count - 1]), int(ids[count - 1])))
+        for stage, count in stages
+    )
+    kept = shares[:after_p]
+    return sampling.SampledDistribution(
+        ids[:after_p], kept / kept.sum(), bounds, logits
+    )
+
+
 def is_certain(
-    logits: Tensor, settings: SamplingSettings, listed: int, size: float | None = None
+    logits: Tensor,
+    settings: SamplingSettings,
+    listed: int,
+    size: float | None = None,
+    order: Order = "kpm",
 ) -> bool:
     """Return whether it follows from the listed tokens of a row [V] alone what the
-    sampler draws from, whatever the others are; `size` as in `entropy_range`."""
+    sampler draws from, whatever the others are; `size` as in `entropy_range`, `order`
+    is that of the filters."""
     if settings.repetition_penalty != 1:  # it changes logits, which no server tells
         return False
-    if settings.temperature == 0 or 0 < settings.top_k <= listed:
+    if settings.temperature == 0:
         return True
     known = _known(logits, listed)
-    scaled = known / settings.temperature
-    probs = (scaled - scaled[0]).exp()  # of the first token
+    probs = _scaled(known, settings)  # of the first token
     after_m = sampling.count_min_p(probs, settings.min_p)
-    if after_m == listed:  # min-p may keep more
-        return False
-    if settings.top_p >= 1:
-        return True
-    size = size or logits.numel()
-    more = _most(
-        known, settings.temperature, min(settings.top_k or size, size) - listed
-    )
-    kept = {
-        min(after_m, sampling.count_top_p(probs / total, settings.top_p))
-        for total in (probs.sum(), probs.sum() + more)
+    top_k, size = settings.top_k or math.inf, size or logits.numel()
+    beyond = _most(known, settings.temperature, size - listed)
+    counts = set()
+    if order in ("kpm", "any"):
+        among = probs[: int(min(top_k, listed))]
+        more = _most(known, settings.temperature, min(top_k, size) - listed)
+        counts |= _kept(among, more, settings, after_m)
+    if order in ("mkp", "any"):
+        among = probs[: int(min(top_k, after_m))]
+        more = beyond if after_m == listed < top_k else 0.0
+        counts |= _kept(among, more, settings, after_m)
+    if order == "any":  # each filter on its own
+        counts |= _kept(probs, beyond, settings, int(min(after_m, top_k)))
+    # As many as are listed may be more, unless top-k keeps no more.
+    return len(counts) == 1 and (max(counts) < listed or top_k <= listed)
+
+
+def _kept(
+    probs: Tensor, more: float, settings: SamplingSettings, most: int
+) -> set[int]:
+    """Return how many of the ranked probs [n] top-p keeps, `most` at the most, if the
+    tokens behind them sum to nothing, and if they sum to `more`."""
+    totals = probs.sum(), probs.sum() + more
+    return {
+        min(most, sampling.count_top_p(probs / total, settings.top_p))
+        for total in totals
     }
-    return len(kept) == 1
+
+
+def _scaled(logprobs: Tensor, settings: SamplingSettings) -> Tensor:
+    """Return ranked logprobs [n] as probabilities at the temperature, as shares of the
+    first."""
+    return ((logprobs - logprobs[0]) / settings.temperature).exp()
 
 
 def _known(logits: Tensor, listed: int) -> Tensor:
@@ -129,7 +176,7 @@ def _most(known: Tensor, temperature: float, others: float) -> float:
     and few tokens of p_N give the most; for T > 1 it is concave, and equal shares do.
     """
     rest = _rest(known)
-    if not rest:
+    if not rest or others <= 0 or known[-1] == -math.inf:
         return 0.0
     first, last, power = float(known[0]), float(known[-1]), 1 / temperature
     every = math.log(others) + power * last

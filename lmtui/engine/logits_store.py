@@ -20,8 +20,9 @@ from torch import Tensor
 from lmtui.engine import sampling
 from lmtui.engine.backends.base import not_a_distribution
 from lmtui.engine.detokenizer import Spelling
-from lmtui.engine.listed_rows import entropy_range, is_certain
+from lmtui.engine.listed_rows import entropy_range, is_certain, min_p_first
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
+from lmtui.models.remote.dialect import Order
 
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
@@ -98,6 +99,8 @@ class StoredLogits:
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
     size: float | None = None
     """Size of the vocabulary where it is not V: infinite where it is not known."""
+    order: Order = "kpm"
+    """Order of the filters that are drawn with; ours, unless a server draws."""
 
     def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
@@ -132,6 +135,8 @@ class StoredLogits:
         drawn = rows if same else rows.part(count)
         ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
         kept = sampling.filter_ranking(ranking, settings)
+        if self.listed and self.order == "mkp" and settings.temperature:
+            kept = min_p_first(drawn_from, settings, self.listed)
         more = len(kept) > drawn.ids.numel()
         look = LogitsView(
             first=rows if same else rows.part(0, count),
@@ -147,7 +152,7 @@ class StoredLogits:
             look,
             entropy_range=entropy_range(self.logits, self.listed, self.size),
             is_certain=not self.bias
-            and is_certain(self.logits, settings, self.listed, self.size),
+            and is_certain(self.logits, settings, self.listed, self.size, self.order),
         )
 
     def rows(self, ids: Tensor, sampled: sampling.SampledDistribution) -> TokenRows:
@@ -257,12 +262,15 @@ class LogitsStore:
     """Recent positions by handle."""
 
     def __init__(
-        self, recompute: Callable[[ContextIds], Tensor], listed: int | None = None
+        self,
+        recompute: Callable[[ContextIds], Tensor],
+        listed: int | None = None,
+        order: Order = "kpm",
     ) -> None:
         """`listed` is the number of tokens that are known of each position, where not
-        all are."""
+        all are; `order` is that of the filters."""
         self._recompute = recompute
-        self._listed = listed
+        self._listed, self._order = listed, order
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
         self._contexts: OrderedDict[int, tuple[ContextIds, Mapping[int, float]]]
         self._contexts = OrderedDict()
@@ -299,7 +307,9 @@ class LogitsStore:
         bias: Mapping[int, float],
         handle: int,
     ) -> StoredLogits:
-        position = StoredLogits(logits, context, bias, handle, self._listed)
+        position = StoredLogits(
+            logits, context, bias, handle, self._listed, order=self._order
+        )
         self._recent[position.handle] = position
         if len(self._recent) > _WITH_LOGITS:
             self._recent.popitem(last=False)

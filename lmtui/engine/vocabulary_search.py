@@ -70,7 +70,8 @@ def search(
         known = set(sampling.rank(position.logits, position.listed)[0].tolist())
         matching = [each for each in matching if each[1] in known]
         size = position.listed
-    kept = position.view(settings).sampled
+    look = position.view(settings)
+    kept = look.sampled
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
         zip(matching, told.logits.tolist(), strict=True),
@@ -78,6 +79,8 @@ def search(
     )[:count]
     best = position.rows(torch.tensor([i for (_, i), _ in order]).long(), kept)
     rows = candidates(best, kept, lexicon.vocabulary)
+    if not look.is_certain:
+        rows = tuple(row._replace(sampled_prob=None, cut=None) for row in rows)
     return TokenMatches(
         tuple(map(RankedCandidate, position.ranks(best), rows)),
         len(matching),

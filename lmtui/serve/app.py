@@ -241,14 +241,17 @@ class Api:
             ),
         )
         # An error before the first token has a status of its own.
-        first = await anext(events, b"")
+        first = await anext(events, None)
 
         async def sent() -> AsyncIterator[bytes]:
-            yield first
+            record = first
             async with aclosing(events):
-                async for record in events:
+                while record:
                     counts.generated += 1
                     yield record
+                    record = await anext(events, None)
+            if record is None:  # the client has to see that this is not the end
+                raise Unavailable("the server is ending")
 
         return StreamingResponse(sent(), media_type="application/octet-stream")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.types import (
+    FinishReason,
     GenerationResult,
     Prompt,
     SamplingSettings,
@@ -106,8 +107,8 @@ def drawing_steps(
     request: GenerationRequest, drawn: int, emit: Callable[[bytes], object]
 ) -> Steps:
     """Return the steps of a task that answers one prompt, and emits the id of each
-    token with the raw logits that it was drawn from. The last `drawn` tokens of the
-    prompt belong to the answer already."""
+    token with the raw logits that it was drawn from; at last nothing, unless the answer
+    was stopped. The last `drawn` tokens of the prompt belong to the answer already."""
 
     def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
         (prompt,) = request.prompts
@@ -125,6 +126,8 @@ def drawing_steps(
             if isinstance(item, Step):
                 row = engine.logits_at(item.distribution.handle)
                 emit(item.id.to_bytes(ID_BYTES, "little") + row)
+            elif item.reason is not FinishReason.CANCELLED:
+                emit(b"")
             yield
 
     return steps

@@ -46,6 +46,7 @@ class ListedBackend(ServerBackend):
         self.draws = draws
         self.listed = model.rows
         self.scores_at_once = model.scores_at_once
+        self.order = model.order
         self._after: tuple[list[int], Row] | None = None
         """The row after the prompt that was read last: most are asked for again."""
 

@@ -18,7 +18,7 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
-from lmtui.models.remote.dialect import DrawRequest
+from lmtui.models.remote.dialect import DrawRequest, Order
 from lmtui.models.remote.server import RemoteModel
 from lmtui.models.remote.wire import LOGIT_BYTES
 
@@ -101,6 +101,7 @@ class RemoteBackend(ServerBackend):
     contract."""
 
     listed = None
+    order: Order = "kpm"
     scores_at_once = True
     prefill_chunk = _CHUNK
 

@@ -110,6 +110,8 @@ class Connection:
         """
         for line in self._parts(path, body, _Lines(most), should_stop):
             name, _, text = line.partition(b":")
+            if name == b"error":  # older versions of llama-server
+                raise self._failed(text)
             if name != b"data":  # a comment, or a field that nobody needs
                 continue
             if text.strip() == b"[DONE]":
@@ -266,6 +268,12 @@ class Connection:
             if len(data) > most:
                 raise self.nonsense("it is too long")
         return bytes(data)
+
+    def broke_off(self) -> LmtuiError:
+        """Return the error for an answer that ends without an end."""
+        return LmtuiError(
+            "the answer broke off", f"{self.address.host} sends no more", "Try again."
+        )
 
     def _silent(self) -> LmtuiError:
         return LmtuiError(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
@@ -31,7 +31,13 @@ ENTRY_BYTES = 1 << 10
 """Bytes of one listed token in JSON, at the most."""
 _ENTRIES = 100_000  # listed tokens of a response with the scores of a text, about
 _FEW_ENTRIES = 4_000  # of one that a key waits for
+ENDS = "stop", "length"
+"""Reasons for which an answer ends; with any other, or none, it was cut off."""
+Order = Literal["kpm", "mkp", "any"]
+"""Order in which a server applies top-k, top-p and min-p; `any` is not known."""
+_MOST_BYTES = 1 << 28  # of a body, however much was asked for
 _NAME = 100  # characters of a name in an error
+_COMPARED, _SAME = 5, 0.05  # tokens of a row; servers batch, which rounds otherwise
 _SLACK = 1e-3  # a server may round the probability of a sure token up
 _IMPOSSIBLE = -9998.0  # vLLM's −9999, llama.cpp's −3.4e38
 
@@ -122,6 +128,10 @@ class ListingModel(Protocol):
         """Number of tokens that are listed of each position."""
 
     @property
+    def order(self) -> Order:
+        """Order of the filters that it draws with."""
+
+    @property
     def asks_for_tokens(self) -> bool:
         """Whether it has `token_logprobs`."""
 
@@ -188,7 +198,9 @@ def checked(connection: Connection, what: str) -> Iterator[None]:
         StopIteration,
         OverflowError,
     ) as error:
-        raise connection.nonsense(f"{what}: {error!r}"[:200]) from error
+        name = "misses " if isinstance(error, KeyError) else ""
+        words = str(error) or type(error).__name__
+        raise connection.nonsense(f"{what}: {name}{words}"[:200]) from error
 
 
 def score_rows(rows: int, least: int, sent: int, wanted: int) -> int:
@@ -198,7 +210,28 @@ def score_rows(rows: int, least: int, sent: int, wanted: int) -> int:
     return max(1, least, min(rows, most // max(1, sent)))
 
 
-def require_model(connection: Connection, name: str, answer: Any) -> None:
+def body_bytes(rows: int, positions: int) -> int:
+    """Return the most bytes of an answer that lists `rows` tokens of each position."""
+    return min(_MOST_BYTES, ENTRY_BYTES * (rows + 16) * (positions + 1))
+
+
+def tells_raw_numbers(model: ListingModel) -> bool:
+    """Return whether the log-probabilities of drawn tokens are those before the
+    temperature, as with vLLM's default and llama-server; SGLang's are not.
+
+    Raises:
+        LmtuiError: the server can't be reached, refuses, or sends nonsense.
+    """
+    request = DrawRequest([0], 0.5, 0, 1.0, 0.0, 1.0, 7, 1)
+    (row,) = model.rows_after([request.ids], should_stop=lambda: False)
+    for token in model.draw(request, should_stop=lambda: False):
+        drawn = dict(zip(token.row.ids, token.row.logprobs, strict=True))
+        pairs = list(zip(row.ids, row.logprobs, strict=True))[:_COMPARED]
+        return all(abs(drawn.get(i, 0.0) - value) < _SAME for i, value in pairs)
+    return False
+
+
+def require_model(connection: Connection, name: str | None, answer: Any) -> None:
     """Refuse an answer that says it is another model's: the server may have been
     started anew.
 
@@ -206,7 +239,7 @@ def require_model(connection: Connection, name: str, answer: Any) -> None:
         LmtuiError: it is.
     """
     told = answer.get("model") if isinstance(answer, Mapping) else None
-    if isinstance(told, str) and told != name:
+    if name is not None and isinstance(told, str) and told != name:
         raise LmtuiError(
             "the server has another model now",
             f"{told[:_NAME]} at {connection.address.host}, not {name[:_NAME]}",

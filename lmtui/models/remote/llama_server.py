@@ -16,6 +16,7 @@ from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
     AnswerToken,
     DrawRequest,
+    Order,
     PromptToken,
     Row,
     ScoredIds,
@@ -45,6 +46,9 @@ class LlamaServerModel:
     facts: ModelInfo
     number_format: str
     rows: int
+    told: str | None = None
+    """What its answers call the model: some builds call every model the same."""
+    order: ClassVar[Order] = "kpm"
     device: str = "llama-server"
     dialect: ClassVar[str] = "llama-server"
     scores_at_once: ClassVar[bool] = False
@@ -75,7 +79,9 @@ class LlamaServerModel:
             )
             stored = str(meta.get("ftype") or "unknown")[: listed.SHOWN]
             name = str(about["id"])
-        return cls(connection, name, facts, stored, min(_ROWS, size))
+            model = cls(connection, name, facts, stored, min(_ROWS, size))
+            answer = connection.json(_PATH, {**model._body([0]), "n_predict": 1})
+            return replace(model, told=answer.get("model"))
 
     def rows_after(
         self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
@@ -132,7 +138,7 @@ class LlamaServerModel:
         }
         most = listed.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
         answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
-        require_model(self.connection, self.name, answer)
+        require_model(self.connection, self.told, answer)
         with checked(self.connection, "its tokens"):
             [found] = answer["completion_probabilities"]
             shares = {each["id"]: each["prob"] for each in found["top_probs"]}
@@ -157,22 +163,26 @@ class LlamaServerModel:
             "top_p": request.top_p,
             "min_p": request.min_p,
             "repeat_penalty": penalty,
-            "repeat_last_n": -1 if penalty != 1 else 0,
+            "repeat_last_n": self.facts.context if penalty != 1 else 0,
             "samplers": list(_CHAIN),
             "seed": request.seed % (1 << 32),
             "logit_bias": [list(pair) for pair in request.logit_bias.items()],
             "stream": True,
         }
         most = listed.ENTRY_BYTES * (self.rows + 64)
+        ended = False
         for event in self.connection.events(
             _PATH, body, most=16 * most, should_stop=should_stop
         ):
-            require_model(self.connection, self.name, event)
+            require_model(self.connection, self.told, event)
             with checked(self.connection, "an event"):
                 # The last event has none; one with a split character may have several.
                 rows = event.get("completion_probabilities") or []
                 found = [self._token(each) for each in rows]
+                ended = bool(event.get("stop"))
             yield from found
+        if not ended:
+            raise self.connection.broke_off()
 
     def _body(self, ids: Sequence[int]) -> dict[str, Any]:
         return {"prompt": list(ids), "n_probs": self.rows, "cache_prompt": True}
@@ -185,7 +195,7 @@ class LlamaServerModel:
         answer = self.connection.json(
             _PATH, {**body, **more}, most=most, should_stop=should_stop
         )
-        require_model(self.connection, self.name, answer)
+        require_model(self.connection, self.told, answer)
         with checked(self.connection, "its row"):
             [found] = answer["completion_probabilities"]
             return self._token(found)

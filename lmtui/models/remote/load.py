@@ -15,7 +15,7 @@ from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote import address
 from lmtui.models.remote.address import Address, ServerOptions
 from lmtui.models.remote.connection import Connection
-from lmtui.models.remote.dialect import ListingModel
+from lmtui.models.remote.dialect import ListingModel, tells_raw_numbers
 from lmtui.models.remote.open import (
     dialect_of,
     find_model,
@@ -28,6 +28,10 @@ from lmtui.models.remote.tokenizer import require_same
 
 ServedModel = RemoteModel | ListingModel | OpenAiModel
 _DRAWS_ITSELF = "This server draws its answers itself, whatever exact_drawing says."
+_SCALED = (
+    "The server tells the probabilities of what it draws after the temperature only: "
+    "tokens are drawn here, at a request for each."
+)
 _NO_TOKENIZER = (
     "The tokenizer of {} is not here: the panel shows answers only. Name it with "
     "--tokenizer."
@@ -96,6 +100,10 @@ def load_remote(
         raise
     if isinstance(model, OpenAiModel):
         return ChatModel(model, place.label(model.name))
+    exact = server.exact_drawing
+    if not (exact or isinstance(model, RemoteModel) or tells_raw_numbers(model)):
+        on_progress(Progress(_SCALED, warning=True))
+        exact = True
     import torch
 
     torch.set_num_threads(1)  # the layers run elsewhere, perhaps on these processors
@@ -108,7 +116,7 @@ def load_remote(
         dtype=torch.float32,
         precision="remote",
         threads=torch.get_num_threads(),
-        exact_drawing=server.exact_drawing,
+        exact_drawing=exact,
     )
 
 

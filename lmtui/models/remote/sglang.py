@@ -11,6 +11,7 @@ from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
     AnswerToken,
     DrawRequest,
+    Order,
     PromptToken,
     Row,
     ScoredIds,
@@ -35,6 +36,7 @@ class SglangModel:
     facts: ModelInfo
     rows: int
     number_format: str = "unknown"
+    order: ClassVar[Order] = "kpm"
     device: str = "sglang"
     dialect: ClassVar[str] = "sglang"
     scores_at_once: ClassVar[bool] = True
@@ -60,7 +62,7 @@ class SglangModel:
     ) -> list[Row]:
         """Return the row after each prompt, by one request."""
         body = self._body(list(map(list, prompts)), -1)
-        answers = self._ask(body, len(prompts), should_stop)
+        answers = self._ask(body, self.rows, len(prompts), should_stop)
         with checked(self.connection, "its rows"):
             if len(answers) != len(prompts):
                 raise ValueError(f"{len(answers)} answers to {len(prompts)} prompts")
@@ -78,8 +80,9 @@ class SglangModel:
         # The first token that is asked for has no score.
         body = self._body(list(map(list, prompts)), start - 1)
         sent = sum(len(ids) - start + 2 for ids in prompts)
-        body["top_logprobs_num"] = listed.score_rows(self.rows, least, sent, sent)
-        answers = self._ask(body, sent, should_stop)
+        rows = listed.score_rows(self.rows, least, sent, sent)
+        body["top_logprobs_num"] = rows
+        answers = self._ask(body, rows, sent, should_stop)
         with checked(self.connection, "its scores"):
             pairs = zip(prompts, answers, strict=True)
             return [self._scored(ids, start, each["meta_info"]) for ids, each in pairs]
@@ -90,7 +93,7 @@ class SglangModel:
         """Return the log-probabilities of some tokens, by one request."""
         body = self._body([list(ids)], -1)
         body |= {"top_logprobs_num": 0, "token_ids_logprob": list(tokens)}
-        [answer] = self._ask(body, 1 + len(tokens) // self.rows, should_stop)
+        [answer] = self._ask(body, len(tokens), 1, should_stop)
         with checked(self.connection, "its tokens"):
             entries = answer["meta_info"]["output_token_ids_logprobs"][0]
             values = {entry[1]: listed.logprob(entry[0]) for entry in entries}
@@ -112,8 +115,8 @@ class SglangModel:
             "sampling_seed": request.seed,
             "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
         }
-        most = listed.ENTRY_BYTES * (self.rows + 16) * (request.max_tokens + 1)
-        seen = 0
+        most = listed.body_bytes(self.rows, request.max_tokens)
+        seen, reason = 0, None
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
         ):
@@ -126,7 +129,10 @@ class SglangModel:
                 new = zip(own[skip:], tops[skip:], strict=True)
                 found = [self._token(*each) for each in new]
                 seen = total
+                reason = (meta.get("finish_reason") or {}).get("type")
             yield from found
+        if reason not in listed.ENDS:
+            raise self.connection.broke_off()
 
     def _body(self, ids: Any, start: int) -> dict[str, Any]:
         return {
@@ -136,9 +142,11 @@ class SglangModel:
             "top_logprobs_num": self.rows,
         }
 
-    def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
+    def _ask(
+        self, body: dict[str, Any], rows: int, positions: int, should_stop: Stop
+    ) -> Any:
         body["sampling_params"] = {"max_new_tokens": 1, "temperature": 0}
-        most = listed.ENTRY_BYTES * (self.rows + 16) * rows
+        most = listed.body_bytes(rows, positions)
         return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
 
     def _last(self, meta: Any) -> Row:

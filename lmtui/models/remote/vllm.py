@@ -12,6 +12,7 @@ from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
     AnswerToken,
     DrawRequest,
+    Order,
     PromptToken,
     Row,
     ScoredIds,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 
 _PATH = "/v1/completions"
 _AS_ID = "token_id:"
-_COUNTS = 500, 20, 5, 1
+_COUNTS = 100, 20, 5, 1
 # Tokens to ask for, the first that the server allows: 20 without --max-logprobs.
 _LEAST_TOP_P = 1e-6  # 0 is refused
 
@@ -39,6 +40,7 @@ class VllmModel:
     facts: ModelInfo
     rows: int = 1
     number_format: str = "unknown"
+    order: ClassVar[Order] = "mkp"
     device: str = "vllm"
     dialect: ClassVar[str] = "vllm"
     scores_at_once: ClassVar[bool] = True
@@ -73,7 +75,7 @@ class VllmModel:
     ) -> list[Row]:
         """Return the row after each prompt, by one request."""
         body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
-        answer = self._ask(body, len(prompts), should_stop)
+        answer = self._ask(body, self.rows, len(prompts), should_stop)
         with checked(self.connection, "its rows"):
             choices = {each["index"]: each for each in answer["choices"]}
             return [self._last(choices[index]) for index in range(len(prompts))]
@@ -92,7 +94,7 @@ class VllmModel:
         rows = listed.score_rows(self.rows, least, sent, sent - start * len(prompts))
         body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
         body["prompt_logprobs"] = rows
-        answer = self._ask(body, sent + len(prompts), should_stop)
+        answer = self._ask(body, rows, sent + len(prompts), should_stop)
         with checked(self.connection, "its scores"):
             choices = {each["index"]: each for each in answer["choices"]}
             return [
@@ -124,6 +126,7 @@ class VllmModel:
             "stream": True,
         }
         most = listed.ENTRY_BYTES * (self.rows + 16)
+        reason = None
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
         ):
@@ -131,7 +134,10 @@ class VllmModel:
             with checked(self.connection, "an event"):
                 [choice] = event["choices"]
                 found = self._tokens(choice.get("logprobs"))
+                reason = choice.get("finish_reason") or reason
             yield from found
+        if reason not in listed.ENDS:
+            raise self.connection.broke_off()
 
     def _body(self) -> dict[str, Any]:
         return {
@@ -141,8 +147,10 @@ class VllmModel:
             "return_tokens_as_token_ids": True,
         }
 
-    def _ask(self, body: dict[str, Any], rows: int, should_stop: Stop) -> Any:
-        most = listed.ENTRY_BYTES * (self.rows + 16) * rows
+    def _ask(
+        self, body: dict[str, Any], rows: int, positions: int, should_stop: Stop
+    ) -> Any:
+        most = listed.body_bytes(rows, positions)
         answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
         require_model(self.connection, self.name, answer)
         return answer

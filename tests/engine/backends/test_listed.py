@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,11 @@ def answer(
 def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     dialect: str, exact: bool, tmp_path: Path
 ) -> None:
+    # vLLM applies min-p first, our own server, which speaks its dialect here, last.
+    settings = replace(DRAWN, min_p=0.0) if dialect == "vllm" else DRAWN
     with both(dialect, tmp_path, exact_drawing=exact) as (here, there):
-        expected, whole = answer(here)
-        steps, result = answer(there)
+        expected, whole = answer(here, settings)
+        steps, result = answer(there, settings)
     assert [step.id for step in steps] == [step.id for step in expected]
     assert result.reason == whole.reason
     for step, other in zip(steps, expected, strict=True):

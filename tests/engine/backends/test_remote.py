@@ -183,3 +183,15 @@ def test_adapter_belongs_to_the_server() -> None:
     with pytest.raises(LmtuiError, match="an adapter can't be added") as caught:
         load("http://127.0.0.1:1/v1", adapter="notes")
     assert "lmtui serve --adapter" in caught.value.hint
+
+
+def test_answer_that_a_server_cuts_short_broke_off() -> None:
+    endless = replace(DRAWN, max_tokens=400)
+    with serving(tiny.engine("llama")) as served:
+        there = opened(served)
+        prompt = there.prompt([ChatTurn("user", "Hi")])
+        items = there.generate(prompt, endless)
+        assert isinstance(next(items), Step)
+        served.end()
+        with pytest.raises(LmtuiError, match="broke off"):
+            assert not [item for item in items if not isinstance(item, Step)]

@@ -102,7 +102,7 @@ class LlamaServer(Foreign):
             return
         settings = {
             "temperature": body.get("temperature", 1.0),
-            "top_k": body["top_k"],
+            "top_k": body.get("top_k", 40),
             "top_p": body.get("top_p", 1.0),
             "min_p": body.get("min_p", 0.0),
             "repetition_penalty": body.get("repeat_penalty", 1.0),
@@ -196,13 +196,15 @@ class Sglang(Foreign):
 
     def _events(self, ids: list[int], count: int, settings: Json) -> Any:
         own, tops = [], []
-        for step in self.drawn(list(ids), settings, {}):
+        steps = list(self.drawn(list(ids), settings, {}))
+        for left, step in enumerate(steps, 1 - len(steps)):
             entry, top = self._entries(self.logprobs(ids), step.id, count)
             own.append(entry)
             tops.append(top)
             ids.append(step.id)
             meta = {
                 "completion_tokens": len(own),
+                "finish_reason": None if left else {"type": "length"},
                 "output_token_logprobs": list(own),
                 "output_top_logprobs": list(tops),
             }

@@ -17,7 +17,13 @@ from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.connection import Connection
-from lmtui.models.remote.dialect import DrawRequest, ListingModel, Row
+from lmtui.models.remote.dialect import (
+    AnswerToken,
+    DrawRequest,
+    ListingModel,
+    Row,
+    tells_raw_numbers,
+)
 from lmtui.models.remote.llama_server import LlamaServerModel
 from lmtui.models.remote.open import dialect_of
 from lmtui.models.remote.sglang import SglangModel
@@ -38,7 +44,7 @@ def model(dialect: str, connection: Connection) -> ListingModel:
         return VllmModel(connection, "m", FACTS, 2)
     if dialect == "sglang":
         return SglangModel(connection, "m", FACTS, 2)
-    return LlamaServerModel(connection, "m", FACTS, "Q4_1", 2)
+    return LlamaServerModel(connection, "m", FACTS, "Q4_1", 2, told="m")
 
 
 def pairs(*listed: tuple[Any, Any]) -> list[tuple[Any, Any]]:
@@ -91,7 +97,19 @@ def next_row(dialect: str, sent: Any) -> Row:
         return row
 
 
-def drawn(dialect: str, *sent: Any) -> Any:
+ENDS: dict[str, Any] = {
+    "vllm": {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]},
+    "sglang": None,  # its last event has the last token, too
+    "llama-server": {"content": "", "stop": True},
+}
+
+
+def drawn(dialect: str, *sent: Any, whole: bool = True) -> Any:
+    if whole and ENDS[dialect]:
+        sent = *sent, ENDS[dialect]
+    elif whole:
+        meta = sent[-1]["meta_info"]
+        sent[-1]["meta_info"] = {**meta, "finish_reason": {"type": "length"}}
     lines = "".join(f"data: {json.dumps(each)}\n\n" for each in sent)
     with (
         scripted([answer(lines.encode())]) as served,
@@ -147,6 +165,27 @@ def test_drawn_tokens_come_with_their_rows(dialect: str) -> None:
     for own in ((9, -1.0), (3, 0.5), (3, None)):
         with pytest.raises(LmtuiError, match="can't be used"):
             drawn(dialect, shape(pairs(), own))
+
+
+@pytest.mark.parametrize("dialect", SHAPES)
+def test_answer_that_has_no_end_broke_off(dialect: str) -> None:
+    with pytest.raises(LmtuiError, match="broke off"):
+        drawn(dialect, SHAPES[dialect](pairs()), whole=False)
+
+
+@pytest.mark.parametrize(("power", "raw"), [(1.0, True), (2.0, False)])
+def test_numbers_after_the_temperature_are_noticed(power: float, raw: bool) -> None:
+    class Scaled(VllmModel):
+        def rows_after(self, *_: Any, **__: Any) -> list[Row]:
+            return [ROW]
+
+        def draw(self, *_: Any, **__: Any) -> Any:
+            scaled = Row(ROW.ids, tuple(power * each for each in ROW.logprobs))
+            yield AnswerToken(3, -1.0, scaled)
+
+    with scripted([]) as served, connected(served) as connection:
+        found = tells_raw_numbers(Scaled(connection, "m", FACTS, 2))
+    assert found is raw
 
 
 def test_sglang_may_send_all_tokens_so_far_or_only_the_new_ones() -> None:
