@@ -195,6 +195,7 @@ def _counts(totals: Totals) -> dict[str, Any]:
     calibration = totals.calibration
     return {
         "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
+        **({"unlisted": totals.unlisted} if totals.unlisted else {}),
         "entropy_bits": list(totals.entropies),
         "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
         "expected_calibration_error": calibration.expected_error,

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.analysis.summary import RANKS, Totals, entropy_bin, rank_bin, scored_size
+from lmtui.analysis.summary import (
+    RANKS,
+    Summary,
+    Totals,
+    entropy_bin,
+    rank_bin,
+    scored_size,
+    summary_fields,
+)
 from lmtui.engine.types import ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.notation import LN2, bits
 from tests.analysis.scored import places, token
 from tests.fakes import FakeEngine
@@ -103,6 +113,15 @@ def test_the_histograms_hold_every_scored_token(tokens: list[ScoredToken]) -> No
     whole_bits = [int(t.entropy / LN2) for t in tokens if t.entropy is not None]
     assert result.entropies[:4] == [whole_bits.count(place) for place in range(4)]
     assert sum(result.entropies) == sum(result.ranks) == result.scored
+
+
+def test_fields_count_the_tokens_that_a_server_did_not_list() -> None:
+    result = totals([-1.0])
+    summary = Summary(FakeEngine().info, result, Windows(2, 1), bos=False)
+    assert "unlisted" not in summary_fields(summary)
+    result.add(replace(token(1, -9.0), rank_above=500))
+    fields = summary_fields(summary)
+    assert (fields["unlisted"], sum(fields["ranks"].values())) == (1, 0)
 
 
 @given(LOGPROBS, LOGPROBS)

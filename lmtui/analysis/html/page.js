@@ -5,7 +5,8 @@ const LN2 = Math.LN2;
 const SURPRISE = 10, CHANGE = 1; // bits at which n and N stop
 const $ = (id) => document.getElementById(id);
 const LINE = 1, COLUMN = 2, TOKENS = 3, OTHERS = 4; // of a cell, after its text
-const VIEW = 0, LOGPROB = 1, RANK = 2, ENTROPY = 3, TOP = 4; // of a token
+const VIEW = 0, LOGPROB = 1, RANK = 2, ENTROPY = 3, TOP = 4, BOUNDS = 5; // of a token
+const ABOVE = 0, LEAST = 1, MOST = 2; // of bounds, where a server lists only some tokens
 
 const sum = (tokens) => {
   let total = 0;
@@ -16,8 +17,19 @@ const sum = (tokens) => {
   return tokens.length ? total : null;
 };
 const bits = (nats) => Math.max(0, -nats) / LN2;
-const worst = (tokens, field) => {
-  const known = tokens.map((token) => token[field]).filter((value) => value !== null);
+const boundsOf = (token) => token[BOUNDS] || [null, null, null];
+// For the shade: the least rank that it can have, and the middle of the range.
+const leastRank = (token) => {
+  const above = boundsOf(token)[ABOVE];
+  return token[RANK] === null && above !== null ? above + 1 : token[RANK];
+};
+const middleEntropy = (token) => {
+  const [, least, most] = boundsOf(token);
+  if (token[ENTROPY] !== null || least === null) return token[ENTROPY];
+  return most === null ? least : (least + most) / 2;
+};
+const worst = (tokens, value) => {
+  const known = tokens.map(value).filter((each) => each !== null);
   return known.length ? Math.max(...known) : null;
 };
 const surprisal = (cell) => {
@@ -32,9 +44,9 @@ const gain = (cell) => {
 // A measure: the value of a cell; bounds, words and classes of its steps are data.
 const VALUES = {
   surprisal,
-  rank: (cell) => worst(cell[TOKENS], RANK),
+  rank: (cell) => worst(cell[TOKENS], leastRank),
   entropy: (cell) => {
-    const most = worst(cell[TOKENS], ENTROPY);
+    const most = worst(cell[TOKENS], middleEntropy);
     return most === null ? null : bits(-most);
   },
   probability: (cell) => {
@@ -79,6 +91,20 @@ const percent = (value) => {
   if (value > 0 && value < 0.0005) return "<0.1%";
   if (value >= 0.9995 && value < 1) return ">99.9%";
   return number(100 * value, value === 0 || value === 1 ? 0 : 1) + "%";
+};
+const rank = (token) => {
+  const above = boundsOf(token)[ABOVE];
+  return token[RANK] === null && above !== null ? `>${number(above, 0)}` : number(token[RANK], 0);
+};
+// A number of the entropy, or of both ends of its range.
+const ofEntropy = (token, form) => {
+  const [, least, most] = boundsOf(token);
+  if (token[ENTROPY] !== null) return form(bits(-token[ENTROPY]));
+  if (least === null) return "–";
+  const low = form(bits(-least));
+  if (most === null) return `≥${low}`;
+  const high = form(bits(-most));
+  return low === high ? low : `${low}–${high}`;
 };
 const label = (model) => model.adapter ? `${model.model} + ${model.adapter}` : model.model;
 
@@ -172,16 +198,16 @@ const drawToken = (token, several) => {
   if (token[LOGPROB] === null) {
     return [...parts, make("p", "", "Nothing comes before it: it has no probability.")];
   }
-  const entropy = bits(-token[ENTROPY]);
+  const entropy = ofEntropy(token, (value) => number(value, 1));
   parts.push(facts([
     ["probability", percent(Math.exp(token[LOGPROB]))],
     ["log P", `${number(token[LOGPROB], 2)} nats`],
     ["surprisal", `${number(bits(token[LOGPROB]), 1)} bits`],
-    ["rank", number(token[RANK], 0)],
-    ["entropy", `${number(entropy, 1)} bits`],
-    ["perplexity here", number(2 ** entropy, 1)],
+    ["rank", rank(token)],
+    ["entropy", entropy === "–" ? entropy : `${entropy} bits`],
+    ["perplexity here", ofEntropy(token, (value) => number(2 ** value, 1))],
   ]));
-  if (token[TOP]) {
+  if (token[TOP] && token[TOP].length) {
     const table = make("table", "top");
     for (const [view, logprob, came] of token[TOP]) {
       const row = make("tr", came ? "came" : "");
@@ -396,12 +422,16 @@ const drawSummary = () => {
   }
   for (const model of models) {
     const name = text.other ? `, ${label(model)}` : "";
+    const unlisted = model.unlisted ? [model.unlisted] : [];
     parts.push(card(`Ranks${name}`,
-      bars(["first", "2–10", "11–100", "101–1,000", "rest"], Object.values(model.ranks))));
+      bars(["first", "2–10", "11–100", "101–1,000", "rest", "not listed"],
+        [...Object.values(model.ranks), ...unlisted])));
     const from = model.entropy_bits.map((_, place) => place);
-    parts.push(card(`Entropy, bits${name}`, bars(
-      from.map((low) => low + 1 < from.length ? `${low}–${low + 1}` : `${low} and more`),
-      model.entropy_bits)));
+    const ranges = model.scored && !model.entropy_bits.some((count) => count);
+    parts.push(card(`Entropy, bits${name}`, ranges
+      ? make("p", "", "A range for each token, as the server lists only some.")
+      : bars(from.map((low) => low + 1 < from.length ? `${low}–${low + 1}` : `${low} and more`),
+        model.entropy_bits)));
     parts.push(card(`Calibration of first guesses${name}`, reliability(model.confidence), make("p", "",
       "Bar: how often the most probable token came. Mark: the probability it was given.")));
     parts.push(card(`Calibration of all tokens over 10%${name}`, reliability(model.claims)));

@@ -79,14 +79,25 @@ class Cells:
 
     def _token(self, placed: PlacedToken) -> list[Any]:
         token, _ = placed
+        rows, bounds = self._rows(token), _bounds(token)
         numbers = [visible_token(token.text), token.logprob, token.rank, token.entropy]
-        return [*numbers, self._rows(token)] if token.top and self._top else numbers
+        if bounds:
+            return [*numbers, rows, bounds]
+        return [*numbers, rows] if rows else numbers
 
     def _rows(self, token: ScoredToken) -> list[list[Any]]:
         return [
             [visible_token(row.text), row.logprob, int(row.id == token.id)]
             for row in token.top[: self._top]
         ]
+
+
+def _bounds(token: ScoredToken) -> list[Any]:
+    """Return what is known of rank and entropy where a server lists only some tokens:
+    a number that the rank is above, least and greatest entropy; empty elsewhere."""
+    if token.rank_above is None and token.entropy_range is None:
+        return []
+    return [token.rank_above, *(token.entropy_range or (None, None))]
 
 
 def text_data(cells: str, facts: Mapping[str, Any]) -> str:

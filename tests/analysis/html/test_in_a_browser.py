@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import pytest
 from lmtui.analysis.compare import ComparedSpan
 from lmtui.analysis.html.writer import Cells, page, text_data
 from lmtui.analysis.summary import Totals, figures
+from lmtui.notation import LN2
 from tests.analysis.html.test_writer import HOSTILE, pieces_of
+from tests.analysis.scored import token
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 TEXT = f"one line\nanother 橋 line\n{HOSTILE}"
@@ -114,15 +118,21 @@ def write_page(file: Path, *, compares: bool) -> Path:
     for piece in pieces_of(TEXT):
         totals.add(*piece.tokens[0])
         cells.add(ComparedSpan(piece.tokens, piece.tokens if compares else ()))
+    file.write_text(page_of(cells, totals, compares=compares), "utf-8")
+    return file
+
+
+def page_of(cells: Cells, totals: Totals, *, compares: bool = False) -> str:
+    """The page of such cells."""
     counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": totals.entropies}
+    counts |= {"scored": totals.scored, "unlisted": totals.unlisted}
     told = {"accuracy": {"1": 0.5, "5": 0.6, "10": 1}, "confidence": [], "claims": []}
     own = FACTS | counts | told | {"figures": figures(totals)}
     facts: dict[str, Any] = {"file": "a.txt", "own": own}
     if compares:
         comparison = {"unit": "token", "bits": 0.0, "compared": 9, "more": 0, "less": 0}
         facts |= {"other": own, "comparison": comparison}
-    file.write_text(page("a.txt", [text_data(cells.finish(), facts)], []), "utf-8")
-    return file
+    return page("a.txt", [text_data(cells.finish(), facts)], [])
 
 
 def place(browser: Browser) -> str:
@@ -131,6 +141,26 @@ def place(browser: Browser) -> str:
         'document.querySelector("#detail").innerText.match(/line .*/)[0]'
     )
     return found
+
+
+def test_panel_shows_bounds_where_rank_and_entropy_are_not_known(
+    browser: Browser, tmp_path: Path
+) -> None:
+    cells, totals = Cells("ab", top_n=0), Totals()
+    for at, entropies in enumerate([(LN2, 2 * LN2), (3 * LN2, math.inf)]):
+        beyond = replace(token(at, -9.0), rank_above=500, entropy_range=entropies)
+        totals.add(beyond)
+        cells.add(ComparedSpan(((beyond, (at, at + 1)),)))
+    file = tmp_path / "page.html"
+    file.write_text(page_of(cells, totals), "utf-8")
+    browser.open(file)
+    shown = 'document.querySelector("#detail").innerText'
+    assert {">500", "1.0–2.0 bits", "2.0–4.0"} <= set(browser.value(shown).split("\n"))
+    browser.press("ArrowRight")
+    assert {">500", "≥3.0 bits", "≥8.0"} <= set(browser.value(shown).split("\n"))
+    summary = browser.value('document.querySelector("#summary").innerText')
+    assert "not listed\t2\t100%" in summary
+    assert not [e for e in browser.events if e["method"] == "Runtime.exceptionThrown"]
 
 
 @pytest.mark.parametrize("compares", [False, True])

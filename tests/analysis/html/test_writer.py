@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,17 @@ def test_actual_token_is_marked_among_its_alternatives() -> None:
     )
     ((_, _, _, ((*_, shown),)),) = json.loads(cells.finish())
     assert [came for _, _, came in shown] == [0, 1, 0]
+
+
+def test_a_token_that_is_not_listed_keeps_what_is_known_of_it() -> None:
+    listed = replace(token(0, -1.0, rank=2), entropy_range=(1.5, 2.0))
+    beyond = replace(token(1, -9.0), rank_above=500, entropy_range=(1.5, math.inf))
+    cells = Cells("ab", top_n=2)
+    for place, each in enumerate((listed, beyond)):
+        cells.add(ComparedSpan(((each, (place, place + 1)),)))
+    first, second = json.loads(cells.finish())
+    assert first[3][0][2:] == [2, None, [], [None, 1.5, 2.0]]
+    assert second[3][0][2:] == [None, None, [], [500, 1.5, None]]
 
 
 def hostile_page() -> str:
