@@ -57,8 +57,18 @@ def surprisal_step(logprob: float | None) -> int:
     return step(bits(logprob) if known and logprob is not None else None, "surprisal")
 
 
-def entropy_step(entropy: float | None) -> int:
-    """Return the step of an entropy in nats."""
+def rank_step(rank: int | None, above: int | None = None) -> int:
+    """Return the step of a rank; of the least rank it can have where it is only known
+    to be above a number."""
+    return step(above + 1 if rank is None and above is not None else rank, "rank")
+
+
+def entropy_step(entropy: float | tuple[float, float] | None) -> int:
+    """Return the step of an entropy in nats; of the middle of a least and a greatest
+    one, or of the least where nothing is the greatest."""
+    if isinstance(entropy, tuple):
+        least, most = entropy
+        entropy = least if math.isinf(most) else (least + most) / 2
     return step(None if entropy is None else entropy / LN2, "entropy")
 
 

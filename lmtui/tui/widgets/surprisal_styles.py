@@ -22,14 +22,15 @@ _ATTRIBUTES = ("none", "none", "underline", "bold underline", "reverse",
 
 
 def level_of(token: ScoredToken | Step, measure: Measure) -> int:
-    """Return the step of a token by one of its measures; step 0 where that is
-    unknown."""
+    """Return the step of a token by one of its measures, as far as a server tells it;
+    step 0 where nothing is known."""
     if measure == "surprisal":
         return surprisal_scale.surprisal_step(token.logprob)
     if measure == "entropy":
-        return surprisal_scale.entropy_step(token.entropy)
+        known = token.entropy if token.entropy is not None else token.entropy_range
+        return surprisal_scale.entropy_step(known)
     if measure == "rank":
-        return surprisal_scale.step(token.rank, measure)
+        return surprisal_scale.rank_step(token.rank, token.rank_above)
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
     return surprisal_scale.step(prob, measure)
 

@@ -1,0 +1,30 @@
+"""The step of a token of which a server tells only a part."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from lmtui.notation import LN2
+from lmtui.tui.widgets.surprisal_styles import level_of
+from tests.analysis.scored import token
+
+
+@pytest.mark.parametrize(("above", "step"), [(None, 0), (1, 1), (20, 3), (1000, 5)])
+def test_a_token_that_is_not_listed_has_the_step_of_its_least_rank(
+    above: int | None, step: int
+) -> None:
+    assert level_of(replace(token(0, -9.0), rank_above=above), "rank") == step
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "step"), [(2.0, 2.5, 2), (2.0, 4.5, 3), (2.0, math.inf, 2)]
+)
+def test_a_range_of_entropy_has_the_step_of_its_middle(
+    least: float, most: float, step: int
+) -> None:
+    shown = replace(token(0, -9.0), entropy_range=(least * LN2, most * LN2))
+    assert level_of(shown, "entropy") == step
+    assert level_of(replace(shown, entropy=0.0), "entropy") == 0
