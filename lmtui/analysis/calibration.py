@@ -78,6 +78,9 @@ class Calibration:
     """Running counts over scored tokens, for three measures.
 
     Accuracy at k is the share of tokens of rank k or better; equal logits share a rank.
+    A token that a server did not list is a miss for those k up to which it lists
+    tokens. For a greater k it could be either, and to leave it out would keep the hits
+    only: the accuracy is not known then.
 
     For `confidence`, the most probable token of each position, with its probability p,
     is one prediction. In ten bins of p of equal width, the mean p is compared with the
@@ -95,21 +98,21 @@ class Calibration:
     """
 
     ranked: int = 0
-    """Tokens whose rank is known."""
+    """Tokens of which is known whether they are the most probable."""
+    _unknown: list[int] = field(default_factory=lambda: [0] * len(RANKS))
     _within: list[int] = field(default_factory=lambda: [0] * len(RANKS))
     _confidence: _Bins = field(default_factory=_Bins)
     _claims: _Bins = field(default_factory=_Bins)
 
     def add(self, token: ScoredToken) -> None:
         """Add a token; one without rows does not count in the bins."""
-        rank = token.rank
-        if rank is None and (token.rank_above or 0) >= RANKS[-1]:
-            rank = RANKS[-1] + 1  # it is none of the first, whatever it is
-        if rank is None:
+        rank, above = token.rank, token.rank_above or 0
+        if rank is None and not above:
             return
         self.ranked += 1
         for place, k in enumerate(RANKS):
-            self._within[place] += rank <= k
+            self._unknown[place] += rank is None and k > above
+            self._within[place] += rank is not None and rank <= k
         if not token.top:
             return
         self._confidence.add(_prob(token.top[0]), token.top[0].id == token.id)
@@ -122,13 +125,18 @@ class Calibration:
     def merge(self, other: Calibration) -> None:
         """Add the tokens of another text."""
         self.ranked += other.ranked
+        self._unknown = _added(self._unknown, other._unknown)
         self._within = _added(self._within, other._within)
         self._confidence.merge(other._confidence)
         self._claims.merge(other._claims)
 
     def accuracy(self, k: int) -> float | None:
-        """Return the share of tokens of rank `k` or better; `k` is one of `RANKS`."""
-        return self._within[RANKS.index(k)] / self.ranked if self.ranked else None
+        """Return the share of tokens of rank `k` or better, None where it is not known;
+        `k` is one of `RANKS`."""
+        place = RANKS.index(k)
+        if self._unknown[place] or not self.ranked:
+            return None
+        return self._within[place] / self.ranked
 
     @property
     def confidence(self) -> list[Bin]:

@@ -93,6 +93,14 @@ def test_accuracy_is_the_share_of_tokens_within_a_rank(
         assert result.accuracy(k) == pytest.approx(share)
 
 
+def test_a_token_that_is_not_listed_is_a_miss_as_far_as_the_list_goes() -> None:
+    first = token(0, -0.1, rank=1, top=[row(3, 0.9)], id=3)
+    beyond = token(1, -9.0, top=[row(3, 0.9)], id=4)
+    result = calibration([first, replace(beyond, rank_above=5), beyond])
+    assert [result.accuracy(k) for k in RANKS] == [0.5, 0.5, None]
+    assert result.ranked == result.confidence[8].count == 2
+
+
 @given(TEXTS, TEXTS)
 def test_merged_calibration_equals_that_of_joined_texts(
     one: list[ScoredToken], other: list[ScoredToken]
