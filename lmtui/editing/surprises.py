@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmtui import paths
@@ -77,6 +77,8 @@ class SurprisingToken:
     bits: float
     rank: int | None = None
     """1 + the number of more probable tokens."""
+    rank_above: int | None = None
+    """A number that the rank is greater than, where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class SurprisingWord:
     """Surprisal of its most surprising token."""
     rank: int | None
     """Rank of the same token."""
+    rank_above: int | None = None
+    """As in `SurprisingToken`."""
 
 
 def places_of(
@@ -115,9 +119,9 @@ def places_of(
             last = found[-1]
             worse = token if token.bits > last.bits else last
             start, end = last.start, max(taken, end)
-            found[-1] = SurprisingToken(start, end, worse.bits, worse.rank)
+            found[-1] = replace(worse, start=start, end=end)
         else:
-            found.append(SurprisingToken(start, end, token.bits, token.rank))
+            found.append(replace(token, start=start, end=end))
         taken = end
     named = (_named(text, each) for each in found)
     return [place for place in named if place.word not in ignored]
@@ -167,4 +171,5 @@ def _named(text: str, token: SurprisingToken) -> SurprisingWord:
     start, end = token.start, token.end
     if words := _WORDS.search(text, start, end):
         start, end = words.span()
-    return SurprisingWord(start, end, text[start:end], token.bits, token.rank)
+    word = text[start:end]
+    return SurprisingWord(start, end, word, token.bits, token.rank, token.rank_above)

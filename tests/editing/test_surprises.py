@@ -149,3 +149,9 @@ def test_long_word_of_many_tokens_is_one_surprising_word() -> None:
     tokens = [SurprisingToken(i, i + 2, 9.0) for i in range(0, len(text), 2)]
     (place,) = places_of(text, tokens, threshold=5)
     assert place.word == text
+
+
+def test_a_word_keeps_that_the_rank_of_its_worst_token_is_above_a_number() -> None:
+    tokens = [SurprisingToken(0, 2, 5.0, 40), SurprisingToken(2, 4, 9.0, None, 500)]
+    (place,) = places_of("abcd", tokens, threshold=1)
+    assert (place.rank, place.rank_above) == (None, 500)

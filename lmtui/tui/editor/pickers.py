@@ -20,7 +20,7 @@ from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
 from lmtui.engine.types import Correction, Replacement
 from lmtui.errors import LmtuiError
-from lmtui.notation import LN2, count, counted, in_bits, percent, surprisal
+from lmtui.notation import LN2, counted, in_bits, percent, rank, surprisal
 from lmtui.text import visible, visible_line, visible_token
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.picker import Picker, PickerRows
@@ -334,7 +334,7 @@ def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
         Content.assemble(
             (f"{at:>{width}}  ", "$quiet"),
             f"{in_bits(place.bits):>5} bits  ",
-            (f"rank {count(place.rank):<7}  ", "$quiet"),
+            (f"rank {rank(place.rank, place.rank_above):<7}  ", "$quiet"),
             *_surroundings(text, place),
         )
         for at, place in zip(where, places, strict=True)

@@ -24,7 +24,7 @@ from lmtui.editing.surprises import (
 from lmtui.engine.totals import Sums
 from lmtui.engine.types import CursorPrediction, ScoredSpan
 from lmtui.errors import LmtuiError
-from lmtui.notation import bits, in_bits
+from lmtui.notation import bits, in_bits, rank
 from lmtui.surprisal_scale import Measure
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
@@ -281,9 +281,15 @@ class ScoreController(Controller):
     def surprising_words(self, threshold: float) -> list[SurprisingWord]:
         """Return the words of at least `threshold` bits, in the text's order."""
         tokens = (
-            SurprisingToken(p.start, p.end, bits(p.token.logprob), p.token.rank)
-            for p in self.text.tokens()
-            if p.token.logprob is not None
+            SurprisingToken(
+                placed.start,
+                placed.end,
+                bits(token.logprob),
+                token.rank,
+                token.rank_above,
+            )
+            for placed in self.text.tokens()
+            if (token := placed.token).logprob is not None
         )
         return places_of(
             self.text.text, tokens, threshold=threshold, ignored=ignored_words()
@@ -303,8 +309,9 @@ class ScoreController(Controller):
 
     def _go_to(self, word: SurprisingWord) -> None:
         self._editor.go_to(word.start)
-        rank = "" if word.rank is None else f", token rank {word.rank:,}"
-        said = f"surprisal {in_bits(word.bits)} bits{rank}"
+        known = word.rank is not None or word.rank_above is not None
+        place = f", token rank {rank(word.rank, word.rank_above)}" if known else ""
+        said = f"surprisal {in_bits(word.bits)} bits{place}"
         self._activity.say(f"{visible_line(word.word)}: {said}")
 
     def list_surprises(self) -> None:

@@ -104,3 +104,13 @@ def test_surprise_rows_align_hostile_words(words: str) -> None:
     starts = {cell_len(row.plain[: span.start]) for row in rows for span in row.spans
               if "bold" in str(span.style)}  # fmt: skip
     assert len(starts) == 1
+
+
+def test_surprise_rows_show_ranks_as_far_as_they_are_known() -> None:
+    tokens = [
+        SurprisingToken(0, 1, 9.0, None, 500),
+        SurprisingToken(1, 2, 8.0, None, 500),
+        SurprisingToken(2, 3, 7.0, 1200),
+    ]
+    rows = surprise_rows("ab\n", places_of("ab\n", tokens, threshold=5))
+    assert ["rank >500" in rows[0].plain, "rank 1,200" in rows[1].plain] == [True, True]
