@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from lmtui.engine.types import Candidate, CursorPrediction
 from lmtui.errors import LmtuiError
-from lmtui.text import visible_line
+from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.status import ExpectedLines
 from lmtui.tui.editor.text_area import GhostEditor
@@ -99,9 +99,9 @@ class PredictionController(Controller):
             self.lines.show(None)
         elif prediction.is_mostly_unlisted:
             self._panel.clear(
-                f"The server lists {prediction.distribution.listed} tokens, and what "
-                f"goes on after “{typed}” is hardly among them. After the word there "
-                "will be rows again."
+                f"The server lists {prediction.distribution.listed:,} tokens, and what "
+                f"goes on after “{visible_token(prediction.typed)}” is hardly among "
+                "them. After the word there will be rows again."
             )
             self.lines.show(prediction)
         else:
