@@ -161,7 +161,8 @@ def own_rows(token: Token, *, vocabulary: int) -> Distribution | None:
 
 def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
     """Build the panel's distribution from a scored token's rows. Nothing was sampled
-    there, so no candidate is cut; and it can't be drawn again."""
+    there, so no candidate is cut; and it can't be drawn again. How many tokens a server
+    lists is told only where the token is none of them."""
     listed = sum(candidate.prob for candidate in token.top)
     return Distribution(
         candidates=tuple(token.top),
@@ -173,6 +174,6 @@ def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
         remaining_prob=1.0,
         entropy=token.entropy,
         handle=-1 - token.index,
-        listed=None if token.entropy_range is None else len(token.top),
+        listed=token.rank_above,
         entropy_range=token.entropy_range,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
@@ -17,6 +18,7 @@ from lmtui.tui.inspector.panel import expected
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.start import StartScreen, shown_path
+from lmtui.tui.widgets.probability_panel import summary_forms
 from lmtui.tui.widgets.text_totals import TextTotals
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting
@@ -290,3 +292,11 @@ def test_expected_distribution_sums_to_one() -> None:
     assert shown.entropy == token.entropy is not None
     listed = sum(candidate.prob for candidate in shown.candidates)
     assert listed + shown.rest_prob == pytest.approx(1)
+
+
+def test_rows_of_a_token_do_not_count_as_all_that_a_server_lists() -> None:
+    token = list(FakeEngine().score(b"abc", top_n=5))[2]
+    among = replace(token, entropy=None, entropy_range=(1.0, 2.0))
+    assert "listed" not in str(summary_forms(expected(among, vocabulary=258)))
+    beyond = replace(among, rank=None, rank_above=500)
+    assert "500 listed" in summary_forms(expected(beyond, vocabulary=900))[0]
