@@ -26,6 +26,7 @@ from lmtui.chat.rows import (
 )
 from lmtui.chat.summary import ConversationMeta
 from lmtui.chat.token_codec import (
+    BOUNDS,
     EncodedTokens,
     TokenColumns,
     columns,
@@ -40,6 +41,7 @@ from lmtui.text import safe_json
 FORMAT, VERSION = "conversation", 1
 _LARGEST = 2**53  # a JSON reader may round larger integers
 _TOKENS = ("ids", "ranks", "pieces", "logprobs", "entropies", "sampled_probs")
+_COUNTS = ("ids", "ranks", "pieces", "ranks_above")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,11 @@ def _prompt_fields(prompt: Prompt) -> dict[str, Any]:
 
 def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, Any]:
     found = columns(tokens)
+    bounds = {
+        "ranks_above": list(found.ranks_above),
+        "entropies_least": _short(found.entropies_least),
+        "entropies_most": _short(found.entropies_most),
+    }
     return {
         "ids": list(found.ids),
         "bytes": [data.hex() for data in found.spelled()],
@@ -157,6 +164,8 @@ def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, A
         "logprobs": _short(found.logprobs),
         "entropies": _short(found.entropies),
         "sampled_probs": _short(found.sampled_probs),
+        # Only where a server lists some tokens, as with thinking above.
+        **(bounds if found.ranks_above else {}),
     }
 
 
@@ -242,11 +251,12 @@ def _tokens(value: object) -> TokenColumns | None:
         return None
     table = _table(value)
     data = [bytes.fromhex(_text(text)) for text in _list(table["bytes"])]
-    lists = {name: _list(table[name]) for name in _TOKENS}
+    names = (*_TOKENS, *(BOUNDS if BOUNDS[0] in table else ()))
+    lists = {name: _list(table[name]) for name in names}
     if {len(numbers) for numbers in lists.values()} != {len(data)}:
         raise ValueError("the lists of tokens differ in length")
     values: dict[str, Any] = {
-        name: [(_whole if name in _TOKENS[:3] else _real)(number) for number in numbers]
+        name: [(_whole if name in _COUNTS else _real)(number) for number in numbers]
         for name, numbers in lists.items()
     }
     sizes = [len(each) for each in data]

@@ -1,8 +1,9 @@
 """Packs the tokens of a message into few bytes, and unpacks them.
 
 Kept of each token are id, bytes, length of its text, rank, and float32 logprob, entropy
-and sampled probability: about fifteen bytes. Alternatives are not kept: they would take
-ten times as much, and the model can compute them again. Knows no store.
+and sampled probability: about fifteen bytes. Where a server lists only some tokens,
+bounds of ranks and entropies follow. Alternatives are not kept: they would take ten
+times as much, and the model can compute them again. Knows no store.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ NO_VALUE = -1
 
 _COUNTS = ("ids", "ranks", "sizes", "pieces")
 _NUMBERS = ("logprobs", "entropies", "sampled_probs")
+BOUNDS = ("ranks_above", "entropies_least", "entropies_most")
+"""Columns that are there only where a server lists some tokens."""
 _HEAD = struct.Struct("<II")
 _LEVEL = 1  # the fastest: most of the data is incompressible
+
+
+_Bounds = tuple[int | None, tuple[float, float] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,12 @@ class TokenColumns:
     sampled_probs: Sequence[float]
     data: bytes
     """The bytes of all tokens, joined."""
+    ranks_above: Sequence[int] = ()
+    """Numbers that the ranks are greater than, 0 for none; it and the two below are
+    empty where a server lists the whole vocabulary."""
+    entropies_least: Sequence[float] = ()
+    entropies_most: Sequence[float] = ()
+    """Greatest entropies; infinite, or NaN, where nothing is the greatest."""
 
     def spelled(self) -> list[bytes]:
         """Return the bytes of each token."""
@@ -56,24 +68,34 @@ class TokenColumns:
         start = len(text) - sum(self.pieces)
         places = pairwise(accumulate(self.pieces, initial=start))
         rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
-                   self.entropies, self.sampled_probs, strict=True)  # fmt: skip
+                   self.entropies, self.sampled_probs, self._bounds(),
+                   strict=True)  # fmt: skip
         return tuple(
             Step(index, id_, _shown(id_, data), data, text[at:to], _known(logprob),
                  rank or None, _known(entropy), _known(sampled),
-                 _not_kept(_known(entropy)))
-            for index, (id_, data, (at, to), logprob, rank, entropy, sampled)
+                 _not_kept(_known(entropy), *bounds))
+            for index, (id_, data, (at, to), logprob, rank, entropy, sampled, bounds)
             in enumerate(rows)
         )  # fmt: skip
 
     def scored(self) -> tuple[ScoredToken, ...]:
         """Return the columns as scored tokens."""
         rows = zip(self.ids, self.spelled(), self.logprobs, self.ranks,
-                   self.entropies, strict=True)  # fmt: skip
+                   self.entropies, self._bounds(), strict=True)  # fmt: skip
         return tuple(
             ScoredToken(index, id_, _shown(id_, data), data, _known(logprob),
-                        rank or None, _known(entropy))
-            for index, (id_, data, logprob, rank, entropy) in enumerate(rows)
+                        rank or None, _known(entropy), (), *bounds)
+            for index, (id_, data, logprob, rank, entropy, bounds) in enumerate(rows)
         )  # fmt: skip
+
+    def _bounds(self) -> Sequence[_Bounds]:
+        """Return `rank_above` and `entropy_range` of each token."""
+        if not self.ranks_above:
+            return [(None, None)] * len(self.ids)
+        columns = zip(
+            self.ranks_above, self.entropies_least, self.entropies_most, strict=True
+        )
+        return [(above or None, _range(least, most)) for above, least, most in columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +121,19 @@ def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
         sampled_probs=[nan if s.sampled_prob is None else s.sampled_prob for s in drawn]
         or [nan] * len(tokens),
         data=b"".join(token.bytes for token in tokens),
+        **_bound_columns(tokens),
     )
+
+
+def _bound_columns(
+    tokens: Sequence[Step] | Sequence[ScoredToken],
+) -> dict[str, Sequence[Any]]:
+    above = [token.rank_above or 0 for token in tokens]
+    ranges = [token.entropy_range for token in tokens]
+    if not any(above) and not any(ranges):
+        return {}
+    least, most = zip(*(each or (math.nan, math.nan) for each in ranges), strict=True)
+    return dict(zip(BOUNDS, (above, least, most), strict=True))
 
 
 def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
@@ -112,7 +146,12 @@ def pack_columns(columns: TokenColumns) -> bytes:
     parts = [_HEAD.pack(len(columns.ids), len(columns.data))]
     parts += [_little(array("I", getattr(columns, name))) for name in _COUNTS]
     parts += [_little(array("f", getattr(columns, name))) for name in _NUMBERS]
-    return zlib.compress(b"".join((*parts, columns.data)), _LEVEL)
+    parts.append(columns.data)
+    if columns.ranks_above:
+        parts += [
+            _little(array(_kind(name), getattr(columns, name))) for name in BOUNDS
+        ]
+    return zlib.compress(b"".join(parts), _LEVEL)
 
 
 def unpack(data: bytes) -> TokenColumns:
@@ -126,16 +165,27 @@ def unpack(data: bytes) -> TokenColumns:
         raise ValueError("cut off")
     count, size = _HEAD.unpack_from(whole)
     names = (*_COUNTS, *_NUMBERS)
-    if len(whole) != _HEAD.size + 4 * count * len(names) + size:
-        raise ValueError("another length")
-    found: dict[str, Any] = {}
-    for place, name in enumerate(names):
-        start = _HEAD.size + 4 * count * place
-        kind = "I" if name in _COUNTS else "f"
-        found[name] = _from_little(kind, whole[start : start + 4 * count])
-    if sum(found["sizes"]) != size:
+    start, end = _HEAD.size, _HEAD.size + 4 * count * len(names)
+    found = _read_columns(whole[start:end], count, names)
+    data, rest = whole[end : end + size], whole[end + size :]
+    if len(data) != size or sum(found["sizes"]) != size:
         raise ValueError("bytes of no token")
-    return TokenColumns(**found, data=whole[len(whole) - size :])
+    bounds = _read_columns(rest, count, BOUNDS) if rest else {}
+    return TokenColumns(**found, data=data, **bounds)
+
+
+def _read_columns(data: bytes, count: int, names: Sequence[str]) -> dict[str, Any]:
+    if len(data) != 4 * count * len(names):
+        raise ValueError("another length")
+    parts = (data[4 * count * place :][: 4 * count] for place in range(len(names)))
+    return {
+        name: _from_little(_kind(name), part)
+        for name, part in zip(names, parts, strict=True)
+    }
+
+
+def _kind(name: str) -> str:
+    return "I" if name in (*_COUNTS, BOUNDS[0]) else "f"
 
 
 def pack_prompt(prompt: Prompt | None) -> bytes:
@@ -201,5 +251,17 @@ def _known(number: float) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _not_kept(entropy: float | None) -> Distribution:
-    return Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NO_VALUE)
+def _range(least: float, most: float) -> tuple[float, float] | None:
+    if math.isnan(least):
+        return None
+    return least, math.inf if math.isnan(most) else most
+
+
+def _not_kept(
+    entropy: float | None,
+    listed: int | None,
+    entropy_range: tuple[float, float] | None,
+) -> Distribution:
+    return Distribution(
+        (), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NO_VALUE, listed, entropy_range
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.config.settings import THINKING
+from lmtui.engine.types import ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from tests.chat.making import exchange, full
@@ -51,6 +53,18 @@ def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     assert to_json(second.conversation, second.about.facts) == before
     assert before.isascii() is False and before.count("\n") == 1
     store.close()
+
+
+def test_json_keeps_what_a_server_tells_of_tokens_that_it_does_not_list() -> None:
+    chat = chat_of("", "ab")
+    listed = ScoredToken(0, 97, "a", b"a", -0.5, 1, None, (), None, (1.5, 2.0))
+    beyond = ScoredToken(1, 98, "b", b"b", -9.0, None, None, (), 500, (1.5, math.inf))
+    chat.score(1, [listed, beyond], by="far")
+    before = to_json(chat, FACTS)
+    again = from_json(before)
+    assert again.conversation.node(1).scored == (listed, beyond)
+    assert to_json(again.conversation, again.facts) == before
+    assert "ranks_above" not in line()
 
 
 def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:

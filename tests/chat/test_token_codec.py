@@ -73,6 +73,36 @@ def test_packed_scored_tokens_unpack_unchanged(tokens: list[ScoredToken]) -> Non
     assert unpack(pack(numbered)).scored() == numbered
 
 
+RANGES = st.none() | st.tuples(
+    st.floats(0, 4, width=32), st.just(math.inf) | st.floats(4, 20, width=32)
+)
+
+
+@given(
+    st.lists(
+        st.tuples(SCORED, st.none() | st.integers(1, 5000), RANGES),
+        min_size=1, max_size=5,
+    )
+)  # fmt: skip
+def test_bounds_of_rank_and_entropy_survive_packing(rows: list[Any]) -> None:
+    tokens = tuple(
+        replace(token, index=i, rank_above=above, entropy_range=entropies)
+        for i, (token, above, entropies) in enumerate(rows)
+    )
+    assert unpack(pack(tokens)).scored() == tokens
+
+
+def test_packed_step_keeps_that_it_was_not_listed() -> None:
+    _, (step, *_), _ = answer("a")
+    shown = replace(step.distribution, listed=500, entropy_range=(0.5, math.inf))
+    beyond = replace(step, rank=None, entropy=None, distribution=shown)
+    plain = pack([replace(beyond, distribution=step.distribution)])
+    (again,) = unpack(pack([beyond])).steps("a")
+    assert (again.rank, again.rank_above) == (None, 500)
+    assert again.entropy_range == (0.5, math.inf)
+    assert unpack(plain).steps("a")[0].rank_above is None
+
+
 @given(st.lists(st.integers(0, 2**32 - 1)), TEXTS, st.lists(TEXTS, max_size=2))
 def test_packed_prompts_unpack_unchanged(
     ids: list[int], text: str, ends: list[str]
