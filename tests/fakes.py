@@ -102,6 +102,10 @@ class FakeEngine:
         self._read: dict[int, tuple[int, ...]] = {}  # slot → the prompt read last
         self.biases: list[dict[int, float]] = []
 
+    def close(self) -> None:
+        """Note that it was closed."""
+        self.calls.append(("close", None))
+
     @property
     def info(self) -> EngineInfo:
         """What is loaded."""

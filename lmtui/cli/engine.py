@@ -159,7 +159,11 @@ def open_pair(
         own = ModelRef() if other.adapter else own
     if other.adapter is None:
         first = open_model(settings, own, on_progress)
-        second = open_model(settings, other, on_progress)
+        try:
+            second = open_model(settings, other, on_progress)
+        except BaseException:
+            first.close()
+            raise
         _share_threads(first, second)
         return first, second
     with _collector_waits():
@@ -241,6 +245,7 @@ def engine_for(
     own: OpenEngine = partial(open_local, says_unkept=says_unkept, slots=slots)
     open_engine: OpenEngine = context.obj or own
     engine = open_engine(settings)
+    context.call_on_close(engine.close)
     return engine if only_talks else _require_scores(engine)
 
 
@@ -267,4 +272,6 @@ def engines_for(
         return open_engine(settings), open_engine(compared)
     with _loading() as show:
         first, second = open_pair(settings, other, show)
-        return _require_scores(first), _require_scores(second)
+    context.call_on_close(first.close)
+    context.call_on_close(second.close)
+    return _require_scores(first), _require_scores(second)

@@ -151,6 +151,10 @@ class ChatServerEngine:
         )
         """Facts about the model."""
 
+    def close(self) -> None:
+        """Close the connection to the server."""
+        self._model.connection.close()
+
     def prompt(
         self,
         messages: Sequence[ChatTurn],

@@ -91,6 +91,7 @@ class LocalEngine:
     ) -> None:
         tokenizer = loaded.tokenizer
         self.backend = backend_of(loaded)
+        self._connection = loaded.model.connection if loaded.is_remote else None
         self._slots = [PrefixCache(self.backend) for _ in range(slots)]
         self.cache = self._slots[0]
         self._tracer = DraftScorer(self.cache)
@@ -179,6 +180,11 @@ class LocalEngine:
     def info(self) -> EngineInfo:
         """Facts about the loaded model."""
         return self._info
+
+    def close(self) -> None:
+        """Close the connection to the model's server, if it is on one."""
+        if self._connection is not None:
+            self._connection.close()
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
         """Tokenise a document."""

@@ -27,4 +27,8 @@ def open_served(
     found = load_remote(spec, on_progress, server)
     if isinstance(found, ChatModel):
         return ChatServerEngine(found.model, found.label)
-    return LocalEngine(found, context=context, slots=slots)
+    try:
+        return LocalEngine(found, context=context, slots=slots)
+    except BaseException:
+        found.model.connection.close()
+        raise

@@ -59,6 +59,10 @@ class Engine(Protocol):
     def capabilities(self) -> Capabilities:
         """Features that this engine supports."""
 
+    def close(self) -> None:
+        """Close the connection to the model's server, if it is on one; the engine is
+        not used again."""
+
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
         """Tokenise a document; special-token strings in it stay ordinary text.
 

@@ -100,6 +100,12 @@ class EngineWorker:
     def _work(self) -> None:
         while request := self._queue.take():
             self._do(request)
+        self._close_engines()
+
+    def _close_engines(self) -> None:
+        for engine in (self._engine, self._other):
+            if engine is not None:
+                engine.close()
 
     def _do(self, request: EngineRequest) -> None:
         try:
@@ -131,6 +137,7 @@ class EngineWorker:
 
     def _load(self, request: EngineRequest) -> None:
         if self._engine is not None:
+            self._close_engines()
             self._engine = self._other = None
             gc.unfreeze()
             gc.collect()  # a model is full of cycles, and two may not fit

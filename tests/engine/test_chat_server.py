@@ -27,6 +27,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import ServerOptions
+from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.openai import ChatPart, ChatToken, OpenAiModel
 from tests.engine import tiny
 from tests.models.remote.scripted import connected, scripted
@@ -132,7 +133,7 @@ def test_everything_else_says_why_not() -> None:
             for name, _ in inspect.getmembers(EditorEngine, inspect.isfunction)
             if not name.startswith("_")
         }
-        own = {"prompt", "generate", "preview", "search_vocabulary"}
+        own = {"close", "prompt", "generate", "preview", "search_vocabulary"}
         for name in verbs - own:
             with pytest.raises(LmtuiError, match="only be talked with"):
                 getattr(there, name)([1], 2, x=3)
@@ -141,6 +142,26 @@ def test_everything_else_says_why_not() -> None:
         with pytest.raises(LmtuiError, match="only be talked with"):
             there.generate(here.prompt(TURNS), GREEDY)
         assert not there.capabilities.edits and there.capabilities.why_not
+
+
+def test_closed_engine_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    close = Connection.close
+
+    def note(connection: Connection) -> None:
+        closed.append(connection)
+        close(connection)
+
+    monkeypatch.setattr(Connection, "close", note)
+    with serving(tiny.engine("llama")) as served:
+        address = f"http://127.0.0.1:{served.port}/v1"
+        for options in (OPENAI, ServerOptions()):
+            closed.clear()
+            engine = open_served(address, options)
+            assert not closed
+            engine.close()
+            engine.close()
+            assert len(closed) == 2
 
 
 def test_json_has_no_infinity() -> None:

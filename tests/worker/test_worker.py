@@ -238,6 +238,17 @@ def test_loading_an_engine_drops_requests_bound_to_the_last() -> None:
         assert asker.replies.end(running).id == running
 
 
+def test_engines_are_closed_once_they_are_not_used() -> None:
+    first, second, other = FakeEngine(), FakeEngine(), FakeEngine()
+    with working() as asker:
+        asker.replies.end(asker.load((first, other)))
+        assert not first.calls and not other.calls
+        asker.replies.end(asker.load(second))
+        assert first.calls == other.calls == [("close", None)]
+        assert not second.calls
+    assert second.calls == [("close", None)]
+
+
 def test_gathered_values_come_in_batches_before_the_answer() -> None:
     now = [0.0]
 

@@ -155,9 +155,13 @@ class Connection:
             self._loop.run_until_complete(streamed.aclose())
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._end.alive:
-            self._loop.run_until_complete(self._client.aclose())
+        """Close the connection; twice is as good as once."""
+        if not self._end.alive:
+            return
+        try:
+            with suppress(httpx2.HTTPError, OSError):  # the server may be gone
+                self._loop.run_until_complete(self._client.aclose())
+        finally:
             self._end()
 
     def nonsense(self, detail: str) -> LmtuiError:

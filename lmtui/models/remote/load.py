@@ -95,7 +95,7 @@ def load_remote(
     connection = connection_to(place, server)
     try:
         model, tokenizer = open_served(connection, place.model, server, on_progress)
-    except LmtuiError:
+    except BaseException:  # also where the user stops it
         connection.close()
         raise
     if isinstance(model, OpenAiModel):

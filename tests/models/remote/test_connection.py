@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +85,21 @@ def test_stop_closes_the_connection() -> None:
             connection.json("/x", should_stop=lambda: next(asked))
         assert served.gone.wait(20)
         assert connection.json("/x") == [2]
+
+
+def test_closed_connection_holds_no_file(recwarn: pytest.WarningsRecorder) -> None:
+    open_files = Path("/proc/self/fd")
+    if not open_files.exists():
+        pytest.skip("the system does not list open files")
+    with scripted([answer(b"1")] * 3) as served:
+        before = len([*open_files.iterdir()])
+        for _ in range(3):
+            with connected(served) as connection:
+                connection.json("/a")
+            connection.close()
+        assert len([*open_files.iterdir()]) <= before
+    gc.collect()
+    assert not [each for each in recwarn if each.category is ResourceWarning]
 
 
 def test_server_that_is_not_there_is_named() -> None:
