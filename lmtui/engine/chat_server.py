@@ -69,6 +69,8 @@ _ENDS = {
     "eos": FinishReason.STOP,
     "length": FinishReason.LENGTH,
 }
+_REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
+"""What some servers send in place of bytes that are no text."""
 _NO_NUMBERS = Distribution((), 0, 0, 1.0, 1.0, 0, 0.0, None, -1, listed=0)
 
 
@@ -246,9 +248,8 @@ class ChatServerEngine:
     ) -> Step:
         """Return the step of a token, or of a text without tokens."""
         data = piece.encode() if token is None else token.data
-        text, ranked = bytes_text(data), bool(token and token.listed)
-        if token is None or not ranked:
-            logprob = token.logprob if token else None
+        text, logprob = bytes_text(data), token.logprob if token else None
+        if token is None or not token.listed or logprob is None:
             return Step(0, 0, text, data, piece, logprob, None, None, None, _NO_NUMBERS)
         row = self._row(token.listed)
         self._rows[row.handle] = row
@@ -257,8 +258,10 @@ class ChatServerEngine:
         position, look = self._look(row, settings, top_n)
         shown = self._shown(row, position, look, count=top_n)
         at = _place(token)
-        id_ = self._tokens.id(token.data) if at is None else row.ids[at]
-        above = sum(value > token.logprob for value in row.logprobs)
+        # Not the id of a listed token with the same bytes, if it is none of them.
+        number = sum(each == token.data for each, _ in token.listed)
+        id_ = self._tokens.id(token.data, number) if at is None else row.ids[at]
+        above = sum(value > logprob for value in row.logprobs)
         drawn = float(look.sampled.prob(torch.tensor([id_])))
         if not drawn:  # the server applies the stages in another order
             look = replace(look, is_certain=False)
@@ -269,7 +272,7 @@ class ChatServerEngine:
             text=text,
             bytes=data,
             piece=piece,
-            logprob=token.logprob,
+            logprob=logprob,
             rank=None if at is None else 1 + above,
             entropy=None,
             sampled_prob=drawn if shown.is_certain else None,
@@ -366,13 +369,26 @@ def pieces_of(part: ChatPart) -> list[tuple[ChatToken | None, str]]:
 
 
 def _place(token: ChatToken) -> int | None:
-    """Return the place of a token among those that are listed with it. llama-server
-    names the last token of a character by all bytes of that: then the number tells."""
+    """Return the place of a token among those that are listed with it; None where that
+    is not certain. llama-server names the last token of a character by all bytes of
+    that: then the number tells, if only one token has it."""
     pairs = list(enumerate(token.listed))
     same = [at for at, (data, _) in pairs if data == token.data]
     equal = [at for at, (_, value) in pairs if value == token.logprob]
     both = [at for at in same if at in equal]
-    return next(iter(both or same or equal), None)
+    if both or len(same) == 1:
+        return (both or same)[0]
+    if not same and len(equal) == 1 and _is_part(token.listed[equal[0]][0], token.data):
+        return equal[0]
+    return None
+
+
+def _is_part(data: bytes, whole: bytes) -> bool:
+    """Return whether bytes may be the last ones of a whole character: they are no text
+    by themselves."""
+    if data == _REPLACED:
+        return not whole.isascii()
+    return bytes_text(data) != data.decode(errors="ignore") and whole.endswith(data)
 
 
 def _said(message: ChatTurn) -> str:

@@ -208,6 +208,13 @@ def test_answer_that_the_server_cuts_is_an_error() -> None:
         over(EVENT, cut)
 
 
+def test_token_without_numbers_is_a_token_all_the_same() -> None:
+    bare = {**EVENT["choices"][0]["logprobs"]["content"][0], "logprob": None}  # type: ignore[index]
+    first, second, end = over(EVENT, choice({"content": [bare]}), END)
+    assert (first.logprob, second.logprob, second.rank) == (-0.5, None, None)
+    assert second.piece == " the" and end.tokens == 2 and end.logprob is None
+
+
 def test_short_row_may_lack_any_token() -> None:
     step, _ = over(EVENT, END, rows=3)
     assert not step.distribution.is_certain and step.sampled_prob is None
@@ -226,6 +233,23 @@ def test_last_token_of_a_character_is_found_by_its_number() -> None:
     step, _ = over(choice({"content": [entry]}, "お"), END)
     assert (step.piece, step.rank) == ("お", 1)
     assert step.id == step.distribution.candidates[0].id
+
+
+@pytest.mark.parametrize("names", [[" a", " b"], [" a", "�"]])
+def test_another_token_with_the_same_number_is_not_taken(names: list[str]) -> None:
+    listed = [{"token": name, "logprob": -1.2, "bytes": None} for name in names]
+    entry = {"token": " c", "logprob": -1.2, "bytes": None, "top_logprobs": listed}
+    step, _ = over(choice({"content": [entry]}, " c"), END)
+    assert step.rank is None
+    assert step.id not in [row.id for row in step.distribution.candidates]
+
+
+def test_token_that_is_not_listed_is_not_one_that_looks_the_same() -> None:
+    listed = [{"token": "�", "logprob": value, "bytes": None} for value in (-1, -1.2)]
+    entry = {**listed[0], "logprob": -2.5, "top_logprobs": listed}
+    step, _ = over(choice({"content": [entry]}, "�"), END)
+    assert step.rank is None
+    assert step.id not in [row.id for row in step.distribution.candidates]
 
 
 def test_texts_that_look_the_same_are_not_one_token() -> None:

@@ -62,7 +62,8 @@ class ChatToken:
     """A token of an answer, by its bytes, which stand for an id."""
 
     data: bytes
-    logprob: float
+    logprob: float | None
+    """None where the server has no numbers for it."""
     listed: tuple[tuple[bytes, float], ...] = ()
     """The most probable tokens there, the most probable first. Two tokens can have the
     same bytes, where a server replaces what is no text."""
@@ -199,20 +200,37 @@ class OpenAiModel:
         can be drawn."""
         tried = replace(self, extra=frozenset((name,)))
         values: dict[str, Any] = {**_PROBES[name], "temperature": 2.0}
+        asked = replace(_QUESTION, **values)
         try:
-            drawn = tried._tokens_of(replace(_QUESTION, **values))
+            if name in _GREEDY:
+                return tried._is_greedy(asked)
+            tried._tokens_of(asked)
+            return True
         except RequestRefused as error:
             if not error.is_about_fields:
                 raise
             return False
-        listed = [token for token in drawn if token.listed]
-        return name not in _GREEDY or all(
-            token.logprob >= token.listed[0][1] - _SLACK for token in listed
-        )
+
+    def _is_greedy(self, request: ChatRequest) -> bool:
+        """Return whether every token that is drawn is the most probable one. Without
+        numbers, two draws that agree tell it."""
+        if self.rows:
+            drawn = [token for token in self._tokens_of(request) if token.listed]
+            known = [(token.logprob, token.listed[0][1]) for token in drawn]
+            return bool(known) and all(
+                own is not None and own >= best - _SLACK for own, best in known
+            )
+        texts = {
+            "".join(part.text for part in self._parts_of(each))
+            for each in (request, replace(request, seed=request.seed + 1))
+        }
+        return len(texts) == 1 and texts != {""}
+
+    def _parts_of(self, request: ChatRequest) -> list[ChatPart]:
+        return list(self.draw(request, should_stop=lambda: False))
 
     def _tokens_of(self, request: ChatRequest) -> list[ChatToken]:
-        parts = self.draw(request, should_stop=lambda: False)
-        return [token for part in parts for token in part.tokens]
+        return [token for part in self._parts_of(request) for token in part.tokens]
 
     # What it says.
 
@@ -237,8 +255,14 @@ class OpenAiModel:
         return part, "" if part.text else _text(thought)
 
     def _token(self, entry: Mapping[str, Any]) -> ChatToken:
+        if entry["logprob"] is None:
+            return ChatToken(_bytes(entry), None)
         own = listed.logprob(entry["logprob"])
-        pairs = [_pair(each) for each in entry.get("top_logprobs") or ()]
+        pairs = [
+            _pair(each)
+            for each in entry.get("top_logprobs") or ()
+            if each["logprob"] is not None
+        ]
         pairs.sort(key=lambda pair: -pair[1])
         if math.fsum(math.exp(value) for _, value in pairs) > 1 + _SLACK:
             raise ValueError("probabilities of more than 1")

@@ -74,6 +74,15 @@ def test_bytes_may_be_left_out() -> None:
     assert part.tokens == (ChatToken("à".encode(), -0.5),)
 
 
+def test_token_may_have_no_numbers() -> None:
+    bare, listed = {**ENTRY, "logprob": None}, ENTRY["top_logprobs"]
+    short = {**ENTRY, "top_logprobs": [{**listed[0], "logprob": None}, listed[1]]}  # type: ignore[index, dict-item]
+    (part, _) = drawn(stream(choice({"content": [bare, short]}), END))
+    none, some = part.tokens
+    assert none == ChatToken(b" the", None)
+    assert some == ChatToken(b" the", -0.5, ((b" the", -0.5),))
+
+
 def test_completions_shape_is_read_too() -> None:
     legacy = {
         "tokens": [" the"],
@@ -105,7 +114,7 @@ def test_thinking_that_comes_apart_is_marked() -> None:
         {"choices": [{"delta": []}, "x"], "usage": 7},
         choice({"content": [{**ENTRY, "logprob": 0.5}]}),
         choice({"content": [{**ENTRY, "logprob": float("nan")}]}),
-        choice({"content": [{**ENTRY, "logprob": None}]}),
+        choice({"content": [{**ENTRY, "logprob": "none"}]}),
         choice({"content": [{**ENTRY, "logprob": True}]}),
         choice({"content": [{**ENTRY, "bytes": [256]}]}),
         choice({"content": [{**ENTRY, "bytes": 3}]}),
@@ -188,13 +197,21 @@ def test_setting_without_effect_is_one_that_the_server_ignores() -> None:
     assert model.ignores == () and "repetition_penalty" not in model.extra
 
 
+def test_setting_whose_effect_is_not_seen_is_one_that_the_server_ignores() -> None:
+    model, _ = opened(ONE, *[stream(END)] * 2, *[ONE] * 3)
+    assert model.rows == 2 and model.ignores == ("top_k", "min_p")
+    yes, no = (stream(choice(None, text), END) for text in ("Yes", "No"))
+    model, _ = opened(yes, yes, yes, yes, no, *[yes] * 3)
+    assert model.rows == 0 and model.ignores == ("min_p",)
+
+
 def test_fewer_tokens_are_asked_for_where_the_server_allows_no_more() -> None:
     model, bodies = opened(REFUSED, REFUSED, *[ONE] * 6)
     assert [body.get("top_logprobs") for body in bodies[:3]] == [20, 10, 5]
     assert model.rows == 2
-    model, _ = opened(*[REFUSED] * 3, stream(choice(None), END), *[ONE] * 5)
+    model, _ = opened(*[REFUSED] * 3, stream(choice(None), END), *[ONE] * 7)
     assert model.rows == 0
-    model, _ = opened(stream(choice(None), END), *[ONE] * 5)  # it ignores the field
+    model, _ = opened(stream(choice(None), END), *[ONE] * 7)  # it ignores the field
     assert model.rows == 0
 
 
