@@ -15,6 +15,7 @@ DIALECTS = ("auto", "lmtui", "vllm", "sglang", "llama-server", "openai")
 """The APIs that a server can be spoken to in; auto asks the server what it is."""
 SCHEMES = ("http://", "https://")
 _VERSION = "/v1"
+_PORTS = {"http": 80, "https": 443}  # of an address that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
         parts = urlsplit(spec.strip())
         port = parts.port
     except ValueError as error:
-        raise LmtuiError("this address can't be used", str(error), hint) from None
+        detail = "" if "@" in spec or "?" in spec else str(error)
+        raise LmtuiError("this address can't be used", detail, hint) from None
     if parts.username is not None or parts.password is not None:
         raise LmtuiError(
             "this address holds a password",
@@ -76,10 +78,12 @@ def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
             f"Leave it out, and put the key into the variable {key_variable}.",
         )
     if not parts.hostname or parts.query:
-        raise LmtuiError("this address can't be used", spec.strip(), hint)
+        # What is asked for in a query is often a key.
+        shown = parts._replace(query="", fragment="").geturl()
+        raise LmtuiError("this address can't be used", shown, hint)
     scheme = parts.scheme.lower()
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    host = name if port is None else f"{name}:{port}"
+    host = name if port in (None, _PORTS.get(scheme)) else f"{name}:{port}"
     path = parts.path.rstrip("/").removesuffix(_VERSION)
     return Address(
         f"{scheme}://{host}{path}",

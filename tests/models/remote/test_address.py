@@ -15,8 +15,14 @@ PLACES = {
                                      is_loopback=True, is_encrypted=False),
     "HTTPS://Example.org/a/v1/": Address("https://example.org/a", "example.org",
                                               is_loopback=False, is_encrypted=True),
-    "http://[::1]:80/v1#a%20b": Address("http://[::1]:80", "[::1]:80", is_loopback=True,
+    "http://[::1]:81/v1#a%20b": Address("http://[::1]:81", "[::1]:81", is_loopback=True,
                                         is_encrypted=False, model="a b"),
+    "http://[::1]:80/v1": Address("http://[::1]", "[::1]", is_loopback=True,
+                                  is_encrypted=False),
+    "https://a.org:443/v1": Address("https://a.org", "a.org", is_loopback=False,
+                                    is_encrypted=True),
+    "https://a.org:80": Address("https://a.org:80", "a.org:80", is_loopback=False,
+                                is_encrypted=True),
     "http://api.localhost": Address("http://api.localhost", "api.localhost",
                                     is_loopback=True, is_encrypted=False),
     "http://localhost.evil.org": Address("http://localhost.evil.org",
@@ -57,12 +63,19 @@ def test_password_in_an_address_is_refused_and_not_repeated() -> None:
     assert "GPU_KEY" in caught.value.hint
 
 
+def test_query_of_an_address_is_not_repeated() -> None:
+    for spec in ("http://host/v1?api_key=SECRET", "http://host:x/v1?api_key=SECRET"):
+        with pytest.raises(LmtuiError) as caught:
+            parse(spec)
+        assert "SECRET" not in f"{caught.value} {caught.value.detail}"
+
+
 def test_label_of_a_model_there_names_it_again() -> None:
     label = parse("http://127.0.0.1:8080").label("mine + notes/1")
     assert parse(label).model == "mine + notes/1"
     assert named(label) == ModelRef(label)
     assert short_label(label) == "mine + notes/1 at 127.0.0.1:8080"
-    assert short_label("http://127.0.0.1:80") == "a model at 127.0.0.1:80"
+    assert short_label("http://127.0.0.1:81") == "a model at 127.0.0.1:81"
     assert short_label("http://[") == "http://["
 
 
