@@ -138,7 +138,7 @@ def _message(node: ChatMessage, chosen: int | None) -> dict[str, Any]:
         "rest": node.rest,
         "left_out": node.left_out,
         "prompt": _prompt_fields(prompt) if prompt else None,
-        "steps": _token_fields(node.steps) if node.steps else None,
+        "steps": _step_fields(node) if node.steps else None,
         "scored": _token_fields(node.scored) if node.scored else None,
         "scored_by": node.scored_by,
     }
@@ -147,6 +147,13 @@ def _message(node: ChatMessage, chosen: int | None) -> dict[str, Any]:
 def _prompt_fields(prompt: Prompt) -> dict[str, Any]:
     stops = list(prompt.stop_texts)
     return {"ids": list(prompt.ids), "text": prompt.text, "stop_texts": stops}
+
+
+def _step_fields(node: ChatMessage) -> dict[str, Any]:
+    fields = _token_fields(node.stored_steps)
+    if node.prompt is None and not any(fields["ids"]):  # none are known
+        fields["ids"] = None
+    return fields
 
 
 def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, Any]:
@@ -206,7 +213,7 @@ def _imported(fields: Mapping[str, Any]) -> Imported:
 def _node(fields: Mapping[str, Any]) -> ChatMessage:
     content = _text(fields["content"])
     parent = None if fields["parent"] is None else _whole(fields["parent"])
-    steps = _tokens(fields["steps"])
+    steps = _tokens(fields["steps"], may_lack_ids=fields["prompt"] is None)
     if steps is not None and sum(steps.pieces) > len(content):
         raise ValueError("the tokens are longer than their message")
     scored = _tokens(fields["scored"])
@@ -246,13 +253,15 @@ def _prompt(value: object) -> bytes:
     return pack_prompt(Prompt(ids, _text(table["text"]), stops))
 
 
-def _tokens(value: object) -> TokenColumns | None:
+def _tokens(value: object, *, may_lack_ids: bool = False) -> TokenColumns | None:
     if value is None:
         return None
     table = _table(value)
     data = [bytes.fromhex(_text(text)) for text in _list(table["bytes"])]
-    names = (*_TOKENS, *(BOUNDS if BOUNDS[0] in table else ()))
+    known = _TOKENS[1:] if may_lack_ids and table["ids"] is None else _TOKENS
+    names = (*known, *(BOUNDS if BOUNDS[0] in table else ()))
     lists = {name: _list(table[name]) for name in names}
+    lists.setdefault("ids", [0] * len(data))
     if {len(numbers) for numbers in lists.values()} != {len(data)}:
         raise ValueError("the lists of tokens differ in length")
     values: dict[str, Any] = {

@@ -41,7 +41,7 @@ Fields = Mapping[str, Any]
 def row_of(node: ChatMessage) -> dict[str, Any]:
     """Return a message as its columns; a growing one is marked as this process's."""
     packed = node.packed or EncodedTokens(
-        pack(node.steps), pack(node.scored), pack_prompt(node.prompt)
+        pack(node.stored_steps), pack(node.scored), pack_prompt(node.prompt)
     )
     finish = json.dumps(finish_fields(node.finish)) if node.finish else None
     settings = json.dumps(settings_fields(node.settings)) if node.settings else None

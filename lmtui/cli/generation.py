@@ -96,6 +96,7 @@ class JsonAnswerView:
     def __init__(self, output: Output, top_n: int) -> None:
         self._output = output
         self.top = top_n
+        self._has_ids = True  # a server that is only talked with tells none
 
     def start(
         self,
@@ -106,14 +107,17 @@ class JsonAnswerView:
     ) -> None:
         """Write the model, the prompt ids and the sampling settings."""
         begun = {"prefill": prefill}
-        self._output.event(start_event(info, prompt.ids, begun, sampling))
+        self._has_ids = bool(prompt.ids)
+        ids = prompt.ids if self._has_ids else None
+        self._output.event(start_event(info, ids, begun, sampling))
 
     def token(self, step: Step) -> None:
+        rows = drawn_rows(step.distribution.candidates[: self.top])
         self._output.event(
             {
                 "event": "token",
                 "index": step.index,
-                "id": step.id,
+                "id": step.id if self._has_ids else None,
                 "text": step.text,
                 "bytes": step.bytes.hex(),
                 "piece": step.piece,
@@ -122,7 +126,7 @@ class JsonAnswerView:
                 "entropy": step.entropy,
                 **bounds(step),
                 "sampled_prob": step.sampled_prob,
-                "top": drawn_rows(step.distribution.candidates[: self.top]),
+                "top": rows if self._has_ids else [{**row, "id": None} for row in rows],
             }
         )
 
@@ -133,7 +137,7 @@ class JsonAnswerView:
 
 def start_event(
     info: EngineInfo,
-    prompt_ids: Sequence[int],
+    prompt_ids: Sequence[int] | None,
     begun: Mapping[str, str],
     sampling: SamplingSettings,
 ) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def start_event(
         "precision": info.precision,
         "dtype": info.dtype,
         "device": info.device,
-        "prompt_ids": list(prompt_ids),
+        "prompt_ids": None if prompt_ids is None else list(prompt_ids),
         **begun,
         "sampling": sampling_fields(sampling),
     }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lmtui.chat.conversation import Conversation
+from lmtui.chat.json_format import from_json, to_json
+from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
-from lmtui.engine.types import Capabilities, ChatTurn, Prompt
+from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings
 from lmtui.tui.inspector.source import InspectSource
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import chat
@@ -43,6 +47,29 @@ async def test_answer_is_shown_and_no_draft_is_scored() -> None:
         await running.type("and")
         assert running.panel.distribution is None and WHY in running.seen
         assert not {name for name, _ in engine.calls} & {"score_draft", "score"}
+
+
+def test_json_and_export_have_no_ids(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = ChatOnlyEngine(answers=["one two three"])
+    assert not main(["chat", "--json", "--once", "Count"], open_engine=lambda _: engine)
+    start, token, *_ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert start["prompt_ids"] is token["id"] is None and token["bytes"]
+    assert token["top"] and not any(row["id"] for row in token["top"])
+    talked = Conversation()
+    engine = ChatOnlyEngine(answers=["one two three"])
+    reply = talked.reply(talked.say("Count").id, model="m", settings=SamplingSettings())
+    prompt = engine.prompt([ChatTurn("user", "Count")])
+    talked.lay_out(reply.id, prompt)
+    *steps, _ = engine.generate(prompt, SamplingSettings())
+    talked.grow(reply.id, steps)
+    line = to_json(talked, ConversationMeta("Title"))
+    assert json.loads(line)["messages"][-1]["steps"]["ids"] is None
+    found = from_json(line)
+    assert to_json(found.conversation, found.facts) == line
+    tokens = found.conversation.node(reply.id).steps
+    assert [step.bytes for step in tokens] == [step.bytes for step in steps]
 
 
 async def test_keys_that_need_ids_say_why_not() -> None:
