@@ -160,11 +160,12 @@ def start_event(
 
 def end_event(finish: GenerationResult) -> dict[str, Any]:
     """Return the last line of a generation."""
+    untold = not finish.tokens and finish.first_token_seconds is not None
     return {
         "event": "end",
         "finish": finish.reason.value,
         "piece": finish.piece,
-        "tokens": finish.tokens,
+        "tokens": None if untold else finish.tokens,
         "logprob": finish.logprob if finish.tokens else None,
         "perplexity": finish.perplexity,
         "prompt_tokens": finish.prompt_tokens,

@@ -217,13 +217,13 @@ class ChatServerEngine:
                     answer.read(part)
                     if should_stop():  # the server may be faster than its reader
                         raise Cancelled
-                    if answer.tokens >= most and (part.text or part.tokens):
+                    if answer.steps >= most and (part.text or part.tokens):
                         reason = FinishReason.LENGTH
                         break
                     for token, piece in pieces_of(part):
                         step = self._step(token, piece, settings, top_n)
                         step = replace(step, index=next(index))
-                        answer.add(step)
+                        answer.add(step, is_token=token is not None)
                         yield step
                     reason = self._end(part.reason) or reason
             except Cancelled:
@@ -401,7 +401,9 @@ class _Totals:
     """Totals of an answer while it grows."""
 
     def __init__(self, seed: int) -> None:
-        self.tokens = 0
+        self.steps = 0
+        self._texts = 0  # steps that are no token
+        self._told: int | None = None
         self._seed = seed
         self._logprobs: list[float] = []
         self._prompt_tokens = 0
@@ -409,12 +411,14 @@ class _Totals:
         self._first_at: float | None = None
 
     def read(self, part: ChatPart) -> None:
-        """Take what a part tells of the prompt."""
+        """Take what a part tells of the number of tokens."""
+        self._told = part.answer_tokens or self._told
         self._prompt_tokens = part.prompt_tokens or self._prompt_tokens
 
-    def add(self, step: Step) -> None:
-        """Count a step."""
-        self.tokens += 1
+    def add(self, step: Step, *, is_token: bool) -> None:
+        """Count a step, which is a token or a text of any length."""
+        self.steps += 1
+        self._texts += not is_token
         self._last_at = time.perf_counter()
         if self._first_at is None:
             self._first_at = self._last_at
@@ -424,15 +428,15 @@ class _Totals:
     def finish(self, reason: FinishReason) -> GenerationResult:
         """Return the result."""
         first = self._last_at if self._first_at is None else self._first_at
-        complete = len(self._logprobs) == self.tokens
+        complete = len(self._logprobs) == self.steps
         return GenerationResult(
             reason=reason,
-            tokens=self.tokens,
+            tokens=(self._told or 0) if self._texts else self.steps,
             logprob=math.fsum(self._logprobs) if complete else None,
             prompt_tokens=self._prompt_tokens,
             reused_tokens=0,
             prompt_seconds=first - self._started,
             seconds=self._last_at - first,
             seed=self._seed,
-            first_token_seconds=first - self._started if self.tokens else None,
+            first_token_seconds=first - self._started if self.steps else None,
         )

@@ -251,6 +251,7 @@ class GenerationResult:
 
     reason: FinishReason
     tokens: int
+    """0 also where a server does not tell it."""
     logprob: float | None
     """Sum over the generated tokens, the end token included, in nats; None where a
     server does not tell them all."""

@@ -34,6 +34,7 @@ from tests.models.remote.scripted import connected, scripted
 from tests.models.remote.test_openai import END, EVENT, choice, stream
 from tests.serve.serving import serving
 
+USAGE = {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 7}}
 TURNS = [ChatTurn("user", "Hi, naïve façade 日本")]
 GREEDY = SamplingSettings(temperature=0, max_tokens=12, seed=3)
 OPENAI = ServerOptions(dialect="openai")
@@ -186,7 +187,10 @@ def test_text_without_numbers_is_an_answer_all_the_same() -> None:
     first, second, end = over(choice(None, "Yes, "), choice(None, "so"), END, rows=0)
     assert first.piece + second.piece == "Yes, so"
     assert first.logprob is first.prob is first.rank is first.rank_above is None
-    assert end.logprob is end.perplexity is None and end.tokens == 2
+    assert end.logprob is end.perplexity is None
+    assert end.tokens == 0 and end.tokens_per_second is None  # events are no tokens
+    *_, told = over(choice(None, "Yes, "), choice(None, "so"), END, USAGE, rows=0)
+    assert told.tokens == 7
     conversation = Conversation()
     asked = conversation.say("Hi")
     reply = conversation.reply(asked.id, model="m", settings=GREEDY)

@@ -79,6 +79,8 @@ class ChatPart:
     reason: str | None = None
     """Why the answer ends, in the server's word."""
     prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    """Tokens of the whole answer, where the server tells them at its end."""
 
 
 @dataclass(frozen=True)
@@ -238,11 +240,11 @@ class OpenAiModel:
         """Return what an event adds, and its thinking, which some servers send
         apart."""
         usage = event.get("usage") or {}
-        read = usage.get("prompt_tokens")
-        prompt = read if type(read) is int and 0 < read <= listed.MOST_CONTEXT else None
+        prompt = _told(usage.get("prompt_tokens"))
+        answer = _told(usage.get("completion_tokens"))
         choices = event.get("choices") or ()
         if not choices:  # it tells the usage only
-            return ChatPart(prompt_tokens=prompt), ""
+            return ChatPart(prompt_tokens=prompt, answer_tokens=answer), ""
         choice = choices[0]
         delta, reason = choice.get("delta") or {}, choice.get("finish_reason")
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
@@ -251,6 +253,7 @@ class OpenAiModel:
             tuple(map(self._token, _entries(choice.get("logprobs")))),
             None if reason is None else str(reason)[: listed.SHOWN],
             prompt,
+            answer,
         )
         return part, "" if part.text else _text(thought)
 
@@ -284,6 +287,11 @@ _PROBES: Mapping[str, Mapping[str, Any]] = {
 }
 """Fields beyond OpenAI's API, and the request that each is tried with."""
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+
+def _told(value: Any) -> int | None:
+    """Return a number of tokens, if it is one."""
+    return value if type(value) is int and 0 < value <= listed.MOST_CONTEXT else None
 
 
 def _context(about: Mapping[str, Any]) -> int | None:

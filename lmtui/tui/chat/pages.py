@@ -80,13 +80,15 @@ def totals_page(node: ChatMessage) -> Content | None:
     scored = [t.logprob for t in node.tokens if t.logprob is not None]
     if not scored or node.logprob is None:
         return None
-    lines = [("tokens", f"{len(scored):,}")]
+    lines, part = [("tokens", f"{len(scored):,}")], ""
+    if len(scored) < len(node.tokens):
+        part = f", {notation.part_of_tokens(len(scored), len(node.tokens))}"
     if (thought := thought_of(node)) and thought.tokens:
         answer = len(scored) - thought.tokens
         lines.append(("thinking", f"{thought.tokens:,} of them, the answer {answer:,}"))
     nats, per_byte = node.logprob, bits_per(node.logprob, _bytes_of(node.tokens))
     lines += [
-        ("Σ log P", f"{notation.log_prob(nats)} nats"),
+        ("Σ log P", f"{notation.log_prob(nats)} nats{part}"),
         ("surprisal", f"{notation.surprisal(nats)} bits"),
         ("perplexity", notation.perplexity(perplexity(mean_nll(nats, len(scored))))),
         ("bits/byte", notation.rate(per_byte)),
@@ -155,17 +157,21 @@ def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
     across models, whose tokenizers may differ."""
     steps = [step for node in replies for step in node.steps]
     known = [step.logprob for step in steps if step.logprob is not None]
-    nats = math.fsum(known) if known else None
+    whole = bool(known) and len(known) == len(steps)  # never a part of them as all
+    nats = math.fsum(known) if whole else None
     ends = [node.finish for node in replies if node.finish is not None]
     seconds = math.fsum(end.seconds for end in ends)
     made = sum(end.tokens for end in ends)
     return (
         notation.count(len(replies)),
-        notation.count(len(steps)),
+        # A server that sends no numbers sends texts of any length.
+        notation.count(len(steps) if known else made or None),
         notation.log_prob(nats),
-        notation.perplexity(perplexity(mean_nll(nats or 0.0, len(known)))),
+        notation.perplexity(
+            perplexity(None if nats is None else mean_nll(nats, len(known)))
+        ),
         notation.rate(bits_per(nats, _bytes_of(steps))),
-        notation.speed(made / seconds if seconds > 0 else None),
+        notation.speed(made / seconds if made and seconds > 0 else None),
         model,
     )
 

@@ -393,5 +393,7 @@ def _ended(result: GenerationResult, *, empty: bool) -> str:
     """Return what is said about an ended answer; empty for one that simply ended."""
     if result.reason is FinishReason.CANCELLED:
         return _STOPPED_EMPTY if empty else _STOPPED
-    only_ended = result.reason is FinishReason.STOP and result.tokens <= 1
+    untold = not result.tokens and result.first_token_seconds is not None
+    stopped = result.reason is FinishReason.STOP
+    only_ended = stopped and result.tokens <= 1 and not untold
     return _NOTHING if only_ended else ""

@@ -216,6 +216,8 @@ first token, "prompt" the part of it that evaluates the prompt.
             return self._finish.tokens_per_second
         if not self._timed or self._first_at is None or self._last_at <= self._first_at:
             return None
+        if not self._counts_tokens:
+            return None
         # The time at which the first batch began is unknown: leave its tokens out.
         counted = self.history.tokens - self._first_batch
         return counted / (self._last_at - self._first_at)
@@ -233,9 +235,12 @@ first token, "prompt" the part of it that evaluates the prompt.
         prompt = notation.seconds(self.prompt_seconds)
         speed = notation.speed(self.tokens_per_second)
         room, precision = self._room()
+        sum_ = notation.LOG_PROB.short
+        if 0 < history.scored < history.tokens:
+            sum_ = notation.part_of_tokens(history.scored, history.tokens)
         return (
-            ((f"Σ log P {nats} nats", f"surprisal {in_bits} bits"),
-             (f"Σ log P {nats}", f"{in_bits} bits"), (f"Σ log P {nats}",)),
+            ((f"{sum_} {nats} nats", f"surprisal {in_bits} bits"),
+             (f"{sum_} {nats}", f"{in_bits} bits"), (f"{sum_} {nats}",)),
             ((f"mean {a_token} bits", f"perplexity {perplexity}"),
              (f"mean {a_token} bits", f"ppl {perplexity}"), (f"ppl {perplexity}",)),
             ((f"first token {first}", f"prompt {prompt}", f"{speed} tokens/s"),
@@ -246,14 +251,21 @@ first token, "prompt" the part of it that evaluates the prompt.
              (f"context {room}",)),
         )  # fmt: skip
 
+    @property
+    def _counts_tokens(self) -> bool:
+        """Whether what arrives are tokens: from a server that sends no numbers, they
+        are texts of any length."""
+        is_remote = self._info is not None and self._info.precision == "remote"
+        return bool(self.history.scored or not is_remote or not self.history.tokens)
+
     def _room(self) -> tuple[str, str]:
         """Return context use and precision."""
         used: int | None = self._prompt_tokens + self.history.tokens - self._before
         whole, precision = None, notation.NONE
         if self._info is not None:
             whole, precision = self._info.context or None, self._info.precision
-        if not self._prompt_tokens and precision == "remote":  # perhaps never told
-            used = None
+        if precision == "remote" and not (self._prompt_tokens and self._counts_tokens):
+            used = None  # perhaps never told
         return f"{notation.count(used)} / {notation.count(whole)}", precision
 
     # Drawing.

@@ -209,3 +209,24 @@ async def test_strip_that_is_renewed_stays_bright_when_its_timer_has_fired() -> 
         go_on.set()
         await pilot.pause()
         assert not strip.stale
+
+
+async def test_strip_of_a_part_says_so_and_counts_no_texts_as_tokens() -> None:
+    engine, steps, _ = reply()
+    remote = replace(engine.info, precision="remote")
+    bare = [replace(step, logprob=None) for step in steps]
+    now = [0.0]
+    strip = LikelihoodStrip(clock=lambda: now[0])
+    app = Host(strip)
+    async with app.run_test(size=(100, 10)) as pilot:
+        strip.reset(info=remote, prompt_tokens=5)
+        strip.extend([*steps, bare[0]])
+        await pilot.pause()
+        assert f"Σ of {len(steps)} of {len(steps) + 1} tokens −" in app.text()
+        strip.reset(info=remote, prompt_tokens=5)
+        strip.extend(bare[:1])
+        now[0] = 1.0
+        strip.extend(bare[1:])
+        await pilot.pause()
+        assert strip.tokens_per_second is None
+        assert "context – /" in app.text() and "Σ log P –" in app.text()
