@@ -119,7 +119,7 @@ that is already used on the same screen is refused.
             return None
         return self._rows.get(self._list.get_option_at_index(place).id or "")
 
-    # Reading and shapes.
+    # Reading and listing.
 
     def _read(self) -> None:
         if self._writing:
