@@ -259,7 +259,7 @@ def _require_scores(engine: EditorEngine) -> EditorEngine:
         return engine
     from lmtui.models.remote.load import chat_only
 
-    raise chat_only()
+    raise chat_only(engine.capabilities.why_not)
 
 
 def engines_for(

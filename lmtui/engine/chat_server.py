@@ -130,14 +130,16 @@ class ChatServerEngine:
     """Engine for a model that is only talked with; see `protocol.EditorEngine` for each
     method's contract. What needs ids or scores of a text raises an LmtuiError."""
 
-    def __init__(self, model: OpenAiModel, label: str) -> None:
+    def __init__(
+        self, model: OpenAiModel, label: str, why_not: str = CHAT_ONLY
+    ) -> None:
         self._model = model
         self._tokens = TokenTable()
         self._rows: OrderedDict[int, _Row] = OrderedDict()
         self.capabilities = Capabilities(
             edits=False,
             listed=model.rows,
-            why_not=CHAT_ONLY if model.rows else f"{CHAT_ONLY} {_NO_LOGPROBS}",
+            why_not=why_not if model.rows else f"{why_not} {_NO_LOGPROBS}",
         )
         self.info = EngineInfo(
             model=label,
@@ -166,7 +168,7 @@ class ChatServerEngine:
     ) -> ChatPrompt:
         """Return a conversation as the server is sent it."""
         if prefill:
-            raise chat_only()
+            raise chat_only(self.capabilities.why_not)
         text = "\n".join(message.content for message in messages)
         return ChatPrompt((), text, messages=tuple(messages))
 
@@ -347,7 +349,7 @@ class ChatServerEngine:
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         """Raise the error for what the server does not offer."""
-        raise chat_only()
+        raise chat_only(self.capabilities.why_not)
 
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = continue_each = prefill = reusable = _refuse

@@ -26,7 +26,7 @@ def open_served(
     """
     found = load_remote(spec, on_progress, server)
     if isinstance(found, ChatModel):
-        return ChatServerEngine(found.model, found.label)
+        return ChatServerEngine(found.model, found.label, found.why_not)
     try:
         return LocalEngine(found, context=context, slots=slots)
     except BaseException:

@@ -142,6 +142,9 @@ def test_everything_else_says_why_not() -> None:
             there.prompt(TURNS, prefill="So")
         with pytest.raises(LmtuiError, match="only be talked with"):
             there.generate(here.prompt(TURNS), GREEDY)
+        with pytest.raises(LmtuiError, match="dialect") as caught:
+            there.encode("x")
+        assert "--tokenizer" not in caught.value.hint
         assert not there.capabilities.edits and there.capabilities.why_not
 
 

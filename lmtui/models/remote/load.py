@@ -32,6 +32,7 @@ _SCALED = (
     "The server tells the probabilities of what it draws after the temperature only: "
     "tokens are drawn here, at a request for each."
 )
+_READS_CONTROLS = "This server reads control tokens in a text that you send as such."
 _NO_TOKENIZER = (
     "The tokenizer of {} is not here: the panel shows answers only. Name it with "
     "--tokenizer."
@@ -44,14 +45,26 @@ class ChatModel:
 
     model: OpenAiModel
     label: str
+    why_not: str
+    """What it does not offer, and why."""
 
 
 CHAT_ONLY = "This server only takes part in chats: it scores and continues no text."
 """What a server does not offer whose model is only talked with."""
 
 
-def chat_only() -> LmtuiError:
+CHAT_DIALECT = "The dialect openai is for chats: it scores and continues no text."
+"""The same, where the user has said that this dialect is to be spoken."""
+
+
+def chat_only(why_not: str = CHAT_ONLY) -> LmtuiError:
     """Return the error for what needs token ids, or scores of a text."""
+    if why_not.startswith(CHAT_DIALECT):
+        return LmtuiError(
+            "this server can only be talked with",
+            CHAT_DIALECT,
+            "Leave the dialect out: the server is then asked what it is.",
+        )
     return LmtuiError(
         "this server can only be talked with",
         CHAT_ONLY,
@@ -67,7 +80,7 @@ def with_ids(model: LoadedModel | ChatModel) -> LoadedModel:
         LmtuiError: it is only talked with.
     """
     if isinstance(model, ChatModel):
-        raise chat_only()
+        raise chat_only(model.why_not)
     return model
 
 
@@ -95,15 +108,15 @@ def load_remote(
     connection = connection_to(place, server)
     try:
         model, tokenizer = open_served(connection, place.model, server, on_progress)
+        exact = server.exact_drawing or not _draws_as_told(model)
     except BaseException:  # also where the user stops it
         connection.close()
         raise
     if isinstance(model, OpenAiModel):
-        return ChatModel(model, place.label(model.name))
-    exact = server.exact_drawing
-    if not (exact or isinstance(model, RemoteModel) or tells_raw_numbers(model)):
+        why_not = CHAT_DIALECT if server.dialect == "openai" else CHAT_ONLY
+        return ChatModel(model, place.label(model.name), why_not)
+    if exact and not server.exact_drawing:
         on_progress(Progress(_SCALED, warning=True))
-        exact = True
     import torch
 
     torch.set_num_threads(1)  # the layers run elsewhere, perhaps on these processors
@@ -118,6 +131,13 @@ def load_remote(
         threads=torch.get_num_threads(),
         exact_drawing=exact,
     )
+
+
+def _draws_as_told(model: ServedModel) -> bool:
+    """Return whether the numbers of what the server draws are those of its model."""
+    if isinstance(model, RemoteModel | OpenAiModel):
+        return True
+    return tells_raw_numbers(model)
 
 
 def described(connection: Connection, name: str, server: ServerOptions) -> ServedModel:
@@ -164,13 +184,14 @@ def open_served(
 def _open_chat(
     connection: Connection, about: Mapping[str, Any], on_progress: OnProgress
 ) -> OpenAiModel:
-    """Return a model that is only talked with, and warn of settings that its server
-    ignores."""
+    """Return a model that is only talked with, and warn of what its server reads in a
+    text, and of settings that it ignores."""
     model = OpenAiModel.open(connection, about)
+    words = _READS_CONTROLS
     if model.ignores:
         names = ", ".join(name.replace("_", " ") for name in model.ignores)
-        words = f"The server draws without these settings: {names}."
-        on_progress(Progress(words, warning=True))
+        words += f" It draws without these settings: {names}."
+    on_progress(Progress(words, warning=True))
     return model
 
 

@@ -248,7 +248,7 @@ def test_missing_tokenizer_leaves_answers() -> None:
     with scripted([listed(owned_by="vllm"), *[ONE] * 6]) as served:
         found = load_remote(served.url, heard.append, ServerOptions())
     assert isinstance(found, ChatModel)
-    (said,) = [each.what for each in heard if each.warning]
+    said, _ = [each.what for each in heard if each.warning]
     assert "some-model" in said and "--tokenizer" in said
 
 
@@ -257,7 +257,7 @@ def test_ignored_settings_are_named() -> None:
     with scripted([listed(), ONE, *[REFUSED] * 5]) as served:
         load_remote(served.url, heard.append, ServerOptions())
     (said,) = [each.what for each in heard if each.warning]
-    assert "top k, min p, repetition penalty" in said
+    assert "top k, min p, repetition penalty" in said and "control tokens" in said
 
 
 def test_model_without_ids_is_refused_where_they_are_needed() -> None:
