@@ -27,6 +27,7 @@ from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.worker.requests import Slot
 
+NO_PROBABILITIES = "The server sends no probabilities for this token."
 SCORING = "The message is being scored; Esc stops that."
 
 
@@ -178,7 +179,8 @@ class TokensController(Controller):
         if isinstance(token, Step) and token.distribution.handle != NO_VALUE:
             panel.show(token.distribution, chosen=token.id)
         elif self._why_not:
-            panel.clear(self._why_not)
+            is_bare = isinstance(token, Step) and token.logprob is None
+            panel.clear(NO_PROBABILITIES if is_bare else self._why_not)
         elif node.own_ids:
             self._ask_by_ids(node, index)
         else:

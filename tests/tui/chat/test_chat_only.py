@@ -13,7 +13,7 @@ from lmtui.chat.conversation import Conversation
 from lmtui.chat.json_format import from_json, to_json
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
-from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings
+from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings, Step
 from lmtui.tui.inspector.source import InspectSource
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import chat
@@ -109,3 +109,27 @@ def test_commands_that_need_scores_are_refused(
     shown = capsys.readouterr()
     assert code and not shown.out
     assert "only be talked with" in shown.err and "--tokenizer" in shown.err
+
+
+class PartlyBare(ChatOnlyEngine):
+    """One whose second token has no numbers."""
+
+    def generate(self, prompt: Prompt, *arguments: Any, **how: Any) -> Any:
+        for item in super().generate(prompt, *arguments, **how):
+            if isinstance(item, Step) and item.index == 1:
+                nowhere = replace(item.distribution, handle=-1)
+                item = replace(item, logprob=None, distribution=nowhere)
+            yield item
+
+
+async def test_token_without_numbers_says_so() -> None:
+    async with chat(PartlyBare(answers=["one two three"])) as running:
+        await running.type("Count")
+        await running.pilot.press("enter")
+        await running.answered()
+        await running.pilot.press("f3")
+        await running.until(lambda: running.screen.has_class("-tokens"))
+        await running.pilot.press("right")
+        await running.until(lambda: "server sends no" in running.seen)
+        await running.pilot.press("left")
+        await running.until(lambda: running.panel.distribution is not None)
