@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import ChatTurn, SamplingSettings, Step
 from lmtui.notation import log_prob, perplexity, rate
 from lmtui.tui.chat.pages import stats_page, totals_page
 from lmtui.tui.chat.prompt import PromptField
@@ -368,3 +368,20 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
         assert running.chat.editor.is_editing
         await running.press("!", "enter")
         await running.until(lambda: running.views[0].text == "one!")
+
+
+def test_totals_of_a_part_say_so() -> None:
+    engine = FakeEngine(answers=["one two three"])
+    prompt = engine.prompt([ChatTurn("user", "Count")])
+    made = engine.generate(prompt, SamplingSettings())
+    steps = [item for item in made if isinstance(item, Step)]
+    talked = Conversation()
+    asked = talked.say("Count").id
+    reply = talked.reply(asked, model="m", settings=SamplingSettings())
+    talked.lay_out(reply.id, prompt)
+    bare = replace(steps[1], logprob=None)
+    node = talked.grow(reply.id, [steps[0], bare, *steps[2:]])
+    page = totals_page(node)
+    assert page is not None and "Σ of 3 of 4 tokens" in page.plain
+    row = stats_page(talked, None).plain.split("\n\n")[1].splitlines()[1]
+    assert row.split() == ["1", "4", "–", "–", "–", "–", "m"]
