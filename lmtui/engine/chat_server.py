@@ -296,6 +296,7 @@ class ChatServerEngine:
             handle=row.handle,
             listed=len(row.ids),
             size=math.inf,
+            order="any",
         )
 
     def _look(

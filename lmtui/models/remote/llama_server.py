@@ -46,7 +46,7 @@ class LlamaServerModel:
     facts: ModelInfo
     number_format: str
     rows: int
-    told: str | None = None
+    answer_name: str | None = None
     """What its answers call the model: some builds call every model the same."""
     order: ClassVar[Order] = "kpm"
     device: str = "llama-server"
@@ -81,7 +81,7 @@ class LlamaServerModel:
             name = str(about["id"])
             model = cls(connection, name, facts, stored, min(_ROWS, size))
             answer = connection.json(_PATH, {**model._body([0]), "n_predict": 1})
-            return replace(model, told=answer.get("model"))
+            return replace(model, answer_name=answer.get("model"))
 
     def rows_after(
         self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
@@ -138,7 +138,7 @@ class LlamaServerModel:
         }
         most = listed.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
         answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
-        require_model(self.connection, self.told, answer)
+        require_model(self.connection, self.answer_name, answer)
         with checked(self.connection, "its tokens"):
             [found] = answer["completion_probabilities"]
             shares = {each["id"]: each["prob"] for each in found["top_probs"]}
@@ -174,7 +174,7 @@ class LlamaServerModel:
         for event in self.connection.events(
             _PATH, body, most=16 * most, should_stop=should_stop
         ):
-            require_model(self.connection, self.told, event)
+            require_model(self.connection, self.answer_name, event)
             with checked(self.connection, "an event"):
                 # The last event has none; one with a split character may have several.
                 rows = event.get("completion_probabilities") or []
@@ -195,7 +195,7 @@ class LlamaServerModel:
         answer = self.connection.json(
             _PATH, {**body, **more}, most=most, should_stop=should_stop
         )
-        require_model(self.connection, self.told, answer)
+        require_model(self.connection, self.answer_name, answer)
         with checked(self.connection, "its row"):
             [found] = answer["completion_probabilities"]
             return self._token(found)
