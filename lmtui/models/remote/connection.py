@@ -152,7 +152,8 @@ class Connection:
                 yield part
                 patience = _PATIENCE
         finally:
-            self._loop.run_until_complete(streamed.aclose())
+            if self._end.alive:
+                self._loop.run_until_complete(streamed.aclose())
 
     def close(self) -> None:
         """Close the connection; twice is as good as once."""

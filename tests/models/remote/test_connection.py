@@ -172,6 +172,15 @@ def test_reader_that_goes_closes_the_stream() -> None:
         assert served.gone.wait(20)
 
 
+def test_reader_that_goes_after_the_connection_is_quiet() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
+    with scripted([head], stays=True) as served, connected(served) as connection:
+        found = connection.events("/x", {})
+        assert next(found) == 1
+        connection.close()
+        found.close()
+
+
 @pytest.mark.parametrize(("size", "whole"), [(1, 6), (2, 3), (3, 2), (6, 1)])
 def test_records_have_their_size(size: int, whole: int) -> None:
     with scripted([answer(b"abcdef")]) as served, connected(served) as connection:
