@@ -296,7 +296,7 @@ class ChatServerEngine:
             handle=row.handle,
             listed=len(row.ids),
             size=math.inf,
-            order="any",
+            order="unknown",
         )
 
     def _look(

@@ -106,7 +106,7 @@ def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
 
 def order_of(backend: AnyBackend) -> Order:
     """Return the order of the filters that tokens are drawn with."""
-    return backend.order if is_drawn_there(backend) else "kpm"
+    return backend.order if is_drawn_there(backend) else "min_p_last"
 
 
 def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSettings:

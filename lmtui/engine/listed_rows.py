@@ -112,7 +112,7 @@ def is_certain(
     settings: SamplingSettings,
     listed: int,
     size: float | None = None,
-    order: Order = "kpm",
+    order: Order = "min_p_last",
 ) -> bool:
     """Return whether it follows from the listed tokens of a row [V] alone what the
     sampler draws from, whatever the others are; `size` as in `entropy_range`, `order`
@@ -127,15 +127,15 @@ def is_certain(
     top_k, size = settings.top_k or math.inf, size or logits.numel()
     beyond = _most(known, settings.temperature, size - listed)
     counts = set()
-    if order in ("kpm", "any"):
+    if order in ("min_p_last", "unknown"):
         among = probs[: int(min(top_k, listed))]
         more = _most(known, settings.temperature, min(top_k, size) - listed)
         counts |= _kept(among, more, settings, after_m)
-    if order in ("mkp", "any"):
+    if order in ("min_p_first", "unknown"):
         among = probs[: int(min(top_k, after_m))]
         more = beyond if after_m == listed < top_k else 0.0
         counts |= _kept(among, more, settings, after_m)
-    if order == "any":  # each filter on its own
+    if order == "unknown":  # each filter on its own
         counts |= _kept(probs, beyond, settings, int(min(after_m, top_k)))
     # As many as are listed may be more, unless top-k keeps no more.
     return len(counts) == 1 and (max(counts) < listed or top_k <= listed)

@@ -99,7 +99,7 @@ class StoredLogits:
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
     size: float | None = None
     """Size of the vocabulary where it is not V: infinite where it is not known."""
-    order: Order = "kpm"
+    order: Order = "min_p_last"
     """Order of the filters that are drawn with; ours, unless a server draws."""
 
     def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
@@ -135,7 +135,7 @@ class StoredLogits:
         drawn = rows if same else rows.part(count)
         ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
         kept = sampling.filter_ranking(ranking, settings)
-        if self.listed and self.order == "mkp" and settings.temperature:
+        if self.listed and self.order == "min_p_first" and settings.temperature:
             kept = min_p_first(drawn_from, settings, self.listed)
         more = len(kept) > drawn.ids.numel()
         look = LogitsView(
@@ -265,7 +265,7 @@ class LogitsStore:
         self,
         recompute: Callable[[ContextIds], Tensor],
         listed: int | None = None,
-        order: Order = "kpm",
+        order: Order = "min_p_last",
     ) -> None:
         """`listed` is the number of tokens that are known of each position, where not
         all are; `order` is that of the filters."""

@@ -37,7 +37,7 @@ class LoadedModel:
 
     model: Any
     """A `PreTrainedModel` in evaluation mode on its device, a `LlamaModel` for the
-    Llama backend, a `RemoteModel` or a `ListingModel`."""
+    Llama backend, a `LmtuiServerModel` or a `ListingModel`."""
     tokenizer: Any
     """A fast tokenizer of transformers, or a `LightTokenizer`."""
     name: str

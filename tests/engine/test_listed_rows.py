@@ -52,17 +52,19 @@ def drawn_from(
     logprobs: torch.Tensor, settings: SamplingSettings, order: Order
 ) -> dict[int, float]:
     """Probability of each token that can be drawn, from all logprobs [V]."""
-    if order == "mkp" and settings.temperature:
+    if order == "min_p_first" and settings.temperature:
         kept = min_p_first(logprobs, settings, len(logprobs))
     else:
         kept = sampling.filter_logits(logprobs, settings)
     return dict(zip(kept.ids.tolist(), kept.probs.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("order", ["kpm", "mkp", "any"])
+@pytest.mark.parametrize("order", ["min_p_last", "min_p_first", "unknown"])
 def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
     certain = 0
-    orders: tuple[Order, ...] = ("kpm", "mkp") if order == "any" else (order,)
+    orders: tuple[Order, ...] = (
+        ("min_p_last", "min_p_first") if order == "unknown" else (order,)
+    )
     for seed in range(400):
         whole, settings = whole_row(seed), settings_for(seed)
         row = listed_row(whole)
@@ -77,7 +79,7 @@ def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
     assert certain > 100  # it is not merely never certain
 
 
-@pytest.mark.parametrize("order", ["kpm", "mkp"])
+@pytest.mark.parametrize("order", ["min_p_last", "min_p_first"])
 def test_view_of_a_position_draws_in_the_order_of_its_server(order: Order) -> None:
     for seed in range(40):
         whole, settings = whole_row(seed), settings_for(seed)

@@ -129,7 +129,9 @@ class ListedBackend(ServerBackend):
         """Return the log-probability of each token of some paths after `context`, and
         the row [V] after each path."""
         prompts = [[*context, *path] for path in paths]
-        found = self.model.read(prompts, len(context), least=1, should_stop=should_stop)
+        found = self.model.score(
+            prompts, len(context), least=1, should_stop=should_stop
+        )
         rows = [each.after for each in found if each.after]
         if len(rows) < len(found):
             rows = self._rows_after(prompts, should_stop)
@@ -164,7 +166,7 @@ class ListedBackend(ServerBackend):
     ) -> list[PromptToken]:
         """Return the scores of `ids` from index `start` on, with at least so many
         tokens listed."""
-        (found,) = self.model.read(
+        (found,) = self.model.score(
             [ids], start, least=least, should_stop=should_stop or never
         )
         if found.after:

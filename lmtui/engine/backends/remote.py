@@ -19,7 +19,7 @@ from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
 from lmtui.models.remote.dialect import DrawRequest, Order
-from lmtui.models.remote.server import RemoteModel
+from lmtui.models.remote.lmtui_server import LmtuiServerModel
 from lmtui.models.remote.wire import LOGIT_BYTES
 
 _CHUNK = 512  # prompt tokens of one request: progress is seen between two
@@ -101,11 +101,11 @@ class RemoteBackend(ServerBackend):
     contract."""
 
     listed = None
-    order: Order = "kpm"
+    order: Order = "min_p_last"
     scores_at_once = True
     prefill_chunk = _CHUNK
 
-    def __init__(self, model: RemoteModel, *, draws: bool = True) -> None:
+    def __init__(self, model: LmtuiServerModel, *, draws: bool = True) -> None:
         self._model = model
         self.draws = draws
         self._vocabulary = model.facts.vocabulary

@@ -12,9 +12,9 @@ from lmtui.models.loaded_model import LoadedModel
 def backend_of(loaded: LoadedModel) -> AnyBackend:
     """Return the backend that runs the model."""
     if loaded.is_remote:
-        from lmtui.models.remote.server import RemoteModel
+        from lmtui.models.remote.lmtui_server import LmtuiServerModel
 
-        if isinstance(loaded.model, RemoteModel):
+        if isinstance(loaded.model, LmtuiServerModel):
             from lmtui.engine.backends.remote import RemoteBackend
 
             return RemoteBackend(loaded.model, draws=not loaded.exact_drawing)

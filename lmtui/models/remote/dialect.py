@@ -33,8 +33,8 @@ _ENTRIES = 100_000  # listed tokens of a response with the scores of a text, abo
 _FEW_ENTRIES = 4_000  # of one that a key waits for
 ENDS = "stop", "length"
 """Reasons for which an answer ends; with any other, or none, it was cut off."""
-Order = Literal["kpm", "mkp", "any"]
-"""Order in which a server applies top-k, top-p and min-p; `any` is not known."""
+Order = Literal["min_p_last", "min_p_first", "unknown"]
+"""Whether min-p comes after top-k and top-p, or before them."""
 _MOST_BYTES = 1 << 28  # of a body, however much was asked for
 _NAME = 100  # characters of a name in an error
 _COMPARED, _SAME = 5, 0.05  # tokens of a row; servers batch, which rounds otherwise
@@ -62,7 +62,7 @@ class PromptToken:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredIds:
+class ScoredTokens:
     """Scores of the last tokens of a prompt."""
 
     tokens: list[PromptToken]
@@ -149,14 +149,14 @@ class ListingModel(Protocol):
             Cancelled: `should_stop` answered True.
         """
 
-    def read(
+    def score(
         self,
         prompts: Sequence[Sequence[int]],
         start: int,
         *,
         least: int,
         should_stop: Stop,
-    ) -> list[ScoredIds]:
+    ) -> list[ScoredTokens]:
         """Return the scores of each prompt from index `start` (1 or more) on, each with
         at least so many tokens listed; of long prompts not many more.
 

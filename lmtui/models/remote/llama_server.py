@@ -19,7 +19,7 @@ from lmtui.models.remote.dialect import (
     Order,
     PromptToken,
     Row,
-    ScoredIds,
+    ScoredTokens,
     Stop,
     checked,
     require_model,
@@ -38,7 +38,7 @@ _PARAMETERS = 1 << 62
 
 @dataclass(frozen=True)
 class LlamaServerModel:
-    """A model of llama-server; see `listed.ListingModel` for each method's
+    """A model of llama-server; see `dialect.ListingModel` for each method's
     contract."""
 
     connection: Connection
@@ -48,7 +48,7 @@ class LlamaServerModel:
     rows: int
     answer_name: str | None = None
     """What its answers call the model: some builds call every model the same."""
-    order: ClassVar[Order] = "kpm"
+    order: ClassVar[Order] = "min_p_last"
     device: str = "llama-server"
     dialect: ClassVar[str] = "llama-server"
     scores_at_once: ClassVar[bool] = False
@@ -89,18 +89,18 @@ class LlamaServerModel:
         """Return the row after each prompt, by one request for each."""
         return [self._next(ids, {}, should_stop).row for ids in prompts]
 
-    def read(
+    def score(
         self,
         prompts: Sequence[Sequence[int]],
         start: int,
         *,
         least: int,
         should_stop: Stop,
-    ) -> list[ScoredIds]:
+    ) -> list[ScoredTokens]:
         """Return the scores of the last tokens of each prompt, by one request for each
         of them."""
         return [
-            ScoredIds(
+            ScoredTokens(
                 [
                     self._score(ids[:index], ids[index], should_stop)
                     for index in range(start, len(ids))

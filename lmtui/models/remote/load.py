@@ -16,6 +16,7 @@ from lmtui.models.remote import address
 from lmtui.models.remote.address import Address, ServerOptions
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.dialect import ListingModel, tells_raw_numbers
+from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
 from lmtui.models.remote.open import (
     dialect_of,
     find_model,
@@ -23,10 +24,9 @@ from lmtui.models.remote.open import (
     tokenizer_for,
 )
 from lmtui.models.remote.openai import OpenAiModel
-from lmtui.models.remote.server import RemoteModel, open_model
 from lmtui.models.remote.tokenizer import require_same
 
-ServedModel = RemoteModel | ListingModel | OpenAiModel
+ServedModel = LmtuiServerModel | ListingModel | OpenAiModel
 _DRAWS_ITSELF = "This server draws its answers itself, whatever exact_drawing says."
 _SCALED = (
     "The server tells the probabilities of what it draws after the temperature only: "
@@ -135,7 +135,7 @@ def load_remote(
 
 def _draws_as_told(model: ServedModel) -> bool:
     """Return whether the numbers of what the server draws are those of its model."""
-    if isinstance(model, RemoteModel | OpenAiModel):
+    if isinstance(model, LmtuiServerModel | OpenAiModel):
         return True
     return tells_raw_numbers(model)
 

@@ -14,7 +14,7 @@ from lmtui.models.remote.dialect import (
     Order,
     PromptToken,
     Row,
-    ScoredIds,
+    ScoredTokens,
     Stop,
     checked,
 )
@@ -29,14 +29,14 @@ _LEAST_TOP_P = 1e-6  # 0 is refused
 
 @dataclass(frozen=True)
 class SglangModel:
-    """A model of SGLang; see `listed.ListingModel` for each method's contract."""
+    """A model of SGLang; see `dialect.ListingModel` for each method's contract."""
 
     connection: Connection
     name: str
     facts: ModelInfo
     rows: int
     number_format: str = "unknown"
-    order: ClassVar[Order] = "kpm"
+    order: ClassVar[Order] = "min_p_last"
     device: str = "sglang"
     dialect: ClassVar[str] = "sglang"
     scores_at_once: ClassVar[bool] = True
@@ -68,14 +68,14 @@ class SglangModel:
                 raise ValueError(f"{len(answers)} answers to {len(prompts)} prompts")
             return [self._last(answer["meta_info"]) for answer in answers]
 
-    def read(
+    def score(
         self,
         prompts: Sequence[Sequence[int]],
         start: int,
         *,
         least: int,
         should_stop: Stop,
-    ) -> list[ScoredIds]:
+    ) -> list[ScoredTokens]:
         """Return the scores of the last tokens of each prompt, by one request."""
         # The first token that is asked for has no score.
         body = self._body(list(map(list, prompts)), start - 1)
@@ -160,7 +160,7 @@ class SglangModel:
         token = listed.token_id(own[1], self.facts)
         return AnswerToken(token, listed.logprob(own[0]), self._row(top))
 
-    def _scored(self, ids: Sequence[int], start: int, meta: Any) -> ScoredIds:
+    def _scored(self, ids: Sequence[int], start: int, meta: Any) -> ScoredTokens:
         size = len(ids) - start
         own, tops = meta["input_token_logprobs"], meta["input_top_logprobs"]
         if not len(own) == len(tops) >= size:
@@ -169,7 +169,9 @@ class SglangModel:
         given = zip(ids[start:], own[skip:], tops[skip:], strict=True)
         scores = [self._score(*each) for each in given]
         after = meta["output_top_logprobs"][0]
-        return ScoredIds(scores, None if len(after) < self.rows else self._row(after))
+        return ScoredTokens(
+            scores, None if len(after) < self.rows else self._row(after)
+        )
 
     def _score(self, token: int, own: Any, top: Any) -> PromptToken:
         if own[1] != token:

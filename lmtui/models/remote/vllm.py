@@ -15,7 +15,7 @@ from lmtui.models.remote.dialect import (
     Order,
     PromptToken,
     Row,
-    ScoredIds,
+    ScoredTokens,
     Stop,
     checked,
     require_model,
@@ -33,14 +33,14 @@ _LEAST_TOP_P = 1e-6  # 0 is refused
 
 @dataclass(frozen=True)
 class VllmModel:
-    """A model of vLLM; see `listed.ListingModel` for each method's contract."""
+    """A model of vLLM; see `dialect.ListingModel` for each method's contract."""
 
     connection: Connection
     name: str
     facts: ModelInfo
     rows: int = 1
     number_format: str = "unknown"
-    order: ClassVar[Order] = "mkp"
+    order: ClassVar[Order] = "min_p_first"
     device: str = "vllm"
     dialect: ClassVar[str] = "vllm"
     scores_at_once: ClassVar[bool] = True
@@ -80,14 +80,14 @@ class VllmModel:
             choices = {each["index"]: each for each in answer["choices"]}
             return [self._last(choices[index]) for index in range(len(prompts))]
 
-    def read(
+    def score(
         self,
         prompts: Sequence[Sequence[int]],
         start: int,
         *,
         least: int,
         should_stop: Stop,
-    ) -> list[ScoredIds]:
+    ) -> list[ScoredTokens]:
         """Return the scores of the last tokens of each prompt, by one request, which
         lists tokens at all positions."""
         sent = sum(map(len, prompts))
@@ -171,13 +171,13 @@ class VllmModel:
         pairs = ((self._id(name), value) for name, value in top.items())
         return listed.row(pairs, self.facts, self.rows)
 
-    def _scored(self, ids: Sequence[int], choice: Any, rows: int) -> ScoredIds:
+    def _scored(self, ids: Sequence[int], choice: Any, rows: int) -> ScoredTokens:
         found = choice["prompt_logprobs"]
         if len(found) < len(ids):
             raise ValueError(f"{len(found)} scores of {len(ids)} tokens")
         pairs = zip(ids, found[len(found) - len(ids) :], strict=True)
         scores = [self._score(*pair, rows) for pair in pairs]
-        return ScoredIds(scores, self._last(choice))
+        return ScoredTokens(scores, self._last(choice))
 
     def _score(self, token: int, entries: Mapping[str, Any], rows: int) -> PromptToken:
         # The token itself may be one more than were asked for.

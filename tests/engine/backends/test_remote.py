@@ -18,11 +18,11 @@ from lmtui.engine.types import ChatTurn, SamplingSettings, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.remote import server
+from lmtui.models.remote import lmtui_server
 from lmtui.models.remote.address import parse
 from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
 from lmtui.models.remote.open import find_model
-from lmtui.models.remote.server import RemoteModel, open_model
 from tests.engine import tiny
 from tests.models.remote.scripted import answer, connected, scripted
 from tests.serve.serving import Served, serving
@@ -64,7 +64,7 @@ def test_chat_draws_the_same_tokens_with_the_same_numbers(
     family: str, draws: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An answer that takes several responses.
-    monkeypatch.setattr(server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
+    monkeypatch.setattr(lmtui_server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
     with both(family) as (here, there):
         assert isinstance(there.backend, RemoteBackend)
         there.backend.draws = draws
@@ -174,7 +174,7 @@ def test_rows_that_are_no_distribution_are_an_error() -> None:
     facts = ModelInfo("Tiny", 1, 5, 100, frozenset(), ())
     rows = answer(torch.tensor([0.0, math.nan, 0, 0, 0]).numpy().tobytes())
     with scripted([rows]) as served, connected(served) as connection:
-        model = RemoteModel(connection, "tiny", facts, "float32", "cpu")
+        model = LmtuiServerModel(connection, "tiny", facts, "float32", "cpu")
         with pytest.raises(LmtuiError):
             RemoteBackend(model).logits([1])
 

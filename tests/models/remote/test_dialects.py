@@ -206,7 +206,7 @@ def test_llama_server_that_draws_another_token_than_it_has_to_is_an_error() -> N
         connected(served) as connection,
         pytest.raises(LmtuiError, match="another token"),
     ):
-        model("llama-server", connection).read([[1, 2]], 1, least=1, should_stop=never)
+        model("llama-server", connection).score([[1, 2]], 1, least=1, should_stop=never)
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "llama-server"])

@@ -48,7 +48,7 @@ class RemoteScore:
 
 
 @dataclass(frozen=True)
-class RemoteModel:
+class LmtuiServerModel:
     """A model on a server of lmtui."""
 
     dialect: ClassVar[str] = "lmtui"
@@ -197,7 +197,7 @@ def _logprob(value: Any) -> float:
     return -math.inf if number <= IMPOSSIBLE else number
 
 
-def open_model(connection: Connection, about: Mapping[str, Any]) -> RemoteModel:
+def open_model(connection: Connection, about: Mapping[str, Any]) -> LmtuiServerModel:
     """Return the model that `about`, an entry of `/v1/models`, is about.
 
     Raises:
@@ -217,4 +217,4 @@ def open_model(connection: Connection, about: Mapping[str, Any]) -> RemoteModel:
             ),
         )
         told = (str(meta[name])[:SHOWN] for name in ("dtype", "device"))
-        return RemoteModel(connection, str(about["id"]), facts, *told)
+        return LmtuiServerModel(connection, str(about["id"]), facts, *told)

@@ -12,8 +12,8 @@ import pytest
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.connection import Connection
+from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
 from lmtui.models.remote.open import find_model
-from lmtui.models.remote.server import RemoteModel, open_model
 from tests.models.remote.scripted import answer, connected, scripted
 
 FACTS = ModelInfo("Tiny", 1, 5, 100, frozenset({0}), ())
@@ -33,7 +33,7 @@ MODEL: dict[str, Any] = {
 }
 
 
-def opened(connection: Connection, name: str = "") -> RemoteModel:
+def opened(connection: Connection, name: str = "") -> LmtuiServerModel:
     return open_model(connection, find_model(connection, name))
 
 
@@ -82,12 +82,12 @@ def test_tokenizer_that_is_none_is_an_error() -> None:
         connected(served) as connection,
         pytest.raises(LmtuiError, match="its tokenizer"),
     ):
-        RemoteModel(connection, "tiny", FACTS, "float32", "cpu").tokenizer()
+        LmtuiServerModel(connection, "tiny", FACTS, "float32", "cpu").tokenizer()
 
 
 def test_logits_of_another_size_are_an_error() -> None:
     def use(connection: Connection) -> bytes:
-        model = RemoteModel(connection, "tiny", FACTS, "float32", "cpu")
+        model = LmtuiServerModel(connection, "tiny", FACTS, "float32", "cpu")
         return model.logits([[1, 2]], keep=3, should_stop=never)
 
     assert ask(bytes(40), use) == bytes(40)
@@ -100,7 +100,7 @@ def scored(row: object, entropy: object = 1.5, ids: tuple[int, ...] = (1, 2)) ->
     choice = {"prompt_logprobs": [None, row], "prompt_entropies": [None, entropy]}
 
     def use(connection: Connection) -> Any:
-        model = RemoteModel(connection, "tiny", FACTS, "float32", "cpu")
+        model = LmtuiServerModel(connection, "tiny", FACTS, "float32", "cpu")
         return list(model.scores(ids, top_n=1, should_stop=never))
 
     return ask({"choices": [choice]}, use)
