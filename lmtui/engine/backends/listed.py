@@ -16,7 +16,6 @@ from lmtui.engine.backends.remote import (
     RemoteKVCache,
     ServerBackend,
     draw_request,
-    never,
 )
 from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.listed_rows import entropy_range, filled
@@ -28,6 +27,7 @@ from lmtui.models.remote.dialect import (
     ListingModel,
     PromptToken,
     Row,
+    never,
 )
 
 _CHUNK = 1 << 30  # a prompt is one request: the server reads it in parts

@@ -18,7 +18,7 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
-from lmtui.models.remote.dialect import DrawRequest, Order
+from lmtui.models.remote.dialect import DrawRequest, Order, never
 from lmtui.models.remote.lmtui_server import LmtuiServerModel
 from lmtui.models.remote.wire import LOGIT_BYTES
 
@@ -199,8 +199,3 @@ class RemoteBackend(ServerBackend):
     ) -> Tensor:
         data = self._model.logits(prompts, keep=keep, should_stop=should_stop or never)
         return float_logits(from_bytes(data, self._vocabulary))
-
-
-def never() -> bool:
-    """Return False: nothing stops a request."""
-    return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -223,11 +223,18 @@ def tells_raw_numbers(model: ListingModel) -> bool:
         LmtuiError: the server can't be reached, refuses, or sends nonsense.
     """
     request = DrawRequest([0], 0.5, 0, 1.0, 0.0, 1.0, 7, 1)
-    (row,) = model.rows_after([request.ids], should_stop=lambda: False)
-    for token in model.draw(request, should_stop=lambda: False):
-        drawn = dict(zip(token.row.ids, token.row.logprobs, strict=True))
-        pairs = list(zip(row.ids, row.logprobs, strict=True))[:_COMPARED]
-        return all(abs(drawn.get(i, 0.0) - value) < _SAME for i, value in pairs)
+    (row,) = model.rows_after([request.ids], should_stop=never)
+    with closing(model.draw(request, should_stop=never)) as tokens:
+        token = next(tokens, None)
+    if token is None:
+        return False
+    drawn = dict(zip(token.row.ids, token.row.logprobs, strict=True))
+    pairs = list(zip(row.ids, row.logprobs, strict=True))[:_COMPARED]
+    return all(abs(drawn.get(i, 0.0) - value) < _SAME for i, value in pairs)
+
+
+def never() -> bool:
+    """Return False: nothing stops a request."""
     return False
 
 

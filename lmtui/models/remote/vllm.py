@@ -63,7 +63,7 @@ class VllmModel:
         for each in counts:
             tried = replace(model, rows=each)
             try:
-                tried.rows_after([[0]], should_stop=_never)
+                tried.rows_after([[0]], should_stop=listed.never)
                 return tried
             except LmtuiError:
                 if each == counts[-1]:
@@ -191,7 +191,3 @@ class VllmModel:
         if not name.startswith(_AS_ID):
             raise ValueError(f"{name[: listed.SHOWN]} is no token's id")
         return listed.token_id(int(name.removeprefix(_AS_ID)), self.facts)
-
-
-def _never() -> bool:
-    return False
