@@ -18,7 +18,7 @@ from lmtui.kernels import build
 from lmtui.models import catalogue, default_model
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
-from tests.models.remote.test_server import MODEL
+from tests.models.remote.test_lmtui_server import MODEL
 
 app = typer.Typer()
 app.add_typer(models.app, name="models")

@@ -20,7 +20,7 @@ from lmtui.models.source import ModelRef
 from tests.cli.program import run
 from tests.cli.test_resume import keep
 from tests.models.remote.scripted import Scripted, answer, scripted
-from tests.models.remote.test_server import MODEL
+from tests.models.remote.test_lmtui_server import MODEL
 
 KEYS = {"GPU_KEY": "a-secret", KEY_VARIABLE: "another"}
 REFUSES = answer(b"", "401 No")

@@ -376,8 +376,13 @@ def _engines(
     context: typer.Context, settings: Settings, other: ModelRef | None
 ) -> Engines:
     if other is None:
-        return Engines(engine_for(context, settings))
-    return Engines(*engines_for(context, settings, other))
+        engines = Engines(engine_for(context, settings))
+    else:
+        engines = Engines(*engines_for(context, settings, other))
+    for engine in filter(None, (engines.own, engines.other)):
+        if engine.capabilities.why_not:
+            note(f"note: {engine.capabilities.why_not}\n")
+    return engines
 
 
 def _writer(form: Form, *, compares: bool, unread: int) -> JsonRows | Table:

@@ -255,7 +255,7 @@ class Connection:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise LmtuiError(
                 "the connection to the server broke off",
-                f"{self.address.host}: {error}".rstrip(": "),
+                self.address.host,
                 "Try again.",
             ) from error
 

@@ -61,12 +61,12 @@ def chat_only(why_not: str = CHAT_ONLY) -> LmtuiError:
     """Return the error for what needs token ids, or scores of a text."""
     if why_not.startswith(CHAT_DIALECT):
         return LmtuiError(
-            "this server can only be talked with",
+            "a text can't be used here",
             CHAT_DIALECT,
             "Leave the dialect out: the server is then asked what it is.",
         )
     return LmtuiError(
-        "this server can only be talked with",
+        "a text can't be used here",
         CHAT_ONLY,
         "Use vLLM, SGLang, llama-server or lmtui serve, or name a tokenizer with "
         "--tokenizer.",

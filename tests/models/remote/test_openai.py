@@ -263,7 +263,7 @@ def test_ignored_settings_are_named() -> None:
 def test_model_without_ids_is_refused_where_they_are_needed() -> None:
     with (
         scripted([listed(), *[ONE] * 6]) as served,
-        pytest.raises(LmtuiError, match="only be talked with") as caught,
+        pytest.raises(LmtuiError, match="a text can't be used here") as caught,
     ):
         load(served.url)
     assert "--tokenizer" in caught.value.hint
