@@ -28,6 +28,7 @@ VERBS = {
     "complete": "complete:complete",
     "inspect": "inspect.command:inspect",
     "finetune": "finetune.command:finetune",
+    "learn": "learn.command:learn",
     "serve": "serve:serve",
     "history": "history:app",
     "adapters": "adapters:app",

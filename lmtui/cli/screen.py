@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
     from lmtui.editing.text_file import TextFile
     from lmtui.engine.protocol import EditorEngine
+    from lmtui.learn.lesson import Lesson
     from lmtui.models.list_rows import ListedModel
     from lmtui.models.progress import OnProgress
     from lmtui.models.source import ModelRef
     from lmtui.tui.app import LmtuiApp
+    from lmtui.tui.app_options import FirstScreen, OpenLesson
     from lmtui.tui.chat.options import ChatOptions
     from lmtui.tui.editor.options import Writing
     from lmtui.tui.finetune.options import Finetuning
@@ -84,7 +86,7 @@ def keys_from_terminal() -> Iterator[None]:
 def open_screen(
     settings: Settings,
     *,
-    first: Literal["start", "chat", "complete", "finetune", "inspect"],
+    first: FirstScreen,
     subject: InspectSource | None = None,
     against: ModelRef | None = None,
     system: str = "",
@@ -92,6 +94,7 @@ def open_screen(
     missing: LmtuiError | None = None,
     writing: Writing | None = None,
     finetuning: Finetuning | None = None,
+    open_lesson: OpenLesson | None = None,
     no_color: bool = False,
     open_engine: OpenEngine | None = None,
 ) -> None:
@@ -128,6 +131,7 @@ def open_screen(
         source=subject,
         writing=writing,
         finetuning=finetuning,
+        open_lesson=open_lesson or first_lesson,
     )
     app = LmtuiApp(open_model, options)
     with _terminal_to_itself():
@@ -137,6 +141,15 @@ def open_screen(
         raise app.broke_off_with
     if app.return_code:
         raise typer.Exit(app.return_code)
+
+
+def first_lesson() -> Lesson:
+    """Return the course that the program brings, at the page that was open last."""
+    from lmtui.learn.course import first_course, read_course
+    from lmtui.learn.instruments.catalogue import INSTRUMENTS
+    from lmtui.learn.lesson import Lesson
+
+    return Lesson(read_course(first_course(), INSTRUMENTS), INSTRUMENTS)
 
 
 def _tell_what_is_left(app: LmtuiApp) -> None:

@@ -129,13 +129,14 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     # The screens: each is imported and made when it is first shown, and kept.
 
     def installed(self, name: str) -> Screen[None]:
-        """Return the start, chat, complete or finetune screen."""
+        """Return the start, chat, complete, finetune or learn screen."""
         if not self.is_screen_installed(name):
             make = {
                 "start": self._make_start,
                 "chat": self._make_chat,
                 "complete": self._make_editor,
                 "finetune": self._make_finetune,
+                "learn": self._make_learn,
             }
             self.install_screen(make[name](), name)
         return self.get_screen(name)
@@ -175,6 +176,12 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             can_write=self._options.writing is not None,
         )
         return self.finetune
+
+    def _make_learn(self) -> Screen[None]:
+        from lmtui.tui.learn.screen import LearnScreen
+
+        assert self._options.open_lesson is not None
+        return LearnScreen(self.make_client, self._options.open_lesson())
 
     def on_mount(self) -> None:
         """Apply the preferences, open the first screen, and then load the model."""
@@ -344,6 +351,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         if self._options.finetuning is not None:
             self._go("finetune")
 
+    def action_learn(self) -> None:
+        if self._options.open_lesson is not None:
+            self._go("learn")
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable what is not available: history, settings, the editor, a training.
 
@@ -355,12 +366,13 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             "settings": self._settings_file,
             "complete": self._options.writing,
             "finetune": self._options.finetuning,
+            "learn": self._options.open_lesson,
         }
         if action in needed and needed[action] is None:
             return False
         if action == "suspend":  # in an Input, Ctrl+Z is undo
             return not (isinstance(self.focused, Input) and self.focused.value)
-        if action in ("models", "start", "chat", "history"):
+        if action in ("models", "start", "chat", "history", "learn"):
             return self._options.finetuning is None or self._loaded_any
         return super().check_action(action, parameters)
 

@@ -16,6 +16,7 @@ from lmtui.tui.chat.options import ChatOptions
 
 if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
+    from lmtui.learn.lesson import Lesson
     from lmtui.models.list_rows import ListedModel
     from lmtui.tui.editor.options import Writing
     from lmtui.tui.finetune.options import Finetuning
@@ -26,7 +27,9 @@ ListModels = Callable[[], "Sequence[ListedModel]"]
 """Returns everything that can be chosen; may wait for a disk."""
 RecentFiles = Callable[[], Sequence[Path]]
 """Returns the files inspected or edited last; may wait for a disk."""
-FirstScreen = Literal["start", "chat", "complete", "finetune", "inspect"]
+FirstScreen = Literal["start", "chat", "complete", "finetune", "inspect", "learn"]
+OpenLesson = Callable[[], "Lesson"]
+"""Reads the course that is shown. Raises: LmtuiError: it can't be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +60,5 @@ class AppOptions:
     """The file that is edited; there is no editor without."""
     finetuning: Finetuning | None = None
     """The training that is watched, if any."""
+    open_lesson: OpenLesson | None = None
+    """The course that is shown; there is none without."""

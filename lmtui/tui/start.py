@@ -88,6 +88,8 @@ in the background.
                 tooltip="Back to the file that is being edited."),
         Binding("f", "app.finetune", "Training", id="start.training",
                 tooltip="Back to the training and its figures."),
+        Binding("l", "app.learn", "Learn", id="start.learn",
+                tooltip="A course: how a language model works, by doing."),
         Binding("m", "app.models", "Models", id="start.models",
                 tooltip="Choose, fetch and load another model."),
         Binding("s", "app.settings", "Settings", id="start.settings",

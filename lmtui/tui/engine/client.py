@@ -83,7 +83,8 @@ class EngineClient:
     def __init__(self, worker: EngineWorker, deliver: Deliver) -> None:
         self._worker = worker
         self._requests = SlotRequests(worker, deliver)
-        self._ask = self._requests.ask
+        self.ask = self._requests.ask
+        """Queue a request that is no verb of its own."""
 
     def is_pending(self, slot: Slot) -> bool:
         """Return whether a request of this slot has not ended yet."""
@@ -140,7 +141,7 @@ class EngineClient:
         answer is generated.
         """
         before = tuple(turns)
-        self._ask(
+        self.ask(
             Slot.LOOK,
             lambda engine, context: engine.score_draft(
                 before,
@@ -169,7 +170,7 @@ class EngineClient:
         """Compute the distribution after ids. `other` asks the model that is compared
         with."""
         before = tuple(ids)
-        self._ask(
+        self.ask(
             Slot.LOOK,
             lambda engine, context: engine.next_distribution(
                 before, settings, top_n=top_n, should_stop=context.should_stop
@@ -190,7 +191,7 @@ class EngineClient:
     ) -> None:
         """Read other files before the text called `name`, from the next request on."""
         each = tuple(files)
-        self._ask(
+        self.ask(
             Slot.CONTEXT,
             lambda engine, _: engine.read_with(each, name=name),
             then,
@@ -208,7 +209,7 @@ class EngineClient:
         top_n: int = 40,
     ) -> None:
         """Compute what the model predicts at a cursor."""
-        self._ask(
+        self.ask(
             Slot.LOOK,
             lambda engine, context: engine.predict_at(
                 text, cursor, top_n=top_n, should_stop=context.should_stop
@@ -237,7 +238,7 @@ class EngineClient:
             "this position can't be drawn again",
             "Type or generate more to see a new one.",
         )
-        self._ask(Slot.PREVIEW, run, then, failed, bound=True, other=other)
+        self.ask(Slot.PREVIEW, run, then, failed, bound=True, other=other)
 
     def search_vocabulary(
         self,
@@ -259,7 +260,7 @@ class EngineClient:
             "tokens can't be searched here any more",
             "Move the cursor and come back.",
         )
-        self._ask(Slot.PREVIEW, run, then, failed, bound=True)
+        self.ask(Slot.PREVIEW, run, then, failed, bound=True)
 
     def count_tokens(
         self,
@@ -271,7 +272,7 @@ class EngineClient:
         """Count the tokens of each text, encoded by itself. Waits while an answer is
         generated."""
         each = tuple(texts)
-        self._ask(
+        self.ask(
             Slot.COUNT,
             lambda engine, _: tuple(
                 len(engine.encode(text, bos="no").ids) for text in each
@@ -317,7 +318,7 @@ class EngineClient:
                     return progress(done, total)
             return steps(values)
 
-        self._ask(
+        self.ask(
             Slot.GENERATE,
             lambda engine, context: run_generation(
                 engine,
@@ -347,7 +348,7 @@ class EngineClient:
     ) -> None:
         """Continue after each of several candidate tokens."""
         before, each = tuple(ids), tuple(starts)
-        self._ask(
+        self.ask(
             Slot.SUGGEST,
             lambda engine, context: tuple(
                 engine.continue_each(
@@ -374,7 +375,7 @@ class EngineClient:
         other: bool = False,
     ) -> None:
         """Tokenize a document. `other` asks the model that is compared with."""
-        self._ask(
+        self.ask(
             Slot.SCORE,
             lambda engine, context: tokenize_document(
                 engine, document, should_stop=context.should_stop
@@ -409,7 +410,7 @@ class EngineClient:
                     context.gather(token)
             return tuple(tokens)
 
-        self._ask(
+        self.ask(
             Slot.SCORE,
             run,
             then,
@@ -440,7 +441,7 @@ class EngineClient:
             ):
                 context.emit(span)
 
-        self._ask(
+        self.ask(
             Slot.SPAN,
             run,
             lambda _: then(),
@@ -471,7 +472,7 @@ class EngineClient:
                 longest = len(texts[-1])
                 grown(texts[-1])
 
-        self._ask(
+        self.ask(
             Slot.SUGGEST,
             lambda engine, context: suggest(
                 engine,
@@ -499,7 +500,7 @@ class EngineClient:
         """Continue a text at a cursor. `steps` takes the decode steps since the last
         report; a request that was interrupted begins anew with the step of index 0."""
 
-        self._ask(
+        self.ask(
             Slot.SUGGEST,
             lambda engine, context: run_completion(
                 engine, context, text, cursor, settings
@@ -520,7 +521,7 @@ class EngineClient:
         count: int = 5,
     ) -> None:
         """Write several suggestions, the most probable beginning first."""
-        self._ask(
+        self.ask(
             Slot.SUGGEST,
             lambda engine, context: tuple(
                 engine.alternatives(
@@ -545,7 +546,7 @@ class EngineClient:
     ) -> None:
         """Find replacements for a part of the text. `progress` takes how many scores of
         candidates are done and how many there are, `partial` the best so far."""
-        self._ask(
+        self.ask(
             Slot.REPLACE,
             lambda engine, context: tuple(
                 engine.replacements(
@@ -586,7 +587,7 @@ class EngineClient:
                 reached = part.end
                 context.emit(part)
 
-        self._ask(
+        self.ask(
             Slot.REPLACE,
             run,
             lambda _: then(),

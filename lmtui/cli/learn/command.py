@@ -1,0 +1,130 @@
+"""`lmtui learn`: a course on a screen, as plain text, or as handouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmtui.cli import options
+from lmtui.cli.engine import engine_for
+from lmtui.cli.output import read_document
+from lmtui.cli.screen import is_interactive, open_screen
+from lmtui.errors import LmtuiError
+
+if TYPE_CHECKING:
+    from lmtui.learn.lesson import Lesson
+
+Which = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[COURSE] [PAGE]",
+        help="The folder of a course, unset for the one that comes with the program; "
+        "and a page by number or name, unset for the one that was open last.",
+        show_default=False,
+    ),
+]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A text of your own, which the pages then use; - is stdin.",
+        show_default=False,
+    ),
+]
+Plain = Annotated[
+    bool,
+    typer.Option(
+        "--plain",
+        help="Open no screen: text and questions line by line, for screen readers; the "
+        "default in a pipe.",
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OUT",
+        help="Write the course as web pages into this folder, with the numbers of the "
+        "model.",
+        show_default=False,
+    ),
+]
+
+
+@options.with_settings(*options.MODEL, "theme")
+def learn(
+    ctx: typer.Context,
+    which: Which = None,
+    text: Text = None,
+    *,
+    plain: Plain = False,
+    html: Html = None,
+    no_color: options.NoColor = False,
+) -> None:
+    """Learn how a language model works, by doing.
+
+    A course of short pages, each with a live instrument on a real model: guess the next
+    word, multiply probabilities, move a slider, train a small model from random
+    weights. What you have done is ticked, and saved. `lmtui help learn` says how to
+    write a course of your own.
+
+    \b
+    Examples:
+      lmtui learn
+      lmtui learn 3
+      lmtui learn chain-rule --text my-essay.txt
+      lmtui learn my-course/
+      lmtui learn --plain
+      lmtui learn --html handouts/
+    """
+    settings = options.settings(ctx)
+    if html is not None and plain:
+        raise LmtuiError("--plain and --html exclude each other", "", "Give one.")
+    make = partial(open_lesson, which or [], text)
+    lesson = make()
+    if html is None and not plain and is_interactive():
+        open_screen(
+            settings,
+            first="learn",
+            open_lesson=lambda: lesson,
+            no_color=no_color,
+            open_engine=ctx.obj,
+        )
+        return
+    engine = engine_for(ctx, settings)
+    from lmtui.cli.learn.dialog import Dialog
+
+    Dialog(lesson, engine).run()
+
+
+def open_lesson(which: Sequence[str], text: str | None) -> Lesson:
+    """Return the course that the arguments name, at the page that they name.
+
+    Raises:
+        LmtuiError: course, page or text can't be used.
+    """
+    from lmtui.learn.course import first_course, read_course
+    from lmtui.learn.instrument import Material
+    from lmtui.learn.instruments.catalogue import INSTRUMENTS
+    from lmtui.learn.lesson import Lesson
+
+    given = list(which)
+    folder = Path(given.pop(0)) if given and _is_folder(given[0]) else first_course()
+    course = read_course(folder, INSTRUMENTS)
+    page = course.number_of(given.pop(0)) if given else None
+    if given:
+        raise LmtuiError("too many arguments", given[0], "Give [COURSE] [PAGE].")
+    own = None
+    if text is not None:
+        source = read_document(text)
+        if not source.text.strip():
+            raise LmtuiError("the text is empty", source.name, "Give another --text.")
+        own = Material(source.text, Path(source.name).name, is_own=True)
+    return Lesson(course, INSTRUMENTS, own=own, start=page)
+
+
+def _is_folder(name: str) -> bool:
+    return "/" in name or Path(name).is_dir()

@@ -1,0 +1,1 @@
+"""A course about language models: pages with live instruments on a real model."""

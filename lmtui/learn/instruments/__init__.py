@@ -1,0 +1,1 @@
+"""The instruments of a course, one a file, and the list of them."""

@@ -1,0 +1,13 @@
+"""The instruments that the pages of a course can use, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lmtui.learn.instrument import Instrument
+from lmtui.learn.instruments.bars import BarsInstrument
+
+INSTRUMENTS: Mapping[str, type[Instrument]] = {
+    kind.NAME: kind for kind in (BarsInstrument,)
+}
+"""The class of each instrument."""

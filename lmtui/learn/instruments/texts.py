@@ -1,0 +1,106 @@
+"""Texts as several instruments read them: scored, cut to size, and their last words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.types import ScoredToken
+from lmtui.errors import LmtuiError
+from lmtui.learn.instrument import Material
+from lmtui.worker.requests import Context
+
+LONGEST = 256
+"""Most tokens of a text that is typed into an instrument."""
+_EXCERPT = 40
+"""Most characters of a text that is named in a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text and its scored tokens."""
+
+    text: str
+    tokens: tuple[ScoredToken, ...]
+    spans: tuple[tuple[int, int], ...]
+    """Start and end of each token in code points."""
+
+    @property
+    def logprob(self) -> float:
+        """Sum of the log-probabilities of all tokens that have one, in nats."""
+        return sum(token.logprob or 0.0 for token in self.tokens)
+
+    @property
+    def scored(self) -> int:
+        """Number of tokens that have a log-probability."""
+        return sum(token.logprob is not None for token in self.tokens)
+
+    def tokens_from(self, start: int) -> Sequence[ScoredToken]:
+        """Return the tokens that begin at `start`, in code points, or after it."""
+        return [
+            token
+            for token, span in zip(self.tokens, self.spans, strict=True)
+            if span[0] >= start
+        ]
+
+
+def score(
+    engine: EditorEngine, text: str, context: Context, *, top_n: int = 0
+) -> Reading:
+    """Score a text as a document.
+
+    Raises:
+        LmtuiError: it is too long for an instrument.
+        Cancelled: `context.should_stop` asks for it.
+    """
+    encoding = engine.encode(text)
+    if len(encoding.ids) > LONGEST:
+        raise LmtuiError(
+            "this text is too long here",
+            f"{len(encoding.ids):,} tokens",
+            f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
+        )
+    tokens = engine.score(
+        encoding.ids,
+        prefix=encoding.prefix,
+        top_n=top_n,
+        should_stop=context.should_stop,
+    )
+    return Reading(text, tuple(tokens), encoding.spans)
+
+
+def last_word(text: str) -> str:
+    """Return the last word of a text with the space before it; empty where it is the
+    only one."""
+    match = re.search(r"\s\S+$", text.rstrip())
+    return match[0] if match else ""
+
+
+def excerpt(text: str) -> str:
+    """Return a text as it can stand in a title: its end, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _EXCERPT else f"…{line[1 - _EXCERPT :]}"
+
+
+def sample_of(material: Material, given: str, number: int = 0) -> str:
+    """Return the sentence that a page gives; of the learner's own text, one of that
+    instead: the sentence of this number, as far as there are so many."""
+    if not material.is_own:
+        return given
+    sentences = sentences_of(material.text)
+    return sentences[number % len(sentences)] if sentences else given
+
+
+def sentences_of(text: str, *, most: int = 200) -> list[str]:
+    """Return the first sentences of a text that are neither very short nor long, each
+    on one line."""
+    found: list[str] = []
+    for match in re.finditer(r"[^.!?]+[.!?]+", text[: 400 * most]):
+        line = " ".join(match[0].split())
+        if 20 <= len(line) <= 160:
+            found.append(line)
+        if len(found) == most:
+            break
+    return found

@@ -1,0 +1,135 @@
+"""Figures and pages as lines of plain text, for shells and screen readers.
+
+Every number that a bar or a shade shows on a screen is written out; nothing rests on
+colour or position alone. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from lmtui import notation
+from lmtui.engine.types import Candidate
+from lmtui.learn.course import Page, Paragraph, Sentence
+from lmtui.learn.figure import (
+    Bars,
+    Cell,
+    Chart,
+    Figure,
+    ShadedText,
+    Table,
+    Words,
+)
+from lmtui.text import visible_flow, visible_line, visible_token
+
+
+def figure_lines(figure: Figure) -> Iterator[str]:
+    """Yield the lines of a figure, with an empty one between two parts."""
+    for number, part in enumerate(figure):
+        if number:
+            yield ""
+        match part:
+            case Words(text=text):
+                yield from visible_flow(text).split("\n")
+            case Bars():
+                yield from _bars(part)
+            case Table():
+                yield from _table(part)
+            case ShadedText():
+                yield from _shaded(part)
+            case Chart():
+                yield from _chart(part)
+
+
+def _bars(bars: Bars) -> Iterator[str]:
+    yield visible_line(bars.title)
+    for number, row in enumerate(bars.rows, 1):
+        yield f"{number}. {_bar(row)}{' (chosen)' if row.id == bars.chosen else ''}"
+    yield f"all others: {_probs(bars.rest_prob, bars.rest_sampled_prob)}"
+    if bars.note:
+        yield visible_line(bars.note)
+
+
+def _bar(row: Candidate) -> str:
+    cut = f", cut by {_CUTS[row.cut]}" if row.cut else ""
+    return f"{visible_token(row.text)}: {_probs(row.prob, row.sampled_prob)}{cut}"
+
+
+_CUTS: Mapping[str, str] = {
+    "k": "top-k",
+    "p": "top-p",
+    "m": "min-p",
+    "g": "greedy decoding",
+}
+
+
+def _probs(prob: float, sampled: float | None) -> str:
+    shown = notation.likely(prob)
+    return shown if sampled is None else f"{shown}, drawn {notation.likely(sampled)}"
+
+
+def _table(table: Table) -> Iterator[str]:
+    """Yield a table as one line a row, each number with its heading."""
+    if table.title:
+        yield visible_line(table.title)
+    for number, row in enumerate(table.rows):
+        mark = "> " if number == table.at else ""
+        parts = (
+            f"{column.heading} {_cell(cell)}" if column.heading else _cell(cell)
+            for column, cell in zip(table.columns, row, strict=True)
+            if cell.text or cell.share is not None
+        )
+        yield mark + ", ".join(parts)
+    if table.note:
+        yield visible_line(table.note)
+
+
+def _cell(cell: Cell) -> str:
+    if cell.text or cell.share is None:
+        return visible_line(cell.text)
+    return notation.percent(cell.share)
+
+
+def _shaded(shaded: ShadedText) -> Iterator[str]:
+    yield visible_line(shaded.title)
+    for number, token in enumerate(shaded.tokens):
+        mark = "> " if number == shaded.at else ""
+        bits = notation.in_bits(token.surprisal)
+        yield f"{mark}{visible_token(token.text)}: {bits} bits"
+
+
+def _chart(chart: Chart) -> Iterator[str]:
+    yield visible_line(chart.title)
+    for level in chart.levels:
+        yield f"line of {visible_line(level.name)}: {notation.rate(level.value)}"
+    points = chart.points
+    few = points if len(points) <= 12 else points[:: math.ceil(len(points) / 12)]
+    if points and few[-1] != points[-1]:
+        few = (*few, points[-1])
+    for x, y in few:
+        at = notation.number(x, ",g")
+        yield f"{chart.x_label} {at}: {chart.y_label} {notation.rate(y)}"
+
+
+def page_lines(page: Page, keys: Mapping[str, str]) -> Iterator[str]:
+    """Yield the text of a page above its instrument; `keys` is what to write for each
+    action that the text names."""
+    yield page.title
+    yield ""
+    for paragraph in page.before:
+        yield paragraph_text(paragraph, keys)
+        yield ""
+
+
+def paragraph_text(paragraph: Paragraph, keys: Mapping[str, str]) -> str:
+    """Return a paragraph as one line."""
+    return ("- " if paragraph.is_item else "") + sentence_text(paragraph.spans, keys)
+
+
+def sentence_text(sentence: Sentence, keys: Mapping[str, str]) -> str:
+    """Return a sentence without its styles."""
+    return "".join(
+        keys.get(span.text, span.text) if span.style == "key" else span.text
+        for span in sentence
+    )

@@ -1,0 +1,231 @@
+"""Widget that draws the figure of an instrument.
+
+Bars are drawn by the lines of the probability panel, so that they look and read the
+same everywhere. Knows no instrument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.geometry import Size
+
+from lmtui import surprisal_scale
+from lmtui.learn.figure import (
+    Bars,
+    Cell,
+    Chart,
+    Column,
+    Figure,
+    ShadedText,
+    Table,
+    Words,
+)
+from lmtui.text import visible_line
+from lmtui.tui.learn.chart_lines import chart_lines
+from lmtui.tui.widgets.cells import pad_to
+from lmtui.tui.widgets.paragraphs import Paragraph, wrapped
+from lmtui.tui.widgets.probability_panel import (
+    PanelColumns,
+    PanelRows,
+    bar,
+    rest_line,
+    row_line,
+)
+from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
+
+_GAP = 2  # cells between two columns
+_LEAST_BAR = 6
+_WIDEST_CELL = 28
+
+
+class FigureView(StyledLines):
+    """Draws a figure, as high as it needs to be."""
+
+    PREFIX = "figure--"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"figure--{name}"
+        for name in ("title", "quiet", "token", "raw", "sampled", "chosen", "cut",
+                     "cursor", "strong", "warning", "success", "line",
+                     *(f"surprise-{step}" for step in range(surprisal_scale.STEPS)))
+    }  # fmt: skip
+    DEFAULT_CSS = "\n".join(
+        (
+            "FigureView { width: 1fr; height: auto; color: $foreground; }",
+            *(
+                f"FigureView > .figure--{name} {{ {style} }}"
+                for name, style in (
+                    ("title", "color: $foreground; text-style: bold;"),
+                    ("quiet", "color: $quiet;"),
+                    ("token", "color: $foreground;"),
+                    ("raw", "color: $prob-raw;"),
+                    ("sampled", "color: $prob-sampled;"),
+                    ("chosen", "color: $prob-chosen; text-style: bold;"),
+                    ("cut", "color: $cut;"),
+                    ("cursor", "color: $background; background: $accent;"
+                     " text-style: bold;"),
+                    ("strong", "color: $foreground; text-style: bold;"),
+                    ("warning", "color: $warning;"),
+                    ("success", "color: $success; text-style: bold;"),
+                    ("line", "color: $loss-train;"),
+                    ("surprise-0", "color: $surprise-0;"),
+                    ("surprise-1", "color: $surprise-1;"),
+                    ("surprise-2", "color: $surprise-2; text-style: underline;"),
+                    ("surprise-3", "color: $surprise-3; text-style: bold underline;"),
+                    ("surprise-4", "color: $surprise-4; text-style: reverse;"),
+                    ("surprise-5", "color: $surprise-5; text-style: bold reverse;"),
+                )
+            ),
+        )
+    )  # fmt: skip
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._figure: Figure = ()
+        self._laid_out: tuple[int, list[Line]] = (-1, [])
+        self.marked: int | None = None
+        """The line that has to be seen, if any."""
+
+    def show(self, figure: Figure) -> None:
+        """Draw another figure."""
+        before = len(self._laid_out[1])
+        self.renew()
+        self._figure = tuple(figure)
+        self._laid_out = (-1, [])
+        self.refresh(layout=len(self._lines_at(self.size.width)) != before)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._lines_at(width))
+
+    def lines(self, width: int, height: int) -> Sequence[Line]:
+        """Return all lines of the figure."""
+        return self._lines_at(width)
+
+    def _lines_at(self, width: int) -> list[Line]:
+        if self._laid_out[0] != width:
+            self.marked = None
+            lines: list[Line] = []
+            for part in self._figure:
+                if lines:
+                    lines.append([])
+                if isinstance(part, Table) and part.at is not None:
+                    self.marked = len(lines) + part.at + 1
+                lines += part_lines(part, width)
+            self._laid_out = (width, lines)
+        return self._laid_out[1]
+
+
+def part_lines(
+    part: Words | Bars | Table | ShadedText | Chart, width: int
+) -> Iterator[Line]:
+    """Yield the lines of a part of a figure, `width` cells wide."""
+    if width <= 0:
+        return
+    match part:
+        case Words(text=text, tone=tone):
+            for line in text.split("\n"):
+                yield from wrapped(Paragraph(((visible_line(line), tone),)), width)
+        case Bars():
+            yield from _bars(part, width)
+        case Table():
+            yield from _table(part, width)
+        case ShadedText():
+            yield from _shaded(part, width)
+        case Chart():
+            yield from chart_lines(part, width)
+
+
+def _bars(bars: Bars, width: int) -> Iterator[Line]:
+    drawn = bars.rest_sampled_prob is not None
+    columns = PanelColumns.of(width, drawn=drawn)
+    ids = [row.id for row in bars.rows]
+    yield [(pad_to(visible_line(bars.title), width), "title")]
+    for row in bars.rows:
+        yield row_line(row, columns, chosen=row.id == bars.chosen, cursor=False)
+    rest = PanelRows(bars.rows, bars.rest_prob, bars.rest_sampled_prob)
+    hidden = bars.chosen is not None and bars.chosen not in ids
+    yield rest_line(rest, columns, chosen=hidden)
+    yield from _note(bars.note, width)
+
+
+def _note(note: str, width: int) -> Iterator[Line]:
+    if note:
+        yield from wrapped(Paragraph(((visible_line(note), "quiet"),)), width)
+
+
+def _table(table: Table, width: int) -> Iterator[Line]:
+    widths = _widths(table, width)
+    if table.title:
+        yield [(pad_to(visible_line(table.title), width), "title")]
+    headings = [Cell(column.heading, tone="quiet") for column in table.columns]
+    if any(column.heading for column in table.columns):
+        yield _row(headings, table.columns, widths, marked=False)
+    for number, cells in enumerate(table.rows):
+        yield _row(cells, table.columns, widths, marked=number == table.at)
+    yield from _note(table.note, width)
+
+
+def _widths(table: Table, width: int) -> list[int]:
+    """Return the width of each column: as wide as its texts, and the room that is left
+    for those that grow."""
+    needed = [
+        max(
+            [
+                cell_len(visible_line(column.heading)),
+                *(_width_of(row[number]) for row in table.rows),
+            ]
+        )
+        for number, column in enumerate(table.columns)
+    ]
+    growing = [n for n, column in enumerate(table.columns) if column.grows]
+    left = width - sum(needed) - _GAP * (len(needed) - 1)
+    for place, number in enumerate(growing):
+        more = left // (len(growing) - place)
+        needed[number] = max(_LEAST_BAR, needed[number] + more)
+        left -= more
+    return needed
+
+
+def _width_of(cell: Cell) -> int:
+    return min(_WIDEST_CELL, cell_len(visible_line(cell.text)))
+
+
+def _row(
+    cells: Sequence[Cell],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    *,
+    marked: bool,
+) -> Line:
+    parts: list[Part] = []
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        if parts:
+            parts.append((" " * _GAP, "token"))
+        parts += _cell(cell, column, width, marked=marked)
+    return parts
+
+
+def _cell(cell: Cell, column: Column, width: int, *, marked: bool) -> list[Part]:
+    if cell.share is not None and not cell.text:
+        return [(bar(cell.share, None, width), "raw")]
+    text = visible_line(cell.text)
+    padded = text.rjust(width) if column.right else pad_to(text, width)
+    if marked:
+        return [(pad_to(padded, width), "cursor")]
+    style: str = cell.tone or "token"
+    if cell.surprisal is not None:
+        style = f"surprise-{surprisal_scale.step(cell.surprisal, 'surprisal')}"
+    return [(pad_to(padded, width), style)]
+
+
+def _shaded(shaded: ShadedText, width: int) -> Iterator[Line]:
+    if shaded.title:
+        yield [(pad_to(visible_line(shaded.title), width), "title")]
+    parts = []
+    for number, token in enumerate(shaded.tokens):
+        step = surprisal_scale.step(token.surprisal, "surprisal")
+        style = "cursor" if number == shaded.at else f"surprise-{step}"
+        parts.append((visible_line(token.text), style))
+    yield from wrapped(Paragraph(tuple(parts)), width)

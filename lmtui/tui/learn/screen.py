@@ -1,0 +1,380 @@
+"""The screen of a course: the text of a page beside its live instrument.
+
+Knows no torch and no instrument by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from lmtui.errors import LmtuiError
+from lmtui.learn.course import Page, Sentence, Task
+from lmtui.learn.instrument import SLIDE, Measurement
+from lmtui.learn.lesson import Lesson
+from lmtui.learn.plain import sentence_text
+from lmtui.text import visible_line
+from lmtui.tui.controller import Activity
+from lmtui.tui.engine.client import MakeClient
+from lmtui.tui.keys import key_display
+from lmtui.tui.learn.figure_view import FigureView
+from lmtui.tui.learn.measure import MeasureController
+from lmtui.tui.learn.pages import PagesScreen
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.widgets.cells import fit_best
+from lmtui.tui.widgets.line_prompt import TextField
+from lmtui.tui.widgets.paragraphs import Paragraph, Paragraphs
+from lmtui.tui.widgets.status import Status
+from lmtui.tui.widgets.styled_lines import Part
+
+LOADING = "The model is loading; the instrument begins once it is there."
+DONE, OPEN = "☑", "☐"
+_STYLES = {"strong": "strong", "emphasis": "accent", "code": "strong", "key": "accent"}
+
+
+class LearnScreen(Screen[None]):
+    """A page of a course; its tasks are ticked once the instrument has seen them
+    done."""
+
+    HELP = """\
+Each page has a few sentences and a live instrument on the model. What is to be done
+stands under the text and is ticked when it is done; a page may also be left before.
+Your progress is saved.
+"""
+    CSS_PATH = "screen.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 (as the base's)
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (as above)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f8", "turn(1)", "Next page", id="learn.next",
+                tooltip="To the next page."),
+        Binding("f7", "turn(-1)", "Page before", id="learn.back",
+                tooltip="To the page before."),
+        Binding("ctrl+g", "pages", "All pages", id="learn.pages",
+                tooltip="All pages of the course, and what is done of each.",
+                priority=True),
+        Binding("f2", "act(0)", "First action", id="learn.action-1", show=False,
+                tooltip="The first action of the instrument, named on the last line."),
+        Binding("f3", "act(1)", "Second action", id="learn.action-2", show=False,
+                tooltip="Its second action."),
+        Binding("f4", "act(2)", "Third action", id="learn.action-3", show=False,
+                tooltip="Its third action."),
+        Binding("up", "slide(1)", "Slider up", id="learn.up", show=False,
+                tooltip="Move the slider up; without one, scroll the figure."),
+        Binding("down", "slide(-1)", "Slider down", id="learn.down", show=False,
+                tooltip="Move the slider down; without one, scroll the figure."),
+        Binding("enter", "enter", "Take", id="learn.enter", show=False,
+                tooltip="Give what is written to the instrument."),
+        Binding("pageup", "scroll(-1)", "Scroll up", id="learn.page-up", show=False,
+                tooltip="Scroll the text of the page up."),
+        Binding("pagedown", "scroll(1)", "Scroll down", id="learn.page-down",
+                show=False, tooltip="Scroll the text of the page down."),
+        Binding("ctrl+c", "interrupt", "Copy or stop", id="learn.interrupt",
+                tooltip="Copy the selection, or stop what the model does.",
+                priority=True, show=False),
+        Binding("escape", "leave", "Leave", id="learn.leave",
+                tooltip="Stop what the model does; else leave the course."),
+    ]  # fmt: skip
+
+    def __init__(self, make_client: MakeClient, lesson: Lesson) -> None:
+        super().__init__()
+        self.lesson = lesson
+        """The open page, and what is done."""
+        self.status = Status(id="status")
+        self.activity = Activity(self.status)
+        self.measure = MeasureController(
+            partial(make_client, self.call_later)(),
+            changed=self.show_result,
+            failed=self.show_error,
+        )
+        """What the model computes for the instrument."""
+        self.activity.controllers = (self.measure,)
+        self._ready = False
+        self._model = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head", markup=False)
+        with Container(id="main"):
+            with Vertical(id="left"):
+                with VerticalScroll(id="page", can_focus=False):
+                    yield Paragraphs(id="text")
+                yield Paragraphs(id="tasks")
+            with Vertical(id="work"):
+                with Horizontal(id="entry"):
+                    yield Static(id="label", markup=False)
+                    yield TextField(id="field")
+                yield Paragraphs(id="message")
+                with VerticalScroll(id="figures", can_focus=False):
+                    yield FigureView(id="figure")
+        yield Static(id="actions", markup=False)
+        yield self.status
+
+    def on_mount(self) -> None:
+        """Open the page, and follow the model."""
+        self.open_page()
+        self.watch(self.app, "model", self.follow_model)
+
+    def on_unmount(self) -> None:
+        """Stop the model."""
+        self.measure.cancel()
+
+    def follow_model(self, state: ModelState) -> None:
+        """Begin the instrument once the model is there, and anew with another one."""
+        if not state.scores_texts:
+            state = state.without_model()
+        self.status.show_info(state.info)
+        self.activity.follow_model(state)
+        label = state.info.label if state.info else ""
+        if self._model and label and label != self._model:
+            self.lesson.forget()
+        self._model = label or self._model
+        ready, self._ready = self._ready, state.info is not None
+        if state.info is not None and not ready:
+            self.open_page()
+        elif state.error is not None:
+            self._say(f"{state.error}. {state.error.hint} F5 lists the models.")
+        elif state.info is None:
+            self._say(LOADING)
+        self.activity.update()
+
+    # The page.
+
+    @property
+    def field(self) -> TextField:
+        return self.query_one("#field", TextField)
+
+    def open_page(self) -> None:
+        """Show the page that is open, and begin its instrument."""
+        self.measure.cancel()
+        instrument = self.lesson.instrument
+        is_new = not instrument.figure
+        begun = instrument.begin() if is_new and self._ready else None
+        self.query_one("#entry").set_class(not instrument.ASKS, "-none")
+        self.query_one("#label", Static).update(Content(instrument.ASKS))
+        with self.prevent(Input.Changed):
+            self.field.value = instrument.entered
+        self.field.cursor_position = len(instrument.entered)
+        self.set_focus(self.field if instrument.ASKS else None)
+        self.query_one("#page").scroll_home(animate=False)
+        self._draw_page()
+        self.show_result()
+        if not self._ready:
+            self._say(LOADING)
+        self._begin(begun)
+
+    def _draw_page(self) -> None:
+        lesson, page = self.lesson, self.lesson.page
+        number, count = lesson.number + 1, len(lesson.course.pages)
+        ticks = "".join(
+            DONE if lesson.is_complete(each) else OPEN for each in lesson.course.pages
+        )
+        title = visible_line(page.title)
+        forms = [
+            (f"{number} of {count}", title, visible_line(lesson.course.title), ticks),
+            (f"{number} of {count}", title, ticks),
+            (f"{number} of {count}", title),
+        ]
+        room = max(20, self.size.width - 2)
+        self.query_one("#head", Static).update(Content(fit_best(forms, room)[0]))
+        self.query_one("#text", Paragraphs).show(self._page_text(page))
+        self.query_one("#tasks", Paragraphs).show(self._task_lines(page))
+        self.query_one("#actions", Static).update(Content(self._action_words()))
+
+    def on_resize(self) -> None:
+        self._draw_page()
+
+    def _page_text(self, page: Page) -> Iterator[Paragraph]:
+        keys, shown = self._keys(), list(page.before)
+        if self.lesson.is_complete(page):
+            shown += page.after
+        for number, paragraph in enumerate(shown):
+            if number and not paragraph.is_item:
+                yield Paragraph()
+            mark = (("• ", ""),) if paragraph.is_item else ()
+            indent = 2 if paragraph.is_item else 0
+            yield Paragraph((*mark, *_parts(paragraph.spans, keys)), indent)
+
+    def _task_lines(self, page: Page) -> Iterator[Paragraph]:
+        """Yield the tasks; on a small screen only the next one that is open."""
+        keys, tasks = self._keys(), page.tasks
+        if not self.has_class("-wide"):
+            tasks = tuple(t for t in tasks if not self.lesson.is_done(t.id))[:1]
+            if not tasks:
+                done = f"{DONE} This page is done. {keys['next']} goes on."
+                yield Paragraph(((done, "accent"),))
+        for task in tasks:
+            yield self._task_line(task, keys)
+
+    def _task_line(self, task: Task, keys: Mapping[str, str]) -> Paragraph:
+        done = self.lesson.is_done(task.id)
+        mark = (f"{DONE} " if done else f"{OPEN} ", "accent")
+        if done:
+            return Paragraph((mark, (sentence_text(task.sentence, keys), "quiet")), 2)
+        return Paragraph((mark, *_parts(task.sentence, keys)), 2)
+
+    def _keys(self) -> Mapping[str, str]:
+        """Return what is pressed for each action that the text of a page names."""
+        actions = self.lesson.instrument.ACTIONS
+        named = {action.id: f"learn.action-{n}" for n, action in enumerate(actions, 1)}
+        named |= {
+            "enter": "learn.enter",
+            "next": "learn.next",
+            "back": "learn.back",
+            "pages": "learn.pages",
+            "help": "app.help",
+        }
+        keys = {name: self._key(id_) for name, id_ in named.items()}
+        up, down = self._key("learn.up"), self._key("learn.down")
+        return {**keys, SLIDE.id: f"{up} or {down}"}
+
+    def _key(self, binding: str) -> str:
+        """Return the first key in force for a binding, as the user reads it."""
+        for each in (*self.BINDINGS, *self.app.BINDINGS):
+            if isinstance(each, Binding) and each.id == binding:
+                keys = self.app.own_keys.get(binding, each.key)  # type: ignore[attr-defined]
+                return key_display(keys.split(",")[0])
+        raise KeyError(binding)
+
+    def _action_words(self) -> str:
+        keys, kind = self._keys(), self.lesson.instrument
+        said = [f"{keys[action.id]} {action.name}" for action in kind.ACTIONS]
+        if kind.SLIDES:
+            said.insert(0, f"↑ ↓ {kind.SLIDES}")
+        if kind.ASKS:
+            said.insert(0, f"{keys['enter']} takes it")
+        turns = (f"{keys['back']} back", f"{keys['next']} next", f"{keys['help']} help")
+        room = max(20, self.size.width - 2)
+        return fit_best([(*said, *turns), (*said, turns[1]), said or turns], room)[0]
+
+    # The instrument.
+
+    def _begin(self, measurement: Measurement | None) -> None:
+        if measurement is not None and self._ready:
+            self.measure.run(measurement)
+            self.query_one(FigureView).outdate()
+            self.activity.update()
+        else:
+            self.show_result()
+
+    def show_result(self) -> None:
+        """Draw the figure as it is now, and tick what is done."""
+        instrument, view = self.lesson.instrument, self.query_one(FigureView)
+        view.show(instrument.figure)
+        self._say(instrument.message)
+        if view.marked is not None:
+            figures = self.query_one("#figures")
+            figures.scroll_to(y=view.marked - figures.size.height // 2, animate=False)
+        if self.lesson.note():
+            self._draw_page()
+            if self.lesson.is_complete(self.lesson.page):
+                self._praise()
+        self.activity.update()
+
+    def _praise(self) -> None:
+        page = self.lesson.page
+        if page.after:
+            self.query_one("#page").scroll_end(animate=False)
+        self.activity.say(f"page done · {self._keys()['next']} goes on")
+
+    def _say(self, words: str) -> None:
+        message = self.query_one("#message", Paragraphs)
+        message.show([Paragraph(((visible_line(words), "warning"),))])
+        message.set_class(bool(words), "-said")
+
+    def show_error(self, error: LmtuiError) -> None:
+        """Show an error in place of a result."""
+        parts = (error.title, error.detail, error.hint)
+        self._say(" · ".join(part for part in parts if part))
+        self.activity.update()
+
+    @on(Input.Changed, "#field")
+    def follow_field(self, event: Input.Changed) -> None:
+        if not self._ready:
+            return
+        self.activity.unsay()
+        measurement = self.lesson.instrument.follow(event.value)
+        if measurement is not None:
+            self._begin(measurement)
+        else:
+            self._say(self.lesson.instrument.message)
+
+    @on(Input.Submitted, "#field")
+    def take_field(self) -> None:
+        self.action_enter()
+
+    def action_enter(self) -> None:
+        """Give the instrument what is written."""
+        instrument = self.lesson.instrument
+        if not self._ready or not instrument.ASKS:
+            return
+        measurement = instrument.take(self.field.value)
+        if instrument.entered != self.field.value:
+            with self.prevent(Input.Changed):
+                self.field.value = instrument.entered
+            self.field.cursor_position = len(instrument.entered)
+        self._begin(measurement)
+
+    def action_act(self, number: int) -> None:
+        """Do one of the actions of the instrument."""
+        actions = self.lesson.instrument.ACTIONS
+        if self._ready and number < len(actions):
+            self._begin(self.lesson.instrument.act(actions[number].id))
+
+    def action_slide(self, by: int) -> None:
+        """Move the slider, or scroll the figure."""
+        instrument = self.lesson.instrument
+        if not instrument.SLIDES:
+            self.query_one("#figures").scroll_relative(y=-by, animate=False)
+        elif self._ready:
+            self._begin(instrument.slide(by))
+
+    def action_scroll(self, by: int) -> None:
+        page = self.query_one("#page")
+        page.scroll_relative(y=by * max(1, page.size.height - 1), animate=False)
+
+    # Pages, and leaving.
+
+    def action_turn(self, by: int) -> None:
+        """Open the page before or after."""
+        if self.lesson.move_to(self.lesson.number + by):
+            self.activity.unsay()
+            self.open_page()
+        else:
+            words = "this is the first page" if by < 0 else "this is the last page"
+            self.activity.say(words)
+
+    def action_pages(self) -> None:
+        """List all pages."""
+
+        def go(number: int | None) -> None:
+            if number is not None and self.lesson.move_to(number):
+                self.open_page()
+
+        self.app.push_screen(PagesScreen(self.lesson), go)
+
+    def action_interrupt(self) -> None:
+        """Copy the selection, or stop the work, or say which key quits."""
+        if selected := self.get_selected_text() or self.field.selected_text:
+            self.app.copy_to_clipboard(selected)
+        elif not self.measure.stop():
+            self.notify("Ctrl+Q quits.")
+
+    def action_leave(self) -> None:
+        """Stop what the model does, or go to the start screen."""
+        if not self.measure.stop():
+            self.app.call_later(self.app.run_action, "start")
+
+
+def _parts(sentence: Sentence, keys: Mapping[str, str]) -> Iterator[Part]:
+    """Yield the styled parts of a sentence."""
+    for span in sentence:
+        text = keys.get(span.text, span.text) if span.style == "key" else span.text
+        yield visible_line(text), _STYLES.get(span.style, "")
