@@ -222,9 +222,9 @@ class _About:
         try:
             given = tomllib.loads(source)
         except tomllib.TOMLDecodeError as error:
-            raise LmtuiError(
-                "the course can't be used", f"{name}: {error}", ""
-            ) from error
+            at = re.search(r"line (\d+)", str(error))
+            line = int(at[1]) if at else source.count("\n") + 1
+            raise _wrong(name, line, f"{error}") from error
         known = {"title": "", "text": "", "text-name": ""}
         for key, value in given.items():
             line = _line_of(source, key)
@@ -252,7 +252,7 @@ def _glossary(folder: Path) -> Iterator[Term]:
     name = "glossary.md"
     if not (folder / name).exists():
         return
-    for line, text in enumerate(_inside(folder, name).splitlines(), 1):
+    for line, text in enumerate(_inside(folder, name).split("\n"), 1):
         if not text.strip():
             continue
         match = re.fullmatch(r"\*\*([^*]+)\*\*:\s+(\S.*)", text)
@@ -305,7 +305,8 @@ class _PageReader:
     """The lines of a page, read once from top to bottom."""
 
     def __init__(self, name: str, source: str, instruments: Catalogue) -> None:
-        self._name, self._lines = name, source.splitlines()
+        self._name = name
+        self._lines = source.replace("\r\n", "\n").split("\n")
         self._instruments = instruments
         self._keys: tuple[str, ...] = _KEYS
 

@@ -89,7 +89,8 @@ class HelpScreen(ModalScreen[None]):
 
 
 def sections(screen: Screen[object]) -> list[Section]:
-    """Return the sections of the help, beginning with the widget that has the focus."""
+    """Return the sections of the help, beginning with the widget that has the focus. A
+    screen with `help_terms`, lines of text, has a section for them."""
     bound = all_bound()
     everywhere = Section("Here", _help(screen), _of(type(screen), bound))
     everywhere.bound += _of(type(screen.app), bound)
@@ -103,7 +104,9 @@ def sections(screen: Screen[object]) -> list[Section]:
             found[home].bound += keys
     focused = screen.focused
     first = found.pop(type(_explained(focused)), None) if focused else None
-    return [*([first] if first else []), everywhere, *found.values()]
+    terms = getattr(screen, "help_terms", "")
+    glossary = [Section("Words", terms)] if terms else []
+    return [*([first] if first else []), everywhere, *glossary, *found.values()]
 
 
 def _explained(widget: DOMNode) -> DOMNode:

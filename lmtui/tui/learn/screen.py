@@ -41,6 +41,35 @@ DONE, OPEN = "☑", "☐"
 _STYLES = {"strong": "strong", "emphasis": "accent", "code": "strong", "key": "accent"}
 
 
+class InstrumentPane(Vertical, can_focus=True):
+    """The instrument of a page: an input field, a message and a figure."""
+
+    HELP_TITLE = "Instrument"
+    HELP = """\
+The actions of the instrument, and their keys, stand on the line above the status.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "screen.slide(1)", "Slider up", id="instrument.up", show=False,
+                tooltip="Move the slider up; without one, scroll the figure."),
+        Binding("down", "screen.slide(-1)", "Slider down", id="instrument.down",
+                show=False,
+                tooltip="Move the slider down; without one, scroll the figure."),
+        Binding("pageup", "screen.scroll(-1)", "Scroll up", id="instrument.page-up",
+                show=False, tooltip="Scroll the text of the page up."),
+        Binding("pagedown", "screen.scroll(1)", "Scroll down",
+                id="instrument.page-down", show=False,
+                tooltip="Scroll the text of the page down."),
+    ]  # fmt: skip
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="entry"):
+            yield Static(id="label", markup=False)
+            yield TextField(id="field")
+        yield Paragraphs(id="message")
+        with VerticalScroll(id="figures", can_focus=False):
+            yield FigureView(id="figure")
+
+
 class LearnScreen(Screen[None]):
     """A page of a course; its tasks are ticked once the instrument has seen them
     done."""
@@ -56,8 +85,9 @@ Your progress is saved.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f8", "turn(1)", "Next page", id="learn.next",
                 tooltip="To the next page."),
+        # With priority: a TextArea takes F7.
         Binding("f7", "turn(-1)", "Page before", id="learn.back",
-                tooltip="To the page before."),
+                tooltip="To the page before.", priority=True),
         Binding("ctrl+g", "pages", "All pages", id="learn.pages",
                 tooltip="All pages of the course, and what is done of each.",
                 priority=True),
@@ -67,16 +97,8 @@ Your progress is saved.
                 tooltip="Its second action."),
         Binding("f4", "act(2)", "Third action", id="learn.action-3", show=False,
                 tooltip="Its third action."),
-        Binding("up", "slide(1)", "Slider up", id="learn.up", show=False,
-                tooltip="Move the slider up; without one, scroll the figure."),
-        Binding("down", "slide(-1)", "Slider down", id="learn.down", show=False,
-                tooltip="Move the slider down; without one, scroll the figure."),
         Binding("enter", "enter", "Take", id="learn.enter", show=False,
                 tooltip="Give what is written to the instrument."),
-        Binding("pageup", "scroll(-1)", "Scroll up", id="learn.page-up", show=False,
-                tooltip="Scroll the text of the page up."),
-        Binding("pagedown", "scroll(1)", "Scroll down", id="learn.page-down",
-                show=False, tooltip="Scroll the text of the page down."),
         Binding("ctrl+c", "interrupt", "Copy or stop", id="learn.interrupt",
                 tooltip="Copy the selection, or stop what the model does.",
                 priority=True, show=False),
@@ -107,13 +129,7 @@ Your progress is saved.
                 with VerticalScroll(id="page", can_focus=False):
                     yield Paragraphs(id="text")
                 yield Paragraphs(id="tasks")
-            with Vertical(id="work"):
-                with Horizontal(id="entry"):
-                    yield Static(id="label", markup=False)
-                    yield TextField(id="field")
-                yield Paragraphs(id="message")
-                with VerticalScroll(id="figures", can_focus=False):
-                    yield FigureView(id="figure")
+            yield InstrumentPane(id="work")
         yield Static(id="actions", markup=False)
         yield self.status
 
@@ -145,6 +161,14 @@ Your progress is saved.
             self._say(LOADING)
         self.activity.update()
 
+    @property
+    def help_terms(self) -> str:
+        """The glossary of the course, a line a term."""
+        return "\n".join(
+            visible_line(f"{term.name}: {sentence_text(term.meaning, {})}")
+            for term in self.lesson.course.glossary
+        )
+
     # The page.
 
     @property
@@ -162,7 +186,8 @@ Your progress is saved.
         with self.prevent(Input.Changed):
             self.field.value = instrument.entered
         self.field.cursor_position = len(instrument.entered)
-        self.set_focus(self.field if instrument.ASKS else None)
+        pane = self.query_one(InstrumentPane)
+        self.set_focus(self.field if instrument.ASKS else pane)
         self.query_one("#page").scroll_home(animate=False)
         self._draw_page()
         self.show_result()
@@ -232,12 +257,12 @@ Your progress is saved.
             "help": "app.help",
         }
         keys = {name: self._key(id_) for name, id_ in named.items()}
-        up, down = self._key("learn.up"), self._key("learn.down")
+        up, down = self._key("instrument.up"), self._key("instrument.down")
         return {**keys, SLIDE.id: f"{up} or {down}"}
 
     def _key(self, binding: str) -> str:
         """Return the first key in force for a binding, as the user reads it."""
-        for each in (*self.BINDINGS, *self.app.BINDINGS):
+        for each in (*self.BINDINGS, *InstrumentPane.BINDINGS, *self.app.BINDINGS):
             if isinstance(each, Binding) and each.id == binding:
                 keys = self.app.own_keys.get(binding, each.key)  # type: ignore[attr-defined]
                 return key_display(keys.split(",")[0])
@@ -247,7 +272,7 @@ Your progress is saved.
         keys, kind = self._keys(), self.lesson.instrument
         said = [f"{keys[action.id]} {action.name}" for action in kind.ACTIONS]
         if kind.SLIDES:
-            said.insert(0, f"↑ ↓ {kind.SLIDES}")
+            said.insert(0, f"{keys[SLIDE.id].replace(' or', '')} {kind.SLIDES}")
         if kind.ASKS:
             said.insert(0, f"{keys['enter']} takes it")
         turns = (f"{keys['back']} back", f"{keys['next']} next", f"{keys['help']} help")

@@ -1,0 +1,111 @@
+"""A learner's progress: ticked once, saved at once, and never in the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lmtui import paths
+from lmtui.learn.course import Course, read_course
+from lmtui.learn.instrument import Material
+from lmtui.learn.instruments.catalogue import INSTRUMENTS
+from lmtui.learn.lesson import Lesson
+from tests.learn.courses import PAGE, write_course
+
+
+@pytest.fixture
+def course(tmp_path: Path, home: Path) -> Course:
+    """Two pages."""
+    folder = write_course(tmp_path / "c", {"02-more.md": PAGE})
+    return read_course(folder, INSTRUMENTS)
+
+
+def saved() -> dict[str, object]:
+    """What is on disk."""
+    file = paths.state_folder() / "learn.json"
+    found: dict[str, object] = json.loads(file.read_text())
+    return found
+
+
+def test_task_is_ticked_once_and_saved(course: Course) -> None:
+    lesson = Lesson(course, INSTRUMENTS)
+    assert lesson.note() == ()
+    lesson.instrument.done.add("typed")
+    assert lesson.note() == ("typed",)
+    assert lesson.note() == ()
+    assert lesson.is_complete(lesson.page)
+    again = Lesson(course, INSTRUMENTS)
+    assert again.is_done("typed")
+    assert not again.is_complete(course.pages[1])
+
+
+def test_lesson_goes_on_at_the_page_that_was_open(course: Course) -> None:
+    lesson = Lesson(course, INSTRUMENTS)
+    assert lesson.move_to(1)
+    assert not lesson.move_to(2)
+    assert not lesson.move_to(-1)
+    assert Lesson(course, INSTRUMENTS).number == 1
+    assert Lesson(course, INSTRUMENTS, start=0).number == 0
+
+
+def test_what_the_instrument_saw_but_the_page_does_not_ask_is_not_saved(
+    course: Course,
+) -> None:
+    lesson = Lesson(course, INSTRUMENTS)
+    lesson.instrument.done.add("sure")
+    assert lesson.note() == ()
+
+
+def test_instrument_stays_as_it_was_left(course: Course) -> None:
+    lesson = Lesson(course, INSTRUMENTS)
+    first = lesson.instrument
+    lesson.move_to(1)
+    assert lesson.instrument is not first
+    lesson.move_to(0)
+    assert lesson.instrument is first
+    lesson.forget()
+    assert lesson.instrument is not first
+
+
+def test_own_text_is_given_to_the_instruments(course: Course) -> None:
+    own = Material("My own words.", "mine.txt", is_own=True)
+    assert Lesson(course, INSTRUMENTS, own=own).instrument.material == own
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["", "{", "[1]", '{"x": 1}', '{"ID": 3}', '{"ID": {"done": {"a-page": 1}}}'],
+)
+def test_broken_progress_counts_as_none(course: Course, broken: str) -> None:
+    paths.ensure_folder(paths.state_folder())
+    file = paths.state_folder() / "learn.json"
+    file.write_text(broken.replace("ID", course.id))
+    lesson = Lesson(course, INSTRUMENTS)
+    assert lesson.number == 0
+    assert not lesson.is_done("typed")
+    lesson.instrument.done.add("typed")
+    lesson.note()
+    assert Lesson(course, INSTRUMENTS).is_done("typed")
+
+
+def test_progress_of_other_courses_stays(course: Course) -> None:
+    paths.ensure_folder(paths.state_folder())
+    file = paths.state_folder() / "learn.json"
+    file.write_text(json.dumps({"other": {"page": "x", "done": {}}}))
+    Lesson(course, INSTRUMENTS).move_to(1)
+    assert saved()["other"] == {"page": "x", "done": {}}
+
+
+def test_unwritable_state_is_no_error(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(paths, "write_atomically", fail)
+    lesson = Lesson(course, INSTRUMENTS)
+    lesson.instrument.done.add("typed")
+    assert lesson.note() == ("typed",)
+    assert lesson.is_done("typed")
