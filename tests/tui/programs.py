@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from threading import Event
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -15,7 +15,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.models.list_rows import ListedModel
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp
-from lmtui.tui.app_options import AppOptions
+from lmtui.tui.app_options import AppOptions, FirstScreen
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
@@ -115,7 +115,7 @@ async def program(
     rows: Sequence[ListedModel] = ROWS,
     size: tuple[int, int] = (120, 40),
     notices: bool = False,
-    first: Literal["start", "chat", "complete", "finetune", "inspect"] = "start",
+    first: FirstScreen = "start",
     **options: Any,
 ) -> AsyncIterator[Program]:
     """The program with a model for each name, `model + adapter` for one with an

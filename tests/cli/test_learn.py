@@ -1,0 +1,96 @@
+"""`lmtui learn` in the shell: the dialog, its commands, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.program import run
+from tests.learn.courses import PAGE, write_course
+
+
+def test_page_is_read_and_done_line_by_line(tmp_path: Path) -> None:
+    folder = write_course(tmp_path / "c")
+    first = run("learn", "--plain", str(folder), stdin="one two three\n")
+    assert first.code == 0
+    assert first.out.startswith("Page 1 of 1\nA page\n\nA word and another, code.\n")
+    assert "- to do: Write, then Enter." in first.out
+    assert "After “one two”\n1. " in first.out
+    assert "“three” had" in first.out
+    assert "Done: Write, then Enter.\nDone.\n" in first.out
+    again = run("learn", "--plain", str(folder))
+    assert "- done: Write, then Enter." in again.out
+
+
+def test_pipe_opens_no_screen(tmp_path: Path) -> None:
+    assert run("learn", str(write_course(tmp_path / "c"))).out.startswith("Page 1")
+
+
+def test_commands_turn_pages_list_and_quit(tmp_path: Path) -> None:
+    files = {"02-more.md": PAGE.replace("A page", "More"), "glossary.md": "**a**: b.\n"}
+    folder = str(write_course(tmp_path / "c", files))
+    written = [":next", ":next", ":back", ":page more", ":pages", ":words", ":nothing",
+               ":page 7", ":quit", ":next"]  # fmt: skip
+    lines = "\n".join(written)
+    result = run("learn", "--plain", folder, stdin=lines)
+    assert result.code == 0
+    assert [line for line in result.out.splitlines() if line.startswith("Page ")] == [
+        "Page 1 of 2",
+        "Page 2 of 2",
+        "Page 1 of 2",
+        "Page 2 of 2",
+    ]
+    for words in (
+        "There is no further page this way.",
+        "1. A page: to do\n2. More: to do",
+        "a: b.",
+        ":nothing is no command here.",
+        "there is no such page · 7 · Give a number from 1 to 2, or one of: a-page,",
+    ):
+        assert words in result.out
+
+
+def test_course_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    folder = str(write_course(tmp_path / "c", {"02-more.md": PAGE}))
+    run("learn", "--plain", folder, stdin=":next\n")
+    assert run("learn", "--plain", folder).out.startswith("Page 2 of 2")
+    assert run("learn", "--plain", folder, "1").out.startswith("Page 1 of 2")
+
+
+def test_own_text_is_used(tmp_path: Path) -> None:
+    folder, text = str(write_course(tmp_path / "c")), tmp_path / "mine.txt"
+    text.write_text("These are the words that I wrote myself.")
+    result = run("learn", "--plain", folder, "--text", str(text))
+    assert "that I wrote myself.”" in result.out
+    piped = run("learn", "--plain", folder, "--text", str(tmp_path / "none"))
+    assert (piped.code, piped.out) == (2, "")
+    assert "there is no such file" in piped.err
+    text.write_text(" \n")
+    empty = run("learn", "--plain", folder, "--text", str(text))
+    assert (empty.code, "the text is empty" in empty.err) == (2, True)
+
+
+def test_what_can_not_be_used_is_refused_with_a_hint(tmp_path: Path) -> None:
+    folder = write_course(tmp_path / "c", {"01-a-page.md": PAGE.replace("bars", "x")})
+    broken = run("learn", "--plain", str(folder))
+    assert (broken.code, broken.out) == (2, "")
+    assert "error: the course can't be used: 01-a-page.md, line 5" in broken.err
+    assert "hint: Known are: bars" in broken.err
+    for arguments, words in (
+        (["nothing/"], "there is no such course"),
+        (["99"], "there is no such page"),
+        (["1", "2"], "too many arguments"),
+        (["--plain", "--html", "x"], "exclude each other"),
+    ):
+        result = run("learn", *arguments)
+        assert (result.code, result.out) == (2, ""), arguments
+        assert words in result.err
+        assert "hint: " in result.err
+
+
+def test_hostile_text_of_a_model_stays_text(tmp_path: Path) -> None:
+    folder = str(write_course(tmp_path / "c"))
+    engine = {"answers": [["\x1b[31m"]]}
+    result = run(
+        "learn", "--plain", folder, script={"engine": engine}, stdin="a \x1b[2J b\n"
+    )
+    assert "\x1b" not in result.out
