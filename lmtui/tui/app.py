@@ -463,10 +463,14 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.push_screen(HelpScreen(self.screen, self.own_keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yield the palette's commands: the screen's keys, Textual's own, and Chat."""
+        """Yield the palette's commands: the screen's keys, Textual's own, Chat and
+        Learn."""
         yield from palette.commands(self, screen, super().get_system_commands(screen))
         if self.check_action("chat", ()):
             yield SystemCommand("Chat", "Show the chat.", self.action_chat)
+        if self.check_action("learn", ()):
+            words = "Show the course on language models."
+            yield SystemCommand("Learn", words, self.action_learn)
 
     async def action_quit(self) -> None:
         """Leave; ask first about a running training, open branches and unsaved text."""
