@@ -67,7 +67,8 @@ class Cell:
 
     text: str
     share: float | None = None
-    """Length of a bar in this cell, 0 to 1; None for no bar."""
+    """Length of a bar in this cell, 0 to 1, instead of a text; None for no bar. Its
+    number stands as text in another cell of the row."""
     tone: Tone = ""
     surprisal: float | None = None
     """Bits by which the text is shaded; None for no shade."""

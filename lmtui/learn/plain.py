@@ -14,7 +14,6 @@ from lmtui.engine.types import Candidate
 from lmtui.learn.course import Page, Paragraph, Sentence
 from lmtui.learn.figure import (
     Bars,
-    Cell,
     Chart,
     Figure,
     ShadedText,
@@ -76,19 +75,13 @@ def _table(table: Table) -> Iterator[str]:
     for number, row in enumerate(table.rows):
         mark = "> " if number == table.at else ""
         parts = (
-            f"{column.heading} {_cell(cell)}" if column.heading else _cell(cell)
+            f"{column.heading} {visible_line(cell.text)}".strip()
             for column, cell in zip(table.columns, row, strict=True)
-            if cell.text or cell.share is not None
+            if cell.text  # what a bar shows stands in another cell as a number
         )
         yield mark + ", ".join(parts)
     if table.note:
         yield visible_line(table.note)
-
-
-def _cell(cell: Cell) -> str:
-    if cell.text or cell.share is None:
-        return visible_line(cell.text)
-    return notation.percent(cell.share)
 
 
 def _shaded(shaded: ShadedText) -> Iterator[str]:

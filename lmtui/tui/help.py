@@ -90,7 +90,7 @@ class HelpScreen(ModalScreen[None]):
 
 def sections(screen: Screen[object]) -> list[Section]:
     """Return the sections of the help, beginning with the widget that has the focus. A
-    screen with `help_terms`, lines of text, has a section for them."""
+    screen with `help_terms`, lines of text, has a section for them, the first one."""
     bound = all_bound()
     everywhere = Section("Here", _help(screen), _of(type(screen), bound))
     everywhere.bound += _of(type(screen.app), bound)
@@ -106,7 +106,7 @@ def sections(screen: Screen[object]) -> list[Section]:
     first = found.pop(type(_explained(focused)), None) if focused else None
     terms = getattr(screen, "help_terms", "")
     glossary = [Section("Words", terms)] if terms else []
-    return [*([first] if first else []), everywhere, *glossary, *found.values()]
+    return [*glossary, *([first] if first else []), everywhere, *found.values()]
 
 
 def _explained(widget: DOMNode) -> DOMNode:

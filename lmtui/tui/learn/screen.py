@@ -54,6 +54,12 @@ The actions of the instrument, and their keys, stand on the line above the statu
         Binding("down", "screen.slide(-1)", "Slider down", id="instrument.down",
                 show=False,
                 tooltip="Move the slider down; without one, scroll the figure."),
+        Binding("ctrl+up", "screen.scroll_figure(-1)", "Figure up",
+                id="instrument.figure-up", show=False,
+                tooltip="Scroll the figure up."),
+        Binding("ctrl+down", "screen.scroll_figure(1)", "Figure down",
+                id="instrument.figure-down", show=False,
+                tooltip="Scroll the figure down."),
         Binding("pageup", "screen.scroll(-1)", "Scroll up", id="instrument.page-up",
                 show=False, tooltip="Scroll the text of the page up."),
         Binding("pagedown", "screen.scroll(1)", "Scroll down",
@@ -91,6 +97,10 @@ Your progress is saved.
         Binding("ctrl+g", "pages", "All pages", id="learn.pages",
                 tooltip="All pages of the course, and what is done of each.",
                 priority=True),
+        # With priority: a TextArea takes F6.
+        Binding("f6", "fold", "Fold the text", id="learn.fold", priority=True,
+                tooltip="Hide the text of the page, or show it: more room for the "
+                "figure."),
         Binding("f2", "act(0)", "First action", id="learn.action-1", show=False,
                 tooltip="The first action of the instrument, named on the last line."),
         Binding("f3", "act(1)", "Second action", id="learn.action-2", show=False,
@@ -275,9 +285,14 @@ Your progress is saved.
             said.insert(0, f"{keys[SLIDE.id].replace(' or', '')} {kind.SLIDES}")
         if kind.ASKS:
             said.insert(0, f"{keys['enter']} takes it")
-        turns = (f"{keys['back']} back", f"{keys['next']} next", f"{keys['help']} help")
+        fold, page, help = (
+            f"{self._key('learn.fold')} fold",
+            f"{keys['back']} {keys['next']} pages",
+            f"{keys['help']} help",
+        )
+        forms = ((*said, fold, page, help), (*said, fold, page), (*said, page))
         room = max(20, self.size.width - 2)
-        return fit_best([(*said, *turns), (*said, turns[1]), said or turns], room)[0]
+        return fit_best([*forms, said or (page,)], room)[0]
 
     # The instrument.
 
@@ -364,6 +379,13 @@ Your progress is saved.
     def action_scroll(self, by: int) -> None:
         page = self.query_one("#page")
         page.scroll_relative(y=by * max(1, page.size.height - 1), animate=False)
+
+    def action_scroll_figure(self, by: int) -> None:
+        self.query_one("#figures").scroll_relative(y=3 * by, animate=False)
+
+    def action_fold(self) -> None:
+        """Hide the text of the page, or show it."""
+        self.toggle_class("-folded-text")
 
     # Pages, and leaving.
 

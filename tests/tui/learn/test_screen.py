@@ -226,6 +226,20 @@ async def test_figure_longer_than_its_room_scrolls_by_keys(tmp_path: Path) -> No
         await run.press("pageup", "up")
 
 
+async def test_text_folds_and_the_figure_scrolls(tmp_path: Path) -> None:
+    async with learning(tmp_path, page=1, size=(80, 24)) as (running, _):
+        await running.until(lambda: "value 0" in running.seen)
+        assert "Press ↑ or ↓, F2 and F8." in running.seen
+        await running.press("f6")
+        await running.until(lambda: "Press ↑ or ↓, F2 and F8." not in running.seen)
+        assert "☐ Press ↑ or ↓." in running.seen  # the task stays
+        await running.press("ctrl+down")
+        await running.until(lambda: "value 0" not in running.seen)
+        await running.press("ctrl+up", "f6")
+        await running.until(lambda: "F2 and F8" in running.seen)
+        assert "value 0" in running.seen
+
+
 async def test_failed_model_is_said_and_another_one_begins_anew(tmp_path: Path) -> None:
     broken = LmtuiError("it is damaged", "at byte 7", "Fetch it again.")
     folder = write_course(tmp_path / "c")
