@@ -7,17 +7,14 @@ knows no engine and writes no file.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from string import Template
 from typing import Any
 
-from lmtui import surprisal_scale
+from lmtui import html_page, surprisal_scale
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
 from lmtui.analysis.summary import Span, Summary, page_fields
 from lmtui.engine.types import ScoredToken
@@ -129,17 +126,11 @@ def scales() -> list[dict[str, Any]]:
 def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -> str:
     """Return the whole page; `total` holds the totals of several texts, by model."""
     told = _json(list(total)) if total else "null"
-    style, script = _asset("page.css"), _asset("page.js")
-    rules = {
-        "default-src": "'none'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "style-src": _digest(style),
-        "script-src": _digest(script),
-    }
+    style = _asset("shades.css") + _asset("page.css")
+    script = _asset("page.js")
     return Template(_asset("page.html")).substitute(
         title=html.escape(visible_line(title)),
-        policy="; ".join(f"{name} {value}" for name, value in rules.items()),
+        policy=html_page.policy(style=style, script=script),
         style=style,
         script=script,
         data=f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}',
@@ -158,12 +149,7 @@ def page_of_text(
 
 
 def _asset(name: str) -> str:
-    return (files("lmtui.analysis.html") / name).read_text(encoding="utf-8")
-
-
-def _digest(part: str) -> str:
-    found = hashlib.sha256(part.encode()).digest()
-    return f"'sha256-{base64.b64encode(found).decode()}'"
+    return html_page.asset("lmtui.analysis.html", name)
 
 
 def _json(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
+from lmtui.axis import ticks, whole_ticks
 from lmtui.train.events import Eval
 from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
 from lmtui.tui.widgets.cells import clip, pad_to
@@ -21,8 +22,6 @@ from lmtui.tui.widgets.chart import (
     label_line,
     line_rows,
     runs,
-    ticks,
-    whole_ticks,
 )
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 

@@ -27,6 +27,7 @@ from lmtui.analysis.branches import BranchText, Token
 from lmtui.analysis.calibration import Bin
 from lmtui.analysis.compare import ComparedSpan, Comparison
 from lmtui.analysis.summary import RANKS, Totals
+from lmtui.axis import ticks, whole_ticks
 from lmtui.engine.totals import Sums
 from lmtui.notation import NONE, bits, percent
 from lmtui.text import bytes_text, visible_line, visible_token
@@ -38,8 +39,6 @@ from lmtui.tui.widgets.chart import (
     label_line,
     line_rows,
     runs,
-    ticks,
-    whole_ticks,
 )
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines

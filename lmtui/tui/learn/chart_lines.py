@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
+from lmtui.axis import ticks
 from lmtui.learn.figure import Chart, Level
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import pad_to
@@ -17,7 +18,6 @@ from lmtui.tui.widgets.chart import (
     label_line,
     line_rows,
     runs,
-    ticks,
 )
 from lmtui.tui.widgets.styled_lines import Line, Part
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from lmtui.axis import ticks, whole_ticks
 from lmtui.train.events import Eval
 from lmtui.tui.finetune.loss_chart import (
     EMPTY,
@@ -25,8 +26,6 @@ from lmtui.tui.widgets.chart import (
     bridged,
     label_line,
     line_rows,
-    ticks,
-    whole_ticks,
 )
 from tests.tui.hosts import Host, resized, written
 
