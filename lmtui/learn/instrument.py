@@ -100,8 +100,9 @@ class Instrument:
     SLIDES: ClassVar[str] = ""
     """What the slider changes; empty where there is none."""
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = ()
-    """What is done before its figure is printed in a handout: `("enter", text)`,
-    `("act", id)` or `("slide", "±N")`, in order. Text in braces is an option."""
+    """What is done before its figure is printed in a handout: `("enter", text)`, which
+    is typed and entered, `("act", id)` or `("slide", "±N")`, in order. Text in braces
+    is an option."""
 
     def __init__(self, options: Options, material: Material) -> None:
         self.options = options

@@ -51,16 +51,17 @@ def _bars(bars: Bars) -> Iterator[str]:
 
 
 def _bar(row: Candidate) -> str:
-    cut = f", cut by {_CUTS[row.cut]}" if row.cut else ""
+    cut = f", cut by {CUTS[row.cut]}" if row.cut else ""
     return f"{visible_token(row.text)}: {_probs(row.prob, row.sampled_prob)}{cut}"
 
 
-_CUTS: Mapping[str, str] = {
+CUTS: Mapping[str, str] = {
     "k": "top-k",
     "p": "top-p",
     "m": "min-p",
     "g": "greedy decoding",
 }
+"""The stage that cut a token, in words."""
 
 
 def _probs(prob: float, sampled: float | None) -> str:

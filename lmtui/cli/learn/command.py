@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,8 @@ from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
+    from lmtui.learn.course import Course
+    from lmtui.learn.instrument import Material
     from lmtui.learn.lesson import Lesson
 
 Which = Annotated[
@@ -83,9 +84,11 @@ def learn(
     settings = options.settings(ctx)
     if html is not None and plain:
         raise LmtuiError("--plain and --html exclude each other", "", "Give one.")
-    make = partial(open_lesson, which or [], text)
-    lesson = make()
-    if html is None and not plain and is_interactive():
+    if html is not None:
+        _write_pages(ctx, which or [], text, html)
+        return
+    lesson = open_lesson(which or [], text)
+    if not plain and is_interactive():
         open_screen(
             settings,
             first="learn",
@@ -100,16 +103,51 @@ def learn(
     Dialog(lesson, engine).run()
 
 
+def _write_pages(
+    ctx: typer.Context, which: Sequence[str], text: str | None, out: Path
+) -> None:
+    """Write the course as web pages.
+
+    Raises:
+        LmtuiError: course, text, model or folder can't be used.
+        Cancelled: Ctrl-C was pressed.
+    """
+    from lmtui.cli.learn.handout import require_folder, write_handout
+    from lmtui.learn.instrument import Material
+    from lmtui.learn.instruments.catalogue import INSTRUMENTS
+
+    course, page = _course_and_page(which)
+    if page is not None:
+        detail = course.pages[page].id
+        raise LmtuiError("--html writes all pages", detail, "Leave out the page.")
+    material = _own_text(text) or Material(course.text, course.text_name)
+    require_folder(out)
+    engine = engine_for(ctx, options.settings(ctx))
+    write_handout(course, material, INSTRUMENTS, engine=engine, out=out)
+
+
 def open_lesson(which: Sequence[str], text: str | None) -> Lesson:
     """Return the course that the arguments name, at the page that they name.
 
     Raises:
         LmtuiError: course, page or text can't be used.
     """
-    from lmtui.learn.course import first_course, read_course
-    from lmtui.learn.instrument import Material
     from lmtui.learn.instruments.catalogue import INSTRUMENTS
     from lmtui.learn.lesson import Lesson
+
+    course, page = _course_and_page(which)
+    return Lesson(course, INSTRUMENTS, own=_own_text(text), start=page)
+
+
+def _course_and_page(which: Sequence[str]) -> tuple[Course, int | None]:
+    """Return the course that the arguments name, and the number of the page if they
+    name one.
+
+    Raises:
+        LmtuiError: course or page can't be used.
+    """
+    from lmtui.learn.course import first_course, read_course
+    from lmtui.learn.instruments.catalogue import INSTRUMENTS
 
     given = list(which)
     folder = Path(given.pop(0)) if given and _is_folder(given[0]) else first_course()
@@ -117,13 +155,23 @@ def open_lesson(which: Sequence[str], text: str | None) -> Lesson:
     page = course.number_of(given.pop(0)) if given else None
     if given:
         raise LmtuiError("too many arguments", given[0], "Give [COURSE] [PAGE].")
-    own = None
-    if text is not None:
-        source = read_document(text)
-        if not source.text.strip():
-            raise LmtuiError("the text is empty", source.name, "Give another --text.")
-        own = Material(source.text, Path(source.name).name, is_own=True)
-    return Lesson(course, INSTRUMENTS, own=own, start=page)
+    return course, page
+
+
+def _own_text(text: str | None) -> Material | None:
+    """Return the learner's own text; None where none is given.
+
+    Raises:
+        LmtuiError: it can't be used.
+    """
+    from lmtui.learn.instrument import Material
+
+    if text is None:
+        return None
+    source = read_document(text)
+    if not source.text.strip():
+        raise LmtuiError("the text is empty", source.name, "Give another --text.")
+    return Material(source.text, Path(source.name).name, is_own=True)
 
 
 def _is_folder(name: str) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from lmtui.cli.output import Output
-from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import LmtuiError
+from lmtui.learn.inline import enter_inline, run_inline
 from lmtui.learn.instrument import SLIDE, Instrument, Measurement
 from lmtui.learn.lesson import Lesson
 from lmtui.learn.plain import (
@@ -32,30 +32,6 @@ _COMMANDS = {
     ":words": "the glossary",
     ":quit": "leave",
 }
-
-
-class _Inline:
-    """The `Context` of a measurement that is waited for."""
-
-    def __init__(self, measurement: Measurement) -> None:
-        self._report = measurement.report
-        self.should_stop: Stop = lambda: False
-        self.stopped: Stop = lambda: False
-
-    def emit(self, *values: Any) -> None:
-        """Report values at once."""
-        for value in values:
-            self._report(value)
-
-    def gather(self, value: Any) -> None:
-        """Report a value at once."""
-        self._report(value)
-
-
-def run_inline(measurement: Measurement | None, engine: EditorEngine) -> None:
-    """Make a measurement and wait for it."""
-    if measurement is not None:
-        measurement.take(measurement.run(engine, _Inline(measurement)))
 
 
 class Dialog:
@@ -96,8 +72,8 @@ class Dialog:
         elif word.startswith(":"):
             self._act(word[1:], rest)
         else:
-            run_inline(lesson.instrument.follow(line), self._engine)
-            self._measure(lesson.instrument.take(line))
+            enter_inline(lesson.instrument, line, self._engine)
+            self._show(lesson.instrument)
 
     def _act(self, name: str, rest: str) -> None:
         instrument = self._lesson.instrument

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-from lmtui.axis import ticks
+from lmtui.learn.chart_scale import ChartScale
 from lmtui.learn.figure import Chart, Level
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import pad_to
@@ -30,19 +29,18 @@ def chart_lines(chart: Chart, width: int) -> Iterator[Line]:
     yield [(pad_to(visible_line(chart.title), width), "title")]
     names = max((cell_len(_name(level)) for level in chart.levels), default=0)
     plot = width - _LABEL - (names + 1 if names else 0)
-    values = [y for _, y in chart.points] + [level.value for level in chart.levels]
-    if plot < 2 * ACROSS or not values:
+    scale = ChartScale.of(chart)
+    if plot < 2 * ACROSS or scale is None:
         return
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    low, high = low - 0.05 * span, high + 0.05 * span
-    rows = _curve(chart, plot, low, high)
-    marks = {_row_of(level.value, low, high): level for level in chart.levels}
-    labels = {_row_of(value, low, high): text for value, text in ticks(low, high, 5)}
-    for number, dots in enumerate(rows):
+    marks = {_row_of(level.value, scale): level for level in scale.levels}
+    labels = {_row_of(value, scale): text for value, text in scale.y_ticks()}
+    for number, dots in enumerate(_curve(scale, plot)):
         label = labels.get(number, "").rjust(_LABEL - 1) + " "
         yield [(label, "quiet"), *_on_level(dots, marks.get(number))]
-    yield [(" " * _LABEL + _x_axis(chart, plot), "quiet")]
+    placed = [
+        (round(scale.across(x) * (plot - 1)), text) for x, text in scale.x_ticks()
+    ]
+    yield [(" " * _LABEL + label_line(placed, plot), "quiet")]
     yield [(" " * _LABEL + f"{chart.x_label} →, {chart.y_label} ↑", "quiet")]
 
 
@@ -63,47 +61,18 @@ def _on_level(dots: str, level: Level | None) -> list[Part]:
     return parts
 
 
-def _row_of(value: float, low: float, high: float) -> int:
-    return min(_ROWS - 1, max(0, int((high - value) / (high - low) * _ROWS)))
+def _row_of(value: float, scale: ChartScale) -> int:
+    return min(_ROWS - 1, max(0, int(scale.down(value) * _ROWS)))
 
 
-def _curve(chart: Chart, width: int, low: float, high: float) -> list[str]:
+def _curve(scale: ChartScale, width: int) -> list[str]:
     """Return the rows of the curve."""
     columns = width * ACROSS
     heights: list[float | None] = [None] * columns
-    first, last = _ends(chart)
-    for x, y in chart.points:
-        column = round((_scaled(chart, x) - first) / (last - first) * (columns - 1))
-        heights[min(columns - 1, max(0, column))] = (high - y) / (high - low)
+    for x, y in scale.points:
+        column = round(scale.across(x) * (columns - 1))
+        heights[min(columns - 1, max(0, column))] = scale.down(y)
     dots = [
         None if each is None else int(each * _ROWS * DOWN) for each in bridged(heights)
     ]
     return line_rows(dots, _ROWS)
-
-
-def _scaled(chart: Chart, x: float) -> float:
-    return math.log10(x + 1) if chart.log_x else x
-
-
-def _ends(chart: Chart) -> tuple[float, float]:
-    xs = [_scaled(chart, x) for x, _ in chart.points] or [0.0]
-    return min(xs), max(max(xs), min(xs) + 1e-9)
-
-
-def _x_axis(chart: Chart, width: int) -> str:
-    """Return the labels of the x axis."""
-    first, last = _ends(chart)
-    if not chart.points:
-        return ""
-    greatest = chart.points[-1][0]
-    if chart.log_x:
-        powers = range(int(math.log10(greatest + 1)) + 1)
-        marks = [0, *(10**n for n in powers if 10**n <= greatest)]
-        found = [(float(mark), f"{mark:,}") for mark in dict.fromkeys(marks)]
-    else:
-        found = ticks(chart.points[0][0], greatest, 5)
-    placed = [
-        (round((_scaled(chart, x) - first) / (last - first) * (width - 1)), text)
-        for x, text in found
-    ]
-    return label_line(placed, width)

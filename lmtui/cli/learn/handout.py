@@ -1,0 +1,81 @@
+"""The course as web pages: each page is written once its numbers are there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lmtui import paths
+from lmtui.cli.errors import note, stop_on_interrupt
+from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.learn.course import Catalogue, Course
+from lmtui.learn.handout.worksheet import worksheet
+from lmtui.learn.handout.writer import INDEX, Handout, file_name
+from lmtui.learn.instrument import Material
+from lmtui.text import visible_line
+
+
+def require_folder(out: Path) -> None:
+    """Check that pages can be written into a folder, or that it can be made.
+
+    Called before a model is loaded.
+
+    Raises:
+        LmtuiError: they can't.
+    """
+    if os.path.lexists(out) and not out.is_dir():
+        hint = "Name a folder; it is made if there is none."
+        raise _unwritten(out, "it is a file", hint)
+    above = next(each for each in (out, *out.absolute().parents) if each.exists())
+    if not above.is_dir():
+        raise _unwritten(out, f"{above} is a file", "Name another folder.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _unwritten(out, f"{above} is read-only", "Name another folder.")
+
+
+def _unwritten(out: Path, why: str, hint: str) -> LmtuiError:
+    return LmtuiError("the pages can't be written", f"{out}: {why}", hint)
+
+
+def write_handout(
+    course: Course, material: Material, instruments: Catalogue, *,
+    engine: EditorEngine, out: Path,
+) -> None:  # fmt: skip
+    """Write all pages of a course into a folder, with the numbers of a model.
+
+    Raises:
+        LmtuiError: a page can't be written.
+        Cancelled: Ctrl-C was pressed; the pages that were written are whole.
+    """
+    handout = Handout(course, engine.info, material.name)
+    with stop_on_interrupt() as stop:
+        for number, page in enumerate(course.pages):
+            title = visible_line(page.title)
+            note(f"page {number + 1} of {len(course.pages)}: {title}\n")
+            sheet = worksheet(
+                instruments[page.instrument], page, material, engine, stop=stop
+            )
+            if sheet.error is not None:
+                note(f"warning: {visible_line(str(sheet.error))}\n")
+            _write(out, file_name(course, number), handout.page(sheet), stop)
+        _write(out, INDEX, handout.index(), stop)
+    note(f"wrote {visible_line(str(out / INDEX))}\n")
+
+
+def _write(out: Path, name: str, text: str, stop: Stop) -> None:
+    """Write a page whole, or leave what is there.
+
+    Raises:
+        LmtuiError: it can't be written.
+        Cancelled: `stop` answered True.
+    """
+    if stop():
+        raise Cancelled
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths.write_atomically(out / name, text.encode(), private=False)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "Free some space, or name another folder."
+        raise _unwritten(out / name, reason, hint) from error

@@ -1,0 +1,1 @@
+"""Handouts: the pages of a course with the numbers of a model, as web pages."""

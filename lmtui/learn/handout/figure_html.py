@@ -1,0 +1,212 @@
+"""Figures as HTML: tables with headings, bars and charts as drawings, shaded text.
+
+Every number is also text; under each figure stands the same as lines of text. Nothing
+rests on colour alone. Knows no instrument and no page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lmtui import notation, surprisal_scale
+from lmtui.engine.types import Candidate
+from lmtui.html_page import shown
+from lmtui.learn.figure import (
+    Bars,
+    Cell,
+    Chart,
+    Column,
+    Figure,
+    Part,
+    ShadedText,
+    Table,
+    Words,
+)
+from lmtui.learn.handout.chart_svg import chart_svg
+from lmtui.learn.plain import CUTS, figure_lines
+from lmtui.text import visible_token
+
+_BAR, _HALF = 10, 5
+"""Heights in a drawing that is 100 wide: of a bar, and of one of two."""
+
+
+def figure_html(figure: Figure, name: str) -> str:
+    """Return a figure, and its lines of text folded below it; `name` is its heading."""
+    parts = "\n".join(_part(part) for part in figure)
+    lines = shown("\n".join(figure_lines(figure)))
+    return (
+        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{parts}\n'
+        f'<details class="lines"><summary>As text</summary><pre>{lines}</pre>'
+        "</details>\n</section>"
+    )
+
+
+def _part(part: Part) -> str:
+    match part:
+        case Words(text=text, tone=tone):
+            return f'<p class="words {tone}">{shown(text)}</p>'
+        case Bars():
+            return _bars(part)
+        case Table():
+            return _table(part)
+        case ShadedText():
+            return _shaded(part)
+        case Chart():
+            return f"<h3>{shown(part.title)}</h3>\n{chart_svg(part)}"
+
+
+# Bars.
+
+
+def _bars(bars: Bars) -> str:
+    drawn = bars.rest_sampled_prob is not None
+    heads = [bars.unit, "probability", *(["drawn"] if drawn else [])]
+    head = "".join(f'<th scope="col">{shown(each)}</th>' for each in heads)
+    rows = [_bar_row(row, chosen=row.id == bars.chosen) for row in bars.rows]
+    rows.append(_rest_row(bars))
+    return (
+        f'<table class="bars"><caption>{shown(bars.title)}</caption>\n'
+        f"<thead><tr>{head}<td></td></tr></thead>\n"
+        f"<tbody>\n{''.join(rows)}</tbody></table>{_note(bars.note)}"
+    )
+
+
+def _bar_row(row: Candidate, *, chosen: bool) -> str:
+    cut = f" (cut by {CUTS[row.cut]})" if row.cut else ""
+    mark = " ◂ chosen" if chosen else ""
+    name = " ".join(
+        each for each in ("chosen" if chosen else "", "cut" if cut else "") if each
+    )
+    return (
+        f'<tr class="{name}"><th scope="row"><code>{shown(visible_token(row.text))}'
+        f"</code>{mark}</th>{_probs(row.prob, row.sampled_prob, cut)}</tr>\n"
+    )
+
+
+def _rest_row(bars: Bars) -> str:
+    hidden = bars.chosen is not None and all(r.id != bars.chosen for r in bars.rows)
+    mark = " ◂ chosen" if hidden else ""
+    probs = _probs(bars.rest_prob, bars.rest_sampled_prob)
+    return f'<tr class="rest"><th scope="row">all others{mark}</th>{probs}</tr>\n'
+
+
+def _probs(prob: float, sampled: float | None, cut: str = "") -> str:
+    """Return the cells of a probability, of what the sampler draws with, and of their
+    bars."""
+    numbers = f'<td class="n">{notation.likely(prob)}</td>'
+    if sampled is not None:
+        numbers += f'<td class="n">{notation.likely(sampled)}{shown(cut)}</td>'
+    return f'{numbers}<td class="b">{_drawn_bar(prob, sampled)}</td>'
+
+
+def _drawn_bar(share: float, second: float | None = None) -> str:
+    """Return a bar; with a second one, two halves above each other. The numbers stand
+    beside it."""
+    height = _BAR if second is None else _HALF
+    rects = [f'<rect width="{_length(share)}" height="{height}"/>']
+    if second is not None:
+        rects.append(
+            f'<rect class="second" width="{_length(second)}" y="{_HALF}" '
+            f'height="{_HALF}"/>'
+        )
+    return (
+        f'<svg class="bar" viewBox="0 0 100 {_BAR}" preserveAspectRatio="none" '
+        f'aria-hidden="true">{"".join(rects)}</svg>'
+    )
+
+
+def _length(share: float) -> str:
+    whole = 100 * min(1.0, max(0.0, share)) if math.isfinite(share) else 0
+    return f"{whole:.5g}"
+
+
+# Tables.
+
+
+def _table(table: Table) -> str:
+    caption = f"<caption>{shown(table.title)}</caption>" if table.title else ""
+    heads = ""
+    if any(column.heading for column in table.columns):
+        cells = "".join(_heading(column) for column in table.columns)
+        heads = f"<thead><tr>{cells}</tr></thead>\n"
+    rows = "".join(
+        _row(cells, table.columns, marked=number == table.at)
+        for number, cells in enumerate(table.rows)
+    )
+    return (
+        f'<div class="wide"><table>{caption}\n{heads}<tbody>\n{rows}</tbody></table>'
+        f"</div>{_note(table.note)}"
+    )
+
+
+def _heading(column: Column) -> str:
+    name = ' class="n"' if column.right else ""
+    if not column.heading:
+        return f"<td{name}></td>"
+    return f'<th scope="col"{name}>{shown(column.heading)}</th>'
+
+
+def _row(cells: Sequence[Cell], columns: Sequence[Column], *, marked: bool) -> str:
+    drawn = "".join(
+        _cell(cell, column, first=not number)
+        for number, (cell, column) in enumerate(zip(cells, columns, strict=True))
+    )
+    mark = ' class="at" aria-current="true"' if marked else ""
+    return f"<tr{mark}>{drawn}</tr>\n"
+
+
+def _cell(cell: Cell, column: Column, *, first: bool) -> str:
+    names = [cell.tone, "n" if column.right else "", "g" if column.grows else ""]
+    inner = shown(cell.text)
+    if cell.surprisal is not None:
+        step = surprisal_scale.step(cell.surprisal, "surprisal")
+        inner = f'<span class="s{step}">{inner}</span>'
+    if cell.share is not None:
+        names.append("b")
+        bar = _drawn_bar(cell.share)
+        inner += bar if cell.text else f"{bar}{_unseen(notation.percent(cell.share))}"
+    name = " ".join(each for each in names if each)
+    tag = "th" if first and cell.text else "td"
+    scope = ' scope="row"' if tag == "th" else ""
+    return f'<{tag}{scope} class="{name}">{inner}</{tag}>'
+
+
+def _unseen(text: str) -> str:
+    """Return a text for those who hear the page."""
+    return f'<span class="unseen">{shown(text)}</span>'
+
+
+def _note(note: str) -> str:
+    return f'\n<p class="note">{shown(note)}</p>' if note else ""
+
+
+# Shaded text.
+
+
+def _shaded(shaded: ShadedText) -> str:
+    title = f"<h3>{shown(shaded.title)}</h3>\n" if shaded.title else ""
+    tokens = "".join(
+        _token(token.text, token.surprisal, marked=number == shaded.at)
+        for number, token in enumerate(shaded.tokens)
+    )
+    legend = " ".join(
+        f'<span class="s{step}">{shown(words)}</span>'
+        for step, words in enumerate(surprisal_scale.explained("surprisal"))
+    )
+    unit = surprisal_scale.unit("surprisal")
+    return (
+        f'{title}<p class="shaded">{tokens}</p>\n'
+        f'<p class="legend">surprisal: {legend} {unit}</p>'
+    )
+
+
+def _token(text: str, surprisal: float | None, *, marked: bool) -> str:
+    names = ["at"] if marked else []
+    about = ""
+    if surprisal is not None:
+        names.append(f"s{surprisal_scale.step(surprisal, 'surprisal')}")
+        about = f' title="{notation.in_bits(surprisal)} bits"'
+    lines = shown(text).split("\n")
+    inner = '<span class="nl">\n</span>'.join(lines)
+    return f'<span class="{" ".join(names)}"{about}>{inner}</span>'

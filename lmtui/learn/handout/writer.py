@@ -1,0 +1,198 @@
+"""Writes the pages of a course as web pages: exercise sheets with a model's numbers.
+
+Foreign text can't act there: it is made visible and escaped, no page has a script, and
+its policy forbids all addresses. Pure; knows no engine and writes no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from string import Template
+
+from lmtui import html_page
+from lmtui.engine.types import EngineInfo
+from lmtui.errors import LmtuiError
+from lmtui.html_page import shown
+from lmtui.learn.course import Course, Page, Paragraph, Sentence, Span
+from lmtui.learn.handout.figure_html import figure_html
+from lmtui.learn.handout.worksheet import Worksheet
+from lmtui.models.remote.address import is_address, parse
+from lmtui.models.source import short_label
+
+INDEX = "index.html"
+"""Name of the page with the contents and the glossary."""
+_TAGS = {"strong": "strong", "emphasis": "em", "code": "code", "key": "kbd"}
+
+
+def file_name(course: Course, number: int) -> str:
+    """Return the name of the file of page `number`, counted from 0."""
+    digits = max(2, len(str(len(course.pages))))
+    return f"{number + 1:0{digits}}-{course.pages[number].id}.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """A course, and which model and text the numbers of its pages are of."""
+
+    course: Course
+    info: EngineInfo
+    text_name: str
+
+    def index(self) -> str:
+        """Return the page with the contents and the glossary."""
+        course = self.course
+        links = "\n".join(
+            f"<li>{self._link(number)}</li>" for number in range(len(course.pages))
+        )
+        parts = [
+            f"<h1>{shown(course.title)}</h1>",
+            self._about(),
+            f'<section class="contents">\n<h2>Pages</h2>\n<ol>\n{links}\n</ol>\n'
+            "</section>",
+            *self._glossary(),
+        ]
+        return _page(course.title, parts)
+
+    def page(self, sheet: Worksheet) -> str:
+        """Return a page of the course."""
+        page, keys = sheet.page, sheet.keys
+        number = self.course.pages.index(page)
+        parts = [
+            f'<p class="course">{shown(self.course.title)} · page {number + 1} of '
+            f"{len(self.course.pages)}</p>",
+            f"<h1>{shown(page.title)}</h1>",
+            *_paragraphs(page.before, keys),
+            *_figures(sheet, before=True),
+            _tasks(page, keys),
+            *_figures(sheet, before=False),
+            *_answer(page, keys),
+            f"<footer>{self._links(number)}\n{self._about()}</footer>",
+        ]
+        return _page(f"{page.title} · {self.course.title}", parts)
+
+    def _about(self) -> str:
+        info = self.info
+        model = f"{_model(info)} ({info.precision}, {info.number_format})"
+        text = f" · text: {shown(self.text_name)}" if self.text_name else ""
+        return f'<p class="about">Numbers of {shown(model)}{text}</p>'
+
+    def _glossary(self) -> Iterator[str]:
+        if not self.course.glossary:
+            return
+        terms = "\n".join(
+            f"<dt>{shown(term.name)}</dt><dd>{_sentence(term.meaning, {})}</dd>"
+            for term in self.course.glossary
+        )
+        yield f"<section>\n<h2>Glossary</h2>\n<dl>\n{terms}\n</dl>\n</section>"
+
+    def _links(self, number: int) -> str:
+        """Return the links to the page before, the contents, and the next page."""
+        pages = self.course.pages
+        links = [f'<a href="{INDEX}">Contents and glossary</a>']
+        if number > 0:
+            links.insert(0, f"<span>← {self._link(number - 1, rel='prev')}</span>")
+        if number + 1 < len(pages):
+            links.append(f"<span>{self._link(number + 1, rel='next')} →</span>")
+        return f'<nav aria-label="Pages">{" ".join(links)}</nav>'
+
+    def _link(self, number: int, *, rel: str = "") -> str:
+        title = shown(self.course.pages[number].title)
+        name = shown(file_name(self.course, number))
+        attribute = f' rel="{rel}"' if rel else ""
+        return f'<a{attribute} href="{name}">{title}</a>'
+
+
+def _model(info: EngineInfo) -> str:
+    """Return the name of a model: pages are shared, so without its folder, and without
+    the address of its server."""
+    if not is_address(info.model):
+        return short_label(info.label)
+    try:
+        name = parse(info.model).model
+    except LmtuiError:
+        name = ""
+    return f"{short_label(name) if name else 'a model'} on a server"
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
+    style = html_page.asset("lmtui.analysis.html", "shades.css")
+    style += html_page.asset("lmtui.learn.handout", "page.css")
+    return Template(html_page.asset("lmtui.learn.handout", "page.html")).substitute(
+        title=shown(title),
+        policy=html_page.policy(style=style),
+        style=style,
+        body="\n".join(parts),
+    )
+
+
+def _figures(sheet: Worksheet, *, before: bool) -> Iterator[str]:
+    """Yield the figure above the tasks, or the one below them."""
+    did = "; ".join(sheet.steps)
+    if before:
+        if sheet.start:
+            yield figure_html(sheet.start, "At the beginning")
+        elif sheet.result and not did:
+            yield figure_html(sheet.result, "With this model")
+        return
+    if sheet.error is not None:
+        yield (
+            '<p class="words warning">This model could not do all of this page: '
+            f"{shown(sheet.error.title)}.</p>"
+        )
+    if did:
+        yield f'<p class="did">Done here: {shown(did)}.</p>'
+    if sheet.message:
+        yield f'<p class="words">{shown(sheet.message)}</p>'
+    if did and sheet.result:
+        yield figure_html(sheet.result, "With this model")
+
+
+def _tasks(page: Page, keys: Mapping[str, str]) -> str:
+    items = "\n".join(
+        f'<li><label><input type="checkbox"><span>{_sentence(task.sentence, keys)}'
+        "</span></label></li>"
+        for task in page.tasks
+    )
+    return (
+        f'<section>\n<h2>Exercises</h2>\n<ul class="tasks">\n{items}\n</ul>\n</section>'
+    )
+
+
+def _answer(page: Page, keys: Mapping[str, str]) -> Iterator[str]:
+    if page.after:
+        text = "\n".join(_paragraphs(page.after, keys))
+        yield (f'<details class="answer"><summary>Answer</summary>\n{text}\n</details>')
+
+
+def _paragraphs(
+    paragraphs: Sequence[Paragraph], keys: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield paragraphs, and the items between them as lists."""
+    items: list[str] = []
+    for paragraph in paragraphs:
+        text = _sentence(paragraph.spans, keys)
+        if paragraph.is_item:
+            items.append(f"<li>{text}</li>")
+            continue
+        yield from _list(items)
+        items = []
+        yield f"<p>{text}</p>"
+    yield from _list(items)
+
+
+def _list(items: Sequence[str]) -> Iterator[str]:
+    if items:
+        yield f"<ul>{''.join(items)}</ul>"
+
+
+def _sentence(sentence: Sentence, keys: Mapping[str, str]) -> str:
+    return "".join(_span(span, keys) for span in sentence)
+
+
+def _span(span: Span, keys: Mapping[str, str]) -> str:
+    text = keys.get(span.text, span.text) if span.style == "key" else span.text
+    if not span.style:
+        return shown(text)
+    tag = _TAGS[span.style]
+    return f"<{tag}>{shown(text)}</{tag}>"

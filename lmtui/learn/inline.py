@@ -1,0 +1,56 @@
+"""Measurements that are waited for: in the shell, and for the handout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.learn.instrument import Instrument, Measurement
+
+
+def never() -> bool:
+    """Never stop."""
+    return False
+
+
+class _Inline:
+    """The `Context` of a measurement that is waited for."""
+
+    def __init__(self, measurement: Measurement, stop: Stop) -> None:
+        self._report = measurement.report
+        self.should_stop = self.stopped = stop
+
+    def emit(self, *values: Any) -> None:
+        """Report values at once."""
+        for value in values:
+            self._report(value)
+
+    def gather(self, value: Any) -> None:
+        """Report a value at once."""
+        self._report(value)
+
+
+def run_inline(
+    measurement: Measurement | None, engine: EditorEngine, stop: Stop = never
+) -> None:
+    """Make a measurement and wait for it.
+
+    Raises:
+        LmtuiError: it can't be made with this model.
+        Cancelled: `stop` answered True.
+    """
+    if measurement is not None:
+        measurement.take(measurement.run(engine, _Inline(measurement, stop)))
+
+
+def enter_inline(
+    instrument: Instrument, line: str, engine: EditorEngine, stop: Stop = never
+) -> None:
+    """Type a line into the field of an instrument, and enter it; wait for both.
+
+    Raises:
+        LmtuiError: it can't be measured with this model.
+        Cancelled: `stop` answered True.
+    """
+    run_inline(instrument.follow(line), engine, stop)
+    run_inline(instrument.take(line), engine, stop)
