@@ -66,7 +66,11 @@ class Browser:
         """Show a page; the events are those from then on."""
         self.events.clear()
         self.ask("Page.navigate", url=file.as_uri())
-        while "Page.loadEventFired" not in [event["method"] for event in self.events]:
+        self.wait("Page.loadEventFired")
+
+    def wait(self, method: str) -> None:
+        """Wait for an event, unless it has come already."""
+        while method not in [event["method"] for event in self.events]:
             self.events.append(self._next())
 
     def value(self, code: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from lmtui.cli.learn.dialog import run_inline
+from lmtui.learn.inline import run_inline
 from lmtui.learn.instrument import Instrument, Material, Measurement
 
 Made = TypeVar("Made", bound=Instrument)

@@ -17,6 +17,8 @@ _WIDTH, _HEIGHT = 480, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 466, 24, 236  # ends of the plot
 _FEW = 40
 """Most points that are drawn as dots, too."""
+_NAME = 32
+"""Most characters of the name of a level; the lines of text have all of it."""
 _LINE = 14
 """Height of a line of text."""
 
@@ -68,7 +70,8 @@ def _levels(scale: ChartScale) -> Iterator[str]:
 
 
 def _name(level: Level) -> str:
-    return f"{level.name} {notation.rate(level.value)}"
+    name = level.name if len(level.name) <= _NAME else f"{level.name[: _NAME - 1]}…"
+    return f"{name} {notation.rate(level.value)}"
 
 
 def _curve(scale: ChartScale) -> Iterator[str]:

@@ -29,14 +29,17 @@ from lmtui.text import visible_token
 
 _BAR, _HALF = 10, 5
 """Heights in a drawing that is 100 wide: of a bar, and of one of two."""
+CHOSEN = " ◂ chosen"
+"""Mark of the token that was chosen."""
 
 
-def figure_html(figure: Figure, name: str) -> str:
-    """Return a figure, and its lines of text folded below it; `name` is its heading."""
+def figure_html(figure: Figure, name: str, before: str = "") -> str:
+    """Return a figure under its heading, with `before` above it as HTML, and its lines
+    of text folded below it."""
     parts = "\n".join(_part(part) for part in figure)
     lines = shown("\n".join(figure_lines(figure)))
     return (
-        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{parts}\n'
+        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{before}{parts}\n'
         f'<details class="lines"><summary>As text</summary><pre>{lines}</pre>'
         "</details>\n</section>"
     )
@@ -61,42 +64,48 @@ def _part(part: Part) -> str:
 
 def _bars(bars: Bars) -> str:
     drawn = bars.rest_sampled_prob is not None
-    heads = [bars.unit, "probability", *(["drawn"] if drawn else [])]
-    head = "".join(f'<th scope="col">{shown(each)}</th>' for each in heads)
+    heads = {"probability": "▀", "drawn": "▄"} if drawn else {"probability": ""}
+    numbers = "".join(
+        f'<th scope="col" class="n">{head}{_sign(sign)}</th>'
+        for head, sign in heads.items()
+    )
     rows = [_bar_row(row, chosen=row.id == bars.chosen) for row in bars.rows]
     rows.append(_rest_row(bars))
     return (
-        f'<table class="bars"><caption>{shown(bars.title)}</caption>\n'
-        f"<thead><tr>{head}<td></td></tr></thead>\n"
-        f"<tbody>\n{''.join(rows)}</tbody></table>{_note(bars.note)}"
+        f'<div class="wide"><table class="bars"><caption>{shown(bars.title)}</caption>'
+        f'\n<thead><tr><th scope="col">{shown(bars.unit)}</th>{numbers}<td></td></tr>'
+        f"</thead>\n<tbody>\n{''.join(rows)}</tbody></table></div>{_note(bars.note)}"
     )
+
+
+def _sign(sign: str) -> str:
+    """Return the sign of a bar of two: the upper or the lower half."""
+    return f' <span class="half" aria-hidden="true">{sign}</span>' if sign else ""
 
 
 def _bar_row(row: Candidate, *, chosen: bool) -> str:
-    cut = f" (cut by {CUTS[row.cut]})" if row.cut else ""
-    mark = " ◂ chosen" if chosen else ""
-    name = " ".join(
-        each for each in ("chosen" if chosen else "", "cut" if cut else "") if each
-    )
+    marks = f" (cut by {CUTS[row.cut]})" if row.cut else ""
+    marks += CHOSEN if chosen else ""
+    name = "chosen" if chosen else "cut" if row.cut else ""
     return (
         f'<tr class="{name}"><th scope="row"><code>{shown(visible_token(row.text))}'
-        f"</code>{mark}</th>{_probs(row.prob, row.sampled_prob, cut)}</tr>\n"
+        f"</code>{marks}</th>{_probs(row.prob, row.sampled_prob)}</tr>\n"
     )
 
 
 def _rest_row(bars: Bars) -> str:
     hidden = bars.chosen is not None and all(r.id != bars.chosen for r in bars.rows)
-    mark = " ◂ chosen" if hidden else ""
+    mark = CHOSEN if hidden else ""
     probs = _probs(bars.rest_prob, bars.rest_sampled_prob)
     return f'<tr class="rest"><th scope="row">all others{mark}</th>{probs}</tr>\n'
 
 
-def _probs(prob: float, sampled: float | None, cut: str = "") -> str:
+def _probs(prob: float, sampled: float | None) -> str:
     """Return the cells of a probability, of what the sampler draws with, and of their
     bars."""
     numbers = f'<td class="n">{notation.likely(prob)}</td>'
     if sampled is not None:
-        numbers += f'<td class="n">{notation.likely(sampled)}{shown(cut)}</td>'
+        numbers += f'<td class="n">{notation.likely(sampled)}</td>'
     return f'{numbers}<td class="b">{_drawn_bar(prob, sampled)}</td>'
 
 

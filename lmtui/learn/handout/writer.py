@@ -63,9 +63,9 @@ class Handout:
             f"{len(self.course.pages)}</p>",
             f"<h1>{shown(page.title)}</h1>",
             *_paragraphs(page.before, keys),
-            *_figures(sheet, before=True),
+            *_first_figure(sheet),
             _tasks(page, keys),
-            *_figures(sheet, before=False),
+            *_last_figure(sheet),
             *_answer(page, keys),
             f"<footer>{self._links(number)}\n{self._about()}</footer>",
         ]
@@ -126,26 +126,30 @@ def _page(title: str, parts: Sequence[str]) -> str:
     )
 
 
-def _figures(sheet: Worksheet, *, before: bool) -> Iterator[str]:
-    """Yield the figure above the tasks, or the one below them."""
-    did = "; ".join(sheet.steps)
-    if before:
-        if sheet.start:
-            yield figure_html(sheet.start, "At the beginning")
-        elif sheet.result and not did:
-            yield figure_html(sheet.result, "With this model")
-        return
-    if sheet.error is not None:
-        yield (
-            '<p class="words warning">This model could not do all of this page: '
-            f"{shown(sheet.error.title)}.</p>"
-        )
-    if did:
-        yield f'<p class="did">Done here: {shown(did)}.</p>'
-    if sheet.message:
-        yield f'<p class="words">{shown(sheet.message)}</p>'
-    if did and sheet.result:
+def _first_figure(sheet: Worksheet) -> Iterator[str]:
+    """Yield the figure above the exercises: the first one, or the only one."""
+    if sheet.start:
+        yield figure_html(sheet.start, "At the beginning")
+    elif sheet.result and not sheet.steps:
         yield figure_html(sheet.result, "With this model")
+
+
+def _last_figure(sheet: Worksheet) -> Iterator[str]:
+    """Yield the figure below the exercises, with what was done for it."""
+    words = []
+    if sheet.error is not None:
+        words.append(
+            '<p class="words warning">This model could not do all of this page: '
+            f"{shown(sheet.error.title)}.</p>\n"
+        )
+    if sheet.steps:
+        did = "; ".join(sheet.steps)
+        words.append(f'<p class="did">Done here: {shown(did)}.</p>\n')
+    if sheet.message:
+        words.append(f'<p class="words">{shown(sheet.message)}</p>\n')
+    if words:
+        result = sheet.result if sheet.steps else ()
+        yield figure_html(result, "With this model", "".join(words))
 
 
 def _tasks(page: Page, keys: Mapping[str, str]) -> str:

@@ -1,0 +1,202 @@
+"""An instrument with every part of a figure, and a course of it, for the handout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.types import Candidate
+from lmtui.errors import LmtuiError
+from lmtui.learn.course import Course, Page, Paragraph, Span, Task, Term
+from lmtui.learn.figure import (
+    Bars,
+    Cell,
+    Chart,
+    Column,
+    Figure,
+    Level,
+    ShadedText,
+    ShadedToken,
+    Table,
+    Words,
+    row,
+)
+from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Option
+from lmtui.worker.requests import Context
+from tests.analysis.html.test_writer import HOSTILE
+
+MATERIAL = Material("A text. Of the course.", "course")
+
+
+def candidate(
+    number: int, prob: float, sampled: float | None = None, cut: Any = None
+) -> Candidate:
+    """A row of bars."""
+    text = f" token{number}"
+    logprob = math.log(prob)
+    return Candidate(number, text, text.encode(), logprob, sampled, cut)
+
+
+def gallery(foreign: str = " the") -> tuple[Figure, Figure]:
+    """A figure at the beginning, and one of every part; `foreign` is in all texts."""
+    rows = (candidate(1, 0.5), candidate(2, 0.25), candidate(3, 0.0000003))
+    drawn = (
+        candidate(1, 0.5, 0.7),
+        candidate(2, 0.25, 0.3),
+        candidate(3, 0.1, 0.0, "k"),
+    )
+    first = Bars(f"After “{foreign}”", rows, 0.2499997, chosen=2, note=f"A {foreign}.")
+    table = Table(
+        f"Words {foreign}",
+        (Column("word"), Column("p", right=True), Column("", grows=True)),
+        (
+            row(foreign, "61.2%", Cell("", share=0.612)),
+            row(Cell("rare", surprisal=12.0), "<0.1%", Cell("", share=0.0004)),
+            row(Cell("plain", tone="success"), "–", ""),
+        ),
+        note=f"A note: {foreign}",
+        at=1,
+    )
+    bits = (None, 0.1, 0.5, 2.0, 4.0, 8.0, 14.34)
+    shaded = ShadedText(
+        "The text, shaded",
+        tuple(ShadedToken(f"{foreign}{n}\n", each) for n, each in enumerate(bits)),
+        at=3,
+    )
+    chart = Chart(
+        f"Loss {foreign}",
+        tuple((float(n * n), 5.5 / (n + 1) + 1) for n in range(20)),
+        "steps",
+        "loss, nats",
+        (Level("uniform", 6.2), Level("bigram", 6.1), Level(foreign, 2.125)),
+        log_x=True,
+    )
+    return (first,), (
+        Words(f"One sentence of {foreign}.\nAnother line.", "strong"),
+        Bars("What is drawn", drawn, 0.15, 0.0, chosen=9, unit="word"),
+        table,
+        Words("Careful.", "warning"),
+        shaded,
+        chart,
+    )
+
+
+class GalleryInstrument(Instrument):
+    """Shows a first figure until its steps are done, then the other one."""
+
+    NAME = "gallery"
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "text": Option("A text."),
+        "number": Option("A number.", int, 3),
+    }
+    TASKS: ClassVar[Mapping[str, str]] = {"seen": "it was seen"}
+    ACTIONS: ClassVar[Sequence[Action]] = (Action("draw", "draw one", "Draw."),)
+    ASKS = "Text"
+    SLIDES = "temperature"
+    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (
+        ("enter", "{text} and {number}"),
+        ("act", "draw"),
+        ("slide", "-2"),
+    )
+
+    def __init__(self, options: Mapping[str, Any], material: Material) -> None:
+        super().__init__(options, material)
+        self.calls: list[tuple[str, object]] = []
+        self._figure: Figure = ()
+
+    def _step(self, name: str, value: object) -> Measurement:
+        def run(engine: EditorEngine, context: Context) -> tuple[str, object]:
+            engine.encode("x")
+            return name, value
+
+        return Measurement(run, self._take)
+
+    def _take(self, step: tuple[str, object]) -> None:
+        self.calls.append(step)
+        figures = gallery(self.options["text"])
+        self._figure = figures[len(self.calls) > 1]
+
+    def begin(self) -> Measurement | None:
+        return self._step("begin", None)
+
+    def typed(self, text: str) -> Measurement | None:
+        return self._step("typed", text)
+
+    def enter(self, text: str) -> Measurement | None:
+        self.message = f"You wrote {text}"
+        return self._step("enter", text)
+
+    def act(self, action: str) -> Measurement | None:
+        return self._step("act", action)
+
+    def slide(self, by: int) -> Measurement | None:
+        return self._step("slide", by)
+
+    @property
+    def figure(self) -> Figure:
+        return self._figure
+
+
+class BrokenInstrument(GalleryInstrument):
+    """Can't be done with this model."""
+
+    NAME = "broken"
+
+    def act(self, action: str) -> Measurement | None:
+        def run(engine: EditorEngine, context: Context) -> None:
+            raise LmtuiError("this model has no <layers>", "http://host/v1", "None.")
+
+        return Measurement(run, lambda _: None)
+
+
+INSTRUMENTS = {kind.NAME: kind for kind in (GalleryInstrument, BrokenInstrument)}
+
+
+def page_of(number: int, instrument: str = "gallery", foreign: str = " the") -> Page:
+    """A page whose texts are all foreign."""
+    spans = (
+        Span(f"The {foreign} is "),
+        Span("strong", "strong"),
+        Span(", "),
+        Span(foreign, "emphasis"),
+        Span(" and "),
+        Span("code", "code"),
+        Span(". Press "),
+        Span("draw", "key"),
+        Span(" or "),
+        Span("slide", "key"),
+        Span("."),
+    )
+    return Page(
+        id=f"page-{number}",
+        title=f"Page {number} {foreign}",
+        before=(
+            Paragraph(spans),
+            Paragraph((Span("first item"),), is_item=True),
+            Paragraph((Span("second item"),), is_item=True),
+            Paragraph((Span("Then more."),)),
+        ),
+        instrument=instrument,
+        options={"text": foreign, "number": 3},
+        tasks=(Task("seen", (Span(f"Do {foreign}, then "), Span("enter", "key"))),),
+        after=(Paragraph((Span(f"This was {foreign}."),)),),
+    )
+
+
+def course_of(*pages: Page, foreign: str = " the") -> Course:
+    """A course of some pages."""
+    return Course(
+        id="gallery",
+        title=f"Course {foreign}",
+        pages=pages or tuple(page_of(n, foreign=foreign) for n in (1, 2, 3)),
+        text="A text.",
+        text_name=foreign,
+        glossary=(Term(f"term {foreign}", (Span("A meaning "), Span("x", "code"))),),
+    )
+
+
+def hostile_course() -> Course:
+    """A course of nothing but what wants to act."""
+    return course_of(foreign=HOSTILE)

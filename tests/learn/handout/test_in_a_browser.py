@@ -1,0 +1,106 @@
+"""The pages of a handout in a real browser, where there is one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import BROWSER, Browser
+from tests.learn.handout.test_writer import MORE_HOSTILE, sources_of
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+
+HEIGHT = 'document.querySelector("details.answer").getBoundingClientRect().height'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests here."""
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module", params=[" the", MORE_HOSTILE], ids=["plain", "hostile"])
+def pages(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """The pages of a course, the index last."""
+    folder = tmp_path_factory.mktemp("out")
+    names = ["01-page-1.html", "02-page-2.html", "03-page-3.html", "index.html"]
+    for name, source in zip(names, sources_of(request.param), strict=True):
+        (folder / name).write_text(source, "utf-8")
+    return [folder / name for name in names]
+
+
+def show(browser: Browser, page: Path, *, width: int = 1280, **media: str) -> None:
+    """Open a page in a width, with the features of a medium."""
+    features = [{"name": "prefers-color-scheme", "value": media.get("scheme", "light")}]
+    browser.ask(
+        "Emulation.setEmulatedMedia", features=features, media=media.get("media", "")
+    )
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.ask("Emulation.setDeviceMetricsOverride", **size)
+    browser.open(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_fit_and_break_no_policy(
+    browser: Browser, pages: list[Path], width: int, scheme: str
+) -> None:
+    for page in pages:
+        show(browser, page, width=width, scheme=scheme)
+        told = [e for e in browser.events if e["method"] == "Log.entryAdded"]
+        assert not told, told
+        asked = [e["params"] for e in browser.events if "WillBeSent" in e["method"]]
+        assert {each["request"]["url"][:5] for each in asked} == {"file:"}
+        over = browser.value(
+            "document.documentElement.scrollWidth - innerWidth",
+        )
+        assert over <= 0, page
+        ground = browser.value("getComputedStyle(document.body).backgroundColor")
+        assert (
+            ground == {"light": "rgb(253, 253, 251)", "dark": "rgb(22, 24, 29)"}[scheme]
+        )
+
+
+def test_bars_are_drawn_as_long_as_they_are(
+    browser: Browser, pages: list[Path]
+) -> None:
+    show(browser, pages[0])
+    shares: Any = browser.value(
+        '[...document.querySelectorAll("table.bars")[0].querySelectorAll("rect")].map('
+        "r => r.getBoundingClientRect().width"
+        " / r.ownerSVGElement.getBoundingClientRect().width).join()"
+    )
+    drawn = [float(each) for each in shares.split(",")]
+    assert drawn == pytest.approx([0.5, 0.25, 0.0, 0.25], abs=0.005)
+
+
+def test_link_opens_the_next_page(browser: Browser, pages: list[Path]) -> None:
+    show(browser, pages[0])
+    browser.events.clear()
+    browser.value('document.querySelector("a[rel=next]").click()')
+    browser.wait("Page.loadEventFired")
+    assert browser.value("location.pathname").endswith(pages[1].name)
+
+
+def test_print_shows_the_answer_and_no_links(
+    browser: Browser, pages: list[Path]
+) -> None:
+    show(browser, pages[0])
+    folded = browser.value(HEIGHT)
+    show(browser, pages[0], media="print", scheme="dark")
+    assert browser.value(HEIGHT) > folded + 20
+    assert browser.value('getComputedStyle(document.querySelector("nav")).display') == (
+        "none"
+    )
+    ink = browser.value("getComputedStyle(document.body).color")
+    assert ink == "rgb(0, 0, 0)"
+    printed = browser.ask("Page.printToPDF")["data"]
+    assert base64.b64decode(printed).startswith(b"%PDF")

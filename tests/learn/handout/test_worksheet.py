@@ -1,0 +1,106 @@
+"""The steps that are done before a figure is printed."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmtui.errors import Cancelled
+from lmtui.learn.figure import Words
+from lmtui.learn.handout.worksheet import worksheet
+from lmtui.learn.instrument import Instrument, Measurement
+from lmtui.learn.instruments.catalogue import INSTRUMENTS as REAL
+from tests.fakes import FakeEngine
+from tests.learn.handout.gallery import (
+    MATERIAL,
+    BrokenInstrument,
+    GalleryInstrument,
+    gallery,
+    page_of,
+)
+
+
+def test_steps_are_done_in_order_as_a_learner_does_them() -> None:
+    made: list[GalleryInstrument] = []
+
+    class Seen(GalleryInstrument):
+        def begin(self) -> Measurement | None:
+            made.append(self)
+            return super().begin()
+
+    sheet = worksheet(Seen, page_of(1), MATERIAL, FakeEngine())
+    assert made[0].calls == [
+        ("begin", None),
+        ("typed", " the and 3"),
+        ("enter", " the and 3"),
+        ("act", "draw"),
+        ("slide", -2),
+    ]
+    assert (sheet.start, sheet.result) == gallery()
+    assert sheet.steps == ("“ the and 3” entered", "draw one", "temperature −2")
+    assert sheet.message == "You wrote  the and 3"
+    assert sheet.error is None
+
+
+def test_option_in_an_option_is_not_replaced() -> None:
+    sheet = worksheet(
+        GalleryInstrument, page_of(1, foreign="{number}"), MATERIAL, FakeEngine()
+    )
+    assert sheet.steps[0] == "“{number} and 3” entered"
+
+
+def test_failure_leaves_what_was_done_before() -> None:
+    sheet = worksheet(BrokenInstrument, page_of(1, "broken"), MATERIAL, FakeEngine())
+    assert sheet.error is not None
+    assert sheet.error.title == "this model has no <layers>"
+    assert (sheet.start, sheet.result) == gallery()
+    assert sheet.steps == ("“ the and 3” entered",)
+
+
+def test_first_figure_of_words_alone_or_the_same_one_is_left_out() -> None:
+    class OnlyWords(GalleryInstrument):
+        @property
+        def figure(self) -> tuple[Words, ...]:
+            return (Words(f"{len(self.calls)} calls"),)
+
+    class Same(GalleryInstrument):
+        HANDOUT = ()
+
+    for kind in (OnlyWords, Same):
+        sheet = worksheet(kind, page_of(1), MATERIAL, FakeEngine())
+        assert sheet.start == () and sheet.result
+
+
+@pytest.mark.parametrize("calls", range(6))
+def test_stop_is_asked_before_each_step(calls: int) -> None:
+    answers = iter([False] * calls)
+    done: list[str] = []
+
+    class Counted(GalleryInstrument):
+        def act(self, action: str) -> Measurement | None:
+            done.append(action)
+            return super().act(action)
+
+    def stop() -> bool:
+        return next(answers, True)
+
+    engine, page = FakeEngine(), page_of(1)
+    if calls > 3:  # of three steps and the end
+        worksheet(Counted, page, MATERIAL, engine, stop=stop)
+        return
+    with pytest.raises(Cancelled):
+        worksheet(Counted, page, MATERIAL, engine, stop=stop)
+    assert len(done) == (calls > 1)
+
+
+@pytest.mark.parametrize("kind", REAL.values(), ids=REAL.keys())
+def test_steps_of_every_instrument_name_what_it_has(kind: type[Instrument]) -> None:
+    actions = {action.id for action in kind.ACTIONS}
+    for step, value in kind.HANDOUT:
+        if step == "enter":
+            assert kind.ASKS
+            value.format_map(kind.OPTIONS)  # names options only
+        elif step == "act":
+            assert value in actions
+        else:
+            assert step == "slide" and kind.SLIDES
+            assert int(value.replace("−", "-"))
