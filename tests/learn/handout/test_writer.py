@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.engine.types import SamplingSettings
 from lmtui.learn.handout.worksheet import worksheet
 from lmtui.learn.handout.writer import INDEX, Handout, file_name
+from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.plain import figure_lines
-from lmtui.text import visible_flow
+from lmtui.text import visible_flow, visible_token
 from tests.analysis.html.test_writer import HOSTILE
 from tests.fakes import FakeEngine
 from tests.learn.handout.gallery import (
@@ -177,6 +179,21 @@ def test_neither_folder_nor_address_of_the_model_is_shared(
     info = replace(FakeEngine().info, model=model)
     about = read(Handout(course_of(), info, "").index()).one("p", "about")
     assert about.text == f"Numbers of {shown} (exact, float32)"
+
+
+def test_hostile_text_of_a_model_stays_text() -> None:
+    engine = FakeEngine()
+    found = engine.next_distribution((65,), SamplingSettings(), top_n=3)
+    rows = [row._replace(text=MORE_HOSTILE) for row in found.candidates]
+    hostile = replace(found, candidates=tuple(rows))
+    engine.next_distribution = lambda *_, **__: hostile  # type: ignore[method-assign]
+    options = {"text": "a b", "rows": 3, "word": "c"}
+    page = replace(page_of(1, "bars"), options=options)
+    sheet = worksheet(BarsInstrument, page, MATERIAL, engine)
+    source = Handout(course_of(page), engine.info, "").page(sheet)
+    assert not CONTROLS.search(source)
+    codes = [each.text for each in read(source).one("body").all("code")]
+    assert codes.count(visible_token(MORE_HOSTILE)) == 6
 
 
 def test_hostile_course_is_whole() -> None:
