@@ -101,8 +101,8 @@ class Instrument:
     """What the slider changes; empty where there is none."""
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = ()
     """What is done before its figure is printed in a handout: `("enter", text)`, which
-    is typed and entered, `("act", id)` or `("slide", "±N")`, in order. Text in braces
-    is an option."""
+    is typed and entered, `("act", id)` or `("slide", "±N")`, in order. A name in braces
+    is an option, and `{entered}` what stands in the field."""
 
     def __init__(self, options: Options, material: Material) -> None:
         self.options = options

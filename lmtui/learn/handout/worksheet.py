@@ -16,7 +16,7 @@ from lmtui.learn.figure import Figure, Words
 from lmtui.learn.inline import enter_inline, never, run_inline
 from lmtui.learn.instrument import SLIDE, Instrument, Material
 
-_OPTION = re.compile(r"\{([a-z-]+)\}")
+_NAME = re.compile(r"\{([a-z-]+)\}")
 _KEYS = {
     "enter": "Enter",
     "next": "next page",
@@ -92,8 +92,9 @@ def _require_going_on(stop: Stop) -> None:
 
 
 def _filled(value: str, instrument: Instrument) -> str:
-    """Return a step's text with the options in it replaced by their values."""
-    return _OPTION.sub(lambda match: str(instrument.options[match[1]]), value)
+    """Return a step's text with the names in it replaced by their values."""
+    values = {"entered": instrument.entered, **instrument.options}
+    return _NAME.sub(lambda match: str(values[match[1]]), value)
 
 
 def _do(

@@ -49,7 +49,7 @@ class BarsInstrument(Instrument):
         "word": "the word of the option `word` was entered as the last one",
     }
     ASKS = "Text"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{text} {word}"),)
+    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{entered} {word}"),)
 
     _shown: _Typed | None = None
     _last: Reading | None = None

@@ -98,7 +98,7 @@ def test_steps_of_every_instrument_name_what_it_has(kind: type[Instrument]) -> N
     for step, value in kind.HANDOUT:
         if step == "enter":
             assert kind.ASKS
-            value.format_map(kind.OPTIONS)  # names options only
+            value.format_map({**kind.OPTIONS, "entered": ""})  # names no others
         elif step == "act":
             assert value in actions
         else:
