@@ -173,17 +173,11 @@ def _cell(cell: Cell, column: Column, *, first: bool) -> str:
         inner = f'<span class="s{step}">{inner}</span>'
     if cell.share is not None:
         names.append("b")
-        bar = _drawn_bar(cell.share)
-        inner += bar if cell.text else f"{bar}{_unseen(notation.percent(cell.share))}"
+        inner += _drawn_bar(cell.share)
     name = " ".join(each for each in names if each)
     tag = "th" if first and cell.text else "td"
     scope = ' scope="row"' if tag == "th" else ""
     return f'<{tag}{scope} class="{name}">{inner}</{tag}>'
-
-
-def _unseen(text: str) -> str:
-    """Return a text for those who hear the page."""
-    return f'<span class="unseen">{shown(text)}</span>'
 
 
 def _note(note: str) -> str:
