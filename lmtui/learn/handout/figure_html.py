@@ -29,8 +29,6 @@ from lmtui.text import visible_token
 
 _BAR, _HALF = 10, 5
 """Heights in a drawing that is 100 wide: of a bar, and of one of two."""
-CHOSEN = " ◂ chosen"
-"""Mark of the token that was chosen."""
 
 
 def figure_html(figure: Figure, name: str, before: str = "") -> str:
@@ -38,11 +36,20 @@ def figure_html(figure: Figure, name: str, before: str = "") -> str:
     of text folded below it."""
     parts = "\n".join(_part(part) for part in figure)
     lines = shown("\n".join(figure_lines(figure)))
+    folded = "<summary>As text</summary>"
+    text = f'\n<details class="lines">{folded}<pre>{lines}</pre></details>'
     return (
-        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{before}{parts}\n'
-        f'<details class="lines"><summary>As text</summary><pre>{lines}</pre>'
-        "</details>\n</section>"
+        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{before}{parts}'
+        f"{text if figure else ''}\n</section>"
     )
+
+
+def _mark(words: str) -> str:
+    return f'<span class="mark">{words}</span>'
+
+
+CHOSEN = f" {_mark('◂ chosen')}"
+"""Mark of the token that was chosen."""
 
 
 def _part(part: Part) -> str:
@@ -84,7 +91,7 @@ def _sign(sign: str) -> str:
 
 
 def _bar_row(row: Candidate, *, chosen: bool) -> str:
-    marks = f" (cut by {CUTS[row.cut]})" if row.cut else ""
+    marks = f" {_mark(f'(cut by {CUTS[row.cut]})')}" if row.cut else ""
     marks += CHOSEN if chosen else ""
     name = "chosen" if chosen else "cut" if row.cut else ""
     return (
@@ -135,49 +142,65 @@ def _length(share: float) -> str:
 
 def _table(table: Table) -> str:
     caption = f"<caption>{shown(table.title)}</caption>" if table.title else ""
+    classes = [_classes(table, number) for number in range(len(table.columns))]
     heads = ""
     if any(column.heading for column in table.columns):
-        cells = "".join(_heading(column) for column in table.columns)
+        cells = "".join(map(_heading, table.columns, classes))
         heads = f"<thead><tr>{cells}</tr></thead>\n"
     rows = "".join(
-        _row(cells, table.columns, marked=number == table.at)
+        _row(cells, classes, marked=number == table.at)
         for number, cells in enumerate(table.rows)
     )
+    name = "grown" if any(column.grows for column in table.columns) else ""
     return (
-        f'<div class="wide"><table>{caption}\n{heads}<tbody>\n{rows}</tbody></table>'
-        f"</div>{_note(table.note)}"
+        f'<div class="wide"><table class="{name}">{caption}\n{heads}<tbody>\n{rows}'
+        f"</tbody></table></div>{_note(table.note)}"
     )
 
 
-def _heading(column: Column) -> str:
-    name = ' class="n"' if column.right else ""
+def _classes(table: Table, number: int) -> str:
+    """Return the classes of the cells of a column."""
+    column = table.columns[number]
+    known = {
+        "n": column.right,
+        "g": column.grows,
+        "d": any(_is_drawing(row[number].text) for row in table.rows),
+    }
+    return " ".join(name for name, holds in known.items() if holds)
+
+
+def _is_drawing(text: str) -> bool:
+    """Return whether a text begins with lines or blocks, whose signs have to stand
+    below each other."""
+    return "\u2500" <= text.lstrip()[:1] <= "\u25a1"
+
+
+def _heading(column: Column, name: str) -> str:
     if not column.heading:
-        return f"<td{name}></td>"
-    return f'<th scope="col"{name}>{shown(column.heading)}</th>'
+        return f'<td class="{name}"></td>'
+    return f'<th scope="col" class="{name}">{shown(column.heading)}</th>'
 
 
-def _row(cells: Sequence[Cell], columns: Sequence[Column], *, marked: bool) -> str:
+def _row(cells: Sequence[Cell], classes: Sequence[str], *, marked: bool) -> str:
     drawn = "".join(
-        _cell(cell, column, first=not number)
-        for number, (cell, column) in enumerate(zip(cells, columns, strict=True))
+        _cell(cell, name, first=not number)
+        for number, (cell, name) in enumerate(zip(cells, classes, strict=True))
     )
     mark = ' class="at" aria-current="true"' if marked else ""
     return f"<tr{mark}>{drawn}</tr>\n"
 
 
-def _cell(cell: Cell, column: Column, *, first: bool) -> str:
-    names = [cell.tone, "n" if column.right else "", "g" if column.grows else ""]
+def _cell(cell: Cell, name: str, *, first: bool) -> str:
     inner = shown(cell.text)
     if cell.surprisal is not None:
         step = surprisal_scale.step(cell.surprisal, "surprisal")
         inner = f'<span class="s{step}">{inner}</span>'
     if cell.share is not None:
-        names.append("b")
         inner += _drawn_bar(cell.share)
-    name = " ".join(each for each in names if each)
+    names = " ".join(each for each in (name, cell.tone) if each)
     tag = "th" if first and cell.text else "td"
     scope = ' scope="row"' if tag == "th" else ""
-    return f'<{tag}{scope} class="{name}">{inner}</{tag}>'
+    return f'<{tag}{scope} class="{names}">{inner}</{tag}>'
 
 
 def _note(note: str) -> str:

@@ -37,7 +37,9 @@ class Worksheet:
     start: Figure
     """As the page opens; empty where that is the same, or has only words."""
     result: Figure
-    """After the steps of the instrument."""
+    """After the steps of the instrument, without the parts that `start` has."""
+    repeats: bool
+    """Whether parts of it were left out because `start` has them."""
     steps: tuple[str, ...]
     """What was done, in words."""
     message: str
@@ -74,12 +76,15 @@ def worksheet(
     except LmtuiError as failure:
         error = failure
     _require_going_on(stop)
-    result = tuple(instrument.figure)
+    whole = tuple(instrument.figure)
+    start = start if _adds(start, whole) else ()
+    result = tuple(part for part in whole if part not in start)
     return Worksheet(
         page=page,
         keys={**_KEYS, **names},
-        start=start if _adds(start, result) else (),
+        start=start,
         result=result,
+        repeats=len(result) < len(whole),
         steps=tuple(steps),
         message=instrument.message,
         error=error,

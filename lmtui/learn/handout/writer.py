@@ -15,6 +15,7 @@ from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.html_page import shown
 from lmtui.learn.course import Course, Page, Paragraph, Sentence, Span
+from lmtui.learn.figure import Words
 from lmtui.learn.handout.figure_html import figure_html
 from lmtui.learn.handout.worksheet import Worksheet
 from lmtui.models.remote.address import is_address, parse
@@ -22,6 +23,8 @@ from lmtui.models.source import short_label
 
 INDEX = "index.html"
 """Name of the page with the contents and the glossary."""
+REST = Words("The rest is as at the beginning.", "quiet")
+"""Stands for the parts of a figure that did not change."""
 _TAGS = {"strong": "strong", "emphasis": "em", "code": "code", "key": "kbd"}
 
 
@@ -148,7 +151,9 @@ def _last_figure(sheet: Worksheet) -> Iterator[str]:
     if sheet.message:
         words.append(f'<p class="words">{shown(sheet.message)}</p>\n')
     if words:
-        result = sheet.result if sheet.steps else ()
+        result = (*sheet.result, REST) if sheet.repeats else sheet.result
+        if not sheet.steps and not sheet.start:  # it stands above the exercises
+            result = ()
         yield figure_html(result, "With this model", "".join(words))
 
 

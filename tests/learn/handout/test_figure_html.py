@@ -88,6 +88,25 @@ def test_table_has_headings_with_a_scope_marks_and_shades() -> None:
     assert shown.one("p", "note").text == "A note:  the"
 
 
+@pytest.mark.parametrize(
+    ("texts", "is_drawing"),
+    [
+        (("├─ one", "  two"), True),
+        (("■■·", "■··"), True),
+        (("one", "two │ three"), False),
+    ],
+)
+def test_column_of_a_drawing_has_signs_of_one_width(
+    texts: tuple[str, str], is_drawing: bool
+) -> None:
+    rows = tuple((Cell(text), Cell("1")) for text in texts)
+    table = drawn(Table("", (Column(""), Column("p")), rows)).one("tbody")
+    cells = [each for each in table.all("th") if each.text in texts]
+    assert [each.text for each in cells] == list(texts)
+    assert all(("d" in each.attributes["class"]) == is_drawing for each in cells)
+    assert not table.all("td", "d")
+
+
 @given(st.lists(st.none() | st.floats(0, 40), max_size=12))
 def test_shaded_text_has_the_steps_of_the_scale(bits: list[float | None]) -> None:
     tokens = tuple(Token(f" t{n}\n", each) for n, each in enumerate(bits))

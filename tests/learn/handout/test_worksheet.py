@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmtui.errors import Cancelled
-from lmtui.learn.figure import Words
+from lmtui.learn.figure import Figure, Words
 from lmtui.learn.handout.worksheet import worksheet
 from lmtui.learn.instrument import Instrument, Measurement
 from lmtui.learn.instruments.catalogue import INSTRUMENTS as REAL
@@ -68,6 +68,20 @@ def test_first_figure_of_words_alone_or_the_same_one_is_left_out() -> None:
     for kind in (OnlyWords, Same):
         sheet = worksheet(kind, page_of(1), MATERIAL, FakeEngine())
         assert sheet.start == () and sheet.result
+
+
+def test_part_that_did_not_change_is_printed_once() -> None:
+    first, (_, bars, *_) = gallery()
+
+    class Grows(GalleryInstrument):
+        @property
+        def figure(self) -> Figure:
+            return (*first, *([bars] if len(self.calls) > 1 else []))
+
+    sheet = worksheet(Grows, page_of(1), MATERIAL, FakeEngine())
+    assert (sheet.start, sheet.result, sheet.repeats) == (first, (bars,), True)
+    plain = worksheet(GalleryInstrument, page_of(1), MATERIAL, FakeEngine())
+    assert not plain.repeats
 
 
 @pytest.mark.parametrize("calls", range(6))

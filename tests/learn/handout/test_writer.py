@@ -145,6 +145,26 @@ def test_page_has_both_figures_and_their_lines_of_text() -> None:
     assert figures[1].all("p", "words")[0].text == "You wrote  the and 3"
 
 
+def test_parts_that_did_not_change_are_named_as_such() -> None:
+    page, engine = page_of(1), FakeEngine()
+    sheet = worksheet(INSTRUMENTS["gallery"], page, MATERIAL, engine)
+    for repeats in (False, True):
+        source = Handout(course_of(page), engine.info, "").page(
+            replace(sheet, repeats=repeats)
+        )
+        assert ("The rest is as at the beginning." in source) == repeats
+
+
+def test_model_that_can_not_begin_has_no_figure_but_a_page() -> None:
+    page, engine = page_of(1, "broken"), FakeEngine()
+    sheet = worksheet(INSTRUMENTS["broken"], page, MATERIAL, engine)
+    empty = replace(sheet, start=(), result=(), steps=(), message="")
+    body = read(Handout(course_of(page), engine.info, "").page(empty)).one("body")
+    (figure,) = body.all("section", "figure")
+    assert "could not do all of this page" in figure.text
+    assert not figure.all("details")
+
+
 def test_error_of_the_model_is_on_its_page_without_an_address() -> None:
     first, *_, index = pages_of(instrument="broken")
     warning = first.one("body").all("p", "warning")[0].text
