@@ -38,8 +38,9 @@ def figure_html(figure: Figure, name: str, before: str = "") -> str:
     lines = shown("\n".join(figure_lines(figure)))
     folded = "<summary>As text</summary>"
     text = f'\n<details class="lines">{folded}<pre>{lines}</pre></details>'
+    kind = "figure result" if before else "figure"
     return (
-        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{before}{parts}'
+        f'<section class="{kind}">\n<h2>{shown(name)}</h2>\n{before}{parts}'
         f"{text if figure else ''}\n</section>"
     )
 

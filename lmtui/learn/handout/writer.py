@@ -164,7 +164,8 @@ def _tasks(page: Page, keys: Mapping[str, str]) -> str:
         for task in page.tasks
     )
     return (
-        f'<section>\n<h2>Exercises</h2>\n<ul class="tasks">\n{items}\n</ul>\n</section>'
+        '<section class="exercises">\n<h2>Exercises</h2>\n'
+        f'<ul class="tasks">\n{items}\n</ul>\n</section>'
     )
 
 
