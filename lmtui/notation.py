@@ -103,6 +103,24 @@ def perplexity(value: float | None) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def exponential(nats: float | None) -> str:
+    """Format exp of a number of nats, 0 or more, however large: `7.39`, `3,012`,
+    `2.4e7`."""
+    if nats is None or nats < math.log(HUGE):
+        return perplexity(nats if nats is None else math.exp(nats))
+    digits, exponent = math.modf(nats / math.log(10))
+    mantissa = f"{10**digits:.1f}"
+    if mantissa == "10.0":
+        mantissa, exponent = "1.0", exponent + 1
+    return f"{mantissa}e{int(exponent)}"
+
+
+def one_in(nats: float | None) -> str:
+    """Format the probability of a log-probability in nats, however small, as `1 in
+    30.12`."""
+    return NONE if nats is None else f"1 in {exponential(max(0.0, -nats))}"
+
+
 def choices(entropy: float | tuple[float, float] | None) -> str:
     """Format the perplexity of a distribution with this entropy in nats, or one of this
     range."""
