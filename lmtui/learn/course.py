@@ -425,6 +425,8 @@ class _PageReader:
             value = option.kind(text)
         except ValueError:
             raise self._error(line, f"{text!r} is no number") from None
+        if option.fault is not None and (fault := option.fault(value)):
+            raise self._error(line, f"{name}: {fault}", option.meaning)
         if isinstance(value, str):
             return value
         return self._ranged(line, value, option)

@@ -74,6 +74,8 @@ class Option:
     default: str | int | float = ""
     low: float | None = None
     high: float | None = None
+    fault: Callable[[Any], str] | None = None
+    """Returns what is wrong with a value; empty for nothing."""
 
 
 Options = Mapping[str, Any]
