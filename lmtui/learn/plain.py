@@ -86,7 +86,8 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _shaded(shaded: ShadedText) -> Iterator[str]:
-    yield visible_line(shaded.title)
+    if shaded.title:
+        yield visible_line(shaded.title)
     for number, token in enumerate(shaded.tokens):
         mark = "> " if number == shaded.at else ""
         bits = notation.in_bits(token.surprisal)

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 
 from lmtui.learn.instrument import Instrument
 from lmtui.learn.instruments.bars import BarsInstrument
+from lmtui.learn.instruments.chain import ChainInstrument
+from lmtui.learn.instruments.guess import GuessInstrument
+from lmtui.learn.instruments.surprise import SurpriseInstrument
 
 INSTRUMENTS: Mapping[str, type[Instrument]] = {
-    kind.NAME: kind for kind in (BarsInstrument,)
+    kind.NAME: kind
+    for kind in (BarsInstrument, GuessInstrument, ChainInstrument, SurpriseInstrument)
 }
 """The class of each instrument."""

@@ -33,6 +33,14 @@ class Reading:
         return sum(token.logprob or 0.0 for token in self.tokens)
 
     @property
+    def total(self) -> float | None:
+        """The same sum; None where a token after the first has no log-probability,
+        since a server does not tell it."""
+        if any(token.logprob is None for token in self.tokens[1:]):
+            return None
+        return self.logprob if self.scored else None
+
+    @property
     def scored(self) -> int:
         """Number of tokens that have a log-probability."""
         return sum(token.logprob is not None for token in self.tokens)
