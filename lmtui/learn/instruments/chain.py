@@ -98,14 +98,13 @@ class ChainInstrument(Instrument):
         shown, before = self._shown, self._before
         if shown is None:
             return ()
-        total = Words(
+        words = (
             f"“{excerpt(shown.text)}”: {notation.one_in(shown.total)}, "
-            f"Σ log P {notation.log_prob(shown.total)} nats.",
-            "strong",
+            f"Σ log P {notation.log_prob(shown.total)} nats."
         )
-        if before is None or before.text == shown.text:
-            return (total, _chain(shown))
-        return (total, Words(_compared(shown, before)), _chain(shown))
+        if before is not None and before.text != shown.text:
+            words += f"\n{_compared(shown, before)}"
+        return (Words(words), _chain(shown))
 
 
 def _measure(text: str, take: Callable[[Reading], None]) -> Measurement:

@@ -21,7 +21,13 @@ from lmtui.learn.figure import (
     row,
 )
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import Reading, sample_of, score, sentences_of
+from lmtui.learn.instruments.texts import (
+    Reading,
+    sample_of,
+    score,
+    score_edited,
+    sentences_of,
+)
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
@@ -108,7 +114,7 @@ class SurpriseInstrument(Instrument):
             return None
 
         def run(engine: EditorEngine, context: Context) -> Reading:
-            return score(engine, text, context)
+            return score_edited(engine, text, context)
 
         return Measurement(run, take)
 
@@ -199,16 +205,15 @@ class SurpriseInstrument(Instrument):
         verdict = f"You said {_NAMES[self._answer]}."
         if len(known) == 2:
             best = _NAMES[known.index(min(known))]
-            right = "That is right" if known[self._answer] == min(known) else "It is"
+            right = "Right" if known[self._answer] == min(known) else "Not so"
             verdict = (
                 f"{right}: {best} is likelier per byte. "
                 f"{self._right} of {self._answered} right."
             )
         texts_with = zip(_NAMES, self._readings, strict=True)
         return [
-            Words(verdict, "strong"),
+            _both(verdict, self._readings),
             *(shaded(name, reading) for name, reading in texts_with),
-            _both(self._readings),
         ]
 
 
@@ -286,7 +291,7 @@ def token_table(reading: Reading) -> Table:
     return Table("", columns, tuple(rows))
 
 
-def _both(readings: Sequence[Reading]) -> Table:
+def _both(title: str, readings: Sequence[Reading]) -> Table:
     """Return the totals of two texts, one a row."""
     columns = (
         Column(""), Column(notation.PER_BYTE.full, right=True),
@@ -297,4 +302,4 @@ def _both(readings: Sequence[Reading]) -> Table:
     for name, reading in zip(_NAMES, readings, strict=True):
         _, perplexity, rate = _totals(reading)
         rows.append(row(name, rate, perplexity, notation.surprisal(reading.total)))
-    return Table("", columns, tuple(rows))
+    return Table(title, columns, tuple(rows))

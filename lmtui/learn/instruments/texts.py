@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import ScoredToken
+from lmtui.engine.types import Encoding, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.instrument import Material
 from lmtui.worker.requests import Context
@@ -63,13 +63,7 @@ def score(
         LmtuiError: it is too long for an instrument.
         Cancelled: `context.should_stop` asks for it.
     """
-    encoding = engine.encode(text)
-    if len(encoding.ids) > LONGEST:
-        raise LmtuiError(
-            "this text is too long here",
-            f"{len(encoding.ids):,} tokens",
-            f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
-        )
+    encoding = _short(engine, text)
     tokens = engine.score(
         encoding.ids,
         prefix=encoding.prefix,
@@ -77,6 +71,38 @@ def score(
         should_stop=context.should_stop,
     )
     return Reading(text, tuple(tokens), encoding.spans)
+
+
+def score_edited(engine: EditorEngine, text: str, context: Context) -> Reading:
+    """Score a text that is being typed: of the one before, only what differs is run.
+
+    Raises:
+        LmtuiError: it is too long for an instrument.
+        Cancelled: `context.should_stop` asks for it.
+    """
+    _short(engine, text)
+    parts = [*engine.score_span(text, 0, len(text), should_stop=context.should_stop)]
+    return Reading(
+        text,
+        tuple(token for part in parts for token in part.tokens),
+        tuple(span for part in parts for span in part.spans),
+    )
+
+
+def _short(engine: EditorEngine, text: str) -> Encoding:
+    """Return the tokens of a text.
+
+    Raises:
+        LmtuiError: it is too long for an instrument.
+    """
+    encoding = engine.encode(text)
+    if len(encoding.ids) > LONGEST:
+        raise LmtuiError(
+            "this text is too long here",
+            f"{len(encoding.ids):,} tokens",
+            f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
+        )
+    return encoding
 
 
 def last_word(text: str) -> str:
