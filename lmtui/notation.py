@@ -106,8 +106,10 @@ def perplexity(value: float | None) -> str:
 def exponential(nats: float | None) -> str:
     """Format exp of a number of nats, 0 or more, however large: `7.39`, `3,012`,
     `2.4e7`."""
-    if nats is None or nats < math.log(HUGE):
-        return perplexity(nats if nats is None else math.exp(nats))
+    if nats is None or not math.isfinite(nats):
+        return NONE
+    if nats < math.log(HUGE):
+        return perplexity(math.exp(nats))
     digits, exponent = math.modf(nats / math.log(10))
     mantissa = f"{10**digits:.1f}"
     if mantissa == "10.0":
@@ -118,7 +120,9 @@ def exponential(nats: float | None) -> str:
 def one_in(nats: float | None) -> str:
     """Format the probability of a log-probability in nats, however small, as `1 in
     30.12`."""
-    return NONE if nats is None else f"1 in {exponential(max(0.0, -nats))}"
+    if nats is None or not math.isfinite(nats):
+        return NONE
+    return f"1 in {exponential(max(0.0, -nats))}"
 
 
 def choices(entropy: float | tuple[float, float] | None) -> str:

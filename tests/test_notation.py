@@ -72,6 +72,26 @@ def test_a_perplexity_has_four_figures_or_its_order_of_magnitude(
     assert notation.perplexity(value) == words
 
 
+@given(st.floats(0, 690))
+def test_exp_of_nats_is_written_as_a_perplexity_is(nats: float) -> None:
+    written = notation.exponential(nats)
+    assert float(written.replace(",", "")) == pytest.approx(math.exp(nats), rel=0.06)
+    assert ("e" in written) == (math.exp(nats) >= notation.HUGE)
+
+
+@pytest.mark.parametrize(
+    ("nats", "words"),
+    [(0.0, "1 in 1.00"), (-math.log(8), "1 in 8.00"),
+     (-1000 * math.log(10), "1 in 1.0e1000"),
+     (-math.log(9.96e7), "1 in 1.0e8"), (0.1, "1 in 1.00"), (-math.inf, "–"),
+     (math.nan, "–"), (None, "–")],
+)  # fmt: skip
+def test_a_probability_is_one_in_a_number_of_any_size(
+    nats: float | None, words: str
+) -> None:
+    assert notation.one_in(nats) == words
+
+
 def test_labels_of_every_length_differ_from_each_other() -> None:
     for names in zip(*LABELS, strict=True):
         assert len(set(names)) == len(LABELS)

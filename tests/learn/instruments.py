@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.types import ScoredSpan, ScoredToken
+from lmtui.learn.figure import Table, Words
 from lmtui.learn.inline import run_inline
 from lmtui.learn.instrument import Instrument, Material, Measurement
 
@@ -21,3 +26,77 @@ def answer(engine: Any, measurement: Measurement | None) -> None:
     """Make the measurement that an instrument asks for; it has to ask for one."""
     assert measurement is not None
     run_inline(measurement, engine)
+
+
+def own_text(kind: type[Made], written: str, /, **options: Any) -> Made:
+    """Make an instrument with a text of the learner's own."""
+    page = made(kind, **options)
+    return kind(page.options, Material(written, "mine.txt", is_own=True))
+
+
+def table_of(instrument: Instrument, number: int = 0) -> Table:
+    """One of the tables of its figure."""
+    tables = [part for part in instrument.figure if isinstance(part, Table)]
+    return tables[number]
+
+
+def texts_of(table: Table) -> list[list[str]]:
+    """The texts in the cells of a table, row by row."""
+    return [[cell.text for cell in cells] for cells in table.rows]
+
+
+def words_of(instrument: Instrument) -> str:
+    """All sentences of its figure."""
+    parts = (part for part in instrument.figure if isinstance(part, Words))
+    return "\n".join(part.text for part in parts)
+
+
+class Naive:
+    """The numbers of a tiny random model, from one forward pass over all logits."""
+
+    def __init__(self) -> None:
+        from tests.engine import tiny
+
+        self.engine: EditorEngine = tiny.engine()
+        self._logprobs = tiny.reference_logprobs
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The ids of a text."""
+        return self.engine.encode(text).ids
+
+    def logprobs(self, text: str) -> list[float]:
+        """The log-probability of each token of a text but the first."""
+        ids = [*self.ids(text)]
+        rows = self._logprobs("llama", ids)
+        return [float(rows[n, each]) for n, each in enumerate(ids[1:])]
+
+    def ranks(self, text: str) -> list[int]:
+        """The rank of each token of a text but the first."""
+        ids = [*self.ids(text)]
+        rows = self._logprobs("llama", ids)
+        return [int((rows[n] > rows[n, i]).sum()) + 1 for n, i in enumerate(ids[1:])]
+
+
+class Silent:
+    """An engine on a server that lists few tokens: it does not tell the scores of
+    others."""
+
+    def __init__(self, engine: Any, silent: Callable[[ScoredToken], bool]) -> None:
+        self._engine, self._silent = engine, silent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def _heard(self, token: ScoredToken) -> ScoredToken:
+        if not self._silent(token):
+            return token
+        return replace(token, logprob=None, rank=None, entropy=None, rank_above=20)
+
+    def score(self, *arguments: Any, **options: Any) -> Iterator[ScoredToken]:
+        """The scores that are told."""
+        return map(self._heard, self._engine.score(*arguments, **options))
+
+    def score_span(self, *arguments: Any, **options: Any) -> Iterator[ScoredSpan]:
+        """The same of a part."""
+        for part in self._engine.score_span(*arguments, **options):
+            yield replace(part, tokens=tuple(map(self._heard, part.tokens)))

@@ -156,8 +156,18 @@ class GuessInstrument(Instrument):
         )
 
     @property
+    def current(self) -> Play:
+        """The word that is guessed now, or the last one of a text that is over."""
+        return self._plays[-1]
+
+    @property
+    def covered_from(self) -> int:
+        """Where the text is still covered, in code points."""
+        return self._words[self._at][0]
+
+    @property
     def _is_over(self) -> bool:
-        return self._plays[-1].is_over
+        return self.current.is_over
 
     def enter(self, text: str) -> Measurement | None:
         self.entered = ""
@@ -166,7 +176,7 @@ class GuessInstrument(Instrument):
         if self._is_over:
             self._number += 1
             return self._open()
-        play = self._plays[-1]
+        play = self.current
         if not text.strip():
             self._uncover(f"It was “{play.word}”.")
             return None
@@ -190,7 +200,7 @@ class GuessInstrument(Instrument):
             self._uncover(f"“{play.word}” is right.")
             return None
         left = self.options["guesses"] - len(play.attempts)
-        start = self._words[self._at][0]
+        start = self.covered_from
         if left:
             self.message = f"Not “{word}”. Guesses left: {left}."
         else:
@@ -216,7 +226,7 @@ class GuessInstrument(Instrument):
 
     def _uncover(self, words: str) -> None:
         """End the play of a word, and begin that of the next one."""
-        self._plays[-1].is_over = True
+        self.current.is_over = True
         tried = sum(play.is_over and bool(play.attempts) for play in self._plays)
         if tried >= 5:
             self.done.add("five")
@@ -238,7 +248,7 @@ class GuessInstrument(Instrument):
         assert self._reading is not None
         text = self._reading.text
         if not self._is_over:
-            text = text[: self._words[self._at][0]]
+            text = text[: self.covered_from]
         if len(text) > _SHOWN:
             text = f"… {text[-_SHOWN:].partition(' ')[2]}"
         return text if self._is_over else text + _BLANK

@@ -98,9 +98,9 @@ class SurpriseInstrument(Instrument):
             self._take(reading)
             sums = _sums(reading)
             value = None if sums is None else sums.perplexity
-            if value is None:
+            if value is None and len(reading.tokens) > 1:
                 self.message = "The server does not tell all numbers of this text."
-            elif reading.scored < _FEWEST:
+            elif value is None or reading.scored < _FEWEST:
                 self.message = "This is too short: write at least five words."
             else:
                 self.message = self._judged(value)

@@ -1,0 +1,338 @@
+"""Shannon's game: the bits of both players by their definitions, and the tasks."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui import notation
+from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.learn.instruments.guess import GuessInstrument, model_guesses
+from lmtui.learn.instruments.texts import Reading
+from tests.learn.instruments import (
+    Naive,
+    Silent,
+    answer,
+    made,
+    own_text,
+    table_of,
+    texts_of,
+    words_of,
+)
+
+TEXT = "The cat sat on the mat, and “the” dog sat on a log"
+WORDS = re.findall(r"\w+", TEXT)
+SPELLED = math.log2(27)
+
+
+@pytest.fixture(scope="module")
+def naive() -> Naive:
+    return Naive()
+
+
+def begun(naive: Naive, **options: Any) -> GuessInstrument:
+    """The game with two words given."""
+    instrument = made(GuessInstrument, **{"text": TEXT, "given": 2, **options})
+    answer(naive.engine, instrument.begin())
+    return instrument
+
+
+def enter(naive: Naive, instrument: GuessInstrument, text: str) -> None:
+    """Enter a line, and measure if that is asked for."""
+    measurement = instrument.take(text)
+    if measurement is not None:
+        answer(naive.engine, measurement)
+
+
+def test_text_is_uncovered_up_to_the_word_and_no_further(naive: Naive) -> None:
+    instrument = begun(naive)
+    assert words_of(instrument) == "The cat ____"
+    for number, word in enumerate(WORDS[2:], 3):
+        enter(naive, instrument, word.upper())
+        assert instrument.message.startswith(f"“{word}” is right.")
+        if number == 6:
+            assert words_of(instrument) == "The cat sat on the mat, ____"
+        if number == 7:
+            assert words_of(instrument).endswith("mat, and “____")
+    assert words_of(instrument) == TEXT
+    assert "The text is over" in instrument.message
+
+
+def test_guess_and_word_have_the_product_of_their_tokens(naive: Naive) -> None:
+    instrument = begun(naive)
+    enter(naive, instrument, "quick")
+    enter(naive, instrument, "")
+    rows = texts_of(table_of(instrument))
+    assert [row[:2] for row in rows] == [["guess", "quick"], ["it was", "sat"]]
+    before = len(naive.ids("The cat"))
+    for row, word in zip(rows, ("quick", "sat"), strict=True):
+        text = f"The cat {word}"
+        total = math.fsum(naive.logprobs(text)[before - 1 :])
+        ranks = [f"{rank:,}" for rank in naive.ranks(text)[before - 1 :]]
+        assert row[2:] == [
+            notation.likely(math.exp(total)),
+            ", then ".join(ranks),
+            f"{-total / math.log(2):,.1f}",
+        ]
+
+
+def test_word_before_a_comma_and_after_a_quote_is_scored_without_them(
+    naive: Naive,
+) -> None:
+    instrument = begun(naive)
+    for match in [*re.finditer(r"\w+", TEXT)][2:]:
+        enter(naive, instrument, "")
+        # What stands before the word, a quote too, is given; its space is not.
+        before = len(naive.ids(TEXT[: match.start()].rstrip()))
+        summed = math.fsum(naive.logprobs(TEXT[: match.end()])[before - 1 :])
+        row = texts_of(table_of(instrument))[-1]
+        assert row[1] == match[0]
+        assert row[4] == f"{-summed / math.log(2):,.1f}"
+
+
+@given(st.lists(st.sampled_from(["right", "wrong", "cat", ""]), max_size=30))
+def test_bits_are_one_for_each_guess_and_the_spelling_of_what_is_missed(
+    lines: list[str],
+) -> None:
+    naive = Naive()
+    instrument = begun(naive)
+    at, tried, bits, found = 2, list[str](), 0.0, 0
+    for line in lines:
+        if at == len(WORDS):
+            break
+        word = WORDS[at]
+        enter(naive, instrument, word if line == "right" else line)
+        guess = word if line == "right" else line
+        if guess and guess not in tried:
+            tried, bits = [*tried, guess], bits + 1
+        if not line or guess == word or len(tried) == 3:
+            missed = guess != word
+            bits += (len(word) + 1) * SPELLED if missed else 0
+            found += not missed
+            at, tried = at + 1, []
+    if at == 2:
+        return
+    done = WORDS[2:at]
+    # Guesses at a word that is still covered do not count yet.
+    rate = (bits - len(tried)) / sum(len(word) + 1 for word in done)
+    count = notation.counted(len(done), "word")
+    note = table_of(instrument).note
+    assert f"You: {found} of {count}, {rate:.3f} bits/character." in note
+
+
+def test_model_pays_the_surprisal_of_the_words(naive: Naive) -> None:
+    instrument = made(GuessInstrument, text="The cat sat on the mat", given=1)
+    answer(naive.engine, instrument.begin())
+    for _ in range(5):
+        enter(naive, instrument, "")
+    first = len(naive.ids("The"))
+    nats = math.fsum(naive.logprobs("The cat sat on the mat")[first - 1 :])
+    characters = len(" cat sat on the mat")
+    rate = -nats / math.log(2) / characters
+    note = table_of(instrument).note
+    assert note.endswith(f"by its probabilities: {rate:.3f}.")
+    # A random model finds nothing in three guesses, and pays them and the spelling.
+    wrong = (5 * 3 + characters * SPELLED) / characters
+    assert f"by your rule: 0 of 5 words, {wrong:.3f}; " in note
+
+
+def reading(*tokens: tuple[str, int, tuple[str, ...]]) -> Reading:
+    """A text of tokens with their ranks and the most probable tokens there; ids are
+    texts."""
+    ids: dict[str, int] = {}
+
+    def candidate(text: str) -> Candidate:
+        found = ids.setdefault(text, len(ids))
+        return Candidate(found, text, text.encode(), -1.0)
+
+    scored, spans, text = [], [], ""
+    for number, (own, rank, top) in enumerate(tokens):
+        row = candidate(own)
+        scored.append(
+            ScoredToken(
+                number, row.id, own, row.bytes, -1.0, rank, 1.0,
+                tuple(map(candidate, top)),
+            )
+        )  # fmt: skip
+        spans.append((len(text), len(text) + len(own)))
+        text += own
+    return Reading(text, tuple(scored), tuple(spans))
+
+
+ENDS = (",", 1, (",",))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "numbers", "expected"),
+    [
+        # The most probable word, the second one, and one beyond the limit.
+        ([(" a", 1, (" a", " b")), ENDS], (0,), 1),
+        ([(" a", 2, (" b", " a")), ENDS], (0,), 2),
+        ([(" a", 4, (" b", " c", " d", " a")), ENDS], (0,), None),
+        # Neither signs nor the end of the word before are words.
+        ([(" a", 4, (",", "s", "\n", " a")), ENDS], (0,), 1),
+        # After a sign a word begins without a space.
+        ([("a", 3, (" b", ".", "a")), ENDS], (0,), 1),
+        # The parts of a word have to follow as the most probable ones.
+        ([(" fish", 1, (" fish",)), ("er", 1, ("er",)), ENDS], (0, 1), 1),
+        ([(" fish", 1, (" fish",)), ("er", 2, ("es", "er")), ENDS], (0, 1), None),
+        # The model would go on with a longer word.
+        ([(" fish", 1, (" fish",)), (" x", 2, ("er", " x"))], (0,), None),
+        ([(" fish", 1, (" fish",)), (" x", 2, (" y", " x"))], (0,), 1),
+        # The end of the text; a space of its own; nothing listed.
+        ([(" fish", 1, (" fish",))], (0,), 1),
+        ([(" ", 1, (" ",)), ("a", 1, ("a",)), ENDS], (0, 1), 1),
+        ([(" a", 1, ()), ENDS], (0,), None),
+        ([], (), None),
+    ],
+)
+def test_model_guesses_the_most_probable_words(
+    tokens: Any, numbers: tuple[int, ...], expected: int | None
+) -> None:
+    assert model_guesses(reading(*tokens), numbers, 3) == expected
+
+
+def test_tasks_are_done_by_guesses_only(naive: Naive) -> None:
+    instrument = begun(naive)
+    for _ in range(6):
+        enter(naive, instrument, "")
+    assert instrument.done == set()
+    enter(naive, instrument, "wrong")
+    assert instrument.done == {"guessed"}
+    enter(naive, instrument, "the")
+    assert instrument.done == {"guessed"}
+    assert WORDS[8] == "dog"
+    enter(naive, instrument, "dog")
+    assert instrument.done == {"guessed", "right"}
+
+
+def test_five_words_with_a_guess_at_each(naive: Naive) -> None:
+    instrument = begun(naive)
+    for word in ("sat", "on", "the", "mat"):
+        enter(naive, instrument, word)
+        assert instrument.done == {"guessed", "right"}
+    enter(naive, instrument, "")
+    assert "five" not in instrument.done
+    enter(naive, instrument, "wrong")
+    enter(naive, instrument, "")
+    assert "five" in instrument.done
+
+
+def test_what_is_no_guess_is_not_counted(naive: Naive) -> None:
+    instrument = begun(naive)
+    for line in ("two words", "...", "“”"):
+        assert instrument.take(line) is None
+        assert "Write one word" in instrument.message
+    assert instrument.done == set()
+    enter(naive, instrument, " mat, ")
+    assert instrument.message == "Not “mat”. Guesses left: 2."
+    assert instrument.entered == ""
+    assert instrument.take("MAT") is None
+    assert "tried “MAT” before" in instrument.message
+    enter(naive, instrument, "a")
+    assert instrument.message == "Not “a”. Guesses left: 1."
+    enter(naive, instrument, "b")
+    assert instrument.message == "Not “b”. It was “sat”."
+
+
+def test_quick_guesses_get_their_numbers_later(naive: Naive) -> None:
+    instrument = begun(naive)
+    assert instrument.take("mat") is not None  # a newer one takes its turn
+    enter(naive, instrument, "log")
+    rows = texts_of(table_of(instrument))
+    assert [row[1] for row in rows] == ["mat", "log"]
+    assert all(notation.NONE not in row for row in rows)
+
+
+def test_next_text_comes_after_the_end_and_the_score_goes_on(naive: Naive) -> None:
+    page = made(GuessInstrument, text="The cat sat", given=1)
+    instrument = GuessInstrument(page.options, page.material)
+    answer(naive.engine, instrument.begin())
+    for _ in range(2):
+        enter(naive, instrument, "")
+    assert words_of(instrument) == "The cat sat"
+    enter(naive, instrument, "")
+    assert words_of(instrument) == "The ____"  # the course's text has no long sentence
+    enter(naive, instrument, "")
+    assert "of 3 words" in table_of(instrument).note
+
+
+def test_own_text_is_played_sentence_by_sentence(naive: Naive) -> None:
+    first = "This is the first sentence of mine."
+    long = "And " + "ever so long " * 11 + "it is."
+    own = own_text(GuessInstrument, f"{first} {long}", text=TEXT)
+    answer(naive.engine, own.begin())
+    assert words_of(own) == "This is the ____"
+    for _ in range(4):
+        enter(naive, own, "")
+    enter(naive, own, "")
+    assert words_of(own) == "And ever so ____"
+    for _ in range(30):
+        enter(naive, own, "")
+    assert words_of(own).startswith("… ")
+
+
+def test_text_without_words_says_so_and_is_not_over(naive: Naive) -> None:
+    instrument = made(GuessInstrument, text="日本語のテキスト")
+    assert instrument.begin() is None
+    assert "too few words" in instrument.message
+    assert instrument.figure == ()
+    assert instrument.take("x") is None
+
+
+def test_numbers_that_a_server_does_not_tell_are_dashes(naive: Naive) -> None:
+    engine = Silent(naive.engine, lambda token: token.index > 0)
+    instrument = made(GuessInstrument, text=TEXT, given=2)
+    answer(engine, instrument.begin())
+    measurement = instrument.take("wrong")
+    answer(engine, measurement)
+    instrument.take("")
+    rows = texts_of(table_of(instrument))
+    assert all(row[2] == row[4] == notation.NONE for row in rows)
+    assert all(row[3].startswith(">20") for row in rows)
+    note = table_of(instrument).note
+    assert note.endswith(f"by its probabilities: {notation.NONE}.")
+
+
+@pytest.mark.real
+def test_model_finds_what_it_would_write(
+    default_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    from lmtui.engine.engine import LocalEngine
+    from lmtui.engine.types import SamplingSettings
+    from lmtui.learn.course import first_course, read_course
+    from lmtui.learn.instruments.catalogue import INSTRUMENTS
+
+    engine = LocalEngine.open()
+    course = read_course(first_course(), INSTRUMENTS)
+    page = next(page for page in course.pages if page.instrument == "guess")
+    text = page.options["text"]
+    instrument = made(GuessInstrument, **page.options)
+    answer(engine, instrument.begin())
+    found = 0
+    while "over" not in instrument.message:
+        play = instrument.current
+        before = text[: instrument.covered_from].rstrip()
+        ids = engine.encode(before).ids
+        top = engine.next_distribution(ids, SamplingSettings(), top_n=20).candidates
+        starts = [
+            row.id
+            for row in top
+            if row.text[0] == " " and row.text.strip()[:1].isalnum()
+        ][:3]
+        written = [
+            "".join(token.text for token in branch).split()[0].strip(".,'")
+            for branch in engine.continue_each(ids, starts, max_new_tokens=4)
+        ]
+        expected = written.index(play.word) + 1 if play.word in written else None
+        assert play.model_guesses == expected, (before, play.word, written)
+        found += expected is not None
+        instrument.take("")
+    assert found > 10
