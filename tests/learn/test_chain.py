@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui import notation
+from lmtui.learn.course import first_course, read_course
+from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.chain import ChainInstrument, swaps
 from tests.learn.instruments import (
     Naive,
@@ -161,3 +164,20 @@ def test_handout_shows_two_sentences(naive: Naive) -> None:
         answer(naive.engine, instrument.take(text.format(**instrument.options)))
     assert OTHER in words_of(instrument)
     assert f"Before: “{TEXT}”" in words_of(instrument)
+
+
+@pytest.mark.real
+def test_number_in_the_text_of_the_page_is_that_of_the_default_model(
+    default_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    from lmtui.engine.engine import LocalEngine
+
+    course = read_course(first_course(), INSTRUMENTS)
+    page = next(page for page in course.pages if page.instrument == "chain")
+    instrument = made(ChainInstrument, **page.options)
+    answer(LocalEngine.open(), instrument.begin())
+    written = "".join(span.text for part in page.before for span in part.spans)
+    number = words_of(instrument).partition(": ")[2].partition(", ")[0]
+    assert number == "1 in 5.7e13"
+    assert number in written

@@ -15,6 +15,7 @@ from lmtui import notation
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.learn.instruments.guess import GuessInstrument, model_guesses
 from lmtui.learn.instruments.texts import Reading
+from tests.fake_writing import FakeWriter
 from tests.learn.instruments import (
     Naive,
     Silent,
@@ -263,19 +264,36 @@ def test_next_text_comes_after_the_end_and_the_score_goes_on(naive: Naive) -> No
     assert "of 3 words" in table_of(instrument).note
 
 
-def test_own_text_is_played_sentence_by_sentence(naive: Naive) -> None:
-    first = "This is the first sentence of mine."
+def test_own_text_is_played_by_its_long_sentences(naive: Naive) -> None:
+    short = "This is the first sentence."
     long = "And " + "ever so long " * 11 + "it is."
-    own = own_text(GuessInstrument, f"{first} {long}", text=TEXT)
+    next_one = "The last of the sentences of mine is not much shorter than that."
+    own = own_text(GuessInstrument, f"{short} {long} {next_one}", text=TEXT)
     answer(naive.engine, own.begin())
-    assert words_of(own) == "This is the ____"
-    for _ in range(4):
-        enter(naive, own, "")
-    enter(naive, own, "")
     assert words_of(own) == "And ever so ____"
-    for _ in range(30):
+    for _ in range(33):
+        assert "over" not in own.message
         enter(naive, own, "")
     assert words_of(own).startswith("… ")
+    assert "over" in own.message
+    enter(naive, own, "")
+    assert words_of(own) == "The last of ____"
+    only = own_text(GuessInstrument, short, text=TEXT)
+    answer(naive.engine, only.begin())
+    assert words_of(only) == "This is the ____"
+
+
+def test_own_text_without_sentences_leaves_that_of_the_page(naive: Naive) -> None:
+    own = own_text(GuessInstrument, "none", text=TEXT, given=2)
+    answer(naive.engine, own.begin())
+    assert words_of(own) == "The cat ____"
+
+
+def test_own_sentence_fits_into_any_tokens() -> None:
+    own = own_text(GuessInstrument, "Ǆ" * 70 + " ça" * 29 + ".", text=TEXT)
+    engine = FakeWriter()  # a token is a byte
+    answer(engine, own.begin())
+    assert words_of(own).endswith(" ça ça ____")
 
 
 def test_text_without_words_says_so_and_is_not_over(naive: Naive) -> None:

@@ -15,7 +15,7 @@ import math
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lmtui import notation
@@ -24,12 +24,14 @@ from lmtui.engine.totals import bits_per
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import Reading, sample_of, score
+from lmtui.learn.instruments.texts import Reading, score, sentences_of
 from lmtui.worker.requests import Context
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _LONGEST = 240
 """Most bytes of the learner's own text that are played at once."""
+_SHORTEST = 60
+"""Fewest characters of a sentence that is played, as far as there are such."""
 _SHOWN = 140
 """Most characters of the uncovered text that are shown."""
 _TOP = 20
@@ -131,11 +133,14 @@ class GuessInstrument(Instrument):
     def _passage(self) -> str:
         """Return the text of the page, then sentences of the course's; of the learner's
         own text, its sentences."""
-        material, number = self.material, self._number
-        if not material.is_own and number:
-            material, number = replace(material, is_own=True), number - 1
-        text = sample_of(material, self.options["text"], number)
-        if material.is_own and len(text.encode()) > _LONGEST:
+        text: str = self.options["text"]
+        number = self._number if self.material.is_own else self._number - 1
+        sentences = sentences_of(self.material.text)
+        if number < 0 or not sentences:
+            return text
+        long = [each for each in sentences if len(each) >= _SHORTEST] or sentences
+        text = long[number % len(long)]
+        if len(text.encode()) > _LONGEST:
             cut = text.encode()[:_LONGEST].decode(errors="ignore")
             text = cut.rpartition(" ")[0] or cut
         return text

@@ -70,8 +70,8 @@ class SurpriseInstrument(Instrument):
     }
     ACTIONS: ClassVar[Sequence[Action]] = (
         Action("pair", "two texts", "Show two texts; which one is likelier?"),
-        Action("first", "A is likelier", "Say that text A has fewer bits per byte."),
-        Action("second", "B is likelier", "Say that text B has fewer bits per byte."),
+        Action("first", "say A", "Say that text A has fewer bits per byte."),
+        Action("second", "say B", "Say that text B has fewer bits per byte."),
     )
     ASKS = "Text"
 
