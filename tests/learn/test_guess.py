@@ -283,6 +283,24 @@ def test_own_text_is_played_by_its_long_sentences(naive: Naive) -> None:
     assert words_of(only) == "This is the ____"
 
 
+def test_sentence_with_too_few_words_is_left_out(naive: Naive) -> None:
+    own = own_text(
+        GuessInstrument, f"{'long' * 9} {'word' * 9}. I am a sentence that is short."
+    )
+    answer(naive.engine, own.begin())
+    assert words_of(own) == "I am a ____"
+
+
+def test_other_letters_make_spelling_dearer(naive: Naive) -> None:
+    own = own_text(GuessInstrument, "Die Möwe ist über dem großen Meer.")
+    answer(naive.engine, own.begin())
+    enter(naive, own, "")
+    letter = math.log2(26 + len("öüß") + 1)
+    rate = 5 * letter / 5
+    assert f"0 of 1 word, {rate:.3f} bits/character" in table_of(own).note
+    assert f"A letter costs {letter:.2f} bits in this text" in table_of(own).note
+
+
 def test_own_text_without_sentences_leaves_that_of_the_page(naive: Naive) -> None:
     own = own_text(GuessInstrument, "none", text=TEXT, given=2)
     answer(naive.engine, own.begin())

@@ -34,6 +34,8 @@ _SHORTEST = 60
 """Fewest characters of a sentence that is played, as far as there are such."""
 _SHOWN = 140
 """Most characters of the uncovered text that are shown."""
+_ALPHABET = len(string.ascii_lowercase) + 1
+"""Letters and the end of a word, as the text of the page counts them."""
 _TOP = 20
 """Tokens of each position among which the model's own guesses are looked for."""
 _ROWS = 2
@@ -135,7 +137,11 @@ class GuessInstrument(Instrument):
         own text, its sentences."""
         text: str = self.options["text"]
         number = self._number if self.material.is_own else self._number - 1
-        sentences = sentences_of(self.material.text)
+        sentences = [
+            each
+            for each in sentences_of(self.material.text)
+            if len(_WORD.findall(each)) > self.options["given"]
+        ]
         if number < 0 or not sentences:
             return text
         long = [each for each in sentences if len(each) >= _SHORTEST] or sentences
@@ -145,18 +151,24 @@ class GuessInstrument(Instrument):
             text = cut.rpartition(" ")[0] or cut
         return text
 
+    @property
+    def _letter(self) -> float:
+        """Bits of a letter: a to z, what else is in the words of this text, and the end
+        of a word."""
+        assert self._reading is not None
+        words = (self._reading.text[start:end] for start, end in self._words)
+        letters = {*string.ascii_lowercase}.union(*map(_plain, words))
+        return math.log2(len(letters) + 1)
+
     def _next_play(self) -> Play:
         assert self._reading is not None
         start, end = self._words[self._at]
         text = self._reading.text
-        letters = {*string.ascii_lowercase}
-        for first, last in self._words:
-            letters.update(_plain(text[first:last]))
         found = word_tokens(self._reading, start, end)
         return Play(
             word=text[start:end],
             tokens=[self._reading.tokens[i] for i in found],
-            spelling=(end - start + 1) * math.log2(len(letters) + 1),
+            spelling=(end - start + 1) * self._letter,
             model_guesses=model_guesses(self._reading, found, self.options["guesses"]),
         )
 
@@ -290,18 +302,24 @@ class GuessInstrument(Instrument):
         theirs = sum(play.model_bits(limit) for play in plays) / characters
         found = sum(play.is_right for play in plays)
         model = sum(play.model_guesses is not None for play in plays)
+        price = (
+            f" A letter costs {notation.number(self._letter)} bits in this text, since "
+            "it has others than a to z."
+            if self._letter > math.log2(_ALPHABET)
+            else ""
+        )
         return (
             f"You: {found} of {notation.counted(len(plays), 'word')}, "
             f"{notation.rate(ours)} {notation.PER_CHARACTER.full}. The model, by your "
             f"rule: {model} of {notation.counted(len(plays), 'word')}, "
             f"{notation.rate(theirs)}; by its probabilities: "
-            f"{notation.rate(bits_per(total, characters))}."
+            f"{notation.rate(bits_per(total, characters))}.{price}"
         )
 
 
 def _plain(word: str) -> str:
     """Return a word as it is compared."""
-    return word.casefold().replace("’", "'")
+    return word.lower().replace("’", "'")
 
 
 def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> tuple[Cell, ...]:
