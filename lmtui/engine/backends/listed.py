@@ -12,11 +12,8 @@ from collections.abc import Generator, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.remote import (
-    RemoteKVCache,
-    ServerBackend,
-    draw_request,
-)
+from lmtui.engine.backends.ids_cache import IdsKVCache
+from lmtui.engine.backends.remote import ServerBackend, draw_request
 from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.listed_rows import entropy_range, filled
 from lmtui.engine.protocol import Stop
@@ -53,7 +50,7 @@ class ListedBackend(ServerBackend):
     def logits(
         self,
         ids: Sequence[int],
-        held: RemoteKVCache | None = None,
+        held: IdsKVCache | None = None,
         *,
         keep: int = 1,
         should_stop: Stop | None = None,
@@ -71,7 +68,7 @@ class ListedBackend(ServerBackend):
     def next_logits(
         self,
         tokens: Sequence[int],
-        held: RemoteKVCache,
+        held: IdsKVCache,
         *,
         should_stop: Stop | None = None,
     ) -> Tensor:
@@ -83,7 +80,7 @@ class ListedBackend(ServerBackend):
     def hidden_states_after(
         self,
         paths: Sequence[Sequence[int]],
-        held: RemoteKVCache,
+        held: IdsKVCache,
         *,
         should_stop: Stop | None = None,
     ) -> Tensor:

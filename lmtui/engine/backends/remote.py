@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.backends.base import Reuse, T, float_logits
+from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
@@ -24,33 +25,6 @@ from lmtui.models.remote.wire import LOGIT_BYTES
 
 _CHUNK = 512  # prompt tokens of one request: progress is seen between two
 _RESPONSE_BYTES = 1 << 24  # of the logits of one response
-
-
-class RemoteKVCache:
-    """Tokens of one or more rows, whose keys and values are on the server."""
-
-    row_bytes = 0
-
-    def __init__(self, rows: list[list[int]]) -> None:
-        self.rows = rows
-
-    @property
-    def length(self) -> int:
-        """Number of tokens of a row."""
-        return len(self.rows[0])
-
-    def crop(self, length: int) -> None:
-        """Keep only the first `length` tokens."""
-        for row in self.rows:
-            del row[length:]
-
-    def fork(self, rows: int, length: int | None = None) -> RemoteKVCache:
-        """Return `rows` rows of the first `length` tokens of this row, or of all."""
-        return RemoteKVCache([self.rows[0][:length] for _ in range(rows)])
-
-    def select_rows(self, rows: Sequence[int]) -> None:
-        """Keep only these rows."""
-        self.rows = [self.rows[row] for row in rows]
 
 
 def draw_request(ids: Sequence[int], options: DrawOptions) -> DrawRequest:
@@ -81,12 +55,12 @@ class ServerBackend:
         """Return `answer` as it is."""
         return answer
 
-    def new_cache(self) -> RemoteKVCache:
+    def new_cache(self) -> IdsKVCache:
         """Return an empty cache of one row."""
-        return RemoteKVCache([[]])
+        return IdsKVCache([[]])
 
     def hidden_states_tree(
-        self, tree: Tree, held: RemoteKVCache, *, should_stop: Stop | None = None
+        self, tree: Tree, held: IdsKVCache, *, should_stop: Stop | None = None
     ) -> Tensor:
         """Raise a ValueError: a server reads no trees."""
         raise ValueError("a server reads no trees")
@@ -115,7 +89,7 @@ class RemoteBackend(ServerBackend):
     def logits(
         self,
         ids: Sequence[int],
-        held: RemoteKVCache | None = None,
+        held: IdsKVCache | None = None,
         *,
         keep: int = 1,
         should_stop: Stop | None = None,
@@ -135,7 +109,7 @@ class RemoteBackend(ServerBackend):
     def next_logits(
         self,
         tokens: Sequence[int],
-        held: RemoteKVCache,
+        held: IdsKVCache,
         *,
         should_stop: Stop | None = None,
     ) -> Tensor:
@@ -147,7 +121,7 @@ class RemoteBackend(ServerBackend):
     def hidden_states_after(
         self,
         paths: Sequence[Sequence[int]],
-        held: RemoteKVCache,
+        held: IdsKVCache,
         *,
         should_stop: Stop | None = None,
     ) -> Tensor:

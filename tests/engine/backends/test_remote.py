@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from lmtui.engine.backends.remote import RemoteBackend, RemoteKVCache
+from lmtui.engine.backends.ids_cache import IdsKVCache
+from lmtui.engine.backends.remote import RemoteBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import ChatTurn, SamplingSettings, Step
@@ -144,7 +145,7 @@ def test_many_rows_come_in_several_responses() -> None:
 
 
 def test_rows_of_a_cache_are_its_own() -> None:
-    held = RemoteKVCache([[1, 2, 3]])
+    held = IdsKVCache([[1, 2, 3]])
     forked = held.fork(3, 2)
     for row, token in zip(forked.rows, (7, 8, 9), strict=True):
         row.append(token)
