@@ -89,6 +89,7 @@ class LocalEngine:
     def __init__(
         self, loaded: LoadedModel, *, context: int | None = None, slots: int = 1
     ) -> None:
+        self.loaded = loaded
         tokenizer = loaded.tokenizer
         self.backend = backend_of(loaded)
         self._connection = loaded.model.connection if loaded.is_remote else None
@@ -109,12 +110,11 @@ class LocalEngine:
             slots=slots,
         )
         self._lexicon = VocabularyIndex(self._vocabulary, self._info.vocabulary)
-        self._tokenizer = tokenizer
         self._prepare_editing(())
 
     def _prepare_editing(self, before: tuple[int, ...]) -> None:
         """Edit texts that begin after the tokens `before`."""
-        tokenizer = self._tokenizer
+        tokenizer = self.loaded.tokenizer
         prefix = (*self.prompts.prefix("auto"), *before)
         context, windows = self._info.context, self.windows(len(prefix))
         scorer = DocumentScorer(
@@ -212,7 +212,7 @@ class LocalEngine:
 
     def tokenizer_json(self) -> str:
         """Return the tokenizer as `tokenizer.json` has it."""
-        return str(self._tokenizer.backend_tokenizer.to_str())
+        return str(self.loaded.tokenizer.backend_tokenizer.to_str())
 
     def raw_logits(
         self,
@@ -501,7 +501,7 @@ class LocalEngine:
             name,
             lambda text: self.prompts.document(text, "no").ids,
             budget=self._info.context // 2,
-            separator=file_separator(self._tokenizer),
+            separator=file_separator(self.loaded.tokenizer),
         )
         self._prepare_editing(ids)
         return parts

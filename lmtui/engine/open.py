@@ -1,13 +1,20 @@
-"""Open the engine for the model of a server, whatever that can do."""
+"""Open the engine for the model of a server, whatever that can do, or for n-grams."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+
+from lmtui.engine.backends.ngram import counted_model
 from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.ngram import NgramModel
 from lmtui.engine.protocol import EditorEngine
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.load import ChatModel, load_remote
+from lmtui.models.remote.load import ChatModel, chat_only, load_remote
 
 
 def open_served(
@@ -32,3 +39,35 @@ def open_served(
     except BaseException:
         found.model.connection.close()
         raise
+
+
+def open_ngrams(
+    own: EditorEngine, texts: Iterable[str], *, order: int, name: str
+) -> LocalEngine:
+    """Return the engine for an n-gram model of `texts`, to compare with `own`: it has
+    the same tokens, and the same windows.
+
+    Raises:
+        LmtuiError: `own` can only be talked with.
+    """
+    if not isinstance(own, LocalEngine):
+        raise chat_only(own.capabilities.why_not)
+    encodings = map(own.encode, texts)
+    ngrams = NgramModel.count(
+        [(*each.prefix, *each.ids) for each in encodings],
+        order=order,
+        vocabulary=own.info.vocabulary,
+    )
+    loaded = replace(
+        own.loaded,
+        model=counted_model(ngrams, context=own.info.context, end_ids=own.info.end_ids),
+        name=name,
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+        precision="exact",
+        adapter=None,
+        why="",
+        exact_drawing=False,
+        layer_bits=0,
+    )
+    return LocalEngine(loaded)

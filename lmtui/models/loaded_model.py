@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lmtui.models.hardware import Precision
 from lmtui.models.model_info import ModelInfo, facts_of
@@ -31,13 +31,22 @@ class LoadOptions:
     """Whether linear layers of a transformers model may be quantised one by one."""
 
 
+@runtime_checkable
+class DescribedModel(Protocol):
+    """Model that knows its properties; one of transformers has a configuration."""
+
+    @property
+    def facts(self) -> ModelInfo:
+        """The model's properties."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model that is ready to run, and how it was loaded."""
 
     model: Any
     """A `PreTrainedModel` in evaluation mode on its device, a `LlamaModel` for the
-    Llama backend, a `LmtuiServerModel` or a `ListingModel`."""
+    Llama backend, a `LmtuiServerModel`, a `ListingModel` or a `CountedModel`."""
     tokenizer: Any
     """A fast tokenizer of transformers, or a `LightTokenizer`."""
     name: str
@@ -91,8 +100,7 @@ class LoadedModel:
 
     @property
     def facts(self) -> ModelInfo:
-        """The model's properties, from its configuration."""
-        if self.is_llama or self.is_remote:
-            facts: ModelInfo = self.model.facts
-            return facts
+        """The model's properties."""
+        if isinstance(self.model, DescribedModel):
+            return self.model.facts
         return facts_of(self.model)

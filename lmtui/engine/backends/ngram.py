@@ -1,0 +1,173 @@
+"""N-gram model as a backend, so that everything that is done with a language model can
+be done with it.
+
+A state is the last order - 1 tokens of a context, and the head looks up what followed
+them. The logits are log-probabilities: their softmax is the distribution itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backends.base import Reuse, T
+from lmtui.engine.backends.ids_cache import IdsKVCache
+from lmtui.engine.ngram import NgramModel
+from lmtui.engine.protocol import Stop
+from lmtui.engine.token_tree import Tree
+from lmtui.errors import Cancelled
+from lmtui.models.model_info import ModelInfo
+
+_NO_TOKEN = -1  # in a state of a context that is shorter than the model looks back
+_CHUNK = 1 << 30  # a prompt is only stored
+_ROWS = 64  # of logits in one block: a stop comes within some hundredths of a second
+
+
+@dataclass(frozen=True, slots=True)
+class CountedModel:
+    """N-gram model and its properties, as `LoadedModel` has it."""
+
+    ngrams: NgramModel
+    facts: ModelInfo
+
+
+def counted_model(
+    ngrams: NgramModel, *, context: int, end_ids: Sequence[int]
+) -> CountedModel:
+    """Return an n-gram model that reads at most `context` tokens together, as the model
+    that it is compared with."""
+    facts = ModelInfo(
+        architecture=f"interpolated Kneser-Ney, order {ngrams.order}",
+        parameters=ngrams.size,
+        vocabulary=ngrams.vocabulary,
+        context=context,
+        end_ids=frozenset(end_ids),
+        generation_defaults=(),
+    )
+    return CountedModel(ngrams, facts)
+
+
+class NgramBackend:
+    """Distributions of an n-gram model; see `base.ModelBackend` for each method's
+    contract."""
+
+    prefill_chunk = _CHUNK
+    block_rows = _ROWS
+    extra_token_costs: tuple[float, ...] = ()
+    reuse = Reuse.ANY_PREFIX
+    listed = None
+    is_remote = False
+    reads_trees = True
+
+    def __init__(self, ngrams: NgramModel) -> None:
+        self._ngrams = ngrams
+        self._width = max(0, ngrams.order - 1)
+
+    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
+        """Return `answer` as it is."""
+        return answer
+
+    def new_cache(self) -> IdsKVCache:
+        """Return an empty cache of one row."""
+        return IdsKVCache([[]])
+
+    def logits(
+        self,
+        ids: Sequence[int],
+        held: IdsKVCache | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [keep, V] after the last `keep` of `ids`."""
+        return self.head(
+            self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
+        )
+
+    def next_logits(
+        self,
+        tokens: Sequence[int],
+        held: IdsKVCache,
+        *,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Logits [n, V] after one more token for each of the n rows."""
+        paths = [[token] for token in tokens]
+        return self.head(self.hidden_states_after(paths, held, should_stop=should_stop))
+
+    def hidden_states(
+        self,
+        ids: Sequence[int],
+        held: IdsKVCache | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Last tokens [keep, width] of the contexts that end with the last `keep` of
+        `ids`."""
+        _poll(should_stop)
+        text = [*(held.rows[0] if held else ()), *ids]
+        ends = range(len(text) - keep + 1, len(text) + 1)
+        states = self._states([self._last(text, end) for end in ends])
+        if held:
+            held.rows[0] += ids
+        return states
+
+    def hidden_states_after(
+        self,
+        paths: Sequence[Sequence[int]],
+        held: IdsKVCache,
+        *,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """Last tokens [n, width] after each of n paths, one for each row."""
+        _poll(should_stop)
+        for row, path in zip(held.rows, paths, strict=True):
+            row += path
+        return self._states([self._last(row) for row in held.rows])
+
+    def hidden_states_tree(
+        self, tree: Tree, held: IdsKVCache, *, should_stop: Stop | None = None
+    ) -> Tensor:
+        """Last tokens [n, width] after each token of a tree."""
+        _poll(should_stop)
+        before = self._last(held.rows[0])
+        # A parent comes before its children, so that a row of the mask is a path.
+        paths = [row.nonzero().flatten().tolist() for row in tree.seen]
+        return self._states(
+            [self._last([*before, *(tree.ids[i] for i in path)]) for path in paths]
+        )
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [n, V], float32, of states [n, width]."""
+        logits = torch.empty(len(states), self._ngrams.vocabulary)
+        for row, state in zip(logits, states.tolist(), strict=True):
+            context = [token for token in state if token != _NO_TOKEN]
+            row.copy_(self._ngrams.logprobs(context))
+        return logits
+
+    def all_logits(
+        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the logits after each of `ids` but the first `skip`, in blocks."""
+        for start in range(skip, len(ids), _ROWS):
+            end = min(start + _ROWS, len(ids))
+            yield self.logits(ids[:end], keep=end - start, should_stop=should_stop)
+
+    def _last(self, ids: Sequence[int], end: int | None = None) -> list[int]:
+        """Return the tokens that matter of the context `ids[:end]`, with `_NO_TOKEN`
+        for those that it lacks: [width]."""
+        end = len(ids) if end is None else end
+        last = list(ids[max(0, end - self._width) : end])
+        return [_NO_TOKEN] * (self._width - len(last)) + last
+
+    def _states(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self._width)
+
+
+def _poll(should_stop: Stop | None) -> None:
+    if should_stop and should_stop():
+        raise Cancelled

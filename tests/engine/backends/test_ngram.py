@@ -1,0 +1,211 @@
+"""An n-gram model behind the engine: every verb gives the distribution that was
+counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.backends.ngram import NgramBackend
+from lmtui.engine.chat_server import ChatServerEngine
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.ngram import NgramModel
+from lmtui.engine.open import open_ngrams
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.token_tree import Tree
+from lmtui.engine.types import (
+    ChatTurn,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import Cancelled, LmtuiError
+from tests.engine import tiny
+from tests.engine.test_prefix_cache import contexts
+
+COUNTED = tiny.CORPUS
+TEXT = "the dog sat on the mat and the quick cat sat on the lazy log. naïve"
+ORDERS = [0, 1, 2, 3, 5]
+PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
+IDS = st.lists(st.integers(3, 60), min_size=1, max_size=12)
+
+
+def ngrams(order: int, own: LocalEngine | None = None) -> LocalEngine:
+    """An engine over n-grams of the corpus."""
+    own = own or tiny.engine()
+    return open_ngrams(own, COUNTED, order=order, name=f"ngram:{order}")
+
+
+@cache
+def model(order: int) -> NgramModel:
+    """The n-grams themselves."""
+    encode = tiny.engine().encode
+    ids = [(*each.prefix, *each.ids) for each in map(encode, COUNTED)]
+    return NgramModel.count(ids, order=order, vocabulary=len(tiny.tokenizer()))
+
+
+def close(logits: torch.Tensor, *contexts: Sequence[int], order: int) -> None:
+    """Rows are the distributions after these contexts."""
+    expected = torch.stack([model(order).logprobs(each) for each in contexts])
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(
+        logits.log_softmax(-1), expected.float(), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@given(history=contexts())
+def test_prefix_cache_reuse_keeps_the_distribution(
+    order: int, history: list[list[int]]
+) -> None:
+    cache = PrefixCache(NgramBackend(model(order)))
+    for ids in history:
+        cache.read(ids)
+        assert cache.ids == ids
+        assert cache.logits is not None
+        close(cache.logits[None], ids, order=order)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@given(context=IDS, paths=st.lists(IDS, min_size=1, max_size=4))
+def test_rows_and_trees_are_read_as_their_paths(
+    order: int, context: list[int], paths: list[list[int]]
+) -> None:
+    backend: AnyBackend = NgramBackend(model(order))
+    held = backend.new_cache()
+    close(backend.logits(context, held), context, order=order)
+    whole = [[*context, *path] for path in paths]
+    tree = Tree.of(paths)
+    nodes = backend.head(backend.hidden_states_tree(tree, held))
+    close(nodes[tree.places], *whole, order=order)
+    rows = held.fork(len(paths))
+    close(backend.head(backend.hidden_states_after(paths, rows)), *whole, order=order)
+    rows.select_rows([0, 0])
+    more = backend.next_logits([7, 8], rows)
+    close(more, [*whole[0], 7], [*whole[0], 8], order=order)
+    assert held.length == len(context)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_scores_of_a_text_are_those_of_the_model(order: int) -> None:
+    engine = ngrams(order)
+    ids = engine.encode(TEXT).ids
+    expected = model(order).score(ids).tolist()
+    scored = list(engine.score(ids, top_n=3))
+    assert scored[0].logprob is None  # as with every model
+    found = [token.logprob for token in scored[1:]]
+    assert found == pytest.approx(expected[1:], abs=1e-4)
+    for index, token in enumerate(scored[1:], 1):
+        row = model(order).logprobs(ids[:index]).float()
+        assert token.rank == 1 + int((row > row[token.id]).sum())
+        assert token.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-3)
+        assert [c.logprob for c in token.top] == pytest.approx(
+            row.sort(descending=True).values[:3].tolist(), abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_windows_that_overlap_enough_change_nothing(order: int) -> None:
+    engine = ngrams(order)
+    ids = engine.encode(TEXT * 3).ids
+    whole = [token.logprob for token in engine.score(ids)]
+    parts = [token.logprob for token in engine.score(ids, window=16, stride=8)]
+    assert parts[1:] == pytest.approx(whole[1:], abs=1e-5)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_panel_shows_the_distribution_of_the_model(order: int) -> None:
+    engine = ngrams(order)
+    ids = engine.encode(TEXT).ids[:9]
+    shown = engine.next_distribution(ids, PLAIN, top_n=5)
+    row = model(order).logprobs(ids)
+    for each in shown.candidates:
+        assert each.logprob == pytest.approx(float(row[each.id]), abs=1e-4)
+    best = row.float().sort(descending=True).values[:5].tolist()
+    assert [c.logprob for c in shown.candidates] == pytest.approx(best, abs=1e-4)
+    assert shown.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-3)
+    again = engine.preview(shown.handle, replace(PLAIN, top_k=1), count=3)
+    assert [c.id for c in again.candidates] == [c.id for c in shown.candidates[:3]]
+    every = engine.preview(shown.handle, PLAIN, count=engine.info.vocabulary)
+    mass = math.fsum(math.exp(c.logprob) for c in every.candidates)
+    assert mass == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_steps_of_an_answer_are_scored_as_its_text(order: int) -> None:
+    engine = ngrams(order)
+    ids = engine.encode(TEXT).ids
+    settings = replace(PLAIN, seed=3, max_tokens=20)
+    *steps, result = engine.generate(Prompt(ids, TEXT), settings)
+    assert isinstance(result, GenerationResult)
+    drawn = [(s.id, s.logprob) for s in steps if isinstance(s, Step)]
+    whole = [*ids, *(token for token, _ in drawn)]
+    scored = list(engine.score(whole))[len(ids) :]
+    assert math.fsum(logprob for _, logprob in drawn) == pytest.approx(
+        math.fsum(token.logprob or 0 for token in scored), abs=1e-3
+    )
+    repeated = engine.generate(Prompt(ids, TEXT), settings)
+    assert [s.id for s in repeated if isinstance(s, Step)] == [t for t, _ in drawn]
+
+
+def test_text_that_was_counted_is_continued_by_heart() -> None:
+    engine = ngrams(5)
+    ids = engine.encode("The quick brown").ids
+    (way,) = engine.continue_each(ids, [engine.encode(" fox").ids[0]], max_new_tokens=9)
+    text = b"".join(token.bytes for token in way).decode()
+    assert text.startswith(" fox jumps over the lazy dog. ")
+    steps = engine.complete("Der Hund am M", 13, replace(PLAIN, max_tokens=1))
+    assert any(isinstance(step, Step) for step in steps)
+
+
+@pytest.mark.parametrize("order", [0, 2])
+def test_editor_verbs_work(order: int) -> None:
+    engine = ngrams(order)
+    seen = engine.predict_at(TEXT, 10, top_n=5)
+    assert seen.distribution is not None
+    draft = engine.score_draft([ChatTurn("user", "Hi")], "the cat", PLAIN)
+    assert all(token.logprob is not None for token in draft.tokens)
+
+
+def test_model_is_told_apart_from_the_one_beside_it() -> None:
+    own = tiny.engine(context=64)
+    engine = ngrams(3, own)
+    info = engine.info
+    assert (info.label, info.precision, info.dtype) == ("ngram:3", "exact", "float64")
+    assert info.architecture == "interpolated Kneser-Ney, order 3"
+    assert (info.context, info.vocabulary) == (64, own.info.vocabulary)
+    assert engine.windows() == own.windows()
+    assert engine.encode(TEXT) == own.encode(TEXT)
+    assert info.parameters == model(3).size > 0
+    assert (ngrams(0).info.parameters, info.end_ids) == (0, own.info.end_ids)
+    assert own.info.label == "tiny-llama"
+    assert ngrams(2, engine).info.label == "ngram:2"
+
+
+def test_a_stop_is_heeded_and_leaves_a_usable_cache() -> None:
+    engine = ngrams(3)
+    ids = engine.encode(TEXT).ids
+    with pytest.raises(Cancelled):
+        list(engine.score(ids, should_stop=lambda: True))
+    cache = PrefixCache(engine.backend)
+    cache.read(ids[:5])
+    with pytest.raises(Cancelled):
+        cache.extend(ids[5:8], should_stop=lambda: True)
+    assert cache.ids == list(ids[:5])
+    close(cache.extend(ids[5:6]), ids[:6], order=3)
+
+
+def test_a_server_that_only_chats_has_no_tokens_to_count() -> None:
+    chats = ChatServerEngine.__new__(ChatServerEngine)
+    chats.capabilities = replace(tiny.engine().capabilities, why_not="It only chats.")
+    with pytest.raises(LmtuiError, match="a text can't be used here"):
+        open_ngrams(chats, ["text"], order=2, name="ngram:2")
