@@ -16,11 +16,12 @@ import typer
 
 from lmtui import paths
 from lmtui.cli.errors import take_stderr
+from lmtui.cli.ngram import ComparedRef, NgramRef
 from lmtui.config.settings import Settings, bits
 from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import LmtuiError
 from lmtui.models.errors import hush
-from lmtui.models.progress import OnProgress, Progress
+from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.models.source import ModelRef, resolve
 
@@ -144,7 +145,7 @@ def is_local(settings: Settings, ref: ModelRef) -> bool:
 
 
 def open_pair(
-    settings: Settings, other: ModelRef, on_progress: OnProgress
+    settings: Settings, other: ComparedRef, on_progress: OnProgress
 ) -> tuple[EditorEngine, EditorEngine]:
     """Load the model of `settings`, and `other` to compare it with.
 
@@ -154,18 +155,52 @@ def open_pair(
         LmtuiError: one of them can't be found, fetched or loaded here.
     """
     own = settings.model_ref
+    if isinstance(other, ModelRef) and other.adapter is not None:
+        return _open_sharing(settings, own, other.adapter, on_progress)
+    first = open_model(settings, own, on_progress)
+    try:
+        second = open_compared(settings, first, other, on_progress)
+    except BaseException:
+        first.close()
+        raise
+    _share_threads(first, second)
+    return first, second
+
+
+def open_compared(
+    settings: Settings, own: EditorEngine, other: ComparedRef, on_progress: OnProgress
+) -> EditorEngine:
+    """Load `other`, which the model that is open is compared with.
+
+    Raises:
+        LmtuiError: it can't be found, fetched or loaded here.
+    """
+    if isinstance(other, NgramRef):
+        return open_counted(own, other, on_progress)
+    return open_model(settings, other, on_progress)
+
+
+def open_counted(
+    own: EditorEngine, other: NgramRef, on_progress: OnProgress = ignore
+) -> EditorEngine:
+    """Count the n-grams of texts in the tokens of the model that is open.
+
+    Raises:
+        LmtuiError: that model can only be talked with.
+    """
+    from lmtui.engine.open import open_ngrams
+
+    on_progress(Progress(f"counting n-grams for {other.name}"))
+    texts = (each.text for each in other.texts)
+    return open_ngrams(own, texts, order=other.order, name=other.name)
+
+
+def _open_sharing(
+    settings: Settings, own: ModelRef, adapter: str, on_progress: OnProgress
+) -> tuple[EditorEngine, EditorEngine]:
+    """Load the model `own`, and the same with another adapter, on the same weights."""
     if own.adapter is None and settings.origin("model").source != "flag":
-        # The adapter names the model that it was made for.
-        own = ModelRef() if other.adapter else own
-    if other.adapter is None:
-        first = open_model(settings, own, on_progress)
-        try:
-            second = open_model(settings, other, on_progress)
-        except BaseException:
-            first.close()
-            raise
-        _share_threads(first, second)
-        return first, second
+        own = ModelRef()  # the adapter names the model that it was made for
     with _collector_waits():
         from lmtui.engine.engine import LocalEngine
         from lmtui.models.load import load_pair
@@ -174,7 +209,7 @@ def open_pair(
         loaded = load_pair(
             resolved(settings, own.model)[0],
             adapter=own.adapter,
-            other=other.adapter,
+            other=adapter,
             how=LoadOptions(
                 settings.device,
                 settings.dtype,
@@ -196,7 +231,7 @@ def _share_threads(*engines: EditorEngine) -> None:
 
 
 def open_for_comparison(
-    settings: Settings, ref: ModelRef, other: ModelRef, on_progress: OnProgress
+    settings: Settings, ref: ModelRef, other: ComparedRef, on_progress: OnProgress
 ) -> EditorEngine | tuple[EditorEngine, EditorEngine]:
     """Load a model chosen later, and `other`, which it is compared with.
 
@@ -207,7 +242,7 @@ def open_for_comparison(
     """
     own = open_model(settings, ref, on_progress)
     try:
-        return own, open_model(settings, other, on_progress)
+        return own, open_compared(settings, own, other, on_progress)
     except LmtuiError as error:
         told = f"Nothing is compared any more: {error}"
         on_progress(Progress(told, warning=True))
@@ -263,11 +298,14 @@ def _require_scores(engine: EditorEngine) -> EditorEngine:
 
 
 def engines_for(
-    context: typer.Context, settings: Settings, other: ModelRef
+    context: typer.Context, settings: Settings, other: ComparedRef
 ) -> tuple[EditorEngine, EditorEngine]:
     """Open the engine for a command, and one to compare it with."""
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:
+        if isinstance(other, NgramRef):
+            own = open_engine(settings)
+            return own, open_counted(own, other)
         compared = replace(settings, model=other.model, adapter=other.adapter)
         return open_engine(settings), open_engine(compared)
     with _loading() as show:

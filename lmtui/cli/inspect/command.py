@@ -17,6 +17,7 @@ from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
 from lmtui.cli.inspect.json_output import JsonRows, JsonScoreView
 from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
 from lmtui.cli.inspect.table import AGAINST, ALONE, RowsView, SortKey, Table, sort_key
+from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.settings import Settings, bits
@@ -122,7 +123,9 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="Compare with another model on the same text.",
+        help="Compare with another model on the same text; ngram:1 to "
+        f"ngram:{HIGHEST_ORDER} count the tokens of --ngram-text, and for ngram:0 all "
+        "tokens are equally probable.",
         show_default=False,
         autocompletion=completion.models,
     ),
@@ -137,13 +140,22 @@ AgainstAdapter = Annotated[
     ),
 ]
 
+NgramText = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="A text for --against ngram:N to count; can be given several times.",
+        show_default=False,
+    ),
+]
+
 
 def open_inspector(
     context: typer.Context,
     settings: Settings,
     document: TextSource,
     rules: Rules,
-    other: ModelRef | None,
+    other: ComparedRef | None,
     *,
     no_color: bool,
 ) -> None:
@@ -193,6 +205,7 @@ def inspect(
     bos: Bos = "auto",
     against: Against = None,
     against_adapter: AgainstAdapter = None,
+    ngram_text: NgramText = None,
     no_color: options.NoColor = False,
 ) -> None:
     """Show how probable the model finds each token of a text.
@@ -209,9 +222,10 @@ def inspect(
     as others (é for e with an accent mark), the summary says how many.
 
     With --against or --against-adapter the text is shaded by how much more (+) or less
-    (-) probable another model finds each token, in bits. With --summary, a file that
-    can't be read is reported at once, the others are still scored, and the exit code
-    is 2.
+    (-) probable another model finds each token, in bits. With --against ngram:3 that is
+    a model which only knows what followed each two tokens in the texts of --ngram-text.
+    With --summary, a file that can't be read is reported at once, the others are still
+    scored, and the exit code is 2.
 
     In JSON, bytes says what a token is. Its text is a view: bytes that are only part
     of a character stand there as ⟨E3 81⟩.
@@ -221,6 +235,7 @@ def inspect(
       lmtui inspect README.md
       lmtui inspect draft.txt --top 3
       lmtui inspect draft.txt --against-adapter notes
+      lmtui inspect draft.txt --against ngram:3 --ngram-text notes.txt
       lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
       lmtui inspect --chat last --message 2
@@ -231,15 +246,16 @@ def inspect(
     form.require_one()
     page = None if html is None else _place(html)
     settings = options.settings(ctx)
-    other = _other(against, against_adapter, settings)
-    key = _key(sort, form, compares=other is not None)
-    settings = replace(settings, quantize=bits(settings, exact=True))
     watched = is_interactive()  # asked before stdin is read to its end
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
+    other = _other(against, against_adapter, settings, ngram_text or [])
+    key = _key(sort, form, compares=other is not None)
+    settings = replace(settings, quantize=bits(settings, exact=True))
     documents = _texts(files or [], chat, message, skip=summary)
     if watched and chat is None:
         state.remember(each.name for each in documents if each.name != STDIN)
+    _warn_counted(documents, other)
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
     alone = len(documents) == 1 and form == Form() and top is None
     if watched and alone:
@@ -303,12 +319,14 @@ class Form:
 
 
 def _other(
-    model: str | None, adapter: str | None, settings: Settings
-) -> ModelRef | None:
-    """Return the model to compare with, if any."""
+    model: str | None, adapter: str | None, settings: Settings, counted: Sequence[str]
+) -> ComparedRef | None:
+    """Return the model to compare with, if any; `counted` are files for n-grams."""
     if model and adapter:
         title = "--against and --against-adapter exclude each other"
         raise LmtuiError(title, "", "Give one; --adapter goes with both.")
+    if ngrams := ngram_ref(model, counted):
+        return ngrams
     if adapter:
         return ModelRef(settings.model, adapter)
     return ModelRef(model) if model else None
@@ -372,8 +390,18 @@ def _tell_empty(documents: Sequence[TextSource]) -> None:
             note(f"note: {_shown(each)} is empty; nothing is scored\n")
 
 
+def _warn_counted(documents: Sequence[TextSource], other: ComparedRef | None) -> None:
+    """Say which texts the n-gram model that they are compared with has counted."""
+    for each in documents:
+        if isinstance(other, NgramRef) and each.text and other.counts(each.text):
+            note(
+                f"note: {other.name} has counted {_shown(each)} itself and knows it by "
+                "heart; a text that it has not counted is a fair test\n"
+            )
+
+
 def _engines(
-    context: typer.Context, settings: Settings, other: ModelRef | None
+    context: typer.Context, settings: Settings, other: ComparedRef | None
 ) -> Engines:
     if other is None:
         engines = Engines(engine_for(context, settings))

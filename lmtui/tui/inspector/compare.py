@@ -57,7 +57,7 @@ class CompareController(Controller):
         self._document, self._sampler, self._compared = document, sampler, compared
         self._against: EngineInfo | None = None
         self._theirs = ScoredDocument()
-        self._of_models: dict[str, ScoredDocument] = {}
+        self._of_models: dict[EngineInfo, ScoredDocument] = {}
         self._others = BranchText(())
         self._piece_at: dict[int, ComparedSpan] = {}  # of each token of the text
         self.panel = ProbabilityPanel(id="other", title="The other model")
@@ -111,7 +111,7 @@ class CompareController(Controller):
         """Have the other model, if there is one, score the same text."""
         if self._against is None or self._document.text is None:
             return
-        if known := self._of_models.get(self._against.label):
+        if known := self._of_models.get(self._against):
             self._theirs = known
             self._score_on()
             return
@@ -127,7 +127,7 @@ class CompareController(Controller):
     def _take_tokenized(self, made: DocumentTokens) -> None:
         self._theirs = ScoredDocument.of(made.encoding, made.windows, made.tokens)
         if self._against is not None:
-            self._of_models[self._against.label] = self._theirs
+            self._of_models[self._against] = self._theirs
         self._score_on()
 
     def _score_on(self) -> None:

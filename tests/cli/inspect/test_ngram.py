@@ -1,0 +1,220 @@
+"""`lmtui inspect --against ngram:N`: a model beside one that only counts."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lmtui.cli import engine as opening
+from lmtui.cli.main import main
+from lmtui.cli.ngram import HIGHEST_ORDER, NgramRef, ngram_ref
+from lmtui.config.load import load
+from lmtui.engine.ngram import NgramModel
+from lmtui.errors import LmtuiError
+from lmtui.files import TextSource
+from lmtui.models.progress import ignore
+from lmtui.models.source import ModelRef
+from tests.cli.program import Result
+from tests.engine import tiny
+from tests.fakes import FakeEngine
+from tests.models import tiny as saved
+
+TEXT = "the cat sat on the log, naïve façade"
+COUNTED = "the cat sat on the mat and the dog sat on the log\n" * 4
+Program = Callable[..., Result]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A small text."""
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> str:
+    """The text that is counted."""
+    path = tmp_path / "counted.txt"
+    path.write_text(COUNTED, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Program:
+    """The program in this process, with a tiny random model."""
+
+    def run_here(*arguments: str, stdin: bytes = b"") -> Result:
+        piped = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdin", piped)
+        code = main(("inspect", *arguments), open_engine=lambda _: tiny.engine())
+        return Result(code, *capsys.readouterr())
+
+    return run_here
+
+
+@pytest.mark.parametrize("order", range(HIGHEST_ORDER + 1))
+def test_json_has_the_numbers_of_the_ngrams(
+    program: Program, file: str, counted: str, order: int
+) -> None:
+    ask = (file, "--json", "--against", f"ngram:{order}", "--ngram-text", counted)
+    done = program(*ask)
+    assert (done.code, done.err) == (0, "")
+    *tokens, own, other, compared = done.events
+    encode, size = tiny.engine().encode, tiny.engine().info.vocabulary
+    model = NgramModel.count([encode(COUNTED).ids], order=order, vocabulary=size)
+    expected = model.score(encode(TEXT).ids).tolist()
+    assert tokens[0]["other_logprob"] is None
+    found = [token["other_logprob"] for token in tokens[1:]]
+    assert found == pytest.approx(expected[1:], abs=1e-4)
+    assert (own["model"], other["model"]) == ("tiny-llama", f"ngram:{order}")
+    assert other["precision"] == "exact"
+    assert other["logprob"] == pytest.approx(sum(expected[1:]), abs=1e-3)
+    assert (other["window"], other["stride"]) == (own["window"], own["stride"])
+    assert compared["unit"] == "token"
+
+
+def test_summary_plain_and_page_name_the_ngrams(
+    program: Program, file: str, counted: str, tmp_path: Path
+) -> None:
+    ask = (file, "--against", "ngram:3", "--ngram-text", counted)
+    assert "ngram:3" in program(*ask, "--plain").out
+    (_, row) = program(*ask, "--summary").out.splitlines()[:2]
+    assert file in row
+    own, other, *_ = program(*ask, "--summary", "--json").events
+    assert (own["model"], other["model"]) == ("tiny-llama", "ngram:3")
+    page = tmp_path / "page.html"
+    assert program(*ask, "--html", str(page)).code == 0
+    assert "ngram:3" in page.read_text("utf-8")
+
+
+def test_texts_are_counted_together_but_not_across(
+    program: Program, file: str, counted: str, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.txt"
+    more.write_text(TEXT[:20])
+    ask = (file, "--json", "--against", "ngram:2", "--ngram-text", counted)
+    one = program(*ask).events[-2]
+    two = program(*ask, "--ngram-text", str(more)).events[-2]
+    encode, size = tiny.engine().encode, tiny.engine().info.vocabulary
+    texts = [encode(COUNTED).ids, encode(TEXT[:20]).ids]
+    model = NgramModel.count(texts, order=2, vocabulary=size)
+    expected = float(model.score(encode(TEXT).ids)[1:].sum())
+    assert two["logprob"] == pytest.approx(expected, abs=1e-3)
+    assert two["logprob"] != one["logprob"]
+
+
+def test_uniform_model_needs_no_text(program: Program, file: str) -> None:
+    done = program(file, "--json", "--against", "ngram:0")
+    assert (done.code, done.err) == (0, "")
+    assert len({token["other_logprob"] for token in done.events[1:-3]}) == 1
+
+
+def test_counted_text_may_come_from_stdin(
+    program: Program, file: str, counted: str
+) -> None:
+    ask = (file, "--json", "--against", "ngram:2", "--ngram-text")
+    assert program(*ask, "-", stdin=COUNTED.encode()).out == program(*ask, counted).out
+    done = program("-", *ask[1:], "-", stdin=COUNTED.encode())
+    assert (done.code, done.out) == (2, "")
+    assert "stdin can be read only once" in done.err
+
+
+def test_user_is_warned_of_a_text_that_was_counted_itself(
+    program: Program, file: str, counted: str
+) -> None:
+    ask = ("--json", "--against", "ngram:3", "--ngram-text", counted)
+    warned = program(counted, *ask, "--ngram-text", file)
+    assert warned.code == 0
+    (line,) = warned.err.splitlines()
+    assert line.startswith(f"note: ngram:3 has counted {counted} itself")
+    assert "knows it by heart" in line
+    assert program(file, *ask).err == ""
+    # A uniform model learns nothing of what it is given.
+    uniform = program(counted, "--json", "--against", "ngram:0", *ask[3:])
+    assert (uniform.code, uniform.err) == (0, "")
+
+
+@pytest.mark.parametrize("spec", ["ngram:", "ngram:6", "ngram:-1", "ngram:x", "ngram:"])
+def test_orders_that_do_not_exist_are_refused(
+    program: Program, file: str, counted: str, spec: str
+) -> None:
+    done = program(file, "--against", spec, "--ngram-text", counted)
+    assert (done.code, done.out) == (2, "")
+    assert f"error: there is no such n-gram model: {spec}\n" in done.err
+    assert "ngram:1" in done.err and f"ngram:{HIGHEST_ORDER}" in done.err
+
+
+def test_flags_that_need_each_other_are_refused_alone(
+    program: Program, file: str, counted: str
+) -> None:
+    done = program(file, "--against", "ngram:3")
+    assert (done.code, done.out) == (2, "")
+    assert "error: ngram:3 needs a text to count\n" in done.err
+    assert "Add --ngram-text FILE" in done.err
+    for more in ((), ("--against", "other"), ("--against-adapter", "notes")):
+        done = program(file, "--ngram-text", counted, *more)
+        assert (done.code, done.out) == (2, "")
+        assert "error: --ngram-text needs an n-gram model" in done.err
+        assert "Add --against ngram:3." in done.err
+    both = ("--against", "ngram:3", "--against-adapter", "notes")
+    done = program(file, "--ngram-text", counted, *both)
+    assert "exclude each other" in done.err
+
+
+def test_files_that_cannot_be_counted_are_refused(
+    program: Program, file: str, tmp_path: Path
+) -> None:
+    bad = {"empty": b"", "binary": b"a\0b", "latin": b"caf\xe9"}
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    messages = {
+        "empty": "there is nothing to count",
+        "binary": "this is a binary file",
+        "latin": "not valid UTF-8",
+        "missing": "there is no such file",
+        ".": "this is a folder",
+    }
+    for name, message in messages.items():
+        counted = str(tmp_path / name)
+        done = program(file, "--against", "ngram:2", "--ngram-text", counted)
+        assert (done.code, done.out) == (2, "")
+        assert message in done.err and counted in done.err
+
+
+def test_own_model_is_loaded_once_and_then_counted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved.save_llama(tmp_path / "model")
+    settings = load({"model": str(folder), "context": 40})
+    ref = NgramRef(2, (TextSource("counted", COUNTED),))
+    own, other = opening.open_pair(settings, ref, ignore)
+    assert other.info.label == "ngram:2"
+    assert (other.info.context, other.info.threads) == (40, own.info.threads)
+    ids = own.encode(TEXT).ids
+    assert list(other.score(ids))[1].logprob == pytest.approx(
+        float(other.loaded.model.ngrams.score(ids)[1]),  # type: ignore[attr-defined]
+        abs=1e-4,
+    )
+    again = opening.open_for_comparison(settings, ModelRef(str(folder)), ref, ignore)
+    assert isinstance(again, tuple) and again[1].info == other.info
+
+
+def test_without_tokens_the_model_opens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "open_model", lambda *_, **__: FakeEngine())
+    ref = NgramRef(2, (TextSource("counted", COUNTED),))
+    with pytest.raises(LmtuiError, match="a text can't be used here"):
+        opening.open_pair(load({}), ref, ignore)
+    alone = opening.open_for_comparison(load({}), ModelRef("chats"), ref, ignore)
+    assert isinstance(alone, FakeEngine)
+
+
+def test_other_models_are_left_to_their_names() -> None:
+    for spec in (None, "ngram", "./ngram:3", "org/ngram"):
+        assert ngram_ref(spec, []) is None
