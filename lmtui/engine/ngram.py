@@ -72,8 +72,10 @@ class NgramModel:
         self.vocabulary = vocabulary
         """V, the number of token ids."""
         self._levels = levels
-        self._shortest = self._distribution(())
-        """[V] probabilities without context, where all distributions begin."""
+        self._no_context = np.full(vocabulary, 1 / vocabulary)
+        """[V] probabilities without context, with which all others are mixed."""
+        if levels:
+            self._mix(levels[0], self._no_context, _ROOT)
 
     @classmethod
     def count(
@@ -89,9 +91,8 @@ class NgramModel:
         """
         if order < 0 or vocabulary < 1:
             raise ValueError(f"no model of order {order} over {vocabulary} ids")
-        parts = [np.asarray(text, np.int64) for text in texts]
+        parts = [_ids(text, vocabulary) for text in texts]
         ids = np.concatenate([np.empty(0, np.int64), *parts])
-        _require_ids(ids, vocabulary)
         sizes = [np.arange(len(part), 0, -1) for part in parts]
         rooms = np.concatenate([np.empty(0, np.int64), *sizes])
         starts = np.flatnonzero(np.append(1, rooms)[:-1] == 1)
@@ -118,9 +119,9 @@ class NgramModel:
             ValueError: an id is not from 0 to V - 1.
         """
         size = self.order - 1
-        last = list(context[max(0, len(context) - size) :]) if size > 0 else []
-        _require_ids(np.asarray(last, np.int64), self.vocabulary)
-        return torch.from_numpy(np.log(self._distribution(last)))
+        last = context[max(0, len(context) - size) :] if size > 0 else ()
+        ids = _ids(last, self.vocabulary).tolist()
+        return torch.from_numpy(np.log(self._distribution(ids)))
 
     def score(self, ids: Sequence[int]) -> Tensor:
         """Log-probability of each of `ids` after those before it: float64 [n].
@@ -128,8 +129,7 @@ class NgramModel:
         Raises:
             ValueError: an id is not from 0 to V - 1.
         """
-        tokens = np.asarray(ids, np.int64)
-        _require_ids(tokens, self.vocabulary)
+        tokens = _ids(ids, self.vocabulary)
         probs = np.full(len(tokens), 1 / self.vocabulary)
         contexts = np.full(len(tokens), _ROOT, np.int64)
         for level in self._levels:
@@ -143,24 +143,19 @@ class NgramModel:
 
     def _distribution(self, last: Sequence[int]) -> Floats:
         """Probabilities [V] after the tokens `last`, at most `order` - 1 of them."""
-        if not last:
-            probs = np.full(self.vocabulary, 1 / self.vocabulary)
-            return self._mixed(self._levels[0], probs, _ROOT) if self._levels else probs
-        probs = self._shortest.copy()
+        probs = self._no_context.copy()
         for size in range(1, len(last) + 1):
             context = self._context(last[-size:])
             if context == _UNSEEN:  # then no longer one was seen
                 break
-            probs = self._mixed(self._levels[size], probs, context)
+            self._mix(self._levels[size], probs, context)
         return probs
 
-    def _mixed(self, level: _Level, lower: Floats, context: int) -> Floats:
-        """Mix the distribution of a context with `lower`, that of the order below,
-        which is overwritten."""
-        lower *= level.weights[context]
+    def _mix(self, level: _Level, probs: Floats, context: int) -> None:
+        """Turn the distribution of the order below [V] into that of a context."""
+        probs *= level.weights[context]
         start, end = level.starts[context : context + 2]
-        lower[level.keys[start:end] % self.vocabulary] += level.shares[start:end]
-        return lower
+        probs[level.keys[start:end] % self.vocabulary] += level.shares[start:end]
 
     def _context(self, tokens: Sequence[int]) -> int:
         """Index of some tokens as a context, or `_UNSEEN`."""
@@ -180,9 +175,16 @@ class NgramModel:
         return np.where(seen, index, _UNSEEN)
 
 
-def _require_ids(ids: Ints, vocabulary: int) -> None:
-    if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary:
+def _ids(ids: Sequence[int], vocabulary: int) -> Ints:
+    """Return ids as an array; bytes are ids, too.
+
+    Raises:
+        ValueError: one is not from 0 to `vocabulary` - 1.
+    """
+    array = np.fromiter(ids, np.int64, len(ids))
+    if array.size and not 0 <= array.min() <= array.max() < vocabulary:
         raise ValueError(f"an id is not from 0 to {vocabulary - 1}")
+    return array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -141,6 +141,15 @@ def test_a_model_that_counted_nothing_is_uniform(
     assert model.score([3, 3]).tolist() == pytest.approx([-math.log(8)] * 2)
 
 
+def test_bytes_are_ids() -> None:
+    text = "the cat sat on the mat, naïve".encode()
+    model = NgramModel.count([text], order=3, vocabulary=256)
+    same = NgramModel.count([list(text)], order=3, vocabulary=256)
+    assert torch.equal(model.score(text), same.score(list(text)))
+    assert model.logprobs(b"th").argmax() == ord("e")
+    assert model.size == same.size
+
+
 def test_ids_beyond_the_vocabulary_are_refused() -> None:
     with pytest.raises(ValueError, match="0 to 3"):
         NgramModel.count([[0, 4]], order=2, vocabulary=4)
