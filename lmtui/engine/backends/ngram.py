@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -143,11 +144,12 @@ class NgramBackend:
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32, of states [n, width]."""
-        logits = torch.empty(len(states), self._ngrams.vocabulary)
-        for row, state in zip(logits, states.tolist(), strict=True):
+        # In numpy: torch's threads would wait for each other longer than a row takes.
+        logits = np.empty((len(states), self._ngrams.vocabulary), np.float32)
+        for row, state in enumerate(states.tolist()):
             context = [token for token in state if token != _NO_TOKEN]
-            row.copy_(self._ngrams.logprobs(context))
-        return logits
+            logits[row] = self._ngrams.logprobs(context).numpy()
+        return torch.from_numpy(logits)
 
     def all_logits(
         self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
