@@ -222,10 +222,10 @@ def inspect(
     as others (é for e with an accent mark), the summary says how many.
 
     With --against or --against-adapter the text is shaded by how much more (+) or less
-    (-) probable another model finds each token, in bits. With --against ngram:3 that is
-    a model which only knows what followed each two tokens in the texts of --ngram-text.
-    With --summary, a file that can't be read is reported at once, the others are still
-    scored, and the exit code is 2.
+    (-) probable another model finds each token, in bits. With --against ngram:3 that
+    model only counts which tokens followed each two tokens in the texts of
+    --ngram-text. With --summary, a file that can't be read is reported at once, the
+    others are still scored, and the exit code is 2.
 
     In JSON, bytes says what a token is. Its text is a view: bytes that are only part
     of a character stand there as ⟨E3 81⟩.
