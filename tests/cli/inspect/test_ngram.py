@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli import engine as opening
+from lmtui.cli import screen
 from lmtui.cli.main import main
 from lmtui.cli.ngram import HIGHEST_ORDER, NgramRef, ngram_ref
 from lmtui.config.load import load
@@ -141,7 +142,9 @@ def test_user_is_warned_of_a_text_that_was_counted_itself(
     assert (uniform.code, uniform.err) == (0, "")
 
 
-@pytest.mark.parametrize("spec", ["ngram:", "ngram:6", "ngram:-1", "ngram:x", "ngram:"])
+@pytest.mark.parametrize(
+    "spec", ["ngram:", "ngram:6", "ngram:-1", "ngram:x", "ngram:03"]
+)
 def test_orders_that_do_not_exist_are_refused(
     program: Program, file: str, counted: str, spec: str
 ) -> None:
@@ -204,6 +207,16 @@ def test_own_model_is_loaded_once_and_then_counted_for(
     )
     again = opening.open_for_comparison(settings, ModelRef(str(folder)), ref, ignore)
     assert isinstance(again, tuple) and again[1].info == other.info
+
+
+def test_screen_opens_the_ngrams_beside_the_model() -> None:
+    ref = NgramRef(3, (TextSource("counted", COUNTED),))
+    own, chosen = load({}), ModelRef()
+    opened = screen._open(
+        own, chosen, ref, lambda _: tiny.engine(), ignore, talks=False
+    )
+    assert isinstance(opened, tuple)
+    assert [each.info.label for each in opened] == ["tiny-llama", "ngram:3"]
 
 
 def test_without_tokens_the_model_opens_alone(monkeypatch: pytest.MonkeyPatch) -> None:

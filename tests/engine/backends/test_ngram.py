@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ from lmtui.engine.backends.ngram import NgramBackend
 from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.ngram import NgramModel
-from lmtui.engine.open import open_ngrams
+from lmtui.engine.open import open_ngrams, open_served
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import (
     ChatTurn,
@@ -29,8 +31,10 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.remote.address import ServerOptions
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import contexts
+from tests.serve.serving import serving
 
 COUNTED = tiny.CORPUS
 TEXT = "the dog sat on the mat and the quick cat sat on the lazy log. naïve"
@@ -39,7 +43,7 @@ PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
 IDS = st.lists(st.integers(3, 60), min_size=1, max_size=12)
 
 
-def ngrams(order: int, own: LocalEngine | None = None) -> LocalEngine:
+def ngrams(order: int, own: EditorEngine | None = None) -> LocalEngine:
     """An engine over n-grams of the corpus."""
     own = own or tiny.engine()
     return open_ngrams(own, COUNTED, order=order, name=f"ngram:{order}")
@@ -189,6 +193,26 @@ def test_model_is_told_apart_from_the_one_beside_it() -> None:
     assert (ngrams(0).info.parameters, info.end_ids) == (0, own.info.end_ids)
     assert own.info.label == "tiny-llama"
     assert ngrams(2, engine).info.label == "ngram:2"
+
+
+@pytest.mark.parametrize("dialect", ["lmtui", "vllm"])
+def test_tokens_of_a_model_on_a_server_are_counted(
+    dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
+    tokenizer = None if dialect == "lmtui" else str(tmp_path / "tokenizer")
+    server = ServerOptions(dialect=dialect, tokenizer=tokenizer)
+    with serving(tiny.engine()) as served:
+        own = open_served(f"http://127.0.0.1:{served.port}/v1", server)
+        assert own.info.precision == "remote"
+        engine = ngrams(2, own)
+        assert (engine.info.precision, engine.info.device) == ("exact", "cpu")
+        own.close()
+    ids = engine.encode(TEXT).ids
+    found = [token.logprob for token in engine.score(ids)]
+    assert found[1:] == pytest.approx(model(2).score(ids)[1:].tolist(), abs=1e-4)
+    engine.close()
 
 
 def test_a_stop_is_heeded_and_leaves_a_usable_cache() -> None:

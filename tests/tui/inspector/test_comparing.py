@@ -185,6 +185,21 @@ async def test_newly_loaded_model_is_compared_with_the_same_other_model() -> Non
         assert page.view.differences == ()
 
 
+async def test_other_model_of_the_same_name_but_with_other_tokens_is_scored() -> None:
+    # As n-grams, which are counted in the tokens of the model beside them.
+    other = FakeEngine(name="other", seed=5)
+    async with inspecting(TEXT, against=other) as page:
+        await compared(page)
+        second = FakeEngine(name="second", seed=7)
+        third = FakeEngine(name="other", seed=9, context=other.context // 2)
+        app = page.running.app
+        app.open_model = lambda wanted: lambda _: (second, third)
+        app.load_model(ModelRef("second"))
+        await page.running.ready("second")
+        await compared(page)
+        assert [verb for verb, _ in third.calls].count("score") == 1
+
+
 async def test_escape_stops_the_comparison() -> None:
     begun, go_on = Event(), Event()
 
