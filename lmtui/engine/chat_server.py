@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from lmtui.engine.backends.base import NO_STATES
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.listed_rows import filled
 from lmtui.engine.logits_store import (
@@ -139,6 +140,7 @@ class ChatServerEngine:
         self.capabilities = Capabilities(
             edits=False,
             listed=model.rows,
+            why_no_lens=NO_STATES,
             why_not=why_not if model.rows else f"{why_not} {_NO_LOGPROBS}",
         )
         self.info = EngineInfo(
@@ -354,7 +356,7 @@ class ChatServerEngine:
 
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = continue_each = prefill = reusable = _refuse
-    score_prompts = describe_tokens = windows = score = _refuse
+    score_prompts = describe_tokens = windows = score = logit_lens = _refuse
     read_with = predict_at = score_span = completion_context = complete = _refuse
     alternatives = replacements = proofread = _refuse
 

@@ -6,8 +6,9 @@ work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -35,6 +36,8 @@ from lmtui.engine.generate import (
     require_drawable,
 )
 from lmtui.engine.info import capabilities_of, info_of
+from lmtui.engine.layer_scores import LensText, lens_columns
+from lmtui.engine.lens import LensColumn
 from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
@@ -44,12 +47,12 @@ from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.raw_logits import as_bytes, raw_logits
 from lmtui.engine.replacements import ReplacementFinder
-from lmtui.engine.score import UNSCORED, TokenScore, score_rows
+from lmtui.engine.score import UNSCORED, score_rows
+from lmtui.engine.scored_tokens import scored_tokens
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.types import (
     BosRule,
-    Candidate,
     ChatTurn,
     CompletionContext,
     ContextFile,
@@ -97,6 +100,7 @@ class LocalEngine:
         self.cache = self._slots[0]
         self._tracer = DraftScorer(self.cache)
         self._vocabulary = Vocabulary(tokenizer)
+        self._scored = partial(scored_tokens, self._vocabulary)
         self.prompts = PromptBuilder(tokenizer)
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
         self._positions = LogitsStore(
@@ -430,6 +434,27 @@ class LocalEngine:
         )
         return self._scored(ids[start:], rows, first=start)
 
+    def logit_lens(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        *,
+        prefix: Sequence[int] = (),
+        window: int | None = None,
+        stride: int | None = None,
+        top_n: int = 1,
+        should_stop: Stop = lambda: False,
+    ) -> Iterator[LensColumn]:
+        """Yield what each layer predicts at some positions of a text."""
+        return lens_columns(
+            self.cache,
+            self._vocabulary,
+            LensText(ids, prefix, self.windows(len(prefix), window, stride)),
+            positions,
+            top_n=top_n,
+            should_stop=should_stop,
+        )
+
     def windows(
         self, prefix: int = 0, window: int | None = None, stride: int | None = None
     ) -> Windows:
@@ -440,31 +465,6 @@ class LocalEngine:
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """Return the tokens with these ids, without scores."""
         return tuple(self._scored(ids, [UNSCORED] * len(ids)))
-
-    def _scored(
-        self, ids: Iterable[int], rows: Iterable[TokenScore], *, first: int = 0
-    ) -> Iterator[ScoredToken]:
-        for index, (token, row) in enumerate(zip(ids, rows, strict=True), first):
-            yield ScoredToken(
-                index=index,
-                id=token,
-                text=self._vocabulary.text(token),
-                bytes=self._vocabulary.bytes(token),
-                logprob=row.logprob,
-                rank=row.rank,
-                entropy=row.entropy,
-                top=tuple(self._expected(i, logprob) for i, logprob in row.top),
-                rank_above=row.rank_above,
-                entropy_range=row.entropy_range,
-            )
-
-    def _expected(self, token: int, logprob: float) -> Candidate:
-        return Candidate(
-            id=token,
-            text=self._vocabulary.text(token),
-            bytes=self._vocabulary.bytes(token),
-            logprob=logprob,
-        )
 
     def _require(self, can: bool, what: str) -> None:
         if not can:

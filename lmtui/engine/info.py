@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.backends.base import NO_STATES, AnyBackend
 from lmtui.engine.score import ScoringBackend
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
@@ -11,11 +11,13 @@ from lmtui.models.loaded_model import LoadedModel
 
 def capabilities_of(backend: AnyBackend, *, infill: bool) -> Capabilities:
     """Return what can be done with a model that this backend runs."""
+    no_lens = NO_STATES if backend.is_remote else ""
     if backend.listed is None:
-        return Capabilities(infill=infill)
+        return Capabilities(infill=infill, why_no_lens=no_lens)
     at_once = isinstance(backend, ScoringBackend) and backend.scores_at_once
     return Capabilities(
         infill=infill,
+        why_no_lens=no_lens,
         listed=backend.listed,
         replaces=at_once,
         proofreads=False,

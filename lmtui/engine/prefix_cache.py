@@ -131,6 +131,33 @@ class PrefixCache:
             self._state = states[-1:] if count else None
             yield done + len(part) - count, states
 
+    def layer_states(
+        self, ids: Sequence[int], start: int, *, most: int, should_stop: Stop
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Make the cache hold exactly `ids`, like `read`, and yield the states of all
+        layers after those from `start` on (see `ModelBackend.layer_states`), of at most
+        `most` tokens at once.
+
+        Yields, per part, the position of its first token and the states [n, layers + 1,
+        width] after its n tokens.
+
+        Raises:
+            Cancelled: `should_stop` answered True; what was run so far stays usable.
+            LmtuiError: the states of single layers can't be had.
+        """
+        self._keep(min(self.common(ids), start))
+        if len(self.ids) < start and self._reuse is not Reuse.NOTHING:
+            for _ in self.prefill(ids[:start], should_stop=should_stop):
+                pass
+        while (done := len(self.ids)) < len(ids):
+            if should_stop():
+                raise Cancelled
+            part = self._part(ids, done, most)
+            count = min(len(part), len(ids) - start)
+            states = self._run(self.backend.layer_states, part, should_stop, keep=count)
+            self._state = states[-1:, -1].clone()  # not in the memory of all layers
+            yield done + len(part) - count, states
+
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
         """Return a cache of `rows` rows that each hold the first `length` tokens of
         this one, or all; None where the model's state can't be copied. Running tokens

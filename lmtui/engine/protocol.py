@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from lmtui.engine.lens import LensColumn
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     BosRule,
@@ -296,6 +297,32 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: window or stride can't be used.
+            Cancelled: `should_stop` answered True.
+        """
+
+    def logit_lens(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        *,
+        prefix: Sequence[int] = (),
+        window: int | None = None,
+        stride: int | None = None,
+        top_n: int = 1,
+        should_stop: Stop = lambda: False,
+    ) -> Iterator[LensColumn]:
+        """Yield, for each of `positions`, what every layer predicts there from the
+        tokens before it: position i is that of `ids[i]`, and `len(ids)` the end of the
+        text. Positions ascend.
+
+        A position is read in the window of `score` with the same arguments: the last
+        layer has the numbers of that token there. Works in blocks, so that memory does
+        not grow with positions × layers × vocabulary.
+
+        Raises:
+            LmtuiError: window or stride can't be used, or the model's layers can't be
+                looked into: `capabilities.why_no_lens` says so of a server, others are
+                found out by the first call.
             Cancelled: `should_stop` answered True.
         """
 

@@ -422,6 +422,8 @@ class Capabilities:
     """Whether texts can be scored, continued and edited, not only conversations."""
     why_not: str = ""
     """One sentence on what the server does not offer."""
+    why_no_lens: str = ""
+    """Why there is no logit lens, where that is known before the first use."""
 
 
 MOSTLY = 0.5

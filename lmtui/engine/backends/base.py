@@ -166,6 +166,24 @@ class ModelBackend(Protocol[H]):
             Cancelled, LmtuiError: as in `hidden_states_after`.
         """
 
+    def layer_states(
+        self,
+        ids: Sequence[int],
+        held: H | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """States [keep, layers + 1, width] after the last `keep` of `ids`, which
+        continue `held`: those before the first layer and after each. All went through
+        the final norm, so that they are inputs of `head`; the last ones are those of
+        `hidden_states`.
+
+        Raises:
+            Cancelled: as in `logits`.
+            LmtuiError: the states of single layers can't be had.
+        """
+
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32, of states [n, width]."""
 
@@ -245,6 +263,16 @@ def require_distribution(logits: Tensor) -> Tensor:
     if bool(logits.amax(-1).isfinite().all()):
         return logits
     raise not_a_distribution()
+
+
+NO_STATES = "a server sends no states of its layers"
+"""Why there is no logit lens of a model on a server."""
+
+
+def no_layer_states(why: str) -> LmtuiError:
+    """Return the error for a model whose layers can't be looked into."""
+    hint = "Use a model of another architecture, on this machine."
+    return LmtuiError("the logit lens can't be computed", why, hint)
 
 
 def not_a_distribution() -> LmtuiError:

@@ -12,7 +12,13 @@ from collections.abc import Generator, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import Reuse, T, float_logits
+from lmtui.engine.backends.base import (
+    NO_STATES,
+    Reuse,
+    T,
+    float_logits,
+    no_layer_states,
+)
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.protocol import Stop
@@ -64,6 +70,10 @@ class ServerBackend:
     ) -> Tensor:
         """Raise a ValueError: a server reads no trees."""
         raise ValueError("a server reads no trees")
+
+    def layer_states(self, *_: object, **__: object) -> Tensor:
+        """Raise an LmtuiError: a server sends no states."""
+        raise no_layer_states(NO_STATES)
 
     def head(self, states: Tensor) -> Tensor:
         """Return `states`: they are the logits."""

@@ -25,8 +25,10 @@ from lmtui.engine.backends.base import (
     chunk_for,
     float_logits,
     grown_room,
+    no_layer_states,
     part_len,
 )
+from lmtui.engine.backends.residual_stream import ResidualStream
 from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.windows import DEFAULT_WINDOW
@@ -193,7 +195,7 @@ class TransformersBackend:
         self._decoder: nn.Module | None = None if decoder is model else decoder
         """The layers without the head; None where they can't be told apart."""
         self._stop: Stop | None = None
-        layers = _layers(model)
+        layers = self._layers = _layers(model)
         for layer in layers:
             layer.register_forward_pre_hook(self._look_at_stop)
         kind = model.device.type
@@ -377,6 +379,37 @@ class TransformersBackend:
         single = torch.cat([self.logits(path) for path in _PROBES])
         difference = found.log_softmax(-1) - single.log_softmax(-1)
         return float(difference.abs().max()) < 0.01
+
+    def layer_states(
+        self,
+        ids: Sequence[int],
+        held: TransformersKVCache | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """States [keep, layers + 1, width] after the last `keep` of `ids`."""
+        stream = self._stream
+        if isinstance(stream, str):
+            raise no_layer_states(f"of {type(self.model).__name__}, {stream}")
+        with stream.recorded(keep) as entered:
+            last = self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
+        earlier = stream.normed(entered, last)  # [layers, keep, width]
+        return torch.cat([earlier, last.unsqueeze(0)]).transpose(0, 1)
+
+    @cached_property
+    def _stream(self) -> ResidualStream | str:
+        """What passes from layer to layer; where that can't be seen, the reason."""
+        if not self._apart:
+            return "the head can't be told apart from the layers"
+
+        def run() -> Tensor:
+            return self.hidden_states(_PROBE, keep=len(_PROBE))
+
+        try:
+            return ResidualStream.of(self.model, self._layers, run)
+        except (ValueError, KeyError, IndexError, AttributeError) as error:
+            return str(error) if isinstance(error, ValueError) else "no layer is seen"
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32, of states [n, width]."""

@@ -132,6 +132,25 @@ class LlamaCpuBackend:
         )
 
     @torch.inference_mode()
+    def layer_states(
+        self,
+        ids: Sequence[int],
+        held: PreallocatedKVCache | None = None,
+        *,
+        keep: int = 1,
+        should_stop: Stop | None = None,
+    ) -> Tensor:
+        """States [keep, layers + 1, D] after the last `keep` of `ids`."""
+        with self._threads.measured(len(ids)):
+            states = self.decoder.layer_states(
+                torch.tensor([list(ids)]),
+                self.new_cache() if held is None else held,
+                keep=torch.arange(len(ids) - keep, len(ids)),
+                between=_looking(should_stop),
+            )
+            return torch.stack(list(states), 1)
+
+    @torch.inference_mode()
     def hidden_states_after(
         self,
         paths: Sequence[Sequence[int]],

@@ -7,7 +7,7 @@ Shapes are as in `models.llama.weights`; n are rows, t their new tokens, m = n·
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
@@ -71,6 +71,33 @@ class DecoderLayers:
         row's token attends to the column's, else -inf. `between` is called before each
         layer; if it raises, `held` is as before.
         """
+        *_, run = self._states(ids, held, depths=depths, mask=mask, between=between)
+        return self._normed(run, keep)
+
+    def layer_states(
+        self,
+        ids: Tensor,
+        held: PreallocatedKVCache,
+        *,
+        keep: Tensor,
+        between: Callable[[], None],
+    ) -> Iterator[Tensor]:
+        """Run tokens like `hidden_states`; yield the normalised states [k, D] of `keep`
+        before the first layer and after each."""
+        for run in self._states(ids, held, between=between):
+            yield self._normed(run, keep)
+
+    def _states(
+        self,
+        ids: Tensor,
+        held: PreallocatedKVCache,
+        *,
+        depths: Tensor | None = None,
+        mask: Tensor | None = None,
+        between: Callable[[], None],
+    ) -> Iterator[ForwardPass]:
+        """Yield the tokens' pass before the first layer and after each; the arguments
+        are those of `hidden_states`."""
         rows, tokens = ids.shape
         # 1) rotary embedding of the new positions
         turns = self._turned(held.length, tokens, depths)
@@ -80,14 +107,19 @@ class DecoderLayers:
         takes = self.weights.layers[0].qkv.takes
         run = ForwardPass(self.shape, rows, tokens, turns, takes)
         run.state.copy_(self.weights.embedding[ids.flatten()])
+        yield run
         self._attend_with(run, 0)
         # 3) per layer: attention, then all that lies before the next attention
         find = self._finding(run, held, mask)
         for index in range(self.shape.layers):
             between()
             self._cross(run, index, find(index))
-        # 4) final RMSNorm
-        held.commit(tokens)
+            if index + 1 == self.shape.layers:
+                held.commit(tokens)
+            yield run
+
+    def _normed(self, run: ForwardPass, keep: Tensor | None) -> Tensor:
+        """Return the states [m, D] after the final RMSNorm, or [k, D] of `keep`."""
         run.settle()
         states = run.state / run.norm() * self._last_norm
         return states if keep is None else states[keep]
