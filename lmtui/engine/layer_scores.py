@@ -1,8 +1,8 @@
 """Logit lens: the scores of a text's tokens after each layer of a model.
 
 A token is read in the window that it is scored in, so that the last layer's numbers are
-those of the score. Memory does not grow with tokens × layers × vocabulary. See `lens`
-for the values.
+those of its score. Of a window, the states are in memory, and a block of logits. See
+`lens` for the values.
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore, rows_of
 from lmtui.engine.scored_tokens import candidates
-from lmtui.engine.windows import Windows
+from lmtui.engine.windows import DEFAULT_WINDOW, Windows
 from lmtui.errors import Cancelled
-
-_PART = 128
-"""Tokens whose states of all layers are in memory at once."""
 
 
 class LensText(NamedTuple):
@@ -73,39 +70,40 @@ def lens_columns(
 
 def _states_at(
     cache: PrefixCache, ids: Sequence[int], places: Sequence[int], should_stop: Stop
-) -> Iterator[Tensor]:
-    """Yield the states [n, layers + 1, width] after the tokens at some places, which
-    ascend up to the last, in parts."""
-    parts = cache.layer_states(ids, places[0], most=_PART, should_stop=should_stop)
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """Yield the states [n, layers + 1, width] of all layers in parts, each with the
+    rows of the tokens at `places`, which ascend up to the last."""
+    # Passes as long as those of a score: other sizes round otherwise.
+    parts = cache.layer_states(
+        ids, places[0], most=DEFAULT_WINDOW, should_stop=should_stop
+    )
     for first, states in parts:
-        inside = [at - first for at in places if 0 <= at - first < len(states)]
-        if inside:
-            yield states[inside]
+        yield states, [at - first for at in places if 0 <= at - first < len(states)]
 
 
 def _scores(
     backend: AnyBackend,
-    parts: Iterator[Tensor],
+    parts: Iterator[tuple[Tensor, list[int]]],
     targets: Sequence[int | None],
     top_n: int,
     should_stop: Stop,
 ) -> Iterator[list[TokenScore]]:
-    """Yield the scores of each target after each layer, given the states [n, layers +
-    1, width] before them in parts. A target of None has meaningless scores."""
+    """Yield the scores of each target after each layer, given the parts of
+    `_states_at`. A target of None has meaningless scores."""
     waiting = iter(targets)
-    for states in parts:
-        count, layers, _ = states.shape
-        each = [token or 0 for token in islice(waiting, count) for _ in range(layers)]
-        rows: list[TokenScore] = []
-        flat = states.flatten(0, 1)  # [n · (layers + 1), width]
-        for start in range(0, len(flat), backend.block_rows):
-            if should_stop():
-                raise Cancelled
-            part = slice(start, start + backend.block_rows)
-            rows += rows_of(backend.head(flat[part]), each[part], top_n)
-            while len(rows) >= layers:
-                yield rows[:layers]
-                del rows[:layers]
+    for states, wanted in parts:
+        layers = states.shape[1]
+        size = max(1, backend.block_rows // layers)  # tokens of a block
+        for begin in range(0, len(wanted), size):
+            block = states[wanted[begin : begin + size]].flatten(0, 1)
+            ids = [each or 0 for each in islice(waiting, size) for _ in range(layers)]
+            rows: list[TokenScore] = []
+            for start in range(0, len(block), backend.block_rows):
+                if should_stop():
+                    raise Cancelled
+                part = slice(start, start + backend.block_rows)
+                rows += rows_of(backend.head(block[part]), ids[part], top_n)
+            yield from (rows[at : at + layers] for at in range(0, len(rows), layers))
 
 
 def _column(

@@ -135,8 +135,8 @@ class PrefixCache:
         self, ids: Sequence[int], start: int, *, most: int, should_stop: Stop
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states of all
-        layers after those from `start` on (see `ModelBackend.layer_states`), of at most
-        `most` tokens at once.
+        layers after those from `start` on (see `ModelBackend.layer_states`). `most`
+        tokens are run in one pass.
 
         Yields, per part, the position of its first token and the states [n, layers + 1,
         width] after its n tokens.
@@ -146,17 +146,20 @@ class PrefixCache:
             LmtuiError: the states of single layers can't be had.
         """
         self._keep(min(self.common(ids), start))
-        if len(self.ids) < start and self._reuse is not Reuse.NOTHING:
-            for _ in self.prefill(ids[:start], should_stop=should_stop):
-                pass
         while (done := len(self.ids)) < len(ids):
             if should_stop():
                 raise Cancelled
             part = self._part(ids, done, most)
-            count = min(len(part), len(ids) - start)
-            states = self._run(self.backend.layer_states, part, should_stop, keep=count)
+            end = done + len(part)
+            if end <= start:
+                self._last(self._run(self.backend.logits, part, should_stop))
+                continue
+            first = max(done, start)
+            states = self._run(
+                self.backend.layer_states, part, should_stop, keep=end - first
+            )
             self._state = states[-1:, -1].clone()  # not in the memory of all layers
-            yield done + len(part) - count, states
+            yield first, states
 
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
         """Return a cache of `rows` rows that each hold the first `length` tokens of

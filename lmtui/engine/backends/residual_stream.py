@@ -9,28 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+_MANY_STATES = "the layers pass on more than one state for each token"
 
-@dataclass(frozen=True, slots=True)
+
 class ResidualStream:
-    """The residual stream of one model: what enters each layer."""
+    """The residual stream of one model: what enters each layer, and what the last one
+    returns."""
 
-    layers: tuple[nn.Module, ...]
-    norm: tuple[nn.Module, ...]
-    """What follows the last layer, before the head: the final norm, none, or a norm
-    and a projection."""
-
-    @classmethod
-    def of(
-        cls, model: nn.Module, layers: Sequence[nn.Module], run: Callable[[], Tensor]
-    ) -> ResidualStream:
-        """Return the stream of a model with these layers, observed while `run` makes a
-        pass over a few tokens and returns the head's input [n, width].
+    def __init__(
+        self, model: nn.Module, layers: Sequence[nn.Module], run: Callable[[], Tensor]
+    ) -> None:
+        """Observe a model with these layers while `run` makes a pass over a few tokens
+        and returns the head's input [n, width].
 
         Raises:
             ValueError: the layers pass on something else than one state for each token,
@@ -38,53 +33,57 @@ class ResidualStream:
                 reason in words.
         """
         if not layers:
-            raise ValueError("its layers can't be told apart")
-        calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+            raise ValueError("the layers can't be told apart")
+        self._layers = layers
+        self.norm: tuple[nn.Module, ...] = ()
+        """What follows the last layer, before the head: the final norm, or a norm and a
+        projection, or nothing."""
+        calls: list[tuple[nn.Module, Any, Any]] = []
         left: list[Tensor] = []
 
         def leave(_: nn.Module, __: object, output: Any) -> None:
-            left.append(_first_tensor(output))
+            left.append(_state_in(output))
 
         def note(module: nn.Module, taken: tuple[Any, ...], made: Any) -> None:
-            if left and taken and isinstance(made, Tensor):
+            if left and taken:
                 calls.append((module, taken[0], made))
 
-        stream = cls(tuple(layers), ())
-        with ExitStack() as hooks, stream.recorded() as entered:
+        with ExitStack() as hooks:
             hooks.enter_context(_removed(layers[-1].register_forward_hook(leave)))
             for module in _neighbours(model, layers[0]):
                 hooks.enter_context(_removed(module.register_forward_hook(note)))
             last = run()
-        sizes = {each.shape for each in entered}
-        if len(entered) != len(layers) or len(left) != 1 or len(sizes) != 1:
-            raise ValueError("its layers pass on more than one state for each token")
-        return cls(tuple(layers), _path(calls, left[0], last))
+        if len(left) != 1:
+            raise ValueError(_MANY_STATES)
+        self._device = last.device
+        self.norm = _path(calls, left[0], last)
+        with self.recorded(len(last)) as entered:
+            run()
+        if [each.shape for each in entered] != [last.shape] * len(layers):
+            raise ValueError(_MANY_STATES)
 
     @contextmanager
-    def recorded(self, rows: int = 0) -> Iterator[list[Tensor]]:
-        """Collect what enters each layer during a pass over one text: the states [rows,
-        width] of its last `rows` tokens, or of all."""
+    def recorded(self, rows: int) -> Iterator[list[Tensor]]:
+        """Collect what enters each layer during a pass over one text, as inputs of the
+        head: the states [rows, width] of its last `rows` tokens.
+
+        Raises:
+            ValueError: a layer takes something else than one state for each token.
+        """
         entered: list[Tensor] = []
 
         def enter(_: nn.Module, values: tuple[Any, ...], named: dict[str, Any]) -> None:
-            # Only the rows that are needed stay in memory.
-            states = values[0] if values else named["hidden_states"]
-            entered.append(states[0, -rows:].clone())
+            state = _state_in(values or named.get("hidden_states"))
+            state = state[:, -rows:].to(self._device)
+            for module in self.norm:
+                state = module(state)
+            entered.append(state[0].clone())  # the other rows need not stay in memory
 
         with ExitStack() as hooks:
-            for layer in self.layers:
+            for layer in self._layers:
                 hook = layer.register_forward_pre_hook(enter, with_kwargs=True)
                 hooks.enter_context(_removed(hook))
             yield entered
-
-    @torch.inference_mode()
-    def normed(self, states: Sequence[Tensor], like: Tensor) -> Tensor:
-        """Return the states [n, width] of several layers as inputs of the head, on the
-        device of `like`: [layers, n, width]."""
-        made = torch.stack([each.to(like.device) for each in states])
-        for module in self.norm:
-            made = module(made)
-        return made
 
 
 @contextmanager
@@ -95,10 +94,11 @@ def _removed(hook: Any) -> Iterator[None]:
         hook.remove()
 
 
-def _first_tensor(output: Any) -> Tensor:
-    state = output[0] if isinstance(output, tuple) else output
+def _state_in(values: Any) -> Tensor:
+    """Return the states [1, n, width] that a layer takes or returns."""
+    state = values[0] if isinstance(values, tuple) else values
     if not isinstance(state, Tensor) or state.dim() != 3 or len(state) != 1:
-        raise ValueError("its layers pass on more than one state for each token")
+        raise ValueError(_MANY_STATES)
     return state
 
 
@@ -113,7 +113,7 @@ def _neighbours(model: nn.Module, layer: nn.Module) -> list[nn.Module]:
 
 
 def _path(
-    calls: Sequence[tuple[nn.Module, Tensor, Tensor]], first: Tensor, last: Tensor
+    calls: Sequence[tuple[nn.Module, Any, Any]], first: Tensor, last: Tensor
 ) -> tuple[nn.Module, ...]:
     """Return the modules that lead from the last layer's output [1, n, width] to the
     head's input [n, width], given all calls after that layer: module, input, output."""
@@ -121,12 +121,12 @@ def _path(
     for module, taken, made in calls:
         if _is_same(state[0], last):
             break
-        if _is_same(taken, state):
+        if isinstance(made, Tensor) and _is_same(taken, state):
             path.append(module)
             state = made
     if _is_same(state[0], last):
         return tuple(path)
-    raise ValueError("its final norm can't be found")
+    raise ValueError("the final norm can't be found")
 
 
 def _is_same(one: Any, other: Tensor) -> bool:

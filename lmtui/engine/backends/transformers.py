@@ -391,11 +391,10 @@ class TransformersBackend:
         """States [keep, layers + 1, width] after the last `keep` of `ids`."""
         stream = self._stream
         if isinstance(stream, str):
-            raise no_layer_states(f"of {type(self.model).__name__}, {stream}")
+            raise no_layer_states(f"{type(self.model).__name__}: {stream}")
         with stream.recorded(keep) as entered:
             last = self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
-        earlier = stream.normed(entered, last)  # [layers, keep, width]
-        return torch.cat([earlier, last.unsqueeze(0)]).transpose(0, 1)
+        return torch.stack([*entered, last], 1)
 
     @cached_property
     def _stream(self) -> ResidualStream | str:
@@ -407,9 +406,9 @@ class TransformersBackend:
             return self.hidden_states(_PROBE, keep=len(_PROBE))
 
         try:
-            return ResidualStream.of(self.model, self._layers, run)
-        except (ValueError, KeyError, IndexError, AttributeError) as error:
-            return str(error) if isinstance(error, ValueError) else "no layer is seen"
+            return ResidualStream(self.model, self._layers, run)
+        except ValueError as error:
+            return str(error)
 
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32, of states [n, width]."""

@@ -148,7 +148,11 @@ class LlamaCpuBackend:
                 keep=torch.arange(len(ids) - keep, len(ids)),
                 between=_looking(should_stop),
             )
-            return torch.stack(list(states), 1)
+            shape = self.decoder.shape
+            every = torch.empty(keep, shape.layers + 1, shape.width)
+            for layer, each in enumerate(states):
+                every[:, layer] = each
+            return every
 
     @torch.inference_mode()
     def hidden_states_after(
