@@ -18,6 +18,7 @@ from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.detokenizer import TextStream
+from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import (
     BosRule,
@@ -86,6 +87,8 @@ class FakeEngine:
     """How many generations can run in turns."""
     seed: int = 0
     """Of the logits: another one is another model."""
+    layers: int = 4
+    """How many layers the logit lens sees."""
     calls: list[tuple[str, object]] = field(default_factory=list)
 
     capabilities = Capabilities()
@@ -340,6 +343,54 @@ class FakeEngine:
         return tuple(
             ScoredToken(index, id_, bytes_text(data), data, None, None, None)
             for index, (id_, data) in enumerate(zip(ids, parts, strict=True))
+        )
+
+    def logit_lens(
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        *,
+        prefix: Sequence[int] = (),
+        window: int | None = None,
+        stride: int | None = None,
+        top_n: int = 1,
+        should_stop: Stop = no_stop,
+    ) -> Iterator[LensColumn]:
+        """The scores of the last layer; each before it is another model."""
+        self._begin("lens", tuple(positions))
+        self.windows(len(prefix), window, stride)
+        return self._columns(tuple(ids), positions, tuple(prefix), top_n, should_stop)
+
+    def _columns(
+        self,
+        ids: tuple[int, ...],
+        positions: Sequence[int],
+        prefix: tuple[int, ...],
+        top: int,
+        stop: Stop,
+    ) -> Iterator[LensColumn]:
+        for index in positions:
+            self.on_token(index)
+            if stop():
+                raise Cancelled
+            state = state_after((*prefix, *ids[:index]))
+            known = bool(prefix) or index > 0
+            following = ids[index] if index < len(ids) else None
+            layers = range(self.layers + 1 if known else 0)
+            rows = (self._lens_row(layer, state, following, top) for layer in layers)
+            yield LensColumn(index, tuple(rows))
+
+    def _lens_row(
+        self, layer: int, state: int, following: int | None, top: int
+    ) -> LensRow:
+        own = state if layer == self.layers else state_after((layer,), state)
+        position = self._position(own)
+        return LensRow(
+            layer=layer,
+            top=tuple(self._candidate(*row) for row in position.ranked[:top]),
+            logprob=None if following is None else position.logprob(following),
+            rank=None if following is None else position.rank(following),
+            entropy=position.entropy,
         )
 
     def _begin(self, verb: str, question: object) -> None:

@@ -141,6 +141,22 @@ def test_json_and_text_tell_the_same_answer(default_home: Path) -> None:
     assert all(t["top"] and t["top"][0]["logprob"] < 0 for t in tokens)
 
 
+# A part is read on from the KV cache, which rounds otherwise.
+@pytest.mark.parametrize(("first", "near"), [(1, 1e-5), (40, 1e-4)])
+def test_last_layer_of_the_lens_equals_the_score(
+    engine: LocalEngine, first: int, near: float
+) -> None:
+    ids = engine.encode(README.read_text("utf-8")).ids[:60]
+    scored = list(engine.score(ids, top_n=1))[first:]
+    columns = list(engine.logit_lens(ids, range(first, len(ids))))
+    for column, token in zip(columns, scored, strict=True):
+        assert [row.layer for row in column.rows] == [*range(31)]
+        last = column.rows[-1]
+        assert last.logprob == pytest.approx(token.logprob, abs=near)
+        assert last.entropy == pytest.approx(token.entropy, abs=near)
+        assert (last.rank, last.top[0].id) == (token.rank, token.top[0].id)
+
+
 # The fast path.
 
 

@@ -1,0 +1,315 @@
+"""The logit lens: the last layer is the model, and the others are its norm and head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
+from lmtui.engine.backends.transformers import TransformersBackend
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.layer_scores import LensText, lens_columns
+from lmtui.engine.lens import LensColumn
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.score import score_rows
+from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.windows import Windows
+from lmtui.errors import Cancelled, LmtuiError
+from tests.engine import tiny
+from tests.engine.backends.llama_cpu import lean
+
+IDS = [3 + (7 * i * i + i) % 200 for i in range(60)]
+SIZE: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILIES: dict[str, tuple[dict[str, Any], str, Callable[[Tensor], Tensor]]] = {
+    "llama": ({}, "model.norm", lambda x: x),
+    "qwen2": ({}, "model.norm", lambda x: x),
+    "gpt2": ({}, "transformer.ln_f", lambda x: x),
+    "gpt_neox": ({}, "gpt_neox.final_layer_norm", lambda x: x),
+    "opt": (
+        {"ffn_dim": 64, "word_embed_proj_dim": 32},
+        "model.decoder.final_layer_norm",
+        lambda x: x,
+    ),
+    "gemma2": (
+        {"sliding_window": 16, "head_dim": 8},
+        "model.norm",
+        lambda x: 30.0 * torch.tanh(x / 30.0),
+    ),
+    "granite": ({"logits_scaling": 3.0}, "model.norm", lambda x: x / 3.0),
+    "cohere": ({"logit_scale": 0.25}, "model.norm", lambda x: x * 0.25),
+}
+"""Options, the final norm, and what follows the product with the head."""
+
+
+@cache
+def model(family: str) -> Any:
+    """A tiny random model."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **(SIZE | FAMILIES[family][0]))
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+@torch.inference_mode()
+def naive(family: str, ids: list[int]) -> Tensor:
+    """float32 logits after every layer and every one of `ids`, the names of the modules
+    known: [n, layers + 1, V]."""
+    _, norm, scaled = FAMILIES[family]
+    whole = model(family)
+    states = whole(torch.tensor([ids]), output_hidden_states=True).hidden_states
+    normed = [whole.get_submodule(norm)(state[0]) for state in states[:-1]]
+    # The library's last one is after the norm.
+    head = whole.get_output_embeddings()
+    return torch.stack([scaled(head(state)) for state in (*normed, states[-1][0])], 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_equal_the_norm_and_the_head_of_their_states(family: str) -> None:
+    backend = TransformersBackend(model(family))
+    states = backend.layer_states(IDS, keep=50)
+    assert states.shape == (50, 5, 32)
+    ours = backend.head(states.flatten(0, 1)).view(50, 5, -1)
+    torch.testing.assert_close(ours, naive(family, IDS)[10:], atol=1e-5, rtol=1e-5)
+
+
+def columns_of(engine: LocalEngine, ids: list[int], **how: Any) -> list[LensColumn]:
+    return list(engine.logit_lens(ids, range(len(ids) + 1), **how))
+
+
+def assert_last_layer_is(
+    columns: list[LensColumn], scored: list[ScoredToken], near: float = 1e-5
+) -> None:
+    """The last layer has the score's numbers."""
+    assert [column.index for column in columns] == [*range(len(scored) + 1)]
+    for column, token in zip(columns, scored, strict=False):
+        if token.logprob is None:
+            assert column.rows == ()
+            continue
+        last = column.rows[-1]
+        assert last.logprob == pytest.approx(token.logprob, abs=near)
+        assert last.entropy == pytest.approx(token.entropy, abs=near)
+        assert last.rank == token.rank
+        assert [each.id for each in last.top] == [each.id for each in token.top]
+        assert last.top[0].logprob == pytest.approx(token.top[0].logprob, abs=near)
+        assert last.top[0].text == token.top[0].text
+
+
+@pytest.mark.parametrize("device", tiny.DEVICES)
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("prefix", [(), (1,)])
+@pytest.mark.parametrize(("window", "stride"), [(None, None), (24, 8)])
+def test_last_layer_equals_the_score(
+    family: str,
+    device: str,
+    prefix: tuple[int, ...],
+    window: int | None,
+    stride: int | None,
+) -> None:
+    engine = tiny.engine(family, device)
+    how: dict[str, Any] = {"prefix": prefix, "window": window, "stride": stride}
+    scored = list(engine.score(IDS, top_n=3, **how))
+    columns = columns_of(engine, IDS, top_n=3, **how)
+    assert_last_layer_is(columns, scored)
+    for column in columns[1:]:
+        assert [row.layer for row in column.rows] == [*range(5)]
+        assert all(len(row.top) == 3 for row in column.rows)
+
+
+def test_end_of_the_text_has_a_distribution_and_no_next_token() -> None:
+    engine = tiny.engine()
+    (column,) = engine.logit_lens(IDS, [len(IDS)], top_n=2)
+    shown = engine.next_distribution(IDS, SamplingSettings(), top_n=2)
+    last = column.rows[-1]
+    assert (last.logprob, last.rank) == (None, None)
+    assert last.entropy == pytest.approx(shown.entropy, abs=1e-5)
+    ours, theirs = ([c.logprob for c in each] for each in (last.top, shown.candidates))
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert list(engine.logit_lens([], [0])) == [LensColumn(0, ())]
+
+
+def test_some_positions_are_those_of_all() -> None:
+    engine = tiny.engine()
+    how: dict[str, Any] = {"window": 24, "stride": 8}
+    every = columns_of(engine, IDS, **how)
+    for some in ([0], [5, 9], [30], [0, 1, 23, 24, 25, 59, 60], [2, 40], []):
+        again = list(engine.logit_lens(IDS, some, **how))
+        assert [each.index for each in again] == some
+        for column in again:
+            for ours, theirs in zip(column.rows, every[column.index].rows, strict=True):
+                assert ours.entropy == pytest.approx(theirs.entropy, abs=1e-5)
+                assert ours.rank == theirs.rank
+
+
+def test_block_size_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny.engine()
+    whole = columns_of(engine, IDS)
+    most: list[int] = []
+    head = engine.backend.head
+    monkeypatch.setattr(
+        engine.backend,
+        "head",
+        lambda states: (most.append(len(states)), head(states))[1],
+    )
+    for rows in (1, 3, 5, 17):
+        monkeypatch.setattr(engine.backend, "block_rows", rows)
+        most.clear()
+        for ours, theirs in zip(columns_of(engine, IDS), whole, strict=True):
+            for one, other in zip(ours.rows, theirs.rows, strict=True):
+                assert one.entropy == pytest.approx(other.entropy, abs=1e-5)
+                assert one.rank == other.rank
+        assert max(most) <= rows
+
+
+def test_a_look_before_makes_the_lens_run_only_what_is_new() -> None:
+    engine = tiny.engine()
+    engine.next_distribution(IDS[:40], SamplingSettings())
+    run: list[int] = []
+    states = engine.backend.layer_states
+    engine.backend.layer_states = (  # type: ignore[method-assign]
+        lambda ids, *rest, **how: (run.append(len(ids)), states(ids, *rest, **how))[1]
+    )
+    list(engine.logit_lens(IDS, [40]))
+    assert run == [1]
+    run.clear()
+    list(engine.logit_lens(IDS, range(38, 43)))
+    assert run == [5]
+    before = engine.cache.ids
+    assert before == IDS[:42]
+    assert engine.cache.logits is not None
+    shown = engine.next_distribution(IDS[:42], SamplingSettings(), top_n=1)
+    (column,) = engine.logit_lens(IDS, [42])
+    assert column.rows[-1].entropy == pytest.approx(shown.entropy, abs=1e-5)
+
+
+def test_stop_ends_the_work_between_two_blocks() -> None:
+    engine = tiny.engine()
+    with pytest.raises(Cancelled):
+        list(engine.logit_lens(IDS, range(60), should_stop=lambda: True))
+    engine.backend.block_rows = 5  # type: ignore[misc]
+    seen: list[LensColumn] = []
+    with pytest.raises(Cancelled):
+        for column in engine.logit_lens(
+            IDS, range(60), should_stop=lambda: len(seen) > 3
+        ):
+            seen.append(column)
+    assert 3 < len(seen) < 10
+    assert_last_layer_is(columns_of(engine, IDS), list(engine.score(IDS, top_n=1)))
+
+
+@pytest.mark.parametrize("kind", lean.KINDS)
+@pytest.mark.parametrize("form", lean.UNROUNDED)
+def test_our_own_decoder_sees_the_layers_of_the_library(
+    kind: str, form: torch.dtype
+) -> None:
+    forward = lean.unrounded(kind, form)
+    states = forward.layer_states(IDS, keep=50)
+    torch.testing.assert_close(states[:, -1], forward.hidden_states(IDS, keep=50))
+    library = TransformersBackend(lean.model(kind))
+    theirs = library.head(library.layer_states(IDS, keep=50).flatten(0, 1))
+    ours = forward.head(states.flatten(0, 1))
+    torch.testing.assert_close(
+        ours.log_softmax(-1), theirs.log_softmax(-1), atol=2e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("window", [30, 100])
+@pytest.mark.parametrize("form", ["float32", "packed", "blocks"])
+def test_last_layer_of_our_own_decoder_equals_its_score(form: str, window: int) -> None:
+    near = 1e-3 if form == "blocks" else 1e-5  # its head rounds by the number of rows
+    makers: dict[str, Callable[[str], LlamaCpuBackend]] = {
+        "float32": lambda kind: lean.unrounded(kind, torch.float32),
+        "packed": lean.packed,
+        "blocks": lean.blocks,
+    }
+    forward, windows = makers[form]("llama"), Windows(window, window // 2)
+    rows = list(score_rows(forward, IDS, prefix=(), windows=windows, top_n=1))
+    names: Any = _Names()
+    found = lens_columns(
+        PrefixCache(forward),
+        names,
+        LensText(IDS, (), windows),
+        range(60),
+        top_n=1,
+        should_stop=lambda: False,
+    )
+    for column, row in zip(found, rows, strict=True):
+        if row.logprob is not None:
+            assert column.rows[-1].logprob == pytest.approx(row.logprob, abs=near)
+            assert column.rows[-1].entropy == pytest.approx(row.entropy, abs=near)
+            assert column.rows[-1].rank == row.rank
+
+
+class _Names:
+    def text(self, token: int) -> str:
+        return str(token)
+
+    def bytes(self, token: int) -> bytes:
+        return str(token).encode()
+
+
+def test_norm_that_is_not_found_is_a_reason() -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("llama", **SIZE)
+    whole: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+    class Scaled(type(whole.model)):  # type: ignore[misc]
+        """Does something behind the norm that is no module."""
+
+        def forward(self, *given: Any, **named: Any) -> Any:
+            output = super().forward(*given, **named)
+            output.last_hidden_state = output.last_hidden_state * 1.5
+            return output
+
+    whole.model.__class__ = Scaled
+    backend = TransformersBackend(whole)
+    with pytest.raises(LmtuiError, match="logit lens can't be computed") as caught:
+        backend.layer_states(IDS)
+    assert "LlamaForCausalLM" in caught.value.detail
+    assert "the final norm can't be found" in caught.value.detail
+
+
+def test_head_that_is_not_apart_is_a_reason() -> None:
+    backend = TransformersBackend(model("llama"))
+    backend._decoder = None
+    with pytest.raises(LmtuiError) as caught:
+        backend.layer_states(IDS)
+    assert "the head can't be told apart" in caught.value.detail
+    backend = TransformersBackend(model("llama"))
+    backend._layers = []
+    with pytest.raises(LmtuiError) as caught:
+        backend.layer_states(IDS)
+    assert "the layers can't be told apart" in caught.value.detail
+
+
+def test_layers_of_several_states_are_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = TransformersBackend(model("gpt2"))
+    last = backend._layers[-1]
+    plain = type(last).forward
+    monkeypatch.setattr(
+        last, "forward", lambda *given, **named: plain(last, *given, **named)[None]
+    )
+    monkeypatch.setattr(
+        backend.model.transformer.ln_f, "forward", lambda state: state[0]
+    )
+    with pytest.raises(LmtuiError) as caught:
+        backend.layer_states(IDS)
+    assert "more than one state" in caught.value.detail
