@@ -7,9 +7,9 @@ Torch-free.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lmtui.engine.types import Candidate
+from lmtui.engine.types import Candidate, ScoredToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,17 @@ class LensColumn:
     """Index of the predicted token; that after the last one at the end of the text."""
     rows: tuple[LensRow, ...]
     """From the embedding to the last layer; empty for a first token without context."""
+
+    def scored(self, token: ScoredToken) -> ScoredToken:
+        """Return the predicted token with the last layer's numbers, which are its
+        score."""
+        if not self.rows:
+            return token
+        last = self.rows[-1]
+        return replace(
+            token,
+            logprob=last.logprob,
+            rank=last.rank,
+            entropy=last.entropy,
+            top=last.top,
+        )

@@ -14,7 +14,8 @@ from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, engines_for
 from lmtui.cli.errors import DONE, USER, note, print_error
 from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
-from lmtui.cli.inspect.json_output import JsonRows, JsonScoreView
+from lmtui.cli.inspect.json_output import JsonLensView, JsonRows, JsonScoreView
+from lmtui.cli.inspect.lens import write_layers
 from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
 from lmtui.cli.inspect.table import AGAINST, ALONE, RowsView, SortKey, Table, sort_key
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
@@ -95,8 +96,16 @@ Top = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help=f"Alternatives for each token; unset is 0, and {PAGE_TOP} with --html.",
+        help=f"Alternatives for each token; unset is 0, {PAGE_TOP} with --html, and 1 "
+        "for each layer with --lens.",
         show_default=False,
+    ),
+]
+Lens = Annotated[
+    bool,
+    typer.Option(
+        "--lens",
+        help="Print what each layer of the model predicts (the logit lens), as JSON.",
     ),
 ]
 Window = Annotated[
@@ -198,6 +207,7 @@ def inspect(
     plain: Plain = False,
     summary: Rows = False,
     html: Html = None,
+    lens: Lens = False,
     sort: Sort = None,
     top: Top = None,
     window: Window = None,
@@ -230,6 +240,10 @@ def inspect(
     In JSON, bytes says what a token is. Its text is a view: bytes that are only part
     of a character stand there as ⟨E3 81⟩.
 
+    With --lens, each token is one JSON line with a row for each layer: the final norm
+    and the head are applied to the state after that layer. Layer 0 is the embedding;
+    the last layer is the model itself.
+
     \b
     Examples:
       lmtui inspect README.md
@@ -238,11 +252,12 @@ def inspect(
       lmtui inspect draft.txt --against ngram:3 --ngram-text notes.txt
       lmtui inspect draft.txt --html draft.html
       lmtui inspect notes/*.md --summary --sort perplexity
+      lmtui inspect draft.txt --lens --top 3
       lmtui inspect --chat last --message 2
       git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    form = Form(json=json, plain=plain, rows=summary, html=html)
+    form = Form(json=json, plain=plain, rows=summary, html=html, lens=lens)
     form.require_one()
     page = None if html is None else _place(html)
     settings = options.settings(ctx)
@@ -250,6 +265,7 @@ def inspect(
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
     other = _other(against, against_adapter, settings, ngram_text or [])
+    form.require_alone(other)
     key = _key(sort, form, compares=other is not None)
     settings = replace(settings, quantize=bits(settings, exact=True))
     documents = _texts(files or [], chat, message, skip=summary)
@@ -268,6 +284,11 @@ def inspect(
         writer = _writer(form, compares=other is not None, unread=unread)
         score_rows(engines, documents, rules, view=RowsView(writer, key=key))
         raise typer.Exit(USER if unread else DONE)
+    if lens:
+        lens_view = JsonLensView(Output(), top_n=rules.top)
+        for document in documents:
+            write_layers(engines.own, document, rules, view=lens_view)
+        return
     if page:
         score_page(engines, documents, rules, target=page)
         return
@@ -292,6 +313,7 @@ class Form:
     plain: bool = False
     rows: bool = False
     html: str | None = None
+    lens: bool = False
 
     def require_one(self) -> None:
         """Check that the flags do not exclude each other.
@@ -309,12 +331,27 @@ class Form:
         if len(flags) > 1 and flags != ["--json", "--summary"]:
             title = f"{flags[0]} and {flags[1]} exclude each other"
             raise LmtuiError(title, "", "Give one.")
+        if self.lens and (others := [flag for flag in flags if flag != "--json"]):
+            title = f"--lens and {others[0]} exclude each other"
+            raise LmtuiError(title, "", "Give --lens alone; it prints JSON.")
+
+    def require_alone(self, other: ComparedRef | None) -> None:
+        """Check that no model is to be compared with, where one is looked into.
+
+        Raises:
+            LmtuiError: there is one.
+        """
+        if self.lens and other is not None:
+            hint = "Leave out --against, or run it once for each model."
+            raise LmtuiError("--lens looks into one model", "", hint)
 
     def alternatives(self, top: int | None) -> int:
         """Return the number of alternatives per token: `top`, or the format's
         default."""
         if top is not None:
             return top
+        if self.lens:
+            return 1
         return 0 if self.html is None else PAGE_TOP
 
 

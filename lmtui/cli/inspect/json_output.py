@@ -18,6 +18,7 @@ from lmtui.analysis.summary import page_fields, summary_fields
 from lmtui.cli.inspect.score import Scored
 from lmtui.cli.inspect.table import Total
 from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_rows
+from lmtui.engine.lens import LensColumn
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_line
@@ -47,6 +48,33 @@ class JsonScoreView:
             self._output.event(_span(piece))
 
     def end(self, scored: Scored) -> None:
+        JsonRows(self._output).row(scored)
+
+
+class JsonLensView:
+    """Writer of what each layer predicted for every token, then of the summary."""
+
+    def __init__(self, output: Output, *, top_n: int) -> None:
+        self._output = output
+        self._top = top_n
+
+    def column(self, placed: PlacedToken, column: LensColumn) -> None:
+        """Write a token with the rows of all layers."""
+        layers = [
+            {
+                "layer": row.layer,
+                "logprob": row.logprob,
+                "rank": row.rank,
+                "entropy": row.entropy,
+                "top": scored_rows(row.top[: self._top]),
+            }
+            for row in column.rows
+        ]
+        event = {"event": "lens", **_identity(placed), "layers": layers}
+        self._output.event(event)
+
+    def end(self, scored: Scored) -> None:
+        """Write the summary."""
         JsonRows(self._output).row(scored)
 
 
@@ -82,16 +110,23 @@ class JsonRows:
             self._output.event({**event, **comparison_fields(whole)})
 
 
-def _token(placed: PlacedToken, top_n: int) -> JsonEvent:
+def _identity(placed: PlacedToken) -> JsonEvent:
     token, span = placed
-    event = {
-        "event": "token",
+    return {
         "index": token.index,
         "start": span[0],
         "end": span[1],
         "id": token.id,
         "text": token.text,
         "bytes": token.bytes.hex(),
+    }
+
+
+def _token(placed: PlacedToken, top_n: int) -> JsonEvent:
+    token, _ = placed
+    event = {
+        "event": "token",
+        **_identity(placed),
         "logprob": token.logprob,
         "rank": token.rank,
         "entropy": token.entropy,

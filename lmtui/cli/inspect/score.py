@@ -21,6 +21,7 @@ from lmtui.analysis.compare import (
 from lmtui.analysis.summary import Summary, Totals
 from lmtui.cli.errors import stop_on_interrupt
 from lmtui.cli.progress import Meter, meter
+from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine, Stop
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.files import TextSource
@@ -133,8 +134,10 @@ class TextScores:
 
     def __init__(self, engines: Engines, document: TextSource, rules: Rules) -> None:
         self._document = document
-        self._own = _Half(engines.own, document, rules)
-        self._other = _Half(engines.other, document, rules) if engines.other else None
+        self._own = ModelScores(engines.own, document, rules)
+        self._other = (
+            ModelScores(engines.other, document, rules) if engines.other else None
+        )
         self._comparison: Comparison | None = None
         if self._other:
             unit = unit_of(self._own.encoding, self._other.encoding)
@@ -185,8 +188,8 @@ class TextScores:
         return Scored(self._document, self._own.summary(), other, self._comparison)
 
 
-class _Half:
-    """Scoring of a text by one model."""
+class ModelScores:
+    """Scoring of a text by one model, and its totals."""
 
     def __init__(self, engine: Engine, document: TextSource, rules: Rules) -> None:
         self._engine, self._document, self._rules = engine, document, rules
@@ -213,6 +216,27 @@ class _Half:
         for token, span in zip(scored, self.encoding.spans, strict=True):
             self.totals.add(token, span)
             yield token, span
+
+    def columns(self, should_stop: Stop) -> Iterator[tuple[PlacedToken, LensColumn]]:
+        """Yield the tokens with their spans and what each layer predicted there, and
+        add each to the totals."""
+        ids = self.encoding.ids
+        columns = self._engine.logit_lens(
+            ids,
+            range(len(ids)),
+            prefix=self.encoding.prefix,
+            window=self._windows.window,
+            stride=self._windows.stride,
+            top_n=max(self._rules.top, calibration.ROWS),
+            should_stop=should_stop,
+        )
+        tokens = self._engine.describe_tokens(ids)
+        for token, span, column in zip(
+            tokens, self.encoding.spans, columns, strict=True
+        ):
+            scored = column.scored(token)
+            self.totals.add(scored, span)
+            yield (scored, span), column
 
     def summary(self) -> Summary:
         """Return the results, once all tokens were taken."""

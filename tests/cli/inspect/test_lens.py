@@ -1,0 +1,84 @@
+"""`lmtui inspect --lens`: a line a token, a row a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import run
+
+FIELDS = ["event", "index", "start", "end", "id", "text", "bytes", "layers"]
+ROW = ["layer", "logprob", "rank", "entropy", "top"]
+TEXT = "Naïve café\n\tBrücke 橋"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A small text with characters of several bytes."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def test_lens_lines_have_the_numbers_of_the_token_lines(file: Path) -> None:
+    *columns, whole = run("inspect", str(file), "--lens").events
+    *tokens, summary = run("inspect", str(file), "--json").events
+    assert whole == summary
+    assert len(columns) == len(tokens) == len(TEXT.encode())
+    for column, token in zip(columns, tokens, strict=True):
+        assert list(column) == FIELDS and column["event"] == "lens"
+        assert {k: v for k, v in column.items() if k not in ("event", "layers")} == {
+            name: token[name] for name in FIELDS[1:-1]
+        }
+    assert columns[0]["layers"] == []
+    for column, token in zip(columns[1:], tokens[1:], strict=True):
+        rows = column["layers"]
+        assert [row["layer"] for row in rows] == [0, 1, 2, 3, 4]
+        for row in rows:
+            assert list(row) == ROW and len(row["top"]) == 1
+            assert list(row["top"][0]) == ["id", "text", "logprob"]
+            assert (row["rank"] == 1) == (row["top"][0]["id"] == column["id"])
+        last = {name: rows[-1][name] for name in ("logprob", "rank", "entropy")}
+        assert last == {name: token[name] for name in last}
+
+
+def test_lens_with_json_is_the_same_and_top_lists_more(file: Path) -> None:
+    alone = run("inspect", str(file), "--lens")
+    assert run("inspect", str(file), "--lens", "--json") == alone
+    more = run("inspect", str(file), "--lens", "--top", "3", "--bos", "yes").events
+    assert all(len(row["top"]) == 3 for row in more[0]["layers"])
+    none = run("inspect", str(file), "--lens", "--top", "0").events
+    assert none[1]["layers"][0]["top"] == []
+
+
+def test_lens_reads_several_texts_and_stdin(file: Path) -> None:
+    done = run("inspect", "--lens", str(file), "-", stdin="xyz")
+    ends = [event["file"] for event in done.events if event["event"] == "summary"]
+    assert (done.code, ends) == (0, [str(file), "-"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        (["--plain"], "--lens and --plain exclude each other"),
+        (["--summary"], "--lens and --summary exclude each other"),
+        (["--json", "--summary"], "--lens and --summary exclude each other"),
+        (["--html", "out.html"], "--lens and --html exclude each other"),
+        (["--against", "other"], "--lens looks into one model"),
+        (["--against-adapter", "mine"], "--lens looks into one model"),
+        (["--window", "1"], "the window can't be used"),
+    ],
+)
+def test_lens_is_refused_with_a_hint(
+    file: Path, arguments: list[str], title: str
+) -> None:
+    done = run("inspect", str(file), "--lens", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {title}") and "\nhint: " in done.err
+
+
+def test_ctrl_c_leaves_whole_lines(file: Path) -> None:
+    done = run("inspect", str(file), "--lens", script={"interrupt": 1})
+    assert (done.code, done.err) == (130, "")
+    assert [event["index"] for event in done.events] == [0, 1, 2]
