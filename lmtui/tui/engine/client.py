@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from lmtui.engine.lens import LensColumn
 from lmtui.engine.passages import (
     DocumentAlone,
     DocumentTokens,
     PartOf,
     Passage,
     TextAfter,
-    score_passage,
     tokenize_document,
 )
 from lmtui.engine.protocol import EditorEngine
@@ -43,6 +43,12 @@ from lmtui.models.progress import Progress
 from lmtui.tui.engine.slots import Deliver, Handlers, OnError, SlotRequests, ignore
 from lmtui.worker.events import CountReported, EngineOpened, PromptReady
 from lmtui.worker.generation import run_completion, run_generation
+from lmtui.worker.partial_answers import (
+    lens_parts,
+    proofread_parts,
+    score_parts,
+    span_parts,
+)
 from lmtui.worker.requests import Context, OpenEngine, Slot
 from lmtui.worker.worker import EngineWorker
 
@@ -400,19 +406,9 @@ class EngineClient:
         last report; those of a part that was begun anew come again. `other` asks the
         model that is compared with."""
 
-        def run(engine: EditorEngine, context: Context) -> tuple[ScoredToken, ...]:
-            tokens = []
-            for token in score_passage(
-                engine, passage, should_stop=context.should_stop
-            ):
-                tokens.append(token)
-                if isinstance(passage, PartOf):
-                    context.gather(token)
-            return tuple(tokens)
-
         self.ask(
             Slot.SCORE,
-            run,
+            score_parts(passage),
             then,
             failed,
             dropped=dropped,
@@ -434,20 +430,36 @@ class EngineClient:
     ) -> None:
         """Score a part of a text; `scored` takes one window after the other, and all of
         them again when the request was interrupted."""
-
-        def run(engine: EditorEngine, context: Context) -> None:
-            for span in engine.score_span(
-                text, start, end, should_stop=context.should_stop
-            ):
-                context.emit(span)
-
         self.ask(
             Slot.SPAN,
-            run,
+            span_parts(text, start, end),
             lambda _: then(),
             failed,
             dropped=dropped,
             batch=lambda values: scored(*values),
+        )
+
+    def logit_lens(
+        self,
+        part: PartOf,
+        *,
+        columns: Then[tuple[LensColumn, ...]],
+        then: Callable[[], object],
+        failed: OnError,
+        dropped: Callable[[], object] = ignore,
+        slot: Slot = Slot.SUGGEST,
+    ) -> None:
+        """Compute what each layer predicts in a part of a document, whose `end` may be
+        one behind its last token. `columns` takes those since the last report;
+        an interrupted request goes on behind them."""
+        self.ask(
+            slot,
+            lens_parts(part),
+            lambda _: then(),
+            failed,
+            dropped=dropped,
+            batch=columns,
+            bound=True,
         )
 
     # Suggestions.
@@ -577,19 +589,9 @@ class EngineClient:
     ) -> None:
         """Proofread a part of a text; `read` takes one part of it after the other. An
         interrupted request goes on where the last part ended."""
-        reached = start
-
-        def run(engine: EditorEngine, context: Context) -> None:
-            nonlocal reached
-            for part in engine.proofread(
-                text, reached, end, should_stop=context.should_stop
-            ):
-                reached = part.end
-                context.emit(part)
-
         self.ask(
             Slot.REPLACE,
-            run,
+            proofread_parts(text, start, end),
             lambda _: then(),
             failed,
             dropped=dropped,

@@ -23,6 +23,7 @@ from lmtui.tui.inspector.branch_list import BranchListController
 from lmtui.tui.inspector.branches import BranchController
 from lmtui.tui.inspector.compare import CompareController
 from lmtui.tui.inspector.document import DocumentController
+from lmtui.tui.inspector.lens import LensController
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.panel import PanelController
 from lmtui.tui.inspector.source import InspectSource
@@ -52,6 +53,8 @@ the one you choose; the old text stays on its own branch.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "overview", "Overview", id="inspect.overview",
                 tooltip="Totals, histograms, calibration and the greatest surprises."),
+        Binding("L", "lens", "Logit lens", id="inspect.lens",
+                tooltip="What the model would predict after each of its layers."),
         Binding("slash", "find", "Find text", id="inspect.find",
                 tooltip="Find words in the text."),
         Binding("ctrl+f", "find", "Find text", id="inspect.find-anywhere",
@@ -127,6 +130,8 @@ the one you choose; the old text stays on its own branch.
         """Other ways on, drawn by hand or by the model."""
         self.branch_list = BranchListController(self, self.document, self.branches)
         """Naming, deleting and exporting branches, and leaving them."""
+        self.lens = LensController(self.new_client(), self, self.document)
+        """What each layer of the model predicts."""
         self.controllers = (
             self.sampler,
             self.compare,
@@ -134,6 +139,7 @@ the one you choose; the old text stays on its own branch.
             self.at_cursor,
             self.branches,
             self.branch_list,
+            self.lens,
         )
         self.activity.controllers = (self.branches, self.compare, self.document)
 
@@ -259,6 +265,9 @@ the one you choose; the old text stays on its own branch.
 
     def action_find_token(self) -> None:
         self.at_cursor.open_finder()
+
+    def action_lens(self) -> None:
+        self.lens.open()
 
     def action_read_on(self) -> None:
         if self.document.shown.is_read and self.compare.is_missing:

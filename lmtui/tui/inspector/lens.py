@@ -1,0 +1,243 @@
+"""The logit lens over a text: what the model would predict after each of its layers.
+
+Returns the token to go to. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lmtui.analysis.branches import Token
+from lmtui.engine.passages import PartOf
+from lmtui.text import visible_line
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.inspector.document import DocumentController
+from lmtui.tui.inspector.lens_columns import LensColumns
+from lmtui.tui.inspector.lens_grid import LensGrid, LensTable, LensView, cell_lines
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+from lmtui.tui.widgets.cells import progress_bar
+
+TOP = 3
+"""How many candidates of each layer are asked for."""
+_FOOT = "Arrows move · Enter goes to the token · Esc closes"
+_NARROW_FOOT = "Arrows move · c column · Enter goes there · Esc closes"
+_LOOKS = 0.25  # seconds between two looks at how far the model is
+
+
+class LensController(Controller):
+    """Opens the lens at the cursor of the text."""
+
+    def __init__(
+        self, client: EngineClient, screen: ModelScreen, document: DocumentController
+    ) -> None:
+        self._client, self._screen, self._document = client, screen, document
+        self._no_lens = ""
+        self._shown: LensScreen | None = None
+
+    def follow_model(self, state: ModelState) -> None:
+        """Close the lens of the model before."""
+        self._no_lens = state.capabilities.why_no_lens if state.info else ""
+        if self._shown is not None and self._shown.is_active:
+            self._shown.dismiss(None)
+
+    def open(self) -> None:
+        """Show the lens, or say why there is none."""
+        document = self._document
+        windows = document.shown.windows
+        if not document.can_ask or windows is None:
+            self._screen.notify(document.why_not)
+            return
+        if self._no_lens:
+            self._screen.notify(f"There is no logit lens: {self._no_lens}.")
+            return
+        tokens = document.path
+        ids = tuple(token.id for token in tokens)
+        text = PartOf(ids, document.shown.before, windows, 0, len(ids) + 1, TOP)
+        self._shown = LensScreen(
+            document.name, tokens, self._client, text, index=document.view.index
+        )
+        self._screen.app.push_screen(self._shown, self._go_to)
+
+    def _go_to(self, index: int | None) -> None:
+        self._shown = None
+        if index is not None:
+            self._document.view.select(index)
+
+
+class LensScreen(ModalScreen[int | None]):
+    """A grid of layers × tokens, and the column of one token. Returns the token to go
+    to."""
+
+    HELP = """\
+The logit lens reads the model's own head after every layer, as if no layer came after
+it: each cell has the token that is likeliest there, the more probable the fuller its
+bar and the stronger its shade. The top row is the model itself, layer 0 is the
+embedding. ● marks a prediction that is the token that really comes next. The column
+has, for the token under the cursor, each layer's likeliest token with its probability,
+then the probability and the rank of the real next token, and the entropy.
+"""
+    CSS_PATH = "lens.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "walk(-1)", "Token back", id="lens.left", show=False,
+                tooltip="The token before."),
+        Binding("right", "walk(1)", "Token on", id="lens.right", show=False,
+                tooltip="The token after."),
+        Binding("up", "climb(1)", "Layer up", id="lens.up", show=False,
+                tooltip="The layer above."),
+        Binding("down", "climb(-1)", "Layer down", id="lens.down", show=False,
+                tooltip="The layer below."),
+        Binding("pageup", "page(-1)", "Page back", id="lens.page-back", show=False,
+                tooltip="As many tokens back as are seen."),
+        Binding("pagedown", "page(1)", "Page on", id="lens.page-on", show=False,
+                tooltip="As many tokens on as are seen."),
+        Binding("home", "walk(-1_000_000_000)", "First", id="lens.home", show=False,
+                tooltip="The first token."),
+        Binding("end", "walk(1_000_000_000)", "Last", id="lens.end", show=False,
+                tooltip="The end of the text."),
+        Binding("c", "column", "Column", id="lens.column",
+                tooltip="On a narrow screen: the column, or the grid."),
+        Binding("enter", "take", "Go there", id="lens.take",
+                tooltip="Close the lens, with the text's cursor on this token."),
+        Binding("escape", "close", "Close", id="lens.close",
+                tooltip="Back to the text, with its cursor where it was."),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        tokens: Sequence[Token],
+        client: EngineClient,
+        text: PartOf,
+        *,
+        index: int,
+    ) -> None:
+        """`text` is what is looked into, up to the end behind its last token."""
+        super().__init__()
+        self._name_shown, self._tokens = visible_line(name), tokens
+        self._columns = LensColumns(client, text, changed=self._show)
+        self._index, self._first = index, max(0, index - 1)
+        self._layer: int | None = None  # None is the last one
+        self._grid, self._table = LensGrid(id="grid"), LensTable(id="table")
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield Static(id="title")
+            with Horizontal(id="lens"):
+                with Vertical(id="left"):
+                    yield self._grid
+                    yield Static(id="cell")
+                yield self._table
+            yield Static(id="error")
+            yield Static(id="foot")
+
+    def on_mount(self) -> None:
+        """Name the text, and look now and then at how far the model is."""
+        title = Content(f"Logit lens of {self._name_shown}")
+        self.query_one("#title", Static).update(title)
+        self.set_interval(_LOOKS, self._tell)
+
+    def on_unmount(self) -> None:
+        """Stop the model."""
+        self._columns.close()
+
+    @on(events.Resize)
+    def follow_size(self) -> None:
+        self.call_after_refresh(self._look)
+
+    # What is seen.
+
+    def _look(self) -> None:
+        """Bring the cursor into view, and ask for what is missing there."""
+        count, end = self._grid.capacity, len(self._tokens) + 1
+        if not self._first <= self._index < self._first + count:
+            far = self._index < self._first
+            self._first = self._index - (count - 1 if far else 0)
+        self._first = max(0, min(self._first, end - count))
+        seen = range(self._first, min(self._first + count, end))
+        if self.has_class("-column") and self.has_class("-narrow"):
+            seen = range(self._index, self._index + 1)
+        self._columns.show(self._index, seen)
+        self._show()
+
+    @property
+    def _view(self) -> LensView:
+        count, layers = self._grid.capacity, self._columns.layers
+        last = max(0, layers - 1)
+        return LensView(
+            tokens=self._tokens,
+            columns=dict(self._columns.known),
+            layers=layers,
+            index=self._index,
+            layer=last if self._layer is None else min(self._layer, last),
+            first=self._first,
+            end=min(self._first + count, len(self._tokens) + 1),
+        )
+
+    def _show(self) -> None:
+        if not self.is_mounted:
+            return
+        view, error = self._view, self._columns.error
+        self._grid.show(view)
+        self._table.show(view)
+        cell = self.query_one("#cell", Static)
+        cell.update(Content("\n".join(cell_lines(view, self._grid.size.width))))
+        self.set_class(error is not None, "-failed")
+        if error is not None:
+            words = visible_line(f"{error}. {error.hint}")
+            self.query_one("#error", Static).update(Content(words))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say how far the model is, or which keys there are."""
+        missing, seen = self._columns.missing, self._view
+        words = _NARROW_FOOT if self.has_class("-narrow") else _FOOT
+        if self._columns.is_asking and missing:
+            count = seen.end - seen.first
+            words = f"{progress_bar(1 - missing / count)} {count - missing} of {count}"
+            words += " tokens looked into · Esc closes"
+        self.query_one("#foot", Static).update(Content(words))
+
+    # Keys.
+
+    def _move(self, index: int) -> None:
+        self._index = max(0, min(index, len(self._tokens)))
+        self._look()
+
+    def action_walk(self, by: int) -> None:
+        self._move(self._index + by)
+
+    def action_page(self, by: int) -> None:
+        self._move(self._index + by * self._grid.capacity)
+
+    def action_climb(self, by: int) -> None:
+        last = max(0, self._columns.layers - 1)
+        layer = last if self._layer is None else self._layer
+        self._layer = max(0, min(layer + by, last))
+        self._show()
+
+    @on(LensGrid.Picked)
+    def show_cell(self, event: LensGrid.Picked) -> None:
+        self._layer = event.layer
+        self._move(event.index)
+
+    def action_column(self) -> None:
+        self.toggle_class("-column")
+        self.call_after_refresh(self._look)
+
+    def action_take(self) -> None:
+        self.dismiss(self._index)
+
+    def action_close(self) -> None:
+        self.dismiss(None)

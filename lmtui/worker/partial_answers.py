@@ -1,0 +1,86 @@
+"""Requests whose answers come in parts, each reported once it is known.
+
+A request that was interrupted runs again from its beginning, or from what it has not
+reported yet, where a part stays valid. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.engine.passages import PartOf, Passage, score_passage
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.types import ScoredToken
+from lmtui.worker.requests import Context
+
+
+def score_parts(
+    passage: Passage,
+) -> Callable[[EditorEngine, Context], tuple[ScoredToken, ...]]:
+    """Return a request that scores a passage, and gathers the tokens of a part of a
+    document."""
+
+    def run(engine: EditorEngine, context: Context) -> tuple[ScoredToken, ...]:
+        tokens = []
+        for token in score_passage(engine, passage, should_stop=context.should_stop):
+            tokens.append(token)
+            if isinstance(passage, PartOf):
+                context.gather(token)
+        return tuple(tokens)
+
+    return run
+
+
+def span_parts(
+    text: str, start: int, end: int
+) -> Callable[[EditorEngine, Context], None]:
+    """Return a request that scores a part of a text, and emits one window after the
+    other."""
+
+    def run(engine: EditorEngine, context: Context) -> None:
+        for span in engine.score_span(
+            text, start, end, should_stop=context.should_stop
+        ):
+            context.emit(span)
+
+    return run
+
+
+def proofread_parts(
+    text: str, start: int, end: int
+) -> Callable[[EditorEngine, Context], None]:
+    """Return a request that proofreads a part of a text, and emits one part of it after
+    the other; it goes on where the last one ended."""
+    reached = start
+
+    def run(engine: EditorEngine, context: Context) -> None:
+        nonlocal reached
+        for part in engine.proofread(
+            text, reached, end, should_stop=context.should_stop
+        ):
+            reached = part.end
+            context.emit(part)
+
+    return run
+
+
+def lens_parts(part: PartOf) -> Callable[[EditorEngine, Context], None]:
+    """Return a request for what each layer predicts in a part of a document; it gathers
+    the columns, and goes on where the last one was."""
+    reached = part.start
+
+    def run(engine: EditorEngine, context: Context) -> None:
+        nonlocal reached
+        for column in engine.logit_lens(
+            part.ids,
+            range(reached, part.end),
+            prefix=part.prefix,
+            window=part.windows.window,
+            stride=part.windows.stride,
+            top_n=part.top_n,
+            should_stop=context.should_stop,
+        ):
+            reached = column.index + 1
+            context.gather(column)
+
+    return run
