@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -31,7 +31,7 @@ from lmtui.tui.widgets.cells import progress_bar
 TOP = 3
 """How many candidates of each layer are asked for."""
 _FOOT = "Arrows move · Enter goes to the token · Esc closes"
-_NARROW_FOOT = "Arrows move · c column · Enter goes there · Esc closes"
+_NARROW_FOOT = "Arrows move · c {} · Enter goes to the token · Esc closes"
 _LOOKS = 0.25  # seconds between two looks at how far the model is
 
 
@@ -127,8 +127,10 @@ then the probability and the rank of the real next token, and the entropy.
         super().__init__()
         self._name_shown, self._tokens = visible_line(name), tokens
         self._columns = LensColumns(client, text, changed=self._show)
-        self._index, self._first = index, max(0, index - 1)
+        self._index = index
+        self._first: int | None = None  # None until it is known how many there are
         self._layer: int | None = None  # None is the last one
+        self._foot = ""  # what stands there
         self._grid, self._table = LensGrid(id="grid"), LensTable(id="table")
 
     def compose(self) -> ComposeResult:
@@ -152,28 +154,41 @@ then the probability and the rank of the real next token, and the entropy.
         """Stop the model."""
         self._columns.close()
 
-    @on(events.Resize)
-    def follow_size(self) -> None:
-        self.call_after_refresh(self._look)
-
     # What is seen.
 
-    def _look(self) -> None:
+    @property
+    def _is_column(self) -> bool:
+        """Whether the column stands in place of the grid."""
+        return self.has_class("-column") and self.has_class("-narrow")
+
+    @on(LensGrid.Resized)
+    def look(self) -> None:
         """Bring the cursor into view, and ask for what is missing there."""
-        count, end = self._grid.capacity, len(self._tokens) + 1
-        if not self._first <= self._index < self._first + count:
-            far = self._index < self._first
-            self._first = self._index - (count - 1 if far else 0)
-        self._first = max(0, min(self._first, end - count))
-        seen = range(self._first, min(self._first + count, end))
-        if self.has_class("-column") and self.has_class("-narrow"):
+        if self._is_column:
             seen = range(self._index, self._index + 1)
+        else:
+            self._first = self._scrolled(self._grid.capacity)
+            seen = self._seen
         self._columns.show(self._index, seen)
         self._show()
 
+    def _scrolled(self, count: int) -> int:
+        """Return the first of `count` tokens to show, the cursor's among them."""
+        first = self._index - count // 2 if self._first is None else self._first
+        if self._index < first:
+            first = self._index - count + 1
+        elif self._index >= first + count:
+            first = self._index
+        return max(0, min(first, len(self._tokens) + 1 - count))
+
+    @property
+    def _seen(self) -> range:
+        first = self._first or 0
+        return range(first, min(first + self._grid.capacity, len(self._tokens) + 1))
+
     @property
     def _view(self) -> LensView:
-        count, layers = self._grid.capacity, self._columns.layers
+        layers, seen = self._columns.layers, self._seen
         last = max(0, layers - 1)
         return LensView(
             tokens=self._tokens,
@@ -181,8 +196,8 @@ then the probability and the rank of the real next token, and the entropy.
             layers=layers,
             index=self._index,
             layer=last if self._layer is None else min(self._layer, last),
-            first=self._first,
-            end=min(self._first + count, len(self._tokens) + 1),
+            first=seen.start,
+            end=seen.stop,
         )
 
     def _show(self) -> None:
@@ -201,19 +216,21 @@ then the probability and the rank of the real next token, and the entropy.
 
     def _tell(self) -> None:
         """Say how far the model is, or which keys there are."""
-        missing, seen = self._columns.missing, self._view
-        words = _NARROW_FOOT if self.has_class("-narrow") else _FOOT
-        if self._columns.is_asking and missing:
-            count = seen.end - seen.first
+        missing, count = self._columns.missing, len(self._seen)
+        other = "grid" if self.has_class("-column") else "column"
+        words = _NARROW_FOOT.format(other) if self.has_class("-narrow") else _FOOT
+        if self._columns.is_asking and missing and not self._is_column:
             words = f"{progress_bar(1 - missing / count)} {count - missing} of {count}"
             words += " tokens looked into · Esc closes"
-        self.query_one("#foot", Static).update(Content(words))
+        if words != self._foot:
+            self._foot = words
+            self.query_one("#foot", Static).update(Content(words))
 
     # Keys.
 
     def _move(self, index: int) -> None:
         self._index = max(0, min(index, len(self._tokens)))
-        self._look()
+        self.look()
 
     def action_walk(self, by: int) -> None:
         self._move(self._index + by)
@@ -234,7 +251,7 @@ then the probability and the rank of the real next token, and the entropy.
 
     def action_column(self) -> None:
         self.toggle_class("-column")
-        self.call_after_refresh(self._look)
+        self.call_after_refresh(self.look)
 
     def action_take(self) -> None:
         self.dismiss(self._index)

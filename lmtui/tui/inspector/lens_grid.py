@@ -24,7 +24,7 @@ from lmtui.tui.widgets.cells import fit_best, pad_to
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
 GUTTER = 5  # cells of a layer's number, and of the heads
-CELL = 10  # cells of a token, with the gap behind it
+CELL = 9  # cells of a token, with the gap behind it
 _NAME = 12  # cells of a token in a column
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _TINTS = (40, 30, 20, 10, 0, 0)
@@ -62,6 +62,10 @@ class LensView:
         inside = 0 <= index < len(self.tokens)
         return visible_token(self.tokens[index].text) if inside else NONE
 
+    def quoted(self, index: int) -> str:
+        """Text of a token in quotation marks."""
+        return f"“{self.text(index)}”"
+
     def next_id(self, index: int) -> int | None:
         """Id of the token that really comes there; None at the end."""
         return self.tokens[index].id if index < len(self.tokens) else None
@@ -92,9 +96,14 @@ class LensGrid(StyledLines):
     LensGrid > .lens--cursor { text-style: reverse; }
     """ + "\n".join(
         f"LensGrid > .lens--p{each} {{ background: $prob-raw {tint}%; "
-        f"text-style: {'bold' if each < 2 else 'none'}; }}"
+        f"text-style: {'bold' if each < 2 else 'none'}; }}\n"
+        # Without colours a tint would be reverse video, which is the cursor's.
+        f"LensGrid:nocolor > .lens--p{each} {{ background: $background 0%; }}"
         for each, tint in enumerate(_TINTS)
     )
+
+    class Resized(Message):
+        """Another number of tokens fits beside each other."""
 
     @dataclass
     class Picked(Message):
@@ -166,6 +175,9 @@ class LensGrid(StyledLines):
         text = pad_to(visible_token(best.text), CELL - 3)
         return f"{mark}{text}{level}", f"p{step(best.prob, 'probability')}"
 
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
+
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Post the cell under the mouse."""
         place, view = event.get_content_offset(self), self._view
@@ -226,10 +238,9 @@ class LensTable(StyledLines):
 
 def _title(view: LensView, width: int) -> list[str]:
     at = f"token {view.index + 1:,}"
-    after = f"after {view.text(view.index - 1)}" if view.index else "at the beginning"
-    if view.index >= len(view.tokens):
-        return fit_best([[f"{at}, the end", after], [at]], width)
-    return fit_best([[f"{at}: {view.text(view.index)}", after], [at]], width)
+    before = f"after {view.quoted(view.index - 1)}" if view.index else "the first"
+    here = view.quoted(view.index) if view.index < len(view.tokens) else "the end"
+    return fit_best([[f"{at}: {here}", before], [at]], width)
 
 
 def row_text(row: LensRow, following: int | None) -> str:
@@ -251,11 +262,11 @@ def cell_lines(view: LensView, width: int) -> list[str]:
     if column is None or not column.rows:
         return [NO_CONTEXT if column else AWAITED, ""]
     row = column.rows[view.layer]
-    tops = [f"{visible_token(c.text)} {notation.percent(c.prob)}" for c in row.top]
     layer, bits = f"layer {view.layer}", f"{notation.entropy(row.entropy)} bits"
-    first = fit_best([[layer, ", ".join(tops), bits], [layer, tops[0], bits]], width)
+    tops = [f"“{visible_token(c.text)}” {notation.percent(c.prob)}" for c in row.top]
+    first = fit_best([[layer, *tops, bits], [layer, tops[0], bits]], width)
     if row.logprob is None:
         return [*first, "the end of the text"]
-    named = f"next {view.text(view.index)}"
-    numbers = [notation.probability(row.logprob), f"rank {notation.rank(row.rank)}"]
-    return [*first, *fit_best([[named, *numbers], numbers], width)]
+    named = f"next {view.quoted(view.index)} {notation.probability(row.logprob)}"
+    rank = f"rank {notation.rank(row.rank)}"
+    return [*first, *fit_best([[named, rank], [rank]], width)]
