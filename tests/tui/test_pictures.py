@@ -293,6 +293,22 @@ SIZES = [(120, 40), (80, 24)]
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_lens(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await running.until(lambda: isinstance(running.app.screen, InspectScreen))
+        await running.until(lambda: "⌷" in running.seen)
+        await running.pilot.press(*["right"] * 9, "L")
+        await running.until(lambda: "layer" in running.seen)
+        await running.until(
+            lambda: "…" not in running.seen and "Arrows" in running.seen
+        )
+        await running.pilot.press("down")
+        await running.until(lambda: running.app.screen.query("#cell"))
+
+    assert inspected(snap_compare, show, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_inspector(snap_compare: Compare, size: tuple[int, int]) -> None:
     async def show(running: Program) -> None:
         await (looked_into if size[1] > 24 else small)(running)

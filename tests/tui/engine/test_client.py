@@ -32,6 +32,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.tui.engine.client import EngineClient
@@ -217,6 +218,7 @@ VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
     "continue_each": (Slot.SUGGEST, lambda _: ((1, 2), (3,))),
     "tokenize": (Slot.SCORE, lambda _: (DocumentAlone(TEXT),)),
     "score": (Slot.SCORE, lambda _: (TokensAfter((1, 2)),)),
+    "logit_lens": (Slot.SUGGEST, lambda _: (PartOf((1, 2), (), Windows(4, 2), 0, 3),)),
     "score_span": (Slot.SPAN, lambda _: (TEXT, 4, 11)),
     "complete": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), PLAIN)),
     "suggest": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
@@ -646,6 +648,24 @@ def test_document_is_tokenized_and_a_part_of_it_is_scored() -> None:
     assert tuple(token for batch in batches for token in batch) == tokens
 
 
+def test_interrupted_lens_goes_on_behind_its_last_column() -> None:
+    gate = Gate(at=3)
+    engine = FakeWriter(on_token=gate)
+    ids = engine.encode("a document").ids
+    with running(engine) as (answers, client):
+        part = PartOf(ids, (), engine.windows(), start=0, end=len(ids) + 1)
+        client.logit_lens(part, **answers.of("lens", "columns"))
+        gate.wait()
+        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        gate.open()
+        answers.wait("lens then")
+    columns = [each for batch in answers.values("lens columns") for each in batch]
+    assert [column.index for column in columns] == [*range(len(ids) + 1)]
+    assert answers.ends() == ["draft then", "lens then"]
+    asked = [what for verb, what in engine.calls if verb == "lens"]
+    assert len(asked) == 2 and asked[1] == tuple(range(3, len(ids) + 1))
+
+
 def test_interrupted_part_of_a_document_is_scored_anew() -> None:
     gate = Gate(at=3)
     engine = FakeWriter(on_token=gate)
@@ -1009,7 +1029,7 @@ def test_a_request_is_pending_until_its_end_is_handed_over(verb: str) -> None:
 def test_request_with_ids_or_handles_is_dropped_while_a_model_loads(verb: str) -> None:
     slot, _ = VERBS[verb]
     looks = ("next_distribution", "preview", "search_vocabulary")
-    bound = (*looks, "continue_each", "score")
+    bound = (*looks, "continue_each", "score", "logit_lens")
     tells = "dropped" in functions_of(verb)
     gate = Gate(at=1)
     with trying(verb, gate) as (answers, client, ask):

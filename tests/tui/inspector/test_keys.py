@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.tui.inspector.lens import LensScreen
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen
 from lmtui.tui.inspector.screen import InspectScreen
@@ -40,9 +41,21 @@ KEYS = {
     "inspect.find-anywhere": "C-f",
     "inspect.find-token": "f",
     "inspect.go-on": "g",
+    "inspect.lens": "L",
     "inspect.overview": "o",
     "inspect.read-on": "r",
     "inspect.sample": "s",
+    "lens.close": "Escape",
+    "lens.column": "c",
+    "lens.down": "Down",
+    "lens.end": "End",
+    "lens.home": "Home",
+    "lens.left": "Left",
+    "lens.page-back": "PPage",
+    "lens.page-on": "NPage",
+    "lens.right": "Right",
+    "lens.take": "Enter",
+    "lens.up": "Up",
     "overview.close": "Escape",
     "tokens.down": "Down",
     "tokens.end": "End",
@@ -68,6 +81,7 @@ KEYS = {
 OWNERS = (
     AlternativesScreen,
     BranchesScreen,
+    LensScreen,
     OverviewScreen,
     TokenFinder,
     TokenText,
@@ -180,6 +194,28 @@ def test_branch_keys_write_name_export_and_leave_branches(
     tmux.press("Escape")
     tmux.lacks("Delete this branch")
     press(tmux, "inspect.close", "Leave the branches behind?")
+
+
+@needs_tmux
+def test_lens_keys_walk_tokens_and_layers(tmux: Tmux) -> None:
+    press(tmux, "tokens.right", at(2))
+    press(tmux, "tokens.right", at(3))
+    press(tmux, "inspect.lens", "Logit lens of letter.txt")
+    tmux.shows("layer 4 ·", "next “e”")
+    press(tmux, "lens.right", "next “·”")
+    press(tmux, "lens.left", "next “e”")
+    press(tmux, "lens.down", "layer 3 ·")
+    press(tmux, "lens.up", "layer 4 ·")
+    press(tmux, "lens.page-on", "next “a”")
+    press(tmux, "lens.page-back", "next “e”")
+    press(tmux, "lens.column", "token 3: “e” · after “h”")
+    press(tmux, "lens.column", "next “e”")
+    press(tmux, "lens.end", "the end of the text")
+    press(tmux, "lens.home", "A first token without context")
+    press(tmux, "lens.close", at(3))
+    press(tmux, "inspect.lens", "Logit lens of letter.txt")
+    press(tmux, "lens.right", "next “·”")
+    press(tmux, "lens.take", at(4))
 
 
 def test_key_table_matches_the_bindings_of_the_inspector() -> None:
