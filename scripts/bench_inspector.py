@@ -20,10 +20,13 @@ from typing import Any, cast
 from bench_tools import measured_by
 from textual.pilot import Pilot
 
+from lmtui.engine.lens import LensColumn
+from lmtui.engine.passages import PartOf
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
+from lmtui.tui.inspector.lens import LensScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
@@ -33,6 +36,7 @@ from lmtui.tui.widgets.token_cursor import TokenText
 
 TEXT = Path(__file__).parent.parent / "LICENSE"
 MOVES, PAGES, AHEADS = 60, 40, 12
+GRIDS, WIDE = 3, 64
 
 
 def p95(values: list[float]) -> float:
@@ -86,6 +90,8 @@ class Bench:
             "page": p95(await self.pages()),
             "find": p95(await self.finds()),
             "ahead": median(await self.aheads()),
+            "column": median(await self.columns()),
+            "grid": median(await self.grids()),
         }
 
     async def looked_at(self, place: int) -> None:
@@ -149,6 +155,41 @@ class Bench:
             await self.pilot.press("escape")
         return taken
 
+    async def columns(self) -> list[float]:
+        """L, and the column of the lens at the cursor: every layer with its numbers."""
+        taken = []
+        for place in range(110, 110 + AHEADS):
+            await self.looked_at(place)
+            taken.append(await self.timed(self.screen.action_lens, self.column_shown))
+            await self.pilot.press("escape")
+        return taken
+
+    def column_shown(self) -> bool:
+        """Whether the lens shows the column at the cursor."""
+        lens = self.app.screen
+        return isinstance(lens, LensScreen) and lens.column is not None
+
+    async def grids(self) -> list[float]:
+        """All columns of 64 tokens: what the widest screen asks for at once."""
+        shown = self.screen.document.shown
+        assert shown.windows is not None
+        client, taken = self.screen.new_client(), []
+        for start in range(100, 100 + GRIDS):
+            part = PartOf(shown.ids, shown.before, shown.windows, start, start + WIDE)
+            columns: list[LensColumn] = []
+            ended = asyncio.Event()
+            begin = time.perf_counter()
+            client.logit_lens(
+                part,
+                columns=columns.extend,
+                then=ended.set,
+                failed=lambda error: sys.exit(str(error)),
+            )
+            await ended.wait()
+            taken.append((time.perf_counter() - begin) * 1e3)
+            assert len(columns) == WIDE
+        return taken
+
     def led(self) -> bool:
         """Whether the dialog shows where they lead."""
         dialog = self.app.screen
@@ -169,6 +210,8 @@ def print_inspector(model: str | None) -> None:
         ("any page of the whole vocabulary, p95", "page"),
         ("a letter → tokens with their ranks, p95", "find"),
         ("Enter → eight alternatives, six tokens ahead, median", "ahead"),
+        ("L → the lens's column at the cursor, median", "column"),
+        (f"the lens's grid of {WIDE} tokens, median", "grid"),
     ):
         print(f"| {what} | {exact[key]:.0f} ms | {fast[key]:.0f} ms |")
 

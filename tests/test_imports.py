@@ -30,6 +30,7 @@ def loaded_by(module: str) -> set[str]:
     [
         "lmtui.engine.types",
         "lmtui.engine.protocol",
+        "lmtui.engine.lens",
         "lmtui.models.catalogue",
         "lmtui.config.load",
         "lmtui.cli.main",

@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lmtui.analysis.branches import Token
+from lmtui.engine.lens import LensColumn
 from lmtui.engine.passages import PartOf
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
@@ -155,6 +156,11 @@ then the probability and the rank of the real next token, and the entropy.
         self._columns.close()
 
     # What is seen.
+
+    @property
+    def column(self) -> LensColumn | None:
+        """The column under the cursor, once it is known."""
+        return self._columns.known.get(self._index)
 
     @property
     def _is_column(self) -> bool:
