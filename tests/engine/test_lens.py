@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
@@ -229,6 +230,34 @@ def test_our_own_decoder_sees_the_layers_of_the_library(
     )
 
 
+def columns_by(
+    backend: Any, windows: Windows, positions: range = range(60)
+) -> list[LensColumn]:
+    """The lens over a backend alone, with one candidate a layer."""
+    names: Any = _Names()
+    return list(
+        lens_columns(
+            PrefixCache(backend),
+            names,
+            LensText(IDS, (), windows),
+            positions,
+            top_n=1,
+            should_stop=lambda: False,
+        )
+    )
+
+
+@pytest.mark.parametrize("start", [1, 20])
+def test_lens_reads_on_from_a_cache_at_a_fixed_address(start: int) -> None:
+    backend = CudaGraphBackend(tiny.model("llama"), records=False)
+    windows = Windows(40, 20)
+    rows = list(score_rows(backend, IDS, prefix=(), windows=windows, top_n=1))
+    found = columns_by(backend, windows, range(start, 60))
+    for column, row in zip(found, rows[start:], strict=True):
+        assert column.rows[-1].logprob == pytest.approx(row.logprob, abs=1e-5)
+        assert column.rows[-1].rank == row.rank
+
+
 @pytest.mark.parametrize("window", [30, 100])
 @pytest.mark.parametrize("form", ["float32", "packed", "blocks"])
 def test_last_layer_of_our_own_decoder_equals_its_score(form: str, window: int) -> None:
@@ -240,15 +269,7 @@ def test_last_layer_of_our_own_decoder_equals_its_score(form: str, window: int) 
     }
     forward, windows = makers[form]("llama"), Windows(window, window // 2)
     rows = list(score_rows(forward, IDS, prefix=(), windows=windows, top_n=1))
-    names: Any = _Names()
-    found = lens_columns(
-        PrefixCache(forward),
-        names,
-        LensText(IDS, (), windows),
-        range(60),
-        top_n=1,
-        should_stop=lambda: False,
-    )
+    found = columns_by(forward, windows)
     for column, row in zip(found, rows, strict=True):
         if row.logprob is not None:
             assert column.rows[-1].logprob == pytest.approx(row.logprob, abs=near)

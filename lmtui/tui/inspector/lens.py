@@ -6,6 +6,7 @@ Returns the token to go to. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -13,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -76,6 +78,52 @@ class LensController(Controller):
             self._document.view.select(index)
 
 
+class LensPane(Horizontal, can_focus=True):
+    """Grid and column, with the keys that move the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Token back", id="lens.left", show=False,
+                tooltip="The token before."),
+        Binding("right", "move(1)", "Token on", id="lens.right", show=False,
+                tooltip="The token after."),
+        Binding("up", "move(0, 1)", "Layer up", id="lens.up", show=False,
+                tooltip="The layer above."),
+        Binding("down", "move(0, -1)", "Layer down", id="lens.down", show=False,
+                tooltip="The layer below."),
+        Binding("pageup", "page(-1)", "Page back", id="lens.page-back", show=False,
+                tooltip="As many tokens back as are seen."),
+        Binding("pagedown", "page(1)", "Page on", id="lens.page-on", show=False,
+                tooltip="As many tokens on as are seen."),
+        Binding("home", "to(0)", "First", id="lens.home", show=False,
+                tooltip="The first token."),
+        Binding("end", "to(-1)", "Last", id="lens.end", show=False,
+                tooltip="The end of the text."),
+    ]  # fmt: skip
+
+    @dataclass
+    class Moved(Message):
+        """The cursor was moved by so many tokens, layers and pages of tokens."""
+
+        tokens: int = 0
+        layers: int = 0
+        pages: int = 0
+
+    @dataclass
+    class Jumped(Message):
+        """The cursor was moved to a token; −1 is the end of the text."""
+
+        index: int
+
+    def action_move(self, tokens: int, layers: int = 0) -> None:
+        self.post_message(self.Moved(tokens, layers))
+
+    def action_page(self, by: int) -> None:
+        self.post_message(self.Moved(pages=by))
+
+    def action_to(self, index: int) -> None:
+        self.post_message(self.Jumped(index))
+
+
 class LensScreen(ModalScreen[int | None]):
     """A grid of layers × tokens, and the column of one token. Returns the token to go
     to."""
@@ -91,22 +139,6 @@ then the probability and the rank of the real next token, and the entropy.
     CSS_PATH = "lens.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "walk(-1)", "Token back", id="lens.left", show=False,
-                tooltip="The token before."),
-        Binding("right", "walk(1)", "Token on", id="lens.right", show=False,
-                tooltip="The token after."),
-        Binding("up", "climb(1)", "Layer up", id="lens.up", show=False,
-                tooltip="The layer above."),
-        Binding("down", "climb(-1)", "Layer down", id="lens.down", show=False,
-                tooltip="The layer below."),
-        Binding("pageup", "page(-1)", "Page back", id="lens.page-back", show=False,
-                tooltip="As many tokens back as are seen."),
-        Binding("pagedown", "page(1)", "Page on", id="lens.page-on", show=False,
-                tooltip="As many tokens on as are seen."),
-        Binding("home", "walk(-1_000_000_000)", "First", id="lens.home", show=False,
-                tooltip="The first token."),
-        Binding("end", "walk(1_000_000_000)", "Last", id="lens.end", show=False,
-                tooltip="The end of the text."),
         Binding("c", "column", "Column", id="lens.column",
                 tooltip="On a narrow screen: the column, or the grid."),
         Binding("enter", "take", "Go there", id="lens.take",
@@ -137,7 +169,7 @@ then the probability and the rank of the real next token, and the entropy.
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Static(id="title")
-            with Horizontal(id="lens"):
+            with LensPane(id="lens"):
                 with Vertical(id="left"):
                     yield self._grid
                     yield Static(id="cell")
@@ -149,6 +181,7 @@ then the probability and the rank of the real next token, and the entropy.
         """Name the text, and look now and then at how far the model is."""
         title = Content(f"Logit lens of {self._name_shown}")
         self.query_one("#title", Static).update(title)
+        self.query_one(LensPane).focus()
         self.set_interval(_LOOKS, self._tell)
 
     def on_unmount(self) -> None:
@@ -234,26 +267,26 @@ then the probability and the rank of the real next token, and the entropy.
 
     # Keys.
 
-    def _move(self, index: int) -> None:
+    def _to(self, index: int) -> None:
         self._index = max(0, min(index, len(self._tokens)))
         self.look()
 
-    def action_walk(self, by: int) -> None:
-        self._move(self._index + by)
+    @on(LensPane.Jumped)
+    def jump(self, event: LensPane.Jumped) -> None:
+        self._to(event.index % (len(self._tokens) + 1))
 
-    def action_page(self, by: int) -> None:
-        self._move(self._index + by * self._grid.capacity)
-
-    def action_climb(self, by: int) -> None:
-        last = max(0, self._columns.layers - 1)
-        layer = last if self._layer is None else self._layer
-        self._layer = max(0, min(layer + by, last))
-        self._show()
+    @on(LensPane.Moved)
+    def move_cursor(self, event: LensPane.Moved) -> None:
+        if event.layers:
+            last = max(0, self._columns.layers - 1)
+            layer = last if self._layer is None else self._layer
+            self._layer = max(0, min(layer + event.layers, last))
+        self._to(self._index + event.tokens + event.pages * self._grid.capacity)
 
     @on(LensGrid.Picked)
     def show_cell(self, event: LensGrid.Picked) -> None:
         self._layer = event.layer
-        self._move(event.index)
+        self._to(event.index)
 
     def action_column(self) -> None:
         self.toggle_class("-column")

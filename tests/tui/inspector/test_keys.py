@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lmtui.tui.inspector.lens import LensScreen
+from lmtui.tui.inspector.lens import LensPane, LensScreen
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen
 from lmtui.tui.inspector.screen import InspectScreen
@@ -81,6 +81,7 @@ KEYS = {
 OWNERS = (
     AlternativesScreen,
     BranchesScreen,
+    LensPane,
     LensScreen,
     OverviewScreen,
     TokenFinder,

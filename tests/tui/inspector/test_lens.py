@@ -33,6 +33,7 @@ from lmtui.tui.inspector.lens_grid import (
     LensView,
     cell_lines,
 )
+from lmtui.tui.model_state import ModelState
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, THEMES, Host, safe
@@ -402,6 +403,14 @@ async def test_lens_of_an_empty_text_has_the_end_alone() -> None:
         lens = await page.running.on(LensScreen)
         await page.until(lambda: NO_CONTEXT in page.running.seen)
         assert lens._seen == range(1)
+
+
+async def test_another_model_closes_the_lens() -> None:
+    async with inspecting(TEXT) as page:
+        await opened(page)
+        page.screen.lens.follow_model(ModelState())
+        await page.until(lambda: page.running.app.screen is page.screen)
+        await opened(page)
 
 
 async def test_lens_waits_for_a_model() -> None:
