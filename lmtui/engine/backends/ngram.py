@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import Reuse, T
+from lmtui.engine.backends.base import Reuse, T, no_layer_states
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.ngram import NgramModel
 from lmtui.engine.protocol import Stop
@@ -129,6 +129,14 @@ class NgramBackend:
         for row, path in zip(held.rows, paths, strict=True):
             row += path
         return self._states([self._last(row) for row in held.rows])
+
+    def layer_states(self, *_: object, **__: object) -> Tensor:
+        """Refuse: counts have no layers.
+
+        Raises:
+            LmtuiError: always.
+        """
+        raise no_layer_states("an n-gram model has no layers")
 
     def hidden_states_tree(
         self, tree: Tree, held: IdsKVCache, *, should_stop: Stop | None = None
