@@ -175,6 +175,20 @@ def probability(nats: float | None) -> str:
     return shown if prob >= 0.001 else f"{shown} ({surprisal(nats)} bits)"
 
 
+def weight(value: float | None) -> str:
+    """Format a number from 0 to some hundreds that may be tiny: `0.432`, `2e−7`."""
+    if value is None or not 0 < value < 0.0005:
+        return number(value, ",.3f")
+    digit, exponent = f"{value:.0e}".split("e")
+    return f"{digit}e−{-int(exponent)}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Format a measured short time: `43 ms`."""
+    written = number(None if seconds is None else 1000 * seconds, ",.0f")
+    return written if written == NONE else f"{written} ms"
+
+
 def count(value: int | None) -> str:
     """Format a count: `8,192`."""
     return NONE if value is None else f"{value:,}"

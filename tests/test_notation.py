@@ -124,3 +124,27 @@ def test_a_legend_keeps_its_unit_where_it_is_narrow(width: int) -> None:
 def test_entropy_without_a_greatest_one_is_known_from_below() -> None:
     assert notation.entropy((2.3 * notation.LN2, math.inf)) == "≥2.3"
     assert notation.choices((math.log(3.4), math.inf)) == "≥3.4"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0, "0.000"),
+        (1, "1.000"),
+        (0.43219, "0.432"),
+        (0.0005, "0.001"),
+        (2.3e-7, "2e−7"),
+        (135.468, "135.468"),
+        (1234.5, "1,234.500"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_weights_may_be_tiny(value: float | None, written: str) -> None:
+    assert notation.weight(value) == written
+
+
+def test_short_times_are_in_milliseconds() -> None:
+    assert notation.milliseconds(0.0428) == "43 ms"
+    assert notation.milliseconds(2.64) == "2,640 ms"
+    assert notation.milliseconds(None) == "–"

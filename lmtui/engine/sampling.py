@@ -273,19 +273,27 @@ def _rank_until_top_p(
 
 
 def draw(sampled: SampledDistribution, generator: torch.Generator) -> int:
-    """Draw a token by inverting the cumulative distribution at one uniform number.
+    """Draw a token; return its place among those that are kept."""
+    return int(draw_many(sampled, generator, 1))
 
-    Returns its place among those that are kept.
+
+def draw_many(
+    sampled: SampledDistribution, generator: torch.Generator, count: int
+) -> Tensor:
+    """Draw tokens by inverting the cumulative distribution at `count` uniform numbers.
+
+    Returns their places among those that are kept, int64 [count]: those of as many
+    calls of `draw`.
     """
     cumulative = sampled.probs.cumsum(0)
-    reached = uniform(generator) * cumulative[-1]
-    place = torch.searchsorted(cumulative, reached, right=True)
-    return min(int(place), len(sampled) - 1)
+    reached = uniform(generator, count) * cumulative[-1]
+    places = torch.searchsorted(cumulative, reached, right=True)
+    return places.clamp(max=len(sampled) - 1)
 
 
-def uniform(generator: torch.Generator) -> Tensor:
-    """Return the random number of one draw: float64 [1], from 0 up to 1."""
-    return torch.rand(1, dtype=torch.float64, generator=generator)
+def uniform(generator: torch.Generator, count: int = 1) -> Tensor:
+    """Return the random numbers of draws: float64 [count], from 0 up to 1."""
+    return torch.rand(count, dtype=torch.float64, generator=generator)
 
 
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:

@@ -72,6 +72,8 @@ class Cell:
     tone: Tone = ""
     surprisal: float | None = None
     """Bits by which the text is shaded; None for no shade."""
+    second: float | None = None
+    """Length of a second bar, to compare the first with; its number is text as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,7 @@ def _cell(cell: Cell, name: str, *, first: bool) -> str:
         step = surprisal_scale.step(cell.surprisal, "surprisal")
         inner = f'<span class="s{step}">{inner}</span>'
     if cell.share is not None:
-        inner += _drawn_bar(cell.share)
+        inner += _drawn_bar(cell.share, cell.second)
     names = " ".join(each for each in (name, cell.tone) if each)
     tag = "th" if first and cell.text else "td"
     scope = ' scope="row"' if tag == "th" else ""

@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from lmtui.learn.instrument import Instrument
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.instruments.chain import ChainInstrument
+from lmtui.learn.instruments.continuations import DecodingInstrument
 from lmtui.learn.instruments.guess import GuessInstrument
+from lmtui.learn.instruments.passes import PassesInstrument
+from lmtui.learn.instruments.softmax import SoftmaxInstrument
 from lmtui.learn.instruments.surprise import SurpriseInstrument
 
 INSTRUMENTS: Mapping[str, type[Instrument]] = {
     kind.NAME: kind
-    for kind in (BarsInstrument, GuessInstrument, ChainInstrument, SurpriseInstrument)
+    for kind in (
+        BarsInstrument,
+        GuessInstrument,
+        ChainInstrument,
+        PassesInstrument,
+        SoftmaxInstrument,
+        SurpriseInstrument,
+        DecodingInstrument,
+    )
 }
 """The class of each instrument."""

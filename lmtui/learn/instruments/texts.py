@@ -54,6 +54,22 @@ class Reading:
         ]
 
 
+def encoded(engine: EditorEngine, text: str) -> Encoding:
+    """Tokenise a text for an instrument.
+
+    Raises:
+        LmtuiError: it is too long for one.
+    """
+    encoding = engine.encode(text)
+    if len(encoding.ids) > LONGEST:
+        raise LmtuiError(
+            "this text is too long here",
+            f"{len(encoding.ids):,} tokens",
+            f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
+        )
+    return encoding
+
+
 def score(
     engine: EditorEngine, text: str, context: Context, *, top_n: int = 0
 ) -> Reading:
@@ -63,7 +79,7 @@ def score(
         LmtuiError: it is too long for an instrument.
         Cancelled: `context.should_stop` asks for it.
     """
-    encoding = _short(engine, text)
+    encoding = encoded(engine, text)
     tokens = engine.score(
         encoding.ids,
         prefix=encoding.prefix,
@@ -80,29 +96,13 @@ def score_edited(engine: EditorEngine, text: str, context: Context) -> Reading:
         LmtuiError: it is too long for an instrument.
         Cancelled: `context.should_stop` asks for it.
     """
-    _short(engine, text)
+    encoded(engine, text)
     parts = [*engine.score_span(text, 0, len(text), should_stop=context.should_stop)]
     return Reading(
         text,
         tuple(token for part in parts for token in part.tokens),
         tuple(span for part in parts for span in part.spans),
     )
-
-
-def _short(engine: EditorEngine, text: str) -> Encoding:
-    """Return the tokens of a text.
-
-    Raises:
-        LmtuiError: it is too long for an instrument.
-    """
-    encoding = engine.encode(text)
-    if len(encoding.ids) > LONGEST:
-        raise LmtuiError(
-            "this text is too long here",
-            f"{len(encoding.ids):,} tokens",
-            f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
-        )
-    return encoding
 
 
 def last_word(text: str) -> str:

@@ -209,7 +209,7 @@ def _row(
 
 def _cell(cell: Cell, column: Column, width: int, *, marked: bool) -> list[Part]:
     if cell.share is not None and not cell.text:
-        return [(bar(cell.share, None, width), "raw")]
+        return _bar(cell.share, cell.second, width)
     text = visible_line(cell.text)
     padded = text.rjust(width) if column.right else pad_to(text, width)
     if marked:
@@ -218,6 +218,14 @@ def _cell(cell: Cell, column: Column, width: int, *, marked: bool) -> list[Part]
     if cell.surprisal is not None:
         style = f"surprise-{surprisal_scale.step(cell.surprisal, 'surprisal')}"
     return [(pad_to(padded, width), style)]
+
+
+def _bar(share: float, second: float | None, width: int) -> list[Part]:
+    """Return a bar; a second one is its lower half."""
+    drawn = bar(share, second, width)
+    # As far as the lower bar reaches, its colour covers that of the upper one.
+    over = 0 if second is None else len(drawn.rstrip(" ▀▘"))
+    return [(drawn[:over], "sampled"), (drawn[over:], "raw")]
 
 
 def _shaded(shaded: ShadedText, width: int) -> Iterator[Line]:

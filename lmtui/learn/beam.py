@@ -1,0 +1,70 @@
+"""Beam search: the most probable continuation that a few hypotheses at a time find.
+
+At each step, every hypothesis is extended by its most probable tokens, and of all that
+come of it, the `width` with the greatest Σ log P stay (Sutskever et al. 2014, Sequence
+to sequence learning with neural networks, section 3.2; here an ended one stays in the
+beam). Width 1 is greedy decoding. Knows ids only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lmtui.engine.protocol import Engine, Stop
+from lmtui.engine.types import SamplingSettings
+
+_RAW = SamplingSettings(temperature=0)  # raw log-probabilities are read, none drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A continuation and its log-probabilities."""
+
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """Natural logs, one for each token."""
+
+    @property
+    def total(self) -> float:
+        """Σ log P in nats."""
+        return math.fsum(self.logprobs)
+
+
+def beam_search(
+    engine: Engine,
+    ids: Sequence[int],
+    *,
+    width: int,
+    count: int,
+    should_stop: Stop = lambda: False,
+) -> Iterator[tuple[Hypothesis, ...]]:
+    """Yield the beam after each of `count` steps, the best hypothesis first; fewer
+    where all have ended.
+
+    Raises:
+        LmtuiError: `ids` is empty, or the context is full.
+        Cancelled: `should_stop` answered True.
+    """
+    ends = frozenset(engine.info.end_ids)
+    beam: tuple[Hypothesis, ...] = (Hypothesis(),)
+    for step in range(count):
+        extended: list[Hypothesis] = []
+        # Neighbours share most of their tokens, which are then in the KV cache; each
+        # step begins where the last one ended.
+        for each in sorted(beam, key=lambda h: h.ids, reverse=bool(step % 2)):
+            if each.ids and each.ids[-1] in ends:
+                extended.append(each)
+                continue
+            following = engine.next_distribution(
+                [*ids, *each.ids], _RAW, top_n=width, should_stop=should_stop
+            )
+            extended += (
+                Hypothesis((*each.ids, row.id), (*each.logprobs, row.logprob))
+                for row in following.candidates[:width]
+            )
+        beam = tuple(sorted(extended, key=lambda h: (-h.total, h.ids))[:width])
+        yield beam
+        if all(each.ids[-1] in ends for each in beam):
+            return

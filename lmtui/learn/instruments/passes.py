@@ -1,0 +1,316 @@
+"""Instrument: all positions of a text from one forward pass, and what generating as
+many tokens takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lmtui import notation
+from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.types import Candidate, SamplingSettings, ScoredToken
+from lmtui.learn.figure import Cell, Column, Figure, Table, Words
+from lmtui.learn.instrument import Action, Instrument, Measurement, Option
+from lmtui.learn.instruments.texts import encoded, excerpt, sample_of
+from lmtui.text import visible_token
+from lmtui.worker.requests import Context
+
+_TOP = 3
+_SAME = 0.01
+"""Greatest difference of two log-probabilities, in nats, that counts as none: a pass
+over more tokens rounds a little differently."""
+_TOKEN = 10  # characters of a token's text
+_MASKED = 8
+"""Positions of which the mask is drawn."""
+_GREEDY = SamplingSettings(temperature=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Position of a text: what was read last, what was expected, and what came."""
+
+    ids: tuple[int, ...]
+    """Tokens that the model looked at, those before the text included."""
+    last: str
+    """Text of the last of them."""
+    top: Sequence[Candidate]
+    came: ScoredToken
+
+    def agrees(self, other: _Position) -> bool:
+        """Return whether another position has the same expectation, as far as it is
+        shown. Rounding can put another token in the last row."""
+        if len(self.top) != len(other.top):
+            return False
+        logprobs = {row.id: row.logprob for row in other.top}
+        last = other.top[-1].logprob if other.top else 0.0
+        return all(
+            abs(row.logprob - logprobs.get(row.id, last)) < _SAME for row in self.top
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A text, its positions from one forward pass, and how long that took."""
+
+    text: str
+    tokens: tuple[ScoredToken, ...]
+    positions: tuple[_Position, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    """Tokens that were generated one by one, and how long that took."""
+
+    passes: int
+    of: int
+    seconds: float
+    text: str
+    scored: _Pass | None = None
+    """The text, scored once more just before."""
+
+    @property
+    def done(self) -> bool:
+        return self.passes == self.of
+
+
+class PassesInstrument(Instrument):
+    """The grid of positions × most probable tokens from one pass; which rows change
+    with a word; passes and time of scoring a text and of generating as much."""
+
+    NAME = "passes"
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        "text": Option("The text at the beginning."),
+    }
+    TASKS: ClassVar[Mapping[str, str]] = {
+        "entered": "another text was entered",
+        "mask": "a changed text was entered: some positions stayed, others changed",
+        "generated": "as many tokens were generated one by one",
+    }
+    ACTIONS = (
+        Action("generate", "one by one", "Generate as many tokens, one by one."),
+    )
+    ASKS = "Text"
+    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "generate"),)
+
+    _base: _Pass | None = None
+    """The text that was entered last, with which others are compared."""
+    _shown: _Pass | None = None
+    _same: tuple[bool, ...] = ()
+    """Whether each position that is shown has the numbers that it had before; empty
+    where nothing was changed."""
+    _generated: _Generated | None = None
+
+    def begin(self) -> Measurement | None:
+        self.entered = sample_of(self.material, self.options["text"])
+        return self._score(self.entered, entered=True)
+
+    def typed(self, text: str) -> Measurement | None:
+        return self._score(text, entered=False)
+
+    def enter(self, text: str) -> Measurement | None:
+        return self._score(text, entered=True)
+
+    def act(self, action: str) -> Measurement | None:
+        shown = self._shown
+        if shown is None:
+            return None
+
+        def run(engine: EditorEngine, context: Context) -> _Generated:
+            for step in _one_by_one(engine, shown.text, context):
+                context.gather(step)
+            return step
+
+        return Measurement(run, self._take_steps, self._take_steps, "generating")
+
+    def _score(self, text: str, *, entered: bool) -> Measurement | None:
+        if not text.strip():
+            self.message = "Write something: there is nothing to score."
+            return None
+
+        def run(engine: EditorEngine, context: Context) -> _Pass:
+            return read(engine, text, context)
+
+        def take(found: _Pass) -> None:
+            self._take(found, entered=entered)
+
+        return Measurement(run, take)
+
+    def _take(self, found: _Pass, *, entered: bool) -> None:
+        self.message = ""
+        if not found.positions:
+            self.message = "This is a single token: write more."
+            return
+        base, before, self._shown = self._base, self._shown, found
+        if before is None or found.text != before.text:
+            self._generated = None
+            self._same = () if base is None else _same(base, found)
+        if not entered:
+            return
+        self._base = found
+        if base is not None and found.text != base.text:
+            self.done.add("entered")
+        if any(self._same) and not all(self._same):
+            self.done.add("mask")
+
+    def _take_steps(self, step: _Generated) -> None:
+        self.message = ""
+        self._generated = step
+        if step.scored is not None:
+            self._shown = step.scored
+        if step.done:
+            self.done.add("generated")
+
+    @property
+    def figure(self) -> Figure:
+        """The counter, the grid and the mask."""
+        shown = self._shown
+        if shown is None:
+            return ()
+        return (
+            Words("\n".join(self._counter(shown)), "strong"),
+            self._grid(shown),
+            _mask(shown),
+        )
+
+    def _counter(self, shown: _Pass) -> Iterator[str]:
+        count, took = len(shown.positions), notation.milliseconds(shown.seconds)
+        positions = notation.counted(count, "position")
+        yield f"All at once: {positions}, 1 pass, {took}."
+        made = self._generated
+        if made is None:
+            return
+        ratio = f": {notation.number(made.seconds / shown.seconds, ',.1f')} times as "
+        yield (
+            f"One by one: {made.passes} of {notation.counted(made.of, 'token')}, "
+            f"{made.passes} passes, {notation.milliseconds(made.seconds)}"
+            f"{ratio + 'long' if made.done else ' so far'}."
+        )
+        yield f"Generated: “{excerpt(made.text)}”"
+
+    def _grid(self, shown: _Pass) -> Table:
+        columns = (
+            *((Column(""),) if self._same else ()),
+            Column("", right=True),
+            Column("after"),
+            Column("expected", grows=True),
+            Column("came"),
+            Column("with", right=True),
+        )
+        rows = []
+        for number, position in enumerate(shown.positions, 1):
+            cells = [
+                Cell(f"{number}", tone="quiet"),
+                Cell(position.last),
+                Cell(_expected(position)),
+                Cell(_token(position.came)),
+                Cell(notation.likely(_prob(position.came))),
+            ]
+            if self._same:
+                same = self._same[number - 1]
+                marks = Cell("same", tone="quiet"), Cell("new", tone="warning")
+                cells.insert(0, marks[0] if same else marks[1])
+            rows.append(tuple(cells))
+        note = ""
+        if self._same:
+            count = sum(self._same)
+            note = (
+                f"{notation.counted(count, 'position')} with the same numbers as "
+                f"before, {len(rows) - count} with new ones."
+            )
+        return Table(f"“{excerpt(shown.text)}”", columns, tuple(rows), note)
+
+
+def read(engine: EditorEngine, text: str, context: Context) -> _Pass:
+    """Score a text in one forward pass.
+
+    Raises:
+        LmtuiError: it is too long for an instrument.
+        Cancelled: `context.should_stop` asks for it.
+    """
+    encoding = encoded(engine, text)
+    begun = time.perf_counter()
+    scores = engine.score(
+        encoding.ids,
+        prefix=encoding.prefix,
+        top_n=_TOP,
+        should_stop=context.should_stop,
+    )
+    tokens = tuple(scores)
+    seconds = time.perf_counter() - begun
+    before = [*engine.describe_tokens(encoding.prefix), *tokens]
+    ids, skipped = (*encoding.prefix, *encoding.ids), len(encoding.prefix)
+    positions = tuple(
+        _Position(ids[:at], _token(before[at - 1]), before[at].top, before[at])
+        for at in range(max(1, skipped), len(ids))
+    )
+    return _Pass(text, tokens, positions, seconds)
+
+
+def _one_by_one(
+    engine: EditorEngine, text: str, context: Context
+) -> Iterator[_Generated]:
+    """Score a text anew, so that both times are measured in a row; then generate as
+    many tokens from its first one on, greedily and each with a pass of its own: nothing
+    is guessed ahead. Yield the state after each."""
+    scored = read(engine, text, context)
+    ids = list(scored.positions[0].ids)
+    made: list[int] = []
+    seconds = 0.0
+    for count in range(1, len(scored.positions) + 1):
+        begun = time.perf_counter()
+        found = engine.next_distribution(
+            [*ids, *made], _GREEDY, top_n=1, should_stop=context.should_stop
+        )
+        seconds += time.perf_counter() - begun
+        made.append(found.candidates[0].id)
+        written = "".join(token.text for token in engine.describe_tokens(made))
+        yield _Generated(count, len(scored.positions), seconds, written, scored)
+
+
+def _same(base: _Pass, found: _Pass) -> tuple[bool, ...]:
+    """Return whether each position of a text has the numbers that it had in another."""
+    old = base.positions
+    return tuple(
+        number < len(old) and position.agrees(old[number])
+        for number, position in enumerate(found.positions)
+    )
+
+
+def _token(token: ScoredToken) -> str:
+    return visible_token(token.text)[:_TOKEN]
+
+
+def _prob(token: ScoredToken) -> float | None:
+    return None if token.logprob is None else math.exp(token.logprob)
+
+
+def _expected(position: _Position) -> str:
+    """Return the most probable tokens with their probabilities; the one that came is
+    marked."""
+    parts = (
+        f"{'●' if row.id == position.came.id else ''}"
+        f"{visible_token(row.text)[:_TOKEN]} {notation.likely(row.prob)}"
+        for row in position.top
+    )
+    return " │ ".join(parts)
+
+
+def _mask(shown: _Pass) -> Table:
+    """Return the causal mask of the first positions: a triangle."""
+    size = min(_MASKED, len(shown.tokens))
+    rows = tuple(
+        (
+            Cell(f"{number}", tone="quiet"),
+            Cell(_token(token)),
+            Cell("1" if number == 1 else f"1 to {number}"),
+            Cell("■" * number + "·" * (size - number)),
+        )
+        for number, token in enumerate(shown.tokens[:size], 1)
+    )
+    columns = (Column("", right=True), Column("token"), Column("looks at"), Column(""))
+    note = "■ is what a position may look at, · what the mask hides from it."
+    return Table("The mask", columns, rows, note)

@@ -1,0 +1,259 @@
+"""The page of one pass: its grid beside the naive forward, its mask and its counter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lmtui import notation
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.types import Distribution
+from lmtui.errors import LmtuiError
+from lmtui.learn.figure import Table, Words
+from lmtui.learn.instrument import Material
+from lmtui.learn.instruments.passes import PassesInstrument
+from lmtui.text import visible_token
+from tests.engine import tiny
+from tests.fakes import FakeEngine
+from tests.learn.instruments import answer, made
+
+TEXT = "the cat sat on the mat and the dog"
+
+
+@pytest.fixture(scope="module")
+def engine() -> LocalEngine:
+    return tiny.engine()
+
+
+def shown(engine: Any, text: str = TEXT) -> PassesInstrument:
+    """The instrument once it has begun."""
+    instrument = made(PassesInstrument, text=text)
+    answer(engine, instrument.begin())
+    return instrument
+
+
+def tables(instrument: PassesInstrument) -> tuple[Table, Table]:
+    """The grid and the mask."""
+    grid, mask = (part for part in instrument.figure if isinstance(part, Table))
+    return grid, mask
+
+
+def column(table: Table, heading: str) -> list[str]:
+    number = [each.heading for each in table.columns].index(heading)
+    return [cells[number].text for cells in table.rows]
+
+
+def counter(instrument: PassesInstrument) -> str:
+    return next(part.text for part in instrument.figure if isinstance(part, Words))
+
+
+def marks(instrument: PassesInstrument) -> list[str]:
+    """Which rows are the same, and which are new."""
+    return [cells[0].text for cells in tables(instrument)[0].rows]
+
+
+def test_grid_is_that_of_one_naive_forward(engine: LocalEngine) -> None:
+    grid, _ = tables(shown(engine))
+    ids = list(engine.encode(TEXT).ids)
+    logprobs = tiny.reference_logprobs("llama", ids)
+    texts = [visible_token(t.text)[:10] for t in engine.describe_tokens(ids)]
+    assert column(grid, "after") == texts[:-1]
+    assert column(grid, "came") == texts[1:]
+    assert column(grid, "with") == [
+        notation.likely(math.exp(float(logprobs[n, token])))
+        for n, token in enumerate(ids[1:])
+    ]
+    for n, written in enumerate(column(grid, "expected")):
+        top = logprobs[n].topk(3)
+        parts = []
+        for value, token in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+            (described,) = engine.describe_tokens([token])
+            mark = "●" if token == ids[n + 1] else ""
+            name = visible_token(described.text)[:10]
+            parts.append(f"{mark}{name} {notation.likely(math.exp(value))}")
+        assert written == " │ ".join(parts)
+
+
+def test_scoring_is_one_call_and_generating_is_one_for_each_token(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        verb = getattr(engine, name)
+
+        def call(ids: Any, *arguments: Any, **options: Any) -> Any:
+            calls.append((name, len(ids)))
+            return verb(ids, *arguments, **options)
+
+        return call
+
+    for name in ("score", "next_distribution", "generate"):
+        monkeypatch.setattr(engine, name, counted(name))
+    instrument = shown(engine)
+    tokens = len(engine.encode(TEXT).ids)
+    assert calls == [("score", tokens)]
+    assert f"All at once: {tokens - 1} positions, 1 pass, " in counter(instrument)
+    calls.clear()
+    answer(engine, instrument.act("generate"))
+    ones = [("next_distribution", length) for length in range(1, tokens)]
+    assert calls == [("score", tokens), *ones]
+    written = counter(instrument)
+    count = tokens - 1
+    assert f"One by one: {count} of {count} tokens, {count} passes, " in written
+    assert "times as long" in written
+    assert instrument.done == {"generated"}
+
+
+def test_generated_text_is_greedy(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    answer(engine, instrument.act("generate"))
+    ids = list(engine.encode(TEXT).ids)
+    made_ids: list[int] = []
+    for _ in ids[1:]:
+        row = tiny.reference_logprobs("llama", [ids[0], *made_ids])[-1]
+        made_ids.append(int(row.argmax()))
+    text = "".join(token.text for token in engine.describe_tokens(made_ids))
+    assert " ".join(text.split())[-39:] in counter(instrument)
+
+
+def test_generating_is_followed_step_by_step(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    measurement = instrument.act("generate")
+    assert measurement is not None
+    seen: list[str] = []
+
+    class Listening:
+        """A context that looks at the figure after each report."""
+
+        def should_stop(self) -> bool:
+            return False
+
+        def gather(self, value: Any) -> None:
+            measurement.report(value)
+            seen.append(counter(instrument))
+            if len(seen) == 1:
+                assert instrument.done == set()
+
+    measurement.take(measurement.run(engine, Listening()))  # type: ignore[arg-type]
+    count = len(engine.encode(TEXT).ids) - 1
+    assert len(seen) == count
+    assert f"1 of {count} tokens" in seen[0]
+    assert "so far" in seen[0]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_later_word_changes_no_earlier_row(family: str) -> None:
+    engine = tiny.engine(family)
+    instrument = shown(engine)
+    before = column(tables(instrument)[0], "expected")
+    changed = TEXT.replace("mat", "dog")
+    answer(engine, instrument.take(changed))
+    old, new = engine.encode(TEXT).ids, engine.encode(changed).ids
+    shared = next(
+        n for n, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]
+    )
+    found = marks(instrument)
+    assert found[:shared] == ["same"] * shared
+    assert set(found[shared:]) == {"new"}
+    assert (
+        column(tables(instrument)[0], "expected")[: shared - 1] == before[: shared - 1]
+    )
+    assert instrument.done == {"entered", "mask"}
+    assert f"{shared} positions with the same numbers" in tables(instrument)[0].note
+
+
+def test_marks_follow_the_keys_and_compare_with_what_was_entered(
+    engine: LocalEngine,
+) -> None:
+    instrument = shown(engine)
+    answer(engine, instrument.follow(f"{TEXT} sat"))
+    assert set(marks(instrument)[: len(engine.encode(TEXT).ids) - 1]) == {"same"}
+    answer(engine, instrument.follow(TEXT.replace("cat", "dog")))
+    assert {"same", "new"} == set(marks(instrument))
+    assert instrument.done == set()  # only typed
+    answer(engine, instrument.follow(TEXT))
+    assert set(marks(instrument)) <= {"same", ""}
+
+
+def test_last_word_alone_does_not_show_the_mask(engine: LocalEngine) -> None:
+    instrument = shown(engine, "the cat sat on the dog")
+    answer(engine, instrument.take("the cat sat on the cat"))
+    assert instrument.done == {"entered"}
+    assert set(marks(instrument)) == {"same"}
+    answer(engine, instrument.take("the cat sat on the cat"))
+    assert instrument.done == {"entered"}
+
+
+def test_entering_the_same_text_is_no_change(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    answer(engine, instrument.take(TEXT))
+    assert instrument.done == set()
+
+
+def test_mask_is_a_triangle(engine: LocalEngine) -> None:
+    _, mask = tables(shown(engine))
+    assert [cells[-1].text for cells in mask.rows] == [
+        "■" * number + "·" * (8 - number) for number in range(1, 9)
+    ]
+    assert column(mask, "looks at") == ["1", *(f"1 to {n}" for n in range(2, 9))]
+
+
+def test_prefix_of_the_model_is_a_row_of_its_own() -> None:
+    fake = FakeEngine(adds_bos=True)
+    grid, _ = tables(shown(fake, "abc"))
+    assert column(grid, "came") == ["a", "b", "c"]
+    assert len(tables(shown(FakeEngine(), "abc"))[0].rows) == 2
+
+
+def test_messages(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    assert instrument.follow("  ") is None
+    assert "Write something" in instrument.message
+    answer(engine, instrument.follow("t"))
+    assert "single token" in instrument.message
+    assert tables(instrument)[0].title == f"“{TEXT}”"  # what was there stays
+    with pytest.raises(LmtuiError, match="too long"):
+        answer(engine, instrument.take("word " * 300))
+
+
+def test_nothing_is_generated_before_there_is_a_text() -> None:
+    instrument = made(PassesInstrument, text=TEXT)
+    assert instrument.act("generate") is None
+    assert instrument.figure == ()
+
+
+def test_own_text_gives_the_example(engine: LocalEngine) -> None:
+    own = Material("Too short. This is a sentence of mine.", "m", is_own=True)
+    instrument = PassesInstrument({"text": TEXT}, own)
+    answer(engine, instrument.begin())
+    assert tables(instrument)[0].title == "“This is a sentence of mine.”"
+
+
+def test_times_are_those_that_were_measured(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+    score, look = engine.score, engine.next_distribution
+
+    def slow_score(*arguments: Any, **options: Any) -> Any:
+        clock["now"] += 0.050
+        return score(*arguments, **options)
+
+    def slow_look(*arguments: Any, **options: Any) -> Distribution:
+        clock["now"] += 0.030
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(engine, "score", slow_score)
+    monkeypatch.setattr(engine, "next_distribution", slow_look)
+    instrument = shown(engine)
+    assert "1 pass, 50 ms." in counter(instrument)
+    answer(engine, instrument.act("generate"))
+    count = len(engine.encode(TEXT).ids) - 1
+    assert f"{count * 30:,} ms: {count * 30 / 50:,.1f} times as long." in counter(
+        instrument
+    )

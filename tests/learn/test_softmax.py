@@ -1,0 +1,222 @@
+"""The page of softmax: each column against its definition, and the draws."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from lmtui import notation
+from lmtui.engine.engine import LocalEngine
+from lmtui.engine.sampling import draw as draw_one
+from lmtui.engine.sampling import draw_many, filter_logits
+from lmtui.engine.types import SamplingSettings
+from lmtui.learn.figure import Table
+from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw
+from tests.engine import tiny
+from tests.fakes import FakeEngine
+from tests.learn.instruments import answer, made
+
+TEXT = "the cat sat on the"
+
+
+@pytest.fixture(scope="module")
+def engine() -> LocalEngine:
+    return tiny.engine()
+
+
+def shown(engine: Any, **options: Any) -> SoftmaxInstrument:
+    """The instrument once it has begun."""
+    instrument = made(SoftmaxInstrument, text=TEXT, **options)
+    answer(engine, instrument.begin())
+    return instrument
+
+
+def table_of(instrument: SoftmaxInstrument) -> Table:
+    return next(part for part in instrument.figure if isinstance(part, Table))
+
+
+def column(table: Table, heading: str) -> list[str]:
+    """The texts of a column."""
+    number = [each.heading for each in table.columns].index(heading)
+    return [cells[number].text for cells in table.rows]
+
+
+def raw_logits() -> torch.Tensor:
+    """The logits after the text, the naive way."""
+    ids = tiny.engine().encode(TEXT).ids
+    with torch.inference_mode():
+        return tiny.model()(torch.tensor([list(ids)])).logits[0, -1].double()
+
+
+@pytest.mark.parametrize("step", range(len(TEMPERATURES)))
+def test_each_column_is_its_definition(engine: LocalEngine, step: int) -> None:
+    instrument = shown(engine, rows=5)
+    instrument.slide(-len(TEMPERATURES))
+    instrument.slide(step)
+    table, temperature = table_of(instrument), TEMPERATURES[step]
+    assert table.title.endswith(f"T = {temperature:g}")
+    logits = raw_logits()
+    order = logits.argsort(descending=True, stable=True)[:5]
+    scaled = logits / temperature
+    weights = (scaled - scaled.max()).exp()
+    probs = scaled.softmax(0)
+    rest, total = float(weights.sum() - weights[order].sum()), float(weights.sum())
+    assert column(table, "logit")[:5] == [
+        notation.number(float(logits[i])) for i in order
+    ]
+    assert column(table, "÷ T")[:5] == [
+        notation.number(float(scaled[i])) for i in order
+    ]
+    assert column(table, "exp") == [
+        *(notation.weight(float(weights[i])) for i in order),
+        notation.weight(rest),
+        notation.weight(total),
+    ]
+    bars = [cells[-1].share for cells in table.rows]
+    assert bars[:5] == pytest.approx(probs[order].tolist(), abs=1e-6)
+    assert bars[5] == pytest.approx(rest / total, abs=1e-6)
+    assert math.fsum(bar or 0 for bar in bars) == pytest.approx(1)
+    assert column(table, "÷ Σ")[-1] == "100%"
+    assert column(table, "÷ Σ")[:5] == [notation.likely(float(probs[i])) for i in order]
+    assert column(table, "token")[5] == f"{len(logits) - 5:,} others"
+
+
+def test_slider_stops_at_both_ends_and_says_so(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    instrument.slide(-100)
+    assert table_of(instrument).title.endswith("T = 0.1")
+    instrument.slide(-1)
+    assert "least temperature" in instrument.message
+    assert instrument.done == set()
+    instrument.slide(100)
+    assert instrument.message == ""
+    assert table_of(instrument).title.endswith("T = 5")
+    assert instrument.done == {"slid"}
+    instrument.slide(1)
+    assert "greatest temperature" in instrument.message
+
+
+def test_slid_needs_both_sides(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    while "T = 3" not in table_of(instrument).title:
+        instrument.slide(1)
+    assert "slid" not in instrument.done
+    while "T = 0.5" not in table_of(instrument).title:
+        instrument.slide(-1)
+    assert "slid" not in instrument.done
+    instrument.slide(-1)
+    assert "slid" in instrument.done
+
+
+@given(st.integers(0, 2**32), st.integers(1, 200))
+def test_many_draws_are_as_many_single_draws(seed: int, count: int) -> None:
+    logits = torch.randn(400, generator=torch.Generator().manual_seed(seed)) * 3
+    plain = SamplingSettings(temperature=0.8, top_k=0, top_p=1, min_p=0)
+    sampled = filter_logits(logits, plain)
+    many = draw_many(sampled, torch.Generator().manual_seed(seed), count)
+    generator = torch.Generator().manual_seed(seed)
+    assert many.tolist() == [draw_one(sampled, generator) for _ in range(count)]
+
+
+def test_draws_come_from_the_distribution_at_the_temperature() -> None:
+    logits = raw_logits().float()
+    values = logits.numpy().astype("<f4").tobytes()
+    counts: Counter[int] = Counter()
+    for seed in range(50):
+        counts.update(draw(values, 0.5, seed))
+    assert counts.total() == 50_000
+    probs = (logits.double() / 0.5).softmax(0)
+    likely = [i for i in range(len(logits)) if 50_000 * probs[i] >= 5]
+    rest = 50_000 - sum(counts[i] for i in likely)
+    expected = [50_000 * float(probs[i]) for i in likely]
+    observed = [*(counts[i] for i in likely), rest]
+    assert chisquare(observed, [*expected, 50_000 - sum(expected)]).pvalue > 1e-3
+
+
+def test_draws_are_counted_beside_what_is_expected(engine: LocalEngine) -> None:
+    instrument = shown(engine, rows=5)
+    answer(engine, instrument.act("draw"))
+    assert instrument.done == {"drawn"}
+    table = table_of(instrument)
+    counts = [int(text.replace(",", "")) for text in column(table, "drawn")]
+    assert sum(counts[:-1]) == counts[-1] == 1000
+    logits = raw_logits()
+    probs = logits.softmax(0)[logits.argsort(descending=True, stable=True)[:5]]
+    expected = [1000 * float(prob) for prob in probs]
+    expected.append(1000 - sum(expected))
+    assert column(table, "expected")[:-1] == [
+        notation.number(each, ",.1f") for each in expected
+    ]
+    assert all(each >= 5 for each in expected)
+    test = chisquare(counts[:-1], expected)
+    assert f"χ² = {test.statistic:,.1f}, 5 degrees of freedom" in table.title
+    assert notation.percent(float(test.pvalue)) in table.title
+    assert notation.percent(float(test.pvalue)) in table.note
+    shares = [cells[5].second for cells in table.rows[:-1]]
+    assert shares == [count / 1000 for count in counts[:-1]]
+
+
+def test_draws_add_up_until_something_changes(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    for _ in range(2):
+        answer(engine, instrument.act("draw"))
+    assert "2,000 draws" in table_of(instrument).title
+    assert "thousands" not in instrument.done
+    answer(engine, instrument.act("draw"))
+    assert instrument.done == {"drawn", "thousands"}
+    instrument.slide(1)
+    assert "draws" not in table_of(instrument).title
+    answer(engine, instrument.act("draw"))
+    answer(engine, instrument.follow(f"{TEXT} mat"))
+    assert "typed" in instrument.done
+    assert "draws" not in table_of(instrument).title
+    answer(engine, instrument.act("draw"))
+    assert instrument.act("clear") is None
+    assert "draws" not in table_of(instrument).title
+
+
+def test_late_draws_of_another_temperature_are_dropped(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    late = instrument.act("draw")
+    instrument.slide(1)
+    answer(engine, late)
+    assert "draws" not in table_of(instrument).title
+    assert instrument.done == set()
+
+
+def test_same_draws_come_again_on_a_fresh_page(engine: LocalEngine) -> None:
+    first, second = shown(engine), shown(engine)
+    for instrument in (first, second):
+        answer(engine, instrument.act("draw"))
+    assert first.figure == second.figure
+    answer(engine, second.act("draw"))
+    drawn = [column(table_of(each), "drawn") for each in (first, second)]
+    assert [2 * int(n.replace(",", "")) for n in drawn[0]] != drawn[1]
+
+
+def test_counts_of_a_single_class_can_not_be_tested() -> None:
+    instrument = shown(FakeEngine(), rows=1)  # all logits are 0: the row is too small
+    answer(FakeEngine(), instrument.act("draw"))
+    assert "χ² needs a second row" in table_of(instrument).title
+    assert "nothing to compare" in table_of(instrument).note
+
+
+def test_empty_text_says_what_to_do(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    assert instrument.follow(" ") is None
+    assert "Write something" in instrument.message
+    assert instrument.figure
+
+
+def test_nothing_is_drawn_before_there_is_a_distribution() -> None:
+    instrument = made(SoftmaxInstrument, text=TEXT)
+    assert instrument.act("draw") is None
+    assert instrument.slide(1) is None
+    assert instrument.figure == ()
