@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,27 @@ def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
         env={**os.environ, "PYTHONPATH": _path()},
         start_new_session=True,
     )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that `begin` started, and its child processes, and wait for its
+    end; nothing happens to one that has ended."""
+    if process.poll() is not None:
+        return
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+    process.wait()
+
+
+def how_it_ended(code: int) -> str:
+    """Return the exit code of a process in a plain clause."""
+    if code == -signal.SIGKILL:
+        return "the system killed it, which it does when memory runs out"
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it ended with code {code}"
 
 
 def _path() -> str:

@@ -7,8 +7,6 @@ blocks. Knows no torch and no screen.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -191,12 +189,7 @@ class WorkerProcess:
     def _kill(self) -> None:
         """Kill the worker and its child processes."""
         self._leave_by = float("inf")
-        if self.running:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                self._process.kill()
-            self._process.wait()
+        processes.kill(self._process)
 
     def _read(self) -> list[Event]:
         if self._events.closed:
@@ -231,7 +224,8 @@ class WorkerProcess:
         if self._failed:
             return [end]
         self._failed = True
-        detail = "\n".join(filter(None, (self._how_it_ended(), self._log_tail())))
+        ended = processes.how_it_ended(self._process.returncode)
+        detail = "\n".join(filter(None, (ended, self._log_tail())))
         hint = f"All that it wrote is in {self._run.log_file}."
         if self._run.last_checkpoint is not None:
             hint = f"Resume from the last checkpoint: {resume_command(self._run.name)}"
@@ -242,14 +236,6 @@ class WorkerProcess:
         self._until_over.close()
         if not self._failed and self._run.last_checkpoint is None:
             self._run.remove()
-
-    def _how_it_ended(self) -> str:
-        code = self._process.returncode
-        if code == -signal.SIGKILL:
-            return "the system killed it, which it does when memory runs out"
-        if code < 0:
-            return f"it was ended by {signal.Signals(-code).name}"
-        return f"it ended with code {code}"
 
     def _log_tail(self) -> str:
         try:
