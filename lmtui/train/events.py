@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from lmtui.text import safe_json
 
@@ -250,24 +259,35 @@ Event = (
 _KINDS: Mapping[str, type[Any]] = {kind.name: kind for kind in get_args(Event)}
 
 
-def to_json(event: Event) -> str:
+class NamedEvent(Protocol):
+    """A frozen dataclass whose name is that of its kind of event in JSON."""
+
+    name: ClassVar[str]
+
+
+def to_json(event: NamedEvent) -> str:
     """Return an event as one line of JSON, without its newline."""
     return safe_json(json.dumps(to_fields(event), ensure_ascii=False))
 
 
-def to_fields(event: Event) -> dict[str, Any]:
+def to_fields(event: NamedEvent) -> dict[str, Any]:
     """Return an event as a JSON object."""
     return {"event": event.name, **plain(event)}
 
 
-def from_json(line: str) -> Event | None:
-    """Return the event of a line; None for a torn one or one of another version."""
+def event_of(line: str, kinds: Mapping[str, type[Any]]) -> Any:
+    """Return the event of a line, of one of these kinds by name; None for a line that
+    holds none."""
     try:
         values = json.loads(line)
-        kind = _KINDS[values.pop("event")]
-        event: Event = built(kind, values)
+        return built(kinds[values.pop("event")], values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def from_json(line: str) -> Event | None:
+    """Return the event of a line; None for a torn one or one of another version."""
+    event: Event | None = event_of(line, _KINDS)
     return event
 
 
