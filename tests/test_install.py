@@ -73,6 +73,23 @@ def test_installed_wheel_has_its_themes(installed: Path, tmp_path: Path) -> None
     assert int(done.stdout) >= 4
 
 
+def test_installed_wheel_has_the_text_of_the_course(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = (
+        "from lmtui.learn.course import first_course; folder = first_course(); "
+        "assert (folder / 'LICENSE.txt').is_file(); "
+        "print((folder / 'text.txt').stat().st_size)"
+    )
+    done = subprocess.run(
+        [installed.parent / "python", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert int(done.stdout) >= 300_000
+
+
 @pytest.mark.real
 def test_installed_wheel_answers_a_question(
     installed: Path, default_home: Path

@@ -1,0 +1,1 @@
+"""Pretraining of a small byte-level transformer, from random weights in a minute."""
