@@ -8,8 +8,11 @@ from lmtui.learn.instrument import Instrument
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.instruments.chain import ChainInstrument
 from lmtui.learn.instruments.continuations import DecodingInstrument
+from lmtui.learn.instruments.counts import CountsInstrument
 from lmtui.learn.instruments.guess import GuessInstrument
+from lmtui.learn.instruments.lens import LensInstrument
 from lmtui.learn.instruments.passes import PassesInstrument
+from lmtui.learn.instruments.scratch import ScratchInstrument
 from lmtui.learn.instruments.softmax import SoftmaxInstrument
 from lmtui.learn.instruments.surprise import SurpriseInstrument
 
@@ -22,7 +25,10 @@ INSTRUMENTS: Mapping[str, type[Instrument]] = {
         PassesInstrument,
         SoftmaxInstrument,
         SurpriseInstrument,
+        CountsInstrument,
         DecodingInstrument,
+        ScratchInstrument,
+        LensInstrument,
     )
 }
 """The class of each instrument."""

@@ -108,7 +108,7 @@ class FigureView(StyledLines):
             self.marked = None
             lines: list[Line] = []
             for part in self._figure:
-                if lines:
+                if lines and (not isinstance(part, Table) or part.title):
                     lines.append([])
                 if isinstance(part, Table) and part.at is not None:
                     self.marked = len(lines) + part.at + 1

@@ -1,0 +1,116 @@
+"""The page of counting models: its bits and bars against models counted apart."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lmtui.engine.ngram import NgramModel
+from lmtui.errors import LmtuiError
+from lmtui.learn.figure import Bars, Table, Words
+from lmtui.learn.instrument import Material
+from lmtui.learn.instruments.counts import CountsInstrument
+from tests.fakes import FakeEngine
+from tests.learn.instruments import answer, made
+
+TEXT = "the cat sat on the mat and the dog sat on the log. " * 12
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def instrument(engine: FakeEngine) -> CountsInstrument:
+    """The instrument once it has counted."""
+    options = made(CountsInstrument, text="on the").options
+    instrument = CountsInstrument(options, Material(TEXT, "cats"))
+    answer(engine, instrument.begin())
+    return instrument
+
+
+def parts(instrument: CountsInstrument) -> tuple[Table, Bars, Words]:
+    """The table, the bars and the sentence of its figure."""
+    table, bars, words = instrument.figure
+    assert isinstance(table, Table)
+    assert isinstance(bars, Bars)
+    assert isinstance(words, Words)
+    return table, bars, words
+
+
+def test_bits_are_those_of_the_held_out_tenth(
+    engine: FakeEngine, instrument: CountsInstrument
+) -> None:
+    data = TEXT.encode()  # a token of this engine is a byte
+    end = len(data) - len(data) // 10
+    held_out = data[end:]
+    table, _, words = parts(instrument)
+    own = [token.logprob for token in engine.score(tuple(held_out))][1:]
+    expected = [
+        -float(
+            NgramModel.count([list(data[:end])], order=order, vocabulary=258)
+            .score(list(held_out))[1:]
+            .sum()
+        )
+        for order in range(4)
+    ]
+    expected.append(-math.fsum(value or 0 for value in own))
+    for row, nats in zip(table.rows, expected, strict=True):
+        assert row[3].text == f"{nats / math.log(2) / (len(held_out) - 1):.3f}"
+        assert row[4].text == f"{math.exp(nats / (len(held_out) - 1)):,.1f}"
+    assert f"{end:,} tokens of cats" in words.text
+    assert f"{len(held_out) - 1:,} others" in words.text
+    assert float(table.rows[0][3].text) == pytest.approx(math.log2(258), abs=5e-4)
+
+
+def test_slider_shows_each_model_and_ticks_after_the_last(
+    instrument: CountsInstrument,
+) -> None:
+    data = TEXT.encode()
+    end = len(data) - len(data) // 10
+    names = ("uniform", "unigram", "bigram", "trigram", "this model")
+    for number, name in enumerate(names):
+        table, bars, _ = parts(instrument)
+        assert (table.at, bars.title) == (number, f"{name}, after “on the”")
+        total = math.fsum(row.prob for row in bars.rows) + bars.rest_prob
+        assert total == pytest.approx(1, abs=1e-6)
+        if number < 4:
+            model = NgramModel.count([list(data[:end])], order=number, vocabulary=258)
+            logprobs = model.logprobs(list(b"on the"))
+            assert bars.rows[0].logprob == float(logprobs.max())
+            assert all(row.logprob == logprobs[row.id] for row in bars.rows)
+        assert ("orders" in instrument.done) == (number == 4)
+        assert instrument.slide(-1) is None
+    assert parts(instrument)[0].at == 4  # there is nothing below
+    instrument.slide(99)
+    assert parts(instrument)[0].at == 0
+
+
+def test_trigram_knows_what_follows_in_its_text(instrument: CountsInstrument) -> None:
+    instrument.slide(-3)
+    assert parts(instrument)[1].rows[0].bytes == b" "
+
+
+def test_other_words_are_looked_at_by_all_models(
+    engine: FakeEngine, instrument: CountsInstrument
+) -> None:
+    answer(engine, instrument.take("on the"))
+    assert "entered" not in instrument.done  # the same words
+    answer(engine, instrument.take("sa"))
+    assert "entered" in instrument.done
+    instrument.slide(-2)
+    assert parts(instrument)[1].rows[0].bytes == b"t"
+    assert instrument.take(" ") is None
+    assert "Write a word" in instrument.message
+
+
+def test_short_text_is_refused_with_a_hint(engine: FakeEngine) -> None:
+    options = made(CountsInstrument).options
+    instrument = CountsInstrument(options, Material("too short", "x"))
+    with pytest.raises(LmtuiError, match="too short to count") as caught:
+        answer(engine, instrument.begin())
+    assert "at least 200 tokens" in caught.value.hint
+    assert instrument.figure == ()
+    assert instrument.slide(-1) is None

@@ -1,0 +1,148 @@
+"""The page of a training from random weights: what it shows of each event."""
+
+from __future__ import annotations
+
+import math
+from threading import Event as Flag
+
+import pytest
+
+from lmtui.errors import Cancelled
+from lmtui.learn.figure import Bars, Chart, Table, Words
+from lmtui.learn.instrument import Material
+from lmtui.learn.instruments.scratch import ScratchInstrument
+from lmtui.learn.pretrain.events import Finished, Passed, Snapshot, Started
+from tests.fakes import FakeEngine
+from tests.learn.instruments import answer, made
+
+TEXT = "She was not the one who had been there. It was not she. " * 60
+
+
+def scratch(text: str = TEXT, **options: object) -> ScratchInstrument:
+    """The instrument on a text."""
+    whole = made(ScratchInstrument, **options).options
+    return ScratchInstrument(whole, Material(text, "x"))
+
+
+def parts(instrument: ScratchInstrument, kind: type) -> list[object]:
+    """The parts of its figure of one kind."""
+    return [part for part in instrument.figure if isinstance(part, kind)]
+
+
+@pytest.fixture(scope="module")
+def trained() -> ScratchInstrument:
+    """The instrument after a real training of few steps."""
+    instrument = scratch(steps=12, prompt="She was")
+    assert instrument.begin() is None
+    answer(FakeEngine(), instrument.act("train"))
+    return instrument
+
+
+def test_nothing_is_trained_before_it_is_asked_for() -> None:
+    instrument = scratch()
+    assert instrument.begin() is None
+    assert "This text has 3,360 bytes, which is little" in instrument.message
+    (words,) = instrument.figure
+    assert words == Words("No model is trained yet.", "strong")
+    instrument.slide(-1)
+    assert instrument.done == set()
+
+
+def test_chart_begins_at_ln_v_and_has_the_lines(trained: ScratchInstrument) -> None:
+    (chart,) = parts(trained, Chart)
+    assert isinstance(chart, Chart)
+    assert chart.points[0][0] == 0
+    assert chart.points[0][1] == pytest.approx(math.log(256), abs=0.1)
+    assert [point[0] for point in chart.points] == sorted(p[0] for p in chart.points)
+    levels = {level.name: level.value for level in chart.levels}
+    assert levels["uniform"] == math.log(256)
+    assert levels["trigram"] < levels["bigram"] < levels["unigram"]
+
+
+def test_end_of_a_training_is_told_and_ticked(trained: ScratchInstrument) -> None:
+    assert "trained" in trained.done
+    first = parts(trained, Words)[0]
+    assert isinstance(first, Words)
+    assert first.text.startswith("12 steps in ")
+
+
+def test_slider_goes_back_to_the_same_bars_at_step_0(
+    trained: ScratchInstrument,
+) -> None:
+    (last,) = parts(trained, Bars)
+    assert isinstance(last, Bars)
+    assert last.title == "Step 12, after “She was”"
+    trained.slide(-99)
+    assert "looked" in trained.done
+    (first,) = parts(trained, Bars)
+    assert isinstance(first, Bars)
+    assert first.title == "Step 0, after “She was”"
+    for bars in (first, last):
+        total = math.fsum(row.prob for row in bars.rows) + bars.rest_prob
+        assert total == pytest.approx(1, abs=1e-6)
+    assert first.rows[0].prob < last.rows[0].prob  # it has learned what is frequent
+
+
+def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
+    instrument = scratch()
+    instrument.begin()
+    instrument.act("train")
+    lines = type("Lines", (), {"uniform": 5.5, "unigram": 3, "bigram": 2, "trigram": 1})
+    instrument.hear(
+        Started(
+            parameters=1, vocabulary=256, training_bytes=1, held_out_bytes=1,
+            lines=lines(), seconds=60.0, steps=None,  # type: ignore[arg-type]
+        )
+    )  # fmt: skip
+    instrument.hear(Passed("uniform", 10, 1.5))
+    (table,) = parts(instrument, Table)
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row[2:]] for row in table.rows] == [
+        ["step 10", "2 s"],
+        ["not yet", ""],
+        ["not yet", ""],
+        ["not yet", ""],
+    ]
+    instrument.hear(Finished(99, 60.0, 2.5, 2.4, 90, 3.0))
+    (table,) = parts(instrument, Table)
+    assert isinstance(table, Table)
+    assert table.rows[2][2].text == "not passed"
+
+
+def test_looking_back_before_the_end_ticks_nothing() -> None:
+    instrument = scratch()
+    instrument.act("train")
+    instrument.hear(Snapshot(0, 0.0, 5.5, "41", "42", ()))
+    instrument.hear(Snapshot(1, 0.1, 5.4, "41", "42", ()))
+    instrument.slide(-1)
+    assert "looked" not in instrument.done
+
+
+def test_another_training_begins_anew_with_another_seed(
+    trained: ScratchInstrument,
+) -> None:
+    instrument = scratch(steps=2)
+    answer(FakeEngine(), instrument.act("train"))
+    before = instrument.figure
+    answer(FakeEngine(), instrument.act("train"))
+    assert instrument.figure != before
+
+
+def test_stop_ends_the_training() -> None:
+    instrument = scratch(seconds=3600.0)
+    measurement = instrument.act("train")
+    assert measurement is not None
+    stop = Flag()
+
+    class Context:
+        should_stop = stopped = staticmethod(stop.is_set)
+
+        def emit(self, *values: object) -> None:
+            for value in values:
+                measurement.report(value)
+            if isinstance(values[0], Snapshot):
+                stop.set()
+
+    with pytest.raises(Cancelled):
+        measurement.run(FakeEngine(), Context())  # type: ignore[arg-type]
+    assert "trained" not in instrument.done
