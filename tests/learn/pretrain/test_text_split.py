@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course_text import FOLDER, course_text
+from lmtui.learn.course import first_course
 from lmtui.learn.pretrain.options import (
     LEAST_BYTES,
     SMALL_BYTES,
@@ -48,7 +48,7 @@ def test_prompts_are_the_beginning_of_the_held_out_part(data: bytes) -> None:
 
 
 def test_first_prompt_ends_before_a_word() -> None:
-    split = TextSplit.of(course_text())
+    split = TextSplit.of((first_course() / "text.txt").read_bytes())
     assert split.prompts()[0] == split.first_words + b" "
 
 
@@ -82,11 +82,11 @@ def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
 
 
 def test_course_brings_a_text_of_its_own_with_its_licence() -> None:
-    data = course_text()
+    data = (first_course() / "text.txt").read_bytes()
     assert len(data) >= 300_000
     assert data.isascii()
     assert data.startswith(b"CHAPTER 1\n\nNo one who had ever seen Catherine Morland ")
     assert b"\n\n\n" not in data
-    licence = (FOLDER / "LICENSE.txt").read_text()
+    licence = (first_course() / "LICENSE.txt").read_text()
     for word in ("Jane Austen", "Northanger Abbey", "1817", "public domain"):
         assert word in licence
