@@ -101,11 +101,11 @@ def test_beam_and_greedy_are_compared_in_words(engine: LocalEngine) -> None:
     gain = beam[0].total - reference_sum(engine, greedy)
     times = notation.perplexity(math.exp(abs(gain)))
     if list(beam[0].ids) == greedy:
-        assert "the same text" in said(instrument)
+        assert "the same text" in tree_of(instrument).note
     else:
-        assert f"{times} times as probable" in said(instrument)
-        assert ("lost" in said(instrument)) == (gain < 0)
-    assert "the same text" in said(shown(engine, width=1))
+        assert f"{times} times as probable" in tree_of(instrument).note
+        assert ("lost" in tree_of(instrument).note) == (gain < 0)
+    assert "the same text" in tree_of(shown(engine, width=1)).note
 
 
 def test_nothing_is_done_by_opening_the_page(engine: LocalEngine) -> None:
@@ -225,6 +225,8 @@ def test_what_was_interrupted_is_finished(
     instrument.begin()
     interrupt(engine, instrument.take("the dog"), after)
     assert "three" not in instrument.done
+    assert list(numbers(instrument).values()).count(("…", "…")) == 1  # not whole
+    assert "probable" not in tree_of(instrument).note
     going_on = instrument.slide(-1) if action == "slide" else instrument.act(action)
     answer(engine, going_on)
     assert "three" in instrument.done
@@ -235,6 +237,26 @@ def test_what_was_interrupted_is_finished(
     assert found["greedy"] == expected["greedy"]
     assert found["beam"] == expected["beam"]
     assert (found["sampled"] == expected["sampled"]) == (action != "again")
+
+
+def test_sums_that_a_server_does_not_tell_are_dashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeEngine([["a", "b"], ["c", "d"], ["e", "f"]])
+    generate = fake.generate
+
+    def untold(*arguments: Any, **options: Any) -> Any:
+        for item in generate(*arguments, **options):
+            first = isinstance(item, Step) and item.index == 0
+            yield replace(item, logprob=None, rank=None) if first else item
+
+    monkeypatch.setattr(fake, "generate", untold)
+    instrument = shown(fake)
+    assert numbers(instrument)["greedy"] == numbers(instrument)["sampled"] == ("–", "–")
+    assert "probable" not in tree_of(instrument).note
+    answer(fake, instrument.act("long"))
+    shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
+    assert shaded.tokens[0].surprisal is None
 
 
 def test_late_reports_of_another_text_are_dropped(engine: LocalEngine) -> None:

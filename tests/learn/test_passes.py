@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -231,6 +232,22 @@ def test_own_text_gives_the_example(engine: LocalEngine) -> None:
     instrument = PassesInstrument({"text": TEXT}, own)
     answer(engine, instrument.begin())
     assert tables(instrument)[0].title == "“This is a sentence of mine.”"
+
+
+def test_numbers_that_a_server_does_not_tell_are_dashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeEngine()
+    score = fake.score
+
+    def untold(*arguments: Any, **options: Any) -> Any:
+        for token in score(*arguments, **options):
+            yield replace(token, logprob=None, rank=None, entropy=None, rank_above=3)
+
+    monkeypatch.setattr(fake, "score", untold)
+    grid, _ = tables(shown(fake, "abc"))
+    assert column(grid, "with") == ["–", "–"]
+    assert all(column(grid, "expected"))
 
 
 def test_times_are_those_that_were_measured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.sampling import draw as draw_one
 from lmtui.engine.sampling import draw_many, filter_logits
 from lmtui.engine.types import SamplingSettings
-from lmtui.learn.figure import Table
+from lmtui.learn.figure import Table, Words
 from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw
 from tests.engine import tiny
 from tests.fakes import FakeEngine
@@ -213,6 +214,19 @@ def test_empty_text_says_what_to_do(engine: LocalEngine) -> None:
     assert instrument.follow(" ") is None
     assert "Write something" in instrument.message
     assert instrument.figure
+
+
+def test_page_says_what_a_server_does_not_tell() -> None:
+    fake = FakeEngine()
+    look = fake.next_distribution
+
+    def listed(*arguments: Any, **options: Any) -> Any:
+        return replace(look(*arguments, **options), listed=20)
+
+    fake.next_distribution = listed  # type: ignore[method-assign]
+    last = shown(fake).figure[-1]
+    assert isinstance(last, Words)
+    assert "The server tells the 20 most probable tokens only" in last.text
 
 
 def test_nothing_is_drawn_before_there_is_a_distribution() -> None:

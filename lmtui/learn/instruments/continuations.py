@@ -253,14 +253,8 @@ class DecodingInstrument(Instrument):
         for line in tree_lines(leaves):
             cells = [Cell(line.text), Cell(""), Cell(""), Cell("")]
             if line.name:
-                total = branches[line.name].total
-                count = len(branches[line.name].tokens)
-                mean = None if total is None else total / count
-                cells[1:] = (
-                    Cell(line.name, tone="strong"),
-                    Cell(notation.log_prob(total)),
-                    Cell(notation.log_prob(mean)),
-                )
+                name = Cell(line.name, tone="strong")
+                cells[1:] = (name, *_sums(branches[line.name]))
             rows.append(tuple(cells))
         columns = (
             Column("", grows=True),
@@ -270,15 +264,15 @@ class DecodingInstrument(Instrument):
         )
         used = self._drawn_with
         note = (
+            f"{self._comparison()}"
             f"sampled: T = 1, top-k {used.top_k}, top-p {used.top_p:g}, seed "
             f"{used.seed}. beam: width {self.options['width']}. Numbers in nats."
         )
         yield Table(f"After “{excerpt(self._text)}”", columns, tuple(rows), note)
-        if words := self._comparison():
-            yield Words(words, "strong")
 
     def _comparison(self) -> str:
-        """Return how probable the beam's text is beside that of greedy decoding."""
+        """Return how probable the beam's text is beside that of greedy decoding;
+        nothing while one of them is written."""
         greedy, beam = self._branches.get("greedy"), self._branches.get("beam")
         if greedy is None or beam is None or self._open:
             return ""
@@ -286,11 +280,11 @@ class DecodingInstrument(Instrument):
         if ours is None or theirs is None:
             return ""
         if beam.ids == greedy.ids:
-            return "Beam search found the same text as greedy decoding."
+            return "Beam search found the same text as greedy decoding. "
         times = f"{notation.perplexity(math.exp(abs(ours - theirs)))} times as probable"
         if ours >= theirs:
-            return f"The beam’s text is {times} as that of greedy decoding."
-        return f"The beam lost the text of greedy decoding, which is {times}."
+            return f"The beam’s text is {times} as that of greedy decoding. "
+        return f"The beam lost the text of greedy decoding, which is {times}. "
 
     def _long(self) -> Iterator[Part]:
         branch = self._branches.get("long")
@@ -375,6 +369,15 @@ def _beam(width: int, count: int) -> Work:
         yield replace(news, branch=replace(news.branch, is_whole=True))
 
     return work
+
+
+def _sums(branch: _Branch) -> tuple[Cell, Cell]:
+    """Return Σ log P and its mean of a branch that is whole."""
+    if not branch.is_whole:
+        return Cell("…"), Cell("…")
+    total = branch.total
+    mean = None if total is None else total / len(branch.tokens)
+    return Cell(notation.log_prob(total)), Cell(notation.log_prob(mean))
 
 
 def _about_loop(ids: Sequence[int]) -> str:
