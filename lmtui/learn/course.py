@@ -9,7 +9,7 @@ has one instrument:
     - typed: Write one more word.
     :::
 
-`text:` is an option, `- typed:` a task. Knows no engine and no screen.
+`text:` is an option, `- typed:` an exercise. Knows no engine and no screen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LARGEST = 200_000  # bytes of a page, so that no file stops the program
 _LARGEST_TEXT = 20_000_000
 _PAGE = re.compile(r"(\d+)-([a-z0-9]+(?:-[a-z0-9]+)*)\.md")
 _BLOCK = re.compile(r":::\s*([a-z-]+)")
-_TASK = re.compile(r"- ([a-z-]+):\s+(\S.*)")
+_EXERCISE = re.compile(r"- ([a-z-]+):\s+(\S.*)")
 _OPTION = re.compile(r"([a-z-]+):(?:\s+(.*))?")
 _NAMED_KEY = re.compile(r"\{([a-z-]+)\}")
 _INLINE = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\{([a-z-]+)\}")
@@ -69,7 +69,7 @@ class Paragraph:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Exercise:
     """Something that the learner does on a page, and the instrument sees."""
 
     id: str
@@ -86,9 +86,9 @@ class Page:
     """What stands above the instrument."""
     instrument: str
     options: Options
-    tasks: tuple[Task, ...]
+    exercises: tuple[Exercise, ...]
     after: tuple[Paragraph, ...]
-    """What is said once the tasks are done."""
+    """What is said once the exercises are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,13 +324,13 @@ class _PageReader:
         self._keys = (*_KEYS, *(action.id for action in kind.ACTIONS))
         if kind.SLIDES:
             self._keys = (*self._keys, SLIDE.id)
-        options, tasks = self._inner(start + 1, end, kind)
-        if not tasks:
-            known = ", ".join(kind.TASKS)
+        options, exercises = self._inner(start + 1, end, kind)
+        if not exercises:
+            known = ", ".join(kind.EXERCISES)
             raise self._error(
                 start,
-                "there is no task",
-                f"Write - TASK: sentence; known are: {known}.",
+                "there is no exercise",
+                f"Write - EXERCISE: sentence; known are: {known}.",
             )
         return Page(
             id=id_,
@@ -338,7 +338,7 @@ class _PageReader:
             before=tuple(self._paragraphs(2, start)),
             instrument=kind.NAME,
             options=options,
-            tasks=tuple(tasks),
+            exercises=tuple(exercises),
             after=tuple(self._paragraphs(end + 1, len(self._lines) + 1)),
         )
 
@@ -351,7 +351,7 @@ class _PageReader:
     def _block(self) -> tuple[int, int, type[Instrument]]:
         """Return the first and the last line of the instrument, and its class."""
         fences = [n for n, line in enumerate(self._lines, 1) if line.startswith(":::")]
-        hint = "Write ::: NAME, its options and tasks, and ::: below."
+        hint = "Write ::: NAME, its options and exercises, and ::: below."
         if not fences:
             raise self._error(1, "the page has no instrument", hint)
         match = _BLOCK.fullmatch(self._lines[fences[0] - 1].rstrip())
@@ -374,44 +374,50 @@ class _PageReader:
 
     def _inner(
         self, start: int, end: int, kind: type[Instrument]
-    ) -> tuple[dict[str, Any], list[Task]]:
-        """Return the options and tasks that stand in the lines from `start` to
+    ) -> tuple[dict[str, Any], list[Exercise]]:
+        """Return the options and exercises that stand in the lines from `start` to
         `end`."""
         options = {name: option.default for name, option in kind.OPTIONS.items()}
         given: set[str] = set()
-        tasks: list[Task] = []
+        exercises: list[Exercise] = []
         for line in range(start, end):
             text = self._lines[line - 1].strip()
             if not text:
                 continue
-            if match := _TASK.fullmatch(text):
-                tasks.append(self._task(line, match[1], match[2], tasks, kind))
+            if match := _EXERCISE.fullmatch(text):
+                exercises.append(
+                    self._exercise(line, match[1], match[2], exercises, kind)
+                )
             elif match := _OPTION.fullmatch(text):
                 if match[1] in given:
                     raise self._error(line, f"{match[1]} is given twice")
                 given.add(match[1])
                 options[match[1]] = self._value(line, match[1], match[2] or "", kind)
             else:
-                what = "this is neither an option nor a task"
-                raise self._error(line, what, "Write NAME: value, or - TASK: sentence.")
-        return options, tasks
+                what = "this is neither an option nor an exercise"
+                raise self._error(
+                    line, what, "Write NAME: value, or - EXERCISE: sentence."
+                )
+        return options, exercises
 
-    def _task(
+    def _exercise(
         self,
         line: int,
         name: str,
         sentence: str,
-        before: Sequence[Task],
+        before: Sequence[Exercise],
         kind: type[Instrument],
-    ) -> Task:
-        if name not in kind.TASKS:
-            known = "; ".join(f"{task}: {what}" for task, what in kind.TASKS.items())
-            raise self._error(
-                line, f"{kind.NAME} knows no task {name}", f"Known are: {known}"
+    ) -> Exercise:
+        if name not in kind.EXERCISES:
+            known = "; ".join(
+                f"{exercise}: {what}" for exercise, what in kind.EXERCISES.items()
             )
-        if any(task.id == name for task in before):
-            raise self._error(line, f"the task {name} is there twice")
-        return Task(name, self._spans(line, sentence))
+            raise self._error(
+                line, f"{kind.NAME} knows no exercise {name}", f"Known are: {known}"
+            )
+        if any(exercise.id == name for exercise in before):
+            raise self._error(line, f"the exercise {name} is there twice")
+        return Exercise(name, self._spans(line, sentence))
 
     def _value(self, line: int, name: str, text: str, kind: type[Instrument]) -> Any:
         option = kind.OPTIONS.get(name)

@@ -85,14 +85,14 @@ Options = Mapping[str, Any]
 class Instrument:
     """One live instrument of a page.
 
-    Subclasses declare their options, tasks and actions, and answer to what the learner
-    does with a measurement, or with None where none is needed.
+    Subclasses declare their options, exercises and actions, and answer to what the
+    learner does with a measurement, or with None where none is needed.
     """
 
     NAME: ClassVar[str]
     """As a page names it."""
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
-    TASKS: ClassVar[Mapping[str, str]] = {}
+    EXERCISES: ClassVar[Mapping[str, str]] = {}
     """What the instrument can see that the learner has done: ids, and what each means,
     for whoever writes a page."""
     ACTIONS: ClassVar[Sequence[Action]] = ()
@@ -110,7 +110,7 @@ class Instrument:
         self.options = options
         self.material = material
         self.done: set[str] = set()
-        """Ids of the tasks that the learner has done."""
+        """Ids of the exercises that the learner has done."""
         self.entered = ""
         """What stands in the input field; `enter` may change it."""
         self.message = ""

@@ -1,7 +1,7 @@
-"""A learner's way through a course: the page that is open, and the tasks that are done.
+"""A learner's way through a course: the open page, and the exercises that are done.
 
-Progress is saved whenever a task is done or a page opened. A broken or unwritable file
-counts as none: progress is optional state, and never an error.
+Progress is saved whenever an exercise is done or a page opened. A broken or unwritable
+file counts as none: progress is optional state, and never an error.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Lesson:
             self._open[self.number] = kind(self.page.options, self._material)
         return self._open[self.number]
 
-    def is_done(self, task: str, page: Page | None = None) -> bool:
-        """Return whether a task of a page was done, now or earlier."""
-        return task in self._done_of(page or self.page)
+    def is_done(self, exercise: str, page: Page | None = None) -> bool:
+        """Return whether an exercise of a page was done, now or earlier."""
+        return exercise in self._done_of(page or self.page)
 
     def is_complete(self, page: Page) -> bool:
-        """Return whether all tasks of a page were done."""
-        return all(self.is_done(task.id, page) for task in page.tasks)
+        """Return whether all exercises of a page were done."""
+        return all(self.is_done(exercise.id, page) for exercise in page.exercises)
 
     def _done_of(self, page: Page) -> list[str]:
         found: list[str] = self._saved["done"].setdefault(page.id, [])
@@ -67,12 +67,12 @@ class Lesson:
 
     def note(self) -> tuple[str, ...]:
         """Tick what the instrument has seen done, and save it; return the ids of the
-        tasks that were ticked now."""
+        exercises that were ticked now."""
         done, page = self.instrument.done, self.page
         new = [
-            task.id
-            for task in page.tasks
-            if task.id in done and not self.is_done(task.id)
+            exercise.id
+            for exercise in page.exercises
+            if exercise.id in done and not self.is_done(exercise.id)
         ]
         if new:
             self._done_of(page).extend(new)
@@ -110,15 +110,16 @@ def _read_all() -> dict[str, Any]:
 
 
 def _read(course: str) -> dict[str, Any]:
-    """Return what is saved of a course: the last page, and the tasks done by page."""
+    """Return what is saved of a course: the last page, and the exercises done of
+    each."""
     found = _read_all().get(course)
     if not isinstance(found, dict):
         return {"done": {}}
     done = found.get("done")
     known = {
-        page: [task for task in tasks if isinstance(task, str)]
-        for page, tasks in (done.items() if isinstance(done, dict) else ())
-        if isinstance(tasks, list)
+        page: [exercise for exercise in exercises if isinstance(exercise, str)]
+        for page, exercises in (done.items() if isinstance(done, dict) else ())
+        if isinstance(exercises, list)
     }
     return {"page": found.get("page"), "done": known}
 

@@ -1,4 +1,4 @@
-"""The page with the bars: its numbers against the engine's own, and its tasks."""
+"""The page with the bars: its numbers against the engine's own, and its exercises."""
 
 from __future__ import annotations
 

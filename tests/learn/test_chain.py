@@ -1,4 +1,4 @@
-"""The page of the chain rule: its numbers against the naive ones, and its tasks."""
+"""The page of the chain rule: its numbers against the naive ones, and its exercises."""
 
 from __future__ import annotations
 

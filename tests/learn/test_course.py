@@ -28,7 +28,7 @@ def refused(folder: Path, page: str) -> LmtuiError:
     return caught.value
 
 
-def test_page_is_read_with_its_styles_options_and_tasks(tmp_path: Path) -> None:
+def test_page_is_read_with_its_styles_options_and_exercises(tmp_path: Path) -> None:
     course = read(tmp_path / "c")
     page = course.pages[0]
     assert (course.title, page.id, page.title) == ("A course", "a-page", "A page")
@@ -43,8 +43,8 @@ def test_page_is_read_with_its_styles_options_and_tasks(tmp_path: Path) -> None:
     )
     assert page.instrument == "bars"
     assert (page.options["text"], page.options["rows"]) == ("one two", 8)
-    assert [task.id for task in page.tasks] == ["typed"]
-    assert page.tasks[0].sentence[1] == Span("enter", "key")
+    assert [exercise.id for exercise in page.exercises] == ["typed"]
+    assert page.exercises[0].sentence[1] == Span("enter", "key")
     assert page.after[0].spans == (Span("Done."),)
 
 
@@ -87,9 +87,9 @@ def test_lists_and_wrapped_paragraphs(tmp_path: Path) -> None:
         ("text: one two", "rows: many", 6, "is no number"),
         ("text: one two", "rows: 0", 6, "out of range"),
         ("text: one two", "rows: 99", 6, "out of range"),
-        ("text: one two", "what?", 6, "neither an option nor a task"),
-        ("- typed: Write", "- jumped: Write", 7, "knows no task jumped"),
-        ("- typed: Write, then {enter}.", "", 5, "there is no task"),
+        ("text: one two", "what?", 6, "neither an option nor an exercise"),
+        ("- typed: Write", "- jumped: Write", 7, "knows no exercise jumped"),
+        ("- typed: Write, then {enter}.", "", 5, "there is no exercise"),
         ("- typed: Write", "- typed: x\n- typed: Write", 8, "is there twice"),
         ("- typed: Write", "- typed: {draw}", 7, "is no key"),
         ("Done.", "Done.\n::: bars\n:::", 11, "one instrument only"),

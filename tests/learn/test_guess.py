@@ -1,4 +1,4 @@
-"""Shannon's game: the bits of both players by their definitions, and the tasks."""
+"""Shannon's game: the bits of both players by their definitions, and the exercises."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_model_guesses_the_most_probable_words(
     assert model_guesses(reading(*tokens), numbers, 3) == expected
 
 
-def test_tasks_are_done_by_guesses_only(naive: Naive) -> None:
+def test_exercises_are_done_by_guesses_only(naive: Naive) -> None:
     instrument = begun(naive)
     for _ in range(6):
         enter(naive, instrument, "")

@@ -29,7 +29,7 @@ def saved() -> dict[str, object]:
     return found
 
 
-def test_task_is_ticked_once_and_saved(course: Course) -> None:
+def test_exercise_is_ticked_once_and_saved(course: Course) -> None:
     lesson = Lesson(course, INSTRUMENTS)
     assert lesson.note() == ()
     lesson.instrument.done.add("typed")

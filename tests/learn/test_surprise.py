@@ -1,4 +1,4 @@
-"""The page of the loss: its totals against the naive ones, and its tasks."""
+"""The page of the loss: its totals against the naive ones, and its exercises."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_below_and_above_are_done_by_entering_such_texts() -> None:
             return replace(token, logprob=nats)  # type: ignore[type-var]
 
     rigged = Rigged(naive.engine, lambda _: True)
-    for name, tasks in (
+    for name, exercises in (
         ("between", set()),
         ("sure", {"below"}),
         ("unsure", {"below", "above"}),
@@ -120,7 +120,7 @@ def test_below_and_above_are_done_by_entering_such_texts() -> None:
         rigged.nats = scored[name]
         answer(rigged, instrument.follow(instrument.entered))
         answer(rigged, instrument.take("one two three four five"))
-        assert instrument.done == tasks
+        assert instrument.done == exercises
         assert instrument.message.startswith("Perplexity ")
     answer(rigged, instrument.follow("one"))
     assert instrument.message == ""
@@ -227,14 +227,14 @@ def test_hints_of_the_page_hold_on_the_default_model(
     course = read_course(first_course(), INSTRUMENTS)
     page = next(page for page in course.pages if page.instrument == "surprise")
     instrument = made(SurpriseInstrument, **page.options)
-    for text, task in (
+    for text, exercise in (
         ("1 2 3 4 5 6 7 8", "below"),
         ("I am here. I am here. I am here. I am here.", "below"),
         ("cat chair river slowly yellow", "above"),
     ):
         instrument.done.clear()
         answer(engine, instrument.take(text))
-        assert instrument.done == {task}
+        assert instrument.done == {exercise}
     # Of the pairs, the longer, the repeated and the well spelled text are likelier.
     for best in ("A", "B", "A", "B"):
         instrument.act("pair")

@@ -32,7 +32,7 @@ def test_example_of_a_page_is_a_page(tmp_path: Path) -> None:
     (folder / "01-a-page.md").unlink()
     (page,) = read_course(folder, INSTRUMENTS).pages
     assert page.title == "One promise"
-    assert [task.id for task in page.tasks] == ["typed", "word"]
+    assert [exercise.id for exercise in page.exercises] == ["typed", "word"]
     assert page.before and page.after
 
 

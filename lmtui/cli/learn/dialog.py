@@ -97,9 +97,9 @@ class Dialog:
         self._write(f"Page {lesson.number + 1} of {count}")
         for line in page_lines(lesson.page, keys):
             self._write(line)
-        for task in lesson.page.tasks:
-            done = "done" if lesson.is_done(task.id) else "to do"
-            self._write(f"- {done}: {sentence_text(task.sentence, keys)}")
+        for exercise in lesson.page.exercises:
+            done = "done" if lesson.is_done(exercise.id) else "to do"
+            self._write(f"- {done}: {sentence_text(exercise.sentence, keys)}")
         self._write("")
         instrument = lesson.instrument
         if not instrument.figure:
@@ -121,8 +121,10 @@ class Dialog:
         keys = self._keys()
         page = self._lesson.page
         for done in self._lesson.note():
-            task = next(task for task in page.tasks if task.id == done)
-            self._write(f"Done: {sentence_text(task.sentence, keys)}")
+            exercise = next(
+                exercise for exercise in page.exercises if exercise.id == done
+            )
+            self._write(f"Done: {sentence_text(exercise.sentence, keys)}")
             if self._lesson.is_complete(page):
                 for paragraph in page.after:
                     self._write(paragraph_text(paragraph, keys))

@@ -67,7 +67,7 @@ class Handout:
             f"<h1>{shown(page.title)}</h1>",
             *_paragraphs(page.before, keys),
             *_first_figure(sheet),
-            _tasks(page, keys),
+            _exercises(page, keys),
             *_last_figure(sheet),
             *_answer(page, keys),
             f"<footer>{self._links(number)}\n{self._about()}</footer>",
@@ -157,15 +157,15 @@ def _last_figure(sheet: Worksheet) -> Iterator[str]:
         yield figure_html(result, "With this model", "".join(words))
 
 
-def _tasks(page: Page, keys: Mapping[str, str]) -> str:
+def _exercises(page: Page, keys: Mapping[str, str]) -> str:
     items = "\n".join(
-        f'<li><label><input type="checkbox"><span>{_sentence(task.sentence, keys)}'
+        f'<li><label><input type="checkbox"><span>{_sentence(exercise.sentence, keys)}'
         "</span></label></li>"
-        for task in page.tasks
+        for exercise in page.exercises
     )
     return (
         '<section class="exercises">\n<h2>Exercises</h2>\n'
-        f'<ul class="tasks">\n{items}\n</ul>\n</section>'
+        f'<ul class="exercises">\n{items}\n</ul>\n</section>'
     )
 
 

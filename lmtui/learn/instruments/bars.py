@@ -41,9 +41,9 @@ class BarsInstrument(Instrument):
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "text": Option("The text at the beginning."),
         "rows": Option("Number of bars.", int, 8, low=1, high=20),
-        "word": Option("The word that has to be tried for the task `word`."),
+        "word": Option("The word that has to be tried for the exercise `word`."),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "typed": "the text was changed",
         "sure": "a text was found after which one token has more than 90%",
         "word": "the word of the option `word` was entered as the last one",

@@ -27,7 +27,7 @@ class ChainInstrument(Instrument):
         "text": Option("The sentence at the beginning."),
         "other": Option("The sentence that a handout compares it with."),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "own": "a sentence was entered that is not the one of the page",
         "compare": "a sentence was entered that differs from the one entered before",
         "swap": "two neighbouring words were swapped",

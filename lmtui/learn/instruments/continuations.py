@@ -100,7 +100,7 @@ class DecodingInstrument(Instrument):
         "rows": Option("Number of bars.", int, 7, low=1, high=20),
         "seed": Option("Seed of the first sample; later ones count on.", int, 1, low=0),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "three": "another text was entered and continued in three ways",
         "again": "another continuation was sampled",
         "long": "a long greedy continuation was made",

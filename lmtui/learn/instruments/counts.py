@@ -75,7 +75,7 @@ class CountsInstrument(Instrument):
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "text": Option("The words after which the models are asked.")
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "orders": "each of the five models was looked at",
         "entered": "other words were entered",
     }

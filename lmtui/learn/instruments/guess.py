@@ -92,7 +92,7 @@ class GuessInstrument(Instrument):
         "guesses": Option("Most guesses at a word.", int, 3, low=1, high=9),
         "try": Option("The guess that is shown in a handout."),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "guessed": "a word was guessed, right or wrong",
         "right": "a word was guessed right",
         "five": "at five words a guess was made, and they are uncovered",

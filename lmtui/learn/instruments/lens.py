@@ -36,7 +36,7 @@ class LensInstrument(Instrument):
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "text": Option("The text at the beginning.")
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "entered": "another text was entered",
         "moved": "another token of the text was looked at",
     }

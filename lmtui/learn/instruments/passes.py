@@ -85,7 +85,7 @@ class PassesInstrument(Instrument):
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "text": Option("The text at the beginning."),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "entered": "another text was entered",
         "mask": "a changed text was entered: some positions stayed, others changed",
         "generated": "as many tokens were generated one by one",

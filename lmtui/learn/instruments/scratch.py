@@ -46,7 +46,7 @@ class ScratchInstrument(Instrument):
         "steps": Option("Steps of a training; 0 goes by time.", int, 0, low=0),
         "prompt": Option("The text whose next bytes are shown."),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "trained": "a training was watched to its end",
         "looked": "the slider was moved to the first snapshot after a training",
     }
@@ -198,7 +198,7 @@ class ScratchInstrument(Instrument):
             Column("passed at", right=True),
             Column("after", right=True),
         )
-        return (Table("", columns, tuple(rows)),)
+        return (Table("When it came below each line", columns, tuple(rows)),)
 
     def _snapshot(self) -> Figure:
         if not self._snapshots:

@@ -30,7 +30,8 @@ from lmtui.worker.requests import Context
 TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Steps of the slider."""
 _COLD, _HOT = 0.5, 2.0
-"""The task `slid` asks for a temperature below the first, and one above the second."""
+"""The exercise `slid` asks for a temperature below the first, and one above the
+second."""
 _DRAWS = 1000
 _MANY = 3 * _DRAWS
 _TOKEN = 14  # characters of a token's text
@@ -102,7 +103,7 @@ class SoftmaxInstrument(Instrument):
         "rows": Option("Number of tokens with a row.", int, 6, low=1, high=20),
         "seed": Option("Seed of the first draws; later ones count on.", int, 1, low=0),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "typed": "the text was changed",
         "slid": "the temperature was below 0.5 and above 2",
         "drawn": "1,000 tokens were drawn",

@@ -32,9 +32,9 @@ from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
 _LOW, _HIGH = 10, 1000
-"""Perplexities of the tasks `below` and `above`."""
+"""Perplexities of the exercises `below` and `above`."""
 _FEWEST = 4
-"""Fewest scored tokens of a text for these tasks: of one or two it says little, and
+"""Fewest scored tokens of a text for these exercises: of one or two it says little, and
 five words have at least as many."""
 _PAIRS = ("pair-a", "pair-b", "pair-c", "pair-d", "pair-e")
 _BAR = " | "
@@ -61,7 +61,7 @@ class SurpriseInstrument(Instrument):
             for name in _PAIRS
         },
     }
-    TASKS: ClassVar[Mapping[str, str]] = {
+    EXERCISES: ClassVar[Mapping[str, str]] = {
         "typed": "the text was changed",
         "guess": "it was said which of two texts is likelier",
         "below": f"a text with a perplexity below {_LOW} was entered, with at least "

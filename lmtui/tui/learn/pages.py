@@ -28,11 +28,11 @@ A page is ticked once all that it asks for is done. Any page can be opened at an
         pages = lesson.course.pages
         lines = []
         for number, page in enumerate(pages, 1):
-            done = sum(lesson.is_done(task.id, page) for task in page.tasks)
+            done = sum(lesson.is_done(exercise.id, page) for exercise in page.exercises)
             mark = "☑" if lesson.is_complete(page) else "☐"
             text = f"{mark} {number:>2}  {visible_line(page.title)}"
             lines.append(
-                Content.assemble(text, (f"  {done} of {len(page.tasks)}", "$quiet"))
+                Content.assemble(text, (f"  {done} of {len(page.exercises)}", "$quiet"))
             )
         rows = PickerRows(
             range(len(pages)), lines, foot="Enter opens · Esc closes", at=lesson.number

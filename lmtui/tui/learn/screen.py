@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Page, Sentence, Task
+from lmtui.learn.course import Exercise, Page, Sentence
 from lmtui.learn.instrument import SLIDE, Measurement
 from lmtui.learn.lesson import Lesson
 from lmtui.learn.plain import sentence_text
@@ -77,7 +77,7 @@ The actions of the instrument, and their keys, stand on the line above the statu
 
 
 class LearnScreen(Screen[None]):
-    """A page of a course; its tasks are ticked once the instrument has seen them
+    """A page of a course; its exercises are ticked once the instrument has seen them
     done."""
 
     HELP = """\
@@ -138,7 +138,7 @@ Your progress is saved.
             with Vertical(id="left"):
                 with VerticalScroll(id="page", can_focus=False):
                     yield Paragraphs(id="text")
-                yield Paragraphs(id="tasks")
+                yield Paragraphs(id="exercises")
             yield InstrumentPane(id="work")
         yield Static(id="actions", markup=False)
         yield self.status
@@ -220,7 +220,7 @@ Your progress is saved.
         room = max(20, self.size.width - 2)
         self.query_one("#head", Static).update(Content(fit_best(forms, room)[0]))
         self.query_one("#text", Paragraphs).show(self._page_text(page))
-        self.query_one("#tasks", Paragraphs).show(self._task_lines(page))
+        self.query_one("#exercises", Paragraphs).show(self._exercise_lines(page))
         self.query_one("#actions", Static).update(Content(self._action_words()))
 
     def on_resize(self) -> None:
@@ -237,23 +237,25 @@ Your progress is saved.
             indent = 2 if paragraph.is_item else 0
             yield Paragraph((*mark, *_parts(paragraph.spans, keys)), indent)
 
-    def _task_lines(self, page: Page) -> Iterator[Paragraph]:
-        """Yield the tasks; on a small screen only the next one that is open."""
-        keys, tasks = self._keys(), page.tasks
+    def _exercise_lines(self, page: Page) -> Iterator[Paragraph]:
+        """Yield the exercises; on a small screen only the next one that is open."""
+        keys, exercises = self._keys(), page.exercises
         if not self.has_class("-wide"):
-            tasks = tuple(t for t in tasks if not self.lesson.is_done(t.id))[:1]
-            if not tasks:
+            exercises = tuple(t for t in exercises if not self.lesson.is_done(t.id))[:1]
+            if not exercises:
                 done = f"{DONE} This page is done. {keys['next']} goes on."
                 yield Paragraph(((done, "accent"),))
-        for task in tasks:
-            yield self._task_line(task, keys)
+        for exercise in exercises:
+            yield self._exercise_line(exercise, keys)
 
-    def _task_line(self, task: Task, keys: Mapping[str, str]) -> Paragraph:
-        done = self.lesson.is_done(task.id)
+    def _exercise_line(self, exercise: Exercise, keys: Mapping[str, str]) -> Paragraph:
+        done = self.lesson.is_done(exercise.id)
         mark = (f"{DONE} " if done else f"{OPEN} ", "accent")
         if done:
-            return Paragraph((mark, (sentence_text(task.sentence, keys), "quiet")), 2)
-        return Paragraph((mark, *_parts(task.sentence, keys)), 2)
+            return Paragraph(
+                (mark, (sentence_text(exercise.sentence, keys), "quiet")), 2
+            )
+        return Paragraph((mark, *_parts(exercise.sentence, keys)), 2)
 
     def _keys(self) -> Mapping[str, str]:
         """Return what is pressed for each action that the text of a page names."""

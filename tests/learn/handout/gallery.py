@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Course, Page, Paragraph, Span, Task, Term
+from lmtui.learn.course import Course, Exercise, Page, Paragraph, Span, Term
 from lmtui.learn.figure import (
     Bars,
     Cell,
@@ -91,7 +91,7 @@ class GalleryInstrument(Instrument):
         "text": Option("A text."),
         "number": Option("A number.", int, 3),
     }
-    TASKS: ClassVar[Mapping[str, str]] = {"seen": "it was seen"}
+    EXERCISES: ClassVar[Mapping[str, str]] = {"seen": "it was seen"}
     ACTIONS: ClassVar[Sequence[Action]] = (Action("draw", "draw one", "Draw."),)
     ASKS = "Text"
     SLIDES = "temperature"
@@ -180,7 +180,9 @@ def page_of(number: int, instrument: str = "gallery", foreign: str = " the") -> 
         ),
         instrument=instrument,
         options={"text": foreign, "number": 3},
-        tasks=(Task("seen", (Span(f"Do {foreign}, then "), Span("enter", "key"))),),
+        exercises=(
+            Exercise("seen", (Span(f"Do {foreign}, then "), Span("enter", "key"))),
+        ),
         after=(Paragraph((Span(f"This was {foreign}."),)),),
     )
 

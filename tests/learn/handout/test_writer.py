@@ -108,7 +108,7 @@ def test_numbers_of_long_courses_sort() -> None:
     assert names[0] == "001-page-0.html" and names == sorted(names)
 
 
-def test_page_has_its_text_tasks_and_answer() -> None:
+def test_page_has_its_text_exercises_and_answer() -> None:
     page = pages_of()[0].one("body")
     first, *_ = page.all("p")
     assert first.text == "Course  the · page 1 of 3"
@@ -122,9 +122,9 @@ def test_page_has_its_text_tasks_and_answer() -> None:
         "first item",
         "second item",
     ]
-    task = page.one("ul", "tasks").one("label")
-    assert task.text == "Do  the, then Enter"
-    assert task.one("input").attributes == {"type": "checkbox"}
+    exercise = page.one("ul", "exercises").one("label")
+    assert exercise.text == "Do  the, then Enter"
+    assert exercise.one("input").attributes == {"type": "checkbox"}
     answer = page.one("details", "answer")
     assert answer.one("summary").text == "Answer"
     assert answer.one("p").text == "This was  the."

@@ -139,5 +139,5 @@ def test_pages_on_the_default_model(
             measurement = instrument.take(line)
         if measurement is not None:
             answer(engine, measurement)
-    tasks = {task.id for task in lesson_at(page).page.tasks}
-    assert tasks <= instrument.done
+    exercises = {exercise.id for exercise in lesson_at(page).page.exercises}
+    assert exercises <= instrument.done

@@ -37,7 +37,7 @@ class Learner:
 
     @property
     def is_done(self) -> bool:
-        """Whether all tasks of the page are done."""
+        """Whether all exercises of the page are done."""
         return self.screen.lesson.is_complete(self.screen.lesson.page)
 
 

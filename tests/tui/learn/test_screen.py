@@ -1,4 +1,4 @@
-"""The screen of a course: text, tasks and instrument, page by page."""
+"""The screen of a course: text, exercises and instrument, page by page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Counter(Instrument):
     """An instrument with everything that the screen has to offer."""
 
     NAME = "counter"
-    TASKS: ClassVar[dict[str, str]] = {"up": "it was moved up", "acted": "it acted"}
+    EXERCISES: ClassVar[dict[str, str]] = {"up": "it was moved up", "acted": "it acted"}
     ACTIONS = (
         Action("add", "add ten", "Add ten."),
         Action("wait", "wait", "Wait until it is stopped."),
@@ -110,7 +110,7 @@ async def learning(
 pytestmark = pytest.mark.usefixtures("home")
 
 
-async def test_page_shows_text_tasks_and_bars_that_follow_the_keys(
+async def test_page_shows_text_exercises_and_bars_that_follow_the_keys(
     tmp_path: Path,
 ) -> None:
     async with learning(tmp_path) as (running, screen):
@@ -121,7 +121,7 @@ async def test_page_shows_text_tasks_and_bars_that_follow_the_keys(
         await running.press(*"x")
         await running.until(lambda: "After “one twox”" in running.seen)
         await running.until(lambda: "☑ Write, then Enter." in running.seen)
-        assert "Done." in running.seen  # what stands after the tasks
+        assert "Done." in running.seen  # what stands after the exercises
         await running.press("enter")
         await running.until(lambda: "“twox” had" in running.seen)
         assert screen.field.value == "one twox"
@@ -232,7 +232,7 @@ async def test_text_folds_and_the_figure_scrolls(tmp_path: Path) -> None:
         assert "Press ↑ or ↓, F2 and F8." in running.seen
         await running.press("f6")
         await running.until(lambda: "Press ↑ or ↓, F2 and F8." not in running.seen)
-        assert "☐ Press ↑ or ↓." in running.seen  # the task stays
+        assert "☐ Press ↑ or ↓." in running.seen  # the exercise stays
         await running.press("ctrl+down")
         await running.until(lambda: "value 0" not in running.seen)
         await running.press("ctrl+up", "f6")
