@@ -202,6 +202,20 @@ def test_same_draws_come_again_on_a_fresh_page(engine: LocalEngine) -> None:
     assert [2 * int(n.replace(",", "")) for n in drawn[0]] != drawn[1]
 
 
+def test_draws_asked_for_in_quick_succession_are_all_made(engine: LocalEngine) -> None:
+    one, quick = shown(engine), shown(engine)
+    for _ in range(3):
+        answer(engine, one.act("draw"))
+    quick.act("draw")  # each takes the place of the one before, which is dropped
+    quick.act("draw")
+    answer(engine, quick.act("draw"))
+    assert quick.figure == one.figure
+    quick.act("draw")
+    quick.act("clear")
+    answer(engine, quick.act("draw"))
+    assert "1,000 draws" in table_of(quick).title
+
+
 def test_counts_of_a_single_class_can_not_be_tested() -> None:
     instrument = shown(FakeEngine(), rows=1)  # all logits are 0: the row is too small
     answer(FakeEngine(), instrument.act("draw"))

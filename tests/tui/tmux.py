@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,18 +55,22 @@ class Tmux:
         worker: Mapping[str, Any] | None = None,
         gone: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        real: bool = False,
     ) -> None:
         """Run the program with these arguments, over an engine and a training's worker
-        with these fields, where the models `gone` are not here; how it ended is said on
-        the screen."""
+        with these fields, where the models `gone` are not here, or over the `real`
+        default model; how it ended is said on the screen."""
         given = {"LMTUI_HOME": str(self._home), "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
         given |= env or {}
         script = {"engine": engine or {}, "worker": worker or {}, "gone": list(gone)}
+        run = command(arguments, script)
+        if real:
+            run = [sys.executable, "-m", "lmtui", *arguments]
         exported = shlex.join(f"{name}={value}" for name, value in given.items())
         self._run.write_text(
             f"cd {shlex.quote(str(REPOSITORY))}\nunset COLUMNS LINES\n"
             f"export {exported}\n"
-            f"{shlex.join(command(arguments, script))}\n"
+            f"{shlex.join(run)}\n"
             "echo left with $?\n",
             encoding="utf-8",
         )
@@ -97,9 +102,9 @@ class Tmux:
         """One of tmux's variables of the window."""
         return self.run("display-message", "-p", f"#{{{name}}}").strip()
 
-    def until(self, seen: Seen) -> str:
+    def until(self, seen: Seen, seconds: float = 20) -> str:
         """Look until it is seen; the screen then."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + seconds
         while not seen(screen := self.screen):
             assert time.monotonic() < deadline, f"waited in vain:\n{screen}"
             time.sleep(0.02)

@@ -120,8 +120,8 @@ class SoftmaxInstrument(Instrument):
     _logits: _Logits | None = None
     _softmax: _Softmax | None = None
     _step = TEMPERATURES.index(1.0)
-    _times = 0
-    """How often tokens were drawn, of which the next seed follows."""
+    _times = 0  # thousands asked for; the next seed follows from it
+    _counted = 0  # those that are counted, or given up
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)
@@ -154,7 +154,7 @@ class SoftmaxInstrument(Instrument):
 
     def act(self, action: str) -> Measurement | None:
         if action == "clear":
-            self._counts.clear()
+            self._clear()
             self.message = ""
             return None
         return self._draw()
@@ -192,7 +192,7 @@ class SoftmaxInstrument(Instrument):
         ids = [candidate.id for candidate in self._logits.rows]
         temperature = TEMPERATURES[self._step]
         self._softmax = _Softmax.of(self._logits.numbers, ids, temperature)
-        self._counts.clear()
+        self._clear()
         if temperature < _COLD:
             self._seen.add("cold")
         elif temperature > _HOT:
@@ -204,17 +204,27 @@ class SoftmaxInstrument(Instrument):
         logits, softmax = self._logits, self._softmax
         if logits is None or softmax is None:
             return None
-        seed = self.options["seed"] + self._times
         self._times += 1
+        # With those asked for before whose answer this one takes the place of.
+        times = range(self._counted, self._times)
+        first = self.options["seed"]
 
         def run(engine: EditorEngine, context: Context) -> Counter[int]:
-            return draw(logits.values, softmax.temperature, seed)
+            drawn: Counter[int] = Counter()
+            for number in times:
+                drawn += draw(logits.values, softmax.temperature, first + number)
+            return drawn
 
         def take(drawn: Counter[int]) -> None:
             if self._softmax is softmax:  # else the slider or the text has changed
+                self._counted = times.stop
                 self._count(drawn)
 
         return Measurement(run, take, words="drawing")
+
+    def _clear(self) -> None:
+        self._counts.clear()
+        self._counted = self._times
 
     def _count(self, drawn: Counter[int]) -> None:
         self._counts.update(drawn)
@@ -325,7 +335,7 @@ def _statistic(found: ChiSquare | None) -> str:
 
 def _in_words(found: ChiSquare | None) -> str:
     if found is None:
-        return "One token gets nearly all draws: there is nothing to compare."
+        return "Only one row expects 5 draws or more: there is nothing to compare yet."
     share = notation.percent(found.p_value)
     return (
         "Upper bar: probability; lower bar: share of the draws. Differences this large "

@@ -5,7 +5,7 @@ Knows no torch and no instrument by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -130,6 +130,8 @@ Your progress is saved.
         """What the model computes for the instrument."""
         self.activity.controllers = (self.measure,)
         self._ready = False
+        self._waiting: Measurement | None = None  # until the model is there
+        self._deferred: list[Callable[[], None]] = []  # until there is a figure
         self._model = ""
 
     def compose(self) -> ComposeResult:
@@ -159,12 +161,15 @@ Your progress is saved.
         self.status.show_info(state.info)
         self.activity.follow_model(state)
         label = state.info.label if state.info else ""
-        if self._model and label and label != self._model:
-            self.lesson.forget()
+        is_other = bool(self._model and label and label != self._model)
         self._model = label or self._model
         ready, self._ready = self._ready, state.info is not None
-        if state.info is not None and not ready:
+        if is_other:
+            self.lesson.forget()
             self.open_page()
+        elif state.info is not None and not ready:
+            waiting, self._waiting = self._waiting, None
+            self._begin(waiting)
         elif state.error is not None:
             self._say(f"{state.error}. {state.error.hint} F5 lists the models.")
         elif state.info is None:
@@ -189,8 +194,9 @@ Your progress is saved.
         """Show the page that is open, and begin its instrument."""
         self.measure.cancel()
         instrument = self.lesson.instrument
-        is_new = not instrument.figure
-        begun = instrument.begin() if is_new and self._ready else None
+        self._waiting = None
+        self._deferred.clear()
+        begun = None if instrument.figure else instrument.begin()
         self.query_one("#entry").set_class(not instrument.ASKS, "-none")
         self.query_one("#label", Static).update(Content(instrument.ASKS))
         with self.prevent(Input.Changed):
@@ -200,9 +206,6 @@ Your progress is saved.
         self.set_focus(self.field if instrument.ASKS else pane)
         self.query_one("#page").scroll_home(animate=False)
         self._draw_page()
-        self.show_result()
-        if not self._ready:
-            self._say(LOADING)
         self._begin(begun)
 
     def _draw_page(self) -> None:
@@ -299,7 +302,12 @@ Your progress is saved.
     # The instrument.
 
     def _begin(self, measurement: Measurement | None) -> None:
-        if measurement is not None and self._ready:
+        """Begin a measurement, or do so once the model is there; what is typed until
+        then is not lost."""
+        if not self._ready:
+            self._waiting = measurement or self._waiting
+            self._say(LOADING)
+        elif measurement is not None:
             self.measure.run(measurement)
             self.query_one(FigureView).outdate()
             self.activity.update()
@@ -319,6 +327,8 @@ Your progress is saved.
             if self.lesson.is_complete(self.lesson.page):
                 self._praise()
         self.activity.update()
+        if instrument.figure and self._deferred:
+            self._deferred.pop(0)()
 
     def _praise(self) -> None:
         page = self.lesson.page
@@ -333,14 +343,13 @@ Your progress is saved.
 
     def show_error(self, error: LmtuiError) -> None:
         """Show an error in place of a result."""
+        self._deferred.clear()
         parts = (error.title, error.detail, error.hint)
         self._say(" · ".join(part for part in parts if part))
         self.activity.update()
 
     @on(Input.Changed, "#field")
     def follow_field(self, event: Input.Changed) -> None:
-        if not self._ready:
-            return
         self.activity.unsay()
         measurement = self.lesson.instrument.follow(event.value)
         if measurement is not None:
@@ -354,10 +363,12 @@ Your progress is saved.
 
     def action_enter(self) -> None:
         """Give the instrument what is written."""
+        if self.lesson.instrument.ASKS:
+            self._once_begun(partial(self._take, self.field.value))
+
+    def _take(self, text: str) -> None:
         instrument = self.lesson.instrument
-        if not self._ready or not instrument.ASKS:
-            return
-        measurement = instrument.take(self.field.value)
+        measurement = instrument.take(text)
         if instrument.entered != self.field.value:
             with self.prevent(Input.Changed):
                 self.field.value = instrument.entered
@@ -367,16 +378,26 @@ Your progress is saved.
     def action_act(self, number: int) -> None:
         """Do one of the actions of the instrument."""
         actions = self.lesson.instrument.ACTIONS
-        if self._ready and number < len(actions):
-            self._begin(self.lesson.instrument.act(actions[number].id))
+        if number < len(actions):
+            id_ = actions[number].id
+            self._once_begun(lambda: self._begin(self.lesson.instrument.act(id_)))
 
     def action_slide(self, by: int) -> None:
         """Move the slider, or scroll the figure."""
         instrument = self.lesson.instrument
-        if not instrument.SLIDES:
+        if instrument.SLIDES:
+            self._once_begun(lambda: self._begin(instrument.slide(by)))
+        else:
             self.query_one("#figures").scroll_relative(y=-by, animate=False)
-        elif self._ready:
-            self._begin(instrument.slide(by))
+
+    def _once_begun(self, do: Callable[[], None]) -> None:
+        """Do something with the instrument, once it has its first figure: a key that is
+        pressed as the page opens is not lost."""
+        is_idle = self._ready and not self.measure.doing
+        if self.lesson.instrument.figure or is_idle:
+            do()
+        else:
+            self._deferred.append(do)
 
     def action_scroll(self, by: int) -> None:
         page = self.query_one("#page")

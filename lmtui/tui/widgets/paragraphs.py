@@ -141,6 +141,8 @@ class Paragraphs(DirectLines):
 
     def render_line(self, y: int) -> Strip:
         """Return a line with the selection drawn in."""
+        if self.size.width != self._width:  # measured last for another width
+            self._lay_out(self.size.width)
         base = self.rich_style
         parts = self._rows[y] if y < len(self._rows) else ()
         segments = [Segment(text, self._style_of(name)) for text, name in parts]

@@ -240,6 +240,33 @@ async def test_text_folds_and_the_figure_scrolls(tmp_path: Path) -> None:
         assert "value 0" in running.seen
 
 
+async def test_what_is_typed_before_the_model_is_there_is_not_lost(
+    tmp_path: Path,
+) -> None:
+    go = Event()
+
+    def open_model(name: str) -> Any:
+        def load(_: Any) -> FakeEngine:
+            assert go.wait(20)
+            return FakeEngine(name="late")
+
+        return load
+
+    folder = write_course(tmp_path / "c")
+    lesson = Lesson(read_course(folder, KINDS), KINDS)
+    options: dict[str, Any] = {"open_lesson": lambda: lesson, "open_model": open_model}
+    async with program(first="learn", **options) as run:
+        screen = await run.on(LearnScreen)
+        await run.until(lambda: "The model is loading" in run.seen)
+        await run.until(lambda: screen.field.value == "one two")
+        await run.press(*"xy", "enter")
+        go.set()
+        await run.ready("late")
+        await run.until(lambda: "After “one twoxy”" in run.seen)
+        await run.until(lambda: "“twoxy” had" in run.seen)
+        await run.until(lambda: "The model is loading" not in run.seen)
+
+
 async def test_failed_model_is_said_and_another_one_begins_anew(tmp_path: Path) -> None:
     broken = LmtuiError("it is damaged", "at byte 7", "Fetch it again.")
     folder = write_course(tmp_path / "c")
