@@ -22,9 +22,10 @@ from typing import Any
 from reference import write_reference
 from svg import require_fit_to_show, self_contained
 from textual.pilot import Pilot
-from textual.widgets import TextArea
+from textual.widgets import Input, TextArea
 
 from lmtui import paths
+from lmtui.cli.learn.command import open_lesson
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
@@ -117,7 +118,8 @@ class Drawing:
 
     async def picture(self) -> str:
         """The screen as it is now, with its cursor."""
-        for field in self._app.screen.query(TextArea):
+        for field in self._app.screen.query("TextArea, Input"):
+            assert isinstance(field, TextArea | Input)
             field.cursor_blink = False
         await self._pilot.pause(0.2)
         return self._app.export_screenshot(title="lmtui", simplify=True)
@@ -168,6 +170,34 @@ async def training(drawing: Drawing) -> None:
     await drawing.until(lambda: "epoch 1." in drawing.seen, 900)
 
 
+async def one_pass(drawing: Drawing) -> None:
+    """All positions of a text from one pass, and as many passes beside it."""
+    await drawing.shows("All at once")
+    await drawing.press("f2")
+    await drawing.shows("One by one: 11 of 11")
+
+
+async def softmax(drawing: Drawing) -> None:
+    """The columns of softmax, and a thousand tokens drawn."""
+    await drawing.shows("÷ Σ")
+    await drawing.press("f2")
+    await drawing.shows("χ² = ")
+
+
+async def counts(drawing: Drawing) -> None:
+    """Models that count, beside the one in use."""
+    await drawing.shows("uniform, after")
+    await drawing.press("down", "down", "down")
+    await drawing.shows("trigram, after")
+
+
+async def from_scratch(drawing: Drawing) -> None:
+    """A model that was trained from random weights."""
+    await drawing.shows("No model is trained yet")
+    await drawing.press("f2")
+    await drawing.until(lambda: " steps in " in drawing.seen, 200)
+
+
 Show = Callable[[Drawing], Awaitable[None]]
 PICTURES: dict[str, Show] = {
     "chat": streaming,
@@ -176,8 +206,14 @@ PICTURES: dict[str, Show] = {
     "inspect": inspector,
     "training": training,
     "remote": remote,
+    "learn-pass": one_pass,
+    "learn-softmax": softmax,
+    "learn-counts": counts,
+    "learn-training": from_scratch,
 }
 """By file name: how to get there."""
+PAGES = {one_pass: "4", softmax: "5", counts: "7", from_scratch: "9"}
+"""The page of the course that a picture is of."""
 SIZE = (120, 40)
 
 
@@ -239,6 +275,16 @@ async def draw(show: Show, home: Path) -> str:
                 ),
             )
             return await pictured(app, show)
+    if show in PAGES:
+        app = LmtuiApp(
+            load_default,
+            AppOptions(
+                sampling=SamplingSettings(),
+                first="learn",
+                open_lesson=lambda: open_lesson([PAGES[show]], None),
+            ),
+        )
+        return await pictured(app, show)
     if show is ghost:
         cursor = LETTER.index("Fran") + len("Fran")
         letter = Writing(TextFile(Path("letter.md"), LETTER), cursor)

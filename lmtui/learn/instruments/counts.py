@@ -177,7 +177,7 @@ class CountsInstrument(Instrument):
         return Table("", columns, tuple(rows), at=self._chosen)
 
 
-_READS = ("nothing", "how often", "1 token", "2 tokens", "all of it")
+_READS = ("nothing", "counts alone", "1 token", "2 tokens", "all of it")
 
 
 def count_models(engine: EditorEngine, text: str, context: Context) -> CountedModels:
