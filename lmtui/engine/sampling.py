@@ -106,11 +106,15 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     few = 0 < count < logits.shape[-1] // 8
     if few and logits.device.type == "cpu":
         # topk orders equal logits arbitrarily, and may leave out any of them. Its
-        # result is used only if all values are different.
+        # result is used for the rows whose values are all different.
         values, ids = _top(logits, count + 1)
         rows = values.view(-1, count + 1).tolist()
-        if all(len(set(row)) == len(row) for row in rows):
-            return ids[..., :count], values[..., :count]
+        ids = ids[..., :count].reshape(-1, count)
+        if tied := [at for at, row in enumerate(rows) if len(set(row)) < len(row)]:
+            flat = logits.reshape(len(rows), -1)
+            ids[tied] = _places(flat[tied]).topk(count).indices
+        ids = ids.view(*logits.shape[:-1], count)
+        return ids, logits.gather(-1, ids)
     places = _places(logits)
     if few:
         ids = places.topk(count).indices
