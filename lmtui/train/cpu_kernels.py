@@ -1,8 +1,8 @@
 """Faster linear layers for training on the CPU, with the same results.
 
 float32 products go to oneDNN, since torch's default library is slow on some makers'
-CPUs. A LoRA product is added in place. Under bfloat16 autocast a weight is rounded
-once, not at every use, and an input once for all layers that read it.
+CPUs. A LoRA product is added in place. Under bfloat16 autocast a frozen weight is
+rounded once, not at every use, and an input once for all layers that read it.
 """
 
 from __future__ import annotations
@@ -198,7 +198,11 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class Rounded:
-    """A weight's bfloat16 copy, renewed only when the weight has changed."""
+    """A weight's bfloat16 copy, kept while the weight is frozen.
+
+    A trained weight is rounded at each use: it does not show that an optimiser has
+    changed it, since torch's fused ones leave `Tensor._version` as it was.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         self._weight = weight
@@ -208,6 +212,9 @@ class Rounded:
     def __call__(self) -> Tensor:
         """Return the weight in bfloat16; the same tensor where it is in bfloat16
         already."""
+        if self._weight.requires_grad:
+            self._half = None  # made before the weight was trained
+            return self._weight.detach().to(HALF)
         if self._half is None or self._version != self._weight._version:
             self._version = self._weight._version
             self._half = self._weight.detach().to(HALF)

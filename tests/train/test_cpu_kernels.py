@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch import nn
 
 from lmtui.train import cpu_kernels
-from lmtui.train.cpu_kernels import accelerate_linears
+from lmtui.train.cpu_kernels import Rounded, accelerate_linears
 from tests.engine import tiny
 
 IDS = torch.tensor([[3 + (5 * i * i + i) % 200 for i in range(64)]])
@@ -66,12 +67,54 @@ def test_accelerated_linears_are_as_exact_as_plain_autocast(adapter: bool) -> No
         ).norm() + 0.01 * scale
 
 
-def test_a_weight_is_rounded_again_when_it_has_changed() -> None:
+def test_a_frozen_weight_is_rounded_again_only_when_it_has_changed() -> None:
     weight = torch.randn(4, 4)
-    rounded = cpu_kernels.Rounded(weight)
+    rounded = Rounded(weight)
     assert rounded() is rounded()
     weight += 1
-    torch.testing.assert_close(rounded(), weight.to(HALF))
+    assert torch.equal(rounded(), weight.to(HALF))
+
+
+class Untraced(torch.optim.Optimizer):
+    """An optimiser whose changes leave a weight's version as it was."""
+
+    def step(self, closure: Any = None) -> None:
+        for weight in self.param_groups[0]["params"]:
+            weight.data.sub_(weight.grad)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda weights: torch.optim.AdamW(weights, lr=0.1, fused=True),
+        lambda weights: torch.optim.AdamW(weights, lr=0.1, foreach=True),
+        lambda weights: torch.optim.SGD(weights, lr=0.1, fused=True),
+        lambda weights: torch.optim.SGD(weights, lr=0.1, foreach=False),
+        lambda weights: Untraced(weights, {}),
+    ],
+    ids=["fused AdamW", "foreach AdamW", "fused SGD", "SGD", "untraced"],
+)
+def test_a_trained_weight_is_rounded_anew_after_each_step(optimizer: Any) -> None:
+    weight = nn.Parameter(torch.randn(4, 4))
+    rounded = Rounded(weight)
+    stepping = optimizer([weight])
+    for _ in range(3):
+        weight.grad = torch.randn(4, 4)
+        before = rounded()
+        stepping.step()
+        assert torch.equal(rounded(), weight.detach().to(HALF))
+        assert not torch.equal(rounded(), before)
+
+
+def test_a_weight_that_was_trained_in_between_is_rounded_again() -> None:
+    weight = nn.Parameter(torch.randn(4, 4), requires_grad=False)
+    rounded = Rounded(weight)
+    rounded()
+    weight.requires_grad_(True)
+    rounded()
+    weight.data += 1
+    weight.requires_grad_(False)
+    assert torch.equal(rounded(), weight.detach().to(HALF))
 
 
 def test_an_input_is_rounded_once_for_layers_that_share_it() -> None:
