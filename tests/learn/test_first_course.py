@@ -1,0 +1,105 @@
+"""Every page of the course that the program brings, on its text and on another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from lmtui.engine.engine import LocalEngine
+from lmtui.learn.course import Page, first_course, read_course
+from lmtui.learn.figure import Figure
+from lmtui.learn.inline import run_inline
+from lmtui.learn.instrument import Instrument, Material
+from lmtui.learn.instruments.catalogue import INSTRUMENTS
+from lmtui.learn.plain import figure_lines
+from lmtui.tui.learn.figure_view import part_lines
+from tests.engine.tiny import engine
+
+PAGES = read_course(first_course(), INSTRUMENTS).pages
+OWN = Material(
+    "Meine Katze heißt Mîa — sie schläft \x1b[31m viel. Am Abend trinkt sie Milch. "
+    * 40,
+    "mein-text.txt",
+    is_own=True,
+)
+GIVEN = Material("The cat sat on the mat and slept. It was a warm day. " * 40, "cats")
+SLOW = ("train",)
+"""Actions that other tests try: a minute of training."""
+
+
+def drawn(figure: Figure) -> str:
+    """What a figure is as plain text and on screens of several widths."""
+    lines = list(figure_lines(figure))
+    for width in (20, 33, 66, 78, 120):
+        for part in figure:
+            for line in part_lines(part, width):
+                text = "".join(piece for piece, _ in line)
+                # Of a narrower table, the ends of lines are cut.
+                assert cell_len(text) <= width or width < 66, text
+                lines.append(text)
+    return "\n".join(lines)
+
+
+def used(model: LocalEngine, instrument: Instrument) -> list[str]:
+    """Everything that an instrument shows while all that it offers is tried."""
+    shown: list[str] = []
+
+    def do(measurement: Any) -> None:
+        run_inline(measurement, model)
+        shown.append(drawn(instrument.figure))
+
+    do(instrument.begin())
+    if instrument.ASKS:
+        for text in (instrument.entered, f"{instrument.entered} x y", "", "z"):
+            run_inline(instrument.follow(text), model)
+            do(instrument.take(text))
+    for action in instrument.ACTIONS:
+        if action.id not in SLOW:
+            do(instrument.act(action.id))
+            do(instrument.act(action.id))
+    if instrument.SLIDES:
+        for by in (1, -1, -3, 9):
+            do(instrument.slide(by))
+    return shown
+
+
+@pytest.mark.parametrize("material", [GIVEN, OWN], ids=["given", "own"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.id)
+def test_page_works_on_any_text_and_shows_nothing_that_a_terminal_obeys(
+    page: Page, material: Material
+) -> None:
+    instrument = INSTRUMENTS[page.instrument](page.options, material)
+    shown = used(engine(), instrument)
+    assert all(shown), shown
+    assert not any(ord(sign) < 32 and sign != "\n" for text in shown for sign in text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.id)
+def test_own_text_gives_the_examples(page: Page) -> None:
+    instrument = INSTRUMENTS[page.instrument](page.options, OWN)
+    measurement = instrument.begin()
+    if measurement is not None:
+        run_inline(measurement, engine())
+    own = f"{instrument.entered}\n{drawn(instrument.figure)}"
+    assert any(word in own for word in ("Katze", "Milch", "mein-text", "trained"))
+
+
+def test_pages_are_the_ten_of_the_course() -> None:
+    assert [page.instrument for page in PAGES] == [
+        "bars", "guess", "chain", "passes", "softmax", "surprise", "counts",
+        "decoding", "scratch", "lens",
+    ]  # fmt: skip
+
+
+def test_each_page_fits_into_a_small_screen() -> None:
+    """Some eight lines of 78 cells are seen at 80x24 without scrolling."""
+    for page in PAGES:
+        cells = sum(
+            len("".join(span.text for span in paragraph.spans)) + 40
+            for paragraph in page.before
+        )
+        assert cells <= 78 * 10, page.id
+        assert len(page.before) <= 3, page.id
+        assert page.after, page.id
