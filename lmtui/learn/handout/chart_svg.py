@@ -61,7 +61,7 @@ def _axes(chart: Chart, scale: ChartScale) -> Iterator[str]:
 
 def _levels(scale: ChartScale) -> Iterator[str]:
     """Yield the levels with their names, moved apart where they would touch."""
-    above = float(_TOP)
+    above = float(_TOP - _LINE)
     for level in sorted(scale.levels, key=lambda each: -each.value):
         at = _y(scale, level.value)
         yield _line("level", _LEFT, at, _RIGHT, at)
