@@ -8,12 +8,13 @@ from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import Distribution, SamplingSettings, ScoredToken
+from lmtui.engine.types import Distribution, ScoredToken
 from lmtui.learn.figure import Bars, Figure, Words
 from lmtui.learn.instrument import Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import (
     Reading,
     excerpt,
+    expect,
     last_word,
     sample_of,
     score,
@@ -79,14 +80,8 @@ class BarsInstrument(Instrument):
             return None
 
         def run(engine: EditorEngine, context: Context) -> _Typed:
-            encoding = engine.encode(text)
-            found = engine.next_distribution(
-                (*encoding.prefix, *encoding.ids),
-                SamplingSettings(),
-                top_n=self.options["rows"],
-                should_stop=context.should_stop,
-            )
-            return _Typed(text, found)
+            rows = self.options["rows"]
+            return _Typed(text, expect(engine, text, context, top_n=rows))
 
         return Measurement(run, self._take)
 

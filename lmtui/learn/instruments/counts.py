@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import Candidate, SamplingSettings
+from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Bars, Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import excerpt, sample_of
+from lmtui.learn.instruments.texts import excerpt, expect, sample_of
 from lmtui.worker.requests import Context
 
 if TYPE_CHECKING:
@@ -228,13 +228,7 @@ def _look(
         found = _most_probable(engine, model, encoding.ids)
         rows.append(found)
         rests.append(max(0.0, 1 - sum(each.prob for each in found)))
-    own = engine.next_distribution(
-        (*encoding.prefix, *encoding.ids),
-        SamplingSettings(),
-        top_n=_ROWS,
-        should_stop=context.should_stop,
-    )
-    bars = Bars.of("", own)
+    bars = Bars.of("", expect(engine, text, context, top_n=_ROWS))
     return _Looked(text, (*rows, bars.rows), (*rests, bars.rest_prob))
 
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 from lmtui import notation
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.types import ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import LONGEST, sample_of
+from lmtui.learn.instruments.texts import LONGEST, expect, sample_of
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
@@ -115,9 +115,7 @@ def look(engine: EditorEngine, text: str, context: Context) -> _Seen:
             f"Write at most {LONGEST // 4} tokens; `lmtui inspect` has a lens for any "
             "length.",
         )
-    found = engine.next_distribution(
-        (*encoding.prefix, *encoding.ids), SamplingSettings(), top_n=1
-    )
+    found = expect(engine, text, context, top_n=1)
     ids = (*encoding.ids, found.candidates[0].id)
     start = 0 if encoding.prefix else 1
     columns = engine.logit_lens(

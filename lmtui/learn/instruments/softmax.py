@@ -23,7 +23,7 @@ from lmtui.learn.instrument import (
     Option,
     Options,
 )
-from lmtui.learn.instruments.texts import excerpt, sample_of
+from lmtui.learn.instruments.texts import excerpt, expect, sample_of
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
@@ -165,13 +165,7 @@ class SoftmaxInstrument(Instrument):
             return None
 
         def run(engine: EditorEngine, context: Context) -> _Logits:
-            encoding = engine.encode(text)
-            found = engine.next_distribution(
-                (*encoding.prefix, *encoding.ids),
-                SamplingSettings(),
-                top_n=self.options["rows"],
-                should_stop=context.should_stop,
-            )
+            found = expect(engine, text, context, top_n=self.options["rows"])
             values = engine.logits_at(found.handle)
             numbers = _numbers(values)
             return _Logits(text, values, numbers, found.candidates, found.listed)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import Encoding, ScoredToken
+from lmtui.engine.types import Distribution, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.instrument import Material
 from lmtui.worker.requests import Context
@@ -68,6 +68,24 @@ def encoded(engine: EditorEngine, text: str) -> Encoding:
             f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
         )
     return encoding
+
+
+def expect(
+    engine: EditorEngine, text: str, context: Context, *, top_n: int
+) -> Distribution:
+    """Return the distribution of the token after a text.
+
+    Raises:
+        LmtuiError: it is empty, or too long for an instrument.
+        Cancelled: `context.should_stop` asks for it.
+    """
+    encoding = encoded(engine, text)
+    return engine.next_distribution(
+        (*encoding.prefix, *encoding.ids),
+        SamplingSettings(),
+        top_n=top_n,
+        should_stop=context.should_stop,
+    )
 
 
 def score(
