@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lmtui.engine.protocol import EditorEngine, Stop
 from lmtui.learn.instrument import Instrument, Measurement
+
+Reported = Callable[[], None]
 
 
 def never() -> bool:
@@ -16,31 +19,39 @@ def never() -> bool:
 class _Inline:
     """The `Context` of a measurement that is waited for."""
 
-    def __init__(self, measurement: Measurement, stop: Stop) -> None:
-        self._report = measurement.report
+    def __init__(
+        self, measurement: Measurement, stop: Stop, reported: Reported
+    ) -> None:
+        self._report, self._reported = measurement.report, reported
         self.should_stop = self.stopped = stop
 
     def emit(self, *values: Any) -> None:
         """Report values at once."""
         for value in values:
             self._report(value)
+        self._reported()
 
     def gather(self, value: Any) -> None:
         """Report a value at once."""
-        self._report(value)
+        self.emit(value)
 
 
 def run_inline(
-    measurement: Measurement | None, engine: EditorEngine, stop: Stop = never
+    measurement: Measurement | None,
+    engine: EditorEngine,
+    stop: Stop = never,
+    reported: Reported = lambda: None,
 ) -> None:
-    """Make a measurement and wait for it.
+    """Make a measurement and wait for it; `reported` is called whenever a part of it is
+    known.
 
     Raises:
         LmtuiError: it can't be made with this model.
         Cancelled: `stop` answered True.
     """
     if measurement is not None:
-        measurement.take(measurement.run(engine, _Inline(measurement, stop)))
+        context = _Inline(measurement, stop, reported)
+        measurement.take(measurement.run(engine, context))
 
 
 def enter_inline(

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
+import pytest
+
+from lmtui.cli.learn import dialog
+from lmtui.engine.protocol import EditorEngine
+from lmtui.learn.course import read_course
+from lmtui.learn.instrument import Action, Measurement
+from lmtui.learn.instruments.bars import BarsInstrument
+from lmtui.learn.lesson import Lesson
+from lmtui.worker.requests import Context
 from tests.cli.program import run
+from tests.fakes import FakeEngine
 from tests.learn.courses import PAGE, write_course
 
 
@@ -94,3 +106,30 @@ def test_hostile_text_of_a_model_stays_text(tmp_path: Path) -> None:
         "learn", "--plain", folder, script={"engine": engine}, stdin="a \x1b[2J b\n"
     )
     assert "\x1b" not in result.out
+
+
+def test_long_measurement_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(BarsInstrument):
+        """Bars that take their time."""
+
+        def act(self, action: str) -> Measurement | None:
+            def run(engine: EditorEngine, context: Context) -> None:
+                for step in (1, 2):
+                    context.emit(step)
+
+            def report(step: int) -> None:
+                self.message = f"step {step}"
+                self._shown = None
+
+            return Measurement(run, lambda _: None, report)
+
+        ACTIONS = (Action("wait", "wait", "Wait."),)
+
+    kinds = {"bars": Slow}
+    lesson = Lesson(read_course(write_course(tmp_path / "c"), kinds), kinds)
+    monkeypatch.setattr(dialog, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(":wait\n"))
+    dialog.Dialog(lesson, FakeEngine()).run()
+    assert "… step 1\n… step 2\n" in capsys.readouterr().out

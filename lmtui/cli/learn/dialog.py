@@ -7,6 +7,7 @@ a line that begins with a colon is a command.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 
 from lmtui.cli.output import Output
@@ -34,12 +35,17 @@ _COMMANDS = {
 }
 
 
+PROGRESS_EVERY = 5.0
+"""Seconds between two lines on how far a long measurement is."""
+
+
 class Dialog:
     """Reads lines from stdin and writes pages and figures to stdout."""
 
     def __init__(self, lesson: Lesson, engine: EditorEngine) -> None:
         self._lesson, self._engine = lesson, engine
         self._output = Output()
+        self._progress_at = 0.0
 
     def run(self) -> None:
         """Go through the course until the input ends or `:quit`."""
@@ -110,8 +116,19 @@ class Dialog:
 
     def _measure(self, measurement: Measurement | None) -> None:
         instrument = self._lesson.instrument
-        run_inline(measurement, self._engine)
+        self._progress_at = time.monotonic()
+        run_inline(measurement, self._engine, reported=self._show_progress)
         self._show(instrument)
+
+    def _show_progress(self) -> None:
+        """Write now and then how far a long measurement is: the first line of the
+        figure."""
+        now = time.monotonic()
+        if now - self._progress_at >= PROGRESS_EVERY:
+            self._progress_at = now
+            instrument = self._lesson.instrument
+            first = next(figure_lines(instrument.figure), instrument.message)
+            self._write(f"… {first}")
 
     def _show(self, instrument: Instrument) -> None:
         if instrument.message:

@@ -51,7 +51,7 @@ class ScratchInstrument(Instrument):
         "looked": "the slider was moved to the first snapshot after a training",
     }
     ACTIONS: ClassVar[Sequence[Action]] = (
-        Action("train", "train", "Train from new random weights; Esc stops it."),
+        Action("train", "train", "Train from new random weights, for a minute."),
     )
     SLIDES = "the snapshot"
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "train"),)
