@@ -452,6 +452,7 @@ class LocalEngine:
             LensText(ids, prefix, self.windows(len(prefix), window, stride)),
             positions,
             top_n=top_n,
+            records=self._info.precision == "exact" and self._info.device == "cpu",
             should_stop=should_stop,
         )
 

@@ -40,9 +40,14 @@ def lens_columns(
     positions: Sequence[int],
     *,
     top_n: int,
+    records: bool,
     should_stop: Stop,
 ) -> Iterator[LensColumn]:
     """Yield the column of each of some positions of a text, which ascend.
+
+    `records` makes the cache record all layers of the contexts that it reads from now
+    on: whoever looks into one position looks at the next one, too, and its column then
+    costs the head alone.
 
     Raises:
         Cancelled: `should_stop` answered True.
@@ -65,6 +70,7 @@ def lens_columns(
         states = _states_at(cache, read, places, should_stop)
         scores = _scores(cache.backend, states, targets, top_n, should_stop)
         for position, rows in zip(wanted, scores, strict=True):
+            cache.records_layers = records  # no sooner: not every model can do it
             yield _column(position, rows, vocabulary, is_end=position == end)
 
 

@@ -26,6 +26,10 @@ class PrefixCache:
         self.ids: list[int]
         self._logits: Tensor | None
         self._state: Tensor | None  # [1, width], where the head has not run yet
+        self._layers: Tensor | None  # [1, layers + 1, width], where they were recorded
+        self.records_layers = False
+        """Whether the states of all layers after the last token are recorded when a
+        context is read, for `layer_states` to be asked for them next."""
         self._reuse = backend.reuse
         self.reset()
 
@@ -33,7 +37,7 @@ class PrefixCache:
         """Drop all tokens."""
         self._held = self.backend.new_cache()
         self.ids = []
-        self._logits = self._state = None
+        self._logits = self._state = self._layers = None
 
     @property
     def logits(self) -> Tensor | None:
@@ -78,7 +82,20 @@ class PrefixCache:
                 raise Cancelled
             yield done
             part = self._part(ids, done)
-            self._last(self._run(self.backend.logits, part, should_stop))
+            if self.records_layers and done + len(part) == len(ids):
+                self._record_layers(part, should_stop)
+            else:
+                self._last(self._run(self.backend.logits, part, should_stop))
+
+    def _record_layers(
+        self, part: Sequence[int], should_stop: Stop, *, keep: int = 1
+    ) -> Tensor:
+        """Run tokens; record the states of all layers after the last, and return those
+        after the last `keep`."""
+        states = self._run(self.backend.layer_states, part, should_stop, keep=keep)
+        # Not in the memory of all of them.
+        self._layers, self._state = states[-1:].clone(), states[-1:, -1].clone()
+        return states
 
     def _part(
         self, ids: Sequence[int], done: int, most: int | None = None
@@ -145,6 +162,9 @@ class PrefixCache:
             Cancelled: `should_stop` answered True; what was run so far stays usable.
             LmtuiError: the states of single layers can't be had.
         """
+        if start == len(ids) - 1 and self._layers is not None and self.ids == list(ids):
+            yield start, self._layers
+            return
         self._keep(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
             if should_stop():
@@ -155,11 +175,7 @@ class PrefixCache:
                 self._last(self._run(self.backend.logits, part, should_stop))
                 continue
             first = max(done, start)
-            states = self._run(
-                self.backend.layer_states, part, should_stop, keep=end - first
-            )
-            self._state = states[-1:, -1].clone()  # not in the memory of all layers
-            yield first, states
+            yield first, self._record_layers(part, should_stop, keep=end - first)
 
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
         """Return a cache of `rows` rows that each hold the first `length` tokens of
@@ -212,7 +228,7 @@ class PrefixCache:
             return
         self._held.crop(count)
         del self.ids[count:]
-        self._logits = self._state = None
+        self._logits = self._state = self._layers = None
 
     def _last(self, logits: Tensor) -> Tensor:
         self._logits = logits[-1]
@@ -240,7 +256,7 @@ class PrefixCache:
             self.reset()
             raise
         self.ids += part
-        self._logits = self._state = None
+        self._logits = self._state = self._layers = None
         return results
 
     def _results_of(

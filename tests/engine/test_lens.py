@@ -242,6 +242,7 @@ def columns_by(
             LensText(IDS, (), windows),
             positions,
             top_n=1,
+            records=False,
             should_stop=lambda: False,
         )
     )
@@ -334,3 +335,40 @@ def test_layers_of_several_states_are_a_reason(
     with pytest.raises(LmtuiError) as caught:
         backend.layer_states(IDS)
     assert "more than one state" in caught.value.detail
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_column_of_a_context_just_read_costs_no_pass(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, used = LocalEngine(tiny.loaded(family)), LocalEngine(tiny.loaded(family))
+    list(used.logit_lens(IDS, [5]))  # from now on all layers are recorded
+    for count in (3, 20, 21, len(IDS)):
+        ids = IDS[:count]
+        settings = SamplingSettings()
+        expected = fresh.next_distribution(ids, settings)
+        found = used.next_distribution(ids, settings)
+        assert [row.id for row in found.candidates] == [
+            row.id for row in expected.candidates
+        ]
+        for ours, theirs in zip(found.candidates, expected.candidates, strict=True):
+            assert ours.logprob == pytest.approx(theirs.logprob, abs=5e-5)
+        passes: list[int] = []
+        run = used.backend.layer_states
+        monkeypatch.setattr(
+            used.backend,
+            "layer_states",
+            lambda part, *a, run=run, seen=passes, **k: (
+                seen.append(len(part)),
+                run(part, *a, **k),
+            )[1],
+        )
+        (column,) = used.logit_lens(IDS, [count])
+        monkeypatch.undo()
+        (alone,) = LocalEngine(tiny.loaded(family)).logit_lens(IDS, [count])
+        assert passes == []
+        assert [row.layer for row in column.rows] == [row.layer for row in alone.rows]
+        for ours, theirs in zip(column.rows, alone.rows, strict=True):
+            assert ours.entropy == pytest.approx(theirs.entropy, abs=5e-5)
+            assert ours.rank == theirs.rank
+            assert [each.id for each in ours.top] == [each.id for each in theirs.top]

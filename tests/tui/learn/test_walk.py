@@ -6,7 +6,6 @@ screen.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -160,7 +159,7 @@ def tmux(
     model, cache = default_model.default_file(), paths.cache_folder()
     monkeypatch.setenv("LMTUI_HOME", str(home))
     default_model.default_file().parent.mkdir(parents=True)
-    os.link(model, default_model.default_file())
+    default_model.default_file().symlink_to(model)
     if cache.exists():
         shutil.copytree(cache, paths.cache_folder(), symlinks=True)
     with server(home) as terminal:
