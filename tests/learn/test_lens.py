@@ -53,8 +53,8 @@ def test_rows_are_those_of_the_lens_at_each_token() -> None:
     for place in range(len(ids) - 1, 0, -1):
         words, table = parts(instrument)
         shown = [[cell.text for cell in (*row[3:4], *row[4:])] for row in table.rows]
-        assert shown == expected(ids, place)
-        assert [row[0].text for row in table.rows] == ["start", "1", "2", "3", "4"]
+        assert shown == expected(ids, place)[::-1]
+        assert [row[0].text for row in table.rows] == ["4", "3", "2", "1", "start"]
         which = "the next token" if place == len(ids) - 1 else f"token {place + 1}"
         assert f", {which}, " in words.text
         assert ("moved" in instrument.done) == (place < len(ids) - 1)
@@ -66,7 +66,7 @@ def test_last_layer_is_the_model_itself() -> None:
     ids = engine().encode(TEXT).ids
     found = engine().next_distribution(ids, SamplingSettings()).candidates[0]
     _, table = parts(begun())
-    last = table.rows[-1]
+    last = table.rows[0]
     assert last[2].share == pytest.approx(found.prob, abs=1e-5)
     assert last[4].text == "1"
     assert table.at is not None

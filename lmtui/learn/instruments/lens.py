@@ -80,7 +80,7 @@ class LensInstrument(Instrument):
 
     @property
     def figure(self) -> Figure:
-        """The layers, from the embedding to the last."""
+        """The layers, from the last down to the embedding, as in the inspector."""
         if self._seen is None:
             return ()
         seen, column = self._seen, self._seen.columns[self._at]
@@ -144,7 +144,8 @@ def answer_layer(column: LensColumn) -> int | None:
 
 def _table(column: LensColumn, first: int | None) -> Table:
     rows = []
-    for layer in column.rows:
+    layers = column.rows[::-1]
+    for layer in layers:
         best = layer.top[0]
         prob = None if layer.logprob is None else notation.probability(layer.logprob)
         rows.append(
@@ -167,5 +168,5 @@ def _table(column: LensColumn, first: int | None) -> Table:
         Column("its p", right=True),
         Column("entropy", right=True),
     )
-    at = next((n for n, layer in enumerate(column.rows) if layer.layer == first), None)
+    at = next((n for n, layer in enumerate(layers) if layer.layer == first), None)
     return Table("", columns, tuple(rows), at=at)
