@@ -166,7 +166,7 @@ def _table(column: LensColumn, first: int | None) -> Table:
         Column("p", right=True),
         Column("its rank", right=True),
         Column("its p", right=True),
-        Column("entropy", right=True),
+        Column("entropy, bits", right=True),
     )
     at = next((n for n, layer in enumerate(layers) if layer.layer == first), None)
     return Table("", columns, tuple(rows), at=at)
