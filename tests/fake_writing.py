@@ -10,23 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
-from lmtui.engine.suggestion import Suggestion, SuggestionRules
-from lmtui.engine.types import (
+from lmtui.engine.editor_types import (
     ActualNext,
-    Candidate,
-    Capabilities,
     CompletionContext,
     ContextFile,
     ContextPart,
     CursorPrediction,
+    ProofreadPart,
+    Replacement,
+    ScoredSpan,
+)
+from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
+from lmtui.engine.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.types import (
+    Candidate,
+    Capabilities,
     Distribution,
     GenerationResult,
     Prompt,
-    ProofreadPart,
-    Replacement,
     SamplingSettings,
-    ScoredSpan,
     Step,
 )
 from lmtui.errors import Cancelled, LmtuiError

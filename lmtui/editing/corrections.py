@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from bisect import insort
 
-from lmtui.engine.types import Correction, ProofreadPart
+from lmtui.engine.editor_types import (
+    Correction,
+    ProofreadPart,
+)
 
 
 class ProofreadText:

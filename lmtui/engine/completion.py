@@ -17,6 +17,10 @@ from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.editor_types import (
+    MOSTLY,
+    CompletionContext,
+)
 from lmtui.engine.generate import Decoder, FirstStep, StopRules
 from lmtui.engine.logits_store import LogitsStore
 from lmtui.engine.prefix_cache import PrefixCache
@@ -31,8 +35,6 @@ from lmtui.engine.suggestion import (
 from lmtui.engine.token_healing import HealedDistribution, HealedRow
 from lmtui.engine.tokenizer import TokenizedText
 from lmtui.engine.types import (
-    MOSTLY,
-    CompletionContext,
     Distribution,
     GenerationResult,
     SamplingSettings,

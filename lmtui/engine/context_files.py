@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lmtui.engine.types import ContextFile, ContextPart
+from lmtui.engine.editor_types import (
+    ContextFile,
+    ContextPart,
+)
 
 Encode = Callable[[str], Sequence[int]]
 

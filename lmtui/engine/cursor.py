@@ -22,6 +22,11 @@ from lmtui.engine.backends.base import AnyBackend, require_distribution
 from lmtui.engine.completion import CursorContext
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import PART, DocumentScorer, ScoredCursor
+from lmtui.engine.editor_types import (
+    ActualNext,
+    CursorPrediction,
+    ScoredSpan,
+)
 from lmtui.engine.listed_rows import only_listed
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
@@ -33,11 +38,8 @@ from lmtui.engine.token_healing import (
 )
 from lmtui.engine.tokenizer import TokenBytes, TokenizedText
 from lmtui.engine.types import (
-    ActualNext,
     Candidate,
-    CursorPrediction,
     Distribution,
-    ScoredSpan,
     ScoredToken,
 )
 from lmtui.text import bytes_text

@@ -28,6 +28,15 @@ from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
+from lmtui.engine.editor_types import (
+    CompletionContext,
+    ContextFile,
+    ContextPart,
+    CursorPrediction,
+    ProofreadPart,
+    Replacement,
+    ScoredSpan,
+)
 from lmtui.engine.generate import (
     Decoder,
     StopRules,
@@ -54,21 +63,14 @@ from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
-    CompletionContext,
-    ContextFile,
-    ContextPart,
-    CursorPrediction,
     Distribution,
     DraftScores,
     Encoding,
     EngineInfo,
     GenerationResult,
     Prompt,
-    ProofreadPart,
-    Replacement,
     SamplingSettings,
     ScoredPrompt,
-    ScoredSpan,
     ScoredToken,
     Step,
     TokenMatches,

@@ -19,6 +19,10 @@ from torch import Tensor
 from lmtui.engine.cloze import Cloze, cloze_at
 from lmtui.engine.completion import CompletionModel, ContextPlanner
 from lmtui.engine.cursor import CursorPredictor
+from lmtui.engine.editor_types import (
+    Correction,
+    ProofreadPart,
+)
 from lmtui.engine.protocol import Stop
 from lmtui.engine.slips import (
     SlipKind,
@@ -28,7 +32,6 @@ from lmtui.engine.slips import (
     other_words,
     swapped,
 )
-from lmtui.engine.types import Correction, ProofreadPart
 from lmtui.engine.words import spans_of_words
 
 SURPRISING = 8.0

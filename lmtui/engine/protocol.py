@@ -11,27 +11,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from lmtui.engine.editor_types import (
+    CompletionContext,
+    ContextFile,
+    ContextPart,
+    CursorPrediction,
+    ProofreadPart,
+    Replacement,
+    ScoredSpan,
+)
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     BosRule,
     Capabilities,
     ChatTurn,
-    CompletionContext,
-    ContextFile,
-    ContextPart,
-    CursorPrediction,
     Distribution,
     DraftScores,
     Encoding,
     EngineInfo,
     GenerationResult,
     Prompt,
-    ProofreadPart,
-    Replacement,
     SamplingSettings,
     ScoredPrompt,
-    ScoredSpan,
     ScoredToken,
     Step,
     TokenMatches,

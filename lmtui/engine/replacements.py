@@ -20,10 +20,10 @@ from lmtui.engine.cloze import (
     cloze_at,
 )
 from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
+from lmtui.engine.editor_types import Replacement
 from lmtui.engine.path_scores import reads_trees
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.token_healing import HealedDistribution, HealedRow
-from lmtui.engine.types import Replacement
 from lmtui.engine.words import can_cut, in_word, words_like
 
 BEGINNINGS = 200

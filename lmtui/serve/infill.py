@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lmtui.engine.detokenizer import TextStream
+from lmtui.engine.editor_types import ContextFile
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.types import (
-    ContextFile,
     GenerationResult,
     SamplingSettings,
     Step,

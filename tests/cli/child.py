@@ -18,8 +18,12 @@ from typing import Any
 
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
+from lmtui.engine.editor_types import (
+    Correction,
+    ProofreadPart,
+    Replacement,
+)
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd
-from lmtui.engine.types import Correction, ProofreadPart, Replacement
 from lmtui.errors import LmtuiError
 from lmtui.models import inventory
 from lmtui.train import client

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.types import Correction, ProofreadPart
+from lmtui.engine.editor_types import (
+    Correction,
+    ProofreadPart,
+)
 
 TEXT = "she was intrested in the the city and it depends of the weather"
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lmtui.engine.completion import file_separator
 from lmtui.engine.context_files import context_ids, shares
-from lmtui.engine.types import ContextFile, SamplingSettings
+from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.types import SamplingSettings
 from tests.engine import tiny
 from tests.engine.test_fill_in_the_middle import tokenizer
 

@@ -16,10 +16,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.editing.scored_text import ScoredText
 from lmtui.engine.cursor import SearchBudget
+from lmtui.engine.editor_types import ScoredSpan
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.token_healing import search
 from lmtui.engine.tokenizer import TokenBytes
-from lmtui.engine.types import ScoredSpan
 from lmtui.errors import Cancelled
 from tests.engine import tiny
 from tests.engine.test_families import FAMILIES, SIZE

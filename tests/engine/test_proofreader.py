@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.engine import proofreader
+from lmtui.engine.editor_types import Correction
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.slips import SlipKind
-from lmtui.engine.types import Correction
 from lmtui.errors import Cancelled
 from tests.engine import tiny
 

@@ -10,8 +10,8 @@ import pytest
 
 from lmtui.engine import path_scores
 from lmtui.engine.completion import ContextPlanner
+from lmtui.engine.editor_types import Replacement
 from lmtui.engine.replacements import ReplacementFinder
-from lmtui.engine.types import Replacement
 from lmtui.engine.words import can_cut
 from lmtui.errors import Cancelled
 from tests.engine import test_families, tiny

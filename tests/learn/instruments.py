@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from lmtui.engine.editor_types import ScoredSpan
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import ScoredSpan, ScoredToken
+from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Table, Words
 from lmtui.learn.inline import run_inline
 from lmtui.learn.instrument import Instrument, Material, Measurement

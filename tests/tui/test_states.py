@@ -17,7 +17,14 @@ from textual.widget import Widget
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
-from lmtui.engine.types import CursorPrediction, DraftScores, Encoding, ScoredSpan
+from lmtui.engine.editor_types import (
+    CursorPrediction,
+    ScoredSpan,
+)
+from lmtui.engine.types import (
+    DraftScores,
+    Encoding,
+)
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ErrorScreen

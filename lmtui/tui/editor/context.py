@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from lmtui.engine.types import ContextFile, ContextPart
+from lmtui.engine.editor_types import (
+    ContextFile,
+    ContextPart,
+)
 from lmtui.notation import counted
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller

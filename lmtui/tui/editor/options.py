@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import TextFile
+from lmtui.engine.editor_types import ContextFile
 from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import ContextFile, SamplingSettings
+from lmtui.engine.types import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)

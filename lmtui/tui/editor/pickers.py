@@ -18,7 +18,10 @@ from lmtui.editing import surprises
 from lmtui.editing.corrections import ProofreadText
 from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
-from lmtui.engine.types import Correction, Replacement
+from lmtui.engine.editor_types import (
+    Correction,
+    Replacement,
+)
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, counted, in_bits, percent, rank, surprisal
 from lmtui.text import visible, visible_line, visible_token

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.types import Candidate, CursorPrediction
+from lmtui.engine.editor_types import CursorPrediction
+from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller

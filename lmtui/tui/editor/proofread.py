@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.types import Correction, ProofreadPart
+from lmtui.engine.editor_types import (
+    Correction,
+    ProofreadPart,
+)
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.pickers import CorrectionsScreen
 from lmtui.tui.editor.text_area import GhostEditor

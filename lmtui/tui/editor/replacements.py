@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.types import Replacement
+from lmtui.engine.editor_types import Replacement
 from lmtui.engine.words import word_at
 from lmtui.tui.controller import Controller
 from lmtui.tui.editor.pickers import ReplacementsScreen

@@ -20,13 +20,13 @@ from textual.widgets import Static
 
 from lmtui.editing.positions import paragraph_at
 from lmtui.editing.word_diff import word_diff
+from lmtui.engine.editor_types import ScoredSpan
 from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
     SamplingSettings,
-    ScoredSpan,
     Step,
 )
 from lmtui.errors import LmtuiError

@@ -21,8 +21,11 @@ from lmtui.editing.surprises import (
     next_from,
     places_of,
 )
+from lmtui.engine.editor_types import (
+    CursorPrediction,
+    ScoredSpan,
+)
 from lmtui.engine.totals import Sums
-from lmtui.engine.types import CursorPrediction, ScoredSpan
 from lmtui.errors import LmtuiError
 from lmtui.notation import bits, in_bits, rank
 from lmtui.surprisal_scale import Measure

@@ -9,6 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from lmtui.engine.editor_types import (
+    ContextFile,
+    ContextPart,
+    CursorPrediction,
+    ProofreadPart,
+    Replacement,
+    ScoredSpan,
+)
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.passages import (
     DocumentAlone,
@@ -23,17 +31,11 @@ from lmtui.engine.suggest import suggest
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
-    ContextFile,
-    ContextPart,
-    CursorPrediction,
     Distribution,
     DraftScores,
     GenerationResult,
     Prompt,
-    ProofreadPart,
-    Replacement,
     SamplingSettings,
-    ScoredSpan,
     ScoredToken,
     Step,
     TokenMatches,

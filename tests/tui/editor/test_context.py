@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from lmtui.editing.text_file import load
-from lmtui.engine.types import ContextFile, ContextPart
+from lmtui.engine.editor_types import (
+    ContextFile,
+    ContextPart,
+)
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.editor.context import listed, summary
 from lmtui.tui.editor.options import Writing

@@ -9,7 +9,10 @@ import pytest
 from rich.cells import cell_len
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.types import Correction, ProofreadPart
+from lmtui.engine.editor_types import (
+    Correction,
+    ProofreadPart,
+)
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import NO_CORRECTIONS, CorrectionsScreen, correction_rows
 from tests.fake_writing import FakeWriter

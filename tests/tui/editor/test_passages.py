@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.editing.word_diff import word_diff
-from lmtui.engine.types import SamplingSettings, ScoredSpan, ScoredToken
+from lmtui.engine.editor_types import ScoredSpan
+from lmtui.engine.types import (
+    SamplingSettings,
+    ScoredToken,
+)
 from lmtui.errors import LmtuiError
 from lmtui.tui.editor.passages import settings_named
 from lmtui.tui.editor.predictions import whole_text

@@ -15,12 +15,14 @@ import pytest
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
-from lmtui.engine.protocol import Stop
-from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import (
+from lmtui.engine.editor_types import (
     Correction,
     ProofreadPart,
     Replacement,
+)
+from lmtui.engine.protocol import Stop
+from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,
 )

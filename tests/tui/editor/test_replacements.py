@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
 
-from lmtui.engine.types import Replacement
+from lmtui.engine.editor_types import Replacement
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (

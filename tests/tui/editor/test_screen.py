@@ -20,14 +20,14 @@ from textual.widgets import Input
 from lmtui import state
 from lmtui.editing import recovery, undo_file
 from lmtui.editing.text_file import load, save
-from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
-from lmtui.engine.types import (
+from lmtui.engine.editor_types import (
     ActualNext,
-    Candidate,
     CursorPrediction,
     Replacement,
     ScoredSpan,
 )
+from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import PageScreen

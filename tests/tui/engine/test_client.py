@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 from textual.app import App
 
+from lmtui.engine.editor_types import ContextFile
 from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, TokensAfter
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
-    ContextFile,
     FinishReason,
     Prompt,
     SamplingSettings,

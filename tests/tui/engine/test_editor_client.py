@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+from lmtui.engine.editor_types import (
+    ProofreadPart,
+    Replacement,
+)
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
-from lmtui.engine.types import ProofreadPart, Replacement
 from lmtui.errors import LmtuiError
 from lmtui.worker.requests import Slot
 from tests.fake_writing import FakeWriter

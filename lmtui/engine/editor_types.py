@@ -1,0 +1,151 @@
+"""Value types of `EditorEngine`: predictions at a cursor, contexts, replacements and
+corrections. Frozen, torch-free and complete, as those of `types`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmtui.engine.types import Candidate, Distribution, ScoredToken
+
+MOSTLY = 0.5
+"""Share of a distribution that may be missing for the rest to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSpan:
+    """Consecutive tokens of a text with their scores. The span begins and ends with
+    whole characters."""
+
+    tokens: tuple[ScoredToken, ...]
+    """`index` counts from the first token of the text."""
+    spans: tuple[tuple[int, int], ...]
+    """Start and end of each token in code points; tokens that share a character share
+    its span."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActualNext:
+    """The row of a prediction that matches the text after the cursor."""
+
+    candidate: Candidate
+    rank: int
+    """1 + the number of rows that are strictly more probable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPrediction:
+    """Prediction of the text at a cursor."""
+
+    distribution: Distribution | None
+    """Rows are continuations: the bytes beyond the cursor, whichever tokens produce
+    them, with their probability given all typed text. None where no text precedes the
+    cursor."""
+    typed: str
+    """Typed part of the piece (pre-tokenizer word) at the cursor, with the space before
+    it: for example " Fran"."""
+    typed_logprob: float | None
+    """Natural log of the probability that the piece begins with `typed`; None without
+    context."""
+    unexplored: float
+    """Share of that probability whose continuations were not searched."""
+    following: ActualNext | None
+    """None at the end of the text, and where there is no distribution."""
+    read: ScoredSpan | None
+    """Tokens before the cursor whose scores were computed along the way."""
+    tokens: int
+    """Number of tokens of the whole text."""
+    window: tuple[int, int]
+    """Positions of the tokens that the model read: the first, and the one after the
+    last."""
+    control_ids: frozenset[int] = frozenset()
+    """Control tokens among the rows, which have no text that could be inserted."""
+
+    @property
+    def is_mostly_unlisted(self) -> bool:
+        """Whether the rows say little, since a server does not list most of what could
+        come here."""
+        shown = self.distribution
+        return (
+            shown is not None and shown.listed is not None and self.unexplored > MOSTLY
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFile:
+    """Another file that is read before a text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPart:
+    """How much of such a file is read."""
+
+    name: str
+    tokens: int
+    """Tokens that are read, from its beginning."""
+    total: int
+    """Tokens of all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionContext:
+    """Context that the model reads before it continues a text."""
+
+    ids: tuple[int, ...]
+    """All tokens before the piece at the cursor; where `infilled`, also those of the
+    text after the cursor."""
+    typed: bytes
+    """Bytes of the typed part of that piece; the continuation has to begin with
+    them."""
+    infilled: bool = False
+    """Whether `ids` include the text after the cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Text that could replace a part of a document."""
+
+    text: str
+    logprob: float
+    """Natural log of its probability given the text before it."""
+    ahead: str
+    """Text that the model would write after it; empty where it would go on with the
+    word."""
+    following: float | None
+    """Natural log of the probability of the text that follows, up to 64 tokens of it,
+    given the text with the replacement; None where nothing follows."""
+
+    @property
+    def total(self) -> float:
+        """Natural log of the probability of the replacement and of what follows."""
+        return self.logprob + (self.following or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Change of a text that makes it more probable by more than chance does."""
+
+    start: int
+    """Start of the replaced part, in code points."""
+    end: int
+    text: str
+    """Text in its place; empty for a doubled word."""
+    kind: str
+    """Kind of the slip: one of `slips.SlipKind`."""
+    gain: float
+    """By how many nats the log P of the word and of the text that follows rises."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofreadPart:
+    """Part of a text that was proofread."""
+
+    end: int
+    """Where it ends, in code points; what comes next can be read from there."""
+    words: int
+    """Number of its words."""
+    corrections: tuple[Correction, ...]
+    """In the order of the text."""
