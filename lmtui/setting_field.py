@@ -7,22 +7,25 @@ from that field.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from lmtui.errors import LmtuiError
 
-Kind = type[str] | type[int] | type[float] | type[bool]
-SettingValue = str | int | float | None
+Texts = tuple[str, ...]
+Kind = type[str] | type[int] | type[float] | type[bool] | type[Texts]
+SettingValue = str | int | float | Texts | None
 
 KINDS: Mapping[Kind, str] = {
     str: "text in quotes",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    tuple: "a list of texts",
 }
 """The types of settings, in words."""
 
@@ -41,8 +44,10 @@ class Declaration:
     """A bound that it must be above."""
     below: float | None = None
     """A bound that it must be below."""
-    choices: tuple[str, ...] = ()
+    choices: Texts = ()
     """All its values, where they form a fixed list."""
+    items: Texts = ()
+    """All that a list can have, each once, where that is fixed."""
     key: str = ""
     """Its name in the settings file, where that is not the field's."""
     flag: str | None = ""
@@ -57,6 +62,8 @@ class Declaration:
         """The range in a sentence; empty where there is none."""
         if self.choices:
             return f"Give one of: {', '.join(self.choices)}."
+        if self.items:
+            return f"Give some of these, each once: {', '.join(self.items)}."
         if self.low is not None and self.high is not None:
             return f"Give a value from {_shown(self.low)} to {_shown(self.high)}."
         words = {
@@ -72,6 +79,9 @@ class Declaration:
         """Return whether a value is one of the choices and within the bounds."""
         if self.choices:
             return value in self.choices
+        if isinstance(value, tuple):
+            once = len(set(value)) == len(value)
+            return not self.items or (once and set(value) <= set(self.items))
         if isinstance(value, str) or value is None:
             return True
         return (
@@ -108,6 +118,8 @@ def kinds_of(holder: type) -> Mapping[str, Kind]:
 
 
 def _kind(hint: Any) -> Kind:
+    if get_origin(hint) is tuple:
+        return tuple
     options = [each for each in get_args(hint) if each is not type(None)] or [hint]
     first = options[0]
     return first if isinstance(first, type) else str  # a literal
@@ -121,8 +133,9 @@ def check(name: str, declaration: Declaration, value: Any) -> None:
     """
     if declaration.holds(value):
         return
-    shown = f"{value:g}" if isinstance(value, float) else f"{value}"
-    wrong = "is unknown" if declaration.choices else "is out of range"
+    shown = f"{value:g}" if isinstance(value, float) else value_text(value)
+    fixed = declaration.choices or declaration.items
+    wrong = "is unknown" if fixed else "is out of range"
     raise LmtuiError(f"{name} {wrong}", shown, declaration.hint)
 
 
@@ -136,6 +149,16 @@ def check_fields(holder: Any) -> None:
         if (declaration := declaration_of(item)) is not None:
             value = getattr(holder, item.name)
             check(item.name.replace("_", "-"), declaration, value)
+
+
+def value_text(value: SettingValue) -> str:
+    """Return a value as the settings file writes it, without the quotes of a text; for
+    None, `unset`."""
+    if value is None:
+        return "unset"
+    if isinstance(value, tuple):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _shown(bound: float) -> str:

@@ -24,7 +24,7 @@ from lmtui.config.settings import (
     Settings,
     items,
 )
-from lmtui.setting_field import SettingValue
+from lmtui.setting_field import value_text
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _preset(preset: Preset) -> Iterator[str]:
         text = visible_line(preset.system)
         yield textwrap.indent(textwrap.fill(f"{SYSTEM} = {text}", 76), "    ")
     for key, value in preset.sampling.items():
-        yield f"    {key} = {value}"
+        yield f"    {key} = {visible_line(value_text(value))}"
 
 
 def _server(server: Server) -> Iterator[str]:
@@ -172,17 +172,11 @@ def _server(server: Server) -> Iterator[str]:
     yield f"    {ADDRESS} = {visible_line(server.address)}"
     yield f"    {KEY} = {server.key_variable}"
     for name, value in server.values.items():
-        yield f"    {name} = {_shown(value)}"
+        yield f"    {name} = {visible_line(value_text(value))}"
 
 
 def _headline(settings: Settings, item: SettingItem) -> str:
     value = settings.value(item.name)
     origin = settings.origin(item.name)
-    return f"{item.key} = {_shown(value)}    ({visible_line(origin.where)})"
-
-
-def _shown(value: SettingValue) -> str:
-    """Return a value as the file has it, or `unset`."""
-    if value is None:
-        return "unset"
-    return str(value).lower() if isinstance(value, bool) else visible_line(str(value))
+    shown = visible_line(value_text(value))
+    return f"{item.key} = {shown}    ({visible_line(origin.where)})"

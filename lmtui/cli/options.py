@@ -18,7 +18,7 @@ from lmtui.cli import completion
 from lmtui.config import load
 from lmtui.config.settings import SAMPLING as SAMPLING_SECTION
 from lmtui.config.settings import Settings, item, names
-from lmtui.setting_field import SettingValue
+from lmtui.setting_field import Kind, SettingValue
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -57,7 +57,7 @@ def with_settings(*wanted: str) -> Callable[[Command], Command]:
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=Annotated[item(name).kind | None, _option(name)],
+                annotation=Annotated[_typed(name) | None, _option(name)],
             )
             for name in wanted
         ]
@@ -67,6 +67,12 @@ def with_settings(*wanted: str) -> Callable[[Command], Command]:
         return run  # type: ignore[return-value]
 
     return decorate
+
+
+def _typed(name: str) -> Kind:
+    """Return the type of a flag's value; a list is parsed where settings are loaded."""
+    kind = item(name).kind
+    return str if kind is tuple else kind
 
 
 def _option(name: str) -> Any:

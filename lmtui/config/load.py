@@ -79,8 +79,12 @@ def remember(name: str, value: str, *, file: Path | None = None) -> None:
 
 def _from_flags(flags: Mapping[str, SettingValue]) -> Iterable[tuple[str, Any]]:
     for name, value in flags.items():
-        if value is not None:
-            yield name, (value, Origin("flag", item(name).flag or ""))
+        if value is None:
+            continue
+        flag = item(name).flag or ""
+        if item(name).kind is tuple and isinstance(value, str):
+            value = parse(name, value, flag)
+        yield name, (value, Origin("flag", flag))
 
 
 def _from_environment(

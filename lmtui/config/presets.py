@@ -56,7 +56,8 @@ def changes_for(preset: Preset, before: Preset | None) -> Iterator[TomlEdit]:
         yield Rename((PRESETS, before.name), preset.name)
     for key in KEYS:
         if key in said:
-            yield Put((*place, key), said[key])
+            value = said[key]
+            yield Put((*place, key), list(value) if type(value) is tuple else value)
         elif before is not None:
             yield Drop((*place, key))
 

@@ -95,7 +95,8 @@ class SettingsFile:
         if value is None:
             return self._change(seen, [Drop(place)])
         item(name).check(value)
-        return self._change(seen, [Put(place, value)])
+        kept = list(value) if isinstance(value, tuple) else value
+        return self._change(seen, [Put(place, kept)])
 
     def put_keys(
         self, seen: SettingsSnapshot, id: str, keys: str | None

@@ -141,7 +141,7 @@ def _detail(file: Path, text: str, reason: str) -> str:
     return f"{file}: {reason}\n{number} | {line}"
 
 
-TomlScalar = str | int | float | bool
+TomlValue = str | int | float | bool | list[str]
 TomlPath = tuple[str, ...]
 """A key with the tables that it is in: `("sampling", "top_k")`."""
 
@@ -151,7 +151,7 @@ class Put:
     """Set a key to a value; its tables are created where missing."""
 
     key: TomlPath
-    value: TomlScalar
+    value: TomlValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ def _changed(text: str, change: TomlEdit) -> str:
 
 
 def _put(
-    document: TOMLDocument, key: TomlPath, value: TomlScalar, *, ended: bool
+    document: TOMLDocument, key: TomlPath, value: TomlValue, *, ended: bool
 ) -> None:
     import tomlkit
 
@@ -296,7 +296,7 @@ def _rename(document: TOMLDocument, change: Rename) -> None:
     table[change.name] = table.pop(last)
 
 
-def _put_above_tables(document: TOMLDocument, key: str, value: TomlScalar) -> bool:
+def _put_above_tables(document: TOMLDocument, key: str, value: TomlValue) -> bool:
     """Insert a line above the first table and its comment; return whether there is a
     table.
 
@@ -322,7 +322,7 @@ def _put_above_tables(document: TOMLDocument, key: str, value: TomlScalar) -> bo
     return True
 
 
-def _put_below_values(table: object, key: str, value: TomlScalar) -> bool:
+def _put_below_values(table: object, key: str, value: TomlValue) -> bool:
     """Insert a line below the last value of a table; return False for inline tables and
     tables without values. tomlkit alone would put it below the comment on the next
     table."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tomllib
 
 from lmtui.config.settings import item
 from lmtui.errors import LmtuiError
@@ -23,9 +24,27 @@ def parse(name: str, text: str, location: str) -> SettingValue:
     """
     kind = item(name).kind
     try:
+        if kind is tuple:
+            return _texts(text, item(name).declaration.items)
         return _YES_OR_NO[text.strip().lower()] if kind is bool else kind(text.strip())
     except (ValueError, KeyError):
         raise _not_a(kind, name, f"{text!r} in {location}", name=name) from None
+
+
+def _texts(text: str, items: tuple[str, ...]) -> tuple[str, ...]:
+    """Parse a list: a TOML array of texts, or texts separated by commas. Spaces belong
+    to a text, unless it can only be one of `items`.
+
+    Raises:
+        ValueError: it begins like an array and is none.
+    """
+    if not text.lstrip().startswith("["):
+        parts = text.split(",")
+        return tuple(filter(None, map(str.strip, parts) if items else parts))
+    found = tomllib.loads(f"texts = {text}")["texts"]
+    if not all(isinstance(each, str) for each in found):
+        raise ValueError("not all are texts")
+    return tuple(found)
 
 
 def typed(name: str, value: object, location: str, *, shown: str = "") -> SettingValue:
@@ -38,7 +57,10 @@ def typed(name: str, value: object, location: str, *, shown: str = "") -> Settin
     kind = item(name).kind
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < sys.float_info.max else math.inf
-    if type(value) is kind:
+    if kind is tuple and isinstance(value, list):
+        if all(isinstance(each, str) for each in value):
+            return tuple(value)
+    elif type(value) is kind:
         return value
     raise _not_a(kind, shown or item(name).key, f"{value!r} in {location}", name=name)
 

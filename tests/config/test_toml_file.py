@@ -13,14 +13,15 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.config.toml_file import Drop, Put, Rename, TomlEdit, TomlScalar, change
+from lmtui.config.toml_file import Drop, Put, Rename, TomlEdit, TomlValue, change
 from lmtui.errors import LmtuiError
 
-VALUES: st.SearchStrategy[TomlScalar] = st.one_of(
+VALUES: st.SearchStrategy[TomlValue] = st.one_of(
     st.text(max_size=12).filter(lambda text: text.isprintable() or "\n" in text),
     st.integers(-9, 10**6),
     st.floats(-10, 10),
     st.booleans(),
+    st.lists(st.sampled_from(["top_k", "a b", '"', "\n", "# no"]), max_size=3),
 )
 NAMES = st.sampled_from(["top_k", "seed", "keep", "a b", "ü.x"])
 TABLES = st.sampled_from([(), ("sampling",), ("chat",), ("presets", "one")])
@@ -103,7 +104,7 @@ def test_change_applies_its_edits_and_keeps_comments(
 
 @given(files(), KEYS, VALUES)
 def test_change_keeps_existing_lines_in_order(
-    text: str, key: tuple[str, ...], value: TomlScalar
+    text: str, key: tuple[str, ...], value: TomlValue
 ) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "config.toml"

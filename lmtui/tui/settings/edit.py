@@ -23,7 +23,7 @@ from textual.widgets.option_list import Option
 from lmtui.config.settings import item
 from lmtui.config.values import limits, written
 from lmtui.errors import LmtuiError
-from lmtui.setting_field import SettingValue
+from lmtui.setting_field import SettingValue, value_text
 from lmtui.text import visible_line
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import TextField
@@ -105,7 +105,7 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
             self._offer()
             return
         field, value = self.query_one(TextField), self._question.value
-        field.value = "" if value is None else str(value)
+        field.value = "" if value is None else value_text(value)
         field.cursor_position = len(field.value)
         field.focus()
 

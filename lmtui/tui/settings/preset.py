@@ -23,6 +23,7 @@ from lmtui.config.settings_file import check_preset
 from lmtui.config.values import written
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.setting_field import value_text
 from lmtui.text import visible_line
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.settings.rows import shown
@@ -97,7 +98,7 @@ config.toml.
         self._field("name").value = before.name
         self.query_one(TextBox).text = before.system or ""
         for name, value in before.sampling.items():
-            self._field(name).value = str(value)
+            self._field(name).value = value_text(value)
         self._field("name").focus()
 
     def _field(self, id: str) -> TextField:

@@ -17,7 +17,7 @@ from lmtui.config.settings import item as setting_item
 from lmtui.config.settings_file import SettingsSnapshot
 from lmtui.config.values import limits
 from lmtui.errors import LmtuiError
-from lmtui.setting_field import SettingValue
+from lmtui.setting_field import SettingValue, value_text
 from lmtui.text import visible, visible_line
 from lmtui.tui.keys import Bound, all_bound, key_display, user_keys
 from lmtui.tui.settings.edit import SettingQuestion
@@ -171,9 +171,7 @@ def counted(rows: Iterable[SettingsRow]) -> str:
 
 def shown(value: SettingValue) -> str:
     """Return a value as the file writes it, or `unset`."""
-    if value is None:
-        return "unset"
-    return str(value).lower() if isinstance(value, bool) else visible_line(str(value))
+    return visible_line(value_text(value))
 
 
 def line_of(row: SettingsRow, sheet: SettingsSnapshot) -> Content:
