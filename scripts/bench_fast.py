@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from bench_tools import compare, row
 
-from lmtui.engine import sampling
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
+from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.prompt_lookup import PromptLookup
+from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.sampling.draw import draw
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models import default_model
 from lmtui.models.llama.load import quantize_layers
@@ -110,12 +111,12 @@ def analysis(engine: LocalEngine) -> float:
     """Seconds for all that a panel shows of a token, and for drawing it."""
     logits = engine.backend.logits([1, 2, 3])[0]
     positions, random = LogitsStore(lambda context: logits), torch.Generator()
-    times = []
+    chain, times = SamplerChain(SamplingSettings()), []
     for _ in range(200):
         start = time.perf_counter()
-        position = positions.add(logits, ContextIds((1,), 1))
-        look = position.view(SamplingSettings())
-        place = sampling.draw(look.sampled, random)
+        position = positions.add(logits, DrawConditions())
+        look = position.view(chain)
+        place = draw(look.sampled, random)
         float(look.sampled_rows.logprobs[place])
         position.rank(place, look)
         distribution(position, look, engine._vocabulary)

@@ -10,10 +10,10 @@ import itertools
 import math
 import re
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from lmtui.engine.types import Cut, SamplingSettings
+from lmtui.engine.types import Cut, SamplingSettings, StageEffect
 
 Answer = str | Sequence[str | bytes]
 """A text, cut into words, or the very tokens."""
@@ -66,6 +66,41 @@ def draw_from(
         kept = count
     whole = math.fsum(weights[:kept])
     return [w / whole if i < kept else 0.0 for i, w in enumerate(weights)], cuts
+
+
+_OFF: Mapping[str, Mapping[str, float]] = {
+    "temperature": {"temperature": 1.0},
+    "top_k": {"top_k": 0},
+    "top_p": {"top_p": 1.0},
+    "min_p": {"min_p": 0.0},
+}
+"""The stages that are known here, and the settings with which they do nothing."""
+
+
+def settings_until(settings: SamplingSettings, until: str) -> SamplingSettings:
+    """The settings with all stages after one switched off."""
+    order = settings.sampler_order
+    later = order[order.index(until) + 1 :] if until in order else order
+    off = {name: value for each in later for name, value in _OFF.get(each, {}).items()}
+    return replace(settings, **off)  # type: ignore[arg-type]
+
+
+def effects_of(
+    ranked: Sequence[tuple[int, float]], settings: SamplingSettings
+) -> tuple[StageEffect, ...]:
+    """What each stage that does anything did."""
+    found, before = [], [math.exp(logprob) for _, logprob in ranked]
+    for stage in settings.sampler_order:
+        values = _OFF.get(stage, {}).items()
+        if all(getattr(settings, name) == value for name, value in values):
+            continue
+        after, cuts = draw_from(ranked, settings_until(settings, stage))
+        left = cuts.count(None)
+        moved = math.fsum(abs(a - b) for a, b in zip(before, after, strict=True)) / 2
+        had = found[-1].left if found else len(ranked)
+        found.append(StageEffect(stage, had - left, left, moved))
+        before = after
+    return tuple(found)
 
 
 def _nucleus(weights: Sequence[float], top_p: float) -> int:

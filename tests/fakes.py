@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count as numbers
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +48,8 @@ from tests.fake_numbers import (
     Answer,
     Position,
     draw_from,
+    effects_of,
+    settings_until,
     state_after,
     tokens_of,
 )
@@ -225,9 +227,17 @@ class FakeEngine:
         *,
         start: int = 0,
         count: int = 20,
+        until: str | None = None,
+        with_chain: bool = False,
     ) -> Distribution:
         """The same position under other settings."""
-        return self._distribution(handle, settings, start, count)
+        drawn = settings if until is None else settings_until(settings, until)
+        shown = self._distribution(handle, drawn, start, count)
+        if not with_chain:
+            return shown
+        return replace(
+            shown, chain=effects_of(self._positions[handle].ranked, settings)
+        )
 
     def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50

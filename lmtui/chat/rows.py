@@ -122,7 +122,11 @@ def settings_of(fields: Fields | None) -> SamplingSettings | None:
     if fields is None:
         return None
     try:
-        return SamplingSettings(**fields)
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return SamplingSettings(**values)
     except (TypeError, LmtuiError) as error:
         raise ValueError("no sampling settings") from error
 

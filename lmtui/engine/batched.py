@@ -13,10 +13,10 @@ from functools import partial
 
 from torch import Tensor
 
-from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
+from lmtui.engine.sampling.ranks import to_cpu
 from lmtui.engine.score import TokenScore, rows_of
 from lmtui.errors import Cancelled
 
@@ -164,7 +164,7 @@ def _step(growing: list[_Growing], logits: Tensor, listed: int | None) -> list[i
     given = [branch.given for branch in growing]
     best = [0] * len(given)
     if None in given:
-        best = sampling.to_cpu(logits.argmax(-1))[0].tolist()
+        best = to_cpu(logits.argmax(-1))[0].tolist()
     tokens = [b if a is None else a for a, b in zip(given, best, strict=True)]
     rows = rows_of(logits, tokens, listed=listed)
     for branch, token, row in zip(growing, tokens, rows, strict=True):

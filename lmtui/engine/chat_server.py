@@ -26,13 +26,13 @@ from lmtui.engine.backends.base import NO_STATES
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.listed_rows import filled
 from lmtui.engine.logits_store import (
-    ContextIds,
     LogitsView,
     StoredLogits,
     distribution,
     new_handle,
 )
 from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.sampling.chain import SamplerChain
 from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import (
     Capabilities,
@@ -294,7 +294,6 @@ class ChatServerEngine:
     def _position(self, row: _Row) -> StoredLogits:
         return StoredLogits(
             filled(row.ids, row.logprobs, _VOCABULARY),
-            ContextIds((), 0),
             handle=row.handle,
             listed=len(row.ids),
             size=math.inf,
@@ -305,7 +304,7 @@ class ChatServerEngine:
         self, row: _Row, settings: SamplingSettings, count: int
     ) -> tuple[StoredLogits, LogitsView]:
         position = self._position(row)
-        return position, position.view(settings, count)
+        return position, position.view(self._chain(settings), count)
 
     def _shown(
         self,
@@ -333,8 +332,11 @@ class ChatServerEngine:
         *,
         start: int = 0,
         count: int = 20,
+        until: str | None = None,
+        with_chain: bool = False,
     ) -> Distribution:
-        """Return the distribution of an earlier position under other settings."""
+        """Return the distribution of an earlier position under other settings. Nothing
+        is known of the single stages: a server's order is not."""
         sent = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
         row = self._rows[handle]
         position, look = self._look(row, sent, start + count)
@@ -344,9 +346,13 @@ class ChatServerEngine:
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
         """Return the listed tokens of an earlier position that contain `text`."""
+        position, chain = self._position(self._rows[handle]), self._chain(settings)
         index = VocabularyIndex(self._tokens, len(self._tokens))
-        position = self._position(self._rows[handle])
-        return search(position, index, text, settings, count=count)
+        return search(position, index, text, chain, count=count)
+
+    def _chain(self, settings: SamplingSettings) -> SamplerChain:
+        index = VocabularyIndex(self._tokens, len(self._tokens))
+        return SamplerChain(settings, index)
 
     # What needs ids, or scores of a text.
 

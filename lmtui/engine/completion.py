@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import torch
 
-from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.detokenizer import Vocabulary
@@ -22,9 +21,12 @@ from lmtui.engine.editor_types import (
     CompletionContext,
 )
 from lmtui.engine.generate import Decoder, FirstStep, StopRules
-from lmtui.engine.logits_store import LogitsStore
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.sampler import Sampler
+from lmtui.engine.sampling.chain import filter_logits
+from lmtui.engine.sampling.draw import draw
+from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.score import TokenScore
 from lmtui.engine.suggestion import (
     Suggestion,
@@ -278,7 +280,7 @@ class CompletionModel:
 
     backend: AnyBackend
     cache: PrefixCache
-    positions: LogitsStore
+    sampler: Sampler
     vocabulary: Vocabulary
     context: int
     """Most tokens that the model can read."""
@@ -343,9 +345,9 @@ class Completer:
         )
         decoder = Decoder(
             model.cache,
-            model.positions,
+            model.sampler.positions,
             model.vocabulary,
-            settings=settings,
+            chain=model.sampler.chain(settings),
             rules=rules,
             top_n=top_n,
             lookup_ids=lookup_ids,
@@ -446,8 +448,8 @@ class Completer:
         if not healed.rows:
             raise LmtuiError("the model has no tokens for this text")
         logprobs = torch.tensor([row.logprob for row in healed.rows])
-        kept = sampling.filter_logits(logprobs, settings)
-        place = sampling.draw(kept, random)
+        kept = filter_logits(logprobs, settings)
+        place = draw(kept, random)
         row = healed.rows[int(kept.ids[place])]
         vocabulary = self._model.vocabulary
         control = row.special is not None
@@ -477,7 +479,7 @@ def _begun(
     return builder
 
 
-def _drawn(shown: Distribution, sampled: sampling.SampledDistribution) -> Distribution:
+def _drawn(shown: Distribution, sampled: SampledDistribution) -> Distribution:
     """Return `shown` with the sampler's probs and cuts; the ids of `sampled` are row
     indices."""
     places = torch.arange(len(shown.candidates))

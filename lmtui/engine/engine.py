@@ -37,17 +37,10 @@ from lmtui.engine.editor_types import (
     Replacement,
     ScoredSpan,
 )
-from lmtui.engine.generate import (
-    Decoder,
-    StopRules,
-    drawn_with,
-    order_of,
-    require_drawable,
-)
+from lmtui.engine.generate import Decoder, StopRules, require_drawable
 from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
 from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
@@ -56,9 +49,11 @@ from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.raw_logits import as_bytes, raw_logits
 from lmtui.engine.replacements import ReplacementFinder
+from lmtui.engine.sampler import Sampler
 from lmtui.engine.score import UNSCORED, score_rows
 from lmtui.engine.scored_tokens import scored_tokens
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.token_ids import Ids
 from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.types import (
     BosRule,
@@ -75,7 +70,6 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.vocabulary_search import VocabularyIndex, search
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
@@ -105,9 +99,6 @@ class LocalEngine:
         self._scored = partial(scored_tokens, self._vocabulary)
         self.prompts = PromptBuilder(tokenizer)
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
-        self._positions = LogitsStore(
-            self._logits_after, self.backend.listed, order_of(self.backend)
-        )
         self._info = info_of(
             loaded,
             context=context,
@@ -115,7 +106,9 @@ class LocalEngine:
             switches_thinking=self.prompts.switch is not None,
             slots=slots,
         )
-        self._lexicon = VocabularyIndex(self._vocabulary, self._info.vocabulary)
+        self._sampler = Sampler(
+            self.backend, self._vocabulary, self._info.vocabulary, self._logits_after
+        )
         self._prepare_editing(())
 
     def _prepare_editing(self, before: tuple[int, ...]) -> None:
@@ -137,7 +130,7 @@ class LocalEngine:
         infill = Infill.of(tokenizer, bos=prefix)
         layout = ContextPlanner(context, windows.window, windows.stride, infill)
         model = CompletionModel(
-            self.backend, self.cache, self._positions, self._vocabulary, context
+            self.backend, self.cache, self._sampler, self._vocabulary, context
         )
         self._completer = Completer(model, self.predictor, layout, self.end_ids)
         self._replacements = ReplacementFinder(
@@ -234,7 +227,7 @@ class LocalEngine:
 
     def logits_at(self, handle: int) -> bytes:
         """Return the raw logits of an earlier position."""
-        return as_bytes(self._positions.get(handle).logits)
+        return as_bytes(self._sampler.positions.get(handle).logits)
 
     def next_distribution(
         self,
@@ -249,9 +242,7 @@ class LocalEngine:
         self.cache.read(ids, should_stop=should_stop)
         logits = self.cache.logits
         assert logits is not None
-        position = self._positions.add(logits, ContextIds(tuple(ids), len(ids)))
-        look = position.view(drawn_with(self.backend, settings), top_n)
-        return distribution(position, look, self._vocabulary, count=top_n)
+        return self._sampler.look(logits, ids, settings, top_n)
 
     def score_draft(
         self,
@@ -284,19 +275,24 @@ class LocalEngine:
         *,
         start: int = 0,
         count: int = 20,
+        until: str | None = None,
+        with_chain: bool = False,
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings."""
-        position = self._positions.get(handle)
-        look = position.view(drawn_with(self.backend, settings), start + count)
-        return distribution(position, look, self._vocabulary, start=start, count=count)
+        return self._sampler.preview(
+            handle,
+            settings,
+            start=start,
+            count=count,
+            until=until,
+            with_chain=with_chain,
+        )
 
     def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
         """Return the tokens of an earlier position whose text contains `text`."""
-        position = self._positions.get(handle)
-        settings = drawn_with(self.backend, settings)
-        return search(position, self._lexicon, text, settings, count=count)
+        return self._sampler.search(handle, text, settings, count)
 
     def continue_each(
         self,
@@ -339,8 +335,8 @@ class LocalEngine:
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
-        settings = drawn_with(self.backend, settings)
-        require_drawable(self.backend, settings)
+        chain = self._sampler.chain(settings)
+        require_drawable(self.backend, chain.settings)
         rules = StopRules(
             end_ids=self._ends_after(prompt.ids),
             max_tokens=settings.max_tokens,
@@ -350,15 +346,15 @@ class LocalEngine:
         )
         decoder = Decoder(
             self._slots[slot],
-            self._positions,
+            self._sampler.positions,
             self._vocabulary,
-            settings=settings,
+            chain=chain,
             rules=rules,
             top_n=top_n,
             logit_bias=logit_bias,
             drawn=drawn,
         )
-        known = None if after is None else self._positions.get(after).logits
+        known = None if after is None else self._sampler.positions.get(after).logits
         return self.backend.around_generation(
             decoder.run(prompt.ids, should_stop, progress, known=known)
         )
@@ -407,10 +403,7 @@ class LocalEngine:
         settings: SamplingSettings,
         top_n: int,
     ) -> ScoredPrompt:
-        context = ContextIds(tuple(ids), len(ids))
-        position, count = self._positions.add(scores.after, context), max(1, top_n)
-        look = position.view(settings, count)
-        following = distribution(position, look, self._vocabulary, count=count)
+        following = self._sampler.look(scores.after, ids, settings, max(1, top_n))
         return ScoredPrompt(tuple(self._scored(ids, scores.rows)), following)
 
     def score(
@@ -479,8 +472,8 @@ class LocalEngine:
             return self.end_ids
         return self.prompts.end_ids(self.end_ids)
 
-    def _logits_after(self, context: ContextIds) -> Tensor:
-        return self.backend.logits(context.ids[: context.length])[-1]
+    def _logits_after(self, context: Ids) -> Tensor:
+        return self.backend.logits(context.tolist())[-1]
 
     def _require_room(self, tokens: int, *, spare: int) -> None:
         if tokens == 0:

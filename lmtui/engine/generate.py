@@ -18,13 +18,16 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor
 
-from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.detokenizer import TextStream, Vocabulary
-from lmtui.engine.logits_store import ContextIds, LogitsStore, distribution
+from lmtui.engine.listed_rows import other_stage
+from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import SpeculativeDecoder
 from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.sampling.draw import draw, uniform
+from lmtui.engine.token_ids import GrowingIds
 from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.dialect import Order
@@ -122,15 +125,15 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
     """Refuse settings that can't be applied to what a server lists.
 
     Raises:
-        LmtuiError: they are drawn with here, and change logits.
+        LmtuiError: they are drawn with here, and need all tokens.
     """
     if backend.listed is None or is_drawn_there(backend):
         return
-    if settings.repetition_penalty != 1:
+    if stage := other_stage(settings):
         raise LmtuiError(
-            "the repetition penalty can't be applied here",
-            "it changes logits, and the server tells probabilities only",
-            "Set it to 1, or let the server draw: exact_drawing = false.",
+            f"the sampler's stage {stage} can't be applied here",
+            "the server tells the probabilities of some tokens only",
+            "Switch it off, or let the server draw: exact_drawing = false.",
         )
 
 
@@ -148,7 +151,7 @@ class Decoder:
         positions: LogitsStore,
         vocabulary: Vocabulary,
         *,
-        settings: SamplingSettings,
+        chain: SamplerChain,
         rules: StopRules,
         top_n: int,
         lookup_ids: Iterable[int] = (),
@@ -161,7 +164,7 @@ class Decoder:
         self._cache = cache
         self._positions = positions
         self._vocabulary = vocabulary
-        self._settings = settings
+        self._chain = chain
         self._rules = rules
         self._top = top_n
         self._beside = lookup_ids
@@ -170,11 +173,14 @@ class Decoder:
         self._text = TextStream((*rules.stop_texts, *newline))
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
         random = secrets.randbits(32)
-        self._seed = random if settings.seed is None else settings.seed
+        seed = chain.settings.seed
+        self._seed = random if seed is None else seed
         self._random = torch.Generator().manual_seed(self._seed)
         for _ in range(drawn):
-            sampling.uniform(self._random)
+            self._toss()
+            uniform(self._random)
         self._ids: list[int] = []
+        self._array = GrowingIds(())
         self._logprobs: list[float] = []
         self._prompt_tokens = 0
         self._reused = 0
@@ -240,6 +246,7 @@ class Decoder:
 
     def _begin(self, prompt: Sequence[int]) -> None:
         self._ids = list(prompt)
+        self._array = GrowingIds(prompt)
         self._prompt_tokens = len(prompt)
 
     def _go_on(self, should_stop: Stop) -> Iterator[Step | GenerationResult]:
@@ -272,7 +279,7 @@ class Decoder:
         self, server: DrawingBackend, should_stop: Stop
     ) -> Iterator[Step | GenerationResult]:
         """Report the tokens that a server draws, until the generation ends."""
-        options = DrawOptions(self._settings, self._seed, self._room, self._bias)
+        options = DrawOptions(self._chain.settings, self._seed, self._room, self._bias)
         drawn = server.draw(list(self._ids), options, should_stop=should_stop)
         reason = FinishReason.STOP  # the server sends no more
         begun = bool(self._logprobs)
@@ -300,6 +307,7 @@ class Decoder:
         self._prompt_read = time.perf_counter()
         self._reused = opening.reused
         self._ids += opening.ids
+        self._array.append(*opening.ids)
         step = opening.step
         assert step.logprob is not None
         self._add(step.logprob)
@@ -310,15 +318,17 @@ class Decoder:
     def _step(self, logits: Tensor, drawn: DrawnToken | None = None) -> Step:
         """Sample a token from logits [V], or take the one that was drawn from them, and
         append it."""
-        # 1) penalty, temperature, filters
-        context = ContextIds(self._ids, len(self._ids))
-        position = self._positions.add(logits, context, self._bias)
-        look = position.view(self._settings, self._top)
+        # 1) the sampler's stages
+        conditions = DrawConditions(
+            self._array.view(), self._bias, coin=None if drawn else self._toss()
+        )
+        position = self._positions.add(logits, conditions)
+        look = position.view(self._chain, self._top)
         # 2) draw
         rank: int | None
         prob: float | None
         if drawn is None:
-            place = sampling.draw(look.sampled, self._random)
+            place = draw(look.sampled, self._random)
             token = int(look.sampled.ids[place])
             logprob = float(look.sampled_rows.logprobs[place])
             prob, rank = float(look.sampled.probs[place]), position.rank(place, look)
@@ -330,6 +340,7 @@ class Decoder:
             prob = prob if look.is_certain else None
             rank = position.rank_of(token)
         self._ids.append(token)
+        self._array.append(token)
         self._add(logprob)
         # 3) decode to bytes and text, and search for stop texts
         data = self._vocabulary.bytes(token)
@@ -347,6 +358,10 @@ class Decoder:
             sampled_prob=prob,
             distribution=shown,
         )
+
+    def _toss(self) -> float | None:
+        """Return the random number that XTC is decided by at the next token."""
+        return float(uniform(self._random)) if self._chain.tosses else None
 
     def _add(self, logprob: float) -> None:
         """Count one more token."""

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmtui.engine import sampling
-from lmtui.engine.types import Cut, SamplingSettings
+from lmtui.engine.sampling.chain import active_stages
+from lmtui.engine.sampling.filters import count_min_p, count_top_p
+from lmtui.engine.sampling.ranks import entropy, rank
+from lmtui.engine.sampling.sampled import Band, SampledDistribution
+from lmtui.engine.types import STAGES, Cut, SamplingSettings
 from lmtui.models.remote.dialect import Order
 
 
@@ -36,7 +39,7 @@ def filled(ids: Sequence[int], logprobs: Sequence[float], vocabulary: int) -> Te
 def only_listed(logits: Tensor, listed: int) -> Tensor:
     """Return rows [n, V] as logprobs in which the tokens that are not listed are
     impossible."""
-    ids, values = sampling.rank(logits, listed)
+    ids, values = rank(logits, listed)
     return torch.full_like(logits, -math.inf).scatter(-1, ids, values)
 
 
@@ -54,7 +57,7 @@ def entropy_range(
     """
     known = _known(logits, listed)
     rest, others = _rest(known), (size or logits.numel()) - listed
-    inside = float(sampling.entropy(known))
+    inside = float(entropy(known))
     if not rest or not others or known[-1] == -math.inf:
         return inside, inside  # none is more probable than the last
     least = inside - rest * float(known[-1])
@@ -87,24 +90,37 @@ def listed_scores(
 
 def min_p_first(
     logits: Tensor, settings: SamplingSettings, listed: int
-) -> sampling.SampledDistribution:
+) -> SampledDistribution:
     """Apply temperature, min-p, top-k and top-p, in this order, to the listed tokens of
     a row [V]. The temperature is above 0."""
-    ids, values = sampling.rank(logits, listed)
+    ids, values = rank(logits, listed)
     probs = _scaled(values.double(), settings)
-    after_m = sampling.count_min_p(probs, settings.min_p)
+    after_m = count_min_p(probs, settings.min_p)
     after_k = min(settings.top_k or after_m, after_m)
     shares = probs[:after_k] / probs[:after_k].sum()
-    after_p = sampling.count_top_p(shares, settings.top_p)
+    after_p = count_top_p(shares, settings.top_p)
     stages: list[tuple[Cut, int]] = [("m", after_m), ("k", after_k), ("p", after_p)]
-    bounds = tuple(
-        (stage, (-float(values[count - 1]), int(ids[count - 1])))
+    bands = tuple(
+        Band(stage, 0, None, (-float(values[count - 1]), int(ids[count - 1])))
         for stage, count in stages
     )
     kept = shares[:after_p]
-    return sampling.SampledDistribution(
-        ids[:after_p], kept / kept.sum(), bounds, logits
-    )
+    return SampledDistribution(ids[:after_p], kept / kept.sum(), bands, logits)
+
+
+_PLAIN = ("temperature", "top_k", "top_p", "min_p")
+
+
+def other_stage(settings: SamplingSettings) -> str:
+    """Return a stage of the sampler, or the setting, that needs more than the listed
+    tokens, or another order; empty for none."""
+    if settings.logit_bias:
+        return "logit_bias"
+    active = active_stages(settings)
+    others = [stage for stage in active if stage not in _PLAIN]
+    if others:
+        return others[0]
+    return "" if sorted(active, key=STAGES.index) == list(active) else "sampler_order"
 
 
 def is_certain(
@@ -117,13 +133,13 @@ def is_certain(
     """Return whether it follows from the listed tokens of a row [V] alone what the
     sampler draws from, whatever the others are; `size` as in `entropy_range`, `order`
     is that of the filters."""
-    if settings.repetition_penalty != 1:  # it changes logits, which no server tells
+    if other_stage(settings):
         return False
     if settings.temperature == 0:
         return True
     known = _known(logits, listed)
     probs = _scaled(known, settings)  # of the first token
-    after_m = sampling.count_min_p(probs, settings.min_p)
+    after_m = count_min_p(probs, settings.min_p)
     top_k, size = settings.top_k or math.inf, size or logits.numel()
     beyond = _most(known, settings.temperature, size - listed)
     counts = set()
@@ -147,10 +163,7 @@ def _kept(
     """Return how many of the ranked probs [n] top-p keeps, `most` at the most, if the
     tokens behind them sum to nothing, and if they sum to `more`."""
     totals = probs.sum(), probs.sum() + more
-    return {
-        min(most, sampling.count_top_p(probs / total, settings.top_p))
-        for total in totals
-    }
+    return {min(most, count_top_p(probs / total, settings.top_p)) for total in totals}
 
 
 def _scaled(logprobs: Tensor, settings: SamplingSettings) -> Tensor:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count as numbers
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from lmtui.engine import sampling
 from lmtui.engine.backends.base import not_a_distribution
 from lmtui.engine.detokenizer import Spelling
 from lmtui.engine.listed_rows import entropy_range, is_certain, min_p_first
-from lmtui.engine.types import Candidate, Distribution, SamplingSettings
+from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.sampling.effects import stage_effects
+from lmtui.engine.sampling.ranks import entropy as entropy_of
+from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
+from lmtui.engine.sampling.sampled import SampledDistribution
+from lmtui.engine.token_ids import Ids
+from lmtui.engine.types import Candidate, Distribution, StageEffect
 from lmtui.models.remote.dialect import Order
 
 _WITH_LOGITS = 64
@@ -35,18 +39,6 @@ def new_handle() -> int:
     return next(_HANDLES)
 
 
-@dataclass(frozen=True)
-class ContextIds:
-    """The first `length` of `ids`, a list that may have grown since."""
-
-    ids: Sequence[int]
-    length: int
-
-    def tensor(self) -> Tensor:
-        """The ids as int64 [length]."""
-        return torch.tensor(self.ids[: self.length])
-
-
 @dataclass(frozen=True, slots=True)
 class TokenRows:
     """Numbers of m tokens of a position, in main memory; each tensor is [m]."""
@@ -58,7 +50,7 @@ class TokenRows:
     logprobs: Tensor
     """float32, of the raw logits."""
     scores: Tensor
-    """float32: the logits after bias and repetition penalty."""
+    """float32: the logits as the first filter of the sampler ranks them."""
 
     def part(self, start: int, stop: int | None = None) -> TokenRows:
         """Return the rows from index `start` up to `stop`, or to the end."""
@@ -74,7 +66,7 @@ class LogitsView:
 
     first: TokenRows
     """First tokens of the ranking by raw logits: as many as were asked for, or more."""
-    sampled: sampling.SampledDistribution
+    sampled: SampledDistribution
     sampled_rows: TokenRows
     """Rows of the tokens that can be drawn."""
     entropy: float
@@ -91,9 +83,8 @@ class StoredLogits:
     """Raw logits [V] of one position, float32, on the model's device."""
 
     logits: Tensor
-    context: ContextIds
-    bias: Mapping[int, float] = field(default_factory=dict)
-    """What the sampler adds to the logits of some tokens, by id."""
+    conditions: DrawConditions = field(default_factory=DrawConditions)
+    """What is drawn depends on these, too."""
     handle: int = -1
     listed: int | None = None
     """Number of the tokens that are known, where not all are (see `listed_rows`)."""
@@ -102,22 +93,23 @@ class StoredLogits:
     order: Order = "min_p_last"
     """Order of the filters that are drawn with; ours, unless a server draws."""
 
-    def view(self, settings: SamplingSettings, count: int = 20) -> LogitsView:
+    def view(self, chain: SamplerChain, count: int = 20) -> LogitsView:
         """Return the sampler's distribution and at least the first `count` tokens.
 
         Takes one copy from the device, unless the filters keep more tokens than they
         usually do.
 
         Raises:
-            LmtuiError: the logits are no distribution.
+            LmtuiError: the logits are no distribution, or no token can be drawn.
         """
-        # 1) on the device: rank the penalised logits, and the raw ones if they differ
-        drawn_from, count = self._penalised(settings), min(count, self.logits.numel())
+        # 1) on the device: rank the changed logits, and the raw ones if they differ
+        prepared = chain.prepare(self.logits, self.conditions)
+        drawn_from, count = prepared.logits, min(count, self.logits.numel())
         same = drawn_from is self.logits
-        ids, scores, *total = sampling.ranking_inputs(drawn_from, settings, count)
+        ids, scores, *more = chain.ranking_inputs(prepared, count)
         values = scores
         if not same:
-            ids = torch.cat([sampling.rank(self.logits, count)[0], ids])
+            ids = torch.cat([rank(self.logits, count)[0], ids])
             values, scores = self.logits[ids], drawn_from[ids]
         # 2) on the device: softmax and entropy. Subtracting the greatest logit keeps
         # the digits of large ones.
@@ -125,25 +117,28 @@ class StoredLogits:
         entropy = log_total - probs.dot(self.logits - greatest)
         # 3) copy to main memory, and check
         columns = ids, values, values - greatest - log_total, scores
-        *table, entropy = sampling.to_cpu(*columns, *total, entropy)
+        *table, entropy = to_cpu(*columns, *more, entropy)
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
             raise not_a_distribution()
         if math.isnan(float(entropy)):  # tokens of probability 0 gave 0 · -inf
-            entropy = sampling.entropy(self.logits.log_softmax(-1))
+            entropy = entropy_of(self.logits.log_softmax(-1))
         # 4) in main memory: filter
         drawn = rows if same else rows.part(count)
-        ranking = sampling.Ranking(drawn_from, drawn.ids, drawn.scores, *table[4:])
-        kept = sampling.filter_ranking(ranking, settings)
+        settings = chain.settings
         if self.listed and self.order == "min_p_first" and settings.temperature:
             kept = min_p_first(drawn_from, settings, self.listed)
-        more = len(kept) > drawn.ids.numel()
+        else:
+            table = [drawn.ids, drawn.scores, *table[4:]]
+            kept = chain.filter(prepared, table, self.conditions)
+        end = kept.start + len(kept)
+        ready = end <= drawn.ids.numel() and not kept.later
         look = LogitsView(
             first=rows if same else rows.part(0, count),
             sampled=kept,
-            sampled_rows=self.rows(kept.ids, kept)
-            if more
-            else drawn.part(0, len(kept)),
+            sampled_rows=drawn.part(kept.start, end)
+            if ready
+            else self.rows(kept.ids, kept),
             entropy=float(entropy),
         )
         if self.listed is None:
@@ -151,17 +146,21 @@ class StoredLogits:
         return replace(
             look,
             entropy_range=entropy_range(self.logits, self.listed, self.size),
-            is_certain=not self.bias
+            is_certain=not self.conditions.bias
             and is_certain(self.logits, settings, self.listed, self.size, self.order),
         )
 
-    def rows(self, ids: Tensor, sampled: sampling.SampledDistribution) -> TokenRows:
+    def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:
+        """Return what each stage of the sampler does here."""
+        return stage_effects(chain, self.logits, self.conditions)
+
+    def rows(self, ids: Tensor, sampled: SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
         _, greatest, log_total = self._normalised()
-        there = sampling.to_device(ids, self.logits)
+        there = to_device(ids, self.logits)
         logits = self.logits[there]
         columns = logits, logits - greatest - log_total, sampled.logits[there]
-        return TokenRows(ids, *sampling.to_cpu(*columns))
+        return TokenRows(ids, *to_cpu(*columns))
 
     def rank(self, index: int, look: LogitsView) -> int:
         """Return 1 + the number of tokens with a strictly greater logit than the one at
@@ -181,9 +180,9 @@ class StoredLogits:
     def ranks(self, rows: TokenRows) -> list[int]:
         """Return 1 + the number of tokens with a strictly greater logit, for each
         row."""
-        logits = self.logits[sampling.to_device(rows.ids, self.logits)]
+        logits = self.logits[to_device(rows.ids, self.logits)]
         above = (self.logits > logits[:, None]).sum(1)
-        return [1 + count for count in sampling.to_cpu(above)[0].tolist()]
+        return [1 + count for count in to_cpu(above)[0].tolist()]
 
     def _normalised(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return probs [V], the greatest logit [], and log Σ exp(logit - greatest) [],
@@ -194,13 +193,6 @@ class StoredLogits:
         probs = self.logits.softmax(-1)
         return probs, self.logits.amax(), -probs.amax().log()
 
-    def _penalised(self, settings: SamplingSettings) -> Tensor:
-        logits = sampling.biased(self.logits, self.bias)
-        if settings.repetition_penalty == 1:
-            return logits
-        context = sampling.to_device(self.context.tensor(), logits)
-        return sampling.penalize(logits, context, settings.repetition_penalty)
-
 
 def distribution(
     position: StoredLogits,
@@ -209,15 +201,16 @@ def distribution(
     *,
     start: int = 0,
     count: int = 20,
+    effects: tuple[StageEffect, ...] = (),
 ) -> Distribution:
-    """Return `count` rows from rank index `start`, and the totals of all other
-    tokens."""
+    """Return `count` rows from rank index `start`, and the totals of all other tokens;
+    `effects` are what each stage of the sampler did."""
     kept, listed = look.sampled, position.listed
     end = start + count if listed is None else max(start, min(start + count, listed))
     first = look.first.part(start, end)
     rows = candidates(first, kept, vocabulary)
     if not look.is_certain:
-        rows = tuple(row._replace(sampled_prob=None, cut=None) for row in rows)
+        rows = tuple(map(without_sampled, rows))
     shown = math.fsum(map(math.exp, first.logprobs.tolist()))
     drawn = math.fsum(row.sampled_prob or 0 for row in rows)
     # With a row for each token that can be drawn, rounding must not look like a rest.
@@ -236,15 +229,21 @@ def distribution(
         entropy_range=look.entropy_range,
         is_certain=look.is_certain,
         listed=listed,
+        chain=effects if look.is_certain else (),
     )
 
 
+def without_sampled(row: Candidate) -> Candidate:
+    """Return a row without what the sampler does to it."""
+    return row._replace(sampled_prob=None, cut=None, changed=None)
+
+
 def candidates(
-    rows: TokenRows, sampled: sampling.SampledDistribution, vocabulary: Spelling
+    rows: TokenRows, sampled: SampledDistribution, vocabulary: Spelling
 ) -> tuple[Candidate, ...]:
     """Return the rows as candidates, in the same order."""
     numbers = rows.logprobs.tolist(), sampled.prob(rows.ids).tolist()
-    cuts, ids = sampled.cuts(rows.ids, rows.scores), rows.ids.tolist()
+    marks = sampled.cuts(rows.ids, rows.scores), sampled.changed(rows.ids)
     return tuple(
         Candidate(
             id=token,
@@ -253,8 +252,11 @@ def candidates(
             logprob=logprob,
             sampled_prob=prob,
             cut=cut,
+            changed=changed,
         )
-        for token, logprob, prob, cut in zip(ids, *numbers, cuts, strict=True)
+        for token, logprob, prob, cut, changed in zip(
+            rows.ids.tolist(), *numbers, *marks, strict=True
+        )
     )
 
 
@@ -263,30 +265,25 @@ class LogitsStore:
 
     def __init__(
         self,
-        recompute: Callable[[ContextIds], Tensor],
+        recompute: Callable[[Ids], Tensor],
         listed: int | None = None,
         order: Order = "min_p_last",
     ) -> None:
-        """`listed` is the number of tokens that are known of each position, where not
-        all are; `order` is that of the filters."""
+        """`recompute` returns the logits after some ids; `listed` is the number of
+        tokens that are known of each position, where not all are; `order` is that of
+        the filters."""
         self._recompute = recompute
         self._listed, self._order = listed, order
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
-        self._contexts: OrderedDict[int, tuple[ContextIds, Mapping[int, float]]]
-        self._contexts = OrderedDict()
+        self._conditions: OrderedDict[int, DrawConditions] = OrderedDict()
 
-    def add(
-        self,
-        logits: Tensor,
-        context: ContextIds,
-        bias: Mapping[int, float] = MappingProxyType({}),
-    ) -> StoredLogits:
+    def add(self, logits: Tensor, conditions: DrawConditions) -> StoredLogits:
         """Store a new position under the next handle."""
         handle = new_handle()
-        self._contexts[handle] = context, bias
-        if len(self._contexts) > _WITH_CONTEXT:
-            self._contexts.popitem(last=False)
-        return self._remember(logits, context, bias, handle)
+        self._conditions[handle] = conditions
+        if len(self._conditions) > _WITH_CONTEXT:
+            self._conditions.popitem(last=False)
+        return self._remember(logits, conditions, handle)
 
     def get(self, handle: int) -> StoredLogits:
         """Return the position of a handle; its logits are recomputed if they were
@@ -297,20 +294,17 @@ class LogitsStore:
         """
         if position := self._recent.get(handle):
             return position
-        context, bias = self._contexts[handle]
-        return self._remember(self._recompute(context), context, bias, handle)
+        conditions = self._conditions[handle]
+        logits = self._recompute(conditions.context)
+        return self._remember(logits, conditions, handle)
 
     def _remember(
-        self,
-        logits: Tensor,
-        context: ContextIds,
-        bias: Mapping[int, float],
-        handle: int,
+        self, logits: Tensor, conditions: DrawConditions, handle: int
     ) -> StoredLogits:
         position = StoredLogits(
-            logits, context, bias, handle, self._listed, order=self._order
+            logits, conditions, handle, self._listed, order=self._order
         )
-        self._recent[position.handle] = position
+        self._recent[handle] = position
         if len(self._recent) > _WITH_LOGITS:
             self._recent.popitem(last=False)
         return position

@@ -15,10 +15,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
+from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 
@@ -141,10 +141,10 @@ def _scores(
         logprobs = block.log_softmax(-1)
         end = start + len(block)
         here = (own >= start) & (own < end)
-        at = sampling.to_device(own[here] - start, block)
-        scored[here] = logprobs[at, sampling.to_device(ids[here], block)].cpu()
+        at = to_device(own[here] - start, block)
+        scored[here] = logprobs[at, to_device(ids[here], block)].cpu()
         ends = sorted({row for row in last if start <= row < end})
-        rest = logprobs[sampling.to_device([row - start for row in ends], block)]
+        rest = logprobs[to_device([row - start for row in ends], block)]
         after.update(zip(ends, rest.cpu(), strict=True))
         start = end
     if bool(scored.isnan().any()):

@@ -163,12 +163,16 @@ class Engine(Protocol):
         *,
         start: int = 0,
         count: int = 20,
+        until: str | None = None,
+        with_chain: bool = False,
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings.
 
         Exactly what the sampler would have drawn from, without running the model (a
         position older than the last 64 costs one forward pass). `start` and `count`
-        page through the ranking of the whole vocabulary.
+        page through the ranking of the whole vocabulary. With `until`, the sampler's
+        chain ends after that stage; `with_chain` adds what each stage of the whole
+        chain did.
 
         Raises:
             KeyError: the handle is unknown or too old.

@@ -14,10 +14,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lmtui.engine import sampling
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.listed_rows import listed_scores
 from lmtui.engine.protocol import Stop
+from lmtui.engine.sampling.ranks import entropy, rank, to_cpu, to_device
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 
@@ -135,7 +135,7 @@ def rows_of(
                 score.logprob, score.rank, None, (), least, score.entropy_range
             )
         return
-    wanted = sampling.to_device(targets, block).unsqueeze(1)  # [n, 1]
+    wanted = to_device(targets, block).unsqueeze(1)  # [n, 1]
     size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
     # Buffers are reused: allocating this much memory takes longer than the reductions.
     first, second = torch.empty_like(block[:size]), torch.empty_like(block[:size])
@@ -146,17 +146,17 @@ def rows_of(
         logprobs = torch.log_softmax(logits, -1, out=first[:rows])  # [rows, V]
         own = logprobs.gather(1, ids).squeeze(1)
         above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
-        ranks = above.sum(1).long() + 1  # exact in float32: counts are below 2^24
-        best = [sampling.rank(logits, top_n)[0]] if top_n else []
+        places = above.sum(1).long() + 1  # exact in float32: counts are below 2^24
+        best = [rank(logits, top_n)[0]] if top_n else []
         best += [logprobs.gather(1, each) for each in best]
         probs = torch.exp(logprobs, out=second[:rows])
-        entropies = sampling.entropy(logprobs, probs=probs)
-        numbers = sampling.to_cpu(own, ranks, entropies, *best)
-        logprob, rank, nats, *tops = (each.tolist() for each in numbers)
+        entropies = entropy(logprobs, probs=probs)
+        numbers = to_cpu(own, places, entropies, *best)
+        logprob, place, nats, *tops = (each.tolist() for each in numbers)
         if any(map(math.isnan, logprob)):
             raise not_a_distribution()
         yield from map(
-            TokenScore, logprob, rank, nats, _pairs(*tops) if top_n else [()] * rows
+            TokenScore, logprob, place, nats, _pairs(*tops) if top_n else [()] * rows
         )
 
 

@@ -13,12 +13,30 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from lmtui.engine import token_bias
 from lmtui.setting_field import check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
 
-Cut = Literal["k", "p", "m", "g"]
-"""The stage that removed a token: top-k, top-p, min-p, or greedy (not the argmax)."""
+Cut = Literal["b", "s", "n", "k", "t", "p", "m", "x", "g"]
+"""The stage that removed a token: a ban, the grammar, top-nσ, top-k, typical-p, top-p,
+min-p, XTC, or greedy decoding (not the argmax)."""
+
+Change = Literal["b", "r", "d"]
+"""The stage that changed a token's logit: bias, penalties or DRY."""
+
+STAGES = (
+    "penalties",
+    "dry",
+    "temperature",
+    "top_n_sigma",
+    "top_k",
+    "typical_p",
+    "top_p",
+    "min_p",
+    "xtc",
+)
+"""The sampler's stages in their default order; bans, bias and a grammar come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +49,8 @@ class ChatTurn:
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """Settings of the sampler: penalty, temperature, top-k, top-p, min-p, seed,
-    length."""
+    """Settings of the sampler: the stages of its chain with their order, bans and bias,
+    seed and length."""
 
     temperature: float = setting(
         0.7,
@@ -74,6 +92,127 @@ class SamplingSettings:
         metavar="X",
         at_once=True,
     )
+    presence_penalty: float = setting(
+        0.0,
+        "Subtracted from the logit of each token that is already in the context, "
+        "prompt and answer alike; 0 changes nothing.",
+        low=-100,
+        high=100,
+        metavar="X",
+        at_once=True,
+    )
+    frequency_penalty: float = setting(
+        0.0,
+        "Subtracted from the logit of a token for each time that it is already in the "
+        "context, prompt and answer alike; 0 changes nothing.",
+        low=-100,
+        high=100,
+        metavar="X",
+        at_once=True,
+    )
+    penalty_window: int = setting(
+        0,
+        "The three penalties see this many of the last tokens, of prompt and answer; 0 "
+        "sees all.",
+        low=0,
+        metavar="N",
+        at_once=True,
+    )
+    dry_multiplier: float = setting(
+        0.0,
+        "DRY weakens the token that would go on with a repeated passage, by this times "
+        "dry-base to the power of the passage's length; 0 switches it off.",
+        low=0,
+        high=100,
+        metavar="X",
+        at_once=True,
+    )
+    dry_base: float = setting(
+        1.75,
+        "How fast DRY grows with each further token of a repeated passage.",
+        low=1,
+        high=100,
+        metavar="X",
+        at_once=True,
+    )
+    dry_allowed_length: int = setting(
+        2,
+        "A repeated passage of fewer tokens costs nothing under DRY.",
+        low=1,
+        metavar="N",
+        at_once=True,
+    )
+    dry_window: int = setting(
+        0,
+        "DRY looks for repeats in this many of the last tokens, of prompt and answer; "
+        "0 looks in all.",
+        low=0,
+        metavar="N",
+        at_once=True,
+    )
+    dry_breakers: tuple[str, ...] = setting(
+        ("\n", ":", '"', "*"),
+        "Texts that end a repeated passage for DRY.",
+        metavar="LIST",
+        at_once=True,
+    )
+    top_n_sigma: float = setting(
+        0.0,
+        "Draw from tokens whose logit is within this many standard deviations of the "
+        "greatest; 0 keeps all.",
+        low=0,
+        high=100,
+        metavar="N",
+        at_once=True,
+    )
+    typical_p: float = setting(
+        1.0,
+        "Draw from the tokens whose surprise is nearest to the expected one, up to "
+        "this much probability; 1 keeps all.",
+        low=0,
+        high=1,
+        metavar="P",
+        at_once=True,
+    )
+    xtc_probability: float = setting(
+        0.0,
+        "How often XTC removes the most probable tokens; 0 switches it off.",
+        low=0,
+        high=1,
+        metavar="P",
+        at_once=True,
+    )
+    xtc_threshold: float = setting(
+        0.1,
+        "XTC removes all tokens of at least this probability but the least probable of "
+        "them; above 0.5 it does nothing.",
+        low=0,
+        high=1,
+        metavar="P",
+        at_once=True,
+    )
+    sampler_order: tuple[str, ...] = setting(
+        STAGES,
+        "The stages of the sampler in the order in which they run; one that is left "
+        "out does not run. Bans, bias and a grammar come before all of them.",
+        items=STAGES,
+        metavar="LIST",
+        at_once=True,
+    )
+    logit_bias: tuple[str, ...] = setting(
+        (),
+        'Tokens with what is added to their logits, as in " very=-1.5", or a ban, as '
+        'in " delve=ban". A token is kept by its bytes: each model looks for it anew.',
+        metavar="LIST",
+        at_once=True,
+    )
+    banned_phrases: tuple[str, ...] = setting(
+        (),
+        "Texts that an answer may not have: when one is complete, the answer goes back "
+        "to its first token and takes another.",
+        metavar="LIST",
+        at_once=True,
+    )
     seed: int | None = setting(
         None,
         "Random seed; unset takes a new one each time.",
@@ -94,9 +233,11 @@ class SamplingSettings:
         """Refuse values that can't be sampled with.
 
         Raises:
-            LmtuiError: a value is out of its range.
+            LmtuiError: a value is out of its range, or an entry of `logit_bias` can't
+                be read.
         """
         check_fields(self)
+        token_bias.parse(self.logit_bias)
 
 
 class Candidate(NamedTuple):
@@ -116,11 +257,36 @@ class Candidate(NamedTuple):
     scored and nothing is drawn."""
     cut: Cut | None = None
     """Stage that removed it; None while it can be drawn."""
+    changed: Change | None = None
+    """Last stage that changed its logit."""
 
     @property
     def prob(self) -> float:
         """The model's own probability."""
         return math.exp(self.logprob)
+
+
+@dataclass(frozen=True, slots=True)
+class StageEffect:
+    """What a stage of the sampler did at one position."""
+
+    stage: str
+    """One of `STAGES`, `bias` or `grammar`."""
+    removed: int
+    """Number of tokens that it removed."""
+    left: int
+    """Number of tokens that can be drawn after it."""
+    moved: float
+    """Share of the probability that it took from some tokens and gave to others: half
+    the sum of all differences. For a stage that removes tokens, what they had."""
+    coin: float | None = None
+    """Random number from 0 up to 1 that XTC was decided by: it removes tokens below
+    `xtc_probability`. None where nothing was drawn: then shown as if it did."""
+    repeat: tuple[int, int, int] | None = None
+    """The longest repeated passage that DRY saw: start and end in the context, and the
+    token that would go on with it."""
+    without_token: tuple[str, ...] = ()
+    """Entries of `logit_bias` that are no single token of this model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +320,8 @@ class Distribution:
     is_certain: bool = True
     """Whether it is known what the sampler draws from: with some settings that depends
     on tokens that are not listed. If not, no row has a `sampled_prob`."""
+    chain: tuple[StageEffect, ...] = ()
+    """What each stage did, in their order, where that was asked for."""
 
     @property
     def known(self) -> int:

@@ -6,23 +6,28 @@ it; of equals, the more probable first. Knows no screen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 
-from lmtui.engine import sampling
 from lmtui.engine.detokenizer import Spelling
-from lmtui.engine.logits_store import StoredLogits, candidates
-from lmtui.engine.types import RankedCandidate, SamplingSettings, TokenMatches
+from lmtui.engine.logits_store import StoredLogits, candidates, without_sampled
+from lmtui.engine.sampling.chain import SamplerChain
+from lmtui.engine.sampling.ranks import rank
+from lmtui.engine.types import RankedCandidate, TokenMatches
+
+Data = bytes
 
 
 class VocabularyIndex:
-    """Texts of all tokens of a vocabulary."""
+    """Texts and bytes of all tokens of a vocabulary."""
 
     def __init__(self, vocabulary: Spelling, size: int) -> None:
         """`size` is the number of tokens that the model chooses from."""
         self.vocabulary = vocabulary
         self._size = size
+        self._containing: dict[tuple[Data, ...], frozenset[int]] = {}
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -31,6 +36,32 @@ class VocabularyIndex:
     @cached_property
     def _folded(self) -> list[str]:
         return [text.lower() for text in self._texts]
+
+    def bytes(self, token: int) -> bytes:
+        """Return the bytes of a token."""
+        return self.vocabulary.bytes(token)
+
+    @cached_property
+    def _by_bytes(self) -> dict[Data, list[int]]:
+        found: dict[Data, list[int]] = {}
+        for token in range(self._size):
+            found.setdefault(self.vocabulary.bytes(token), []).append(token)
+        return found
+
+    def with_bytes(self, data: Data) -> Sequence[int]:
+        """Return the tokens with exactly these bytes."""
+        return self._by_bytes.get(data, ())
+
+    def containing(self, texts: tuple[Data, ...]) -> frozenset[int]:
+        """Return the tokens that contain one of some texts."""
+        if texts not in self._containing:
+            self._containing[texts] = frozenset(
+                token
+                for data, ids in self._by_bytes.items()
+                if any(text in data for text in texts)
+                for token in ids
+            )
+        return self._containing[texts]
 
     def matching(self, text: str) -> list[tuple[int, int]]:
         """Return, for each token that contains `text`, how well it fits (0 is best) and
@@ -59,7 +90,7 @@ def search(
     position: StoredLogits,
     lexicon: VocabularyIndex,
     text: str,
-    settings: SamplingSettings,
+    chain: SamplerChain,
     *,
     count: int,
 ) -> TokenMatches:
@@ -67,10 +98,10 @@ def search(
     listed, those among them."""
     matching, size = lexicon.matching(text), position.logits.numel()
     if position.listed is not None:
-        known = set(sampling.rank(position.logits, position.listed)[0].tolist())
+        known = set(rank(position.logits, position.listed)[0].tolist())
         matching = [each for each in matching if each[1] in known]
         size = position.listed
-    look = position.view(settings)
+    look = position.view(chain)
     kept = look.sampled
     told = position.rows(torch.tensor([i for _, i in matching]).long(), kept)
     order = sorted(
@@ -80,7 +111,7 @@ def search(
     best = position.rows(torch.tensor([i for (_, i), _ in order]).long(), kept)
     rows = candidates(best, kept, lexicon.vocabulary)
     if not look.is_certain:
-        rows = tuple(row._replace(sampled_prob=None, cut=None) for row in rows)
+        rows = tuple(map(without_sampled, rows))
     return TokenMatches(
         tuple(map(RankedCandidate, position.ranks(best), rows)),
         len(matching),

@@ -11,10 +11,11 @@ import torch
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.completion import CompletionModel, CursorContext
 from lmtui.engine.detokenizer import Vocabulary
-from lmtui.engine.logits_store import LogitsStore
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
+from lmtui.engine.sampler import Sampler
 from lmtui.engine.token_healing import HealedDistribution, search
+from lmtui.engine.token_ids import Ids
 from lmtui.engine.tokenizer import TextTokenizer, TokenBytes, TokenizedText
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.text import bytes_text
@@ -90,11 +91,15 @@ class NaiveReader:
 
 def parts(model: Any, tokenizer: Any) -> CompletionModel:
     """The parts of an engine around a model, with an empty cache."""
-    forward = TransformersBackend(model)
+    forward, vocabulary = TransformersBackend(model), Vocabulary(tokenizer)
+
+    def recompute(context: Ids) -> torch.Tensor:
+        return forward.logits(context.tolist())[-1]
+
     return CompletionModel(
         forward,
         PrefixCache(forward),
-        LogitsStore(lambda context: forward.logits(context.ids[: context.length])[-1]),
-        Vocabulary(tokenizer),
+        Sampler(forward, vocabulary, len(tokenizer), recompute),
+        vocabulary,
         CONTEXT,
     )

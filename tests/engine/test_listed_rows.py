@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 
-from lmtui.engine import sampling
 from lmtui.engine.listed_rows import (
     entropy_range,
     filled,
@@ -17,7 +16,8 @@ from lmtui.engine.listed_rows import (
     min_p_first,
     only_listed,
 )
-from lmtui.engine.logits_store import ContextIds, StoredLogits
+from lmtui.engine.logits_store import StoredLogits
+from lmtui.engine.sampling.chain import SamplerChain, filter_logits
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialect import Order
 
@@ -55,7 +55,7 @@ def drawn_from(
     if order == "min_p_first" and settings.temperature:
         kept = min_p_first(logprobs, settings, len(logprobs))
     else:
-        kept = sampling.filter_logits(logprobs, settings)
+        kept = filter_logits(logprobs, settings)
     return dict(zip(kept.ids.tolist(), kept.probs.tolist(), strict=True))
 
 
@@ -83,10 +83,8 @@ def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
 def test_view_of_a_position_draws_in_the_order_of_its_server(order: Order) -> None:
     for seed in range(40):
         whole, settings = whole_row(seed), settings_for(seed)
-        position = StoredLogits(
-            listed_row(whole), ContextIds([5], 1), listed=LISTED, order=order
-        )
-        look = position.view(settings)
+        position = StoredLogits(listed_row(whole), listed=LISTED, order=order)
+        look = position.view(SamplerChain(settings))
         if look.is_certain:
             kept = dict(
                 zip(look.sampled.ids.tolist(), look.sampled.probs.tolist(), strict=True)

@@ -8,20 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmtui.engine.logits_store import ContextIds, LogitsStore, StoredLogits
+from lmtui.engine.logits_store import LogitsStore, StoredLogits
+from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.token_ids import Ids, ids_array
 from lmtui.engine.types import SamplingSettings
 
 
-def recomputed(context: ContextIds) -> Tensor:
+def recomputed(context: Ids) -> Tensor:
     """Nothing is made again here."""
     raise AssertionError(context)
 
 
 def test_handle_of_another_logits_store_is_unknown() -> None:
-    context = ContextIds((1, 2), 2)
+    conditions = DrawConditions(ids_array([1, 2]))
     first, second = LogitsStore(recomputed), LogitsStore(recomputed)
     handles = [
-        engine.add(torch.zeros(4), context).handle
+        engine.add(torch.zeros(4), conditions).handle
         for engine in (first, second, first, second)
     ]
     assert len(set(handles)) == 4
@@ -43,9 +45,9 @@ def test_rank_counts_the_greater_logits(
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(100, generator=generator).mul(3).round()
-    position = StoredLogits(logits, ContextIds((1, 2, 3), 3))
+    position = StoredLogits(logits, DrawConditions(ids_array([1, 2, 3])))
     wanted = SamplingSettings(top_k=top_k, repetition_penalty=penalty)
-    look = position.view(wanted, count)
+    look = position.view(SamplerChain(wanted), count)
     for place, kept in enumerate(look.sampled.ids.tolist()):
         greater = sum(value > logits[kept] for value in logits)
         assert position.rank(place, look) == 1 + greater

@@ -12,16 +12,20 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 from transformers import (
+    LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
-from lmtui.engine.sampling import draw, entropy, filter_logits, rank
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.sampling.chain import filter_logits
+from lmtui.engine.sampling.draw import draw
+from lmtui.engine.sampling.ranks import entropy, rank
+from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.errors import LmtuiError
 
 SIZE = 300
@@ -33,6 +37,7 @@ def random_logits(seed: int, size: int = SIZE) -> Tensor:
     return torch.randn(size, generator=generator) * 3
 
 
+ORDERS = st.permutations(STAGES).map(tuple)
 settings = st.builds(
     SamplingSettings,
     temperature=st.floats(0.1, 3),
@@ -41,30 +46,46 @@ settings = st.builds(
     min_p=st.one_of(st.just(0.0), st.floats(0.001, 0.9)),
     repetition_penalty=st.sampled_from([1.0, 1.3, 0.8]),
 )
+in_any_order = st.builds(
+    SamplingSettings,
+    temperature=st.floats(0.1, 3),
+    top_k=st.integers(0, 2 * SIZE),
+    top_p=st.floats(0.05, 1),
+    min_p=st.one_of(st.just(0.0), st.floats(0.001, 0.9)),
+    typical_p=st.one_of(st.just(1.0), st.floats(0.05, 0.99)),
+    repetition_penalty=st.sampled_from([1.0, 1.3, 0.8]),
+    sampler_order=ORDERS,
+)
 
 
 def transformers_probs(
     logits: Tensor, wanted: SamplingSettings, context: Tensor
 ) -> Tensor:
     """The same chain, by the library's own processors. float32 [V]"""
-    chain = LogitsProcessorList()
-    chain.append(RepetitionPenaltyLogitsProcessor(wanted.repetition_penalty))
-    chain.append(TemperatureLogitsWarper(wanted.temperature))
+    processors: dict[str, LogitsProcessor] = {
+        "penalties": RepetitionPenaltyLogitsProcessor(wanted.repetition_penalty),
+        "temperature": TemperatureLogitsWarper(wanted.temperature),
+        "top_p": TopPLogitsWarper(wanted.top_p),
+        "min_p": MinPLogitsWarper(wanted.min_p),
+    }
     if wanted.top_k:
-        chain.append(TopKLogitsWarper(wanted.top_k))
-    chain.append(TopPLogitsWarper(wanted.top_p))
-    chain.append(MinPLogitsWarper(wanted.min_p))
+        processors["top_k"] = TopKLogitsWarper(wanted.top_k)
+    if wanted.typical_p < 1:
+        processors["typical_p"] = TypicalLogitsWarper(wanted.typical_p)
+    chain = LogitsProcessorList(
+        [processors[stage] for stage in wanted.sampler_order if stage in processors]
+    )
     return chain(context.unsqueeze(0), logits.unsqueeze(0))[0].softmax(-1)
 
 
-@given(seed=st.integers(0, 10_000), wanted=settings)
+@given(seed=st.integers(0, 10_000), wanted=st.one_of(settings, in_any_order))
 @example(seed=0, wanted=replace(ALL_OFF, temperature=0.25, top_p=0.9999999999999999))
 def test_filter_logits_agrees_with_transformers(
     seed: int, wanted: SamplingSettings
 ) -> None:
     logits = random_logits(seed)
     context = torch.tensor([3, 5, 5, 7])
-    kept = filter_logits(logits, wanted, context)
+    kept = filter_logits(logits, wanted, context.tolist())
     ours = kept.prob(torch.arange(SIZE)).float()
     theirs = transformers_probs(logits, wanted, context)
     # A token whose mass reaches top-p to the last bit may fall on either side, and so
@@ -240,7 +261,7 @@ def test_penalty_lowers_repeated_tokens() -> None:
     wanted = SamplingSettings(
         temperature=1, top_k=0, top_p=1, min_p=0, repetition_penalty=2
     )
-    kept = filter_logits(logits, wanted, torch.tensor([0, 1, 0]))
+    kept = filter_logits(logits, wanted, [0, 1, 0])
     assert kept.logits.tolist() == [1.0, -4.0, 1.0]
     assert logits.tolist() == [2.0, -2.0, 1.0]
 

@@ -15,8 +15,9 @@ from scipy.stats import chisquare
 
 from lmtui import notation
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.sampling import draw as draw_one
-from lmtui.engine.sampling import draw_many, filter_logits
+from lmtui.engine.sampling.chain import filter_logits
+from lmtui.engine.sampling.draw import draw as draw_one
+from lmtui.engine.sampling.draw import draw_many
 from lmtui.engine.types import SamplingSettings
 from lmtui.learn.figure import Table, Words
 from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw

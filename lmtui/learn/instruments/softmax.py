@@ -295,14 +295,15 @@ def draw(values: bytes, temperature: float, seed: int) -> Counter[int]:
     filter; return how often each token came."""
     import torch
 
-    from lmtui.engine import sampling
     from lmtui.engine.raw_logits import from_bytes
+    from lmtui.engine.sampling.chain import filter_logits
+    from lmtui.engine.sampling.draw import draw_many
 
     settings = SamplingSettings(temperature=temperature, top_k=0, top_p=1, min_p=0)
     (logits,) = from_bytes(values, len(values) // array("f").itemsize)
-    sampled = sampling.filter_logits(logits, settings)
+    sampled = filter_logits(logits, settings)
     random = torch.Generator().manual_seed(seed)
-    places = sampling.draw_many(sampled, random, _DRAWS)
+    places = draw_many(sampled, random, _DRAWS)
     return Counter(sampled.ids[places].tolist())
 
 

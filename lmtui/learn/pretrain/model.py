@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig
 
-from lmtui.engine.sampling import entropy
+from lmtui.engine.sampling.ranks import entropy
 from lmtui.engine.windows import Windows
 from lmtui.learn.pretrain.events import ByteProb, NextBytes
 from lmtui.learn.pretrain.options import PretrainOptions

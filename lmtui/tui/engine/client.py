@@ -234,15 +234,15 @@ class EngineClient:
         *,
         then: Then[Distribution],
         failed: OnError,
-        start: int = 0,
-        count: int = 20,
         other: bool = False,
+        **shown: Any,
     ) -> None:
         """Compute an earlier distribution again; with `other` one of the model that is
-        compared with. Answered between two tokens of a running generation."""
+        compared with. `shown` are further arguments of `Engine.preview`. Answered
+        between two tokens of a running generation."""
 
         run = _of_position(
-            lambda engine: engine.preview(handle, settings, start=start, count=count),
+            lambda engine: engine.preview(handle, settings, **shown),
             "this position can't be drawn again",
             "Type or generate more to see a new one.",
         )
@@ -256,15 +256,12 @@ class EngineClient:
         *,
         then: Then[TokenMatches],
         failed: OnError,
-        count: int = 50,
     ) -> None:
         """Find the tokens of an earlier distribution whose text matches. Answered
         between two tokens of a running generation."""
 
         run = _of_position(
-            lambda engine: engine.search_vocabulary(
-                handle, text, settings, count=count
-            ),
+            lambda engine: engine.search_vocabulary(handle, text, settings),
             "tokens can't be searched here any more",
             "Move the cursor and come back.",
         )

@@ -212,7 +212,7 @@ def test_what_depends_on_the_rest_is_not_claimed(dialect: str, tmp_path: Path) -
         assert shown.is_certain and shown.remaining <= ROWS
         steps, _ = answer(there, wide)
         assert all(step.rank and step.sampled_prob for step in steps)
-        with pytest.raises(LmtuiError, match="repetition penalty"):
+        with pytest.raises(LmtuiError, match="stage penalties"):
             answer(there, penalty)
 
 

@@ -1,0 +1,85 @@
+"""Sampler of an engine: recent positions, and what the settings make of them.
+
+Knows no cache and no decode loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.detokenizer import Spelling
+from lmtui.engine.generate import drawn_with, order_of
+from lmtui.engine.logits_store import LogitsStore, distribution
+from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.token_ids import Ids, ids_array
+from lmtui.engine.types import Distribution, SamplingSettings, TokenMatches
+from lmtui.engine.vocabulary_search import VocabularyIndex, search
+
+
+class Sampler:
+    """Positions by handle, and their distributions under any settings."""
+
+    def __init__(
+        self,
+        backend: AnyBackend,
+        vocabulary: Spelling,
+        size: int,
+        recompute: Callable[[Ids], Tensor],
+    ) -> None:
+        """`size` is the number of tokens that the model chooses from; `recompute`
+        returns the logits [V] after some ids."""
+        self._backend = backend
+        self._vocabulary = vocabulary
+        self.positions = LogitsStore(recompute, backend.listed, order_of(backend))
+        """The logits of recent positions."""
+        self.lookup = VocabularyIndex(vocabulary, size)
+        """The tokens by their text."""
+
+    def chain(
+        self, settings: SamplingSettings, until: str | None = None
+    ) -> SamplerChain:
+        """Return the chain for settings, up to the stage `until`."""
+        drawn = drawn_with(self._backend, settings)
+        return SamplerChain(drawn, self.lookup, until=until)
+
+    def look(
+        self,
+        logits: Tensor,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        count: int,
+    ) -> Distribution:
+        """Store the logits [V] of the position after `ids`; return its distribution
+        with `count` rows."""
+        position = self.positions.add(logits, DrawConditions(ids_array(ids)))
+        view = position.view(self.chain(settings), count)
+        return distribution(position, view, self._vocabulary, count=count)
+
+    def preview(
+        self,
+        handle: int,
+        settings: SamplingSettings,
+        *,
+        start: int,
+        count: int,
+        until: str | None = None,
+        with_chain: bool = False,
+    ) -> Distribution:
+        """Return the distribution of a stored position; see
+        `protocol.Engine.preview`."""
+        position = self.positions.get(handle)
+        view = position.view(self.chain(settings, until), start + count)
+        effects = position.effects(self.chain(settings)) if with_chain else ()
+        return distribution(
+            position, view, self._vocabulary, start=start, count=count, effects=effects
+        )
+
+    def search(
+        self, handle: int, text: str, settings: SamplingSettings, count: int
+    ) -> TokenMatches:
+        """Return the tokens of a stored position whose text contains `text`."""
+        position = self.positions.get(handle)
+        return search(position, self.lookup, text, self.chain(settings), count=count)

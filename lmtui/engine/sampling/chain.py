@@ -1,0 +1,451 @@
+"""The sampler's chain: its stages in the user's order, applied to one position.
+
+Bans, bias and the grammar's mask come first; the other stages follow in the order of
+`sampler_order`. A stage changes logits, or keeps consecutive tokens of the ranking.
+Knows no model and no cache. V is the size of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmtui.engine import token_bias
+from lmtui.engine.sampling import filters
+from lmtui.engine.sampling.dry import (
+    DrySettings,
+    RepeatedPassage,
+    penalize_repeats,
+    repeated_passages,
+)
+from lmtui.engine.sampling.penalties import (
+    biased,
+    masked,
+    occurrences,
+    penalize,
+)
+from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, RankedTokens
+from lmtui.engine.sampling.ranks import (
+    Ranking,
+    log_total,
+    rank,
+    standard_deviation,
+    to_cpu,
+    to_device,
+)
+from lmtui.engine.sampling.sampled import Band, Changes, SampledDistribution
+from lmtui.engine.token_ids import Ids
+from lmtui.engine.types import Change, Cut, SamplingSettings
+from lmtui.errors import LmtuiError
+
+_MARKS: Mapping[str, Cut] = {
+    "top_n_sigma": "n",
+    "top_k": "k",
+    "typical_p": "t",
+    "top_p": "p",
+    "min_p": "m",
+    "xtc": "x",
+    "temperature": "g",
+}
+Data = bytes
+_NO_IDS = np.zeros(0, dtype=np.int64)
+
+
+class NothingLeft(LmtuiError):
+    """Bans and grammar together leave no token that could be drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no token is left to draw",
+            "bans and grammar together forbid all",
+            "Take back a ban, or change the grammar.",
+        )
+
+
+class TokenLookup(Protocol):
+    """Tokens of a vocabulary by their bytes."""
+
+    def bytes(self, token: int) -> bytes:
+        """Return the bytes of a token."""
+
+    def with_bytes(self, data: Data) -> Sequence[int]:
+        """Return the tokens with exactly these bytes."""
+
+    def containing(self, texts: tuple[Data, ...]) -> frozenset[int]:
+        """Return the tokens that contain one of some texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawConditions:
+    """What a draw depends on besides logits and settings."""
+
+    context: Ids = field(default_factory=lambda: _NO_IDS)
+    """Tokens before, int64 [n]."""
+    bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of some tokens, besides the settings' own bias."""
+    allowed: Tensor | None = None
+    """Tokens that the grammar allows, bool [V]; None without a grammar."""
+    coin: float | None = None
+    """Random number from 0 up to 1 that XTC was decided by; None where nothing was
+    drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Logits of a position as the first filter gets them."""
+
+    logits: Tensor
+    """float32 [V], on the model's device."""
+    temperature: float
+    """What they are still to be divided by."""
+    stages: tuple[str, ...]
+    """The stages that follow."""
+    changes: Changes
+    allowed: int
+    """Number of tokens that neither a ban nor the grammar forbids."""
+
+
+Observe = Callable[[str, RankedTokens | Tensor], None]
+
+
+class SamplerChain:
+    """Settings of the sampler, ready to be applied to positions of one vocabulary."""
+
+    def __init__(
+        self,
+        settings: SamplingSettings,
+        lookup: TokenLookup | None = None,
+        *,
+        until: str | None = None,
+    ) -> None:
+        """Without `lookup`, there are no entries of `logit_bias` and no breakers. With
+        `until`, the chain ends after that stage: one of `STAGES`, `bias` or
+        `grammar`."""
+        self.settings = settings
+        self._spell = lookup.bytes if lookup else lambda token: b""
+        self._uses_grammar = until != "bias"
+        order = settings.sampler_order
+        if until is not None:
+            order = order[: order.index(until) + 1] if until in order else ()
+        self.stages = active_stages(settings, order)
+        """Stages that do anything, in their order."""
+        self._bias: dict[int, float] = {}
+        self._on_device: tuple[Tensor, Tensor] | None = None
+        self.without_token: list[bytes] = []
+        """Entries of `logit_bias` that are no single token of this vocabulary."""
+        if lookup and settings.logit_bias:
+            for data, bias in token_bias.parse(settings.logit_bias).items():
+                ids = lookup.with_bytes(data)
+                self._bias.update(dict.fromkeys(ids, bias))
+                if not ids:
+                    self.without_token.append(data)
+        self._bans = -math.inf in self._bias.values()
+        breakers = tuple(text.encode() for text in settings.dry_breakers if text)
+        self._dry = DrySettings(
+            settings.dry_multiplier,
+            settings.dry_base,
+            settings.dry_allowed_length,
+            breakers,
+            lookup.containing(breakers)
+            if lookup and "dry" in self.stages
+            else frozenset(),
+        )
+
+    @property
+    def tosses(self) -> bool:
+        """Whether each draw tosses a coin for XTC."""
+        return "xtc" in self.stages
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most probable token is always taken."""
+        return "temperature" in self.stages and self.settings.temperature == 0
+
+    def prepare(
+        self,
+        logits: Tensor,
+        conditions: DrawConditions,
+        *,
+        observe: Observe | None = None,
+    ) -> Prepared:
+        """Apply everything before the first filter to logits [V], on their device."""
+        logits, allowed, changes = self._constrained(logits, conditions, observe)
+        temperature = 1.0
+        for place, stage in enumerate(self.stages):
+            if stage == "temperature" and self.settings.temperature != 0:
+                temperature = self.settings.temperature
+            elif stage in ("penalties", "dry"):
+                if temperature != 1:
+                    logits, temperature = logits / temperature, 1.0
+                logits, change = self._weakened(stage, logits, conditions)
+                changes += (change,)
+            else:
+                return Prepared(
+                    logits, temperature, self.stages[place:], changes, allowed
+                )
+            if observe:
+                observe(stage, logits / temperature)
+        return Prepared(logits, temperature, (), changes, allowed)
+
+    def _constrained(
+        self, logits: Tensor, conditions: DrawConditions, observe: Observe | None
+    ) -> tuple[Tensor, int, Changes]:
+        """Apply bans, bias and the grammar's mask. Return logits [V], how many tokens
+        are allowed, and the changes."""
+        bias, changes = self._all_bias(conditions), Changes()
+        if bias:
+            logits = biased(logits, *self._bias_tensors(bias, logits))
+            changes = (("b", bias),)
+            if observe:
+                observe("bias", logits)
+        if conditions.allowed is not None and self._uses_grammar:
+            logits = masked(logits, conditions.allowed)
+            if observe:
+                observe("grammar", logits)
+        forbids = self._bans or -math.inf in conditions.bias.values()
+        forbids |= conditions.allowed is not None
+        allowed = int((logits > -math.inf).sum()) if forbids else logits.numel()
+        return logits, allowed, changes
+
+    def _all_bias(self, conditions: DrawConditions) -> Mapping[int, float]:
+        """Return the bias of the settings and of a position together."""
+        if not conditions.bias:
+            return self._bias
+        both = dict(self._bias)
+        for token, value in conditions.bias.items():
+            both[token] = both.get(token, 0.0) + value
+        return both
+
+    def _bias_tensors(
+        self, bias: Mapping[int, float], logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ids and values of a bias, on the device of `logits`; those of the
+        settings stay there."""
+        if bias is self._bias and self._on_device:
+            return self._on_device
+        ids = to_device(list(bias), logits)
+        tensors = ids, logits.new_tensor(list(bias.values()))
+        if bias is self._bias:
+            self._on_device = tensors
+        return tensors
+
+    def _weakened(
+        self, stage: str, logits: Tensor, conditions: DrawConditions
+    ) -> tuple[Tensor, tuple[Change, Container[int]]]:
+        """Apply the penalties or DRY to logits [V]; return them and what changed."""
+        settings = self.settings
+        if stage == "dry":
+            passages = self.passages(conditions.context)
+            return penalize_repeats(logits, passages, self._dry), ("d", passages)
+        context = _last(conditions.context, settings.penalty_window)
+        ids, counts = occurrences(context)
+        logits = penalize(
+            logits,
+            ids,
+            counts,
+            repetition=settings.repetition_penalty,
+            presence=settings.presence_penalty,
+            frequency=settings.frequency_penalty,
+        )
+        return logits, ("r", ids)
+
+    def passages(self, context: Ids) -> Mapping[int, RepeatedPassage]:
+        """Return the repeated passages that DRY sees at the end of a context [n], by
+        the token that would go on with one."""
+        window = _last(context, self.settings.dry_window)
+        return repeated_passages(window, self._dry, self._spell)
+
+    def ranking_inputs(self, prepared: Prepared, minimum: int = 0) -> list[Tensor]:
+        """Return the tensors of a `Ranking`, still on their device: at least `minimum`
+        tokens, and as many as the filters usually need."""
+        logits, settings = prepared.logits, self.settings
+        first = prepared.stages[0] if prepared.stages else ""
+        size, more = FIRST_LOOK, []
+        if first == "temperature":
+            size = 1
+        elif first == "top_k":
+            size = settings.top_k
+        elif logits.numel() > FIRST_LOOK:
+            more.append(log_total(logits, prepared.temperature))
+        if first == "top_n_sigma":
+            more.append(standard_deviation(logits))
+        ranked = rank(logits, min(max(size, minimum), logits.numel()))
+        return [*ranked, *more]
+
+    def filter(
+        self,
+        prepared: Prepared,
+        table: Sequence[Tensor],
+        conditions: DrawConditions,
+        *,
+        observe: Observe | None = None,
+    ) -> SampledDistribution:
+        """Apply the filters to prepared logits; `table` are their `ranking_inputs` in
+        main memory.
+
+        Raises:
+            NothingLeft: no token can be drawn.
+        """
+        ids, values, *more = table
+        if not values[0] > -math.inf:
+            raise NothingLeft
+        ranking = Ranking(prepared.logits, ids, values)
+        if prepared.stages[:1] == ("top_n_sigma",):
+            ranking.deviation = more.pop()
+        if more:
+            ranking.totals[prepared.temperature] = more.pop()
+        kept = RankedTokens(ranking, prepared.temperature, prepared.allowed)
+        bands, changes, later = list[Band](), prepared.changes, list[Tensor]()
+        for stage in prepared.stages:
+            if stage in ("penalties", "dry"):
+                kept, change = self._ranked_again(stage, kept, conditions)
+                later.append(kept.ranking.logits)
+                changes += (change,)
+            else:
+                before = len(kept)
+                self._apply(stage, kept, conditions)
+                if len(kept) < before:
+                    bands.append(_band(_MARKS[stage], len(later), kept))
+            if observe:
+                observe(stage, kept)
+        kept_ids, _ = kept.ranking.first(kept.stop)
+        return SampledDistribution(
+            ids=kept_ids[kept.start :],
+            probs=kept.probs(len(kept)),
+            bands=tuple(bands),
+            logits=prepared.logits,
+            later=tuple(later),
+            start=kept.start,
+            allowed=conditions.allowed if self._uses_grammar else None,
+            bias=self._all_bias(conditions),
+            changes=changes,
+        )
+
+    def _apply(
+        self, stage: str, kept: RankedTokens, conditions: DrawConditions
+    ) -> None:
+        """Apply a filter, or the temperature."""
+        settings, stop = self.settings, len(kept)
+        match stage:
+            case "temperature":
+                kept.heat(settings.temperature)
+                return
+            case "top_k":
+                stop = filters.count_top_k(stop, settings.top_k)
+            case "top_p":
+                stop = kept.count(
+                    lambda probs: filters.count_top_p(probs, settings.top_p), kept.probs
+                )
+            case "min_p":
+                stop = kept.count(
+                    lambda probs: filters.count_min_p(probs, settings.min_p), kept.probs
+                )
+            case "top_n_sigma":
+                spread = _deviation(kept)
+                stop = kept.count(
+                    lambda values: filters.count_top_n_sigma(
+                        values, spread, settings.top_n_sigma
+                    ),
+                    kept.values,
+                )
+            case "typical_p":
+                kept.cut_to(*filters.typical_band(kept.probs(stop), settings.typical_p))
+                return
+            case "xtc":
+                if conditions.coin is None or (
+                    conditions.coin < settings.xtc_probability
+                ):
+                    above = kept.count(
+                        lambda probs: filters.count_at_least(
+                            probs, settings.xtc_threshold
+                        ),
+                        kept.probs,
+                    )
+                    kept.cut_to(max(0, above - 1), stop)
+                return
+        kept.cut_to(0, stop)
+
+    def _ranked_again(
+        self, stage: str, kept: RankedTokens, conditions: DrawConditions
+    ) -> tuple[RankedTokens, tuple[Change, Container[int]]]:
+        """Change the logits of the tokens that are left, and rank these again."""
+        ids, values = kept.ranking.first(kept.stop)
+        ids, values = ids[kept.start :], values[kept.start :]
+        logits = torch.full((kept.ranking.logits.numel(),), -math.inf)
+        logits[ids] = values / kept.temperature
+        logits, change = self._weakened(stage, logits, conditions)
+        count = len(kept)
+        return RankedTokens(Ranking(logits, *rank(logits, count)), 1.0, count), change
+
+
+def active_stages(
+    settings: SamplingSettings, order: Iterable[str] | None = None
+) -> tuple[str, ...]:
+    """Return the stages that can change anything, in the order of the settings, or in
+    another one."""
+    order = settings.sampler_order if order is None else order
+    return tuple(stage for stage in order if _does_anything(stage, settings))
+
+
+def _does_anything(stage: str, settings: SamplingSettings) -> bool:
+    """Return whether a stage can change anything with these settings."""
+    match stage:
+        case "penalties":
+            return (
+                settings.repetition_penalty != 1
+                or settings.presence_penalty != 0
+                or settings.frequency_penalty != 0
+            )
+        case "dry":
+            return settings.dry_multiplier != 0
+        case "temperature":
+            return settings.temperature != 1
+        case "xtc":
+            return settings.xtc_probability > 0 and settings.xtc_threshold <= 0.5
+        case "top_p" | "typical_p":
+            return bool(getattr(settings, stage) < 1)
+    return bool(getattr(settings, stage) > 0)
+
+
+def _last(context: Ids, window: int) -> Ids:
+    """Return the last tokens of a context [n]; all for a window of 0."""
+    return context[-window:] if window else context
+
+
+def _deviation(kept: RankedTokens) -> float:
+    """Return the standard deviation of the logits that are left, before any
+    temperature: both sides of the comparison scale alike."""
+    if kept.is_everything:
+        known = kept.ranking.deviation
+        if known is None:
+            known = standard_deviation(kept.ranking.logits)
+        return float(known)
+    return float(standard_deviation(kept.values(len(kept))))
+
+
+def _band(mark: Cut, ranking: int, kept: RankedTokens) -> Band:
+    first = kept.ranking.key(kept.start) if kept.start else None
+    return Band(mark, ranking, first, kept.ranking.key(kept.stop - 1))
+
+
+def filter_logits(
+    logits: Tensor,
+    settings: SamplingSettings,
+    context: Iterable[int] = (),
+    *,
+    coin: float | None = None,
+) -> SampledDistribution:
+    """Apply all stages but the draw to raw logits [V], without bias and breakers;
+    `context` are the tokens before."""
+    chain = SamplerChain(settings)
+    ids = np.fromiter(context, dtype=np.int64)
+    conditions = DrawConditions(ids, coin=coin)
+    prepared = chain.prepare(logits, conditions)
+    table = to_cpu(*chain.ranking_inputs(prepared))
+    return chain.filter(prepared, table, conditions)

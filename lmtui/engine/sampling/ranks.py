@@ -1,0 +1,155 @@
+"""Ranking of a vocabulary by (-logit, id), computed as far as it is needed.
+
+V is the size of the vocabulary. Logits stay on the model's device; the ranked ones are
+copied to main memory, where the filters run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+_BLOCK = 32  # logits per block in the search for the greatest
+
+SortKey = tuple[float, int]
+"""(-logit, id) of a token: the smaller it is, the earlier in the ranking."""
+
+
+def to_cpu(*parts: Tensor) -> list[Tensor]:
+    """Copy small tensors of one device to main memory, all in one copy, since each copy
+    waits for the device. Integers are exact up to 2^53."""
+    if parts[0].device.type == "cpu":
+        return list(parts)
+    whole = torch.cat([part.double().flatten() for part in parts]).cpu()
+    pieces = torch.split(whole, [part.numel() for part in parts])
+    return [
+        piece.to(part.dtype).view(part.shape)
+        for piece, part in zip(pieces, parts, strict=True)
+    ]
+
+
+def to_device(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
+    """Copy token ids to the device of another tensor, without waiting for that
+    device."""
+    return torch.as_tensor(ids, dtype=torch.int64).to(there.device, non_blocking=True)
+
+
+@dataclass(slots=True)
+class Ranking:
+    """First tokens by (-logit, id), in main memory; more are fetched when they are
+    needed."""
+
+    logits: Tensor
+    """float32 [V], on any device."""
+    ids: Tensor
+    """int64 [m]."""
+    values: Tensor
+    """float32 [m], the logits of `ids`."""
+    totals: dict[float, Tensor] = field(default_factory=dict)
+    """`log_total` of all logits by temperature, float64 [], where it is known."""
+    deviation: Tensor | None = None
+    """`standard_deviation` of all logits, float32 [], where it is known."""
+
+    def first(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the first `count` ids and logits."""
+        if count > self.ids.numel():
+            self.ids, self.values = to_cpu(*rank(self.logits, count))
+        return self.ids[:count], self.values[:count]
+
+    def total(self, temperature: float) -> Tensor:
+        """Return `log_total` of all logits; float64 [], in main memory."""
+        if temperature not in self.totals:
+            self.totals[temperature] = log_total(self.logits, temperature).cpu()
+        return self.totals[temperature]
+
+    def key(self, index: int) -> SortKey:
+        """Return the sort key of the token at an index of the ranking."""
+        ids, values = self.first(index + 1)
+        return -float(values[index]), int(ids[index])
+
+
+def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the first `count` tokens of logits [..., V] by (-logit, id): ids [..., n]
+    and logits [..., n], on the same device. Reads values only on the CPU, so that it
+    never waits for a GPU."""
+    few = 0 < count < logits.shape[-1] // 8
+    if few and logits.device.type == "cpu":
+        # topk orders equal logits arbitrarily, and may leave out any of them. Its
+        # result is used for the rows whose values are all different.
+        values, ids = _top(logits, count + 1)
+        rows = values.view(-1, count + 1).tolist()
+        ids = ids[..., :count].reshape(-1, count)
+        if tied := [at for at, row in enumerate(rows) if len(set(row)) < len(row)]:
+            flat = logits.reshape(len(rows), -1)
+            ids[tied] = _places(flat[tied]).topk(count).indices
+        ids = ids.view(*logits.shape[:-1], count)
+        return ids, logits.gather(-1, ids)
+    places = _places(logits)
+    if few:
+        ids = places.topk(count).indices
+    else:
+        ids = places.sort(descending=True).indices[..., :count]
+    return ids, logits.gather(-1, ids)
+
+
+def _places(logits: Tensor) -> Tensor:
+    """Map logits [..., V] to distinct int64 [..., V], greatest first in the order
+    (-logit, id).
+
+    The bits of float32 numbers of one sign are in their numeric order, reversed for
+    negative ones.
+    """
+    bits = (logits + 0.0).view(torch.int32)  # -0 is 0
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    ids = torch.arange(logits.shape[-1], device=logits.device)
+    return (ordered.long() << 32) - ids
+
+
+def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` greatest of logits [..., V] and their ids, like `topk`.
+
+    `topk` is slow for one large vocabulary. The n greatest logits lie in the n blocks
+    with the greatest maxima, so only those are searched.
+    """
+    if logits.dim() > 1 or count > logits.numel() // (8 * _BLOCK):
+        return logits.topk(count)
+    # A block is a column, so that its maximum is computed for many blocks at a time.
+    count_of = logits.numel() // _BLOCK
+    blocks = logits[: count_of * _BLOCK].view(_BLOCK, count_of)
+    chosen = blocks.amax(0).topk(count, sorted=False).indices
+    inner = torch.arange(0, blocks.numel(), count_of)
+    ids = (inner[:, None] + chosen).flatten()
+    if blocks.numel() < logits.numel():
+        ids = torch.cat([ids, torch.arange(blocks.numel(), logits.numel())])
+    values, places = logits.index_select(0, ids).topk(count)
+    return values, ids[places]
+
+
+def log_total(logits: Tensor, temperature: float) -> Tensor:
+    """Return log Σ exp((logit − greatest) / temperature) over logits [V]; float64 [].
+    Without the greatest one, the least temperatures would give infinities."""
+    return ((logits.double() - logits.max().double()) / temperature).logsumexp(0)
+
+
+def standard_deviation(logits: Tensor) -> Tensor:
+    """Return the standard deviation of the logits [V] that are not -inf; float32 []."""
+    spread = logits.std(correction=0)
+    if logits.device.type == "cpu" and spread.isfinite():
+        return spread
+    possible = logits > -torch.inf
+    values = torch.where(possible, logits, 0.0)
+    count = possible.sum()
+    from_mean = torch.where(possible, values - values.sum() / count, 0.0)
+    return from_mean.square().sum().div(count).sqrt()
+
+
+def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:
+    """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing.
+
+    `probs`, their exponentials if already computed, is overwritten.
+    """
+    terms = (logprobs.exp() if probs is None else probs).mul_(logprobs)
+    return -terms.nan_to_num_(0.0).sum(-1)  # the only NaN are 0 · -inf
