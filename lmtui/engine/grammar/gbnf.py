@@ -1,0 +1,235 @@
+"""GBNF, the grammar format of llama.cpp, written as Lark.
+
+llguidance reads a Lark terminal up to its longest match, and never less. GBNF has no
+terminals, so each character becomes one of its own, and all else becomes a rule: then
+both mean the same. Format: llama.cpp, grammars/README.md.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lmtui.engine.grammar.text import refused
+from lmtui.errors import LmtuiError
+
+_DEEPEST = 100  # groups in groups
+_MOST = 2000  # repetitions of a part, as in llama.cpp
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_COUNT = re.compile(r"\{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}")
+_SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
+_SPACE_AND_LINES = re.compile(r"(?:\s|#[^\r\n]*)*")
+_NEXT_ALTERNATIVE = re.compile(r"(?:\s|#[^\r\n]*)*\|")
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
+_ANY = r"/[\x{0}-\x{10FFFF}]/"
+
+
+def lark_of_gbnf(text: str) -> str:
+    """Return the Lark grammar with the same language as a GBNF grammar.
+
+    Raises:
+        LmtuiError: the text is no GBNF; the detail names the line and column.
+    """
+    return _Parser(text).grammar()
+
+
+class _Parser:
+    """Recursive descent through a GBNF text, writing Lark."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._used: dict[str, int] = {}
+        """Names in use, with the offset of the first use."""
+
+    def grammar(self) -> str:
+        rules: dict[str, str] = {}
+        self._skip(_SPACE_AND_LINES)
+        while self._at < len(self._text):
+            start = self._at
+            name = self._name()
+            if name in rules:
+                raise self._error(f"the rule {name} stands twice", start)
+            self._skip(_SPACE)
+            if not self._take("::="):
+                raise self._error("::= is expected")
+            self._skip(_SPACE_AND_LINES)
+            rules[name] = self._alternatives(0)
+            self._require_end_of_line()
+            self._skip(_SPACE_AND_LINES)
+        if "root" not in rules:
+            raise self._error("it has no rule named root", 0)
+        for name, offset in self._used.items():
+            if name not in rules:
+                raise self._error(f"no rule is named {name}", offset)
+        numbers = {name: index for index, name in enumerate(rules)}
+        lines = [f"start: r{numbers['root']}"]
+        for name, body in rules.items():
+            spelled = re.sub(r"<([^<>]+)>", lambda m: f"r{numbers[m[1]]}", body)
+            lines.append(f"r{numbers[name]}: {spelled}")
+        return "\n".join(lines) + "\n"
+
+    def _alternatives(self, depth: int) -> str:
+        parts = [self._sequence(depth)]
+        while self._next_alternative(depth):
+            self._skip(_SPACE_AND_LINES)
+            parts.append(self._sequence(depth))
+        return " | ".join(parts)
+
+    def _next_alternative(self, depth: int) -> bool:
+        """Go behind the next `|`, which may stand on a new line."""
+        match = _NEXT_ALTERNATIVE.match(self._text, self._at)
+        if match:
+            self._at = match.end()
+        elif depth:
+            self._skip(_SPACE_AND_LINES)
+        return match is not None
+
+    def _sequence(self, depth: int) -> str:
+        parts = []
+        space = _SPACE_AND_LINES if depth else _SPACE
+        while (part := self._item(depth)) is not None:
+            parts.append(self._repeated(part))
+            self._skip(space)
+        return " ".join(parts) or '""'
+
+    def _item(self, depth: int) -> str | None:
+        """Return the next part of a sequence; None where none follows."""
+        match self._text[self._at : self._at + 1]:
+            case '"':
+                return self._literal()
+            case "[":
+                return self._character_class()
+            case "(":
+                return self._group(depth + 1)
+            case ".":
+                self._at += 1
+                return _ANY
+            case "<" | "!":
+                raise self._error("tokens are not supported")
+        if not _NAME.match(self._text, self._at):
+            return None
+        start = self._at
+        name = self._name()
+        self._used.setdefault(name, start)
+        return f"<{name}>"
+
+    def _group(self, depth: int) -> str:
+        if depth > _DEEPEST:
+            raise self._error(f"more than {_DEEPEST} groups stand in each other")
+        self._at += 1
+        self._skip(_SPACE_AND_LINES)
+        inner = self._alternatives(depth)
+        if not self._take(")"):
+            raise self._error(") is expected")
+        return f"({inner})"
+
+    def _repeated(self, part: str) -> str:
+        """Return `part` with the repetition that follows it."""
+        while True:
+            sign = self._text[self._at : self._at + 1]
+            if sign and sign in "*+?":
+                self._at += 1
+                part = f"({part}){sign}"
+            elif sign == "{":
+                part = f"({part}){self._count()}"
+            else:
+                return part
+
+    def _count(self) -> str:
+        match = _COUNT.match(self._text, self._at)
+        if not match:
+            raise self._error("{m}, {m,} or {m,n} is expected")
+        least, most = int(match[1]), int(match[3] or match[1])
+        if most < least or most > _MOST:
+            raise self._error(f"the numbers must rise to {_MOST} at most")
+        self._at = match.end()
+        return f"{{{least},{match[3] if match[2] else least}}}"
+
+    def _literal(self) -> str:
+        start = self._at
+        self._at += 1
+        parts = []
+        while not self._take('"'):
+            parts.append(f"/{_one_of(_escaped(self._character(start)))}/")
+        return f"({' '.join(parts)})" if parts else '""'
+
+    def _character_class(self) -> str:
+        start = self._at
+        self._at += 1
+        negated = self._take("^")
+        ranges = []
+        while not self._take("]"):
+            first = last = self._character(start)
+            if self._text.startswith("-", self._at) and not self._text.startswith(
+                "-]", self._at
+            ):
+                self._at += 1
+                last = self._character(start)
+            if last < first:
+                raise self._error("the range falls")
+            ranges.append(f"{_escaped(first)}-{_escaped(last)}")
+        if not ranges and not negated:
+            raise self._error("the brackets hold no character", start)
+        return f"/{_one_of(''.join(ranges), negated=negated)}/" if ranges else _ANY
+
+    def _character(self, start: int) -> str:
+        """Return the next character of what begins at `start`, whose escape is read."""
+        text, at = self._text, self._at
+        if at >= len(text) or text[at : at + 2] == "\\":
+            raise self._error("what begins here has no end", start)
+        if text[at] != "\\":
+            self._at += 1
+            return text[at]
+        sign = text[at + 1]
+        self._at += 2
+        if digits := _HEX_DIGITS.get(sign):
+            number = text[self._at : self._at + digits]
+            self._at += len(number)
+            return self._code_point(number, digits, at)
+        if sign not in _ESCAPED and sign not in '"\\[]-^':
+            raise self._error(f"\\{sign} is no escape sequence", at)
+        return _ESCAPED.get(sign, sign)
+
+    def _code_point(self, number: str, digits: int, at: int) -> str:
+        if not re.fullmatch(rf"[0-9A-Fa-f]{{{digits}}}", number):
+            raise self._error(f"{digits} hexadecimal digits are expected", at)
+        value = int(number, 16)
+        if value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
+            raise self._error("no character has this number", at)
+        return chr(value)
+
+    def _name(self) -> str:
+        match = _NAME.match(self._text, self._at)
+        if not match:
+            raise self._error("a rule's name is expected")
+        self._at = match.end()
+        return match[0]
+
+    def _require_end_of_line(self) -> None:
+        self._skip(_SPACE)
+        if self._text[self._at : self._at + 1] not in ("", "\r", "\n"):
+            raise self._error("the end of the rule is expected")
+
+    def _skip(self, space: re.Pattern[str]) -> None:
+        match = space.match(self._text, self._at)
+        self._at = match.end() if match else self._at
+
+    def _take(self, sign: str) -> bool:
+        taken = self._text.startswith(sign, self._at)
+        self._at += len(sign) * taken
+        return taken
+
+    def _error(self, message: str, at: int | None = None) -> LmtuiError:
+        before = self._text[: self._at if at is None else at]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        detail = f"line {line}, column {column}: {message}"
+        return refused("gbnf", detail, "Correct it.")
+
+
+def _escaped(character: str) -> str:
+    return rf"\x{{{ord(character):X}}}"
+
+
+def _one_of(ranges: str, *, negated: bool = False) -> str:
+    return f"[{'^' * negated}{ranges}]"
