@@ -28,6 +28,7 @@ def loaded_by(module: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
+        "lmtui.engine.grammar.check",
         "lmtui.engine.types",
         "lmtui.engine.protocol",
         "lmtui.engine.lens",

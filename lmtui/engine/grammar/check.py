@@ -1,0 +1,60 @@
+"""Check of a grammar in a process that is killed where it takes too much.
+
+A grammar from elsewhere is checked here before it is compiled beside the model. Knows
+no model.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import lru_cache
+from tempfile import TemporaryFile
+
+from lmtui import processes
+from lmtui.engine.grammar.text import Grammar, refused
+from lmtui.errors import LmtuiError
+
+SECONDS = 5.0
+"""For compiling one grammar, and starting the process that does."""
+
+_COMMAND = (*processes.MODULE, "lmtui.engine.grammar.check_worker")
+_SIMPLIFY = "Simplify it: large repetitions, many rules and `multipleOf` cost most."
+
+
+@lru_cache(64)
+def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]:
+    """Return what of a JSON schema its grammar leaves out, once the grammar has
+    compiled within `seconds`.
+
+    Raises:
+        LmtuiError: llguidance is missing or refuses the grammar, or the grammar takes
+            too much time or memory.
+    """
+    request = json.dumps({"kind": grammar.kind, "text": grammar.text}).encode()
+    with TemporaryFile() as output:
+        try:
+            process = processes.begin(_COMMAND, output)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise refused(grammar.kind, f"no process can begin: {error}") from error
+        try:
+            process.communicate(request, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            detail = f"it takes more than {seconds:g} seconds to compile"
+            raise refused(grammar.kind, detail, _SIMPLIFY) from error
+        finally:
+            processes.kill(process)
+        output.seek(0)
+        written = output.read()
+    return _answer(grammar, written, process.returncode)
+
+
+def _answer(grammar: Grammar, written: bytes, code: int) -> tuple[str, ...]:
+    """Return what the process answered."""
+    if code:
+        detail = f"compiling it needs too much memory: {processes.how_it_ended(code)}"
+        raise refused(grammar.kind, detail, _SIMPLIFY)
+    answer = json.loads(written)
+    if "refused" in answer:
+        raise LmtuiError(*answer["refused"])
+    return tuple(answer["ignored"])

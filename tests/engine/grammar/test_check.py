@@ -1,0 +1,62 @@
+"""A grammar that takes too much costs a process, and not this one."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import pytest
+
+from lmtui.engine.grammar.check import compile_check
+from lmtui.engine.grammar.compile import require_llguidance
+from lmtui.engine.grammar.text import Grammar
+from lmtui.errors import LmtuiError
+
+DEEP = "\n".join(
+    ["start: r0", *(f'r{i}: "a" r{i + 1} | "b"' for i in range(9000)), 'r9000: "c"']
+)
+SLOW = '{"type": "integer", "multipleOf": 1234567}'
+
+
+def test_checked_grammars_say_what_they_leave_out() -> None:
+    given = '{"type": "string", "nullable": true}'
+    assert compile_check(Grammar("schema", given)) == ("nullable at #",)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "words"),
+    [
+        (
+            Grammar("regex", "(a"),
+            "regular expression can't be used: column 1: unclosed",
+        ),
+        (Grammar("regex", r"a\bc"), "lookarounds"),
+        (Grammar("lark", "start: a\na: b"), 'line 2, column 4: unknown name: "b"'),
+        (Grammar("lark", "start: start"), "Lark grammar allows no text"),
+        (Grammar("lark", DEEP), "too much memory"),
+        (Grammar("gbnf", "root ::= x"), "column 10: no rule is named x"),
+    ],
+)
+def test_grammars_that_do_not_compile_are_refused(grammar: Grammar, words: str) -> None:
+    with pytest.raises(LmtuiError, match=words) as caught:
+        compile_check(grammar)
+    assert caught.value.hint
+
+
+def test_slow_grammars_are_killed() -> None:
+    with pytest.raises(LmtuiError, match=r"takes more than 0\.3 seconds"):
+        compile_check(Grammar("schema", SLOW), seconds=0.3)
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name == "llguidance":
+            raise ImportError("No module named 'llguidance'")
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(LmtuiError, match="need the package llguidance") as caught:
+        require_llguidance()
+    assert "pip install 'lmtui[grammar]'" in caught.value.hint
