@@ -13,7 +13,8 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lmtui.engine.types import Cut, SamplingSettings, StageEffect
+from lmtui.engine.stage_effect import StageEffect
+from lmtui.engine.types import Cut, SamplingSettings
 
 Answer = str | Sequence[str | bytes]
 """A text, cut into words, or the very tokens."""

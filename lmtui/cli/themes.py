@@ -157,7 +157,7 @@ def sample(theme: Theme) -> Text:
     """
     from rich.text import Text
 
-    from lmtui.tui.widgets.probability_panel import bar
+    from lmtui.tui.widgets.panel_lines import bar
 
     line = Text(style=f"on {theme.background}")
     for step, word in enumerate(_SENTENCE):

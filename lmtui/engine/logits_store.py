@@ -24,8 +24,9 @@ from lmtui.engine.sampling.effects import stage_effects
 from lmtui.engine.sampling.ranks import entropy as entropy_of
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.sampling.sampled import SampledDistribution
+from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.token_ids import Ids
-from lmtui.engine.types import Candidate, Distribution, StageEffect
+from lmtui.engine.types import Candidate, Distribution
 from lmtui.models.remote.dialect import Order
 
 _WITH_LOGITS = 64

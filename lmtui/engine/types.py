@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from lmtui.engine import token_bias
+from lmtui.engine.stage_effect import StageEffect
 from lmtui.setting_field import check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
@@ -264,29 +265,6 @@ class Candidate(NamedTuple):
     def prob(self) -> float:
         """The model's own probability."""
         return math.exp(self.logprob)
-
-
-@dataclass(frozen=True, slots=True)
-class StageEffect:
-    """What a stage of the sampler did at one position."""
-
-    stage: str
-    """One of `STAGES`, `bias` or `grammar`."""
-    removed: int
-    """Number of tokens that it removed."""
-    left: int
-    """Number of tokens that can be drawn after it."""
-    moved: float
-    """Share of the probability that it took from some tokens and gave to others: half
-    the sum of all differences. For a stage that removes tokens, what they had."""
-    coin: float | None = None
-    """Random number from 0 up to 1 that XTC was decided by: it removes tokens below
-    `xtc_probability`. None where nothing was drawn: then shown as if it did."""
-    repeat: tuple[int, int, int] | None = None
-    """The longest repeated passage that DRY saw: start and end in the context, and the
-    token that would go on with it."""
-    without_token: tuple[str, ...] = ()
-    """Entries of `logit_bias` that are no single token of this model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Knows no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,13 +15,15 @@ from textual import on
 from textual.binding import Binding, BindingType
 
 from lmtui.config.settings import Preset
-from lmtui.engine.types import Distribution, SamplingSettings
+from lmtui.engine import token_bias
+from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient, MakeClient
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_chain import LABELS
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 
@@ -40,6 +43,7 @@ class SamplerController(Controller):
         self.controls = SamplerControls(settings, id="sampler")
         """The widget in which the user changes them."""
         self._panels: list[tuple[ProbabilityPanel, bool]] = [(screen.panel, False)]
+        screen.panel.biases = True
 
     def start(self) -> None:
         """Follow the settings and presets of the app."""
@@ -71,14 +75,38 @@ class SamplerController(Controller):
         self.settings = settings
         self.redraw()
 
+    def bias(self, candidate: Candidate, by: float | None) -> None:
+        """Add to a token's bias, or, for None, ban it or lift its ban."""
+        if not candidate.bytes:
+            hint = "Only tokens with a text can be banned."
+            raise LmtuiError("this token has no bytes", candidate.text, hint)
+        before = token_bias.parse(self.settings.logit_bias)
+        now = before.get(candidate.bytes, 0.0)
+        if by is None:
+            new = 0.0 if now == -math.inf else -math.inf
+        else:
+            most = token_bias.MOST
+            new = max(-most, min(most, (0.0 if now == -math.inf else now) + by))
+        entries = token_bias.with_bias(
+            self.settings.logit_bias, candidate.bytes, new or None
+        )
+        self.use(replace(self.settings, logit_bias=entries))
+
     def add_panel(self, panel: ProbabilityPanel, *, other: bool) -> None:
         """Draw a further panel too; `other` says that it shows the model that is
         compared with."""
         self._panels.append((panel, other))
 
     def redraw(self) -> None:
-        """Draw the shown distributions under the settings as they are now."""
+        """Draw the shown distributions under the settings as they are now, up to the
+        stage that the user looks at."""
         self._redraw(self._panels)
+
+    def follow_shown(self, panel: ProbabilityPanel) -> None:
+        """While the chain is looked at, find what it does to a distribution that has
+        come to a panel."""
+        if self.controls.has_focus:
+            self._redraw([each for each in self._panels if each[0] is panel])
 
     def _redraw(self, panels: Sequence[tuple[ProbabilityPanel, bool]]) -> None:
         """Draw these panels, one after the other: one request takes the place of
@@ -112,10 +140,15 @@ class SamplerController(Controller):
         if shown is None or shown.handle < 0:
             return
 
+        stage = self.controls.stage
+
         def show(distribution: Distribution) -> None:
             now = panel.distribution
             if now is not None and now.handle == distribution.handle:
                 panel.show(distribution, chosen=panel.chosen, again=True)
+                panel.after = LABELS.get(stage or "", "")
+                if panel is self._screen.panel:
+                    self.controls.show_effects(distribution.chain)
             then()
 
         def fail(error: LmtuiError) -> None:
@@ -127,6 +160,8 @@ class SamplerController(Controller):
             self.settings,
             start=start,
             count=count,
+            until=stage,
+            with_chain=self.controls.has_focus,
             then=show,
             failed=fail,
             other=dict(self._panels)[panel],
@@ -157,6 +192,21 @@ class SamplingScreen(ModelScreen):
     @on(SamplerControls.SettingsChanged)
     def use_settings(self, event: SamplerControls.SettingsChanged) -> None:
         self.sampler.follow_controls(event.settings)
+
+    @on(ProbabilityPanel.BiasRequested)
+    def bias_token(self, event: ProbabilityPanel.BiasRequested) -> None:
+        try:
+            self.sampler.bias(event.candidate, event.by)
+        except LmtuiError as error:
+            self.show_error(error)
+
+    @on(SamplerControls.StageChanged)
+    def show_after_stage(self) -> None:
+        self.sampler.redraw()
+
+    @on(ProbabilityPanel.DistributionShown)
+    def show_effects(self, event: ProbabilityPanel.DistributionShown) -> None:
+        self.sampler.follow_shown(event.panel)
 
     def action_sampler(self) -> None:
         """Go to the sampler's settings, or back."""

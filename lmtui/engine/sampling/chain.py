@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -128,7 +128,9 @@ class SamplerChain:
         `until`, the chain ends after that stage: one of `STAGES`, `bias` or
         `grammar`."""
         self.settings = settings
-        self._spell = lookup.bytes if lookup else lambda token: b""
+        self.spell: Callable[[int], bytes]
+        """Returns the bytes of a token."""
+        self.spell = lookup.bytes if lookup else lambda token: b""
         self._uses_grammar = until != "bias"
         order = settings.sampler_order
         if until is not None:
@@ -259,7 +261,12 @@ class SamplerChain:
         """Return the repeated passages that DRY sees at the end of a context [n], by
         the token that would go on with one."""
         window = _last(context, self.settings.dry_window)
-        return repeated_passages(window, self._dry, self._spell)
+        before = len(context) - len(window)
+        found = repeated_passages(window, self._dry, self.spell)
+        return {
+            token: replace(each, start=before + each.start)
+            for token, each in found.items()
+        }
 
     def ranking_inputs(self, prepared: Prepared, minimum: int = 0) -> list[Tensor]:
         """Return the tensors of a `Ranking`, still on their device: at least `minimum`

@@ -15,7 +15,8 @@ from torch import Tensor
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.ranked_tokens import RankedTokens
 from lmtui.engine.sampling.ranks import to_cpu
-from lmtui.engine.types import StageEffect
+from lmtui.engine.stage_effect import SeenRepeat, StageEffect
+from lmtui.text import bytes_text
 
 
 def stage_effects(
@@ -75,13 +76,14 @@ def _kept_probs(kept: RankedTokens) -> Tensor:
     return probs
 
 
-def _repeat(
-    chain: SamplerChain, conditions: DrawConditions
-) -> tuple[int, int, int] | None:
-    """Return the longest repeated passage that DRY sees: start and end in the context,
-    and the token that would go on with it."""
+def _repeat(chain: SamplerChain, conditions: DrawConditions) -> SeenRepeat | None:
+    """Return the longest repeated passage that DRY sees."""
     passages = chain.passages(conditions.context).values()
     if not passages:
         return None
     longest = max(passages, key=lambda each: each.length)
-    return longest.start, longest.start + longest.length, longest.token
+    ids = conditions.context.tolist()
+    start, end = longest.start, longest.start + longest.length
+    text = b"".join(map(chain.spell, ids[start:end]))
+    following = bytes_text(chain.spell(longest.token))
+    return SeenRepeat(start, end, bytes_text(text), following)

@@ -26,14 +26,14 @@ from lmtui.learn.figure import (
 from lmtui.text import visible_line
 from lmtui.tui.learn.chart_lines import chart_lines
 from lmtui.tui.widgets.cells import pad_to
-from lmtui.tui.widgets.paragraphs import Paragraph, wrapped
-from lmtui.tui.widgets.probability_panel import (
+from lmtui.tui.widgets.panel_lines import (
     PanelColumns,
     PanelRows,
     bar,
     rest_line,
     row_line,
 )
+from lmtui.tui.widgets.paragraphs import Paragraph, wrapped
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
 _GAP = 2  # cells between two columns

@@ -6,230 +6,32 @@ to report the row that was picked. Knows no engine and no screen.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from lmtui import notation
 from lmtui.engine.types import Candidate, Distribution
-from lmtui.notation import likely
-from lmtui.text import visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, fit_best, pad_to
-from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, Part, StyledLines
+from lmtui.text import visible_line
+from lmtui.tui.widgets.cells import fit_best
+from lmtui.tui.widgets.panel_lines import (
+    PanelColumns,
+    fit_rows,
+    is_drawn_from,
+    message_lines,
+    rest_line,
+    row_line,
+    summary_forms,
+    title_line,
+)
+from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
 
-# Keys: upper left, upper right, lower left, lower right.
-_QUARTERS = {
-    (False, False, False, False): " ",
-    (True, False, False, False): "▘",
-    (True, True, False, False): "▀",
-    (False, False, True, False): "▖",
-    (False, False, True, True): "▄",
-    (True, False, True, False): "▌",
-    (True, True, True, False): "▛",
-    (True, False, True, True): "▙",
-    (True, True, True, True): "█",
-}
-_REST = "rest"
-_LEGEND = "  ▀raw ▄drawn  "  # aligned with the numbers below
-_NARROW_LEGEND = "▀raw ▄drawn"
 EMPTY = "What the model expects next will appear here, with its probabilities."
 STALE_TITLE = "Before the last change"
 """The title of rows that are older than the text or the cursor beside them."""
-
-
-@dataclass(frozen=True, slots=True)
-class PanelRows:
-    """The rows that are drawn, and the total probability of all other tokens."""
-
-    candidates: tuple[Candidate, ...]
-    rest_prob: float
-    rest_sampled_prob: float | None
-    """None where no sampler is involved, as for a scored text."""
-
-
-def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> PanelRows:
-    """Return `count` rows from row `first` on; all other rows are added to the rest."""
-    rows = distribution.candidates
-    shown = rows[first : first + max(0, count)]
-    hidden = (*rows[:first], *rows[first + len(shown) :])
-    sampled = [row.sampled_prob for row in hidden]
-    rest = math.fsum([distribution.rest_prob, *(row.prob for row in hidden)])
-    rest_sampled = math.fsum(
-        [distribution.rest_sampled_prob, *(prob for prob in sampled if prob)]
-    )
-    return PanelRows(
-        candidates=shown,
-        rest_prob=max(0.0, rest),
-        rest_sampled_prob=max(0.0, rest_sampled)
-        if is_drawn_from(distribution)
-        else None,
-    )
-
-
-def is_drawn_from(distribution: Distribution) -> bool:
-    """Return whether a sampler draws from it: false for a text that is only scored."""
-    return all(row.sampled_prob is not None for row in distribution.candidates)
-
-
-def bar(prob: float, sampled_prob: float | None, width: int) -> str:
-    """Draw two bars in one line of quarter blocks, with a resolution of half a cell:
-    above, the model's own probability; below, the one the sampler draws from."""
-    above = _halves(prob, width)
-    below = _halves(prob if sampled_prob is None else sampled_prob, width)
-    full, end = min(above, below) // 2, (max(above, below) + 1) // 2
-    between = "".join(
-        _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
-                  below > 2 * cell, below > 2 * cell + 1]
-        for cell in range(full, end)
-    )  # fmt: skip
-    return "█" * full + between + " " * (width - end)
-
-
-def _halves(prob: float, width: int) -> int:
-    if not math.isfinite(prob):
-        return 0
-    return round(2 * width * min(1.0, max(0.0, prob)))
-
-
-def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
-    """Return the summary of the distribution in forms of decreasing length."""
-    among = distribution.entropy_range or distribution.entropy
-    entropy = f"entropy {notation.entropy(among)} bits"
-    choices = notation.choices(among)
-    spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
-    listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)
-    if not distribution.is_certain:
-        unknown = ("what is drawn is not known", "drawn: not known")
-        return (
-            *((words, *listed, *each) for words in unknown for each in spread),
-            *((words, entropy) for words in unknown),
-            (entropy,),
-        )
-    if not is_drawn_from(distribution):
-        return (*((*listed, *each) for each in spread), (*listed, entropy), (entropy,))
-    kept = f"kept {distribution.remaining:,}"
-    mass = notation.percent(distribution.remaining_prob)
-    whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
-    short = f"{kept}, {mass} of mass"
-    return (
-        *((*whole, *words) for words in spread),
-        *((short, *words) for words in spread),
-        (short, entropy),
-        (kept, entropy),
-        (entropy,),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PanelColumns:
-    """Widths of the columns of a row, in cells."""
-
-    token: int
-    bar: int
-    number: int
-    drawn: bool = True
-    """Whether there is a second number: the probability the sampler draws from."""
-
-    @classmethod
-    def of(cls, width: int, *, drawn: bool = True) -> PanelColumns:
-        """Divide `width` cells: numbers first, then the token (two fifths of the room),
-        then the bar. Below 32 cells the numbers are narrower."""
-        number = 6 if width >= 32 or not drawn else 5
-        # A mark at either end and four spaces; without a sampler, one mark and two
-        # spaces.
-        room = max(0, width - (2 * number + 6 if drawn else number + 3))
-        token = min(room, max(7, min(22, room * 2 // 5)))
-        return cls(token, room - token, number, drawn)
-
-
-def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
-    """Return the title line with "paused" and, with `legend`, the legend of the two
-    bars."""
-    wide = PanelColumns.of(width).number >= 6
-    explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
-    forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
-    room = width - cell_len(title) - 1
-    right = next((text for text in forms if cell_len(text) <= room), "")
-    if not right:
-        return [(pad_to(title, width), "title")]
-    left = pad_to(title, width - cell_len(right))
-    return [(left, "title"), *_legend(right)]
-
-
-def row_line(
-    row: Candidate, columns: PanelColumns, *, chosen: bool, cursor: bool
-) -> list[Part]:
-    """Return the line of one token."""
-    style = "chosen" if chosen else "quiet" if row.cut else "token"
-    return [
-        ("●" if chosen else " ", "chosen"),
-        (_token(row.text, columns.token), "cursor" if cursor else style),
-        (" ", "token"),
-        *_bar_parts(row.prob, row.sampled_prob, columns),
-        (f" {row.cut or ' '}" if columns.drawn else "", "cut"),
-    ]
-
-
-@lru_cache(maxsize=4096)
-def _token(text: str, width: int) -> str:
-    """Return a token's text in exactly `width` cells. Cached: the same tokens recur."""
-    return pad_to(visible_token(text), width)
-
-
-def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[Part]:
-    """Return the line of all tokens without a row; `chosen` if the chosen token is
-    among them."""
-    return [
-        ("●" if chosen else " ", "chosen"),
-        (pad_to(_REST, columns.token), "quiet"),
-        (" ", "token"),
-        *_bar_parts(rows.rest_prob, rows.rest_sampled_prob, columns),
-    ]
-
-
-def _legend(text: str) -> list[Part]:
-    """Return the legend in the colours it explains."""
-    before, upper, rest = text.partition("▀")
-    between, lower, after = rest.partition("▄")
-    return [
-        (before, "chosen"), (upper, "raw"), (between, "quiet"), (lower, "sampled"),
-        (after, "quiet"),
-    ]  # fmt: skip
-
-
-def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
-    """Return the bar and both numbers."""
-    drawn = bar(prob, sampled, columns.bar)
-    # As far as the sampled bar reaches, its colour covers that of the raw one.
-    over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
-    raw = likely(prob, width=columns.number)
-    drawn_from = likely(sampled, width=columns.number)
-    return [
-        (drawn[:over], "sampled"),
-        (drawn[over:] + " ", "raw"),
-        (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
-        (drawn_from.rjust(columns.number) if columns.drawn else "", "sampled"),
-    ]
-
-
-def message_lines(message: str, width: int) -> list[list[Part]]:
-    """Wrap a sentence to lines, with an empty line before it."""
-    lines = [""]
-    for word in message.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if cell_len(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(clip(word, width))
-    return [[("", "quiet")], *([(line, "quiet")] for line in lines)]
 
 
 class ProbabilityPanel(StyledLines, can_focus=True):
@@ -239,10 +41,14 @@ class ProbabilityPanel(StyledLines, can_focus=True):
     HELP = """\
 Each row is a token the model could choose. The upper half of the bar and the first
 number are the model's own probability; the lower half and the second number are what
-the sampler draws from. k, p, m and g mark the first stage that removed a token: top-k,
-top-p, min-p or greedy decoding. min-p comes last and sees only what top-k and top-p
-left, so a row with m can stand above one with p. ● marks the token that was chosen;
-"rest" is all of the vocabulary without a row. 3e−7 is a probability below 0.05%.
+the sampler draws from. A letter marks the first stage that removed a token: b a ban, s
+the grammar, n top-nσ, k top-k, t typical-p, p top-p, m min-p, x XTC, g greedy decoding.
+A stage sees only what those before it left, so a row with m can stand above one with p.
+Where the token can be drawn, a letter marks what changed its logit: r the penalties, d
+DRY, b a bias. ● marks the token that was chosen; "rest" is all of the vocabulary
+without a row. 3e−7 is a probability below 0.05%.
+x bans the token of a row, or allows it again; + and - add to its logit. F4 shows the
+chain of the sampler, and what each stage did here.
 "perplexity here" is the exponential of the entropy: the number of equally probable
 tokens with the same entropy. A server may list only the most probable tokens: the
 probability of the rest is exact even so, but the entropy is then one of a range. A
@@ -264,6 +70,12 @@ server that is only talked with may apply the sampler's stages in another order.
                 tooltip="To the least probable tokens"),
         Binding("enter", "pick", "Pick", id="panel.pick",
                 tooltip="Take this token"),
+        Binding("x", "ban", "Ban", id="panel.ban",
+                tooltip="Never draw this token, or allow it again"),
+        Binding("plus", "bias(1)", "More often", id="panel.raise", show=False,
+                tooltip="Add 1 to the token's logit"),
+        Binding("minus", "bias(-1)", "Less often", id="panel.lower", show=False,
+                tooltip="Subtract 1 from the token's logit"),
     ]  # fmt: skip
 
     PREFIX = "panel--"
@@ -293,6 +105,9 @@ server that is only talked with may apply the sampler's stages in another order.
     }
     """
 
+    after: reactive[str] = reactive("")
+    """The stage of the sampler after which the distribution is shown; empty for the
+    whole chain."""
     paused: reactive[bool] = reactive(False)
     """While paused, distributions of other positions are kept back until the pause
     ends."""
@@ -306,12 +121,29 @@ server that is only talked with may apply the sampler's stages in another order.
         count: int
 
     @dataclass
+    class DistributionShown(Message):
+        """The distribution of another position is shown."""
+
+        panel: ProbabilityPanel
+
+    @dataclass
     class CandidatePicked(Message):
         """A row was picked, with Enter or the mouse."""
 
         panel: ProbabilityPanel
         candidate: Candidate
         by_mouse: bool = False
+
+    @dataclass
+    class BiasRequested(Message):
+        """The user bans the token of a row, or changes its bias."""
+
+        candidate: Candidate
+        by: float | None
+        """What is to be added to its bias; None bans it, or lifts the ban."""
+
+    biases: bool = False
+    """Whether tokens can be banned and biased here."""
 
     def __init__(
         self, *, title: str = "Next token", id: str | None = None, classes: str = ""
@@ -374,6 +206,9 @@ server that is only talked with may apply the sampler's stages in another order.
         if moved and not same:
             self._first = self._cursor = 0
         self._distribution, self._chosen = distribution, chosen
+        if before is None or before.handle != distribution.handle:
+            self.after = ""
+            self.post_message(self.DistributionShown(self))
         self._cursor = min(self._cursor, max(0, len(distribution.candidates) - 1))
         self.refresh()
 
@@ -465,6 +300,25 @@ server that is only talked with may apply the sampler's stages in another order.
         row = self._distribution.candidates[self._cursor]
         self.post_message(self.CandidatePicked(self, row, by_mouse))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Disable bans and bias where nothing is drawn with these settings."""
+        if action in ("ban", "bias"):
+            return self.biases
+        return super().check_action(action, parameters)
+
+    def action_ban(self) -> None:
+        """Ban the token under the cursor, or allow it again."""
+        self._request_bias(None)
+
+    def action_bias(self, by: int) -> None:
+        """Change the bias of the token under the cursor."""
+        self._request_bias(by)
+
+    def _request_bias(self, by: float | None) -> None:
+        if self._distribution is not None and self._distribution.candidates:
+            row = self._distribution.candidates[self._cursor]
+            self.post_message(self.BiasRequested(row, by))
+
     def on_click(self, event: events.Click) -> None:
         """Pick the row under the mouse."""
         place = event.get_content_offset(self)
@@ -532,6 +386,8 @@ server that is only talked with may apply the sampler's stages in another order.
         start = self._distribution.start if self._distribution else 0
         rank = start + self._first + 1
         title = STALE_TITLE if self.stale and self._distribution else self._title
+        if self.after and self._distribution:
+            title = f"After {self.after}"
         return title if rank == 1 else f"{title} from {rank:,}"
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:

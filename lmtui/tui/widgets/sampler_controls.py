@@ -1,14 +1,13 @@
-"""Controls for the sampler: a confidence slider and a row for each other setting.
+"""Controls for the sampler: a confidence slider, and the other settings.
 
-The widget has one immutable `SamplingSettings` and posts the next one on every change.
-Knows no engine; the effect on the distribution is shown elsewhere.
+Without the focus, the settings that are used most; with it, the whole chain from top to
+bottom, with what each stage did at the position that is looked at. The widget has one
+immutable `SamplingSettings` and posts the next one on every change. Knows no engine.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,210 +17,42 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Offset, Size
 from textual.message import Message
 
+from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
+from lmtui.tui.widgets import sampler_chain
 from lmtui.tui.widgets.cells import clip
+from lmtui.tui.widgets.paragraphs import Paragraph, wrapped
+from lmtui.tui.widgets.sampler_chain import ChainRow
+from lmtui.tui.widgets.sampler_fields import (
+    FIELDS,
+    TEMPERATURE,
+    Field,
+    cell_of,
+    temperature_in,
+)
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
-FLATTEST = 5.0
-SHARPEST = 0.05
-STEPS = 40
-"""Steps between the two ends, equal in log T; each changes T by about a ninth."""
-GREEDY = STEPS + 1
-"""The step at the sharp end: greedy decoding (T = 0)."""
-
-_TYPEABLE = 24  # longest number that is parsed, in characters
 _TWO_COLUMNS = 44  # width in cells from which there are two columns
 _GAP = 4
-_TYPED = 24  # characters that can be typed
-
-
-def temperature_at(step: int) -> float:
-    """Return the temperature of a step from 0 (flattest) to GREEDY, to three digits."""
-    if step >= GREEDY:
-        return 0.0
-    share = max(0, step) / STEPS
-    return float(f"{FLATTEST * (SHARPEST / FLATTEST) ** share:.3g}")
-
-
-def position_of(temperature: float) -> float:
-    """Return the step of a temperature, fractional where it lies between two steps."""
-    if temperature <= 0:
-        return float(GREEDY)
-    bounded = min(FLATTEST, max(SHARPEST, temperature))
-    return STEPS * math.log(FLATTEST / bounded) / math.log(FLATTEST / SHARPEST)
-
-
-def moved(temperature: float, by: int) -> float:
-    """Return the temperature one step up or down from any temperature."""
-    place = position_of(temperature)
-    near = round(place)
-    if abs(place - near) < 0.05:  # three digits are not exactly on the scale
-        step = near + by
-    else:
-        step = math.ceil(place) if by > 0 else math.floor(place)
-    return temperature_at(min(GREEDY, max(0, step)))
-
-
-def cell_of(temperature: float, width: int) -> int:
-    """Return the cell of the knob on a track; the last cell is for greedy alone."""
-    if temperature <= 0:
-        return width - 1
-    return round(position_of(temperature) / STEPS * (width - 2))
-
-
-def temperature_in(cell: int, width: int) -> float:
-    """Return the temperature of a cell of the track."""
-    if cell >= width - 1:
-        return 0.0
-    return temperature_at(round(max(0, cell) / max(1, width - 2) * STEPS))
-
-
-Value = float | int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One setting: its name, the rungs it steps through, and how a value is
-    written and read."""
-
-    name: str
-    """The attribute of `SamplingSettings`."""
-    label: str
-    meaning: str
-    """A few words for the help line, which has 27 cells at 80 columns."""
-    rungs: tuple[float, ...]
-    whole: bool = False
-    off: tuple[Value, str] | None = None
-    """The value that switches the setting off, and its name."""
-
-    def value(self, settings: SamplingSettings) -> Value:
-        """Return the value of this setting."""
-        value: Value = getattr(settings, self.name)
-        return value
-
-    def shown(self, settings: SamplingSettings) -> str:
-        """Return the value of this setting as text."""
-        value = self.value(settings)
-        if self.off is not None and value == self.off[0]:
-            return self.off[1]
-        return f"{value:,}" if self.whole else f"{value:g}"
-
-    def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
-        """Return the settings with this one a step up or down."""
-        value = self.value(settings)
-        if self.name == "temperature":
-            return self.set(settings, moved(settings.temperature, by))
-        if self.name == "seed":
-            return self.set(settings, _next_seed(value, by))
-        rung = next_rung(self.rungs, value or 0, by)
-        return self.set(settings, int(rung) if self.whole else rung)
-
-    def typed(self, settings: SamplingSettings, text: str) -> SamplingSettings:
-        """Return the settings with the typed value.
-
-        Raises:
-            LmtuiError: `text` is not a number, or is out of range.
-        """
-        text = text.strip().lower()
-        if self.off is not None and text in ("", self.off[1]):
-            return self.set(settings, self.off[0])
-        parse: Callable[[str], Value] = int if self.whole else float
-        try:
-            value = parse(text.replace(",", "")[:_TYPEABLE])
-        except ValueError:
-            kind = "a whole number" if self.whole else "a number"
-            raise LmtuiError(
-                f"{self.label} is not a number", text, f"Type {kind}."
-            ) from None
-        return self.set(settings, value)
-
-    def reset(self, settings: SamplingSettings) -> SamplingSettings:
-        """Return the settings with this one at its default."""
-        return self.set(settings, self.value(SamplingSettings()))
-
-    def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
-        """Return the settings with this value.
-
-        Raises:
-            LmtuiError: it is out of range.
-        """
-        changes: dict[str, Value] = {self.name: value}
-        return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
-
-
-def next_rung(rungs: tuple[float, ...], value: float, by: int) -> float:
-    """Return the next rung above or below a value; beyond the ends, the value
-    itself."""
-    if by > 0:
-        return min((rung for rung in rungs if rung > value), default=value)
-    return max((rung for rung in rungs if rung < value), default=value)
-
-
-def _next_seed(seed: Value, by: int) -> int | None:
-    if seed is None:
-        return 0 if by > 0 else None
-    following = int(seed) + by
-    return min(following, 2**63 - 1) if following >= 0 else None
-
-
-TEMPERATURE = Field("temperature", "temperature", "0: greedy; higher: flatter.", ())
-
-FIELDS = (
-    Field(
-        "top_k",
-        "top-k",
-        "Keep the k most probable.",
-        (0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 200, 500, 1000),
-        whole=True,
-        off=(0, "off"),
-    ),
-    Field(
-        "top_p",
-        "top-p",
-        "Keep the set of this mass.",
-        (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0),
-        off=(1.0, "off"),
-    ),
-    Field(
-        "min_p",
-        "min-p",
-        "Drop p under this × top p.",
-        (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0),
-        off=(0.0, "off"),
-    ),
-    Field(
-        "repetition_penalty",
-        "penalty",
-        "Weakens tokens used before.",
-        (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0),
-        off=(1.0, "off"),
-    ),
-    Field("seed", "seed", "Same seed, same tokens.", (), whole=True,
-          off=(None, "random")),
-    Field(
-        "max_tokens",
-        "max tokens",
-        "Stop after this many.",
-        (1, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
-        whole=True,
-    ),
-)  # fmt: skip
-"""The rows below the slider."""
-
-
-ROWS: tuple[Field, ...] = (TEMPERATURE, *FIELDS)
+_TYPED = 24  # characters of a number that can be typed
+_LISTED = 100_000  # characters of a list
+_FOOT = 3  # lines about the row under the cursor
 
 
 class SamplerControls(StyledLines, can_focus=True):
-    """The confidence slider (temperature) and all other settings of the sampler."""
+    """The confidence slider (temperature), and all other settings of the sampler."""
 
     HELP = """\
-Left and Right (or - and +) change the setting under the cursor, Up and Down choose
-another, Enter types a value, Delete restores the default. The slider runs from flat
-(every token equally likely) to sharp (only the likeliest); its right end is greedy
-decoding.
+The rows are the sampler's chain, from top to bottom: the mark that its tokens get in
+the panel, its value, how many tokens it removed here, and which share of the mass. The
+panel above shows the distribution as it stands after the stage under the cursor.
+Left and Right (or - and +) change a value, Enter types one, Delete restores the
+default. Space switches a stage off and on again; Shift+Up and Shift+Down move it. A
+stage with several settings shows the others while the cursor is there. The slider runs
+from flat (every token equally likely) to sharp (only the likeliest); its right end is
+greedy decoding.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -235,6 +66,12 @@ decoding.
                 tooltip="A step more; on the slider: sharper"),
         Binding("enter", "type", "Type a value", id="sampler.type",
                 tooltip="Type the value; Enter takes it, Esc leaves it"),
+        Binding("space", "switch", "Off / on", id="sampler.switch",
+                tooltip="Leave the stage out of the chain, or put it back"),
+        Binding("shift+up,K", "order(-1)", "Earlier", id="sampler.earlier",
+                tooltip="Run the stage before the one above"),
+        Binding("shift+down,J", "order(1)", "Later", id="sampler.later",
+                tooltip="Run the stage after the one below"),
         Binding("delete,backspace", "reset", "Default", id="sampler.reset",
                 tooltip="Bring back the default"),
     ]  # fmt: skip
@@ -243,7 +80,7 @@ decoding.
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"sampler--{name}"
         for name in ("label", "value", "changed", "track", "filled", "knob", "cursor",
-                     "quiet", "error")
+                     "quiet", "error", "mark", "effect")
     }  # fmt: skip
 
     DEFAULT_CSS = """
@@ -264,6 +101,8 @@ decoding.
     }
     SamplerControls > .sampler--quiet { color: $quiet; }
     SamplerControls > .sampler--error { color: $error; }
+    SamplerControls > .sampler--mark { color: $cut; }
+    SamplerControls > .sampler--effect { color: $cut; }
     """
 
     class Moved(Message):
@@ -275,6 +114,9 @@ decoding.
 
         settings: SamplingSettings
 
+    class StageChanged(Message):
+        """The cursor came to another stage, or the focus came or went."""
+
     def __init__(
         self,
         settings: SamplingSettings | None = None,
@@ -284,7 +126,11 @@ decoding.
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._settings = settings or SamplingSettings()
-        self._row = 0
+        self._effects: dict[str, StageEffect] = {}
+        self._at = TEMPERATURE.name  # the field under the cursor
+        self._stage = "temperature"  # its stage
+        self._first = 0  # first row that is drawn
+        self._places: dict[str, int] = {}  # in the order, of stages switched off
         self._typing: str | None = None
         self._error = ""
         self._dragging = False
@@ -298,25 +144,59 @@ decoding.
     def settings(self, settings: SamplingSettings) -> None:
         """Show other settings without posting a message."""
         self._settings = settings
+        self.refresh(layout=True)
+
+    @property
+    def stage(self) -> str | None:
+        """The stage under the cursor; None without the focus, and for a setting of no
+        stage."""
+        return self._stage or None if self.has_focus else None
+
+    def show_effects(self, effects: Sequence[StageEffect]) -> None:
+        """Show what each stage did at the position that is looked at."""
+        self._effects = {effect.stage: effect for effect in effects}
         self.refresh()
 
     # Keys.
 
-    def action_move(self, by: int) -> None:
-        """Move to another setting; a value being typed is discarded."""
+    def _rows(self) -> list[ChainRow]:
+        return sampler_chain.rows_of(self._settings, self._stage)
+
+    def _row(self) -> ChainRow:
+        """Return the row under the cursor."""
+        return next(row for row in self._rows() if row.field.name == self._at)
+
+    def _go_to(self, row: ChainRow) -> None:
+        """Move the cursor; a value being typed is discarded."""
+        changed = row.stage != self._stage
+        self._at, self._stage = row.field.name, row.stage
         self._stop_typing()
-        self._row = (self._row + by) % len(ROWS)
-        self.refresh()
+        if changed:
+            self.refresh(layout=True)
+            self.post_message(self.StageChanged())
+
+    def action_move(self, by: int) -> None:
+        """Move to another setting."""
+        rows = self._rows()
+        self._go_to(rows[(rows.index(self._row()) + by) % len(rows)])
 
     def action_step(self, by: int) -> None:
-        self._change(ROWS[self._row].stepped(self._settings, by))
+        self._change(self._row().field.stepped(self._settings, by))
 
     def action_reset(self) -> None:
         """Reset the setting under the cursor to its default."""
-        self._change(ROWS[self._row].reset(self._settings))
+        self._change(self._row().field.reset(self._settings))
+
+    def action_switch(self) -> None:
+        """Switch the stage under the cursor off, or on again."""
+        self._change(sampler_chain.switched(self._settings, self._stage, self._places))
+
+    def action_order(self, by: int) -> None:
+        """Move the stage under the cursor within the chain."""
+        self._change(sampler_chain.moved(self._settings, self._stage, by))
 
     def action_type(self) -> None:
-        self._typing, self._error = "", ""
+        self._typing, self._error = self._row().field.editable(self._settings), ""
         self.refresh()
 
     def on_key(self, event: events.Key) -> None:
@@ -333,7 +213,7 @@ decoding.
         elif event.key in ("backspace", "delete"):
             self._typing = self._typing[:-1]
         elif event.is_printable and event.character:
-            self._typing = (self._typing + event.character)[:_TYPED]
+            self._add_typed(event.character)
         elif event.key not in ("left", "right"):
             return
         event.stop()
@@ -343,9 +223,13 @@ decoding.
     def on_paste(self, event: events.Paste) -> None:
         """Append pasted text to the value being typed."""
         if self._typing is not None:
-            self._typing = (self._typing + visible_line(event.text.strip()))[:_TYPED]
+            self._add_typed(visible_line(event.text.strip()))
             event.stop()
             self.refresh()
+
+    def _add_typed(self, text: str) -> None:
+        most = _LISTED if self._row().field.lists else _TYPED
+        self._typing = ((self._typing or "") + text)[:most]
 
     def on_resize(self) -> None:
         self.post_message(self.Moved())
@@ -354,16 +238,23 @@ decoding.
         self.post_message(self.Moved())
 
     def on_focus(self) -> None:
-        self.refresh()
+        """Show the whole chain."""
+        self._follow_focus()
 
     def on_blur(self) -> None:
-        """Discard a value being typed."""
+        """Show the settings that are used most; discard a value being typed."""
         self._stop_typing()
+        self._follow_focus()
+
+    def _follow_focus(self) -> None:
+        self._effects = {}
+        self.refresh(layout=True)
+        self.post_message(self.StageChanged())
 
     def _take_typed(self) -> None:
         assert self._typing is not None
         try:
-            settings = ROWS[self._row].typed(self._settings, self._typing)
+            settings = self._row().field.typed(self._settings, self._typing)
         except LmtuiError as error:
             self._error = visible_line(error.hint or str(error))
             return
@@ -389,13 +280,13 @@ decoding.
         if place is None:
             return
         self._stop_typing()
-        if place.y <= 1:
-            self._row = 0
+        if place.y == self._slider_line:
+            self._go_to(next(r for r in self._rows() if r.field is TEMPERATURE))
             self._dragging = True
             self.capture_mouse()
             self._drag(place)
-        else:
-            self._row = self._row_at(place)
+        elif (row := self._row_at(place)) is not None:
+            self._go_to(row)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Drag the knob; beyond the ends of the track, it stays at the end."""
@@ -425,32 +316,43 @@ decoding.
         gutter = self.gutter
         return Offset(gutter.left, gutter.top)
 
+    @property
+    def _slider_line(self) -> int:
+        return 0 if self.has_focus else 1
+
     def _drag(self, offset: Offset) -> None:
         start, width = _track(self.content_size.width)
         temperature = temperature_in(offset.x - start, width)
         self._change(TEMPERATURE.set(self._settings, temperature))
 
-    def _row_at(self, offset: Offset) -> int:
-        width = self.content_size.width
-        row = 1 + (offset.y - 2)
+    def _row_at(self, offset: Offset) -> ChainRow | None:
+        """Return the row that is drawn at an offset."""
+        rows = self._rows()
+        if self.has_focus:
+            at = self._first + offset.y - 1
+            return rows[at] if offset.y <= self._room() and at < len(rows) else None
+        at, width = offset.y - 2, self.content_size.width
         if _columns(width) == 2:
             half = (len(FIELDS) + 1) // 2
-            row += half if offset.x >= (width - _GAP) // 2 + _GAP // 2 else 0
-        return min(len(ROWS) - 1, max(1, row))
+            at += half if offset.x >= (width - _GAP) // 2 + _GAP // 2 else 0
+        if not 0 <= at < len(FIELDS):
+            return None
+        stages = (row for row in rows if row.field is FIELDS[at])
+        return next(stages, None)
 
     # Drawing.
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return 3 + -(-len(FIELDS) // _columns(width))
+        if not self.has_focus:
+            return 3 + -(-len(FIELDS) // _columns(width))
+        return 1 + len(self._rows()) + _FOOT
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return heading and slider, the other settings, and one line about the setting
-        under the cursor."""
-        lines: list[Line] = [self._heading(width), self._slider(width)]
-        return [*lines, *self._grid(width), self._foot(width)]
-
-    def _heading(self, width: int) -> list[Part]:
-        return self._field(TEMPERATURE, width)
+        """Return the slider, the settings, and lines about the one under the cursor."""
+        if self.has_focus:
+            return self._chain(width)
+        heading = self._field(TEMPERATURE, width)
+        return [heading, self._slider(width), *self._grid(width), self._others(width)]
 
     def _slider(self, width: int) -> list[Part]:
         start, cells = _track(width)
@@ -464,6 +366,43 @@ decoding.
             (right, "filled" if self._settings.temperature == 0 else "quiet"),
         ]
 
+    # With the focus: the chain.
+
+    def _room(self) -> int:
+        """Return how many rows fit."""
+        return max(1, self.content_size.height - 1 - _FOOT)
+
+    def _chain(self, width: int) -> list[Line]:
+        rows, room = self._rows(), self._room()
+        at = rows.index(self._row())
+        self._first = max(min(self._first, at, len(rows) - room), at - room + 1, 0)
+        drawn = [
+            self._line(row, width) for row in rows[self._first : self._first + room]
+        ]
+        return [self._slider(width), *drawn, *self._foot(width)]
+
+    def _line(self, row: ChainRow, width: int) -> list[Part]:
+        current = row.field.name == self._at
+        typed = self._typing is not None and current
+        return sampler_chain.row_parts(
+            row,
+            self._settings,
+            self._effects.get(row.stage),
+            width=width,
+            value=(f"{self._typing}▏", "changed") if typed else None,
+            cursor=current,
+        )
+
+    def _foot(self, width: int) -> list[Line]:
+        if self._error:
+            return _wrapped(self._error, "error", width)
+        row = self._row()
+        effect = self._effects.get(row.stage) if row.is_stage else None
+        words = sampler_chain.effect_words(effect, self._settings)
+        return _wrapped(f"{row.field.meaning} {words}", "quiet", width)
+
+    # Without the focus: the settings that are used most.
+
     def _grid(self, width: int) -> list[list[Part]]:
         if _columns(width) == 1:
             return [self._field(field, width) for field in FIELDS]
@@ -475,45 +414,34 @@ decoding.
         ]  # fmt: skip
 
     def _field(self, field: Field, width: int) -> list[Part]:
-        value, style = self._value(field)
+        shown = field.shown(self._settings)
         label = field.label
         if field is TEMPERATURE:
-            value, label = f"T {value}", "confidence"
-        value = clip(value, max(1, width - 8))
-        on = self._is_current(field)
-        arrows = ("‹ ", " ›") if on and self._typing is None else ("  ", "  ")
-        room = width - cell_len(value) - 4
-        # The cursor style covers the label only, not the space behind it.
+            greedy = self._settings.temperature == 0
+            shown, label = "T 0 greedy" if greedy else f"T {shown}", "confidence"
+        shown = clip(shown, max(1, width - 8))
+        default = field.value(SamplingSettings()) == field.value(self._settings)
+        room = width - cell_len(shown) - 4
         label = clip(label, room)
         return [
-            (label, self._label_style(field)),
-            (" " * (room - cell_len(label)) + arrows[0], "quiet"),
-            (value, style),
-            (arrows[1], "quiet"),
+            (label, "label"),
+            (" " * (room - cell_len(label) + 2), "quiet"),
+            (shown, "value" if default else "changed"),
+            ("  ", "quiet"),
         ]
 
-    def _value(self, field: Field) -> Part:
-        if self._is_current(field) and self._typing is not None:
-            return self._typing + "▏", "changed"
-        default = field.value(SamplingSettings()) == field.value(self._settings)
-        style = "value" if default else "changed"
-        shown = field.shown(self._settings)
-        if field is TEMPERATURE and self._settings.temperature == 0:
-            shown = "0 greedy"
-        return shown, style
+    def _others(self, width: int) -> list[Part]:
+        """Name the stages that are on and not among the settings above."""
+        words = ", ".join(sampler_chain.others_on(self._settings))
+        return [(clip(f"also {words}" if words else "", width), "changed")]
 
-    def _label_style(self, field: Field) -> str:
-        return "cursor" if self._is_current(field) else "label"
 
-    def _is_current(self, field: Field) -> bool:
-        return self.has_focus and field is ROWS[self._row]
-
-    def _foot(self, width: int) -> list[Part]:
-        if self._error:
-            return [(clip(self._error, width), "error")]
-        if not self.has_focus:
-            return [("", "quiet")]
-        return [(clip(ROWS[self._row].meaning, width), "quiet")]
+def _wrapped(words: str, style: str, width: int) -> list[Line]:
+    lines = wrapped(Paragraph(((words, style),)), width)
+    if len(lines) > _FOOT:
+        rest = " ".join(part for line in lines[_FOOT - 1 :] for part, _ in line)
+        lines = [*lines[: _FOOT - 1], [(clip(rest, width), style)]]
+    return lines
 
 
 def _columns(width: int) -> int:

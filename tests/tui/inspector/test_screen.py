@@ -18,7 +18,7 @@ from lmtui.tui.inspector.panel import expected
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.start import StartScreen, shown_path
-from lmtui.tui.widgets.probability_panel import summary_forms
+from lmtui.tui.widgets.panel_lines import summary_forms
 from lmtui.tui.widgets.text_totals import TextTotals
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting

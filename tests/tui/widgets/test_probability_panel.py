@@ -14,12 +14,14 @@ from textual.message import Message
 from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
 from lmtui.notation import likely, percent
 from lmtui.tui.widgets.cells import clip, fit_best, pad_to
-from lmtui.tui.widgets.probability_panel import (
-    EMPTY,
-    ProbabilityPanel,
+from lmtui.tui.widgets.panel_lines import (
     bar,
     fit_rows,
     summary_forms,
+)
+from lmtui.tui.widgets.probability_panel import (
+    EMPTY,
+    ProbabilityPanel,
 )
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, safe, written

@@ -1,0 +1,226 @@
+"""Lines of the probability panel: bars, numbers, marks and the summary.
+
+Pure functions of a distribution and a width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rich.cells import cell_len
+
+from lmtui import notation
+from lmtui.engine.types import Candidate, Distribution
+from lmtui.notation import likely
+from lmtui.text import visible_token
+from lmtui.tui.widgets.cells import clip, pad_to
+from lmtui.tui.widgets.styled_lines import Part
+
+# Keys: upper left, upper right, lower left, lower right.
+_QUARTERS = {
+    (False, False, False, False): " ",
+    (True, False, False, False): "▘",
+    (True, True, False, False): "▀",
+    (False, False, True, False): "▖",
+    (False, False, True, True): "▄",
+    (True, False, True, False): "▌",
+    (True, True, True, False): "▛",
+    (True, False, True, True): "▙",
+    (True, True, True, True): "█",
+}
+_REST = "rest"
+_LEGEND = "  ▀raw ▄drawn  "  # aligned with the numbers below
+_NARROW_LEGEND = "▀raw ▄drawn"
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRows:
+    """The rows that are drawn, and the total probability of all other tokens."""
+
+    candidates: tuple[Candidate, ...]
+    rest_prob: float
+    rest_sampled_prob: float | None
+    """None where no sampler is involved, as for a scored text."""
+
+
+def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> PanelRows:
+    """Return `count` rows from row `first` on; all other rows are added to the rest."""
+    rows = distribution.candidates
+    shown = rows[first : first + max(0, count)]
+    hidden = (*rows[:first], *rows[first + len(shown) :])
+    sampled = [row.sampled_prob for row in hidden]
+    rest = math.fsum([distribution.rest_prob, *(row.prob for row in hidden)])
+    rest_sampled = math.fsum(
+        [distribution.rest_sampled_prob, *(prob for prob in sampled if prob)]
+    )
+    return PanelRows(
+        candidates=shown,
+        rest_prob=max(0.0, rest),
+        rest_sampled_prob=max(0.0, rest_sampled)
+        if is_drawn_from(distribution)
+        else None,
+    )
+
+
+def is_drawn_from(distribution: Distribution) -> bool:
+    """Return whether a sampler draws from it: false for a text that is only scored."""
+    return all(row.sampled_prob is not None for row in distribution.candidates)
+
+
+def bar(prob: float, sampled_prob: float | None, width: int) -> str:
+    """Draw two bars in one line of quarter blocks, with a resolution of half a cell:
+    above, the model's own probability; below, the one the sampler draws from."""
+    above = _halves(prob, width)
+    below = _halves(prob if sampled_prob is None else sampled_prob, width)
+    full, end = min(above, below) // 2, (max(above, below) + 1) // 2
+    between = "".join(
+        _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
+                  below > 2 * cell, below > 2 * cell + 1]
+        for cell in range(full, end)
+    )  # fmt: skip
+    return "█" * full + between + " " * (width - end)
+
+
+def _halves(prob: float, width: int) -> int:
+    if not math.isfinite(prob):
+        return 0
+    return round(2 * width * min(1.0, max(0.0, prob)))
+
+
+def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
+    """Return the summary of the distribution in forms of decreasing length."""
+    among = distribution.entropy_range or distribution.entropy
+    entropy = f"entropy {notation.entropy(among)} bits"
+    choices = notation.choices(among)
+    spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
+    listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)
+    if not distribution.is_certain:
+        unknown = ("what is drawn is not known", "drawn: not known")
+        return (
+            *((words, *listed, *each) for words in unknown for each in spread),
+            *((words, entropy) for words in unknown),
+            (entropy,),
+        )
+    if not is_drawn_from(distribution):
+        return (*((*listed, *each) for each in spread), (*listed, entropy), (entropy,))
+    kept = f"kept {distribution.remaining:,}"
+    mass = notation.percent(distribution.remaining_prob)
+    whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
+    short = f"{kept}, {mass} of mass"
+    return (
+        *((*whole, *words) for words in spread),
+        *((short, *words) for words in spread),
+        (short, entropy),
+        (kept, entropy),
+        (entropy,),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PanelColumns:
+    """Widths of the columns of a row, in cells."""
+
+    token: int
+    bar: int
+    number: int
+    drawn: bool = True
+    """Whether there is a second number: the probability the sampler draws from."""
+
+    @classmethod
+    def of(cls, width: int, *, drawn: bool = True) -> PanelColumns:
+        """Divide `width` cells: numbers first, then the token (two fifths of the room),
+        then the bar. Below 32 cells the numbers are narrower."""
+        number = 6 if width >= 32 or not drawn else 5
+        # A mark at either end and four spaces; without a sampler, one mark and two
+        # spaces.
+        room = max(0, width - (2 * number + 6 if drawn else number + 3))
+        token = min(room, max(7, min(22, room * 2 // 5)))
+        return cls(token, room - token, number, drawn)
+
+
+def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:
+    """Return the title line with "paused" and, with `legend`, the legend of the two
+    bars."""
+    wide = PanelColumns.of(width).number >= 6
+    explained = (_LEGEND if wide else _NARROW_LEGEND) if legend else ""
+    forms = (f"‖ paused {explained}", "‖ paused", "‖") if paused else (explained,)
+    room = width - cell_len(title) - 1
+    right = next((text for text in forms if cell_len(text) <= room), "")
+    if not right:
+        return [(pad_to(title, width), "title")]
+    left = pad_to(title, width - cell_len(right))
+    return [(left, "title"), *_legend(right)]
+
+
+def row_line(
+    row: Candidate, columns: PanelColumns, *, chosen: bool, cursor: bool
+) -> list[Part]:
+    """Return the line of one token."""
+    style = "chosen" if chosen else "quiet" if row.cut else "token"
+    return [
+        ("●" if chosen else " ", "chosen"),
+        (_token(row.text, columns.token), "cursor" if cursor else style),
+        (" ", "token"),
+        *_bar_parts(row.prob, row.sampled_prob, columns),
+        (
+            f" {row.cut or row.changed or ' '}" if columns.drawn else "",
+            "cut" if row.cut else "quiet",
+        ),
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _token(text: str, width: int) -> str:
+    """Return a token's text in exactly `width` cells. Cached: the same tokens recur."""
+    return pad_to(visible_token(text), width)
+
+
+def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[Part]:
+    """Return the line of all tokens without a row; `chosen` if the chosen token is
+    among them."""
+    return [
+        ("●" if chosen else " ", "chosen"),
+        (pad_to(_REST, columns.token), "quiet"),
+        (" ", "token"),
+        *_bar_parts(rows.rest_prob, rows.rest_sampled_prob, columns),
+    ]
+
+
+def _legend(text: str) -> list[Part]:
+    """Return the legend in the colours it explains."""
+    before, upper, rest = text.partition("▀")
+    between, lower, after = rest.partition("▄")
+    return [
+        (before, "chosen"), (upper, "raw"), (between, "quiet"), (lower, "sampled"),
+        (after, "quiet"),
+    ]  # fmt: skip
+
+
+def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
+    """Return the bar and both numbers."""
+    drawn = bar(prob, sampled, columns.bar)
+    # As far as the sampled bar reaches, its colour covers that of the raw one.
+    over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
+    raw = likely(prob, width=columns.number)
+    drawn_from = likely(sampled, width=columns.number)
+    return [
+        (drawn[:over], "sampled"),
+        (drawn[over:] + " ", "raw"),
+        (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
+        (drawn_from.rjust(columns.number) if columns.drawn else "", "sampled"),
+    ]
+
+
+def message_lines(message: str, width: int) -> list[list[Part]]:
+    """Wrap a sentence to lines, with an empty line before it."""
+    lines = [""]
+    for word in message.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(clip(word, width))
+    return [[("", "quiet")], *([(line, "quiet")] for line in lines)]

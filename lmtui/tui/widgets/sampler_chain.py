@@ -1,0 +1,236 @@
+"""The sampler's chain as rows: each stage with its settings, and what it did here.
+
+Pure functions; the widget `SamplerControls` draws the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
+
+from lmtui import notation
+from lmtui.engine.stage_effect import StageEffect
+from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.text import visible_line
+from lmtui.tui.widgets.cells import clip
+from lmtui.tui.widgets.sampler_fields import (
+    FIELDS,
+    MAX_TOKENS,
+    SEED,
+    STAGE_FIELDS,
+    TEMPERATURE,
+    Field,
+)
+from lmtui.tui.widgets.styled_lines import Part
+
+FIXED = ("bias",)
+"""Stages that come first and can't be moved."""
+MARKS: Mapping[str, str] = {
+    "bias": "b", "grammar": "s", "penalties": "r", "dry": "d", "top_n_sigma": "n",
+    "top_k": "k", "typical_p": "t", "top_p": "p", "min_p": "m", "xtc": "x",
+}  # fmt: skip
+"""The mark of each stage in the panel; greedy decoding has g."""
+LABELS = {stage: fields[0].label for stage, fields in STAGE_FIELDS.items()}
+"""The name of each stage."""
+_SWITCHED_ON: Mapping[str, float] = {
+    "penalties": 1.1, "dry": 0.8, "temperature": 0.7, "top_n_sigma": 1.0, "top_k": 40,
+    "typical_p": 0.95, "top_p": 0.95, "min_p": 0.05, "xtc": 0.5,
+}  # fmt: skip
+"""Value with which a stage is switched on that does nothing so far."""
+_ALSO = ("banned_phrases", "presence_penalty", "frequency_penalty")
+_WIDE = 36  # width in cells from which the number of removed tokens is written out
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """Row of the chain: a stage, a further setting of it, or another setting."""
+
+    field: Field
+    stage: str = ""
+    """Empty for a setting of no stage."""
+    is_stage: bool = False
+    """Whether the row stands for the whole stage."""
+
+
+def rows_of(settings: SamplingSettings, open_stage: str) -> list[ChainRow]:
+    """Return the rows from top to bottom: the fixed stages, those of the order, those
+    that are left out of it, and the other settings. Only `open_stage` shows its further
+    settings."""
+    order = settings.sampler_order
+    left_out = [stage for stage in STAGES if stage not in order]
+    rows: list[ChainRow] = []
+    for stage in (*FIXED, *order, *left_out):
+        first, *others = STAGE_FIELDS[stage]
+        rows.append(ChainRow(first, stage, is_stage=True))
+        if stage == open_stage:
+            rows += (ChainRow(field, stage) for field in others)
+    return [*rows, ChainRow(SEED), ChainRow(MAX_TOKENS)]
+
+
+def is_in_chain(stage: str, settings: SamplingSettings) -> bool:
+    """Return whether a stage runs: it is fixed, or in the order."""
+    return stage in FIXED or stage in settings.sampler_order
+
+
+def moved(settings: SamplingSettings, stage: str, by: int) -> SamplingSettings:
+    """Return the settings with a stage one place earlier or later in the order; as they
+    are where it can't be moved."""
+    order = list(settings.sampler_order)
+    if stage not in order:
+        return settings
+    at = order.index(stage)
+    to = at + by
+    if not 0 <= to < len(order):
+        return settings
+    order[at], order[to] = order[to], order[at]
+    return replace(settings, sampler_order=tuple(order))
+
+
+def switched(
+    settings: SamplingSettings, stage: str, places: dict[str, int]
+) -> SamplingSettings:
+    """Return the settings with a stage switched off, or on again. It is switched off by
+    leaving it out of the order, so that its values stay; `places` remembers where it
+    was."""
+    if stage not in STAGES:
+        return settings
+    order, field = list(settings.sampler_order), STAGE_FIELDS[stage][0]
+    is_off = _is_off(stage, settings)
+    if stage in order and not is_off:
+        places[stage] = order.index(stage)
+        order.remove(stage)
+    elif stage not in order:
+        order.insert(places.get(stage, _default_place(stage, order)), stage)
+    if is_off:
+        settings = field.set(settings, _SWITCHED_ON[stage])
+    return replace(settings, sampler_order=tuple(order))
+
+
+def others_on(settings: SamplingSettings) -> list[str]:
+    """Return what is on besides the settings that are always shown."""
+    found = [
+        field.label
+        for stage, fields in STAGE_FIELDS.items()
+        for field in fields
+        if field not in (*FIELDS, TEMPERATURE)
+        and (field is fields[0] or field.name in _ALSO)
+        and is_in_chain(stage, settings)
+        and field.off is not None
+        and field.value(settings) != field.off[0]
+    ]
+    order = settings.sampler_order
+    found += [
+        f"no {STAGE_FIELDS[stage][0].label}"
+        for stage in STAGES
+        if stage not in order and not _is_off(stage, settings)
+    ]
+    default = [stage for stage in STAGES if stage in order]
+    return [*found, *(["own order"] if default != list(order) else [])]
+
+
+def _is_off(stage: str, settings: SamplingSettings) -> bool:
+    """Return whether a stage does nothing with these settings."""
+    field = STAGE_FIELDS[stage][0]
+    return field.off is not None and field.value(settings) == field.off[0]
+
+
+def _default_place(stage: str, order: list[str]) -> int:
+    """Return where a stage comes in an order: after all that it follows by default."""
+    before = STAGES[: STAGES.index(stage)]
+    return max((order.index(each) + 1 for each in before if each in order), default=0)
+
+
+def row_parts(
+    row: ChainRow,
+    settings: SamplingSettings,
+    effect: StageEffect | None,
+    *,
+    width: int,
+    value: Part | None = None,
+    cursor: bool = False,
+) -> list[Part]:
+    """Return the line of a row: mark, name, value, removed tokens, share of the mass.
+    `value` is what is drawn in place of the setting's own."""
+    runs = not row.stage or is_in_chain(row.stage, settings)
+    mark = MARKS.get(row.stage, " ") if row.is_stage else " "
+    label = row.field.label if row.is_stage or not row.stage else f" {row.field.label}"
+    shown, style = value or _value(row, settings, runs=runs)
+    right = _effect(effect, wide=width >= _WIDE) if row.is_stage else ""
+    right = right or " " * _effect_width(width)
+    room = width - 2 - cell_len(shown) - cell_len(right) - 1
+    if value and row.field.lists:  # a long text that is being typed
+        shown, right = shown[-(width - 4 - cell_len(label)) :], ""
+        room = width - 3 - cell_len(shown)
+    label = clip(label, max(1, room))
+    return [
+        (f"{mark} ", "mark" if runs else "quiet"),
+        (label, "cursor" if cursor else "label" if runs else "quiet"),
+        (" " * (room - cell_len(label) + 1), "quiet"),
+        (shown, style),
+        (right, "effect"),
+    ]
+
+
+def _value(row: ChainRow, settings: SamplingSettings, *, runs: bool) -> Part:
+    shown = row.field.shown(settings)
+    if row.field.name == "temperature" and settings.temperature == 0:
+        shown = "greedy"
+    if not runs:
+        return "out" if row.is_stage else shown, "quiet"
+    if row.field.off is not None and row.field.value(settings) == row.field.off[0]:
+        return shown, "quiet"
+    default = row.field.value(SamplingSettings()) == row.field.value(settings)
+    return shown, "value" if default else "changed"
+
+
+def _effect_width(width: int) -> int:
+    return 15 if width >= _WIDE else 12
+
+
+def _effect(effect: StageEffect | None, *, wide: bool) -> str:
+    """Return how many tokens a stage removed, and the share of the mass."""
+    if effect is None:
+        return ""
+    count = f"−{effect.removed:,}" if wide else f"−{_short(effect.removed)}"
+    count = count if effect.removed else "·" if effect.moved else ""
+    share = notation.percent(effect.moved) if effect.removed or effect.moved else ""
+    return f"{count:>{9 if wide else 6}}{share:>6}"
+
+
+def _short(count: int) -> str:
+    """Return a count in at most four characters."""
+    return f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
+
+
+def effect_words(effect: StageEffect | None, settings: SamplingSettings) -> str:
+    """Return what a stage did here, in a sentence; empty where nothing is known."""
+    return " ".join(_sentences(effect, settings)) if effect else ""
+
+
+def _sentences(effect: StageEffect, settings: SamplingSettings) -> Iterator[str]:
+    share = notation.percent(effect.moved)
+    if effect.stage == "xtc":
+        chance = notation.percent(settings.xtc_probability)
+        if effect.coin is None:
+            yield f"No coin yet: shown as if it fell, {chance} of the time."
+        else:
+            sign = "<" if effect.coin < settings.xtc_probability else "≥"
+            yield f"Coin {effect.coin:.2f} {sign} {settings.xtc_probability:g}."
+    if effect.repeat is not None:
+        yield (
+            f"Repeats “{visible_line(effect.repeat.text)}”, "
+            + notation.counted(effect.repeat.end - effect.repeat.start, "token")
+            + f" from {effect.repeat.start:,}."
+        )
+    if effect.removed:
+        removed = notation.counted(effect.removed, "token")
+        yield f"Removes {removed} with {share}; {effect.left:,} left."
+    elif effect.moved:
+        yield f"Moves {share} of the mass."
+    else:
+        yield "Changes nothing here."
+    if effect.without_token:
+        lost = ", ".join(f"“{visible_line(text)}”" for text in effect.without_token)
+        yield f"No single token here: {lost}."

@@ -1,0 +1,247 @@
+"""Settings of the sampler as fields that are stepped through and typed.
+
+Knows no widget.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lmtui.config.values import written
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.setting_field import Texts, value_text
+
+FLATTEST = 5.0
+SHARPEST = 0.05
+STEPS = 40
+"""Steps between the two ends, equal in log T; each changes T by about a ninth."""
+GREEDY = STEPS + 1
+"""The step at the sharp end: greedy decoding (T = 0)."""
+
+_TYPEABLE = 24  # longest number that is parsed, in characters
+
+
+def temperature_at(step: int) -> float:
+    """Return the temperature of a step from 0 (flattest) to GREEDY, to three digits."""
+    if step >= GREEDY:
+        return 0.0
+    share = max(0, step) / STEPS
+    return float(f"{FLATTEST * (SHARPEST / FLATTEST) ** share:.3g}")
+
+
+def position_of(temperature: float) -> float:
+    """Return the step of a temperature, fractional where it lies between two steps."""
+    if temperature <= 0:
+        return float(GREEDY)
+    bounded = min(FLATTEST, max(SHARPEST, temperature))
+    return STEPS * math.log(FLATTEST / bounded) / math.log(FLATTEST / SHARPEST)
+
+
+def moved(temperature: float, by: int) -> float:
+    """Return the temperature one step up or down from any temperature."""
+    place = position_of(temperature)
+    near = round(place)
+    if abs(place - near) < 0.05:  # three digits are not exactly on the scale
+        step = near + by
+    else:
+        step = math.ceil(place) if by > 0 else math.floor(place)
+    return temperature_at(min(GREEDY, max(0, step)))
+
+
+def cell_of(temperature: float, width: int) -> int:
+    """Return the cell of the knob on a track; the last cell is for greedy alone."""
+    if temperature <= 0:
+        return width - 1
+    return round(position_of(temperature) / STEPS * (width - 2))
+
+
+def temperature_in(cell: int, width: int) -> float:
+    """Return the temperature of a cell of the track."""
+    if cell >= width - 1:
+        return 0.0
+    return temperature_at(round(max(0, cell) / max(1, width - 2) * STEPS))
+
+
+Value = float | int | str | Texts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting: its name, the rungs it steps through, and how a value is
+    written and read."""
+
+    name: str
+    """The attribute of `SamplingSettings`."""
+    label: str
+    meaning: str
+    """A few words for the help line, which has 27 cells at 80 columns."""
+    rungs: tuple[float, ...]
+    whole: bool = False
+    off: tuple[Value, str] | None = None
+    """The value that switches the setting off, and its name."""
+    lists: str = ""
+    """For a list of texts, what they are, in the plural."""
+
+    def value(self, settings: SamplingSettings) -> Value:
+        """Return the value of this setting."""
+        value: Value = getattr(settings, self.name)
+        return value
+
+    def shown(self, settings: SamplingSettings) -> str:
+        """Return the value of this setting as text."""
+        value = self.value(settings)
+        if self.off is not None and value == self.off[0]:
+            return self.off[1]
+        if isinstance(value, tuple):
+            return f"{len(value):,}"
+        return f"{value:,}" if self.whole else f"{value:g}"
+
+    def editable(self, settings: SamplingSettings) -> str:
+        """Return the text with which typing begins: a list is edited, a number is
+        typed anew."""
+        value = self.value(settings)
+        return value_text(value) if isinstance(value, tuple) and value else ""
+
+    def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
+        """Return the settings with this one a step up or down."""
+        value = self.value(settings)
+        if self.name == "temperature":
+            return self.set(settings, moved(settings.temperature, by))
+        if self.name == "seed":
+            return self.set(settings, _next_seed(value, by))
+        if not isinstance(value, float | int):
+            return settings
+        rung = next_rung(self.rungs, value, by)
+        return self.set(settings, int(rung) if self.whole else rung)
+
+    def typed(self, settings: SamplingSettings, text: str) -> SamplingSettings:
+        """Return the settings with the typed value.
+
+        Raises:
+            LmtuiError: `text` is not a number, or is out of range.
+        """
+        if self.lists:
+            return self.set(settings, written(self.name, text))
+        text = text.strip().lower()
+        if self.off is not None and text in ("", self.off[1]):
+            return self.set(settings, self.off[0])
+        parse: Callable[[str], Value] = int if self.whole else float
+        try:
+            value = parse(text.replace(",", "")[:_TYPEABLE])
+        except ValueError:
+            kind = "a whole number" if self.whole else "a number"
+            raise LmtuiError(
+                f"{self.label} is not a number", text, f"Type {kind}."
+            ) from None
+        return self.set(settings, value)
+
+    def reset(self, settings: SamplingSettings) -> SamplingSettings:
+        """Return the settings with this one at its default."""
+        return self.set(settings, self.value(SamplingSettings()))
+
+    def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
+        """Return the settings with this value.
+
+        Raises:
+            LmtuiError: it is out of range.
+        """
+        changes: dict[str, Value] = {self.name: value}
+        return dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def next_rung(rungs: tuple[float, ...], value: float, by: int) -> float:
+    """Return the next rung above or below a value; beyond the ends, the value
+    itself."""
+    if by > 0:
+        return min((rung for rung in rungs if rung > value), default=value)
+    return max((rung for rung in rungs if rung < value), default=value)
+
+
+def _next_seed(seed: Value, by: int) -> int | None:
+    if not isinstance(seed, int):
+        return 0 if by > 0 else None
+    following = seed + by
+    return min(following, 2**63 - 1) if following >= 0 else None
+
+
+TEMPERATURE = Field("temperature", "temperature", "0: greedy; higher: flatter.", ())
+
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+_COUNTS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+_LESS = (-2.0, -1.0, -0.5, 0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+_ALL = (0, "all")
+_OFF, _ONE = (0.0, "off"), (1.0, "off")
+
+TOP_K = Field(
+    "top_k", "top-k", "Keep the k most probable.",
+    (0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 200, 500, 1000), whole=True, off=(0, "off"),
+)  # fmt: skip
+TOP_P = Field("top_p", "top-p", "Keep the set of this mass.", _SHARES, off=_ONE)
+MIN_P = Field(
+    "min_p", "min-p", "Drop p under this × top p.",
+    (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0), off=_OFF,
+)  # fmt: skip
+PENALTY = Field(
+    "repetition_penalty", "penalty", "Weakens tokens used before.",
+    (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0), off=_ONE,
+)  # fmt: skip
+SEED = Field("seed", "seed", "Same seed, same tokens.", (), whole=True,
+             off=(None, "random"))  # fmt: skip
+MAX_TOKENS = Field("max_tokens", "max tokens", "Stop after this many.",
+                   (1, *_COUNTS[1:]), whole=True)  # fmt: skip
+
+FIELDS = (TOP_K, TOP_P, MIN_P, PENALTY, SEED, MAX_TOKENS)
+"""The settings that are always shown, below the slider."""
+
+STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
+    "bias": (
+        Field("logit_bias", "bans", "x bans a token in the panel.", (),
+              off=((), "none"), lists="entries"),
+        Field("banned_phrases", "phrases", "Texts to write around.", (),
+              off=((), "none"), lists="phrases"),
+    ),
+    "penalties": (
+        PENALTY,
+        Field("presence_penalty", "presence", "Subtracted if used before.", _LESS,
+              off=_OFF),
+        Field("frequency_penalty", "frequency", "Subtracted for each use.", _LESS,
+              off=_OFF),
+        Field("penalty_window", "window", "Tokens looked back.", _COUNTS, whole=True,
+              off=_ALL),
+    ),
+    "dry": (
+        Field("dry_multiplier", "DRY", "Weakens going on repeating.",
+              (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0), off=_OFF),
+        Field("dry_base", "base", "Grows by this a token.",
+              (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)),
+        Field("dry_allowed_length", "length", "Shorter repeats are free.",
+              tuple(range(1, 21)), whole=True),
+        Field("dry_window", "window", "Tokens looked back.", _COUNTS, whole=True,
+              off=_ALL),
+        Field("dry_breakers", "breakers", "These end a repeat.", (),
+              off=((), "none"), lists="texts"),
+    ),
+    "temperature": (TEMPERATURE,),
+    "top_n_sigma": (
+        Field("top_n_sigma", "top-nσ", "Keep logits this near.",
+              (0.0, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0), off=_OFF),
+    ),
+    "top_k": (TOP_K,),
+    "typical_p": (
+        Field("typical_p", "typical-p", "Keep the least unexpected.", _SHARES,
+              off=_ONE),
+    ),
+    "top_p": (TOP_P,),
+    "min_p": (MIN_P,),
+    "xtc": (
+        Field("xtc_probability", "XTC", "How often tops are removed.",
+              (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), off=_OFF),
+        Field("xtc_threshold", "threshold", "Tops have at least this.",
+              (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)),
+    ),
+}  # fmt: skip
+"""The settings of each stage; the first one switches it."""
