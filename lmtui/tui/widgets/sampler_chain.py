@@ -54,14 +54,19 @@ class ChainRow:
     """Whether the row stands for the whole stage."""
 
 
-def rows_of(settings: SamplingSettings, open_stage: str) -> list[ChainRow]:
-    """Return the rows from top to bottom: the fixed stages, those of the order, those
-    that are left out of it, and the other settings. Only `open_stage` shows its further
-    settings."""
-    order = settings.sampler_order
-    left_out = [stage for stage in STAGES if stage not in order]
+def rows_of(
+    settings: SamplingSettings, open_stage: str, places: Mapping[str, int]
+) -> list[ChainRow]:
+    """Return the rows from top to bottom: the fixed stages, those of the order, and the
+    other settings. A stage that is left out of the order stands where it would come
+    back: at its index in `places`, or its default place. Only `open_stage` shows its
+    further settings."""
+    order = list(settings.sampler_order)
+    for stage in STAGES:
+        if stage not in order:
+            order.insert(places.get(stage, _default_place(stage, order)), stage)
     rows: list[ChainRow] = []
-    for stage in (*FIXED, *order, *left_out):
+    for stage in (*FIXED, *order):
         first, *others = STAGE_FIELDS[stage]
         rows.append(ChainRow(first, stage, is_stage=True))
         if stage == open_stage:
@@ -156,9 +161,12 @@ def row_parts(
     runs = not row.stage or is_in_chain(row.stage, settings)
     mark = MARKS.get(row.stage, " ") if row.is_stage else " "
     label = row.field.label if row.is_stage or not row.stage else f" {row.field.label}"
+    if row.field is TEMPERATURE and width < _WIDE:
+        label = "temp."
     shown, style = value or _value(row, settings, runs=runs)
     right = _effect(effect, wide=width >= _WIDE) if row.is_stage else ""
-    right = right or " " * _effect_width(width)
+    if row.stage:
+        right = right.rjust(_effect_width(width))
     room = width - 2 - cell_len(shown) - cell_len(right) - 1
     if value and row.field.lists:  # a long text that is being typed
         shown, right = shown[-(width - 4 - cell_len(label)) :], ""
@@ -186,7 +194,7 @@ def _value(row: ChainRow, settings: SamplingSettings, *, runs: bool) -> Part:
 
 
 def _effect_width(width: int) -> int:
-    return 15 if width >= _WIDE else 12
+    return 15 if width >= _WIDE else 11
 
 
 def _effect(effect: StageEffect | None, *, wide: bool) -> str:
@@ -196,7 +204,7 @@ def _effect(effect: StageEffect | None, *, wide: bool) -> str:
     count = f"−{effect.removed:,}" if wide else f"−{_short(effect.removed)}"
     count = count if effect.removed else "·" if effect.moved else ""
     share = notation.percent(effect.moved) if effect.removed or effect.moved else ""
-    return f"{count:>{9 if wide else 6}}{share:>6}"
+    return f"{count:>{9 if wide else 5}}{share:>6}"
 
 
 def _short(count: int) -> str:

@@ -23,7 +23,7 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.widgets import sampler_chain
 from lmtui.tui.widgets.cells import clip
-from lmtui.tui.widgets.paragraphs import Paragraph, wrapped
+from lmtui.tui.widgets.panel_lines import message_lines
 from lmtui.tui.widgets.sampler_chain import ChainRow
 from lmtui.tui.widgets.sampler_fields import (
     FIELDS,
@@ -88,6 +88,7 @@ greedy decoding.
         height: auto;
         color: $foreground;
     }
+    SamplerControls:focus { max-height: 60%; }
     SamplerControls > .sampler--label { color: $quiet; }
     SamplerControls > .sampler--value { color: $foreground; }
     SamplerControls > .sampler--changed { color: $accent; text-style: bold; }
@@ -130,6 +131,7 @@ greedy decoding.
         self._at = TEMPERATURE.name  # the field under the cursor
         self._stage = "temperature"  # its stage
         self._first = 0  # first row that is drawn
+        self._shows_chain = False  # what is drawn now
         self._places: dict[str, int] = {}  # in the order, of stages switched off
         self._typing: str | None = None
         self._error = ""
@@ -160,7 +162,7 @@ greedy decoding.
     # Keys.
 
     def _rows(self) -> list[ChainRow]:
-        return sampler_chain.rows_of(self._settings, self._stage)
+        return sampler_chain.rows_of(self._settings, self._stage, self._places)
 
     def _row(self) -> ChainRow:
         """Return the row under the cursor."""
@@ -318,7 +320,7 @@ greedy decoding.
 
     @property
     def _slider_line(self) -> int:
-        return 0 if self.has_focus else 1
+        return 0 if self._shows_chain else 1
 
     def _drag(self, offset: Offset) -> None:
         start, width = _track(self.content_size.width)
@@ -328,7 +330,7 @@ greedy decoding.
     def _row_at(self, offset: Offset) -> ChainRow | None:
         """Return the row that is drawn at an offset."""
         rows = self._rows()
-        if self.has_focus:
+        if self._shows_chain:
             at = self._first + offset.y - 1
             return rows[at] if offset.y <= self._room() and at < len(rows) else None
         at, width = offset.y - 2, self.content_size.width
@@ -349,7 +351,8 @@ greedy decoding.
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Return the slider, the settings, and lines about the one under the cursor."""
-        if self.has_focus:
+        self._shows_chain = self.has_focus
+        if self._shows_chain:
             return self._chain(width)
         heading = self._field(TEMPERATURE, width)
         return [heading, self._slider(width), *self._grid(width), self._others(width)]
@@ -437,11 +440,11 @@ greedy decoding.
 
 
 def _wrapped(words: str, style: str, width: int) -> list[Line]:
-    lines = wrapped(Paragraph(((words, style),)), width)
+    """Return a sentence on at most `_FOOT` lines."""
+    lines = [line for [(line, _)] in message_lines(words, width)[1:]]
     if len(lines) > _FOOT:
-        rest = " ".join(part for line in lines[_FOOT - 1 :] for part, _ in line)
-        lines = [*lines[: _FOOT - 1], [(clip(rest, width), style)]]
-    return lines
+        lines = [*lines[: _FOOT - 1], clip(" ".join(lines[_FOOT - 1 :]), width)]
+    return [[(line, style)] for line in lines]
 
 
 def _columns(width: int) -> int:

@@ -124,11 +124,11 @@ class Field:
         Raises:
             LmtuiError: `text` is not a number, or is out of range.
         """
+        if self.off is not None and text.strip().lower() in ("", self.off[1]):
+            return self.set(settings, self.off[0])
         if self.lists:
             return self.set(settings, written(self.name, text))
         text = text.strip().lower()
-        if self.off is not None and text in ("", self.off[1]):
-            return self.set(settings, self.off[0])
         parse: Callable[[str], Value] = int if self.whole else float
         try:
             value = parse(text.replace(",", "")[:_TYPEABLE])
@@ -199,7 +199,7 @@ FIELDS = (TOP_K, TOP_P, MIN_P, PENALTY, SEED, MAX_TOKENS)
 
 STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
     "bias": (
-        Field("logit_bias", "bans", "x bans a token in the panel.", (),
+        Field("logit_bias", "bans", "x bans one in the panel.", (),
               off=((), "none"), lists="entries"),
         Field("banned_phrases", "phrases", "Texts to write around.", (),
               off=((), "none"), lists="phrases"),

@@ -6,54 +6,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
+from textual.pilot import Pilot
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.stage_effect import SeenRepeat, StageEffect
+from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.tui.widgets import sampler_controls
-from lmtui.tui.widgets.sampler_controls import (
+from lmtui.tui.widgets import sampler_fields
+from lmtui.tui.widgets.sampler_chain import LABELS, moved, rows_of, switched
+from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.tui.widgets.sampler_fields import (
     FIELDS,
     GREEDY,
-    ROWS,
+    MAX_TOKENS,
+    SEED,
+    STAGE_FIELDS,
+    TEMPERATURE,
     Field,
-    SamplerControls,
 )
 from tests.tui.hosts import HOSTILE, Host, safe
 
 STEPS = st.integers(0, GREEDY)
+EVERY = (*(field for fields in STAGE_FIELDS.values() for field in fields), SEED,
+         MAX_TOKENS)  # fmt: skip
+ROWS = (TEMPERATURE, *FIELDS)
 
 
 @given(STEPS)
 def test_temperature_of_a_step_maps_back_to_it(step: int) -> None:
     assert (
-        round(sampler_controls.position_of(sampler_controls.temperature_at(step)))
-        == step
+        round(sampler_fields.position_of(sampler_fields.temperature_at(step))) == step
     )
 
 
 @given(STEPS, STEPS)
 def test_more_confidence_is_a_lower_temperature(first: int, second: int) -> None:
     one, other = (
-        sampler_controls.temperature_at(first),
-        sampler_controls.temperature_at(second),
+        sampler_fields.temperature_at(first),
+        sampler_fields.temperature_at(second),
     )
     assert (first < second) == (one > other)
 
 
 def test_temperature_scale_stops_at_flat_and_greedy() -> None:
-    assert sampler_controls.temperature_at(0) == 5
-    assert sampler_controls.temperature_at(GREEDY - 1) == 0.05
-    assert sampler_controls.temperature_at(GREEDY) == 0
-    assert sampler_controls.moved(0, 1) == 0 and sampler_controls.moved(5, -1) == 5
-    assert (
-        sampler_controls.moved(0, -1) == 0.05 and sampler_controls.moved(0.05, 1) == 0
-    )
+    assert sampler_fields.temperature_at(0) == 5
+    assert sampler_fields.temperature_at(GREEDY - 1) == 0.05
+    assert sampler_fields.temperature_at(GREEDY) == 0
+    assert sampler_fields.moved(0, 1) == 0 and sampler_fields.moved(5, -1) == 5
+    assert sampler_fields.moved(0, -1) == 0.05 and sampler_fields.moved(0.05, 1) == 0
 
 
 @given(st.floats(0, 20, allow_nan=False), st.sampled_from([-1, 1]))
 def test_moved_changes_the_temperature_in_the_right_direction(
     temperature: float, by: int
 ) -> None:
-    after = sampler_controls.moved(temperature, by)
+    after = sampler_fields.moved(temperature, by)
     bounded = min(5.0, temperature)
     if by > 0:
         assert after < bounded or after == 0
@@ -66,15 +72,15 @@ def test_slider_cells_are_monotone_and_the_last_is_greedy(
     width: int, data: st.DataObject
 ) -> None:
     cell = data.draw(st.integers(-5, width + 5))
-    temperature = sampler_controls.temperature_in(cell, width)
+    temperature = sampler_fields.temperature_in(cell, width)
     assert (temperature == 0) == (cell >= width - 1)
-    assert temperature >= sampler_controls.temperature_in(cell + 1, width)
-    shown = sampler_controls.cell_of(temperature, width)
+    assert temperature >= sampler_fields.temperature_in(cell + 1, width)
+    shown = sampler_fields.cell_of(temperature, width)
     if 0 <= cell < width:
         assert abs(shown - cell) <= max(1, width // 80 + 1)
 
 
-@given(st.sampled_from(ROWS), st.lists(st.sampled_from([-1, 1]), max_size=60))
+@given(st.sampled_from(EVERY), st.lists(st.sampled_from([-1, 1]), max_size=60))
 def test_field_steps_stay_valid_and_reset_restores_the_default(
     field: Field, moves: list[int]
 ) -> None:
@@ -84,15 +90,16 @@ def test_field_steps_stay_valid_and_reset_restores_the_default(
     assert field.reset(settings) == SamplingSettings()
 
 
-@given(st.sampled_from(FIELDS), st.integers(1, 20))
+@given(st.sampled_from(EVERY), st.integers(1, 20))
 def test_field_accepts_its_shown_value_when_typed(field: Field, steps: int) -> None:
     settings = SamplingSettings()
     for _ in range(steps):
         settings = field.stepped(settings, -1 if steps % 2 else 1)
-    assert field.typed(SamplingSettings(), field.shown(settings)) == settings
+    text = field.editable(settings) or field.shown(settings)
+    assert field.typed(SamplingSettings(), text) == settings
 
 
-@given(st.sampled_from(ROWS), st.text(max_size=30))
+@given(st.sampled_from(EVERY), st.text(max_size=30))
 def test_typed_text_gives_settings_or_an_error_with_a_hint(
     field: Field, text: str
 ) -> None:
@@ -110,15 +117,21 @@ def settings_of(app: Host) -> list[SamplingSettings]:
     ]
 
 
+async def leave(pilot: Pilot[object]) -> None:
+    """Take the focus from the controls."""
+    pilot.app.screen.set_focus(None)
+    await pilot.pause()
+
+
 async def test_sampler_keys_change_type_and_reset_settings() -> None:
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
         controls.focus()
         await pilot.press("right", "delete", "left", "delete")
-        await pilot.press("down", "right", "minus")
+        await pilot.press("down", "down", "right", "minus")
         await pilot.press("enter", "7", "enter")
-        await pilot.press("down", "enter", "7", "enter")
+        await pilot.press("down", "down", "enter", "7", "enter")
         assert "Give a value from 0 to 1." in app.text()
         await pilot.press("backspace", "0", ".", "5", "enter")
         assert "0.5" in app.text() and "Give" not in app.text()
@@ -133,7 +146,8 @@ async def test_the_slider_shows_the_temperature_and_the_end_stop() -> None:
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(40, 12)) as pilot:
-        assert app.lines()[0].split() == ["confidence", "‹", "T", "0.7", "›"]
+        await leave(pilot)
+        assert app.lines()[0].split() == ["confidence", "T", "0.7"]
         line = app.lines()[1]
         assert line.startswith("flat ◄━") and line.endswith("─► sharp")
         controls.settings = SamplingSettings(temperature=0)
@@ -146,6 +160,7 @@ async def test_the_mouse_drags_the_knob() -> None:
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
+        await leave(pilot)
         await pilot.mouse_down(controls, offset=(6, 1))
         await pilot.hover(controls, offset=(20, 1))
         await pilot.hover(controls, offset=(39, 5))
@@ -166,6 +181,7 @@ async def test_the_mouse_chooses_a_row(
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(width, 12), message_hook=app.hook) as pilot:
+        await leave(pilot)
         await pilot.click(controls, offset=place)
         await pilot.press("right")
     (changed,) = settings_of(app)
@@ -175,7 +191,8 @@ async def test_the_mouse_chooses_a_row(
 @pytest.mark.parametrize("width", [24, 40, 44, 60, 80])
 async def test_sampler_controls_show_every_setting(width: int) -> None:
     app = Host(SamplerControls())
-    async with app.run_test(size=(width, 12)):
+    async with app.run_test(size=(width, 12)) as pilot:
+        await leave(pilot)
         for field in FIELDS:
             assert field.label in app.text()
 
@@ -186,7 +203,7 @@ async def test_hostile_paste_into_a_sampler_field_is_drawn_safely(text: str) -> 
     app = Host(controls)
     async with app.run_test(size=(40, 12)) as pilot:
         controls.focus()
-        await pilot.press("down", "enter")
+        await pilot.press("down", "down", "enter")
         controls.post_message(events.Paste(text))
         await pilot.pause()
         await pilot.press("enter")
@@ -196,5 +213,117 @@ async def test_hostile_paste_into_a_sampler_field_is_drawn_safely(text: str) -> 
 
 def test_sampler_meanings_fit_80_columns() -> None:
     assert {
-        field.name: len(field.meaning) for field in ROWS if len(field.meaning) > 27
+        field.name: len(field.meaning) for field in EVERY if len(field.meaning) > 27
     } == {}
+
+
+# The chain.
+
+ORDERS = st.permutations(STAGES).flatmap(
+    lambda order: st.integers(0, len(order)).map(lambda n: tuple(order[:n]))
+)
+
+
+@given(ORDERS, st.sampled_from(STAGES))
+def test_a_stage_switched_off_and_on_is_as_before(
+    order: tuple[str, ...], stage: str
+) -> None:
+    before = SamplingSettings(
+        sampler_order=order, repetition_penalty=1.2, dry_multiplier=1, typical_p=0.5,
+        top_n_sigma=1, xtc_probability=0.4,
+    )  # fmt: skip
+    places: dict[str, int] = {}
+    once = switched(before, stage, places)
+    assert (stage in once.sampler_order) != (stage in order)
+    twice = switched(once, stage, places)
+    if stage in order:
+        assert twice == before
+    else:
+        assert set(twice.sampler_order) == set(order)
+
+
+@given(st.sampled_from([stage for stage in STAGES if stage not in ("temperature",)]))
+def test_a_stage_that_does_nothing_is_switched_on_with_a_value(stage: str) -> None:
+    field = STAGE_FIELDS[stage][0]
+    assert field.off is not None
+    off = field.set(SamplingSettings(), field.off[0])
+    on = switched(off, stage, {})
+    assert field.value(on) != field.off[0] and stage in on.sampler_order
+
+
+@given(ORDERS, st.sampled_from(STAGES), st.sampled_from([-1, 1]))
+def test_moving_a_stage_swaps_it_with_its_neighbour(
+    order: tuple[str, ...], stage: str, by: int
+) -> None:
+    before = SamplingSettings(sampler_order=order)
+    after = moved(before, stage, by)
+    assert sorted(after.sampler_order) == sorted(order)
+    at = order.index(stage) if stage in order else -1
+    if at < 0 or not 0 <= at + by < len(order):
+        assert after == before
+    else:
+        assert after.sampler_order[at + by] == stage
+        assert moved(after, stage, -by) == before
+
+
+@given(ORDERS, st.sampled_from(["bias", *STAGES, ""]))
+def test_every_stage_has_one_row_in_the_order_of_the_chain(
+    order: tuple[str, ...], open_stage: str
+) -> None:
+    rows = rows_of(SamplingSettings(sampler_order=order), open_stage, {})
+    stages = [row.stage for row in rows if row.is_stage]
+    assert sorted(stages) == sorted(["bias", *STAGES])
+    assert [stage for stage in stages if stage in order] == list(order)
+    others = [row.field for row in rows if row.stage and not row.is_stage]
+    assert others == list(STAGE_FIELDS[open_stage][1:] if open_stage else [])
+    assert [row.field for row in rows[-2:]] == [SEED, MAX_TOKENS]
+
+
+async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
+    controls = SamplerControls(SamplingSettings(dry_multiplier=0.8))
+    app = Host(controls)
+    async with app.run_test(size=(44, 30), message_hook=app.hook) as pilot:
+        controls.focus()
+        await pilot.pause()
+        controls.show_effects(
+            [
+                StageEffect(
+                    "dry", 0, 49_152, 0.031,
+                    repeat=SeenRepeat(3, 5, "over the", " moon"),
+                ),
+                StageEffect("top_k", 49_112, 40, 0.081),
+                StageEffect("xtc", 1, 39, 0.5, coin=0.25),
+            ]
+        )  # fmt: skip
+        await pilot.pause()
+        text = app.text()
+        assert all(label in text for label in LABELS.values())
+        assert "−49,112  8.1%" in text
+        await pilot.press("up")
+        assert controls.stage == "dry"
+        text = " ".join(app.text().split())
+        assert "Repeats “over the”, 2 tokens from 3." in text
+        assert "breakers" in text
+        await pilot.press("shift+down")
+        assert settings_of(app)[-1].sampler_order[:3] == (
+            "penalties", "temperature", "dry",
+        )  # fmt: skip
+        await pilot.press("space")
+        assert "dry" not in settings_of(app)[-1].sampler_order
+        assert "out" in app.text()
+        await pilot.press("J", "space")
+        assert settings_of(app)[-1].sampler_order[2] == "dry"
+        await pilot.press(*["up"] * 3)
+        assert controls.stage == "bias"
+        await pilot.press("enter", *"x=ban", "enter")
+        assert controls.settings.logit_bias == ("x=ban",)
+
+
+async def test_settings_beyond_the_usual_are_named_without_the_focus() -> None:
+    wanted = SamplingSettings(
+        xtc_probability=0.5, sampler_order=("top_k", "temperature", "min_p", "xtc")
+    )
+    app = Host(SamplerControls(wanted))
+    async with app.run_test(size=(44, 12)) as pilot:
+        await leave(pilot)
+        assert "also XTC, no top-p, own order" in app.text()
