@@ -43,10 +43,17 @@ class Position:
 
 
 def draw_from(
-    ranked: Sequence[tuple[int, float]], settings: SamplingSettings
+    ranked: Sequence[tuple[int, float]],
+    settings: SamplingSettings,
+    banned: frozenset[int] = frozenset(),
 ) -> tuple[list[float], list[Cut | None]]:
-    """Per ranked token its sampled probability and the stage that cut it (the
-    repetition penalty is left out)."""
+    """Per ranked token its sampled probability and the stage that cut it (penalties are
+    left out)."""
+    if banned:
+        others = [row for row in ranked if row[0] not in banned]
+        of_others = zip(*draw_from(others, settings), strict=True)
+        both = [(0.0, "b") if id_ in banned else next(of_others) for id_, _ in ranked]
+        return [prob for prob, _ in both], [cut for _, cut in both]  # type: ignore[misc]
     if settings.temperature == 0:
         others = len(ranked) - 1
         return [1.0] + [0.0] * others, [None, *(["g"] * others)]

@@ -16,6 +16,7 @@ from itertools import count as numbers
 from types import MappingProxyType
 from typing import Any
 
+from lmtui.engine import token_bias
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.lens import LensColumn, LensRow
@@ -543,7 +544,13 @@ class FakeEngine:
         self, handle: int, settings: SamplingSettings, start: int, count: int
     ) -> Distribution:
         position = self._positions[handle]
-        probs, cuts = draw_from(position.ranked, settings)
+        bias = token_bias.parse(settings.logit_bias)
+        banned = frozenset(
+            id_
+            for id_, data in enumerate(self._bytes)
+            if bias.get(data, 0.0) == -math.inf
+        )
+        probs, cuts = draw_from(position.ranked, settings, banned)
         rows = slice(start, start + count)
         shown = position.ranked[rows]
         candidates = tuple(

@@ -199,6 +199,11 @@ class SamplingScreen(ModelScreen):
             self.sampler.bias(event.candidate, event.by)
         except LmtuiError as error:
             self.show_error(error)
+        else:
+            self.follow_bias()
+
+    def follow_bias(self) -> None:
+        """Show a changed bias elsewhere than in the panel."""
 
     @on(SamplerControls.StageChanged)
     def show_after_stage(self) -> None:

@@ -128,7 +128,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
     def __init__(self, entry: Entry, *, matches: Places = ()) -> None:
         self.key, self.role = entry.key, entry.role
         self._writer, self.note = entry.writer, entry.note
-        self._found = matches
+        self.matches = matches
         self._thought = entry.thought
         self._folded = True
         super().__init__(entry.text, classes=f"-{entry.role}")
@@ -145,7 +145,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         in that."""
         from lmtui.tui.widgets.markdown_renderer import blocks_of
 
-        if self.role != "assistant" or self._found:
+        if self.role != "assistant" or self.matches:
             return [self._head(), MarkdownBlock(self.text, "plain", joined=True)]
         first, *others = blocks_of(tame_heaps(visible(self.answer)))
         if self._thought is None:
@@ -169,7 +169,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
             style = self.get_component_rich_style("message--head")
             return [([Segment(clip(block.source, width), style)], "\n")]
         if block.kind == "plain":
-            content = marked(self.text, self._found)
+            content = marked(self.text, self.matches)
             lines = broken(content, max(1, width))
             return [(line.render_segments(), joint) for line, joint in lines]
         if block.kind in (FOLD, THOUGHT):
@@ -210,6 +210,12 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
             self.replace(self.text + piece, grows=True)
         elif piece:
             super().grow(piece)
+
+    def highlight(self, matches: Places) -> None:
+        """Highlight parts of the text, in place of those before."""
+        if matches != self.matches:
+            self.matches = matches
+            self.replace(self.text, grows=self.grows)
 
     def complete(self) -> None:
         """Draw the whole text again, so that every block is closed."""

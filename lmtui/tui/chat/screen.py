@@ -43,6 +43,7 @@ from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import HintLine, MainPart
 from lmtui.tui.widgets.token_view import TokenView
 
@@ -278,6 +279,10 @@ class ChatScreen(SamplingScreen):
     @on(MessageView.Wished)
     async def fulfil(self, event: MessageView.Wished) -> None:
         await self.editor.fulfil(event)
+
+    @on(SamplerControls.RepeatSeen)
+    def highlight_repeat(self, event: SamplerControls.RepeatSeen) -> None:
+        self.transcript.highlight(event.passage)
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:

@@ -7,6 +7,7 @@ a short one. Knows no engine and no conversation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -138,6 +139,13 @@ class Transcript(VerticalScroll, can_focus=False):
         return next(
             (v for v in views if isinstance(v, MessageView) and v.key == key), None
         )
+
+    def highlight(self, passage: str) -> None:
+        """Highlight every occurrence of a passage in the messages that are shown; an
+        empty one ends that."""
+        for view in self._views():
+            found = re.finditer(re.escape(passage), view.text) if passage else ()
+            view.highlight(tuple(match.span() for match in found))
 
     def _views(self) -> list[MessageView]:
         return list(self.query_children(MessageView))

@@ -224,6 +224,10 @@ the one you choose; the old text stays on its own branch.
     def find_typed(self) -> None:
         self.at_cursor.search()
 
+    def follow_bias(self) -> None:
+        """Show a changed bias in the rows of the finder, too."""
+        self.at_cursor.search()
+
     @on(TokenFinder.Picked)
     def take_match(self, event: TokenFinder.Picked) -> None:
         self.branches.take_match(event.ranked)

@@ -23,10 +23,11 @@ from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.line_prompt import TextField
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
 ASKING = "A part of a token: the ranks of all that have it come while you type."
 NOTHING = "No token has this. Longer words are made of several."
-_FOOT = "Enter puts it there"
+_FOOT = "Enter puts it there · Alt+X bans it"
 _WIDE = 36  # width in cells from which the sampled probability is shown
 
 
@@ -36,7 +37,8 @@ class TokenFinder(Vertical):
     HELP = """\
 Type a part of a token: exact matches come first, then tokens that begin with it, then
 the others. Each is shown with its rank and probability. A capital letter makes the
-search case-sensitive.
+search case-sensitive. Alt+X bans the marked token, or allows it again; Alt+Right and
+Alt+Left add to its logit.
 """
     DEFAULT_CSS = """
     TokenFinder {
@@ -57,6 +59,12 @@ search case-sensitive.
                 tooltip="The token below."),
         Binding("up", "go(-1)", "Up", id="finder.up", show=False,
                 tooltip="The token above."),
+        Binding("alt+x", "ban", "Ban", id="finder.ban",
+                tooltip="Never draw this token, or allow it again."),
+        Binding("alt+right", "bias(1)", "More often", id="finder.raise", show=False,
+                tooltip="Add 1 to the token's logit."),
+        Binding("alt+left", "bias(-1)", "Less often", id="finder.lower", show=False,
+                tooltip="Subtract 1 from the token's logit."),
         Binding("escape", "close", "Close", id="finder.close",
                 tooltip="Back to the panel."),
     ]  # fmt: skip
@@ -80,7 +88,8 @@ search case-sensitive.
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._rows: tuple[RankedCandidate, ...] = ()
+        self.rows: tuple[RankedCandidate, ...] = ()
+        """The tokens that are shown."""
 
     def compose(self) -> ComposeResult:
         yield Static(Content("Find a token"), id="finder-head")
@@ -118,12 +127,14 @@ search case-sensitive.
 
     def show(self, matches: TokenMatches) -> None:
         """Show the tokens that were found."""
-        self._rows = matches.rows
+        ids = [row.candidate.id for row in self.rows]
+        same = ids == [row.candidate.id for row in matches.rows]
+        self.rows, at = matches.rows, self._list.highlighted
         lines = rows_of(matches.rows, max(1, self.content_size.width - 1))
         self._list.clear_options()
         self._list.add_options([Option(line) for line in lines])
         if lines:
-            self._list.highlighted = 0
+            self._list.highlighted = at if same and at is not None else 0
         told = len(matches.rows)
         note = f"{matches.total:,} of {matches.vocabulary:,} tokens have this"
         if told < matches.total:
@@ -132,7 +143,7 @@ search case-sensitive.
 
     def say(self, words: str) -> None:
         """Show a message instead of tokens."""
-        self._rows = ()
+        self.rows = ()
         self._list.clear_options()
         self._say(words)
 
@@ -149,7 +160,7 @@ search case-sensitive.
         """Pick the token under the cursor."""
         event.stop()
         at = self._list.highlighted
-        if at is not None and at < len(self._rows):
+        if at is not None and at < len(self.rows):
             self._pick(at)
 
     @on(OptionList.OptionSelected)
@@ -159,13 +170,27 @@ search case-sensitive.
 
     def _pick(self, at: int) -> None:
         self.action_close()
-        self.post_message(self.Picked(self._rows[at]))
+        self.post_message(self.Picked(self.rows[at]))
 
     def action_go(self, by: int) -> None:
         if by > 0:
             self._list.action_cursor_down()
         else:
             self._list.action_cursor_up()
+
+    def action_ban(self) -> None:
+        """Ban the token under the cursor, or allow it again."""
+        self._request_bias(None)
+
+    def action_bias(self, by: int) -> None:
+        """Change the bias of the token under the cursor."""
+        self._request_bias(by)
+
+    def _request_bias(self, by: float | None) -> None:
+        at = self._list.highlighted
+        if at is not None and at < len(self.rows):
+            row = self.rows[at].candidate
+            self.post_message(ProbabilityPanel.BiasRequested(row, by))
 
     def action_close(self) -> None:
         self.remove_class("-open")
@@ -186,7 +211,7 @@ def rows_of(rows: tuple[RankedCandidate, ...], width: int) -> list[Content]:
             (f" {likely(row.candidate.prob):>6}", "$prob-raw"),
             (f" {percent(row.candidate.sampled_prob):>6}" if wide else "",
              "$prob-sampled"),
-            (f" {row.candidate.cut or ' '}", "$cut"),
+            (f" {row.candidate.cut or row.candidate.changed or ' '}", "$cut"),
         )
         for rank, row in zip(ranks, rows, strict=True)
     ]  # fmt: skip

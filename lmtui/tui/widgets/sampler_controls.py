@@ -115,6 +115,13 @@ greedy decoding.
 
         settings: SamplingSettings
 
+    @dataclass
+    class RepeatSeen(Message):
+        """The repeated passage that DRY sees is looked at, or no longer."""
+
+        passage: str
+        """Empty for none."""
+
     class StageChanged(Message):
         """The cursor came to another stage, or the focus came or went."""
 
@@ -132,6 +139,7 @@ greedy decoding.
         self._stage = "temperature"  # its stage
         self._first = 0  # first row that is drawn
         self._shows_chain = False  # what is drawn now
+        self._passage = ""  # that was told to be looked at
         self._places: dict[str, int] = {}  # in the order, of stages switched off
         self._typing: str | None = None
         self._error = ""
@@ -157,7 +165,15 @@ greedy decoding.
     def show_effects(self, effects: Sequence[StageEffect]) -> None:
         """Show what each stage did at the position that is looked at."""
         self._effects = {effect.stage: effect for effect in effects}
+        self._tell_of_repeat()
         self.refresh()
+
+    def _tell_of_repeat(self) -> None:
+        effect = self._effects.get("dry") if self.stage == "dry" else None
+        passage = effect.repeat.text if effect and effect.repeat else ""
+        if passage != self._passage:
+            self._passage = passage
+            self.post_message(self.RepeatSeen(passage))
 
     # Keys.
 
@@ -174,6 +190,7 @@ greedy decoding.
         self._at, self._stage = row.field.name, row.stage
         self._stop_typing()
         if changed:
+            self._tell_of_repeat()
             self.refresh(layout=True)
             self.post_message(self.StageChanged())
 
@@ -250,6 +267,7 @@ greedy decoding.
 
     def _follow_focus(self) -> None:
         self._effects = {}
+        self._tell_of_repeat()
         self.refresh(layout=True)
         self.post_message(self.StageChanged())
 
