@@ -25,6 +25,7 @@ from bench_inspector import print_inspector
 from bench_large import print_large
 from bench_proofreading import print_proofreading
 from bench_remote import print_remote
+from bench_sampler import print_sampler
 from bench_serve import print_serve
 from bench_suggestions import print_suggestions
 from bench_tools import Work, compare, in_terminal, measured_by, row
@@ -50,6 +51,7 @@ PARTS = (
     "suggestions",
     "engine",
     "inspect",
+    "sampler",
     "fast",
     "busy",
     "large",
@@ -416,6 +418,7 @@ def main() -> None:
         "fast": fast_path,
         "busy": lambda: print_busy(fast, peer=source, options=options),
         "large": lambda: print_large(options),
+        "sampler": lambda: print_sampler(fast, source, options),
         "serve": lambda: print_serve(fast, source, options),
         "remote": lambda: print_remote(fast, source, options),
         "fidelity": lambda: print_fidelity_of_types(options),

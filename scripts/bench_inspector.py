@@ -138,10 +138,10 @@ class Bench:
             finder._field.value = ""
             await asyncio.sleep(0.2)
             for length in range(1, len(word) + 1):
-                before, part = finder._rows, word[:length]
+                before, part = finder.rows, word[:length]
                 write = partial(setattr, finder._field, "value", part)
                 taken.append(
-                    await self.timed(write, lambda b=before: finder._rows is not b)
+                    await self.timed(write, lambda b=before: finder.rows is not b)
                 )
         finder.action_close()
         return taken

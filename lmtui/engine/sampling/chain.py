@@ -33,6 +33,7 @@ from lmtui.engine.sampling.penalties import (
 from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, RankedTokens
 from lmtui.engine.sampling.ranks import (
     Ranking,
+    count_true,
     log_total,
     rank,
     standard_deviation,
@@ -212,7 +213,7 @@ class SamplerChain:
                 observe("grammar", logits)
         forbids = self._bans or -math.inf in conditions.bias.values()
         forbids |= conditions.allowed is not None
-        allowed = int((logits > -math.inf).sum()) if forbids else logits.numel()
+        allowed = count_true(logits > -math.inf) if forbids else logits.numel()
         return logits, allowed, changes
 
     def _all_bias(self, conditions: DrawConditions) -> Mapping[int, float]:
@@ -278,10 +279,10 @@ class SamplerChain:
             size = 1
         elif first == "top_k":
             size = settings.top_k
+        elif first == "top_n_sigma":
+            more.append(standard_deviation(logits))
         elif logits.numel() > FIRST_LOOK:
             more.append(log_total(logits, prepared.temperature))
-        if first == "top_n_sigma":
-            more.append(standard_deviation(logits))
         ranked = rank(logits, min(max(size, minimum), logits.numel()))
         return [*ranked, *more]
 
@@ -306,7 +307,7 @@ class SamplerChain:
         if prepared.stages[:1] == ("top_n_sigma",):
             ranking.deviation = more.pop()
         if more:
-            ranking.totals[prepared.temperature] = more.pop()
+            ranking.totals[prepared.temperature, None] = more.pop()
         kept = RankedTokens(ranking, prepared.temperature, prepared.allowed)
         bands, changes, later = list[Band](), prepared.changes, list[Tensor]()
         for stage in prepared.stages:
@@ -350,17 +351,24 @@ class SamplerChain:
                     lambda probs: filters.count_top_p(probs, settings.top_p), kept.probs
                 )
             case "min_p":
-                stop = kept.count(
-                    lambda probs: filters.count_min_p(probs, settings.min_p), kept.probs
-                )
+                look = min(stop, FIRST_LOOK)
+                found = filters.count_min_p(kept.probs(look), settings.min_p)
+                if found < look or look == stop:
+                    kept.cut_to(0, found)
+                else:
+                    first = float(kept.values(1))
+                    kept.keep_from(
+                        filters.min_p_floor(first, kept.temperature, settings.min_p)
+                    )
+                return
             case "top_n_sigma":
-                spread = _deviation(kept)
-                stop = kept.count(
-                    lambda values: filters.count_top_n_sigma(
-                        values, spread, settings.top_n_sigma
-                    ),
-                    kept.values,
+                first = float(kept.values(1))
+                kept.keep_from(
+                    filters.top_n_sigma_floor(
+                        first, _deviation(kept), settings.top_n_sigma
+                    )
                 )
+                return
             case "typical_p":
                 kept.cut_to(*filters.typical_band(kept.probs(stop), settings.typical_p))
                 return
@@ -438,7 +446,7 @@ def _deviation(kept: RankedTokens) -> float:
 
 def _band(mark: Cut, ranking: int, kept: RankedTokens) -> Band:
     first = kept.ranking.key(kept.start) if kept.start else None
-    return Band(mark, ranking, first, kept.ranking.key(kept.stop - 1))
+    return Band(mark, ranking, first, kept.last_key())
 
 
 def filter_logits(

@@ -5,6 +5,8 @@ Each is a pure function on the first n tokens of a ranking; all keep consecutive
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,10 +32,16 @@ def count_min_p(probs: Tensor, min_p: float) -> int:
     return int((probs >= min_p * probs[0]).sum())
 
 
-def count_top_n_sigma(logits: Tensor, deviation: float, top_n_sigma: float) -> int:
-    """Return how many of the ranked logits [n] are within `top_n_sigma` standard
-    deviations of the first (Tang et al. 2024, Top-nσ)."""
-    return int((logits >= logits[0] - top_n_sigma * deviation).sum())
+def top_n_sigma_floor(greatest: float, deviation: float, top_n_sigma: float) -> float:
+    """Return the least logit that top-nσ keeps: `top_n_sigma` standard deviations below
+    the greatest (Tang et al. 2024, Top-nσ)."""
+    return greatest - top_n_sigma * deviation
+
+
+def min_p_floor(greatest: float, temperature: float, min_p: float) -> float:
+    """Return the least logit that min-p keeps, before the temperature; see
+    `count_min_p`."""
+    return greatest + temperature * math.log(min_p)
 
 
 def typical_band(probs: Tensor, typical_p: float) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from lmtui.engine.sampling.ranks import Ranking
+from lmtui.engine.sampling.ranks import Ranking, SortKey, count_true
 
 FIRST_LOOK = 64
 """Tokens ranked before it is known whether more are needed."""
@@ -21,6 +21,8 @@ class RankedTokens:
         self.ranking = ranking
         self.temperature = temperature
         self.start, self.stop, self._all = 0, count, count
+        self.floor: float | None = None
+        """Least logit of all that are left, where these are all tokens from it on."""
         self._probs: Tensor | None = None
 
     def __len__(self) -> int:
@@ -35,9 +37,9 @@ class RankedTokens:
         """Return the probs of the first tokens that are left; float64 [count]."""
         if self._probs is not None:
             return self._probs[:count]
-        if self.is_everything and count < len(self):
-            scaled = self._scaled(count) - self.ranking.total(self.temperature)
-            return scaled.exp()
+        if count < len(self) and (self.is_everything or self.floor is not None):
+            total = self.ranking.total(self.temperature, self.floor)
+            return (self._scaled(count) - total).exp()
         self._probs = self._scaled(len(self)).softmax(0)
         return self._probs[:count]
 
@@ -64,8 +66,33 @@ class RankedTokens:
             part = self._probs[:stop]
             # Without the first tokens, the others may be too small to be divided.
             self._probs = part / part.sum() if start == 0 else None
+        if stop - start < len(self):
+            self.floor = None
         self.stop = self.start + stop
         self.start += start
+
+    def keep_from(self, floor: float) -> None:
+        """Keep the tokens whose logit, before the temperature, is at least `floor`."""
+
+        def above(values: Tensor) -> int:
+            return count_true(values >= floor)
+
+        look = min(FIRST_LOOK, len(self))
+        found = above(self.values(look))
+        if found == look < len(self) and self.start == 0:
+            # Counted without a ranking: the next filter may need few of them.
+            count = min(above(self.ranking.logits), len(self))
+            if count < len(self):
+                self.stop, self.floor, self._probs = count, floor, None
+        else:
+            self.cut_to(0, self.count(above, self.values))
+
+    def last_key(self) -> SortKey:
+        """Return the sort key of the last token that is left, or the one of its
+        floor."""
+        if self.floor is not None:
+            return -self.floor, self.ranking.logits.numel()
+        return self.ranking.key(self.stop - 1)
 
     def count(
         self, count: Callable[[Tensor], int], column: Callable[[int], Tensor]

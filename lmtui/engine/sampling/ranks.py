@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,8 +49,8 @@ class Ranking:
     """int64 [m]."""
     values: Tensor
     """float32 [m], the logits of `ids`."""
-    totals: dict[float, Tensor] = field(default_factory=dict)
-    """`log_total` of all logits by temperature, float64 [], where it is known."""
+    totals: dict[tuple[float, float | None], Tensor] = field(default_factory=dict)
+    """`log_total` by temperature and floor, float64 [], where it is known."""
     deviation: Tensor | None = None
     """`standard_deviation` of all logits, float32 [], where it is known."""
 
@@ -59,11 +60,16 @@ class Ranking:
             self.ids, self.values = to_cpu(*rank(self.logits, count))
         return self.ids[:count], self.values[:count]
 
-    def total(self, temperature: float) -> Tensor:
-        """Return `log_total` of all logits; float64 [], in main memory."""
-        if temperature not in self.totals:
-            self.totals[temperature] = log_total(self.logits, temperature).cpu()
-        return self.totals[temperature]
+    def total(self, temperature: float, floor: float | None = None) -> Tensor:
+        """Return `log_total` of the logits that are at least `floor`, or of all;
+        float64 [], in main memory."""
+        key = temperature, floor
+        if key not in self.totals:
+            logits = self.logits
+            if floor is not None:
+                logits = logits.masked_fill(logits < floor, -torch.inf)
+            self.totals[key] = log_total(logits, temperature).cpu()
+        return self.totals[key]
 
     def key(self, index: int) -> SortKey:
         """Return the sort key of the token at an index of the ranking."""
@@ -136,14 +142,25 @@ def log_total(logits: Tensor, temperature: float) -> Tensor:
 
 def standard_deviation(logits: Tensor) -> Tensor:
     """Return the standard deviation of the logits [V] that are not -inf; float32 []."""
-    spread = logits.std(correction=0)
-    if logits.device.type == "cpu" and spread.isfinite():
-        return spread
-    possible = logits > -torch.inf
-    values = torch.where(possible, logits, 0.0)
-    count = possible.sum()
-    from_mean = torch.where(possible, values - values.sum() / count, 0.0)
-    return from_mean.square().sum().div(count).sqrt()
+    if logits.device.type == "cpu":
+        from_mean = logits - logits.mean()
+        spread = torch.dot(from_mean, from_mean).div(logits.numel()).sqrt()
+        if spread.isfinite():
+            return spread
+    impossible = logits == -torch.inf
+    possible = ~impossible
+    on_cpu = logits.device.type == "cpu"
+    count = count_true(possible) if on_cpu else possible.sum()
+    values = logits.masked_fill(impossible, 0.0)
+    from_mean = (values - values.sum() / count).masked_fill_(impossible, 0.0)
+    return torch.dot(from_mean, from_mean).div(count).sqrt()
+
+
+def count_true(mask: Tensor) -> int:
+    """Return how many of bool [V] are true. numpy counts faster on a CPU."""
+    if mask.device.type == "cpu":
+        return int(np.count_nonzero(mask.numpy()))
+    return int(mask.sum())
 
 
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:

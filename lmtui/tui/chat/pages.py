@@ -19,6 +19,7 @@ from lmtui.engine.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken, Step
 from lmtui.text import visible, visible_line
 from lmtui.tui.model_state import shown_label
+from lmtui.tui.widgets.sampler_chain import others_on
 
 _CONTROL = re.compile(
     r"(<\|[^|<>\n]{1,40}\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>)"
@@ -115,6 +116,8 @@ def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
         yield "seed", f"{finish.seed}, {does}"
     elif settings.repetition_penalty != 1:
         yield "sampler", f"penalty {settings.repetition_penalty:g}"
+    if others := others_on(settings):
+        yield "also", " · ".join(others)
     if finish.tokens:
         first = notation.seconds(finish.first_token_seconds)
         prompt = notation.seconds(finish.prompt_seconds)

@@ -114,9 +114,9 @@ def switched(
 
 
 def others_on(settings: SamplingSettings) -> list[str]:
-    """Return what is on besides the settings that are always shown."""
+    """Return what is on besides the settings that are always shown, with values."""
     found = [
-        field.label
+        f"{field.label} {field.shown(settings)}"
         for stage, fields in STAGE_FIELDS.items()
         for field in fields
         if field not in (*FIELDS, TEMPERATURE)

@@ -326,4 +326,4 @@ async def test_settings_beyond_the_usual_are_named_without_the_focus() -> None:
     app = Host(SamplerControls(wanted))
     async with app.run_test(size=(44, 12)) as pilot:
         await leave(pilot)
-        assert "also XTC, no top-p, own order" in app.text()
+        assert "also XTC 0.5, no top-p, own order" in app.text()
