@@ -357,13 +357,13 @@ class SamplerChain:
                     kept.cut_to(0, found)
                 else:
                     first = float(kept.values(1))
-                    kept.keep_from(
+                    kept.cut_below(
                         filters.min_p_floor(first, kept.temperature, settings.min_p)
                     )
                 return
             case "top_n_sigma":
                 first = float(kept.values(1))
-                kept.keep_from(
+                kept.cut_below(
                     filters.top_n_sigma_floor(
                         first, _deviation(kept), settings.top_n_sigma
                     )

@@ -71,7 +71,7 @@ class RankedTokens:
         self.stop = self.start + stop
         self.start += start
 
-    def keep_from(self, floor: float) -> None:
+    def cut_below(self, floor: float) -> None:
         """Keep the tokens whose logit, before the temperature, is at least `floor`."""
 
         def above(values: Tensor) -> int:
