@@ -148,14 +148,14 @@ def finish_of(fields: Fields | None) -> GenerationResult | None:
     kinds = {"piece": str, "logprob": float, **dict.fromkeys(seconds, float)}
     try:
         reason = FinishReason(fields["reason"])
-        first = fields.get("first_token_seconds")
         others = {name: value for name, value in fields.items() if name != "reason"}
         values: dict[str, Any] = {
             name: nan if value is None else kinds.get(name, int)(value)
             for name, value in others.items()
         }
-        if first is None:
-            values["first_token_seconds"] = None
+        for name in ("first_token_seconds", "guessed_tokens"):
+            if fields.get(name) is None:
+                values[name] = None
         if fields["logprob"] is None:
             values["logprob"] = None
         return GenerationResult(reason=reason, **values)

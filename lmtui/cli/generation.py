@@ -126,6 +126,7 @@ class JsonAnswerView:
                 "entropy": step.entropy,
                 **bounds(step),
                 "sampled_prob": step.sampled_prob,
+                "guessed": step.guessed,
                 "top": rows if self._has_ids else [{**row, "id": None} for row in rows],
             }
         )
@@ -175,4 +176,5 @@ def end_event(finish: GenerationResult) -> dict[str, Any]:
         "seconds": finish.seconds,
         "tokens_per_second": finish.tokens_per_second,
         "seed": finish.seed,
+        "guessed_tokens": finish.guessed_tokens,
     }

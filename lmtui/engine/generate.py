@@ -23,7 +23,7 @@ from lmtui.engine.detokenizer import TextStream, Vocabulary
 from lmtui.engine.listed_rows import other_stage
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.prompt_lookup import SpeculativeDecoder
+from lmtui.engine.prompt_lookup import SpeculativeDecoder, is_guessing
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw, uniform
@@ -184,6 +184,8 @@ class Decoder:
         self._logprobs: list[float] = []
         self._prompt_tokens = 0
         self._reused = 0
+        # Tokens whose logits a right guess has computed ahead.
+        self._guessed = 0 if is_guessing(cache) else None
         self._started = self._prompt_read = time.perf_counter()
         self._first_at = self._last_at = self._started
 
@@ -257,7 +259,7 @@ class Decoder:
                 yield self._finish(FinishReason.CANCELLED)
                 return
             # 1) sample from the logits [V], and report the step
-            step = self._step(ahead.logits)
+            step = self._step(ahead.logits, ahead=ahead.is_ahead)
             yield step
             # 2) end, or run the token, with guesses, for the next logits
             if reason := self._reason(step.id):
@@ -312,12 +314,18 @@ class Decoder:
         assert step.logprob is not None
         self._add(step.logprob)
         ends = step.id in self._rules.end_ids
-        return replace(step, piece="" if ends else self._text.feed(step.bytes))
+        return replace(
+            step,
+            piece="" if ends else self._text.feed(step.bytes),
+            guessed=None if self._guessed is None else False,
+        )
 
     @torch.inference_mode()
-    def _step(self, logits: Tensor, drawn: DrawnToken | None = None) -> Step:
+    def _step(
+        self, logits: Tensor, drawn: DrawnToken | None = None, *, ahead: bool = False
+    ) -> Step:
         """Sample a token from logits [V], or take the one that was drawn from them, and
-        append it."""
+        append it. A right guess has computed logits that are `ahead`."""
         # 1) the sampler's stages
         conditions = DrawConditions(
             self._array.view(), self._bias, coin=None if drawn else self._toss()
@@ -342,6 +350,8 @@ class Decoder:
         self._ids.append(token)
         self._array.append(token)
         self._add(logprob)
+        if self._guessed is not None:
+            self._guessed += ahead
         # 3) decode to bytes and text, and search for stop texts
         data = self._vocabulary.bytes(token)
         ends = token in self._rules.end_ids
@@ -357,6 +367,7 @@ class Decoder:
             entropy=shown.entropy,
             sampled_prob=prob,
             distribution=shown,
+            guessed=None if self._guessed is None else ahead,
         )
 
     def _toss(self) -> float | None:
@@ -399,4 +410,5 @@ class Decoder:
             first_token_seconds=(
                 self._first_at - self._started if self._logprobs else None
             ),
+            guessed_tokens=self._guessed,
         )

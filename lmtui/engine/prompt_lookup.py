@@ -98,6 +98,12 @@ class PromptLookup:
         return won.index(max(won))
 
 
+def is_guessing(cache: PrefixCache) -> bool:
+    """Return whether tokens are guessed: the cache can drop wrong ones, and right ones
+    pay."""
+    return cache.can_rollback and bool(cache.extra_token_costs)
+
+
 class SpeculativeDecoder:
     """Runs the tokens of a generation, each with the guesses that follow it.
 
@@ -117,13 +123,15 @@ class SpeculativeDecoder:
         texts = lookup_ids, ids[-_LOOKS_BACK:]
         self._guesser = (
             PromptLookup(cache.extra_token_costs, *texts)
-            if cache.can_rollback
+            if is_guessing(cache)
             else None
         )
         self._guessed: deque[tuple[int, Tensor]] = deque()
         """Guesses that were run but not yet drawn, with the logits [V] after each."""
         self.logits = cache.logits
         """Logits of the token to be drawn next: float32 [V]."""
+        self.is_ahead = False
+        """Whether they were computed by a guess that was right."""
 
     def run(self, token: int, limit: int, should_stop: Stop) -> None:
         """Run the drawn `token`, with at most `limit` guesses; sets `logits`.
@@ -136,7 +144,8 @@ class SpeculativeDecoder:
             return
         # 1) A right guess has been run already: its logits are there.
         self._guesser.add(token)
-        if self._guessed and self._is_right(token):
+        self.is_ahead = bool(self._guessed) and self._is_right(token)
+        if self.is_ahead:
             return
         # 2) Otherwise run the token and new guesses in one pass.
         guess = self._guesser.guess(limit)

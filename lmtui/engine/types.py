@@ -374,6 +374,9 @@ class Step:
     sampled_prob: float | None
     """None where `distribution.is_certain` is false."""
     distribution: Distribution
+    guessed: bool | None = None
+    """Whether its logits were computed ahead, since guesses of prompt lookup were
+    right; None where nothing is guessed."""
 
     @property
     def prob(self) -> float | None:
@@ -415,6 +418,8 @@ class GenerationResult:
     """Text held back as a possible stop text; to be appended to the answer."""
     first_token_seconds: float | None = None
     """Time from the request to the first token; None without tokens."""
+    guessed_tokens: int | None = None
+    """Tokens whose `Step.guessed` is true; None where nothing is guessed."""
 
     @property
     def perplexity(self) -> float | None:

@@ -20,11 +20,12 @@ from tests.fakes import END, FakeEngine
 PARIS = {"engine": {"answers": ["It is Paris."]}}
 START = ["event", "model", "precision", "dtype", "device", "prompt_ids", "prefill"]
 TOKEN = ["event", "index", "id", "text", "bytes", "piece", "logprob", "rank"]
-TOKEN += ["entropy", "sampled_prob", "top"]
+TOKEN += ["entropy", "sampled_prob", "guessed", "top"]
 ROW = ["id", "text", "logprob", "sampled_prob", "cut"]
 ENDING = ["event", "finish", "piece", "tokens", "logprob", "perplexity"]
 ENDING += ["prompt_tokens", "reused_tokens", "prompt_seconds"]
 ENDING += ["first_token_seconds", "seconds", "tokens_per_second", "seed"]
+ENDING += ["guessed_tokens"]
 
 
 def test_once_prints_the_answer_and_a_newline() -> None:

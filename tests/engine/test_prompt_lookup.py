@@ -81,9 +81,21 @@ def test_right_guesses_take_fewer_forward_passes(
     monkeypatch.setattr(PromptLookup, "guess", foresee)
     engine = tiny.engine(context=400)
     with counted(tiny.model()) as lengths:
-        again, _ = made(engine, greedy)
+        again, finish = made(engine, greedy)
     assert [step.id for step in again] == answer
+    # The first token of each pass is drawn from the logits of its last guess.
+    assert [step.guessed for step in again[:3]] == [False, False, True]
+    supplied = sum(bool(step.guessed) for step in again)
+    assert finish.guessed_tokens == supplied == 60 - len(lengths)
     assert lengths[1:] == [1 + MOST] * (59 // (1 + MOST)) + [59 % (1 + MOST)]
+
+
+def test_steps_without_speculation_say_nothing_of_guesses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TransformersBackend, "extra_token_costs", ())
+    steps, finish = made(tiny.engine(), SamplingSettings(max_tokens=8))
+    assert {step.guessed for step in steps} == {finish.guessed_tokens} == {None}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

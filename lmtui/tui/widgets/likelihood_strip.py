@@ -110,7 +110,9 @@ Each column is a token, or the most surprising of its neighbours: an eighth of a
 one bit. Σ log P is the log-likelihood of everything shown, negative and in nats;
 surprisal is the same, positive and in bits; the mean is bits a token; perplexity (ppl)
 is the exponential of the mean in nats. "first token" is the time from sending to the
-first token, "prompt" the part of it that evaluates the prompt.
+first token, "prompt" the part of it that evaluates the prompt; "guessed" the share of
+the answer's tokens whose logits were there already, since they had been guessed from
+the words before (lmtui help speed).
 """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -148,6 +150,7 @@ first token, "prompt" the part of it that evaluates the prompt.
         self._started_at = self._last_at = clock()
         self._first_at: float | None = None
         self._first_batch = 0
+        self._guesses: list[bool] = []  # of the tokens that could be guessed
 
     def reset(
         self,
@@ -165,7 +168,7 @@ first token, "prompt" the part of it that evaluates the prompt.
         self._info, self._prompt_tokens = info, prompt_tokens
         self._finish, self._timed = None, False
         self._started_at = self._last_at = self.clock()
-        self._first_at, self._first_batch = None, 0
+        self._first_at, self._first_batch, self._guesses = None, 0, []
         self.renew()
         self.refresh()
 
@@ -180,7 +183,10 @@ first token, "prompt" the part of it that evaluates the prompt.
         before = self.history.tokens
         for step in steps:
             self.history.add(step.logprob)
-            self._timed = self._timed or isinstance(step, Step)
+            if isinstance(step, Step):
+                self._timed = True
+                if step.guessed is not None:
+                    self._guesses.append(step.guessed)
         if self.history.tokens > before:
             self._last_at = self.clock()
             if self._first_at is None:
@@ -222,6 +228,16 @@ first token, "prompt" the part of it that evaluates the prompt.
         counted = self.history.tokens - self._first_batch
         return counted / (self._last_at - self._first_at)
 
+    @property
+    def guessed_share(self) -> float | None:
+        """Share of the generated tokens that speculation supplied: the engine's count
+        once known. None where nothing is guessed."""
+        guessed: int | None = sum(self._guesses)
+        tokens = len(self._guesses)
+        if (finish := self._finish) is not None:
+            guessed, tokens = finish.guessed_tokens, finish.tokens
+        return guessed / tokens if tokens and guessed is not None else None
+
     def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
         """Return total, mean, speed and context use, each in forms of decreasing
         length."""
@@ -251,6 +267,15 @@ first token, "prompt" the part of it that evaluates the prompt.
              (f"context {room}",)),
         )  # fmt: skip
 
+    def _with_guesses(self, forms: Forms) -> Forms:
+        """Put the share of guessed tokens, where any can be guessed, behind the two
+        longest forms, which say the same: it is the first to be left out."""
+        if self.guessed_share is None:
+            return forms
+        guessed = f"guessed {notation.whole_percent(self.guessed_share)}"
+        short = [part.replace(" / ", "/") for part in forms[1]]
+        return [(*forms[0], guessed), (*short, guessed), *forms]
+
     @property
     def _counts_tokens(self) -> bool:
         """Whether what arrives are tokens: from a server that sends no numbers, they
@@ -279,9 +304,10 @@ first token, "prompt" the part of it that evaluates the prompt.
             return [clip(EMPTY, width)]
         sum_, mean, speed, room = self.sentences()
         if _lines(width) == 4:
-            return [fit_best(forms, width)[0] for forms in (sum_, mean, speed, room)]
-        pairs = (_paired(sum_, mean), _paired(speed, room))
-        return [fit_best(forms, width)[0] for forms in pairs]
+            lines = [sum_, mean, speed, self._with_guesses(room)]
+        else:
+            lines = [_paired(sum_, mean), self._with_guesses(_paired(speed, room))]
+        return [fit_best(forms, width)[0] for forms in lines]
 
     def lines(self, width: int, height: int) -> list[Line]:
         sentences = self._numbers(width)

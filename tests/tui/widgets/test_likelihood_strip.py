@@ -230,3 +230,26 @@ async def test_strip_of_a_part_says_so_and_counts_no_texts_as_tokens() -> None:
         await pilot.pause()
         assert strip.tokens_per_second is None
         assert "context – /" in app.text() and "Σ log P –" in app.text()
+
+
+@pytest.mark.parametrize("width", [30, 41, 100])
+async def test_strip_says_how_many_tokens_were_guessed_where_it_has_the_room(
+    width: int,
+) -> None:
+    engine, steps, finish = reply()
+    guessed = [replace(step, guessed=step.index % 2 == 1) for step in steps]
+    share = sum(step.index % 2 for step in steps) / len(steps)
+    strip = LikelihoodStrip()
+    app = Host(strip)
+    async with app.run_test(size=(width, 10)) as pilot:
+        strip.reset(info=engine.info)
+        strip.extend(guessed)  # while it streams
+        await pilot.pause()
+        assert (f"guessed {share:.0%}" in app.text()) == (width > 30)
+        assert "exact" in app.text()
+        strip.finish(replace(finish, guessed_tokens=1))  # the engine's own count
+        await pilot.pause()
+        assert (f"guessed {1 / finish.tokens:.0%}" in app.text()) == (width > 30)
+        strip.finish(finish)  # nothing can be guessed
+        await pilot.pause()
+        assert "guessed" not in app.text()
