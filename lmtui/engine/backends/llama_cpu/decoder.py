@@ -101,7 +101,7 @@ class DecoderLayers:
         rows, tokens = ids.shape
         # 1) rotary embedding of the new positions
         turns = self._turned(held.length, tokens, depths)
-        if rows > 1 and tokens > 1:
+        if rows > 1:  # the fused block reads those of each token
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
         # 2) token embedding, and queries, keys and values of the first layer
         takes = self.weights.layers[0].qkv.takes

@@ -84,6 +84,26 @@ def test_fused_block_gives_the_logits_of_single_operations(
     assert abs(apart(single, found)) < 1e-5
 
 
+@pytest.mark.parametrize("attends", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_fused_block_turns_every_row_by_its_own_position(
+    kind: str, attends: bool
+) -> None:
+    weights = lean.blocks(kind, "Q8_0").decoder.weights
+    backend = LlamaCpuBackend(with_attention(weights) if attends else weights)
+    held = backend.new_cache()
+    backend.hidden_states(IDS[:60], held)
+    rows, paths = held.fork(3), [[4, 8], [5, 9], [6, 7]]
+    backend.next_logits([path[0] for path in paths], rows)
+    together = backend.next_logits([path[1] for path in paths], rows)
+    for found, path in zip(together.log_softmax(-1), paths, strict=True):
+        one = backend.new_cache()
+        for part in (IDS[:60], path[:1]):
+            backend.hidden_states(part, one)
+        alone = backend.logits(path[1:], one).log_softmax(-1)
+        assert abs(apart(alone, found[None])) < 1e-5
+
+
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("attends", [False, True])
 @pytest.mark.parametrize("dtype", lean.UNROUNDED[1:])
