@@ -41,6 +41,7 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
+from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.wire import LOGIT_BYTES
@@ -90,6 +91,8 @@ class FakeEngine:
     """How many generations can run in turns."""
     seed: int = 0
     """Of the logits: another one is another model."""
+    breaks_off: tuple[int, int] | None = None
+    """Version and index of the token that an error comes in place of."""
     layers: int = 4
     """How many layers the logit lens sees."""
     calls: list[tuple[str, object]] = field(default_factory=list)
@@ -295,6 +298,40 @@ class FakeEngine:
             progress(len(prompt.ids), len(prompt.ids))
         script = self._next_script()
         return self._answer(prompt, settings, script, top_n, single_line, should_stop)
+
+    def generate_versions(
+        self,
+        prompt: Prompt,
+        settings: Sequence[SamplingSettings],
+        *,
+        top_n: int = 20,
+        should_stop: Stop = no_stop,
+        progress: ReportCount | None = None,
+    ) -> Iterator[VersionItem]:
+        """The next scripted answers, one for each of the settings, token by token."""
+        self._begin("generate_versions", (prompt, tuple(settings)))
+        self._require_room(len(prompt.ids), spare=1)
+        if progress:
+            progress(len(prompt.ids), len(prompt.ids))
+        return self._versions(prompt, settings, top_n, should_stop)
+
+    def _versions(
+        self, prompt: Prompt, settings: Sequence[SamplingSettings], top: int, stop: Stop
+    ) -> Iterator[VersionItem]:
+        going = {
+            version: self._answer(prompt, own, self._next_script(), top, False, stop)
+            for version, own in enumerate(settings)
+        }
+        while going:
+            for version, answer in list(going.items()):
+                item = next(answer)
+                if isinstance(item, Step) and self.breaks_off == (version, item.index):
+                    del going[version]
+                    yield VersionItem(version, LmtuiError("this version broke off"))
+                    continue
+                if isinstance(item, GenerationResult):
+                    del going[version]
+                yield VersionItem(version, item)
 
     def reusable(self, ids: Sequence[int], slot: int) -> int:
         """The first tokens that were in the last prompt of the slot, too."""

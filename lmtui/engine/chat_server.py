@@ -46,6 +46,7 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
+from lmtui.engine.versions import VersionItem, one_after_another
 from lmtui.engine.vocabulary_search import VocabularyIndex, search
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.load import CHAT_ONLY, chat_only
@@ -141,6 +142,7 @@ class ChatServerEngine:
             edits=False,
             listed=model.rows,
             why_no_lens=NO_STATES,
+            batches=False,
             why_not=why_not if model.rows else f"{why_not} {_NO_LOGPROBS}",
         )
         self.info = EngineInfo(
@@ -204,6 +206,24 @@ class ChatServerEngine:
             max_tokens=settings.max_tokens,
         )
         return self._answer(request, sent, top_n, should_stop)
+
+    def generate_versions(
+        self,
+        prompt: Prompt,
+        settings: Sequence[SamplingSettings],
+        *,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[VersionItem]:
+        """Draw several versions of an answer, one after the other."""
+        return one_after_another(
+            lambda each: self.generate(
+                prompt, each, top_n=top_n, should_stop=should_stop
+            ),
+            settings,
+            should_stop,
+        )
 
     def _answer(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lmtui.engine.answers import AnswerGenerator, AnswerOptions
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.completion import (
@@ -37,14 +38,13 @@ from lmtui.engine.editor_types import (
     Replacement,
     ScoredSpan,
 )
-from lmtui.engine.generate import Decoder, StopRules, require_drawable
 from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.prompt_scores import PromptScores, score_prompts
+from lmtui.engine.prompt_scores import score_prompts
 from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.raw_logits import as_bytes, raw_logits
@@ -70,6 +70,7 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
+from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
@@ -108,6 +109,9 @@ class LocalEngine:
         )
         self._sampler = Sampler(
             self.backend, self._vocabulary, self._info.vocabulary, self._logits_after
+        )
+        self._answers = AnswerGenerator(
+            self._sampler, self._vocabulary, self._info.context, self._ends_after
         )
         self._prepare_editing(())
 
@@ -335,28 +339,34 @@ class LocalEngine:
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
-        chain = self._sampler.chain(settings)
-        require_drawable(self.backend, chain.settings)
-        rules = StopRules(
-            end_ids=self._ends_after(prompt.ids),
-            max_tokens=settings.max_tokens,
-            context=self._info.context,
-            stop_texts=prompt.stop_texts,
-            single_line=single_line,
-        )
-        decoder = Decoder(
+        return self._answers.one(
             self._slots[slot],
-            self._sampler.positions,
-            self._vocabulary,
-            chain=chain,
-            rules=rules,
-            top_n=top_n,
-            logit_bias=logit_bias,
-            drawn=drawn,
+            prompt,
+            settings,
+            AnswerOptions(top_n, single_line, logit_bias, drawn),
+            known=None if after is None else self._sampler.positions.get(after).logits,
+            should_stop=should_stop,
+            progress=progress,
         )
-        known = None if after is None else self._sampler.positions.get(after).logits
-        return self.backend.around_generation(
-            decoder.run(prompt.ids, should_stop, progress, known=known)
+
+    def generate_versions(
+        self,
+        prompt: Prompt,
+        settings: Sequence[SamplingSettings],
+        *,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[VersionItem]:
+        """Draw several versions of an answer."""
+        self._require_room(len(prompt.ids), spare=1)
+        return self._answers.several(
+            self.cache,
+            prompt,
+            settings,
+            AnswerOptions(top_n),
+            should_stop=should_stop,
+            progress=progress,
         )
 
     def prefill(
@@ -393,18 +403,10 @@ class LocalEngine:
         for found in scores:
             if found is None:
                 yield None
-            else:
-                yield self._scored_prompt(next(waiting), found, settings, top_n)
-
-    def _scored_prompt(
-        self,
-        ids: Sequence[int],
-        scores: PromptScores,
-        settings: SamplingSettings,
-        top_n: int,
-    ) -> ScoredPrompt:
-        following = self._sampler.look(scores.after, ids, settings, max(1, top_n))
-        return ScoredPrompt(tuple(self._scored(ids, scores.rows)), following)
+                continue
+            ids = next(waiting)
+            following = self._sampler.look(found.after, ids, settings, max(1, top_n))
+            yield ScoredPrompt(tuple(self._scored(ids, found.rows)), following)
 
     def score(
         self,

@@ -259,17 +259,50 @@ class Decoder:
                 yield self._finish(FinishReason.CANCELLED)
                 return
             # 1) sample from the logits [V], and report the step
-            step = self._step(ahead.logits, ahead=ahead.is_ahead)
+            step, result = self.advance(ahead.logits, ahead=ahead.is_ahead)
             yield step
             # 2) end, or run the token, with guesses, for the next logits
-            if reason := self._reason(step.id):
-                yield self._finish(reason)
+            if result:
+                yield result
                 return
             try:
                 ahead.run(step.id, self._room - 1, should_stop)
             except Cancelled:
                 yield self._finish(FinishReason.CANCELLED)
                 return
+
+    def advance(
+        self, logits: Tensor, *, ahead: bool = False
+    ) -> tuple[Step, GenerationResult | None]:
+        """Draw the next token from logits [V], which a right guess has computed `ahead`
+        or not; return its step, and the result if the generation ends with it."""
+        step = self._step(logits, ahead=ahead)
+        reason = self._reason(step.id)
+        return step, self._finish(reason) if reason else None
+
+    # As one row of a batch, which runs the tokens that this one draws.
+
+    def begin_row(self, prompt: Sequence[int]) -> None:
+        """Begin a generation after `prompt`, which is yet to be read."""
+        self._begin(prompt)
+        self._guessed = None
+
+    def follow_prompt(self, reused: int) -> None:
+        """Note that the prompt is read; `reused` tokens of it were in the KV cache."""
+        self._reused, self._prompt_read = reused, time.perf_counter()
+
+    def stop(self) -> GenerationResult:
+        """Return the result of a generation that is stopped here."""
+        return self._finish(FinishReason.CANCELLED)
+
+    def leave_batch(self, should_stop: Stop) -> Iterator[Step | GenerationResult]:
+        """Generate on alone, with the KV cache; yield each step, then the result."""
+        try:
+            self._cache.read(self._ids, should_stop=should_stop)
+        except Cancelled:
+            yield self.stop()
+            return
+        yield from self._go_on(should_stop)
 
     @property
     def _server(self) -> DrawingBackend | None:

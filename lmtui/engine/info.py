@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmtui.engine.backends.base import NO_STATES, AnyBackend
+from lmtui.engine.backends.base import NO_STATES, AnyBackend, Reuse
 from lmtui.engine.score import ScoringBackend
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
@@ -12,12 +12,14 @@ from lmtui.models.loaded_model import LoadedModel
 def capabilities_of(backend: AnyBackend, *, infill: bool) -> Capabilities:
     """Return what can be done with a model that this backend runs."""
     no_lens = NO_STATES if backend.is_remote else ""
+    batches = backend.reuse is Reuse.ANY_PREFIX and not backend.is_remote
     if backend.listed is None:
-        return Capabilities(infill=infill, why_no_lens=no_lens)
+        return Capabilities(infill=infill, why_no_lens=no_lens, batches=batches)
     at_once = isinstance(backend, ScoringBackend) and backend.scores_at_once
     return Capabilities(
         infill=infill,
         why_no_lens=no_lens,
+        batches=batches,
         listed=backend.listed,
         replaces=at_once,
         proofreads=False,

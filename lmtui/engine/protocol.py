@@ -38,6 +38,7 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
+from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 
 Stop = Callable[[], bool]
@@ -233,6 +234,26 @@ class Engine(Protocol):
         Raises:
             LmtuiError: the prompt is empty or leaves no room in the context.
             KeyError: `after` is unknown or too old.
+        """
+
+    def generate_versions(
+        self,
+        prompt: Prompt,
+        settings: Sequence[SamplingSettings],
+        *,
+        top_n: int = 20,
+        should_stop: Stop = lambda: False,
+        progress: ReportCount | None = None,
+    ) -> Iterator[VersionItem]:
+        """Draw several versions of an answer, one for each of `settings`, and yield
+        their items: of each version, what `generate` yields with its settings, or the
+        error that it broke off with. One that fails ends no other.
+
+        They are decoded in one batch where `capabilities.batches` says so. Of a version
+        that had not begun when it was stopped, there may be no item.
+
+        Raises:
+            LmtuiError: as in `generate`, or the prompt can't be read.
         """
 
     def prefill(

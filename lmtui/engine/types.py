@@ -575,6 +575,8 @@ class Capabilities:
     """One sentence on what the server does not offer."""
     why_no_lens: str = ""
     """Why there is no logit lens, where that is known before the first use."""
+    batches: bool = True
+    """Draws the versions of an answer together, not one after the other."""
 
 
 BosRule = Literal["auto", "yes", "no"]

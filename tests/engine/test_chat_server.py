@@ -135,6 +135,7 @@ def test_everything_else_says_why_not() -> None:
             if not name.startswith("_")
         }
         own = {"close", "prompt", "generate", "preview", "search_vocabulary"}
+        own.add("generate_versions")
         for name in verbs - own:
             with pytest.raises(LmtuiError, match="a text can't be used here"):
                 getattr(there, name)([1], 2, x=3)
@@ -273,3 +274,15 @@ def test_text_of_the_server_counts() -> None:
     assert [p for _, p in pieces_of(ChatPart("x", tokens))] == ["", "x"]
     assert pieces_of(ChatPart("", tokens[:1])) == [(tokens[0], "")]
     assert pieces_of(ChatPart("")) == []
+
+
+def test_versions_are_drawn_one_after_the_other() -> None:
+    with both() as (_, there):
+        assert not there.capabilities.batches
+        asked = [replace(GREEDY, temperature=1.0, seed=seed) for seed in (5, 6)]
+        items = list(there.generate_versions(there.prompt(TURNS), asked))
+        assert [each.version for each in items] == sorted(e.version for e in items)
+        for version, settings in enumerate(asked):
+            steps, _ = answered(there, settings)
+            mine = [each.item for each in items if each.version == version]
+            assert [s.bytes for s in mine[:-1]] == [s.bytes for s in steps]  # type: ignore[union-attr]
