@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmtui.engine.drop_turns import prompt_of
-from lmtui.engine.protocol import EditorEngine, Engine
+from lmtui.engine.protocol import EditorEngine, Engine, ReportCount
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -53,13 +53,46 @@ def run_generation(
         settings,
         top_n=top_n,
         should_stop=context.stopped,
-        progress=lambda done, total: context.emit(CountReported(done, total)),
+        progress=_progress(context),
     )
     for item in items:
         if isinstance(item, GenerationResult):
             return item
         context.gather(item)
     raise AssertionError("a generation ends with its result")
+
+
+def run_versions(
+    engine: Engine,
+    context: Context,
+    turns: Sequence[ChatTurn],
+    settings: Sequence[SamplingSettings],
+    *,
+    drop_oldest: bool = False,
+    thinking: bool | None = None,
+) -> None:
+    """Draw versions of an answer to a conversation, one for each of the settings.
+
+    Emits what `run_generation` does before the first token, then gathers the items of
+    the versions.
+
+    Raises:
+        LmtuiError: there is no room for an answer.
+    """
+    longest = max(each.max_tokens for each in settings)
+    prompt, left_out = prompt_of(
+        engine, turns, thinking=thinking, answer=longest if drop_oldest else None
+    )
+    context.emit(PromptReady(prompt, left_out))
+    for item in engine.generate_versions(
+        prompt, settings, should_stop=context.stopped, progress=_progress(context)
+    ):
+        context.gather(item)
+
+
+def _progress(context: Context) -> ReportCount:
+    """Return a function that reports how much of the prompt is read."""
+    return lambda done, total: context.emit(CountReported(done, total))
 
 
 def run_completion(

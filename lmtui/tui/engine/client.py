@@ -26,7 +26,6 @@ from lmtui.engine.passages import (
     TextAfter,
     tokenize_document,
 )
-from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.suggest import suggest
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
@@ -40,18 +39,20 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.errors import LmtuiError
+from lmtui.engine.versions import VersionItem
 from lmtui.models.progress import Progress
+from lmtui.tui.engine.batches import generation_batch, longest_text
 from lmtui.tui.engine.slots import Deliver, Handlers, OnError, SlotRequests, ignore
-from lmtui.worker.events import CountReported, EngineOpened, PromptReady
-from lmtui.worker.generation import run_completion, run_generation
+from lmtui.worker.events import EngineOpened
+from lmtui.worker.generation import run_completion, run_generation, run_versions
 from lmtui.worker.partial_answers import (
     lens_parts,
     proofread_parts,
     score_parts,
     span_parts,
 )
-from lmtui.worker.requests import Context, OpenEngine, Slot
+from lmtui.worker.positions import of_position
+from lmtui.worker.requests import OpenEngine, Slot
 from lmtui.worker.worker import EngineWorker
 
 T = TypeVar("T")
@@ -59,21 +60,6 @@ T = TypeVar("T")
 Then = Callable[[T], object]
 """Takes an answer, on the event loop."""
 MakeClient = Callable[[Deliver], "EngineClient"]
-
-
-def _of_position(
-    read: Callable[[EditorEngine], T], title: str, hint: str
-) -> Callable[[EditorEngine, Context], T]:
-    """Return a request about an earlier position, whose numbers may be gone."""
-
-    def run(engine: EditorEngine, _: Context) -> T:
-        try:
-            return read(engine)
-        except KeyError as error:
-            why = "the numbers of this position are no longer in memory"
-            raise LmtuiError(title, why, hint) from error
-
-    return run
 
 
 class EngineClient:
@@ -241,7 +227,7 @@ class EngineClient:
         compared with. `shown` are further arguments of `Engine.preview`. Answered
         between two tokens of a running generation."""
 
-        run = _of_position(
+        run = of_position(
             lambda engine: engine.preview(handle, settings, **shown),
             "this position can't be drawn again",
             "Type or generate more to see a new one.",
@@ -260,7 +246,7 @@ class EngineClient:
         """Find the tokens of an earlier distribution whose text matches. Answered
         between two tokens of a running generation."""
 
-        run = _of_position(
+        run = of_position(
             lambda engine: engine.search_vocabulary(handle, text, settings),
             "tokens can't be searched here any more",
             "Move the cursor and come back.",
@@ -315,14 +301,6 @@ class EngineClient:
         """
         begin = start if isinstance(start, Prompt) else tuple(start)
 
-        def batch(values: tuple[Any, ...]) -> object:
-            match values:
-                case (PromptReady(prompt, left_out),):
-                    return prompt_ready(prompt, left_out)
-                case (CountReported(done, total),):
-                    return progress(done, total)
-            return steps(values)
-
         self.ask(
             Slot.GENERATE,
             lambda engine, context: run_generation(
@@ -338,8 +316,36 @@ class EngineClient:
             then,
             failed,
             dropped=dropped,
-            batch=batch,
+            batch=generation_batch(prompt_ready, progress, steps),
             bound=isinstance(begin, Prompt),
+        )
+
+    def generate_versions(
+        self,
+        start: Sequence[ChatTurn],
+        settings: Sequence[SamplingSettings],
+        *,
+        prompt_ready: Callable[[Prompt, int], object] = ignore,
+        progress: Callable[[int, int], object] = ignore,
+        items: Then[tuple[VersionItem, ...]],
+        then: Callable[[], object],
+        failed: OnError,
+        dropped: Callable[[], object],
+        drop_oldest: bool = False,
+        thinking: bool | None = None,
+    ) -> None:
+        """Draw versions of an answer, one for each of the settings. `items` takes those
+        since the last report; all else is as in `generate`."""
+        turns, each = tuple(start), tuple(settings)
+        self.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_versions(
+                engine, context, turns, each, drop_oldest=drop_oldest, thinking=thinking
+            ),
+            lambda _: then(),
+            failed,
+            dropped=dropped,
+            batch=generation_batch(prompt_ready, progress, items),
         )
 
     def continue_each(
@@ -475,14 +481,6 @@ class EngineClient:
     ) -> None:
         """Write a suggestion. `grown` takes its text whenever that has become longer
         than ever; the suggestion itself may end before."""
-        longest = 0
-
-        def batch(texts: tuple[str, ...]) -> None:
-            nonlocal longest
-            if len(texts[-1]) > longest:  # a request that runs again begins anew
-                longest = len(texts[-1])
-                grown(texts[-1])
-
         self.ask(
             Slot.SUGGEST,
             lambda engine, context: suggest(
@@ -495,7 +493,7 @@ class EngineClient:
             ),
             then,
             failed,
-            batch=batch,
+            batch=longest_text(grown),
         )
 
     def complete(

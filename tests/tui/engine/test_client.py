@@ -28,6 +28,7 @@ from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
+    GenerationResult,
     Prompt,
     SamplingSettings,
     Step,
@@ -215,6 +216,7 @@ VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
     "search_vocabulary": (Slot.PREVIEW, lambda handle: (handle, "a", PLAIN)),
     "count_tokens": (Slot.COUNT, lambda _: (["a"],)),
     "generate": (Slot.GENERATE, lambda _: (HELLO, PLAIN)),
+    "generate_versions": (Slot.GENERATE, lambda _: (HELLO, [PLAIN, PLAIN])),
     "continue_each": (Slot.SUGGEST, lambda _: ((1, 2), (3,))),
     "tokenize": (Slot.SCORE, lambda _: (DocumentAlone(TEXT),)),
     "score": (Slot.SCORE, lambda _: (TokensAfter((1, 2)),)),
@@ -1290,3 +1292,23 @@ def test_request_of_another_client_drops_the_one_that_runs() -> None:
         assert not client.pending() and other.is_pending(Slot.SCORE)
         answers.wait("second then")
     assert answers.names() == ["first dropped", "second then"]
+
+
+def test_versions_come_as_they_are_drawn_and_a_stop_ends_them_all() -> None:
+    asked = [replace(PLAIN, seed=seed) for seed in (1, 2)]
+    gate = Gate(2)
+    engine = FakeWriter(["a b c d", "e f g h"], on_token=gate)
+    with running(engine, standing_clock) as (answers, client):
+        functions = answers.of("it", "prompt_ready", "progress", "items", "dropped")
+        client.generate_versions(HELLO, asked, **functions)
+        gate.wait()
+        client.stop(Slot.GENERATE)
+        gate.open()
+        answers.wait("it then")
+        items = [each for batch in answers.values("it items") for each in batch]
+    assert answers.names()[0] == "it prompt_ready"
+    drawn = [each.version for each in items if isinstance(each.item, Step)]
+    assert drawn == [0, 1, 0, 1]  # none after the stop
+    ends = [e.item.reason for e in items if isinstance(e.item, GenerationResult)]
+    assert ends == [FinishReason.CANCELLED] * 2
+    assert answers.ends() == ["it then"]

@@ -1,0 +1,47 @@
+"""Handlers of what a request reports before its answer.
+
+Know no verb of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lmtui.engine.types import Prompt
+from lmtui.worker.events import CountReported, PromptReady
+
+
+def generation_batch(
+    prompt_ready: Callable[[Prompt, int], object],
+    progress: Callable[[int, int], object],
+    drawn: Callable[[tuple[Any, ...]], object],
+) -> Callable[[tuple[Any, ...]], object]:
+    """Return what takes the batches of a generation: the prompt, how much of it was
+    read, and then what was `drawn` since the last report."""
+
+    def batch(values: tuple[Any, ...]) -> object:
+        match values:
+            case (PromptReady(prompt, left_out),):
+                return prompt_ready(prompt, left_out)
+            case (CountReported(done, total),):
+                return progress(done, total)
+        return drawn(values)
+
+    return batch
+
+
+def longest_text(
+    grown: Callable[[str], object],
+) -> Callable[[tuple[str, ...]], object]:
+    """Return what takes the batches of a text that grows, and passes on what is longer
+    than ever: a request that runs again begins anew."""
+    longest = 0
+
+    def batch(texts: tuple[str, ...]) -> None:
+        nonlocal longest
+        if len(texts[-1]) > longest:
+            longest = len(texts[-1])
+            grown(texts[-1])
+
+    return batch
