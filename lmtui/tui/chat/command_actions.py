@@ -26,6 +26,7 @@ from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.pages import prompt_page, stats_page
 from lmtui.tui.chat.parts import EMPTY, ChatParts
 from lmtui.tui.chat.switch import ConversationSwitcher
+from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.dialogs import PageScreen
 
 _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -47,6 +48,8 @@ class CommandActions:
         editor: MessageEditor,
         exporter: ChatExporter,
         switcher: ConversationSwitcher,
+        *,
+        versions: VersionsController,
     ) -> None:
         self._screen, self._session = screen, session = parts.screen, parts.session
         self._branch, self._sampler = parts.branch, parts.sampler
@@ -62,6 +65,7 @@ class CommandActions:
             "/preset": self._use_preset,
             "/think": self._think,
             "/regen": lambda _: screen.run_action("regenerate"),
+            "/n": versions.draw,
             "/continue": lambda _: screen.run_action("go_on"),
             "/edit": lambda _: self._edit_last(),
             "/tree": lambda _: editor.show_tree(),

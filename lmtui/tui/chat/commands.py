@@ -55,6 +55,7 @@ COMMANDS = (
     Command("/seed", "[N]", "repeat the same draws; a new seed without N", waits=False),
     Command("/think", "[on|off]", "have the model think first, or not; without, auto"),
     Command("/regen", "", "another answer in place of the last one"),
+    Command("/n", "N [TEXT]", "draw N answers at once, to TEXT or again; choose one"),
     Command("/continue", "", "continue the last answer from its end"),
     Command("/edit", "", "change your last message, or the one in focus"),
     Command("/tree", "", "show every branch; continue from any message"),

@@ -6,7 +6,7 @@ wait. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from textual.content import Content
 from textual.widgets import Static
@@ -32,6 +32,8 @@ from lmtui.tui.screen import READING
 from lmtui.worker.requests import Slot
 
 Begin = Sequence[ChatTurn] | Prompt
+AnswerTo = Callable[[ChatMessage], Awaitable[None]]
+"""Has a message at the end of the branch answered."""
 
 # Short enough for the model and its precision beside it, at 80 columns.
 _STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
@@ -97,12 +99,19 @@ class ReplyController(Controller):
 
     # Its beginning.
 
-    async def say(self, text: str, written: str, *, stopped: bool = False) -> None:
-        """Add a user message at the end of the branch, and have it answered unless it
-        was stopped. A last message without an answer is replaced: the model is not
-        given it."""
+    async def say(
+        self,
+        text: str,
+        written: str,
+        *,
+        stopped: bool = False,
+        answer: AnswerTo | None = None,
+    ) -> None:
+        """Add a user message at the end of the branch, and have it answered, by
+        `answer` or with one reply, unless it was stopped. A last message without an
+        answer is replaced: the model is not given it."""
         if not stopped:
-            self._claim()
+            self.claim()
         conversation = self._session.conversation
         end = conversation.path[-1]
         asked = conversation.say(text)
@@ -115,12 +124,12 @@ class ReplyController(Controller):
             self._session.save()
             self._activity.say(_STOPPED_EMPTY)
         else:
-            await self.answer_to(asked)
+            await (answer or self.answer_to)(asked)
 
     async def answer_to(self, asked: ChatMessage) -> None:
         """Have a message at the end of the branch answered."""
         assert self._info is not None
-        self._claim()
+        self.claim()
         self._instead = None
         self.message = self._session.conversation.reply(
             asked.id, model=self._info.label, settings=self._sampler.settings
@@ -135,7 +144,7 @@ class ReplyController(Controller):
     async def another_answer(self, reply: ChatMessage) -> None:
         """Answer again in place of a reply."""
         assert self._info is not None and reply.parent is not None
-        self._claim()
+        self.claim()
         self._instead = None if reply.is_empty else reply.id
         self.message = self._session.conversation.regenerate(
             reply.id, model=self._info.label, settings=self._sampler.settings
@@ -146,7 +155,7 @@ class ReplyController(Controller):
     async def go_on_with(self, reply: ChatMessage) -> None:
         """Let a reply go on from exactly where its text ends."""
         assert self._info is not None and reply.parent is not None
-        self._claim()
+        self.claim()
         prompt, self._instead = reply.continuation, None
         if prompt is not None and self._owner.is_in_use(reply.model):
             self.message = self._session.conversation.resume(
@@ -161,7 +170,7 @@ class ReplyController(Controller):
     async def answer_beginning(self, reply: ChatMessage, words: str) -> None:
         """Answer in place of a reply, with an answer that begins with these words."""
         assert self._info is not None and reply.parent is not None
-        self._claim()
+        self.claim()
         self.message = self._session.conversation.reply(
             reply.parent,
             model=self._info.label,
@@ -172,13 +181,17 @@ class ReplyController(Controller):
         messages = self._session.conversation.messages(reply.parent)
         self._start(messages, prefill=words)
 
-    def _claim(self) -> None:
+    def claim(self) -> None:
         """Mark an answer as begun: from here on it can be stopped."""
         if not self.is_busy:
             self.is_busy, self._given_up = True, False
             self._answers += 1
             self._words = ""
         self._begun()
+
+    def release(self) -> None:
+        """Mark what was claimed for another controller as ended."""
+        self.is_busy = False
 
     def _start(self, begin: Begin, prefill: str = "") -> None:
         self._begin = begin, prefill
@@ -307,14 +320,18 @@ class ReplyController(Controller):
         it."""
         assert self.message is not None
         self._screen.show_error(error)
-        conversation = self._session.conversation
-        reply = conversation.fail(self.message.id)
-        asked = conversation.node(reply.parent or 0)
-        id_, written = self._written
-        if reply.is_empty and asked.id == id_ and self._instead is None:
-            conversation.withdraw(asked.id)
-            self._queue.insert(0, (asked.content, written))  # it was sent first
+        reply = self._session.conversation.fail(self.message.id)
+        if reply.is_empty and self._instead is None:
+            self.withdraw(reply.parent or 0)
         await self._break_off(reply)
+
+    def withdraw(self, asked: int) -> None:
+        """Have the message that was said last wait again, if it has this id."""
+        id_, written = self._written
+        if asked == id_:
+            conversation = self._session.conversation
+            content = conversation.withdraw(asked).content
+            self._queue.insert(0, (content, written))  # it was sent first
 
     async def end_dropped(self) -> None:
         if self.is_busy and self.message is not None:

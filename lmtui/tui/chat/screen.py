@@ -39,6 +39,8 @@ from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.chat.tokens import SCORING, TokensController
 from lmtui.tui.chat.transcript import Transcript
+from lmtui.tui.chat.version_view import VersionsView
+from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
@@ -145,6 +147,9 @@ class ChatScreen(SamplingScreen):
         )
         self.instructions = InstructionController(parts, changed=self._ask_draft)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
+        self.versions = VersionsController(
+            self.new_client(), parts, self.reply, self.sender
+        )
         self.switcher = ConversationSwitcher(parts)
         self.editor = MessageEditor(parts, self.reply, self.tokens, self.switcher)
         self.draft = DraftController(
@@ -156,17 +161,28 @@ class ChatScreen(SamplingScreen):
         )
         self.exporter = ChatExporter(parts)
         self.actions = CommandActions(
-            parts, self.instructions, self.editor, self.exporter, self.switcher
+            parts,
+            self.instructions,
+            self.editor,
+            self.exporter,
+            self.switcher,
+            versions=self.versions,
         )
+        self._connect()
+
+    def _connect(self) -> None:
+        """Offer the commands; have the controllers started, asked for keys and
+        heard."""
         self.commands = SlashCommands(
-            parts, self.actions.table, is_editing=lambda: self.editor.is_editing
+            self.parts, self.actions.table, is_editing=lambda: self.editor.is_editing
         )
-        prompt.take_first = self._take_key
+        self.prompt.take_first = self._take_key
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.instructions, self.sender,
-            self.draft, parts.owner, self.switcher,
+            self.versions, self.draft, self.parts.owner, self.switcher,
         )  # fmt: skip
-        self.activity.controllers = (self.reply, self.tokens, self.draft)
+        working = (self.versions, self.reply, self.tokens, self.draft)
+        self.activity.controllers = working
 
     def _take_key(self, key: str) -> bool:
         """Handle a key of the prompt: first it is for the names and commands to choose
@@ -182,6 +198,7 @@ class ChatScreen(SamplingScreen):
             with Vertical(id="talk"):
                 yield self.transcript
                 yield self.tokens.view
+                yield self.versions.view
             with Vertical(id="side"):
                 yield self.panel
                 yield self.parts.strip
@@ -211,13 +228,15 @@ class ChatScreen(SamplingScreen):
         """Stop the answer, or the scoring of a message, or take back what waits; and
         what is on its way."""
         on_the_way = self.sender.stop()
-        stopped = self.reply.stop() or self.tokens.stop() or self.reply.take_back()
+        answers = self.versions.stop() or self.reply.stop()
+        stopped = answers or self.tokens.stop() or self.reply.take_back()
         return stopped or on_the_way
 
     # What the controllers tell.
 
     def _make_room(self) -> None:
         """Stop what would draw beside the reply that begins."""
+        self.versions.hide()
         self.tokens.stop()
         self.draft.cancel()
         self.editor.forget_deleted()
@@ -230,6 +249,7 @@ class ChatScreen(SamplingScreen):
 
     def _conversation_changed(self) -> None:
         """Follow a change of the conversation, or of its active branch."""
+        self.versions.hide()
         self.editor.leave()
         self.parts.owner.update()
         self.instructions.update()
@@ -289,6 +309,14 @@ class ChatScreen(SamplingScreen):
         self.activity.unsay()
         self.tokens.show_position(event.index)
 
+    @on(VersionsView.Marked)
+    async def show_marked(self) -> None:
+        await self.versions.show_marked()
+
+    @on(VersionsView.Taken)
+    async def take_version(self) -> None:
+        await self.versions.take()
+
     @on(ProbabilityPanel.CandidatePicked)
     async def take_token(self, event: ProbabilityPanel.CandidatePicked) -> None:
         await self.editor.take_token(event.candidate)
@@ -304,12 +332,14 @@ class ChatScreen(SamplingScreen):
         return super().check_action(action, parameters)
 
     def action_stop(self) -> None:
-        """Leave an edit, stop the answer, close the tokens, or go back to the prompt;
-        hide the hint."""
-        if not self.editor.leave() and not self.stop_work():
-            self.tokens.close()
+        """Leave an edit, stop the answer, close the tokens or the versions, or go back
+        to the prompt; hide the hint."""
         self._hint.hide()
-        self.focus_text()
+        if not (self.editor.leave() or self.stop_work()):
+            self.tokens.close()
+            self.versions.hide()
+        if not self.versions.is_shown:
+            self.focus_text()
 
     async def action_new(self) -> None:
         await self.commands.run("/new")
@@ -360,6 +390,8 @@ class ChatScreen(SamplingScreen):
 
     def action_tokens(self) -> None:
         """Show a message as tokens, or the conversation again."""
+        if not self.reply.is_busy:
+            self.versions.hide()
         if self.tokens.is_shown:
             self.tokens.close()
             self.focus_text()
@@ -382,6 +414,9 @@ class ChatScreen(SamplingScreen):
 
     async def action_version(self, by: int) -> None:
         """Go to another version; the owner and what comes next are of its branch."""
+        if self.versions.is_shown:
+            self.versions.view.action_mark(by)
+            return
         if await self.editor.to_version(by):
             self.parts.owner.update()
             self.draft.ask()

@@ -18,7 +18,7 @@ from lmtui.tui.background import run_in_thread
 from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.prompt import as_draft, as_message
-from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.chat.reply import AnswerTo, ReplyController
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -123,26 +123,34 @@ class MessageSender(Controller):
 
     # Sending.
 
-    def send(self, text: str) -> None:
-        """Send a draft, with the files that it names."""
-        if self._owner.asks_first(partial(self.send, text), text):
+    def send(
+        self, text: str, *, answer: AnswerTo | None = None, written: str = ""
+    ) -> None:
+        """Send a draft, with the files that it names. `answer` has it answered in
+        another way than with one reply; `written` is the draft as the prompt is to have
+        it back."""
+        written = written or text
+        again = partial(self.send, text, answer=answer, written=written)
+        if self._owner.asks_first(again, written):
             return
         said = as_message(text)
         if "@" not in said:
-            self._pass_on(said, text)
+            self._pass_on(said, written, answer)
             return
         folder, number = self.attachments.folder, self._depart()
         run_in_thread(
             lambda: attach(said, folder).text,
             self._screen.call_later,
-            then=lambda whole: self._say(number, whole, text),
-            failed=partial(self._return, number, text),
+            then=lambda whole: self._say(number, whole, written, answer),
+            failed=partial(self._return, number, written),
             bug=LmtuiError("the files can't be read", "", "See the log."),
         )
 
-    def _pass_on(self, whole: str, written: str) -> None:
+    def _pass_on(
+        self, whole: str, written: str, answer: AnswerTo | None = None
+    ) -> None:
         """Send a message whose files are read already."""
-        self._screen.call_later(self._say, self._depart(), whole, written)
+        self._screen.call_later(self._say, self._depart(), whole, written, answer)
 
     def _depart(self) -> int:
         """Note that a message is on its way, and return its number."""
@@ -163,13 +171,15 @@ class MessageSender(Controller):
         self._screen.show_error(error)
         self._prompt.give_back(written)
 
-    async def _say(self, number: int, whole: str, written: str) -> None:
-        """Add the message now, or queue it until there is a model and no other
-        answer."""
+    async def _say(
+        self, number: int, whole: str, written: str, answer: AnswerTo | None = None
+    ) -> None:
+        """Add the message now, or queue it until there is a model and no other answer:
+        one that is answered with one reply."""
         stopped = self._arrive(number)
         if self._info is not None and not self._reply.is_busy:
-            await self._reply.say(whole, written, stopped=stopped)
-        elif stopped:
+            await self._reply.say(whole, written, stopped=stopped, answer=answer)
+        elif stopped or answer is not None:
             self._prompt.give_back(written)
         else:
             self._reply.wait(whole, written)

@@ -32,7 +32,6 @@ from lmtui.tui.widgets.markdown_blocks import (
 )
 from lmtui.tui.widgets.styled_lines import DirectLines, filled, rendered
 
-_AHEAD = 6
 _PARTED = 2  # lines above the last one of a paragraph from which on it is split
 
 MarkdownLine = tuple[Iterable[Segment], str]
@@ -54,6 +53,8 @@ class StreamingMarkdown(DirectLines):
     RIGHT: ClassVar[int] = 0
     """Cells left and right of the text. They are drawn with it: Textual's border and
     padding would cost as much time as the text."""
+    AHEAD: ClassVar[int] = 6
+    """Growing text requests its lines by this many at a time."""
 
     DEFAULT_CSS = """
     StreamingMarkdown {
@@ -185,7 +186,7 @@ class StreamingMarkdown(DirectLines):
         """Return the number of lines to request. Growing text requests some in advance,
         because a layout of the screen costs much more than drawing a line."""
         rows = max(1, len(self._rows))
-        return -(-rows // _AHEAD) * _AHEAD if self._grows else rows
+        return -(-rows // self.AHEAD) * self.AHEAD if self._grows else rows
 
     def _forget(self, stand: int = 0) -> None:
         """Drop the rows of the blocks from index `stand` on."""

@@ -1,0 +1,331 @@
+"""Versions of an answer side by side while they grow, to choose one.
+
+Columns on a wide screen; else one below the other, the marked one with the most room.
+Knows no engine and no conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+
+from lmtui import notation
+from lmtui.chat.thinking import ReasoningInfo
+from lmtui.engine.types import FinishReason
+from lmtui.text import visible
+from lmtui.tui.chat.message import FOLD, blocks_for
+from lmtui.tui.widgets.cells import clip, fit_best, pack, tame_heaps
+from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
+from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET, MarkdownBlock
+from lmtui.tui.widgets.styled_lines import Line, StyledLines
+
+_WIDE = 100  # cells of the screen from which versions are columns
+_COLUMN = 24  # least cells of a column
+_SHORT_ENDS = {
+    FinishReason.STOP.words: "ended",
+    FinishReason.LENGTH.words: "max tokens",
+    FinishReason.CONTEXT.words: "context full",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionNumbers:
+    """Numbers of one version."""
+
+    name: str
+    tokens: int
+    logprob: float | None
+    """Sum over its tokens, in nats; None where it is not known."""
+    end: str
+    """How it ended, in words; `…` while it grows."""
+
+
+class VersionHead(StyledLines):
+    """The numbers of one version, in as few lines as they fit."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"head--marked", "head--quiet"}
+    DEFAULT_CSS = """
+    VersionHead {
+        height: 2;
+        & > .head--marked { color: $accent; text-style: bold; }
+        & > .head--quiet { color: $text-muted; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = VersionNumbers("", 0, None, "")
+        self.is_marked = False
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """Return the longest form that fits."""
+        style = "head--marked" if self.is_marked else "head--quiet"
+        forms, lines = self._forms(), max(1, height)
+        shown = next(
+            filter(None, (pack(form, width, lines=lines) for form in forms)), None
+        )
+        return [[(line, style)] for line in shown or fit_best(forms, width)]
+
+    def _forms(self) -> Sequence[Sequence[str]]:
+        numbers = self.numbers
+        mark = "▸" if self.is_marked else " "
+        name = f"{mark} {numbers.name}"
+        sum_ = f"{notation.LOG_PROB.short} {notation.log_prob(numbers.logprob)}"
+        tokens, end = notation.counted(numbers.tokens, "token"), numbers.end
+        short = _SHORT_ENDS.get(end, end)
+        return (
+            (name, f"{sum_} nats", tokens, end),
+            (name, f"{sum_} nats", tokens, short),
+            (name, sum_, tokens, short),
+            (name, sum_, f"{numbers.tokens:,} tok", short),
+        )
+
+
+class VersionText(StreamingMarkdown):
+    """The text of one version; its thinking is one line."""
+
+    LEFT, RIGHT = 2, 1
+    AHEAD = 1  # the last lines of a low pane must not be empty
+
+    def __init__(self) -> None:
+        self._thought: ReasoningInfo | None = None
+        super().__init__()
+
+    @property
+    def styled_by(self) -> Widget:
+        """The pane, which has the component styles."""
+        assert isinstance(self.parent, Widget)
+        return self.parent
+
+    def left_of_text(self) -> list[Segment]:
+        """Return the margin below the mark of the head."""
+        return [Segment("  ", self.rich_style)]
+
+    def blocks(self) -> list[MarkdownBlock]:
+        from lmtui.tui.widgets.markdown_renderer import blocks_of
+
+        if self._thought is None:
+            return super().blocks()
+        said = self.text[self._thought.span.end :]
+        line = blocks_for(self._thought, self.text, folded=True)
+        return [*line, *blocks_of(tame_heaps(visible(said)))]
+
+    def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
+        if block.kind == FOLD:
+            style = self.styled_by.get_component_rich_style("version--thought")
+            return [([Segment(clip(block.source, width), style)], "\n")]
+        return super().lines_of(block, width)
+
+    def extend(self, piece: str, thought: ReasoningInfo | None) -> None:
+        """Append to the text; `thought` is the reasoning in it now."""
+        before, self._thought = self._thought, thought
+        if thought != before:
+            self.replace(self.text + piece, grows=True)
+        elif piece:
+            self.grow(piece)
+
+
+class VersionScroll(VerticalScroll, can_focus=False):
+    """The text of one version; follows its end while the reader is there."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*CLASSES, "version--thought"}
+    DEFAULT_CSS = f"""
+    VersionScroll {{
+        {SHEET}
+        height: 1fr;
+        scrollbar-size-vertical: 1;
+        & > .version--thought {{ color: $quiet; }}
+    }}
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = VersionText()
+
+    def compose(self) -> ComposeResult:
+        yield self.text
+
+    def on_mount(self) -> None:
+        """Follow the end."""
+        self.anchor()
+
+
+class VersionPane(Vertical):
+    """One version: its numbers and its text."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.head = VersionHead()
+        self.body = VersionScroll()
+
+    def compose(self) -> ComposeResult:
+        yield self.head
+        yield self.body
+
+    def mark(self, marked: bool) -> None:
+        """Show whether it is the marked one."""
+        self.set_class(marked, "-marked")
+        self.head.is_marked = marked
+        self.head.refresh()
+
+
+class VersionHint(StyledLines):
+    """The line above the versions."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"hint--quiet"}
+    DEFAULT_CSS = """
+    VersionHint { height: 1; & > .hint--quiet { color: $quiet; } }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: Sequence[Sequence[str]] = [[""]]
+        """What it says, in forms of decreasing length."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """Return the longest form that fits."""
+        return [[(fit_best(self.forms, width)[0], "hint--quiet")]]
+
+
+class VersionsView(Container, can_focus=True):
+    """Panes of the versions, of which one is marked."""
+
+    HELP_TITLE = "Versions"
+    HELP = """\
+The versions of an answer grow together. The arrows mark one, Page up and Page down
+scroll it; Enter takes it once all have ended. The others stay as versions of the same
+message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its text.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,up", "mark(-1)", "Version before", id="versions.before",
+                show=False, tooltip="Mark the version before."),
+        Binding("right,down", "mark(1)", "Version after", id="versions.after",
+                show=False, tooltip="Mark the version after."),
+        Binding("enter", "take", "Take it", id="versions.take",
+                tooltip="Take the marked version, once all have ended."),
+        Binding("pageup", "scroll(-1)", "Page up", id="versions.page-up", show=False,
+                tooltip="Scroll the marked version up."),
+        Binding("pagedown", "scroll(1)", "Page down", id="versions.page-down",
+                show=False, tooltip="Scroll the marked version down."),
+    ]  # fmt: skip
+    DEFAULT_CSS = """
+    VersionsView {
+        display: none;
+        height: 1fr;
+        padding: 1 1 0 1;
+        & > #panes { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+        & VersionPane { height: 3; }
+        & VersionPane VersionHead { height: 1; }
+        & VersionPane.-marked { height: 1fr; min-height: 6; }
+        &.-columns > #panes { layout: grid; grid-gutter: 1 1; }
+        &.-columns VersionPane { height: 1fr; min-height: 6; }
+        &.-columns VersionPane VersionHead { height: 2; }
+    }
+    """
+
+    class Marked(Message):
+        """Another version is marked."""
+
+        def __init__(self, index: int) -> None:
+            self.index = index
+            super().__init__()
+
+    class Taken(Message):
+        """The user wants the marked version."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.marked = 0
+        """Index of the marked version."""
+        self._hint = VersionHint()
+        self._grid = Container(id="panes")
+        self._panes: list[VersionPane] = []
+
+    def compose(self) -> ComposeResult:
+        yield self._hint
+        yield self._grid
+
+    async def begin(self, names: Iterable[str]) -> None:
+        """Show empty versions, the first one marked."""
+        self._panes = [VersionPane(index) for index, _ in enumerate(names)]
+        self.marked = 0
+        async with self.batch():
+            await self._grid.remove_children()
+            await self._grid.mount_all(self._panes)
+            self._arrange()
+        self._panes[0].mark(True)
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Lay out the panes for the width of the screen."""
+        width, count = self.screen.size.width, len(self._panes)
+        self.set_class(width >= _WIDE, "-columns")
+        if count:
+            rows = -(-count // max(1, width // _COLUMN))
+            self._grid.styles.grid_size_columns = -(-count // rows)
+
+    def say(self, *forms: Sequence[str]) -> None:
+        """Say something above the versions, in forms of decreasing length."""
+        self._hint.forms = forms
+        self._hint.refresh()
+
+    def grow(self, index: int, piece: str, thought: ReasoningInfo | None) -> None:
+        """Append to the text of a version."""
+        self._panes[index].body.text.extend(piece, thought)
+
+    def complete(self, index: int) -> None:
+        """Draw a version again, so that every block is closed."""
+        text = self._panes[index].body.text
+        text.update(text.text)
+
+    def count(self, index: int, numbers: VersionNumbers) -> None:
+        """Show the numbers of a version."""
+        head = self._panes[index].head
+        if head.numbers != numbers:
+            head.numbers = numbers
+            head.refresh()
+
+    def mark(self, index: int) -> None:
+        """Mark a version."""
+        index = min(max(0, index), len(self._panes) - 1)
+        if index == self.marked:
+            return
+        self._panes[self.marked].mark(False)
+        self.marked = index
+        self._panes[index].mark(True)
+        self._panes[index].scroll_visible(animate=False)
+        self.post_message(self.Marked(index))
+
+    def on_click(self, event: events.Click) -> None:
+        """Mark the version that was clicked."""
+        widget: Widget | None = event.widget
+        while widget is not None and not isinstance(widget, VersionPane):
+            widget = widget.parent if isinstance(widget.parent, Widget) else None
+        if widget is not None:
+            self.mark(widget.index)
+
+    def action_mark(self, by: int) -> None:
+        self.mark(self.marked + by)
+
+    def action_take(self) -> None:
+        self.post_message(self.Taken())
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll the marked version by a page."""
+        body = self._panes[self.marked].body
+        if by < 0:
+            body.scroll_page_up(animate=False)
+        else:
+            body.scroll_page_down(animate=False)

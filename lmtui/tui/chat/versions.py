@@ -1,0 +1,399 @@
+"""Several versions of an answer at once: drawing them, and choosing one.
+
+Each is a version of the same message, stored while it grows. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from lmtui import notation
+from lmtui.chat.message import ChatMessage
+from lmtui.chat.thinking import ReasoningTracker, thought_of
+from lmtui.engine.types import (
+    EngineInfo,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
+from lmtui.engine.versions import VersionItem
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.chat.commands import Refused
+from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.reply import ReplyController
+from lmtui.tui.chat.sender import MessageSender
+from lmtui.tui.chat.version_view import VersionNumbers, VersionsView
+from lmtui.tui.controller import Controller
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.worker.requests import Slot
+
+FEWEST, MOST = 2, 8
+SHOWN = "-versions"
+"""The class of a screen that shows versions."""
+_EMPTY = "stopped before the first word · Ctrl+R again"
+
+
+@dataclass
+class _Version:
+    """One version while it grows."""
+
+    message: ChatMessage
+    thinking: ReasoningTracker | None = None
+    logprob: float = 0.0
+    """Sum over its tokens, in nats."""
+    is_scored: bool = True
+    """Whether all of them have one."""
+
+    @property
+    def grows(self) -> bool:
+        return self.message.state == "growing"
+
+    def numbers(self, name: str) -> VersionNumbers:
+        """Return what is shown of it."""
+        node = self.message
+        known = self.is_scored and bool(node.steps)
+        logprob = self.logprob if known else None
+        return VersionNumbers(name, len(node.steps), logprob, _end(node))
+
+
+class VersionsController(Controller):
+    """Has a message answered several times, and shows the answers to choose from."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        parts: ChatParts,
+        reply: ReplyController,
+        sender: MessageSender,
+    ) -> None:
+        self._client, self._reply, self._sender = client, reply, sender
+        self._screen, self._activity = parts.screen, parts.screen.activity
+        self._session, self._branch = parts.session, parts.branch
+        self._owner, self._sampler = parts.owner, parts.sampler
+        self._strip = parts.strip
+        self.view = VersionsView(id="versions")
+        self._info: EngineInfo | None = None
+        self._batches = True  # whether the model draws them together
+        self._versions: list[_Version] = []
+        self._asked = 0  # id of the message that they answer
+        self._instead: int | None = None  # the reply that they are versions beside
+        self._growing = self._given_up = False
+        self._words = ""
+        self._clock: Callable[[], float] = self._strip.clock
+        self._first: tuple[float, int] | None = None  # time and tokens of the first
+        self._last_at = 0.0
+        self._results: list[GenerationResult] = []
+
+    # State.
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether versions are shown in place of the conversation."""
+        return self._screen.has_class(SHOWN)
+
+    @property
+    def doing(self) -> str:
+        """Reading the prompt, or answering."""
+        return self._words if self._growing else ""
+
+    def follow_model(self, state: ModelState) -> None:
+        self._info, self._batches = state.info, state.capabilities.batches
+
+    # Their beginning.
+
+    async def draw(self, argument: str) -> None:
+        """Do what follows `/n`: draw so many versions of the answer to a text, or to
+        the last message again.
+
+        Raises:
+            Refused: it can't be done.
+        """
+        number, *rest = argument.split(maxsplit=1)
+        if not number.isdecimal() or not FEWEST <= int(number) <= MOST:
+            raise Refused(
+                f"{visible_line(number)} is no number from {FEWEST} to {MOST}."
+            )
+        if self._info is None:
+            raise Refused("No model is loaded yet.")
+        if self._sampler.settings.temperature == 0:
+            raise Refused(
+                "At temperature 0 all answers are the same; /temp changes it."
+            )
+        count = int(number)
+        if rest:
+            answer = partial(self.answer_to, count=count)
+            self._sender.send(rest[0], answer=answer, written=f"/n {argument}")
+            return
+        leaf = self._session.conversation.leaf
+        if leaf.role == "system":
+            raise Refused(f"There is no message yet to answer; try /n {count} TEXT.")
+        if not self._owner.asks_first(partial(self._again, leaf.id, count)):
+            await self._again(leaf.id, count)
+
+    async def _again(self, id_: int, count: int) -> None:
+        """Draw versions beside a reply, or of the answer to a user message."""
+        leaf = self._session.conversation.leaf
+        if leaf.id != id_ or self._reply.is_busy or self._info is None:
+            return
+        if leaf.role == "user":
+            await self.answer_to(leaf, count)
+        else:
+            assert leaf.parent is not None
+            asked = self._session.conversation.node(leaf.parent)
+            await self.answer_to(asked, count, instead=leaf)
+
+    async def answer_to(
+        self, asked: ChatMessage, count: int, *, instead: ChatMessage | None = None
+    ) -> None:
+        """Draw versions of the answer to a message; `instead` is the reply that they
+        are shown in place of."""
+        self._reply.claim()
+        conversation, settings = self._session.conversation, self._sampler.settings
+        if settings.seed is None:  # each has one, and they count up from the first
+            settings = replace(settings, seed=secrets.randbits(32))
+        assert self._info is not None
+        label = self._info.label
+        self._asked = asked.id
+        self._instead = None if instead is None or instead.is_empty else instead.id
+        self._versions = [
+            _Version(conversation.reply(asked.id, model=label, settings=settings))
+            for _ in range(count)
+        ]
+        conversation.choose(self._versions[0].message.id)
+        self._growing, self._given_up = True, False
+        self._first, self._results = None, []
+        self._words = "reading the prompt"
+        self._activity.unsay()
+        self._screen.panel.outdate()
+        self._strip.reset(info=self._info)
+        await self.view.begin(str(number) for number in range(1, count + 1))
+        self._screen.add_class(SHOWN)
+        self.view.focus()
+        self._show_numbers()
+        first = self._versions[0].message.id
+        self._session.save_first(lambda: self._generate(first))
+
+    def _generate(self, first: int) -> None:
+        """Start the generation: the user's message is on the disk."""
+        if not self._growing or self._versions[0].message.id != first:
+            return
+        if self._info is None or self._given_up:
+            self._screen.call_later(self._end_dropped)
+            return
+        self._client.generate_versions(
+            self._session.conversation.messages(self._asked),
+            [_settings(each.message) for each in self._versions],
+            prompt_ready=self._keep_prompt,
+            progress=self._show_reading,
+            items=self.show_items,
+            then=self._end,
+            failed=self._fail,
+            dropped=self._end_dropped,
+            drop_oldest=self._session.options.drop_oldest,
+            thinking=self._session.thinking,
+        )
+
+    # Their growth.
+
+    def _keep_prompt(self, prompt: Prompt, left_out: int) -> None:
+        conversation = self._session.conversation
+        for each in self._versions:
+            each.message = conversation.lay_out(
+                each.message.id, prompt, left_out=left_out
+            )
+            each.thinking = ReasoningTracker(each.message)
+        self._strip.read(len(prompt.ids))
+
+    def _show_reading(self, done: int, total: int) -> None:
+        self._words = f"reading the prompt {done:,}/{total:,}"
+        self._activity.unsay()
+
+    def show_items(self, items: Sequence[VersionItem]) -> None:
+        """Show what was drawn since the last report, and store it."""
+        for version, each in enumerate(self._versions):
+            own = [item.item for item in items if item.version == version]
+            if steps := tuple(item for item in own if isinstance(item, Step)):
+                self._grow(version, each, steps)
+            for item in own:
+                if not isinstance(item, Step):
+                    self._finish(version, each, item)
+        self._session.save()
+        self._last_at = self._clock()
+        if self._first is None:
+            self._first = self._last_at, self._tokens
+        self._words = "answering; Esc stops all"
+        self._activity.unsay()
+        self._show_numbers()
+
+    def _grow(self, version: int, each: _Version, steps: tuple[Step, ...]) -> None:
+        each.message = self._session.conversation.grow(each.message.id, steps)
+        thought = each.thinking.grow(each.message, steps) if each.thinking else None
+        for step in steps:
+            each.is_scored = each.is_scored and step.logprob is not None
+            each.logprob += step.logprob or 0.0
+        self.view.grow(version, "".join(step.piece for step in steps), thought)
+
+    def _finish(
+        self, version: int, each: _Version, end: GenerationResult | LmtuiError
+    ) -> None:
+        """End one version; the others go on."""
+        conversation = self._session.conversation
+        if isinstance(end, LmtuiError):
+            each.message = conversation.fail(each.message.id)
+            self._screen.show_error(end)
+        else:
+            each.message = conversation.finish(each.message.id, end)
+            self._results.append(end)
+            self.view.grow(version, end.piece, thought_of(each.message))
+        self.view.complete(version)
+
+    @property
+    def _tokens(self) -> int:
+        return sum(len(each.message.steps) for each in self._versions)
+
+    @property
+    def _speed(self) -> float | None:
+        """Tokens per second of all versions together: the engine's, once they have
+        ended; before, that of what arrived since the first report."""
+        if not self._growing:
+            tokens = sum(result.tokens for result in self._results)
+            times = [result.seconds for result in self._results]
+            lasted = (max if self._batches else sum)(times) if times else 0.0
+            return tokens / lasted if lasted > 0 and tokens else None
+        if self._first is None or self._last_at <= self._first[0]:
+            return None
+        return (self._tokens - self._first[1]) / (self._last_at - self._first[0])
+
+    def _show_numbers(self) -> None:
+        for version, each in enumerate(self._versions):
+            self.view.count(version, each.numbers(str(version + 1)))
+        many = f"{len(self._versions)} versions"
+        order = "together" if self._batches else "one after the other"
+        keys = "Esc stops all" if self._growing else "Enter takes the marked one"
+        speed = notation.speed(self._speed)
+        self.view.say(
+            (f"{many} {order}", f"{speed} tokens/s", "arrows mark one", keys),
+            (many, f"{speed} tokens/s", "arrows mark one", keys),
+            (many, f"{speed} tok/s", keys),
+            (f"{speed} tok/s", keys),
+        )
+
+    # Their end.
+
+    async def _end(self) -> None:
+        for each in self._versions:  # stopped before it had begun
+            if each.grows:
+                each.message = self._session.conversation.stop(each.message.id)
+        await self._close_generation(_EMPTY)
+
+    async def _end_dropped(self) -> None:
+        if self._growing:
+            await self._end()
+
+    async def _fail(self, error: LmtuiError) -> None:
+        self._screen.show_error(error)
+        for each in self._versions:
+            if each.grows:
+                each.message = self._session.conversation.fail(each.message.id)
+        empty = all(each.message.is_empty for each in self._versions)
+        if empty and self._instead is None:
+            self._reply.withdraw(self._asked)
+        await self._close_generation("")
+
+    async def _close_generation(self, if_empty: str) -> None:
+        """Show that all have ended. Where none has a text, what was shown before is
+        shown again."""
+        self._growing = False
+        self._reply.release()
+        conversation = self._session.conversation
+        whole = [
+            i for i, each in enumerate(self._versions) if not each.message.is_empty
+        ]
+        if not whole:
+            if self._instead is not None:
+                conversation.choose(self._instead)
+            self._say(if_empty)
+            self._reply.take_back()
+        else:
+            self._say("")
+            if any(each.message.state == "stopped" for each in self._versions):
+                self._reply.take_back()
+            self._show_numbers()
+            if self.view.marked not in whole:
+                self.view.mark(whole[0])
+            self._choose()
+        self._session.save()
+        await self._branch.show()
+        if not whole:
+            self.hide()
+
+    def _say(self, words: str) -> None:
+        if words and self._info is not None:
+            self._activity.say(words)
+        else:
+            self._activity.unsay()
+
+    def stop(self) -> bool:
+        """Stop all versions."""
+        if self._growing and not self._client.stop(Slot.GENERATE):
+            self._given_up = True
+            self._screen.call_later(self._end_dropped)
+        return self._growing
+
+    # The choice.
+
+    def _choose(self) -> None:
+        """Put the marked version on the branch, with its numbers in panel and strip."""
+        node = self._versions[self.view.marked].message
+        self._session.conversation.choose(node.id)
+        self._strip.reset(info=self._info, before=node.steps)
+        if node.finish is not None:
+            self._strip.finish(node.finish)
+        drawn = [step for step in node.steps if step.distribution.candidates]
+        if drawn:
+            panel = self._screen.panel
+            panel.title = "Next token"
+            panel.show(drawn[-1].distribution, chosen=drawn[-1].id)
+
+    async def show_marked(self) -> None:
+        """Put the version that was marked on the branch, once all have ended."""
+        if self._growing or not self.is_shown:
+            return
+        self._choose()
+        self._session.save()
+        await self._branch.show()
+
+    async def take(self) -> None:
+        """Show the conversation with the marked version, and answer what waits."""
+        if self._growing:
+            self._activity.say("not all have ended yet; Esc stops all")
+            return
+        self.hide()
+        if self._reply.is_waited_for and self._info is not None:
+            await self._reply.say(*self._reply.next_waiting())
+
+    def hide(self) -> None:
+        """Show the conversation again."""
+        if self.is_shown:
+            self._screen.remove_class(SHOWN)
+            self._screen.focus_text()
+
+
+def _settings(node: ChatMessage) -> SamplingSettings:
+    assert node.settings is not None
+    return node.settings
+
+
+def _end(node: ChatMessage) -> str:
+    """Return how a version ended, in words; `…` while it grows."""
+    if node.state == "growing":
+        return "…"
+    if node.state == "failed":
+        return "broke off"
+    return node.finish.reason.words if node.finish else "stopped"

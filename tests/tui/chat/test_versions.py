@@ -1,0 +1,252 @@
+"""Several versions of an answer at once: they grow together, and one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Event
+from typing import Any
+
+import pytest
+
+from lmtui.chat.message import ChatMessage
+from lmtui.engine.types import Capabilities
+from lmtui.errors import LmtuiError
+from lmtui.tui.chat.version_view import VersionPane, VersionsView
+from tests.fakes import FakeEngine
+from tests.tui.chat.test_screen import Chat, chat
+
+ANSWERS = ["one", "two words", "now three words", "four"]
+
+
+def words(*texts: str) -> list[list[str]]:
+    """Each text as a script of words."""
+    return [[f"{word} " for word in text.split()] for text in texts]
+
+
+@asynccontextmanager
+async def drawing(
+    engine: FakeEngine | None = None, *, temperature: str = "1", **how: Any
+) -> AsyncIterator[Chat]:
+    async with chat(engine or FakeEngine(answers=ANSWERS), **how) as running:
+        await running.ask(f"/temp {temperature}")
+        yield running
+
+
+def held(at: int, *texts: str) -> tuple[FakeEngine, Event, Event]:
+    """An engine that waits before a token; it says when it does."""
+    reached, go_on = Event(), Event()
+
+    def wait(index: int) -> None:
+        if index == at and not go_on.is_set():
+            reached.set()
+            assert go_on.wait(20)
+
+    return FakeEngine(answers=words(*texts), on_token=wait), reached, go_on
+
+
+def panes(running: Chat) -> list[VersionPane]:
+    return list(running.screen.query(VersionPane))
+
+
+def texts(running: Chat) -> list[str]:
+    return [pane.body.text.text for pane in panes(running)]
+
+
+def ends(running: Chat) -> list[str]:
+    return [pane.head.numbers.end for pane in panes(running)]
+
+
+def versions(running: Chat) -> tuple[ChatMessage, ...]:
+    """The versions of the last message."""
+    conversation = running.screen.session.conversation
+    return conversation.siblings(conversation.leaf.id)
+
+
+async def all_ended(running: Chat, count: int) -> None:
+    await running.until(
+        lambda: len(panes(running)) == count and "…" not in ends(running)
+    )
+    await running.until(lambda: not running.screen.reply.is_busy)
+    await running.pilot.pause()
+
+
+async def test_versions_of_a_new_message_are_stored_beside_each_other() -> None:
+    async with drawing() as running:
+        await running.ask("/n 4 count, please")
+        await all_ended(running, 4)
+        assert texts(running) == ANSWERS
+        nodes = versions(running)
+        assert [node.content for node in nodes] == ANSWERS
+        assert all(node.finish and node.prompt for node in nodes)
+        asked = running.screen.session.conversation.node(nodes[0].parent or 0)
+        assert asked.content == "count, please"
+        first = nodes[0].settings
+        assert first is not None and first.seed is not None
+        seeds = [node.settings.seed for node in nodes if node.settings]
+        assert seeds == [first.seed + number for number in range(4)]
+        for pane, node in zip(panes(running), nodes, strict=True):
+            assert pane.head.numbers.tokens == len(node.steps)
+            assert pane.head.numbers.logprob == pytest.approx(node.logprob)
+
+
+async def test_arrows_and_enter_choose_a_version() -> None:
+    async with drawing() as running:
+        await running.ask("/n 3 count")
+        await all_ended(running, 3)
+        assert running.screen.versions.is_shown
+        await running.press("right", "right", "right", "left")
+        assert running.screen.query_one(VersionsView).marked == 1
+        await running.press("enter")
+        assert not running.screen.versions.is_shown
+        await running.until(lambda: running.last_text == ANSWERS[1])
+        assert running.views[-1].note.startswith("2/3")
+        assert running.screen.focused is running.prompt
+        leaf = running.screen.session.conversation.leaf
+        assert running.panel.distribution is leaf.steps[-1].distribution
+        await running.press("alt+up", "left_square_bracket")
+        await running.until(lambda: running.last_text == ANSWERS[0])
+
+
+async def test_versions_of_the_last_answer_stand_beside_it() -> None:
+    async with drawing(FakeEngine(answers=["first", *ANSWERS])) as running:
+        await running.ask("count")
+        await running.answered()
+        await running.ask("/seed 7")
+        await running.ask("/n 2")
+        await all_ended(running, 2)
+        assert [node.content for node in versions(running)] == ["first", *ANSWERS[:2]]
+        seeds = [node.settings.seed for node in versions(running) if node.settings]
+        assert seeds[1:] == [7, 8]
+        # The next message follows the marked version.
+        await running.press("right")
+        running.prompt.focus()
+        await running.ask("and?")
+        await running.answered(4)
+        assert not running.screen.versions.is_shown
+        said = [view.text for view in running.views]
+        assert said == ["count", ANSWERS[1], "and?", ANSWERS[2]]
+
+
+async def test_escape_stops_all_and_each_keeps_its_text() -> None:
+    engine, reached, go_on = held(2, "a b c d", "e f g h", "i j k l")
+    async with drawing(engine) as running:
+        await running.ask("/n 3 count")
+        await running.until(reached.is_set)
+        await running.until(lambda: texts(running)[0])
+        assert set(ends(running)) == {"…"}
+        assert running.state.startswith("answering; Esc stops all")
+        await running.press("enter")
+        assert running.screen.versions.is_shown  # not all have ended
+        await running.press("escape")
+        go_on.set()
+        await all_ended(running, 3)
+        assert texts(running) == ["a b ", "e f ", "i j "]
+        assert {node.state for node in versions(running)} == {"stopped"}
+        assert ends(running) == ["stopped"] * 3
+        assert running.screen.versions.is_shown
+        await running.press("escape")
+        assert not running.screen.versions.is_shown
+
+
+async def test_stop_before_the_first_token_leaves_what_was_there() -> None:
+    engine, reached, go_on = held(0, "x", "a b", "c d")
+    go_on.set()
+    async with drawing(engine) as running:
+        await running.ask("count")
+        await running.answered()
+        go_on.clear()
+        await running.ask("/n 2")
+        await running.until(reached.is_set)
+        await running.press("escape")
+        go_on.set()
+        await running.until(lambda: not running.screen.versions.is_shown)
+        assert running.last_text == "x "
+        assert len(versions(running)) == 1
+
+
+async def test_a_version_that_fails_loses_no_other() -> None:
+    engine = FakeEngine(answers=words("a b", "c d e", "f"), breaks_off=(1, 1))
+    async with drawing(engine) as running:
+        await running.ask("/n 3 count")
+        await all_ended(running, 3)
+        assert "this version broke off" in running.notices
+        assert texts(running) == ["a b ", "c ", "f "]
+        assert ends(running)[1] == "broke off"
+        states = [node.state for node in versions(running)]
+        assert states == ["whole", "failed", "whole"]
+
+
+async def test_prompt_that_cannot_be_read_goes_back_to_the_field() -> None:
+    engine = FakeEngine(answers=ANSWERS)
+    async with drawing(engine) as running:
+        engine.error = LmtuiError("it is broken")
+        await running.ask("/n 2 a question")
+        await running.until(lambda: "it is broken" in running.notices)
+        await running.until(lambda: running.prompt.text)
+        assert running.prompt.text == "/n 2 a question"
+        assert not running.screen.versions.is_shown
+        assert not running.screen.reply.is_busy
+        assert not running.views
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("/n 1", "1 is no number from 2 to 8."),
+        ("/n 9 hello", "9 is no number from 2 to 8."),
+        ("/n many", "many is no number from 2 to 8."),
+        ("/n 4", "There is no message yet to answer; try /n 4 TEXT."),
+    ],
+)
+async def test_what_cannot_be_drawn_is_refused(command: str, why: str) -> None:
+    async with drawing() as running:
+        await running.ask(command)
+        assert why in running.notices
+        assert running.prompt.text == command
+
+
+async def test_temperature_0_would_draw_the_same_answer_again() -> None:
+    async with drawing(temperature="0") as running:
+        await running.ask("/n 2 hello")
+        assert "At temperature 0 all answers are the same" in running.notices
+
+
+async def test_message_that_waits_is_sent_once_a_version_is_taken() -> None:
+    engine, reached, go_on = held(1, "a b", "c d", "last")
+    async with drawing(engine) as running:
+        await running.ask("/n 2 count")
+        await running.until(reached.is_set)
+        running.prompt.focus()
+        await running.ask("and then?")
+        go_on.set()
+        await all_ended(running, 2)
+        assert running.screen.reply.is_waited_for
+        running.screen.versions.view.focus()
+        await running.press("right", "enter")
+        await running.until(lambda: running.last_text == "last ")
+        said = [view.text for view in running.views]
+        assert said == ["count", "c d ", "and then?", "last "]
+
+
+async def test_a_model_that_has_no_batch_says_so() -> None:
+    engine = FakeEngine(answers=ANSWERS)
+    engine.capabilities = Capabilities(batches=False)  # type: ignore[misc]
+    async with drawing(engine) as running:
+        await running.ask("/n 2 count")
+        await all_ended(running, 2)
+        assert "2 versions one after the other" in running.seen
+
+
+@pytest.mark.parametrize("width", [40, 80, 99, 100, 120, 200])
+async def test_versions_are_columns_on_a_wide_screen(width: int) -> None:
+    async with drawing(size=(width, 24)) as running:
+        await running.ask("/n 4 count")
+        await all_ended(running, 4)
+        await running.pilot.pause()
+        tops = {pane.region.y for pane in panes(running)}
+        assert len(tops) == (1 if width >= 100 else 4)
+        for pane, text in zip(panes(running), ANSWERS, strict=True):
+            assert pane.region.bottom <= running.prompt.region.y
+            assert text.split()[-1] in running.seen
+            assert pane.region.right <= width
