@@ -7,6 +7,7 @@ alone. Knows ids only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from logging import getLogger
 
 from torch import Tensor
 
@@ -72,7 +73,8 @@ class VersionBatch:
                     forked,
                     should_stop=self._should_stop,
                 )
-            except LmtuiError:  # of one row, perhaps, and the pass is that of all
+            except LmtuiError as error:  # of one row, perhaps, but it ends all
+                getLogger("lmtui").warning("versions go on one by one: %s", error)
                 yield from self._each_alone()
                 return
 

@@ -8,6 +8,7 @@ in `test_editor_pictures`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -341,3 +342,26 @@ def test_inspector_overview(snap_compare: Compare) -> None:
         await running.until(lambda: "Calibration" in running.seen)
 
     assert inspected(snap_compare, show, (120, 40))
+
+
+VERSIONS = (
+    "The sea is **deep**, and so is the harbour of Genoa.",
+    "1. Genoa\n2. Lisbon\n3. Marseille",
+    "It rains.",
+    "Three ports, one after the other: Genoa first, then Lisbon, and in the end "
+    "Marseille, where the boats of the fishermen lie.",
+)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_versions(picture: Compare, size: tuple[int, int]) -> None:
+    async def show(running: Program) -> None:
+        await opened(running)
+        warm = replace(running.chat.sampler.settings, temperature=1.0)
+        running.chat.sampler.use(warm)
+        await running.ask("/n 4 Name three ports.")
+        await running.until(lambda: "Enter takes" in running.seen)
+        await running.press("right")
+
+    answers = [[f"{word} " for word in text.split(" ")] for text in VERSIONS]
+    assert picture(show, load=lambda: FakeEngine(answers), size=size)

@@ -23,7 +23,7 @@ from lmtui.chat.thinking import ReasoningInfo
 from lmtui.engine.types import FinishReason
 from lmtui.text import visible
 from lmtui.tui.chat.message import FOLD, blocks_for
-from lmtui.tui.widgets.cells import clip, fit_best, pack, tame_heaps
+from lmtui.tui.widgets.cells import clip, fit_best, tame_heaps
 from lmtui.tui.widgets.markdown import MarkdownLine, StreamingMarkdown
 from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET, MarkdownBlock
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
@@ -69,16 +69,15 @@ class VersionHead(StyledLines):
     def lines(self, width: int, height: int) -> list[Line]:
         """Return the longest form that fits."""
         style = "head--marked" if self.is_marked else "head--quiet"
-        forms, lines = self._forms(), max(1, height)
-        shown = next(
-            filter(None, (pack(form, width, lines=lines) for form in forms)), None
-        )
-        return [[(line, style)] for line in shown or fit_best(forms, width)]
+        mark = "▸" if self.is_marked else " "
+        shown = fit_best(self._forms(), width - 2, lines=max(1, height))
+        marks = [mark, *" " * (len(shown) - 1)]
+        pairs = zip(marks, shown, strict=True)
+        return [[(f"{each} {line}", style)] for each, line in pairs]
 
     def _forms(self) -> Sequence[Sequence[str]]:
         numbers = self.numbers
-        mark = "▸" if self.is_marked else " "
-        name = f"{mark} {numbers.name}"
+        name = numbers.name
         sum_ = f"{notation.LOG_PROB.short} {notation.log_prob(numbers.logprob)}"
         tokens, end = notation.counted(numbers.tokens, "token"), numbers.end
         short = _SHORT_ENDS.get(end, end)
@@ -93,6 +92,8 @@ class VersionHead(StyledLines):
 class VersionText(StreamingMarkdown):
     """The text of one version; its thinking is one line."""
 
+    # A text that is lower than its pane begins at the top of it.
+    DEFAULT_CSS = "VersionText { min-height: 100%; }"
     LEFT, RIGHT = 2, 1
     AHEAD = 1  # the last lines of a low pane must not be empty
 
@@ -227,6 +228,7 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         & VersionPane { height: 3; }
         & VersionPane VersionHead { height: 1; }
         & VersionPane.-marked { height: 1fr; min-height: 6; }
+        &.-columns VersionHint { margin: 0 0 1 0; }
         &.-columns > #panes { layout: grid; grid-gutter: 1 1; }
         &.-columns VersionPane { height: 1fr; min-height: 6; }
         &.-columns VersionPane VersionHead { height: 2; }

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
 from lmtui.chat.message import ChatMessage
+from lmtui.chat.store import Store
 from lmtui.engine.types import Capabilities
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.version_view import VersionPane, VersionsView
+from lmtui.worker import batching
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import Chat, chat
+from tests.tui.programs import program
 
 ANSWERS = ["one", "two words", "now three words", "four"]
 
@@ -33,16 +37,52 @@ async def drawing(
         yield running
 
 
+@asynccontextmanager
+async def stored(engine: FakeEngine, file: Path) -> AsyncIterator[Chat]:
+    """A chat that is kept in a file."""
+    async with program({"default": engine}, first="chat", chats_file=file) as begun:
+        running = Chat(begun.app, begun.pilot)
+        await running.until(lambda: running.state == "ready")
+        await running.ask("/temp 1")
+        yield running
+
+
+def leaf_of(file: Path) -> str:
+    """The last message of the stored branch."""
+    store = Store(file)
+    try:
+        (about,) = store.listed()
+        return store.load(about.id).conversation.leaf.content
+    finally:
+        store.close()
+
+
+def kept(file: Path) -> list[ChatMessage]:
+    """The answers that another program finds in the file."""
+    store = Store(file)
+    try:
+        nodes = [
+            node.opened()
+            for each in store.listed()
+            for node in store.load(each.id).conversation.nodes
+        ]
+    finally:
+        store.close()
+    return [node for node in nodes if node.role == "assistant"]
+
+
 def held(at: int, *texts: str) -> tuple[FakeEngine, Event, Event]:
-    """An engine that waits before a token; it says when it does."""
+    """An engine that waits before a token of its answers; it says when it does."""
     reached, go_on = Event(), Event()
 
     def wait(index: int) -> None:
-        if index == at and not go_on.is_set():
+        answers = engine.calls[-1][0].startswith("generate")
+        if answers and index == at and not go_on.is_set():
             reached.set()
             assert go_on.wait(20)
 
-    return FakeEngine(answers=words(*texts), on_token=wait), reached, go_on
+    engine = FakeEngine(answers=words(*texts), on_token=wait)
+    return engine, reached, go_on
 
 
 def panes(running: Chat) -> list[VersionPane]:
@@ -147,6 +187,27 @@ async def test_escape_stops_all_and_each_keeps_its_text() -> None:
         assert running.screen.versions.is_shown
         await running.press("escape")
         assert not running.screen.versions.is_shown
+
+
+async def test_every_version_is_on_the_disk_while_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "INTERVAL", 0)  # nothing is gathered
+    engine, reached, go_on = held(2, "a b c", "d e f", "g h i")
+    file = tmp_path / "chats.db"
+    async with stored(engine, file) as running:
+        await running.ask("/n 3 count")
+        await running.until(reached.is_set)
+        # What a kill would leave now.
+        await running.until(lambda: [len(n.steps) for n in kept(file)] == [2, 2, 2])
+        assert [node.content for node in kept(file)] == ["a b ", "d e ", "g h "]
+        assert all(node.prompt for node in kept(file))
+        go_on.set()
+        await all_ended(running, 3)
+        await running.until(lambda: {node.state for node in kept(file)} == {"whole"})
+        await running.press("right", "enter")
+        await running.until(lambda: leaf_of(file) == "d e f ")
+    assert [node.content for node in kept(file)] == ["a b c ", "d e f ", "g h i "]
 
 
 async def test_stop_before_the_first_token_leaves_what_was_there() -> None:
