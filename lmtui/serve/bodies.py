@@ -12,21 +12,32 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.serve.sampling_fields import Id, SamplingFields, with_own_names
 from lmtui.serve.shapes import shortened
 
-Id = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Prompts = str | list[Id] | list[str] | list[list[Id]]
 
-_IGNORED = ("metadata", "service_tier", "store", "user", "safety_identifier")
-"""Fields that change nothing about an answer."""
+_IGNORED = (
+    "metadata",
+    "service_tier",
+    "store",
+    "user",
+    "safety_identifier",
+    "mirostat_tau",
+    "mirostat_eta",
+    "dynatemp_exponent",
+    "adaptive_decay",
+    "smoothing_curve",
+)
+"""Fields that change nothing about an answer; some do where another is switched on,
+which is refused."""
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
     "suffix": ("",),
     "response_format": ({"type": "text"},),
     "parallel_tool_calls": (True, False),
@@ -36,6 +47,14 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "ignore_eos": (False,),
     "skip_special_tokens": (False,),
     "min_tokens": (0,),
+    "mirostat": (0,),
+    "dynatemp_range": (0,),
+    "smoothing_factor": (0,),
+    "min_keep": (0,),
+    "top_a": (0,),
+    "tfs": (1,),
+    "tfs_z": (1,),
+    "length_penalty": (1,),
 }
 """Known fields that are not supported, and their values that ask for nothing."""
 
@@ -43,6 +62,9 @@ _FORMS = {
     "prompt": "give a text, ids, or a list of texts or of ids",
     "content": "give a text, or parts of the type text",
     "stop": "give a text, or a list of texts",
+    "samplers": "give a list of their names, or llama.cpp's letters in a text",
+    "dry_sequence_breakers": "give a list of texts",
+    "logit_bias": "give a number from -100 to 100, or false for a ban, for each id",
 }
 """What the fields take that have several forms."""
 
@@ -52,7 +74,7 @@ Body = TypeVar("Body", bound="RequestBody")
 class RequestBody(BaseModel):
     """A JSON object; `null` is as if the field were not there."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     model: str | None = None
 
@@ -67,7 +89,7 @@ class RequestBody(BaseModel):
         for name, neutral in _ONLY.items():
             if name in given and given.pop(name) not in neutral:
                 raise ValueError(f"{name} is not supported")
-        return given
+        return with_own_names(given)
 
 
 def read_body(kind: type[Body], data: bytes) -> Body:
@@ -77,9 +99,13 @@ def read_body(kind: type[Body], data: bytes) -> Body:
         LmtuiError: it is no such JSON object, or a field can't be used.
     """
     try:
+        if b"NaN" in data or b"Infinity" in data:  # also in a text, where they may be
+            from_json(data, allow_inf_nan=False)
         return kind.model_validate_json(data or b"{}")
     except ValidationError as error:
         raise _refusal(error) from None
+    except ValueError as error:
+        raise LmtuiError("the body is not JSON", str(error)) from None
 
 
 def _refusal(error: ValidationError) -> LmtuiError:
@@ -112,21 +138,12 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
-class GenerationBody(RequestBody):
+class GenerationBody(SamplingFields, RequestBody):
     """Fields that completions and chat completions share."""
 
     n: Annotated[int, Field(ge=1)] = 1
     max_tokens: Count | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    seed: int | None = None
     stop: str | list[str] = Field(default_factory=list)
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(
-        default_factory=dict
-    )
     prompt_logprobs: int | None = None
     return_entropies: bool = False
     return_token_ids: bool = False
@@ -145,12 +162,9 @@ class GenerationBody(RequestBody):
         Raises:
             LmtuiError: one is out of its range.
         """
-        names = ("temperature", "top_p", "min_p", "repetition_penalty", "seed")
-        given = {name: getattr(self, name) for name in names}
-        given["max_tokens"] = self.max_tokens or None  # 0 generates nothing
-        # -1 is what vLLM calls all tokens.
-        given["top_k"] = 0 if self.top_k == -1 else self.top_k
-        return replace(default, **{k: v for k, v in given.items() if v is not None})
+        settings = super().settings(default)
+        # 0 generates nothing
+        return replace(settings, max_tokens=self.max_tokens or settings.max_tokens)
 
 
 class CompletionBody(GenerationBody):
@@ -299,23 +313,26 @@ class ExtraText(BaseModel):
     text: str
 
 
-class InfillBody(RequestBody):
+class InfillBody(SamplingFields, RequestBody):
     """Body of `POST /infill`, which is llama.cpp's."""
 
-    # Settings of that server's own sampler and scheduling change nothing here.
-    model_config = ConfigDict(strict=True, extra="ignore")
+    # Settings of that server's own scheduling change nothing here.
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
     input_prefix: str
     input_suffix: str
     input_extra: list[ExtraText] = Field(default_factory=list)
     prompt: str = ""
     n_predict: int = -1
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    seed: int | None = None
     stop: list[str] = Field(default_factory=list)
     t_max_predict_ms: int = 0
     stream: bool = False
     response_fields: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _without_infill_stage(self) -> InfillBody:
+        # An order with llama.cpp's own stage for gaps is one for its sampler alone:
+        # editors send it always, and without that stage it would draw otherwise.
+        if isinstance(self.samplers, list) and "infill" in self.samplers:
+            self.samplers = None
+        return self

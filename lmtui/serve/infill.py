@@ -123,15 +123,11 @@ class Infiller:
         Raises:
             LmtuiError: a sampling setting is out of its range.
         """
-        names = ("temperature", "top_k", "top_p", "min_p", "seed")
-        given = {name: getattr(body, name) for name in names}
-        settings = replace(
-            self._settings,
-            max_tokens=max(1, body.n_predict)
-            if body.n_predict >= 0
-            else self._settings.max_tokens,
-            **{name: value for name, value in given.items() if value is not None},
-        )
+        settings = body.settings(self._settings)
+        if body.n_predict >= 0:
+            settings = replace(settings, max_tokens=max(1, body.n_predict))
+        if body.logit_bias:
+            raise LmtuiError("logit_bias can't be used with /infill")
 
         def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
             if not engine.capabilities.infill:

@@ -6,7 +6,7 @@ Everything that can be refused is refused here, before the engine begins. Knows 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lmtui.engine.protocol import Engine
@@ -188,7 +188,7 @@ class Planner:
             answers,
             scores,
             top or 0,
-            self._biases(body.logit_bias),
+            self._biases(body.biases),
         )
         _require_most("prompt tokens", request.prompt_tokens, self.limits.ids)
         _require_most("logprobs", self._rows(request, top), self.limits.rows)
@@ -221,12 +221,13 @@ class Planner:
             rows += made * (top + 1)
         return rows
 
-    def _biases(self, given: Mapping[str, float]) -> dict[int, float]:
+    def _biases(self, given: Sequence[tuple[str, float]]) -> dict[int, float]:
         _require_most("biases", len(given), self.limits.biases)
-        wrong = [name for name in given if not _ID.fullmatch(name)]
-        if wrong:
-            raise LmtuiError("logit_bias has a key that is no id", shortened(wrong[0]))
-        biases = {int(name): bias for name, bias in given.items()}
+        biases: dict[int, float] = {}
+        for name, bias in given:
+            if not _ID.fullmatch(name):
+                raise LmtuiError("logit_bias has a key that is no id", shortened(name))
+            biases[int(name)] = biases.get(int(name), 0.0) + bias
         self.require_ids(list(biases))
         return biases
 

@@ -196,7 +196,7 @@ def test_bias_reaches_the_sampler() -> None:
         ({"prompt": "a", "colour": 1}, "colour is not a field of this request"),
         ({"prompt": "a", "suffix": "b"}, "suffix is not supported"),
         ({"prompt": "a", "best_of": 3}, "best_of is not supported"),
-        ({"prompt": "a", "frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"prompt": "a", "frequency_penalty": 200}, "frequency-penalty is out of"),
         ({"prompt": "a", "temperature": -1}, "temperature is out of range"),
         ({"prompt": "a", "temperature": "hot"}, "temperature can't be used"),
         ({"prompt": "a", "max_tokens": -1}, "max_tokens can't be used"),
@@ -208,7 +208,7 @@ def test_bias_reaches_the_sampler() -> None:
         ({"prompt": "a" * (2**20 + 1)}, "too many characters for one request"),
         ({"prompt": [[1] * 2**18, [1]]}, "too many tokens for one request"),
         ({"prompt": [1] * 5000}, "5,000 tokens, with room for 4,095"),
-        ({"prompt": "a", "logit_bias": {"1": 1e9}}, "logit_bias.1 can't be used"),
+        ({"prompt": "a", "logit_bias": {"1": 1e9}}, "logit_bias can't be used"),
         ({"prompt": "a", "stop": [""]}, "a stop text is empty"),
         ({"prompt": "a", "stop": ["x"] * 17}, "too many stop texts"),
         ({"prompt": "a", "stream": True, "prompt_logprobs": 1}, "can't be streamed"),
@@ -228,10 +228,26 @@ def test_what_is_wrong_or_not_supported_is_refused(
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[1]", b'{"prompt":', b"\xff", b"[" * 9999]
+    "data",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'{"prompt":',
+        b"\xff",
+        b"[" * 9999,
+        b'{"prompt": "a", "temperature": NaN}',
+        b'{"prompt": "a", "presence_penalty": -Infinity}',
+        b'{"prompt": "a", "metadata": {"x": NaN}}',
+        b'{"prompt": "a", "temperature": 1e999}',
+    ],
 )
 def test_body_that_is_no_json_object_is_refused(served: Served, data: bytes) -> None:
     assert served.ask("/v1/completions", data or b" ").status == 400
+
+
+def test_words_for_no_number_may_stand_in_a_text(served: Served) -> None:
+    assert served.complete(prompt="NaN and -Infinity").status == 200
 
 
 def test_prompt_that_just_fits_is_scored_but_not_continued() -> None:
