@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count as numbers
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
@@ -33,6 +33,11 @@ from lmtui.engine.logits_store import (
 )
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampling.chain import SamplerChain
+from lmtui.engine.server_settings import (
+    require_applied,
+    switched_off,
+    without_idle_stages,
+)
 from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import (
     Capabilities,
@@ -58,14 +63,6 @@ _VOCABULARY = 1 << 18
 """Most different tokens: as many as the largest vocabularies in use have (Gemma's)."""
 _POSITIONS = 1 << 14  # whose rows are kept: a kilobyte each
 _TEXT_ONLY = 16  # events without numbers for each token that was asked for
-_NEUTRAL: Mapping[str, Any] = {
-    "temperature": 1.0,
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "repetition_penalty": 1.0,
-}
-"""What a server is taken to draw with where it takes no such setting."""
 _ENDS = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
@@ -193,7 +190,8 @@ class ChatServerEngine:
         """Yield the answer that the server draws, token by token."""
         if not isinstance(prompt, ChatPrompt):
             self._refuse()
-        sent = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
+        sent = self._applied(settings)
+        require_applied(sent, self._model.takes)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         request = ChatRequest(
             messages=[(each.role, _said(each)) for each in prompt.messages],
@@ -202,6 +200,8 @@ class ChatServerEngine:
             top_p=sent.top_p,
             min_p=sent.min_p,
             repetition_penalty=sent.repetition_penalty,
+            presence_penalty=sent.presence_penalty,
+            frequency_penalty=sent.frequency_penalty,
             seed=seed,
             max_tokens=settings.max_tokens,
         )
@@ -253,6 +253,12 @@ class ChatServerEngine:
             except Cancelled:
                 reason = FinishReason.CANCELLED
         yield answer.finish(reason or FinishReason.STOP)
+
+    def _applied(self, settings: SamplingSettings) -> SamplingSettings:
+        """Return the settings that the server draws with: it was said at the loading
+        that it draws without some."""
+        settings = without_idle_stages(settings)
+        return switched_off(settings, self._model.ignores)
 
     def _end(self, reason: str | None) -> FinishReason | None:
         if reason is None:
@@ -357,7 +363,7 @@ class ChatServerEngine:
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings. Nothing
         is known of the single stages: a server's order is not."""
-        sent = replace(settings, **{n: _NEUTRAL[n] for n in self._model.ignores})
+        sent = self._applied(settings)
         row = self._rows[handle]
         position, look = self._look(row, sent, start + count)
         return self._shown(row, position, look, start=start, count=count)

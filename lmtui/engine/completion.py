@@ -20,7 +20,7 @@ from lmtui.engine.editor_types import (
     MOSTLY,
     CompletionContext,
 )
-from lmtui.engine.generate import Decoder, FirstStep, StopRules
+from lmtui.engine.generate import Decoder, FirstStep, StopRules, require_drawable
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampler import Sampler
@@ -343,11 +343,13 @@ class Completer:
             context=model.context,
             single_line=single_line,
         )
+        chain = model.sampler.chain(settings)
+        require_drawable(model.backend, chain.settings)
         decoder = Decoder(
             model.cache,
             model.sampler.positions,
             model.vocabulary,
-            chain=model.sampler.chain(settings),
+            chain=chain,
             rules=rules,
             top_n=top_n,
             lookup_ids=lookup_ids,

@@ -27,8 +27,15 @@ from lmtui.engine.prompt_lookup import SpeculativeDecoder, is_guessing
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw, uniform
+from lmtui.engine.server_settings import require_applied, without_idle_stages
 from lmtui.engine.token_ids import GrowingIds
-from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.engine.types import (
+    STAGES,
+    FinishReason,
+    GenerationResult,
+    SamplingSettings,
+    Step,
+)
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.dialect import Order
 
@@ -78,6 +85,7 @@ class DrawOptions:
     limit: int
     """Most tokens."""
     bias: Mapping[int, float]
+    """Added to the logits of tokens; -inf for a ban."""
 
 
 @runtime_checkable
@@ -92,6 +100,10 @@ class DrawingBackend(Protocol):
     def order(self) -> Order:
         """Order of the filters that it draws with."""
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """Names of the sampling settings that it draws with."""
+
     def draw(
         self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
     ) -> Generator[DrawnToken]:
@@ -100,6 +112,12 @@ class DrawingBackend(Protocol):
         Raises:
             Cancelled: `should_stop` answered True.
         """
+
+
+_ORDERS: Mapping[Order, tuple[str, ...]] = {
+    "min_p_first": ("penalties", "temperature", "min_p", "top_k", "top_p"),
+}
+"""Orders of the stages that servers have themselves, where they are not ours."""
 
 
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
@@ -116,20 +134,27 @@ def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSetti
     """Return the settings of what is drawn here: where a server lists N tokens, from no
     more than those."""
     listed = backend.listed
-    if listed is None or is_drawn_there(backend):
+    if listed is None:
+        return settings
+    settings = without_idle_stages(settings)
+    if is_drawn_there(backend):
         return settings
     return replace(settings, top_k=min(settings.top_k or listed, listed))
 
 
 def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
-    """Refuse settings that can't be applied to what a server lists.
+    """Refuse settings that a server that is to draw can't apply, or that can't be
+    applied to what it lists.
 
     Raises:
-        LmtuiError: they are drawn with here, and need all tokens.
+        LmtuiError: there is one.
     """
-    if backend.listed is None or is_drawn_there(backend):
-        return
-    if stage := other_stage(settings):
+    listed = backend.listed
+    if is_drawn_there(backend):
+        order = _ORDERS.get(backend.order, STAGES)
+        other = "" if listed else " Or draw here: exact_drawing = true."
+        require_applied(settings, backend.takes, order=order, otherwise=other)
+    elif listed is not None and (stage := other_stage(settings)):
         raise LmtuiError(
             f"the sampler's stage {stage} can't be applied here",
             "the server tells the probabilities of some tokens only",
@@ -314,7 +339,9 @@ class Decoder:
         self, server: DrawingBackend, should_stop: Stop
     ) -> Iterator[Step | GenerationResult]:
         """Report the tokens that a server draws, until the generation ends."""
-        options = DrawOptions(self._chain.settings, self._seed, self._room, self._bias)
+        bias = self._chain.all_bias(self._bias)
+        options = DrawOptions(self._chain.settings, self._seed, self._room, bias)
+        self._random.manual_seed(self._seed)  # as the server does
         drawn = server.draw(list(self._ids), options, should_stop=should_stop)
         reason = FinishReason.STOP  # the server sends no more
         begun = bool(self._logprobs)
@@ -360,9 +387,7 @@ class Decoder:
         """Sample a token from logits [V], or take the one that was drawn from them, and
         append it. A right guess has computed logits that are `ahead`."""
         # 1) the sampler's stages
-        conditions = DrawConditions(
-            self._array.view(), self._bias, coin=None if drawn else self._toss()
-        )
+        conditions = DrawConditions(self._array.view(), self._bias, coin=self._toss())
         position = self._positions.add(logits, conditions)
         look = position.view(self._chain, self._top)
         # 2) draw
@@ -375,6 +400,7 @@ class Decoder:
             prob, rank = float(look.sampled.probs[place]), position.rank(place, look)
         else:
             token, logprob = drawn.id, drawn.logprob
+            uniform(self._random)  # lmtui serve has drawn with it: the next coin agrees
             prob = float(look.sampled.prob(torch.tensor([token])))
             if not prob:  # the server drew what our filters cut: they differ
                 look = replace(look, is_certain=False)

@@ -62,7 +62,10 @@ class Planner:
         self.require_short([body.prompt])
         self.require_ids(body.prompt)
         prompt = Prompt(tuple(body.prompt), "")
-        plan = self._checked(body, (prompt,), None, None)
+        # The client says everything: what bans and biases this server adds to other
+        # requests would be unknown to it.
+        plain = replace(self.settings, logit_bias=(), banned_phrases=())
+        plan = replace(self, settings=plain)._checked(body, (prompt,), None, None)
         size = body.max_tokens * self.info.vocabulary * LOGIT_BYTES
         _require_most("bytes of logits", size, self.limits.logits)
         return plan

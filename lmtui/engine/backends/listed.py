@@ -41,6 +41,7 @@ class ListedBackend(ServerBackend):
     def __init__(self, model: ListingModel, *, draws: bool) -> None:
         self.model = model
         self.draws = draws
+        self.takes = model.takes
         self.listed = model.rows
         self.scores_at_once = model.scores_at_once
         self.order = model.order

@@ -8,6 +8,7 @@ no text and no sampling.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
+from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialect import DrawRequest, Order, never
 from lmtui.models.remote.lmtui_server import LmtuiServerModel
 from lmtui.models.remote.wire import LOGIT_BYTES
@@ -35,18 +37,18 @@ _RESPONSE_BYTES = 1 << 24  # of the logits of one response
 
 def draw_request(ids: Sequence[int], options: DrawOptions) -> DrawRequest:
     """Return what a server is told of a generation."""
-    settings = options.settings
-    return DrawRequest(
-        ids=ids,
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        min_p=settings.min_p,
-        repetition_penalty=settings.repetition_penalty,
-        seed=options.seed,
-        max_tokens=options.limit,
-        logit_bias=options.bias,
-    )
+    known = {each.name for each in fields(SamplingSettings)}
+    of_chain = {
+        each.name: getattr(options.settings, each.name)
+        for each in fields(DrawRequest)
+        if each.name in known
+    }
+    of_draw = {
+        "seed": options.seed,
+        "max_tokens": options.limit,
+        "logit_bias": options.bias,
+    }
+    return DrawRequest(ids=ids, **{**of_chain, **of_draw})
 
 
 class ServerBackend:
@@ -92,6 +94,7 @@ class RemoteBackend(ServerBackend):
     def __init__(self, model: LmtuiServerModel, *, draws: bool = True) -> None:
         self._model = model
         self.draws = draws
+        self.takes = model.takes
         self._vocabulary = model.facts.vocabulary
         self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
         """Rows of logits of one response."""

@@ -201,7 +201,7 @@ class SamplerChain:
     ) -> tuple[Tensor, int, Changes]:
         """Apply bans, bias and the grammar's mask. Return logits [V], how many tokens
         are allowed, and the changes."""
-        bias, changes = self._all_bias(conditions), Changes()
+        bias, changes = self.all_bias(conditions.bias), Changes()
         if bias:
             logits = biased(logits, *self._bias_tensors(bias, logits))
             changes = (("b", bias),)
@@ -216,12 +216,13 @@ class SamplerChain:
         allowed = count_true(logits > -math.inf) if forbids else logits.numel()
         return logits, allowed, changes
 
-    def _all_bias(self, conditions: DrawConditions) -> Mapping[int, float]:
-        """Return the bias of the settings and of a position together."""
-        if not conditions.bias:
+    def all_bias(self, more: Mapping[int, float]) -> Mapping[int, float]:
+        """Return the bias of the settings, by the ids of tokens, together with
+        `more`."""
+        if not more:
             return self._bias
         both = dict(self._bias)
-        for token, value in conditions.bias.items():
+        for token, value in more.items():
             both[token] = both.get(token, 0.0) + value
         return both
 
@@ -331,7 +332,7 @@ class SamplerChain:
             later=tuple(later),
             start=kept.start,
             allowed=conditions.allowed if self._uses_grammar else None,
-            bias=self._all_bias(conditions),
+            bias=self.all_bias(conditions.bias),
             changes=changes,
         )
 

@@ -94,6 +94,50 @@ class DrawRequest:
     seed: int
     max_tokens: int
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Added to the logits of tokens; -inf for a ban."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    penalty_window: int = 0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_window: int = 0
+    dry_breakers: Sequence[str] = ()
+    top_n_sigma: float = 0.0
+    typical_p: float = 1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    sampler_order: Sequence[str] = ()
+
+    @property
+    def openai_bias(self) -> dict[str, float]:
+        """The bias as OpenAI's API takes it: from -100, which is as good as a ban, to
+        100."""
+        pairs = self.logit_bias.items()
+        return {str(token): max(-100.0, min(100.0, each)) for token, each in pairs}
+
+    @property
+    def llama_bias(self) -> list[tuple[int, float | bool]]:
+        """The bias as llama.cpp takes it: false for a ban."""
+        pairs = self.logit_bias.items()
+        return [(token, each if each > -math.inf else False) for token, each in pairs]
+
+
+COMMON_SETTINGS = frozenset(
+    {"temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+     "presence_penalty", "frequency_penalty", "logit_bias"}
+)  # fmt: skip
+"""Sampling settings that vLLM, SGLang and others with their API draw with."""
+LLAMA_SETTINGS = COMMON_SETTINGS | {
+    "penalty_window",
+    "dry_multiplier",
+    "top_n_sigma",
+    "typical_p",
+    "xtc_probability",
+    "sampler_order",
+}
+"""Those that llama.cpp draws with, and lmtui; a stage's first setting stands for its
+others."""
 
 
 class ListingModel(Protocol):
@@ -130,6 +174,10 @@ class ListingModel(Protocol):
     @property
     def order(self) -> Order:
         """Order of the filters that it draws with."""
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Names of the sampling settings that it draws with."""
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -222,7 +270,9 @@ def tells_raw_numbers(model: ListingModel) -> bool:
     Raises:
         LmtuiError: the server can't be reached, refuses, or sends nonsense.
     """
-    request = DrawRequest([0], 0.5, 0, 1.0, 0.0, 1.0, 7, 1)
+    request = DrawRequest(
+        [0], 0.5, 0, 1.0, 0.0, 1.0, 7, 1, sampler_order=("temperature",)
+    )
     (row,) = model.rows_after([request.ids], should_stop=never)
     with closing(model.draw(request, should_stop=never)) as tokens:
         token = next(tokens, None)

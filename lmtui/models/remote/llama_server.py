@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
+    LLAMA_SETTINGS,
     AnswerToken,
     DrawRequest,
     Order,
@@ -32,7 +33,7 @@ _PATH = "/completion"
 _ROWS = 500  # as fast as 1: the server sorts its whole vocabulary in either case
 _FORCED = 1e9  # added to a logit, leaves no other token a chance
 _RAISED = 60.0  # does so, too, but keeps the differences between several raised ones
-_CHAIN = "penalties", "temperature", "top_k", "top_p", "min_p"  # our own order
+_NAMES = {"typical_p": "typ_p"}  # of stages, where they are not ours
 _PARAMETERS = 1 << 62
 
 
@@ -53,6 +54,7 @@ class LlamaServerModel:
     dialect: ClassVar[str] = "llama-server"
     scores_at_once: ClassVar[bool] = False
     asks_for_tokens: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = LLAMA_SETTINGS
 
     @classmethod
     def open(
@@ -154,19 +156,10 @@ class LlamaServerModel:
         self, request: DrawRequest, *, should_stop: Stop
     ) -> Generator[AnswerToken]:
         """Yield the tokens of a continuation."""
-        penalty = request.repetition_penalty
         body = {
             **self._body(request.ids),
+            **self._sampling(request),
             "n_predict": request.max_tokens,
-            "temperature": request.temperature,
-            "top_k": request.top_k,
-            "top_p": request.top_p,
-            "min_p": request.min_p,
-            "repeat_penalty": penalty,
-            "repeat_last_n": self.facts.context if penalty != 1 else 0,
-            "samplers": list(_CHAIN),
-            "seed": request.seed % (1 << 32),
-            "logit_bias": [list(pair) for pair in request.logit_bias.items()],
             "stream": True,
         }
         most = listed.ENTRY_BYTES * (self.rows + 64)
@@ -184,8 +177,45 @@ class LlamaServerModel:
         if not ended:
             raise self.connection.broke_off()
 
+    def _sampling(self, request: DrawRequest) -> dict[str, Any]:
+        """Return all of the sampler's settings: what is left out has the value that the
+        server was started with."""
+        return {
+            "temperature": request.temperature,
+            "top_k": request.top_k,
+            "top_p": request.top_p,
+            "min_p": request.min_p,
+            "typical_p": request.typical_p,
+            "top_n_sigma": request.top_n_sigma or -1,  # 0 is on in some versions
+            "xtc_probability": request.xtc_probability,
+            "xtc_threshold": request.xtc_threshold,
+            "repeat_penalty": request.repetition_penalty,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+            "repeat_last_n": request.penalty_window or self.facts.context,
+            "dry_multiplier": request.dry_multiplier,
+            "dry_base": request.dry_base,
+            "dry_allowed_length": request.dry_allowed_length,
+            "dry_penalty_last_n": request.dry_window or self.facts.context,
+            # It refuses an empty list, and passes over an empty text.
+            "dry_sequence_breakers": list(request.dry_breakers) or [""],
+            "samplers": [_NAMES.get(each, each) for each in request.sampler_order],
+            "dynatemp_range": 0,
+            "min_keep": 0,
+            "ignore_eos": False,
+            "seed": request.seed % (1 << 32),
+            "logit_bias": request.llama_bias,
+        }
+
     def _body(self, ids: Sequence[int]) -> dict[str, Any]:
-        return {"prompt": list(ids), "n_probs": self.rows, "cache_prompt": True}
+        """Return what every request has; Mirostat would replace the other stages."""
+        return {
+            "prompt": list(ids),
+            "n_probs": self.rows,
+            "cache_prompt": True,
+            "mirostat": 0,
+            "logit_bias": [],
+        }
 
     def _next(
         self, ids: Sequence[int], more: Mapping[str, Any], should_stop: Stop

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.dialect import (
+    LLAMA_SETTINGS,
     MOST_CONTEXT,
     MOST_VOCABULARY,
     SHOWN,
@@ -32,6 +33,9 @@ from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
 
+_SENT = tuple(
+    each.name for each in fields(DrawRequest) if each.name not in ("ids", "logit_bias")
+)
 _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
 
@@ -52,6 +56,7 @@ class LmtuiServerModel:
     """A model on a server of lmtui."""
 
     dialect: ClassVar[str] = "lmtui"
+    takes: ClassVar[frozenset[str]] = LLAMA_SETTINGS
 
     connection: Connection
     name: str
@@ -121,17 +126,12 @@ class LmtuiServerModel:
         while drawn < request.max_tokens:
             count = min(most, request.max_tokens - drawn)
             body = {
+                **{name: getattr(request, name) for name in _SENT},
                 "model": self.name,
                 "prompt": ids,
                 "drawn": drawn,
                 "max_tokens": count,
-                "temperature": request.temperature,
-                "top_k": request.top_k,
-                "top_p": request.top_p,
-                "min_p": request.min_p,
-                "repetition_penalty": request.repetition_penalty,
-                "seed": request.seed,
-                "logit_bias": {str(i): each for i, each in request.logit_bias.items()},
+                "logit_bias": request.llama_bias,
             }
             records = self.connection.records(
                 "/draw", body, ID_BYTES + row, should_stop=should_stop

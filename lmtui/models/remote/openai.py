@@ -50,6 +50,8 @@ class ChatRequest:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     seed: int = 0
     max_tokens: int = 1
 
@@ -115,10 +117,16 @@ class OpenAiModel:
         return replace(model, extra=frozenset(extra))
 
     @property
-    def ignores(self) -> tuple[str, ...]:
-        """Settings that it draws without, by the names of `ChatRequest`."""
+    def takes(self) -> frozenset[str]:
+        """Names of the sampling settings that it draws with."""
         known = {*self.fields, *(_SAME.get(name, name) for name in self.extra)}
-        return tuple(name for name in _SETTINGS if name not in known)
+        return frozenset(known & {*_SETTINGS, *_PENALTIES})
+
+    @property
+    def ignores(self) -> tuple[str, ...]:
+        """Settings that it draws without, by the names of `ChatRequest`: of those that
+        are on by default, and so can't be refused."""
+        return tuple(name for name in _SETTINGS if name not in self.takes)
 
     def draw(
         self, request: ChatRequest, *, should_stop: Stop
@@ -279,10 +287,12 @@ _SAME = {"repeat_penalty": "repetition_penalty"}
 """Names of some servers for our settings."""
 _GREEDY: Mapping[str, Any] = {"top_k": 1, "min_p": 1.0}
 """Settings that leave the most probable token only."""
+_PENALTIES = "presence_penalty", "frequency_penalty"
 _PROBES: Mapping[str, Mapping[str, Any]] = {
     **{name: {name: value, "max_tokens": _PROBED} for name, value in _GREEDY.items()},
     "repetition_penalty": {},
     "repeat_penalty": {},
+    **{name: {name: 0.1} for name in _PENALTIES},
     _ORDER: {},
 }
 """Fields beyond OpenAI's API, and the request that each is tried with."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
+    COMMON_SETTINGS,
     AnswerToken,
     DrawRequest,
     Order,
@@ -40,6 +41,7 @@ class SglangModel:
     device: str = "sglang"
     dialect: ClassVar[str] = "sglang"
     scores_at_once: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = COMMON_SETTINGS
     asks_for_tokens: ClassVar[bool] = True
 
     @classmethod
@@ -112,8 +114,10 @@ class SglangModel:
             "top_p": max(request.top_p, _LEAST_TOP_P),
             "min_p": request.min_p,
             "repetition_penalty": request.repetition_penalty,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
             "sampling_seed": request.seed,
-            "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
+            "logit_bias": request.openai_bias,
         }
         most = listed.body_bytes(self.rows, request.max_tokens)
         seen, reason = 0, None

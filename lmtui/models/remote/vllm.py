@@ -10,6 +10,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
+    COMMON_SETTINGS,
     AnswerToken,
     DrawRequest,
     Order,
@@ -44,6 +45,7 @@ class VllmModel:
     device: str = "vllm"
     dialect: ClassVar[str] = "vllm"
     scores_at_once: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = COMMON_SETTINGS
     asks_for_tokens: ClassVar[bool] = False
 
     @classmethod
@@ -121,8 +123,10 @@ class VllmModel:
             "top_p": max(request.top_p, _LEAST_TOP_P),
             "min_p": request.min_p,
             "repetition_penalty": request.repetition_penalty,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
             "seed": request.seed,
-            "logit_bias": {str(i): value for i, value in request.logit_bias.items()},
+            "logit_bias": request.openai_bias,
             "stream": True,
         }
         most = listed.ENTRY_BYTES * (self.rows + 16)

@@ -7,6 +7,7 @@ SGLang's are typed from its documentation and have never met a real server.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,7 +96,11 @@ class LlamaServer(Foreign):
             self.send({"tokens": self.tokens(body["content"])})
             return
         ids, count = list(body["prompt"]), body["n_probs"]
-        bias = {i: float(value) for i, value in body.get("logit_bias", [])}
+        assert (body["mirostat"], body.get("min_keep", 0)) == (0, 0)
+        bias = {
+            i: -math.inf if value is False else float(value)
+            for i, value in body["logit_bias"]
+        }
         if body.get("post_sampling_probs"):
             assert body["samplers"] == []
             self.send(self._shares(ids, count, bias))

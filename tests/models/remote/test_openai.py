@@ -175,43 +175,52 @@ def opened(*sent: bytes, about: Any = ABOUT) -> tuple[OpenAiModel, list[Any]]:
 
 
 def test_all_fields_are_sent_to_a_server_that_takes_them() -> None:
-    model, bodies = opened(*[ONE] * 6, about={**ABOUT, "max_model_len": 4096})
+    model, bodies = opened(*[ONE] * 8, about={**ABOUT, "max_model_len": 4096})
     assert (model.rows, model.context, model.ignores) == (2, 4096, ())
     assert bodies[0]["top_logprobs"] == 20
     asked = [set(body) - set(bodies[0]) for body in bodies[1:]]
-    names = "top_k", "min_p", "repetition_penalty", "repeat_penalty", "samplers"
+    names = (
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "repeat_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "samplers",
+    )
     assert asked == [{name} for name in names]
+    assert model.takes >= {"temperature", "presence_penalty", "frequency_penalty"}
 
 
 def test_settings_are_left_out_where_the_server_refuses_them() -> None:
-    model, _ = opened(ONE, *[REFUSED] * 5)
+    model, _ = opened(ONE, *[REFUSED] * 7)
     assert model.ignores == ("top_k", "min_p", "repetition_penalty")
 
 
 def test_setting_without_effect_is_one_that_the_server_ignores() -> None:
     rare = {**ENTRY, "token": " a", "bytes": [32, 97], "logprob": -1.2}
     other = stream(choice({"content": [rare]}, " a"), END)
-    model, _ = opened(ONE, other, *[ONE] * 4)
+    model, _ = opened(ONE, other, *[ONE] * 6)
     assert model.ignores == ("top_k",)
-    model, _ = opened(*[ONE] * 3, REFUSED, ONE, ONE)
+    model, _ = opened(*[ONE] * 3, REFUSED, *[ONE] * 4)
     assert model.ignores == () and "repetition_penalty" not in model.extra
 
 
 def test_setting_whose_effect_is_not_seen_is_one_that_the_server_ignores() -> None:
-    model, _ = opened(ONE, *[stream(END)] * 2, *[ONE] * 3)
+    model, _ = opened(ONE, *[stream(END)] * 2, *[ONE] * 5)
     assert model.rows == 2 and model.ignores == ("top_k", "min_p")
     yes, no = (stream(choice(None, text), END) for text in ("Yes", "No"))
-    model, _ = opened(yes, yes, yes, yes, no, *[yes] * 3)
+    model, _ = opened(yes, yes, yes, yes, no, *[yes] * 5)
     assert model.rows == 0 and model.ignores == ("min_p",)
 
 
 def test_fewer_tokens_are_asked_for_where_the_server_allows_no_more() -> None:
-    model, bodies = opened(REFUSED, REFUSED, *[ONE] * 6)
+    model, bodies = opened(REFUSED, REFUSED, *[ONE] * 8)
     assert [body.get("top_logprobs") for body in bodies[:3]] == [20, 10, 5]
     assert model.rows == 2
-    model, _ = opened(*[REFUSED] * 3, stream(choice(None), END), *[ONE] * 7)
+    model, _ = opened(*[REFUSED] * 3, stream(choice(None), END), *[ONE] * 9)
     assert model.rows == 0
-    model, _ = opened(stream(choice(None), END), *[ONE] * 7)  # it ignores the field
+    model, _ = opened(stream(choice(None), END), *[ONE] * 9)  # it ignores the field
     assert model.rows == 0
 
 
@@ -237,7 +246,7 @@ def listed(**about: Any) -> bytes:
 
 
 def test_unknown_server_is_talked_with() -> None:
-    with scripted([listed(), *[ONE] * 6]) as served:
+    with scripted([listed(), *[ONE] * 8]) as served:
         found = load_remote(served.url, lambda _: None, ServerOptions())
     assert isinstance(found, ChatModel) and found.label.endswith("#some-model")
 
@@ -245,7 +254,7 @@ def test_unknown_server_is_talked_with() -> None:
 @pytest.mark.usefixtures("home")
 def test_missing_tokenizer_leaves_answers() -> None:
     heard: list[Progress] = []
-    with scripted([listed(owned_by="vllm"), *[ONE] * 6]) as served:
+    with scripted([listed(owned_by="vllm"), *[ONE] * 8]) as served:
         found = load_remote(served.url, heard.append, ServerOptions())
     assert isinstance(found, ChatModel)
     said, _ = [each.what for each in heard if each.warning]
@@ -254,7 +263,7 @@ def test_missing_tokenizer_leaves_answers() -> None:
 
 def test_ignored_settings_are_named() -> None:
     heard: list[Progress] = []
-    with scripted([listed(), ONE, *[REFUSED] * 5]) as served:
+    with scripted([listed(), ONE, *[REFUSED] * 7]) as served:
         load_remote(served.url, heard.append, ServerOptions())
     (said,) = [each.what for each in heard if each.warning]
     assert "top k, min p, repetition penalty" in said and "control tokens" in said
@@ -262,7 +271,7 @@ def test_ignored_settings_are_named() -> None:
 
 def test_model_without_ids_is_refused_where_they_are_needed() -> None:
     with (
-        scripted([listed(), *[ONE] * 6]) as served,
+        scripted([listed(), *[ONE] * 8]) as served,
         pytest.raises(LmtuiError, match="a text can't be used here") as caught,
     ):
         load(served.url)

@@ -1,0 +1,102 @@
+"""Sampling settings that a server draws with: which are on, and which it can't apply.
+
+Knows no server: each one's model names the settings that it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from lmtui.engine.sampling.chain import active_stages
+from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.errors import LmtuiError
+
+NEUTRAL: Mapping[str, Any] = {
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "top_n_sigma": 0.0,
+    "xtc_probability": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "penalty_window": 0,
+    "dry_multiplier": 0.0,
+}
+"""Values at which a setting changes nothing."""
+_OF_STAGE: Mapping[str, tuple[str, ...]] = {
+    **{stage: (stage,) for stage in STAGES},
+    "penalties": (
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "penalty_window",
+    ),
+    "dry": ("dry_multiplier",),
+    "xtc": ("xtc_probability",),
+}
+_LISTS = "logit_bias", "banned_phrases"
+
+
+def without_idle_stages(settings: SamplingSettings) -> SamplingSettings:
+    """Return the settings with those of stages that are not in the order switched
+    off, for programs that have no such order."""
+    idle = (stage for stage in STAGES if stage not in settings.sampler_order)
+    return switched_off(settings, (name for stage in idle for name in _OF_STAGE[stage]))
+
+
+def switched_off(settings: SamplingSettings, names: Iterable[str]) -> SamplingSettings:
+    """Return the settings with these at the values that change nothing."""
+    return replace(settings, **{name: NEUTRAL[name] for name in names})
+
+
+def settings_in_use(
+    settings: SamplingSettings, order: Iterable[str] = STAGES
+) -> tuple[str, ...]:
+    """Return the names of the settings that change anything; `sampler_order` is one
+    where the stages in use come neither in our own order nor in `order`."""
+    active = active_stages(settings)
+    used = [
+        name
+        for stage in active
+        for name in _OF_STAGE[stage]
+        if getattr(settings, name) != NEUTRAL[name]
+    ]
+    orders = [[stage for stage in each if stage in active] for each in (STAGES, order)]
+    if list(active) not in orders:
+        used.append("sampler_order")
+    return (*used, *(name for name in _LISTS if getattr(settings, name)))
+
+
+def require_applied(
+    settings: SamplingSettings,
+    takes: Collection[str],
+    *,
+    order: Iterable[str] = STAGES,
+    otherwise: str = "",
+) -> None:
+    """Refuse settings that a server does not take; `order` is that of its stages, and
+    `otherwise` says what to do instead of switching one off.
+
+    Raises:
+        LmtuiError: there is one.
+    """
+    for name in settings_in_use(settings, order):
+        if name not in takes:
+            raise LmtuiError(
+                f"{name.replace('_', '-')} can't be applied by this server",
+                "it draws the tokens, and takes no such setting",
+                f"{_switch_off(name)}{otherwise}",
+            )
+
+
+def _switch_off(name: str) -> str:
+    if name in NEUTRAL:
+        return f"Switch it off: {name.replace('_', '-')} {NEUTRAL[name]:g}."
+    if name == "sampler_order":
+        return "Use the default order of the stages."
+    return "Empty that list."
