@@ -107,6 +107,17 @@ def test_preview_is_that_of_the_sampler_where_it_is_certain() -> None:
         assert seen == {True, False}
 
 
+def test_setting_that_the_server_has_not_is_refused() -> None:
+    with both() as (here, there):
+        penalty = replace(GREEDY, presence_penalty=1.5, frequency_penalty=0.5)
+        assert said(*answered(there, penalty)) == said(*answered(here, penalty))
+        for name in ("typical_p", "xtc_probability", "dry_multiplier"):
+            with pytest.raises(LmtuiError, match=name.replace("_", "-")):
+                answered(there, replace(GREEDY, **{name: 0.5}))  # type: ignore[arg-type]
+        with pytest.raises(LmtuiError, match="logit-bias can't be applied"):
+            answered(there, replace(GREEDY, logit_bias=("a=1",)))
+
+
 def test_pages_and_search_end_with_what_is_listed() -> None:
     with both() as (_, there):
         step = answered(there)[0][0]

@@ -216,6 +216,89 @@ def test_what_depends_on_the_rest_is_not_claimed(dialect: str, tmp_path: Path) -
             answer(there, penalty)
 
 
+PENALIZED = replace(
+    DRAWN, repetition_penalty=1.2, presence_penalty=0.7, frequency_penalty=0.4
+)
+BIASED = replace(DRAWN, temperature=2.0, logit_bias=("e=ban", " the=3", "no such=1"))
+WHOLE_CHAIN = replace(
+    PENALIZED,
+    penalty_window=9,
+    dry_multiplier=0.8,
+    dry_base=2.0,
+    dry_allowed_length=1,
+    dry_window=12,
+    dry_breakers=(),
+    top_n_sigma=2.0,
+    typical_p=0.97,
+    xtc_probability=0.5,
+    xtc_threshold=0.05,
+    logit_bias=BIASED.logit_bias,
+    sampler_order=("dry", "penalties", "top_n_sigma", "typical_p", "top_p", "xtc",
+                   "temperature"),
+    max_tokens=30,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dialect", "settings"),
+    [
+        *((each, PENALIZED) for each in DIALECTS),
+        *((each, BIASED) for each in DIALECTS),
+        ("llama-server", WHOLE_CHAIN),
+    ],
+)
+def test_server_draws_with_what_it_is_told_and_nothing_is_claimed(
+    dialect: str, settings: SamplingSettings, tmp_path: Path
+) -> None:
+    with both(dialect, tmp_path) as (here, there):
+        # Our own server, which counts the prompt's tokens too, speaks each dialect.
+        expected, _ = answer(here, replace(settings, min_p=0.0))
+        steps, _ = answer(there, replace(settings, min_p=0.0))
+        assert [step.id for step in steps] == [step.id for step in expected]
+        assert [step.sampled_prob for step in steps] == [None] * len(steps)
+        assert not any(step.distribution.is_certain for step in steps)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_stage_that_is_left_out_is_not_drawn_with(dialect: str, tmp_path: Path) -> None:
+    order = ("temperature", "top_k")
+    settings = replace(DRAWN, top_p=0.1, min_p=0.5, sampler_order=order)
+    plain = replace(DRAWN, top_p=1.0, min_p=0.0)
+    with both(dialect, tmp_path) as (here, there):
+        steps, expected = answer(there, settings)[0], answer(here, plain)[0]
+    assert [step.id for step in steps] == [step.id for step in expected]
+    for step, other in zip(steps, expected, strict=True):
+        assert step.distribution.is_certain
+        assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "sglang"])
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"typical_p": 0.9}, "typical-p"),
+        ({"top_n_sigma": 1.0}, "top-n-sigma"),
+        ({"xtc_probability": 0.5}, "xtc-probability"),
+        ({"dry_multiplier": 0.8}, "dry-multiplier"),
+        ({"presence_penalty": 1, "penalty_window": 9}, "penalty-window"),
+        ({"sampler_order": ("top_k", "temperature")}, "sampler-order"),
+        ({"banned_phrases": ("no",)}, "banned-phrases"),
+    ],
+)
+def test_setting_that_a_server_has_not_is_refused(
+    dialect: str, changed: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    idle = SamplingSettings(
+        xtc_threshold=0.3, dry_base=3.0, penalty_window=9, dry_window=8, max_tokens=1
+    )
+    with both(dialect, tmp_path) as (_, there):
+        assert len(answer(there, idle)[0]) == 1
+        with pytest.raises(LmtuiError, match=f"^{name} can't be applied by this"):
+            answer(there, replace(idle, **changed))
+        with pytest.raises(LmtuiError, match="can't be applied by this server"):
+            list(there.complete("the cat", 7, replace(idle, **changed)))
+
+
 @pytest.mark.parametrize("dialect", ["vllm", "sglang"])
 def test_replacements_have_the_same_numbers(dialect: str, tmp_path: Path) -> None:
     with both(dialect, tmp_path) as (here, there):

@@ -81,6 +81,58 @@ def test_chat_draws_the_same_tokens_with_the_same_numbers(
             assert [r.id for r in rows[0]] == [r.id for r in rows[1]]
 
 
+@pytest.mark.parametrize("draws", [True, False])
+def test_whole_chain_draws_the_same_tokens_whatever_the_server_was_told(
+    draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An answer that takes several responses.
+    monkeypatch.setattr(lmtui_server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
+    settings = replace(
+        DRAWN,
+        max_tokens=40,
+        repetition_penalty=1.1,
+        presence_penalty=-0.4,
+        frequency_penalty=0.3,
+        penalty_window=11,
+        dry_multiplier=0.9,
+        dry_base=1.5,
+        dry_allowed_length=1,
+        dry_window=60,
+        dry_breakers=("q",),
+        top_n_sigma=3.0,
+        typical_p=0.98,
+        xtc_probability=0.5,
+        xtc_threshold=0.04,
+        sampler_order=("penalties", "top_n_sigma", "dry", "typical_p", "xtc",
+                       "temperature"),
+        logit_bias=("e=ban", " the=2.5", "no such token=1"),
+    )  # fmt: skip
+    own = SamplingSettings(presence_penalty=3, logit_bias=("a=ban", "o=ban"))
+    with both(settings=own) as (here, there):
+        assert isinstance(there.backend, RemoteBackend)
+        there.backend.draws = draws
+        prompt = here.prompt([ChatTurn("user", "the cat sat on the cat")])
+        found, expected = (
+            [item for item in engine.generate(prompt, settings, top_n=5)
+             if isinstance(item, Step)]
+            for engine in (there, here)
+        )  # fmt: skip
+    assert [step.id for step in found] == [step.id for step in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.distribution.is_certain
+        assert one.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
+        assert one.distribution.remaining == other.distribution.remaining
+
+
+def test_banned_phrases_are_refused_while_the_server_draws() -> None:
+    banned = replace(DRAWN, banned_phrases=("no",))
+    with both() as (_, there):
+        prompt = there.prompt([ChatTurn("user", "Hi")])
+        with pytest.raises(LmtuiError, match="banned-phrases") as caught:
+            list(there.generate(prompt, banned))
+        assert "exact_drawing = true" in caught.value.hint
+
+
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("window", [None, 12])
 def test_text_has_the_same_scores(family: str, window: int | None) -> None:

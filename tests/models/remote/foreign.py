@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.stage_names import stages_of
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 
 Json = dict[str, Any]
@@ -110,15 +112,38 @@ class LlamaServer(Foreign):
             "top_k": body.get("top_k", 40),
             "top_p": body.get("top_p", 1.0),
             "min_p": body.get("min_p", 0.0),
-            "repetition_penalty": body.get("repeat_penalty", 1.0),
             "seed": body.get("seed", 1),
             "max_tokens": body["n_predict"],
         }
+        if body.get("stream"):  # an answer: nothing is left to what it was started with
+            settings |= self._sampling(body)
         events = self._events(ids, count, settings, bias)
         if body.get("stream"):
             self.send_events(events)
         else:
             self.send(next(events))
+
+    def _sampling(self, body: Json) -> Json:
+        assert body["repeat_last_n"] > 0 and body["dry_penalty_last_n"] > 0
+        assert body["dry_sequence_breakers"] and body["dynatemp_range"] == 0
+        same = (
+            "presence_penalty",
+            "frequency_penalty",
+            "dry_multiplier",
+            "dry_base",
+            "dry_allowed_length",
+            "typical_p",
+            "xtc_probability",
+            "xtc_threshold",
+        )
+        return {name: body[name] for name in same} | {
+            "repetition_penalty": body["repeat_penalty"],
+            "penalty_window": body["repeat_last_n"],
+            "dry_window": body["dry_penalty_last_n"],
+            "dry_breakers": tuple(body["dry_sequence_breakers"]),
+            "top_n_sigma": max(0, body["top_n_sigma"]),
+            "sampler_order": stages_of(body["samplers"])[0],
+        }
 
     def _shares(self, ids: list[int], count: int, bias: dict[int, float]) -> Json:
         """The distribution after the logit bias, which is all of the chain."""
@@ -168,11 +193,14 @@ class Sglang(Foreign):
             "top_p": asked.get("top_p", 1.0),
             "min_p": asked.get("min_p", 0.0),
             "repetition_penalty": asked.get("repetition_penalty", 1.0),
+            "presence_penalty": asked.get("presence_penalty", 0.0),
+            "frequency_penalty": asked.get("frequency_penalty", 0.0),
             "seed": asked.get("sampling_seed", 1),
             "max_tokens": asked["max_new_tokens"],
         }
         if body.get("stream"):
-            self.send_events(self._events(body["input_ids"], count, settings))
+            bias = {int(i): value for i, value in asked["logit_bias"].items()}
+            self.send_events(self._events(body["input_ids"], count, settings, bias))
             return
         answers = []
         for ids in body["input_ids"]:
@@ -199,9 +227,15 @@ class Sglang(Foreign):
         own = [float(logprobs[token]), token, None]
         return own, [[value, i, None] for value, i in pairs]
 
-    def _events(self, ids: list[int], count: int, settings: Json) -> Any:
+    def _events(
+        self,
+        ids: list[int],
+        count: int,
+        settings: Json,
+        bias: Any = MappingProxyType({}),
+    ) -> Any:
         own, tops = [], []
-        steps = list(self.drawn(list(ids), settings, {}))
+        steps = list(self.drawn(list(ids), settings, bias))
         for left, step in enumerate(steps, 1 - len(steps)):
             entry, top = self._entries(self.logprobs(ids), step.id, count)
             own.append(entry)
