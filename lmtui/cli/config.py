@@ -1,18 +1,23 @@
-"""`lmtui config`: list all settings and keys with value, origin and meaning."""
+"""`lmtui config`: list all settings and keys with value, origin and meaning; take
+presets of other programs over."""
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lmtui import paths
 from lmtui.cli import options
 from lmtui.cli.errors import note
-from lmtui.cli.output import Output, table
+from lmtui.cli.output import Output, read_document, table
 from lmtui.config.load import load
+from lmtui.config.preset_import import imported
 from lmtui.config.servers import ADDRESS, KEY
 from lmtui.config.settings import (
     PRESETS,
@@ -24,6 +29,8 @@ from lmtui.config.settings import (
     Settings,
     items,
 )
+from lmtui.config.settings_file import SettingsFile
+from lmtui.errors import LmtuiError
 from lmtui.setting_field import value_text
 from lmtui.text import visible_line
 
@@ -35,7 +42,33 @@ Keys = Annotated[
 ]
 
 
-def config(keys: Keys = False, json: options.Json = False) -> None:
+PresetFile = Annotated[
+    str | None,
+    typer.Option(
+        "--import-preset",
+        metavar="FILE",
+        help="Write a sampler preset of SillyTavern (JSON) into config.toml; - is "
+        "stdin.",
+        show_default=False,
+    ),
+]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="The name of the imported preset; that of its file otherwise.",
+        show_default=False,
+    ),
+]
+
+
+def config(
+    keys: Keys = False,
+    import_preset: PresetFile = None,
+    name: PresetName = None,
+    json: options.Json = False,
+) -> None:
     """Show each setting, its value and where it came from.
 
     A flag overrides the environment (LMTUI_TEMPERATURE=0.5), which overrides the
@@ -52,20 +85,60 @@ def config(keys: Keys = False, json: options.Json = False) -> None:
     may stand there, too. --model gpu then means this server, even if a model has that
     name.
 
+    --import-preset takes a preset of SillyTavern's text completion over into a new
+    preset, and lists every field that it can't take over.
+
     \b
     Examples:
       lmtui config
       lmtui config --keys
+      lmtui config --import-preset Creative.json --name creative
       LMTUI_SEED=7 lmtui config --json
     """
     settings = load()
     output = Output()
-    if keys:
+    if name is not None and import_preset is None:
+        hint = "Give the file with --import-preset FILE."
+        raise LmtuiError("--name is for an imported preset", name, hint)
+    if import_preset is not None:
+        _import_preset(settings, import_preset, name, output, json=json)
+    elif keys:
         _show_keys(settings, output, json=json)
     elif json:
         _write_json(settings, output)
     else:
         _write_manual(settings, output)
+
+
+def _import_preset(
+    settings: Settings, file: str, name: str | None, output: Output, *, json: bool
+) -> None:
+    """Write a preset of another program into the settings file, and say of each of its
+    fields what became of it.
+
+    Raises:
+        LmtuiError: it can't be read or used, its name is taken, or the settings file
+            can't be changed.
+    """
+    found = imported(read_document(file).text)
+    preset = Preset(name or Path(file).stem.strip(), None, found.sampling)
+    sheet = SettingsFile(settings)
+    sheet.put_preset(sheet.read(), preset)
+    if json:
+        output.event(_preset_event(preset))
+        for each in found.left_out:
+            output.event({"event": "left_out", **asdict(each)})
+        return
+    place = visible_line(str(paths.config_file()))
+    output.text(f"written into {place}:\n\n")
+    output.text("".join(f"{line}\n" for line in _preset(preset)))
+    if found.left_out:
+        output.text("\nnot taken over as they stand:\n")
+    for each in found.left_out:
+        line = visible_line(f"{each.name} = {each.value}: {each.why}")
+        output.text(f"    {line}\n")
+    name, quoted = visible_line(preset.name), visible_line(shlex.quote(preset.name))
+    output.text(f"\nUse it with: lmtui chat --preset {quoted}, or /preset {name}\n")
 
 
 def _write_json(settings: Settings, output: Output) -> None:
@@ -86,14 +159,7 @@ def _write_json(settings: Settings, output: Output) -> None:
             }
         )
     for preset in settings.presets.values():
-        output.event(
-            {
-                "event": "preset",
-                "name": preset.name,
-                "system": preset.system,
-                "sampling": dict(preset.sampling),
-            }
-        )
+        output.event(_preset_event(preset))
     for server in settings.servers.values():
         output.event(
             {
@@ -106,6 +172,15 @@ def _write_json(settings: Settings, output: Output) -> None:
         )
     for name, keys in settings.keys.items():
         output.event({"event": "own_key", "id": name, "keys": keys})
+
+
+def _preset_event(preset: Preset) -> dict[str, Any]:
+    return {
+        "event": "preset",
+        "name": preset.name,
+        "system": preset.system,
+        "sampling": dict(preset.sampling),
+    }
 
 
 def _show_keys(settings: Settings, output: Output, *, json: bool) -> None:
