@@ -29,7 +29,13 @@ from lmtui.models.source import ModelRef
 from lmtui.processes import shell_waits
 from lmtui.text import visible, visible_line
 from lmtui.tui import no_colour, palette
-from lmtui.tui.app_messages import AdapterChosen, FileChosen, ModelChosen, SubjectChosen
+from lmtui.tui.app_messages import (
+    AdapterChosen,
+    FileChosen,
+    ModelChosen,
+    PresetNamed,
+    SubjectChosen,
+)
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat import store as kept
 from lmtui.tui.chat.store import ConversationStore
@@ -40,6 +46,7 @@ from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.settings import events
+from lmtui.tui.settings.preset_writer import PresetWriter
 from lmtui.tui.terminal import (
     InputFailed,
     TerminalDriver,
@@ -109,6 +116,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._options = options
         self._settings_file = file = preferences.settings_file
         self.set_reactive(LmtuiApp.presets, file.presets if file else {})
+        self._preset_writer = PresetWriter(self, file)
         self._input_error: Exception | None = None
         self.open_model = open_model
         self._loaded_any = False  # whether a model was asked for
@@ -310,6 +318,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             return
         themes = {"theme": tuple(self.available_themes)}
         self.push_screen(SettingsScreen(self._settings_file, choices=themes))
+
+    @on(PresetNamed)
+    def save_preset(self, event: PresetNamed) -> None:
+        self._preset_writer.save(event.name, event.settings, event.system)
 
     @on(events.SheetRead)
     def follow_presets(self, event: events.SheetRead) -> None:

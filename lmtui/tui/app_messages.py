@@ -8,6 +8,7 @@ from typing import Literal
 
 from textual.message import Message
 
+from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef
 from lmtui.tui.inspector.source import InspectSource
 
@@ -33,6 +34,16 @@ class FileChosen(Message):
     """The user wants to see a file as tokens."""
 
     path: Path
+
+
+@dataclass
+class PresetNamed(Message):
+    """The user wants to keep settings and a system prompt as a preset."""
+
+    name: str
+    settings: SamplingSettings
+    system: str
+    """Empty for none."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ from lmtui.config.settings import THINKING
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
-from lmtui.tui.app_messages import ModelChosen
+from lmtui.tui.app_messages import ModelChosen, PresetNamed
 from lmtui.tui.chat.commands import COMMANDS, Refused, Run, line_of
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.history_edit import MessageEditor
@@ -29,6 +29,8 @@ from lmtui.tui.chat.switch import ConversationSwitcher
 from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.dialogs import PageScreen
 
+_SAVE = "save"
+"""What follows /preset to make one."""
 _SAMPLING: dict[str, tuple[str, Callable[[str], Any]]] = {
     "/temp": ("temperature", float),
     "/topk": ("top_k", int),
@@ -107,6 +109,10 @@ class CommandActions:
 
     def _use_preset(self, name: str) -> Awaitable[object] | None:
         preset = self._sampler.presets.get(name)
+        verb, _, new = name.partition(" ")
+        if preset is None and verb == _SAVE:
+            self._save_preset(new.strip())
+            return None
         if preset is None:
             known = ", ".join(map(visible_line, self._sampler.presets))
             raise Refused(
@@ -117,6 +123,14 @@ class CommandActions:
         self._sampler.use(preset.applied(self._sampler.settings))
         self._screen.notify(f"preset {visible_line(name)}", markup=False)
         return self._set_system(preset.system) if preset.system else None
+
+    def _save_preset(self, name: str) -> None:
+        """Have the settings and the system prompt kept as a preset."""
+        if not name:
+            raise Refused(f"Usage: /preset {_SAVE} NAME.")
+        system = self._session.conversation.root.content
+        settings = self._sampler.settings
+        self._screen.post_message(PresetNamed(name, settings, system))
 
     def _think(self, value: str) -> None:
         if (value := value or "auto") not in THINKING:

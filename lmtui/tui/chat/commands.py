@@ -47,7 +47,7 @@ COMMANDS = (
     Command("/own", "", "use the model that wrote this conversation"),
     Command("/model", "[NAME]", "use another model; choose from a list without NAME"),
     Command("/adapter", "[NAME]", "use an adapter; choose from a list without NAME"),
-    Command("/preset", "[NAME]", "use a preset; list them without NAME"),
+    Command("/preset", "[NAME]", "use a preset, or list them; save NAME makes one"),
     Command("/temp", "T", "temperature; 0 takes the most probable token", waits=False),
     Command("/topk", "K", "draw from the K most probable tokens", waits=False),
     Command("/topp", "P", "draw from the smallest set with this mass", waits=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread, current_thread
 
@@ -11,12 +12,13 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from lmtui.config.load import load
-from lmtui.config.settings import item, items
+from lmtui.config.settings import Preset, item, items
 from lmtui.config.settings_file import SettingsFile, SettingsSnapshot
 from lmtui.config.values import limits, written
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import SettingValue
+from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.keys import all_bound
@@ -424,6 +426,42 @@ async def test_the_chat_takes_up_a_preset_that_was_just_changed(file: Path) -> N
         await running.until(lambda: "0.4" in running.seen)
         await running.chat.commands.run("/preset pirate")
         assert running.chat.query_one(SamplerControls).settings.temperature == 0.4
+
+
+async def test_the_chat_saves_a_preset_and_asks_before_it_replaces_one(
+    file: Path,
+) -> None:
+    async with shown(file, min_p=0.2) as running:
+        await running.press("escape")
+        chat = running.chat
+        chat.sampler.use(replace(chat.sampler.settings, top_k=40, temperature=1.5))
+        await running.ask("/preset save")
+        assert "Usage: /preset save NAME." in running.notices
+        chat.query_one(PromptField).clear()
+        await running.ask("/preset save my own")
+        await running.until(lambda: "my own" in running.app.presets)
+        # What the file and a flag set elsewhere is said, too, even a default.
+        assert running.app.presets["my own"] == Preset(
+            "my own",
+            None,
+            {"temperature": 1.5, "top_k": 40, "min_p": 0.05, "max_tokens": 50},
+        )
+        assert file.read_text().startswith(MINE)
+        before = file.read_text()
+        await running.ask("/preset pirate")
+        await running.until(lambda: chat.session.conversation.root.content)
+        await running.ask("/preset save my own")
+        await running.on(ConfirmDialog)
+        await running.press("escape")
+        assert file.read_text() == before
+        await running.ask("/preset save my own")
+        dialog = await running.on(ConfirmDialog)
+        dialog.accept_keys()
+        await running.press("r")
+        await running.until(lambda: running.app.presets["my own"].system is not None)
+        assert running.app.presets["my own"].sampling["temperature"] == 1.2
+        await running.ask("/preset save " + "x" * 99)
+        await running.until(lambda: "the name of the preset is too" in running.notices)
 
 
 async def test_settings_screen_opens_once_and_escape_returns_to_the_chat(
