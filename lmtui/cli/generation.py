@@ -16,6 +16,7 @@ from lmtui.cli.output import (
     drawn_rows,
     sampling_fields,
 )
+from lmtui.engine.active_stages import chain_of
 from lmtui.engine.types import (
     EngineInfo,
     FinishReason,
@@ -156,6 +157,7 @@ def start_event(
         "prompt_ids": None if prompt_ids is None else list(prompt_ids),
         **begun,
         "sampling": sampling_fields(sampling),
+        "chain": list(chain_of(sampling)),
     }
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from lmtui import notation
-from lmtui.engine.types import Candidate
+from lmtui.engine.types import Candidate, Cut
 from lmtui.learn.course import Page, Paragraph, Sentence
 from lmtui.learn.figure import (
     Bars,
@@ -55,10 +55,15 @@ def _bar(row: Candidate) -> str:
     return f"{visible_token(row.text)}: {_probs(row.prob, row.sampled_prob)}{cut}"
 
 
-CUTS: Mapping[str, str] = {
+CUTS: Mapping[Cut, str] = {
+    "b": "a ban",
+    "s": "the grammar",
+    "n": "top-nσ",
     "k": "top-k",
+    "t": "typical-p",
     "p": "top-p",
     "m": "min-p",
+    "x": "XTC",
     "g": "greedy decoding",
 }
 """The stage that cut a token, in words."""

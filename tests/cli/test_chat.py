@@ -103,7 +103,8 @@ def test_system_and_prefill_reach_the_model(tmp_path: Path) -> None:
 def test_json_has_the_promised_fields() -> None:
     done = run("chat", "--once", "a", "--json", "--temperature", "0.5", script=PARIS)
     start, *tokens, end = done.events
-    assert list(start) == [*START, "sampling"]
+    assert list(start) == [*START, "sampling", "chain"]
+    assert start["chain"] == ["temperature", "top_k", "top_p", "min_p"]
     assert list(start["sampling"]) == list(SamplingSettings.__slots__)
     assert start["sampling"]["temperature"] == 0.5
     assert start["sampling"]["seed"] == end["seed"]
@@ -115,6 +116,16 @@ def test_json_has_the_promised_fields() -> None:
     assert end["finish"] == "stop"
     assert end["tokens"] == len(tokens)
     assert end["logprob"] == pytest.approx(sum(t["logprob"] for t in tokens))
+
+
+def test_json_names_the_stages_in_their_order() -> None:
+    flags = (
+        "--logit-bias", '["a=ban"]',
+        "--sampler-order", "dry,top_k,temperature,xtc,penalties",
+        "--xtc-probability", "0.5", "--presence-penalty", "0.1",
+    )  # fmt: skip
+    start, *_ = run("chat", "--once", "a", "--json", *flags, script=PARIS).events
+    assert start["chain"] == ["bias", "top_k", "temperature", "xtc", "penalties"]
 
 
 def test_json_pieces_and_bytes_join_to_the_answer() -> None:

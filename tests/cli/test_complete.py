@@ -100,7 +100,7 @@ def test_single_line_ends_before_its_newline(program: Program, file: Path) -> No
 def test_json_has_the_promised_fields(program: Program, file: Path) -> None:
     done = program("complete", str(file), "--json", "--top", "3", "--max-tokens", "6")
     start, *tokens, end = done.events
-    assert list(start) == [*START, "sampling"]
+    assert list(start) == [*START, "sampling", "chain"]
     assert start["typed"] == " qui"
     assert start["sampling"]["temperature"] == 0
     spelled = tiny.tokenizer().decode(start["prompt_ids"])

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import token_bias
+from lmtui.engine.active_stages import active_stages
 from lmtui.engine.sampling import filters
 from lmtui.engine.sampling.dry import (
     DrySettings,
@@ -398,35 +399,6 @@ class SamplerChain:
         logits, change = self._weakened(stage, logits, conditions)
         count = len(kept)
         return RankedTokens(Ranking(logits, *rank(logits, count)), 1.0, count), change
-
-
-def active_stages(
-    settings: SamplingSettings, order: Iterable[str] | None = None
-) -> tuple[str, ...]:
-    """Return the stages that can change anything, in the order of the settings, or in
-    another one."""
-    order = settings.sampler_order if order is None else order
-    return tuple(stage for stage in order if _does_anything(stage, settings))
-
-
-def _does_anything(stage: str, settings: SamplingSettings) -> bool:
-    """Return whether a stage can change anything with these settings."""
-    match stage:
-        case "penalties":
-            return (
-                settings.repetition_penalty != 1
-                or settings.presence_penalty != 0
-                or settings.frequency_penalty != 0
-            )
-        case "dry":
-            return settings.dry_multiplier != 0
-        case "temperature":
-            return settings.temperature != 1
-        case "xtc":
-            return settings.xtc_probability > 0 and settings.xtc_threshold <= 0.5
-        case "top_p" | "typical_p":
-            return bool(getattr(settings, stage) < 1)
-    return bool(getattr(settings, stage) > 0)
 
 
 def _last(context: Ids, window: int) -> Ids:

@@ -1,0 +1,43 @@
+"""Stages of the sampler that change anything with some settings. Knows no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lmtui.engine.types import SamplingSettings
+
+
+def active_stages(
+    settings: SamplingSettings, order: Iterable[str] | None = None
+) -> tuple[str, ...]:
+    """Return the stages that can change anything, in the order of the settings, or in
+    another one."""
+    order = settings.sampler_order if order is None else order
+    return tuple(stage for stage in order if _does_anything(stage, settings))
+
+
+def chain_of(settings: SamplingSettings) -> tuple[str, ...]:
+    """Return all that is applied to the logits, in its order: `bias`, where tokens are
+    banned or have one, and the active stages."""
+    bias = ("bias",) if settings.logit_bias else ()
+    return (*bias, *active_stages(settings))
+
+
+def _does_anything(stage: str, settings: SamplingSettings) -> bool:
+    """Return whether a stage can change anything with these settings."""
+    match stage:
+        case "penalties":
+            return (
+                settings.repetition_penalty != 1
+                or settings.presence_penalty != 0
+                or settings.frequency_penalty != 0
+            )
+        case "dry":
+            return settings.dry_multiplier != 0
+        case "temperature":
+            return settings.temperature != 1
+        case "xtc":
+            return settings.xtc_probability > 0 and settings.xtc_threshold <= 0.5
+        case "top_p" | "typical_p":
+            return bool(getattr(settings, stage) < 1)
+    return bool(getattr(settings, stage) > 0)
