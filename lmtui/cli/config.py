@@ -254,4 +254,7 @@ def _headline(settings: Settings, item: SettingItem) -> str:
     value = settings.value(item.name)
     origin = settings.origin(item.name)
     shown = visible_line(value_text(value))
-    return f"{item.key} = {shown}    ({visible_line(origin.where)})"
+    line = f"{item.key} = {shown}    ({visible_line(origin.where)})"
+    if not isinstance(value, tuple):
+        return line
+    return textwrap.fill(line, 79, subsequent_indent="    ", break_long_words=False)
