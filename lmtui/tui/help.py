@@ -96,7 +96,8 @@ def sections(screen: Screen[object]) -> list[Section]:
     everywhere.bound += _of(type(screen.app), bound)
     found: dict[type[DOMNode], Section] = {}
     for widget in screen.walk_children(with_self=False):
-        keys = _of(type(widget), bound)
+        unused = getattr(widget, "unused_keys", ())
+        keys = [each for each in _of(type(widget), bound) if each.id not in unused]
         home = type(_explained(widget))
         if (keys or _help(widget)) and home not in found:
             found[home] = Section(_title(home), _help(_explained(widget)))

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from lmtui import paths
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.store import Store
+from lmtui.config.settings import names
 from lmtui.engine.types import SamplingSettings
 from tests.chat.test_message import answer
 from tests.tui.tmux import Tmux, needs_tmux, server
@@ -123,14 +124,18 @@ def test_live_keys_toggle_panel_sampler_and_pause(start: Start) -> None:
     tmux.until(lambda screen: "‹ T " in screen and "‹ T 0.7 ›" not in screen)
     tmux.press("BSpace")
     tmux.shows("‹ T 0.7 ›")
-    tmux.press("Down", "Enter")
+    tmux.press(*["Down"] * 6)  # the penalties have further settings
+    tmux.shows("frequency")
+    tmux.press(*["Down"] * 8)
+    tmux.shows("After top-k")
+    tmux.press("Enter")
     tmux.type("3")
     tmux.press("Enter")
-    tmux.shows("‹ 3 ›", "kept 3")
+    tmux.until(lambda screen: "top-k 3 −" in " ".join(screen.split()))
     tmux.press("BSpace")
-    tmux.shows("‹ 40 ›")
+    tmux.until(lambda screen: "top-k 40 −" in " ".join(screen.split()))
     tmux.press("F4")
-    tmux.lacks("‹ 40 ›")
+    tmux.lacks("After top-k")
 
     tmux.press("F6")
     before = tmux.shows("‖")
@@ -212,7 +217,7 @@ def test_settings_keys_find_change_and_reset_a_setting(
     file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
     tmux = start()
     tmux.press("F10")
-    tmux.shows("Type to search", "49 settings")
+    tmux.shows("Type to search", f"{len(names())} settings")
     tmux.type("top_k")
     tmux.shows("In config.toml: 30")
     tmux.press("Enter")

@@ -300,6 +300,11 @@ server that is only talked with may apply the sampler's stages in another order.
         row = self._distribution.candidates[self._cursor]
         self.post_message(self.CandidatePicked(self, row, by_mouse))
 
+    @property
+    def unused_keys(self) -> tuple[str, ...]:
+        """Ids of the bindings that do nothing on this screen."""
+        return () if self.biases else ("panel.ban", "panel.raise", "panel.lower")
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable bans and bias where nothing is drawn with these settings."""
         if action in ("ban", "bias"):

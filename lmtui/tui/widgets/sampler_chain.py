@@ -57,15 +57,15 @@ class ChainRow:
 def rows_of(
     settings: SamplingSettings, open_stage: str, places: Mapping[str, int]
 ) -> list[ChainRow]:
-    """Return the rows from top to bottom: the fixed stages, those of the order, and the
-    other settings. A stage that is left out of the order stands where it would come
+    """Return the rows from top to bottom: the slider, the fixed stages, those of the
+    order, and the other settings. A stage that is left out of the order stands where it would come
     back: at its index in `places`, or its default place. Only `open_stage` shows its
     further settings."""
     order = list(settings.sampler_order)
     for stage in STAGES:
         if stage not in order:
             order.insert(places.get(stage, _default_place(stage, order)), stage)
-    rows: list[ChainRow] = []
+    rows = [ChainRow(TEMPERATURE)]
     for stage in (*FIXED, *order):
         first, *others = STAGE_FIELDS[stage]
         rows.append(ChainRow(first, stage, is_stage=True))

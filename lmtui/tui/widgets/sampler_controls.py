@@ -45,7 +45,7 @@ class SamplerControls(StyledLines, can_focus=True):
     """The confidence slider (temperature), and all other settings of the sampler."""
 
     HELP = """\
-The rows are the sampler's chain, from top to bottom: the mark that its tokens get in
+Below the slider is the sampler's chain, from top to bottom: the mark that its tokens get in
 the panel, its value, how many tokens it removed here, and which share of the mass. The
 panel above shows the distribution as it stands after the stage under the cursor.
 Left and Right (or - and +) change a value, Enter types one, Delete restores the
@@ -136,7 +136,7 @@ greedy decoding.
         self._settings = settings or SamplingSettings()
         self._effects: dict[str, StageEffect] = {}
         self._at = TEMPERATURE.name  # the field under the cursor
-        self._stage = "temperature"  # its stage
+        self._stage = ""  # its stage; empty for the slider
         self._first = 0  # first row that is drawn
         self._shows_chain = False  # what is drawn now
         self._passage = ""  # that was told to be looked at
@@ -182,7 +182,8 @@ greedy decoding.
 
     def _row(self) -> ChainRow:
         """Return the row under the cursor."""
-        return next(row for row in self._rows() if row.field.name == self._at)
+        at = self._at, self._stage
+        return next(r for r in self._rows() if (r.field.name, r.stage) == at)
 
     def _go_to(self, row: ChainRow) -> None:
         """Move the cursor; a value being typed is discarded."""
@@ -300,8 +301,8 @@ greedy decoding.
         if place is None:
             return
         self._stop_typing()
-        if place.y == self._slider_line:
-            self._go_to(next(r for r in self._rows() if r.field is TEMPERATURE))
+        if place.y <= 1:
+            self._go_to(self._rows()[0])
             self._dragging = True
             self.capture_mouse()
             self._drag(place)
@@ -336,10 +337,6 @@ greedy decoding.
         gutter = self.gutter
         return Offset(gutter.left, gutter.top)
 
-    @property
-    def _slider_line(self) -> int:
-        return 0 if self._shows_chain else 1
-
     def _drag(self, offset: Offset) -> None:
         start, width = _track(self.content_size.width)
         temperature = temperature_in(offset.x - start, width)
@@ -347,10 +344,10 @@ greedy decoding.
 
     def _row_at(self, offset: Offset) -> ChainRow | None:
         """Return the row that is drawn at an offset."""
-        rows = self._rows()
+        rows = self._rows()[1:]
         if self._shows_chain:
-            at = self._first + offset.y - 1
-            return rows[at] if offset.y <= self._room() and at < len(rows) else None
+            at = self._first + offset.y - 2
+            return rows[at] if offset.y < 2 + self._room() and at < len(rows) else None
         at, width = offset.y - 2, self.content_size.width
         if _columns(width) == 2:
             half = (len(FIELDS) + 1) // 2
@@ -365,7 +362,7 @@ greedy decoding.
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         if not self.has_focus:
             return 3 + -(-len(FIELDS) // _columns(width))
-        return 1 + len(self._rows()) + _FOOT
+        return 1 + len(self._rows()) + _FOOT  # the slider has two lines
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Return the slider, the settings, and lines about the one under the cursor."""
@@ -391,19 +388,38 @@ greedy decoding.
 
     def _room(self) -> int:
         """Return how many rows fit."""
-        return max(1, self.content_size.height - 1 - _FOOT)
+        return max(1, self.content_size.height - 2 - _FOOT)
 
     def _chain(self, width: int) -> list[Line]:
-        rows, room = self._rows(), self._room()
-        at = rows.index(self._row())
+        slider, *rows = self._rows()
+        row, room = self._row(), self._room()
+        at = 0 if row == slider else rows.index(row)
         self._first = max(min(self._first, at, len(rows) - room), at - room + 1, 0)
         drawn = [
             self._line(row, width) for row in rows[self._first : self._first + room]
         ]
-        return [self._slider(width), *drawn, *self._foot(width)]
+        heading = self._heading(width, current=row == slider)
+        return [heading, self._slider(width), *drawn, *self._foot(width)]
+
+    def _heading(self, width: int, *, current: bool) -> list[Part]:
+        if not current:
+            return self._field(TEMPERATURE, width)
+        shown = self._temperature() if self._typing is None else f"{self._typing}▏"
+        arrows = ("‹ ", " ›") if self._typing is None else ("  ", "  ")
+        room = width - cell_len("confidence") - cell_len(shown) - 4
+        return [
+            ("confidence", "cursor"),
+            (" " * max(0, room) + arrows[0], "quiet"),
+            (shown, "changed"),
+            (arrows[1], "quiet"),
+        ]
+
+    def _temperature(self) -> str:
+        value = self._settings.temperature
+        return f"T {value:g}" if value else "T 0 greedy"
 
     def _line(self, row: ChainRow, width: int) -> list[Part]:
-        current = row.field.name == self._at
+        current = (row.field.name, row.stage) == (self._at, self._stage)
         typed = self._typing is not None and current
         return sampler_chain.row_parts(
             row,
@@ -438,8 +454,7 @@ greedy decoding.
         shown = field.shown(self._settings)
         label = field.label
         if field is TEMPERATURE:
-            greedy = self._settings.temperature == 0
-            shown, label = "T 0 greedy" if greedy else f"T {shown}", "confidence"
+            shown, label = self._temperature(), "confidence"
         shown = clip(shown, max(1, width - 8))
         default = field.value(SamplingSettings()) == field.value(self._settings)
         room = width - cell_len(shown) - 4

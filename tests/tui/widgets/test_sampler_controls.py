@@ -123,15 +123,23 @@ async def leave(pilot: Pilot[object]) -> None:
     await pilot.pause()
 
 
+async def to_stage(pilot: Pilot[object], controls: SamplerControls, stage: str) -> None:
+    """Move the cursor down to a stage."""
+    while controls.stage != stage:
+        await pilot.press("down")
+
+
 async def test_sampler_keys_change_type_and_reset_settings() -> None:
     controls = SamplerControls()
     app = Host(controls)
     async with app.run_test(size=(40, 12), message_hook=app.hook) as pilot:
         controls.focus()
         await pilot.press("right", "delete", "left", "delete")
-        await pilot.press("down", "down", "right", "minus")
+        await to_stage(pilot, controls, "top_k")
+        await pilot.press("right", "minus")
         await pilot.press("enter", "7", "enter")
-        await pilot.press("down", "down", "enter", "7", "enter")
+        await to_stage(pilot, controls, "top_p")
+        await pilot.press("enter", "7", "enter")
         assert "Give a value from 0 to 1." in app.text()
         await pilot.press("backspace", "0", ".", "5", "enter")
         assert "0.5" in app.text() and "Give" not in app.text()
@@ -203,7 +211,8 @@ async def test_hostile_paste_into_a_sampler_field_is_drawn_safely(text: str) -> 
     app = Host(controls)
     async with app.run_test(size=(40, 12)) as pilot:
         controls.focus()
-        await pilot.press("down", "down", "enter")
+        await to_stage(pilot, controls, "top_k")
+        await pilot.press("enter")
         controls.post_message(events.Paste(text))
         await pilot.pause()
         await pilot.press("enter")
@@ -276,7 +285,8 @@ def test_every_stage_has_one_row_in_the_order_of_the_chain(
     assert [stage for stage in stages if stage in order] == list(order)
     others = [row.field for row in rows if row.stage and not row.is_stage]
     assert others == list(STAGE_FIELDS[open_stage][1:] if open_stage else [])
-    assert [row.field for row in rows[-2:]] == [SEED, MAX_TOKENS]
+    others = [rows[0].field, *(row.field for row in rows[-2:])]
+    assert others == [TEMPERATURE, SEED, MAX_TOKENS]
 
 
 async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
@@ -299,8 +309,8 @@ async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
         text = app.text()
         assert all(label in text for label in LABELS.values())
         assert "−49,112  8.1%" in text
-        await pilot.press("up")
-        assert controls.stage == "dry"
+        assert controls.stage is None  # the slider: the whole chain
+        await to_stage(pilot, controls, "dry")
         text = " ".join(app.text().split())
         assert "Repeats “over the”, 2 tokens from 3." in text
         assert "breakers" in text
@@ -313,8 +323,7 @@ async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
         assert "out" in app.text()
         await pilot.press("J", "space")
         assert settings_of(app)[-1].sampler_order[2] == "dry"
-        await pilot.press(*["up"] * 3)
-        assert controls.stage == "bias"
+        await to_stage(pilot, controls, "bias")
         await pilot.press("enter", *"x=ban", "enter")
         assert controls.settings.logit_bias == ("x=ban",)
 
