@@ -42,10 +42,12 @@ from lmtui.tui.chat.message import MessageView
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker.requests import OpenEngine
 
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"
+STORY = "Begin a story about a lighthouse keeper who learns to paint."
 DRAFT = "the cat sat on the"
 LETTER = """\
 Dear Anna,
@@ -101,6 +103,10 @@ class Drawing:
         await self._pilot.pause()
         await self.press("enter")
 
+    def focus_panel(self) -> None:
+        """Go to the rows of the distribution."""
+        self._app.screen.query_one(ProbabilityPanel).focus()
+
     async def answer(self, characters: int) -> None:
         """Wait until an answer has so many characters."""
         await self.until(lambda: len(self._answer) >= characters)
@@ -137,6 +143,35 @@ async def streaming(drawing: Drawing) -> None:
     await drawing.shows("kept ")
     await drawing.ask(QUESTION)
     await drawing.answer(110)
+
+
+async def chain(drawing: Drawing) -> None:
+    """The stages of the sampler, with what each removed, and the bars after XTC."""
+    await drawing.shows("kept ")
+    await drawing.ask(STORY)
+    await drawing.until(lambda: " ready " in drawing.seen and "●" in drawing.seen)
+    await drawing.press("f4")
+    while "After XTC" not in drawing.seen:
+        await drawing.press("down")
+    await drawing.shows("Coin ")
+
+
+async def ban(drawing: Drawing) -> None:
+    """Tokens that are banned and biased from their rows."""
+    await drawing.shows("kept ")
+    await drawing.type(DRAFT)
+    await drawing.until(lambda: "mean –" not in drawing.seen)
+    drawing.focus_panel()
+    await drawing.press("x", "down", "x", "down", "plus", "plus", "plus")
+    await drawing.shows("% b")
+
+
+async def versions(drawing: Drawing) -> None:
+    """Four answers that are drawn in one batch."""
+    await drawing.shows("kept ")
+    await drawing.ask(f"/n 4 {QUESTION}")
+    await drawing.until(lambda: drawing.seen.count("Σ log P") >= 4)
+    await drawing.until(lambda: "answering" not in drawing.seen)
 
 
 async def remote(drawing: Drawing) -> None:
@@ -202,6 +237,9 @@ Show = Callable[[Drawing], Awaitable[None]]
 PICTURES: dict[str, Show] = {
     "chat": streaming,
     "draft": draft,
+    "chain": chain,
+    "ban": ban,
+    "versions": versions,
     "ghost": ghost,
     "inspect": inspector,
     "training": training,
@@ -302,10 +340,15 @@ async def draw(show: Show, home: Path) -> str:
             ),
         )
     else:
+        sampling = SamplingSettings(seed=7, max_tokens=400)
+        if show is chain:
+            sampling = SamplingSettings(
+                seed=1, max_tokens=60, xtc_probability=0.5, dry_multiplier=0.8
+            )
         app = LmtuiApp(
             load_default,
             AppOptions(
-                sampling=SamplingSettings(seed=7, max_tokens=400),
+                sampling=sampling,
                 chats_file=home / "chats.db",
                 first="chat",
             ),

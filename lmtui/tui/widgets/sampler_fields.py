@@ -199,7 +199,7 @@ FIELDS = (TOP_K, TOP_P, MIN_P, PENALTY, SEED, MAX_TOKENS)
 
 STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
     "bias": (
-        Field("logit_bias", "bans", "x bans one in the panel.", (),
+        Field("logit_bias", "bias", "x on a row bans its token.", (),
               off=((), "none"), lists="entries"),
         Field("banned_phrases", "phrases", "Texts to write around.", (),
               off=((), "none"), lists="phrases"),
