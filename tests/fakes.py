@@ -20,6 +20,7 @@ from lmtui.engine import token_bias
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.lens import LensColumn, LensRow
+from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.types import (
     BosRule,
@@ -28,7 +29,6 @@ from lmtui.engine.types import (
     ChatTurn,
     Cut,
     Distribution,
-    DraftScores,
     Encoding,
     EngineInfo,
     FinishReason,
@@ -36,7 +36,6 @@ from lmtui.engine.types import (
     Prompt,
     RankedCandidate,
     SamplingSettings,
-    ScoredPrompt,
     ScoredToken,
     Step,
     TokenMatches,

@@ -45,6 +45,7 @@ from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.prompt_scores import score_prompts
+from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
 from lmtui.engine.raw_logits import as_bytes, raw_logits
@@ -59,13 +60,11 @@ from lmtui.engine.types import (
     BosRule,
     ChatTurn,
     Distribution,
-    DraftScores,
     Encoding,
     EngineInfo,
     GenerationResult,
     Prompt,
     SamplingSettings,
-    ScoredPrompt,
     ScoredToken,
     Step,
     TokenMatches,

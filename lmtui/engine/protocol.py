@@ -21,19 +21,18 @@ from lmtui.engine.editor_types import (
     ScoredSpan,
 )
 from lmtui.engine.lens import LensColumn
+from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     BosRule,
     Capabilities,
     ChatTurn,
     Distribution,
-    DraftScores,
     Encoding,
     EngineInfo,
     GenerationResult,
     Prompt,
     SamplingSettings,
-    ScoredPrompt,
     ScoredToken,
     Step,
     TokenMatches,

@@ -12,11 +12,11 @@ from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_scores import score_prompts
+from lmtui.engine.prompt_types import ScoredPrompt
 from lmtui.engine.types import (
     GenerationResult,
     Prompt,
     SamplingSettings,
-    ScoredPrompt,
     Step,
 )
 from lmtui.errors import Cancelled

@@ -21,8 +21,8 @@ from lmtui.engine.editor_types import (
     CursorPrediction,
     ScoredSpan,
 )
+from lmtui.engine.prompt_types import DraftScores
 from lmtui.engine.types import (
-    DraftScores,
     Encoding,
 )
 from lmtui.errors import Cancelled, LmtuiError

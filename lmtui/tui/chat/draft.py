@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.types import ChatTurn, DraftScores, EngineInfo
+from lmtui.engine.prompt_types import DraftScores
+from lmtui.engine.types import (
+    ChatTurn,
+    EngineInfo,
+)
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller

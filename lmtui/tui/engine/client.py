@@ -26,12 +26,12 @@ from lmtui.engine.passages import (
     TextAfter,
     tokenize_document,
 )
+from lmtui.engine.prompt_types import DraftScores
 from lmtui.engine.suggest import suggest
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
     Distribution,
-    DraftScores,
     GenerationResult,
     Prompt,
     SamplingSettings,
