@@ -139,7 +139,8 @@ class ChatMessage:
             return None
         ids = (*self.prompt.ids, *(step.id for step in self._spoken()))
         text = self.prompt.text + "".join(step.piece for step in self.steps)
-        return Prompt(ids, text, self.prompt.stop_texts)
+        begun = self.content.removesuffix(self.rest)
+        return Prompt(ids, text, self.prompt.stop_texts, begun=begun)
 
     def opened(self) -> ChatMessage:
         """Return the message with its tokens unpacked; without them if they are

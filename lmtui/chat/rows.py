@@ -132,8 +132,10 @@ def settings_of(fields: Fields | None) -> SamplingSettings | None:
 
 
 def finish_fields(finish: GenerationResult) -> dict[str, Any]:
-    """Return the result of a generation as JSON values."""
-    return {item.name: getattr(finish, item.name) for item in fields(finish)}
+    """Return the result of a generation as JSON values; those of earlier versions have
+    no notice."""
+    values = {item.name: getattr(finish, item.name) for item in fields(finish)}
+    return values if finish.notice else {k: values[k] for k in values if k != "notice"}
 
 
 def finish_of(fields: Fields | None) -> GenerationResult | None:
@@ -145,7 +147,8 @@ def finish_of(fields: Fields | None) -> GenerationResult | None:
     if fields is None:
         return None
     seconds = ("prompt_seconds", "seconds", "first_token_seconds")
-    kinds = {"piece": str, "logprob": float, **dict.fromkeys(seconds, float)}
+    texts, numbers = ("piece", "notice"), ("logprob", *seconds)
+    kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, float)}
     try:
         reason = FinishReason(fields["reason"])
         others = {name: value for name, value in fields.items() if name != "reason"}

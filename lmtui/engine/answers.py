@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.generate import Decoder, StopRules, require_drawable
 from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.types import GenerationResult, Prompt, SamplingSettings, Step
@@ -38,7 +38,7 @@ class AnswerGenerator:
     """Generates the answers of one engine."""
 
     sampler: Sampler
-    vocabulary: Vocabulary
+    prompts: PromptBuilder
     context: int
     """Most tokens that prompt and answer can have together."""
     ends_after: Callable[[Sequence[int]], frozenset[int]]
@@ -119,10 +119,13 @@ class AnswerGenerator:
         return Decoder(
             cache,
             self.sampler.positions,
-            self.vocabulary,
+            self.sampler.vocabulary,
             chain=chain,
             rules=rules,
             top_n=options.top_n,
             logit_bias=options.logit_bias,
             drawn=options.drawn,
+            grammar=self.sampler.grammar(
+                settings, rules.end_ids, prompt, self.prompts.thinking_ids
+            ),
         )

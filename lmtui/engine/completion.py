@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.batched import MOST, decode_batch
@@ -21,6 +22,7 @@ from lmtui.engine.editor_types import (
     CompletionContext,
 )
 from lmtui.engine.generate import Decoder, FirstStep, StopRules, require_drawable
+from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampler import Sampler
@@ -345,6 +347,7 @@ class Completer:
         )
         chain = model.sampler.chain(settings)
         require_drawable(model.backend, chain.settings)
+        grammar = model.sampler.grammar(settings, self._end_ids)
         decoder = Decoder(
             model.cache,
             model.sampler.positions,
@@ -353,6 +356,7 @@ class Completer:
             rules=rules,
             top_n=top_n,
             lookup_ids=lookup_ids,
+            grammar=grammar,
         )
 
         # The first step is drawn from the healed distribution of the typed bytes.
@@ -362,7 +366,12 @@ class Completer:
                 model.cache.read(read.ids, should_stop=should_stop, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
             found = self._continuations(read, max(top_n, drawn_from), should_stop)
-            row, step = self._first(found, settings, top_n, random)
+            allowed = None
+            if grammar is not None:
+                found, allowed = self._allowed(read, found, grammar, should_stop)
+            row, step = self._first(found, allowed, settings, top_n, random)
+            if grammar is not None and row.special is None:
+                grammar.accept_bytes(row.beyond)
             return FirstStep(row.cover.ids, step, reused)
 
         return decoder.run_from(read.ids, open_with, should_stop)
@@ -439,18 +448,40 @@ class Completer:
             )
         return found
 
+    def _allowed(
+        self,
+        read: CompletionContext,
+        found: HealedDistribution,
+        grammar: AnswerGrammar,
+        should_stop: Stop,
+    ) -> tuple[HealedDistribution, Tensor]:
+        """Return the rows, and which of them a grammar allows, bool [rows]. There are
+        more rows than were found where it allows none of these."""
+        counts = iter((_DRAWN_FROM, self._model.sampler.lookup.size))
+        while True:
+            allowed = [
+                grammar.allows(None if row.special is not None else row.beyond)
+                for row in found.rows
+            ]
+            count = None if any(allowed) else next(counts, None)
+            if count is None:
+                return found, torch.tensor(allowed, dtype=torch.bool)
+            found = self._continuations(read, count, should_stop)
+
     def _first(
         self,
         healed: HealedDistribution,
+        allowed: Tensor | None,
         settings: SamplingSettings,
         top_n: int,
         random: torch.Generator,
     ) -> tuple[HealedRow, Step]:
-        """Draw one of the rows; return it and its step."""
+        """Draw one of the rows, of those that are allowed, bool [rows]; return it and
+        its step."""
         if not healed.rows:
             raise LmtuiError("the model has no tokens for this text")
         logprobs = torch.tensor([row.logprob for row in healed.rows])
-        kept = filter_logits(logprobs, settings)
+        kept = filter_logits(logprobs, settings, allowed=allowed)
         place = draw(kept, random)
         row = healed.rows[int(kept.ids[place])]
         vocabulary = self._model.vocabulary

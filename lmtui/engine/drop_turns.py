@@ -107,7 +107,8 @@ def _extended(engine: Engine, prompt: Prompt, text: str) -> Prompt:
     if not text:
         return prompt
     ids = (*prompt.ids, *_inside(engine, text))
-    return Prompt(ids, prompt.text + text, prompt.stop_texts)
+    begun = prompt.begun + text
+    return Prompt(ids, prompt.text + text, prompt.stop_texts, begun=begun)
 
 
 def _inside(engine: Engine, text: str) -> tuple[int, ...]:

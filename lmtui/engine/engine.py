@@ -106,11 +106,12 @@ class LocalEngine:
             switches_thinking=self.prompts.switch is not None,
             slots=slots,
         )
+        size = self._info.vocabulary
         self._sampler = Sampler(
-            self.backend, self._vocabulary, self._info.vocabulary, self._logits_after
+            self.backend, self._vocabulary, tokenizer, size, self._logits_after
         )
         self._answers = AnswerGenerator(
-            self._sampler, self._vocabulary, self._info.context, self._ends_after
+            self._sampler, self.prompts, self._info.context, self._ends_after
         )
         self._prepare_editing(())
 

@@ -20,12 +20,14 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.detokenizer import TextStream, Vocabulary
+from lmtui.engine.grammar.answer import AnswerGrammar
+from lmtui.engine.grammar.matcher import GrammarStuck
 from lmtui.engine.listed_rows import other_stage
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import SpeculativeDecoder, is_guessing
 from lmtui.engine.protocol import ReportCount, Stop
-from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.sampling.chain import DrawConditions, NothingLeft, SamplerChain
 from lmtui.engine.sampling.draw import draw, uniform
 from lmtui.engine.server_settings import require_applied, without_idle_stages
 from lmtui.engine.token_ids import GrowingIds
@@ -162,6 +164,20 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
         )
 
 
+def require_whole(backend: AnyBackend, what: str) -> None:
+    """Refuse what needs the probabilities of all tokens, where a server lists some.
+
+    Raises:
+        LmtuiError: it does.
+    """
+    if backend.listed is not None:
+        raise LmtuiError(
+            f"{what} can't be applied here",
+            "the server tells the probabilities of some tokens only",
+            "Use a model on this machine, or on an lmtui serve.",
+        )
+
+
 Open = Callable[[torch.Generator], FirstStep]
 """Chooses the first step, with the generation's random numbers. May raise
 `Cancelled`."""
@@ -182,10 +198,12 @@ class Decoder:
         lookup_ids: Iterable[int] = (),
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         drawn: int = 0,
+        grammar: AnswerGrammar | None = None,
     ) -> None:
         """`lookup_ids` are tokens near the prompt that the text may repeat;
         `logit_bias` is added to the logits of some tokens before anything else; `drawn`
-        tokens were drawn with the same seed before."""
+        tokens were drawn with the same seed before; `grammar` is where the answer
+        begins."""
         self._cache = cache
         self._positions = positions
         self._vocabulary = vocabulary
@@ -194,6 +212,7 @@ class Decoder:
         self._top = top_n
         self._beside = lookup_ids
         self._bias = logit_bias
+        self._grammar = grammar
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
@@ -227,21 +246,24 @@ class Decoder:
         are known: the prompt is then read after the first step."""
         # 1) prefill
         self._begin(prompt)
+        if self._grammar is not None and self._grammar.is_finished:
+            yield self._finish(FinishReason.STOP)
+            return
         if server := self._server:
             yield from self._follow(server, should_stop)
             return
-        if known is not None:
-            step = self._step(known)
-            yield step
-            if reason := self._reason(step.id):
-                yield self._finish(reason)
-                return
         try:
+            if known is not None:
+                step = self._step(known)
+                yield step
+                if reason := self._reason(step.id):
+                    yield self._finish(reason)
+                    return
             self._reused = self._cache.read(
                 self._ids, should_stop=should_stop, progress=progress
             )
-        except Cancelled:
-            yield self._finish(FinishReason.CANCELLED)
+        except (Cancelled, NothingLeft, GrammarStuck) as error:
+            yield self._broken_off(error)
             return
         # 2) decode steps
         self._prompt_read = time.perf_counter()
@@ -265,8 +287,8 @@ class Decoder:
                 return
             # 2) prefill of the prompt and the first step's tokens
             self._cache.read(self._ids, should_stop=should_stop)
-        except Cancelled:
-            yield self._finish(FinishReason.CANCELLED)
+        except (Cancelled, NothingLeft, GrammarStuck) as error:
+            yield self._broken_off(error)
             return
         # 3) decode steps
         yield from self._go_on(should_stop)
@@ -285,9 +307,11 @@ class Decoder:
                 return
             # 1) sample from the logits [V], and report the step
             step, result = self.advance(ahead.logits, ahead=ahead.is_ahead)
-            yield step
+            if step is not None:
+                yield step
             # 2) end, or run the token, with guesses, for the next logits
-            if result:
+            if step is None or result is not None:
+                assert result is not None
                 yield result
                 return
             try:
@@ -298,10 +322,14 @@ class Decoder:
 
     def advance(
         self, logits: Tensor, *, ahead: bool = False
-    ) -> tuple[Step, GenerationResult | None]:
+    ) -> tuple[Step | None, GenerationResult | None]:
         """Draw the next token from logits [V], which a right guess has computed `ahead`
-        or not; return its step, and the result if the generation ends with it."""
-        step = self._step(logits, ahead=ahead)
+        or not. Return its step, None where no token can be drawn, and the result if the
+        generation ends with it."""
+        try:
+            step = self._step(logits, ahead=ahead)
+        except (NothingLeft, GrammarStuck) as error:
+            return None, self._broken_off(error)
         reason = self._reason(step.id)
         return step, self._finish(reason) if reason else None
 
@@ -331,9 +359,10 @@ class Decoder:
 
     @property
     def _server(self) -> DrawingBackend | None:
-        """The backend, if its server is to draw."""
+        """The backend, if its server is to draw. It knows no grammar: with one, tokens
+        are drawn here."""
         backend = self._cache.backend
-        return backend if is_drawn_there(backend) else None
+        return backend if is_drawn_there(backend) and not self._grammar else None
 
     def _follow(
         self, server: DrawingBackend, should_stop: Stop
@@ -387,7 +416,12 @@ class Decoder:
         """Sample a token from logits [V], or take the one that was drawn from them, and
         append it. A right guess has computed logits that are `ahead`."""
         # 1) the sampler's stages
-        conditions = DrawConditions(self._array.view(), self._bias, coin=self._toss())
+        conditions = DrawConditions(
+            self._array.view(),
+            self._bias,
+            allowed=self._grammar.mask() if self._grammar else None,
+            coin=self._toss(),
+        )
         position = self._positions.add(logits, conditions)
         look = position.view(self._chain, self._top)
         # 2) draw
@@ -406,14 +440,15 @@ class Decoder:
                 look = replace(look, is_certain=False)
             prob = prob if look.is_certain else None
             rank = position.rank_of(token)
+        data = self._vocabulary.bytes(token)
+        ends = token in self._rules.end_ids
+        forced = self._follow_grammar(token, b"" if ends else data)
         self._ids.append(token)
         self._array.append(token)
         self._add(logprob)
         if self._guessed is not None:
             self._guessed += ahead
-        # 3) decode to bytes and text, and search for stop texts
-        data = self._vocabulary.bytes(token)
-        ends = token in self._rules.end_ids
+        # 3) decode to text, and search for stop texts
         shown = distribution(position, look, self._vocabulary, count=self._top)
         return Step(
             index=len(self._logprobs) - 1,
@@ -427,7 +462,16 @@ class Decoder:
             sampled_prob=prob,
             distribution=shown,
             guessed=None if self._guessed is None else ahead,
+            forced=forced or shown.allowed == 1,
         )
+
+    def _follow_grammar(self, token: int, data: bytes) -> bool:
+        """Move the grammar on by a token; return whether it left no other text."""
+        if self._grammar is None:
+            return False
+        forced = self._grammar.forces(data)
+        self._grammar.accept(token, data)
+        return forced
 
     def _toss(self) -> float | None:
         """Return the random number that XTC is decided by at the next token."""
@@ -447,14 +491,23 @@ class Decoder:
         if self._text.found is not None:
             newline = self._text.found == "\n"
             return FinishReason.NEWLINE if newline else FinishReason.STOP
+        if self._grammar is not None and self._grammar.is_finished:
+            return FinishReason.STOP
         if len(self._logprobs) >= self._rules.max_tokens:
             return FinishReason.LENGTH
         if len(self._ids) >= self._rules.context:
             return FinishReason.CONTEXT
         return None
 
-    def _finish(self, reason: FinishReason) -> GenerationResult:
-        if not self._logprobs:  # cancelled during prefill
+    def _broken_off(self, error: Exception) -> GenerationResult:
+        """Return the result of a generation that was cancelled, or that has no token to
+        go on with."""
+        if isinstance(error, Cancelled):
+            return self._finish(FinishReason.CANCELLED)
+        return self._finish(FinishReason.BLOCKED, str(error))
+
+    def _finish(self, reason: FinishReason, notice: str = "") -> GenerationResult:
+        if not self._logprobs:  # before the first token
             self._prompt_read = self._last_at = time.perf_counter()
         return GenerationResult(
             reason=reason,
@@ -470,4 +523,5 @@ class Decoder:
                 self._first_at - self._started if self._logprobs else None
             ),
             guessed_tokens=self._guessed,
+            notice=notice,
         )

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count as numbers
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lmtui.engine.backends.base import not_a_distribution
@@ -77,6 +79,8 @@ class LogitsView:
     """Where only some are listed, the least and the greatest that it can be."""
     is_certain: bool = True
     """Whether `sampled` does not depend on tokens that are not listed."""
+    allowed_prob: float = 1.0
+    """The model's own probability of the tokens that the grammar allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,11 @@ class StoredLogits:
         # the digits of large ones.
         probs, greatest, log_total = self._normalised()
         entropy = log_total - probs.dot(self.logits - greatest)
+        mask = self.conditions.allowed
+        allowed_prob = greatest.new_ones(()) if mask is None else _sum_of(probs, mask)
         # 3) copy to main memory, and check
         columns = ids, values, values - greatest - log_total, scores
-        *table, entropy = to_cpu(*columns, *more, entropy)
+        *table, entropy, allowed_prob = to_cpu(*columns, *more, entropy, allowed_prob)
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
             raise not_a_distribution()
@@ -141,6 +147,7 @@ class StoredLogits:
             if ready
             else self.rows(kept.ids, kept),
             entropy=float(entropy),
+            allowed_prob=min(1.0, float(allowed_prob)),
         )
         if self.listed is None:
             return look
@@ -195,6 +202,11 @@ class StoredLogits:
         return probs, self.logits.amax(), -probs.amax().log()
 
 
+def _sum_of(probs: Tensor, allowed: Tensor) -> Tensor:
+    """Return the sum [] of the probs [V] of tokens that are allowed, bool [V]."""
+    return probs.dot(allowed.to(probs.device, probs.dtype, non_blocking=True))
+
+
 def distribution(
     position: StoredLogits,
     look: LogitsView,
@@ -231,6 +243,8 @@ def distribution(
         is_certain=look.is_certain,
         listed=listed,
         chain=effects if look.is_certain else (),
+        allowed=None if kept.allowed is None else int(kept.allowed.sum()),
+        allowed_prob=look.allowed_prob if kept.allowed is not None else 1.0,
     )
 
 
@@ -261,6 +275,29 @@ def candidates(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    """Conditions of a draw, with the mask as bits: there are many of them."""
+
+    others: DrawConditions
+    bits: NDArray[np.uint8] | None
+    size: int
+
+    @classmethod
+    def of(cls, conditions: DrawConditions) -> _Conditions:
+        allowed = conditions.allowed
+        if allowed is None:
+            return cls(conditions, None, 0)
+        bits = np.packbits(allowed.numpy())
+        return cls(replace(conditions, allowed=None), bits, allowed.numel())
+
+    def whole(self) -> DrawConditions:
+        if self.bits is None:
+            return self.others
+        allowed = np.unpackbits(self.bits, count=self.size).view(np.bool_)
+        return replace(self.others, allowed=torch.from_numpy(allowed))
+
+
 class LogitsStore:
     """Recent positions by handle."""
 
@@ -276,12 +313,12 @@ class LogitsStore:
         self._recompute = recompute
         self._listed, self._order = listed, order
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
-        self._conditions: OrderedDict[int, DrawConditions] = OrderedDict()
+        self._conditions: OrderedDict[int, _Conditions] = OrderedDict()
 
     def add(self, logits: Tensor, conditions: DrawConditions) -> StoredLogits:
         """Store a new position under the next handle."""
         handle = new_handle()
-        self._conditions[handle] = conditions
+        self._conditions[handle] = _Conditions.of(conditions)
         if len(self._conditions) > _WITH_CONTEXT:
             self._conditions.popitem(last=False)
         return self._remember(logits, conditions, handle)
@@ -295,7 +332,7 @@ class LogitsStore:
         """
         if position := self._recent.get(handle):
             return position
-        conditions = self._conditions[handle]
+        conditions = self._conditions[handle].whole()
         logits = self._recompute(conditions.context)
         return self._remember(logits, conditions, handle)
 

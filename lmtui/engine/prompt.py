@@ -81,6 +81,7 @@ class PromptBuilder:
         self.has_template = bool(tokenizer.chat_template)
         self._template = str(tokenizer.chat_template or "")
         added = tokenizer.added_tokens_decoder.items()
+        self._added = frozenset(i for i, _ in added)
         self._specials = {t.content: i for i, t in added if t.special}
         self._others = [t.content for _, t in added if not t.special]
 
@@ -166,7 +167,7 @@ class PromptBuilder:
             rendered = self._render(turns, thinking=thinking)
         ids = tuple(self._encode(rendered))
         given = self._given(rendered, ids, self._guard(prefill))
-        return Prompt(ids, _unmarked(rendered), given=given)
+        return Prompt(ids, _unmarked(rendered), given=given, begun=prefill)
 
     def _given(self, rendered: str, ids: tuple[int, ...], prefill: str) -> int:
         """Return how many of a prompt's ids are those of the prefill at its end; 0
@@ -339,7 +340,8 @@ class PromptBuilder:
         asked = f"{_plain_turns(messages)}Assistant:"
         text = asked + (f" {prefill}" if prefill else "")
         encoding = self.document(text, "auto")
-        return Prompt((*encoding.prefix, *encoding.ids), text, ("\nUser:",))
+        ids = (*encoding.prefix, *encoding.ids)
+        return Prompt(ids, text, ("\nUser:",), begun=prefill)
 
     def _continued(
         self, messages: Sequence[Message], prefill: str, thinking: bool | None
@@ -497,6 +499,14 @@ class PromptBuilder:
                     yield from self._read(
                         piece, add_special_tokens=False, split_special_tokens=True
                     ).input_ids
+
+    @cached_property
+    def thinking_ids(self) -> tuple[int, ...]:
+        """Ids of the mark with which the model can begin to think; none where the
+        template has no such mark, or its first token can be text."""
+        marks = marks_of(self._template)
+        ids = tuple(self._encode(marks[0].rstrip())) if marks else ()
+        return ids if ids[:1] and ids[0] in self._added else ()
 
     def end_ids(self, declared: frozenset[int]) -> frozenset[int]:
         """Return every token that ends an answer: those that end a text, and the one

@@ -5,17 +5,20 @@ Knows no cache and no decode loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
-from lmtui.engine.detokenizer import Spelling
-from lmtui.engine.generate import drawn_with, order_of
+from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.generate import drawn_with, order_of, require_whole
+from lmtui.engine.grammar.answer import AnswerGrammar, answer_grammar
+from lmtui.engine.grammar.compiler import GrammarCompiler
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.token_ids import Ids, ids_array
-from lmtui.engine.types import Distribution, SamplingSettings, TokenMatches
+from lmtui.engine.types import Distribution, Prompt, SamplingSettings, TokenMatches
 from lmtui.engine.vocabulary_search import VocabularyIndex, search
 
 
@@ -25,14 +28,16 @@ class Sampler:
     def __init__(
         self,
         backend: AnyBackend,
-        vocabulary: Spelling,
+        vocabulary: Vocabulary,
+        tokenizer: Any,
         size: int,
         recompute: Callable[[Ids], Tensor],
     ) -> None:
         """`size` is the number of tokens that the model chooses from; `recompute`
         returns the logits [V] after some ids."""
+        self._grammars = GrammarCompiler(tokenizer, vocabulary, size)
         self._backend = backend
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self.positions = LogitsStore(recompute, backend.listed, order_of(backend))
         """The logits of recent positions."""
         self.lookup = VocabularyIndex(vocabulary, size)
@@ -45,6 +50,29 @@ class Sampler:
         drawn = drawn_with(self._backend, settings)
         return SamplerChain(drawn, self.lookup, until=until)
 
+    def grammar(
+        self,
+        settings: SamplingSettings,
+        end_ids: Collection[int],
+        prompt: Prompt | None = None,
+        mark: Sequence[int] = (),
+    ) -> AnswerGrammar | None:
+        """Return the grammar of a text, which `end_ids` end; None without one. With a
+        prompt, it is the grammar of the answer to that; `mark` are the tokens with
+        which the model may begin to think.
+
+        Raises:
+            LmtuiError: it can't be used here, or does not allow the beginning of the
+                answer.
+        """
+        if settings.grammar is None:
+            return None
+        require_whole(self._backend, "a grammar")
+        compiled = self._grammars.compiled(settings.grammar)
+        if prompt is None:
+            return AnswerGrammar(compiled, end_ids)
+        return answer_grammar(compiled, end_ids, prompt, mark)
+
     def look(
         self,
         logits: Tensor,
@@ -56,7 +84,7 @@ class Sampler:
         with `count` rows."""
         position = self.positions.add(logits, DrawConditions(ids_array(ids)))
         view = position.view(self.chain(settings), count)
-        return distribution(position, view, self._vocabulary, count=count)
+        return distribution(position, view, self.vocabulary, count=count)
 
     def preview(
         self,
@@ -74,7 +102,7 @@ class Sampler:
         view = position.view(self.chain(settings, until), start + count)
         effects = position.effects(self.chain(settings)) if with_chain else ()
         return distribution(
-            position, view, self._vocabulary, start=start, count=count, effects=effects
+            position, view, self.vocabulary, start=start, count=count, effects=effects
         )
 
     def search(

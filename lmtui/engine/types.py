@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from lmtui.engine import token_bias
+from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.setting_field import check_fields, setting
 
@@ -214,6 +215,13 @@ class SamplingSettings:
         metavar="LIST",
         at_once=True,
     )
+    grammar: str | None = setting(
+        None,
+        "What an answer has to follow: a JSON schema, a regular expression between "
+        "slashes, or a grammar as Lark or GBNF; `lmtui help grammar` shows each.",
+        metavar="FILE",
+        at_once=True,
+    )
     seed: int | None = setting(
         None,
         "Random seed; unset takes a new one each time.",
@@ -234,11 +242,13 @@ class SamplingSettings:
         """Refuse values that can't be sampled with.
 
         Raises:
-            LmtuiError: a value is out of its range, or an entry of `logit_bias` can't
-                be read.
+            LmtuiError: a value is out of its range, or an entry of `logit_bias` or the
+                grammar can't be read.
         """
         check_fields(self)
         token_bias.parse(self.logit_bias)
+        if self.grammar is not None:
+            grammar_of(self.grammar)
 
 
 class Candidate(NamedTuple):
@@ -300,6 +310,10 @@ class Distribution:
     on tokens that are not listed. If not, no row has a `sampled_prob`."""
     chain: tuple[StageEffect, ...] = ()
     """What each stage did, in their order, where that was asked for."""
+    allowed: int | None = None
+    """Number of tokens that the grammar allows; None without one."""
+    allowed_prob: float = 1.0
+    """The model's own probability of these together."""
 
     @property
     def known(self) -> int:
@@ -336,6 +350,7 @@ class FinishReason(StrEnum):
     CONTEXT = "context"
     NEWLINE = "newline"
     CANCELLED = "cancelled"
+    BLOCKED = "blocked"
 
     @property
     def words(self) -> str:
@@ -349,6 +364,7 @@ _END_WORDS = {
     FinishReason.CONTEXT: "the context is full",
     FinishReason.NEWLINE: "the line ended",
     FinishReason.CANCELLED: "stopped",
+    FinishReason.BLOCKED: "grammar and bans leave no token",
 }
 
 
@@ -377,6 +393,8 @@ class Step:
     guessed: bool | None = None
     """Whether its logits were computed ahead, since guesses of prompt lookup were
     right; None where nothing is guessed."""
+    forced: bool = False
+    """Whether the grammar left no other text than the token's."""
 
     @property
     def prob(self) -> float | None:
@@ -420,6 +438,8 @@ class GenerationResult:
     """Time from the request to the first token; None without tokens."""
     guessed_tokens: int | None = None
     """Tokens whose `Step.guessed` is true; None where nothing is guessed."""
+    notice: str = ""
+    """What else a person has to know of its end, in a sentence."""
 
     @property
     def perplexity(self) -> float | None:
@@ -484,6 +504,9 @@ class Prompt:
     given: int = field(default=0, compare=False)
     """How many ids at the end are those of a prefill; 0 also where that can't be told.
     """
+    begun: str = field(default="", compare=False)
+    """The beginning of the answer that it ends with: a prefill, or what was generated
+    before."""
 
 
 UNKNOWN = "unknown"

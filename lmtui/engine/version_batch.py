@@ -87,8 +87,9 @@ class VersionBatch:
                 del self._going[version]
                 yield VersionItem(version, error)
                 continue
-            self._drawn[version] = step.id
-            yield VersionItem(version, step)
+            if step is not None:
+                self._drawn[version] = step.id
+                yield VersionItem(version, step)
             if result:
                 del self._going[version]
                 yield VersionItem(version, result)

@@ -26,12 +26,12 @@ class VocabularyIndex:
     def __init__(self, vocabulary: Spelling, size: int) -> None:
         """`size` is the number of tokens that the model chooses from."""
         self.vocabulary = vocabulary
-        self._size = size
+        self.size = size
         self._containing: dict[tuple[Data, ...], frozenset[int]] = {}
 
     @cached_property
     def _texts(self) -> list[str]:
-        return [self.vocabulary.text(token) for token in range(self._size)]
+        return [self.vocabulary.text(token) for token in range(self.size)]
 
     @cached_property
     def _folded(self) -> list[str]:
@@ -44,7 +44,7 @@ class VocabularyIndex:
     @cached_property
     def _by_bytes(self) -> dict[Data, list[int]]:
         found: dict[Data, list[int]] = {}
-        for token in range(self._size):
+        for token in range(self.size):
             found.setdefault(self.vocabulary.bytes(token), []).append(token)
         return found
 

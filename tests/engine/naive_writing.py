@@ -99,7 +99,7 @@ def parts(model: Any, tokenizer: Any) -> CompletionModel:
     return CompletionModel(
         forward,
         PrefixCache(forward),
-        Sampler(forward, vocabulary, len(tokenizer), recompute),
+        Sampler(forward, vocabulary, tokenizer, len(tokenizer), recompute),
         vocabulary,
         CONTEXT,
     )

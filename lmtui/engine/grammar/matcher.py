@@ -5,7 +5,7 @@ Knows no logits: a stage of sampling applies the mask.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 
+Data = bytes
+
+
+class GrammarStuck(LmtuiError):
+    """A text can neither go on under its grammar nor end."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledGrammar:
     """Grammar compiled for one vocabulary."""
@@ -33,6 +40,8 @@ class CompiledGrammar:
     """Parts of a JSON schema that are not enforced, in words."""
     size: int
     """Number of tokens V that the model chooses from."""
+    tokenize: Callable[[Data], list[int]]
+    """Returns tokens that spell some bytes."""
 
     def matcher(self, end_ids: Collection[int]) -> GrammarMatcher:
         """Return a matcher at the beginning of a text, which each of `end_ids` ends."""
@@ -71,7 +80,7 @@ class GrammarMatcher:
         Only end tokens are left once the text is finished: none, where there are none.
 
         Raises:
-            LmtuiError: no token can go on, and the text is not complete, or the
+            GrammarStuck: no token can go on, and the text is not complete, or the
                 grammar takes too much work here.
         """
         allowed, complete = self._allowed(), self.is_accepting
@@ -99,7 +108,7 @@ class GrammarMatcher:
         """Move on by `token`.
 
         Raises:
-            LmtuiError: the grammar does not allow it; the matcher stays where it is.
+            GrammarStuck: the grammar does not allow it; the matcher stays where it is.
         """
         if token in self._end_ids:
             allowed = self.is_accepting and not self._has_ended
@@ -107,8 +116,20 @@ class GrammarMatcher:
             allowed = not self._has_ended and self._consume(token)
         if not allowed:
             detail = f"token {token} after {len(self._ids)} tokens"
-            raise LmtuiError(f"{self._title} does not allow a token", detail)
+            raise GrammarStuck(f"{self._title} does not allow a token", detail)
         self._ids.append(token)
+
+    def accept_bytes(self, data: Data) -> bool:
+        """Move on by a text that no token of the model's was drawn for; return whether
+        the grammar allows it. If not, the matcher stays where it is."""
+        tokens = self._compiled.tokenize(data)
+        before = len(self._ids)
+        for token in tokens:
+            if self._has_ended or not self._consume(token):
+                self.rollback(len(self._ids) - before)
+                return False
+            self._ids.append(token)
+        return True
 
     def _consume(self, token: int) -> bool:
         if not 0 <= token < self._compiled.size:
@@ -134,24 +155,22 @@ class GrammarMatcher:
         made._ids = self._ids.copy()
         return made
 
-    def forced(self) -> list[int]:
-        """Return the tokens that spell the text that must follow, as the tokenizer
-        would cut it; empty where there is a choice, or the text may end."""
+    def forced(self) -> bytes:
+        """Return the text that must follow, as far as there is no choice; none where
+        the text may end."""
         if self._has_ended or self.is_accepting:
-            return []
+            return b""
         with panics_as_errors(self._title):
-            # Where all tokens are allowed, the forced text is not searched unasked.
-            self._state.compute_ff_bytes()
-            return self._state.compute_ff_tokens()
+            return self._state.compute_ff_bytes()
 
     @property
     def _title(self) -> str:
         return f"the {NAMES[self._compiled.grammar.kind]}"
 
-    def _stuck(self) -> LmtuiError:
+    def _stuck(self) -> GrammarStuck:
         """Return the error for a text that can't go on."""
         why = reason(self._state.get_error())
-        return LmtuiError(
+        return GrammarStuck(
             f"{self._title} lets the text neither go on nor end",
             f"after {len(self._ids)} tokens: {why}",
             "Simplify it, or correct the part that was being written.",

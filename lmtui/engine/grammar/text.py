@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,34 @@ class Grammar:
             LmtuiError: it is no JSON schema.
         """
         return cls("schema", json.dumps(schema, ensure_ascii=False))
+
+    @property
+    def setting(self) -> str:
+        """The text from which `grammar_of` makes it again."""
+        if self.kind != "regex":
+            return self.text
+        text = self.text or "(?:)"
+        # Two slashes begin a comment of Lark.
+        return f"/[/]{text[1:]}/" if text.startswith("/") else f"/{text}/"
+
+
+@lru_cache(16)
+def grammar_of(setting: str) -> Grammar:
+    """Return the grammar that the text of a setting holds: a JSON schema, a regular
+    expression between slashes, or rules as Lark or GBNF.
+
+    Raises:
+        LmtuiError: it can't be one of these.
+    """
+    text = setting.strip()
+    if text.startswith("/") and not text.startswith("//"):
+        if len(text) < 2 or not text.endswith("/"):
+            hint = "Write it between slashes: /[0-9]+/."
+            raise refused("regex", "it has no slash at its end", hint)
+        return Grammar("regex", text[1:-1])
+    if text in ("true", "false"):
+        return Grammar("schema", text)
+    return Grammar(_kind_of(Path(), setting), setting)
 
 
 def refused(kind: Kind, detail: str, hint: str = "") -> LmtuiError:

@@ -49,7 +49,8 @@ class GrammarVocabulary:
             LmtuiError: llguidance refuses it, or no token can begin a text of it.
         """
         matcher, ignored = compiled(grammar, self._tokenizer)
-        return CompiledGrammar(grammar, matcher, ignored, self._size)
+        tokenize = self._tokenizer.tokenize_bytes
+        return CompiledGrammar(grammar, matcher, ignored, self._size, tokenize)
 
 
 class _Tokens:

@@ -231,27 +231,31 @@ def test_a_refused_token_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_forced_tokens_spell_the_text_that_must_follow(kind: str) -> None:
+def test_the_forced_text_is_what_all_texts_have_in_common(kind: str) -> None:
     each = made(kind)
     text = "The quick brown cat, 日本語 👩‍👩‍👧"
     schema = f'{{"enum": ["{text}!", "{text}?"]}}'
     matcher = each.matcher("schema", schema)
     before, forced = matcher.mask(), matcher.forced()
     assert torch.equal(matcher.mask(), before)
-    assert f'"{text}'.startswith(each.text(forced))
-    assert len(each.text(forced)) > len(text) - 5
-    for token in forced:
-        assert matcher.mask()[token]
-        matcher.accept(token)
+    assert forced == f'"{text}'.encode()
+    assert matcher.accept_bytes(forced)
+    assert matcher.forced() == b""
+    assert not matcher.accept_bytes(b"x") and matcher.accept_bytes(b'?"')
+    assert matcher.is_finished
 
 
-def test_forced_tokens_are_the_tokenizers_own() -> None:
+def test_a_refused_text_changes_nothing() -> None:
     each = made()
-    forced = each.matcher("regex", "The quick brown fox!").forced()
-    assert forced == TOKENIZERS["byte level"]().encode("The quick brown fox!")
+    matcher = each.matcher("regex", "abc|ade")
+    before = matcher.mask()
+    assert not matcher.accept_bytes(b"abd")
+    assert torch.equal(matcher.mask(), before)
+    assert matcher.accept_bytes(b"ad")
+    assert matcher.forced() == b"e"
 
 
-def test_looking_for_forced_tokens_changes_no_mask() -> None:
+def test_looking_for_forced_text_changes_no_mask() -> None:
     each = made()
     for seed in range(10):
         asked, other = (each.matcher("lark", LARK) for _ in range(2))
