@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from jsonschema import validate
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prompt_lookup import PromptLookup
@@ -66,6 +67,20 @@ def test_default_model_knows_the_capital_of_france(engine: LocalEngine) -> None:
     assert "".join(step.piece for step in steps) == "The capital of France is Paris."
     assert isinstance(finish, GenerationResult)
     assert steps[-1].text == "<|im_end|>"  # type: ignore[union-attr]
+
+
+def test_an_answer_follows_its_schema(default_home: Path, tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+    file = tmp_path / "person.json"
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    asked = ["--once", "Describe Anna, who is 31.", "--schema", str(file)]
+    said = lmtui("chat", *asked, "--seed", "1", home=default_home)
+    validate(json.loads(said), schema)
 
 
 def test_every_typed_control_string_stays_text(

@@ -13,6 +13,7 @@ import typer
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, is_local, storage_error
 from lmtui.cli.errors import note
+from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
 from lmtui.cli.output import Output, read_system
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.presets import preset_named
@@ -142,6 +143,9 @@ def chat(
     resume: Resume = None,
     prefill: Prefill = "",
     think: Think = None,
+    schema: Schema = None,
+    regex: Regex = None,
+    grammar: GrammarFile = None,
     json: options.Json = False,
     top: Top = 10,
     no_color: options.NoColor = False,
@@ -169,6 +173,8 @@ def chat(
       lmtui chat --once "Summarise @notes.md"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
+      lmtui chat --once "Describe Anna, 31." --schema person.json
+      lmtui chat --once "When did it begin?" --regex "[0-9]{4}"
       lmtui chat --preset pirate
       lmtui chat --resume last
       lmtui chat --resume last --once "And of Spain?"
@@ -177,7 +183,9 @@ def chat(
       lmtui chat --model qwen3-0.6b --no-think --once "17 times 23?"
     """
     told = {None: None, True: "on", False: "off"}[think]
-    settings, begins = under(options.settings(ctx, chat_thinking=told), preset)
+    follows = grammar_setting(schema, regex, grammar)
+    given = options.settings(ctx, chat_thinking=told, grammar=follows)
+    settings, begins = under(given, preset)
     on_screen = once is None and not json and not prefill and is_interactive()
     if not on_screen:
         from lmtui.cli.once import read_request

@@ -26,6 +26,7 @@ from lmtui.cli.generation import (
     start_event,
     write,
 )
+from lmtui.cli.grammar import GrammarFile, Regex, Schema, grammar_setting
 from lmtui.cli.output import STDIN, Output, read_stdin
 from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, keys_from_terminal, open_screen
@@ -117,6 +118,9 @@ def complete(
     at: At = "",
     single_line: SingleLine = False,
     with_: With = None,
+    schema: Schema = None,
+    regex: Regex = None,
+    grammar: GrammarFile = None,
     json: Json = False,
     top: Top = 10,
     max_tokens: MaxTokens = None,
@@ -133,7 +137,8 @@ def complete(
     With --print the most probable continuation is printed while it is generated,
     without the text itself, and ends with a newline; the file is not changed. It stops
     at an end token, after --max-tokens, when the context is full, or with --single-line
-    at a newline. A half-typed word is completed. A model that can also read the text
+    at a newline. A half-typed word is completed. With a grammar, all that is printed
+    follows it. A model that can also read the text
     after the cursor does so. Line endings are read as \\n, whatever the file has.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
@@ -146,12 +151,15 @@ def complete(
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
+      printf "She was born in " | lmtui complete - --print --regex "[0-9]{4}"
       lmtui complete notes.md --print --json --top 3
       lmtui complete main.py --with helpers.py --with docs/
     """
-    settings = options.settings(ctx)
+    follows = grammar_setting(schema, regex, grammar)
+    settings = options.settings(ctx, grammar=follows)
     most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
+        _require_no_grammar(follows)
         changed = settings.changed({"ghost_tokens": most})
         writing = read_writing(
             file, at, changed, with_=with_ or (), single_line=single_line
@@ -165,9 +173,18 @@ def complete(
         )
         return
     request = read_request(file, at, single_line=single_line, with_=with_ or ())
-    greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most)
+    greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most, grammar=follows)
     engine, rows = engine_for(ctx, settings), top if json else None
     raise typer.Exit(go_on(engine, request, greedy, Output(), top=rows))
+
+
+def _require_no_grammar(grammar: str | None) -> None:
+    if grammar is not None:
+        raise LmtuiError(
+            "the suggestions of the editor follow no grammar",
+            "",
+            "Give --print, or use a grammar in the chat.",
+        )
 
 
 def read_request(

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from lmtui.cli.errors import STOPPED
+from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import (
     Output,
     adapter_field,
     bounds,
     drawn_rows,
+    grammar_fields,
     sampling_fields,
 )
 from lmtui.engine.active_stages import chain_of
@@ -25,6 +26,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.text import visible_line
 
 
 class AnswerView(Protocol):
@@ -60,6 +62,8 @@ def write(
         view.token(item)
         item = next(rest)
     view.end(item)
+    if item.notice:
+        note(f"note: {visible_line(item.notice)}\n")
     return STOPPED if item.reason is FinishReason.CANCELLED else 0
 
 
@@ -128,6 +132,7 @@ class JsonAnswerView:
                 **bounds(step),
                 "sampled_prob": step.sampled_prob,
                 "guessed": step.guessed,
+                **grammar_fields(step),
                 "top": rows if self._has_ids else [{**row, "id": None} for row in rows],
             }
         )
@@ -179,4 +184,5 @@ def end_event(finish: GenerationResult) -> dict[str, Any]:
         "tokens_per_second": finish.tokens_per_second,
         "seed": finish.seed,
         "guessed_tokens": finish.guessed_tokens,
+        **({"notice": finish.notice} if finish.notice else {}),
     }

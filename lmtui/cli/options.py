@@ -29,7 +29,8 @@ MODEL = (
     *SERVER,
 )
 """The settings of the model and how it is computed."""
-SAMPLING = names(SAMPLING_SECTION)
+SAMPLING = tuple(name for name in names(SAMPLING_SECTION) if name != "grammar")
+"""The settings of the sampler. The grammar has flags of its own: see `cli.grammar`."""
 
 _COMPLETIONS = {
     "model": completion.models,

@@ -158,6 +158,15 @@ def bounds(token: Step | ScoredToken) -> JsonEvent:
     return found
 
 
+def grammar_fields(step: Step) -> JsonEvent:
+    """Return what the grammar allowed at a step; no fields without one."""
+    allowed = step.distribution.allowed
+    if allowed is None:
+        return {}
+    mass = step.distribution.allowed_prob
+    return {"allowed": allowed, "allowed_prob": mass, "forced": step.forced}
+
+
 def drawn_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
     """Return the candidates of a sampling step, with the sampler's result for each."""
     return [

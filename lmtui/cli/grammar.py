@@ -1,0 +1,79 @@
+"""Flags that give an answer a grammar: `--schema`, `--regex` and `--grammar`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmtui.cli.errors import note
+from lmtui.cli.output import require_text
+from lmtui.engine.grammar.text import Grammar, read_grammar, read_schema
+from lmtui.errors import LmtuiError
+from lmtui.text import visible
+
+Schema = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        metavar="FILE",
+        help="The answer is JSON that this JSON schema allows.",
+        show_default=False,
+    ),
+]
+Regex = Annotated[
+    str | None,
+    typer.Option(
+        "--regex",
+        metavar="RE",
+        help="The whole answer matches this regular expression.",
+        show_default=False,
+    ),
+]
+GrammarFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--grammar",
+        metavar="FILE",
+        help="The answer follows this grammar: Lark, or GBNF as llama.cpp has it.",
+        show_default=False,
+    ),
+]
+
+
+def grammar_setting(
+    schema: Path | None, regex: str | None, grammar: Path | None
+) -> str | None:
+    """Return the grammar of these flags as a setting; None without one of them.
+
+    Says on stderr what of a schema is not enforced.
+
+    Raises:
+        LmtuiError: there is more than one, or it can't be read or compiled.
+    """
+    if [schema, regex, grammar].count(None) < 2:
+        raise LmtuiError(
+            "an answer can follow one grammar only",
+            "",
+            "Give one of --schema, --regex and --grammar.",
+        )
+    if schema is not None:
+        return checked(read_schema(schema))
+    if regex is not None:
+        return checked(Grammar("regex", require_text(regex, "--regex")))
+    return None if grammar is None else checked(read_grammar(grammar))
+
+
+def checked(grammar: Grammar) -> str:
+    """Return a grammar as a setting, once it has compiled; say on stderr what is not
+    enforced.
+
+    Raises:
+        LmtuiError: it can't be compiled.
+    """
+    from lmtui.engine.grammar.check import compile_check
+
+    if ignored := compile_check(grammar):
+        note(f"note: not enforced by the grammar: {visible(', '.join(ignored))}\n")
+    return grammar.setting

@@ -1,0 +1,141 @@
+"""`--schema`, `--regex` and `--grammar`: what they do, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from jsonschema import validate
+
+from lmtui.engine.grammar.text import LONGEST
+from lmtui.engine.types import SamplingSettings
+from tests.cli.program import run
+from tests.cli.test_complete import Program, program
+
+__all__ = ["program"]
+
+PARIS = {"engine": {"answers": ["It is Paris."]}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+GBNF = 'root ::= "a"{1,3} ("b" | "c")\n'
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Path:
+    """A file with a schema."""
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(SCHEMA), encoding="utf-8")
+    return path
+
+
+def test_a_completion_is_json_that_the_schema_allows(
+    program: Program, schema: Path
+) -> None:
+    done = program(
+        "complete", "-", "--print", "--schema", str(schema), stdin=b"the cat"
+    )
+    assert (done.code, done.err) == (0, "")
+    validate(json.loads(done.out), SCHEMA)
+
+
+def test_each_token_tells_what_the_grammar_allows(program: Program) -> None:
+    done = program(
+        "complete", "-", "--json", "--regex", "The (cat|dog)!", stdin=b"the cat "
+    )
+    start, first, *tokens, end = done.events
+    assert start["sampling"]["grammar"] == "/The (cat|dog)!/"
+    assert "allowed" not in first  # what a half-typed word goes on with is no token
+    for token in tokens:
+        assert 1 <= token["allowed"] < 400 and 0 <= token["allowed_prob"] <= 1
+        assert isinstance(token["forced"], bool)
+        assert all(row["cut"] in (None, "s", "g") for row in token["top"])
+    said = "".join(each["piece"] for each in (first, *tokens, end))
+    assert re.fullmatch("The (cat|dog)!", said)
+    assert end["finish"] == "stop"
+
+
+def test_a_grammar_from_a_file_is_followed(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "rules.gbnf"
+    file.write_text(GBNF, encoding="utf-8")
+    done = program("complete", "-", "--print", "--grammar", str(file), stdin=b"the cat")
+    assert re.fullmatch("a{1,3}[bc]\n", done.out)
+
+
+def test_a_chat_is_given_the_whole_text_of_its_grammar(schema: Path) -> None:
+    done = run("chat", "--once", "a", "--json", "--schema", str(schema), script=PARIS)
+    assert done.code == 0
+    grammar = done.events[0]["sampling"]["grammar"]
+    assert json.loads(grammar) == SCHEMA
+    assert SamplingSettings(grammar=grammar).grammar == grammar
+
+
+def test_a_preset_has_a_grammar(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[presets.year]\ngrammar = "/[0-9]{4}/"\n', encoding="utf-8"
+    )
+    home = {"LMTUI_HOME": str(tmp_path)}
+    asked = ["chat", "--once", "a", "--json", "--preset", "year"]
+    done = run(*asked, script=PARIS, env=home)
+    assert done.events[0]["sampling"]["grammar"] == "/[0-9]{4}/"
+    other = run(*asked, "--regex", "yes|no", script=PARIS, env=home)
+    assert other.events[0]["sampling"]["grammar"] == "/yes|no/"
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "words"),
+    [
+        ("--schema", "{", "line 1, column 2"),
+        ("--schema", '{"type": "strin"}', "strin"),
+        ("--schema", '{"not": {}}', "not"),
+        ("--grammar", "start: (", "line 1"),
+        ("--grammar", 'root ::= "a" b\n', "no rule is named b"),
+        ("--grammar", "x" * (LONGEST + 1), "too long"),
+        ("--regex", "a(", "column 2"),
+        ("--regex", "(?<=a)b", "look-around"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_what_is_no_grammar_is_refused_with_its_place_before_a_model_loads(
+    flag: str, text: str, words: str, tmp_path: Path
+) -> None:
+    value = text
+    if flag != "--regex":
+        file = tmp_path / "file"
+        file.write_text(text, encoding="utf-8")
+        value = str(file)
+    done = run("chat", "--once", "a", flag, value, script={"engine": {}})
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+
+
+def test_only_one_grammar_can_be_given(schema: Path) -> None:
+    done = run(
+        "chat", "--once", "a", "--schema", str(schema), "--regex", "a", script=PARIS
+    )
+    assert done.code == 2 and "one grammar only" in done.err
+
+
+def test_keywords_that_are_not_enforced_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "integer", "foo": 1}', encoding="utf-8")
+    done = run("chat", "--once", "a", "--schema", str(file), script=PARIS)
+    assert done.code == 0
+    assert done.err == "note: not enforced by the grammar: foo at #\n"
+
+
+def test_the_editor_refuses_a_grammar(program: Program, schema: Path) -> None:
+    done = program("complete", "x.txt", "--schema", str(schema))
+    assert done.code == 2 and "--print" in done.err
+
+
+def test_why_a_grammar_leaves_no_token_is_said_on_stderr(program: Program) -> None:
+    done = program("complete", "-", "--print", "--regex", "😀", stdin=b"the ca")
+    assert done.code == 0
+    # The word can go on with no such character.
+    assert done.out == "\n" or "😀" in done.out
