@@ -40,6 +40,8 @@ class SamplerController(Controller):
         """The settings that the next token is drawn with."""
         self.presets: Mapping[str, Preset] = {}
         """Presets that can be used, by name."""
+        self.changed: Callable[[], object] = lambda: None
+        """Called when other settings are used."""
         self.controls = SamplerControls(settings, id="sampler")
         """The widget in which the user changes them."""
         self._panels: list[tuple[ProbabilityPanel, bool]] = [(screen.panel, False)]
@@ -73,6 +75,7 @@ class SamplerController(Controller):
     def follow_controls(self, settings: SamplingSettings) -> None:
         """Use the settings that the controls show."""
         self.settings = settings
+        self.changed()
         self.redraw()
 
     def bias(self, candidate: Candidate, by: float | None) -> None:

@@ -21,6 +21,7 @@ from lmtui.text import visible_line
 from lmtui.tui.app_messages import ModelChosen, PresetNamed
 from lmtui.tui.chat.commands import COMMANDS, Refused, Run, line_of
 from lmtui.tui.chat.export import ChatExporter
+from lmtui.tui.chat.grammar import GRAMMARS, GrammarCommands
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.pages import prompt_page, stats_page
@@ -57,6 +58,7 @@ class CommandActions:
         self._branch, self._sampler = parts.branch, parts.sampler
         self._editor, self._instructions = editor, instructions
         self._changed = parts.changed
+        grammars = GrammarCommands(parts)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
             "/new": lambda _: switcher.begin_new(),
@@ -83,6 +85,7 @@ class CommandActions:
             "/prompt": lambda _: self._show("As sent", prompt_page),
             "/quit": lambda _: screen.app.run_action("quit"),
             **{name: partial(self._set, name) for name in _SAMPLING},
+            **{name: partial(grammars.set, name) for name in GRAMMARS},
         }
         """What runs each command, by its name."""
 

@@ -1,4 +1,4 @@
-"""Instructions to the chat model besides the messages: thinking, chat template.
+"""Instructions to the chat model besides the messages: thinking, grammar, template.
 
 Knows no torch.
 """
@@ -11,6 +11,7 @@ from dataclasses import replace
 from lmtui.config.settings import THINKING
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible_line
+from lmtui.tui.chat.grammar import grammar_words
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.model_state import ModelState
@@ -25,11 +26,13 @@ _THINKING = {None: "", True: "thinking on", False: "thinking off"}
 
 class InstructionController(Controller):
     """Follows the chat's settings; says in the status line whether the model is told to
-    think, and that it has no chat template."""
+    think, which grammar it follows, and that it has no chat template."""
 
     def __init__(self, parts: ChatParts, *, changed: Callable[[], object]) -> None:
         """`changed` is called when the model is told something else."""
         self._screen, self._session = parts.screen, parts.session
+        self._sampler = parts.sampler
+        self._sampler.changed = self.update
         self._changed = changed
         self._notified = ""  # label of the base model that the user was told of last
         self.info: EngineInfo | None = None
@@ -67,8 +70,12 @@ class InstructionController(Controller):
 
     def update(self) -> None:
         """Say it of the conversation as it is now."""
+        words = grammar_words(self._sampler.settings)
+        parts = (self._about_thinking(), words)
+        self._screen.status.note = " · ".join(filter(None, parts))
+
+    def _about_thinking(self) -> str:
         if self.info is not None and not self.info.has_template:
-            self._screen.status.note = "base model: no chat template"
-            return
+            return "base model: no chat template"
         able = self.info is not None and self.info.switches_thinking
-        self._screen.status.note = _THINKING[self._session.thinking] if able else ""
+        return _THINKING[self._session.thinking] if able else ""

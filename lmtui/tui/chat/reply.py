@@ -410,6 +410,8 @@ def _ended(result: GenerationResult, *, empty: bool) -> str:
     """Return what is said about an ended answer; empty for one that simply ended."""
     if result.reason is FinishReason.CANCELLED:
         return _STOPPED_EMPTY if empty else _STOPPED
+    if result.reason is FinishReason.BLOCKED:
+        return f"{result.reason.words} · Ctrl+R again"
     untold = not result.tokens and result.first_token_seconds is not None
     stopped = result.reason is FinishReason.STOP
     only_ended = stopped and result.tokens <= 1 and not untold

@@ -233,7 +233,7 @@ class BranchController(Controller):
         self._read = None
         self._client.generate(
             Prompt(self._document.ids_before(index), ""),
-            settings,
+            replace(settings, grammar=None),  # which is for whole answers
             progress=self._show_progress,
             steps=self._add_steps,
             then=self._show_ended,

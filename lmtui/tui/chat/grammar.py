@@ -1,0 +1,84 @@
+"""The grammar of the next answers: `/schema`, `/regex` and `/grammar`.
+
+Files are read, and grammars compiled, on another thread. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from lmtui.engine.grammar.check import compile_check
+from lmtui.engine.grammar.text import (
+    NAMES,
+    Grammar,
+    grammar_of,
+    read_grammar,
+    read_schema,
+)
+from lmtui.engine.types import SamplingSettings
+from lmtui.errors import LmtuiError
+from lmtui.text import visible_line
+from lmtui.tui.background import run_in_thread
+from lmtui.tui.chat.parts import ChatParts
+
+_READS: dict[str, Callable[[str], Grammar]] = {
+    "/schema": lambda name: read_schema(Path(name).expanduser()),
+    "/regex": lambda text: Grammar("regex", text),
+    "/grammar": lambda name: read_grammar(Path(name).expanduser()),
+}
+GRAMMARS = tuple(_READS)
+"""The commands that set a grammar."""
+OFF = "off"
+_BUG = LmtuiError("the grammar can't be checked", "", "See the log.")
+
+
+class GrammarCommands:
+    """Sets the grammar that the next answers follow, once it has compiled."""
+
+    def __init__(self, parts: ChatParts) -> None:
+        self._screen, self._sampler = parts.screen, parts.sampler
+        self._asked = 0  # the last one counts, whichever has compiled first
+
+    def set(self, name: str, argument: str) -> None:
+        """Do what one of these commands says: with `off`, answers are free again."""
+        self._asked += 1
+        if argument == OFF:
+            self._use(None)
+            self._screen.notify("The next answers follow no grammar.")
+            return
+        read = _READS[name]
+
+        def checked() -> tuple[Grammar, tuple[str, ...]]:
+            grammar = read(argument)
+            return grammar, compile_check(grammar)
+
+        run_in_thread(
+            checked,
+            self._screen.call_later,
+            then=partial(self._take, self._asked),
+            failed=self._screen.show_error,
+            bug=_BUG,
+        )
+
+    def _take(self, asked: int, checked: tuple[Grammar, tuple[str, ...]]) -> None:
+        if asked != self._asked:
+            return
+        grammar, ignored = checked
+        self._use(grammar.setting)
+        said = f"The next answers follow this {NAMES[grammar.kind]}."
+        if ignored:
+            said += f" Not enforced: {visible_line(', '.join(ignored))}."
+        self._screen.notify(said, markup=False)
+
+    def _use(self, setting: str | None) -> None:
+        self._sampler.use(replace(self._sampler.settings, grammar=setting))
+
+
+def grammar_words(settings: SamplingSettings) -> str:
+    """Return which grammar answers follow, in a few words; "" for none."""
+    if settings.grammar is None:
+        return ""
+    return f"follows a {NAMES[grammar_of(settings.grammar).kind]}"
