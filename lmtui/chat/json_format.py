@@ -27,6 +27,7 @@ from lmtui.chat.rows import (
 from lmtui.chat.summary import ConversationMeta
 from lmtui.chat.token_codec import (
     BOUNDS,
+    FORCED,
     EncodedTokens,
     TokenColumns,
     columns,
@@ -41,7 +42,7 @@ from lmtui.text import safe_json
 FORMAT, VERSION = "conversation", 1
 _LARGEST = 2**53  # a JSON reader may round larger integers
 _TOKENS = ("ids", "ranks", "pieces", "logprobs", "entropies", "sampled_probs")
-_COUNTS = ("ids", "ranks", "pieces", "ranks_above")
+_COUNTS = ("ids", "ranks", "pieces", "ranks_above", FORCED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def _token_fields(tokens: Sequence[Step] | Sequence[ScoredToken]) -> dict[str, A
         "sampled_probs": _short(found.sampled_probs),
         # Only where a server lists some tokens, as with thinking above.
         **(bounds if found.ranks_above else {}),
+        **({FORCED: list(found.forced)} if found.forced else {}),
     }
 
 
@@ -259,7 +261,8 @@ def _tokens(value: object, *, may_lack_ids: bool = False) -> TokenColumns | None
     table = _table(value)
     data = [bytes.fromhex(_text(text)) for text in _list(table["bytes"])]
     known = _TOKENS[1:] if may_lack_ids and table["ids"] is None else _TOKENS
-    names = (*known, *(BOUNDS if BOUNDS[0] in table else ()))
+    bounds = BOUNDS if BOUNDS[0] in table else ()
+    names = (*known, *bounds, *((FORCED,) if FORCED in table else ()))
     lists = {name: _list(table[name]) for name in names}
     lists.setdefault("ids", [0] * len(data))
     if {len(numbers) for numbers in lists.values()} != {len(data)}:

@@ -2,7 +2,8 @@
 
 Kept of each token are id, bytes, length of its text, rank, and float32 logprob, entropy
 and sampled probability: about fifteen bytes. Where a server lists only some tokens,
-bounds of ranks and entropies follow. Alternatives are not kept: they would take ten
+bounds of ranks and entropies follow; where a grammar forced tokens, which ones.
+Alternatives are not kept: they would take ten
 times as much, and the model can compute them again. Knows no store.
 """
 
@@ -28,6 +29,9 @@ _COUNTS = ("ids", "ranks", "sizes", "pieces")
 _NUMBERS = ("logprobs", "entropies", "sampled_probs")
 BOUNDS = ("ranks_above", "entropies_least", "entropies_most")
 """Columns that are there only where a server lists some tokens."""
+FORCED = "forced"
+"""Column that is there only where a grammar forced a token."""
+_MORE = {0: (), 1: (FORCED,), 3: BOUNDS, 4: (*BOUNDS, FORCED)}
 _HEAD = struct.Struct("<II")
 _LEVEL = 1  # the fastest: most of the data is incompressible
 
@@ -56,6 +60,8 @@ class TokenColumns:
     entropies_least: Sequence[float] = ()
     entropies_most: Sequence[float] = ()
     """Greatest entropies; infinite, or NaN, where nothing is the greatest."""
+    forced: Sequence[int] = ()
+    """1 for a token that the grammar forced, else 0; empty where there is none."""
 
     def spelled(self) -> list[bytes]:
         """Return the bytes of each token."""
@@ -69,12 +75,13 @@ class TokenColumns:
         places = pairwise(accumulate(self.pieces, initial=start))
         rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
                    self.entropies, self.sampled_probs, self._bounds(),
-                   strict=True)  # fmt: skip
+                   self.forced or [0] * len(self.ids), strict=True)  # fmt: skip
         return tuple(
             Step(index, id_, _shown(id_, data), data, text[at:to], _known(logprob),
                  rank or None, _known(entropy), _known(sampled),
-                 _not_kept(_known(entropy), *bounds))
-            for index, (id_, data, (at, to), logprob, rank, entropy, sampled, bounds)
+                 _not_kept(_known(entropy), *bounds), bool(forced))
+            for index, (id_, data, (at, to), logprob, rank, entropy, sampled, bounds,
+                        forced)
             in enumerate(rows)
         )  # fmt: skip
 
@@ -122,7 +129,12 @@ def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
         or [nan] * len(tokens),
         data=b"".join(token.bytes for token in tokens),
         **_bound_columns(tokens),
+        forced=[int(step.forced) for step in drawn] if _any_forced(drawn) else (),
     )
+
+
+def _any_forced(steps: Sequence[Step]) -> bool:
+    return any(step.forced for step in steps)
 
 
 def _bound_columns(
@@ -147,10 +159,11 @@ def pack_columns(columns: TokenColumns) -> bytes:
     parts += [_little(array("I", getattr(columns, name))) for name in _COUNTS]
     parts += [_little(array("f", getattr(columns, name))) for name in _NUMBERS]
     parts.append(columns.data)
-    if columns.ranks_above:
-        parts += [
-            _little(array(_kind(name), getattr(columns, name))) for name in BOUNDS
-        ]
+    more = (
+        *(BOUNDS if columns.ranks_above else ()),
+        *((FORCED,) if columns.forced else ()),
+    )
+    parts += [_little(array(_kind(name), getattr(columns, name))) for name in more]
     return zlib.compress(b"".join(parts), _LEVEL)
 
 
@@ -170,8 +183,9 @@ def unpack(data: bytes) -> TokenColumns:
     data, rest = whole[end : end + size], whole[end + size :]
     if len(data) != size or sum(found["sizes"]) != size:
         raise ValueError("bytes of no token")
-    bounds = _read_columns(rest, count, BOUNDS) if rest else {}
-    return TokenColumns(**found, data=data, **bounds)
+    # How many more columns there are tells which.
+    more = _MORE.get(len(rest) // (4 * count) if count else 0, BOUNDS)
+    return TokenColumns(**found, data=data, **_read_columns(rest, count, more))
 
 
 def _read_columns(data: bytes, count: int, names: Sequence[str]) -> dict[str, Any]:
@@ -185,7 +199,7 @@ def _read_columns(data: bytes, count: int, names: Sequence[str]) -> dict[str, An
 
 
 def _kind(name: str) -> str:
-    return "I" if name in (*_COUNTS, BOUNDS[0]) else "f"
+    return "I" if name in (*_COUNTS, BOUNDS[0], FORCED) else "f"
 
 
 def pack_prompt(prompt: Prompt | None) -> bytes:

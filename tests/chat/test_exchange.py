@@ -19,10 +19,11 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.config.settings import THINKING
-from lmtui.engine.types import ScoredToken
+from lmtui.engine.types import SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from tests.chat.making import exchange, full
+from tests.chat.test_message import answer
 
 FACTS = ConversationMeta(
     "A title", named=True, pinned=True, created=1.5, updated=1e9 + 0.123
@@ -65,6 +66,20 @@ def test_json_keeps_what_a_server_tells_of_tokens_that_it_does_not_list() -> Non
     assert again.conversation.node(1).scored == (listed, beyond)
     assert to_json(again.conversation, again.facts) == before
     assert "ranks_above" not in line()
+
+
+def test_json_keeps_which_tokens_a_grammar_forced() -> None:
+    conversation = Conversation()
+    asked = conversation.say("a")
+    reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
+    _, steps, finish = answer("one", "two")
+    forced = [replace(step, forced=step.index == 0) for step in steps]
+    conversation.grow(reply.id, forced)
+    conversation.finish(reply.id, finish)
+    line = to_json(conversation, FACTS)
+    back = from_json(line)
+    assert [s.forced for s in back.conversation.leaf.steps] == [True, False, False]
+    assert to_json(back.conversation, back.facts) == line
 
 
 def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:

@@ -33,9 +33,15 @@ def kept(number: float) -> float:
     return array("f", [number])[0]
 
 
-@given(WORDS, TEXTS)
-def test_packed_steps_unpack_to_the_same_tokens(words: list[str], before: str) -> None:
-    _, steps, _ = answer(*words)
+@given(WORDS, TEXTS, st.sampled_from(["none", "some", "all"]))
+def test_packed_steps_unpack_to_the_same_tokens(
+    words: list[str], before: str, forced: str
+) -> None:
+    _, made, _ = answer(*words)
+    steps = [
+        replace(step, forced=forced == "all" or (forced == "some" and step.index == 1))
+        for step in made
+    ]
     text = before + "".join(step.piece for step in steps)
     found = unpack(pack(steps)).steps(text)
     for step, again in zip(steps, found, strict=True):

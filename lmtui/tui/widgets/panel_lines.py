@@ -107,6 +107,8 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     if not is_drawn_from(distribution):
         return (*((*listed, *each) for each in spread), (*listed, entropy), (entropy,))
     kept = f"kept {distribution.remaining:,}"
+    if distribution.allowed is not None:
+        return _grammar_forms(distribution, kept, spread, entropy)
     mass = notation.percent(distribution.remaining_prob)
     whole = (f"{kept} of {distribution.vocabulary:,}", f"{mass} of mass")
     short = f"{kept}, {mass} of mass"
@@ -115,6 +117,28 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
         *((short, *words) for words in spread),
         (short, entropy),
         (kept, entropy),
+        (entropy,),
+    )
+
+
+def _grammar_forms(
+    distribution: Distribution,
+    kept: str,
+    spread: Sequence[tuple[str, str]],
+    entropy: str,
+) -> Sequence[Sequence[str]]:
+    """Return the forms of a summary under a grammar: what it allows comes first."""
+    mass = notation.percent(distribution.allowed_prob)
+    count = f"grammar allows {distribution.allowed:,}"
+    whole = f"{count} of {distribution.vocabulary:,} tokens, {mass} of the mass"
+    short = f"{count}, {mass} of mass"
+    return (
+        *((whole, kept, *words) for words in spread),
+        (whole, kept, entropy),
+        *((short, kept, *words) for words in spread),
+        (short, kept, entropy),
+        (short, entropy),
+        (short,),
         (entropy,),
     )
 

@@ -47,6 +47,11 @@ _AT_ONCE = 400  # lines laid out in one step: about 20 ms
 _PAUSE = 1 / 30  # seconds between two steps, for other events
 
 
+def is_forced(token: Token) -> bool:
+    """Return whether the grammar left no other text than the token's."""
+    return isinstance(token, Step) and token.forced
+
+
 @dataclass(frozen=True, slots=True)
 class TokenGroup:
     """Tokens that are drawn together: those that share a character."""
@@ -439,7 +444,7 @@ class TokenLines(ScrollView):
 
     def _look(self, number: int) -> tuple[str, bool, bool]:
         """Return the component class of a group, whether it is selected, and whether it
-        is not part of the text itself."""
+        is slanted: not part of the text itself, or forced by the grammar."""
         piece = self._pieces[number]
         first, end = self.selection or (0, 0)
         selected = first <= piece.first < end
@@ -447,16 +452,17 @@ class TokenLines(ScrollView):
             return "tokens--cursor", False, piece.first >= self.own
         if piece.first >= len(self._tokens):
             return "tokens--end", False, False
-        own, kind = piece.first >= self.own, "surprise"
+        own = piece.first >= self.own
         if self._measure == "difference":
-            kind = "difference"
-        elif piece.first and self._tokens[piece.first].logprob is None:
+            return f"difference--{self._level(piece)}", selected, own
+        own = own or is_forced(self._tokens[piece.first])
+        if piece.first and self._tokens[piece.first].logprob is None:
             return "tokens--unread", selected, own
-        return f"{kind}--{self._level(piece)}", selected, own
+        return f"surprise--{self._level(piece)}", selected, own
 
-    def _style(self, name: str, selected: bool, own: bool) -> Style:
+    def _style(self, name: str, selected: bool, slanted: bool) -> Style:
         style = self.get_component_rich_style(name)
         if selected:
             behind = self.get_component_rich_style("tokens--selected").bgcolor
             style += Style(bgcolor=behind, reverse=False)
-        return style + Style(italic=True) if own else style
+        return style + Style(italic=True) if slanted else style

@@ -28,7 +28,7 @@ from lmtui.tui.widgets.surprisal_styles import (
     tinted_sheet,
 )
 from lmtui.tui.widgets.token_cursor import TokenText
-from lmtui.tui.widgets.token_lines import Token, TokenGroup
+from lmtui.tui.widgets.token_lines import Token, TokenGroup, is_forced
 
 _STEP = 1024  # tokens between two cached sums
 
@@ -154,7 +154,9 @@ previous surprise. Plain text was expected; more colour, underline and reverse m
 expected: the legend below the text says what each shade means, and m switches the
 measure. Below that: log P of the token in nats, its surprisal in bits, its probability
 and rank, and the sum of log P up to this token. The first step, below 0.32 bits, is a
-probability above 0.8. Where a row continues a line, · is a space at its beginning.
+probability above 0.8. Slanted text, called forced below, is what a grammar left no
+choice of; its surprisal is what the model thought of that. Where a row continues a
+line, · is a space at its beginning.
 """
 
     DEFAULT_CSS = """
@@ -319,6 +321,8 @@ def detail_lines(
     part = ""
     if piece.count > 1:
         part = f" part {index - piece.first + 1} of {piece.count}"
+    if is_forced(token):
+        part += ", forced"
     nats = notation.log_prob(token.logprob)
     in_bits = notation.surprisal(token.logprob)
     above = (

@@ -141,6 +141,20 @@ def test_summary_forms_are_shortened_to_fit() -> None:
     assert fit_best(forms, 26) == ["kept 12 · entropy 2.7 bits"]
 
 
+def test_the_summary_says_what_the_grammar_allows() -> None:
+    forms = summary_forms(
+        replace(distribution(["a"]), allowed=1234, allowed_prob=0.0312)
+    )
+    assert fit_best(forms, 80, lines=2) == [
+        "grammar allows 1,234 of 49,152 tokens, 3.1% of the mass · kept 12",
+        "entropy 2.7 bits · perplexity here 6.5",
+    ]
+    assert fit_best(forms, 40, lines=2) == [
+        "grammar allows 1,234, 3.1% of mass",
+        "kept 12 · entropy 2.7 bits",
+    ]
+
+
 @pytest.mark.parametrize("width", [24, 31, 32, 40, 60, 80])
 @pytest.mark.parametrize("height", [4, 5, 9, 24])
 async def test_panel_fits_any_size(width: int, height: int) -> None:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmtui.engine.types import ScoredToken
+from lmtui.engine.types import SamplingSettings, ScoredToken, Step
 from lmtui.text import bytes_text
+from lmtui.tui.widgets.token_cursor import TokenText
 from lmtui.tui.widgets.token_lines import pieces_of, wrap
-from lmtui.tui.widgets.token_view import RunningSums, TokenView
+from lmtui.tui.widgets.token_view import RunningSums, TokenDetail, TokenView
 from tests.fakes import FakeEngine
 from tests.tui.hosts import HOSTILE, Host, resized, safe
 
@@ -316,3 +317,30 @@ async def test_difference_signs_are_drawn_only_without_colours(
         view.compare([3.0, 0.0, -4.0])
         await pilot.pause()
         assert app.lines()[0] == ("plus and minus" if colours else "⁺plus and ⁻minus")
+
+
+async def test_forced_tokens_are_slanted_and_said_to_be_forced() -> None:
+    engine = FakeEngine([["The", " cat", "!"]])
+    prompt = engine.prompt([])
+    steps = [
+        replace(each, forced=each.piece == " cat")
+        for each in engine.generate(prompt, SamplingSettings())
+        if isinstance(each, Step)
+    ]
+    view = TokenView()
+    async with Host(view).run_test(size=(80, 12)) as pilot:
+        view.show(steps)
+        text = view.query_one(TokenText)
+        await pilot.pause()
+        slanted = {
+            segment.text: bool(segment.style and segment.style.italic)
+            for segment in text.render_line(0)
+        }
+        assert slanted[" cat"] and not slanted["!"]
+        view.select(1)
+        await pilot.pause()
+        detail = view.query_one(TokenDetail)
+        assert "forced" in detail.lines(80, 2)[0][0][0]
+        view.select(2)
+        await pilot.pause()
+        assert "forced" not in detail.lines(80, 2)[0][0][0]
