@@ -190,6 +190,12 @@ class ChatServerEngine:
         """Yield the answer that the server draws, token by token."""
         if not isinstance(prompt, ChatPrompt):
             self._refuse()
+        if settings.grammar is not None:
+            raise LmtuiError(
+                "a grammar can't be applied here",
+                "the server draws the answer itself",
+                "Switch the grammar off, or use a model on this machine.",
+            )
         sent = self._applied(settings)
         require_applied(sent, self._model.takes)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed

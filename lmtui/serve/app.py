@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from lmtui import log
+from lmtui.engine.grammar.check import compile_check
 from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import BugError, LmtuiError
 from lmtui.serve.answers import Answers, ChatAnswers, CompletionAnswers
@@ -41,6 +42,7 @@ from lmtui.serve.generation import (
     generation_steps,
     logits_steps,
 )
+from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
 from lmtui.serve.planner import Planner
 from lmtui.serve.scheduler import Scheduler, Task, Turn, Unavailable
@@ -48,6 +50,7 @@ from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
 T = TypeVar("T")
 
+_CHECKS = 2  # grammars that are checked at the same time
 _BUG = "This is a bug in lmtui; see its log."
 
 
@@ -68,6 +71,7 @@ class Api:
         self._scheduler, self._planner, self.model = scheduler, planner, model
         self._infiller = Infiller(planner.settings)
         self._started = int(time.time())
+        self._checks = asyncio.Semaphore(_CHECKS)
 
     def app(self) -> Starlette:
         """Return the application with all routes."""
@@ -140,6 +144,7 @@ class Api:
         """`POST /v1/completions`."""
         body = read_body(CompletionBody, await request.body())
         self._require_model(body.model)
+        await self._check_grammar(body)
         plan = await self._call(lambda engine: self._planner.completion(body, engine))
         head = Head.new("cmpl", "text_completion", self.model)
         return await self._answered(request, plan, CompletionAnswers(body, plan, head))
@@ -148,6 +153,7 @@ class Api:
         """`POST /v1/chat/completions`."""
         body = read_body(ChatBody, await request.body())
         self._require_model(body.model)
+        await self._check_grammar(body)
         plan = await self._call(lambda engine: self._planner.chat(body, engine))
         kind = "chat.completion.chunk" if body.stream else "chat.completion"
         head = Head.new("chatcmpl", kind, self.model)
@@ -281,6 +287,18 @@ class Api:
             pass
         request.state.counts = result.counts
         return JSONResponse(result.response(self.model, body.response_fields))
+
+    async def _check_grammar(self, body: GrammarBody) -> None:
+        """Compile the grammar of a request in a process of its own, while others are
+        answered.
+
+        Raises:
+            LmtuiError: it can't be used.
+        """
+        grammar = body.follows
+        if grammar is not None:
+            async with self._checks:
+                await asyncio.to_thread(compile_check, grammar)
 
     def _require_model(self, name: str | None) -> None:
         if name and name != self.model:

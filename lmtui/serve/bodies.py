@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.sampling_fields import Id, SamplingFields, with_own_names
 from lmtui.serve.shapes import shortened
 
@@ -39,7 +40,6 @@ which is refused."""
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "suffix": ("",),
-    "response_format": ({"type": "text"},),
     "parallel_tool_calls": (True, False),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
@@ -138,7 +138,7 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False
 
 
-class GenerationBody(SamplingFields, RequestBody):
+class GenerationBody(SamplingFields, GrammarBody, RequestBody):
     """Fields that completions and chat completions share."""
 
     n: Annotated[int, Field(ge=1)] = 1
@@ -160,9 +160,11 @@ class GenerationBody(SamplingFields, RequestBody):
         """Return the sampling settings of the request, on top of the server's.
 
         Raises:
-            LmtuiError: one is out of its range.
+            LmtuiError: one is out of its range, or the grammar can't be used.
         """
-        settings = super().settings(default)
+        settings, follows = super().settings(default), self.follows
+        if follows is not None:
+            settings = replace(settings, grammar=follows.setting)
         # 0 generates nothing
         return replace(settings, max_tokens=self.max_tokens or settings.max_tokens)
 

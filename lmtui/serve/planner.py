@@ -59,6 +59,8 @@ class Planner:
         Raises:
             LmtuiError: something can't be done, or is more than the server gives.
         """
+        if body.follows is not None:
+            raise LmtuiError("/draw takes no grammar")
         self.require_short([body.prompt])
         self.require_ids(body.prompt)
         prompt = Prompt(tuple(body.prompt), "")

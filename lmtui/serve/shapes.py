@@ -25,6 +25,7 @@ _FINISH = {
     FinishReason.LENGTH: "length",
     FinishReason.CONTEXT: "length",
     FinishReason.CANCELLED: BROKEN_OFF,
+    FinishReason.BLOCKED: "blocked",
 }
 
 

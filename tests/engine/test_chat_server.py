@@ -138,6 +138,13 @@ def test_stop_ends_the_answer_with_its_text() -> None:
         assert end.reason is FinishReason.CANCELLED and end.tokens == len(steps)
 
 
+def test_a_grammar_is_refused() -> None:
+    with both() as (_, there):
+        prompt = there.prompt([ChatTurn("user", "Hi")])
+        with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
+            there.generate(prompt, replace(GREEDY, grammar="/a/"))
+
+
 def test_everything_else_says_why_not() -> None:
     with both() as (here, there):
         verbs = {

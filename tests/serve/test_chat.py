@@ -91,7 +91,7 @@ def test_last_message_can_be_continued() -> None:
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role can't be"),
         ({"messages": [{"role": "user", "content": [PICTURE]}]}, "messages[0].content"),
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
-        ({"response_format": {"type": "json_object"}}, "response_format is not"),
+        ({"response_format": {"type": "xml"}}, "response_format.type can't be used"),
         ({"top_logprobs": 2}, "top_logprobs needs logprobs"),
         ({"continue_final_message": True}, "needs a last message of the assistant"),
         ({"add_generation_prompt": False}, "add_generation_prompt"),

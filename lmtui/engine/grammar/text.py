@@ -92,6 +92,16 @@ def grammar_of(setting: str) -> Grammar:
     return Grammar(_kind_of(Path(), setting), setting)
 
 
+def rules_of(text: str) -> Grammar:
+    """Return the grammar of some rules: GBNF where there is a `::=` behind a name, else
+    Lark.
+
+    Raises:
+        LmtuiError: they are too long.
+    """
+    return Grammar("gbnf" if _GBNF_RULE.search(text) else "lark", text)
+
+
 def refused(kind: Kind, detail: str, hint: str = "") -> LmtuiError:
     """Return the error for a grammar that can't be used."""
     return LmtuiError(f"the {NAMES[kind]} can't be used", detail, hint)
@@ -151,7 +161,7 @@ def _kind_of(path: Path, text: str) -> Kind:
             return "gbnf"
     if text.lstrip().startswith("{"):
         return "schema"
-    return "gbnf" if _GBNF_RULE.search(text) else "lark"
+    return rules_of(text).kind
 
 
 def _text_of(path: Path) -> str:

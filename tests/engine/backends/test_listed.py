@@ -104,6 +104,15 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
         assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_grammar_needs_all_tokens(exact: bool, tmp_path: Path) -> None:
+    with (
+        both("vllm", tmp_path, exact_drawing=exact) as (_, there),
+        pytest.raises(LmtuiError, match="a grammar can't be applied here"),
+    ):
+        answer(there, replace(DRAWN, grammar="/a/"))
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
     dialect: str, tmp_path: Path

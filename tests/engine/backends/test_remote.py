@@ -15,7 +15,14 @@ from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import RemoteBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import ChatTurn, SamplingSettings, Step
+from lmtui.engine.types import (
+    ChatTurn,
+    FinishReason,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
 from lmtui.models.model_info import ModelInfo
@@ -131,6 +138,19 @@ def test_banned_phrases_are_refused_while_the_server_draws() -> None:
         with pytest.raises(LmtuiError, match="banned-phrases") as caught:
             list(there.generate(prompt, banned))
         assert "exact_drawing = true" in caught.value.hint
+
+
+def test_an_answer_under_a_grammar_is_drawn_here_and_the_same() -> None:
+    settings = replace(DRAWN, grammar="/The (quick|brown) (cat|dog)!/", max_tokens=40)
+    with both() as (here, there):
+        said = []
+        for engine in (here, there):
+            prompt = Prompt(engine.encode(TEXT).ids, TEXT)
+            *steps, finish = engine.generate(prompt, settings)
+            assert isinstance(finish, GenerationResult)
+            assert finish.reason is FinishReason.STOP
+            said.append([step.id for step in steps if isinstance(step, Step)])
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -1,0 +1,131 @@
+"""Fields of a request that give its answers a grammar.
+
+`response_format` is OpenAI's, `structured_outputs` and `guided_…` are vLLM's, `grammar`
+and `json_schema` are llama.cpp's. What of them can't be enforced is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lmtui.engine.grammar.text import Grammar, rules_of
+from lmtui.errors import LmtuiError
+
+SchemaValue = dict[str, Any] | bool
+_ANY_OBJECT = {"type": "object"}
+
+
+class NamedSchema(BaseModel):
+    """The schema of a `response_format`."""
+
+    # Its name and description go to models that are given the schema to read.
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    value: SchemaValue = Field(alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """OpenAI's `response_format`; llama.cpp's may have a schema of its own."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+    value: SchemaValue | None = Field(default=None, alias="schema")
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The grammar that it asks for; None for free text.
+
+        Raises:
+            LmtuiError: it has no schema where it needs one, or one that is none.
+        """
+        match self.type:
+            case "text":
+                return None
+            case "json_object":
+                return Grammar.of_schema(_ANY_OBJECT if self.value is None else
+                                         self.value)  # fmt: skip
+        value = self.value if self.json_schema is None else self.json_schema.value
+        if value is None:
+            raise LmtuiError("response_format has no json_schema with a schema")
+        return Grammar.of_schema(value)
+
+
+class StructuredOutputs(BaseModel):
+    """VLLM's `structured_outputs`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    value: str | SchemaValue | None = Field(default=None, alias="json")
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool = False
+
+
+class GrammarBody(BaseModel):
+    """The fields of a request."""
+
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    grammar: str | None = None
+    json_schema: SchemaValue | None = None
+    guided_json: str | SchemaValue | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+
+    @property
+    def follows(self) -> Grammar | None:
+        """The grammar that the answers follow; None for free text.
+
+        Raises:
+            LmtuiError: there is more than one, or one that can't be used.
+        """
+        found = list(self._grammars())
+        if len(found) > 1:
+            raise LmtuiError("an answer can follow one grammar only")
+        return found[0] if found else None
+
+    def _grammars(self) -> Iterator[Grammar]:
+        if self.response_format is not None and (own := self.response_format.grammar):
+            yield own
+        given = self.structured_outputs or StructuredOutputs()
+        for schema in (given.value, self.guided_json, self.json_schema):
+            if schema is not None:
+                yield _schema(schema)
+        for regex in (given.regex, self.guided_regex):
+            if regex is not None:
+                yield Grammar("regex", regex)
+        for choices in (given.choice, self.guided_choice):
+            if choices is not None:
+                yield one_of(choices)
+        # Clients of llama.cpp send an empty one for none.
+        for rules in (given.grammar, self.guided_grammar, self.grammar or None):
+            if rules is not None:
+                yield rules_of(rules)
+        if given.json_object:
+            yield Grammar.of_schema(_ANY_OBJECT)
+
+
+def _schema(value: str | SchemaValue) -> Grammar:
+    if isinstance(value, str):
+        return Grammar("schema", value)
+    return Grammar.of_schema(value)
+
+
+def one_of(choices: list[str]) -> Grammar:
+    """Return the grammar of some texts.
+
+    Raises:
+        LmtuiError: there is none, or one is empty.
+    """
+    if not choices or "" in choices:
+        raise LmtuiError("a choice needs one text or more, none of them empty")
+    texts = (json.dumps(text, ensure_ascii=False) for text in choices)
+    return Grammar("lark", f"start: {' | '.join(texts)}\n")
