@@ -204,6 +204,8 @@ class StoredLogits:
 
 def _sum_of(probs: Tensor, allowed: Tensor) -> Tensor:
     """Return the sum [] of the probs [V] of tokens that are allowed, bool [V]."""
+    if probs.device.type == "cpu":  # by NumPy, as in `masked`
+        return torch.tensor(probs.numpy()[allowed.numpy()].sum())
     return probs.dot(allowed.to(probs.device, probs.dtype, non_blocking=True))
 
 
@@ -243,7 +245,9 @@ def distribution(
         is_certain=look.is_certain,
         listed=listed,
         chain=effects if look.is_certain else (),
-        allowed=None if kept.allowed is None else int(kept.allowed.sum()),
+        allowed=None
+        if kept.allowed is None
+        else int(np.count_nonzero(kept.allowed.numpy())),
         allowed_prob=look.allowed_prob if kept.allowed is not None else 1.0,
     )
 

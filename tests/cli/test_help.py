@@ -45,5 +45,5 @@ def test_an_unknown_topic_is_an_error_with_the_nearest_one(empty_home: Path) -> 
 
 
 def test_topic_names_are_completed() -> None:
-    assert completions("g") == ["glossary"]
+    assert completions("g") == ["glossary", "grammar"]
     assert completions("x") == []
