@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lmtui.engine.generate import Decoder, StopRules, require_drawable
+from lmtui.engine.generate import Decoder, StopRules
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampler import Sampler
+from lmtui.engine.server_draws import require_drawable
 from lmtui.engine.types import GenerationResult, Prompt, SamplingSettings, Step
 from lmtui.engine.version_batch import VersionBatch
 from lmtui.engine.versions import VersionItem, one_after_another

@@ -21,7 +21,7 @@ from lmtui.engine.editor_types import (
     MOSTLY,
     CompletionContext,
 )
-from lmtui.engine.generate import Decoder, FirstStep, StopRules, require_drawable
+from lmtui.engine.generate import Decoder, FirstStep, StopRules
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount, Stop
@@ -30,6 +30,7 @@ from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.score import TokenScore
+from lmtui.engine.server_draws import require_drawable
 from lmtui.engine.suggestion import (
     Suggestion,
     SuggestionBuilder,

@@ -9,37 +9,36 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.detokenizer import TextStream, Vocabulary
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.matcher import GrammarStuck
-from lmtui.engine.listed_rows import other_stage
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import SpeculativeDecoder, is_guessing
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampling.chain import DrawConditions, NothingLeft, SamplerChain
 from lmtui.engine.sampling.draw import draw, uniform
-from lmtui.engine.server_settings import require_applied, without_idle_stages
+from lmtui.engine.server_draws import (
+    DrawingBackend,
+    DrawnToken,
+    DrawOptions,
+    is_drawn_there,
+)
 from lmtui.engine.token_ids import GrowingIds
 from lmtui.engine.types import (
-    STAGES,
     FinishReason,
     GenerationResult,
-    SamplingSettings,
     Step,
 )
-from lmtui.errors import Cancelled, LmtuiError
-from lmtui.models.remote.dialect import Order
+from lmtui.errors import Cancelled
 
 
 @dataclass(frozen=True)
@@ -65,117 +64,6 @@ class FirstStep:
     """Its `bytes` are what the tokens add to the typed text; its `piece` is empty."""
     reused: int
     """Prompt tokens that were already in the KV cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnToken:
-    """A token that a server has drawn."""
-
-    id: int
-    logprob: float
-    """Natural log, full vocabulary, as in `Candidate`."""
-    logits: Tensor
-    """Logits [V] of the position it was drawn at."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrawOptions:
-    """What a server is told of a generation."""
-
-    settings: SamplingSettings
-    seed: int
-    limit: int
-    """Most tokens."""
-    bias: Mapping[int, float]
-    """Added to the logits of tokens; -inf for a ban."""
-
-
-@runtime_checkable
-class DrawingBackend(Protocol):
-    """Backend whose server can draw the tokens of an answer, one after the other."""
-
-    @property
-    def draws(self) -> bool:
-        """Whether it is to draw."""
-
-    @property
-    def order(self) -> Order:
-        """Order of the filters that it draws with."""
-
-    @property
-    def takes(self) -> frozenset[str]:
-        """Names of the sampling settings that it draws with."""
-
-    def draw(
-        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
-    ) -> Generator[DrawnToken]:
-        """Yield the tokens after `ids` until the server ends the answer.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
-
-
-_ORDERS: Mapping[Order, tuple[str, ...]] = {
-    "min_p_first": ("penalties", "temperature", "min_p", "top_k", "top_p"),
-}
-"""Orders of the stages that servers have themselves, where they are not ours."""
-
-
-def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
-    """Return whether a backend's server is to draw."""
-    return isinstance(backend, DrawingBackend) and backend.draws
-
-
-def order_of(backend: AnyBackend) -> Order:
-    """Return the order of the filters that tokens are drawn with."""
-    return backend.order if is_drawn_there(backend) else "min_p_last"
-
-
-def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSettings:
-    """Return the settings of what is drawn here: where a server lists N tokens, from no
-    more than those."""
-    listed = backend.listed
-    if listed is None:
-        return settings
-    settings = without_idle_stages(settings)
-    if is_drawn_there(backend):
-        return settings
-    return replace(settings, top_k=min(settings.top_k or listed, listed))
-
-
-def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
-    """Refuse settings that a server that is to draw can't apply, or that can't be
-    applied to what it lists.
-
-    Raises:
-        LmtuiError: there is one.
-    """
-    listed = backend.listed
-    if is_drawn_there(backend):
-        order = _ORDERS.get(backend.order, STAGES)
-        other = "" if listed else " Or draw here: exact_drawing = true."
-        require_applied(settings, backend.takes, order=order, otherwise=other)
-    elif listed is not None and (stage := other_stage(settings)):
-        raise LmtuiError(
-            f"the sampler's stage {stage} can't be applied here",
-            "the server tells the probabilities of some tokens only",
-            "Switch it off, or let the server draw: exact_drawing = false.",
-        )
-
-
-def require_whole(backend: AnyBackend, what: str) -> None:
-    """Refuse what needs the probabilities of all tokens, where a server lists some.
-
-    Raises:
-        LmtuiError: it does.
-    """
-    if backend.listed is not None:
-        raise LmtuiError(
-            f"{what} can't be applied here",
-            "the server tells the probabilities of some tokens only",
-            "Use a model on this machine, or on an lmtui serve.",
-        )
 
 
 Open = Callable[[torch.Generator], FirstStep]

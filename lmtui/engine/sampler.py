@@ -12,11 +12,11 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.detokenizer import Vocabulary
-from lmtui.engine.generate import drawn_with, order_of, require_whole
 from lmtui.engine.grammar.answer import AnswerGrammar, answer_grammar
 from lmtui.engine.grammar.compiler import GrammarCompiler
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.server_draws import drawn_with, order_of, require_whole
 from lmtui.engine.token_ids import Ids, ids_array
 from lmtui.engine.types import Distribution, Prompt, SamplingSettings, TokenMatches
 from lmtui.engine.vocabulary_search import VocabularyIndex, search

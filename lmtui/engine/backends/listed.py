@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import ServerBackend, draw_request
-from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.listed_rows import entropy_range, filled
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
+from lmtui.engine.server_draws import DrawnToken, DrawOptions
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.dialect import (
     AnswerToken,

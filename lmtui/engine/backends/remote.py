@@ -21,10 +21,10 @@ from lmtui.engine.backends.base import (
     no_layer_states,
 )
 from lmtui.engine.backends.ids_cache import IdsKVCache
-from lmtui.engine.generate import DrawnToken, DrawOptions
 from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
+from lmtui.engine.server_draws import DrawnToken, DrawOptions
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialect import DrawRequest, Order, never
