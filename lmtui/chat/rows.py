@@ -132,9 +132,10 @@ def settings_of(fields: Fields | None) -> SamplingSettings | None:
 
 
 def finish_fields(finish: GenerationResult) -> dict[str, Any]:
-    """Return the result of a generation as JSON values; those of earlier versions have
-    no notice."""
-    values = {item.name: getattr(finish, item.name) for item in fields(finish)}
+    """Return the result of a generation as JSON values, without what was taken back;
+    those of earlier versions have no notice."""
+    names = [item.name for item in fields(finish) if item.name != "taken_back"]
+    values = {name: getattr(finish, name) for name in names}
     return values if finish.notice else {k: values[k] for k in values if k != "notice"}
 
 

@@ -84,7 +84,8 @@ class AnswerGenerator:
             LmtuiError: as in `one`; or while iterating, if the prompt can't be read.
         """
         backend = cache.backend
-        if backend.is_remote or not cache.can_rollback:
+        goes_back = any(each.banned_phrases for each in settings)
+        if backend.is_remote or not cache.can_rollback or goes_back:
             return one_after_another(
                 lambda each: self.one(
                     cache,

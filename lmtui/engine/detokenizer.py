@@ -103,6 +103,13 @@ class TextStream:
         self.found: str | None = None
         """The stop text that was found; it and all that follows are dropped."""
 
+    def copy(self) -> TextStream:
+        """Return a stream in the same state, which goes on by itself."""
+        made = TextStream(self._stop_texts)
+        made._decoder.setstate(self._decoder.getstate())
+        made._held, made.found = self._held, self.found
+        return made
+
     def feed(self, data: bytes) -> str:
         """Add a token's bytes; return the text that can no longer be part of a stop
         text."""

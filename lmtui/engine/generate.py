@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from lmtui.engine.detokenizer import TextStream, Vocabulary
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.matcher import GrammarStuck
 from lmtui.engine.logits_store import LogitsStore, distribution
+from lmtui.engine.phrases import BeforeToken, PhraseGuard
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import SpeculativeDecoder, is_guessing
 from lmtui.engine.protocol import ReportCount, Stop
@@ -101,6 +102,8 @@ class Decoder:
         self._beside = lookup_ids
         self._bias = logit_bias
         self._grammar = grammar
+        phrases = chain.settings.banned_phrases
+        self._guard = PhraseGuard(phrases) if phrases else None
         newline = ("\n",) if rules.single_line else ()
         self._text = TextStream((*rules.stop_texts, *newline))
         # A drawn seed has 32 bits, which every reader of JSON represents exactly.
@@ -132,6 +135,29 @@ class Decoder:
         """Generate after `prompt` (at least one id, shorter than the context). Yields
         each step, then the result. `known` are the logits [V] after the prompt, if they
         are known: the prompt is then read after the first step."""
+        return self._held_back(self._run(prompt, should_stop, progress, known))
+
+    def _held_back(
+        self, items: Generator[Step | GenerationResult]
+    ) -> Iterator[Step | GenerationResult]:
+        """Yield the items of a generation, each step once it can't be taken back."""
+        with closing(items):
+            for item in items:
+                if self._guard is None:
+                    yield item
+                elif isinstance(item, Step):
+                    yield from self._guard.sure()
+                else:
+                    yield from self._guard.rest()
+                    yield item
+
+    def _run(
+        self,
+        prompt: Sequence[int],
+        should_stop: Stop,
+        progress: ReportCount | None,
+        known: Tensor | None,
+    ) -> Generator[Step | GenerationResult]:
         # 1) prefill
         self._begin(prompt)
         if self._grammar is not None and self._grammar.is_finished:
@@ -143,6 +169,9 @@ class Decoder:
         try:
             if known is not None:
                 step = self._step(known)
+                while before := self._state_to_return_to():
+                    self._return_to(before)
+                    step = self._step(known)
                 yield step
                 if reason := self._reason(step.id):
                     yield self._finish(reason)
@@ -162,10 +191,16 @@ class Decoder:
     ) -> Iterator[Step | GenerationResult]:
         """Generate after `prompt`, with the first step from `open_with`. Yields each
         step, then the result."""
+        return self._held_back(self._run_from(prompt, open_with, should_stop))
+
+    def _run_from(
+        self, prompt: Sequence[int], open_with: Open, should_stop: Stop
+    ) -> Generator[Step | GenerationResult]:
         # 1) first step, with token healing; `open_with` prefills as it needs
         self._begin(prompt)
         try:
             step = self._opened(open_with(self._random))
+            self._state_to_return_to()  # a phrase that begins here has to stay
             yield step
             if reason := self._reason(step.id):
                 yield self._finish(reason)
@@ -195,6 +230,15 @@ class Decoder:
                 return
             # 1) sample from the logits [V], and report the step
             step, result = self.advance(ahead.logits, ahead=ahead.is_ahead)
+            before = self._state_to_return_to() if step is not None else None
+            if before is not None:
+                self._return_to(before)
+                try:
+                    ahead.go_back(self._ids, before.logits, should_stop)
+                except Cancelled:
+                    yield self._finish(FinishReason.CANCELLED)
+                    return
+                continue
             if step is not None:
                 yield step
             # 2) end, or run the token, with guesses, for the next logits
@@ -291,11 +335,14 @@ class Decoder:
         assert step.logprob is not None
         self._add(step.logprob)
         ends = step.id in self._rules.end_ids
-        return replace(
+        opened = replace(
             step,
             piece="" if ends else self._text.feed(step.bytes),
             guessed=None if self._guessed is None else False,
         )
+        if self._guard is not None:
+            self._guard.add(opened, b"" if ends else step.bytes, None)
+        return opened
 
     @torch.inference_mode()
     def _step(
@@ -304,9 +351,10 @@ class Decoder:
         """Sample a token from logits [V], or take the one that was drawn from them, and
         append it. A right guess has computed logits that are `ahead`."""
         # 1) the sampler's stages
+        before = self._before_token(logits) if self._guard else None
         conditions = DrawConditions(
             self._array.view(),
-            self._bias,
+            self._bias_here(),
             allowed=self._grammar.mask() if self._grammar else None,
             coin=self._toss(),
         )
@@ -338,7 +386,7 @@ class Decoder:
             self._guessed += ahead
         # 3) decode to text, and search for stop texts
         shown = distribution(position, look, self._vocabulary, count=self._top)
-        return Step(
+        step = Step(
             index=len(self._logprobs) - 1,
             id=token,
             text=self._vocabulary.text(token),
@@ -352,6 +400,37 @@ class Decoder:
             guessed=None if self._guessed is None else ahead,
             forced=forced or shown.allowed == 1,
         )
+        if self._guard is not None:
+            self._guard.add(step, b"" if ends else data, before)
+        return step
+
+    def _bias_here(self) -> Mapping[int, float]:
+        """Return the bias of the next token's logits, with what began a phrase."""
+        masked = self._guard.masked(len(self._logprobs)) if self._guard else ()
+        if not masked:
+            return self._bias
+        return {**self._bias, **dict.fromkeys(masked, -math.inf)}
+
+    def _before_token(self, logits: Tensor) -> BeforeToken:
+        grammar = self._grammar.copy() if self._grammar else None
+        return BeforeToken(logits, len(self._ids), self._text.copy(), grammar)
+
+    def _state_to_return_to(self) -> BeforeToken | None:
+        """Return the state before a phrase that the last token completes; None where it
+        completes none, or one that stays."""
+        return self._guard.go_back() if self._guard else None
+
+    def _return_to(self, before: BeforeToken) -> None:
+        """Take back the tokens since `before`."""
+        count = len(self._ids) - before.ids
+        del self._ids[before.ids :]
+        # Positions that were taken back keep views of the old array.
+        self._array = GrowingIds(self._ids)
+        del self._logprobs[len(self._logprobs) - count :]
+        self._text, self._grammar = before.text, before.grammar
+        if self._guessed is not None and self._guard is not None:
+            removed = self._guard.taken_back[-1].steps
+            self._guessed -= sum(bool(step.guessed) for step in removed)
 
     def _follow_grammar(self, token: int, data: bytes) -> bool:
         """Move the grammar on by a token; return whether it left no other text."""
@@ -411,5 +490,6 @@ class Decoder:
                 self._first_at - self._started if self._logprobs else None
             ),
             guessed_tokens=self._guessed,
-            notice=notice,
+            notice=notice or (self._guard.notice if self._guard else ""),
+            taken_back=tuple(self._guard.taken_back) if self._guard else (),
         )

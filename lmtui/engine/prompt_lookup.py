@@ -118,20 +118,35 @@ class SpeculativeDecoder:
         """`cache` holds `ids`, the context, and their logits; `lookup_ids` are tokens
         elsewhere that the text may repeat."""
         assert cache.logits is not None
-        self._cache = cache
+        self._cache, self._lookup_ids = cache, tuple(lookup_ids)
         self._held = len(ids)  # tokens in the cache that are no mere guesses
-        texts = lookup_ids, ids[-_LOOKS_BACK:]
-        self._guesser = (
-            PromptLookup(cache.extra_token_costs, *texts)
-            if is_guessing(cache)
-            else None
-        )
+        self._guesser = self._guesser_after(ids)
         self._guessed: deque[tuple[int, Tensor]] = deque()
         """Guesses that were run but not yet drawn, with the logits [V] after each."""
         self.logits = cache.logits
         """Logits of the token to be drawn next: float32 [V]."""
         self.is_ahead = False
         """Whether they were computed by a guess that was right."""
+
+    def _guesser_after(self, ids: Sequence[int]) -> PromptLookup | None:
+        if not is_guessing(self._cache):
+            return None
+        texts = self._lookup_ids, ids[-_LOOKS_BACK:]
+        return PromptLookup(self._cache.extra_token_costs, *texts)
+
+    def go_back(self, ids: Sequence[int], logits: Tensor, should_stop: Stop) -> None:
+        """Go back to `ids`, the beginning of the context, with the logits [V] after it.
+
+        Raises:
+            Cancelled: `should_stop` answered True.
+        """
+        self._guessed.clear()
+        if self._cache.can_rollback:
+            self._cache.rollback(len(ids))
+        else:
+            self._cache.read(ids, should_stop=should_stop)
+        self._held, self._guesser = len(ids), self._guesser_after(ids)
+        self.logits, self.is_ahead = logits, False
 
     def run(self, token: int, limit: int, should_stop: Stop) -> None:
         """Run the drawn `token`, with at most `limit` guesses; sets `logits`.

@@ -210,8 +210,8 @@ class SamplingSettings:
     )
     banned_phrases: tuple[str, ...] = setting(
         (),
-        "Texts that an answer may not have: when one is complete, the answer goes back "
-        "to its first token and takes another.",
+        "Texts that an answer may not have, as they are written, case included: when "
+        "one is complete, the answer goes back to its first token and takes another.",
         metavar="LIST",
         at_once=True,
     )
@@ -413,6 +413,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Tokens of an answer that were taken back, since they spelled a banned phrase."""
+
+    index: int
+    """Number of tokens of the answer before them."""
+    steps: tuple[Step, ...]
+    phrase: str
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationResult:
     """Last item of a generation: why it ended, and its totals."""
 
@@ -440,6 +450,8 @@ class GenerationResult:
     """Tokens whose `Step.guessed` is true; None where nothing is guessed."""
     notice: str = ""
     """What else a person has to know of its end, in a sentence."""
+    taken_back: tuple[TakenBack, ...] = ()
+    """In order; none of them counts in the totals."""
 
     @property
     def perplexity(self) -> float | None:
