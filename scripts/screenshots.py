@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ from lmtui.worker.requests import OpenEngine
 FOLDER = Path(__file__).parent.parent / ".github" / "screenshots"
 QUESTION = "What is the capital of France, and what is it known for?"
 STORY = "Begin a story about a lighthouse keeper who learns to paint."
+SCHEMA = """\
+{"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}, "age":
+{"type": "integer", "minimum": 18, "maximum": 99}, "paints": {"enum": ["the sea",
+"ships", "gulls"]}}, "required": ["name", "age", "paints"]}
+"""
 DRAFT = "the cat sat on the"
 LETTER = """\
 Dear Anna,
@@ -166,6 +172,15 @@ async def ban(drawing: Drawing) -> None:
     await drawing.shows("% b")
 
 
+async def grammar(drawing: Drawing) -> None:
+    """An answer that follows a grammar, and what that allows at one token."""
+    await drawing.shows("kept ")
+    await drawing.ask("Describe the lighthouse keeper as JSON.")
+    await drawing.until(lambda: " ready " in drawing.seen and "●" in drawing.seen)
+    await drawing.press("f3", *["left"] * 7)
+    await drawing.shows("grammar allows")
+
+
 async def versions(drawing: Drawing) -> None:
     """Four answers that are drawn in one batch."""
     await drawing.shows("kept ")
@@ -239,6 +254,7 @@ PICTURES: dict[str, Show] = {
     "draft": draft,
     "chain": chain,
     "ban": ban,
+    "grammar": grammar,
     "versions": versions,
     "ghost": ghost,
     "inspect": inspector,
@@ -341,6 +357,8 @@ async def draw(show: Show, home: Path) -> str:
         )
     else:
         sampling = SamplingSettings(seed=7, max_tokens=400)
+        if show is grammar:
+            sampling = replace(sampling, grammar=SCHEMA)
         if show is chain:
             sampling = SamplingSettings(
                 seed=1, max_tokens=60, xtc_probability=0.5, dry_multiplier=0.8

@@ -138,8 +138,8 @@ def complete(
     without the text itself, and ends with a newline; the file is not changed. It stops
     at an end token, after --max-tokens, when the context is full, or with --single-line
     at a newline. A half-typed word is completed. With a grammar, all that is printed
-    follows it. A model that can also read the text
-    after the cursor does so. Line endings are read as \\n, whatever the file has.
+    follows it. A model that can also read the text after the cursor does so. Line
+    endings are read as \\n, whatever the file has.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
     \b
@@ -164,18 +164,24 @@ def complete(
         writing = read_writing(
             file, at, changed, with_=with_ or (), single_line=single_line
         )
-        open_screen(
-            settings,
-            first="complete",
-            writing=writing,
-            no_color=no_color,
-            open_engine=ctx.obj,
-        )
+        _open_editor(ctx, settings, writing, no_color=no_color)
         return
     request = read_request(file, at, single_line=single_line, with_=with_ or ())
     greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most, grammar=follows)
     engine, rows = engine_for(ctx, settings), top if json else None
     raise typer.Exit(go_on(engine, request, greedy, Output(), top=rows))
+
+
+def _open_editor(
+    context: typer.Context, settings: Settings, writing: Writing, *, no_color: bool
+) -> None:
+    open_screen(
+        settings,
+        first="complete",
+        writing=writing,
+        no_color=no_color,
+        open_engine=context.obj,
+    )
 
 
 def _require_no_grammar(grammar: str | None) -> None:

@@ -25,7 +25,7 @@ from lmtui.tui.widgets.sampler_fields import (
 )
 from lmtui.tui.widgets.styled_lines import Part
 
-FIXED = ("bias",)
+FIXED = ("bias", "grammar")
 """Stages that come first and can't be moved."""
 MARKS: Mapping[str, str] = {
     "bias": "b", "grammar": "s", "penalties": "r", "dry": "d", "top_n_sigma": "n",
@@ -58,9 +58,9 @@ def rows_of(
     settings: SamplingSettings, open_stage: str, places: Mapping[str, int]
 ) -> list[ChainRow]:
     """Return the rows from top to bottom: the slider, the fixed stages, those of the
-    order, and the other settings. A stage that is left out of the order stands where it would come
-    back: at its index in `places`, or its default place. Only `open_stage` shows its
-    further settings."""
+    order, and the other settings. A stage that is left out of the order stands where it
+    would come back: at its index in `places`, or its default place. Only `open_stage`
+    shows its further settings."""
     order = list(settings.sampler_order)
     for stage in STAGES:
         if stage not in order:

@@ -45,9 +45,10 @@ class SamplerControls(StyledLines, can_focus=True):
     """The confidence slider (temperature), and all other settings of the sampler."""
 
     HELP = """\
-Below the slider is the sampler's chain, from top to bottom: the mark that its tokens get in
-the panel, its value, how many tokens it removed here, and which share of the mass. The
-panel above shows the distribution as it stands after the stage under the cursor.
+Below the slider is the sampler's chain, from top to bottom: the mark that its tokens
+get in the panel, its value, how many tokens it removed here, and which share of the
+mass. The panel above shows the distribution as it stands after the stage under the
+cursor.
 Left and Right (or - and +) change a value, Enter types one, Delete restores the
 default. Space switches a stage off and on again; Shift+Up and Shift+Down move it. A
 stage with several settings shows the others while the cursor is there. The slider runs

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lmtui.config.values import written
+from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import Texts, value_text
@@ -84,7 +85,7 @@ class Field:
     off: tuple[Value, str] | None = None
     """The value that switches the setting off, and its name."""
     lists: str = ""
-    """For a list of texts, what they are, in the plural."""
+    """For a list of texts, or one text, what they are, in the plural."""
 
     def value(self, settings: SamplingSettings) -> Value:
         """Return the value of this setting."""
@@ -98,13 +99,15 @@ class Field:
             return self.off[1]
         if isinstance(value, tuple):
             return f"{len(value):,}"
+        if isinstance(value, str):
+            return grammar_of(value).kind
         return f"{value:,}" if self.whole else f"{value:g}"
 
     def editable(self, settings: SamplingSettings) -> str:
-        """Return the text with which typing begins: a list is edited, a number is
-        typed anew."""
+        """Return the text with which typing begins: a list or a text is edited, a
+        number is typed anew."""
         value = self.value(settings)
-        return value_text(value) if isinstance(value, tuple) and value else ""
+        return value_text(value) if self.lists and value else ""
 
     def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
         """Return the settings with this one a step up or down."""
@@ -203,6 +206,10 @@ STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
               off=((), "none"), lists="entries"),
         Field("banned_phrases", "phrases", "Texts to write around.", (),
               off=((), "none"), lists="phrases"),
+    ),
+    "grammar": (
+        Field("grammar", "grammar", "What an answer must follow.", (),
+              off=(None, "none"), lists="grammars"),
     ),
     "penalties": (
         PENALTY,

@@ -281,7 +281,7 @@ def test_every_stage_has_one_row_in_the_order_of_the_chain(
 ) -> None:
     rows = rows_of(SamplingSettings(sampler_order=order), open_stage, {})
     stages = [row.stage for row in rows if row.is_stage]
-    assert sorted(stages) == sorted(["bias", *STAGES])
+    assert sorted(stages) == sorted(["bias", "grammar", *STAGES])
     assert [stage for stage in stages if stage in order] == list(order)
     others = [row.field for row in rows if row.stage and not row.is_stage]
     assert others == list(STAGE_FIELDS[open_stage][1:] if open_stage else [])
