@@ -118,6 +118,7 @@ class JsonAnswerView:
 
     def token(self, step: Step) -> None:
         rows = drawn_rows(step.distribution.candidates[: self.top])
+        coin = step.distribution.coin
         self._output.event(
             {
                 "event": "token",
@@ -133,6 +134,7 @@ class JsonAnswerView:
                 "sampled_prob": step.sampled_prob,
                 "guessed": step.guessed,
                 **grammar_fields(step),
+                **({} if coin is None else {"coin": coin}),
                 "top": rows if self._has_ids else [{**row, "id": None} for row in rows],
             }
         )

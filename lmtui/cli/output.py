@@ -176,6 +176,7 @@ def drawn_rows(candidates: Sequence[Candidate]) -> list[JsonEvent]:
             "logprob": row.logprob,
             "sampled_prob": row.sampled_prob,
             "cut": row.cut,
+            **({"changed": row.changed} if row.changed else {}),
         }
         for row in candidates
     ]

@@ -18,9 +18,10 @@ def active_stages(
 
 def chain_of(settings: SamplingSettings) -> tuple[str, ...]:
     """Return all that is applied to the logits, in its order: `bias`, where tokens are
-    banned or have one, and the active stages."""
+    banned or have one, `grammar`, where there is one, and the active stages."""
     bias = ("bias",) if settings.logit_bias else ()
-    return (*bias, *active_stages(settings))
+    grammar = ("grammar",) if settings.grammar is not None else ()
+    return (*bias, *grammar, *active_stages(settings))
 
 
 def _does_anything(stage: str, settings: SamplingSettings) -> bool:

@@ -244,6 +244,7 @@ def distribution(
         entropy_range=look.entropy_range,
         is_certain=look.is_certain,
         listed=listed,
+        coin=position.conditions.coin,
         chain=effects if look.is_certain else (),
         allowed=None
         if kept.allowed is None

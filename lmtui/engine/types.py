@@ -308,6 +308,8 @@ class Distribution:
     is_certain: bool = True
     """Whether it is known what the sampler draws from: with some settings that depends
     on tokens that are not listed. If not, no row has a `sampled_prob`."""
+    coin: float | None = None
+    """Random number from 0 up to 1 that XTC was decided by, where it is on."""
     chain: tuple[StageEffect, ...] = ()
     """What each stage did, in their order, where that was asked for."""
     allowed: int | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import subprocess
+from dataclasses import replace
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from lmtui.chat.attachments import LARGEST, attach
 from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.once import Talk, answer, read_request, seeded
 from lmtui.cli.output import Output
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import Candidate, Distribution, SamplingSettings, Step
 from tests.cli.program import REPOSITORY, command, run, run_in_terminal, stored_texts
 from tests.fakes import END, FakeEngine
 
@@ -122,10 +124,26 @@ def test_json_names_the_stages_in_their_order() -> None:
     flags = (
         "--logit-bias", '["a=ban"]',
         "--sampler-order", "dry,top_k,temperature,xtc,penalties",
-        "--xtc-probability", "0.5", "--presence-penalty", "0.1",
+        "--xtc-probability", "0.5", "--presence-penalty", "0.1", "--regex", "a+",
     )  # fmt: skip
     start, *_ = run("chat", "--once", "a", "--json", *flags, script=PARIS).events
-    assert start["chain"] == ["bias", "top_k", "temperature", "xtc", "penalties"]
+    stages = ["bias", "grammar", "top_k", "temperature", "xtc", "penalties"]
+    assert start["chain"] == stages
+
+
+def test_json_shows_the_coin_and_what_changed_a_row() -> None:
+    """By the real sampler: the view alone writes what the engine found."""
+    row = Candidate(1, "a", b"a", -1.0, 0.5, None, "r")
+    shown = Distribution((row,), 0, 9, 0.0, 0.0, 1, 0.5, 1.0, 3, coin=0.25)
+    step = Step(0, 1, "a", b"a", "a", -1.0, 1, 1.0, 0.5, shown)
+    out = io.StringIO()
+    view = JsonAnswerView(Output(out), 1)
+    view.token(step)
+    event = loads(out.getvalue())
+    assert event["coin"] == 0.25
+    assert event["top"][0]["changed"] == "r"
+    view.token(replace(step, distribution=replace(shown, coin=None)))
+    assert "coin" not in loads(out.getvalue().splitlines()[-1])
 
 
 def test_json_pieces_and_bytes_join_to_the_answer() -> None:

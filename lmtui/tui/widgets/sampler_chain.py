@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 
 from lmtui import notation
+from lmtui.engine.active_stages import active_stages
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.text import visible_line
@@ -102,7 +103,7 @@ def switched(
     if stage not in STAGES:
         return settings
     order, field = list(settings.sampler_order), STAGE_FIELDS[stage][0]
-    is_off = _is_off(stage, settings)
+    is_off = not active_stages(settings, (stage,))
     if stage in order and not is_off:
         places[stage] = order.index(stage)
         order.remove(stage)
@@ -129,16 +130,10 @@ def others_on(settings: SamplingSettings) -> list[str]:
     found += [
         f"no {STAGE_FIELDS[stage][0].label}"
         for stage in STAGES
-        if stage not in order and not _is_off(stage, settings)
+        if stage not in order and active_stages(settings, (stage,))
     ]
     default = [stage for stage in STAGES if stage in order]
     return [*found, *(["own order"] if default != list(order) else [])]
-
-
-def _is_off(stage: str, settings: SamplingSettings) -> bool:
-    """Return whether a stage does nothing with these settings."""
-    field = STAGE_FIELDS[stage][0]
-    return field.off is not None and field.value(settings) == field.off[0]
 
 
 def _default_place(stage: str, order: list[str]) -> int:
