@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from lmtui.chat.message import ChatMessage
+from lmtui.chat.message import ChatMessage, taken_back
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
@@ -409,8 +409,14 @@ class Conversation:
         return self._put(self._require_reply(id_).grown(steps))
 
     def finish(self, id_: int, finish: GenerationResult) -> ChatMessage:
-        """End a reply with the result of its generation."""
-        return self._put(self._require_reply(id_).finished(finish))
+        """End a reply with the result of its generation. What that took back stays as
+        versions of the reply, which are not on the branch."""
+        node = self._put(self._require_reply(id_).finished(finish))
+        for version in taken_back(node, finish):
+            aside = replace(version, id=self._new_id)
+            self._lay(aside)
+            self._changed.add(aside.id)
+        return node
 
     def stop(self, id_: int) -> ChatMessage:
         """End a reply that the user stopped before the engine began."""

@@ -271,7 +271,7 @@ class ChatMessage:
             self,
             steps=steps,
             content=self.content + finish.piece,
-            finish=finish,
+            finish=replace(finish, taken_back=()),
             state="stopped" if stopped else "whole",
         )
 
@@ -285,6 +285,29 @@ class ChatMessage:
         while end and not self.steps[end - 1].piece:
             end -= 1
         return self.steps[:end]
+
+
+def taken_back(reply: ChatMessage, finish: GenerationResult) -> list[ChatMessage]:
+    """Return a version of a reply for each passage that its generation took back: the
+    text up to there, and the passage."""
+    before = len(reply.steps) - finish.tokens
+    found = []
+    for taken in finish.taken_back:
+        steps = (*reply.steps[: before + taken.index], *taken.steps)
+        numbered = tuple(replace(step, index=i) for i, step in enumerate(steps))
+        text = reply.head + "".join(step.piece for step in numbered)
+        found.append(
+            replace(
+                reply,
+                steps=numbered,
+                scored=(),
+                content=text,
+                finish=None,
+                rest="",
+                state="stopped",
+            )
+        )
+    return found
 
 
 def _kept(steps: tuple[Step, ...], text: str) -> int:

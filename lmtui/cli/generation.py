@@ -187,4 +187,18 @@ def end_event(finish: GenerationResult) -> dict[str, Any]:
         "seed": finish.seed,
         "guessed_tokens": finish.guessed_tokens,
         **({"notice": finish.notice} if finish.notice else {}),
+        **({"taken_back": _taken_back(finish)} if finish.taken_back else {}),
     }
+
+
+def _taken_back(finish: GenerationResult) -> list[dict[str, Any]]:
+    """Return what an answer took back, in order."""
+    return [
+        {
+            "index": taken.index,
+            "phrase": taken.phrase,
+            "ids": [step.id for step in taken.steps],
+            "bytes": [step.bytes.hex() for step in taken.steps],
+        }
+        for taken in finish.taken_back
+    ]

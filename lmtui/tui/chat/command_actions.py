@@ -19,6 +19,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 from lmtui.tui.app_messages import ModelChosen, PresetNamed
+from lmtui.tui.chat.bans import BanCommands
 from lmtui.tui.chat.commands import COMMANDS, Refused, Run, line_of
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.grammar import GRAMMARS, GrammarCommands
@@ -58,7 +59,7 @@ class CommandActions:
         self._branch, self._sampler = parts.branch, parts.sampler
         self._editor, self._instructions = editor, instructions
         self._changed = parts.changed
-        grammars = GrammarCommands(parts)
+        grammars, bans = GrammarCommands(parts), BanCommands(parts)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
             "/new": lambda _: switcher.begin_new(),
@@ -67,6 +68,8 @@ class CommandActions:
             "/adapter": lambda name: self._use(ModelRef(None, name) if name else None),
             "/own": lambda _: parts.owner.load(),
             "/preset": self._use_preset,
+            "/ban": bans.ban,
+            "/unban": bans.unban,
             "/think": self._think,
             "/regen": lambda _: screen.run_action("regenerate"),
             "/n": versions.draw,

@@ -23,7 +23,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
-from lmtui.text import visible
+from lmtui.text import visible, visible_line
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
@@ -412,6 +412,11 @@ def _ended(result: GenerationResult, *, empty: bool) -> str:
         return _STOPPED_EMPTY if empty else _STOPPED
     if result.reason is FinishReason.BLOCKED:
         return f"{result.reason.words} · Ctrl+R again"
+    if result.notice:
+        return visible_line(result.notice)
+    if count := len(result.taken_back):
+        passages = "a banned phrase" if count == 1 else f"{count} banned phrases"
+        return f"took back {passages} · [ and ] show them"
     untold = not result.tokens and result.first_token_seconds is not None
     stopped = result.reason is FinishReason.STOP
     only_ended = stopped and result.tokens <= 1 and not untold

@@ -62,7 +62,7 @@ async def test_every_command_has_one_action() -> None:
     async with program(first="chat") as running:
         actions = running.chat.actions.table
     assert sorted(actions) == sorted(command.name for command in COMMANDS)
-    assert len(COMMANDS) == 32
+    assert len(COMMANDS) == 34
 
 
 @pytest.mark.parametrize(
