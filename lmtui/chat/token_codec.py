@@ -79,7 +79,7 @@ class TokenColumns:
         return tuple(
             Step(index, id_, _shown(id_, data), data, text[at:to], _known(logprob),
                  rank or None, _known(entropy), _known(sampled),
-                 _not_kept(_known(entropy), *bounds), bool(forced))
+                 _not_kept(_known(entropy), *bounds), forced=bool(forced))
             for index, (id_, data, (at, to), logprob, rank, entropy, sampled, bounds,
                         forced)
             in enumerate(rows)
