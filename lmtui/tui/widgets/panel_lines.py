@@ -132,13 +132,15 @@ def _grammar_forms(
     count = f"grammar allows {distribution.allowed:,}"
     whole = f"{count} of {distribution.vocabulary:,} tokens, {mass} of the mass"
     short = f"{count}, {mass} of mass"
+    least = f"grammar: {distribution.allowed:,} with {mass}"
     return (
         *((whole, kept, *words) for words in spread),
         (whole, kept, entropy),
         *((short, kept, *words) for words in spread),
         (short, kept, entropy),
         (short, entropy),
-        (short,),
+        (least, kept, entropy),
+        (least, entropy),
         (entropy,),
     )
 

@@ -153,6 +153,10 @@ def test_the_summary_says_what_the_grammar_allows() -> None:
         "grammar allows 1,234, 3.1% of mass",
         "kept 12 · entropy 2.7 bits",
     ]
+    assert fit_best(forms, 29, lines=2) == [
+        "grammar: 1,234 with 3.1%",
+        "kept 12 · entropy 2.7 bits",
+    ]
 
 
 @pytest.mark.parametrize("width", [24, 31, 32, 40, 60, 80])
