@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from lmtui.chat.message import ChatMessage
+from lmtui.chat.message import ChatMessage, taken_back
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -15,6 +15,7 @@ from lmtui.engine.types import (
     Prompt,
     SamplingSettings,
     Step,
+    TakenBack,
 )
 from tests.fakes import END, FakeEngine
 
@@ -103,3 +104,29 @@ def test_a_prefill_is_text_without_tokens() -> None:
 
 def test_reply_without_a_prompt_has_no_continuation() -> None:
     assert EMPTY.continuation is None
+
+
+def test_a_continuation_knows_the_beginning_of_its_answer() -> None:
+    prompt, steps, finish = answer("one", " two")
+    reply = ChatMessage(2, 1, "assistant", "It is ", prompt=prompt, given=1)
+    grown = reply.grown(steps).finished(finish)
+    following = grown.continuation
+    assert following is not None and following.begun == grown.content == "It is one two"
+    more = replace(grown, rest=" or", content=grown.content + " or").continuation
+    assert more is not None and more.begun == "It is one two"
+
+
+def test_what_was_taken_back_makes_versions_of_a_reply() -> None:
+    prompt, steps, finish = answer("one", " two", " three")
+    taken = (
+        TakenBack(1, (replace(steps[1], piece=" 2"),), " 2"),
+        TakenBack(2, (replace(steps[2], piece=" 3"),), " 3"),
+    )
+    begun = ChatMessage(2, 1, "assistant", "So: ", prompt=prompt, given=1)
+    grown = begun.grown(steps).finished(replace(finish, taken_back=taken))
+    assert grown.finish is not None and grown.finish.taken_back == ()
+    versions = taken_back(grown, replace(finish, taken_back=taken))
+    assert [each.content for each in versions] == ["So: one 2", "So: one two 3"]
+    for version in versions:
+        assert [step.index for step in version.steps] == [*range(len(version.steps))]
+        assert version.state == "stopped" and version.finish is None
