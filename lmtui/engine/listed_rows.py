@@ -95,10 +95,10 @@ def min_p_first(
     a row [V]. The temperature is above 0."""
     ids, values = rank(logits, listed)
     probs = _scaled(values.double(), settings)
-    after_m = count_min_p(probs, settings.min_p)
+    after_m = count_min_p(probs.numpy(), settings.min_p)
     after_k = min(settings.top_k or after_m, after_m)
     shares = probs[:after_k] / probs[:after_k].sum()
-    after_p = count_top_p(shares, settings.top_p)
+    after_p = count_top_p(shares.numpy(), settings.top_p)
     stages: list[tuple[Cut, int]] = [("m", after_m), ("k", after_k), ("p", after_p)]
     bands = tuple(
         Band(stage, 0, None, (-float(values[count - 1]), int(ids[count - 1])))
@@ -139,7 +139,7 @@ def is_certain(
         return True
     known = _known(logits, listed)
     probs = _scaled(known, settings)  # of the first token
-    after_m = count_min_p(probs, settings.min_p)
+    after_m = count_min_p(probs.numpy(), settings.min_p)
     top_k, size = settings.top_k or math.inf, size or logits.numel()
     beyond = _most(known, settings.temperature, size - listed)
     counts = set()
@@ -163,7 +163,10 @@ def _kept(
     """Return how many of the ranked probs [n] top-p keeps, `most` at the most, if the
     tokens behind them sum to nothing, and if they sum to `more`."""
     totals = probs.sum(), probs.sum() + more
-    return {min(most, count_top_p(probs / total, settings.top_p)) for total in totals}
+    return {
+        min(most, count_top_p((probs / total).numpy(), settings.top_p))
+        for total in totals
+    }
 
 
 def _scaled(logprobs: Tensor, settings: SamplingSettings) -> Tensor:

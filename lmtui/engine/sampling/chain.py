@@ -305,11 +305,11 @@ class SamplerChain:
         ids, values, *more = table
         if not values[0] > -math.inf:
             raise NothingLeft
-        ranking = Ranking(prepared.logits, ids, values)
+        ranking = Ranking(prepared.logits, ids.numpy(), values.numpy())
         if prepared.stages[:1] == ("top_n_sigma",):
-            ranking.deviation = more.pop()
+            ranking.deviation = float(more.pop())
         if more:
-            ranking.totals[prepared.temperature, None] = more.pop()
+            ranking.totals[prepared.temperature, None] = float(more.pop())
         kept = RankedTokens(ranking, prepared.temperature, prepared.allowed)
         bands, changes, later = list[Band](), prepared.changes, list[Tensor]()
         for stage in prepared.stages:
@@ -326,8 +326,8 @@ class SamplerChain:
                 observe(stage, kept)
         kept_ids, _ = kept.ranking.first(kept.stop)
         return SampledDistribution(
-            ids=kept_ids[kept.start :],
-            probs=kept.probs(len(kept)),
+            ids=torch.from_numpy(kept_ids[kept.start :]),
+            probs=torch.from_numpy(kept.probs(len(kept))),
             bands=tuple(bands),
             logits=prepared.logits,
             later=tuple(later),
@@ -358,13 +358,13 @@ class SamplerChain:
                 if found < look or look == stop:
                     kept.cut_to(0, found)
                 else:
-                    first = float(kept.values(1))
+                    first = float(kept.values(1)[0])
                     kept.cut_below(
                         filters.min_p_floor(first, kept.temperature, settings.min_p)
                     )
                 return
             case "top_n_sigma":
-                first = float(kept.values(1))
+                first = float(kept.values(1)[0])
                 kept.cut_below(
                     filters.top_n_sigma_floor(
                         first, _deviation(kept), settings.top_n_sigma
@@ -395,10 +395,13 @@ class SamplerChain:
         ids, values = kept.ranking.first(kept.stop)
         ids, values = ids[kept.start :], values[kept.start :]
         logits = torch.full((kept.ranking.logits.numel(),), -math.inf)
-        logits[ids] = values / kept.temperature
+        scaled = torch.from_numpy(values) / kept.temperature
+        logits[torch.from_numpy(ids)] = scaled
         logits, change = self._weakened(stage, logits, conditions)
         count = len(kept)
-        return RankedTokens(Ranking(logits, *rank(logits, count)), 1.0, count), change
+        again, least = rank(logits, count)
+        ranking = Ranking(logits, again.numpy(), least.numpy())
+        return RankedTokens(ranking, 1.0, count), change
 
 
 def _last(context: Ids, window: int) -> Ids:
@@ -409,12 +412,12 @@ def _last(context: Ids, window: int) -> Ids:
 def _deviation(kept: RankedTokens) -> float:
     """Return the standard deviation of the logits that are left, before any
     temperature: both sides of the comparison scale alike."""
-    if kept.is_everything:
-        known = kept.ranking.deviation
-        if known is None:
-            known = standard_deviation(kept.ranking.logits)
-        return float(known)
-    return float(standard_deviation(kept.values(len(kept))))
+    if not kept.is_everything:
+        values = kept.values(len(kept))
+        return float(np.std(values[values > -math.inf]))
+    if kept.ranking.deviation is None:
+        return float(standard_deviation(kept.ranking.logits))
+    return kept.ranking.deviation
 
 
 def _band(mark: Cut, ranking: int, kept: RankedTokens) -> Band:

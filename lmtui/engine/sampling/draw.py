@@ -10,7 +10,7 @@ from lmtui.engine.sampling.sampled import SampledDistribution
 
 def draw(sampled: SampledDistribution, generator: torch.Generator) -> int:
     """Draw a token; return its index among those that are kept."""
-    return int(draw_many(sampled, generator, 1))
+    return int(draw_many(sampled, generator, 1)[0])
 
 
 def draw_many(
@@ -21,10 +21,10 @@ def draw_many(
     Returns their indices among those that are kept, int64 [count]: those of as many
     calls of `draw`.
     """
-    cumulative = sampled.probs.cumsum(0)
-    reached = uniform(generator, count) * cumulative[-1]
-    places = torch.searchsorted(cumulative, reached, right=True)
-    return places.clamp(max=len(sampled) - 1)
+    cumulative = sampled.probs.numpy().cumsum()
+    reached = uniform(generator, count).numpy() * cumulative[-1]
+    places = cumulative.searchsorted(reached, side="right")
+    return torch.from_numpy(places.clip(max=len(sampled) - 1))
 
 
 def uniform(generator: torch.Generator, count: int = 1) -> Tensor:

@@ -72,7 +72,7 @@ def _kept_probs(kept: RankedTokens) -> Tensor:
         return _probs(kept.ranking.logits.double() / kept.temperature)
     probs = torch.zeros(kept.ranking.logits.numel(), dtype=torch.float64)
     ids, _ = kept.ranking.first(kept.stop)
-    probs[ids[kept.start :]] = kept.probs(len(kept))
+    probs[torch.from_numpy(ids[kept.start :])] = torch.from_numpy(kept.probs(len(kept)))
     return probs
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Probs = NDArray[np.float64]
 
 
 def count_top_k(available: int, top_k: int) -> int:
@@ -17,25 +19,18 @@ def count_top_k(available: int, top_k: int) -> int:
     return min(top_k or available, available)
 
 
-def count_top_p(probs: Tensor, top_p: float) -> int:
+def count_top_p(probs: Probs, top_p: float) -> int:
     """Return how many of the ranked probs [n] top-p keeps: up to and including the one
     that reaches the mass (Holtzman et al. 2020, nucleus sampling)."""
     if top_p >= 1:
-        return probs.numel()
-    reaching = int(torch.searchsorted(probs.cumsum(0), top_p))
-    return min(reaching + 1, probs.numel())
+        return len(probs)
+    return min(int(probs.cumsum().searchsorted(top_p)) + 1, len(probs))
 
 
-def count_min_p(probs: Tensor, min_p: float) -> int:
+def count_min_p(probs: Probs, min_p: float) -> int:
     """Return how many of the ranked probs [n] are at least `min_p` of the first (Nguyen
     et al. 2024, min-p sampling)."""
-    return int((probs >= min_p * probs[0]).sum())
-
-
-def top_n_sigma_floor(greatest: float, deviation: float, top_n_sigma: float) -> float:
-    """Return the least logit that top-nσ keeps: `top_n_sigma` standard deviations below
-    the greatest (Tang et al. 2024, Top-nσ)."""
-    return greatest - top_n_sigma * deviation
+    return count_at_least(probs, min_p * float(probs[0]))
 
 
 def min_p_floor(greatest: float, temperature: float, min_p: float) -> float:
@@ -44,7 +39,13 @@ def min_p_floor(greatest: float, temperature: float, min_p: float) -> float:
     return greatest + temperature * math.log(min_p)
 
 
-def typical_band(probs: Tensor, typical_p: float) -> tuple[int, int]:
+def top_n_sigma_floor(greatest: float, deviation: float, top_n_sigma: float) -> float:
+    """Return the least logit that top-nσ keeps: `top_n_sigma` standard deviations below
+    the greatest (Tang et al. 2024, Top-nσ)."""
+    return greatest - top_n_sigma * deviation
+
+
+def typical_band(probs: Probs, typical_p: float) -> tuple[int, int]:
     """Return start and end of those of the ranked probs [n] that locally typical
     sampling keeps: the tokens whose surprise is nearest to the entropy, up to and
     including the one that reaches the mass (Meister et al. 2023).
@@ -52,21 +53,22 @@ def typical_band(probs: Tensor, typical_p: float) -> tuple[int, int]:
     Of equally near tokens, the one next to those that are kept comes first, and the
     more probable one of two on both sides.
     """
-    surprise = -probs.log()
-    entropy = torch.where(probs > 0, probs * surprise, 0.0).sum()
-    distance = (surprise - entropy).abs()
-    above = int((surprise < entropy).sum())  # tokens that are more probable
-    ranks = torch.arange(probs.numel())
-    outwards = torch.cat([ranks[:above].flip(0), ranks[above:]])
-    nearest = outwards[distance[outwards].sort(stable=True).indices]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surprise = -np.log(probs)
+        entropy = float(np.nan_to_num(probs * surprise, posinf=0.0).sum())
+    distance = np.abs(surprise - entropy)
+    above = int(np.count_nonzero(surprise < entropy))  # tokens that are more probable
+    ranks = np.arange(len(probs))
+    outwards = np.concatenate([ranks[:above][::-1], ranks[above:]])
+    nearest = outwards[distance[outwards].argsort(kind="stable")]
     kept = nearest[: count_top_p(probs[nearest], typical_p)]
     return int(kept.min()), int(kept.max()) + 1
 
 
-def count_at_least(probs: Tensor, threshold: float) -> int:
+def count_at_least(probs: Probs, threshold: float) -> int:
     """Return how many of the ranked probs [n] are at least a threshold.
 
     XTC ("exclude top choices", p-e-w 2024, text-generation-webui#6335) removes these
     but the last of them.
     """
-    return int((probs >= threshold).sum())
+    return int(np.count_nonzero(probs >= threshold))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from lmtui.engine.sampling.filters import Probs
 from lmtui.engine.sampling.ranks import Ranking, SortKey, count_true
 
 FIRST_LOOK = 64
 """Tokens ranked before it is known whether more are needed."""
 _WIDENING = 16
+_LEAST = float(np.finfo(np.float32).min)
 
 
 class RankedTokens:
@@ -23,7 +27,7 @@ class RankedTokens:
         self.start, self.stop, self._all = 0, count, count
         self.floor: float | None = None
         """Least logit of all that are left, where these are all tokens from it on."""
-        self._probs: Tensor | None = None
+        self._probs: Probs | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -33,22 +37,26 @@ class RankedTokens:
         """Whether nothing was removed yet."""
         return len(self) == self._all
 
-    def probs(self, count: int) -> Tensor:
+    def probs(self, count: int) -> Probs:
         """Return the probs of the first tokens that are left; float64 [count]."""
         if self._probs is not None:
             return self._probs[:count]
         if count < len(self) and (self.is_everything or self.floor is not None):
             total = self.ranking.total(self.temperature, self.floor)
-            return (self._scaled(count) - total).exp()
-        self._probs = self._scaled(len(self)).softmax(0)
+            return np.exp(self._scaled(count) - total)
+        weights = np.exp(self._scaled(len(self)))
+        self._probs = weights / weights.sum()
         return self._probs[:count]
 
-    def _scaled(self, count: int) -> Tensor:
-        _, values = self.ranking.first(self.start + count)
-        values = values.double()
-        return (values[self.start :] - values[self.start]) / self.temperature
+    def _scaled(self, count: int) -> Probs:
+        """Return the logits of the first tokens that are left, divided by the
+        temperature, less the greatest of them; float64 [count]."""
+        values = self.values(count).astype(np.float64)
+        with np.errstate(over="ignore"):
+            scaled: Probs = (values - values[0]) / self.temperature
+        return scaled
 
-    def values(self, count: int) -> Tensor:
+    def values(self, count: int) -> NDArray[np.float32]:
         """Return the logits of the first tokens that are left; float32 [count]."""
         return self.ranking.first(self.start + count)[1][self.start :]
 
@@ -74,14 +82,15 @@ class RankedTokens:
     def cut_below(self, floor: float) -> None:
         """Keep the tokens whose logit, before the temperature, is at least `floor`."""
 
-        def above(values: Tensor) -> int:
-            return count_true(values >= floor)
+        def above(values: NDArray[np.float32]) -> int:
+            return int(np.count_nonzero(values >= floor))
 
+        floor = max(floor, _LEAST)
         look = min(FIRST_LOOK, len(self))
         found = above(self.values(look))
         if found == look < len(self) and self.start == 0:
             # Counted without a ranking: the next filter may need few of them.
-            count = min(above(self.ranking.logits), len(self))
+            count = min(count_true(self.ranking.logits >= floor), len(self))
             if count < len(self):
                 self.stop, self.floor, self._probs = count, floor, None
         else:
@@ -95,7 +104,9 @@ class RankedTokens:
         return self.ranking.key(self.stop - 1)
 
     def count(
-        self, count: Callable[[Tensor], int], column: Callable[[int], Tensor]
+        self,
+        count: Callable[[NDArray[Any]], int],
+        column: Callable[[int], NDArray[Any]],
     ) -> int:
         """Return how many of the tokens that are left a filter counts, looking at as
         few of the values of `column` as it needs."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _BLOCK = 32  # logits per block in the search for the greatest
@@ -41,34 +42,34 @@ def to_device(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
 @dataclass(slots=True)
 class Ranking:
     """First tokens by (-logit, id), in main memory; more are fetched when they are
-    needed."""
+    needed. As arrays: on a few numbers, numpy is several times faster than torch."""
 
     logits: Tensor
     """float32 [V], on any device."""
-    ids: Tensor
+    ids: NDArray[np.int64]
     """int64 [m]."""
-    values: Tensor
+    values: NDArray[np.float32]
     """float32 [m], the logits of `ids`."""
-    totals: dict[tuple[float, float | None], Tensor] = field(default_factory=dict)
-    """`log_total` by temperature and floor, float64 [], where it is known."""
-    deviation: Tensor | None = None
-    """`standard_deviation` of all logits, float32 [], where it is known."""
+    totals: dict[tuple[float, float | None], float] = field(default_factory=dict)
+    """`log_total` by temperature and floor, where it is known."""
+    deviation: float | None = None
+    """`standard_deviation` of all logits, where it is known."""
 
-    def first(self, count: int) -> tuple[Tensor, Tensor]:
+    def first(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the first `count` ids and logits."""
-        if count > self.ids.numel():
-            self.ids, self.values = to_cpu(*rank(self.logits, count))
+        if count > self.ids.size:
+            ids, values = to_cpu(*rank(self.logits, count))
+            self.ids, self.values = ids.numpy(), values.numpy()
         return self.ids[:count], self.values[:count]
 
-    def total(self, temperature: float, floor: float | None = None) -> Tensor:
-        """Return `log_total` of the logits that are at least `floor`, or of all;
-        float64 [], in main memory."""
+    def total(self, temperature: float, floor: float | None = None) -> float:
+        """Return `log_total` of the logits that are at least `floor`, or of all."""
         key = temperature, floor
         if key not in self.totals:
             logits = self.logits
             if floor is not None:
                 logits = logits.masked_fill(logits < floor, -torch.inf)
-            self.totals[key] = log_total(logits, temperature).cpu()
+            self.totals[key] = float(log_total(logits, temperature))
         return self.totals[key]
 
     def key(self, index: int) -> SortKey:
