@@ -33,8 +33,9 @@ from lmtui.engine.sampling.penalties import (
 )
 from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, RankedTokens
 from lmtui.engine.sampling.ranks import (
+    LEAST,
     Ranking,
-    count_true,
+    count_from,
     log_total,
     rank,
     standard_deviation,
@@ -214,7 +215,7 @@ class SamplerChain:
                 observe("grammar", logits)
         forbids = self._bans or -math.inf in conditions.bias.values()
         forbids |= conditions.allowed is not None
-        allowed = count_true(logits > -math.inf) if forbids else logits.numel()
+        allowed = count_from(logits, LEAST) if forbids else logits.numel()
         return logits, allowed, changes
 
     def all_bias(self, more: Mapping[int, float]) -> Mapping[int, float]:

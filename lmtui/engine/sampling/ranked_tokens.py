@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmtui.engine.sampling.filters import Probs
-from lmtui.engine.sampling.ranks import Ranking, SortKey, count_true
+from lmtui.engine.sampling.ranks import LEAST, Ranking, SortKey, count_from
 
 FIRST_LOOK = 64
 """Tokens ranked before it is known whether more are needed."""
 _WIDENING = 16
-_LEAST = float(np.finfo(np.float32).min)
 
 
 class RankedTokens:
@@ -85,12 +84,12 @@ class RankedTokens:
         def above(values: NDArray[np.float32]) -> int:
             return int(np.count_nonzero(values >= floor))
 
-        floor = max(floor, _LEAST)
+        floor = max(floor, LEAST)
         look = min(FIRST_LOOK, len(self))
         found = above(self.values(look))
         if found == look < len(self) and self.start == 0:
             # Counted without a ranking: the next filter may need few of them.
-            count = min(count_true(self.ranking.logits >= floor), len(self))
+            count = min(count_from(self.ranking.logits, floor), len(self))
             if count < len(self):
                 self.stop, self.floor, self._probs = count, floor, None
         else:

@@ -6,6 +6,7 @@ copied to main memory, where the filters run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+LEAST = float(np.finfo(np.float32).min)
+"""The least logit of a token that can be drawn."""
 _BLOCK = 32  # logits per block in the search for the greatest
 
 SortKey = tuple[float, int]
@@ -87,11 +90,14 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
         # topk orders equal logits arbitrarily, and may leave out any of them. Its
         # result is used for the rows whose values are all different.
         values, ids = _top(logits, count + 1)
-        rows = values.view(-1, count + 1).tolist()
+        listed = values.numpy()
+        tied = (listed[..., 1:] == listed[..., :-1]).any(-1)
+        if not tied.any():
+            return ids[..., :count], values[..., :count]
+        rows = torch.from_numpy(np.atleast_1d(tied).reshape(-1))
         ids = ids[..., :count].reshape(-1, count)
-        if tied := [at for at, row in enumerate(rows) if len(set(row)) < len(row)]:
-            flat = logits.reshape(len(rows), -1)
-            ids[tied] = _places(flat[tied]).topk(count).indices
+        flat = logits.reshape(len(rows), -1)
+        ids[rows] = _places(flat[rows]).topk(count).indices
         ids = ids.view(*logits.shape[:-1], count)
         return ids, logits.gather(-1, ids)
     places = _places(logits)
@@ -143,25 +149,28 @@ def log_total(logits: Tensor, temperature: float) -> Tensor:
 
 def standard_deviation(logits: Tensor) -> Tensor:
     """Return the standard deviation of the logits [V] that are not -inf; float32 []."""
+    if logits.device.type == "cpu":  # numpy compares and assigns faster
+        values = logits.numpy()
+        impossible = np.flatnonzero(values == -np.inf)
+        from_mean = values.copy()
+        from_mean[impossible] = 0
+        count = len(values) - len(impossible)
+        from_mean -= from_mean.sum() / count
+        from_mean[impossible] = 0
+        return torch.tensor(math.sqrt(np.dot(from_mean, from_mean) / count))
+    possible = logits > -torch.inf
+    total = possible.sum()
+    finite = torch.where(possible, logits, 0.0)
+    apart = torch.where(possible, finite - finite.sum() / total, 0.0)
+    return torch.dot(apart, apart).div(total).sqrt()
+
+
+def count_from(logits: Tensor, floor: float) -> int:
+    """Return how many of the logits [V] are at least `floor`. numpy counts faster on a
+    CPU."""
     if logits.device.type == "cpu":
-        from_mean = logits - logits.mean()
-        spread = torch.dot(from_mean, from_mean).div(logits.numel()).sqrt()
-        if spread.isfinite():
-            return spread
-    impossible = logits == -torch.inf
-    possible = ~impossible
-    on_cpu = logits.device.type == "cpu"
-    count = count_true(possible) if on_cpu else possible.sum()
-    values = logits.masked_fill(impossible, 0.0)
-    from_mean = (values - values.sum() / count).masked_fill_(impossible, 0.0)
-    return torch.dot(from_mean, from_mean).div(count).sqrt()
-
-
-def count_true(mask: Tensor) -> int:
-    """Return how many of bool [V] are true. numpy counts faster on a CPU."""
-    if mask.device.type == "cpu":
-        return int(np.count_nonzero(mask.numpy()))
-    return int(mask.sum())
+        return int(np.count_nonzero(logits.numpy() >= floor))
+    return int((logits >= floor).sum())
 
 
 def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:
