@@ -19,6 +19,7 @@ CANDIDATES = st.builds(
     logprob=st.floats(max_value=0),
     sampled_prob=st.none(),
     cut=st.none(),
+    changed=st.none(),
 )
 
 

@@ -44,7 +44,8 @@ def steps(engine: LocalEngine, settings: SamplingSettings) -> list[Step]:
 
 
 def _unnamed(step: Any) -> Any:
-    return replace(step, distribution=replace(step.distribution, handle=0))
+    unnamed = replace(step.distribution, handle=0)
+    return replace(step, distribution=unnamed, guessed=False)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
