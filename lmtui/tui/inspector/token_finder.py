@@ -27,7 +27,7 @@ from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 
 ASKING = "A part of a token: the ranks of all that have it come while you type."
 NOTHING = "No token has this. Longer words are made of several."
-_FOOT = "Enter puts it there · Alt+X bans it"
+_FOOT = "Enter takes it · Alt+X bans it"
 _WIDE = 36  # width in cells from which the sampled probability is shown
 
 

@@ -81,10 +81,10 @@ async def test_token_finder_finds_a_token_with_its_rank() -> None:
         await page.to(4)
         await page.press("f", "z")
         finder = page.screen.query_one(TokenFinder)
-        await page.until(lambda: finder._rows and finder.text == "z")
+        await page.until(lambda: finder.rows and finder.text == "z")
         position = FakeEngine()._position(state_after(TEXT[:4].encode()))
         rank = position.rank(ord("z"))
-        assert finder._rows[0].rank == rank
+        assert finder.rows[0].rank == rank
         assert f"{rank}" in page.running.seen
         await page.press("escape")
         assert not finder.is_open and not page.screen.has_class("-finding")

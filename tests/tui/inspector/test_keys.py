@@ -27,8 +27,11 @@ KEYS = {
     "branches.delete": "d",
     "branches.export": "x",
     "branches.name": "r",
+    "finder.ban": "M-x",
     "finder.close": "Escape",
     "finder.down": "Down",
+    "finder.lower": "M-Left",
+    "finder.raise": "M-Right",
     "finder.up": "Up",
     "inspect.alternatives": "Enter",
     "inspect.argmax": "a",
@@ -156,6 +159,10 @@ def test_inspector_keys_find_words_and_tokens(tmux: Tmux) -> None:
     tmux.shows("tokens have this")
     tmux.press(KEYS["finder.down"])
     tmux.press(KEYS["finder.up"])
+    press(tmux, "finder.ban", "% b")
+    press(tmux, "finder.raise", without("% b"))
+    press(tmux, "finder.ban", "% b")
+    press(tmux, "finder.lower", without("% b"))
     tmux.press("Enter")
     tmux.shows("branch 1 of 1")
     press(tmux, "inspect.overview", "Overview of letter.txt")
