@@ -53,9 +53,10 @@ def typical_band(probs: Probs, typical_p: float) -> tuple[int, int]:
     Of equally near tokens, the one next to those that are kept comes first, and the
     more probable one of two on both sides.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        surprise = -np.log(probs)
-        entropy = float(np.nan_to_num(probs * surprise, posinf=0.0).sum())
+    possible = probs if probs[-1] > 0 else probs[probs > 0]
+    surprise = np.full(len(probs), math.inf)
+    surprise[: len(possible)] = -np.log(possible)
+    entropy = float(possible @ surprise[: len(possible)])
     distance = np.abs(surprise - entropy)
     above = int(np.count_nonzero(surprise < entropy))  # tokens that are more probable
     ranks = np.arange(len(probs))

@@ -58,11 +58,19 @@ def penalize(
     """
     if not ids.size:
         return logits
-    places = to_device(torch.from_numpy(ids), logits)
-    values = logits[places]
+    on_cpu = logits.device.type == "cpu"
+    if on_cpu:  # NumPy reads and assigns a thousand places in a tenth of the time
+        values = torch.from_numpy(logits.numpy()[ids])
+    else:
+        places = to_device(ids, logits)
+        values = logits[places]
     if repetition != 1:
         values = torch.where(values > 0, values / repetition, values * repetition)
     if presence or frequency:
-        times = to_device(torch.from_numpy(counts), logits).to(values.dtype)
-        values = values - (frequency * times + presence)
-    return logits.index_copy(0, places, values)
+        lowered = torch.from_numpy((frequency * counts + presence).astype(np.float32))
+        values = values - lowered.to(logits.device, non_blocking=True)
+    if not on_cpu:
+        return logits.index_copy(0, places, values)
+    weakened = logits.clone()
+    weakened.numpy()[ids] = values.numpy()
+    return weakened

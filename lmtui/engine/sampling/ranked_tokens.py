@@ -14,6 +14,7 @@ from lmtui.engine.sampling.ranks import LEAST, Ranking, SortKey, count_from
 FIRST_LOOK = 64
 """Tokens ranked before it is known whether more are needed."""
 _WIDENING = 16
+_SHARP = 1e-250  # temperature below which differences of logits may overflow
 
 
 class RankedTokens:
@@ -50,10 +51,14 @@ class RankedTokens:
     def _scaled(self, count: int) -> Probs:
         """Return the logits of the first tokens that are left, divided by the
         temperature, less the greatest of them; float64 [count]."""
-        values = self.values(count).astype(np.float64)
+        values: Probs = self.values(count).astype(np.float64)
+        values -= values[0]
+        if self.temperature > _SHARP:
+            values /= self.temperature
+            return values
         with np.errstate(over="ignore"):
-            scaled: Probs = (values - values[0]) / self.temperature
-        return scaled
+            values /= self.temperature
+        return values
 
     def values(self, count: int) -> NDArray[np.float32]:
         """Return the logits of the first tokens that are left; float32 [count]."""

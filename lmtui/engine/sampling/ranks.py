@@ -36,7 +36,7 @@ def to_cpu(*parts: Tensor) -> list[Tensor]:
     ]
 
 
-def to_device(ids: Sequence[int] | Tensor, there: Tensor) -> Tensor:
+def to_device(ids: Sequence[int] | NDArray[np.int64] | Tensor, there: Tensor) -> Tensor:
     """Copy token ids to the device of another tensor, without waiting for that
     device."""
     return torch.as_tensor(ids, dtype=torch.int64).to(there.device, non_blocking=True)
@@ -91,10 +91,10 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
         # result is used for the rows whose values are all different.
         values, ids = _top(logits, count + 1)
         listed = values.numpy()
-        tied = (listed[..., 1:] == listed[..., :-1]).any(-1)
-        if not tied.any():
+        same = listed[..., 1:] == listed[..., :-1]
+        if not same.any():
             return ids[..., :count], values[..., :count]
-        rows = torch.from_numpy(np.atleast_1d(tied).reshape(-1))
+        rows = torch.from_numpy(np.atleast_1d(same.any(-1)).reshape(-1))
         ids = ids[..., :count].reshape(-1, count)
         flat = logits.reshape(len(rows), -1)
         ids[rows] = _places(flat[rows]).topk(count).indices
@@ -152,6 +152,12 @@ def standard_deviation(logits: Tensor) -> Tensor:
     if logits.device.type == "cpu":  # numpy compares and assigns faster
         values = logits.numpy()
         impossible = np.flatnonzero(values == -np.inf)
+        if len(impossible) > len(values) // 16:
+            from_mean = values[values > -np.inf]
+            from_mean -= from_mean.mean()
+            return torch.tensor(
+                math.sqrt(np.dot(from_mean, from_mean) / len(from_mean))
+            )
         from_mean = values.copy()
         from_mean[impossible] = 0
         count = len(values) - len(impossible)
