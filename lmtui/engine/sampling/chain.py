@@ -167,11 +167,6 @@ class SamplerChain:
         """Whether each draw tosses a coin for XTC."""
         return "xtc" in self.stages
 
-    @property
-    def is_greedy(self) -> bool:
-        """Whether the most probable token is always taken."""
-        return "temperature" in self.stages and self.settings.temperature == 0
-
     def prepare(
         self,
         logits: Tensor,
