@@ -19,7 +19,8 @@ from lmtui.config.settings import Settings
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import ServerOptions, is_address
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft")
+_PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "peft",
+             "llguidance")  # fmt: skip
 
 Line = tuple[str, str]
 
