@@ -17,7 +17,7 @@ from lmtui.cli.output import (
     grammar_fields,
     sampling_fields,
 )
-from lmtui.engine.active_stages import chain_of
+from lmtui.engine.sampler_stages import chain_of
 from lmtui.engine.types import (
     EngineInfo,
     FinishReason,

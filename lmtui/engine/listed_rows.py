@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmtui.engine.active_stages import active_stages
+from lmtui.engine.sampler_stages import active_stages
 from lmtui.engine.sampling.filters import count_min_p, count_top_p
 from lmtui.engine.sampling.ranks import entropy, rank
 from lmtui.engine.sampling.sampled import Band, SampledDistribution

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lmtui.engine.active_stages import active_stages
+from lmtui.engine.sampler_stages import active_stages
 from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.errors import LmtuiError
 

@@ -29,7 +29,7 @@ class StageEffect:
     """Number of tokens that it removed."""
     left: int
     """Number of tokens that can be drawn after it."""
-    moved: float
+    moved_mass: float
     """Share of the probability that it took from some tokens and gave to others: half
     the sum of all differences. For a stage that removes tokens, what they had."""
     coin: float | None = None

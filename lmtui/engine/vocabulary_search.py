@@ -17,8 +17,6 @@ from lmtui.engine.sampling.chain import SamplerChain
 from lmtui.engine.sampling.ranks import rank
 from lmtui.engine.types import RankedCandidate, TokenMatches
 
-Data = bytes
-
 
 class VocabularyIndex:
     """Texts and bytes of all tokens of a vocabulary."""
@@ -27,7 +25,7 @@ class VocabularyIndex:
         """`size` is the number of tokens that the model chooses from."""
         self.vocabulary = vocabulary
         self.size = size
-        self._containing: dict[tuple[Data, ...], frozenset[int]] = {}
+        self._containing: dict[tuple[bytes, ...], frozenset[int]] = {}
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -37,22 +35,22 @@ class VocabularyIndex:
     def _folded(self) -> list[str]:
         return [text.lower() for text in self._texts]
 
-    def bytes(self, token: int) -> bytes:
+    def spell(self, token: int) -> bytes:
         """Return the bytes of a token."""
         return self.vocabulary.bytes(token)
 
     @cached_property
-    def _by_bytes(self) -> dict[Data, list[int]]:
-        found: dict[Data, list[int]] = {}
+    def _by_bytes(self) -> dict[bytes, list[int]]:
+        found: dict[bytes, list[int]] = {}
         for token in range(self.size):
             found.setdefault(self.vocabulary.bytes(token), []).append(token)
         return found
 
-    def with_bytes(self, data: Data) -> Sequence[int]:
+    def spelled(self, data: bytes) -> Sequence[int]:
         """Return the tokens with exactly these bytes."""
         return self._by_bytes.get(data, ())
 
-    def containing(self, texts: tuple[Data, ...]) -> frozenset[int]:
+    def containing(self, texts: tuple[bytes, ...]) -> frozenset[int]:
         """Return the tokens that contain one of some texts."""
         if texts not in self._containing:
             self._containing[texts] = frozenset(

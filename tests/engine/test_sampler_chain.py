@@ -33,19 +33,19 @@ SIZE = 60
 class Letters:
     """A vocabulary whose token i is the i-th letter, and then pairs of letters."""
 
-    def bytes(self, token: int) -> bytes:
+    def spell(self, token: int) -> bytes:
         letters = b"abcdefghijklmnopqrstuvwxyz"
         first, second = divmod(token, 26)
         return (b"" if first == 0 else letters[first - 1 : first]) + (
             letters[second : second + 1]
         )
 
-    def with_bytes(self, data: bytes) -> Sequence[int]:
-        return [i for i in range(SIZE) if self.bytes(i) == data]
+    def spelled(self, data: bytes) -> Sequence[int]:
+        return [i for i in range(SIZE) if self.spell(i) == data]
 
     def containing(self, texts: tuple[bytes, ...]) -> frozenset[int]:
         return frozenset(
-            i for i in range(SIZE) if any(text in self.bytes(i) for text in texts)
+            i for i in range(SIZE) if any(text in self.spell(i) for text in texts)
         )
 
 
@@ -365,13 +365,12 @@ def test_effects_lead_from_the_model_to_what_is_drawn_from(
     for effect in effects:
         assert effect.left == left - effect.removed >= 1
         left = effect.left
-        if effect.stage in STAGES or effect.stage in ("bias", "grammar"):
-            upto = SamplerChain(wanted, Letters(), until=effect.stage)
-            after = applied(logits, upto, position).prob(torch.arange(SIZE))
-            assert effect.moved == pytest.approx(
-                float((after - before).abs().sum() / 2), abs=1e-6
-            )
-            before = after
+        upto = SamplerChain(wanted, Letters(), until=effect.stage)
+        after = applied(logits, upto, position).prob(torch.arange(SIZE))
+        assert effect.moved_mass == pytest.approx(
+            float((after - before).abs().sum() / 2), abs=1e-6
+        )
+        before = after
     assert left == len(kept)
     cuts = kept.cuts(torch.arange(SIZE), kept.logits)
     assert cuts.count(None) == len(kept)
@@ -420,7 +419,7 @@ def test_entries_without_a_token_are_named() -> None:
     assert chain.without_token == [b"hello", b"\xff"]
     (effect,) = stage_effects(chain, random_logits(1), DrawConditions())
     assert effect.without_token == ("hello", "\\xff")
-    assert effect.removed == 0 < effect.moved
+    assert effect.removed == 0 < effect.moved_mass
 
 
 @given(st.lists(st.integers(0, 3), max_size=200), st.integers(1, 4))
@@ -428,7 +427,7 @@ def test_repeated_passages_equal_a_naive_search(
     context: list[int], allowed: int
 ) -> None:
     dry = DrySettings(1, 1.75, allowed)
-    found = repeated_passages(ids_array(context), dry, Letters().bytes)
+    found = repeated_passages(ids_array(context), dry, Letters().spell)
     expected = naive_repeats(context, allowed)
     assert {token: each.length for token, each in found.items()} == {
         token: min(length, dry.longest) for token, length in expected.items()
@@ -441,7 +440,7 @@ def test_repeated_passages_equal_a_naive_search(
 
 @given(st.lists(st.sampled_from([0, 1, 2, 27, 53]), max_size=40))
 def test_breakers_end_a_passage_also_across_tokens(context: list[int]) -> None:
-    spell = Letters().bytes
+    spell = Letters().spell
     breakers = (b"c", b"ba")
     dry = DrySettings(1, 1.75, 1, breakers, Letters().containing(breakers))
     found = repeated_passages(ids_array(context), dry, spell)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import token_bias
-from lmtui.engine.active_stages import active_stages
+from lmtui.engine.sampler_stages import CHANGES, CUTS, active_stages
 from lmtui.engine.sampling import filters
 from lmtui.engine.sampling.dry import (
     DrySettings,
@@ -47,16 +47,6 @@ from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Change, Cut, SamplingSettings
 from lmtui.errors import LmtuiError
 
-_MARKS: Mapping[str, Cut] = {
-    "top_n_sigma": "n",
-    "top_k": "k",
-    "typical_p": "t",
-    "top_p": "p",
-    "min_p": "m",
-    "xtc": "x",
-    "temperature": "g",
-}
-Data = bytes
 _NO_IDS = np.zeros(0, dtype=np.int64)
 
 
@@ -74,13 +64,13 @@ class NothingLeft(LmtuiError):
 class TokenLookup(Protocol):
     """Tokens of a vocabulary by their bytes."""
 
-    def bytes(self, token: int) -> bytes:
+    def spell(self, token: int) -> bytes:
         """Return the bytes of a token."""
 
-    def with_bytes(self, data: Data) -> Sequence[int]:
+    def spelled(self, data: bytes) -> Sequence[int]:
         """Return the tokens with exactly these bytes."""
 
-    def containing(self, texts: tuple[Data, ...]) -> frozenset[int]:
+    def containing(self, texts: tuple[bytes, ...]) -> frozenset[int]:
         """Return the tokens that contain one of some texts."""
 
 
@@ -133,7 +123,7 @@ class SamplerChain:
         self.settings = settings
         self.spell: Callable[[int], bytes]
         """Returns the bytes of a token."""
-        self.spell = lookup.bytes if lookup else lambda token: b""
+        self.spell = lookup.spell if lookup else lambda token: b""
         self._uses_grammar = until != "bias"
         order = settings.sampler_order
         if until is not None:
@@ -146,7 +136,7 @@ class SamplerChain:
         """Entries of `logit_bias` that are no single token of this vocabulary."""
         if lookup and settings.logit_bias:
             for data, bias in token_bias.parse(settings.logit_bias).items():
-                ids = lookup.with_bytes(data)
+                ids = lookup.spelled(data)
                 self._bias.update(dict.fromkeys(ids, bias))
                 if not ids:
                     self.without_token.append(data)
@@ -201,7 +191,7 @@ class SamplerChain:
         bias, changes = self.all_bias(conditions.bias), Changes()
         if bias:
             logits = biased(logits, *self._bias_tensors(bias, logits))
-            changes = (("b", bias),)
+            changes = ((CHANGES["bias"], bias),)
             if observe:
                 observe("bias", logits)
         if conditions.allowed is not None and self._uses_grammar:
@@ -243,7 +233,8 @@ class SamplerChain:
         settings = self.settings
         if stage == "dry":
             passages = self.passages(conditions.context)
-            return penalize_repeats(logits, passages, self._dry), ("d", passages)
+            logits = penalize_repeats(logits, passages, self._dry)
+            return logits, (CHANGES[stage], passages)
         context = _last(conditions.context, settings.penalty_window)
         ids, counts = occurrences(context)
         logits = penalize(
@@ -254,7 +245,7 @@ class SamplerChain:
             presence=settings.presence_penalty,
             frequency=settings.frequency_penalty,
         )
-        return logits, ("r", ids)
+        return logits, (CHANGES[stage], ids)
 
     def passages(self, context: Ids) -> Mapping[int, RepeatedPassage]:
         """Return the repeated passages that DRY sees at the end of a context [n], by
@@ -317,7 +308,7 @@ class SamplerChain:
                 before = len(kept)
                 self._apply(stage, kept, conditions)
                 if len(kept) < before:
-                    bands.append(_band(_MARKS[stage], len(later), kept))
+                    bands.append(_band(CUTS[stage], len(later), kept))
             if observe:
                 observe(stage, kept)
         kept_ids, _ = kept.ranking.first(kept.stop)
@@ -340,7 +331,7 @@ class SamplerChain:
         settings, stop = self.settings, len(kept)
         match stage:
             case "temperature":
-                kept.heat(settings.temperature)
+                kept.apply_temperature(settings.temperature)
                 return
             case "top_k":
                 stop = filters.count_top_k(stop, settings.top_k)

@@ -40,7 +40,7 @@ def stage_effects(
                 stage,
                 removed=had - left,
                 left=left,
-                moved=float((before - probs).abs().sum() / 2),
+                moved_mass=float((before - probs).abs().sum() / 2),
                 coin=conditions.coin if stage == "xtc" else None,
                 repeat=_repeat(chain, conditions) if stage == "dry" else None,
             )

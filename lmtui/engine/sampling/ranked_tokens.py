@@ -64,7 +64,7 @@ class RankedTokens:
         """Return the logits of the first tokens that are left; float32 [count]."""
         return self.ranking.first(self.start + count)[1][self.start :]
 
-    def heat(self, temperature: float) -> None:
+    def apply_temperature(self, temperature: float) -> None:
         """Divide all logits by a temperature; 0 keeps the first token."""
         if temperature == 0:
             self.cut_to(0, 1)

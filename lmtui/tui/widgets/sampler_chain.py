@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 
 from lmtui import notation
-from lmtui.engine.active_stages import active_stages
+from lmtui.engine.sampler_stages import CHANGES, CUTS, active_stages
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.text import visible_line
@@ -28,11 +28,9 @@ from lmtui.tui.widgets.styled_lines import Part
 
 FIXED = ("bias", "grammar")
 """Stages that come first and can't be moved."""
-MARKS: Mapping[str, str] = {
-    "bias": "b", "grammar": "s", "penalties": "r", "dry": "d", "top_n_sigma": "n",
-    "top_k": "k", "typical_p": "t", "top_p": "p", "min_p": "m", "xtc": "x",
-}  # fmt: skip
-"""The mark of each stage in the panel; greedy decoding has g."""
+MARKS: Mapping[str, str] = {**CUTS, **CHANGES, "temperature": ""}
+"""The mark of each stage in the panel; greedy decoding alone has one for the
+temperature."""
 LABELS = {stage: fields[0].label for stage, fields in STAGE_FIELDS.items()}
 """The name of each stage."""
 _SWITCHED_ON: Mapping[str, float] = {
@@ -154,7 +152,7 @@ def row_parts(
     """Return the line of a row: mark, name, value, removed tokens, share of the mass.
     `value` is what is drawn in place of the setting's own."""
     runs = not row.stage or is_in_chain(row.stage, settings)
-    mark = MARKS.get(row.stage, " ") if row.is_stage else " "
+    mark = (MARKS[row.stage] if row.is_stage else "") or " "
     label = row.field.label if row.is_stage or not row.stage else f" {row.field.label}"
     if row.field is TEMPERATURE and width < _WIDE:
         label = "temp."
@@ -163,7 +161,7 @@ def row_parts(
     if row.stage:
         right = right.rjust(_effect_width(width))
     room = width - 2 - cell_len(shown) - cell_len(right) - 1
-    if value and row.field.lists:  # a long text that is being typed
+    if value and row.field.is_text:  # a long text that is being typed
         shown, right = shown[-(width - 4 - cell_len(label)) :], ""
         room = width - 3 - cell_len(shown)
     label = clip(label, max(1, room))
@@ -197,8 +195,12 @@ def _effect(effect: StageEffect | None, *, wide: bool) -> str:
     if effect is None:
         return ""
     count = f"−{effect.removed:,}" if wide else f"−{_short(effect.removed)}"
-    count = count if effect.removed else "·" if effect.moved else ""
-    share = notation.percent(effect.moved) if effect.removed or effect.moved else ""
+    count = count if effect.removed else "·" if effect.moved_mass else ""
+    share = (
+        notation.percent(effect.moved_mass)
+        if effect.removed or effect.moved_mass
+        else ""
+    )
     return f"{count:>{9 if wide else 5}}{share:>6}"
 
 
@@ -213,7 +215,7 @@ def effect_words(effect: StageEffect | None, settings: SamplingSettings) -> str:
 
 
 def _sentences(effect: StageEffect, settings: SamplingSettings) -> Iterator[str]:
-    share = notation.percent(effect.moved)
+    share = notation.percent(effect.moved_mass)
     if effect.stage == "xtc":
         chance = notation.percent(settings.xtc_probability)
         if effect.coin is None:
@@ -230,7 +232,7 @@ def _sentences(effect: StageEffect, settings: SamplingSettings) -> Iterator[str]
     if effect.removed:
         removed = notation.counted(effect.removed, "token")
         yield f"Removes {removed} with {share}; {effect.left:,} left."
-    elif effect.moved:
+    elif effect.moved_mass:
         yield f"Moves {share} of the mass."
     else:
         yield "Changes nothing here."

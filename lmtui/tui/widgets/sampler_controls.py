@@ -38,7 +38,7 @@ _TWO_COLUMNS = 44  # width in cells from which there are two columns
 _GAP = 4
 _TYPED = 24  # characters of a number that can be typed
 _LISTED = 100_000  # characters of a list
-_FOOT = 3  # lines about the row under the cursor
+_FOOT = 3  # most lines about the row under the cursor
 
 
 class SamplerControls(StyledLines, can_focus=True):
@@ -89,7 +89,7 @@ greedy decoding.
         height: auto;
         color: $foreground;
     }
-    SamplerControls:focus { max-height: 60%; }
+    SamplerControls:focus { max-height: 65%; }
     SamplerControls > .sampler--label { color: $quiet; }
     SamplerControls > .sampler--value { color: $foreground; }
     SamplerControls > .sampler--changed { color: $accent; text-style: bold; }
@@ -249,7 +249,7 @@ greedy decoding.
             self.refresh()
 
     def _add_typed(self, text: str) -> None:
-        most = _LISTED if self._row().field.lists else _TYPED
+        most = _LISTED if self._row().field.is_text else _TYPED
         self._typing = ((self._typing or "") + text)[:most]
 
     def on_resize(self) -> None:
@@ -388,8 +388,9 @@ greedy decoding.
     # With the focus: the chain.
 
     def _room(self) -> int:
-        """Return how many rows fit."""
-        return max(1, self.content_size.height - 2 - _FOOT)
+        """Return how many rows fit between the slider and the lines below."""
+        width, height = self.content_size
+        return max(1, height - 2 - len(self._foot(width)))
 
     def _chain(self, width: int) -> list[Line]:
         slider, *rows = self._rows()

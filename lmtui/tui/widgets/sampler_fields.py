@@ -84,8 +84,8 @@ class Field:
     whole: bool = False
     off: tuple[Value, str] | None = None
     """The value that switches the setting off, and its name."""
-    lists: str = ""
-    """For a list of texts, or one text, what they are, in the plural."""
+    is_text: bool = False
+    """Whether it is a text or a list of texts."""
 
     def value(self, settings: SamplingSettings) -> Value:
         """Return the value of this setting."""
@@ -107,7 +107,7 @@ class Field:
         """Return the text with which typing begins: a list or a text is edited, a
         number is typed anew."""
         value = self.value(settings)
-        return value_text(value) if self.lists and value else ""
+        return value_text(value) if self.is_text and value else ""
 
     def stepped(self, settings: SamplingSettings, by: int) -> SamplingSettings:
         """Return the settings with this one a step up or down."""
@@ -129,7 +129,7 @@ class Field:
         """
         if self.off is not None and text.strip().lower() in ("", self.off[1]):
             return self.set(settings, self.off[0])
-        if self.lists:
+        if self.is_text:
             return self.set(settings, written(self.name, text))
         text = text.strip().lower()
         parse: Callable[[str], Value] = int if self.whole else float
@@ -203,13 +203,13 @@ FIELDS = (TOP_K, TOP_P, MIN_P, PENALTY, SEED, MAX_TOKENS)
 STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
     "bias": (
         Field("logit_bias", "bias", "x on a row bans its token.", (),
-              off=((), "none"), lists="entries"),
+              off=((), "none"), is_text=True),
         Field("banned_phrases", "phrases", "Texts to write around.", (),
-              off=((), "none"), lists="phrases"),
+              off=((), "none"), is_text=True),
     ),
     "grammar": (
         Field("grammar", "grammar", "What an answer must follow.", (),
-              off=(None, "none"), lists="grammars"),
+              off=(None, "none"), is_text=True),
     ),
     "penalties": (
         PENALTY,
@@ -221,33 +221,33 @@ STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
               off=_ALL),
     ),
     "dry": (
-        Field("dry_multiplier", "DRY", "Weakens going on repeating.",
+        Field("dry_multiplier", "DRY", "Weakens repeated passages.",
               (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0), off=_OFF),
-        Field("dry_base", "base", "Grows by this a token.",
+        Field("dry_base", "base", "Growth for each token.",
               (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)),
         Field("dry_allowed_length", "length", "Shorter repeats are free.",
               tuple(range(1, 21)), whole=True),
         Field("dry_window", "window", "Tokens looked back.", _COUNTS, whole=True,
               off=_ALL),
-        Field("dry_breakers", "breakers", "These end a repeat.", (),
-              off=((), "none"), lists="texts"),
+        Field("dry_breakers", "breakers", "Texts that end a repeat.", (),
+              off=((), "none"), is_text=True),
     ),
     "temperature": (TEMPERATURE,),
     "top_n_sigma": (
-        Field("top_n_sigma", "top-nσ", "Keep logits this near.",
+        Field("top_n_sigma", "top-nσ", "Keep logits within n σ.",
               (0.0, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0), off=_OFF),
     ),
     "top_k": (TOP_K,),
     "typical_p": (
-        Field("typical_p", "typical-p", "Keep the least unexpected.", _SHARES,
+        Field("typical_p", "typical-p", "Keep typical surprisals.", _SHARES,
               off=_ONE),
     ),
     "top_p": (TOP_P,),
     "min_p": (MIN_P,),
     "xtc": (
-        Field("xtc_probability", "XTC", "How often tops are removed.",
+        Field("xtc_probability", "XTC", "Chance to drop top tokens.",
               (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), off=_OFF),
-        Field("xtc_threshold", "threshold", "Tops have at least this.",
+        Field("xtc_threshold", "threshold", "Least p of a top token.",
               (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)),
     ),
 }  # fmt: skip

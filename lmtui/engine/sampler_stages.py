@@ -1,10 +1,28 @@
-"""Stages of the sampler that change anything with some settings. Knows no torch."""
+"""Stages of the sampler: their marks, and which change anything with some settings.
+
+Knows no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import Change, Cut, SamplingSettings
+
+CUTS: Mapping[str, Cut] = {
+    "bias": "b",
+    "grammar": "s",
+    "temperature": "g",
+    "top_n_sigma": "n",
+    "top_k": "k",
+    "typical_p": "t",
+    "top_p": "p",
+    "min_p": "m",
+    "xtc": "x",
+}
+"""The mark of a token that a stage removed; the temperature does at 0."""
+CHANGES: Mapping[str, Change] = {"bias": "b", "penalties": "r", "dry": "d"}
+"""The mark of a token whose logit a stage changed."""
 
 
 def active_stages(
