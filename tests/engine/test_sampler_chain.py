@@ -480,3 +480,12 @@ def test_growing_ids_keep_their_earlier_views(parts: list[list[int]]) -> None:
         views.append((growing.view(), list(whole)))
     for view, expected in views:
         assert view.tolist() == expected
+
+
+def test_a_filter_that_removes_nothing_moves_nothing() -> None:
+    allowed = random_logits(3) > 2
+    wanted = SamplingSettings(temperature=0.7, top_k=50, top_p=1, min_p=0)
+    conditions = DrawConditions(allowed=allowed)
+    effects = stage_effects(SamplerChain(wanted), random_logits(1), conditions)
+    assert [effect.stage for effect in effects] == ["grammar", "temperature", "top_k"]
+    assert effects[-1].removed == 0 == effects[-1].moved_mass < effects[1].moved_mass

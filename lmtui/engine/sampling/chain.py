@@ -180,7 +180,7 @@ class SamplerChain:
                     logits, temperature, self.stages[place:], changes, allowed
                 )
             if observe:
-                observe(stage, logits / temperature)
+                observe(stage, logits.double() / temperature)
         return Prepared(logits, temperature, (), changes, allowed)
 
     def _constrained(

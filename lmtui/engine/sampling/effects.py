@@ -18,6 +18,8 @@ from lmtui.engine.sampling.ranks import to_cpu
 from lmtui.engine.stage_effect import SeenRepeat, StageEffect
 from lmtui.text import bytes_text
 
+_ROUNDING = 1e-12  # sum of the errors of float64 probabilities
+
 
 def stage_effects(
     chain: SamplerChain, logits: Tensor, conditions: DrawConditions
@@ -35,12 +37,13 @@ def stage_effects(
             probs, left = _kept_probs(state), len(state)
         else:
             probs, left = _probs(state), int((state > -math.inf).sum())
+        moved = float((before - probs).abs().sum() / 2)
         found.append(
             StageEffect(
                 stage,
                 removed=had - left,
                 left=left,
-                moved_mass=float((before - probs).abs().sum() / 2),
+                moved_mass=moved if moved > _ROUNDING else 0.0,
                 coin=conditions.coin if stage == "xtc" else None,
                 repeat=_repeat(chain, conditions) if stage == "dry" else None,
             )
