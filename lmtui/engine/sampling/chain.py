@@ -33,9 +33,7 @@ from lmtui.engine.sampling.penalties import (
 )
 from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, RankedTokens
 from lmtui.engine.sampling.ranks import (
-    LEAST,
     Ranking,
-    count_from,
     log_total,
     rank,
     standard_deviation,
@@ -140,7 +138,7 @@ class SamplerChain:
                 self._bias.update(dict.fromkeys(ids, bias))
                 if not ids:
                     self.without_token.append(data)
-        self._bans = -math.inf in self._bias.values()
+        self._banned = [token for token, b in self._bias.items() if b == -math.inf]
         breakers = tuple(text.encode() for text in settings.dry_breakers if text)
         self._dry = DrySettings(
             settings.dry_multiplier,
@@ -198,10 +196,19 @@ class SamplerChain:
             logits = masked(logits, conditions.allowed)
             if observe:
                 observe("grammar", logits)
-        forbids = self._bans or -math.inf in conditions.bias.values()
-        forbids |= conditions.allowed is not None
-        allowed = count_from(logits, LEAST) if forbids else logits.numel()
-        return logits, allowed, changes
+        return logits, self._count_allowed(bias, conditions, logits.numel()), changes
+
+    def _count_allowed(
+        self, bias: Mapping[int, float], conditions: DrawConditions, size: int
+    ) -> int:
+        """Return how many of all tokens neither a ban nor the grammar forbids."""
+        banned = self._banned
+        if bias is not self._bias:
+            banned = [token for token, value in bias.items() if value == -math.inf]
+        if conditions.allowed is None or not self._uses_grammar:
+            return size - len(banned)
+        allowed = conditions.allowed.numpy()
+        return int(np.count_nonzero(allowed) - np.count_nonzero(allowed[banned]))
 
     def all_bias(self, more: Mapping[int, float]) -> Mapping[int, float]:
         """Return the bias of the settings, by the ids of tokens, together with
@@ -236,16 +243,16 @@ class SamplerChain:
             logits = penalize_repeats(logits, passages, self._dry)
             return logits, (CHANGES[stage], passages)
         context = _last(conditions.context, settings.penalty_window)
-        ids, counts = occurrences(context)
+        counts = occurrences(context, logits.numel())
         logits = penalize(
             logits,
-            ids,
+            context,
             counts,
             repetition=settings.repetition_penalty,
             presence=settings.presence_penalty,
             frequency=settings.frequency_penalty,
         )
-        return logits, (CHANGES[stage], ids)
+        return logits, (CHANGES[stage], context)
 
     def passages(self, context: Ids) -> Mapping[int, RepeatedPassage]:
         """Return the repeated passages that DRY sees at the end of a context [n], by

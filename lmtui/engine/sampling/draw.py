@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def draw_many(
     cumulative = sampled.probs.numpy().cumsum()
     reached = uniform(generator, count).numpy() * cumulative[-1]
     places = cumulative.searchsorted(reached, side="right")
-    return torch.from_numpy(places.clip(max=len(sampled) - 1))
+    return torch.from_numpy(np.minimum(places, len(sampled) - 1))
 
 
 def uniform(generator: torch.Generator, count: int = 1) -> Tensor:

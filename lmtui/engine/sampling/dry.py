@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from lmtui.engine.sampling.penalties import biased
 from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.token_ids import Ids
 
@@ -143,5 +144,5 @@ def penalize_repeats(
     if not passages:
         return logits
     ids = to_device(list(passages), logits)
-    weights = [settings.penalty(each.length) for each in passages.values()]
-    return logits.index_add(0, ids, logits.new_tensor(weights), alpha=-1)
+    weights = [-settings.penalty(each.length) for each in passages.values()]
+    return biased(logits, ids, logits.new_tensor(weights))

@@ -53,17 +53,17 @@ def typical_band(probs: Probs, typical_p: float) -> tuple[int, int]:
     Of equally near tokens, the one next to those that are kept comes first, and the
     more probable one of two on both sides.
     """
-    possible = probs if probs[-1] > 0 else probs[probs > 0]
-    surprise = np.full(len(probs), math.inf)
-    surprise[: len(possible)] = -np.log(possible)
-    entropy = float(possible @ surprise[: len(possible)])
+    if not probs[-1] > 0:
+        probs = probs[probs > 0]
+    surprise = -np.log(probs)
+    entropy = float(probs @ surprise)
     distance = np.abs(surprise - entropy)
-    above = int(np.count_nonzero(surprise < entropy))  # tokens that are more probable
-    ranks = np.arange(len(probs))
-    outwards = np.concatenate([ranks[:above][::-1], ranks[above:]])
+    above = int(surprise.searchsorted(entropy))  # tokens that are more probable
+    outwards = np.concatenate([np.arange(above)[::-1], np.arange(above, len(probs))])
     nearest = outwards[distance[outwards].argsort(kind="stable")]
     kept = nearest[: count_top_p(probs[nearest], typical_p)]
-    return int(kept.min()), int(kept.max()) + 1
+    start = above - int(np.count_nonzero(kept < above))
+    return start, start + len(kept)
 
 
 def count_at_least(probs: Probs, threshold: float) -> int:

@@ -6,18 +6,26 @@ Each is a pure function that leaves its argument as it is.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lmtui.engine.sampling.ranks import to_device
+from lmtui.engine.sampling.ranks import all_bits, to_device
 from lmtui.engine.token_ids import Ids
+
+_NEVER = np.float32(-math.inf).view(np.int32)
 
 
 def biased(logits: Tensor, ids: Tensor, bias: Tensor) -> Tensor:
     """Return logits [V] with `bias`, float32 [n], added to those of the tokens `ids`,
-    int64 [n]; -inf bans one."""
+    int64 [n], each listed once; -inf bans one."""
+    if logits.device.type == "cpu":
+        changed = logits.numpy().copy()
+        changed[ids.numpy()] += bias.numpy()
+        return torch.from_numpy(changed)
     return logits.index_add(0, ids, bias)
 
 
@@ -25,19 +33,22 @@ def masked(logits: Tensor, allowed: Tensor) -> Tensor:
     """Return logits [V] with those of tokens that are not allowed, bool [V], at
     -inf."""
     if logits.device.type == "cpu":
-        # NumPy does this in 20 µs; threads of torch may wait for a core much longer.
-        kept = np.where(allowed.numpy(), logits.numpy(), np.float32(-math.inf))
-        return torch.from_numpy(kept)
+        # Where the mask has no pattern, a branch for each token takes 3 to 10 times
+        # longer than these operations on all bits.
+        bits = logits.numpy().view(np.int32) ^ _NEVER
+        bits &= all_bits(allowed.numpy())
+        bits ^= _NEVER
+        return torch.from_numpy(bits.view(np.float32))
     forbidden = allowed.logical_not().to(logits.device, non_blocking=True)
     return logits.masked_fill(forbidden, -math.inf)
 
 
-def occurrences(context: Ids) -> tuple[Ids, Ids]:
-    """Return the tokens of a context [n], each once and in ascending order, and how
-    often each occurs."""
-    counts = np.bincount(context)
-    seen = np.flatnonzero(counts)
-    return seen, counts[seen]
+def occurrences(context: Ids, size: int) -> Ids:
+    """Return, for each token of a context [n], how often it occurs there; `size` is the
+    number of tokens in the vocabulary."""
+    counts = np.zeros(size, dtype=np.int64)
+    np.add.at(counts, context, 1)
+    return counts[context]
 
 
 def penalize(
@@ -49,8 +60,8 @@ def penalize(
     presence: float = 0.0,
     frequency: float = 0.0,
 ) -> Tensor:
-    """Return logits [V] with those of the tokens `ids` [m] weakened, which occurred
-    `counts` [m] times.
+    """Return logits [V] with those of the tokens `ids` [n] weakened, which occurred
+    `counts` [n] times; a token may be listed more than once.
 
     The repetition penalty divides positive logits and multiplies negative ones (Keskar
     et al. 2019, CTRL, section 4.1). Then the presence penalty is subtracted once, and
@@ -58,19 +69,17 @@ def penalize(
     """
     if not ids.size:
         return logits
-    on_cpu = logits.device.type == "cpu"
-    if on_cpu:  # NumPy reads and assigns a thousand places in a tenth of the time
-        values = torch.from_numpy(logits.numpy()[ids])
-    else:
-        places = to_device(ids, logits)
-        values = logits[places]
-    if repetition != 1:
-        values = torch.where(values > 0, values / repetition, values * repetition)
-    if presence or frequency:
-        lowered = torch.from_numpy((frequency * counts + presence).astype(np.float32))
-        values = values - lowered.to(logits.device, non_blocking=True)
-    if not on_cpu:
-        return logits.index_copy(0, places, values)
-    weakened = logits.clone()
-    weakened.numpy()[ids] = values.numpy()
-    return weakened
+    lowered = (frequency * counts + presence).astype(np.float32)
+
+    def weaker(values: Any, lowered: Any, where: Callable[..., Any]) -> Any:
+        if repetition != 1:
+            values = where(values > 0, values / repetition, values * repetition)
+        return values - lowered
+
+    if logits.device.type == "cpu":  # numpy indexes a thousand places 10 times faster
+        weakened = logits.numpy().copy()
+        weakened[ids] = weaker(weakened[ids], lowered, np.where)
+        return torch.from_numpy(weakened)
+    places, there = to_device(ids, logits), torch.from_numpy(lowered)
+    there = there.to(logits.device, non_blocking=True)
+    return logits.index_copy(0, places, weaker(logits[places], there, torch.where))

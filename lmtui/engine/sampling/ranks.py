@@ -87,18 +87,12 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     never waits for a GPU."""
     few = 0 < count < logits.shape[-1] // 8
     if few and logits.device.type == "cpu":
-        # topk orders equal logits arbitrarily, and may leave out any of them. Its
-        # result is used for the rows whose values are all different.
-        values, ids = _top(logits, count + 1)
-        listed = values.numpy()
-        same = listed[..., 1:] == listed[..., :-1]
-        if not same.any():
-            return ids[..., :count], values[..., :count]
-        rows = torch.from_numpy(np.atleast_1d(same.any(-1)).reshape(-1))
-        ids = ids[..., :count].reshape(-1, count)
-        flat = logits.reshape(len(rows), -1)
-        ids[rows] = _places(flat[rows]).topk(count).indices
-        ids = ids.view(*logits.shape[:-1], count)
+        if logits.dim() == 1:
+            ids = torch.from_numpy(_first(logits.numpy(), count))
+        else:
+            rows = logits.reshape(-1, logits.shape[-1]).numpy()
+            each = torch.from_numpy(np.stack([_first(row, count) for row in rows]))
+            ids = each.view(*logits.shape[:-1], count)
         return ids, logits.gather(-1, ids)
     places = _places(logits)
     if few:
@@ -106,6 +100,28 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     else:
         ids = places.sort(descending=True).indices[..., :count]
     return ids, logits.gather(-1, ids)
+
+
+def _first(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the ids of the first `count` tokens of logits [V] by (-logit, id).
+
+    The n greatest logits are at least as great as the n greatest maxima of blocks, so
+    only those that are so great are sorted.
+    """
+    candidates = logits
+    if count <= logits.size // (8 * _BLOCK):
+        # A block is a column, so that its maximum is computed for many blocks at a
+        # time.
+        blocks = logits.size // _BLOCK
+        candidates = logits[: _BLOCK * blocks].reshape(_BLOCK, blocks).max(0)
+    floor = np.partition(candidates, -count)[-count]
+    impossible = floor == -np.inf
+    ids = np.flatnonzero(logits > floor if impossible else logits >= floor)
+    ids = ids[(-logits[ids]).argsort(kind="stable")][:count]
+    if impossible:
+        others = np.flatnonzero(logits == floor)[: count - len(ids)]
+        ids = np.concatenate([ids, others])
+    return ids
 
 
 def _places(logits: Tensor) -> Tensor:
@@ -121,26 +137,6 @@ def _places(logits: Tensor) -> Tensor:
     return (ordered.long() << 32) - ids
 
 
-def _top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the `count` greatest of logits [..., V] and their ids, like `topk`.
-
-    `topk` is slow for one large vocabulary. The n greatest logits lie in the n blocks
-    with the greatest maxima, so only those are searched.
-    """
-    if logits.dim() > 1 or count > logits.numel() // (8 * _BLOCK):
-        return logits.topk(count)
-    # A block is a column, so that its maximum is computed for many blocks at a time.
-    count_of = logits.numel() // _BLOCK
-    blocks = logits[: count_of * _BLOCK].view(_BLOCK, count_of)
-    chosen = blocks.amax(0).topk(count, sorted=False).indices
-    inner = torch.arange(0, blocks.numel(), count_of)
-    ids = (inner[:, None] + chosen).flatten()
-    if blocks.numel() < logits.numel():
-        ids = torch.cat([ids, torch.arange(blocks.numel(), logits.numel())])
-    values, places = logits.index_select(0, ids).topk(count)
-    return values, ids[places]
-
-
 def log_total(logits: Tensor, temperature: float) -> Tensor:
     """Return log Σ exp((logit − greatest) / temperature) over logits [V]; float64 [].
     Without the greatest one, the least temperatures would give infinities."""
@@ -149,26 +145,34 @@ def log_total(logits: Tensor, temperature: float) -> Tensor:
 
 def standard_deviation(logits: Tensor) -> Tensor:
     """Return the standard deviation of the logits [V] that are not -inf; float32 []."""
-    if logits.device.type == "cpu":  # numpy compares and assigns faster
-        values = logits.numpy()
-        impossible = np.flatnonzero(values == -np.inf)
-        if len(impossible) > len(values) // 16:
-            from_mean = values[values > -np.inf]
-            from_mean -= from_mean.mean()
-            return torch.tensor(
-                math.sqrt(np.dot(from_mean, from_mean) / len(from_mean))
-            )
-        from_mean = values.copy()
-        from_mean[impossible] = 0
-        count = len(values) - len(impossible)
-        from_mean -= from_mean.sum() / count
-        from_mean[impossible] = 0
-        return torch.tensor(math.sqrt(np.dot(from_mean, from_mean) / count))
+    if logits.device.type == "cpu":
+        return torch.tensor(_standard_deviation(logits.numpy()))
     possible = logits > -torch.inf
     total = possible.sum()
     finite = torch.where(possible, logits, 0.0)
     apart = torch.where(possible, finite - finite.sum() / total, 0.0)
     return torch.dot(apart, apart).div(total).sqrt()
+
+
+def _standard_deviation(logits: NDArray[np.float32]) -> float:
+    """As `standard_deviation`, on a CPU."""
+    possible = logits > -np.inf
+    count = max(int(np.count_nonzero(possible)), 1)
+    if count == logits.size:
+        apart = logits - logits.sum() / count
+    else:
+        bits = all_bits(possible)
+        apart_bits = logits.view(np.int32) & bits
+        apart = apart_bits.view(np.float32)
+        apart -= apart.sum() / count
+        apart_bits &= bits
+    return math.sqrt(np.dot(apart, apart) / count)
+
+
+def all_bits(chosen: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return numbers [n] with all bits set where `chosen` [n] is true, and none
+    elsewhere."""
+    return (-chosen.view(np.int8)).astype(np.int32)
 
 
 def count_from(logits: Tensor, floor: float) -> int:
