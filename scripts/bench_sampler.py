@@ -14,6 +14,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from bench_documents import prose
 from bench_fast import llama_python
 from bench_tools import compare
 from torch import Tensor
@@ -35,7 +36,7 @@ _TOKENS = 200  # of one measurement
 def print_sampler(engine: LocalEngine, peer: Path, options: Namespace) -> None:
     """A table: the default chain, all stages, and all with a grammar's mask."""
     random = torch.Generator().manual_seed(0)
-    context = torch.randint(200, 2200, (CONTEXT,), generator=random).tolist()
+    context = engine.encode(prose()).ids[:CONTEXT]
     real = engine.backend.logits(context)[-1]
     large = torch.randn(LARGE, generator=random) * 3
     print("\n| sampler, one token | lmtui | llama.cpp | ratio |\n|---|---|---|---|")
