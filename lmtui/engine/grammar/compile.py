@@ -9,8 +9,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lmtui.engine.grammar.gbnf import lark_of_gbnf
+from lmtui.engine.grammar.gbnf import rules_of_gbnf
 from lmtui.engine.grammar.keywords import ignored_keywords, refused_keywords
+from lmtui.engine.grammar.terminals import lark_of
 from lmtui.engine.grammar.text import NAMES, Grammar, parsed_schema, refused
 from lmtui.errors import LmtuiError, panics_as_errors
 
@@ -96,7 +97,7 @@ def _lark_of(grammar: Grammar) -> str:
         case "regex":
             return f"start: /{_regex_in_lark(grammar.text)}/{_ALL_TOKENS}"
         case "gbnf":
-            return lark_of_gbnf(grammar.text) + _ALL_TOKENS
+            return lark_of(rules_of_gbnf(grammar.text)) + _ALL_TOKENS
         case "lark":
             return grammar.text + _ALL_TOKENS
 

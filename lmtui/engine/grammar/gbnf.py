@@ -1,14 +1,18 @@
-"""GBNF, the grammar format of llama.cpp, written as Lark.
-
-llguidance reads a Lark terminal up to its longest match, and never less. GBNF has no
-terminals, so each character becomes one of its own, and all else becomes a rule: then
-both mean the same. Format: llama.cpp, grammars/README.md.
-"""
+"""GBNF, the grammar format of llama.cpp (grammars/README.md there)."""
 
 from __future__ import annotations
 
 import re
 
+from lmtui.engine.grammar.rules import (
+    Alternatives,
+    Characters,
+    Part,
+    Reference,
+    Repetition,
+    Rules,
+    Sequence,
+)
 from lmtui.engine.grammar.text import refused
 from lmtui.errors import LmtuiError
 
@@ -21,20 +25,25 @@ _SPACE_AND_LINES = re.compile(r"(?:\s|#[^\r\n]*)*")
 _NEXT_ALTERNATIVE = re.compile(r"(?:\s|#[^\r\n]*)*\|")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
-_ANY = r"/[\x{0}-\x{10FFFF}]/"
+_ANY = (("\0", "\U0010ffff"),)
+_SIGNS: dict[str, tuple[int, int | None]] = {
+    "*": (0, None),
+    "+": (1, None),
+    "?": (0, 1),
+}
 
 
-def lark_of_gbnf(text: str) -> str:
-    """Return the Lark grammar with the same language as a GBNF grammar.
+def rules_of_gbnf(text: str) -> Rules:
+    """Return the rules of a GBNF grammar; all that are used are there.
 
     Raises:
         LmtuiError: the text is no GBNF; the detail names the line and column.
     """
-    return _Parser(text).grammar()
+    return _Parser(text).rules()
 
 
 class _Parser:
-    """Recursive descent through a GBNF text, writing Lark."""
+    """Recursive descent through a GBNF text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -42,8 +51,8 @@ class _Parser:
         self._used: dict[str, int] = {}
         """Names in use, with the offset of the first use."""
 
-    def grammar(self) -> str:
-        rules: dict[str, str] = {}
+    def rules(self) -> Rules:
+        rules: dict[str, Part] = {}
         self._skip(_SPACE_AND_LINES)
         while self._at < len(self._text):
             start = self._at
@@ -62,19 +71,14 @@ class _Parser:
         for name, offset in self._used.items():
             if name not in rules:
                 raise self._error(f"no rule is named {name}", offset)
-        numbers = {name: index for index, name in enumerate(rules)}
-        lines = [f"start: r{numbers['root']}"]
-        for name, body in rules.items():
-            spelled = re.sub(r"<([^<>]+)>", lambda m: f"r{numbers[m[1]]}", body)
-            lines.append(f"r{numbers[name]}: {spelled}")
-        return "\n".join(lines) + "\n"
+        return rules
 
-    def _alternatives(self, depth: int) -> str:
+    def _alternatives(self, depth: int) -> Part:
         parts = [self._sequence(depth)]
         while self._next_alternative(depth):
             self._skip(_SPACE_AND_LINES)
             parts.append(self._sequence(depth))
-        return " | ".join(parts)
+        return parts[0] if len(parts) == 1 else Alternatives(tuple(parts))
 
     def _next_alternative(self, depth: int) -> bool:
         """Go behind the next `|`, which may stand on a new line."""
@@ -85,15 +89,15 @@ class _Parser:
             self._skip(_SPACE_AND_LINES)
         return match is not None
 
-    def _sequence(self, depth: int) -> str:
+    def _sequence(self, depth: int) -> Part:
         parts = []
         space = _SPACE_AND_LINES if depth else _SPACE
         while (part := self._item(depth)) is not None:
             parts.append(self._repeated(part))
             self._skip(space)
-        return " ".join(parts) or '""'
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
-    def _item(self, depth: int) -> str | None:
+    def _item(self, depth: int) -> Part | None:
         """Return the next part of a sequence; None where none follows."""
         match self._text[self._at : self._at + 1]:
             case '"':
@@ -104,7 +108,7 @@ class _Parser:
                 return self._group(depth + 1)
             case ".":
                 self._at += 1
-                return _ANY
+                return Characters(_ANY)
             case "<" | "!":
                 raise self._error("tokens are not supported")
         if not _NAME.match(self._text, self._at):
@@ -112,9 +116,9 @@ class _Parser:
         start = self._at
         name = self._name()
         self._used.setdefault(name, start)
-        return f"<{name}>"
+        return Reference(name)
 
-    def _group(self, depth: int) -> str:
+    def _group(self, depth: int) -> Part:
         if depth > _DEEPEST:
             raise self._error(f"more than {_DEEPEST} groups stand in each other")
         self._at += 1
@@ -122,21 +126,22 @@ class _Parser:
         inner = self._alternatives(depth)
         if not self._take(")"):
             raise self._error(") is expected")
-        return f"({inner})"
+        return inner
 
-    def _repeated(self, part: str) -> str:
+    def _repeated(self, part: Part) -> Part:
         """Return `part` with the repetition that follows it."""
-        while True:
+        for _ in range(_DEEPEST):
             sign = self._text[self._at : self._at + 1]
-            if sign and sign in "*+?":
+            if sign in _SIGNS:
                 self._at += 1
-                part = f"({part}){sign}"
+                part = Repetition(part, *_SIGNS[sign])
             elif sign == "{":
-                part = f"({part}){self._count()}"
+                part = Repetition(part, *self._counts())
             else:
                 return part
+        raise self._error(f"more than {_DEEPEST} repetitions stand in each other")
 
-    def _count(self) -> str:
+    def _counts(self) -> tuple[int, int | None]:
         match = _COUNT.match(self._text, self._at)
         if not match:
             raise self._error("{m}, {m,} or {m,n} is expected")
@@ -144,17 +149,18 @@ class _Parser:
         if most < least or most > _MOST:
             raise self._error(f"the numbers must rise to {_MOST} at most")
         self._at = match.end()
-        return f"{{{least},{match[3] if match[2] else least}}}"
+        return least, None if match[2] and not match[3] else most
 
-    def _literal(self) -> str:
+    def _literal(self) -> Part:
         start = self._at
         self._at += 1
         parts = []
         while not self._take('"'):
-            parts.append(f"/{_one_of(_escaped(self._character(start)))}/")
-        return f"({' '.join(parts)})" if parts else '""'
+            character = self._character(start)
+            parts.append(Characters(((character, character),)))
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
-    def _character_class(self) -> str:
+    def _character_class(self) -> Part:
         start = self._at
         self._at += 1
         negated = self._take("^")
@@ -168,10 +174,10 @@ class _Parser:
                 last = self._character(start)
             if last < first:
                 raise self._error("the range falls")
-            ranges.append(f"{_escaped(first)}-{_escaped(last)}")
+            ranges.append((first, last))
         if not ranges and not negated:
             raise self._error("the brackets hold no character", start)
-        return f"/{_one_of(''.join(ranges), negated=negated)}/" if ranges else _ANY
+        return Characters(tuple(ranges), negated) if ranges else Characters(_ANY)
 
     def _character(self, start: int) -> str:
         """Return the next character of what begins at `start`, whose escape is read."""
@@ -225,11 +231,3 @@ class _Parser:
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         detail = f"line {line}, column {column}: {message}"
         return refused("gbnf", detail, "Correct it.")
-
-
-def _escaped(character: str) -> str:
-    return rf"\x{{{ord(character):X}}}"
-
-
-def _one_of(ranges: str, *, negated: bool = False) -> str:
-    return f"[{'^' * negated}{ranges}]"

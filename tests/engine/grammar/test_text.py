@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.engine.grammar.gbnf import lark_of_gbnf
+from lmtui.engine.grammar.gbnf import rules_of_gbnf
 from lmtui.engine.grammar.text import (
     LONGEST,
     Grammar,
@@ -100,4 +100,4 @@ def test_a_parsed_schema_is_a_grammar() -> None:
 )
 def test_gbnf_errors_name_the_place(text: str, words: str) -> None:
     with pytest.raises(LmtuiError, match=f"GBNF grammar can't be used: .*{words}"):
-        lark_of_gbnf(text)
+        rules_of_gbnf(text)

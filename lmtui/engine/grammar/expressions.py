@@ -1,0 +1,237 @@
+"""Regular expressions: parts of a grammar's rules without recursion.
+
+Sets of characters are sets of the bytes with which their UTF-8 begins, since llguidance
+reads bytes: never too few of them, where several characters begin with the same byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lmtui.engine.grammar.rules import (
+    Alternatives,
+    Characters,
+    Part,
+    Reference,
+    Repetition,
+    Rules,
+    Sequence,
+)
+
+Bits = int
+"""Set of small numbers."""
+_ASCII: Bits = (1 << 128) - 1
+_ALL_BYTES: Bits = (1 << 256) - 1
+_SIGNS = {(0, None): "*", (1, None): "+", (0, 1): "?"}
+
+
+def members(bits: Bits) -> Iterator[int]:
+    """Iterate over a set, in ascending order."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+class BudgetSpent(Exception):
+    """There are no steps left."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """Steps that a computation may still take."""
+
+    left: int
+
+    def spend(self, steps: int) -> None:
+        """Count some steps.
+
+        Raises:
+            BudgetSpent: there are none left.
+        """
+        self.left -= steps
+        if self.left < 0:
+            raise BudgetSpent
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Positions of a regular expression (Glushkov 1961): the places in it where a
+    character stands."""
+
+    nullable: bool
+    """Whether the empty text matches."""
+    bytes_at: list[Bits]
+    """For each position, the first bytes of its characters."""
+    first: Bits
+    """Positions at which a match can begin."""
+    last: Bits
+    """Positions at which a match can end."""
+    follow: list[Bits]
+    """For each position, those that can come next."""
+
+    @property
+    def first_bytes(self) -> Bits:
+        """Bytes with which a match can begin."""
+        return self._bytes(self.first)
+
+    def next_bytes(self, other: Expression, budget: Budget) -> Bits:
+        """Return the bytes that can follow a match within a longer match of another
+        expression.
+
+        Raises:
+            BudgetSpent: this takes more steps than there are left.
+        """
+        if not any(other.follow):
+            return 0  # it has no match longer than one character
+        found, seen = 0, set[tuple[int, int]]()
+        waiting = [(self.first, other.first)]
+        while waiting:
+            own_places, their_places = waiting.pop()
+            budget.spend(own_places.bit_count() * their_places.bit_count())
+            for pair in self._alike(other, own_places, their_places):
+                if pair in seen:
+                    continue
+                seen.add(pair)
+                own, theirs = pair  # positions that the same text may reach
+                if self.last >> own & 1:
+                    found |= other._bytes(other.follow[theirs])
+                waiting.append((self.follow[own], other.follow[theirs]))
+        return found
+
+    def _alike(
+        self, other: Expression, own: Bits, theirs: Bits
+    ) -> Iterator[tuple[int, int]]:
+        """Iterate over the positions of both that may stand for the same character."""
+        second = [(each, other.bytes_at[each]) for each in members(theirs)]
+        for one in members(own):
+            possible = self.bytes_at[one]
+            yield from ((one, at) for at, these in second if possible & these)
+
+    def _bytes(self, positions: Bits) -> Bits:
+        found = 0
+        for each in members(positions):
+            found |= self.bytes_at[each]
+        return found
+
+
+def expression_of(part: Part, rules: Rules) -> Expression:
+    """Return the positions of a part without recursion."""
+    bytes_at, follow = list[Bits](), list[Bits]()
+
+    def ends(part: Part) -> tuple[bool, Bits, Bits]:
+        """Return whether a part is nullable, and where it begins and ends."""
+        match part:
+            case Characters():
+                bytes_at.append(_first_bytes(part))
+                follow.append(0)
+                bit = 1 << len(follow) - 1
+                return False, bit, bit
+            case Reference(name):
+                return ends(rules[name])
+            case Repetition(inner, least, most):
+                nullable, first, last = ends(inner)
+                if most != 1:
+                    follow_with(last, first)
+                return nullable or least == 0, first, last
+            case Alternatives(parts):
+                nullable, first, last = False, 0, 0
+                for each in map(ends, parts):
+                    nullable |= each[0]
+                    first |= each[1]
+                    last |= each[2]
+                return nullable, first, last
+            case Sequence(parts):
+                nullable, first, last = True, 0, 0
+                for each in map(ends, parts):
+                    follow_with(last, each[1])
+                    first |= each[1] * nullable
+                    last = each[2] | last * each[0]
+                    nullable &= each[0]
+                return nullable, first, last
+
+    def follow_with(last: Bits, first: Bits) -> None:
+        for position in members(last):
+            follow[position] |= first
+
+    nullable, first, last = ends(part)
+    return Expression(nullable, bytes_at, first, last, follow)
+
+
+def _first_bytes(characters: Characters) -> Bits:
+    found = 0
+    for ends in characters.ranges:
+        low, high = (each.encode("utf-8", "surrogatepass")[0] for each in ends)
+        found |= (1 << high + 1) - (1 << low)
+    return _ALL_BYTES & ~(found & _ASCII) if characters.negated else found
+
+
+def regex_of(part: Part, rules: Rules, *, nonempty: bool = False) -> str:
+    """Return a part without recursion as a regular expression; with `nonempty`, one
+    that does not match the empty text, although the part may."""
+    match part:
+        case Characters():
+            return _class(part)
+        case Reference(name):
+            return regex_of(rules[name], rules, nonempty=nonempty)
+        case Repetition(inner, least, most):
+            nonempty_inner = nonempty and _is_nullable(inner, rules)
+            least = 1 if nonempty_inner else max(least, int(nonempty))
+            text = regex_of(inner, rules, nonempty=nonempty_inner)
+            return f"(?:{text}){repetition_signs(least, most)}"
+        case Alternatives(parts):
+            some = [each for each in parts if _has_characters(each, rules)]
+            sign = "?" if len(some) < len(parts) and not nonempty else ""
+            texts = [regex_of(each, rules, nonempty=nonempty) for each in some]
+            return f"(?:{'|'.join(texts)}){sign}" if some else ""
+        case Sequence(parts):
+            parts = tuple(each for each in parts if _has_characters(each, rules))
+            texts = [regex_of(each, rules) for each in parts]
+            if not nonempty or not all(_is_nullable(each, rules) for each in parts):
+                return "".join(texts)
+            begun = (regex_of(each, rules, nonempty=True) for each in parts)
+            tails = ("".join(texts[place:]) for place in range(1, len(parts) + 1))
+            return f"(?:{'|'.join(map(str.__add__, begun, tails))})"
+
+
+def _is_nullable(part: Part, rules: Rules) -> bool:
+    match part:
+        case Characters():
+            return False
+        case Reference(name):
+            return _is_nullable(rules[name], rules)
+        case Repetition(inner, least):
+            return least == 0 or _is_nullable(inner, rules)
+        case Alternatives(parts):
+            return any(_is_nullable(each, rules) for each in parts)
+        case Sequence(parts):
+            return all(_is_nullable(each, rules) for each in parts)
+
+
+def _has_characters(part: Part, rules: Rules) -> bool:
+    """Return whether a part matches anything but the empty text."""
+    match part:
+        case Characters():
+            return True
+        case Reference(name):
+            return _has_characters(rules[name], rules)
+        case Repetition(inner):
+            return _has_characters(inner, rules)
+        case Sequence(parts) | Alternatives(parts):
+            return any(_has_characters(each, rules) for each in parts)
+
+
+def _class(characters: Characters) -> str:
+    ranges = (f"{_escaped(a)}-{_escaped(b)}" for a, b in characters.ranges)
+    return f"[{'^' * characters.negated}{''.join(ranges)}]"
+
+
+def _escaped(character: str) -> str:
+    return rf"\x{{{ord(character):X}}}"
+
+
+def repetition_signs(least: int, most: int | None) -> str:
+    """Return how a repetition is written, behind its part."""
+    counted = f"{{{least},{'' if most is None else most}}}"
+    return _SIGNS.get((least, most), counted)

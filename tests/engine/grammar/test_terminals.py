@@ -1,0 +1,199 @@
+"""Grammars with large terminals against the same with one character a terminal."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from unittest.mock import patch
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from lmtui.engine.grammar import terminals
+from lmtui.engine.grammar.gbnf import rules_of_gbnf
+from lmtui.engine.grammar.matcher import GrammarMatcher, GrammarStuck
+from lmtui.engine.grammar.rules import (
+    Alternatives,
+    Characters,
+    Part,
+    Reference,
+    Repetition,
+    Rules,
+    Sequence,
+)
+from lmtui.errors import LmtuiError
+from tests.engine.grammar.vocabularies import made
+
+LEAVES = ['"a"', '"ab"', '"b"', "[ab]", "[^a]", '"é"', '"è"', "[b-é]", '""', ".", '"c"']
+SIGNS = ["*", "+", "?", "{2}", "{0,2}", "{1,}"]
+JSON = r"""
+root ::= value
+value ::= object | array | string | number | "true" ws
+object ::= "{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws
+array ::= "[" ws (value ("," ws value)*)? "]" ws
+string ::= "\"" ([^"\\\x00-\x1F] | "\\" ["\\n])* "\"" ws
+number ::= "-"? [0-9]+ ("." [0-9]+)? ws
+ws ::= | " " | "\n" [ \t]{0,20}
+"""
+
+
+@st.composite
+def bodies(draw: st.DrawFn, depth: int = 3) -> str:
+    """The right side of a rule that may refer to a and b."""
+    kind = draw(st.sampled_from(["leaf", "sequence", "choice", "repeated", "rule"]))
+    if depth == 0 or kind == "leaf":
+        return draw(st.sampled_from(LEAVES))
+    if kind == "rule":
+        return draw(st.sampled_from(["x", "y"]))
+    if kind == "repeated":
+        return f"({draw(bodies(depth - 1))}){draw(st.sampled_from(SIGNS))}"
+    parts = draw(st.lists(bodies(depth - 1), min_size=1, max_size=3))
+    return f"({(' | ' if kind == 'choice' else ' ').join(parts)})"
+
+
+grammars = st.builds("root ::= {}\nx ::= {}\ny ::= {}".format, *[bodies()] * 3)
+
+
+def compiled(text: str, *, by_character: bool = False) -> GrammarMatcher | None:
+    """A matcher at the beginning; None for a grammar that is refused."""
+    steps = 0 if by_character else terminals._MOST_STEPS
+    each = made()
+    each.grammars.compile.cache_clear()
+    with patch.object(terminals, "_MOST_STEPS", steps):
+        try:
+            return each.matcher("gbnf", text)
+        except LmtuiError:
+            return None
+
+
+def accepts(matcher: GrammarMatcher, text: str) -> bool:
+    copy = matcher.copy()
+    return copy.accept_bytes(text.encode()) and copy.is_accepting
+
+
+def follows(rules: Rules, text: str) -> bool:
+    """Whether a text follows some rules, by trying all ways to read it."""
+    ends: dict[tuple[Part, int], set[int]] = defaultdict(set)
+
+    def read(part: Part, start: int) -> set[int]:
+        match part:
+            case Characters(ranges, negated):
+                if start == len(text):
+                    return set()
+                is_in = any(a <= text[start] <= b for a, b in ranges)
+                return {start + 1} if is_in != negated else set()
+            case Reference(name):
+                return ends[rules[name], start]
+            case Sequence(parts):
+                reached = {start}
+                for each in parts:
+                    reached = set().union(*(read(each, at) for at in reached))
+                return reached
+            case Alternatives(parts):
+                return set().union(*(read(each, start) for each in parts))
+            case Repetition(inner, least, most):
+                reached = found = {start}
+                for count in range(1, (most or least + len(text) + 1) + 1):
+                    reached = set().union(*(read(inner, at) for at in reached))
+                    found = reached if count <= least else found | reached
+                return found
+
+    before = None
+    while before != (before := sum(map(len, ends.values()))):
+        for part in rules.values():
+            for start in range(len(text) + 1):
+                ends[part, start] |= read(part, start)
+    return len(text) in ends[rules["root"], 0]
+
+
+@given(grammar=grammars, texts=st.lists(st.text("abcéè", max_size=6), max_size=8))
+@settings(deadline=None)
+def test_texts_of_a_grammar_are_those_that_all_ways_to_read_find(
+    grammar: str, texts: list[str]
+) -> None:
+    matcher = compiled(grammar)
+    assume(matcher is not None)
+    assert matcher is not None
+    rules = rules_of_gbnf(grammar)
+    for text in texts:
+        assert accepts(matcher, text) == follows(rules, text)
+
+
+@given(grammar=st.one_of(grammars, st.just(JSON)), seed=st.integers(0, 2**30))
+@settings(deadline=None)
+def test_masks_are_those_of_one_character_a_terminal(grammar: str, seed: int) -> None:
+    ours, theirs = compiled(grammar), compiled(grammar, by_character=True)
+    assert (ours is None) == (theirs is None)
+    assume(ours is not None and theirs is not None)
+    assert ours is not None and theirs is not None
+    rng = random.Random(seed)
+    for _ in range(12):
+        mask = mask_of(ours)
+        assert mask == mask_of(theirs)
+        if not mask or ours.is_finished:
+            break
+        token = rng.choice(mask)
+        ours.accept(token)
+        theirs.accept(token)
+
+
+def mask_of(matcher: GrammarMatcher) -> list[int]:
+    """The tokens that can follow; none where a grammar has no text that goes on so."""
+    try:
+        return matcher.mask().nonzero().flatten().tolist()
+    except GrammarStuck:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("grammar", "expected"),
+    [
+        # whole expressions, where nothing else can follow
+        ('root ::= x+\nx ::= "- " [^\\n]+ "\\n"', 1),
+        ('root ::= "(" x? ")" root?\nx ::= [a-z]+', 1),
+        # names and a keyword, which a name may begin with
+        ('root ::= "if" " " root | [a-z]+ ";"', 2),
+        # "a" may be the end of one and the beginning of the other
+        ('root ::= [a-z]+ "a" root?', 2),
+    ],
+)
+def test_terminals_are_as_large_as_they_can_be(grammar: str, expected: int) -> None:
+    assert terminals.lark_of(rules_of_gbnf(grammar)).count("/") == 2 * expected
+
+
+def test_strings_and_numbers_of_json_are_terminals() -> None:
+    lark = terminals.lark_of(rules_of_gbnf(JSON))
+    expressions = re.findall("/([^/]*)/", lark)
+    for text in ('"a\\\\n" ', "-12.50\n  ", "true "):
+        assert any(re.fullmatch(as_python(each), text) for each in expressions), text
+
+
+def as_python(expression: str) -> str:
+    return re.sub(r"\\x\{(\w+)\}", lambda m: rf"\U{int(m[1], 16):08x}", expression)
+
+
+RULES = {
+    "each twice the next": [*(f"r{i} ::= r{i + 1} r{i + 1}" for i in range(60))],
+    "each may be the next": [*(f'r{i} ::= "x" r{i + 1} | "y"' for i in range(500))],
+    "many words": ["r0 ::= " + " | ".join(f'"word{i}x" root "y"' for i in range(500))],
+    "many options": ["r0 ::= " + " ".join('("a"? "b"?)?' for _ in range(300)) + " r1"],
+    "long literal": [f'r0 ::= "{"a" * 20_000}" root?'],
+    "repeated repetitions": ["r0 ::= (([a-z]{0,2000} [a-z]){0,2000} r1){0,2000}"],
+    "groups of groups": ["r0 ::= " + "(" * 100 + '"a" root' + ")?" * 100],
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_large_grammars_are_written_in_a_bounded_number_of_steps(name: str) -> None:
+    text = "\n".join(["root ::= r0", *RULES[name]])
+    missing = set(re.findall(r"r\d+", text)) - set(re.findall(r"(r\d+) ::=", text))
+    rules = [text, *(f'{each} ::= "z"' for each in missing)]
+    assert terminals.lark_of(rules_of_gbnf("\n".join(rules))).startswith("start: r0\n")
+
+
+def test_too_many_repetitions_of_repetitions_are_refused() -> None:
+    with pytest.raises(LmtuiError) as error:
+        rules_of_gbnf('root ::= "a"' + "*" * 5000)
+    assert "more than 100 repetitions" in error.value.detail
