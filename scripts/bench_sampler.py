@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from statistics import median
 
 import numpy as np
@@ -31,6 +32,31 @@ CONTEXT = 2048
 LARGE = 151_936
 """Size of a larger vocabulary, with logits that are drawn at random."""
 _TOKENS = 200  # of one measurement
+GRAMMARS = {
+    "JSON schema": json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "size": {"type": "number"},
+            },
+            "required": ["name", "tags", "size"],
+        }
+    ),
+    "any JSON, as GBNF": r"""
+root ::= value
+value ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::= "{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" ws
+array ::= "[" ws (value ("," ws value)*)? "]" ws
+string ::= "\"" ([^"\\\x00-\x1F] | "\\" ["\\bfnrt])* "\"" ws
+number ::= "-"? [0-9]+ ("." [0-9]+)? ws
+ws ::= | " " | "\n" [ \t]{0,20}
+""",
+    "a list, as GBNF": 'root ::= item+\nitem ::= "- " [^\\r\\n]+ "\\n"\n',
+    "a regular expression": r"/([A-Z][a-z ]{1,40}\. ?){1,5}/",
+}
+"""Grammars as settings, by what they are called."""
 
 
 def print_sampler(engine: LocalEngine, peer: Path, options: Namespace) -> None:
@@ -42,6 +68,11 @@ def print_sampler(engine: LocalEngine, peer: Path, options: Namespace) -> None:
     print("\n| sampler, one token | lmtui | llama.cpp | ratio |\n|---|---|---|---|")
     for logits in (real, large):
         print_of(engine, logits, ids_array(context), peer=peer, options=options)
+    print("\n| grammar, one token | median | 95 % below |\n|---|---|---|")
+    for name, grammar in GRAMMARS.items():
+        times = sorted(mask_seconds(engine, grammar, rounds=options.rounds))
+        slow = times[len(times) * 95 // 100]
+        print(f"| {name} | {1e6 * median(times):.0f} µs | {1e6 * slow:.0f} µs |")
 
 
 @torch.inference_mode()
@@ -124,3 +155,23 @@ def seconds(chain: SamplerChain, logits: Tensor, conditions: DrawConditions) -> 
         draw(chain.filter(prepared, table, conditions), random)
         times.append(time.perf_counter() - start)
     return median(times)
+
+
+def mask_seconds(engine: LocalEngine, grammar: str, *, rounds: int) -> list[float]:
+    """Seconds for each token of some texts that are drawn among all that a grammar
+    allows: its mask, and going on by the token."""
+    random, times = Random(7), list[float]()
+    compiled = engine._sampler._grammars.compiled(grammar)
+    for _ in range(rounds):
+        matcher = compiled.matcher([2])
+        for _ in range(60):
+            start = time.perf_counter()
+            mask = matcher.mask()
+            masked = time.perf_counter()
+            token = random.choice(mask.nonzero().flatten().tolist())
+            begun = time.perf_counter()
+            if token == 2:
+                break
+            matcher.accept(token)
+            times.append(masked - start + time.perf_counter() - begun)
+    return times
