@@ -55,6 +55,8 @@ class FakeWriter(FakeEngine):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._suggested: dict[tuple[str, int, int | None], list[int]] = {}
+        self.grammars: list[tuple[str | None, int | None]] = []
+        """The grammar of each request, and where its text begins."""
 
     def read_with(
         self, files: Sequence[ContextFile], *, name: str = ""
@@ -68,7 +70,13 @@ class FakeWriter(FakeEngine):
         )
 
     def predict_at(
-        self, text: str, cursor: int, *, top_n: int = 20, should_stop: Stop = no_stop
+        self,
+        text: str,
+        cursor: int,
+        *,
+        top_n: int = 20,
+        grammar: str | None = None,
+        should_stop: Stop = no_stop,
     ) -> CursorPrediction:
         """The distribution after the bytes before the cursor."""
         self._begin("expect", (text, cursor))
@@ -76,6 +84,11 @@ class FakeWriter(FakeEngine):
             raise Cancelled
         before, after = text[:cursor].encode(), text[cursor:].encode()
         shown = self._after(before, top_n) if before else None
+        if shown is not None and grammar is not None:
+            first, *others = shown.candidates
+            rows = (first._replace(cut="s"), *others)
+            shown = replace(shown, candidates=rows)
+        self.grammars.append((grammar, 0))
         return CursorPrediction(
             distribution=shown,
             typed="",
@@ -116,6 +129,7 @@ class FakeWriter(FakeEngine):
         cursor: int,
         settings: SamplingSettings,
         *,
+        grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
         should_stop: Stop = no_stop,
@@ -123,6 +137,7 @@ class FakeWriter(FakeEngine):
     ) -> Iterator[Step | GenerationResult]:
         """The scripted answer of this place and an end token."""
         self.calls.append(("go_on", (text, cursor)))
+        self.grammars.append((settings.grammar, grammar_from))
         ids = self.completion_context(text, cursor, settings).ids
         place = text, cursor, settings.seed
         if place not in self._suggested:

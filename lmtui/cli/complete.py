@@ -137,34 +137,34 @@ def complete(
     With --print the most probable continuation is printed while it is generated,
     without the text itself, and ends with a newline; the file is not changed. It stops
     at an end token, after --max-tokens, when the context is full, or with --single-line
-    at a newline. A half-typed word is completed. With a grammar, all that is printed
-    follows it. A model that can also read the text after the cursor does so. Line
-    endings are read as \\n, whatever the file has.
+    at a newline. A half-typed word is completed. A model that can also read the text
+    after the cursor does so. Line endings are read as \\n, whatever the file has.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
+
+    With a grammar, all that --print prints follows it, and in the editor the whole text
+    as far as ghost text goes: rows of the panel with s do not.
 
     \b
     Examples:
       lmtui complete draft.txt
-      lmtui complete draft.txt --at 12:5
       lmtui complete draft.txt --adapter notes
       git diff | lmtui complete -
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
       printf "She was born in " | lmtui complete - --print --regex "[0-9]{4}"
-      lmtui complete notes.md --print --json --top 3
+      lmtui complete notes.md --json --top 3
+      lmtui complete person.json --schema schema.json
       lmtui complete main.py --with helpers.py --with docs/
     """
     follows = grammar_setting(schema, regex, grammar)
-    settings = options.settings(ctx, grammar=follows)
+    settings = options.settings(ctx, grammar=follows if print_ or json else None)
     most = max_tokens or settings.suggestions.max_tokens
     if not (print_ or json):
-        _require_no_grammar(follows)
         changed = settings.changed({"ghost_tokens": most})
-        writing = read_writing(
-            file, at, changed, with_=with_ or (), single_line=single_line
-        )
-        _open_editor(ctx, settings, writing, no_color=no_color)
+        writing = read_writing(file, at, changed, with_=with_ or ())
+        rules = replace(writing.rules, single_line=single_line, grammar=follows)
+        _open_editor(ctx, settings, replace(writing, rules=rules), no_color=no_color)
         return
     request = read_request(file, at, single_line=single_line, with_=with_ or ())
     greedy = SamplingSettings(temperature=0, seed=0, max_tokens=most, grammar=follows)
@@ -182,15 +182,6 @@ def _open_editor(
         no_color=no_color,
         open_engine=context.obj,
     )
-
-
-def _require_no_grammar(grammar: str | None) -> None:
-    if grammar is not None:
-        raise LmtuiError(
-            "the suggestions of the editor follow no grammar",
-            "",
-            "Give --print, or use a grammar in the chat.",
-        )
 
 
 def read_request(
@@ -215,7 +206,6 @@ def read_writing(
     settings: Settings,
     *,
     with_: Sequence[str] = (),
-    single_line: bool = False,
 ) -> Writing:
     """Return the editor's options for the named file, which may not exist yet, or for
     the text on stdin. `with_` names other files and folders that the model reads first.
@@ -236,11 +226,7 @@ def read_writing(
         if not file.is_new:
             state.remember([name])
     writing = _writing(file, cursor, settings)
-    return replace(
-        writing,
-        context=read_context(with_, file.path),
-        rules=replace(writing.rules, single_line=single_line),
-    )
+    return replace(writing, context=read_context(with_, file.path))
 
 
 def new_writing(name: str, settings: Settings) -> Writing:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
+from lmtui.engine.sampling.penalties import masked
 from lmtui.engine.sampling.ranks import to_cpu
 from lmtui.engine.score import TokenScore, rows_of
 from lmtui.errors import Cancelled
@@ -29,6 +30,9 @@ _BATCH_BYTES = 1 << 30  # limit of the KV cache of all rows together
 GoesOn = Callable[[int, int, TokenScore], bool]
 """Called with a branch's index, a greedy token and its row; whether the branch goes on
 after it."""
+Mask = Callable[[int], Tensor | None]
+"""Called with a branch's index before a greedy token; which tokens are allowed, bool
+[V] in main memory, or None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,15 @@ def decode_batch(
     max_new_tokens: int,
     end_ids: frozenset[int] = frozenset(),
     goes_on: GoesOn = lambda branch, token, row: True,
+    mask: Mask = lambda branch: None,
     should_stop: Stop = lambda: False,
 ) -> list[Continuation]:
     """Continue the context in `cache`, a token or more, in several branches.
 
     Each branch begins with one of `begins` (a token or more) and goes on with
-    `max_new_tokens` greedy tokens, or up to the first of `end_ids`, or to where
-    `goes_on` answers False. The cache does not change, except for a model whose state
-    can't be copied: it then holds the last branch, or nothing.
+    `max_new_tokens` greedy tokens among those that `mask` allows, or up to the first of
+    `end_ids`, or to where `goes_on` answers False. The cache does not change, except
+    for a model whose state can't be copied: it then holds the last branch, or nothing.
 
     Raises:
         Cancelled: `should_stop` answered True; polled before every token and within it.
@@ -63,7 +68,13 @@ def decode_batch(
     if len(begins) > MOST:
         raise ValueError(f"{len(begins)} branches")
     growing = [
-        _Growing(begin, max_new_tokens, end_ids, partial(goes_on, index))
+        _Growing(
+            begin,
+            max_new_tokens,
+            end_ids,
+            goes_on=partial(goes_on, index),
+            mask=partial(mask, index),
+        )
         for index, begin in enumerate(begins)
     ]
     if cache.fork(1) is None:
@@ -82,12 +93,15 @@ class _Growing:
         begin: Sequence[int],
         max_new_tokens: int,
         end_ids: frozenset[int],
+        *,
         goes_on: Callable[[int, TokenScore], bool],
+        mask: Callable[[], Tensor | None],
     ) -> None:
         self._begin = begin
         self._length = len(begin) + max_new_tokens
         self._end_ids = end_ids
         self._goes_on = goes_on
+        self._mask = mask
         self._ended = False
         self.ids: list[int] = []
         self.rows: list[TokenScore] = []
@@ -102,6 +116,10 @@ class _Growing:
         """The next token of the given beginning; None after it."""
         made = len(self.ids)
         return self._begin[made] if made < len(self._begin) else None
+
+    def mask(self) -> Tensor | None:
+        """Return which tokens the next one is chosen from, bool [V]; None for all."""
+        return None if self.done or self.given is not None else self._mask()
 
     def add(self, token: int, row: TokenScore) -> None:
         """Append a token, unless the branch is done."""
@@ -162,9 +180,15 @@ def _step(growing: list[_Growing], logits: Tensor, listed: int | None) -> list[i
     """Choose each branch's token from its row of logits [n, V]: the given one, or the
     most probable."""
     given = [branch.given for branch in growing]
+    chosen_from = logits
+    for place, branch in enumerate(growing):
+        if (mask := branch.mask()) is not None:
+            if chosen_from is logits:
+                chosen_from = logits.clone()
+            chosen_from[place] = masked(logits[place], mask)
     best = [0] * len(given)
     if None in given:
-        best = to_cpu(logits.argmax(-1))[0].tolist()
+        best = to_cpu(chosen_from.argmax(-1))[0].tolist()
     tokens = [b if a is None else a for a, b in zip(given, best, strict=True)]
     rows = rows_of(logits, tokens, listed=listed)
     for branch, token, row in zip(growing, tokens, rows, strict=True):

@@ -7,9 +7,9 @@ to the decode loop. Control tokens end a completion. Knows no screen and no file
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,9 +20,12 @@ from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.editor_types import (
     MOSTLY,
     CompletionContext,
+    CursorPrediction,
 )
+from lmtui.engine.fill_in_the_middle import Infill
 from lmtui.engine.generate import Decoder, FirstStep, StopRules
 from lmtui.engine.grammar.answer import AnswerGrammar
+from lmtui.engine.grammar.document import DocumentGrammar
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount, Stop
 from lmtui.engine.sampler import Sampler
@@ -48,147 +51,12 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.text import bytes_text
 
-_STEP = 256  # tokens by which the start of the context moves (see `split_room`)
-
 _DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
 _CHARACTERS = 8  # upper bound of the average code points of a token
 _TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
 ROWS = 20
 """Least number of rows to compute: as many as a panel shows, so that its request finds
 them cached."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spelling:
-    """Fill-in-the-middle control tokens of one model family, and their order."""
-
-    prefix: str
-    """Placed before the text before the cursor."""
-    suffix: str
-    """Placed before the text after the cursor."""
-    middle: str | None
-    """Placed last; None where the middle follows the text before the cursor
-    directly."""
-    ends: tuple[str, ...] = ()
-    """Further tokens that end a middle, besides these and the model's own end
-    tokens."""
-
-
-_TABLE = (
-    # Qwen-Coder, CodeGemma, Granite 4: prefix, suffix, middle.
-    _Spelling(
-        "<|fim_prefix|>",
-        "<|fim_suffix|>",
-        "<|fim_middle|>",
-        (
-            "<|endoftext|>",
-            "<|fim_pad|>",
-            "<|repo_name|>",
-            "<|file_sep|>",
-            "<|file_separator|>",
-        ),
-    ),
-    # StarCoder, StarCoder2, Granite Code, Stable Code: prefix, suffix, middle.
-    _Spelling(
-        "<fim_prefix>",
-        "<fim_suffix>",
-        "<fim_middle>",
-        ("<|endoftext|>", "<fim_pad>", "<file_sep>", "<repo_name>", "<filename>"),
-    ),
-    _Spelling(  # SantaCoder
-        "<fim-prefix>", "<fim-suffix>", "<fim-middle>", ("<|endoftext|>", "<fim-pad>")
-    ),
-    _Spelling("▁<PRE>", "▁<SUF>", "▁<MID>", ("▁<EOT>",)),  # CodeLlama
-    _Spelling(  # DeepSeek-Coder: the hole stands between the sides
-        "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", ("<｜end▁of▁sentence｜>",)
-    ),
-    _Spelling("[PREFIX]", "[SUFFIX]", None, ("[MIDDLE]",)),  # Codestral: suffix first
-)
-
-
-_SEPARATORS = ("<|file_sep|>", "<|file_separator|>", "<file_sep>")
-
-
-@dataclass(frozen=True, slots=True)
-class Infill:
-    """Fill-in-the-middle prompt format of one model."""
-
-    prefix: int
-    suffix: int
-    middle: int | None
-    """None: the suffix comes first, and the middle follows the prefix directly."""
-    end_ids: frozenset[int]
-    """Tokens that end a middle, besides the model's own end tokens."""
-    bos: tuple[int, ...] = ()
-    """Ids before every text: BOS, and those of other files."""
-
-    @classmethod
-    def of(cls, tokenizer: Any, *, bos: Sequence[int] = ()) -> Infill | None:
-        """Return the format that the tokenizer has the tokens for; None without one."""
-        vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-        found = (_spelled(spelling, vocabulary, bos) for spelling in _TABLE)
-        return next((infill for infill in found if infill), None)
-
-    def ids(
-        self, before: Sequence[int], after: Sequence[int], *, room: int
-    ) -> tuple[int, ...]:
-        """Return the prompt, at most `room` tokens: the model's next token continues
-        `before`.
-
-        Where the text does not fit, the ends far from the cursor are dropped.
-        """
-        kept, following = split_room(len(before), len(after), room - self._controls)
-        left, right = before[len(before) - kept :], after[:following]
-        if self.middle is None:
-            return (*self.bos, self.suffix, *right, self.prefix, *left)
-        return (*self.bos, self.prefix, *left, self.suffix, *right, self.middle)
-
-    @property
-    def _controls(self) -> int:
-        return len(self.bos) + 2 + (self.middle is not None)
-
-
-def file_separator(tokenizer: Any) -> int | None:
-    """Return the token that a model with fill-in-the-middle has between files; None
-    without one."""
-    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-    if not any(_spelled(spelling, vocabulary, ()) for spelling in _TABLE):
-        return None
-    return next((vocabulary[t] for t in _SEPARATORS if t in vocabulary), None)
-
-
-def split_room(before: int, after: int, room: int) -> tuple[int, int]:
-    """Return how many tokens to keep before and after the cursor, `room` in all.
-
-    Three quarters are for the text before the cursor, and one side may use what the
-    other does not need. The start of the kept text moves in steps of up to 256 tokens,
-    so that typing rarely shifts the positions of the prompt, which the KV cache can
-    then reuse.
-    """
-    room = max(0, room)
-    most = max(room * 3 // 4, room - after)
-    if before <= most:
-        return before, min(after, room - before)
-    step = max(1, min(_STEP, most // 4))
-    start = -(-(before - most) // step) * step
-    kept = before - start
-    return kept, min(after, room - most)
-
-
-def _spelled(
-    spelling: _Spelling, vocabulary: Mapping[str, int], bos: Sequence[int]
-) -> Infill | None:
-    controls = (spelling.prefix, spelling.suffix, spelling.middle)
-    if not all(token in vocabulary for token in controls if token):
-        return None
-    names = (*controls, *spelling.ends)
-    return Infill(
-        prefix=vocabulary[spelling.prefix],
-        suffix=vocabulary[spelling.suffix],
-        middle=vocabulary[spelling.middle] if spelling.middle else None,
-        end_ids=frozenset(vocabulary[t] for t in names if t and t in vocabulary),
-        bos=tuple(bos),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +126,29 @@ class ContextPlanner:
         return before[max(0, len(before) + minimum - room) :]
 
 
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """One of several suggestions, while they are decoded as a batch."""
+
+    begin: tuple[int, ...]
+    """Its first tokens."""
+    builder: SuggestionBuilder
+    grammar: AnswerGrammar | None
+
+    def feed(self, token: int, data: bytes, row: TokenScore) -> bool:
+        """Add a token other than an end token; return whether more may follow. Under a
+        grammar, none is too improbable."""
+        if self.grammar is None:
+            assert row.logprob is not None
+            return self.builder.feed(data, math.exp(row.logprob))
+        self.grammar.accept(token, data)
+        return self.builder.feed(data, 1.0) and not self.grammar.is_finished
+
+    def mask(self) -> Tensor | None:
+        """Return which tokens may follow, bool [V]; None for all."""
+        return None if self.grammar is None else self.grammar.mask()
+
+
 class DocumentReader(Protocol):
     """Reads the text around a cursor and predicts its continuations."""
 
@@ -304,6 +195,35 @@ class Completer:
         self._layout = layout
         infill = layout.infill.end_ids if layout.infill else frozenset()
         self._end_ids = end_ids | infill | model.vocabulary.specials
+        self._grammar = DocumentGrammar(self._beginning)
+
+    def _beginning(self, setting: str) -> AnswerGrammar:
+        """Return a grammar at the beginning of a text."""
+        settings = SamplingSettings(grammar=setting)
+        grammar = self._model.sampler.grammar(settings, self._end_ids)
+        assert grammar is not None
+        return grammar
+
+    def marked(
+        self, prediction: CursorPrediction, setting: str | None, before: str
+    ) -> CursorPrediction:
+        """Return a prediction whose rows are marked that a grammar forbids behind the
+        text before the cursor; as it is, where that does not follow the grammar."""
+        shown = prediction.distribution
+        if shown is None or setting is None:
+            return prediction
+        try:
+            grammar = self._grammar.at(setting, before)
+        except LmtuiError:
+            return prediction
+        controls = prediction.control_ids
+        rows = tuple(
+            row
+            if grammar.allows(None if row.id in controls else row.bytes)
+            else row._replace(cut="s")
+            for row in shown.candidates
+        )
+        return replace(prediction, distribution=replace(shown, candidates=rows))
 
     def completion_context(
         self, text: str, cursor: int, max_new_tokens: int
@@ -331,14 +251,16 @@ class Completer:
         read: CompletionContext,
         settings: SamplingSettings,
         *,
+        begun: str = "",
         lookup_ids: Sequence[int] = (),
         top_n: int,
         single_line: bool,
         should_stop: Stop,
         progress: ReportCount | None,
     ) -> Iterator[Step | GenerationResult]:
-        """Continue a context: yield each step, then the result. Prompt lookup also
-        searches the tokens `lookup_ids`."""
+        """Continue a context: yield each step, then the result. `begun` is the text
+        before the cursor that the grammar also describes; prompt lookup also searches
+        the tokens `lookup_ids`."""
         model = self._model
         rules = StopRules(
             end_ids=self._end_ids,
@@ -348,7 +270,9 @@ class Completer:
         )
         chain = model.sampler.chain(settings)
         require_drawable(model.backend, chain.settings)
-        grammar = model.sampler.grammar(settings, self._end_ids)
+        grammar = None
+        if settings.grammar is not None:
+            grammar = self._grammar.at(settings.grammar, begun)
         decoder = Decoder(
             model.cache,
             model.sampler.positions,
@@ -397,23 +321,19 @@ class Completer:
         read = self.completion_context(text, cursor, rules.max_tokens)
         rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
         # 1) rows of the healed distribution that may begin a suggestion
-        found = self._continuations(read, count, should_stop)
-        begun = [
-            (row.cover.ids, builder)
-            for row in found.rows
-            if row.special is None
-            and (builder := _begun(row, rules, text[cursor:], read)).suggestion is None
+        before, after = text[:cursor], text[cursor:]
+        branches = [
+            _Branch(row.cover.ids, builder, grammar)
+            for row, grammar in self._rows(read, before, rules, count, should_stop)
+            if (builder := _begun(row, rules, after, read)).suggestion is None
         ][: min(count, MOST)]
-        builders = [builder for _, builder in begun]
 
         def goes_on(branch: int, token: int, row: TokenScore) -> bool:
-            assert row.logprob is not None
-            data = model.vocabulary.bytes(token)
-            return builders[branch].feed(data, math.exp(row.logprob))
+            return branches[branch].feed(token, model.vocabulary.bytes(token), row)
 
         # 2) decode all branches as one batch, each until its suggestion ends
         model.cache.read(read.ids, should_stop=should_stop)
-        begins = [ids for ids, _ in begun]
+        begins = [branch.begin for branch in branches]
         longest = max(map(len, begins), default=0)
         grown = decode_batch(
             model.backend,
@@ -424,15 +344,40 @@ class Completer:
             ),
             end_ids=self._end_ids,
             goes_on=goes_on,
+            mask=lambda branch: branches[branch].mask(),
             should_stop=should_stop,
         )
         # 3) finish those that the rules have not ended
         ended = [branch.ids[-1] in self._end_ids for branch in grown]
-        whole = [
-            builder.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
-            for builder, end in zip(builders, ended, strict=True)
+        finished = [
+            branch.builder.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
+            for branch, end in zip(branches, ended, strict=True)
         ]
-        return [suggestion for suggestion in whole if suggestion.text]
+        return [suggestion for suggestion in finished if suggestion.text]
+
+    def _rows(
+        self,
+        read: CompletionContext,
+        before: str,
+        rules: SuggestionRules,
+        count: int,
+        should_stop: Stop,
+    ) -> list[tuple[HealedRow, AnswerGrammar | None]]:
+        """Return rows that the rules' grammar allows behind the text before the cursor,
+        `count` or more of them where there are so many, and the grammar behind each."""
+        if rules.grammar is None:
+            found = self._continuations(read, count, should_stop)
+            return [(row, None) for row in found.rows if row.special is None]
+        grammar = self._grammar.at(rules.grammar, before)
+        found = self._continuations(read, _DRAWN_FROM, should_stop)
+        found, allowed = self._allowed(read, found, grammar, should_stop)
+        rows = list[tuple[HealedRow, AnswerGrammar | None]]()
+        for row, possible in zip(found.rows, allowed.tolist(), strict=True):
+            if possible and row.special is None and len(rows) < MOST:
+                behind = grammar.copy()
+                behind.accept_bytes(row.beyond)
+                rows.append((row, behind))
+        return rows
 
     def _continuations(
         self, read: CompletionContext, count: int, should_stop: Stop

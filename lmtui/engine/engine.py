@@ -17,13 +17,7 @@ from torch import Tensor
 from lmtui.engine.answers import AnswerGenerator, AnswerOptions
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.batched import MOST, decode_batch
-from lmtui.engine.completion import (
-    Completer,
-    CompletionModel,
-    ContextPlanner,
-    Infill,
-    file_separator,
-)
+from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner
 from lmtui.engine.context_files import context_ids
 from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
@@ -38,6 +32,7 @@ from lmtui.engine.editor_types import (
     Replacement,
     ScoredSpan,
 )
+from lmtui.engine.fill_in_the_middle import Infill, file_separator
 from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
@@ -82,8 +77,7 @@ _BESIDE = 512  # tokens after a cursor that prompt lookup searches
 
 
 class LocalEngine:
-    """Engine for a model on this machine; see `protocol.EditorEngine` for each method's
-    contract."""
+    """Engine for a model on this machine; `protocol` has each method's contract."""
 
     def __init__(
         self, loaded: LoadedModel, *, context: int | None = None, slots: int = 1
@@ -510,12 +504,14 @@ class LocalEngine:
         cursor: int,
         *,
         top_n: int = 20,
+        grammar: str | None = None,
         should_stop: Stop = lambda: False,
     ) -> CursorPrediction:
         """Return the prediction at a cursor."""
-        return self.predictor.predict_at(
+        prediction = self.predictor.predict_at(
             text, cursor, top_n=top_n, should_stop=should_stop
         )
+        return self._completer.marked(prediction, grammar, text[:cursor])
 
     def score_span(
         self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
@@ -535,6 +531,7 @@ class LocalEngine:
         cursor: int,
         settings: SamplingSettings,
         *,
+        grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
         should_stop: Stop = lambda: False,
@@ -544,6 +541,7 @@ class LocalEngine:
         steps = self._completer.steps(
             self.completion_context(text, cursor, settings),
             settings,
+            begun=text[cursor if grammar_from is None else grammar_from : cursor],
             lookup_ids=self._completer.after(text, cursor, _BESIDE),
             top_n=top_n,
             single_line=single_line,

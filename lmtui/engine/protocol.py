@@ -376,11 +376,14 @@ class EditorEngine(Engine, Protocol):
         cursor: int,
         *,
         top_n: int = 20,
+        grammar: str | None = None,
         should_stop: Stop = lambda: False,
     ) -> CursorPrediction:
         """Return the prediction at a cursor, with token healing.
 
-        A cursor whose neighbourhood was scored before costs no forward pass.
+        A cursor whose neighbourhood was scored before costs no forward pass. Rows that
+        a `grammar` of the whole text forbids are marked; none are where the text does
+        not follow it.
 
         Raises:
             Cancelled: `should_stop` answered True.
@@ -411,6 +414,7 @@ class EditorEngine(Engine, Protocol):
         cursor: int,
         settings: SamplingSettings,
         *,
+        grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
         should_stop: Stop = lambda: False,
@@ -423,10 +427,12 @@ class EditorEngine(Engine, Protocol):
         It is drawn from the rows of `predict_at` by the same sampler, without the
         repetition penalty. Control tokens end the continuation. Where
         `capabilities.infill` says so, the model reads the text after the cursor as
-        well.
+        well. `grammar_from` is where the text begins that the grammar describes; None
+        is the cursor.
 
         Raises:
-            LmtuiError: there is nothing to continue.
+            LmtuiError: there is nothing to continue, or the text before the cursor does
+                not follow the grammar.
         """
 
     def alternatives(

@@ -102,14 +102,20 @@ def run_completion(
     cursor: int,
     settings: SamplingSettings,
 ) -> GenerationResult:
-    """Continue a text at a cursor; return how that ended. Gathers the decode steps.
+    """Continue a text at a cursor; return how that ended. Gathers the decode steps. A
+    grammar is that of the whole text.
 
     Raises:
         Cancelled: it was interrupted, and begins anew unless it was stopped.
         LmtuiError: there is nothing to continue.
     """
     for item in engine.complete(
-        text, cursor, settings, top_n=1, should_stop=context.should_stop
+        text,
+        cursor,
+        settings,
+        grammar_from=0,
+        top_n=1,
+        should_stop=context.should_stop,
     ):
         if not isinstance(item, GenerationResult):
             context.gather(item)

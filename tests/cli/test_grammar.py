@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from jsonschema import validate
 
+from lmtui.cli import main as command
 from lmtui.engine.grammar.text import LONGEST
 from lmtui.engine.types import SamplingSettings
+from lmtui.tui.editor.options import Writing
 from tests.cli.program import run
 from tests.cli.test_complete import Program, program
 
@@ -65,6 +67,23 @@ def test_a_grammar_from_a_file_is_followed(program: Program, tmp_path: Path) -> 
     file.write_text(GBNF, encoding="utf-8")
     done = program("complete", "-", "--print", "--grammar", str(file), stdin=b"the cat")
     assert re.fullmatch("a{1,3}[bc]\n", done.out)
+
+
+def test_in_the_editor_the_whole_text_follows_the_grammar(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened: list[Writing] = []
+    monkeypatch.setattr("lmtui.cli.complete.is_interactive", lambda: True)
+    monkeypatch.setattr(
+        "lmtui.cli.complete.open_screen",
+        lambda *_, writing, **__: opened.append(writing),
+    )
+    file = str(tmp_path / "year.txt")
+    assert command.main(["complete", file, "--regex", "[0-9]{4}"]) == 0
+    assert opened[0].rules.grammar == "/[0-9]{4}/"
+    assert opened[0].sampling.grammar is None
+    assert command.main(["complete", file, "--regex", "[0-9"]) == 2
+    assert len(opened) == 1
 
 
 def test_a_chat_is_given_the_whole_text_of_its_grammar(schema: Path) -> None:

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from lmtui.engine.completion import Completer, ContextPlanner, CursorContext, Infill
+from lmtui.engine.completion import Completer, ContextPlanner, CursorContext
 from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.fill_in_the_middle import Infill
 from lmtui.engine.suggestion import (
     Suggestion,
     SuggestionBuilder,

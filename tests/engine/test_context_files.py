@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.completion import file_separator
 from lmtui.engine.context_files import context_ids, shares
 from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.fill_in_the_middle import file_separator
 from lmtui.engine.types import SamplingSettings
 from tests.engine import tiny
 from tests.engine.test_fill_in_the_middle import tokenizer

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.completion import Infill, split_room
+from lmtui.engine.fill_in_the_middle import Infill, split_room
 from tests.byte_level import trained
 
 ORDERS = {

@@ -16,6 +16,7 @@ from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
+from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -76,14 +77,16 @@ class PassageController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
-        sampling: SamplingSettings,
+        writing: Writing,
         *,
         before: Callable[[], object],
     ) -> None:
         """`before` is called before the model is asked."""
         self._client, self._screen, self._editor = client, screen, editor
         self._activity, self._before = screen.activity, before
-        self._sampling = replace(sampling, max_tokens=LENGTH)
+        sampling = replace(writing.sampling, max_tokens=LENGTH)
+        grammar = writing.rules.grammar or sampling.grammar
+        self._sampling = replace(sampling, grammar=grammar)
         self._has_model = False
         self._passage: _Passage | None = None
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.engine.editor_types import CursorPrediction
+from lmtui.engine.grammar.text import NAMES, grammar_of
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line, visible_token
 from lmtui.tui.controller import Controller
+from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.status import ExpectedLines
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
@@ -31,6 +33,7 @@ class PredictionController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
+        writing: Writing,
         *,
         answered: Callable[[CursorPrediction | None], object],
     ) -> None:
@@ -38,6 +41,9 @@ class PredictionController(Controller):
         self._client, self._screen, self._editor = client, screen, editor
         self._panel, self._activity = screen.panel, screen.activity
         self._answered = answered
+        self._grammar = grammar = writing.rules.grammar
+        """Rows that it forbids are marked."""
+        self._under = f" · {NAMES[grammar_of(grammar).kind]}" if grammar else ""
         self.lines = ExpectedLines(id="expected")
         """What is half typed, and what the model thinks of what follows."""
         self._has_model = False
@@ -61,7 +67,7 @@ class PredictionController(Controller):
             return
         self._client.cancel()
         self.prediction = None
-        self._panel.title = TITLE
+        self._panel.title = TITLE + self._under
         self.lines.show(None)
 
     def resume(self) -> None:
@@ -80,6 +86,7 @@ class PredictionController(Controller):
         self._client.predict_at(
             self._editor.text,
             self._editor.cursor_index,
+            grammar=self._grammar,
             then=self._show,
             failed=self._show_failed,
             dropped=self._ask_again,
@@ -94,7 +101,8 @@ class PredictionController(Controller):
     def _show(self, prediction: CursorPrediction) -> None:
         self.prediction, self._answered_for = prediction, self._asked
         typed = visible_line(prediction.typed.strip())
-        self._panel.title = f"Next after “{typed}”" if typed else TITLE
+        title = f"Next after “{typed}”" if typed else TITLE
+        self._panel.title = title + self._under
         if prediction.distribution is None:
             self._panel.clear(_EMPTY)
             self.lines.show(None)
@@ -130,7 +138,7 @@ class PredictionController(Controller):
 
     def _show_failed(self, error: LmtuiError) -> None:
         self.prediction = None
-        self._panel.title = TITLE
+        self._panel.title = TITLE + self._under
         self._panel.clear(str(error))
         self.lines.show(None)
         self._answered(None)

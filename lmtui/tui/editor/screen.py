@@ -126,7 +126,7 @@ the file.
         self.scores = ScoreController(new_client(), self, editor, self.file, writing)
         """Heat map, totals and surprising words."""
         self.predictions = PredictionController(
-            new_client(), self, editor, answered=self.scores.follow_prediction
+            new_client(), self, editor, writing, answered=self.scores.follow_prediction
         )
         """What the model expects at the cursor."""
         self.suggestions = SuggestionController(
@@ -134,7 +134,7 @@ the file.
         )
         """Ghost text."""
         self.passages = PassageController(
-            new_client(), self, editor, sampling, before=self.suggestions.cancel
+            new_client(), self, editor, writing, before=self.suggestions.cancel
         )
         """Passages that the sampler writes."""
         around = {"before": self.stop_work, "after": self._resume}

@@ -200,13 +200,17 @@ class EngineClient:
         then: Then[CursorPrediction],
         failed: OnError,
         dropped: Callable[[], object] = ignore,
-        top_n: int = 40,
+        grammar: str | None = None,
     ) -> None:
         """Compute what the model predicts at a cursor."""
         self.ask(
             Slot.LOOK,
             lambda engine, context: engine.predict_at(
-                text, cursor, top_n=top_n, should_stop=context.should_stop
+                text,
+                cursor,
+                top_n=40,
+                grammar=grammar,
+                should_stop=context.should_stop,
             ),
             then,
             failed,

@@ -184,10 +184,14 @@ def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Pa
 def row_line(
     row: Candidate, columns: PanelColumns, *, chosen: bool, cursor: bool
 ) -> list[Part]:
-    """Return the line of one token."""
+    """Return the line of one token. Without a sampler, the mark of one that can't come
+    stands before it."""
     style = "chosen" if chosen else "quiet" if row.cut else "token"
+    first = ("●" if chosen else " ", "chosen")
+    if row.cut and not chosen and not columns.drawn:
+        first = (row.cut, "cut")
     return [
-        ("●" if chosen else " ", "chosen"),
+        first,
         (_token(row.text, columns.token), "cursor" if cursor else style),
         (" ", "token"),
         *_bar_parts(row.prob, row.sampled_prob, columns),
