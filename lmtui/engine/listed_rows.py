@@ -10,7 +10,7 @@ is the one of greatest entropy. Knows no server and no text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +19,7 @@ from torch import Tensor
 from lmtui.engine.sampler_stages import active_stages
 from lmtui.engine.sampling.filters import count_min_p, count_top_p
 from lmtui.engine.sampling.ranks import entropy, rank
-from lmtui.engine.sampling.sampled import Band, SampledDistribution
-from lmtui.engine.types import STAGES, Cut, SamplingSettings
+from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.models.remote.dialect import Order
 
 
@@ -88,39 +87,23 @@ def listed_scores(
             yield ListedScore(None, None, spread)
 
 
-def min_p_first(
-    logits: Tensor, settings: SamplingSettings, listed: int
-) -> SampledDistribution:
-    """Apply temperature, min-p, top-k and top-p, in this order, to the listed tokens of
-    a row [V]. The temperature is above 0."""
-    ids, values = rank(logits, listed)
-    probs = _scaled(values.double(), settings)
-    after_m = count_min_p(probs.numpy(), settings.min_p)
-    after_k = min(settings.top_k or after_m, after_m)
-    shares = probs[:after_k] / probs[:after_k].sum()
-    after_p = count_top_p(shares.numpy(), settings.top_p)
-    stages: list[tuple[Cut, int]] = [("m", after_m), ("k", after_k), ("p", after_p)]
-    bands = tuple(
-        Band(stage, 0, None, (-float(values[count - 1]), int(ids[count - 1])))
-        for stage, count in stages
-    )
-    kept = shares[:after_p]
-    return SampledDistribution(ids[:after_p], kept / kept.sum(), bands, logits)
-
-
 _PLAIN = ("temperature", "top_k", "top_p", "min_p")
+ORDERS: Mapping[Order, tuple[str, ...]] = {
+    "min_p_first": ("penalties", "temperature", "min_p", "top_k", "top_p"),
+}
+"""Orders of the stages that servers have themselves, where they are not ours."""
 
 
-def other_stage(settings: SamplingSettings) -> str:
+def other_stage(settings: SamplingSettings, order: Sequence[str] = STAGES) -> str:
     """Return a stage of the sampler, or the setting, that needs more than the listed
-    tokens, or another order; empty for none."""
+    tokens, or another order of the stages; empty for none."""
     if settings.logit_bias:
         return "logit_bias"
     active = active_stages(settings)
     others = [stage for stage in active if stage not in _PLAIN]
     if others:
         return others[0]
-    return "" if sorted(active, key=STAGES.index) == list(active) else "sampler_order"
+    return "" if sorted(active, key=order.index) == list(active) else "sampler_order"
 
 
 def is_certain(
@@ -133,7 +116,7 @@ def is_certain(
     """Return whether it follows from the listed tokens of a row [V] alone what the
     sampler draws from, whatever the others are; `size` as in `entropy_range`, `order`
     is that of the filters."""
-    if other_stage(settings):
+    if other_stage(settings, ORDERS.get(order, STAGES)):
         return False
     if settings.temperature == 0:
         return True

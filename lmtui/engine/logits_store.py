@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import not_a_distribution
 from lmtui.engine.detokenizer import Spelling
-from lmtui.engine.listed_rows import entropy_range, is_certain, min_p_first
+from lmtui.engine.listed_rows import entropy_range, is_certain
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.effects import stage_effects
 from lmtui.engine.sampling.ranks import entropy as entropy_of
@@ -132,12 +132,8 @@ class StoredLogits:
             entropy = entropy_of(self.logits.log_softmax(-1))
         # 4) in main memory: filter
         drawn = rows if same else rows.part(count)
-        settings = chain.settings
-        if self.listed and self.order == "min_p_first" and settings.temperature:
-            kept = min_p_first(drawn_from, settings, self.listed)
-        else:
-            table = [drawn.ids, drawn.scores, *table[4:]]
-            kept = chain.filter(prepared, table, self.conditions)
+        table = [drawn.ids, drawn.scores, *table[4:]]
+        kept = chain.filter(prepared, table, self.conditions)
         end = kept.start + len(kept)
         ready = end <= drawn.ids.numel() and not kept.later
         look = LogitsView(
@@ -155,7 +151,9 @@ class StoredLogits:
             look,
             entropy_range=entropy_range(self.logits, self.listed, self.size),
             is_certain=not self.conditions.bias
-            and is_certain(self.logits, settings, self.listed, self.size, self.order),
+            and is_certain(
+                self.logits, chain.settings, self.listed, self.size, self.order
+            ),
         )
 
     def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:

@@ -12,8 +12,9 @@ from typing import Protocol, TypeGuard, runtime_checkable
 from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
-from lmtui.engine.listed_rows import other_stage
+from lmtui.engine.listed_rows import ORDERS, other_stage
 from lmtui.engine.protocol import Stop
+from lmtui.engine.sampler_stages import active_stages
 from lmtui.engine.server_settings import require_applied, without_idle_stages
 from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.errors import LmtuiError
@@ -69,12 +70,6 @@ class DrawingBackend(Protocol):
         """
 
 
-_ORDERS: Mapping[Order, tuple[str, ...]] = {
-    "min_p_first": ("penalties", "temperature", "min_p", "top_k", "top_p"),
-}
-"""Orders of the stages that servers have themselves, where they are not ours."""
-
-
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
     """Return whether a backend's server is to draw."""
     return isinstance(backend, DrawingBackend) and backend.draws
@@ -86,14 +81,19 @@ def order_of(backend: AnyBackend) -> Order:
 
 
 def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSettings:
-    """Return the settings of what is drawn here: where a server lists N tokens, from no
-    more than those."""
+    """Return the settings with which tokens are drawn: where a server draws, with its
+    own order in place of the default one; where it lists N tokens for a draw here, from
+    no more than those."""
     listed = backend.listed
     if listed is None:
         return settings
     settings = without_idle_stages(settings)
     if is_drawn_there(backend):
-        return settings
+        order, active = ORDERS.get(backend.order, STAGES), active_stages(settings)
+        own = sorted(active, key=STAGES.index) == list(active) and set(active) <= {
+            *order
+        }
+        return replace(settings, sampler_order=order) if own else settings
     return replace(settings, top_k=min(settings.top_k or listed, listed))
 
 
@@ -106,7 +106,7 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
     """
     listed = backend.listed
     if is_drawn_there(backend):
-        order = _ORDERS.get(backend.order, STAGES)
+        order = ORDERS.get(backend.order, STAGES)
         other = "" if listed else " Or draw here: exact_drawing = true."
         require_applied(settings, backend.takes, order=order, otherwise=other)
     elif listed is not None and (stage := other_stage(settings)):

@@ -4,21 +4,22 @@ row, whatever the others are."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lmtui.engine.listed_rows import (
+    ORDERS,
     entropy_range,
     filled,
     is_certain,
     listed_scores,
-    min_p_first,
     only_listed,
 )
 from lmtui.engine.logits_store import StoredLogits
 from lmtui.engine.sampling.chain import SamplerChain, filter_logits
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.models.remote.dialect import Order
 
 VOCABULARY, LISTED = 60, 15
@@ -48,14 +49,15 @@ def settings_for(seed: int) -> SamplingSettings:
     )
 
 
+def ordered(settings: SamplingSettings, order: Order) -> SamplingSettings:
+    return replace(settings, sampler_order=ORDERS.get(order, STAGES))
+
+
 def drawn_from(
     logprobs: torch.Tensor, settings: SamplingSettings, order: Order
 ) -> dict[int, float]:
     """Probability of each token that can be drawn, from all logprobs [V]."""
-    if order == "min_p_first" and settings.temperature:
-        kept = min_p_first(logprobs, settings, len(logprobs))
-    else:
-        kept = filter_logits(logprobs, settings)
+    kept = filter_logits(logprobs, ordered(settings, order))
     return dict(zip(kept.ids.tolist(), kept.probs.tolist(), strict=True))
 
 
@@ -68,7 +70,7 @@ def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
     for seed in range(400):
         whole, settings = whole_row(seed), settings_for(seed)
         row = listed_row(whole)
-        if not is_certain(row, settings, LISTED, order=order):
+        if not is_certain(row, ordered(settings, order), LISTED, order=order):
             continue
         certain += 1
         for each in orders:
@@ -84,7 +86,7 @@ def test_view_of_a_position_draws_in_the_order_of_its_server(order: Order) -> No
     for seed in range(40):
         whole, settings = whole_row(seed), settings_for(seed)
         position = StoredLogits(listed_row(whole), listed=LISTED, order=order)
-        look = position.view(SamplerChain(settings))
+        look = position.view(SamplerChain(ordered(settings, order)))
         if look.is_certain:
             kept = dict(
                 zip(look.sampled.ids.tolist(), look.sampled.probs.tolist(), strict=True)
