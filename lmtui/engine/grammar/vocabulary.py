@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
 _COMPILED = 8  # grammars that are cached
+_SLICES = ["[a-z ]{1,10}", "[A-Za-z ]{1,10}"]
+"""Texts of words: where a grammar allows all of them, their tokens are not looked at
+one by one. llguidance's own slices are for strings of JSON."""
 _BEFORE = "\x02"  # what no token joins to a text that follows
 
 
@@ -37,7 +40,9 @@ class GrammarVocabulary:
 
         self._size = size
         tokens = _Tokens(tokenizer, vocabulary, size)
-        self._tokenizer: LLTokenizer = LLTokenizer(TokenizerWrapper(tokens))
+        slices = [*_SLICES, *LLTokenizer.general_slices()]
+        wrapped = TokenizerWrapper(tokens)
+        self._tokenizer: LLTokenizer = LLTokenizer(wrapped, slices=slices)
         tokens.built = self._tokenizer
         self.compile = lru_cache(_COMPILED)(self._compile)
         """Function that compiles a grammar; see `_compile`."""
