@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.grammar.expressions import Bits, Budget, Expression, members
+from lmtui.engine.grammar.expressions import (
+    Bits,
+    Budget,
+    Ends,
+    Expression,
+    Follow,
+    members,
+)
 from lmtui.engine.grammar.rules import (
     Alternatives,
     Part,
@@ -17,6 +24,8 @@ from lmtui.engine.grammar.rules import (
     Rules,
     Sequence,
 )
+
+_NOTHING = Ends(nullable=False, first=0, last=0)
 
 
 class Terminals:
@@ -38,10 +47,9 @@ class Terminals:
         self._rules, self._divided, self._budget = rules, divided, budget
         self._expression = expression
         self._numbers: dict[Part, int] = {}
-        self._ends: dict[str, tuple[bool, Bits, Bits]] = {"root": (False, 0, 0)}
-        """For each rule, whether it is nullable, and the terminals that begin and end
-        it."""
-        self._follow: list[Bits] = []
+        self._ends = {"root": _NOTHING}
+        """For each rule, the terminals that begin and end it."""
+        self._follow = Follow()
         self._find()
         self._parts = list(self._numbers)
         each = [expression(part) for part in self._parts]
@@ -57,49 +65,31 @@ class Terminals:
             for name in reversed(tuple(self._ends)):  # what was found last is inside
                 self._ends[name] = self._ends_of(self._rules[name])
 
-    def _ends_of(self, part: Part) -> tuple[bool, Bits, Bits]:
+    def _ends_of(self, part: Part) -> Ends:
         self._budget.spend(1)
         match self._divided(part):
             case None:
                 return self._terminal(part)
             case Reference(name):
-                return self._ends.setdefault(name, (False, 0, 0))
+                return self._ends.setdefault(name, _NOTHING)
             case Repetition(inner, least, most):
-                nullable, first, last = self._ends_of(inner)
-                if most != 1:
-                    self._follow_with(last, first)
-                return nullable or least == 0, first, last
+                return self._follow.repetition(self._ends_of(inner), least, most)
             case Alternatives(parts):
-                nullable, first, last = False, 0, 0
-                for each in map(self._ends_of, parts):
-                    nullable |= each[0]
-                    first |= each[1]
-                    last |= each[2]
-                return nullable, first, last
+                return self._follow.alternatives(map(self._ends_of, parts))
             case Sequence(parts):
-                nullable, first, last = True, 0, 0
-                for each in map(self._ends_of, parts):
-                    self._follow_with(last, each[1])
-                    first |= each[1] * nullable
-                    last = each[2] | last * each[0]
-                    nullable &= each[0]
-                return nullable, first, last
+                self._budget.spend(len(parts))
+                return self._follow.sequence(map(self._ends_of, parts))
         raise AssertionError(part)
 
-    def _terminal(self, part: Part) -> tuple[bool, Bits, Bits]:
+    def _terminal(self, part: Part) -> Ends:
         expression = self._expression(part)
         if not expression.follow:
-            return True, 0, 0
-        if part not in self._numbers:
-            self._numbers[part] = len(self._numbers)
-            self._follow.append(0)
-        bit = 1 << self._numbers[part]
-        return expression.nullable, bit, bit
-
-    def _follow_with(self, last: Bits, first: Bits) -> None:
-        self._budget.spend(last.bit_count())
-        for number in members(last):
-            self._follow[number] |= first
+            return Ends(nullable=True, first=0, last=0)
+        if part in self._numbers:
+            number = self._numbers[part]
+            return self._follow.at(number, nullable=expression.nullable)
+        self._numbers[part] = len(self._numbers)
+        return self._follow.new(nullable=expression.nullable)
 
     def conflicts(self) -> list[tuple[Part, Part]]:
         """Return pairs of terminals that are possible at the same point, or a terminal
@@ -110,7 +100,7 @@ class Terminals:
             BudgetSpent: this takes more steps than there are left.
         """
         found: dict[tuple[int, int], None] = {}
-        waiting = [self._ends["root"][1]]
+        waiting = [self._ends["root"].first]
         seen = set(waiting)
         while waiting:
             group = waiting.pop()

@@ -6,8 +6,9 @@ reads bytes: never too few of them, where several characters begin with the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lmtui.engine.grammar.rules import (
     Alternatives,
@@ -55,26 +56,77 @@ class Budget:
             raise BudgetSpent
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """Positions of a regular expression (Glushkov 1961): the places in it where a
-    character stands."""
+class Ends(NamedTuple):
+    """How a part begins and ends."""
 
     nullable: bool
     """Whether the empty text matches."""
+    first: Bits
+    """Places at which a match can begin."""
+    last: Bits
+    """Places at which a match can end."""
+
+
+class Follow(list[Bits]):
+    """For each place in a part, those that can come next (Glushkov 1961)."""
+
+    def new(self, *, nullable: bool) -> Ends:
+        """Add a place; return the ends of what is only this one."""
+        self.append(0)
+        return self.at(len(self) - 1, nullable=nullable)
+
+    def at(self, place: int, *, nullable: bool) -> Ends:
+        """Return the ends of what is only this place."""
+        return Ends(nullable, 1 << place, 1 << place)
+
+    def repetition(self, inner: Ends, least: int, most: int | None) -> Ends:
+        """Return the ends of a repetition."""
+        if most != 1:
+            self._join(inner.last, inner.first)
+        return inner._replace(nullable=inner.nullable or least == 0)
+
+    def alternatives(self, parts: Iterable[Ends]) -> Ends:
+        """Return the ends of one of some parts."""
+        nullable, first, last = False, 0, 0
+        for each in parts:
+            nullable |= each.nullable
+            first |= each.first
+            last |= each.last
+        return Ends(nullable, first, last)
+
+    def sequence(self, parts: Iterable[Ends]) -> Ends:
+        """Return the ends of parts that follow each other."""
+        nullable, first, last = True, 0, 0
+        for each in parts:
+            self._join(last, each.first)
+            first |= each.first * nullable
+            last = each.last | last * each.nullable
+            nullable &= each.nullable
+        return Ends(nullable, first, last)
+
+    def _join(self, last: Bits, first: Bits) -> None:
+        for place in members(last):
+            self[place] |= first
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Positions of a regular expression: the places in it where a character stands."""
+
     bytes_at: list[Bits]
     """For each position, the first bytes of its characters."""
-    first: Bits
-    """Positions at which a match can begin."""
-    last: Bits
-    """Positions at which a match can end."""
-    follow: list[Bits]
-    """For each position, those that can come next."""
+    ends: Ends
+    follow: Follow
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the empty text matches."""
+        return self.ends.nullable
 
     @property
     def first_bytes(self) -> Bits:
         """Bytes with which a match can begin."""
-        return self._bytes(self.first)
+        return self._bytes(self.ends.first)
 
     def next_bytes(self, other: Expression, budget: Budget) -> Bits:
         """Return the bytes that can follow a match within a longer match of another
@@ -86,7 +138,7 @@ class Expression:
         if not any(other.follow):
             return 0  # it has no match longer than one character
         found, seen = 0, set[tuple[int, int]]()
-        waiting = [(self.first, other.first)]
+        waiting = [(self.ends.first, other.ends.first)]
         while waiting:
             own_places, their_places = waiting.pop()
             budget.spend(own_places.bit_count() * their_places.bit_count())
@@ -95,7 +147,7 @@ class Expression:
                     continue
                 seen.add(pair)
                 own, theirs = pair  # positions that the same text may reach
-                if self.last >> own & 1:
+                if self.ends.last >> own & 1:
                     found |= other._bytes(other.follow[theirs])
                 waiting.append((self.follow[own], other.follow[theirs]))
         return found
@@ -118,45 +170,23 @@ class Expression:
 
 def expression_of(part: Part, rules: Rules) -> Expression:
     """Return the positions of a part without recursion."""
-    bytes_at, follow = list[Bits](), list[Bits]()
+    bytes_at, follow = list[Bits](), Follow()
 
-    def ends(part: Part) -> tuple[bool, Bits, Bits]:
-        """Return whether a part is nullable, and where it begins and ends."""
+    def ends_of(part: Part) -> Ends:
         match part:
             case Characters():
                 bytes_at.append(_first_bytes(part))
-                follow.append(0)
-                bit = 1 << len(follow) - 1
-                return False, bit, bit
+                return follow.new(nullable=False)
             case Reference(name):
-                return ends(rules[name])
+                return ends_of(rules[name])
             case Repetition(inner, least, most):
-                nullable, first, last = ends(inner)
-                if most != 1:
-                    follow_with(last, first)
-                return nullable or least == 0, first, last
+                return follow.repetition(ends_of(inner), least, most)
             case Alternatives(parts):
-                nullable, first, last = False, 0, 0
-                for each in map(ends, parts):
-                    nullable |= each[0]
-                    first |= each[1]
-                    last |= each[2]
-                return nullable, first, last
+                return follow.alternatives(map(ends_of, parts))
             case Sequence(parts):
-                nullable, first, last = True, 0, 0
-                for each in map(ends, parts):
-                    follow_with(last, each[1])
-                    first |= each[1] * nullable
-                    last = each[2] | last * each[0]
-                    nullable &= each[0]
-                return nullable, first, last
+                return follow.sequence(map(ends_of, parts))
 
-    def follow_with(last: Bits, first: Bits) -> None:
-        for position in members(last):
-            follow[position] |= first
-
-    nullable, first, last = ends(part)
-    return Expression(nullable, bytes_at, first, last, follow)
+    return Expression(bytes_at, ends_of(part), follow)
 
 
 def _first_bytes(characters: Characters) -> Bits:
