@@ -251,7 +251,8 @@ async def test_key_setting_is_checked_saved_and_applied_at_once(file: Path) -> N
         await search(running, "chat.regenerate")
         await running.press("f8")
         await said(running, "In config.toml: nothing")
-        assert running.app.own_keys == {} and "f12" not in file.read_text()
+        await running.until(lambda: running.app.own_keys == {})
+        assert "f12" not in file.read_text()
         await running.press("f8")
         await running.until(lambda: "not in config.toml" in running.notices)
 
