@@ -146,8 +146,11 @@ def started(
 def _work(
     folder: str, options: tuple[str, ...], words: Any, home: str, mishap: Mishap | None
 ) -> None:
+    from lmtui.train import evaluate
     from lmtui.train.worker import Options, run
 
+    # What it writes is tested elsewhere, and would take most of the time.
+    evaluate.RECALLED, evaluate.CONTINUED = 1, 4
     os.environ["LMTUI_HOME"] = home
     sys.stderr = open(Path(folder) / "worker.log", "a")  # noqa: SIM115 (as long as it)
     if mishap is not None:
