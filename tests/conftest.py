@@ -7,10 +7,12 @@ import gc
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -48,7 +50,7 @@ def _compile_once() -> None:
 
 def pytest_collection_finish() -> None:
     """Exempt what the imports made from garbage collection: torch alone makes some
-    400,000 objects, and the program collects everything at each load of a model."""
+    400,000 objects."""
     gc.collect()
     gc.freeze()
 
@@ -64,6 +66,15 @@ def _keep_to_one_core() -> None:
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+@pytest.fixture(autouse=True)
+def no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the collections of garbage at each load of a model. Where another one was
+    loaded before, they also go through what all tests before have left: seconds."""
+    if "lmtui.worker.worker" in sys.modules:
+        nothing = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
+        monkeypatch.setattr("lmtui.worker.worker.gc", nothing)
 
 
 @pytest.fixture(autouse=True)

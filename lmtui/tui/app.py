@@ -220,10 +220,9 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def load_model(self, ref: ModelRef) -> None:
         """Load a model, with its adapter, in place of the current one."""
         self.model = self.model.switched(ref)
-        open_engine = self.open_model(ref)
         self._loaded_any = True
         self._loader.load(
-            open_engine,
+            self.open_model(ref),
             progress=self._show_progress,
             then=self._take_model,
             failed=self._show_load_failed,

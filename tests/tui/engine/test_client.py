@@ -7,6 +7,7 @@ there with a `Gate`; a test that needs an answer waits for its name.
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import itertools
 import math
@@ -894,7 +895,10 @@ def test_load_after_a_failed_one_serves_the_waiting_request() -> None:
     assert answers.names()[:3] == ["bad failed", "good then", "answer prompt_ready"]
 
 
-def test_second_model_replaces_the_first_and_drops_its_requests() -> None:
+def test_second_model_replaces_the_first_and_drops_its_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmtui.worker.worker.gc", gc)
     gate, old = Gate(at=2), [FakeWriter([ANSWER], name="old")]
     old[0].on_token = gate
     gone = weakref.ref(old[0])
