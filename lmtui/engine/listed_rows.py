@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmtui.engine.sampler_stages import active_stages
+from lmtui.engine.sampler_stages import active_stages, come_in_order
 from lmtui.engine.sampling.filters import count_min_p, count_top_p
 from lmtui.engine.sampling.ranks import entropy, rank
 from lmtui.engine.types import STAGES, SamplingSettings
@@ -103,7 +103,7 @@ def other_stage(settings: SamplingSettings, order: Sequence[str] = STAGES) -> st
     others = [stage for stage in active if stage not in _PLAIN]
     if others:
         return others[0]
-    return "" if sorted(active, key=order.index) == list(active) else "sampler_order"
+    return "" if come_in_order(active, order) else "sampler_order"
 
 
 def is_certain(

@@ -5,7 +5,7 @@ Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from lmtui.engine.types import Change, Cut, SamplingSettings
 
@@ -40,6 +40,11 @@ def chain_of(settings: SamplingSettings) -> tuple[str, ...]:
     bias = ("bias",) if settings.logit_bias else ()
     grammar = ("grammar",) if settings.grammar is not None else ()
     return (*bias, *grammar, *active_stages(settings))
+
+
+def come_in_order(stages: Collection[str], order: Sequence[str]) -> bool:
+    """Return whether `order` has all of some stages, in the order in which they are."""
+    return [stage for stage in order if stage in stages] == list(stages)
 
 
 def _does_anything(stage: str, settings: SamplingSettings) -> bool:

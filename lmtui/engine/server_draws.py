@@ -14,7 +14,7 @@ from torch import Tensor
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.listed_rows import ORDERS, other_stage
 from lmtui.engine.protocol import Stop
-from lmtui.engine.sampler_stages import active_stages
+from lmtui.engine.sampler_stages import active_stages, come_in_order
 from lmtui.engine.server_settings import require_applied, without_idle_stages
 from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.errors import LmtuiError
@@ -90,10 +90,9 @@ def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSetti
     settings = without_idle_stages(settings)
     if is_drawn_there(backend):
         order, active = ORDERS.get(backend.order, STAGES), active_stages(settings)
-        own = sorted(active, key=STAGES.index) == list(active) and set(active) <= {
-            *order
-        }
-        return replace(settings, sampler_order=order) if own else settings
+        if come_in_order(active, STAGES) and set(active) <= set(order):
+            settings = replace(settings, sampler_order=order)
+        return settings
     return replace(settings, top_k=min(settings.top_k or listed, listed))
 
 

@@ -5,11 +5,11 @@ Knows no server: each one's model names the settings that it takes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lmtui.engine.sampler_stages import active_stages
+from lmtui.engine.sampler_stages import active_stages, come_in_order
 from lmtui.engine.types import STAGES, SamplingSettings
 from lmtui.errors import LmtuiError
 
@@ -55,7 +55,7 @@ def switched_off(settings: SamplingSettings, names: Iterable[str]) -> SamplingSe
 
 
 def settings_in_use(
-    settings: SamplingSettings, order: Iterable[str] = STAGES
+    settings: SamplingSettings, order: Sequence[str] = STAGES
 ) -> tuple[str, ...]:
     """Return the names of the settings that change anything; `sampler_order` is one
     where the stages in use come neither in our own order nor in `order`."""
@@ -66,8 +66,7 @@ def settings_in_use(
         for name in _OF_STAGE[stage]
         if getattr(settings, name) != NEUTRAL[name]
     ]
-    orders = [[stage for stage in each if stage in active] for each in (STAGES, order)]
-    if list(active) not in orders:
+    if not (come_in_order(active, STAGES) or come_in_order(active, order)):
         used.append("sampler_order")
     return (*used, *(name for name in _LISTS if getattr(settings, name)))
 
@@ -76,7 +75,7 @@ def require_applied(
     settings: SamplingSettings,
     takes: Collection[str],
     *,
-    order: Iterable[str] = STAGES,
+    order: Sequence[str] = STAGES,
     otherwise: str = "",
 ) -> None:
     """Refuse settings that a server does not take; `order` is that of its stages, and
