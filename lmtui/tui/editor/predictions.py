@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.engine.editor_types import CursorPrediction
-from lmtui.engine.grammar.text import NAMES, grammar_of
+from lmtui.engine.grammar.text import SHORT_NAMES, grammar_of
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line, visible_token
@@ -43,7 +43,7 @@ class PredictionController(Controller):
         self._answered = answered
         self._grammar = grammar = writing.rules.grammar
         """Rows that it forbids are marked."""
-        self._under = f" · {NAMES[grammar_of(grammar).kind]}" if grammar else ""
+        self._under = f" · {SHORT_NAMES[grammar_of(grammar).kind]}" if grammar else ""
         self.lines = ExpectedLines(id="expected")
         """What is half typed, and what the model thinks of what follows."""
         self._has_model = False

@@ -19,7 +19,7 @@ async def test_the_panel_names_the_grammar_and_marks_what_it_forbids(
     async with writing(tmp_path, engine, text="19", cursor=2, rules=RULES) as writer:
         await writer.expected()
         assert engine.grammars[-1] == (YEAR, 0)
-        assert "Next at the cursor · regular expression" in writer.seen
+        assert "Next at the cursor · regex" in writer.seen
         rows = [line.rpartition("│ ")[2] for line in writer.seen.splitlines()]
         marked = [row for row in rows if row.startswith("s⟨")]
         assert marked == [rows[1]]
@@ -30,7 +30,7 @@ async def test_a_free_text_has_no_marks(tmp_path: Path) -> None:
     async with writing(tmp_path, engine, text="19", cursor=2) as writer:
         await writer.expected()
         assert engine.grammars[-1] == (None, 0)
-        assert "Next at the cursor" in writer.seen and "regular" not in writer.seen
+        assert "Next at the cursor" in writer.seen and "regex" not in writer.seen
 
 
 async def test_ghost_text_and_passages_follow_it_from_the_beginning(
