@@ -127,7 +127,7 @@ class AnswerGenerator:
             top_n=options.top_n,
             logit_bias=options.logit_bias,
             drawn=options.drawn,
-            grammar=self.sampler.grammar(
+            grammar=self.sampler.answer_grammar(
                 settings, rules.end_ids, prompt, self.prompts.thinking_ids
             ),
         )

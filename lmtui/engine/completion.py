@@ -195,16 +195,11 @@ class Completer:
         self._layout = layout
         infill = layout.infill.end_ids if layout.infill else frozenset()
         self._end_ids = end_ids | infill | model.vocabulary.specials
-        self._grammar = DocumentGrammar(self._beginning)
+        self._grammar = DocumentGrammar(
+            lambda setting: model.sampler.text_grammar(setting, self._end_ids)
+        )
 
-    def _beginning(self, setting: str) -> AnswerGrammar:
-        """Return a grammar at the beginning of a text."""
-        settings = SamplingSettings(grammar=setting)
-        grammar = self._model.sampler.grammar(settings, self._end_ids)
-        assert grammar is not None
-        return grammar
-
-    def marked(
+    def mark_forbidden(
         self, prediction: CursorPrediction, setting: str | None, before: str
     ) -> CursorPrediction:
         """Return a prediction whose rows are marked that a grammar forbids behind the

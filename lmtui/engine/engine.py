@@ -511,7 +511,7 @@ class LocalEngine:
         prediction = self.predictor.predict_at(
             text, cursor, top_n=top_n, should_stop=should_stop
         )
-        return self._completer.marked(prediction, grammar, text[:cursor])
+        return self._completer.mark_forbidden(prediction, grammar, text[:cursor])
 
     def score_span(
         self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False

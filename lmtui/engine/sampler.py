@@ -14,6 +14,7 @@ from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.grammar.answer import AnswerGrammar, answer_grammar
 from lmtui.engine.grammar.compiler import GrammarCompiler
+from lmtui.engine.grammar.matcher import CompiledGrammar
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.server_draws import drawn_with, order_of, require_whole
@@ -50,16 +51,24 @@ class Sampler:
         drawn = drawn_with(self._backend, settings)
         return SamplerChain(drawn, self.lookup, until=until)
 
-    def grammar(
+    def text_grammar(self, setting: str, end_ids: Collection[int]) -> AnswerGrammar:
+        """Return the grammar of a setting at the beginning of a text, which `end_ids`
+        end.
+
+        Raises:
+            LmtuiError: it can't be used here.
+        """
+        return AnswerGrammar(self._compiled(setting), end_ids)
+
+    def answer_grammar(
         self,
         settings: SamplingSettings,
         end_ids: Collection[int],
-        prompt: Prompt | None = None,
-        mark: Sequence[int] = (),
+        prompt: Prompt,
+        mark: Sequence[int],
     ) -> AnswerGrammar | None:
-        """Return the grammar of a text, which `end_ids` end; None without one. With a
-        prompt, it is the grammar of the answer to that; `mark` are the tokens with
-        which the model may begin to think.
+        """Return the grammar of the answer to a prompt, which `end_ids` end; None
+        without one. `mark` are the tokens with which the model may begin to think.
 
         Raises:
             LmtuiError: it can't be used here, or does not allow the beginning of the
@@ -67,11 +76,11 @@ class Sampler:
         """
         if settings.grammar is None:
             return None
+        return answer_grammar(self._compiled(settings.grammar), end_ids, prompt, mark)
+
+    def _compiled(self, setting: str) -> CompiledGrammar:
         require_whole(self._backend, "a grammar")
-        compiled = self._grammars.compiled(settings.grammar)
-        if prompt is None:
-            return AnswerGrammar(compiled, end_ids)
-        return answer_grammar(compiled, end_ids, prompt, mark)
+        return self._grammars.compiled(setting)
 
     def look(
         self,

@@ -49,10 +49,10 @@ def suggest(
     )
     shown = ""
     pending: Step | None = None
-    steps_of = engine.complete(
+    items = engine.complete(
         text, cursor, greedy, grammar_from=0, top_n=1, should_stop=should_stop
     )
-    for item in steps_of:
+    for item in items:
         if isinstance(item, GenerationResult):
             return _ended(builder, item, pending, rules)
         steps = [step for step in (pending, item) if step is not None]

@@ -66,7 +66,7 @@ class _Grammar:
         self._finite = _without_recursion(rules)
         self._divided: dict[Part, Part] = {}
         self._cut: set[Part] = set()
-        """Rests of sequences that were divided."""
+        """Halves of sequences that were divided."""
         self._expressions: dict[Part, Expression] = {}
         self._sizes: dict[Part, int] = {}
         self._by_character = False
