@@ -54,7 +54,7 @@ def _refusal(before: str, followed: int) -> LmtuiError:
     line = before.count("\n", 0, followed) + 1
     column = followed - before.rfind("\n", 0, followed)
     return LmtuiError(
-        f"the text does not follow the grammar from line {line}, column {column} on",
+        f"line {line}, column {column} breaks the grammar",
         repr(before[followed : followed + 1]),
         "Change it there, or open the file without a grammar.",
     )

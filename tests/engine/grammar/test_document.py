@@ -61,7 +61,7 @@ def test_a_grammar_that_has_read_a_text_goes_on_as_a_new_one(parts: list[str]) -
 def test_the_error_names_where_the_text_breaks_it(text: str, place: str) -> None:
     with pytest.raises(LmtuiError) as error:
         DocumentGrammar(beginning).at(LIST, text)
-    assert f"from {place} on" in error.value.title
+    assert error.value.title == f"{place} breaks the grammar"
 
 
 @pytest.mark.parametrize("text", TEXTS)
