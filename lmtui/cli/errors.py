@@ -27,10 +27,11 @@ from lmtui.text import visible
 DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
 # Typer's and Click's messages about a rejected value, and the values to name instead.
 _TAKES = (
-    (re.compile(r"valid integer"), "a whole number"),
-    (re.compile(r"valid (?:number|float)"), "a number"),
-    (re.compile(r"(?:greater than or equal to |x>=)(-?\d+)"), r"at least \1"),
+    (re.compile(r"valid int"), "a whole number"),
+    (re.compile(r"valid float"), "a number"),
+    (re.compile(r"x>=(-?\d+)"), r"at least \1"),
 )
+_GIVEN = re.compile(r"('?)(.*?)\1 is not ", re.DOTALL)
 _CHOICES = re.compile(r"is not one of (.+?)\.?$")
 
 
@@ -221,8 +222,10 @@ def explained(error: Exception) -> LmtuiError | None:
     context = getattr(error, "ctx", None)
     hint = f"See `{context.command_path if context else 'lmtui'} --help`."
     match type(error).__name__:
-        case "BadParameter" if taken := _taken(str(getattr(error, "message", ""))):
-            return LmtuiError(f"{_name(error)} takes {taken}", _given(error), hint)
+        case "BadParameter" if taken := _taken(said := getattr(error, "message", "")):
+            given = _GIVEN.match(said)
+            detail = given[2] if given else ""
+            return LmtuiError(f"{_name(error)} takes {taken}", detail, hint)
         case "NoSuchOption":
             title = str(getattr(error, "message", "")).rstrip(".")
             if close := sorted(getattr(error, "possibilities", None) or ()):
@@ -252,9 +255,3 @@ def _name(error: Exception) -> str:
     parameter = getattr(error, "param", None)
     flags = [name for name in getattr(parameter, "opts", ()) if name.startswith("-")]
     return flags[0] if flags else str(getattr(parameter, "metavar", "") or "this")
-
-
-def _given(error: Exception) -> str:
-    """Return the value that the user wrote, or "" if the library does not report it."""
-    details = getattr(error.__cause__, "errors", None)
-    return str(details()[0].get("input", "")) if details else ""
