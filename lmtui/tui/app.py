@@ -43,7 +43,6 @@ from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.key_order import KeysInOrder
-from lmtui.tui.lazy_styles import LazyStylesheet
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp
 from lmtui.tui.settings import events
@@ -114,7 +113,6 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     def __init__(self, open_model: OpenModel, options: AppOptions) -> None:
         preferences = options.preferences or Preferences()
         super().__init__(preferences)
-        self.stylesheet = LazyStylesheet(variables=self.get_css_variables())
         self._options = options
         self._settings_file = file = preferences.settings_file
         self.set_reactive(LmtuiApp.presets, file.presets if file else {})
@@ -194,7 +192,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         return LearnScreen(self.make_client, self._options.open_lesson())
 
     def on_mount(self) -> None:
-        """Apply the preferences, open the first screen, and then load the model."""
+        """Apply the keys, open the first screen, and then load the model."""
         leave_when_gone(self, self.leave)
         # A layout's garbage is collected in the young generations. A full collection
         # stops the screen for a tenth of a second, so it is made rare.

@@ -1,8 +1,9 @@
-"""Styles of component classes that are computed when they are used.
+"""A stylesheet that computes no style that is not used, and parses no sheet twice.
 
 A widget has a style for each of its component classes, and Textual computes all of them
 whenever the widget's own style may have changed: three quarters of all work on styles,
-most of it for classes that are not drawn.
+most of it for classes that are not drawn. It also parses every sheet again for the
+first screen of each class.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from textual.dom import DOMNode
 
 
 class LazyStylesheet(Stylesheet):
-    """A stylesheet that computes the style of a component class when it is used."""
+    """A stylesheet that computes the style of a component class when it is used, and
+    parses each sheet once for the same variables."""
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """Use these variables; without a change, what was parsed is used again."""
+        if variables != self._variables:
+            super().set_variables(variables)
+
+    def reparse(self) -> None:
+        """Parse the sheets with the current variables; if one is wrong, the rules stay
+        as they were."""
+        self.parse()
 
     def _process_component_classes(self, node: DOMNode) -> None:
         """Compute the styles in use anew, and draw the node if one has changed."""

@@ -30,6 +30,7 @@ from lmtui.text import visible
 from lmtui.tui import themes
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.keys import key_display, user_keys
+from lmtui.tui.lazy_styles import LazyStylesheet
 from lmtui.tui.no_colour import ColourlessApp
 from lmtui.tui.widgets.status import HintLine
 
@@ -125,6 +126,14 @@ class PreferencesApp(ColourlessApp):
         """The user's keys in force, by binding id."""
         self._kept_theme = self._themes.or_default(preferences.theme).name
         super().__init__()
+        # Textual's own themes do not set the domain slots.
+        for name in self.available_themes:
+            self.unregister_theme(name)
+        for theme in self._themes.themes:
+            self.register_theme(theme)
+        # Not on mount: with another theme, all sheets would be parsed again.
+        self.set_reactive(PreferencesApp.theme, self._kept_theme)
+        self.stylesheet = LazyStylesheet(variables=self.get_css_variables())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return defaults for the domain slots, so that sheets parse under any
@@ -132,14 +141,7 @@ class PreferencesApp(ColourlessApp):
         return themes.variable_defaults(self._themes)
 
     def follow_preferences(self) -> None:
-        """Apply theme and keys, and report those that can't be used."""
-        foreign = set(self.available_themes)
-        for theme in self._themes.themes:
-            self.register_theme(theme)
-        self.theme = self._kept_theme
-        # Textual's own themes do not set the domain slots.
-        for name in foreign - {theme.name for theme in self._themes.themes}:
-            self.unregister_theme(name)
+        """Apply the keys, and report themes and keys that can't be used."""
         for skipped in self._themes.notices:
             self._warn("A theme was skipped", f"{skipped.path}: {skipped.reason}")
         if self._themes.get(self._preferences.theme) is None:
