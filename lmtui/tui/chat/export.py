@@ -1,6 +1,7 @@
 """Taking a conversation elsewhere: the clipboard, a file, $EDITOR.
 
-Disks are waited for on another thread. Knows no torch.
+Disks are waited for on another thread. What writes files is imported when it is used.
+Knows no torch.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ from textual.app import SuspendNotSupported
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.excerpts import blocks_of
-from lmtui.chat.export import format_of, name_for, write_new, written
 from lmtui.errors import LmtuiError
 from lmtui.text import visible
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.chat.code_blocks import CodeScreen
 from lmtui.tui.chat.parts import EMPTY, ChatParts
 from lmtui.tui.terminal import copy_text
 
@@ -39,6 +38,8 @@ class ChatExporter:
 
     def show_code(self) -> None:
         """Walk the blocks of code in the shown branch."""
+        from lmtui.tui.chat.code_blocks import CodeScreen
+
         path = self._session.conversation.path[1:]
         blocks = [block for node in path for block in blocks_of(node.content)]
         if blocks:
@@ -48,6 +49,8 @@ class ChatExporter:
 
     def export(self, name: str) -> None:
         """Write the conversation to a new file."""
+        from lmtui.chat.export import format_of, name_for, write_new, written
+
         if not self._session.is_begun:
             self._screen.notify(EMPTY)
             return

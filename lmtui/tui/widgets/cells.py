@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from rich.cells import cell_len
 
@@ -22,9 +23,6 @@ _CLOSES = (
 )
 _UNIT = f"[{_OPENS}]*(?:[{_WIDE}]|[^\\s{_WIDE}]+)[{_CLOSES}]*"
 
-WORDS = re.compile(rf"{_UNIT}|\s+")
-"""Match an unbreakable unit or a run of spaces; all matches together are the text."""
-_WITH_SPACES = re.compile(rf"{_UNIT}\s*|\s+")
 _PLAIN = re.compile(r"\S+\s*|\s+")
 
 _ODD = "\ufffd"
@@ -37,11 +35,26 @@ _HEAP = re.compile(
 )
 
 
+# Compiled when first used: that takes 3 ms each, and few texts need them.
+
+
+@cache
+def words() -> re.Pattern[str]:
+    """Return a pattern that matches an unbreakable unit or a run of spaces; all matches
+    together are the text."""
+    return re.compile(rf"{_UNIT}|\s+")
+
+
+@cache
+def _with_spaces() -> re.Pattern[str]:
+    return re.compile(rf"{_UNIT}\s*|\s+")
+
+
 def chunks(line: str) -> re.Pattern[str]:
     """Return a pattern that matches the unbreakable parts of a line, each with the
     spaces behind it. ASCII lines get a simpler pattern: the same matches, but
     faster."""
-    return _PLAIN if line.isascii() else _WITH_SPACES
+    return _PLAIN if line.isascii() else _with_spaces()
 
 
 def clusters(text: str) -> Iterator[str]:

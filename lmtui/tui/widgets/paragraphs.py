@@ -20,7 +20,7 @@ from textual.geometry import Size
 from textual.selection import Selection
 from textual.strip import Strip
 
-from lmtui.tui.widgets.cells import WORDS, clusters, tame_heaps
+from lmtui.tui.widgets.cells import clusters, tame_heaps, words
 from lmtui.tui.widgets.styled_lines import DirectLines, Line, Part
 
 
@@ -70,7 +70,7 @@ def _fits(paragraph: Paragraph, width: int) -> bool:
 def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
     """Yield words and spaces; words wider than a line are split."""
     for text, style in paragraph.parts:
-        for word in WORDS.findall(tame_heaps(text)):
+        for word in words().findall(tame_heaps(text)):
             if cell_len(word) <= width:
                 yield word, style
                 continue
