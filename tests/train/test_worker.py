@@ -8,8 +8,9 @@ import shlex
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -64,24 +65,46 @@ def through(asked: TrainRequest, *options: str) -> tuple[int, list[Event], bytes
     return code, events, file.read_bytes() if file.exists() else b""
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The weights that trainings come to which nobody disturbs."""
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for kind, settings in KINDS.items():
-            home = tmp_path_factory.mktemp("unbroken")
-            patch.setenv("LMTUI_HOME", str(home))
-            code, _, weights = through(tiny_run.request(home, **settings))
-            assert code == 0
-            found[kind] = weights
-    return found
-
-
 KINDS: dict[str, dict[str, Any]] = {
     "float32": {},
     "bfloat16": {"dtype": "bfloat16"},
 }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that nobody disturbed; it is only read."""
+
+    home: Path
+    events: list[Event]
+    weights: bytes
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
+    """One of each kind."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, settings in KINDS.items():
+            home = tmp_path_factory.mktemp("trained")
+            patch.setenv("LMTUI_HOME", str(home))
+            code, events, weights = through(tiny_run.request(home, **settings))
+            assert code == 0
+            found[kind] = Trained(home, events, weights)
+    return found
+
+
+@pytest.fixture
+def trained(trainings: dict[str, Trained], monkeypatch: pytest.MonkeyPatch) -> Trained:
+    """That in float32, with its home as LMTUI_HOME."""
+    monkeypatch.setenv("LMTUI_HOME", str(trainings["float32"].home))
+    return trainings["float32"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(trainings: dict[str, Trained]) -> dict[str, bytes]:
+    """The weights that they come to."""
+    return {kind: trained.weights for kind, trained in trainings.items()}
 
 
 def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
@@ -91,6 +114,7 @@ def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
         training = WorkerProcess.start(asked)
         while not of(End, events):
             events += training.poll()
+            sleep(tiny_run.LOOKS)
             if of(Plan, events) and not of(Start, events):
                 assert not_private(paths.runs_folder()) == {}
                 training.go()
@@ -115,8 +139,8 @@ def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
     assert not RunFolder.named(NAME).path.exists()
 
 
-def test_step_reports_step_eval_sample_and_saved_in_order(home: Path) -> None:
-    _, events, _ = through(tiny_run.request(home))
+def test_step_reports_step_eval_sample_and_saved_in_order(trained: Trained) -> None:
+    events = trained.events
     last = max(e.step for e in of(Step, events))
     kinds = [
         type(e)
@@ -126,12 +150,11 @@ def test_step_reports_step_eval_sample_and_saved_in_order(home: Path) -> None:
     assert kinds == [Step, Eval, Sample, Saved]
 
 
-def test_adapter_folder_is_complete_and_names_no_local_path(home: Path) -> None:
-    _, events, _ = through(tiny_run.request(home))
+def test_adapter_folder_is_complete_and_names_no_local_path(trained: Trained) -> None:
     adapter = folders.find(NAME)
     assert adapter.card is not None
     card = adapter.card
-    evals = of(Eval, events)
+    evals = of(Eval, trained.events)
     assert card.metrics.before is not None
     assert card.metrics.after is not None
     assert card.metrics.before["loss"] == pytest.approx(evals[0].loss)
@@ -148,13 +171,13 @@ def test_adapter_folder_is_complete_and_names_no_local_path(home: Path) -> None:
         "tokenizer.json",
     }
     for file in place().iterdir():
-        assert str(home).encode() not in file.read_bytes(), file.name
+        assert str(trained.home).encode() not in file.read_bytes(), file.name
 
 
-def test_reported_loss_equals_that_of_the_adapter(home: Path) -> None:
-    _, events, _ = through(tiny_run.request(home))
+def test_reported_loss_equals_that_of_the_adapter(trained: Trained) -> None:
+    home = trained.home
     engine = LocalEngine.open(str(home / "base"), adapter=NAME, device="cpu")
-    best = min(of(Eval, events)[1:], key=lambda e: e.loss)
+    best = min(of(Eval, trained.events)[1:], key=lambda e: e.loss)
     report = json.loads((place() / "report.json").read_text())
     scores = []
     for change in report["documents"]:

@@ -7,6 +7,7 @@ nothing, so that it begins at once.
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import multiprocessing
 import os
@@ -35,7 +36,8 @@ _LOADED = [
     "transformers.models.llama.modeling_llama",
     "tests.train.tiny_run",
 ]
-_LOOKS = 0.005  # seconds between two looks at what was told
+_NEUTRAL = 300  # characters of the neutral text
+LOOKS = 0.005  # seconds between two looks at what was told
 
 
 def notes(folder: Path, files: int = 12) -> Path:
@@ -108,7 +110,7 @@ class Child:
     def wait_for(self, enough: Callable[[list[Event]], bool]) -> list[Event]:
         """What it tells, until that is enough or it has ended."""
         while not enough(self.told()) and self.process.exitcode is None:
-            sleep(_LOOKS)
+            sleep(LOOKS)
         return self.told()
 
     def told(self) -> list[Event]:
@@ -149,8 +151,12 @@ def _work(
     from lmtui.train import evaluate
     from lmtui.train.worker import Options, run
 
-    # What it writes is tested elsewhere, and would take most of the time.
-    evaluate.RECALLED, evaluate.CONTINUED = 1, 4
+    # Each collection of garbage would go through all that was imported, and copy it.
+    gc.freeze()
+    # What it writes and reads is tested elsewhere, and would take most of the time.
+    evaluate.RECALLED, evaluate._RECALL, evaluate.CONTINUED = 1, 4, 4
+    neutral = evaluate.neutral_text()[:_NEUTRAL]
+    evaluate.neutral_text = lambda: neutral
     os.environ["LMTUI_HOME"] = home
     sys.stderr = open(Path(folder) / "worker.log", "a")  # noqa: SIM115 (as long as it)
     if mishap is not None:
