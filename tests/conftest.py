@@ -44,8 +44,15 @@ def pytest_unconfigure() -> None:
 def _compile_once() -> None:
     """Let all homes of the tests share what is compiled for them."""
     if "CXX" not in os.environ and shutil.which("g++"):
-        os.environ["CXX"] = str(Path(__file__).parent / "compile_once")
-        os.environ["COMPILED_ONCE"] = tempfile.mkdtemp(prefix="compiled-once-")
+        folder = tempfile.mkdtemp(prefix="compiled-once-")
+        script = Path(__file__).with_name("compile_once.py")
+        # Started by this Python: what looks for a `python3` can take longer than it.
+        command = Path(folder) / "c++"
+        command.write_text(
+            f"#!/bin/sh\nexec '{sys.executable}' -IS '{script}' \"$@\"\n"
+        )
+        command.chmod(0o755)
+        os.environ |= {"CXX": str(command), "COMPILED_ONCE": folder}
 
 
 def pytest_collection_finish() -> None:

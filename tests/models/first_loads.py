@@ -11,6 +11,7 @@ that each costs little.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -30,8 +31,10 @@ from transformers import (  # noqa: F401
 
 from lmtui import cache_dir
 from lmtui.engine.backends import transformers as transformers_module  # noqa: F401
+from lmtui.engine.backends.llama_cpu import backend  # noqa: F401
 from lmtui.engine.engine import LocalEngine
 from lmtui.kernels import build
+from lmtui.models.llama import gguf_blocks  # noqa: F401
 from lmtui.models.source import Quantize
 
 WAVES, AT_ONCE = 8, 8
@@ -72,6 +75,8 @@ def wave(home: Path, models: list[str], quantize: Quantize) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # a collection in a process would copy all that was imported
     for number in range(WAVES):
         place = Path(sys.argv[1]) / f"home{number}"
         wave(place, sys.argv[2:], "none" if number % 2 else "auto")
