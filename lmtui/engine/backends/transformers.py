@@ -7,6 +7,7 @@ Knows no text and no sampling.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -181,6 +183,16 @@ class TransformersKVCache:
             layer.batch_select_indices(rows)
 
 
+class _StopCheck:
+    """Hook before each layer that cancels a pass. Does not refer to the backend."""
+
+    should_stop: Stop | None = None
+
+    def __call__(self, *_: object) -> None:
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled
+
+
 class TransformersBackend:
     """Forward passes through transformers; see `base.ModelBackend` for each method's
     contract."""
@@ -194,10 +206,11 @@ class TransformersBackend:
         decoder = model.get_decoder()
         self._decoder: nn.Module | None = None if decoder is model else decoder
         """The layers without the head; None where they can't be told apart."""
-        self._stop: Stop | None = None
         layers = self._layers = _layers(model)
-        for layer in layers:
-            layer.register_forward_pre_hook(self._look_at_stop)
+        self._stop_check = _StopCheck()
+        hooks = [layer.register_forward_pre_hook(self._stop_check) for layer in layers]
+        # The model can outlive the backend: in a training, each evaluation has its own.
+        weakref.finalize(self, _remove, hooks)
         kind = model.device.type
         vocabulary = model.config.get_text_config().vocab_size
         self.block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
@@ -239,18 +252,14 @@ class TransformersBackend:
             preallocated_cache(None if attention else self.model.config)
         )
 
-    def _look_at_stop(self, *_: object) -> None:
-        if self._stop is not None and self._stop():
-            raise Cancelled
-
     @contextmanager
     def _stoppable(self, should_stop: Stop | None) -> Iterator[None]:
-        self._stop = should_stop
+        self._stop_check.should_stop = should_stop
         try:
             with torch.inference_mode():
                 yield
         finally:
-            self._stop = None
+            self._stop_check.should_stop = None
 
     def _inputs(self, ids: Sequence[int]) -> Tensor:
         inputs = torch.tensor([list(ids)])  # [1, n]
@@ -496,3 +505,8 @@ def _layers(model: Any) -> list[nn.Module]:
     depth = model.config.get_text_config().num_hidden_layers
     lists = (m for m in model.modules() if isinstance(m, nn.ModuleList))
     return next((list(m) for m in lists if len(m) == depth), [])
+
+
+def _remove(hooks: Sequence[RemovableHandle]) -> None:
+    for hook in hooks:
+        hook.remove()

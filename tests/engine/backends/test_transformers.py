@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 from typing import Any
 
@@ -167,3 +168,19 @@ def _copied(held: Any, rows: int, length: int) -> TransformersKVCache:
         both = (layer.keys, layer.values)
         copied.update(*(x[:, :, :length].repeat(rows, 1, 1, 1) for x in both), index)
     return TransformersKVCache(copied)
+
+
+def test_nothing_of_a_backend_stays_in_its_model() -> None:
+    model = tiny.model()
+
+    def hooks() -> int:
+        return sum(len(module._forward_pre_hooks) for module in model.modules())
+
+    gc.collect()
+    before = hooks()
+    backend = TransformersBackend(model)
+    assert hooks() == before + model.config.num_hidden_layers
+    backend.logits([1, 2, 3])
+    del backend
+    gc.collect()
+    assert hooks() == before
