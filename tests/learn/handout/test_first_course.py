@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 
+from lmtui.cli.main import main
+from lmtui.learn import course as course_module
 from lmtui.learn.course import first_course, read_course
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from tests.learn.handout.tree import CONTROLS, digest, policy_of, read
@@ -16,23 +16,37 @@ from tests.learn.handout.tree import CONTROLS, digest, policy_of, read
 pytestmark = pytest.mark.real
 
 
-def test_every_page_has_its_numbers(default_home: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "lmtui", "learn", "--html", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"LMTUI_HOME": str(default_home)},
-    )
-    course = read_course(first_course(), INSTRUMENTS)
+@pytest.fixture
+def brief_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The course, with a training of few steps instead of a minute."""
+    folder = shutil.copytree(first_course(), tmp_path / "first")
+    page = folder / "09-training.md"
+    text = page.read_text("utf-8")
+    assert text.count("\n::: scratch\n") == 1
+    page.write_text(text.replace("::: scratch", "::: scratch\nsteps: 12"), "utf-8")
+    monkeypatch.setattr(course_module, "first_course", lambda: folder)
+    return folder
+
+
+def test_every_page_has_its_numbers(
+    brief_course: Path,
+    default_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    assert main(["learn", "--html", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    course = read_course(brief_course, INSTRUMENTS)
     progress = [
         f"page {number} of {len(course.pages)}: {page.title}"
         for number, page in enumerate(course.pages, 1)
     ]
-    assert done.stdout == ""
-    assert [
-        line for line in done.stderr.splitlines() if line[:4] in ("page", "warn")
-    ] == (progress)
+    assert said.out == ""
+    assert [line for line in said.err.splitlines() if line[:4] in ("page", "warn")] == (
+        progress
+    )
     files = sorted((tmp_path / "out").iterdir())
     assert len(files) == len(course.pages) + 1
     for file in files:
