@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 import torch
 from jsonschema import validate
 
+from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.types import (
@@ -49,16 +48,20 @@ def engine(loaded: LoadedModel) -> LocalEngine:
     return LocalEngine(loaded)
 
 
-def lmtui(*arguments: str, home: Path) -> str:
-    """What the program writes on stdout."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lmtui", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"LMTUI_HOME": str(home)},
-    )
-    return done.stdout
+@pytest.fixture
+def lmtui(
+    default_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., str]:
+    """Runs the program in this process, and answers what it writes on stdout."""
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+
+    def run(*arguments: str) -> str:
+        assert main(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_default_model_knows_the_capital_of_france(engine: LocalEngine) -> None:
@@ -69,7 +72,9 @@ def test_default_model_knows_the_capital_of_france(engine: LocalEngine) -> None:
     assert steps[-1].text == "<|im_end|>"  # type: ignore[union-attr]
 
 
-def test_an_answer_follows_its_schema(default_home: Path, tmp_path: Path) -> None:
+def test_an_answer_follows_its_schema(
+    lmtui: Callable[..., str], tmp_path: Path
+) -> None:
     schema = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -79,7 +84,7 @@ def test_an_answer_follows_its_schema(default_home: Path, tmp_path: Path) -> Non
     file = tmp_path / "person.json"
     file.write_text(json.dumps(schema), encoding="utf-8")
     asked = ["--once", "Describe Anna, who is 31.", "--schema", str(file)]
-    said = lmtui("chat", *asked, "--seed", "1", home=default_home)
+    said = lmtui("chat", *asked, "--seed", "1")
     validate(json.loads(said), schema)
 
 
@@ -112,11 +117,11 @@ def test_generated_logprobs_add_up_to_the_score(engine: LocalEngine) -> None:
 
 
 def test_inspect_equals_the_naive_pass(
-    loaded: LoadedModel, default_home: Path, tmp_path: Path
+    loaded: LoadedModel, lmtui: Callable[..., str], tmp_path: Path
 ) -> None:
     file, text = tmp_path / "text.md", README.read_text("utf-8")[:4_500]
     file.write_text(text, "utf-8")
-    out = lmtui("inspect", str(file), "--json", "--window", "512", home=default_home)
+    out = lmtui("inspect", str(file), "--json", "--window", "512")
     *tokens, summary = map(json.loads, out.splitlines())
     ids = [token["id"] for token in tokens]
     assert summary["event"] == "summary"
@@ -142,12 +147,10 @@ def naive(loaded: LoadedModel, ids: list[int]) -> Any:
     return loaded.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
 
 
-def test_json_and_text_tell_the_same_answer(default_home: Path) -> None:
+def test_json_and_text_tell_the_same_answer(lmtui: Callable[..., str]) -> None:
     ask = ("chat", "--once", "Name a colour.", "--seed", "5", "--max-tokens", "12")
-    text = lmtui(*ask, home=default_home)
-    start, *tokens, end = map(
-        json.loads, lmtui(*ask, "--json", home=default_home).splitlines()
-    )
+    text = lmtui(*ask)
+    start, *tokens, end = map(json.loads, lmtui(*ask, "--json").splitlines())
     pieces = "".join(token["piece"] for token in tokens) + end["piece"]
     assert text == pieces.removesuffix("\n") + "\n"
     assert start["precision"] == "fast"
@@ -230,12 +233,12 @@ def test_prompt_lookup_changes_no_token_but_near_ties(
             assert first.logprob - second.logprob < 0.2
 
 
-def test_inspect_is_exact_unless_quantize_is_given(default_home: Path) -> None:
+def test_inspect_is_exact_unless_quantize_is_given(lmtui: Callable[..., str]) -> None:
     def summary(quantize: str) -> dict[str, Any]:
         file = str(README.with_name("LICENSE"))
         ask = ("inspect", file, "--json", "--quantize", quantize)
         last: dict[str, Any]
-        last = json.loads(lmtui(*ask, home=default_home).splitlines()[-1])
+        last = json.loads(lmtui(*ask).splitlines()[-1])
         return last
 
     exact, packed = summary("auto"), summary("int8")
@@ -243,7 +246,7 @@ def test_inspect_is_exact_unless_quantize_is_given(default_home: Path) -> None:
     assert (packed["precision"], packed["dtype"]) == ("fast", "Q4_1")
     assert packed["logprob"] == pytest.approx(exact["logprob"], rel=0.02)
     ask = ("chat", "--once", "hi", "--json", "--quantize", "none", "--max-tokens", "1")
-    start = json.loads(lmtui(*ask, home=default_home).splitlines()[0])
+    start = json.loads(lmtui(*ask).splitlines()[0])
     assert start["precision"] == "exact"
 
 
