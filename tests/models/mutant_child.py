@@ -1,8 +1,10 @@
-"""`python -m tests.models.mutant_child FOLDER FIRST COUNT`: try mutants, one a process.
+"""`python -m tests.models.mutant_child FOLDER FIRST COUNT`: try mutants, some together.
 
 Each is opened, read and continued by a process that is forked of this one, which has
-imported everything. A line of JSON on stdout tells how each ended: `fine`, `refused`,
-or what must not be: `bug`, `crash`, `hang`, `memory`.
+imported everything. A process tries ten, within the limits of one; where anything is
+wrong, each of them is tried again in a process of its own. A line of JSON on stdout
+tells how each ended: `fine`, `refused`, or what must not be: `bug`, `crash`, `hang`,
+`memory`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads can't be forked
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RUST_BACKTRACE"] = "0"
 
+TOGETHER = 10  # mutants that a process tries
 SECONDS = 10  # of the processor, for one mutant
 WAIT = 60  # s on a machine that does other things, too
 SPARE = 256 * 2**20
@@ -43,24 +47,36 @@ def attempt(place: Path, *, chats: bool) -> None:
     list(engine.generate(prompt, settings))
 
 
-def try_one(seed: int, folder: Path, result: int) -> None:
-    """Make a mutant and try it; what happened goes into a pipe."""
+def try_each(seeds: Sequence[int], folder: Path, result: int) -> None:
+    """Make mutants and try them; what happened goes into a pipe, in lines."""
     from lmtui.errors import LmtuiError
     from tests.models import mutations
 
     bases = read_bases(folder)
-    try:
-        place = mutations.mutated(seed, bases, folder / f"mutant-{seed}")
-        files = [file for file in (place, *place.rglob("*")) if file.is_file()]
-        size = {"size": sum(file.stat().st_size for file in files)}
-        os.write(result, json.dumps(size).encode() + b"\n")
-        attempt(place, chats=seed % 3 != 0)
-        end = {"end": "fine"}
-    except LmtuiError as error:
-        end = {"end": "refused", "why": error.title, "detail": error.detail[:200]}
-    except BaseException as error:
-        end = {"end": "bug", "why": repr(error)[:300], "detail": traceback.format_exc()}
-    os.write(result, json.dumps(end).encode() + b"\n")
+
+    def tell(**facts: Any) -> None:
+        os.write(result, json.dumps({"seed": seed, **facts}).encode() + b"\n")
+
+    for seed in seeds:
+        try:
+            place = mutations.mutated(seed, bases, folder / f"mutant-{seed}")
+            files = [file for file in (place, *place.rglob("*")) if file.is_file()]
+            tell(size=sum(file.stat().st_size for file in files))
+            attempt(place, chats=seed % 3 != 0)
+            tell(end="fine")
+        except LmtuiError as error:
+            tell(end="refused", why=error.title, detail=error.detail[:200])
+        except BaseException as error:
+            tell(end="bug", why=repr(error)[:300], detail=traceback.format_exc())
+        remove(seed, folder)
+
+
+def remove(seed: int, folder: Path) -> None:
+    """Remove a mutant, and what was made of it."""
+    shutil.rmtree(folder / f"mutant-{seed}", ignore_errors=True)
+    for kind in ("packed", "gguf"):
+        home = Path(os.environ["LMTUI_HOME"]) / "cache" / kind
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def read_bases(folder: Path) -> Any:
@@ -70,8 +86,8 @@ def read_bases(folder: Path) -> Any:
     return Bases(files, (folder / "plain", folder / "brief"))
 
 
-def forked(seed: int | None, folder: Path) -> dict[str, Any]:
-    """How a mutant ends in a process of its own; without one, the process alone."""
+def forked(seeds: Sequence[int], folder: Path) -> tuple[list[dict[str, Any]], int]:
+    """How mutants end in one process, and the memory that it took."""
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
@@ -80,27 +96,42 @@ def forked(seed: int | None, folder: Path) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         try:
-            if seed is not None:
-                try_one(seed, folder, theirs)
+            try_each(seeds, folder, theirs)
         finally:
             os._exit(0)
     os.close(theirs)
     status, used = _waited(child)
     with os.fdopen(ours, "rb") as read:
         told = [json.loads(line) for line in read]
-    found = {"seed": seed, **{k: v for each in told for k, v in each.items()}}
-    found["rss"] = used.ru_maxrss * 1024
-    found["cpu"] = round(used.ru_utime + used.ru_stime, 2)
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        hung = number in (signal.SIGXCPU, signal.SIGKILL)
-        found |= {"end": "hang" if hung else "crash", "why": f"signal {number}"}
-    if seed is not None:
-        shutil.rmtree(folder / f"mutant-{seed}", ignore_errors=True)
-        for kind in ("packed", "gguf"):
-            home = Path(os.environ["LMTUI_HOME"]) / "cache" / kind
-            shutil.rmtree(home, ignore_errors=True)
-    return found
+    found: list[dict[str, Any]] = [{"seed": seed} for seed in seeds]
+    for each in found:
+        for facts in told:
+            each |= facts if facts["seed"] == each["seed"] else {}
+        remove(each["seed"], folder)
+        if "end" not in each:
+            number = os.WTERMSIG(status)
+            hung = number in (signal.SIGXCPU, signal.SIGKILL)
+            each |= {"end": "hang" if hung else "crash", "why": f"signal {number}"}
+    return found, used.ru_maxrss * 1024
+
+
+def judged(seeds: Sequence[int], folder: Path, idle: int) -> list[dict[str, Any]]:
+    """How mutants end: in one process if all is right there, otherwise each alone."""
+    found, rss = forked(seeds, folder)
+    for each in found:
+        if rss > idle + 2 * each.get("size", 0) + SPARE:
+            each |= {"end": "memory", "rss": rss, "idle": idle}
+    if harmless(found) or len(seeds) == 1:
+        return found
+    alone = [each for seed in seeds for each in judged([seed], folder, idle)]
+    # Time and memory add up in a process of several; nothing else is forgiven.
+    broken = any(each["end"] in ("bug", "crash") for each in found)
+    return found if broken and harmless(alone) else alone
+
+
+def harmless(found: Sequence[dict[str, Any]]) -> bool:
+    """Whether each mutant has worked or was refused."""
+    return all(each["end"] in ("fine", "refused") for each in found)
 
 
 def _waited(child: int) -> tuple[int, Any]:
@@ -131,12 +162,11 @@ def main(folder: Path, first: int, count: int) -> None:
         for chats in (True, False):
             attempt(folder / base, chats=chats)  # what all import, and compile
     os.environ["CXX"] = "false"  # no mutant is worth two seconds of a compiler
-    idle = forked(None, folder)["rss"]
-    for seed in range(first, first + count):
-        found = forked(seed, folder)
-        if found["rss"] > idle + 2 * found.get("size", 0) + SPARE:
-            found |= {"end": "memory", "idle": idle}
-        print(json.dumps(found), flush=True)
+    _, idle = forked([], folder)
+    last = first + count
+    for start in range(first, last, TOGETHER):
+        for found in judged(range(start, min(start + TOGETHER, last)), folder, idle):
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

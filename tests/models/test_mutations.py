@@ -1,7 +1,7 @@
 """A thousand damaged and hostile models: each works or is refused, without harm.
 
-They are tried by a process of its own, which tries each in a process again; see
-`mutant_child`. What fails is named by its seed: `mutations.mutated` makes it again.
+They are tried by a process of its own, which tries some at a time in a process again;
+see `mutant_child`. What fails is named by its seed: `mutations.mutated` makes it again.
 """
 
 from __future__ import annotations
