@@ -65,7 +65,7 @@ def folder_with_only(file: Path) -> Iterator[Path]:
 @contextmanager
 def read_once(header: GgufHeader) -> Iterator[None]:
     """Let transformers take the header of this file from memory, and read no other
-    file.
+    file; and make its table of tensor names once.
 
     Its configuration and its tokenizer each parse the header anew, which takes seconds;
     their readers are replaced where transformers looks them up. Headers that are not
@@ -80,6 +80,8 @@ def read_once(header: GgufHeader) -> Iterator[None]:
         from transformers.integrations.gguf import reader
 
         load = legacy.load_gguf_checkpoint
+        # Otherwise it is made again for each module of a model.
+        name_map = cache(gguf.get_tensor_name_map)
         here = here and library.read_gguf_metadata is reader.read_gguf_metadata
     except (ImportError, AttributeError):
         here = False
@@ -110,6 +112,7 @@ def read_once(header: GgufHeader) -> Iterator[None]:
         return {**known, "config": copy.deepcopy(known["config"])}
 
     with ExitStack() as stack:
+        stack.enter_context(replaced(gguf, "get_tensor_name_map", name_map))
         stack.enter_context(replaced(legacy, "load_gguf_checkpoint", remembered))
         for module in (reader, library):
             stack.enter_context(replaced(module, "read_gguf_metadata", metadata))
