@@ -208,7 +208,9 @@ def test_what_is_not_listed_is_not_shown(dialect: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_depends_on_the_rest_is_not_claimed(dialect: str, tmp_path: Path) -> None:
-    wide = SamplingSettings(temperature=1.5, top_k=0, top_p=0.999, min_p=0)
+    wide = SamplingSettings(
+        temperature=1.5, top_k=0, top_p=0.999, min_p=0, seed=5, max_tokens=60
+    )
     with both(dialect, tmp_path) as (_, there):
         shown = there.next_distribution([5, 6, 7], wide)
         assert not shown.is_certain
