@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from threading import Event as Flag
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from lmtui.errors import Cancelled
 from lmtui.learn.figure import Bars, Chart, Table, Words
 from lmtui.learn.instrument import Material
+from lmtui.learn.instruments import scratch as scratch_module
 from lmtui.learn.instruments.scratch import ScratchInstrument
-from lmtui.learn.pretrain.events import Finished, Passed, Snapshot, Started
+from lmtui.learn.pretrain import loop
+from lmtui.learn.pretrain.events import Event, Finished, Passed, Snapshot, Started
+from lmtui.learn.pretrain.options import PretrainOptions
 from tests.fakes import FakeEngine
 from tests.learn.instruments import answer, made
 
@@ -119,8 +123,13 @@ def test_looking_back_before_the_end_ticks_nothing() -> None:
 
 
 def test_another_training_begins_anew_with_another_seed(
-    trained: ScratchInstrument,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def here(text: str, options: PretrainOptions, **_: object) -> Iterator[Event]:
+        """The training without a process of its own."""
+        return loop.events(text.encode(), options)
+
+    monkeypatch.setattr(scratch_module, "pretrain", here)
     instrument = scratch(steps=2)
     answer(FakeEngine(), instrument.act("train"))
     before = instrument.figure
