@@ -14,8 +14,9 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from lmtui.cli.errors import leave
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
 from lmtui.engine.editor_types import (
@@ -60,10 +61,15 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
     return engine
 
 
-if __name__ == "__main__":
+def run_scripted() -> NoReturn:
+    """Run the program as sys.argv says, and end the process."""
     given = json.loads(sys.argv[1])
     worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
     scripted = json.dumps(given.get("worker", {}))
     inventory.is_local = lambda ref: ref.model not in given.get("gone", ())
     client.COMMAND = (sys.executable, str(worker), scripted)
-    sys.exit(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))
+    leave(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))
+
+
+if __name__ == "__main__":
+    run_scripted()

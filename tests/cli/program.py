@@ -14,13 +14,13 @@ import termios
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lmtui import paths
 from lmtui.chat.store import Store
+from tests.cli.forked import REPOSITORY as REPOSITORY
+from tests.cli.forked import Process, start
 
-REPOSITORY = Path(__file__).parents[2]
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -56,18 +56,16 @@ def run(
     script: Mapping[str, Any] | None = None,
     stdin: str | bytes = b"",
     env: Mapping[str, str] | None = None,
+    fresh: bool = False,
 ) -> Result:
-    """Run the program through pipes."""
-    done = subprocess.run(
-        command(arguments, script or {}),
-        input=stdin.encode() if isinstance(stdin, str) else stdin,
-        capture_output=True,
-        cwd=REPOSITORY,
-        env={**os.environ, **(env or {})},
-        timeout=60,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run the program through pipes; `fresh`: in an interpreter that starts for it."""
+    with begun(
+        *arguments, script=script, stdin=subprocess.PIPE, env=env, fresh=fresh
+    ) as child:
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        out, err = child.communicate(given, timeout=60)
+    assert child.returncode is not None
+    return Result(child.returncode, out.decode(), err.decode())
 
 
 def run_in_terminal(
@@ -96,24 +94,48 @@ def stored_texts() -> list[list[str]]:
 
 
 @contextmanager
+def begun(
+    *arguments: str,
+    script: Mapping[str, Any] | None = None,
+    stdin: int | None = None,
+    stdout: int = subprocess.PIPE,
+    env: Mapping[str, str] | None = None,
+    fresh: bool = False,
+) -> Iterator[Process]:
+    """The program at work, with pipes; it is ended at the end."""
+    with start(
+        [json.dumps(script or {}), *arguments],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+        fresh=fresh,
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+@contextmanager
 def started(
     *arguments: str,
     script: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     size: tuple[int, int] = (24, 80),
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+) -> Iterator[tuple[Process, int]]:
     """The program running on a pseudo-terminal, and our end of that."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     terminal = {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
-    with subprocess.Popen(
-        command(arguments, script or {}),
+    with start(
+        [json.dumps(script or {}), *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        cwd=REPOSITORY,
         env={**os.environ, **terminal, **(env or {})},
-        start_new_session=True,
+        session=True,
     ) as child:
         os.close(theirs)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 from dataclasses import replace
 from json import loads
 from pathlib import Path
@@ -16,7 +15,7 @@ from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.once import Talk, answer, read_request, seeded
 from lmtui.cli.output import Output
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings, Step
-from tests.cli.program import REPOSITORY, command, run, run_in_terminal, stored_texts
+from tests.cli.program import begun, run, run_in_terminal, stored_texts
 from tests.fakes import END, FakeEngine
 
 PARIS = {"engine": {"answers": ["It is Paris."]}}
@@ -249,12 +248,7 @@ def test_a_terminal_without_a_prompt_gets_a_hint() -> None:
 
 
 def test_closed_pipe_ends_chat_quietly() -> None:
-    with subprocess.Popen(
-        command(["chat", "--once", "a"], {"flood": 60}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=REPOSITORY,
-    ) as child:
+    with begun("chat", "--once", "a", script={"flood": 60}) as child:
         assert child.stdout
         assert child.stderr
         assert child.stdout.read(5) == b"xxxxx"
@@ -265,16 +259,11 @@ def test_closed_pipe_ends_chat_quietly() -> None:
 
 def test_output_to_a_full_disk_is_an_error() -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            command(["chat", "--once", "a"], PARIS),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            cwd=REPOSITORY,
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode == 2
-    assert b"error: the output can't be written" in done.stderr
+        asked = ("chat", "--once", "a")
+        with begun(*asked, script=PARIS, stdout=full.fileno()) as child:
+            _, error = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert b"error: the output can't be written" in error
 
 
 LONG = {"answers": [[f"word{i} " for i in range(20)]]}

@@ -13,7 +13,7 @@ import pytest
 
 from lmtui import __version__
 from lmtui.cli.main import VERBS
-from tests.cli.program import REPOSITORY, command, run
+from tests.cli.program import REPOSITORY, begun, command, run
 
 
 def test_lmtui_without_arguments_prints_its_help() -> None:
@@ -141,12 +141,7 @@ def test_verbs_create_no_files_without_need(empty_home: Path) -> None:
     ],
 )
 def test_closed_stdout_ends_every_verb_quietly(arguments: list[str]) -> None:
-    with subprocess.Popen(
-        command(arguments, {"engine": {"answers": ["b"]}}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=REPOSITORY,
-    ) as child:
+    with begun(*arguments, script={"engine": {"answers": ["b"]}}) as child:
         assert child.stdout
         assert child.stderr
         child.stdout.close()

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.program import REPOSITORY, command, run
+from tests.cli.program import Process, begun, run
 
 WAIT = 60
 ANSWER = {"engine": {"answers": ["Yes, it is."], "name": "tiny"}}
@@ -25,23 +24,15 @@ ANSWER = {"engine": {"answers": ["Yes, it is."], "name": "tiny"}}
 @contextmanager
 def serving(
     *arguments: str, script: Mapping[str, Any] = ANSWER, env: Mapping[str, str] = {}
-) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    child = subprocess.Popen(
-        command(["serve", "--port", "0", *arguments], script),
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, **env},
-    )
-    try:
+) -> Iterator[tuple[Process, int]]:
+    verb = ("serve", "--port", "0", *arguments)
+    with begun(*verb, script=script, env=env) as child:
         assert child.stderr
-        line = child.stderr.readline()
+        line = child.stderr.readline().decode()
         found = re.search(r"serves tiny .* on http://127\.0\.0\.1:(\d+) ", line)
         assert found, line
         yield child, int(found[1])
-    finally:
         child.kill()
-        child.wait(WAIT)
 
 
 def ask(port: int, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
@@ -62,7 +53,7 @@ def test_server_answers_until_a_signal_comes(number: str, code: int) -> None:
         child.send_signal(getattr(signal, number))
         assert child.wait(WAIT) == code
         assert child.stderr
-        (line,) = child.stderr.read().splitlines()
+        (line,) = child.stderr.read().decode().splitlines()
     assert line.startswith("POST /v1/completions 200 · 6 in, ")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tests.cli.program import REPOSITORY, command
+from tests.cli.forked import Process, start
 
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What a terminal obeys: moves, colours, modes."""
@@ -26,7 +27,7 @@ QUIT = b"\x11"
 class Terminal:
     """A running program and what it has written so far."""
 
-    def __init__(self, process: subprocess.Popen[bytes], handle: int) -> None:
+    def __init__(self, process: Process, handle: int) -> None:
         self._process, self._handle = process, handle
         self.written = b""
 
@@ -115,20 +116,16 @@ def running(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
 
-    def take_terminal() -> None:
-        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-
     kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     given = {"TERM": "xterm-256color", "PYTHONUTF8": "1", **(env or {})}
-    process = subprocess.Popen(
-        command(arguments, {"engine": engine or {}}),
+    process = start(
+        [json.dumps({"engine": engine or {}}), *arguments],
         stdin=theirs if piped is None else subprocess.PIPE,
         stdout=theirs,
         stderr=theirs,
-        cwd=REPOSITORY,
         env={**kept, **given},
-        start_new_session=True,
-        preexec_fn=take_terminal if piped is not None else None,
+        session=True,
+        take_terminal=piped is not None,
     )
     os.close(theirs)
     if piped is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,12 @@ import pytest
 from lmtui import paths
 from lmtui.train.request import TrainRequest
 from lmtui.train.run_folder import RunFolder
+from tests.cli import program
 from tests.cli.program import (
     REPOSITORY,
     SGR,
+    Process,
     Result,
-    command,
     hang_up,
     run,
     run_in_terminal,
@@ -44,22 +44,13 @@ def finetune(*arguments: str, **worker: Any) -> Result:
 
 
 @contextmanager
-def begun(*arguments: str, **worker: Any) -> Iterator[subprocess.Popen[bytes]]:
+def begun(*arguments: str, **worker: Any) -> Iterator[Process]:
     """The verb at work, with pipes."""
-    with subprocess.Popen(
-        command(["finetune", *arguments], {"worker": worker}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=REPOSITORY,
-    ) as child:
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                child.kill()
+    with program.begun("finetune", *arguments, script={"worker": worker}) as child:
+        yield child
 
 
-def read_until(child: subprocess.Popen[bytes], **wanted: Any) -> None:
+def read_until(child: Process, **wanted: Any) -> None:
     """Read events up to one that has these fields."""
     assert child.stdout
     for line in child.stdout:
@@ -69,7 +60,7 @@ def read_until(child: subprocess.Popen[bytes], **wanted: Any) -> None:
     raise AssertionError("it ended before that")
 
 
-def rest(child: subprocess.Popen[bytes]) -> tuple[int, list[dict[str, Any]], str]:
+def rest(child: Process) -> tuple[int, list[dict[str, Any]], str]:
     """Exit code, the remaining events, and what was said to people."""
     out, err = child.communicate(timeout=60)
     return child.returncode, [json.loads(x) for x in out.splitlines()], err.decode()
