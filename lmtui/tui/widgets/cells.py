@@ -79,6 +79,8 @@ def limit_combining(text: str) -> str:
     and a mark without a base character gets one (`◌`)."""
     if text.isascii() and text.isprintable():
         return text
+    if all(map(cell_len, set(text) - {"\n"})):
+        return text  # without marks
     return "".join(_tame(cluster) for cluster in clusters(text))
 
 
