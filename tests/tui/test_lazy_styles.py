@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import pytest
 from textual.app import App, ComposeResult
+from textual.css import parse as css_parse
+from textual.css import stylesheet
 from textual.css.stylesheet import Stylesheet
 from textual.widget import Widget
 from textual.widgets import Static
@@ -101,3 +104,29 @@ async def test_widget_is_drawn_again_where_a_style_in_use_changes() -> None:
         parts._classes = frozenset({"-other"})
         app.stylesheet._process_component_classes(parts)
         assert parts.drawn == before + 1
+
+
+async def test_only_new_sources_are_parsed_for_a_new_screen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Small(lazy=True)
+    async with app.run_test():
+        parsed: list[str] = []
+
+        def parse(scope: str, css: str, *about: Any, **options: Any) -> Any:
+            parsed.append(css)
+            return css_parse.parse(scope, css, *about, **options)
+
+        monkeypatch.setattr(stylesheet, "parse", parse)
+        new = "Parts { color: $success; }"
+        app.stylesheet.add_source(new)
+        app.stylesheet.reparse()
+        assert parsed == [new]
+        textuals = app.stylesheet.copy()
+        textuals.parse()
+        assert rules_of(app.stylesheet) == rules_of(textuals)
+
+
+def rules_of(sheet: Stylesheet) -> list[object]:
+    """What a stylesheet says, in its order."""
+    return [(rule.selector_names, rule.styles.get_rules()) for rule in sheet.rules]
