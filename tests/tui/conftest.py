@@ -1,9 +1,15 @@
-"""Tests of screens: how long a pilot waits after a key, and a dialog for its keys."""
+"""Tests of screens: how long a pilot waits after a key, and a dialog for its keys; and
+what the apps of all tests share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from textual import _wait
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
 
 from lmtui.tui import dialogs
 
@@ -15,3 +21,21 @@ def short_waits() -> None:
     relies on them: what takes time is waited for by what is seen."""
     _wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.004, 0.0002
     dialogs.PAUSE = 0.001
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_rules() -> Iterator[None]:
+    """Parse each source of styles once for the same variables. Each app would parse all
+    of them anew, and only reads what comes of it."""
+    parse, parsed = Stylesheet._parse_rules, dict[object, list[RuleSet]]()
+
+    def parse_once(sheet: Stylesheet, css: str, **options: Any) -> list[RuleSet]:
+        variables = frozenset(sheet._variables.items())
+        key = (css, tuple(sorted(options.items())), variables)
+        if key not in parsed:
+            parsed[key] = parse(sheet, css, **options)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield
