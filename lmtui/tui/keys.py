@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 
 from textual.app import App
 from textual.binding import Binding, BindingsMap
@@ -72,6 +73,7 @@ class UserKeys:
     """A line for each key that can't be used, with the reason."""
 
 
+@cache
 def all_bound() -> tuple[Bound, ...]:
     """Return every action bound by lmtui's screens and widgets."""
     return tuple(
