@@ -27,6 +27,8 @@ from threading import Lock, Thread
 from types import MappingProxyType
 from typing import IO, Any
 
+import lmtui.tui  # noqa: F401 (sets a variable that Textual reads)
+
 REPOSITORY = Path(__file__).parents[2]
 _UNSET = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")
 _BASE = MappingProxyType({k: v for k, v in os.environ.items() if k not in _UNSET})
