@@ -64,6 +64,13 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 20, 100)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Exempt what is left of all tests, too: pytest collects garbage five times before
+    it ends, which takes seconds in each worker, and nothing looks at what is found."""
+    gc.freeze()
+
+
 def _keep_to_one_core() -> None:
     """Where several processes share the tests, give each a core of its own: two that
     compute with both wait for each other most of the time. Threads that share a core
