@@ -26,10 +26,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", work]
     subprocess.run([*build, source], check=True, capture_output=True)
     (wheel,) = work.glob("*.whl")
-    venv.create(work / "env", with_pip=True)
+    venv.create(work / "env")
     bin_folder = work / "env" / "bin"
-    install = [bin_folder / "python", "-m", "pip", "install", "--no-deps", wheel]
-    subprocess.run(install, check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", bin_folder / "python"]
+    subprocess.run(
+        [*pip, "install", "--no-deps", wheel], check=True, capture_output=True
+    )
     (packages,) = (work / "env").glob("lib/python*/site-packages")
     # Not a folder of .pth files, or this environment's own lmtui would be seen too.
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
