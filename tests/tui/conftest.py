@@ -3,7 +3,7 @@ what the apps of all tests share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,9 +24,9 @@ def short_waits() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def shared_rules() -> Iterator[None]:
+def unshared_rules() -> Iterator[Callable[..., list[RuleSet]]]:
     """Parse each source of styles once for the same variables. Each app would parse all
-    of them anew, and only reads what comes of it."""
+    of them anew, and only reads what comes of it. Yields what parses for one app."""
     parse, parsed = Stylesheet._parse_rules, dict[object, list[RuleSet]]()
 
     def parse_once(sheet: Stylesheet, css: str, **options: Any) -> list[RuleSet]:
@@ -38,4 +38,4 @@ def shared_rules() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stylesheet, "_parse_rules", parse_once)
-        yield
+        yield parse

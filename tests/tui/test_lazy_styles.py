@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
 from textual.css import parse as css_parse
 from textual.css import stylesheet
+from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.widget import Widget
 from textual.widgets import Static
 
 from lmtui.tui.lazy_styles import LazyStylesheet
+from lmtui.tui.preferences import Preferences, PreferencesApp
 
 NAMES = ("part--one", "part--two", "part--three")
 
@@ -106,18 +109,26 @@ async def test_widget_is_drawn_again_where_a_style_in_use_changes() -> None:
         assert parts.drawn == before + 1
 
 
-async def test_only_new_sources_are_parsed_for_a_new_screen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def parsed(
+    monkeypatch: pytest.MonkeyPatch, unshared_rules: Callable[..., list[RuleSet]]
+) -> list[str]:
+    """What is parsed from here on."""
+    found: list[str] = []
+
+    def parse(scope: str, css: str, *about: Any, **options: Any) -> Any:
+        found.append(css)
+        return css_parse.parse(scope, css, *about, **options)
+
+    monkeypatch.setattr(Stylesheet, "_parse_rules", unshared_rules)
+    monkeypatch.setattr(stylesheet, "parse", parse)
+    return found
+
+
+async def test_only_new_sources_are_parsed_for_a_new_screen(parsed: list[str]) -> None:
     app = Small(lazy=True)
     async with app.run_test():
-        parsed: list[str] = []
-
-        def parse(scope: str, css: str, *about: Any, **options: Any) -> Any:
-            parsed.append(css)
-            return css_parse.parse(scope, css, *about, **options)
-
-        monkeypatch.setattr(stylesheet, "parse", parse)
+        parsed.clear()
         new = "Parts { color: $success; }"
         app.stylesheet.add_source(new)
         app.stylesheet.reparse()
@@ -127,6 +138,28 @@ async def test_only_new_sources_are_parsed_for_a_new_screen(
         assert rules_of(app.stylesheet) == rules_of(textuals)
 
 
+async def test_sources_are_parsed_again_for_other_variables_only(
+    parsed: list[str],
+) -> None:
+    app = Small(lazy=True)
+    async with app.run_test():
+        parsed.clear()
+        variables = app.get_css_variables()
+        app.stylesheet.set_variables(variables)
+        app.stylesheet.reparse()
+        assert parsed == []
+        app.stylesheet.set_variables({**variables, "success": "#010203"})
+        app.stylesheet.reparse()
+        assert parsed == [each.content for each in app.stylesheet.source.values()]
+
+
+async def test_app_starts_with_the_variables_of_its_theme(parsed: list[str]) -> None:
+    app = PreferencesApp(Preferences("paper"))
+    async with app.run_test():
+        assert parsed
+        assert len(parsed) == len(set(parsed))
+
+
 def rules_of(sheet: Stylesheet) -> list[object]:
     """What a stylesheet says, in its order."""
-    return [(rule.selector_names, rule.styles.get_rules()) for rule in sheet.rules]
+    return [(rule.selector_names, str(rule.styles.get_rules())) for rule in sheet.rules]
