@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,12 +26,15 @@ from lmtui.models import digests
 from lmtui.models.progress import OnProgress, Progress, ignore
 
 _TICK = 0.05  # seconds between two checks of the child process
-# seconds without an answer, before the first byte, that mean: no network
+# seconds without an answer to a request, before the first byte, that mean: no network
 _PATIENCE = 2.2
-_SLOW_START = 20.0  # seconds that pip itself may take to start, from a cold disk
+# seconds that pip itself may take before a request and after an answer: a disk may be
+# cold, a machine busy
+_SLOW_PIP = 20.0
 
-# pip's messages where an index or a file server has answered, and where none did. They
-# only choose the error text; files and exit code decide.
+# pip's messages where it asks an index or a file server, where one has answered, and
+# where none did. They only choose the error text; files and exit code decide.
+_ASKED = "Starting new HTTP"
 _ANSWERED = re.compile(r'" [1-5]\d\d |Fetched page|Downloading |Saved ')
 _UNREACHED = re.compile(
     r"connection error|NewConnectionError|NameResolution|ConnectTimeout"
@@ -204,9 +206,13 @@ def _watch(
     report: Callable[[int], None],
     should_stop: Callable[[], bool],
 ) -> tuple[bool, bool]:
-    """Wait for pip to end. Return whether bytes came, and whether it was given up."""
-    begun, heard, deadline = 0, 0, time.monotonic() + _SLOW_START
+    """Wait for pip to end. Return whether bytes came, and whether it was given up.
+
+    Checks are counted, not seconds: where the machine stood still, pip did, too.
+    """
+    begun, heard, left = 0, (0, False), _SLOW_PIP / _TICK
     while not child.ends_within(_TICK):
+        left -= 1
         if should_stop():
             raise Cancelled
         grown = _grown(folder)
@@ -214,10 +220,11 @@ def _watch(
             begun = grown
             report(grown)
         elif not begun:
-            signs = _signs(child.words)
-            if signs > heard:
-                heard, deadline = signs, time.monotonic() + _PATIENCE
-            elif time.monotonic() > deadline:
+            answers, asked = _heard(child.words)
+            if (answers, asked) != heard:
+                heard = answers, asked
+                left = (_PATIENCE if asked else _SLOW_PIP) / _TICK
+            elif left <= 0:
                 return False, True
     return begun > 0, False
 
@@ -233,10 +240,10 @@ def _grown(folder: Path) -> int:
     return max(sizes)
 
 
-def _signs(words: str) -> int:
-    """Count signs of life: 1 for any output, plus one for each answer from the
-    network."""
-    return bool(words) + len(_ANSWERED.findall(words))
+def _heard(words: str) -> tuple[int, bool]:
+    """Return how often the network has answered, and whether it was asked since."""
+    parts = _ANSWERED.split(words)
+    return len(parts) - 1, _ASKED in parts[-1]
 
 
 def _explain(failure: _Failed, scratch: Path) -> LmtuiError:

