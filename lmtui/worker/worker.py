@@ -148,8 +148,8 @@ class EngineWorker:
         finally:
             self._queue.done()  # from here on, ids and handles are of this engine
         # The model's objects live until the next load. Without the freeze, each full
-        # garbage collection scans them and stops all threads for about 0.1 s.
-        gc.collect()
+        # garbage collection scans them and stops all threads for about 0.1 s. So would
+        # a collection here, and a load leaves next to no garbage.
         gc.freeze()
         if request.flag.is_set():
             raise Cancelled

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Condition, Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,6 +248,20 @@ def test_engines_are_closed_once_they_are_not_used() -> None:
         assert first.calls == other.calls == [("close", None)]
         assert not second.calls
     assert second.calls == [("close", None)]
+
+
+def test_garbage_is_collected_only_where_a_model_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each collection stops all threads, the screen's too."""
+    calls: list[str] = []
+    names = ("collect", "freeze", "unfreeze")
+    fake = SimpleNamespace(**{name: partial(calls.append, name) for name in names})
+    monkeypatch.setattr("lmtui.worker.worker.gc", fake)
+    with working() as asker:
+        assert calls == ["freeze"]
+        asker.replies.end(asker.load(FakeEngine()))
+    assert calls[1:] == ["unfreeze", "collect", "freeze"]
 
 
 def test_gathered_values_come_in_batches_before_the_answer() -> None:
