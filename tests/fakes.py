@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count as numbers
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -574,7 +575,8 @@ class FakeEngine:
             weights[scripted] = rest * self.likelihood / (1 - self.likelihood)
         whole = math.log(math.fsum(weights))
         rows = [(id_, math.log(weight) - whole) for id_, weight in enumerate(weights)]
-        return Position(tuple(sorted(rows, key=lambda row: (-row[1], row[0]))))
+        # In the order of their ids where they are equal: a sort leaves that as it is.
+        return Position(tuple(sorted(rows, key=itemgetter(1), reverse=True)))
 
     def _distribution(
         self, handle: int, settings: SamplingSettings, start: int, count: int
