@@ -86,11 +86,12 @@ def _keep_to_one_core() -> None:
 
 @pytest.fixture(autouse=True)
 def no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the collections of garbage at each load of a model. Where another one was
-    loaded before, they also go through what all tests before have left: seconds."""
-    if "lmtui.worker.worker" in sys.modules:
-        nothing = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
-        monkeypatch.setattr("lmtui.worker.worker.gc", nothing)
+    """Skip the collections of garbage where a model goes and where a training begins.
+    They also go through what all tests before have left, which takes up to seconds."""
+    nothing = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
+    for name in ("lmtui.worker.worker", "accelerate.utils.memory"):
+        if name in sys.modules:
+            monkeypatch.setattr(f"{name}.gc", nothing)
 
 
 @pytest.fixture(autouse=True)
