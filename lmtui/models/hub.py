@@ -191,25 +191,26 @@ def _snapshot_size(folder: Path) -> int:
 
 def is_reachable(patience: float = _PATIENCE) -> bool:
     """Return whether the Hub answers within `patience` seconds, through any proxy."""
+    # Imported before the clock runs: from a cold disk, that can take longer.
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
     answer: queue.Queue[bool] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=patience)
+        except Exception:  # any error means that there was no answer
+            answer.put(False)
+        else:
+            answer.put(True)
+
     # A daemon thread: name resolution can't be interrupted, only abandoned.
-    threading.Thread(target=_knock, args=(answer, patience), daemon=True).start()
+    threading.Thread(target=ask, daemon=True).start()
     try:
         return answer.get(timeout=patience)
     except queue.Empty:
         return False
-
-
-def _knock(answer: queue.Queue[bool], patience: float) -> None:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=patience)
-    except Exception:  # any error means that there was no answer
-        answer.put(False)
-    else:
-        answer.put(True)
 
 
 def download(hub_id: str, on_progress: OnProgress = ignore) -> Path:

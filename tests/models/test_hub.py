@@ -122,6 +122,26 @@ def test_silent_hub_is_given_up_after_one_try(home: Path):
             silent.accept()  # it does not try again
 
 
+WAITS = """
+import queue, sys
+from lmtui.models import hub
+imported = []
+class Queue(queue.Queue):
+    def get(self, block=True, timeout=None):
+        imported.append({"huggingface_hub.utils", "httpx2"} <= set(sys.modules))
+        return super().get(block, timeout)
+queue.Queue = Queue
+print(hub.is_reachable(), imported)
+"""
+
+
+def test_imports_do_not_count_as_waiting_for_the_hub():
+    settings = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    command = (sys.executable, "-c", WAITS)
+    said = subprocess.check_output(command, text=True, env=os.environ | settings)
+    assert said == "False [True]\n"
+
+
 def test_hf_hub_offline_is_named_in_the_error(home: Path):
     with serving({}) as hub:
         answer = locate("a/b", hub.url, home, HF_HUB_OFFLINE="1")
