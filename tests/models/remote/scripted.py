@@ -45,7 +45,10 @@ def scripted(
                 except OSError:  # the test has ended
                     return
                 with connection:
-                    served.asked.append(_request(connection))
+                    try:
+                        served.asked.append(_request(connection))
+                    except ConnectionError:  # the client was stopped at once
+                        continue
                     connection.sendall(each or b"")
                     if each is None or stays:
                         connection.recv(1)
@@ -62,14 +65,20 @@ def scripted(
 def _request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
+        data += _received(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             while len(body) < int(value):
-                body += connection.recv(65536)
+                body += _received(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _received(connection: socket.socket) -> bytes:
+    if part := connection.recv(65536):
+        return part
+    raise ConnectionError("the client closed it before its request was whole")
 
 
 @contextmanager
