@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from lmtui import notation
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Distribution
 from lmtui.errors import LmtuiError
+from lmtui.learn.course import first_course, read_course
 from lmtui.learn.figure import Table, Words
 from lmtui.learn.instrument import Material
+from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.passes import PassesInstrument
 from lmtui.text import visible_token
 from tests.engine import tiny
@@ -165,6 +168,55 @@ def test_later_word_changes_no_earlier_row(family: str) -> None:
     )
     assert instrument.done == {"entered", "mask"}
     assert f"{shared} positions with the same numbers" in tables(instrument)[0].note
+
+
+@pytest.mark.parametrize("words", [" dog and cat", ""])
+def test_rounding_of_a_longer_or_shorter_pass_makes_no_row_new(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    score = engine.score
+
+    def rounded(ids: Any, **options: Any) -> Any:
+        """Scores that are off by an amount that depends on the number of tokens."""
+        off = 0.02 * (len(ids) % 7)
+        for token in score(ids, **options):
+            top = [row._replace(logprob=row.logprob - off) for row in token.top]
+            yield replace(token, top=tuple(top))
+
+    monkeypatch.setattr(engine, "score", rounded)
+    instrument = shown(engine)
+    changed = TEXT.replace(" mat", words)
+    answer(engine, instrument.take(changed))
+    old, new = engine.encode(TEXT).ids, engine.encode(changed).ids
+    assert (len(old) - len(new)) % 7
+    shared = next(
+        n for n, ids in enumerate(zip(old, new, strict=False)) if ids[0] != ids[1]
+    )
+    found = marks(instrument)
+    assert found[:shared] == ["same"] * shared
+    assert set(found[shared:]) == {"new"}
+    assert "scored again at the length of this one" in tables(instrument)[0].note
+    answer(engine, instrument.take(changed.replace("cat", "dog")))
+    assert "scored again" not in tables(instrument)[0].note
+
+
+@pytest.mark.real
+def test_rows_before_many_new_words_are_the_same_on_packed_weights(
+    default_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTUI_HOME", str(default_home))
+    engine = LocalEngine.open(quantize="auto")
+    course = read_course(first_course(), INSTRUMENTS)
+    page = next(page for page in course.pages if page.instrument == "passes")
+    text = page.options["text"]
+    instrument = shown(engine, text)
+    changed = text.replace(
+        " sets", " and the moon and all of the stars of the night set"
+    )
+    answer(engine, instrument.take(changed))
+    shared = len(engine.encode(text.partition(" sets")[0]).ids)
+    assert marks(instrument)[:shared] == ["same"] * shared
+    assert set(marks(instrument)[shared:]) == {"new"}
 
 
 def test_marks_follow_the_keys_and_compare_with_what_was_entered(

@@ -6,12 +6,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import Candidate, SamplingSettings, ScoredToken
+from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import encoded, excerpt, sample_of
@@ -20,8 +20,8 @@ from lmtui.worker.requests import Context
 
 _TOP = 3
 _SAME = 0.01
-"""Greatest difference of two log-probabilities, in nats, that counts as none: a pass
-over more tokens rounds a little differently."""
+"""Greatest difference of two log-probabilities, in nats, that counts as none. It is for
+passes over equally many tokens: others round by up to 0.1 nats on packed weights."""
 _TOKEN = 10  # characters of a token's text
 _MASKED = 8
 """Positions of which the mask is drawn."""
@@ -52,13 +52,26 @@ class _Position:
 
 
 @dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Comparison of a text with another one."""
+
+    same: tuple[bool, ...]
+    """Whether each position has the numbers that it has in the other text."""
+    resized: bool
+    """Whether the other text was cut or extended to the length of this one first."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Pass:
     """A text, its positions from one forward pass, and how long that took."""
 
     text: str
+    encoding: Encoding
     tokens: tuple[ScoredToken, ...]
     positions: tuple[_Position, ...]
     seconds: float
+    comparison: _Comparison | None = None
+    """With the text that was entered before; None for the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +112,8 @@ class PassesInstrument(Instrument):
     _base: _Pass | None = None
     """The text that was entered last, with which others are compared."""
     _shown: _Pass | None = None
-    _same: tuple[bool, ...] = ()
-    """Whether each position that is shown has the numbers that it had before; empty
-    where nothing was changed."""
+    _comparison: _Comparison | None = None
+    """Of what is shown; None where nothing was changed."""
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
@@ -131,8 +143,13 @@ class PassesInstrument(Instrument):
             self.message = "Write something: there is nothing to score."
             return None
 
+        base = self._base
+
         def run(engine: EditorEngine, context: Context) -> _Pass:
-            return read(engine, text, context)
+            found = read(engine, text, context)
+            if base is None:
+                return found
+            return replace(found, comparison=_compare(engine, base, found, context))
 
         def take(found: _Pass) -> None:
             self._take(found, entered=entered)
@@ -147,13 +164,14 @@ class PassesInstrument(Instrument):
         base, before, self._shown = self._base, self._shown, found
         if before is None or found.text != before.text:
             self._generated = None
-            self._same = () if base is None else _same(base, found)
+            self._comparison = found.comparison
         if not entered:
             return
         self._base = found
         if base is not None and found.text != base.text:
             self.done.add("entered")
-        if any(self._same) and not all(self._same):
+        same = self._comparison.same if self._comparison else ()
+        if any(same) and not all(same):
             self.done.add("mask")
 
     def _take_steps(self, step: _Generated) -> None:
@@ -192,8 +210,9 @@ class PassesInstrument(Instrument):
         yield f"Generated: “{excerpt(made.text)}”"
 
     def _grid(self, shown: _Pass) -> Table:
+        comparison = self._comparison
         columns = (
-            *((Column(""),) if self._same else ()),
+            *((Column(""),) if comparison else ()),
             Column("", right=True),
             Column("after"),
             Column("expected", grows=True),
@@ -209,18 +228,12 @@ class PassesInstrument(Instrument):
                 Cell(_token(position.came)),
                 Cell(notation.likely(_prob(position.came))),
             ]
-            if self._same:
-                same = self._same[number - 1]
+            if comparison:
+                same = comparison.same[number - 1]
                 marks = Cell("same", tone="quiet"), Cell("new", tone="warning")
                 cells.insert(0, marks[0] if same else marks[1])
             rows.append(tuple(cells))
-        note = ""
-        if self._same:
-            count = sum(self._same)
-            note = (
-                f"{notation.counted(count, 'position')} with the same numbers as "
-                f"before, {len(rows) - count} with new ones."
-            )
+        note = _summary(comparison) if comparison else ""
         return Table(f"“{excerpt(shown.text)}”", columns, tuple(rows), note)
 
 
@@ -231,7 +244,13 @@ def read(engine: EditorEngine, text: str, context: Context) -> _Pass:
         LmtuiError: it is too long for an instrument.
         Cancelled: `context.should_stop` asks for it.
     """
-    encoding = encoded(engine, text)
+    return _forward(engine, text, encoded(engine, text), context)
+
+
+def _forward(
+    engine: EditorEngine, text: str, encoding: Encoding, context: Context
+) -> _Pass:
+    """Score the tokens of a text in one forward pass."""
     begun = time.perf_counter()
     scores = engine.score(
         encoding.ids,
@@ -247,7 +266,7 @@ def read(engine: EditorEngine, text: str, context: Context) -> _Pass:
         _Position(ids[:at], _token(before[at - 1]), before[at].top, before[at])
         for at in range(max(1, skipped), len(ids))
     )
-    return _Pass(text, tokens, positions, seconds)
+    return _Pass(text, encoding, tokens, positions, seconds)
 
 
 def _one_by_one(
@@ -271,13 +290,41 @@ def _one_by_one(
         yield _Generated(count, len(scored.positions), seconds, written, scored)
 
 
-def _same(base: _Pass, found: _Pass) -> tuple[bool, ...]:
-    """Return whether each position of a text has the numbers that it had in another."""
-    old = base.positions
-    return tuple(
-        number < len(old) and position.agrees(old[number])
+def _compare(
+    engine: EditorEngine, base: _Pass, found: _Pass, context: Context
+) -> _Comparison:
+    """Compare the positions of a text with those of another, `base`.
+
+    A pass over another number of tokens adds up its sums in another order. Where the
+    texts differ in length, `base` is therefore scored once more: cut to the length of
+    `found`, or extended by the last tokens of `found`, which no earlier position sees.
+    """
+    count, old = len(base.positions), base.positions
+    resized = len(base.tokens) != len(found.tokens)
+    if resized:
+        ids = base.encoding.ids + found.encoding.ids[len(base.tokens) :]
+        same_length = replace(base.encoding, ids=ids[: len(found.tokens)])
+        old = _forward(engine, base.text, same_length, context).positions
+    same = tuple(
+        number < count and position.agrees(old[number])
         for number, position in enumerate(found.positions)
     )
+    return _Comparison(same, resized)
+
+
+def _summary(comparison: _Comparison) -> str:
+    """Return how many positions are the same."""
+    count = sum(comparison.same)
+    summary = (
+        f"{notation.counted(count, 'position')} with the same numbers as before, "
+        f"{len(comparison.same) - count} with new ones."
+    )
+    if comparison.resized:
+        summary += (
+            " The earlier text was scored again at the length of this one, since a "
+            "pass over more or fewer tokens rounds a little differently."
+        )
+    return summary
 
 
 def _token(token: ScoredToken) -> str:
