@@ -42,6 +42,27 @@ def runs_elsewhere(pid: int, start_time: float) -> bool:
     return found is not None and abs(found - start_time) < _CLOCK
 
 
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has run on processors; 0 if it does not exist."""
+    import psutil  # imported here: few runs need it
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def memory(pid: int) -> int:
+    """Return the bytes of memory that a process occupies; 0 if it does not exist."""
+    import psutil  # imported here: few runs need it
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
 def shell_waits() -> bool:
     """Return whether a shell with job control started this process, or its group: the
     shell then shows a prompt when they are suspended, and can resume them."""

@@ -2,7 +2,7 @@
 needs."""
 
 SECONDS = 5.0
-"""For rendering one conversation."""
+"""Time on the processor for rendering one conversation."""
 MEMORY = 512_000_000
 """Bytes of the process that renders templates."""
 LONGEST = 1 << 20

@@ -22,9 +22,8 @@ from lmtui.errors import LmtuiError
 from lmtui.models.template_limits import LONGEST, MEMORY, SECONDS
 
 _COMMAND = (*processes.MODULE, "lmtui.models.template_worker")
-# seconds for the process to start, which don't count against the template
-_START = 60.0
-_LOOK = 50  # milliseconds between two checks of its memory
+_PATIENCE = 60.0  # seconds until the process starts or answers, however busy the system
+_LOOK = 50  # milliseconds between two checks of its time and memory
 
 
 def render(
@@ -99,7 +98,7 @@ class _Process:
             self._child = processes.begin(_COMMAND, output)
         self._heard = b""
         try:
-            self._wait(time.monotonic() + _START, MEMORY)
+            self._wait(_PATIENCE, MEMORY)
         except BaseException:
             self.end()
             raise
@@ -117,7 +116,7 @@ class _Process:
             assert self._child.stdin is not None
             self._child.stdin.write(question)
             self._child.stdin.flush()
-            line = self._wait(time.monotonic() + SECONDS, 2 * MEMORY + 32 * asked)
+            line = self._wait(SECONDS, 2 * MEMORY + 32 * asked)
             answer: Mapping[str, Any] = json.loads(line)
         except (OSError, ValueError) as error:
             self.end()
@@ -128,20 +127,27 @@ class _Process:
             raise
         return answer
 
-    def _wait(self, until: float, limit: int) -> bytes:
+    def _wait(self, seconds: float, limit: int) -> bytes:
         """Return the next line that the process writes.
 
         Raises:
-            ValueError: it takes longer than `until`, uses more than `limit` bytes, or
-                ends.
+            ValueError: it takes more than `seconds` on the processor or more than
+                `limit` bytes, gives no answer within a minute, or ends.
         """
+        until = time.monotonic() + _PATIENCE
+        before: float | None = None
         poll = select.poll()
         poll.register(self._answers, select.POLLIN)
         while b"\n" not in self._heard:
             if not poll.poll(_LOOK):
-                self._require_small(limit)
+                if processes.memory(self._child.pid) > limit:
+                    raise ValueError("it needs too much memory")
+                used = processes.processor_seconds(self._child.pid)
+                before = used if before is None else before
+                if used - before > seconds:
+                    raise ValueError(f"it runs for more than {seconds:g} seconds")
                 if time.monotonic() > until:
-                    raise ValueError(f"it runs for more than {SECONDS:g} seconds")
+                    raise ValueError(f"no answer within {_PATIENCE:g} seconds")
                 continue
             part = self._answers.read(1 << 20) or b""
             self._heard += part
@@ -149,13 +155,6 @@ class _Process:
                 raise ValueError("it needs too much time or memory")
         line, _, self._heard = self._heard.partition(b"\n")
         return line
-
-    def _require_small(self, limit: int) -> None:
-        import psutil  # imported only where an answer takes longer
-
-        with suppress(psutil.Error):
-            if psutil.Process(self._child.pid).memory_info().rss > limit:
-                raise ValueError("it needs too much memory")
 
     def end(self) -> None:
         """Kill the process and close the pipes; may be called twice."""

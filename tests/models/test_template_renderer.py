@@ -55,6 +55,25 @@ def test_failing_or_endless_template_is_an_error(
     assert rendered("{{ messages[0].content }}!") == "Hi!"
 
 
+def test_time_without_a_processor_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmtui.processes.processor_seconds", lambda pid: 0.0)
+    monkeypatch.setattr(template_renderer, "SECONDS", 0.01)
+    slow = "{% for a in range(4999) %}{% for b in range(999) %}{% endfor %}{% endfor %}"
+    assert rendered(f"{slow}x") == "x"
+
+
+def test_process_that_stands_still_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rendered("{{ messages[0].content }}!") == "Hi!"
+    monkeypatch.setattr("lmtui.processes.processor_seconds", lambda pid: 0.0)
+    monkeypatch.setattr(template_renderer, "_PATIENCE", 0.1)
+    with pytest.raises(LmtuiError, match=r"no answer within 0\.1 seconds"):
+        rendered(LOOPS)
+    monkeypatch.undo()
+    assert rendered("{{ messages[0].content }}!") == "Hi!"
+
+
 def test_replaced_render_process_closes_no_foreign_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
