@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.engine.grammar import check
 from lmtui.engine.grammar.check import compile_check
 from lmtui.engine.grammar.compile import require_llguidance
 from lmtui.engine.grammar.text import Grammar
@@ -46,6 +47,20 @@ def test_grammars_that_do_not_compile_are_refused(grammar: Grammar, words: str) 
 def test_slow_grammars_are_killed() -> None:
     with pytest.raises(LmtuiError, match=r"takes more than 0\.3 seconds"):
         compile_check(Grammar("schema", SLOW), seconds=0.3)
+
+
+def test_time_without_a_processor_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmtui.processes.processor_seconds", lambda pid: 0.0)
+    assert compile_check(Grammar("regex", "[ab]"), seconds=0.01) == ()
+
+
+def test_process_that_stands_still_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmtui.processes.processor_seconds", lambda pid: 0.0)
+    monkeypatch.setattr(check, "_PATIENCE", 0.1)
+    with pytest.raises(LmtuiError, match="takes more than 2 seconds"):
+        compile_check(Grammar("schema", SLOW), seconds=2)
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
