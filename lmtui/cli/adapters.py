@@ -168,9 +168,10 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
 
 @app.command("export")
 def export_one(name: Name, out: Out, with_report: WithReport = False) -> None:
-    """Copy an adapter to share it: as a folder, or packed if OUT ends with .zip.
+    """Copy an adapter to share it, as a folder or a .zip file.
 
-    The report and the log of the training are left out, because they quote your notes.
+    It is packed where OUT ends with .zip. The report and the log of the training are
+    left out, because they quote your notes.
 
     \b
     Examples:

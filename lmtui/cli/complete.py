@@ -141,8 +141,8 @@ def complete(
     after the cursor does so. Line endings are read as \\n, whatever the file has.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
-    With a grammar, all that --print prints follows it, and in the editor the whole text
-    as far as ghost text goes: rows of the panel with s do not.
+    With a grammar, all that --print prints follows it. In the editor the whole text is
+    to follow it: ghost text does, and s marks rows of the panel that do not.
 
     \b
     Examples:

@@ -33,8 +33,9 @@ def doctor(
     *,
     json: options.Json = False,
 ) -> None:
-    """Show the device, memory, disk, versions and folders in use; with --model, how
-    that model would run and in how much memory.
+    """Show the device, memory, disk, versions and folders in use.
+
+    With --model, this also shows how that model would run and in how much memory.
 
     \b
     Examples:

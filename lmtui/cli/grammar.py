@@ -18,7 +18,7 @@ Schema = Annotated[
     typer.Option(
         "--schema",
         metavar="FILE",
-        help="The answer is JSON that this JSON schema allows.",
+        help="Allow only JSON that follows this JSON schema.",
         show_default=False,
     ),
 ]
@@ -27,7 +27,7 @@ Regex = Annotated[
     typer.Option(
         "--regex",
         metavar="RE",
-        help="The whole answer matches this regular expression.",
+        help="Allow only a text that matches this regular expression as a whole.",
         show_default=False,
     ),
 ]
@@ -36,7 +36,7 @@ GrammarFile = Annotated[
     typer.Option(
         "--grammar",
         metavar="FILE",
-        help="The answer follows this grammar: Lark, or GBNF as llama.cpp has it.",
+        help="Allow only a text that follows this grammar: Lark, or llama.cpp's GBNF.",
         show_default=False,
     ),
 ]

@@ -318,9 +318,10 @@ def search(
     json: options.Json = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Find the messages that contain all of these words, the newest first.
+    """Find the messages that contain all of these words.
 
-    The last word may be incomplete. Words in quotes must stand together.
+    The newest come first. The last word may be incomplete. Words in quotes must stand
+    together.
 
     \b
     Examples:

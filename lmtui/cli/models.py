@@ -44,7 +44,9 @@ Name = Annotated[
 
 @app.command("list")
 def show_list(json: options.Json = False) -> None:
-    """List the catalogue, what is on this machine, and the servers of config.toml.
+    """List the models of the catalogue, on this machine and on servers.
+
+    The servers are those of config.toml.
 
     The column FITS says whether the model fits into the free memory in float32, or only
     in bfloat16 (--dtype bfloat16).

@@ -58,7 +58,7 @@ def ngram_ref(spec: str | None, files: Sequence[str]) -> NgramRef | None:
         raise LmtuiError(
             f"{spec} needs a text to count",
             "",
-            "Add --ngram-text FILE, which can be given several times.",
+            "Add --ngram-text FILE, which may be repeated.",
         )
     return NgramRef(order, tuple(_texts(files)))
 

@@ -41,7 +41,7 @@ Hosts = Annotated[
         "--allow-host",
         metavar="NAME",
         help="A host name by which clients call this server, besides those of "
-        "loopback; may be given again.",
+        "loopback; may be repeated.",
         show_default=False,
     ),
 ]

@@ -204,14 +204,15 @@ class SamplingSettings:
     logit_bias: tuple[str, ...] = setting(
         (),
         'Tokens with what is added to their logits, as in " very=-1.5", or a ban, as '
-        'in " delve=ban". A token is kept by its bytes: each model looks for it anew.',
+        'in " delve=ban". A token is given by its bytes; each model finds its own.',
         metavar="LIST",
         at_once=True,
     )
     banned_phrases: tuple[str, ...] = setting(
         (),
-        "Texts that an answer may not have, as they are written, case included: when "
-        "one is complete, the answer goes back to its first token and takes another.",
+        "Texts that an answer may not contain, as they are written, case included: "
+        "when one is complete, the answer goes back to its first token and takes "
+        "another.",
         metavar="LIST",
         at_once=True,
     )

@@ -21,6 +21,18 @@ def test_help_lists_every_topic(empty_home: Path) -> None:
     assert listed == set(topics())
 
 
+@pytest.mark.parametrize("group", [(), ("history",), ("adapters",), ("models",)])
+def test_summaries_of_commands_are_not_cut(
+    group: tuple[str, ...], empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = run(*group, "--help")
+    _, _, listed = done.out.partition("\nCommands:\n")
+    assert len(listed.splitlines()) >= 4
+    assert not [line for line in listed.splitlines() if not line.endswith(".")]
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize("name", topics())
 def test_a_topic_is_printed_and_fits_a_terminal(name: str, empty_home: Path) -> None:
     done = run("help", name)

@@ -153,7 +153,7 @@ NgramText = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="A text for --against ngram:N to count; can be given several times.",
+        help="A text for --against ngram:N to count; may be repeated.",
         show_default=False,
     ),
 ]
