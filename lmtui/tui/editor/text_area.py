@@ -417,9 +417,12 @@ in code and in lists it is indented like its line.
     @property
     def visible_lines(self) -> tuple[int, int]:
         """The first and the last line that are at least partly visible."""
-        layout, top = self._layout(), self.scroll_offset.y
-        last = max(top, min(top + self.size.height, layout.height) - 1)
-        return layout.row(top).line, layout.row(last).line
+        layout = self._layout()
+        bottom = layout.height - 1
+        # Behind a dialog, a wider editor is drawn before it is scrolled back.
+        first = min(self.scroll_offset.y, bottom)
+        last = max(first, min(self.scroll_offset.y + self.size.height - 1, bottom))
+        return layout.row(first).line, layout.row(last).line
 
     # Drawing.
 

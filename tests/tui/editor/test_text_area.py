@@ -15,7 +15,7 @@ from lmtui.tui.editor.document import HeatSpan
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.themes import variable_defaults
 from tests.tui.editing import editing
-from tests.tui.hosts import HOSTILE, THEMES, Host, safe
+from tests.tui.hosts import HOSTILE, THEMES, Host, drawn, safe
 from tests.tui.texts import edits, texts
 
 Edited, Moved = GhostEditor.Edited, GhostEditor.CursorMoved
@@ -544,6 +544,20 @@ async def test_heat_map_shows_a_bar_of_bits_beside_every_line() -> None:
         on.editor.heat = False
         await on.pilot.pause()
         assert on.rows() == ["1  one", "2  two", "3  six", "4"]
+
+
+async def test_heat_is_drawn_while_the_text_has_fewer_rows_than_were_scrolled() -> None:
+    text = "one two three four five six seven eight nine ten"
+    async with editing(text, len(text), size=(12, 4)) as on:
+        on.editor.set_heat([HeatSpan(0, len(text), 4, 9.0)])
+        on.editor.heat = True
+        await on.pilot.pause()
+        scrolled = on.editor.scroll_offset.y
+        # A dialog draws the editor behind it between its new width and its layout.
+        on.editor.wrapped_document.wrap(100, tab_width=4)
+        assert on.editor.wrapped_document.height == 1 < scrolled
+        assert on.editor.visible_lines == (0, 0)
+        drawn(on.app.screen)
 
 
 async def test_heat_in_code_leaves_the_colours_of_the_syntax() -> None:
