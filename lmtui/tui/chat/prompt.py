@@ -19,7 +19,7 @@ from textual.message import Message
 
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import unnamed
-from lmtui.tui.editor.exact_area import DrawnArea
+from lmtui.tui.editor.exact_area import DrawnArea, pasted_text
 from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
 
 _ONE, _TWO = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
@@ -278,7 +278,7 @@ pasted text is shown as one line and sent in full.
         is escaped, so that nothing in it counts as a command or a file name."""
         event.prevent_default()
         event.stop()
-        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        text = pasted_text(event)
         if len(text) >= FOLDED and self._draft is None:
             at_start = min(self.selection) == (0, 0)
             text = as_draft(text) if at_start else unnamed(text)

@@ -153,6 +153,11 @@ def _styles(
     return list(zip(cuts, styles, strict=True))
 
 
+def pasted_text(event: events.Paste) -> str:
+    """Return what is pasted, with newlines instead of carriage returns."""
+    return event.text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 class DrawnDocument(Document):
     """A view of a document with its lines as they are drawn, for wrapping."""
 
@@ -181,15 +186,24 @@ class DrawnDocument(Document):
 
 
 class DrawnArea(TextArea):
-    """A text area that draws control characters as pictures."""
+    """A text area that keeps every character and draws control characters as
+    pictures."""
 
     def _set_document(self, text: str, language: str | None) -> None:
-        super()._set_document(text, language)
+        super()._set_document("", language)
+        self.document = LineDocument(text)
         self.wrapped_document = WrappedDocument(
             DrawnDocument(self.document), tab_width=self.indent_width
         )
         self.navigator = DocumentNavigator(self.wrapped_document)
         self._rewrap_and_refresh_virtual_size()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        text = pasted_text(event)
+        if result := self._replace_via_keyboard(text, *self.selection):
+            self.move_cursor(result.end_location)
 
     def get_line(self, line_index: int) -> Text:
         """Return a line as it is drawn."""
@@ -383,9 +397,9 @@ class ExactArea(LineArea):
         returns."""
         event.prevent_default()
         event.stop()
-        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
         self.history.checkpoint()
-        self._replace_via_keyboard(text.translate(_NO_PAIR), *self.selection)
+        text = pasted_text(event).translate(_NO_PAIR)
+        self._replace_via_keyboard(text, *self.selection)
         self.history.checkpoint()
 
     def get_cursor_left_location(self) -> Location:

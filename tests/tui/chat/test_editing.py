@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from textual.events import Paste
 from textual.widgets import OptionList
 
 from lmtui.chat.conversation import Conversation
@@ -82,6 +84,24 @@ async def test_edited_message_kept_with_ctrl_s_replaces_the_old_words() -> None:
         await running.press("!", "ctrl+s")
         await answered(running, "one!", "first")
         assert running.views[0].note == ""
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb\nc", "a\x0bb\x0cc\x85d\u2028e"])
+async def test_edited_text_keeps_characters_that_end_lines_elsewhere(text: str) -> None:
+    async with talking(text, "second") as running:
+        await on_message(running, 1, "e")
+        assert prompt(running).text == text
+        assert prompt(running).cursor_location == prompt(running).document.end
+        await running.press("!", "left", "ctrl+s")
+        await answered(running, "one", f"{text}!")
+
+
+async def test_pasted_text_keeps_characters_that_end_lines_elsewhere() -> None:
+    async with talking("first") as running:
+        running.app.post_message(Paste("a\r\nb\rc\x0bd\u2028e"))
+        await running.until(lambda: prompt(running).text == "a\nb\nc\x0bd\u2028e")
+        await running.press("!")
+        assert prompt(running).text == "a\nb\nc\x0bd\u2028e!"
 
 
 async def test_alt_and_ctrl_arrows_move_the_focus_between_messages() -> None:
