@@ -1,4 +1,5 @@
-"""Start child processes, and tell whether a process id still is the same process."""
+"""Start and kill child processes, measure their time and memory, and tell whether a
+process id still is the same process."""
 
 from __future__ import annotations
 
