@@ -75,7 +75,7 @@ def config(
     settings file (temperature = 0.5 under [sampling]), which overrides the default.
 
     Keys are set only in the file, by the names that --keys shows: under [keys],
-    "chat.regenerate" = "f8,ctrl+r" gives Regenerate these two keys instead of its own.
+    "chat.regenerate" = "f12,ctrl+r" gives Regenerate these two keys instead of its own.
     A preset is a table, too: under [presets.pirate], system = "You are a pirate." and
     temperature = 1.2. F10 on any screen shows and changes all of this.
 

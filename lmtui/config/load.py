@@ -134,7 +134,7 @@ def _leaves(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def _not_text(name: str, value: object, file: Path) -> LmtuiError:
     kind = "a table" if name == KEYS else "text in quotes"
-    hint = 'Write under [keys], for example, "chat.regenerate" = "f8,ctrl+r".'
+    hint = 'Write under [keys], for example, "chat.regenerate" = "f12,ctrl+r".'
     return LmtuiError(f"{name} is not {kind}", f"{value!r} in {file}", hint)
 
 

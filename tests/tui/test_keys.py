@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.app import App
@@ -12,6 +14,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import TextArea
 
+from lmtui.cli.config import config
+from lmtui.config.load import load
+from lmtui.errors import LmtuiError
 from lmtui.tui.keys import Bound, all_bound, key_display, user_keys
 
 
@@ -171,6 +176,17 @@ def test_key_of_another_screen_is_free() -> None:
         assert user_keys(wanted).keymap == wanted
     for wanted in ({"editor.line-up": "ctrl+s"}, {"file.save": "alt+d"}):
         assert not user_keys(wanted).keymap
+
+
+def test_keys_in_help_and_hints_can_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("keys = 3", encoding="utf-8")
+    with pytest.raises(LmtuiError) as refused:
+        load(environment={}, file=file)
+    for text in (config.__doc__ or "", refused.value.hint):
+        told = re.findall(r'"([a-z.-]+)" = "([a-z0-9+,]+)"', text)
+        assert len(told) == 1, text
+        assert user_keys(dict(told)).keymap == dict(told)
 
 
 def test_every_binding_is_named_and_explained() -> None:
