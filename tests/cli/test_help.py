@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from rich.cells import cell_len
 
 from lmtui.cli.help import completions, topics
+from lmtui.cli.learn.command import open_lesson
+from lmtui.cli.main import app
 from tests.cli.program import REPOSITORY, run
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
+
+
+def examples(command: Any) -> Iterator[str]:
+    """Yield the command lines in the help of a command and of those below it."""
+    _, _, lines = (command.help or "").partition("Examples:")
+    for line in lines.splitlines():
+        yield from re.findall(r"\blmtui\b([^|<>#]*)", line)
+    if isinstance(command, typer.core.TyperGroup):
+        context = typer.Context(command)
+        for name in command.list_commands(context):
+            yield from examples(command.get_command(context, name))
+
+
+def parse(command: Any, arguments: list[str]) -> None:
+    """Parse a command line as the program does, without running it."""
+    context = command.make_context("lmtui", list(arguments))
+    if isinstance(command, typer.core.TyperGroup) and arguments:
+        name, found, rest = command.resolve_command(context, arguments)
+        assert found is not None, name
+        parse(found, rest)
+
+
+# --install-completion writes into the files of the shell while it is parsed.
+EXAMPLES = sorted({*examples(typer.main.get_command(app))} - {" --install-completion"})
 
 
 def test_help_lists_every_topic(empty_home: Path) -> None:
@@ -31,6 +61,18 @@ def test_summaries_of_commands_are_not_cut(
     assert len(listed.splitlines()) >= 4
     assert not [line for line in listed.splitlines() if not line.endswith(".")]
     assert "..." not in listed
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_examples_of_help_can_be_parsed(line: str, empty_home: Path) -> None:
+    parse(typer.main.get_command(app), shlex.split(line))
+
+
+def test_pages_in_the_examples_of_learn_exist(empty_home: Path) -> None:
+    told = re.findall(r"^ learn (\w[\w-]*)(?= |$)", "\n".join(EXAMPLES), re.MULTILINE)
+    assert len(told) >= 2
+    for page in told:
+        open_lesson([page], None)
 
 
 @pytest.mark.parametrize("name", topics())

@@ -76,7 +76,7 @@ def learn(
     Examples:
       lmtui learn
       lmtui learn 3
-      lmtui learn chain-rule --text my-essay.txt
+      lmtui learn the-chain-rule --text my-essay.txt
       lmtui learn my-course/
       lmtui learn --plain
       lmtui learn --html handouts/
