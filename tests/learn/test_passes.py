@@ -232,6 +232,34 @@ def test_marks_follow_the_keys_and_compare_with_what_was_entered(
     assert set(marks(instrument)) <= {"same", ""}
 
 
+@pytest.mark.parametrize("keys", [0, 2])
+def test_text_of_the_page_is_compared_with_where_its_measurement_was_ended(
+    engine: LocalEngine, keys: int
+) -> None:
+    instrument = made(PassesInstrument, text=TEXT)
+    assert instrument.begin() is not None  # what is typed takes its place
+    changed = TEXT.replace("mat", "dog")
+    for typed in (TEXT.replace(" mat", ""), TEXT.replace("mat", "do"))[:keys]:
+        answer(engine, instrument.follow(typed))
+    answer(engine, instrument.take(changed))
+    usual = shown(engine)
+    answer(engine, usual.take(changed))
+    assert marks(instrument) == marks(usual)
+    assert instrument.done == {"entered", "mask"}
+
+
+@pytest.mark.parametrize("text", ["", "word " * 300])
+def test_text_of_the_page_that_can_not_be_scored_is_not_compared_with(
+    engine: LocalEngine, text: str
+) -> None:
+    instrument = made(PassesInstrument, text=text)
+    instrument.begin()
+    answer(engine, instrument.take(TEXT))
+    assert len(tables(instrument)[0].columns) == 5
+    answer(engine, instrument.take(TEXT.replace("mat", "dog")))
+    assert instrument.done == {"entered", "mask"}
+
+
 def test_last_word_alone_does_not_show_the_mask(engine: LocalEngine) -> None:
     instrument = shown(engine, "the cat sat on the dog")
     answer(engine, instrument.take("the cat sat on the cat"))

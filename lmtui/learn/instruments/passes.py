@@ -6,12 +6,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
+from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import encoded, excerpt, sample_of
@@ -109,6 +111,8 @@ class PassesInstrument(Instrument):
     ASKS = "Text"
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "generate"),)
 
+    _first = ""
+    """The text at the beginning."""
     _base: _Pass | None = None
     """The text that was entered last, with which others are compared."""
     _shown: _Pass | None = None
@@ -117,8 +121,8 @@ class PassesInstrument(Instrument):
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        return self._score(self.entered, entered=True)
+        self.entered = self._first = sample_of(self.material, self.options["text"])
+        return self._score(self._first, entered=True)
 
     def typed(self, text: str) -> Measurement | None:
         return self._score(text, entered=False)
@@ -143,31 +147,37 @@ class PassesInstrument(Instrument):
             self.message = "Write something: there is nothing to score."
             return None
 
-        base = self._base
+        base, first = self._base, self._first
 
-        def run(engine: EditorEngine, context: Context) -> _Pass:
-            found = read(engine, text, context)
-            if base is None:
-                return found
-            return replace(found, comparison=_compare(engine, base, found, context))
+        def run(engine: EditorEngine, context: Context) -> tuple[_Pass | None, _Pass]:
+            found, earlier = read(engine, text, context), base
+            if base is None and first.strip() and text != first:
+                # Whoever types at once ends the measurement of the first text. One
+                # that can't be scored is an error of the page, not of what was typed.
+                with suppress(LmtuiError):
+                    earlier = read(engine, first, context)
+            if earlier is None:
+                return None, found
+            comparison = _compare(engine, earlier, found, context)
+            return earlier, replace(found, comparison=comparison)
 
-        def take(found: _Pass) -> None:
-            self._take(found, entered=entered)
+        def take(passes: tuple[_Pass | None, _Pass]) -> None:
+            self._take(*passes, entered=entered)
 
         return Measurement(run, take)
 
-    def _take(self, found: _Pass, *, entered: bool) -> None:
+    def _take(self, base: _Pass | None, found: _Pass, *, entered: bool) -> None:
         self.message = ""
         if not found.positions:
             self.message = "This is a single token: write more."
             return
-        base, before, self._shown = self._base, self._shown, found
+        before, self._shown = self._shown, found
         if before is None or found.text != before.text:
             self._generated = None
             self._comparison = found.comparison
+        self._base = found if entered else base
         if not entered:
             return
-        self._base = found
         if base is not None and found.text != base.text:
             self.done.add("entered")
         same = self._comparison.same if self._comparison else ()
