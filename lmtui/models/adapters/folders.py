@@ -86,11 +86,19 @@ def find(name: str) -> Adapter:
     inside = paths.adapters_folder() / name
     for folder in (*([inside] if is_name(name) else []), _place(name)):
         try:
-            if name and folder.is_dir():
+            if name and folder.is_dir() and not _are_notes(name, folder):
                 return read(folder.absolute())
         except (OSError, ValueError):  # too long for a path, or with a null character
             continue
     raise _nothing(name)
+
+
+def _are_notes(name: str, folder: Path) -> bool:
+    """Return whether a folder of the current one, without adapter or model, is named
+    like an adapter: after training on `notes/`, `notes` means the adapter."""
+    if not is_name(name) or folder.parent == paths.adapters_folder():
+        return False
+    return not looks_like_one(folder) and not (folder / "config.json").is_file()
 
 
 def _place(name: str) -> Path:
@@ -323,6 +331,8 @@ def _nothing(name: str) -> LmtuiError:
         hint = f"Did you mean {' or '.join(close)}?"
     elif name.lower().endswith(".zip") and _place(name).is_file():
         hint = f"Import it first: lmtui adapters import {shlex.quote(name)}"
+    elif is_name(name) and os.path.isdir(name):
+        hint = f"Make one from the folder {name}: lmtui finetune {shlex.quote(name)}"
     else:
         hint = "See `lmtui adapters list`, or make one with `lmtui finetune`."
     return LmtuiError("there is no such adapter", name, hint)

@@ -450,6 +450,26 @@ def test_find_takes_a_name_or_path_and_hints_at_mistakes(
     assert caught.value.hint == f"Import it first: lmtui adapters import {packed}"
 
 
+def test_folder_of_notes_is_no_adapter_of_its_name(
+    notes: Path, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my diary", "note", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "monday.md").write_text("It rained.")
+    assert folders.find("notes").path == notes
+    for name, hint in [
+        ("note", "Did you mean notes?"),
+        ("my diary", "Make one from the folder my diary: lmtui finetune 'my diary'"),
+    ]:
+        with pytest.raises(LmtuiError, match="no such adapter") as caught:
+            folders.find(name)
+        assert caught.value.hint == hint
+    (tmp_path / "model").symlink_to(llama_folder)
+    with pytest.raises(LmtuiError, match="does not contain an adapter"):
+        folders.find("model")
+
+
 def test_find_refuses_a_model_folder_with_a_hint(llama_folder: Path, tmp_path: Path):
     with pytest.raises(LmtuiError) as caught:
         folders.find(str(llama_folder))
