@@ -272,7 +272,7 @@ class Worker:
         material, evaluating = prepared.material, prepared.evaluating
         beginning = prepared.beginning
         if beginning is None:
-            self._tell(Doing("evaluating the model before the training"))
+            self._tell(Doing("evaluating before training"))
             beginning = self._ask_first(prepared)
             write_beginning(self._place, beginning)
         self._prepared = replace(prepared, beginning=beginning)
