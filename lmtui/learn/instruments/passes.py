@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -73,7 +72,7 @@ class _Pass:
     positions: tuple[_Position, ...]
     seconds: float
     comparison: _Comparison | None = None
-    """With the text that was entered before; None for the first."""
+    """With the text that was entered before; None where there is none to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +110,7 @@ class PassesInstrument(Instrument):
     ASKS = "Text"
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "generate"),)
 
-    _first = ""
-    """The text at the beginning."""
-    _base: _Pass | None = None
+    _base = ""
     """The text that was entered last, with which others are compared."""
     _shown: _Pass | None = None
     _comparison: _Comparison | None = None
@@ -121,8 +118,10 @@ class PassesInstrument(Instrument):
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
-        self.entered = self._first = sample_of(self.material, self.options["text"])
-        return self._score(self._first, entered=True)
+        self.entered = sample_of(self.material, self.options["text"])
+        measurement = self._score(self.entered, entered=True)
+        self._base = self.entered
+        return measurement
 
     def typed(self, text: str) -> Measurement | None:
         return self._score(text, entered=False)
@@ -147,26 +146,18 @@ class PassesInstrument(Instrument):
             self.message = "Write something: there is nothing to score."
             return None
 
-        base, first = self._base, self._first
+        base = self._base
 
-        def run(engine: EditorEngine, context: Context) -> tuple[_Pass | None, _Pass]:
-            found, earlier = read(engine, text, context), base
-            if base is None and first.strip() and text != first:
-                # Whoever types at once ends the measurement of the first text. One
-                # that can't be scored is an error of the page, not of what was typed.
-                with suppress(LmtuiError):
-                    earlier = read(engine, first, context)
-            if earlier is None:
-                return None, found
-            comparison = _compare(engine, earlier, found, context)
-            return earlier, replace(found, comparison=comparison)
+        def run(engine: EditorEngine, context: Context) -> _Pass:
+            found = read(engine, text, context)
+            return replace(found, comparison=_compare(engine, base, found, context))
 
-        def take(passes: tuple[_Pass | None, _Pass]) -> None:
-            self._take(*passes, entered=entered)
+        def take(found: _Pass) -> None:
+            self._take(found, entered=entered)
 
         return Measurement(run, take)
 
-    def _take(self, base: _Pass | None, found: _Pass, *, entered: bool) -> None:
+    def _take(self, found: _Pass, *, entered: bool) -> None:
         self.message = ""
         if not found.positions:
             self.message = "This is a single token: write more."
@@ -175,11 +166,11 @@ class PassesInstrument(Instrument):
         if before is None or found.text != before.text:
             self._generated = None
             self._comparison = found.comparison
-        self._base = found if entered else base
         if not entered:
             return
-        if base is not None and found.text != base.text:
+        if self._base.strip() and found.text != self._base:
             self.done.add("entered")
+        self._base = found.text
         same = self._comparison.same if self._comparison else ()
         if any(same) and not all(same):
             self.done.add("mask")
@@ -301,25 +292,30 @@ def _one_by_one(
 
 
 def _compare(
-    engine: EditorEngine, base: _Pass, found: _Pass, context: Context
-) -> _Comparison:
-    """Compare the positions of a text with those of another, `base`.
+    engine: EditorEngine, base: str, found: _Pass, context: Context
+) -> _Comparison | None:
+    """Compare the positions of a text with those of another one, `base`; None where
+    that can't be scored.
 
-    A pass over another number of tokens adds up its sums in another order. Where the
-    texts differ in length, `base` is therefore scored once more: cut to the length of
-    `found`, or extended by the last tokens of `found`, which no earlier position sees.
+    A pass over another number of tokens adds up its sums in another order. `base` is
+    therefore scored at the length of `found`: cut, or extended by the last tokens of
+    `found`, which no earlier position sees.
     """
-    count, old = len(base.positions), base.positions
-    resized = len(base.tokens) != len(found.tokens)
-    if resized:
-        ids = base.encoding.ids + found.encoding.ids[len(base.tokens) :]
-        same_length = replace(base.encoding, ids=ids[: len(found.tokens)])
-        old = _forward(engine, base.text, same_length, context).positions
+    if not base.strip():
+        return None
+    try:
+        encoding = encoded(engine, base)
+    except LmtuiError:  # the page's text, which is too long
+        return None
+    ids, count = encoding.ids, len(found.tokens)
+    same_length = replace(encoding, ids=(ids + found.encoding.ids[len(ids) :])[:count])
+    old = _forward(engine, base, same_length, context).positions
+    own = len(found.positions) + len(ids) - count  # positions of `base` itself
     same = tuple(
-        number < count and position.agrees(old[number])
+        number < own and position.agrees(old[number])
         for number, position in enumerate(found.positions)
     )
-    return _Comparison(same, resized)
+    return _Comparison(same, resized=len(ids) != count)
 
 
 def _summary(comparison: _Comparison) -> str:
