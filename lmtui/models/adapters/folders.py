@@ -86,19 +86,21 @@ def find(name: str) -> Adapter:
     inside = paths.adapters_folder() / name
     for folder in (*([inside] if is_name(name) else []), _place(name)):
         try:
-            if name and folder.is_dir() and not _are_notes(name, folder):
+            if name and folder.is_dir() and _can_mean(name, folder):
                 return read(folder.absolute())
         except (OSError, ValueError):  # too long for a path, or with a null character
             continue
     raise _nothing(name)
 
 
-def _are_notes(name: str, folder: Path) -> bool:
-    """Return whether a folder of the current one, without adapter or model, is named
-    like an adapter: after training on `notes/`, `notes` means the adapter."""
+def _can_mean(name: str, folder: Path) -> bool:
+    """Return whether `name` can mean this folder. A bare name means one of the current
+    folder only if that holds weights: after training on `notes/`, `notes` is the
+    adapter."""
     if not is_name(name) or folder.parent == paths.adapters_folder():
-        return False
-    return not looks_like_one(folder) and not (folder / "config.json").is_file()
+        return True
+    files = ("config.json", lora_config.WEIGHTS)
+    return looks_like_one(folder) or any((folder / file).is_file() for file in files)
 
 
 def _place(name: str) -> Path:

@@ -466,8 +466,11 @@ def test_folder_of_notes_is_no_adapter_of_its_name(
             folders.find(name)
         assert caught.value.hint == hint
     (tmp_path / "model").symlink_to(llama_folder)
-    with pytest.raises(LmtuiError, match="does not contain an adapter"):
-        folders.find("model")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "adapter_model.safetensors").touch()
+    for name in ("model", "half"):
+        with pytest.raises(LmtuiError, match="does not contain an adapter"):
+            folders.find(name)
 
 
 def test_find_refuses_a_model_folder_with_a_hint(llama_folder: Path, tmp_path: Path):
