@@ -71,6 +71,7 @@ class ModelScreen(Screen[None]):
         for controller in self.controllers:
             controller.start()
         self.watch(self.app, "model", self.follow_model)
+        self.watch(self.panel, "stale", self.activity.update)
         self.focus_text()
 
     def on_screen_resume(self) -> None:

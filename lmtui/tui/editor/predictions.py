@@ -128,7 +128,7 @@ class PredictionController(Controller):
         """Insert the text of a row of the panel at the cursor."""
         editor, shown = self._editor, self.prediction
         if shown is None or self._answered_for != editor.here:
-            self._screen.notify("The rows are of the text before the last change.")
+            self._screen.notify("The rows are out of date; wait for the new ones.")
         elif candidate.id in shown.control_ids:
             self._screen.notify("This token ends the text; it has no letters.")
         elif (text := whole_text(candidate.bytes)) is None:

@@ -30,7 +30,7 @@ from lmtui.tui.widgets.panel_lines import (
 from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
-STALE_TITLE = "Before the last change"
+STALE_TITLE = "Out of date; reading…"
 """The title of rows that are older than the text or the cursor beside them."""
 
 

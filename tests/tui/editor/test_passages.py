@@ -114,7 +114,7 @@ async def test_row_that_is_older_than_the_text_is_not_inserted(tmp_path: Path) -
         text = writer.editor.text
         writer.screen.predictions.insert(row)
         assert writer.editor.text == text
-        await writer.until(lambda: "before the last change" in writer.running.notices)
+        await writer.until(lambda: "rows are out of date" in writer.running.notices)
 
 
 @given(st.text(max_size=3))
