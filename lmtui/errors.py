@@ -5,6 +5,8 @@ Knows no terminal: the command line and the screens turn it into text.
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +29,30 @@ class LmtuiError(Exception):
 
 class BugError(LmtuiError):
     """A failure that nobody foresaw; its traceback is in the log."""
+
+
+class SystemLimitError(LmtuiError):
+    """A failure to start a thread or a process, since the system has too many."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            "no thread or process can be started",
+            detail,
+            "End some programs and try again; `ulimit -u` shows how many processes "
+            "are allowed.",
+        )
+
+
+def system_limit(error: BaseException) -> SystemLimitError | None:
+    """Return the error for what threads, processes and libraries raise where the
+    system starts no more of them; None for any other exception."""
+    if isinstance(error, RuntimeError):
+        # Of Python's threads, and of the C++ threads in a library.
+        if not re.search("start new thread|temporarily unavailable", str(error)):
+            return None
+    elif not isinstance(error, OSError) or error.errno != errno.EAGAIN:
+        return None
+    return SystemLimitError(str(error))
 
 
 class Cancelled(Exception):

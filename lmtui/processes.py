@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import lmtui
+from lmtui.errors import SystemLimitError
 
 _CLOCK = 5.0  # seconds by which psutil's start time of a process may vary
 
@@ -82,16 +83,20 @@ def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     gets no signals of the terminal.
 
     Raises:
-        OSError: the program does not exist, or no more processes can be started.
+        OSError: the program does not exist.
+        SystemLimitError: no more processes can be started.
     """
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=output,
-        env={**os.environ, "PYTHONPATH": _path()},
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": _path()},
+            start_new_session=True,
+        )
+    except BlockingIOError as error:
+        raise SystemLimitError(str(error)) from error
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

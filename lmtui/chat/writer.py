@@ -21,7 +21,7 @@ from lmtui.chat.conversation import ConversationDelta
 from lmtui.chat.database import Damaged
 from lmtui.chat.repair import Salvaged
 from lmtui.chat.store import Store
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, SystemLimitError
 
 GROWING = 0.5
 """Seconds between two writes of a growing reply."""
@@ -110,7 +110,14 @@ class ConversationWriter:
             if then is not None:
                 self._waiting.append(then)
             if self._urgent or not waits:
-                self._wake()
+                try:
+                    self._wake()
+                except SystemLimitError as error:
+                    self._failed = True
+                    self._tell(WriteFailed(error))
+                    waiting, self._waiting = self._waiting, []
+                    for done in waiting:
+                        self._guarded(done)
 
     def ask(
         self,
@@ -131,7 +138,11 @@ class ConversationWriter:
 
         with self._changed:
             self._work.append(do)
-            self._wake()
+            try:
+                self._wake()
+            except SystemLimitError as error:
+                self._work.remove(do)
+                failed(error)
 
     def close(self, timeout: float = 10.0) -> bool:
         """Save held changes and end the thread.
@@ -143,14 +154,25 @@ class ConversationWriter:
             self._closing = True
             self._changed.notify_all()
         if self._thread is None:
-            return True
+            if self._held:  # no thread could be started
+                self._run()
+            return not self._held
         self._thread.join(timeout)
         return not self._thread.is_alive() and not self._held
 
     def _wake(self) -> None:
+        """Wake the thread, which is started where it does not run yet.
+
+        Raises:
+            SystemLimitError: it can't be started now; the next call tries again.
+        """
         if self._thread is None and not self._closing:
-            self._thread = Thread(target=self._run, name="keeper", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._run, name="keeper", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise SystemLimitError(str(error)) from error
+            self._thread = thread
         self._changed.notify_all()
 
     def _run(self) -> None:

@@ -21,7 +21,7 @@ from typing import NoReturn, TextIO
 import typer
 
 from lmtui.engine.protocol import Stop
-from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
+from lmtui.errors import Cancelled, LmtuiError, panics_as_errors, system_limit
 from lmtui.text import visible
 
 DONE, BUG, USER, STOPPED, CLOSED = 0, 1, 2, 130, 141
@@ -108,13 +108,14 @@ def _flushed(code: int) -> int:
 
 
 def _foreign(error: Exception) -> int:
-    """Report a usage error, or else a bug; return the exit code."""
-    if (usage := explained(error)) is None:
+    """Report a usage error, a limit of the system, or else a bug; return the exit
+    code."""
+    if (known := explained(error) or system_limit(error)) is None:
         return _bug(error)
     if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(usage.title)
+        typer.echo(known.title)
         return DONE
-    print_error(usage)
+    print_error(known)
     return USER
 
 

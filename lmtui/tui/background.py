@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TypeVar
 
 from lmtui import log
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, SystemLimitError
 from lmtui.tui.engine.slots import Deliver
 
 T = TypeVar("T")
@@ -29,7 +29,8 @@ def run_in_thread(
 ) -> None:
     """Run `work` on a thread; hand its result to `then`, or its error to `failed`.
 
-    Any error but a `LmtuiError` is logged, and `bug` takes its place.
+    Any error but a `LmtuiError` is logged, and `bug` takes its place. Where no thread
+    can be started, `failed` gets a `SystemLimitError`.
     """
 
     def run() -> None:
@@ -43,4 +44,7 @@ def run_in_thread(
         with suppress(RuntimeError):  # the app has ended
             deliver(end)
 
-    Thread(target=run, name="background", daemon=True).start()
+    try:
+        Thread(target=run, name="background", daemon=True).start()
+    except RuntimeError as error:
+        deliver(partial(failed, SystemLimitError(str(error))))

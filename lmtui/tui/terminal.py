@@ -103,7 +103,8 @@ def _copy_here(text: str) -> None:
                 check=False,
             )
 
-    Thread(target=run, name="clipboard", daemon=True).start()
+    with suppress(RuntimeError):  # no more threads can be started
+        Thread(target=run, name="clipboard", daemon=True).start()
 
 
 @dataclass

@@ -15,7 +15,13 @@ from typing import Any
 
 from lmtui import log
 from lmtui.engine.protocol import EditorEngine, Stop
-from lmtui.errors import BugError, Cancelled, LmtuiError, panics_as_errors
+from lmtui.errors import (
+    BugError,
+    Cancelled,
+    LmtuiError,
+    panics_as_errors,
+    system_limit,
+)
 from lmtui.models.progress import Progress
 from lmtui.worker.batching import Batcher, Clock, throttled
 from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Event, Failed
@@ -118,7 +124,7 @@ class EngineWorker:
         except LmtuiError as error:
             self._fail(request, error)
         except Exception as error:
-            self._fail(request, _bug(error))
+            self._fail(request, _unexpected(error))
 
     def _run(self, request: EngineRequest) -> None:
         engine = self._other if request.other else self._engine
@@ -216,8 +222,10 @@ class _RequestContext:
             self._worker.serve_previews()
 
 
-def _bug(error: Exception) -> BugError:
-    """Wrap an unexpected error for the user; its traceback goes to the log."""
+def _unexpected(error: Exception) -> LmtuiError:
+    """Wrap an unexpected error for the user; the traceback of a bug goes to the log."""
+    if limit := system_limit(error):
+        return limit
     file = log.record_bug(error)
     return BugError(
         "this is a bug in lmtui",

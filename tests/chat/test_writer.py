@@ -23,6 +23,13 @@ from lmtui.errors import LmtuiError
 from tests.chat.making import PLAIN, exchange, no_file_grows
 from tests.chat.test_message import answer
 
+STARVED = "no thread or process can be started"
+
+
+def no_thread(thread: threading.Thread) -> None:
+    """What Python does where the system starts no more threads."""
+    raise RuntimeError("can't start new thread")
+
 
 class Keeping:
     """A keeper and what it tells."""
@@ -114,6 +121,44 @@ def test_close_writes_held_changes(keeping: Keeping) -> None:
     assert keeping.keeper.close()
     store = Store(keeping.file)
     assert store.load(1).conversation.leaf.content == "begun"
+    store.close()
+
+
+def test_changes_wait_until_a_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a thread a message is reported as not saved; the next one saves both."""
+    keeping = Keeping(tmp_path / "chats.db")
+    chat = Conversation()
+    asked = chat.say("hello")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        keeping.kept("a", chat.take_changes())
+        told = keeping.told.get(timeout=20)
+        assert isinstance(told, WriteFailed) and str(told.error).startswith(STARVED)
+        assert str(keeping.answer(lambda store: store.load(1))).startswith(STARVED)
+    reply = chat.reply(asked.id, model="m", settings=PLAIN)
+    prompt, steps, finish = answer("a", " b")
+    chat.lay_out(reply.id, prompt)
+    chat.grow(reply.id, steps)
+    chat.finish(reply.id, finish)
+    keeping.kept("a", chat.take_changes())
+    assert keeping.told.get(timeout=20) == WriteRecovered()
+    assert keeping.contents() == ["hello", "a b"]
+    assert keeping.keeper.close()
+
+
+def test_close_writes_changes_that_no_thread_could_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = Keeping(tmp_path / "chats.db")
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    chat = Conversation()
+    chat.say("hello")
+    keeping.kept("a", chat.take_changes())
+    assert keeping.keeper.close()
+    store = Store(keeping.file)
+    assert store.load(1).conversation.leaf.content == "hello"
     store.close()
 
 

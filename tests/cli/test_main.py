@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from lmtui import __version__
-from lmtui.cli.main import VERBS
+from lmtui.cli.main import VERBS, main
 from tests.cli.program import REPOSITORY, begun, command, run
 
 
@@ -109,6 +111,27 @@ def test_a_bug_leaves_its_traceback_in_the_log(empty_home: Path) -> None:
     assert str(log) in done.err
     assert "RuntimeError: surprise" in log.read_text(encoding="utf-8")
     assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        RuntimeError("Resource temporarily unavailable"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+    ],
+)
+def test_lack_of_threads_is_an_error_of_the_environment(
+    error: Exception, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(settings: object) -> NoReturn:
+        raise error
+
+    assert main(["chat", "--once", "hi"], open_engine=refuse) == 2
+    out, said = capsys.readouterr()
+    assert out == "" and said.startswith("error: no thread or process can be started: ")
+    assert "hint: End some programs" in said
+    assert not (home / "logs").exists()
 
 
 def test_a_bug_without_a_log_still_ends_in_order(tmp_path: Path) -> None:

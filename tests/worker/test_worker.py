@@ -187,14 +187,20 @@ def test_a_failure_ends_one_request_and_never_the_thread() -> None:
     def crash(engine: EditorEngine, context: Context) -> None:
         raise KeyError("lost")
 
+    def starve(engine: EditorEngine, context: Context) -> None:
+        raise RuntimeError("can't start new thread")
+
     with working() as asker:
         refused = asker.replies.end(asker.ask(Slot.LOOK, refuse))
+        starved = asker.replies.end(asker.ask(Slot.LOOK, starve))
         crashed = asker.replies.end(asker.ask(Slot.LOOK, crash))
         again = asker.replies.end(asker.ask(Slot.LOOK, name_of))
     assert isinstance(refused, Failed) and refused.error.title == "it is too long"
     assert (
         isinstance(crashed, Failed) and crashed.error.title == "this is a bug in lmtui"
     )
+    assert isinstance(starved, Failed)
+    assert starved.error.title == "no thread or process can be started"
     assert isinstance(again, Answer)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -573,6 +573,32 @@ async def test_recovery_copy_is_written_while_typing(tmp_path: Path) -> None:
             return any(b"xthe cat" in p.read_bytes() for p in copies.rglob("*.txt"))
 
         await writer.until(kept)
+
+
+async def test_editor_goes_on_while_no_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its timers are quiet, a save is an error, and all of it works again later."""
+    refused: list[str] = []
+
+    def no_thread(thread: Thread) -> None:
+        refused.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(file_screen, "WATCH_EVERY", 0.05)
+    async with writing(tmp_path) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(Thread, "start", no_thread)
+            await writer.type("x")
+            await writer.until(lambda: len(refused) > 2)
+            await writer.press("ctrl+s")
+            await writer.until(lambda: "no thread or process" in writer.running.notices)
+            assert writer.screen.file.unsaved and writer.file.read_text() == TEXT
+        await writer.press("escape")
+        await writer.press("ctrl+s")
+        await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
+        writer.file.write_text("theirs")
+        await writer.until(lambda: writer.screen.file.changed_elsewhere)
 
 
 @contextmanager
