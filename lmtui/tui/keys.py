@@ -37,6 +37,7 @@ _ARRIVES_AS = {"ctrl+space": "ctrl+@", "ctrl+i": "tab", "ctrl+m": "enter"}
 _SHOWN_AS = {"ctrl+@": "Ctrl+Space", "ctrl+slash": "Ctrl+/",
              "ctrl+underscore": "Ctrl+/"}  # fmt: skip
 _SHOWN = {"escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn",
+          "plus": "+", "minus": "-",
           "up": "↑", "down": "↓", "left": "←", "right": "→"}  # fmt: skip
 _LISTENERS: tuple[type[DOMNode] | tuple[type[DOMNode], ...], ...] = (
     App,

@@ -16,6 +16,7 @@ from lmtui.errors import LmtuiError
 from lmtui.tui.controller import Activity, Controller
 from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.widgets.key_line import KeyLine
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 
@@ -60,6 +61,8 @@ class ModelScreen(Screen[None]):
         """The distribution that the user looks at."""
         self.status = Status(id="status")
         """The status line, whose state the `activity` decides."""
+        self.key_line = KeyLine(self.key_name)
+        """The line of the keys that count where the focus is."""
         self.activity = Activity(self.status, context=context)
         """What the status line says."""
         self.controllers: tuple[Controller, ...] = ()
@@ -82,6 +85,11 @@ class ModelScreen(Screen[None]):
 
     def focus_text(self) -> None:
         """Focus what the user writes in or reads."""
+
+    def key_name(self, binding: Binding) -> str:
+        """Return what a key does, for the line of keys."""
+        name = binding.description
+        return name[:1].lower() + name[1:]
 
     def follow_model(self, state: ModelState) -> None:
         """Show the state of the model; the screen stays usable while it loads, and

@@ -81,6 +81,7 @@ class MessageView(StreamingMarkdown, can_focus=True):
     Draws all of that itself: the cost of scrolling grows with the number of widgets.
     """
 
+    FOCUS_NAME = "message"
     HELP = """\
 Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 """
@@ -100,21 +101,24 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
     }  # fmt: skip
     LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "wish('edit')", "Edit", id="message.edit",
+                tooltip="Edit it; an answer of the model can be edited too."),
         Binding("c", "copy", "Copy", id="message.copy",
                 tooltip="Copy the message's text; of an answer not the thinking."),
+        Binding("d", "wish('delete')", "Delete", id="message.delete",
+                tooltip="Delete it and what follows it; /undo brings it back."),
+        Binding("escape", "screen.stop", "Prompt", id="message.leave",
+                tooltip="Stop the answer; else back to the prompt."),
         Binding("C", "copy(True)", "Copy all", id="message.copy-all", show=False,
                 tooltip="Copy the message's text, with what was thought."),
         Binding("f", "fold", "Fold", id="message.fold", show=False,
                 tooltip="Show what was thought before the answer, or one line of it."),
         Binding("F", "fold_all", "Fold all", id="message.fold-all", show=False,
                 tooltip="Show the thinking of every answer, or one line of each."),
-        Binding("e", "wish('edit')", "Edit", id="message.edit",
-                tooltip="Edit it; an answer of the model can be edited too."),
-        Binding("d", "wish('delete')", "Delete", id="message.delete",
-                tooltip="Delete it and what follows it; /undo brings it back."),
-        Binding("k", "wish('fork')", "Fork", id="message.fork",
+        Binding("k", "wish('fork')", "Fork", id="message.fork", show=False,
                 tooltip="Continue from here in a new conversation."),
         Binding("t", "wish('totals')", "Totals", id="message.totals",
+                show=False,
                 tooltip="How probable it was in all, and which seed draws it again."),
     ]  # fmt: skip
 

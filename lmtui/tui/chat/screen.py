@@ -69,16 +69,27 @@ class ChatScreen(SamplingScreen):
     CSS_PATH = "screen.tcss"
     SCORES_TEXTS = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="chat.stop",
+        Binding("escape", "stop", "Stop", id="chat.stop", show=False,
                 tooltip="Stop the answer; else back to the prompt."),
-        Binding("ctrl+o", "app.history", "History", id="chat.history",
+        Binding("enter", "alternatives", "Alternatives",
+                id="chat.alternatives",
+                tooltip="Among the tokens: what could stand there instead; Enter on"
+                " a row continues from it."),
+        Binding("f3", "tokens", "Tokens", id="chat.tokens",
+                tooltip="Show the message in focus, or the last one, as tokens."),
+        Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",
+                tooltip="Another answer in place of the last one."),
+        Binding("ctrl+g", "go_on", "Continue", id="chat.continue", show=False,
+                priority=True,
+                tooltip="Continue the last answer from exactly where it stands."),
+        Binding("f8", "tree", "Tree", id="chat.tree",
+                tooltip="Every branch; continue from any message."),
+        Binding("ctrl+o", "app.history", "History", id="chat.history", show=False,
                 tooltip="Find an earlier conversation and resume it."),
         Binding("ctrl+n", "new", "New", id="chat.new", show=False,
                 tooltip="Begin another conversation; this one is kept."),
-        Binding("ctrl+r", "regenerate", "Regenerate", id="chat.regenerate",
-                tooltip="Another answer in place of the last one."),
-        Binding("ctrl+g", "go_on", "Continue", id="chat.continue", priority=True,
-                tooltip="Continue the last answer from exactly where it stands."),
+        Binding("ctrl+t", "inspect", "Inspect", id="chat.inspect", show=False,
+                tooltip="Inspect the message in focus, or the last one."),
         Binding("ctrl+l", "editor", "Editor", id="chat.editor", show=False,
                 tooltip="Edit the draft in the program that $EDITOR names."),
         Binding("ctrl+s", "save_edit", "Save edit", id="chat.save-edit", show=False,
@@ -90,16 +101,6 @@ class ChatScreen(SamplingScreen):
         Binding("alt+down,ctrl+down", "message(1)", "Message after", show=False,
                 id="chat.message-after",
                 tooltip="To the message after; from the last one to the prompt."),
-        Binding("enter", "alternatives", "Alternatives", show=False,
-                id="chat.alternatives",
-                tooltip="Among the tokens: what could stand there instead; Enter on"
-                " a row continues from it."),
-        Binding("f8", "tree", "Tree", id="chat.tree",
-                tooltip="Every branch; continue from any message."),
-        Binding("f3", "tokens", "Tokens", id="chat.tokens",
-                tooltip="Show the message in focus, or the last one, as tokens."),
-        Binding("ctrl+t", "inspect", "Inspect", id="chat.inspect", show=False,
-                tooltip="Inspect the message in focus, or the last one."),
         Binding("left_square_bracket", "version(-1)", "Version before",
                 id="chat.version-before", show=False,
                 tooltip="The version before of the message in focus, or of the last one"
@@ -210,6 +211,7 @@ class ChatScreen(SamplingScreen):
         yield self.sender.attachments
         yield self.prompt
         yield self.status
+        yield self.key_line
 
     def focus_text(self) -> None:
         """Focus the prompt."""

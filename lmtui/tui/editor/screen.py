@@ -30,6 +30,7 @@ from lmtui.tui.editor.replacements import ReplacementController
 from lmtui.tui.editor.rewrite import QUESTION as REWRITE
 from lmtui.tui.editor.rewrite import RewriteController
 from lmtui.tui.editor.scores import ScoreController
+from lmtui.tui.editor.suggestion_status import short_mode
 from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import MakeClient
@@ -57,19 +58,20 @@ the file.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Back", id="complete.stop", show=False,
                 tooltip="Stop what the model does, and back to the text."),
-        Binding("alt+o", "open", "Open", id="file.open",
+        Binding("alt+o", "open", "Open", id="file.open", show=False,
                 tooltip="Edit another file; unsaved text is asked about first."),
         Binding("ctrl+s", "save", "Save", id="file.save", priority=True,
                 tooltip="Write the text into its file."),
         Binding("ctrl+o", "save_as", "Save as", id="file.save-as", priority=True,
+                show=False,
                 tooltip="Write the text into another file, and go on with that one."),
         Binding("f3", "heat", "Heat", id="watch.heat", priority=True,
                 tooltip="Shade the text by surprisal, rank or entropy, or not at all."),
-        Binding("f8", "surprise(1)", "Next surprise", id="watch.next",
+        Binding("f8", "surprise(1)", "Next surprise", id="watch.next", show=False,
                 tooltip="To the next word that surprised the model."),
         Binding("shift+f8", "surprise(-1)", "Previous surprise", id="watch.previous",
                 show=False, tooltip="To the previous word that surprised the model."),
-        Binding("ctrl+l", "surprises", "Surprises", id="watch.list",
+        Binding("ctrl+l", "surprises", "Surprises", id="watch.list", show=False,
                 tooltip="The most surprising words of the text, to go to."),
         Binding("f4", "mode", "Ghost", id="ghost.mode",
                 tooltip="Suggest to the end of the line, several lines, or nothing."),
@@ -176,6 +178,7 @@ the file.
         yield self.suggestions.code_hint
         yield self.scores.file_line
         yield self.status
+        yield self.key_line
 
     def on_unmount(self) -> None:
         """Find unsaved text again, however the program ends."""
@@ -184,6 +187,12 @@ the file.
     def focus_text(self) -> None:
         """Focus the text."""
         self.editor.focus()
+
+    def key_name(self, binding: Binding) -> str:
+        """Return what a key does; that of the ghost text with its mode."""
+        name = super().key_name(binding)
+        is_mode = binding.id == "ghost.mode"
+        return f"{name}: {short_mode(self.suggestions.mode)}" if is_mode else name
 
     def action_stop(self) -> None:
         """Stop what the model does, and back to the text."""

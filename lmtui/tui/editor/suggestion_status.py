@@ -10,6 +10,7 @@ from lmtui.tui.widgets.cells import fit_best
 
 _WIDEST = 160  # cells
 
+_SHORT = {"single": "line", "multi": "lines", "off": "off"}
 _STOPPED = {
     SuggestionEnd.LENGTH,
     SuggestionEnd.TIME,
@@ -18,7 +19,6 @@ _STOPPED = {
 }
 
 _MODES = {"single": "to the end of the line", "multi": "several lines", "off": "off"}
-_SHORT = {"single": "line", "multi": "lines", "off": "off"}
 
 
 def mode_words(mode: str) -> str:
@@ -26,15 +26,9 @@ def mode_words(mode: str) -> str:
     return _MODES[mode]
 
 
-def key_hints(mode: str) -> tuple[str, ...]:
-    """Return the keys of suggestions, in forms of decreasing length."""
-    ghost = f"F4 ghost: {mode_words(mode)}"
-    return (
-        f"Tab takes the ghost · {ghost} · F1 help",
-        f"Tab take · F4 {_SHORT[mode]} · F1 help",
-        "Tab take · F1 help",
-        "F1 help",
-    )
+def short_mode(mode: str) -> str:
+    """Return a mode in one word."""
+    return _SHORT[mode]
 
 
 def ghost_words(

@@ -23,7 +23,7 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.editor.document import is_code
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.predictions import PredictionController
-from lmtui.tui.editor.suggestion_status import ghost_words, key_hints, mode_words
+from lmtui.tui.editor.suggestion_status import ghost_words, mode_words
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -76,10 +76,6 @@ class SuggestionController(Controller):
         self._alternatives: tuple[Suggestion, ...] = ()
         self._alternative = 0  # index of the one that is shown
         self._asks_for_alternatives = False  # and not for one suggestion
-
-    def start(self) -> None:
-        """Name the keys in the status line."""
-        self._screen.status.hints = key_hints(self._mode)
 
     # When to ask.
 
@@ -275,6 +271,11 @@ class SuggestionController(Controller):
 
     # The mode.
 
+    @property
+    def mode(self) -> Mode:
+        """How far suggestions go."""
+        return self._mode
+
     def next_mode(self) -> None:
         """Suggest to the end of the line, several lines, or nothing."""
         self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
@@ -282,7 +283,7 @@ class SuggestionController(Controller):
         self._editor.forget_ghosts()
         self._alternatives = ()
         self._say(mode_words(self._mode))
-        self._screen.status.hints = key_hints(self._mode)
+        self._screen.refresh_bindings()
         self._suggest()
 
 

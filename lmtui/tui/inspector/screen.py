@@ -51,6 +51,8 @@ the one you choose; the old text stays on its own branch.
     CSS_PATH = "screen.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "alternatives", "Alternatives", id="inspect.alternatives",
+                tooltip="What could stand here instead, and where each would lead."),
         Binding("o", "overview", "Overview", id="inspect.overview",
                 tooltip="Totals, histograms, calibration and the greatest surprises."),
         Binding("L", "lens", "Logit lens", id="inspect.lens",
@@ -62,8 +64,6 @@ the one you choose; the old text stays on its own branch.
                 priority=True),
         Binding("b", "branches", "Branches", id="inspect.branches",
                 tooltip="All branches as a tree: show, name, delete or export one."),
-        Binding("enter", "alternatives", "Alternatives", id="inspect.alternatives",
-                tooltip="What could stand here instead, and where each would lead."),
         Binding("g", "go_on", "Go on", id="inspect.go-on",
                 tooltip="Let the model write on from here, as the sampler draws."),
         Binding("s", "step(False)", "Sample one", id="inspect.sample",
@@ -156,6 +156,7 @@ the one you choose; the old text stays on its own branch.
         yield self.branch_list.prompt
         yield self._hint
         yield self.status
+        yield self.key_line
 
     def on_unmount(self) -> None:
         """Stop the model."""

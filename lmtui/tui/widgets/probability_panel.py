@@ -38,6 +38,7 @@ class ProbabilityPanel(StyledLines, can_focus=True):
     """The distribution of the next token: raw and sampled probabilities, cut tokens,
     the chosen one."""
 
+    FOCUS_NAME = "panel"
     HELP = """\
 Each row is a token the model could choose. The upper half of the bar and the first
 number are the model's own probability; the lower half and the second number are what
@@ -72,9 +73,9 @@ server that is only talked with may apply the sampler's stages in another order.
                 tooltip="Take this token"),
         Binding("x", "ban", "Ban", id="panel.ban",
                 tooltip="Never draw this token, or allow it again"),
-        Binding("plus", "bias(1)", "More often", id="panel.raise", show=False,
+        Binding("plus", "bias(1)", "More often", id="panel.raise",
                 tooltip="Add 1 to the token's logit"),
-        Binding("minus", "bias(-1)", "Less often", id="panel.lower", show=False,
+        Binding("minus", "bias(-1)", "Less often", id="panel.lower",
                 tooltip="Subtract 1 from the token's logit"),
     ]  # fmt: skip
 

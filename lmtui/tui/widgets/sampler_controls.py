@@ -44,6 +44,7 @@ _FOOT = 3  # most lines about the row under the cursor
 class SamplerControls(StyledLines, can_focus=True):
     """The confidence slider (temperature), and all other settings of the sampler."""
 
+    FOCUS_NAME = "sampler"
     HELP = """\
 Below the slider is the sampler's chain, from top to bottom: the mark that its tokens
 get in the panel, its value, how many tokens it removed here, and which share of the
@@ -65,9 +66,9 @@ greedy decoding.
                 tooltip="A step less; on the slider: flatter"),
         Binding("right,plus", "step(1)", "More", id="sampler.more", show=False,
                 tooltip="A step more; on the slider: sharper"),
-        Binding("enter", "type", "Type a value", id="sampler.type",
+        Binding("enter", "type", "Type", id="sampler.type",
                 tooltip="Type the value; Enter takes it, Esc leaves it"),
-        Binding("space", "switch", "Off / on", id="sampler.switch",
+        Binding("space", "switch", "On/off", id="sampler.switch",
                 tooltip="Leave the stage out of the chain, or put it back"),
         Binding("shift+up,K", "order(-1)", "Earlier", id="sampler.earlier",
                 tooltip="Run the stage before the one above"),

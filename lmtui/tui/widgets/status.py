@@ -1,6 +1,6 @@
 """The status line, the hint line, and the main area of a screen.
 
-`Status` is one line: state, model, how it computes, keys. Where it does not fit, parts
+`Status` is one line: state, model, how it computes. Where it does not fit, parts
 are dropped or cut in a fixed order. Knows no engine.
 """
 
@@ -22,8 +22,6 @@ from lmtui.tui.widgets.cells import clip, clip_middle, pack
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
 _SHORTEST = 8  # least cells of a model name that is cut in the middle
-_HINTED = 60  # width in cells from which there is room for a hint
-_GAP = 2  # cells before a hint
 
 
 class HintLine(Static):
@@ -99,7 +97,7 @@ class MainPart(Horizontal):
 
 
 class Status(Static):
-    """The status line: state, model and precision on the left, keys on the right."""
+    """The status line: state, model and how it computes."""
 
     DEFAULT_CSS = """
     Status {
@@ -118,31 +116,12 @@ class Status(Static):
     """How the model is computed, in full; then the precision alone."""
     note: reactive[str] = reactive("")
     """Instructions to the model that no message shows, such as a system prompt."""
-    hints: reactive[tuple[str, ...]] = reactive(())
-    """The most important keys, in forms of decreasing length."""
 
     def render(self) -> Content:
         width = max(1, self.content_size.width)
-        room = width - self._reserved(width)
-        line = fitted(self.state, self.model, self.path, self.note, width=room)
-        free = width - cell_len(line) - _GAP
-        hint = next((hint for hint in self.hints if cell_len(hint) <= free), "")
-        if width < _HINTED or not hint:
-            return Content(line)
-        space = " " * (width - cell_len(line) - cell_len(hint))
-        return Content.assemble(line, space, (hint, "$quiet"))
-
-    def _reserved(self, width: int) -> int:
-        """Return the cells reserved for hints: for the longest of all but the first
-        hint that leaves room for the first part of the state, the model, the precision
-        and `note`; else for the last hint."""
-        if width < _HINTED or not self.hints:
-            return 0
-        first, precision = self.state.split(" · ")[0], "".join(self.path[-1:])
-        parts = (first, self.model, precision, self.note)
-        needed = cell_len(" · ".join(filter(None, parts)))
-        rooms = [cell_len(hint) + _GAP for hint in self.hints[1:]]
-        return next((room for room in rooms if needed + room <= width), rooms[-1])
+        return Content(
+            fitted(self.state, self.model, self.path, self.note, width=width)
+        )
 
     def show_info(self, info: EngineInfo | None) -> None:
         """Show model and precision; nothing without `info`."""

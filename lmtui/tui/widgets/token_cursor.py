@@ -24,6 +24,8 @@ SURPRISING = 3
 class TokenText(TokenLines, can_focus=True):
     """The tokens of a text with a cursor and a selection."""
 
+    FOCUS_NAME = "tokens"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "walk(-1)", "Token back", id="tokens.left", show=False,
                 tooltip="The token before"),

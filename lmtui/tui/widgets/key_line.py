@@ -1,0 +1,86 @@
+"""The last line of a screen: the keys that count most where the focus is.
+
+Reads them from the bindings in force, the user's own keys included. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from rich.cells import cell_len
+from textual.binding import Binding
+from textual.content import Content
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.widgets import Static
+
+COUNT: Final = 5
+_HELP: Final = "app.help"
+_LOWEST = 16  # height in cells of a screen with room for this line
+_GAP = " · "
+
+
+def keys_at_focus(screen: Screen[object]) -> list[tuple[str, Binding]]:
+    """Return at most `COUNT` keys as text, each with its binding: those with `show` of
+    the focused widget, of what it lies in, and of the screen, in the order in which
+    their classes declare them; the last is that of the help."""
+    active = {
+        (each.node, each.binding.id): each.binding
+        for each in reversed(screen.active_bindings.values())
+        if each.enabled and each.binding.id
+    }
+    found: dict[str, Binding] = {}
+    for node in (screen.focused or screen).ancestors_with_self:
+        for id_ in _declared(type(node)):
+            if (binding := active.get((node, id_))) is not None:
+                found.setdefault(id_, binding)
+    chosen = [each for id_, each in found.items() if each.show and id_ != _HELP]
+    chosen = [*chosen[: COUNT - 1], *([found[_HELP]] if _HELP in found else [])]
+    return [(screen.app.get_key_display(each), each) for each in chosen]
+
+
+def _declared(owner: type) -> Iterator[str]:
+    """Yield the ids of the bindings that a class and its bases declare."""
+    for base in owner.__mro__:
+        for binding in vars(base).get("BINDINGS", ()):
+            if isinstance(binding, Binding) and binding.id:
+                yield binding.id
+
+
+class KeyLine(Static):
+    """One line with the keys of the focus; left out on a low screen."""
+
+    DEFAULT_CSS = """
+    KeyLine { height: auto; padding: 0 1; color: $quiet; }
+    """
+
+    def __init__(self, name_of: Callable[[Binding], str]) -> None:
+        """`name_of` returns what a binding is called here and now."""
+        super().__init__(id="keys", markup=False)
+        self._name_of = name_of
+
+    def on_mount(self) -> None:
+        """Follow the focus and the bindings in force."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return 1 if viewport.height >= _LOWEST else 0
+
+    def render(self) -> Content:
+        """Return as many keys as fit; the last one, the help, in any case."""
+        named = [(key, self._name_of(each)) for key, each in keys_at_focus(self.screen)]
+        lead = getattr(self.screen.focused, "FOCUS_NAME", "")
+        room = self.content_size.width - (cell_len(lead) + 2 if lead else 0)
+        while len(named) > 1 and _width(named) > room:
+            del named[-2]
+        parts: list[tuple[str, str] | str] = [f"{lead}: "] if lead else []
+        for place, (key, name) in enumerate(named):
+            parts += [_GAP if place else "", (key, "$foreground"), f" {name}"]
+        return Content.assemble(*parts)
+
+
+def _width(named: list[tuple[str, str]]) -> int:
+    return sum(cell_len(key) + cell_len(name) + 1 for key, name in named) + cell_len(
+        _GAP
+    ) * (len(named) - 1)
