@@ -159,7 +159,8 @@ class FakeEngine:
         if self.switches_thinking and thinking is not None:
             begun = "" if thinking else "<think>\n\n</think>\n\n"
         text = "".join(lines) + "assistant: " + begun + prefill
-        return Prompt(tuple(text.encode()), text)
+        bos = (BOS,) if self.adds_bos else ()
+        return Prompt((*bos, *text.encode()), text)
 
     def tokenizer_info(self) -> Mapping[str, Any]:
         """What such a tokenizer's file would say."""
@@ -389,7 +390,8 @@ class FakeEngine:
         """The tokens without numbers."""
         parts = [self._bytes[id_] for id_ in ids]
         return tuple(
-            ScoredToken(index, id_, bytes_text(data), data, None, None, None)
+            ScoredToken(index, id_, bytes_text(data), data, None, None, None,
+                        is_control=id_ in (END, BOS))
             for index, (id_, data) in enumerate(zip(ids, parts, strict=True))
         )
 

@@ -29,6 +29,7 @@ def scored_tokens(
             top=candidates(vocabulary, row),
             rank_above=row.rank_above,
             entropy_range=row.entropy_range,
+            is_control=token in vocabulary.specials,
         )
 
 

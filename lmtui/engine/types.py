@@ -490,6 +490,8 @@ class ScoredToken:
     """A number that the rank is greater than."""
     entropy_range: tuple[float, float] | None = None
     """Least and greatest entropy that agree with what a server lists, in nats."""
+    is_control: bool = field(default=False, compare=False)
+    """Whether it is a control token; not kept in stored conversations."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,17 +288,21 @@ Arrows, PgUp and PgDn scroll.
 
     def __init__(self, title: str, words: Content) -> None:
         super().__init__()
-        self._title, self._words = title, words
+        self._title, self._words = title, Static(words)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Static(Content(self._title), id="title")
             with VerticalScroll(id="page"):
-                yield Static(self._words)
+                yield self._words
             yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
+
+    def show(self, words: Content) -> None:
+        """Show another text."""
+        self._words.update(words)
 
     def action_leave(self) -> None:
         self.dismiss(None)

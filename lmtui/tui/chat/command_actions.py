@@ -25,9 +25,10 @@ from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.grammar import GRAMMARS, GrammarCommands
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.instructions import InstructionController
-from lmtui.tui.chat.pages import prompt_page, stats_page
+from lmtui.tui.chat.pages import stats_page
 from lmtui.tui.chat.parts import EMPTY, ChatParts
 from lmtui.tui.chat.switch import ConversationSwitcher
+from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.chat.versions import VersionsController
 from lmtui.tui.dialogs import PageScreen
 
@@ -53,6 +54,7 @@ class CommandActions:
         exporter: ChatExporter,
         switcher: ConversationSwitcher,
         *,
+        tokens: TokensController,
         versions: VersionsController,
     ) -> None:
         self._screen, self._session = screen, session = parts.screen, parts.session
@@ -85,7 +87,7 @@ class CommandActions:
             "/export": exporter.export,
             "/search": lambda words: screen.app.run_action(f"history({words!r})"),
             "/stats": lambda _: self._show("In numbers", self._stats),
-            "/prompt": lambda _: self._show("As sent", prompt_page),
+            "/prompt": lambda _: self._show_prompt(tokens),
             "/quit": lambda _: screen.app.run_action("quit"),
             **{name: partial(self._set, name) for name in _SAMPLING},
             **{name: partial(grammars.set, name) for name in GRAMMARS},
@@ -175,6 +177,12 @@ class CommandActions:
             self._screen.notify(EMPTY)
         else:
             exporter.copy(node.content if what == "all" else answer_of(node))
+
+    def _show_prompt(self, tokens: TokensController) -> None:
+        if self._session.is_begun:
+            tokens.show_prompt()
+        else:
+            self._screen.notify(EMPTY)
 
     def _stats(self, conversation: Conversation) -> Content:
         return stats_page(conversation, self._instructions.info)

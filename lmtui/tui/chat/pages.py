@@ -1,12 +1,11 @@
 """Text pages about a conversation: statistics, totals, and the model's prompt.
 
-The prompt is shown as it was sent, with every control token marked. Knows no screen.
+The prompt is shown by its ids, with every control token marked. Knows no screen.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from textual.content import Content
@@ -20,15 +19,18 @@ from lmtui.engine.types import EngineInfo, ScoredToken, Step
 from lmtui.text import visible, visible_line
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.sampler_chain import others_on
+from lmtui.tui.widgets.token_lines import pieces_of
 
-_CONTROL = re.compile(
-    r"(<\|[^|<>\n]{1,40}\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>)"
-)
+_CONTROL = "$accent reverse"
+_SHADES = ("", "underline on $panel")
+"""Styles of text tokens, in turns: each ends visibly, in 16 colours too."""
 
 
-def prompt_page(conversation: Conversation) -> Content:
-    """Return the prompt of the last answer, and the answer."""
-    reply = _last_reply(conversation)
+def prompt_page(
+    reply: ChatMessage | None, tokens: Sequence[ScoredToken] = ()
+) -> Content:
+    """Return the prompt of an answer, and the answer: as `tokens`, which are those of
+    both, or as text where they are not known."""
     if reply is None:
         return Content("Nothing was sent to a model in this branch yet.")
     if reply.prompt is None:
@@ -36,22 +38,35 @@ def prompt_page(conversation: Conversation) -> Content:
             "The tokens that the model read are not known: the answer was written "
             "elsewhere, or by a server that tells none."
         )
-    prompt, own = reply.prompt, len(reply.ids)
+    prompt, own, model = reply.prompt, len(reply.ids), shown_label(reply.model or "")
     head = (
-        f"{len(prompt.ids):,} tokens were sent to {shown_label(reply.model or '')};"
-        f" the answer is {own:,} more.\n\n"
+        f"{len(prompt.ids):,} tokens were sent to {model}; the answer is {own:,} more,"
+        " in bold."
     )
+    if tokens:
+        legend = Content.assemble(
+            (f"{head} The shade changes with each token; ", "$quiet"),
+            ("control tokens", _CONTROL),
+            (" are marked.\n\n", "$quiet"),
+        )
+        return Content.assemble(legend, *_drawn(tokens, len(prompt.ids)))
     answer = "".join(step.text for step in reply.steps)
     return Content.assemble(
-        (head, "$quiet"),
-        *_with_controls(prompt.text, ""),
-        *_with_controls(answer, "bold"),
-    )
+        (f"{head} Shown as text: only {model}, once it is loaded, can tell the tokens"
+         " apart.\n\n", "$quiet"),
+        visible(prompt.text),
+        (visible(answer), "bold"),
+    )  # fmt: skip
 
 
-def _with_controls(text: str, style: str) -> Iterator[tuple[str, str]]:
-    for place, part in enumerate(_CONTROL.split(text)):
-        yield visible(part), "$accent reverse" if place % 2 else style
+def _drawn(tokens: Sequence[ScoredToken], prompt: int) -> Iterator[tuple[str, str]]:
+    """Yield the text and the style of each token; the first `prompt` ones are the
+    prompt's."""
+    for number, group in enumerate(pieces_of(tokens)):
+        token = tokens[group.first]
+        style = _CONTROL if token.is_control else _SHADES[number % 2]
+        bold = " bold" if group.first >= prompt else ""
+        yield group.text, f"{style}{bold}".strip()
 
 
 def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
@@ -63,7 +78,7 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
     lines = [
         ("messages", f"{len(path):,} shown, {len(everything):,} in all branches"),
     ]
-    if (reply := _last_reply(conversation)) is not None and reply.prompt is not None:
+    if (reply := last_reply(conversation)) is not None and reply.prompt is not None:
         used = len(reply.prompt.ids) + len(reply.ids)
         room = f" of {info.context:,}" if info and info.context else ""
         lines.append(("context", f"{used:,} tokens{room} at the last answer"))
@@ -204,7 +219,8 @@ def _bytes_of(tokens: Sequence[Step | ScoredToken]) -> int:
     )
 
 
-def _last_reply(conversation: Conversation) -> ChatMessage | None:
+def last_reply(conversation: Conversation) -> ChatMessage | None:
+    """Return the last answer of the active branch that has words."""
     replies = [node for node in conversation.path if node.role == "assistant"]
     with_words = [node for node in replies if not node.is_empty]
     return conversation.node(with_words[-1].id) if with_words else None

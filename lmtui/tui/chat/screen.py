@@ -167,6 +167,7 @@ class ChatScreen(SamplingScreen):
             self.editor,
             self.exporter,
             self.switcher,
+            tokens=self.tokens,
             versions=self.versions,
         )
         self._connect()

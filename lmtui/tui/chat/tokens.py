@@ -19,8 +19,10 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
+from lmtui.tui.chat.pages import last_reply, prompt_page
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.model_state import ModelState, shown_label
@@ -109,6 +111,20 @@ class TokensController(Controller):
             return InspectSource("answer", known=known)
         before = self._session.conversation.messages(node.parent)
         return InspectSource(node.role, read=lambda: node.content, after=before)
+
+    def show_prompt(self) -> None:
+        """Show the prompt of the last answer on a page: as text, and as tokens once the
+        model that read it has told them."""
+        reply = last_reply(self._session.conversation)
+        page = PageScreen("As sent", prompt_page(reply))
+        self._screen.app.push_screen(page)
+        if reply is None or reply.prompt is None:
+            return
+        if not self._why_not and self._owner.is_in_use(reply.model):
+            self._client.describe_tokens(
+                (*reply.prompt.ids, *reply.ids),
+                then=lambda tokens: page.show(prompt_page(reply, tokens)),
+            )
 
     def open(self, node: ChatMessage) -> None:
         """Show a message as tokens, scored before if need be: by its ids where they

@@ -276,6 +276,20 @@ class EngineClient:
             failed,
         )
 
+    def describe_tokens(
+        self, ids: Sequence[int], *, then: Then[tuple[ScoredToken, ...]]
+    ) -> None:
+        """Describe the tokens with these ids, of the model in use. Answered between two
+        tokens of a running generation."""
+        each = tuple(ids)
+        self.ask(
+            Slot.PREVIEW,
+            lambda engine, _: engine.describe_tokens(each),
+            then,
+            ignore,
+            bound=True,
+        )
+
     # Generation.
 
     def generate(

@@ -25,6 +25,7 @@ from lmtui.tui.history import HistoryScreen
 from lmtui.tui.models import ModelsScreen
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_editing import answered, on_message, prompt
+from tests.tui.hosts import drawn
 from tests.tui.programs import Program, assert_laid_out, program
 
 CODE = "Look:\n\n```python\nprint(1)\n```\n\nand\n\n~~~\nls -l\n~~~\n"
@@ -215,11 +216,51 @@ async def test_new_conversation_keeps_the_former_one_in_the_store(
 async def test_prompt_command_shows_the_prompt_with_its_token_count() -> None:
     async with talking("first") as running:
         await running.ask("/prompt")
+        await running.until(lambda: "The shade changes" in running.seen)
         text = await page(running)
         node = running.chat.session.conversation.leaf
         assert node.prompt is not None
         assert text.startswith(f"{len(node.prompt.ids)} tokens were sent to default")
-        assert "user: one\nassistant: " in text and "first<end>" in text
+        assert "user: one⏎\nassistant: " in text and "first<end>" in text
+
+
+async def test_prompt_page_marks_control_tokens_by_id_and_no_typed_ones() -> None:
+    engine = FakeEngine(["yes"], name="default", adds_bos=True)
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("say <end> or <bos>")
+        await answered(running, "say <end> or <bos>", "yes")
+        await running.ask("/prompt")
+        await running.on(PageScreen)
+        await running.until(lambda: "The shade changes" in running.seen)
+        parts = [part for strip in drawn(running.app.screen) for part in strip]
+        marked = [part.text for part in parts if part.style and part.style.reverse]
+        assert marked == ["control tokens", "<bos>", "<end>"]
+        assert "<bos>user: say <end> or <bos>⏎" in running.seen
+        node = running.chat.session.conversation.leaf
+        assert node.prompt is not None
+        assert f"{len(node.prompt.ids)} tokens were sent" in running.seen
+
+
+async def test_prompt_page_shows_where_each_token_ends() -> None:
+    async with talking("first") as running:
+        await running.ask("/prompt")
+        await running.on(PageScreen)
+        await running.until(lambda: "The shade changes" in running.seen)
+        parts = [part for strip in drawn(running.app.screen) for part in strip]
+        at = next(i for i, part in enumerate(parts) if part.text == "u")
+        assert [part.text for part in parts[at : at + 4]] == list("user")
+
+
+async def test_prompt_page_of_another_model_is_text_without_marks() -> None:
+    async with talking("first") as running:
+        await running.ask("/model b")
+        await running.ready("b")
+        await running.ask("/prompt")
+        await running.on(PageScreen)
+        await running.until(lambda: "Shown as text" in running.seen)
+        parts = [part for strip in drawn(running.app.screen) for part in strip]
+        assert not any(part.style and part.style.reverse for part in parts)
 
 
 async def test_stats_and_help_commands_open_their_pages() -> None:
