@@ -58,6 +58,7 @@ class Conversation:
         self._changed: set[int] = set()
         self._rechosen: set[int] = set()
         self._visited: set[int] = set()  # parents rechosen by `visit`, not to be saved
+        self._elsewhere: set[int] = set()  # replies that another program writes
         self._lay(root)
         self._changed.add(0)
 
@@ -87,6 +88,7 @@ class Conversation:
             if not conversation._nodes[child].gone:
                 conversation._chosen[parent] = child
         conversation._changed.clear()
+        conversation._elsewhere = {n.id for n in ordered if n.state == "growing"}
         return conversation
 
     def _lay(self, node: ChatMessage) -> None:
@@ -104,9 +106,19 @@ class Conversation:
         return ConversationDelta(nodes, chosen)
 
     def whole(self) -> ConversationDelta:
-        """Return everything as changes, for a store that has none of it."""
+        """Return everything as changes, for a store that has none of it; what another
+        program still writes is stopped."""
+        self._stop_elsewhere()
         self.take_changes()
         return ConversationDelta(self.nodes, dict(self._chosen))
+
+    def _stop_elsewhere(self) -> None:
+        """Mark replies that another program writes as stopped: this conversation goes
+        on without it, and they do not grow here."""
+        for id_ in self._elsewhere:
+            if self._nodes[id_].state == "growing":
+                self.stop(id_)
+        self._elsewhere.clear()
 
     @property
     def root(self) -> ChatMessage:
@@ -254,8 +266,10 @@ class Conversation:
         """Append a user message to the active branch.
 
         User and assistant take turns: a user message without a reply becomes a sibling
-        of the new one. If it has the same text, it is used again.
+        of the new one. If it has the same text, it is used again. A reply that another
+        program still writes is stopped.
         """
+        self._stop_elsewhere()
         before = self.turns[-1]
         for node in self.children(before.id):
             said_before = node.role == "user" and node.content == text
@@ -342,6 +356,7 @@ class Conversation:
     def fork(self, last_id: int) -> Conversation:
         """Return a new conversation with the messages from the root to one of this
         one."""
+        self._stop_elsewhere()
         trail = self.trail(last_id)
         links = ((a.id, b.id) for a, b in pairwise(trail))
         fork = Conversation.restored(trail, dict(links))
@@ -379,6 +394,7 @@ class Conversation:
         assert node.parent is not None
         others = (self._nodes[i] for i in self._children[node.parent] if i != id_)
         settings = unused(settings, node.model, others)
+        self._elsewhere.discard(id_)
         grows = replace(node.resumed(), settings=settings)
         if not self._children[id_]:
             self.choose(id_)

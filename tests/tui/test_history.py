@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.widgets import OptionList, Static
 
+from lmtui import processes
+from lmtui.chat import rows
 from lmtui.chat.conversation import Conversation
+from lmtui.chat.message import ChatMessage
 from lmtui.chat.search import Excerpt, Hit
 from lmtui.chat.store import Store
 from lmtui.chat.summary import ConversationSummary
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.tui.chat.message import Entry
+from lmtui.tui.chat.message import Entry, note_of
 from lmtui.tui.chat.options import ChatOptions
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.store import ConversationChosen
@@ -25,6 +31,7 @@ from lmtui.tui.start import StartScreen
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
 from tests.chat.making import exchange
+from tests.chat.test_message import answer
 from tests.fakes import FakeEngine
 from tests.tui.hosts import drawn
 from tests.tui.programs import Program, assert_laid_out, holding, program
@@ -334,6 +341,57 @@ async def test_conversation_changed_elsewhere_is_stored_as_a_copy(file: Path) ->
     store = Store(file)
     assert {about.title for about in store.listed()} == {"apples", "apples (copy)"}
     store.close()
+
+
+@pytest.mark.parametrize("half", ["", "half an"])
+async def test_copy_stops_an_answer_that_another_program_is_writing(
+    file: Path, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    other = f"{os.getppid()}:{processes.started(os.getppid())}"
+    elsewhere = Conversation()
+    asked = elsewhere.say("apples")
+    reply = elsewhere.reply(asked.id, model="fake", settings=SamplingSettings())
+    store = Store(file)
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "writer", lambda: other)
+        if half:
+            elsewhere.grow(reply.id, answer(half)[1])
+        store.save({"apples": elsewhere.take_changes()})
+        opened = store.load(1)
+        elsewhere.grow(reply.id, answer(" answer")[1])
+        store.save({"apples": elsewhere.take_changes()})
+    engine = FakeEngine(["mine"], name="fake")
+    options = {"opened": opened, "chats_file": file, "first": "chat"}
+    async with program({"default": engine}, **options) as running:
+        await running.ready()
+        await running.until(lambda: len(running.views) == 2)
+        await running.ask("here")
+        await running.until(lambda: "as a copy" in running.notices)
+        await running.until(lambda: running.last_text == "mine")
+        await running.until(lambda: not running.chat.sender.is_busy)
+        shown = [text for text in texts(running) if text]
+        assert shown == (["apples", half, "here", "mine"] if half else ["here", "mine"])
+        assert "not answered" not in running.seen
+        assert "…" not in running.seen.partition("You")[2].partition("Write")[0]
+        assert ("stopped" in running.seen) is bool(half)
+        sent = [value for verb, value in engine.calls if verb == "prompt"][-1]
+        assert [turn.content for turn in sent[0]] == shown[:-1]
+    states = {node.state for node in store.load(2).conversation.nodes}
+    assert "growing" not in states
+    store.close()
+
+
+def test_stored_message_without_an_answer_says_nothing_of_its_replacement() -> None:
+    chat = Conversation()
+    asked = chat.say("one")
+    reply = chat.reply(asked.id, model="fake", settings=SamplingSettings())
+    later = ChatMessage(8, reply.id, "user", "two")
+    answered = ChatMessage(9, 8, "assistant", "yes")
+    old = Conversation.restored(
+        [*chat.nodes[:2], replace(reply, state="stopped"), later, answered],
+        {**chat.chosen, reply.id: 8, 8: 9},
+    )
+    assert [note_of(old, node) for node in old.path[1:]] == ["", "stopped", "", ""]
 
 
 async def test_unusable_store_costs_no_answer(tmp_path: Path) -> None:

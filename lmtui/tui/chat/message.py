@@ -315,7 +315,9 @@ def note_of(conversation: Conversation, node: ChatMessage) -> str:
 
 
 def _is_unanswered(conversation: Conversation, node: ChatMessage) -> bool:
-    return node.role == "user" and not conversation.is_answered(node.id)
+    unanswered = node.role == "user" and not conversation.is_answered(node.id)
+    # An older one, which others follow, is sent with them.
+    return unanswered and node.id not in [turn.id for turn in conversation.turns]
 
 
 def _left_out(node: ChatMessage) -> str:

@@ -117,6 +117,8 @@ class ReplyController(Controller):
         asked = conversation.say(text)
         self._written = asked.id, written
         if asked.parent == end.id:
+            if end.state == "growing":  # another program wrote it
+                self._branch.renew(conversation.node(end.id))
             await self._branch.add(asked)
         else:
             await self._branch.show()
