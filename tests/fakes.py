@@ -390,8 +390,16 @@ class FakeEngine:
         """The tokens without numbers."""
         parts = [self._bytes[id_] for id_ in ids]
         return tuple(
-            ScoredToken(index, id_, bytes_text(data), data, None, None, None,
-                        is_control=id_ in (END, BOS))
+            ScoredToken(
+                index,
+                id_,
+                bytes_text(data),
+                data,
+                None,
+                None,
+                None,
+                is_control=id_ in (END, BOS),
+            )
             for index, (id_, data) in enumerate(zip(ids, parts, strict=True))
         )
 
