@@ -20,6 +20,9 @@ Texts = tuple[str, ...]
 Kind = type[str] | type[int] | type[float] | type[bool] | type[Texts]
 SettingValue = str | int | float | Texts | None
 
+MOST_TOKENS = 1 << 24
+"""Upper bound of settings that count tokens."""
+
 KINDS: Mapping[Kind, str] = {
     str: "text in quotes",
     int: "a whole number",

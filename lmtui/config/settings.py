@@ -16,6 +16,7 @@ from lmtui import setting_field as declared
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.models.hardware import usable_processors
 from lmtui.models.remote.address import (
     DIALECTS,
     KEY_VARIABLE,
@@ -24,7 +25,14 @@ from lmtui.models.remote.address import (
     parse,
 )
 from lmtui.models.source import ModelRef, Quantize
-from lmtui.setting_field import Declaration, Kind, SettingValue, declaration_of, setting
+from lmtui.setting_field import (
+    MOST_TOKENS,
+    Declaration,
+    Kind,
+    SettingValue,
+    declaration_of,
+    setting,
+)
 from lmtui.train.settings import TrainSettings
 
 PREFIX = "LMTUI_"
@@ -91,12 +99,14 @@ class EditorSettings:
         "Seconds after the last key at which the editor shows a suggestion, which the "
         "model writes meanwhile; 0 shows it at every key.",
         low=0,
+        high=60,
         flag=None,
     )
     surprise_bits: float = setting(
         10.0,
         "A word of yours counts as a surprise from this many bits on.",
         low=0,
+        high=100,
         flag=None,
     )
 
@@ -256,8 +266,10 @@ class Settings:
     )
     threads: int | None = setting(
         None,
-        "Threads for the arithmetic; unset is the number of physical cores.",
+        "Threads for the arithmetic, at most twice the processors that the program may "
+        "use; unset is the number of physical cores.",
         low=1,
+        high=2 * usable_processors(),
         metavar="N",
     )
     context: int | None = setting(
@@ -265,6 +277,7 @@ class Settings:
         "Maximum number of tokens of prompt and answer together; unset is the model's "
         "own limit.",
         low=1,
+        high=MOST_TOKENS,
         metavar="N",
     )
     theme: str = setting(

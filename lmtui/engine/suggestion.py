@@ -29,6 +29,7 @@ class SuggestionRules:
         48,
         "Maximum number of tokens of a suggestion in the editor.",
         low=1,
+        high=4096,
         key="ghost_tokens",
         flag=None,
     )
@@ -38,6 +39,7 @@ class SuggestionRules:
         0.6,
         "A suggestion ends with the first whole word after this many seconds.",
         low=0,
+        high=600,
         key="ghost_seconds",
         flag=None,
     )

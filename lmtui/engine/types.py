@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from lmtui.engine import token_bias
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.stage_effect import StageEffect
-from lmtui.setting_field import check_fields, setting
+from lmtui.setting_field import MOST_TOKENS, check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
 
@@ -58,6 +58,7 @@ class SamplingSettings:
         0.7,
         "Divides the logits before drawing; 0 always takes the most probable token.",
         low=0,
+        high=100,
         metavar="T",
         at_once=True,
     )
@@ -65,6 +66,7 @@ class SamplingSettings:
         40,
         "Draw from the k most probable tokens; 0 keeps all.",
         low=0,
+        high=MOST_TOKENS,
         metavar="K",
         at_once=True,
     )
@@ -117,6 +119,7 @@ class SamplingSettings:
         "The three penalties see this many of the last tokens, of prompt and answer; 0 "
         "sees all.",
         low=0,
+        high=MOST_TOKENS,
         metavar="N",
         at_once=True,
     )
@@ -141,6 +144,7 @@ class SamplingSettings:
         2,
         "A repeated passage of fewer tokens costs nothing under DRY.",
         low=1,
+        high=MOST_TOKENS,
         metavar="N",
         at_once=True,
     )
@@ -149,6 +153,7 @@ class SamplingSettings:
         "DRY looks for repeats in this many of the last tokens, of prompt and answer; "
         "0 looks in all.",
         low=0,
+        high=MOST_TOKENS,
         metavar="N",
         at_once=True,
     )
@@ -235,6 +240,7 @@ class SamplingSettings:
         1024,
         "Stop an answer after this many tokens.",
         low=1,
+        high=MOST_TOKENS,
         metavar="N",
         at_once=True,
     )

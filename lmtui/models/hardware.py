@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, SystemLimitError
 from lmtui.kernels import cpu_features
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ _CGROUP = Path("/sys/fs/cgroup")
 _HALF_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
 
+def usable_processors() -> int:
+    """Return the number of logical processors that this process may use; at least
+    1."""
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    quota = _cpu_quota()
+    return max(1, min(count, math.ceil(quota)) if quota else count)
+
+
 def default_threads() -> int:
     """Return the number of physical cores that this process may use; at least 1.
 
@@ -32,11 +43,31 @@ def default_threads() -> int:
     """
     import psutil  # imported here: it takes milliseconds
 
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        physical = min(physical, len(os.sched_getaffinity(0)))
-    quota = _cpu_quota()
-    return max(1, min(physical, math.ceil(quota)) if quota else physical)
+    usable = usable_processors()
+    return min(psutil.cpu_count(logical=False) or usable, usable)
+
+
+def require_threads(count: int) -> None:
+    """Refuse a number of threads that does not fit this machine. Far more than it has
+    end the process, or leave no thread to any other program.
+
+    Raises:
+        LmtuiError: it is out of range.
+        SystemLimitError: the system does not start so many now. OpenMP would end the
+            process.
+    """
+    most = 2 * usable_processors()
+    if not 1 <= count <= most:
+        title, hint = "threads is out of range", f"Give a value from 1 to {most}."
+        raise LmtuiError(title, str(count), hint)
+    over = threading.Event()
+    try:
+        for _ in range(count):
+            threading.Thread(target=over.wait, daemon=True).start()
+    except RuntimeError as error:
+        raise SystemLimitError(str(error)) from error
+    finally:
+        over.set()
 
 
 def available_ram() -> int:

@@ -263,8 +263,7 @@ def locate(model_source: source.ModelSource, on_progress: OnProgress = ignore) -
 def _start_torch(threads: int | None) -> int:
     """Set the number of threads, before torch's first operation."""
     count = hardware.default_threads() if threads is None else threads
-    if count < 1:
-        raise LmtuiError("threads is out of range", str(count), "Give at least 1.")
+    hardware.require_threads(count)
     import torch
 
     torch.set_num_threads(count)

@@ -40,6 +40,7 @@ class TrainSettings:
         "Maximum number of passes over the notes; the training stops earlier when the "
         "held-out loss no longer improves.",
         above=0,
+        high=10_000,
         metavar="N",
     )
     lr: float | None = setting(
@@ -51,14 +52,32 @@ class TrainSettings:
         metavar="X",
     )
     rank: int = setting(
-        16, "Rank of the adapter's matrices: its capacity.", low=1, metavar="N"
+        16,
+        "Rank of the adapter's matrices: its capacity.",
+        low=1,
+        high=4_096,
+        metavar="N",
     )
     alpha: int = setting(
-        32, "The adapter's product is scaled by alpha / rank.", low=1, metavar="N"
+        32,
+        "The adapter's product is scaled by alpha / rank.",
+        low=1,
+        high=65_536,
+        metavar="N",
     )
-    block: int = setting(512, "Tokens of a training sequence.", low=8, metavar="N")
+    block: int = setting(
+        512,
+        "Tokens of a training sequence.",
+        low=8,
+        high=1_048_576,
+        metavar="N",
+    )
     batch: int = setting(
-        4, "Sequences per optimiser step, computed one by one.", low=1, metavar="N"
+        4,
+        "Sequences per optimiser step, computed one by one.",
+        low=1,
+        high=4_096,
+        metavar="N",
     )
     warmup: float = setting(
         0.05,
@@ -71,15 +90,21 @@ class TrainSettings:
         1.0,
         "Largest gradient norm; a larger gradient is scaled down to it.",
         above=0,
+        high=1_000_000,
         metavar="X",
     )
     evaluations: int = setting(
-        4, "Evaluations per epoch, each with a checkpoint.", low=1, metavar="N"
+        4,
+        "Evaluations per epoch, each with a checkpoint.",
+        low=1,
+        high=1_000,
+        metavar="N",
     )
     patience: int = setting(
         3,
         "Evaluations without improvement after which the training stops.",
         low=1,
+        high=10_000,
         metavar="N",
     )
     held_out: float = setting(
@@ -93,6 +118,7 @@ class TrainSettings:
         10.0,
         "Larger files are skipped; in megabytes of 1,000,000 bytes.",
         above=0,
+        high=10_000,
         metavar="MB",
     )
     front_matter: FrontMatter = setting(
@@ -112,6 +138,8 @@ class TrainSettings:
         0,
         "Random seed for the order of the text, new weights and the choice of held-out "
         "documents.",
+        low=0,
+        high=2**63 - 1,
         metavar="N",
     )
     strict: bool = setting(
@@ -121,12 +149,14 @@ class TrainSettings:
         None,
         "Layers of a model from random weights; unset is as many as the base has.",
         low=1,
+        high=1_000,
         metavar="N",
     )
     width: int | None = setting(
         None,
         "Hidden size of a model from random weights; unset is that of the base.",
         low=1,
+        high=65_536,
         metavar="N",
     )
 

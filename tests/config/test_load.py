@@ -112,6 +112,14 @@ def test_an_unknown_key_is_named_with_the_closest(
     assert hint in error.hint
 
 
+def test_every_number_has_bounds_that_a_refusal_names() -> None:
+    numbers = [item for item in fields.items() if item.kind in (int, float)]
+    assert len(numbers) > 35
+    for item in numbers:
+        hint = item.declaration.hint
+        assert "from" in hint or " and " in hint, item.name
+
+
 @pytest.mark.parametrize(
     ("text", "title"),
     [
@@ -119,6 +127,10 @@ def test_an_unknown_key_is_named_with_the_closest(
         ("threads = 1.5", "threads is not a whole number"),
         ("threads = true", "threads is not a whole number"),
         ("threads = 0", "threads is out of range"),
+        ("threads = 44444", "threads is out of range"),
+        ("context = 1000000000", "context is out of range"),
+        ("[complete]\nghost_delay = 1e9", "complete.ghost_delay is out of range"),
+        ("[finetune]\nlayers = 1000000", "layers is out of range"),
         pytest.param(
             f"[sampling]\ntop_k = -{HUGE}", "top-k is out of range", id="huge integer"
         ),

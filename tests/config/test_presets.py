@@ -54,7 +54,11 @@ def test_applied_preset_changes_only_its_own_settings() -> None:
         ("[presets]\nx = 3", "presets.x is not a table", "[presets.pirate]"),
         ("[presets.x]\nsystem = 3", "presets.x.system is not text in quotes", ""),
         ("[presets.x]\ntemperature = 'a'", "presets.x.temperature is not a", ""),
-        ("[presets.x]\ntemperature = -1", "temperature is out of range", "at least 0"),
+        (
+            "[presets.x]\ntemperature = -1",
+            "temperature is out of range",
+            "from 0 to 100",
+        ),
         ("[presets.x]\ntemprature = 1", "unknown key in a preset", "temperature?"),
         ("[presets.x]\nmodel = 'm'", "unknown key in a preset", ""),
         ("[presets.'']\nseed = 1", "a preset needs a name", ""),

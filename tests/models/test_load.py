@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -181,9 +182,27 @@ def test_unknown_device_is_refused(name: str, llama_folder: Path):
     assert "cpu" in error.hint
 
 
-def test_unknown_dtype_and_zero_threads_are_refused(llama_folder: Path):
+def test_unknown_dtype_is_refused(llama_folder: Path):
     assert "bfloat16" in refused(llama_folder, dtype="int3").hint
-    assert refused(llama_folder, threads=0).title == "threads is out of range"
+
+
+@pytest.mark.parametrize("threads", [0, 20_000, 1_000_000])
+def test_threads_that_do_not_fit_the_machine_are_refused(
+    threads: int, llama_folder: Path
+):
+    error = refused(llama_folder, threads=threads)
+    assert error.title == "threads is out of range"
+    assert error.hint.endswith(f"from 1 to {2 * hardware.usable_processors()}.")
+
+
+def test_threads_that_the_system_does_not_start_are_an_error_of_its_own(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert "no thread" in refused(llama_folder, threads=1).title
 
 
 def test_model_too_large_for_the_memory_is_refused(

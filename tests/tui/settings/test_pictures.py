@@ -22,7 +22,7 @@ from tests.tui.pictures import Compare, looks_as_kept
 from tests.tui.programs import Program
 
 FILE = """\
-threads = 4
+threads = 2
 
 [sampling]
 top_k = 30
@@ -71,10 +71,10 @@ def test_the_list(snap_compare: Compare, app: LmtuiApp, size: tuple[int, int]) -
 
 def test_a_value_that_is_refused(snap_compare: Compare, app: LmtuiApp) -> None:
     async def show(running: Program) -> None:
-        await search(running, "threads")
+        await search(running, "ghost_tokens")
         await running.press("enter")
         await running.on(EditSetting)
-        await running.press("backspace", "0")
+        await running.press("backspace", "backspace", "0")
         await running.until(lambda: "out of range" in running.seen)
 
     assert looks_as_kept(snap_compare, app, show, size=(80, 24))

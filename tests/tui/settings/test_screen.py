@@ -113,7 +113,7 @@ async def test_number_setting_is_checked_saved_and_applied_at_once(
         await running.press("backspace", "backspace", "x", "enter")
         assert "not a whole number" in str(wrong.content)
         await running.press("backspace", "minus", "1", "enter")
-        assert "out of range. Give at least 0." in str(wrong.content)
+        assert "out of range. Give a value from 0 to 16,777,216." in str(wrong.content)
         await running.press("left", "backspace", "2", "enter")
         await running.on(SettingsScreen)
         await said(running, "In config.toml: 21")
