@@ -80,7 +80,9 @@ def shell_waits() -> bool:
 
 def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a process with a pipe as stdin, whose stdout and stderr go to `output`. It
-    gets no signals of the terminal.
+    gets no signals of the terminal, and its threads wait for each other without
+    spinning: a step of a training takes many times longer if they spin while another
+    program computes, too.
 
     Raises:
         OSError: the program does not exist.
@@ -92,7 +94,7 @@ def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env={**os.environ, "PYTHONPATH": _path()},
+            env={"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": _path()},
             start_new_session=True,
         )
     except BlockingIOError as error:

@@ -63,9 +63,6 @@ def _more() -> bytes:
 
 def _train(data: bytes, options: PretrainOptions) -> None:
     hush()
-    # Threads that spin while they wait for each other make steps of this size ten times
-    # slower as soon as another program computes, too. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch  # seconds, in which a closed stdin is noticed already
 
     from lmtui.learn.pretrain.loop import events
