@@ -1,8 +1,9 @@
-"""Start and kill child processes, measure their time and memory, and tell whether a
-process id still is the same process."""
+"""Start and kill child processes, measure their time and memory, tell whether a process
+id still is the same process, and count the processors that this one may use."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import IO
 import lmtui
 from lmtui.errors import SystemLimitError
 
+_CGROUP = Path("/sys/fs/cgroup")
 _CLOCK = 5.0  # seconds by which psutil's start time of a process may vary
 
 MODULE: Sequence[str] = (sys.executable, "-P", "-m")
@@ -76,6 +78,32 @@ def shell_waits() -> bool:
         return os.getsid(shell) == os.getsid(0) and os.getpgid(shell) != group
     except (psutil.Error, OSError):
         return False
+
+
+def usable_processors() -> int:
+    """Return the number of logical processors that this process may use; at least
+    1."""
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    return max(1, min(count, math.ceil(quota)) if quota else count)
+
+
+def cpu_quota() -> float | None:
+    """Return the number of processors that a control group grants, or None without a
+    limit."""
+    try:
+        limits = (_CGROUP / "cpu.max").read_text().split()
+    except OSError:
+        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        try:
+            limits = [(_CGROUP / "cpu" / file).read_text().strip() for file in files]
+        except OSError:
+            return None
+    if len(limits) != 2 or not all(map(str.isdigit, limits)) or "0" in limits:
+        return None  # `max`, or −1
+    return int(limits[0]) / int(limits[1])
 
 
 def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -35,6 +35,7 @@ def loaded_by(module: str) -> set[str]:
         "lmtui.models.catalogue",
         "lmtui.config.load",
         "lmtui.cli.main",
+        "lmtui.train.__main__",
         "tests.fakes",
     ],
 )

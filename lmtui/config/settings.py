@@ -16,7 +16,6 @@ from lmtui import setting_field as declared
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
-from lmtui.models.hardware import usable_processors
 from lmtui.models.remote.address import (
     DIALECTS,
     KEY_VARIABLE,
@@ -25,6 +24,7 @@ from lmtui.models.remote.address import (
     parse,
 )
 from lmtui.models.source import ModelRef, Quantize
+from lmtui.processes import usable_processors
 from lmtui.setting_field import (
     MOST_TOKENS,
     Declaration,

@@ -5,12 +5,11 @@ Torch takes seconds to import, which `--help` must not, so that functions import
 
 from __future__ import annotations
 
-import math
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lmtui import processes
 from lmtui.errors import LmtuiError, SystemLimitError
 from lmtui.kernels import cpu_features
 
@@ -26,16 +25,6 @@ _CGROUP = Path("/sys/fs/cgroup")
 _HALF_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
 
-def usable_processors() -> int:
-    """Return the number of logical processors that this process may use; at least
-    1."""
-    count = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    quota = _cpu_quota()
-    return max(1, min(count, math.ceil(quota)) if quota else count)
-
-
 def default_threads() -> int:
     """Return the number of physical cores that this process may use; at least 1.
 
@@ -43,7 +32,7 @@ def default_threads() -> int:
     """
     import psutil  # imported here: it takes milliseconds
 
-    usable = usable_processors()
+    usable = processes.usable_processors()
     return min(psutil.cpu_count(logical=False) or usable, usable)
 
 
@@ -56,7 +45,7 @@ def require_threads(count: int) -> None:
         SystemLimitError: the system does not start so many now. OpenMP would end the
             process.
     """
-    most = 2 * usable_processors()
+    most = 2 * processes.usable_processors()
     if not 1 <= count <= most:
         title, hint = "threads is out of range", f"Give a value from 1 to {most}."
         raise LmtuiError(title, str(count), hint)
@@ -218,16 +207,3 @@ def _inactive(stat: Path) -> int:
         return 0
     pages = dict(line.split(maxsplit=1) for line in lines if " " in line)
     return int(pages.get("total_inactive_file", pages.get("inactive_file", "0")))
-
-
-def _cpu_quota() -> float | None:
-    """Return the number of processors that a control group grants, or None without a
-    limit."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        quota = str(_number(_CGROUP / "cpu" / "cpu.cfs_quota_us") or -1)
-        period = str(_number(_CGROUP / "cpu" / "cpu.cfs_period_us") or 100_000)
-    if not quota.isdigit() or not period.isdigit() or int(quota) == 0:
-        return None
-    return int(quota) / int(period)

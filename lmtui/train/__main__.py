@@ -10,7 +10,11 @@ import os
 import sys
 from pathlib import Path
 
+from lmtui.errors import LmtuiError
+from lmtui.train.control import EventWriter, WorkerControl
+from lmtui.train.events import Doing, End, Failed
 from lmtui.train.run_folder import RunFolder
+from lmtui.train.split import read_split
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -29,13 +33,49 @@ def main() -> int:
     os.environ[_VISIBLE] = one_device(
         RunFolder(options.run_folder).read_request().device, os.environ.get(_VISIBLE)
     )
-    from lmtui.train.worker import Options, run
-
     return run(
-        options.run_folder,
-        Options(resume=options.resume, plan_only=options.plan_only, go=options.go),
-        words=0,
+        RunFolder(options.run_folder),
+        resume=options.resume,
+        plan_only=options.plan_only,
+        go=options.go,
     )
+
+
+def run(
+    folder: RunFolder, *, resume: bool, plan_only: bool, go: bool, words: int = 0
+) -> int:
+    """Train as the run folder's request says; return the exit code.
+
+    `words` is the file descriptor that commands come from. The notes are read first,
+    so that what is wrong with them is told before torch is imported.
+    """
+    try:
+        with folder.locked(), folder.new_events() as file:
+            tell = EventWriter(file)
+            commands = WorkerControl(tell.leave)
+            commands.listen(words)
+            tell(Doing("reading the notes"))
+            try:
+                notes = read_split(
+                    folder.read_request(), folder, resume=resume, skip=tell
+                )
+            except Exception as error:  # every error becomes an event
+                known = error
+                if not isinstance(known, LmtuiError):
+                    from lmtui.train.worker import explained
+
+                    known = explained(error, folder.path)
+                tell(Failed(known.title, known.detail, known.hint))
+                tell(End("failed", folder.last_checkpoint or 0))
+                return 1
+            from lmtui.train.worker import Worker  # imports torch: seconds
+
+            return Worker(
+                folder, notes, commands, tell, resume=resume, plan_only=plan_only, go=go
+            ).work()
+    except LmtuiError as error:  # raised before events can be written
+        sys.stderr.write(f"{error}\n{error.hint}\n")
+        return 1
 
 
 def one_device(device: str, visible: str | None) -> str:

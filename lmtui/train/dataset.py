@@ -15,18 +15,14 @@ from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.train.events import Skip
-from lmtui.train.notes import Completion, Notes, NotesDocument, read_notes
-from lmtui.train.request import TrainRequest
-from lmtui.train.run_folder import Manifest, RunFolder
-from lmtui.train.split import Split, split
+from lmtui.train.notes import Completion, Notes, NotesDocument
+from lmtui.train.split import SplitNotes
 
 NOTHING_COUNTS = (
     "no token of the held-out documents counts, so the training is not evaluated"
 )
 
 _GAP = "\n\n\n"  # between documents, where the vocabulary has no token for it
-
-_NAMED = 5  # changes of the notes that an error text lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +179,6 @@ def completion(
 
 
 @dataclass(frozen=True)
-class SplitNotes:
-    """Notes that were read and split into a training and a held-out part."""
-
-    notes: Notes
-    split: Split
-    remarks: tuple[str, ...] = ()
-    """Remarks for the user, shown with the plan."""
-
-
-@dataclass(frozen=True)
 class Dataset:
     """Notes as token ids."""
 
@@ -203,37 +189,6 @@ class Dataset:
     skipped: int
     """Files, rows and documents that were left out."""
     remarks: tuple[str, ...]
-
-
-def read(
-    request: TrainRequest, run: RunFolder, *, resume: bool, skip: Callable[[Skip], None]
-) -> SplitNotes:
-    """Read and split the notes of a request.
-
-    For a resumed training they must be the notes it began with, unless that is forced.
-
-    Raises:
-        LmtuiError: there is nothing to learn from, or the notes have changed.
-    """
-    notes = read_notes(request.places, request.settings)
-    for each in notes.skipped:
-        skip(each)
-    parts = split(notes, request.settings)
-    now = Manifest(
-        root=str(notes.root),
-        files={file.path: file.sha256 for file in notes.files},
-        documents=len(notes.documents),
-        held_out=tuple(document.path for document in parts.held_out),
-    )
-    remarks = (parts.note,) if parts.note else ()
-    began = run.read_manifest() if resume else None
-    if began is None:
-        run.write_manifest(now)
-    elif changes := began.changes(now):
-        if not request.force:
-            raise _changed(changes)
-        remarks = (*remarks, f"the notes have changed: {_named(changes)}")
-    return SplitNotes(notes, parts, remarks)
 
 
 def prepare(
@@ -266,17 +221,3 @@ def prepare(
         skipped=len(notes.notes.skipped) + len(left_out) + len(also_left_out),
         remarks=remarks,
     )
-
-
-def _changed(changes: tuple[str, ...]) -> LmtuiError:
-    return LmtuiError(
-        "the notes have changed since the training began",
-        _named(changes),
-        "Resume with the notes as they are: --resume --force. Or start again: "
-        "--overwrite.",
-    )
-
-
-def _named(changes: tuple[str, ...]) -> str:
-    more = len(changes) - _NAMED
-    return ", ".join((*changes[:_NAMED], *([f"{more} more"] if more > 0 else [])))

@@ -138,7 +138,7 @@ class TrainSettings:
         0,
         "Random seed for the order of the text, new weights and the choice of held-out "
         "documents.",
-        low=0,
+        low=-(2**63),
         high=2**63 - 1,
         metavar="N",
     )

@@ -6,12 +6,16 @@ stays the same when notes are added. Knows no tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from lmtui.engine.words import word_end
-from lmtui.train.notes import Completion, Content, Notes, NotesDocument
+from lmtui.errors import LmtuiError
+from lmtui.train.events import Skip
+from lmtui.train.notes import Completion, Content, Notes, NotesDocument, read_notes
+from lmtui.train.request import TrainRequest
+from lmtui.train.run_folder import Manifest, RunFolder
 from lmtui.train.settings import TrainSettings
 
 NOTHING_HELD_OUT = "nothing is held out, so the training is not evaluated"
@@ -19,6 +23,7 @@ TOO_LITTLE_TEXT = "too little text to hold some out, so the training is not eval
 
 _LEAST = 64  # bytes of trained text that each part needs
 _LONGEST_WORD = 200  # code points
+_NAMED = 5  # changes of the notes that an error text lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,16 @@ class Split:
     held_out: tuple[NotesDocument, ...]
     note: str = ""
     """Why nothing is held out; empty where something is."""
+
+
+@dataclass(frozen=True)
+class SplitNotes:
+    """Notes that were read and split into a training and a held-out part."""
+
+    notes: Notes
+    split: Split
+    remarks: tuple[str, ...] = ()
+    """Remarks for the user, shown with the plan."""
 
 
 def split(notes: Notes, settings: TrainSettings) -> Split:
@@ -50,6 +65,51 @@ def split(notes: Notes, settings: TrainSettings) -> Split:
     if min(_size(training), _size(held_out)) < _LEAST:
         return Split(documents, (), TOO_LITTLE_TEXT)
     return Split(training, held_out)
+
+
+def read_split(
+    request: TrainRequest, run: RunFolder, *, resume: bool, skip: Callable[[Skip], None]
+) -> SplitNotes:
+    """Read and split the notes of a request.
+
+    For a resumed training they must be the notes it began with, unless that is forced.
+
+    Raises:
+        LmtuiError: there is nothing to learn from, or the notes have changed.
+    """
+    notes = read_notes(request.places, request.settings)
+    for each in notes.skipped:
+        skip(each)
+    parts = split(notes, request.settings)
+    now = Manifest(
+        root=str(notes.root),
+        files={file.path: file.sha256 for file in notes.files},
+        documents=len(notes.documents),
+        held_out=tuple(document.path for document in parts.held_out),
+    )
+    remarks = (parts.note,) if parts.note else ()
+    began = run.read_manifest() if resume else None
+    if began is None:
+        run.write_manifest(now)
+    elif changes := began.changes(now):
+        if not request.force:
+            raise _changed(changes)
+        remarks = (*remarks, f"the notes have changed: {_named(changes)}")
+    return SplitNotes(notes, parts, remarks)
+
+
+def _changed(changes: tuple[str, ...]) -> LmtuiError:
+    return LmtuiError(
+        "the notes have changed since the training began",
+        _named(changes),
+        "Resume with the notes as they are: --resume --force. Or start again: "
+        "--overwrite.",
+    )
+
+
+def _named(changes: tuple[str, ...]) -> str:
+    more = len(changes) - _NAMED
+    return ", ".join((*changes[:_NAMED], *([f"{more} more"] if more > 0 else [])))
 
 
 _Parts = tuple[tuple[NotesDocument, ...], tuple[NotesDocument, ...]]

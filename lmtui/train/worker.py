@@ -1,4 +1,4 @@
-"""The worker: one training from the request to the adapter, in its own process.
+"""The worker: one training from its notes to the adapter, in its own process.
 
 Defines the order of the whole and handles failures; other modules do the work. It
 prints only the traceback of a bug: everything else is an event.
@@ -6,7 +6,6 @@ prints only the traceback of a bug: everything else is an event.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from lmtui.train.plan import calibrate, evaluation_seconds, plan_of
 from lmtui.train.run_folder import RunFolder
 from lmtui.train.save import TrainResult
 from lmtui.train.schedule import Schedule
+from lmtui.train.split import SplitNotes
 from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, train
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
@@ -84,35 +84,6 @@ def _out_of_memory(error: Exception) -> LmtuiError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The part of a training that this process does."""
-
-    resume: bool = False
-    """Continue from the last complete checkpoint."""
-    plan_only: bool = False
-    """End after the plan."""
-    go: bool = False
-    """Begin without waiting for `go` after the plan."""
-
-
-def run(folder: Path, options: Options, *, words: int) -> int:
-    """Train as the run folder's request says; return the exit code.
-
-    `words` is the file descriptor that commands come from.
-    """
-    place = RunFolder(folder)
-    try:
-        with place.locked(), place.new_events() as file:
-            teller = EventWriter(file)
-            commands = WorkerControl(teller.leave)
-            commands.listen(words)
-            return Worker(place, options, commands, teller).work()
-    except LmtuiError as error:  # raised before the worker can report events
-        sys.stderr.write(f"{error}\n{error.hint}\n")
-        return 1
-
-
 @dataclass(frozen=True)
 class _Prepared:
     """The inputs of a training, ready before the first step."""
@@ -133,12 +104,19 @@ class Worker:
     def __init__(
         self,
         run_folder: RunFolder,
-        options: Options,
+        notes: SplitNotes,
         commands: WorkerControl,
         tell: EventWriter,
+        *,
+        resume: bool,
+        plan_only: bool,
+        go: bool,
     ) -> None:
+        """With `resume` it continues from the last complete checkpoint, with
+        `plan_only` it ends after the plan, and with `go` it does not wait there."""
         self._place = run_folder
-        self._options = options
+        self._notes = notes
+        self._resume, self._plan_only, self._go_at_once = resume, plan_only, go
         self._commands = commands
         self._tell = tell
         self._request = run_folder.read_request()
@@ -167,14 +145,14 @@ class Worker:
     def _all(self) -> End:
         prepared = self._prepared = self._prepare()
         self._plan(prepared)
-        if self._options.plan_only:
+        if self._plan_only:
             return End("declined", prepared.state.step)
-        if not self._options.go and not self._commands.wait_for_go():
+        if not self._go_at_once and not self._commands.wait_for_go():
             return self._stopped()
         self._begun = True
         self._commands.save_first()
         steps = prepared.sequences.schedule.steps
-        resumed = prepared.state.step if self._options.resume else None
+        resumed = prepared.state.step if self._resume else None
         self._tell(Start(self._request.name, steps, resumed))
         running = self._running = self._start(prepared)
         self._make_steps(prepared, running)
@@ -185,17 +163,15 @@ class Worker:
     # Before the first step.
 
     def _prepare(self) -> _Prepared:
-        request, settings = self._request, self._settings
-        resume = self._options.resume
-        self._tell(Doing("reading the notes"))
-        found = dataset.read(request, self._place, resume=resume, skip=self._tell)
+        settings = self._settings
         self._go_on()
-        trainee = open_trainee(request, self._tell.report)
+        trainee = open_trainee(self._request, self._tell.report)
         self._go_on()
         self._tell(Doing("preparing the notes"))
         _require_context(trainee, settings.block)
+        tokenizer = trainee.loaded.tokenizer
         made = dataset.prepare(
-            found, trainee.loaded.tokenizer, length=settings.block, skip=self._tell
+            self._notes, tokenizer, length=settings.block, skip=self._tell
         )
         optimizer = adam(trainee, settings.peak_rate)
         state, beginning = self._take_up(trainee, optimizer)
@@ -208,7 +184,7 @@ class Worker:
             material=made,
             sequences=Sequences(made.blocks, schedule, state.step),
             optimizer=optimizer,
-            evaluating=Evaluator(trainee.loaded.tokenizer, settings.block),
+            evaluating=Evaluator(tokenizer, settings.block),
             state=state,
             beginning=beginning,
         )
@@ -218,7 +194,7 @@ class Worker:
     ) -> tuple[TrainState, Baseline | None]:
         """Return the state of the training: that of its last checkpoint if it is
         resumed."""
-        step = self._place.last_checkpoint if self._options.resume else None
+        step = self._place.last_checkpoint if self._resume else None
         if step is None:
             return TrainState(), None
         beginning = read_beginning(self._place)

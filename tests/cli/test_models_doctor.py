@@ -12,10 +12,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from lmtui import processes
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
 from lmtui.kernels import build
-from lmtui.models import catalogue, default_model, hardware
+from lmtui.models import catalogue, default_model
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
 from tests.models.remote.test_lmtui_server import MODEL
@@ -111,7 +112,7 @@ def test_remove_refuses_a_model_that_is_not_here():
 
 
 def test_doctor_says_which_path_runs_and_why():
-    most = str(2 * hardware.usable_processors())
+    most = str(2 * processes.usable_processors())
     text = run("doctor", "--device", "cpu")
     assert "fast for quantised GGUF files shaped like Llama" in text
     assert "fetched at first use" in text

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from lmtui import cache_dir
+from lmtui import cache_dir, processes
 from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
 from lmtui.models import hardware, memory
@@ -56,11 +57,11 @@ def test_auto_prefers_the_fastest_device(monkeypatch):
 def test_threads_are_physical_cores_within_affinity_and_quota(monkeypatch):
     monkeypatch.setattr("psutil.cpu_count", lambda logical: 8)
     monkeypatch.setattr(
-        hardware.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False
+        os, "sched_getaffinity", lambda pid: set(range(6)), raising=False
     )
-    monkeypatch.setattr(hardware, "_cpu_quota", lambda: None)
+    monkeypatch.setattr(processes, "cpu_quota", lambda: None)
     assert hardware.default_threads() == 6
-    monkeypatch.setattr(hardware, "_cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(processes, "cpu_quota", lambda: 1.5)
     assert hardware.default_threads() == 2
 
 
@@ -99,11 +100,23 @@ def test_available_ram_respects_a_control_group_1(cgroup: Path):
     assert hardware.available_ram() == 0
 
 
-def test_cpu_quota_is_read_from_the_control_group(cgroup: Path):
-    write(cgroup, cpu__max="150000 100000")
-    assert hardware._cpu_quota() == 1.5
-    write(cgroup, cpu__max="max 100000")
-    assert hardware._cpu_quota() is None
+@pytest.mark.parametrize(
+    ("file", "limit", "none"),
+    [
+        ("cpu.max", "150000 100000", "max 100000"),
+        ("cpu/cpu.cfs_quota_us", "150000", "-1"),
+    ],
+)
+def test_cpu_quota_is_read_from_the_control_group(
+    file: str, limit: str, none: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(processes, "_CGROUP", tmp_path)
+    assert processes.cpu_quota() is None
+    write(tmp_path / "cpu", **{"cpu__cfs_period_us": "100000"})
+    (tmp_path / file).write_text(limit)
+    assert processes.cpu_quota() == 1.5
+    (tmp_path / file).write_text(none)
+    assert processes.cpu_quota() is None
 
 
 def test_model_that_fits_the_memory_is_accepted():

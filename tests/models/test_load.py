@@ -20,7 +20,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from lmtui import cache_dir
+from lmtui import cache_dir, processes
 from lmtui.errors import LmtuiError
 from lmtui.models import hardware
 from lmtui.models.gguf import convert
@@ -192,7 +192,7 @@ def test_threads_that_do_not_fit_the_machine_are_refused(
 ):
     error = refused(llama_folder, threads=threads)
     assert error.title == "threads is out of range"
-    assert error.hint.endswith(f"from 1 to {2 * hardware.usable_processors()}.")
+    assert error.hint.endswith(f"from 1 to {2 * processes.usable_processors()}.")
 
 
 def test_threads_that_the_system_does_not_start_are_an_error_of_its_own(

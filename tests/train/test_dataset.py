@@ -6,10 +6,10 @@ from copy import copy
 from pathlib import Path
 
 from lmtui.engine.types import ChatTurn
-from lmtui.train.dataset import NOTHING_COUNTS, SplitNotes, prepare
+from lmtui.train.dataset import NOTHING_COUNTS, prepare
 from lmtui.train.events import Skip
 from lmtui.train.notes import Notes, NotesDocument
-from lmtui.train.split import Split
+from lmtui.train.split import Split, SplitNotes
 from tests.models import tiny
 
 

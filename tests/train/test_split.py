@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.engine.types import ChatTurn
+from lmtui.train.events import End, Failed, read_events
 from lmtui.train.notes import Completion, Content, Notes, NotesDocument, read_notes
+from lmtui.train.request import TrainRequest
+from lmtui.train.run_folder import RunFolder
 from lmtui.train.settings import TrainSettings
 from lmtui.train.split import NOTHING_HELD_OUT, TOO_LITTLE_TEXT, Split, split
 from tests.train.notes_tree import write
@@ -187,3 +193,33 @@ def test_split_of_read_notes_does_not_depend_on_their_folder(tmp_path: Path) -> 
     again = split(read_notes([elsewhere], DEFAULT), DEFAULT)
     assert held(parts) - {"0/0.md"} == held(again) - {"0/0.md"}
     assert held(parts)
+
+
+def test_notes_are_refused_before_torch_is_imported(home: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    write(notes, {"empty.md": ""})
+    run = RunFolder.named("notes")
+    run.write_request(TrainRequest("notes", (str(notes),)))
+    code = """
+import sys
+from pathlib import Path
+from lmtui.train.__main__ import run
+from lmtui.train.run_folder import RunFolder
+code = run(RunFolder(Path(sys.argv[1])), resume=False, plan_only=True, go=False)
+print(code, "torch" in sys.modules)
+"""
+    commands, never_closed = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", code, run.path],
+        stdin=commands,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    os.close(commands)
+    os.close(never_closed)
+    assert done.stdout.split() == ["1", "False"]
+    failed, end = list(read_events(run.events_file.read_text("utf-8")))[-2:]
+    assert isinstance(failed, Failed)
+    assert failed.title == "there is no text to learn from"
+    assert end == End("failed", 0)

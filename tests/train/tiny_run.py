@@ -149,7 +149,7 @@ def _work(
     folder: str, options: tuple[str, ...], words: Any, home: str, mishap: Mishap | None
 ) -> None:
     from lmtui.train import evaluate
-    from lmtui.train.worker import Options, run
+    from lmtui.train.__main__ import run
 
     # Each collection of garbage would go through all that was imported, and copy it.
     gc.freeze()
@@ -161,8 +161,8 @@ def _work(
     sys.stderr = open(Path(folder) / "worker.log", "a")  # noqa: SIM115 (as long as it)
     if mishap is not None:
         _arrange(mishap)
-    chosen = Options(**dict.fromkeys(options, True))
-    sys.exit(run(Path(folder), chosen, words=words.fileno()))
+    chosen = {name: name in options for name in ("resume", "plan_only", "go")}
+    sys.exit(run(RunFolder(Path(folder)), words=words.fileno(), **chosen))
 
 
 def _arrange(mishap: Mishap) -> None:
