@@ -22,7 +22,7 @@ from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient, MakeClient
 from lmtui.tui.screen import ModelScreen
-from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.tui.widgets.probability_panel import WITH_THESE, ProbabilityPanel
 from lmtui.tui.widgets.sampler_chain import LABELS
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 
@@ -148,7 +148,8 @@ class SamplerController(Controller):
         def show(distribution: Distribution) -> None:
             now = panel.distribution
             if now is not None and now.handle == distribution.handle:
-                panel.show(distribution, chosen=panel.chosen, again=True)
+                drawn = WITH_THESE if panel.drawn else ""
+                panel.show(distribution, chosen=panel.chosen, drawn=drawn, again=True)
                 panel.after = LABELS.get(stage or "", "")
                 if panel is self._screen.panel:
                     self.controls.show_effects(distribution.chain)

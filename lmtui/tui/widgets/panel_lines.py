@@ -46,20 +46,29 @@ class PanelRows:
     """None where no sampler is involved, as for a scored text."""
 
 
-def fit_rows(distribution: Distribution, count: int, *, first: int = 0) -> PanelRows:
-    """Return `count` rows from row `first` on; all other rows are added to the rest."""
+def fit_rows(
+    distribution: Distribution,
+    count: int,
+    *,
+    first: int = 0,
+    last: Candidate | None = None,
+) -> PanelRows:
+    """Return `count` rows from row `first` on, then `last`, which is none of them; all
+    other rows are added to the rest."""
     rows = distribution.candidates
     shown = rows[first : first + max(0, count)]
-    hidden = (*rows[:first], *rows[first + len(shown) :])
-    sampled = [row.sampled_prob for row in hidden]
-    rest = math.fsum([distribution.rest_prob, *(row.prob for row in hidden)])
-    rest_sampled = math.fsum(
-        [distribution.rest_sampled_prob, *(prob for prob in sampled if prob)]
-    )
+    hidden = [*rows[:first], *rows[first + len(shown) :]]
+    rest = [distribution.rest_prob, *(row.prob for row in hidden)]
+    rest_drawn = [distribution.rest_sampled_prob]
+    rest_drawn += [row.sampled_prob for row in hidden if row.sampled_prob]
+    if last is not None:
+        rest.append(-last.prob)
+        rest_drawn.append(-(last.sampled_prob or 0.0))
+        shown = (*shown, last)
     return PanelRows(
         candidates=shown,
-        rest_prob=max(0.0, rest),
-        rest_sampled_prob=max(0.0, rest_sampled)
+        rest_prob=max(0.0, math.fsum(rest)),
+        rest_sampled_prob=max(0.0, math.fsum(rest_drawn))
         if is_drawn_from(distribution)
         else None,
     )

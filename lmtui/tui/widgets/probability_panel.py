@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from lmtui.engine.types import Candidate, Distribution
+from lmtui.engine.types import Candidate, Distribution, ScoredToken, Step
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import fit_best
 from lmtui.tui.widgets.panel_lines import (
@@ -29,7 +30,13 @@ from lmtui.tui.widgets.panel_lines import (
 )
 from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
 
+Chosen = Step | ScoredToken | int | None
+_LEGEND = 16  # cells of the legend of the two bars, where it is whole
+
 EMPTY = "What the model expects next will appear here, with its probabilities."
+AS_DRAWN, WITH_THESE = "as drawn", "with these settings"
+"""Which settings the probabilities of the sampler are of: those that the token was
+drawn with, or those that are set now."""
 STALE_TITLE = "Out of date; reading…"
 """The title of rows that are older than the text or the cursor beside them."""
 
@@ -46,8 +53,10 @@ the sampler draws from. A letter marks the first stage that removed a token: b a
 the grammar, n top-nσ, k top-k, t typical-p, p top-p, m min-p, x XTC, g greedy decoding.
 A stage sees only what those before it left, so a row with m can stand above one with p.
 Where the token can be drawn, a letter marks what changed its logit: r the penalties, d
-DRY, b a bias. ● marks the token that was chosen; "rest" is all of the vocabulary
-without a row. 3e−7 is a probability below 0.05%.
+DRY, b a bias. ● marks the token that was chosen, whose row is the last one where it is
+none of the others; "rest" is all of the vocabulary without a row. The title says
+whether the second numbers are those "as drawn", or what would be drawn "with these
+settings". 3e−7 is a probability below 0.05%.
 x bans the token of a row, or allows it again; + and - add to its logit. F4 shows the
 chain of the sampler, and what each stage did here.
 "perplexity here" is the exponential of the entropy: the number of equally probable
@@ -154,7 +163,9 @@ server that is only talked with may apply the sampler's stages in another order.
         self._message = EMPTY
         self._distribution: Distribution | None = None
         self._chosen: int | None = None
-        self._pending: tuple[Distribution, int | None] | None = None
+        self._chosen_row: Candidate | None = None
+        self._drawn_with = ""
+        self._pending: tuple[Distribution, Chosen, str] | None = None
         self._pending_title: str | None = None
         self._first = 0
         self._cursor = 0
@@ -168,6 +179,11 @@ server that is only talked with may apply the sampler's stages in another order.
     def chosen(self) -> int | None:
         """The id of the token that was chosen here, if one was."""
         return self._chosen
+
+    @property
+    def drawn(self) -> str:
+        """With which settings it is drawn from: `AS_DRAWN`, `WITH_THESE` or ""."""
+        return self._drawn_with
 
     @property
     def title(self) -> str:
@@ -186,11 +202,13 @@ server that is only talked with may apply the sampler's stages in another order.
         self,
         distribution: Distribution,
         *,
-        chosen: int | None = None,
+        chosen: Chosen = None,
+        drawn: str = "",
         same: bool = False,
         again: bool = False,
     ) -> None:
-        """Draw a distribution; `chosen` is the id of the token that was chosen. While
+        """Draw a distribution; `chosen` is the token that was chosen, or its id, and
+        `drawn` says with which settings it is drawn from, where one has to ask. While
         paused, a distribution with another handle is kept back, unless `same` says that
         it belongs to the same position. `again` says that the same position was
         requested with other settings or as another page, so that a stale panel stays
@@ -198,7 +216,7 @@ server that is only talked with may apply the sampler's stages in another order.
         before = self._distribution
         held = not same and before is not None and before.handle != distribution.handle
         if self.paused and held:
-            self._pending = (distribution, chosen)
+            self._pending = (distribution, chosen, drawn)
             return
         if not again:
             self.renew()
@@ -206,12 +224,33 @@ server that is only talked with may apply the sampler's stages in another order.
         moved = before is None or place != (before.handle, before.start)
         if moved and not same:
             self._first = self._cursor = 0
-        self._distribution, self._chosen = distribution, chosen
+        self._take_chosen(distribution, chosen, again=again)
+        self._distribution, self._drawn_with = distribution, drawn
         if before is None or before.handle != distribution.handle:
             self.after = ""
             self.post_message(self.DistributionShown(self))
         self._cursor = min(self._cursor, max(0, len(distribution.candidates) - 1))
         self.refresh()
+
+    def _take_chosen(
+        self, distribution: Distribution, chosen: Chosen, *, again: bool
+    ) -> None:
+        """Keep the row of the chosen token, which need not be among the candidates;
+        what the sampler would do with it is then known only where it was drawn."""
+        before = self._chosen_row
+        id_ = chosen.id if isinstance(chosen, Step | ScoredToken) else chosen
+        self._chosen = id_
+        rows = (row for row in distribution.candidates if row.id == id_)
+        row = next(rows, None)
+        if row is None and isinstance(chosen, Step | ScoredToken):
+            sampled = chosen.sampled_prob if isinstance(chosen, Step) else None
+            if chosen.logprob is not None:
+                row = Candidate(
+                    chosen.id, chosen.text, chosen.bytes, chosen.logprob, sampled
+                )
+        elif row is None and again and before is not None and before.id == id_:
+            row = before._replace(sampled_prob=None, cut=None, changed=None)
+        self._chosen_row = row
 
     def outdate(self, after: float = STALE_AFTER) -> None:
         """Mark the rows as outdated, except while paused, when the title says so
@@ -233,8 +272,8 @@ server that is only talked with may apply the sampler's stages in another order.
             return
         self._take_title()
         if self._pending is not None:
-            (distribution, chosen), self._pending = self._pending, None
-            self.show(distribution, chosen=chosen)
+            (distribution, chosen, drawn), self._pending = self._pending, None
+            self.show(distribution, chosen=chosen, drawn=drawn)
 
     def _take_title(self) -> None:
         """Show the title that a pause kept back."""
@@ -358,15 +397,25 @@ server that is only talked with may apply the sampler's stages in another order.
 
     def _follow(self) -> None:
         """Scroll so that the cursor is among the rows that are drawn."""
-        lowest = self._cursor - self._height() + 1
-        self._first = max(min(self._first, self._cursor), lowest)
+        for _ in range(2):  # scrolling may move the chosen token to the last row
+            lowest = self._cursor - self._height() + 1
+            self._first = max(min(self._first, self._cursor), lowest)
 
     # Drawing.
 
     def _height(self) -> int:
-        """Return how many token rows fit."""
+        """Return how many rows of the ranking fit."""
         height = self.content_size.height
-        return max(1, height - 2 - self._summary_room(height))
+        rows = max(1, height - 2 - self._summary_room(height))
+        return max(1, rows - 1) if self._last_row(rows) else rows
+
+    def _last_row(self, rows: int) -> Candidate | None:
+        """Return the row of the chosen token where it is none of the first `rows` that
+        are drawn, and there is room for it."""
+        shown = self._distribution.candidates if self._distribution else ()
+        ids = {row.id for row in shown[self._first : self._first + rows]}
+        row = self._chosen_row
+        return row if row is not None and rows > 1 and row.id not in ids else None
 
     @staticmethod
     def _summary_room(height: int) -> int:
@@ -376,6 +425,11 @@ server that is only talked with may apply the sampler's stages in another order.
         shown = self._distribution
         legend = shown is not None and is_drawn_from(shown)
         title = self._title_with_rank()
+        if self._drawn_with and shown is not None and title == self._title:
+            longer = f"{title}, {self._drawn_with}"
+            # What was drawn is what the legend means, too: it may do without the words.
+            if self._drawn_with != AS_DRAWN or cell_len(longer) + _LEGEND <= width:
+                title = longer
         lines: list[Line] = [
             title_line(title, width, legend=legend, paused=self.paused)
         ]
@@ -398,11 +452,16 @@ server that is only talked with may apply the sampler's stages in another order.
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
         columns = PanelColumns.of(width, drawn=is_drawn_from(distribution))
-        rows = fit_rows(distribution, self._height(), first=self._first)
+        count = self._height()
+        last = self._last_row(count)
+        rows = fit_rows(distribution, count, first=self._first, last=last)
         cursor = self._cursor - self._first if self.has_focus else -1
         drawn = [
             row_line(
-                row, columns, chosen=row.id == self._chosen, cursor=index == cursor
+                row,
+                columns,
+                chosen=row.id == self._chosen,
+                cursor=index == cursor and row is not last,
             )
             for index, row in enumerate(rows.candidates)
         ]

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.message import Message
 
-from lmtui.engine.types import Candidate, Cut, Distribution, SamplingSettings
+from lmtui.engine.types import (
+    Candidate,
+    ChatTurn,
+    Cut,
+    Distribution,
+    SamplingSettings,
+    Step,
+)
 from lmtui.notation import likely, percent
+from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.panel_lines import (
     bar,
@@ -196,6 +204,35 @@ async def test_a_chosen_token_without_a_row_marks_the_rest() -> None:
         panel.show(distribution(["a"]), chosen=999)
         await pilot.pause()
         assert app.lines()[2].startswith("●rest ")
+
+
+@pytest.mark.parametrize("height", [6, 7, 9, 30])
+@pytest.mark.parametrize("chosen", [0, 3, 19, 40, 200])
+async def test_chosen_token_always_has_a_row(chosen: int, height: int) -> None:
+    prompt = ENGINE.prompt([ChatTurn("user", "Hi")])
+    settings = SamplingSettings(temperature=5, top_k=0, top_p=1, min_p=0)
+    whole = ENGINE.next_distribution(prompt.ids, settings, top_n=300)
+    drawn = whole.candidates[chosen]
+    few = ENGINE.next_distribution(prompt.ids, settings, top_n=20)
+    step = Step(0, drawn.id, drawn.text, drawn.bytes, "", drawn.logprob, chosen + 1,
+                1.0, drawn.sampled_prob, few)  # fmt: skip
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(60, height)) as pilot:
+        panel.show(few, chosen=step)
+        panel.focus()
+        for key in ("", "down", "down", "down", "pagedown", "end"):
+            await pilot.press(*filter(None, [key]))
+            await pilot.pause()
+            (row,) = (line for line in app.lines() if line.startswith("●"))
+            assert row.startswith(f"●{visible_token(drawn.text)} ")
+            assert likely(drawn.prob, width=6) in row
+            assert sum(" rest " in line for line in app.lines()) == 1
+    rows = fit_rows(few, 5, last=None if chosen < 5 else drawn)
+    raw = math.fsum(row.prob for row in rows.candidates) + rows.rest_prob
+    sampled = math.fsum(row.sampled_prob or 0 for row in rows.candidates)
+    assert raw == pytest.approx(1, abs=1e-5)
+    assert sampled + (rows.rest_sampled_prob or 0) == pytest.approx(1, abs=1e-5)
 
 
 async def test_panel_shows_empty_and_loading_text_and_its_title() -> None:
