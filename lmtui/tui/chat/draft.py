@@ -48,10 +48,15 @@ class DraftController(Controller):
 
     @property
     def doing(self) -> str:
-        """Reading, while nothing of it is seen yet."""
-        waits = self._client.is_pending(Slot.LOOK)
-        empty = self._screen.panel.distribution is None
-        return "reading your message" if waits and empty else ""
+        """Reading, while nothing of it is seen yet, or only what is out of date."""
+        waits, panel = self._client.is_pending(Slot.LOOK), self._screen.panel
+        unseen = panel.distribution is None or panel.stale
+        return "reading your message" if waits and unseen else ""
+
+    def start(self) -> None:
+        """Tell that the draft is read from when the panel is out of date."""
+        activity = self._screen.activity
+        self._screen.watch(self._screen.panel, "stale", lambda: activity.update())
 
     def follow_model(self, state: ModelState) -> None:
         """Ask the new model."""

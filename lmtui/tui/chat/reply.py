@@ -7,6 +7,7 @@ wait. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from textual.content import Content
 from textual.widgets import Static
@@ -29,6 +30,7 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import READING
+from lmtui.tui.widgets.probability_panel import AS_DRAWN
 from lmtui.worker.requests import Slot
 
 Begin = Sequence[ChatTurn] | Prompt
@@ -52,9 +54,10 @@ class ReplyController(Controller):
         parts: ChatParts,
         *,
         begun: Callable[[], object],
+        ended: Callable[[], object],
     ) -> None:
-        """`begun` is called when an answer begins."""
-        self._client, self._begun = client, begun
+        """`begun` is called when an answer begins, `ended` when it has ended."""
+        self._client, self._begun, self._ended = client, begun, ended
         self._screen, self._activity = parts.screen, parts.screen.activity
         self._session, self._branch = parts.session, parts.branch
         self._owner, self._sampler = parts.owner, parts.sampler
@@ -273,7 +276,7 @@ class ReplyController(Controller):
         panel = self._screen.panel
         drawn = [step for step in steps if step.distribution.candidates]
         if drawn:
-            panel.show(drawn[-1].distribution, chosen=drawn[-1].id)
+            panel.show(drawn[-1].distribution, chosen=drawn[-1], drawn=AS_DRAWN)
         elif panel.distribution is None or panel.stale:
             panel.clear(NO_NUMBERS)
 
@@ -282,9 +285,11 @@ class ReplyController(Controller):
     async def _end(self, result: GenerationResult) -> None:
         assert self.message is not None
         self.is_busy = False
+        self._strip.finish(result)
+        if (waited := self._strip.first_token_seconds) is not None:
+            result = replace(result, first_token_seconds=waited)  # as the user did
         self.message = self._session.conversation.finish(self.message.id, result)
         self._session.save()
-        self._strip.finish(result)
         if self._info is not None:
             self._say_ended(_ended(result, empty=self.message.is_empty))
             if not self.message.steps:
@@ -316,6 +321,7 @@ class ReplyController(Controller):
         self._branch.renew(reply)
         if view := self._branch.view_of(reply):
             view.complete()
+        self._ended()
 
     async def _return_prompt(self, error: LmtuiError) -> None:
         """Give the user's message back to the prompt field, unless the model has read

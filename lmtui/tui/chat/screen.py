@@ -13,6 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Key
 from textual.widgets import OptionList, TextArea
 
 from lmtui.chat.message import ChatMessage
@@ -142,7 +143,10 @@ class ChatScreen(SamplingScreen):
             is_busy=lambda: self.sender.is_busy,
             changed=self._conversation_changed,
         )
-        self.reply = ReplyController(self.new_client(), parts, begun=self._make_room)
+        self._shows_message = False  # whether the panel is about a message in focus
+        self.reply = ReplyController(
+            self.new_client(), parts, begun=self._make_room, ended=self._follow_focus
+        )
         self.tokens = TokensController(
             self.new_client(), parts, opened=self._drop_draft, closed=self._ask_draft
         )
@@ -158,11 +162,16 @@ class ChatScreen(SamplingScreen):
             parts,
             before=lambda: self.editor.before_draft,
             is_answering=lambda: self.reply.is_busy,
-            is_covered=lambda: self.tokens.is_shown,
+            is_covered=lambda: self.tokens.is_shown or self._shows_message,
         )
         self.exporter = ChatExporter(parts)
+        self._connect()
+
+    def _connect(self) -> None:
+        """Offer the commands; have the controllers started, asked for keys and
+        heard."""
         self.actions = CommandActions(
-            parts,
+            self.parts,
             self.instructions,
             self.editor,
             self.exporter,
@@ -170,11 +179,6 @@ class ChatScreen(SamplingScreen):
             tokens=self.tokens,
             versions=self.versions,
         )
-        self._connect()
-
-    def _connect(self) -> None:
-        """Offer the commands; have the controllers started, asked for keys and
-        heard."""
         self.commands = SlashCommands(
             self.parts, self.actions.table, is_editing=lambda: self.editor.is_editing
         )
@@ -214,6 +218,11 @@ class ChatScreen(SamplingScreen):
         yield self.status
         yield self.key_line
 
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        super().on_mount()
+        self.watch(self, "focused", self._follow_focus, init=False)
+
     def focus_text(self) -> None:
         """Focus the prompt."""
         self.prompt.focus()
@@ -237,17 +246,33 @@ class ChatScreen(SamplingScreen):
 
     # What the controllers tell.
 
+    def _follow_focus(self) -> None:
+        """Show the numbers of the message in focus; in the prompt, those of the
+        draft. An answer that is being made, and tokens, are shown in any case."""
+        if self.reply.is_busy or self.tokens.is_shown or self.versions.is_shown:
+            return
+        if (node := self.parts.branch.focused()) is not None:
+            self._shows_message = True
+            self.draft.cancel()
+            self.tokens.show_numbers(node)
+            self.activity.update()
+        elif self._shows_message and self.focused is self.prompt:
+            self._ask_draft()
+
     def _make_room(self) -> None:
-        """Stop what would draw beside the reply that begins."""
+        """Make way for the reply that begins."""
+        self._shows_message = False
         self.versions.hide()
-        self.tokens.stop()
+        self.tokens.close()
         self.draft.cancel()
         self.editor.forget_deleted()
 
     def _ask_draft(self) -> None:
+        self._shows_message = False
         self.draft.ask()
 
     def _drop_draft(self) -> None:
+        self._shows_message = False
         self.draft.cancel()
 
     def _conversation_changed(self) -> None:
@@ -257,7 +282,7 @@ class ChatScreen(SamplingScreen):
         self.parts.owner.update()
         self.instructions.update()
         if not self.tokens.close():  # closing them asks
-            self.draft.ask()
+            self._ask_draft()
 
     # What the widgets post.
 
@@ -325,6 +350,15 @@ class ChatScreen(SamplingScreen):
         await self.editor.take_token(event.candidate)
 
     # Keys.
+
+    def on_key(self, event: Key) -> None:
+        """Write what is typed on a message, and is no command there, into the
+        prompt."""
+        is_text = event.is_printable and event.key not in self.active_bindings
+        if is_text and isinstance(self.focused, MessageView):
+            event.stop()
+            self.focus_text()
+            self.prompt.post_message(Key(event.key, event.character))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enable "save_edit" and "alternatives" only where they apply."""
@@ -422,7 +456,6 @@ class ChatScreen(SamplingScreen):
             return
         if await self.editor.to_version(by):
             self.parts.owner.update()
-            self.draft.ask()
 
     def action_alternatives(self) -> None:
         """Go from the token under the cursor to what could stand there instead."""

@@ -19,6 +19,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
+from lmtui.tui.chat.numbers import show_last_token, show_strip
 from lmtui.tui.chat.pages import last_reply, prompt_page
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
@@ -26,6 +27,7 @@ from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.widgets.probability_panel import AS_DRAWN, WITH_THESE
 from lmtui.tui.widgets.token_view import TokenView
 from lmtui.worker.requests import Slot
 
@@ -69,8 +71,11 @@ class TokensController(Controller):
 
     @property
     def doing(self) -> str:
-        """Scoring, while a message is scored."""
-        return "scoring the message; Esc stops" if self.is_scoring else ""
+        """Scoring a message, or asking what was expected at a token of it."""
+        if self.is_scoring:
+            return "scoring the message; Esc stops"
+        asks = self._client.is_pending(Slot.LOOK)
+        return "reading up to the token" if asks and self._screen.panel.stale else ""
 
     def follow_model(self, state: ModelState) -> None:
         """Make way for the conversation: beside the panel of another model the tokens
@@ -152,6 +157,11 @@ class TokensController(Controller):
         )
         self._screen.activity.unsay()
 
+    def show_numbers(self, node: ChatMessage) -> None:
+        """Show the stored numbers of a message beside the conversation."""
+        show_strip(self._strip, node, self._info)
+        show_last_token(self._screen.panel, node)
+
     def _scores_hold(self, node: ChatMessage) -> bool:
         known = self._info is None or self._owner.is_in_use(node.scored_by)
         return bool(node.scored) and known
@@ -172,11 +182,7 @@ class TokensController(Controller):
         self.message = node
         self._opened()
         self._screen.add_class("-tokens")
-        self._strip.reset(info=self._info, before=node.tokens)
-        if node.finish is not None:
-            self._strip.finish(node.finish)
-        if node.ids_before:
-            self._strip.read(len(node.ids_before) + len(node.tokens))
+        show_strip(self._strip, node, self._info)
         self.view.show(node.tokens)
         self.view.focus()
         self.show_position(0)
@@ -193,7 +199,7 @@ class TokensController(Controller):
         panel.outdate()
         token = node.tokens[index]
         if isinstance(token, Step) and token.distribution.handle != NO_VALUE:
-            panel.show(token.distribution, chosen=token.id)
+            panel.show(token.distribution, chosen=token, drawn=AS_DRAWN)
         elif self._why_not:
             is_bare = isinstance(token, Step) and token.logprob is None
             panel.clear(NO_PROBABILITIES if is_bare else self._why_not)
@@ -203,11 +209,12 @@ class TokensController(Controller):
             self._ask_by_words(node, index)
 
     def _ask_by_words(self, node: ChatMessage, index: int) -> None:
-        chosen, count = node.tokens[index].id, len(node.tokens)
 
         def show(scores: DraftScores) -> None:
-            self._screen.panel.show(scores.distribution, chosen=chosen)
-            self._strip.read(len(scores.context) + count)
+            self._screen.panel.show(
+                scores.distribution, chosen=node.tokens[index], drawn=WITH_THESE
+            )
+            self._strip.read(len(scores.context))
 
         self._client.score_draft(
             self._session.conversation.messages(node.parent),
@@ -225,12 +232,14 @@ class TokensController(Controller):
             words = f"Only {writer} can tell what else could stand here."
             self._screen.panel.clear(words)
             return
-        chosen, count = node.tokens[index].id, len(node.tokens)
 
         def show(distribution: Distribution) -> None:
-            self._screen.panel.show(distribution, chosen=chosen)
-            self._strip.read(len(node.ids_before) + count)
+            self._screen.panel.show(
+                distribution, chosen=node.tokens[index], drawn=drawn
+            )
+            self._strip.read(len(node.ids_before))
 
+        drawn = AS_DRAWN if node.settings else WITH_THESE
         self._client.next_distribution(
             (*node.ids_before, *node.own_ids[:index]),
             node.settings or self._sampler.settings,

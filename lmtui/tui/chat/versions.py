@@ -24,6 +24,7 @@ from lmtui.engine.versions import VersionItem
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.chat.commands import Refused
+from lmtui.tui.chat.numbers import show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.sender import MessageSender
@@ -49,6 +50,8 @@ class _Version:
     """Sum over its tokens, in nats."""
     is_scored: bool = True
     """Whether all of them have one."""
+    waited: float | None = None
+    """Seconds from sending to its first token."""
 
     @property
     def grows(self) -> bool:
@@ -86,6 +89,7 @@ class VersionsController(Controller):
         self._growing = self._given_up = False
         self._words = ""
         self._clock: Callable[[], float] = self._strip.clock
+        self._started_at = 0.0
         self._first: tuple[float, int] | None = None  # time and tokens of the first
         self._last_at = 0.0
         self._results: list[GenerationResult] = []
@@ -168,6 +172,7 @@ class VersionsController(Controller):
         conversation.choose(self._versions[0].message.id)
         self._growing, self._given_up = True, False
         self._first, self._results = None, []
+        self._started_at = self._clock()
         self._words = "reading the prompt"
         self._activity.unsay()
         self._screen.panel.outdate()
@@ -234,6 +239,8 @@ class VersionsController(Controller):
     def _grow(self, version: int, each: _Version, steps: tuple[Step, ...]) -> None:
         each.message = self._session.conversation.grow(each.message.id, steps)
         thought = each.thinking.grow(each.message, steps) if each.thinking else None
+        if each.waited is None:
+            each.waited = self._clock() - self._started_at
         for step in steps:
             each.is_scored = each.is_scored and step.logprob is not None
             each.logprob += step.logprob or 0.0
@@ -248,6 +255,7 @@ class VersionsController(Controller):
             each.message = conversation.fail(each.message.id)
             self._screen.show_error(end)
         else:
+            end = replace(end, first_token_seconds=each.waited)
             each.message = conversation.finish(each.message.id, end)
             self._results.append(end)
             self.view.grow(version, end.piece, thought_of(each.message))
@@ -352,14 +360,8 @@ class VersionsController(Controller):
         """Put the marked version on the branch, with its numbers in panel and strip."""
         node = self._versions[self.view.marked].message
         self._session.conversation.choose(node.id)
-        self._strip.reset(info=self._info, before=node.steps)
-        if node.finish is not None:
-            self._strip.finish(node.finish)
-        drawn = [step for step in node.steps if step.distribution.candidates]
-        if drawn:
-            panel = self._screen.panel
-            panel.title = "Next token"
-            panel.show(drawn[-1].distribution, chosen=drawn[-1].id)
+        show_strip(self._strip, node, self._info)
+        show_last_token(self._screen.panel, node)
 
     async def show_marked(self) -> None:
         """Put the version that was marked on the branch, once all have ended."""

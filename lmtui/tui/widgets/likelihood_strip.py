@@ -112,7 +112,8 @@ surprisal is the same, positive and in bits; the mean is bits a token; perplexit
 is the exponential of the mean in nats. "first token" is the time from sending to the
 first token, "prompt" the part of it that evaluates the prompt; "guessed" the share of
 the answer's tokens whose logits were there already, since they had been guessed from
-the words before (lmtui help speed).
+the words before (lmtui help speed). Numbers that are not known yet are left out. With
+a message in focus, all of this is about that message.
 """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -144,7 +145,8 @@ the words before (lmtui help speed).
         self.clock = clock
         self.history = History()
         self._info: EngineInfo | None = None
-        self._prompt_tokens = self._before = 0
+        self._prompt_tokens: int | None = None
+        self._before = 0
         self._finish: GenerationResult | None = None
         self._timed = False
         self._started_at = self._last_at = clock()
@@ -156,11 +158,12 @@ the words before (lmtui help speed).
         self,
         *,
         info: EngineInfo | None = None,
-        prompt_tokens: int = 0,
+        prompt_tokens: int | None = None,
         before: Iterable[Step | ScoredToken] = (),
     ) -> None:
         """Clear the history and start the clock of a new answer. `before` are the
-        tokens an answer that continues already has; `prompt_tokens` includes them."""
+        tokens an answer that continues already has; `prompt_tokens`, None while it is
+        unknown, includes them."""
         self.history = History()
         for step in before:
             self.history.add(step.logprob)
@@ -171,6 +174,23 @@ the words before (lmtui help speed).
         self._first_at, self._first_batch, self._guesses = None, 0, []
         self.renew()
         self.refresh()
+
+    def show(
+        self,
+        tokens: Sequence[Step | ScoredToken],
+        *,
+        info: EngineInfo | None,
+        finish: GenerationResult | None = None,
+        context: int | None = None,
+    ) -> None:
+        """Show a message as it was stored. `context` is the number of tokens up to its
+        end, None where it is unknown."""
+        self.reset(info=info)
+        for token in tokens:
+            self.history.add(token.logprob)
+        if context is not None:
+            self._prompt_tokens = max(0, context - len(tokens))
+        self._finish = finish
 
     def read(self, prompt_tokens: int) -> None:
         """Set the number of prompt tokens, once it is known."""
@@ -196,15 +216,15 @@ the words before (lmtui help speed).
     def finish(self, finish: GenerationResult) -> None:
         """Show the engine's own times and counts instead of those measured here."""
         self._finish = finish
-        self._prompt_tokens = finish.prompt_tokens
+        self._prompt_tokens = finish.prompt_tokens or None
         self.refresh()
 
     # Values and sentences.
 
     @property
     def first_token_seconds(self) -> float | None:
-        """Seconds from `reset` to the first token. For an answer that was not streamed
-        here, the engine's measurement."""
+        """Seconds from `reset` to the first token; those that were stored with an
+        answer that was not streamed here."""
         if self._timed and self._first_at is not None:
             return self._first_at - self._started_at
         return self._finish.first_token_seconds if self._finish else None
@@ -240,32 +260,58 @@ the words before (lmtui help speed).
 
     def sentences(self) -> tuple[Forms, Forms, Forms, Forms]:
         """Return total, mean, speed and context use, each in forms of decreasing
-        length."""
-        history = self.history
-        total = history.logprob if history.scored else None
-        mean = history.mean_nll
-        nats, in_bits = notation.log_prob(total), notation.surprisal(total)
-        a_token = notation.number(None if mean is None else mean / notation.LN2)
-        perplexity = notation.perplexity(history.perplexity)
-        first = notation.seconds(self.first_token_seconds)
-        prompt = notation.seconds(self.prompt_seconds)
-        speed = notation.speed(self.tokens_per_second)
+        length, without what is not known."""
         room, precision = self._room()
-        sum_ = notation.LOG_PROB.short
-        if 0 < history.scored < history.tokens:
-            sum_ = notation.part_of_tokens(history.scored, history.tokens)
+        context = f"context {room}"
+        spaces: Forms = ((context, precision), (context, precision), (context,))
+        return self._sums(), self._means(), self._times(), spaces
+
+    def _sums(self) -> Forms:
+        history = self.history
+        if not history.scored:
+            return ((),) if history.tokens else ((EMPTY,),)
+        name = notation.LOG_PROB.short
+        if history.scored < history.tokens:
+            name = notation.part_of_tokens(history.scored, history.tokens)
+        nats = notation.log_prob(history.logprob)
+        in_bits = notation.surprisal(history.logprob)
         return (
-            ((f"{sum_} {nats} nats", f"surprisal {in_bits} bits"),
-             (f"{sum_} {nats}", f"{in_bits} bits"), (f"{sum_} {nats}",)),
-            ((f"mean {a_token} bits", f"perplexity {perplexity}"),
-             (f"mean {a_token} bits", f"ppl {perplexity}"), (f"ppl {perplexity}",)),
-            ((f"first token {first}", f"prompt {prompt}", f"{speed} tokens/s"),
-             (f"first {first}", f"prompt {prompt}", f"{speed} tok/s"),
-             (f"first token {first}", f"{speed} tokens/s"),
-             (f"first {first}", f"{speed} tok/s"), (f"{speed} tok/s",)),
-            ((f"context {room}", precision), (f"context {room}", precision),
-             (f"context {room}",)),
-        )  # fmt: skip
+            (f"{name} {nats} nats", f"surprisal {in_bits} bits"),
+            (f"{name} {nats}", f"{in_bits} bits"),
+            (f"{name} {nats}",),
+        )
+
+    def _means(self) -> Forms:
+        if (mean := self.history.mean_nll) is None:
+            return ((),)
+        mean_words = f"mean {notation.number(mean / notation.LN2)} bits"
+        perplexity = notation.perplexity(self.history.perplexity)
+        return (
+            (mean_words, f"perplexity {perplexity}"),
+            (mean_words, f"ppl {perplexity}"),
+            (f"ppl {perplexity}",),
+        )
+
+    def _times(self) -> Forms:
+        """Return the times and the speed that are known, in forms of decreasing
+        length."""
+        first, prompt = self.first_token_seconds, self.prompt_seconds
+        speed = self.tokens_per_second
+        is_known = first is not None, prompt is not None, speed is not None
+        long = (f"first token {notation.seconds(first)}",
+                f"prompt {notation.seconds(prompt)}",
+                f"{notation.speed(speed)} tokens/s")  # fmt: skip
+        short = (
+            f"first {notation.seconds(first)}",
+            long[1],
+            f"{notation.speed(speed)} tok/s",
+        )
+        forms = (long, short, (long[0], "", long[2]), (short[0], "", short[2]),
+                 ("", "", short[2]))  # fmt: skip
+        return [
+            [part for part, known in zip(form, is_known, strict=True) if part and known]
+            for form in forms
+        ]
 
     def _with_guesses(self, forms: Forms) -> Forms:
         """Put the share of guessed tokens, where any can be guessed, behind the two
@@ -274,7 +320,8 @@ the words before (lmtui help speed).
             return forms
         guessed = f"guessed {notation.whole_percent(self.guessed_share)}"
         short = [part.replace(" / ", "/") for part in forms[1]]
-        return [(*forms[0], guessed), (*short, guessed), *forms]
+        long = f"{guessed} of tokens"
+        return [(*forms[0], long), (*forms[0], guessed), (*short, guessed), *forms]
 
     @property
     def _counts_tokens(self) -> bool:
@@ -285,7 +332,9 @@ the words before (lmtui help speed).
 
     def _room(self) -> tuple[str, str]:
         """Return context use and precision."""
-        used: int | None = self._prompt_tokens + self.history.tokens - self._before
+        used: int | None = None
+        if self._prompt_tokens is not None:
+            used = self._prompt_tokens + self.history.tokens - self._before
         whole, precision = None, notation.NONE
         if self._info is not None:
             whole, precision = self._info.context or None, self._info.precision
@@ -307,7 +356,7 @@ the words before (lmtui help speed).
             lines = [sum_, mean, speed, self._with_guesses(room)]
         else:
             lines = [_paired(sum_, mean), self._with_guesses(_paired(speed, room))]
-        return [fit_best(forms, width)[0] for forms in lines]
+        return ["".join(fit_best(forms, width)) for forms in lines]
 
     def lines(self, width: int, height: int) -> list[Line]:
         sentences = self._numbers(width)
