@@ -6,8 +6,9 @@ A dialog only returns the answer; its caller acts on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -16,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
@@ -28,7 +30,9 @@ from lmtui.tui.model_state import full_name, shown_name
 _NAME = 13  # cells for the name of a choice
 
 PAUSE = 0.5
-"""Seconds before keys count as answers, for a user who is typing."""
+"""Seconds without a further letter, after which a letter is an answer and not text."""
+_MOVES = frozenset({"up", "down", "left", "right", "tab", "shift+tab", "home", "end",
+                    "pageup", "pagedown"})  # fmt: skip
 
 
 def notify_error(app: App[Any], error: LmtuiError) -> None:
@@ -131,15 +135,122 @@ class Choice:
     """Effect of the choice, in a clause."""
 
 
-class ConfirmDialog(ModalScreen[str]):
-    """Question with details and choices; answers with the key of a choice.
+class Question(ModalScreen[str]):
+    """Dialog that may open while the user types into a field below it.
 
-    Each choice has a letter. Esc takes the harmless one, which is also marked first
-    unless `first` names another. The dialog may open while the user types: letters
-    typed without a pause go on to the text field below and answer nothing.
+    A letter is an answer only if it stands alone: the user has typed nothing for a
+    second, or has moved in the list, and types nothing for half a second after it. All
+    other letters go on to the field, in order. Without such a field a letter answers at
+    once, but for the first half second.
     """
 
-    HELP = "Press the letter of a choice, or Enter for the marked one."
+    def __init__(self, *, expected: bool = False) -> None:
+        """`expected`: the user opened it, so that letters count from the beginning."""
+        super().__init__()
+        self.accepts_keys = expected
+        """Whether a letter may be an answer."""
+        self._expected = expected
+        self._held: events.Key | None = None  # a letter that may be an answer
+        self._marked: int | None = None  # the choice that was marked before that letter
+        self._timer: Timer | None = None
+
+    def on_mount(self) -> None:
+        if not self._expected:
+            self._wait(2 * PAUSE if self._field() else PAUSE, self.accept_keys)
+
+    def accept_keys(self) -> None:
+        self.accepts_keys = True
+
+    def on_key(self, event: events.Key) -> None:
+        """Hold a letter that may be an answer; pass other letters to the field."""
+        if event.key == "enter":
+            self._held = None  # its choice is marked, which Enter takes
+        elif not event.is_printable:
+            self._write_held()
+            if event.key in _MOVES:
+                self.accept_keys()
+        else:
+            event.stop()
+            alone = self._held is None and self.accepts_keys and self.is_current
+            if alone and self._action_of(event):
+                self._hold(event)
+            else:
+                self._write(event)
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        self._write(event)
+
+    def _action_of(self, event: events.Key) -> str:
+        """Return the action of a letter; "" where it has none."""
+        raise NotImplementedError
+
+    def _hold(self, event: events.Key) -> None:
+        """Take a letter as an answer, unless others follow."""
+        choices, action = self.query_one(ActionList), self._action_of(event)
+        if self._field() is None:
+            self.call_later(self.run_action, action)
+            return
+
+        async def take() -> None:
+            if self._held is event and self.is_current:
+                self._held = None
+                await self.run_action(action)
+
+        self._held, self._marked = event, choices.highlighted
+        choices.highlighted = choices.get_option_index(action)
+        # The way of a key through the queues, so that no earlier one is overtaken.
+        queue = partial(choices.call_later, self.call_later, take)
+        self._wait(PAUSE, partial(self.app.call_later, queue))
+
+    def _write_held(self) -> None:
+        """Pass the letter that is held to the field."""
+        held, self._held = self._held, None
+        if held is not None:
+            self.query_one(ActionList).highlighted = self._marked
+            self._write(held)
+
+    def _write(self, event: events.Key | events.Paste) -> None:
+        """Pass what was typed to the field, after the letter that is held."""
+        self._write_held()
+        field = self._field()
+        if field is None:
+            return
+        self.accepts_keys = False
+        self._wait(2 * PAUSE, self.accept_keys)
+        if isinstance(event, events.Key):
+            field.post_message(events.Key(event.key, event.character))
+        else:
+            field.post_message(events.Paste(event.text))
+
+    def _wait(self, seconds: float, then: Callable[[], object]) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(seconds, then)
+
+    def _field(self) -> Input | TextArea | None:
+        """Return the field below that has the focus, if one has."""
+        stack = self.app.screen_stack
+        place = stack.index(self) if self in stack else len(stack)
+        for screen in reversed(stack[:place]):
+            if isinstance(screen.focused, Input | TextArea):
+                return screen.focused
+            if not screen.is_modal:
+                break
+        return None
+
+
+class ConfirmDialog(Question):
+    """Question with details and choices; answers with the key of a choice.
+
+    Esc takes the harmless choice, which is also marked first unless `first` names
+    another; each other choice has a letter.
+    """
+
+    HELP = """\
+Press the letter of a choice, or Enter for the marked one. What you type in one go is
+written into the text below.
+"""
     CSS_PATH = "ask.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -155,13 +266,13 @@ class ConfirmDialog(ModalScreen[str]):
         *,
         harmless: str,
         first: str = "",
+        expected: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(expected=expected)
         self._asked = visible_line(title)
         self._details = "\n".join(map(visible_line, details))
         self._choices = {choice.key: choice for choice in choices}
         self._harmless, self._first = harmless, first or harmless
-        self.accepts_keys = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -171,7 +282,6 @@ class ConfirmDialog(ModalScreen[str]):
             yield ActionList(id="choices")
 
     def on_mount(self) -> None:
-        self._pause = self.set_timer(PAUSE, self.accept_keys)
         choices = self.query_one(ActionList)
         for key, choice in self._choices.items():
             shown = "Esc" if key == self._harmless else key
@@ -180,29 +290,16 @@ class ConfirmDialog(ModalScreen[str]):
         choices.highlighted = list(self._choices).index(self._first)
         choices.focus()
 
-    def accept_keys(self) -> None:
-        self.accepts_keys = True
-
-    def on_key(self, event: events.Key) -> None:
-        """Take a letter's choice; before the pause, pass it to the field below."""
-        if not self.accepts_keys and event.is_printable:
-            event.stop()
-            self._write_below(event)
-        elif event.character in self._choices:
-            event.stop()
-            self.dismiss(event.character)
-
-    def _write_below(self, event: events.Key) -> None:
-        below = self.app.screen_stack[-2].focused
-        if isinstance(below, Input | TextArea):
-            self._pause.reset()
-            below.post_message(events.Key(event.key, event.character))
+    def _action_of(self, event: events.Key) -> str:
+        key = event.character
+        is_answer = key in self._choices and key != self._harmless
+        return f"answer({key!r})" if is_answer else ""
 
     def action_answer(self, answer: str) -> None:
         """Close with an answer.
 
-        Before the pause, Enter may be meant for the text: the choice marked first is
-        then taken only if it is harmless.
+        While the user types, Enter may be meant for the text: the choice marked first
+        is then taken only if it is harmless.
         """
         if self.accepts_keys or answer == self._harmless or answer != self._first:
             self.dismiss(answer)
@@ -211,12 +308,12 @@ class ConfirmDialog(ModalScreen[str]):
         self.dismiss(self._harmless)
 
 
-class ErrorScreen(ModalScreen[str]):
+class ErrorScreen(Question):
     """Failed load of a model; answers again, before, models or close."""
 
     HELP = """\
 The model could not be loaded. If another model was loaded before, it was released to
-make room.
+make room. What you type in one go is written into the text below.
 """
     CSS_PATH = "error.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -236,7 +333,6 @@ make room.
         super().__init__()
         self._error = error
         self._wanted, self._before = visible_line(full_name(ref)), before
-        self.accepts_keys = False
 
     def compose(self) -> ComposeResult:
         error = self._error
@@ -251,16 +347,17 @@ make room.
                         yield Static(Content(visible(part)))
             yield ActionList(id="choices")
 
-    def on_mount(self) -> None:
-        """Offer the choices after a pause."""
-        self.set_timer(PAUSE, self.accept_keys)
-
     def accept_keys(self) -> None:
-        self.accepts_keys = True
+        """Offer the choices, after a pause."""
+        super().accept_keys()
         back = shown_name(self._before) if self._before else ""
         choices = self.query_one(ActionList)
         choices.offer(details={"answer('before')": f"Load {back} again."})
         choices.focus()
+
+    def _action_of(self, event: events.Key) -> str:
+        found = self.active_bindings.get(event.key)
+        return found.binding.action if found and found.node is self else ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable answers before the pause, and going back without an earlier model."""

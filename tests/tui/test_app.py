@@ -14,6 +14,7 @@ from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.source import ModelRef
+from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.engine.client import EngineClient
@@ -243,6 +244,8 @@ async def test_error_screen_ignores_keys_typed_before_its_pause_ends(
         await running.press("r", "m", "escape", "enter")
         assert running.app.screen is error
         assert asked == ["default"]
+        assert running.chat.query_one(PromptField).text == "rm"
+        monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 0.001)
         error.accept_keys()
         await running.on(ErrorScreen)
         await running.press("r")

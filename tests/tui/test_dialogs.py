@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from lmtui.tui import dialogs
@@ -45,17 +49,71 @@ async def test_letters_typed_as_a_dialog_opens_go_to_the_text(
         assert isinstance(field, Input) and field.value == "orc"
 
 
+async def test_letter_marks_its_choice_until_another_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        monkeypatch.setattr(dialogs, "PAUSE", 3600.0)
+        choices = app.screen.query_one(dialogs.ActionList)
+        field = app.widget
+        assert isinstance(field, Input)
+        await pilot.press("up", "o")
+        assert choices.highlighted == 0 and field.value == ""
+        await pilot.press("l")
+        assert choices.highlighted == 1 and field.value == "ol"
+        await pilot.press("d")
+        assert app.answers == [] and field.value == "old"
+        await pilot.press("up", "down", "o", "enter")
+        assert app.answers == ["o"] and field.value == "old"
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_nothing_typed_around_a_dialog_is_lost(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    pause = 0.02
+    monkeypatch.setattr(dialogs, "PAUSE", pause)
+    draw = random.Random(seed)
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)) as pilot:
+        field = app.widget
+        assert isinstance(field, Input)
+        typed = ""
+        for _ in range(40):
+            if draw.random() < 0.4:
+                await asyncio.sleep(draw.choice((0.0, 0.5, 1.0, 1.5, 3.0)) * pause)
+            key = draw.choice([*"aorcOx ", "paste", "up", "down", "enter", "escape"])
+            if key in ("enter", "escape") and draw.random() < 0.8:
+                continue
+            if key == "paste":
+                app.post_message(events.Paste("pasted"))
+                typed += "pasted"
+            else:
+                letter = key if len(key) == 1 else None
+                app.post_message(events.Key(key, letter))
+                typed += letter or ""
+        app.post_message(events.Key("escape", None))
+        while not app.answers or isinstance(app.screen, ConfirmDialog):
+            await pilot.pause(0.001)
+        await pilot.pause()
+        [answer] = app.answers
+        places = (place for place, letter in enumerate(typed) if letter == answer)
+        without = {typed[:place] + typed[place + 1 :] for place in places}
+        assert field.value == typed or (answer != "c" and field.value in without)
+
+
 @pytest.mark.parametrize(
     ("keys", "answer"),
     [
         ("o", "o"),
         ("r", "r"),
-        ("c", "c"),
         ("escape", "c"),
         ("enter", "c"),
         ("up enter", "r"),
         ("up up enter", "o"),
         ("x S tab r", "r"),
+        ("c up r", "r"),
     ],
 )
 async def test_confirm_dialog_is_answered_by_letter_or_list(
@@ -69,7 +127,12 @@ async def test_confirm_dialog_is_answered_by_letter_or_list(
         await pilot.press(*before)
         assert app.answers == []
         await pilot.press(last)
+        while not app.answers:
+            await pilot.pause(0.001)
         assert app.answers == [answer]
+        field = app.widget
+        assert isinstance(field, Input)
+        assert field.value == "".join(key for key in before if len(key) == 1)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 14)])

@@ -167,7 +167,8 @@ config.toml.
             Choice("g", "Go on", "back to the preset"),
             Choice("d", "Discard", "what was changed is lost"),
         )
-        asked = ConfirmDialog("Leave without saving?", [_KEYS], choices, harmless="g")
+        title = "Leave without saving?"
+        asked = ConfirmDialog(title, [_KEYS], choices, harmless="g", expected=True)
         self.app.push_screen(asked, self._left)
 
     @property

@@ -381,7 +381,7 @@ async def test_start_without_the_model_opens_the_conversation_to_read(
         await running.until(lambda: "old" in running.seen)
         await running.press("escape")
         await running.ask("more")
-        seen = await answer(running, "r")
+        seen = await answer(running, "escape")
         assert "Continue with" not in seen
         assert running.chat.query_one(PromptField).text == "more"
         running.chat.query_one(PromptField).clear()
