@@ -6,6 +6,7 @@ scored, not an edited copy.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import BinaryIO
 
 from lmtui.errors import LmtuiError
 
+_UTF16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+_CONVERT = "Convert it, for example with: iconv -f {} -t UTF-8 FILE > NEW"
 _FIRST_PART = 1 << 16  # bytes that show whether a file is text
 
 
@@ -90,11 +93,18 @@ def _read_text_bytes(name: str, file: BinaryIO) -> bytes:
     data = file.read(_FIRST_PART)
     if b"\0" not in data:
         data += file.read()
+    if data.startswith(_UTF16):
+        hint = _CONVERT.format("UTF-16")
+        raise LmtuiError("the text is UTF-16, not UTF-8", name, hint)
     if b"\0" in data:
-        hint = "Give a text file in UTF-8."
-        place = f"{name}, NUL at byte {data.index(0)}"
-        raise LmtuiError("this is a binary file, not a text", place, hint)
+        raise binary(name, f"NUL at byte {data.index(0)}")
     return data
+
+
+def binary(name: str, place: str) -> LmtuiError:
+    """Return the error for a file that is no text."""
+    hint = "Give a text file in UTF-8."
+    return LmtuiError("this is a binary file, not a text", f"{name}, {place}", hint)
 
 
 def not_utf8(name: str, position: int) -> LmtuiError:
@@ -103,5 +113,5 @@ def not_utf8(name: str, position: int) -> LmtuiError:
     return LmtuiError(
         "the text is not valid UTF-8",
         f"{name}, byte {position}",
-        "Convert it, for example with: iconv -f LATIN1 -t UTF-8",
+        _CONVERT.format("LATIN1"),
     )

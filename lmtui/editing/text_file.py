@@ -1,11 +1,12 @@
-"""Text files: loading, saving, line endings, byte-order mark, changes on disk.
+"""Text files: loading, saving, encoding, line endings, changes on disk.
 
-Saving an unedited text writes the very bytes that were read: a byte-order mark, line
-endings and a missing final newline are kept. Knows no screen.
+Saving an unedited text writes the very bytes that were read: the encoding, a byte-order
+mark, line endings and a missing final newline are kept. Knows no screen.
 """
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -27,7 +28,23 @@ _NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
 MOST_BYTES = 20_000_000
 """The largest file that can be edited, in bytes."""
-_BOM = b"\xef\xbb\xbf"
+Encoding = Literal["utf-8", "utf-16-le", "utf-16-be", "latin-1"]
+
+ENCODING_NAMES: dict[Encoding, str] = {
+    "utf-8": "UTF-8", "utf-16-le": "UTF-16 LE", "utf-16-be": "UTF-16 BE",
+    "latin-1": "Latin-1",
+}  # fmt: skip
+_BOM = "\ufeff"
+_UTF16: dict[bytes, Encoding] = {
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_CONTROLS = bytes(c for c in (*range(32), 127) if chr(c) not in "\t\n\v\f\r\b\a\x1b")
+_MOST_CONTROLS = 8
+"""Control characters that a text in Latin-1 may have at least, and beyond that a
+twentieth of its bytes: others than those of layout."""
+_MOSTLY = 10
+"""Characters in UTF-8 for each broken byte, with which a text is damaged UTF-8."""
 _UNSETTLED = 2_000_000_000  # ns within which two changes may get the same file time
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
@@ -197,6 +214,8 @@ class TextFile:
     """The file's state on disk; None for a new file that was not saved yet."""
     read_only: bool = False
     """Whether it can't be written; it can be opened, and saved under another name."""
+    encoding: Encoding = "utf-8"
+    """How the text is written in the file."""
     is_named: bool = True
     """Whether it has a name; a text that was piped in gets one when it is saved."""
 
@@ -225,7 +244,7 @@ def load(path: str | os.PathLike[str]) -> TextFile:
     """Load the text file at `path`; an empty new one where there is none.
 
     Raises:
-        LmtuiError: the file is not UTF-8 text of at most 20 MB, can't be read, or its
+        LmtuiError: the file is not a text of at most 20 MB, can't be read, or its
             folder does not exist.
     """
     path = Path(path).absolute()
@@ -237,22 +256,30 @@ def load(path: str | os.PathLike[str]) -> TextFile:
         raise files.unreadable(str(path), error) from error
     require_regular(path, info)
     require_size(path, info.st_size)
-    data = files.read_bytes(str(path), lambda: path.open("rb"))
+    data = files.read_bytes(str(path), lambda: path.open("rb"), nul=True)
     require_size(path, len(data))  # stat may report less, as for a growing file
-    text, bom, its_endings = from_bytes(str(path), data)
+    encoding = encoding_of(str(path), data)
+    text, bom, its_endings = from_bytes(data, encoding)
     return TextFile(
-        path, text, bom, its_endings, stamp_of(info, data), _is_read_only(path)
+        path,
+        text,
+        bom,
+        its_endings,
+        stamp_of(info, data),
+        _is_read_only(path),
+        encoding,
     )
 
 
 def piped(data: bytes) -> TextFile:
-    """Return the text that was piped in; its file has no name yet.
+    """Return the text that was piped in, as UTF-8; its file has no name yet.
 
     Raises:
         LmtuiError: the data is not UTF-8 text of at most 20 MB.
     """
     require_size(Path("stdin"), len(data))
-    text, bom, its_endings = from_bytes("stdin", data)
+    files.decode("stdin", data)
+    text, bom, its_endings = from_bytes(data, "utf-8")
     return TextFile(Path("-").absolute(), text, bom, its_endings, is_named=False)
 
 
@@ -264,24 +291,62 @@ def to_bytes(file: TextFile, text: str) -> bytes:
     """
     raw = put_back(text, file.text, file.endings)
     try:
-        return (_BOM if file.bom else b"") + raw.encode("utf-8")
+        return ((_BOM if file.bom else "") + raw).encode(file.encoding)
     except UnicodeEncodeError as error:
-        raise LmtuiError(
-            "a character of the text can't be saved",
-            f"U+{ord(raw[error.start]):04X}, half of a UTF-16 pair, in {file.path}",
-            "Delete it.",
-        ) from None
+        raise _not_encoded(file, raw, error.start - file.bom) from None
 
 
-def from_bytes(name: str, data: bytes) -> tuple[str, bool, Endings]:
-    """Return the text in `data`, whether it has a byte-order mark, and its endings.
+def _not_encoded(file: TextFile, raw: str, place: int) -> LmtuiError:
+    title = "a character of the text can't be saved"
+    character, line = raw[place], len(_ANY.findall(raw, 0, place)) + 1
+    code = f"U+{ord(character):04X}"
+    if "\ud800" <= character <= "\udfff":
+        detail = f"{code}, half of a UTF-16 pair, in {file.path}, line {line:,}"
+        return LmtuiError(title, detail, "Delete it.")
+    name = ENCODING_NAMES[file.encoding]
+    missing = f"“{character}”, {code}, which {name} does not have"
+    detail = f"{missing}, in {file.path}, line {line:,}"
+    hint = "Delete it, or save the text under another name: as UTF-8."
+    return LmtuiError(title, detail, hint)
+
+
+def encoding_of(name: str, data: bytes) -> Encoding:
+    """Return the encoding of a text: UTF-8, UTF-16 with a byte-order mark, or Latin-1.
 
     Raises:
-        LmtuiError: the data is not UTF-8; the error names the position in the file.
+        LmtuiError: it is binary, or damaged UTF-8; the error names the position.
     """
-    bom = data.startswith(_BOM)
-    raw = files.decode(name, data)
-    text, its_endings = taken_off(raw[1:] if bom else raw)
+    utf16 = _UTF16.get(data[:2])
+    if utf16 and _can_be(utf16, data) and "\0" not in data.decode(utf16):
+        return utf16
+    if b"\0" in data:
+        raise files.binary(name, f"NUL at byte {data.index(0)}")
+    if _can_be("utf-8", data):
+        return "utf-8"
+    controls = len(data) - len(data.translate(None, _CONTROLS))
+    if controls > max(_MOST_CONTROLS, len(data) // 20):
+        raise files.binary(name, f"{controls:,} control characters")
+    valid = data.decode("utf-8", "ignore")
+    broken = len(data) - len(valid.encode())
+    characters = len(valid) - len(valid.encode("ascii", "ignore"))
+    if data.startswith(codecs.BOM_UTF8) or characters > _MOSTLY * broken:
+        files.decode(name, data)  # raises
+    return "latin-1"
+
+
+def _can_be(encoding: Encoding, data: bytes) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def from_bytes(data: bytes, encoding: Encoding) -> tuple[str, bool, Endings]:
+    """Return the text in `data`, whether it has a byte-order mark, and its endings."""
+    raw = data.decode(encoding)
+    bom = raw.startswith(_BOM)
+    text, its_endings = taken_off(raw.removeprefix(_BOM))
     return text, bom, its_endings
 
 
@@ -379,13 +444,15 @@ def save(
 
     A temporary file beside it is synced and then renamed to it, with its permissions
     and, as far as the system allows, its owner. Links are followed. Other hard links to
-    the file keep the old text, and a note says so. The caller checks `changed_on_disk`
-    before.
+    the file keep the old text, and a note says so. Under another path, a text that the
+    encoding can't hold is written as UTF-8. The caller checks `changed_on_disk` before.
 
     Raises:
         LmtuiError: the file can't be written; it is as it was.
     """
     path = file.path if path is None else Path(path).absolute()
+    if path != file.path and file.encoding == "latin-1" and max(text, default="") > "ÿ":
+        file = replace(file, encoding="utf-8")
     data = to_bytes(file, text)
     try:
         target = Path(os.path.realpath(path))
@@ -399,7 +466,7 @@ def save(
         after = target.stat()
     except (OSError, ValueError) as error:
         raise _not_saved(path, error) from error
-    text, _, endings = from_bytes(str(path), data)
+    text, _, endings = from_bytes(data, file.encoding)
     # A text without line breaks keeps the main ending of its file.
     endings = endings if "\n" in text else replace(file.endings, own=())
     saved = replace(

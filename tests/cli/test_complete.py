@@ -188,7 +188,7 @@ def test_ctrl_c_ends_the_completion_as_cancelled(program: Program, file: Path) -
         (b"a", ["--print", "--at", "2:1"], "there is no such line"),
         (b"a\nb", ["--print", "--at", "1:3"], "there is no such column"),
         (b"a\0b", ["--print"], "this is a binary file"),
-        (b"a\xff", ["--print"], "the text is not valid UTF-8"),
+        (b"\xef\xbb\xbf\xff", ["--print"], "the text is not valid UTF-8"),
         (b"", ["--print"], "there is nothing to continue"),
         (b"a b", ["--print", "--at", "1:1"], "there is nothing to continue"),
         (b"a", ["--print", "--max-tokens", "0"], "max-tokens is out of range: 0"),

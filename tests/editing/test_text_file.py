@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from lmtui.editing import text_file
@@ -120,14 +122,96 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
-def test_text_in_another_encoding_is_refused_where_it_begins(
+def test_damaged_utf8_is_refused_where_the_damage_begins(
     tmp_path: Path, start: bytes
 ) -> None:
     path = tmp_path / "a"
-    path.write_bytes(start + "ü".encode() + b"\r\nf\xfcr")
+    path.write_bytes(start + "ü".encode() * 20 + b"\r\nf\xfcr")
     error = refused(path)
     assert error.title == "the text is not valid UTF-8"
-    assert error.detail == f"{path}, byte {len(start) + 5}"
+    assert error.detail == f"{path}, byte {len(start) + 43}"
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "encoding"),
+    [
+        ("für\n", "latin-1", "latin-1"),
+        ("漢字\r\n😀", "utf-16-le", "utf-16-le"),
+        ("漢字\r\n😀", "utf-16-be", "utf-16-be"),
+        ("", "utf-16-le", "utf-16-le"),
+    ],
+)
+def test_utf16_and_latin1_are_read_and_saved_as_such(
+    tmp_path: Path, text: str, codec: str, encoding: str
+) -> None:
+    mark = "\ufeff" if "16" in codec else ""
+    path = tmp_path / "a"
+    path.write_bytes((mark + text).encode(codec))
+    file = load(path)
+    assert (file.text, file.encoding) == (text.replace("\r\n", "\n"), encoding)
+    saved = save(file, "ü" + file.text).file
+    assert path.read_bytes() == (mark + "ü" + text).encode(codec)
+    assert (saved.encoding, saved.bom) == (encoding, bool(mark))
+
+
+@given(
+    text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    codec=st.sampled_from(["utf-8", "utf-16-le", "utf-16-be"]),
+)
+def test_any_unicode_text_is_saved_byte_for_byte(text: str, codec: str) -> None:
+    unchanged(("\ufeff" + text).encode(codec))
+
+
+@given(st.text(st.characters(min_codepoint=1, max_codepoint=255)))
+def test_any_latin1_text_is_saved_byte_for_byte(text: str) -> None:
+    assume(sum(not letter.isprintable() for letter in text) < 8)
+    unchanged(text.encode("latin-1"))
+
+
+def unchanged(data: bytes) -> None:
+    """Save what is read, edited and undone; the file is the same."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        path.write_bytes(data)
+        file = load(path)
+        edited = save(file, "x" + file.text).file
+        assert path.read_bytes() != data
+        save(edited, file.text)
+        assert path.read_bytes() == data
+
+
+def test_character_that_latin1_lacks_is_saved_only_under_another_name(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"f\xfcr\n")
+    file = load(path)
+    with pytest.raises(LmtuiError) as caught:
+        save(file, "für\n5 €")
+    assert "“€”, U+20AC, which Latin-1 does not have" in caught.value.detail
+    assert caught.value.detail.endswith("line 2")
+    assert "another name: as UTF-8" in caught.value.hint
+    assert path.read_bytes() == b"f\xfcr\n"
+    other = save(file, "für\n5 €", tmp_path / "b").file
+    assert (tmp_path / "b").read_bytes() == "für\n5 €".encode()
+    assert load(tmp_path / "b").encoding == other.encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(range(1, 256)),
+        b"\xff\xfe\0\0a\0\0\0",  # UTF-32
+        b"\xff\xfea\0b\0c",  # half a character at the end
+        "\ufeffa\0b".encode("utf-16-le"),
+        gzip.compress(bytes(range(256)) * 9),
+    ],
+)
+def test_binary_data_is_no_text_in_another_encoding(
+    tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "a").write_bytes(data)
+    assert refused(tmp_path / "a").title == "this is a binary file, not a text"
 
 
 def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:

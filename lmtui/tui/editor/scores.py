@@ -21,6 +21,7 @@ from lmtui.editing.surprises import (
     next_from,
     places_of,
 )
+from lmtui.editing.text_file import ENCODING_NAMES
 from lmtui.engine.editor_types import (
     CursorPrediction,
     ScoredSpan,
@@ -247,6 +248,7 @@ class ScoreController(Controller):
                 read_only=file.read_only,
                 changed=self._file.changed_elsewhere,
                 endings=file.endings.name,
+                encoding=ENCODING_NAMES[file.encoding],
                 bom=file.bom,
                 indent="tabs" if step == "\t" else f"spaces {len(step)}",
                 line=line + 1,

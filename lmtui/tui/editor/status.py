@@ -117,6 +117,7 @@ class FileStatus:
     """Whether another program has changed the file."""
     endings: str = "LF"
     """The line endings: LF, CRLF, CR or mixed."""
+    encoding: str = "UTF-8"
     bom: bool = False
     """Whether the file begins with a byte-order mark."""
     indent: str = "spaces 4"
@@ -206,14 +207,16 @@ def forms(status: FileStatus) -> Sequence[Sequence[str]]:
 
 
 def _format(status: FileStatus, *, plain: bool) -> tuple[str, ...]:
-    """Return line endings, byte-order mark and indent; unless `plain`, without LF and
-    four spaces, which most files have."""
+    """Return encoding, line endings, byte-order mark and indent; unless `plain`,
+    without LF and four spaces, which most files have. UTF-8 is not named."""
     usual = FileStatus()
     mixed = status.endings == "mixed"
     endings = "mixed line endings" if mixed else status.endings
+    is_usual = status.encoding == usual.encoding
     return (
+        *([] if is_usual else [status.encoding]),
         *([endings] if plain or status.endings != usual.endings else []),
-        *(["BOM"] if status.bom else []),
+        *(["BOM"] if status.bom and is_usual else []),
         *([status.indent] if plain or status.indent != usual.indent else []),
     )
 
