@@ -2,7 +2,8 @@
 
 Each is a file in the state folder, one for each edited file and process: a line of
 JSON, then the text. A copy is offered unless the process that wrote it still runs;
-damaged copies are ignored. Has no timer and knows no screen.
+damaged copies are ignored. Discarded copies are kept for 30 days in a folder of their
+own. Has no timer and knows no screen.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -23,6 +25,8 @@ from lmtui.errors import LmtuiError
 
 SECONDS = 1.0
 """Seconds after which edits are in the copy, if `RecoveryCopy.note` is called often."""
+DISCARDED_DAYS = 30
+"""Days for which a discarded copy is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,13 @@ class Recovered:
     must not be offered."""
     copy: Path
     """Path of the recovery copy."""
+    cursor: int = 0
+    """Offset of the cursor in the text, where it was written last."""
+    older: Recovered | None = field(default=None, compare=False)
+    """The next older text of the file that may be offered, if there is one."""
 
 
-def write(path: Path, base: str | None, text: str) -> None:
+def write(path: Path, base: str | None, text: str, cursor: int = 0) -> None:
     """Write a recovery copy of `text` for the file at `path`; waits for the disk.
 
     Raises:
@@ -60,6 +68,7 @@ def write(path: Path, base: str | None, text: str) -> None:
         "pid": os.getpid(),
         "started": processes.started(os.getpid()),
         "digest": hashlib.sha256(data).hexdigest(),
+        "cursor": cursor,
     }
     folder = paths.ensure_folder(_folder())
     line = json.dumps(header).encode() + b"\n"
@@ -70,21 +79,43 @@ def write(path: Path, base: str | None, text: str) -> None:
 
 
 def find(path: Path) -> Recovered | None:
-    """Return the newest unsaved text of the file at `path`; waits for the disk.
+    """Return the newest unsaved text of the file at `path`, with the older ones; waits
+    for the disk.
 
     A text that may be offered has priority over one of an editor that still runs. A
     copy with the file's own text is removed.
     """
+    _remove_expired()
     found = [copy for copy in _copies(path) if not _is_saved(copy, path)]
     found.sort(key=lambda copy: (not copy.open_elsewhere, copy.time))
-    return found[-1] if found else None
+    newest: Recovered | None = None
+    for copy in found:
+        older = newest if newest and not newest.open_elsewhere else None
+        newest = replace(copy, older=older)
+    return newest
 
 
 def discard(recovered: Recovered) -> None:
-    """Remove a copy that was accepted or declined, if it is unchanged; never another
-    editor's."""
-    if not recovered.open_elsewhere and _read(recovered.copy) == recovered:
-        _remove(recovered.copy)
+    """Move a copy that was accepted or declined aside, if it is unchanged; never
+    another editor's. It is kept for 30 days."""
+    copy = recovered.copy
+    if recovered.open_elsewhere or _read(copy) != recovered:
+        return
+    aside = _discarded()
+    try:
+        paths.ensure_folder(aside)
+        os.utime(copy)  # the days count from now
+        copy.replace(aside / f"{copy.stem}-{time.time_ns()}.txt")
+    except (OSError, LmtuiError):
+        return  # the copy is offered again, which loses nothing
+
+
+def _remove_expired() -> None:
+    """Remove the copies that were discarded more than 30 days ago."""
+    with suppress(OSError):
+        for copy in _discarded().iterdir():
+            if time.time() - copy.stat().st_mtime > DISCARDED_DAYS * 86_400:
+                _remove(copy)
 
 
 def drop(path: Path) -> None:
@@ -105,7 +136,7 @@ class RecoveryCopy:
         self._is_closed = False
         self._lock = Lock()
 
-    def note(self, text: str, now: float) -> bool:
+    def note(self, text: str, now: float, cursor: int = 0) -> bool:
         """Write `text` if it is due; return whether all of it is in the copy or saved.
 
         `now` is in seconds, of a monotonic clock. After False, call it again later,
@@ -123,7 +154,7 @@ class RecoveryCopy:
             if now - self._last < SECONDS:
                 return False
             self._last = now
-            write(self._file.path, self._file.digest, text)
+            write(self._file.path, self._file.digest, text, cursor)
             self._kept = text
             return True
 
@@ -147,6 +178,10 @@ class RecoveryCopy:
 
 def _folder() -> Path:
     return paths.state_folder() / "recovery"
+
+
+def _discarded() -> Path:
+    return paths.state_folder() / "discarded"
 
 
 def key_of(path: Path) -> str:
@@ -194,6 +229,7 @@ def _read(copy: Path) -> Recovered | None:
             pid=pid,
             open_elsewhere=processes.runs_elsewhere(pid, started),
             copy=copy,
+            cursor=int(header.get("cursor", 0)),
         )
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

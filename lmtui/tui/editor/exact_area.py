@@ -31,7 +31,7 @@ from textual.widgets.text_area import EditResult
 
 from lmtui.editing.find import Matches
 from lmtui.editing.indent import is_prose, step_of
-from lmtui.editing.undo_file import MOST_STEPS, UndoStep
+from lmtui.editing.undo_file import MOST_STEPS, UndoEdit, UndoStep
 from lmtui.tui.editor.document import (
     DocumentChange,
     LineDocument,
@@ -326,6 +326,28 @@ class ExactArea(LineArea):
         first = max(0, len(steps) + len(stack) - self.history.max_checkpoints)
         stack.extendleft(batch_of(step) for step in reversed(steps[first:]))
         self.history.checkpoint()
+
+    def put_undone(self, text: str, cursor: int) -> None:
+        """Add undo steps as if the text had been another one for a moment, which undo
+        restores with the cursor at an offset."""
+        before = text[:cursor]
+        place = before.count("\n"), len(before) - (before.rfind("\n") + 1)
+        now, here = self.text, self.selection
+        steps = (
+            (UndoEdit((0, 0), now, text, (here.start, here.end)),),
+            (UndoEdit((0, 0), text, now, (place, place)),),
+        )
+        self.history.checkpoint()
+        self.history._undo_stack.extend(map(batch_of, steps))
+        self.history._redo_stack.clear()
+        self.history.checkpoint()
+
+    def end_last_line(self) -> None:
+        """End the last line with a newline, if it has none; the cursor stays."""
+        if self.characters and self._lines.get_line(self._lines.line_count - 1):
+            selection, end = self.selection, self.characters
+            self.replace_span(end, end, "\n")
+            self.selection = selection
 
     def _set_document(self, text: str, language: str | None) -> None:
         document = syntax_document(text, language)

@@ -27,6 +27,7 @@ from lmtui.editing.text_file import (
     save,
 )
 from lmtui.editing.undo_file import UndoStep
+from lmtui.engine.text_diff import changed
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
@@ -198,7 +199,8 @@ class FileController(Controller):
             self._undo_writer()()
             return
         try:
-            recovery.write(self.current.path, self.current.digest, self._editor.text)
+            file, editor = self.current, self._editor
+            recovery.write(file.path, file.digest, editor.text, editor.cursor_index)
         except LmtuiError as error:
             self.left = error
         else:
@@ -244,14 +246,14 @@ class FileController(Controller):
         revision = self._editor.revision
         if revision == self._copied or self._discarded:
             return
-        text, copy = self._editor.text, self._copy
+        text, cursor, copy = self._editor.text, self._editor.cursor_index, self._copy
 
         def end(done: bool) -> None:
             if done and copy is self._copy:
                 self._copied, self._copy_failed = revision, False
 
         self._in_thread(
-            lambda: copy.note(text, time.monotonic()),
+            lambda: copy.note(text, time.monotonic(), cursor),
             end,
             self._show_copy_failed,
             "the recovery copy can't be written",
@@ -283,19 +285,39 @@ class FileController(Controller):
             )
 
     def _answer_recovered(self, recovered: Recovered, answer: str | None) -> None:
+        file, editor = self.current, self._editor
+        if answer == "v":
+            page = diff_page(file, file.text, recovered.text, whose="recovered")
+            again = partial(self._offer_recovered, recovered)
+            self._screen.app.push_screen(page, lambda _: again())
+        elif answer == "r":
+            self._recover(recovered)
+        elif answer == "d":
+            editor.put_undone(recovered.text, recovered.cursor)
+            self._undo_written = -1
+            self._in_background(partial(recovery.discard, recovered))
+            words = "The recovered text was discarded; Ctrl+Z brings it back."
+            self._screen.notify(words)
+            self._offer_recovered(recovered.older)
+
+    def _recover(self, recovered: Recovered) -> None:
+        """Show the recovered text, and in it what was typed since the file was
+        opened."""
         editor = self._editor
-        if answer == "r":
-            editor.replace_span(0, editor.characters, recovered.text)
-            editor.go_to(0)
-        if answer not in ("r", "d"):
-            return
-        revision, text = editor.revision, editor.text
+        start, _, stop = changed(self.current.text, editor.text)
+        typed = editor.text[start:stop]
+        place = min(recovered.cursor, len(recovered.text))
+        text = recovered.text[:place] + typed + recovered.text[place:]
+        cursor = place + len(typed)
+        editor.replace_span(0, editor.characters, text)
+        editor.go_to(cursor)
+        revision = editor.revision
 
         def work() -> bool:
-            # The recovered text is in this program's own copy before the other goes.
-            done = self._copy.note(text, time.monotonic())
-            if done:
-                recovery.discard(recovered)
+            # The text is in this program's own copy, written at once, before the other
+            # goes.
+            done = self._copy.note(text, time.monotonic() + recovery.SECONDS, cursor)
+            recovery.discard(recovered)
             return done
 
         def end(done: bool) -> None:

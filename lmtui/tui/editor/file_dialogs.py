@@ -1,7 +1,7 @@
 """What the editor asks about its file: each question as a dialog.
 
-A letter means the same in all of them: O overwrites the file, D discards unsaved text,
-N asks for another name, R takes what is there, C changes nothing. Knows no editor.
+A letter means the same in all of them: O writes the file, D discards unsaved text, N
+asks for another name, R takes what is there, V shows a diff. Knows no editor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lmtui.editing.diff import hunks
 from lmtui.editing.lock_file import Holder
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import FileChange, TextFile
+from lmtui.notation import counted
 from lmtui.text import visible_line
 from lmtui.tui.dialogs import Choice, ConfirmDialog, PageScreen
 from lmtui.tui.widgets.cells import clip
@@ -49,16 +50,22 @@ def about_other_editor(
 def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
     """Return the question about the unsaved text of a program that was killed."""
     stamp = file.stamp
+    on_disk = f"{time_words(stamp.modified)}, {_size(file.text)}" if stamp else ""
     details = [
         f"{file.name} was edited and not saved before the program ended.",
-        f"kept    {time_words(recovered.time)}",
-        f"file    {time_words(stamp.modified) if stamp else 'is not on disk'}",
+        f"kept    {time_words(recovered.time)}, {_size(recovered.text)}",
+        f"file    {on_disk or 'is not on disk'}",
     ]
     if recovered.base != file.digest:
         details.append("The file has changed since that text was begun.")
+    older, then = recovered.older, "open the file"
+    while older is not None:
+        details.append(f"older   {time_words(older.time)}, {_size(older.text)}")
+        older, then = older.older, "look at the older text"
     choices = [
         Choice("r", "Recover", "open the recovered text"),
-        Choice("d", "Discard", "open the file; delete the recovered text"),
+        Choice("v", "View diff", "compare the file with the recovered text"),
+        Choice("d", "Discard", f"{then}; Ctrl+Z brings this one back"),
         Choice("l", "Later", "open the file; ask again next time"),
     ]
     return ConfirmDialog("There is unsaved text", details, choices, harmless="l")
@@ -87,9 +94,11 @@ def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
     return ConfirmDialog(title, details, choices, harmless="c")
 
 
-def diff_page(file: TextFile, on_disk: str, text: str) -> PageScreen:
-    """Return a page with the differences between the file and the editor's text."""
-    title = f"{visible_line(file.name)}: - on disk, + your text"
+def diff_page(
+    file: TextFile, on_disk: str, text: str, *, whose: str = "your text"
+) -> PageScreen:
+    """Return a page with the differences between the file and another text of it."""
+    title = f"{visible_line(file.name)}: - on disk, + {whose}"
     return PageScreen(title, diff_words(on_disk, text))
 
 
@@ -130,7 +139,13 @@ def about_unsaved(file: TextFile) -> ConfirmDialog:
         Choice("c", "Cancel", "keep editing"),
     ]
     title, details = "Leave without saving?", [f"{file.name} has unsaved changes."]
-    return ConfirmDialog(title, details, choices, harmless="c")
+    if file.read_only:
+        details.append("It is read-only.")
+    return ConfirmDialog(title, details, choices, harmless="c", expected=True)
+
+
+def _size(text: str) -> str:
+    return counted(len(text), "character")
 
 
 def time_words(seconds: float) -> str:

@@ -30,7 +30,8 @@ from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
-from lmtui.tui.dialogs import PageScreen
+from lmtui.tui import dialogs
+from lmtui.tui.dialogs import ConfirmDialog, PageScreen
 from lmtui.tui.editor import file as file_screen
 from lmtui.tui.editor.file_dialogs import diff_words
 from lmtui.tui.editor.pickers import ReplacementsScreen, SurprisesScreen
@@ -448,7 +449,7 @@ async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
     [
         ("o", "x" + TEXT, "x" + TEXT),
         ("r", "theirs", "theirs"),
-        ("c", "theirs", "x" + TEXT),
+        ("escape", "theirs", "x" + TEXT),
     ],
 )
 async def test_saving_asks_when_the_file_changed_on_disk(
@@ -523,7 +524,7 @@ async def test_save_as_asks_before_it_overwrites_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "left", "text"),
-    [("s", True, "x" + TEXT), ("d", True, TEXT), ("c", False, TEXT)],
+    [("s", True, "x" + TEXT), ("d", True, TEXT), ("escape", False, TEXT)],
 )
 async def test_leaving_with_unsaved_text_asks(
     tmp_path: Path, answer: str, left: bool, text: str
@@ -645,7 +646,7 @@ async def test_cancelled_leaving_does_not_leave_after_a_slow_save(
             await writer.type("x")
             await writer.press("ctrl+s", "ctrl+q", "ctrl+q")
             await writer.asked("has unsaved changes")
-            await writer.press("c")
+            await writer.press("escape")
             go_on.set()
             await writer.until(lambda: "saved draft.txt" in writer.seen)
             await writer.running.pilot.pause()
@@ -707,9 +708,139 @@ async def test_recovery_dialog_explains_its_choices_in_full(tmp_path: Path) -> N
         await writer.type("x")
     async with writing(tmp_path, text="", size=(80, 24)) as writer:
         await writer.asked("There is unsaved text")
-        assert "open the file; delete the recovered text" in writer.seen
+        assert "open the file; Ctrl+Z brings this one back" in writer.seen
+        assert f"{len(TEXT) + 1} characters" in writer.seen
+        assert f"{len(TEXT)} characters" in writer.seen
         assert "…" not in writer.seen.split("Recover")[1].split("Later")[0]
-        await writer.press("l")
+        await writer.press("v")
+        await writer.until(lambda: "- on disk, + recovered" in writer.seen)
+        assert "+xthe cat" in writer.seen
+        await writer.press("escape")
+        await writer.asked("There is unsaved text")
+        await writer.press("escape")
+    found = recovery.find(writer.file)
+    assert found is not None and found.text == "x" + TEXT
+
+
+async def test_words_typed_into_the_recovery_dialog_follow_the_recovered_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.press("end")
+        await writer.type(", writing")
+    monkeypatch.setattr(dialogs, "PAUSE", 3600.0)  # the words are typed in one go
+    async with writing(tmp_path, text="") as writer:
+        asked = await writer.running.on(ConfirmDialog)
+        await writer.type(" and drawing")
+        assert writer.running.app.screen is asked
+        await writer.until(lambda: writer.editor.text == " and drawing" + TEXT)
+        await writer.press("up", "up", "up", "enter")
+        text = TEXT.replace("mat\n", "mat, writing and drawing\n")
+        await writer.until(lambda: writer.editor.text == text)
+        assert writer.editor.cursor_location == (0, text.index("\n"))
+        await writer.press("ctrl+z")
+        assert writer.editor.text == " and drawing" + TEXT
+
+
+async def test_discarded_text_is_brought_back_by_undo(tmp_path: Path) -> None:
+    (tmp_path / "draft.txt").write_text(TEXT)
+    recovery.write(tmp_path / "draft.txt", None, "precious\nwords", 8)
+    async with writing(tmp_path, notices=True) as writer:
+        await writer.asked("There is unsaved text")
+        await writer.press("d")
+        await writer.until(lambda: "Ctrl+Z brings it back" in writer.seen)
+        assert writer.editor.text == TEXT and not writer.screen.file.unsaved
+        await writer.until(lambda: recovery.find(writer.file) is None)
+        await writer.type("x")
+        await writer.press("ctrl+z", "ctrl+z")
+        assert writer.editor.text == "precious\nwords"
+        assert writer.editor.cursor_location == (0, 8)
+        await writer.press("ctrl+z")
+        assert writer.editor.text == TEXT
+        await writer.press("ctrl+y", "ctrl+y")
+    async with writing(tmp_path, text="") as writer:  # and after the next start
+        await writer.until(lambda: writer.editor.undo_steps())
+        assert writer.editor.text == TEXT
+        await writer.press("ctrl+z")
+        assert writer.editor.text == "precious\nwords"
+
+
+async def test_older_recovered_text_is_offered_after_the_newest(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "draft.txt"
+    file.write_text(TEXT)
+    for number, text in enumerate(("first draft", "second")):
+        recovery.write(file, None, text)
+        found = recovery.find(file)
+        assert found is not None
+        found.copy.rename(found.copy.with_name(f"{recovery.key_of(file)}-{number}.txt"))
+    async with writing(tmp_path, text="") as writer:
+        await writer.asked("6 characters")
+        assert "older" in writer.seen and "11 characters" in writer.seen
+        assert "look at the older text" in writer.seen
+        await writer.press("d")
+        await writer.until(lambda: "6 characters" not in writer.seen)
+        await writer.asked("11 characters")
+        assert "older" not in writer.seen
+        await writer.press("r")
+        await writer.until(lambda: writer.editor.text == "first draft")
+        await writer.until(lambda: not recovered_copies())
+
+
+def recovered_copies() -> list[Path]:
+    """The copies that would be offered, but for this program's own."""
+    folder = Path(os.environ["LMTUI_HOME"]) / "state" / "recovery"
+    return [
+        copy for copy in folder.glob("*.txt") if f"-{os.getpid()}." not in copy.name
+    ]
+
+
+async def test_read_only_file_is_named_so_before_the_first_key(tmp_path: Path) -> None:
+    (tmp_path / "draft.txt").write_text(TEXT)
+    (tmp_path / "draft.txt").chmod(0o444)
+    async with writing(tmp_path, text="", notices=True) as writer:
+        await writer.until(lambda: "draft.txt is read-only" in writer.seen)
+        await writer.type("x")
+        await writer.press("ctrl+q")
+        await writer.asked("It is read-only.")
+        assert "save the file" not in writer.seen
+        await writer.press("n")
+        await writer.until(lambda: "Save as" in writer.seen)
+        await writer.type(".new")
+        await writer.press("enter")
+        await writer.until(lambda: writer.running.app._exit)
+    assert (tmp_path / "draft.txt.new").read_text() == "x" + TEXT
+    assert writer.file.read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("\ufeffdas Öl\r\n".encode("utf-16-le"), "UTF-16 LE"),
+        ("\ufeffdas Öl\r\n".encode("utf-16-be"), "UTF-16 BE"),
+        ("das Öl\r\n".encode("latin-1"), "Latin-1"),
+    ],
+)
+async def test_encoding_is_shown_and_stays(
+    tmp_path: Path, text: bytes, name: str
+) -> None:
+    async with writing(tmp_path, text=text, size=(120, 40), notices=True) as writer:
+        await writer.until(lambda: f"{name} · CRLF" in writer.seen)
+        assert writer.editor.text == "das Öl\n"
+        await writer.type("x")
+        await writer.press("ctrl+z")
+        await writer.type("漢")
+        await writer.press("ctrl+s")
+        if name == "Latin-1":
+            await writer.until(lambda: "“漢”, U+6F22" in writer.seen)
+            assert writer.file.read_bytes() == text
+            assert writer.editor.text == "漢das Öl\n" and writer.screen.file.unsaved
+        else:
+            await writer.until(lambda: writer.file.read_bytes() != text)
+        await writer.press("ctrl+z", "ctrl+s")
+        await writer.until(lambda: writer.file.read_bytes() == text)
+        await writer.until(lambda: not writer.screen.file.unsaved)
 
 
 # Another file.
@@ -737,7 +868,7 @@ async def test_another_file_is_opened_and_scored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "opened", "on_disk"),
-    [("s", True, "x" + TEXT), ("d", True, TEXT), ("c", False, TEXT)],
+    [("s", True, "x" + TEXT), ("d", True, TEXT), ("escape", False, TEXT)],
 )
 async def test_unsaved_text_is_asked_about_before_another_file_is_opened(
     tmp_path: Path, answer: str, opened: bool, on_disk: str
@@ -819,7 +950,7 @@ async def test_file_that_is_open_elsewhere_can_be_read_only(tmp_path: Path) -> N
             await writer.asked("draft.txt is open in another editor")
             await writer.press("r")
             await writer.asked("There is unsaved text")
-            await writer.press("l")
+            await writer.press("escape")
             await writer.until(lambda: "draft.txt · read-only" in writer.seen)
             await writer.type("x")
             await writer.press("ctrl+s")
@@ -832,7 +963,7 @@ async def test_file_that_is_open_elsewhere_can_be_read_only(tmp_path: Path) -> N
             await writer.until(lambda: "read-only" not in writer.seen)
 
 
-@pytest.mark.parametrize(("key", "text"), [("e", "other"), ("c", TEXT)])
+@pytest.mark.parametrize(("key", "text"), [("e", "other"), ("escape", TEXT)])
 async def test_other_editor_of_another_file_is_asked_about(
     tmp_path: Path, key: str, text: str
 ) -> None:
