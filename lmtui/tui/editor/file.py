@@ -354,7 +354,7 @@ class FileController(Controller):
         if self._change is None:
             return
         gone = self._change.kind == "gone"
-        what = "is no longer on disk" if gone else "has changed on disk"
+        what = "was deleted" if gone else "has changed on disk"
         edited = "overwrite it" if self.unsaved else "reload it"
         does = "write it again" if gone else edited
         self._screen.notify(

@@ -72,11 +72,12 @@ def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
 
 
 def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
-    """Return the question about a file that another program has changed."""
+    """Return the question about a file that another program has changed or deleted."""
+    gone = change.kind == "gone"
     before = time_words(change.before) if change.before else "it was not there"
-    now = time_words(change.now) if change.now else "it is gone"
+    now = time_words(change.now) if change.now else "it is not there"
     details = [
-        f"{file.name} was changed by another program.",
+        f"{file.name} was {'deleted' if gone else 'changed'} by another program.",
         f"as opened    {before}",
         f"on disk now  {now}",
     ]
@@ -85,12 +86,17 @@ def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
         Choice("n", "Save as", "save your text in another file; keep both"),
         Choice("c", "Cancel", "keep editing; nothing is saved"),
     ]
+    if gone:
+        choices[:2] = [
+            Choice("o", "Write it again", "save your text under the same name"),
+            Choice("n", "Save as", "save your text in another file"),
+        ]
     if change.kind == "changed":
         choices[2:2] = [
             Choice("r", "Reload", "load the file; Ctrl+Z restores your text"),
             Choice("v", "View diff", "compare the file on disk with your text"),
         ]
-    title = "The file has changed on disk"
+    title = "The file was deleted" if gone else "The file has changed on disk"
     return ConfirmDialog(title, details, choices, harmless="c")
 
 

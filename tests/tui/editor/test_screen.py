@@ -695,7 +695,15 @@ async def test_a_change_on_disk_is_noticed_and_reloaded(
         await writer.until(lambda: writer.editor.text == "theirs")
         await writer.until(lambda: "changed on disk" not in place_of(writer))
         writer.file.unlink()
-        await writer.until(lambda: "is no longer on disk" in writer.seen)
+        await writer.until(lambda: "draft.txt was deleted" in writer.seen)
+        await writer.press("ctrl+s")
+        await writer.asked("The file was deleted")
+        assert "changed by another" not in writer.seen
+        assert "Overwrite" not in writer.seen
+        assert "Write it again" in writer.seen
+        await writer.press("o")
+        await writer.until(writer.file.exists)
+        assert writer.file.read_text() == "theirs"
 
 
 def place_of(writer: Writer) -> str:
