@@ -47,6 +47,7 @@ _MOSTLY = 10
 """Characters in UTF-8 for each broken byte, with which a text is damaged UTF-8."""
 _UNSETTLED = 2_000_000_000  # ns within which two changes may get the same file time
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -266,7 +267,7 @@ def load(path: str | os.PathLike[str]) -> TextFile:
         bom,
         its_endings,
         stamp_of(info, data),
-        _is_read_only(path),
+        _is_read_only(path, info),
         encoding,
     )
 
@@ -406,11 +407,12 @@ def _new(path: Path) -> TextFile:
     return TextFile(path, "", read_only=not os.access(folder, os.W_OK | os.X_OK))
 
 
-def _is_read_only(path: Path) -> bool:
-    """Return whether the file or its folder, which saving writes to, is read-only."""
+def _is_read_only(path: Path, info: os.stat_result) -> bool:
+    """Return whether the file or its folder, which saving writes to, is read-only. Its
+    mode counts for the superuser, too."""
     folder = path.resolve().parent
     writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK | os.X_OK)
-    return not writable
+    return not (writable and info.st_mode & _WRITABLE)
 
 
 @dataclass(frozen=True, slots=True)

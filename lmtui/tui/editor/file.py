@@ -167,6 +167,9 @@ class FileController(Controller):
         self._editor.load(self.current.text, language_for(self.current.path))
         self._undo_written = self._editor.revision
         self._editor.go_to(cursor)
+        if self.current.read_only:
+            words = f"{self.name} is read-only; Ctrl+S asks for another name."
+            self._screen.notify(words, severity="warning", markup=False)
         self._changed()
 
     def _ask_at_start(self, opened: _Opened) -> None:
@@ -578,6 +581,8 @@ class FileController(Controller):
             elif key == "d":
                 self._discarded = True
                 self._copy.close()
+            elif key == "n":
+                self.save_as(then)
                 then()
 
         self._ask(about_unsaved(self.current), answer)

@@ -139,8 +139,11 @@ def about_existing(path: Path) -> ConfirmDialog:
 
 def about_unsaved(file: TextFile) -> ConfirmDialog:
     """Return the question about unsaved text when the file is left."""
+    save = Choice("s", "Save", "save the file and leave")
+    if file.read_only:
+        save = Choice("n", "Save as", "save your text in another file and leave")
     choices = [
-        Choice("s", "Save", "save the file and leave"),
+        save,
         Choice("d", "Discard", "leave without saving; the changes are lost"),
         Choice("c", "Cancel", "keep editing"),
     ]
