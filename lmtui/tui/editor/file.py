@@ -404,7 +404,10 @@ class FileController(Controller):
         then: Then | None = None,
         overwrite: bool = False,
     ) -> None:
-        file, text, steps = self.current, self._editor.text, self._editor.undo_steps()
+        file, editor = self.current, self._editor
+        if file.is_named and file.is_new:
+            editor.end_last_line()
+        text, steps = editor.text, editor.undo_steps()
         self._undo_written = self._editor.revision
 
         def work() -> SaveResult | FileChange | Path:
@@ -578,11 +581,11 @@ class FileController(Controller):
             self._leaving = None
             if key == "s":
                 self.save(then)
+            elif key == "n":
+                self.save_as(then)
             elif key == "d":
                 self._discarded = True
                 self._copy.close()
-            elif key == "n":
-                self.save_as(then)
                 then()
 
         self._ask(about_unsaved(self.current), answer)

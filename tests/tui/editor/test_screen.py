@@ -441,7 +441,14 @@ async def test_a_new_file_is_made_when_it_is_saved(tmp_path: Path) -> None:
         await writer.type("a")
         await writer.press("ctrl+s")
         await writer.until(writer.file.exists)
-        assert writer.file.read_bytes() == b"a"
+        assert writer.file.read_bytes() == b"a\n"
+        await writer.until(lambda: not writer.screen.file.unsaved)
+        await writer.type("b")
+        assert writer.editor.text == "ab\n"
+        await writer.press("ctrl+z", "ctrl+z")
+        assert writer.editor.text == "a"
+        await writer.press("ctrl+s")  # it is no new file any more
+        await writer.until(lambda: writer.file.read_bytes() == b"a")
 
 
 @pytest.mark.parametrize(
