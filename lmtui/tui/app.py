@@ -9,8 +9,10 @@ import gc
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from platformdirs import user_downloads_path
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -472,6 +474,18 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
             self.pop_screen()
         elif not isinstance(self.screen, CommandPalette):
             self.push_screen(HelpScreen(self.screen, self.own_keys))
+
+    def deliver_screenshot(
+        self,
+        filename: str | None = None,
+        path: str | None = None,
+        time_format: str | None = None,
+    ) -> str | None:
+        """Save a picture of the screen in the folder of downloads; in the current one
+        where there is none."""
+        if path is None and not user_downloads_path().is_dir():
+            path = str(Path.cwd())
+        return super().deliver_screenshot(filename, path, time_format)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Yield the palette's commands: the screen's keys, Textual's own, Chat and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
@@ -384,3 +385,20 @@ async def test_palette_lists_screens_and_commands() -> None:
         await running.press("ctrl+p", "f1")
         await running.on(CommandPalette)
         assert isinstance(running.app.screen, CommandPalette)
+
+
+@pytest.mark.parametrize("folder", ["", "Downloads"])
+async def test_screenshot_is_saved_among_the_downloads_or_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DOWNLOAD_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir(exist_ok=True)
+    async with program() as running:
+        await running.press("ctrl+p")
+        await running.on(CommandPalette)
+        await running.press(*"screenshot")
+        await running.until(lambda: "Save a picture" in running.seen)
+        await running.press("enter")
+        await running.until(lambda: list((tmp_path / folder).glob("*.svg")))
