@@ -136,6 +136,11 @@ class FileController(Controller):
         return self._change is not None
 
     @property
+    def is_deleted(self) -> bool:
+        """Whether another program has deleted it."""
+        return self._change is not None and self._change.kind == "gone"
+
+    @property
     def name(self) -> str:
         """Its name, safe to draw."""
         return visible_line(self.current.name)

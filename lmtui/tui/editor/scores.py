@@ -247,6 +247,7 @@ class ScoreController(Controller):
                 modified=unsaved,
                 read_only=file.read_only,
                 changed=self._file.changed_elsewhere,
+                deleted=self._file.is_deleted,
                 endings=file.endings.name,
                 encoding=ENCODING_NAMES[file.encoding],
                 bom=file.bom,

@@ -115,6 +115,8 @@ class FileStatus:
     read_only: bool = False
     changed: bool = False
     """Whether another program has changed the file."""
+    deleted: bool = False
+    """Whether that change is that the file was deleted."""
     endings: str = "LF"
     """The line endings: LF, CRLF, CR or mixed."""
     encoding: str = "UTF-8"
@@ -182,7 +184,7 @@ def forms(status: FileStatus) -> Sequence[Sequence[str]]:
     formats = _format(status, plain=True), odd, ()
     notes = ["read-only"] if status.read_only else []
     if status.changed:
-        notes.append("changed on disk")
+        notes.append("deleted" if status.deleted else "changed on disk")
     if status.context_files:
         notes.append(f"{counted(status.context_files, 'file')} read first")
     if status.selected:

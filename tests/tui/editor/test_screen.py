@@ -703,6 +703,8 @@ async def test_a_change_on_disk_is_noticed_and_reloaded(
         await writer.until(lambda: "changed on disk" not in place_of(writer))
         writer.file.unlink()
         await writer.until(lambda: "draft.txt was deleted" in writer.seen)
+        await writer.until(lambda: "deleted" in place_of(writer))
+        assert "changed" not in place_of(writer)
         await writer.press("ctrl+s")
         await writer.asked("The file was deleted")
         assert "changed by another" not in writer.seen
