@@ -76,9 +76,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
     TITLE = "lmtui"
     COMMANDS = {palette.CommandList}  # noqa: RUF012 (the base class declares it so)
     SUSPENDED_SCREEN_CLASS = "-below"
-    # Toasts are as wide as their text, and drawn on the top screen only.
+    # Toasts are as wide as their text, and drawn on the top screen only; on a dialog
+    # above the status lines of the screen below.
     CSS = f"""{no_colour.SHEET}
     ToastRack {{ scrollbar-size-vertical: 0; }} .-below Toast {{ display: none; }}
+    ModalScreen ToastRack {{ margin: 0 0 2 0; }}
     Toast {{ width: auto; max-width: 60%; padding: 0 1; }}"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True,

@@ -12,7 +12,7 @@ from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.history import HistoryScreen
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from lmtui.tui.widgets.status import MainPart
+from lmtui.tui.widgets.status import MainPart, Status
 from tests.tui.programs import Program, program
 
 SIZES = [(80, 24), (120, 40)]
@@ -117,3 +117,16 @@ async def test_notice_is_shown_once_while_a_page_covers_the_chat() -> None:
         await running.press("escape")
         await running.until(lambda: stand_above_the_foot(running))
         assert running.seen.count("A title") == 1
+
+
+async def test_notice_on_a_dialog_leaves_the_status_lines_below_it_free() -> None:
+    async with program(first="chat", size=(80, 24), notices=True) as running:
+        await running.ready()
+        page = PageScreen("A page", Content("words"))
+        running.app.push_screen(page)
+        await running.on(PageScreen)
+        await noticed(running, WORDS)
+        status = running.chat.query_one(Status)
+        await running.until(lambda: all(each.region for each in notices(running)))
+        (notice,) = notices(running)
+        assert not notice.region.overlaps(status.region)
