@@ -19,6 +19,7 @@ from lmtui.errors import LmtuiError, panics_as_errors
 
 _LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
 
+_LABELS = ("num_labels", "id2label", "label2id")
 _LONGEST = 300  # characters of a library's message
 _OTHER = "See `lmtui models list` for models that work."
 _OLD = "Update the transformers package, or use another model."
@@ -80,6 +81,30 @@ def offline() -> Iterator[None]:
 
 
 @contextmanager
+def without_labels() -> Iterator[None]:
+    """Keep the labels of classes out of the configurations that transformers reads: a
+    causal model needs none, and a few bytes can ask for 10⁹ of them."""
+    from transformers import PreTrainedConfig
+
+    read = vars(PreTrainedConfig)["get_config_dict"].__func__
+
+    def unlabelled(cls: Any, *arguments: Any, **options: Any) -> Any:
+        found, others = read(cls, *arguments, **options)
+        return _without_labels(found), others
+
+    with replaced(PreTrainedConfig, "get_config_dict", classmethod(unlabelled)):
+        yield
+
+
+def _without_labels(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_labels(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if name not in _LABELS
+    }
+
+
+@contextmanager
 def _loggers_off() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _LOUD]
     levels = [logger.level for logger in loggers]
@@ -111,7 +136,7 @@ def _transformers_quiet() -> Iterator[None]:
 @contextmanager
 def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
     """Replace an attribute of a library's module for a while."""
-    before = getattr(owner, name)
+    before = vars(owner)[name]
     setattr(owner, name, value)
     try:
         yield

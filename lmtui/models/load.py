@@ -21,6 +21,7 @@ from lmtui.models.errors import (
     quiet,
     refuse_incomplete,
     refuse_other_kinds,
+    without_labels,
     wrap_load_errors,
 )
 from lmtui.models.gguf import convert
@@ -328,7 +329,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
     plan.on_progress(Progress(f"loading {plan.name}"))
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with wrap_load_errors(str(folder)), quiet(), offline():
+    with wrap_load_errors(str(folder)), quiet(), offline(), without_labels():
         config = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )

@@ -17,6 +17,8 @@ from typing import Any
 import tokenizers
 
 from lmtui.errors import panics_as_errors
+from lmtui.models.errors import without_labels
+from lmtui.models.tokenizer_check import check_file, prepare
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -42,6 +44,7 @@ class LightTokenizer:
 
         Raises:
             OSError, ValueError, KeyError: the folder holds none, or a damaged one.
+            LmtuiError: it makes texts far longer.
         """
         try:
             with panics_as_errors():
@@ -50,8 +53,7 @@ class LightTokenizer:
                 )
         except Exception as error:  # tokenizers raises no narrower class
             raise ValueError(str(error)) from error
-        self.backend_tokenizer.no_truncation()
-        self.backend_tokenizer.no_padding()
+        prepare(self.backend_tokenizer)
         try:
             config = json.loads((folder / CONFIG).read_bytes())
         except RecursionError as error:
@@ -130,6 +132,7 @@ def library_tokenizer(folder: Path) -> Any:
     """Return the tokenizer in a folder as one of transformers.
 
     Raises:
+        LmtuiError: it makes texts far longer.
         Exception: whatever transformers raises for a missing or damaged one.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -137,7 +140,15 @@ def library_tokenizer(folder: Path) -> Any:
     # transformers takes the class by the model's type, even where the folder names a
     # class that leaves tokenizer.json as it is.
     kind = PreTrainedTokenizerFast if _names_no_model(folder) else AutoTokenizer
-    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    for file in folder.glob("tokenizer.*json"):  # of several versions of the library
+        check_file(file)
+    with without_labels():
+        found = kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    if getattr(found, "is_fast", False):
+        prepare(found.backend_tokenizer)
+    return found
 
 
 def _names_no_model(folder: Path) -> bool:

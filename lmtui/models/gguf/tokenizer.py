@@ -21,6 +21,7 @@ from tokenizers.processors import TemplateProcessing
 from lmtui.errors import LmtuiError, panics_as_errors
 from lmtui.models.gguf.header import GgufHeader, GgufValue, read_array
 from lmtui.models.gguf.pre_tokenizers import DEFAULT, PRE_TOKENIZERS, PreTokenizer
+from lmtui.models.tokenizer_check import prepare
 from lmtui.models.tokenizer_json import CONFIG, TEMPLATE, TOKENIZER
 
 FIELDS_VERSION = "2"
@@ -123,6 +124,7 @@ def read_tokenizer(header: GgufHeader) -> GgufTokenizer:
     try:
         with panics_as_errors():
             backend = fields.backend()
+            prepare(backend)
     except LmtuiError:
         raise
     except Exception as error:  # `tokenizers` raises no narrower class

@@ -21,7 +21,7 @@ from torch import Tensor
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import ModelFolder
-from lmtui.models.errors import offline, quiet, wrap_load_errors
+from lmtui.models.errors import offline, quiet, without_labels, wrap_load_errors
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.llama_config import llama_config
@@ -340,7 +340,7 @@ class ModelConverter:
         from transformers import AutoConfig
 
         place = self._looked.path
-        with wrap_load_errors(str(place)), quiet(), offline():
+        with wrap_load_errors(str(place)), quiet(), offline(), without_labels():
             found: dict[str, Any] = AutoConfig.from_pretrained(
                 place, local_files_only=True, trust_remote_code=False
             ).to_dict()

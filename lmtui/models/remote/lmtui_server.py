@@ -28,6 +28,7 @@ from lmtui.models.remote.wire import (
     IMPOSSIBLE,
     LOGIT_BYTES,
 )
+from lmtui.models.tokenizer_check import check_file
 from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -81,6 +82,7 @@ class LmtuiServerModel:
             (folder / TOKENIZER).write_bytes(text)
             (folder / CONFIG).write_bytes(config)
             try:
+                check_file(folder / TOKENIZER)
                 return LightTokenizer(folder)
             except (ValueError, KeyError) as error:
                 raise self.connection.nonsense(f"its tokenizer: {error}") from error
