@@ -19,6 +19,7 @@ from lmtui.errors import LmtuiError
 INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_LONGEST_TEXT = 10_000_000  # bytes of a configuration or header; others take for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ def read_weight_file(path: Path) -> WeightFile:
 
     try:
         size = path.stat().st_size
+        with path.open("rb") as raw:
+            header = int.from_bytes(raw.read(8), "little")
+        if _LONGEST_TEXT < header < size:
+            raise _damaged(path, f"its header has {header:,} bytes")
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(each.get_shape()) for name, each in tensors.items()}
@@ -129,7 +134,7 @@ def read_folder(path: Path) -> ModelFolder:
     Raises:
         LmtuiError: it holds no model, only pickled weights, or damaged files.
     """
-    _require_files(path)
+    require_plain_files(path)
     config = _read_config(path)
     return ModelFolder(path, config, tuple(map(read_weight_file, _weights(path))))
 
@@ -139,8 +144,12 @@ def has_tokenizer(path: Path) -> bool:
     return any((path / name).is_file() for name in _TOKENIZERS)
 
 
-def _require_files(path: Path) -> None:
-    """Refuse pipes and the like: reading one could block for ever."""
+def require_plain_files(path: Path) -> None:
+    """Refuse a folder with pipes and the like: reading one could block for ever.
+
+    Raises:
+        LmtuiError: it holds one.
+    """
     for place in (path, path / "additional_chat_templates"):
         for entry in place.iterdir() if place.is_dir() else ():
             try:
@@ -156,6 +165,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise _no_model(path)
     try:
+        if file.stat().st_size > _LONGEST_TEXT:
+            raise ValueError(f"it has more than {_LONGEST_TEXT:,} bytes")
         config = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _broken(file, str(error)) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -309,6 +311,50 @@ def test_import_refuses_hostile_files_and_leaves_nothing(
         assert not folder.exists() or not list(folder.iterdir()), file.name
     fine = packed(tmp_path / "fine.zip", good | {"__MACOSX/._x.json": b"x"})
     assert run("import", str(fine))
+
+
+def damaged_zips(folder: Path, good: dict[str, bytes]) -> list[Path]:
+    """An LZMA-compressed file with damaged bytes, a name that is not UTF-8, and one
+    that is empty."""
+    with zipfile.ZipFile(folder / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for name, data in good.items():
+            archive.writestr(name, data)
+        entry = archive.getinfo("adapter_model.safetensors")
+    at = entry.header_offset + 30 + len(entry.filename) + 40
+    data = bytearray((folder / "lzma.zip").read_bytes())
+    data[at : at + 400] = bytes(range(200)) * 2
+    (folder / "lzma.zip").write_bytes(data)
+    packed(folder / "name.zip", good | {"é.txt": b""})
+    named = (
+        (folder / "name.zip").read_bytes().replace("é.txt".encode(), b"\xff\xfe.txt")
+    )
+    (folder / "name.zip").write_bytes(named)
+    packed(folder / "empty.zip", good | {"": b""})
+    return [folder / f"{name}.zip" for name in ("lzma", "name", "empty")]
+
+
+def test_import_of_damaged_archives_is_an_error_with_a_hint(
+    empty_home: Path, lora: Path, tmp_path: Path
+) -> None:
+    good = {file.name: file.read_bytes() for file in lora.iterdir() if file.is_file()}
+    for file in damaged_zips(tmp_path, good):
+        assert refused("import", str(file)).hint, file.name
+        folder = paths.adapters_folder()
+        assert not folder.exists() or not list(folder.iterdir()), file.name
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda file: file.symlink_to("/dev/zero")])
+@pytest.mark.parametrize(
+    "name", ["card.json", "adapter_config.json", "tokenizer_config.json"]
+)
+def test_pipes_and_devices_in_an_adapter_are_refused(
+    notes: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    (notes / name).unlink(missing_ok=True)
+    make(notes / name)
+    assert refused("show", "notes").hint
+    assert "no ordinary file" in refused("export", "notes", "out").detail
+    assert "notes" in run("list")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,43 @@ def test_pipe_among_the_model_files_is_refused(
     os.mkfifo(copy / name)
     for quantize in ("none", "int8", "auto"):
         assert "no ordinary file" in refused(copy, quantize).detail
+
+
+@pytest.mark.parametrize("quantize", ["auto", "none"])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"num_labels": 2_000_000},
+        {"num_labels": -1, "id2label": {"x": "y"}, "label2id": 3},
+    ],
+)
+def test_labels_of_classes_are_left_out(
+    folder: Path, tmp_path: Path, labels: dict[str, Any], quantize: str
+) -> None:
+    place = shutil.copytree(folder, tmp_path / "model")
+    file = place / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | labels))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model = load(str(place), device="cpu", quantize=quantize).model
+    taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert taken < 150_000_000  # a label takes more than 100 bytes
+    assert quantize == "auto" or model.config.num_labels == 2
+
+
+def test_far_too_long_configuration_and_header_are_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(folder, tmp_path / "model")
+    long = {f"{number}": "x" * 100 for number in range(100_000)}
+    config = json.loads((place / "config.json").read_bytes())
+    (place / "config.json").write_text(json.dumps(config | {"other": long}))
+    assert "bytes" in refused(place, "none").detail
+    (place / "config.json").write_text(json.dumps(config))
+    weights = (place / "model.safetensors").read_bytes()
+    end = 8 + int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8:end]) | {"__metadata__": long}
+    written = json.dumps(header).encode()
+    (place / "model.safetensors").write_bytes(
+        len(written).to_bytes(8, "little") + written + weights[end:]
+    )
+    assert refused(place, "none").title == "a weights file is damaged or cut short"

@@ -19,7 +19,12 @@ from lmtui.errors import LmtuiError
 from lmtui.models import catalogue, default_model, describe, digests, hub, source
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.card import AdapterKind, Base, Card, read_card
-from lmtui.models.checkpoint import pickles_only, read_folder, read_weight_file
+from lmtui.models.checkpoint import (
+    pickles_only,
+    read_folder,
+    read_weight_file,
+    require_plain_files,
+)
 from lmtui.models.progress import OnProgress, ignore
 
 
@@ -113,6 +118,7 @@ def read(folder: Path) -> Adapter:
     Raises:
         LmtuiError: it holds none, or a damaged one.
     """
+    require_plain_files(folder)
     card = read_card(folder)
     kind: AdapterKind = card.kind if card else "lora"
     if kind == "lora":

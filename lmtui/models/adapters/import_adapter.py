@@ -7,6 +7,7 @@ Needs no torch.
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
@@ -149,8 +150,12 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn exceptions while a .zip file is read into LmtuiErrors."""
     try:
         yield
-    # RuntimeError: it is encrypted, or its compression is not supported.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    # RuntimeError: it is encrypted, or its compression is not supported. ValueError and
+    # LookupError: its names are damaged.
+    except (
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+        *(RuntimeError, ValueError, LookupError),
+    ) as error:
         raise _refused(path, str(error)) from error
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error
