@@ -11,6 +11,7 @@ import mmap
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ STRING, _ARRAY = 8, 9
 _U32, _U64 = SCALARS[4], SCALARS[10]
 
 # Far above those of any model, and low enough to be read at once.
-_MOST_PAIRS = 1 << 16
+_MOST_PAIRS = 1 << 12
 _MOST_TENSORS = 1 << 17
 _MOST_STRINGS = 1 << 22
 _LONGEST_NAME = 1 << 16
@@ -72,7 +73,7 @@ class GgufArray:
     """In bytes, from the beginning of the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GgufHeader:
     """The header of a GGUF file, checked to be consistent."""
 
@@ -84,7 +85,7 @@ class GgufHeader:
     """The key-value pairs in the file's order; arrays have not been read."""
     tensors: tuple[GgufTensor, ...]
 
-    @property
+    @cached_property
     def values(self) -> dict[str, GgufValue]:
         """The pairs without the arrays."""
         pairs = self.pairs.items()

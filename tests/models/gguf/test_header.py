@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 import tracemalloc
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
+from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufArray, read_gguf_header
 from lmtui.models.gguf.tensors import GgufTensors
 from tests.models import tiny
@@ -187,3 +189,28 @@ def test_mutated_headers_are_refused_or_read(
     tracemalloc.stop()
     assert most < 20 * len(whole)
     assert min(outcomes["refused"], outcomes["read"]) > 20
+
+
+def test_many_keys_are_checked_in_linear_time(
+    llama_folder: Path, tmp_path: Path
+) -> None:
+    def calls(keys: int) -> int:
+        def add(writer: GGUFWriter) -> None:
+            for key in range(keys):
+                writer.add_uint32(f"k{key}", key)
+
+        file = tiny.write_gguf(llama_folder, tmp_path / f"{keys}", change=add)
+        count = 0
+
+        def counted(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        sys.setprofile(counted)
+        try:
+            read_gguf_model(file)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(2000) < 3 * calls(1000)
