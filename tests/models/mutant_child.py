@@ -33,10 +33,15 @@ TEXT = "the quick fox aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"
 
 
 def attempt(place: Path, *, chats: bool) -> None:
-    """Open a model in the way of a verb, read a text and go on."""
+    """Open a model in the way of a verb, read a text and go on; or import an
+    adapter."""
     from lmtui.engine.engine import LocalEngine
     from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings
+    from lmtui.models.adapters.import_adapter import import_adapter
 
+    if place.stem == "adapter":
+        import_adapter(place, place.parent.name)
+        return
     engine = LocalEngine.open(
         str(place), device="cpu", threads=1, quantize="auto" if chats else "none"
     )
@@ -74,8 +79,8 @@ def try_each(seeds: Sequence[int], folder: Path, result: int) -> None:
 def remove(seed: int, folder: Path) -> None:
     """Remove a mutant, and what was made of it."""
     shutil.rmtree(folder / f"mutant-{seed}", ignore_errors=True)
-    for kind in ("packed", "gguf"):
-        home = Path(os.environ["LMTUI_HOME"]) / "cache" / kind
+    for part in ("cache/packed", "cache/gguf", "adapters"):
+        home = Path(os.environ["LMTUI_HOME"]) / part
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -83,7 +88,7 @@ def read_bases(folder: Path) -> Any:
     from tests.models.mutations import KINDS, Bases
 
     files = tuple(folder / f"{kind}.gguf" for kind in KINDS)
-    return Bases(files, (folder / "plain", folder / "brief"))
+    return Bases(files, (folder / "plain", folder / "brief"), folder / "adapter")
 
 
 def forked(seeds: Sequence[int], folder: Path) -> tuple[list[dict[str, Any]], int]:

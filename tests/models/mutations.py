@@ -1,17 +1,20 @@
 """Damaged and hostile models, made from small whole ones by a seed.
 
 Owns what is changed: tensors, headers, configuration, tokenizer and template of GGUF
-files and of folders. The same seed makes the same model.
+files and of folders, and the .zip files of adapters. The same seed makes the same
+mutant.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
 import random
 import shutil
 import struct
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from lmtui.models.gguf.header import SCALARS, STRING, GgufArray, read_gguf_header
 from tests.models import tiny
@@ -73,15 +77,20 @@ HOSTILE: dict[str, Any] = {
     "per_layer_config": {"0": {"hidden_size": 10**9}},
     "use_sliding_window": True,
     "pretraining_tp": 10**9,
+    "num_labels": 10**9,
+    "id2label": {f"{label}": "x" for label in range(50_000)},
+    "label2id": {"x": 10**9},
+    "vision_config": {"model_type": "clip_vision_model", "num_labels": 10**9},
 }
 
 
 @dataclass(frozen=True)
 class Bases:
-    """The whole models."""
+    """The whole models, and an adapter."""
 
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
+    adapter: Path
 
 
 def make_bases(place: Path) -> Bases:
@@ -93,14 +102,31 @@ def make_bases(place: Path) -> Bases:
         tiny.write_gguf(plain, place / f"{kind}.gguf", kind, template=template)
         for kind in KINDS
     ]
-    return Bases(tuple(files), (plain, brief))
+    return Bases(tuple(files), (plain, brief), _save_adapter(place / "adapter"))
+
+
+def _save_adapter(folder: Path) -> Path:
+    """An adapter of one matrix."""
+    folder.mkdir()
+    about = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(about))
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    halves = {
+        f"{name}A.weight": torch.ones(2, 64),
+        f"{name}B.weight": torch.ones(64, 2),
+    }
+    save_file(halves, folder / "adapter_model.safetensors")
+    return folder
 
 
 def mutated(seed: int, bases: Bases, target: Path) -> Path:
     """Make a mutant in the new folder `target`; the file or the folder that it is."""
     chance = random.Random(seed)
     target.mkdir()
-    if chance.random() < 0.55:
+    kind = chance.random()
+    if kind < 0.05:
+        return _archive(chance, bases.adapter, target / "adapter.zip")
+    if kind < 0.55:
         base = chance.choice(bases.files)
         data = bytearray(base.read_bytes())
         for _ in range(chance.choice((1, 1, 1, 2, 5))):
@@ -219,9 +245,23 @@ def _cut(chance: random.Random, data: bytearray, base: Path) -> bytearray:
     return data[: chance.randrange(len(data))]
 
 
+def _many_keys(chance: random.Random, data: bytearray, base: Path) -> bytearray:
+    """Add keys at the beginning; each has 32 bytes, so that tensors stay aligned."""
+    if len(data) < 24:  # it was cut before
+        return data
+    count = chance.choice((100, 4_000, 60_000))
+    (before,) = struct.unpack_from("<Q", data, 16)
+    if before + count < 2**63:
+        struct.pack_into("<Q", data, 16, before + count)
+    start = chance.choice(("k", "llama.", "general."))
+    keys = (f"{start}{number}".ljust(16, "_").encode() for number in range(count))
+    data[24:24] = b"".join(struct.pack("<Q16sII", 16, key, 4, 1) for key in keys)
+    return data
+
+
 _OF_FILES: tuple[Callable[[random.Random, bytearray, Path], bytearray], ...] = (
     *(_number, _number, _number, _header_bytes, _header_bytes),
-    *(_array, _file_template, _file_tensors, _cut),
+    *(_array, _file_template, _file_tensors, _cut, _many_keys),
 )
 
 
@@ -282,6 +322,88 @@ def _regex(chance: random.Random, folder: Path) -> None:
         file.write_text(json.dumps(about))
 
 
+def _step(chance: random.Random) -> dict[str, Any]:
+    """A rule of a normalizer that makes a text longer, or may."""
+    long = chance.choice((1, 2, 10, 1000, 1_000_000))
+    content = chance.choice(("a", "▁", "\ufdfa", "ａ", "İ")) * long
+    pattern = chance.choice(
+        (
+            {"String": "a"},
+            {"String": ""},
+            {"String": " "},
+            {"Regex": "."},
+            {"Regex": ""},
+        )
+    )
+    table = (4).to_bytes(4, "little") + bytes(4) + content.encode() + b"\0"
+    return chance.choice(
+        (
+            {"type": "Replace", "pattern": pattern, "content": content},
+            {"type": "Prepend", "prepend": content},
+            {"type": chance.choice(("NFC", "NFD", "NFKC", "NFKD", "Lowercase"))},
+            {"type": "ByteLevel"},
+            {
+                "type": "Precompiled",
+                "precompiled_charsmap": base64.b64encode(table).decode(),
+            },
+        )
+    )
+
+
+def _growth(chance: random.Random, folder: Path) -> None:
+    """Rules that make texts longer, in any part of a tokenizer, nested or not."""
+    file = folder / "tokenizer.json"
+    count = chance.choice((1, 2, 8, 40))
+    steps = [_step(chance) for _ in range(count)]
+    if chance.random() < 0.3:
+        steps = [steps[0]] * count
+    for _ in range(chance.choice((0, 0, 1, 5))):
+        steps = [{"type": "Sequence", "normalizers": steps}] * 2
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
+    cut = {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated"}
+    pieces = [bytes_, metaspace, {**cut, "invert": False}]
+    special = {"SpecialToken": {"id": "x", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    ends = {
+        "type": "TemplateProcessing",
+        "single": [special, text] * count * chance.choice((1, 500)),
+        "pair": [text],
+        "special_tokens": {"x": {"id": "x", "ids": [1] * 999, "tokens": ["x"] * 999}},
+    }
+    added = {
+        **{"id": 999, "content": "a" * 40, "single_word": False, "lstrip": False},
+        **{"rstrip": False, "normalized": True, "special": False},
+    }
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        about = json.loads(_read(file))
+        match chance.randrange(5):
+            case 0:
+                pieces = [chance.choice(pieces) for _ in range(count)]
+                about["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": pieces}
+            case 1:
+                about["post_processor"] = ends
+            case 2:
+                about["decoder"] = {"type": "Sequence", "decoders": steps}
+            case _:
+                about["normalizer"] = {"type": "Sequence", "normalizers": steps}
+        if chance.random() < 0.3:
+            about["added_tokens"].append(added)
+        file.write_text(json.dumps(about))
+
+
+def _dropout(chance: random.Random, folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    with suppress(OSError, ValueError, TypeError):
+        about = json.loads(_read(file))
+        affix = chance.choice(("", "#" * 10, "#" * 1_000_000))
+        about["model"] |= {
+            "dropout": chance.choice((0.0, 0.5, 1.0)),
+            chance.choice(("continuing_subword_prefix", "end_of_word_suffix")): affix,
+        }
+        file.write_text(json.dumps(about))
+
+
 def _folder_template(chance: random.Random, folder: Path) -> None:
     file = folder / "chat_template.jinja"
     if file.is_fifo():
@@ -330,7 +452,10 @@ def _weights_bytes(chance: random.Random, folder: Path) -> None:
 
 
 def _special_file(chance: random.Random, folder: Path) -> None:
-    names = ("config.json", "tokenizer.json", "chat_template.jinja", "extra.json")
+    names = (
+        *("config.json", "tokenizer.json", "chat_template.jinja", "extra.json"),
+        *("tokenizer_config.json", "generation_config.json", "model.safetensors"),
+    )
     file = folder / chance.choice(names)
     file.unlink(missing_ok=True)
     match chance.randrange(4):
@@ -349,5 +474,47 @@ _OF_FOLDERS: tuple[Callable[[random.Random, Path], None], ...] = (
     *(_json("tokenizer.json"), _json("tokenizer.json"), _regex),
     *(_json("tokenizer_config.json"), _json("generation_config.json")),
     *(_folder_template, _weights_header, _weights_header, _weights_bytes),
-    _special_file,
+    *(_special_file, _growth, _growth, _dropout),
 )
+
+
+# Archives of adapters.
+
+
+def _archive(chance: random.Random, adapter: Path, file: Path) -> Path:
+    """Pack an adapter, or one with pipes and links, and damage what was written."""
+    kind = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))
+    if chance.random() < 0.2:
+        return _odd_folder(chance, adapter, file.with_suffix(""))
+    with zipfile.ZipFile(file, "w", kind) as archive:
+        for part in sorted(adapter.iterdir()):
+            archive.writestr(part.name, part.read_bytes())
+        extra = chance.choice(
+            (None, "q", "é.txt", "a/", "x" * 300 + ".txt", "card.json")
+        )
+        if extra is not None:
+            archive.writestr(extra, b"{}")
+    data = bytearray(file.read_bytes())
+    if chance.random() < 0.5:
+        data = data.replace("é".encode(), b"\xff\xfe")
+    for _ in range(chance.choice((0, 1, 4, 40))):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    if chance.random() < 0.1:
+        data = data[: chance.randrange(len(data))]
+    file.write_bytes(data)
+    return file
+
+
+def _odd_folder(chance: random.Random, adapter: Path, target: Path) -> Path:
+    shutil.copytree(adapter, target)
+    names = (
+        *("card.json", "adapter_config.json", "adapter_model.safetensors"),
+        *("tokenizer_config.json", "chat_template.jinja"),
+    )
+    odd = target / chance.choice(names)
+    odd.unlink(missing_ok=True)
+    if chance.random() < 0.5:
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero")
+    return target
