@@ -199,13 +199,22 @@ class Conversation:
             way.append(self._nodes[parent])
         return tuple(reversed(way))
 
-    def messages(self, last_id: int | None = None) -> tuple[ChatTurn, ...]:
+    def messages(
+        self, last_id: int | None = None, *, model: str | None = None
+    ) -> tuple[ChatTurn, ...]:
         """Return the conversation as the engine reads it, without empty messages.
 
-        It ends with the message `last_id`, or with the leaf.
+        It ends with the message `last_id`, or with the leaf. What `model` has answered
+        has its ids, which mean nothing to another one.
         """
         trail = self.path if last_id is None else self.trail(last_id)
-        return tuple(node.message for node in trail if node.content)
+        return tuple(
+            self.node(node.id).own_message
+            if model and node.model == model
+            else node.message
+            for node in trail
+            if node.content
+        )
 
     def choose(self, id_: int) -> ChatMessage:
         """Put a message on the active branch and return the leaf.

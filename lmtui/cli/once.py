@@ -31,7 +31,6 @@ from lmtui.config.settings import THINKING
 from lmtui.engine.drop_turns import dropped, fitted
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
-    ChatTurn,
     GenerationResult,
     Prompt,
     SamplingSettings,
@@ -84,25 +83,21 @@ class Talk:
             self._made_keeper(before) if keep else None
         )
 
-    @property
-    def messages(self) -> tuple[ChatTurn, ...]:
-        """Messages that the model answers to."""
-        return self._conversation.messages(self._asked.id)
-
     def lay_out(self, engine: Engine, sampling: SamplingSettings) -> Prompt:
         """Return the prompt; with `drop_oldest`, without the oldest messages if needed.
 
         The number of messages left out is reported on stderr.
         """
+        messages = self._conversation.messages(self._asked.id, model=engine.info.label)
         if not self._drop_oldest:
             prompt = engine.prompt(
-                self.messages, prefill=self.prefill, thinking=self._thinking
+                messages, prefill=self.prefill, thinking=self._thinking
             )
-            self._left_out = dropped(self.messages, prompt)
+            self._left_out = dropped(messages, prompt)
         else:
             prompt, self._left_out = fitted(
                 engine,
-                self.messages,
+                messages,
                 prefill=self.prefill,
                 thinking=self._thinking,
                 answer=sampling.max_tokens,

@@ -15,7 +15,9 @@ from functools import cached_property
 from typing import Any
 
 from lmtui.engine.common_prefix import common_prefix_len
+from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.normalization import covering
+from lmtui.engine.own_answers import OWN, OwnAnswer, OwnAnswerFinder
 from lmtui.engine.thinking import (
     ReasoningSpan,
     before_thinking,
@@ -46,7 +48,8 @@ _REMOVE = "\ufdd0"  # removed again; the tokenizer can read such a string as tex
 _SPLIT = "\ufdd1"  # the text is split here: the tokenizer always matches these strings
 _WRITING = "\ufdd2"  # placeholder for the message that is being written
 _THOUGHT = "\ufdd3"  # behind the thinking of an answer, where that has ended
-_MARKS = dict.fromkeys(map(ord, (_REMOVE, _SPLIT, _WRITING, _THOUGHT)), "\ufffd")
+_ALL = (_REMOVE, _SPLIT, _WRITING, _THOUGHT, OWN)
+_MARKS = dict.fromkeys(map(ord, _ALL), "\ufffd")
 _NO_MARKS = dict.fromkeys(map(ord, (_WRITING, _THOUGHT)))
 
 
@@ -84,6 +87,7 @@ class PromptBuilder:
         self._added = frozenset(i for i, _ in added)
         self._specials = {t.content: i for i, t in added if t.special}
         self._others = [t.content for _, t in added if not t.special]
+        self._openings: dict[bool | None, str] = {}
 
     @cached_property
     def _steering(self) -> frozenset[str]:
@@ -165,18 +169,100 @@ class PromptBuilder:
             rendered = self._continued(turns, prefill, thinking)
         else:
             rendered = self._render(turns, thinking=thinking)
-        ids = tuple(self._encode(rendered))
-        given = self._given(rendered, ids, self._guard(prefill))
-        return Prompt(ids, _unmarked(rendered), given=given, begun=prefill)
+        own = self._own_answers(messages, rendered, thinking)
+        ids = self._with_own(rendered, own)
+        given = self._given(rendered, own, ids, self._guard(prefill))
+        return Prompt(
+            ids, _unmarked(rendered), given=given, begun=prefill,
+            reread=_reread(messages, own, rendered, self._opening(thinking)),
+        )  # fmt: skip
 
-    def _given(self, rendered: str, ids: tuple[int, ...], prefill: str) -> int:
+    def _given(
+        self,
+        rendered: str,
+        own: Sequence[OwnAnswer],
+        ids: tuple[int, ...],
+        prefill: str,
+    ) -> int:
         """Return how many of a prompt's ids are those of the prefill at its end; 0
         where one of them has more, or the template wrote it otherwise."""
         if not prefill or not rendered.endswith(prefill):
             return 0
         before = rendered.removesuffix(prefill)
-        own = tuple(self._encode(before, apart=_is_marked(rendered)))
-        return len(ids) - len(own) if ids[: len(own)] == own else 0
+        first = self._with_own(before, own, apart=_is_marked(rendered))
+        return len(ids) - len(first) if ids[: len(first)] == first else 0
+
+    # Answers whose ids are known.
+
+    def _own_answers(
+        self, messages: Sequence[ChatTurn], rendered: str, thinking: bool | None
+    ) -> list[OwnAnswer]:
+        """Return which parts of a rendered conversation known ids spell."""
+        turns = [turn for turn in messages if turn.ids]
+        if not turns:
+            return []
+        if self.has_template:
+            marks = (self._message(turn, OWN if turn.ids else "") for turn in messages)
+            marked = self._render(marks, thinking=thinking)
+        else:
+            marked = _plain_turns(messages, OWN)
+        return self._own_finder.find(turns, rendered, marked)
+
+    def _opening(self, thinking: bool | None) -> str:
+        """Return what the template writes behind a question, for the model to answer;
+        "" where that can't be told."""
+        if thinking not in self._openings:
+            turns = [{"role": "user", "content": "question"}]
+            try:
+                asked = self._render(turns, thinking=thinking)
+                bare = self._render(turns, open_ended=False, thinking=thinking)
+            except LmtuiError:
+                asked = bare = ""
+            ends = asked.startswith(bare)
+            self._openings[thinking] = asked[len(bare) :] if ends else ""
+        return self._openings[thinking]
+
+    @cached_property
+    def _own_finder(self) -> OwnAnswerFinder:
+        vocabulary = Vocabulary(self._tokenizer)
+        return OwnAnswerFinder(
+            vocabulary.bytes,
+            self._guard if self.has_template else str,
+            marks=(_REMOVE, _SPLIT),
+            has_end=self.has_template,
+        )
+
+    def _with_own(
+        self, rendered: str, own: Sequence[OwnAnswer], *, apart: bool = False
+    ) -> tuple[int, ...]:
+        """Return a rendered conversation as ids: those that are known, and between them
+        those of the text."""
+        ids: list[int] = []
+        at = 0
+        for part in own:
+            ids += self._between(rendered[at : part.start], at, apart=apart)
+            ids += part.ids
+            at = part.end
+        return (*ids, *self._between(rendered[at:], at, apart=apart))
+
+    def _between(self, text: str, at: int, *, apart: bool) -> list[int]:
+        """Return the ids of a part of a rendered conversation. Some tokenizers put a
+        space before the first word of a text: what is not the beginning of the
+        conversation is encoded after a newline."""
+        if not text:
+            return []
+        controls = tuple(self._specials) if self.has_template else ()
+        begins = not at or text.startswith(controls)
+        ids = self._part(text, apart=apart)
+        if begins:
+            return ids
+        line, after = (self._part(f"\n{t}", apart=apart) for t in ("", text))
+        return after[len(line) :] if after[: len(line)] == line else ids
+
+    def _part(self, text: str, *, apart: bool) -> list[int]:
+        if self.has_template:
+            return list(self._encode(text, apart=apart))
+        return list(self.document(text, "no").ids)
 
     def draft(
         self, messages: Sequence[ChatTurn], text: str, *, thinking: bool | None = None
@@ -197,8 +283,10 @@ class PromptBuilder:
             rendered = self._plain([*messages, writing], "").text
         before = rendered.partition(_WRITING)[0]
         prefix = () if self.has_template else self.prefix("auto")
-        context = [*prefix, *self._encode(before)]
-        ids = [*prefix, *self._encode(before + self._guard(text))]
+        own = self._own_answers(messages, before, thinking)
+        written = self._guard(text) if self.has_template else text
+        context = [*prefix, *self._with_own(before, own)]
+        ids = [*prefix, *self._with_own(before + written, own)]
         # A token that merges text with what is before it counts as the text's.
         same = common_prefix_len(context, ids)
         return ids[:same], ids[same:]
@@ -338,10 +426,11 @@ class PromptBuilder:
 
     def _plain(self, messages: Sequence[ChatTurn], prefill: str) -> Prompt:
         asked = f"{_plain_turns(messages)}Assistant:"
-        text = asked + (f" {prefill}" if prefill else "")
-        encoding = self.document(text, "auto")
-        ids = (*encoding.prefix, *encoding.ids)
-        return Prompt(ids, text, ("\nUser:",), begun=prefill)
+        text = asked + (_space(prefill) + prefill if prefill else "")
+        own = self._own_answers(messages, text, None)
+        ids = (*self.prefix("auto"), *self._with_own(text, own))
+        reread = _reread(messages, own, text, "Assistant:")
+        return Prompt(ids, text, ("\nUser:",), begun=prefill, reread=reread)
 
     def _continued(
         self, messages: Sequence[Message], prefill: str, thinking: bool | None
@@ -443,17 +532,18 @@ class PromptBuilder:
             return _THOUGHT in self._render(turns, open_ended=False)
         return False
 
-    def _message(self, turn: ChatTurn) -> Message:
+    def _message(self, turn: ChatTurn, mark: str = "") -> Message:
         """Return a turn as the template gets it. Every control string in it is text,
         except the marks around the model's thinking: by these the template knows what
-        to leave out."""
+        to leave out. `mark` is put before its text, behind the thinking."""
         text = turn.content
         span = thinking_in(text) if turn.role == "assistant" else None
         if span is None:
-            return {"role": turn.role, "content": self._guard(text)}
+            return {"role": turn.role, "content": mark + self._guard(text)}
         if self._takes_reasoning:
-            return self._apart(text, span)
-        return {"role": turn.role, "content": self._with_marks(text, span)}
+            message = self._apart(text, span)
+            return {**message, "content": mark + message["content"]}
+        return {"role": turn.role, "content": self._with_marks(text, span, mark)}
 
     def _apart(self, text: str, span: ReasoningSpan) -> Message:
         """Return an answer with its thinking under each name that templates use."""
@@ -465,17 +555,19 @@ class PromptBuilder:
             **dict.fromkeys(_REASONING, thought),
         }
 
-    def _with_marks(self, text: str, span: ReasoningSpan) -> str:
+    def _with_marks(self, text: str, span: ReasoningSpan, mark: str) -> str:
         """Return an answer in which the marks around its thinking are marks, if the
-        template knows them."""
-        marks = [mark for mark in (span.opening, span.closing) if mark]
-        if not all(mark.rstrip() in self._template for mark in marks):
-            return self._guard(text)
+        template knows them; with `mark` before its text."""
+        known = (
+            each.rstrip() in self._template for each in (span.opening, span.closing)
+        )
+        if not all(known):
+            return mark + self._guard(text)
         behind = span.stop + len(span.closing)
         thought, answer = text[span.start : span.stop], text[behind:]
         return (
             f"{text[: span.start]}{self._guard(thought)}{span.closing}"
-            f"{self._guard(answer)}"
+            f"{mark}{self._guard(answer)}"
         )
 
     def _guard(self, text: str) -> str:
@@ -533,13 +625,37 @@ def _keeps(messages: Sequence[Message], asked: str, continued: str) -> bool:
     return all(text in continued for text in texts if text in asked)
 
 
-def _plain_turns(messages: Sequence[ChatTurn]) -> str:
-    """Return a conversation in the plain format, up to the next speaker's name."""
+def _plain_turns(messages: Sequence[ChatTurn], mark: str = "") -> str:
+    """Return a conversation in the plain format, up to the next speaker's name, with
+    `mark` before each answer whose ids are known."""
     return "".join(
-        f"{_SPEAKERS[m.role]}: {m.content}\n" if m.role in _SPEAKERS
-        else f"{m.content}\n\n"
+        f"{m.content}\n\n" if m.role not in _SPEAKERS
+        else f"Assistant:{_space(m.content)}{mark}{m.content}\n" if m.ids
+        else f"{_SPEAKERS[m.role]}: {m.content}\n"
         for m in messages
     )  # fmt: skip
+
+
+def _space(answer: str) -> str:
+    """Return what stands between a speaker's name and an answer of the model, which
+    mostly begins with a space itself."""
+    return "" if answer[:1].isspace() else " "
+
+
+def _reread(
+    messages: Sequence[ChatTurn],
+    own: Sequence[OwnAnswer],
+    rendered: str,
+    opening: str,
+) -> int:
+    """Return how many answers with ids do not stand as they were generated, behind
+    `opening`."""
+    same = (
+        part.is_whole
+        and rendered[: part.start].rstrip(" ").endswith(opening.rstrip(" "))
+        for part in own
+    )
+    return sum(1 for turn in messages if turn.ids) - sum(same)
 
 
 def _is_marked(text: str) -> bool:

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
+from lmtui.chat.rows import node_of, row_of
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
@@ -51,6 +52,21 @@ def test_messages_hold_all_turns_in_order() -> None:
         ChatTurn("user", "two"),
     )
     assert chat.messages() == (*chat.messages(asked.id), ChatTurn("assistant", "a b"))
+
+
+def test_messages_have_the_ids_of_what_the_model_itself_generated() -> None:
+    chat = Conversation()
+    _, reply = exchange(chat, "one")
+    last = chat.say("two").id
+    assert [turn.ids for turn in chat.messages(last, model="m")] == [(), reply.ids, ()]
+    assert not any(turn.ids for turn in chat.messages(last, model="n"))
+    assert not any(turn.ids for turn in chat.messages(last))
+    edited = chat.amend(reply.id, "other words")
+    assert not any(turn.ids for turn in chat.messages(edited.id, model="m"))
+    stored = Conversation.restored(
+        [node_of(row_of(node)) for node in chat.nodes], chat.chosen
+    )
+    assert stored.messages(last, model="m")[1].ids == reply.ids
 
 
 def test_conversation_without_system_message_sends_none() -> None:

@@ -14,7 +14,7 @@ from lmtui.chat.attachments import LARGEST, attach
 from lmtui.cli.generation import JsonAnswerView, TextView
 from lmtui.cli.once import Talk, answer, read_request, seeded
 from lmtui.cli.output import Output
-from lmtui.engine.types import Candidate, Distribution, SamplingSettings, Step
+from lmtui.engine.types import Candidate, ChatTurn, Distribution, SamplingSettings, Step
 from tests.cli.program import begun, run, run_in_terminal, stored_texts
 from tests.fakes import END, FakeEngine
 
@@ -95,8 +95,8 @@ def test_system_and_prefill_reach_the_model(tmp_path: Path) -> None:
     talk = Talk("Where?", system="Be brief.", prefill="It is ")
     assert answer(engine, talk, SamplingSettings(), view=TextView(Output(out))) == 0
     assert out.getvalue() == "It is Paris.\n"
-    assert engine.calls[0] == ("prompt", (talk.messages, "It is "))
-    assert [m.role for m in talk.messages] == ["system", "user"]
+    messages = (ChatTurn("system", "Be brief."), ChatTurn("user", "Where?"))
+    assert engine.calls[0] == ("prompt", (messages, "It is "))
     named = run("chat", "--once", "a", "--system", f"@{file}", "--json", script=PARIS)
     assert b"system: Be brief." in bytes(named.events[0]["prompt_ids"])
 

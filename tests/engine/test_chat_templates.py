@@ -77,7 +77,7 @@ def ours(
     except LmtuiError as error:
         assert error.title and error.detail and error.hint
         return None
-    assert not {*"\ufdd0\ufdd1\ufdd2\ufdd3"} & {*prompt.text}
+    assert not {*"\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4"} & {*prompt.text}
     return prompt.text
 
 

@@ -35,7 +35,7 @@ def without_template() -> PromptBuilder:
 
 
 # Unicode's characters for use within programs, which the builder marks places with.
-RESERVED = ("\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3")
+RESERVED = ("\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4")
 
 
 @given(

@@ -7,7 +7,7 @@ re-tokenised, after the earlier messages.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class StoredMessageText(TextAfterContext):
     """Message of a conversation, with the messages before it."""
 
-    messages: tuple[ChatTurn, ...] = ()
+    messages: Callable[[str | None], tuple[ChatTurn, ...]] = lambda _: ()
+    """Returns the messages before it; the answers of a model by their ids."""
     steps: tuple[Step, ...] = ()
     """Tokens that it was written with; empty if they are not all known."""
     before: tuple[int, ...] = ()
@@ -45,9 +46,8 @@ class StoredMessageText(TextAfterContext):
             ids = tuple(step.id for step in self.steps)
             spans = spans_of(self.text, [step.bytes for step in self.steps])
             return Encoding(ids, spans, self.before), True
-        trace = engine.score_draft(
-            self.messages, self.text, SamplingSettings(), top_n=1
-        )
+        messages = self.messages(engine.info.label)
+        trace = engine.score_draft(messages, self.text, SamplingSettings(), top_n=1)
         ids = tuple(token.id for token in trace.tokens)
         spans = spans_of(self.text, [token.bytes for token in trace.tokens])
         return Encoding(ids, spans, trace.context), False
@@ -62,7 +62,7 @@ class StoredMessageText(TextAfterContext):
         return InspectSource(
             self.name,
             read=lambda: self.text,
-            after=self.messages,
+            after=self.messages(None),
             window=rules.window,
             stride=rules.stride,
         )
@@ -91,7 +91,7 @@ def stored_message(which: str, number: int | None) -> StoredMessageText:
     return StoredMessageText(
         name=f"chat {loaded.about.id}, message {number}",
         text=node.content,
-        messages=chat.messages(node.parent),
+        messages=lambda model: chat.messages(node.parent, model=model),
         steps=node.steps if whole else (),
         before=node.ids_before if whole else (),
         model=node.model,

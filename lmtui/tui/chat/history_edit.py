@@ -80,9 +80,9 @@ class MessageEditor:
         edited."""
         conversation = self._session.conversation
         if self._edited is None:
-            return conversation.messages(conversation.turns[-1].id)
+            return self._owner.messages(conversation.turns[-1].id)
         node = conversation.node(self._edited)
-        return conversation.messages(node.parent) if node.role == "user" else None
+        return self._owner.messages(node.parent) if node.role == "user" else None
 
     def edit(self, node: ChatMessage) -> None:
         """Take a message into the prompt to be changed there."""

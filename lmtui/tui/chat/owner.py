@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from lmtui.chat.conversation import model_of
+from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef, named
 from lmtui.tui.app_messages import ModelChosen
@@ -78,6 +79,14 @@ class OwnerController(Controller):
         """Return whether a model is the one in use, which alone can go on with its ids
         and whose numbers can be set beside those of today."""
         return self._state.info is not None and self._state.info.label == model
+
+    def messages(self, last_id: int | None = None) -> tuple[ChatTurn, ...]:
+        """Return the conversation up to a message, or the leaf, for the model in use:
+        its own answers with their ids."""
+        info = self._state.info
+        return self._session.conversation.messages(
+            last_id, model=info.label if info else None
+        )
 
     @property
     def _owner(self) -> str | None:

@@ -42,6 +42,10 @@ _STOPPED = "stopped · Ctrl+G more, Ctrl+R again"
 _STOPPED_EMPTY = "stopped before the first word · Ctrl+R again"
 _NOTHING = "nothing to add · Ctrl+R again"
 NO_TOKEN = "No token was generated."
+REREAD = (
+    "This model's chat template changes earlier answers, or what stands before them:"
+    " they are read as other tokens than were generated."
+)
 NO_NUMBERS = "The server sends the words of this answer without probabilities."
 
 
@@ -76,6 +80,7 @@ class ReplyController(Controller):
         self._given_up = False  # stopped before the engine was asked
         self._answers = 0  # how many were begun
         self._words = ""  # how far the answer is
+        self._told_reread = False  # that the model does not read what it generated
         # Sent before there was a model or room: what it says, and how it was written.
         self._queue: list[tuple[str, str]] = []
         self._written: tuple[int, str] = (0, "")  # of the message that was said last
@@ -92,6 +97,8 @@ class ReplyController(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         """Give what waits back to the prompt where there is no model to come."""
+        if self._info != state.info:
+            self._told_reread = False
         self._info = state.info
         edits = state.capabilities.edits
         self.why_no_prefill = "" if edits else state.capabilities.why_not
@@ -144,7 +151,7 @@ class ReplyController(Controller):
         else:
             self._branch.renew(asked)
             await self._branch.add(self.message)
-        self._start(self._session.conversation.messages(asked.id))
+        self._start(self._owner.messages(asked.id))
 
     async def another_answer(self, reply: ChatMessage) -> None:
         """Answer again in place of a reply."""
@@ -155,7 +162,7 @@ class ReplyController(Controller):
             reply.id, model=self._info.label, settings=self._sampler.settings
         )
         await self._branch.show()
-        self._start(self._session.conversation.messages(reply.parent))
+        self._start(self._owner.messages(reply.parent))
 
     async def go_on_with(self, reply: ChatMessage) -> None:
         """Let a reply go on from exactly where its text ends."""
@@ -183,7 +190,7 @@ class ReplyController(Controller):
             prefill=words,
         )
         await self._branch.show()
-        messages = self._session.conversation.messages(reply.parent)
+        messages = self._owner.messages(reply.parent)
         self._start(messages, prefill=words)
 
     def claim(self) -> None:
@@ -252,6 +259,9 @@ class ReplyController(Controller):
         )
         self._thinking = ReasoningTracker(self.message)
         self._strip.read(len(prompt.ids))
+        if prompt.reread and not self._told_reread:
+            self._told_reread = True
+            self._screen.notify(REREAD)
 
     def _show_reading(self, done: int, total: int) -> None:
         self._tell(f"reading the prompt {done:,}/{total:,}")

@@ -114,7 +114,7 @@ class TokensController(Controller):
         if node.steps and node.prompt is not None:
             known = KnownTokens(node.steps, node.prompt.ids, node.model or "")
             return InspectSource("answer", known=known)
-        before = self._session.conversation.messages(node.parent)
+        before = self._owner.messages(node.parent)
         return InspectSource(node.role, read=lambda: node.content, after=before)
 
     def show_prompt(self) -> None:
@@ -147,7 +147,7 @@ class TokensController(Controller):
         if node.own_ids and by_itself:
             passage: Passage = TokensAfter(node.own_ids, node.ids_before)
         else:
-            before = self._session.conversation.messages(node.parent)
+            before = self._owner.messages(node.parent)
             passage = TextAfter(before, node.content)
         self._client.score(
             passage,
@@ -217,7 +217,7 @@ class TokensController(Controller):
             self._strip.read(len(scores.context))
 
         self._client.score_draft(
-            self._session.conversation.messages(node.parent),
+            self._owner.messages(node.parent),
             node.content,
             self._sampler.settings,
             prefix_len=index,

@@ -192,7 +192,7 @@ class VersionsController(Controller):
             self._screen.call_later(self._end_dropped)
             return
         self._client.generate_versions(
-            self._session.conversation.messages(self._asked),
+            self._owner.messages(self._asked),
             [_settings(each.message) for each in self._versions],
             prompt_ready=self._keep_prompt,
             progress=self._show_reading,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -221,3 +222,26 @@ async def test_answer_notes_a_message_that_the_template_leaves_out() -> None:
         await running.ask("count")
         await running.until(lambda: texts(running)[1:] == ["a"])
         await running.until(lambda: "without 1 earlier message" in running.seen)
+
+
+class RereadingEngine(FakeEngine):
+    """A model whose template changes its earlier answers."""
+
+    def prompt(self, messages: Sequence[ChatTurn], **options: Any) -> Given:
+        made = super().prompt(messages, **options)
+        return replace(made, reread=sum(turn.ids != () for turn in messages))
+
+
+async def test_answers_that_are_read_as_other_tokens_are_told_once() -> None:
+    engine = RereadingEngine(["one", "two", "three"], name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        told = "read as other tokens"
+        for count, asked in enumerate(("a", "b", "c"), 1):
+            await running.ask(asked)
+            await running.until(
+                lambda count=count: (
+                    len(texts(running)) == 2 * count and state(running) == "ready"
+                )
+            )
+            assert running.notices.count(told) == (count > 1)
