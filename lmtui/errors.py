@@ -46,13 +46,12 @@ class SystemLimitError(LmtuiError):
 def system_limit(error: BaseException) -> SystemLimitError | None:
     """Return the error for what threads, processes and libraries raise where the
     system starts no more of them; None for any other exception."""
-    if isinstance(error, RuntimeError):
-        # Of Python's threads, and of the C++ threads in a library.
-        if not re.search("start new thread|temporarily unavailable", str(error)):
-            return None
-    elif not isinstance(error, OSError) or error.errno != errno.EAGAIN:
-        return None
-    return SystemLimitError(str(error))
+    if isinstance(error, OSError):
+        return SystemLimitError(str(error)) if error.errno == errno.EAGAIN else None
+    # Of Python's threads, and those of libraries in C++ and Rust.
+    if re.search("start new thread|temporarily unavailable", str(error)):
+        return SystemLimitError(str(error))
+    return None
 
 
 class Cancelled(Exception):
@@ -76,4 +75,5 @@ def panics_as_errors(
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise LmtuiError(title, str(error), hint) from error
+        limit = system_limit(error)
+        raise limit or LmtuiError(title, str(error), hint) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtui import cache_dir
-from lmtui.errors import LmtuiError, panics_as_errors
+from lmtui.errors import LmtuiError, panics_as_errors, system_limit
 
 _LOUD = ("accelerate", "huggingface_hub", "torch", "py.warnings", "gguf")
 
@@ -157,7 +157,7 @@ def wrap_load_errors(path: str) -> Iterator[None]:
     except LmtuiError:
         raise
     except Exception as error:
-        raise _explain(error, path) from error
+        raise system_limit(error) or _explain(error, path) from error
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import pytest
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn
-from lmtui.errors import LmtuiError, panics_as_errors
+from lmtui.errors import LmtuiError, SystemLimitError, panics_as_errors
+from lmtui.models.errors import tokenizing, wrap_load_errors
 from tests.models import panics, tiny
 
 TITLE = "the model's tokenizer fails on this text"
@@ -57,3 +58,17 @@ def test_keyboard_interrupt_and_system_exit_pass_through() -> None:
     for end in (KeyboardInterrupt, SystemExit):
         with pytest.raises(end), panics_as_errors():
             raise end
+
+
+def test_panic_for_lack_of_threads_is_a_limit_of_the_system() -> None:
+    # Made here, since a real one takes a system without threads.
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(SystemLimitError, match="WouldBlock"), tokenizing():
+        raise panic(
+            "ThreadPoolBuildError: WouldBlock, Resource temporarily unavailable"
+        )
+
+
+def test_load_without_threads_is_not_the_models_fault() -> None:
+    with pytest.raises(SystemLimitError), wrap_load_errors("model.gguf"):
+        raise RuntimeError("can't start new thread")

@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 
 from lmtui import processes
 from lmtui.engine.grammar.text import Grammar, refused
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, SystemLimitError
 
 SECONDS = 5.0
 """Time on the processor for starting the process and compiling one grammar."""
@@ -73,6 +73,8 @@ def _answer(grammar: Grammar, written: bytes, code: int) -> tuple[str, ...]:
         detail = f"compiling it needs too much memory: {processes.how_it_ended(code)}"
         raise refused(grammar.kind, detail, _SIMPLIFY)
     answer = json.loads(written)
+    if "limit" in answer:
+        raise SystemLimitError(answer["limit"])
     if "refused" in answer:
         raise LmtuiError(*answer["refused"])
     return tuple(answer["ignored"])

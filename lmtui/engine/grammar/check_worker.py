@@ -43,8 +43,11 @@ def main() -> None:
     answer: dict[str, Any] = {}
     threading.stack_size(_STACK)
     thread = threading.Thread(target=lambda: answer.update(_outcome(request)))
-    thread.start()
-    thread.join()
+    try:
+        thread.start()
+        thread.join()
+    except RuntimeError as error:
+        answer["limit"] = str(error)
     sys.stdout.write(json.dumps(answer))
 
 
