@@ -74,6 +74,15 @@ class Vocabulary:
             self._bytes[token] = known
         return known
 
+    @property
+    def longest(self) -> int:
+        """The bytes of the longest token."""
+        most = 0
+        for spelled, token in self._tokenizer.get_vocab().items():
+            if 4 * len(spelled) > most:  # at most four bytes a character
+                most = max(most, len(self.bytes(token)))
+        return most
+
     def text(self, token: int) -> str:
         """Return the token's bytes as text; bytes that are no character show as `⟨E3
         81⟩`."""

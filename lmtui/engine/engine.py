@@ -99,6 +99,7 @@ class LocalEngine:
             has_template=self.prompts.has_template,
             switches_thinking=self.prompts.switch is not None,
             slots=slots,
+            longest_token=0 if self.prompts.normalizes else self._vocabulary.longest,
         )
         size = self._info.vocabulary
         self._sampler = Sampler(

@@ -95,3 +95,11 @@ def test_stop_text_split_over_tokens_ends_the_stream() -> None:
 def test_unfinished_stop_text_is_returned_at_the_end() -> None:
     stream = TextStream(["\nUser:"])
     assert stream.feed(b"Hi\nUs") + stream.finish() == "Hi\nUs"
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_no_token_has_more_bytes_than_the_longest(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]()
+    vocabulary = Vocabulary(tokenizer)
+    sizes = [len(vocabulary.bytes(token)) for token in range(len(tokenizer))]
+    assert vocabulary.longest == max(sizes)

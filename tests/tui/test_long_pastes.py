@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
 from types import FrameType
 from typing import Any
 
 import pytest
 from textual.events import Paste
 
+from lmtui.engine.types import BosRule, Encoding, EngineInfo
 from lmtui.tui.chat.prompt import FOLDED, PromptField
+from lmtui.tui.widgets.status import Status
 from tests.fakes import FakeEngine
 from tests.tui.programs import Program, program
 
@@ -58,6 +62,59 @@ async def test_paste_beyond_the_context_is_refused_with_its_size() -> None:
         assert prompt(p).text == "" and not prompt(p).refusal
         await p.press("ctrl+z")
         assert prompt(p).draft.count("two") == MEGABYTE.count("two")
+
+
+class WordEngine(FakeEngine):
+    """A model of tokens of at most 81 bytes, which never counts a long text."""
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, longest_token=81)
+
+    def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+        assert len(text) < FOLDED
+        return super().encode(text, bos=bos)
+
+
+async def test_paste_that_no_tokens_can_spell_is_refused_by_its_bytes() -> None:
+    engine = WordEngine(["answer"], name="default", context=8192)
+    async with program({"default": engine}, first="chat") as p:
+        await p.ready()
+        await paste(p, MEGABYTE)
+        await p.press(*" x!")
+        assert f"{WORDS} x!" in p.seen
+        await p.press("enter")
+        assert "81 bytes at most, and the context holds 8,192" in p.notices
+        assert prompt(p).text == f"{WORDS} x!" and not p.views
+        await p.press(*["backspace"] * 4, *"hi", "enter")
+        await p.until(lambda: p.last_text == "answer")
+
+
+async def test_status_reads_no_message_while_it_holds_a_long_paste() -> None:
+    go_on = Event()
+    engine = FakeEngine(name="default", on_token=lambda _: go_on.wait(20))
+    async with program({"default": engine}, first="chat") as p:
+        await p.ready()
+        state = p.chat.query_one(Status)
+        await p.press("a")
+        await p.until(lambda: state.state == "reading your message")
+        await paste(p, MEGABYTE)
+        await p.until(lambda: "nothing is computed" in p.seen)
+        assert state.state == "ready"
+        go_on.set()
+
+
+async def test_draft_given_back_is_folded_as_it_was() -> None:
+    async with program(first="chat") as p:
+        await p.ready()
+        await p.press(*"see ")
+        await paste(p, MEGABYTE)
+        await p.press("!")
+        draft = prompt(p).draft
+        await p.press("ctrl+u")
+        prompt(p).give_back(draft)
+        assert prompt(p).text == f"see {WORDS}!"
+        assert prompt(p).draft == draft
 
 
 @pytest.mark.parametrize(

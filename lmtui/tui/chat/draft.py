@@ -87,6 +87,7 @@ class DraftController(Controller):
         if why := self._why_not or (_FOLDED if self._prompt.folded else ""):
             self._client.cancel()
             panel.clear(why)
+            self._screen.activity.update()
             return
         if panel.distribution is not None:
             panel.outdate()

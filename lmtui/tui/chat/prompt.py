@@ -193,7 +193,7 @@ pasted text is shown as one line and sent in full.
         """Put a prompt that could not be answered before the draft, also while that is
         put aside."""
         draft = self.text if self._draft is None else self._draft
-        whole = self._folded(text) + (f"\n{draft}" if draft else "")
+        whole = self._folded_again(text) + (f"\n{draft}" if draft else "")
         if self._draft is None:
             self.write(whole)
         else:
@@ -250,7 +250,7 @@ pasted text is shown as one line and sent in full.
 
     def write(self, text: str) -> None:
         """Replace the text; a long one is folded."""
-        self.text = self._folded(text)
+        self.text = self._folded_again(text)
         self.move_cursor(self.document.end)
 
     def _in_full(self, text: str) -> str:
@@ -260,6 +260,13 @@ pasted text is shown as one line and sent in full.
 
     def _standing(self, text: str) -> list[str]:
         return [words for words in self._folds if words in text]
+
+    def _folded_again(self, text: str) -> str:
+        """Return a text with what was folded in it before, and only that, folded; all
+        of it where that leaves a long text."""
+        for words, folded in self._folds.items():
+            text = text.replace(folded, words)
+        return text if len(text) < FOLDED else self._folded(self._in_full(text))
 
     def _folded(self, text: str) -> str:
         """Return the text, or a placeholder for it if it is long."""

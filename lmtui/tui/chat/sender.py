@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import count
 
+from lmtui.cache_dir import size
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
 from lmtui.engine.types import EngineInfo
@@ -106,10 +107,28 @@ class MessageSender(Controller):
         self._client.cancel()
         self._prompt.refusal = ""
         files, folded = self._files, self._folded
-        if self._counts and (files or folded):
-            pasted = [plain(as_message(text)) for text in folded]
-            texts = [*(file.quoted for file in files), *pasted]
+        quoted = [file.quoted for file in files]
+        pasted = [plain(as_message(text)) for text in folded]
+        if why := self._too_long([*quoted, *pasted]):
+            self._prompt.refusal, pasted = why, []
+        if self._counts and (quoted or pasted):
+            texts = [*quoted, *pasted]
             self._client.count_tokens(texts, then=partial(self._show_count, files))
+
+    def _too_long(self, texts: Sequence[str]) -> str:
+        """Return why texts can't fit the context however they are tokenized; "" where
+        their tokens have to be counted."""
+        longest = self._info.longest_token if self._info else 0
+        if self._info is None or not longest:
+            return ""
+        bytes_ = sum(len(text.encode("utf-8", "replace")) for text in texts)
+        context = self._info.context
+        if bytes_ <= context * longest:
+            return ""
+        return (
+            f"The message has {size(bytes_)}; a token has {longest:,} bytes at most, "
+            f"and the context holds {context:,} tokens."
+        )
 
     def _show_count(self, files: Sequence[Attachment], tokens: tuple[int, ...]) -> None:
         """Show the count; refuse what can't fit."""
