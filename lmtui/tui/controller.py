@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lmtui.tui.model_state import ModelState
+from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.widgets.status import Status
 
 
@@ -61,11 +61,14 @@ class Activity:
         self._said = False
         self._said_in: object = None
 
-    def follow_model(self, state: ModelState) -> None:
-        """Tell how a load goes; what was said to the user is outdated."""
+    def follow_model(self, state: ModelState, *, goes_back: bool = False) -> None:
+        """Tell how a load goes, and whether Esc `goes_back` to the model before; what
+        was said to the user is outdated."""
         self._model_words = ""
         if state.info is None:
             self._model_words = "no model" if state.error else state.words
+        if goes_back and (before := state.goes_back_to):
+            self._model_words += f"; Esc goes back to {shown_name(before)}"
         self.unsay()
 
     def say(self, words: str) -> None:

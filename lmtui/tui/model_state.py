@@ -56,6 +56,12 @@ class ModelState:
         return self.info is None and self.error is None
 
     @property
+    def goes_back_to(self) -> ModelRef | None:
+        """Model that was in use before the one that is being loaded."""
+        is_other = self.before != self.model_ref
+        return self.before if self.loading and is_other else None
+
+    @property
     def words(self) -> str:
         """State of the model in one line."""
         if self.error:
@@ -89,7 +95,11 @@ class ModelState:
             progress.done / progress.total if progress.done and progress.total else None
         )
         part = "" if share is None else f" {share:.0%}"
-        doing = f"{visible_line(progress.what)}{part}"
+        # A file's name is enough where its whole path would fill the line.
+        what = progress.what.replace(
+            full_name(self.model_ref), shown_name(self.model_ref)
+        )
+        doing = f"{visible_line(what)}{part}"
         return replace(self, info=None, error=None, doing=doing, share=share)
 
     def why_not(self, can: bool, what: str) -> str:

@@ -13,6 +13,8 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 from lmtui.errors import LmtuiError
+from lmtui.models.source import ModelRef
+from lmtui.tui.app_messages import ModelChosen
 from lmtui.tui.controller import Activity, Controller
 from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import ModelState
@@ -68,6 +70,7 @@ class ModelScreen(Screen[None]):
         self.controllers: tuple[Controller, ...] = ()
         """What this screen is made of, in the order in which it starts and follows the
         model."""
+        self._goes_back_to: ModelRef | None = None
 
     def on_mount(self) -> None:
         """Start the controllers, and follow the model."""
@@ -104,7 +107,8 @@ class ModelScreen(Screen[None]):
             self.panel.clear(" ".join(filter(None, words)))
         else:
             self.panel.clear(LOADING)
-        self.activity.follow_model(state)
+        self._goes_back_to = state.goes_back_to
+        self.activity.follow_model(state, goes_back=True)
         for controller in self.controllers:
             controller.follow_model(state)
         self.activity.update()
@@ -116,7 +120,15 @@ class ModelScreen(Screen[None]):
     def stop_work(self) -> bool:
         """Stop what the model does for the user; return whether there was anything."""
         stopped = [controller.stop() for controller in self.controllers]
-        return any(stopped)
+        return any(stopped) or self.stop_load()
+
+    def stop_load(self) -> bool:
+        """Go back to the model before the one that is being loaded; return whether
+        there is one. It was released to make room, so it is loaded again."""
+        before, self._goes_back_to = self._goes_back_to, None
+        if before is not None:
+            self.post_message(ModelChosen(before))
+        return before is not None
 
     def selected_words(self) -> str:
         """Return the selection, on the screen or in the focused field."""

@@ -14,6 +14,7 @@ from lmtui.models.adapters.folders import Adapter
 from lmtui.models.list_rows import ListedModel, adapter_row, server_row
 from lmtui.models.progress import Progress
 from lmtui.models.source import ModelRef
+from lmtui.tui.app_messages import ModelChosen
 from lmtui.tui.models import (
     ADAPTER,
     NOTHING,
@@ -77,6 +78,37 @@ async def test_models_screen_can_be_left_while_a_model_loads() -> None:
         release.set()
         await running.ready("second")
         await running.until(lambda: "ready" in running.seen)
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+c"])
+async def test_load_is_given_up_for_the_model_before(key: str) -> None:
+    release, reports = Event(), 0
+
+    def open_model(name: str) -> Any:
+        def load(report: Any) -> FakeEngine:
+            nonlocal reports
+            while name == "/a/b/second.gguf":
+                report(Progress(f"loading {name}", 1, 2))
+                reports += 1
+                assert not release.wait(0.01)
+            return FakeEngine(["still here"], name=name)
+
+        return load
+
+    async with program(open_model=open_model, first="chat") as running:
+        await running.ready("default")
+        await running.press(key)  # there is nothing to give up
+        running.app.post_message(ModelChosen(ModelRef("/a/b/second.gguf")))
+        back = "Esc goes back to smollm2-135m-instruct"
+        await running.until(lambda: f"loading second 50%; {back}" in running.seen)
+        await running.press(key)
+        await running.ready("default")
+        assert running.app.model.model_ref == ModelRef()
+        await running.ask("hello")
+        await running.until(lambda: running.last_text == "still here")
+        loaded = reports
+        await running.press(key)
+        assert reports == loaded and "Esc goes back" not in running.seen
 
 
 async def test_the_model_in_use_is_marked() -> None:

@@ -242,7 +242,7 @@ class ChatScreen(SamplingScreen):
         on_the_way = self.sender.stop()
         answers = self.versions.stop() or self.reply.stop()
         stopped = answers or self.tokens.stop() or self.reply.take_back()
-        return stopped or on_the_way
+        return stopped or on_the_way or self.stop_load()
 
     # What the controllers tell.
 

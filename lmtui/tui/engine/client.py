@@ -103,7 +103,7 @@ class EngineClient:
         failed: OnError,
     ) -> None:
         """Open an engine in place of the one there is; handles and ids of that one are
-        invalid from now on. A load is not cancelled, but replaced by another one."""
+        invalid from now on. A load ends with a model: another load takes its place."""
         id_ = self._worker.number()
 
         def batch(values: tuple[Any, ...]) -> None:

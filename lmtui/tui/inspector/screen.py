@@ -169,7 +169,8 @@ the one you choose; the old text stays on its own branch.
 
     def stop_work(self) -> bool:
         """Stop one thing after the other: writing, comparing, scoring."""
-        return self.branches.stop() or self.compare.stop() or self.document.stop()
+        stopped = self.branches.stop() or self.compare.stop() or self.document.stop()
+        return stopped or self.stop_load()
 
     @property
     def is_reading(self) -> bool:
