@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from lmtui.tui.model_state import ModelState, shown_name
 from lmtui.tui.widgets.status import Status
+
+_SLOW = 5.0
+"""Seconds after which it is told how long the reading takes."""
 
 
 class Controller:
@@ -48,7 +52,11 @@ class Activity:
     """
 
     def __init__(
-        self, status: Status, *, context: Callable[[], object] = lambda: None
+        self,
+        status: Status,
+        *,
+        context: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`context` returns what words to the user were said about, such as the cursor:
         `withdraw` removes them once it has changed."""
@@ -60,6 +68,8 @@ class Activity:
         self._model_words = ""
         self._said = False
         self._said_in: object = None
+        self._clock = clock
+        self._reading = "", 0.0  # what is told of the reading, and since when
 
     def follow_model(self, state: ModelState, *, goes_back: bool = False) -> None:
         """Tell how a load goes, and whether Esc `goes_back` to the model before; what
@@ -94,4 +104,12 @@ class Activity:
             self._status.state = self._model_words or self._work() or self.ready
 
     def _work(self) -> str:
-        return next((each.doing for each in self.controllers if each.doing), "")
+        work = next((each.doing for each in self.controllers if each.doing), "")
+        words, since = self._reading
+        if words != work:
+            self._reading = work, self._clock()
+            return work
+        # One part of a prompt can take long: without seconds, it seems to stand still.
+        seconds = self._clock() - since
+        is_slow = work.startswith("reading") and seconds >= _SLOW
+        return f"{work} · {seconds:.0f} s" if is_slow else work

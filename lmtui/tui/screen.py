@@ -78,6 +78,7 @@ class ModelScreen(Screen[None]):
             controller.start()
         self.watch(self.app, "model", self.follow_model)
         self.watch(self.panel, "stale", self.activity.update)
+        self.set_interval(1.0, self.activity.update)
         self.focus_text()
 
     def on_screen_resume(self) -> None:

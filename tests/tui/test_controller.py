@@ -94,3 +94,23 @@ def test_words_are_withdrawn_once_what_they_are_about_has_changed(
             said_at = place
         holds = not gone and place == said_at
         assert status.state == ("here" if holds else "ready")
+
+
+def test_reading_that_takes_long_is_told_with_its_seconds() -> None:
+    worker, status, now = Worker(), Status(), 0.0
+    activity = Activity(status, clock=lambda: now)
+    activity.controllers = (worker,)
+    activity.follow_model(ready())
+    for at, work, told in (
+        (0.0, "reading the prompt 0/308", "reading the prompt 0/308"),
+        (4.0, "reading the prompt 0/308", "reading the prompt 0/308"),
+        (61.4, "reading the prompt 0/308", "reading the prompt 0/308 · 61 s"),
+        (62.0, "reading the prompt 256/308", "reading the prompt 256/308"),
+        (70.0, "reading the prompt 256/308", "reading the prompt 256/308 · 8 s"),
+        (71.0, "answering; Esc stops", "answering; Esc stops"),
+        (99.0, "answering; Esc stops", "answering; Esc stops"),
+        (99.0, "", "ready"),
+    ):
+        now, worker.work = at, work
+        activity.update()
+        assert status.state == told
