@@ -131,7 +131,6 @@ class PassageController(Controller):
         settings = replace(settings, seed=randbelow(_SEEDS) if again else settings.seed)
         passage = _Passage(editor.revision, editor.cursor_index, settings)
         self._passage = passage
-        self._activity.say("writing a passage")
         self._client.complete(
             editor.text,
             passage.cursor,
@@ -140,11 +139,17 @@ class PassageController(Controller):
             then=partial(self._show_end, passage),
             failed=self._show_failed,
         )
+        self._activity.unsay()
 
     @property
     def doing(self) -> str:
-        """Writing, while a passage is written."""
-        return "writing a passage" if self._client.is_pending(Slot.SUGGEST) else ""
+        """Writing, while a passage is written, and how far it is."""
+        passage = self._passage
+        if passage is None or not self._client.is_pending(Slot.SUGGEST):
+            return ""
+        most = passage.settings.max_tokens
+        of = f": {passage.tokens:,} of {most:,} tokens" if passage.tokens else ""
+        return f"writing a passage{of}"
 
     def _show(self, passage: _Passage, steps: tuple[Step, ...]) -> None:
         for step in steps:
@@ -155,8 +160,6 @@ class PassageController(Controller):
         self._editor.show_ghost(
             passage.text, revision=passage.revision, cursor=passage.cursor
         )
-        most = passage.settings.max_tokens
-        self._activity.say(f"passage: {passage.tokens:,} of {most:,} tokens")
 
     def _show_end(self, passage: _Passage, result: GenerationResult) -> None:
         seed = f"seed {result.seed}" if passage.settings.temperature else "greedy"

@@ -18,6 +18,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
+from lmtui.worker.requests import Slot
 
 
 class ProofreadController(Controller):
@@ -30,12 +31,10 @@ class ProofreadController(Controller):
         editor: GhostEditor,
         *,
         before: Callable[[], object],
-        after: Callable[[], object],
     ) -> None:
-        """`before` is called before the model is asked, `after` when the list has been
-        left."""
+        """`before` is called before the model is asked."""
         self._client, self._screen, self._editor = client, screen, editor
-        self._before, self._after = before, after
+        self._before = before
         self._why_not = ModelState().why_not(False, "")
         self._read: ProofreadText | None = None
 
@@ -63,11 +62,16 @@ class ProofreadController(Controller):
             self._client.cancel()
             if chosen is not None and read.current == self._editor.text:
                 self._editor.go_to(*read.span(chosen))
-            self._after()
 
         self._screen.app.push_screen(dialog, answer)
         if not read.is_read:
             self._ask_engine(read, dialog)
+        self._screen.activity.unsay()
+
+    @property
+    def doing(self) -> str:
+        """Proofreading, until all is read or the user stops it."""
+        return "proofreading" if self._client.is_pending(Slot.REPLACE) else ""
 
     def _text_to_read(self) -> ProofreadText:
         text, (start, end) = self._editor.text, self._editor.selection_indexes

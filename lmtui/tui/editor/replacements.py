@@ -15,6 +15,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
+from lmtui.worker.requests import Slot
 
 
 class ReplacementController(Controller):
@@ -27,12 +28,10 @@ class ReplacementController(Controller):
         editor: GhostEditor,
         *,
         before: Callable[[], object],
-        after: Callable[[], object],
     ) -> None:
-        """`before` is called before the model is asked, `after` when the list has been
-        left."""
+        """`before` is called before the model is asked."""
         self._client, self._screen, self._editor = client, screen, editor
-        self._before, self._after = before, after
+        self._before = before
         self._why_not = ModelState().why_not(False, "")
 
     def follow_model(self, state: ModelState) -> None:
@@ -57,7 +56,6 @@ class ReplacementController(Controller):
             self._client.cancel()
             if chosen is not None and revision == self._editor.revision:
                 self._editor.replace_span(start, end, chosen.text)
-            self._after()
 
         self._screen.app.push_screen(dialog, answer)
         self._client.replacements(
@@ -69,3 +67,9 @@ class ReplacementController(Controller):
             then=dialog.show,
             failed=dialog.show_error,
         )
+        self._screen.activity.unsay()
+
+    @property
+    def doing(self) -> str:
+        """Asking for words, until the list is complete."""
+        return "asking for words" if self._client.is_pending(Slot.REPLACE) else ""

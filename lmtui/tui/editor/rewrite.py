@@ -39,6 +39,7 @@ from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.worker.requests import Slot
 
 QUESTION = LineQuestion(
     "rewrite",
@@ -233,12 +234,10 @@ class RewriteController(Controller):
         sampling: SamplingSettings,
         *,
         before: Callable[[], object],
-        after: Callable[[], object],
     ) -> None:
-        """`before` is called before the model is asked, `after` when its answer has
-        been left."""
+        """`before` is called before the model is asked."""
         self._client, self._screen, self._editor = client, screen, editor
-        self._sampling, self._before, self._after = sampling, before, after
+        self._sampling, self._before = sampling, before
         self._part: _Part | None = None
         self._chats = self._has_model = False
         self._thinking: bool | None = None
@@ -285,7 +284,6 @@ class RewriteController(Controller):
             self._dialog = None
             if version is not None and part.revision == self._editor.revision:
                 self._editor.replace_span(part.start, part.end, version)
-            self._after()
 
         self._screen.app.push_screen(dialog, answer)
         self._write()
@@ -328,6 +326,14 @@ class RewriteController(Controller):
             thinking=self._thinking,
             top_n=1,
         )
+        self._screen.activity.unsay()
+
+    @property
+    def doing(self) -> str:
+        """Rewriting, or scoring the two versions."""
+        if self._client.is_pending(Slot.GENERATE):
+            return "rewriting"
+        return "scoring both versions" if self._client.is_pending(Slot.SPAN) else ""
 
     def _score(self, part: _Part, dialog: RewriteScreen) -> None:
         """Score both versions, one after the other, each in its place."""

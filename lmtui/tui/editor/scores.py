@@ -50,6 +50,7 @@ _IDLE = 0.3  # seconds without a key before the rest of the text is scored
 _PART = 3000  # code points that are scored at a time
 _WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
 _TOTALS_EVERY = 0.2  # seconds between two looks at whether the totals have changed
+_GOES_ON = "F3 scores on"
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
 
 _MEASURES: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
@@ -85,12 +86,15 @@ class ScoreController(Controller):
         self._measure: Measure | None = None
         self._idle: Timer | None = None
         self._has_model = False
+        self._halted = ""  # why scoring has ended early, until it goes on
         self._tokens: int | None = None  # of the text, as the last prediction counts
 
     @property
     def doing(self) -> str:
-        """Scoring, while a part of the text is scored."""
-        return "scoring the text" if self._client.is_pending(Slot.SPAN) else ""
+        """Scoring, while a part of the text is scored; why it has ended early."""
+        if self._client.is_pending(Slot.SPAN):
+            return "scoring the text"
+        return f"{self._halted} · {_GOES_ON}" if self._halted else ""
 
     def start(self) -> None:
         """Show the totals a few times a second, where they changed."""
@@ -100,6 +104,7 @@ class ScoreController(Controller):
         """Forget the scores of the model before, and score anew."""
         self._has_model = state.info is not None
         self._client.cancel()
+        self._halted = ""
         if not self._has_model:
             self._tokens = None
             self.totals.outdate()
@@ -113,11 +118,23 @@ class ScoreController(Controller):
         self.costs.forget_costs()
         self._editor.set_heat(())
 
+    def resume(self) -> None:
+        """Score on, where a dialog's own request took the place of the scoring."""
+        self.score_when_idle()
+
     def stop(self) -> bool:
-        """Stop scoring, until the text changes."""
-        if stopped := self._client.cancel():
-            self._activity.say("stopped")
-        return stopped
+        """Stop scoring, until the text changes or its scores are asked for."""
+        if self._halted or not self._has_model or self._next_part() is None:
+            return False
+        self._client.cancel()
+        self._halted = "stopped"
+        self._activity.unsay()
+        return True
+
+    def _go_on(self) -> None:
+        """Score on after a stop: the scores are asked for."""
+        self._halted = ""
+        self._score_on()
 
     def outdate_totals(self) -> None:
         """Draw the totals anew: something that they show has changed."""
@@ -133,6 +150,7 @@ class ScoreController(Controller):
         self.outdate_totals()
         self.totals.outdate()
         self._client.cancel()
+        self._halted = ""
         self.score_when_idle()
 
     def _cost(self, start: int, end: int) -> float | None:
@@ -168,11 +186,9 @@ class ScoreController(Controller):
 
     def _score_on(self) -> None:
         """Score what is visible, then the rest of a text that is not too long."""
-        if not self._has_model or self._client.is_pending(Slot.SPAN):
+        if not self._has_model or self._halted or self._client.is_pending(Slot.SPAN):
             return
-        first, last = self._editor.visible_lines
-        whole = len(self.text.text) <= _WHOLE
-        part = self.text.next_span(first, last, length=_PART, whole=whole)
+        part = self._next_part()
         if part is not None:
 
             def end() -> None:
@@ -189,8 +205,14 @@ class ScoreController(Controller):
             )
         self._activity.update()
 
+    def _next_part(self) -> tuple[int, int] | None:
+        """Return the span to score next; None where all is scored that should be."""
+        first, last = self._editor.visible_lines
+        whole = len(self.text.text) <= _WHOLE
+        return self.text.next_span(first, last, length=_PART, whole=whole)
+
     def _show_failed(self, error: LmtuiError) -> None:
-        self._activity.say(visible_line(error.title))
+        self._halted = visible_line(error.title)
 
     def _put(self, span: ScoredSpan) -> None:
         if not span.spans:
@@ -207,6 +229,7 @@ class ScoreController(Controller):
         self._measure = _MEASURES[(at + 1) % len(_MEASURES)]
         self._editor.heat = self.legend.display = self._measure is not None
         self._activity.say(f"heat: {self._measure or 'off'}")
+        self._go_on()
         if self._measure is None:
             return
         self.legend.set_class(self._editor.has_class(TINTED), TINTED)
@@ -304,6 +327,7 @@ class ScoreController(Controller):
     def to_surprise(self, by: int) -> None:
         """Go to the next surprising word, or with a negative `by` to the one before."""
         words = self.surprising_words(self._surprise_bits)
+        self._go_on()
         word = (next_from if by > 0 else before_from)(words, self._editor.cursor_index)
         if word is not None:
             self._go_to(word)
@@ -322,6 +346,7 @@ class ScoreController(Controller):
 
     def list_surprises(self) -> None:
         """List the most surprising words, and go to the chosen one."""
+        self._go_on()
         known = (p.token.logprob for p in self.text.tokens())
         worst = nsmallest(
             _LISTED, (logprob for logprob in known if logprob is not None)

@@ -6,6 +6,7 @@ area posts. Knows no torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
@@ -57,7 +58,7 @@ the file.
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Back", id="complete.stop", show=False,
-                tooltip="Stop what the model does, and back to the text."),
+                tooltip="Close what lies over the text, and back to it."),
         Binding("alt+o", "open", "Open", id="file.open", show=False,
                 tooltip="Edit another file; unsaved text is asked about first."),
         Binding("ctrl+s", "save", "Save", id="file.save", priority=True,
@@ -109,7 +110,7 @@ the file.
         self.editor = editor = GhostEditor(id="editor")
         """Where the text is, also when the screen is being taken down."""
         super().__init__(panel_title=TITLE, context=lambda: editor.here)
-        new_client = partial(make_client, self.call_later)
+        new_client = partial(make_client, self._deliver)
         sampling = writing.sampling
         self._find_bar = FindBar(id="find")
         self._prompt = LinePrompt(id="line")
@@ -139,12 +140,16 @@ the file.
             new_client(), self, editor, writing, before=self.suggestions.cancel
         )
         """Passages that the sampler writes."""
-        around = {"before": self.stop_work, "after": self._resume}
-        self.replacements = ReplacementController(new_client(), self, editor, **around)
+        before = self._stop_ghosts
+        self.replacements = ReplacementController(
+            new_client(), self, editor, before=before
+        )
         """Other words for the one under the cursor."""
-        self.proofread = ProofreadController(new_client(), self, editor, **around)
+        self.proofread = ProofreadController(new_client(), self, editor, before=before)
         """Corrections of the text."""
-        self.rewrite = RewriteController(new_client(), self, editor, sampling, **around)
+        self.rewrite = RewriteController(
+            new_client(), self, editor, sampling, before=before
+        )
         """Other versions of a part of the text."""
         self.page = HeatPageController(
             new_client(), self, self.file, self.context, self.scores.text
@@ -162,7 +167,15 @@ the file.
             self.rewrite,
             self.page,
         )
-        self.activity.controllers = (self.predictions, self.passages, self.scores)
+        self.activity.controllers = (
+            self.replacements,
+            self.proofread,
+            self.rewrite,
+            self.predictions,
+            self.passages,
+            self.suggestions,
+            self.scores,
+        )
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
@@ -194,12 +207,29 @@ the file.
         is_mode = binding.id == "ghost.mode"
         return f"{name}: {short_mode(self.suggestions.mode)}" if is_mode else name
 
+    def _deliver(self, call: Callable[[], object]) -> bool:
+        """Have an answer of the engine taken, and the status line follow it."""
+
+        def take() -> object:
+            taken = call()
+            self.activity.update()
+            return taken
+
+        return self.call_later(take)
+
     def action_stop(self) -> None:
-        """Stop what the model does, and back to the text."""
-        self.stop_work()
+        """Close what lies over the text, and back to it; scoring goes on."""
+        self._stop_ghosts()
+        for bar in (self._find_bar, self._prompt):
+            if bar.is_open:
+                bar.action_close()
         self._hint.hide()
         self.suggestions.code_hint.hide()
         self.focus_text()
+
+    def _stop_ghosts(self) -> None:
+        self.suggestions.stop()
+        self.passages.stop()
 
     def _outdate_totals(self) -> None:
         self.scores.outdate_totals()
@@ -211,10 +241,6 @@ the file.
         self.follow_edit(
             GhostEditor.Edited(editor.revision, editor.cursor_index, ghost_stays=False)
         )
-
-    def _resume(self) -> None:
-        self.activity.unsay()
-        self.scores.score_when_idle()
 
     # What the text area posts.
 

@@ -111,11 +111,17 @@ class SuggestionController(Controller):
         self.cancel()
         self._say("dismissed")
 
+    @property
+    def doing(self) -> str:
+        """Writing a suggestion, once it is late; an early one is not shown yet."""
+        if self._pause is not None or not self._client.is_pending(Slot.SUGGEST):
+            return ""
+        alternatives = self._asks_for_alternatives
+        return f"writing {'alternatives' if alternatives else 'a suggestion'}"
+
     def stop(self) -> bool:
         """Stop the suggestion that is being written."""
-        if stopped := self.cancel():
-            self._activity.say("stopped")
-        return stopped
+        return self.cancel()
 
     def cancel(self) -> bool:
         """Drop what was asked for, or waits to be shown; return whether the model was
@@ -140,6 +146,7 @@ class SuggestionController(Controller):
         latest, self._pause, self._latest = self._latest, None, None
         if latest is not None:
             latest()
+        self._activity.update()
 
     def _after_pause(self, call: Callable[[], object]) -> None:
         """Do something now, or when the pause ends unless something later takes its
@@ -155,7 +162,6 @@ class SuggestionController(Controller):
             self._screen.notify("No model is loaded yet.")
             return
         self.cancel()
-        self._say("writing a suggestion")
         rules = replace(self._rules, min_prob=None, seconds=None)
         self._ask(replace(self._request(rules), by_user=True))
 
@@ -173,6 +179,8 @@ class SuggestionController(Controller):
             then=lambda end: self._after_pause(partial(self._show_end, request, end)),
             failed=lambda error: self._after_pause(partial(self._show_failed, error)),
         )
+        if request.by_user:
+            self._activity.unsay()
 
     # What comes.
 
@@ -241,7 +249,6 @@ class SuggestionController(Controller):
         self.cancel()
         request = self._request(self._rules)
         self._asks_for_alternatives = True
-        self._say("writing alternatives")
         self._client.alternatives(
             self._editor.text,
             request.cursor,
@@ -250,6 +257,7 @@ class SuggestionController(Controller):
             then=partial(self._take_alternatives, request, by),
             failed=self._show_failed,
         )
+        self._activity.unsay()
 
     def _take_alternatives(
         self, request: _Request, by: int, found: tuple[Suggestion, ...]
