@@ -141,8 +141,10 @@ def complete(
     after the cursor does so. Line endings are read as \\n, whatever the file has.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
-    With a grammar, all that --print prints follows it. In the editor the whole text is
-    to follow it: ghost text does, and s marks rows of the panel that do not.
+    With a grammar, the whole text is to follow it, from its first character on: what
+    is printed finishes it, and so does ghost text; s marks rows of the panel that it
+    forbids. Where the text so far breaks the grammar, --print says where, and exits
+    with 2.
 
     \b
     Examples:
@@ -152,7 +154,8 @@ def complete(
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
-      printf "She was born in " | lmtui complete - --print --regex "[0-9]{4}"
+      printf "Born in " | lmtui complete - --print --regex "Born in [0-9]{4}"
+      printf '{"name": "Jo' | lmtui complete - --print --schema schema.json
       lmtui complete notes.md --json --top 3
       lmtui complete person.json --schema schema.json
       lmtui complete main.py --with helpers.py --with docs/
@@ -292,6 +295,7 @@ def go_on(
             text,
             cursor,
             settings,
+            grammar_from=0,
             top_n=max(1, view.top),
             single_line=request.single_line,
             should_stop=stop,

@@ -36,22 +36,32 @@ def schema(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_completion_is_json_that_the_schema_allows(
-    program: Program, schema: Path
+@pytest.mark.parametrize("begun", ["{", '{"n', '{"n": 4'])
+def test_a_completion_finishes_json_that_the_schema_allows(
+    program: Program, schema: Path, begun: str
 ) -> None:
     done = program(
-        "complete", "-", "--print", "--schema", str(schema), stdin=b"the cat"
+        "complete", "-", "--print", "--schema", str(schema), stdin=begun.encode()
     )
     assert (done.code, done.err) == (0, "")
-    validate(json.loads(done.out), SCHEMA)
+    validate(json.loads(begun + done.out), SCHEMA)
+
+
+@pytest.mark.parametrize("output", ["--print", "--json"])
+def test_a_text_that_breaks_the_grammar_is_refused_with_its_place(
+    program: Program, schema: Path, output: str
+) -> None:
+    done = program("complete", "-", output, "--schema", str(schema), stdin=b'{\n"m')
+    assert (done.code, done.out) == (2, "")
+    assert "line 2, column 2 breaks the grammar" in done.err
 
 
 def test_each_token_tells_what_the_grammar_allows(program: Program) -> None:
     done = program(
-        "complete", "-", "--json", "--regex", "The (cat|dog)!", stdin=b"the cat "
+        "complete", "-", "--json", "--regex", "the The (cat|dog)!", stdin=b"the "
     )
     start, first, *tokens, end = done.events
-    assert start["sampling"]["grammar"] == "/The (cat|dog)!/"
+    assert start["sampling"]["grammar"] == "/the The (cat|dog)!/"
     assert "allowed" not in first  # what a half-typed word goes on with is no token
     for token in tokens:
         assert 1 <= token["allowed"] < 400 and 0 <= token["allowed_prob"] <= 1
@@ -65,8 +75,8 @@ def test_each_token_tells_what_the_grammar_allows(program: Program) -> None:
 def test_a_grammar_from_a_file_is_followed(program: Program, tmp_path: Path) -> None:
     file = tmp_path / "rules.gbnf"
     file.write_text(GBNF, encoding="utf-8")
-    done = program("complete", "-", "--print", "--grammar", str(file), stdin=b"the cat")
-    assert re.fullmatch("a{1,3}[bc]\n", done.out)
+    done = program("complete", "-", "--print", "--grammar", str(file), stdin=b"a")
+    assert re.fullmatch("a{1,3}[bc]\n", f"a{done.out}")
 
 
 def test_in_the_editor_the_whole_text_follows_the_grammar(
@@ -154,7 +164,7 @@ def test_the_editor_refuses_a_grammar(program: Program, schema: Path) -> None:
 
 
 def test_why_a_grammar_leaves_no_token_is_said_on_stderr(program: Program) -> None:
-    done = program("complete", "-", "--print", "--regex", "😀", stdin=b"the ca")
+    done = program("complete", "-", "--print", "--regex", "the ca😀", stdin=b"the ca")
     assert done.code == 0
     # The word can go on with no such character.
     assert done.out == "\n" or "😀" in done.out

@@ -56,5 +56,5 @@ def _refusal(before: str, followed: int) -> LmtuiError:
     return LmtuiError(
         f"line {line}, column {column} breaks the grammar",
         repr(before[followed : followed + 1]),
-        "Change it there, or open the file without a grammar.",
+        "Change it there, or leave the grammar out.",
     )
