@@ -117,6 +117,8 @@ class Replacement:
     following: float | None
     """Natural log of the probability of the text that follows, up to 64 tokens of it,
     given the text with the replacement; None where nothing follows."""
+    is_scored: bool = True
+    """Whether what follows is scored; not yet for an early row of a partial list."""
 
     @property
     def total(self) -> float:

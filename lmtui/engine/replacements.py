@@ -7,7 +7,7 @@ follows, and the best of them with more. Knows no screen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lmtui.engine.batched import MOST, decode_batch
@@ -66,7 +66,7 @@ class ReplacementFinder:
     ) -> list[Replacement]:
         """Return texts that could stand from `start` to `end`, the most probable
         together with what follows first; empty without context. `partial` takes the
-        best of those that are scored so far.
+        best of those that are known so far, with what follows where that is scored.
 
         Raises:
             Cancelled: `should_stop` answered True.
@@ -90,13 +90,23 @@ class ReplacementFinder:
         search = _Search(
             cloze, present, rounds, should_stop=should_stop, progress=progress
         )
-        pool = search.scored([present, *begun, *known])
-        if whole:
-            pool = self._completed(search, pool, set(begun))
+
+        def tell(early: list[_Candidate], scored: Sequence[_Candidate] = ()) -> None:
+            rows = _listed(scored, healed, cloze)
+            known = {row.text for row in rows}
+            for row in _listed(search.best(early, count), healed, cloze):
+                if row.text not in known:
+                    unscored = row.following is not None
+                    rows.append(replace(row, following=None, is_scored=not unscored))
+            if partial and rows:
+                partial(rows[:count])
+
+        words = [present, *begun, *known]
+        pool = self._words(search, words, begun if whole else (), tell)
         for number, (most, following) in enumerate(rounds, 1):
             for scored in search.growing(search.best(pool, most), following):
-                if partial and number == len(rounds):
-                    partial(_listed(search.best(scored, count), healed, cloze))
+                if number == len(rounds):
+                    tell(pool, search.best(scored, count))
             pool = scored
         # 3) what the model would write after the best
         best = search.best(pool, count)
@@ -105,6 +115,30 @@ class ReplacementFinder:
             replace(each, ahead=written)
             for each, written in zip(_listed(best, healed, cloze), ahead, strict=True)
         ]
+
+    def _words(
+        self,
+        search: _Search,
+        candidates: Sequence[str],
+        begun: Sequence[str],
+        tell: Callable[[list[_Candidate]], object],
+    ) -> list[_Candidate]:
+        """Score candidates, and complete those that are `begun`; `tell` takes the words
+        among them meanwhile."""
+        words: list[_Candidate] = []
+        seen = 0
+        for pool in search.growing_words(candidates):
+            words += [
+                each
+                for each in pool[seen:]
+                if each.filling.text not in begun or self._grown(each) is None
+            ]
+            seen = len(pool)
+            tell(words)
+        if begun:
+            pool = self._completed(search, pool, set(begun))
+            tell(pool)
+        return pool
 
     def _completed(
         self, search: _Search, pool: list[_Candidate], begun: set[str]
@@ -211,10 +245,15 @@ class _Search:
 
     def scored(self, words: Iterable[str]) -> list[_Candidate]:
         """Score further words, without what follows."""
+        *_, scored = self.growing_words(words)
+        return scored
+
+    def growing_words(self, words: Iterable[str]) -> Iterator[list[_Candidate]]:
+        """Score further words, without what follows; yield those that are scored,
+        whenever there are more."""
         fillings = [self.cloze.fill(word) for word in dict.fromkeys(words)]
         self._words += len(fillings)
-        *_, scored = self._run(fillings, 0)
-        return scored
+        yield from self._run(fillings, 0)
 
     def growing(
         self, pool: Sequence[_Candidate], following: int

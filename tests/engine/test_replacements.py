@@ -158,8 +158,20 @@ def test_partial_lists_have_the_final_numbers(monkeypatch: pytest.MonkeyPatch) -
     found = find(TEXT, 10, 15, partial=lambda best: lists.append(list(best)))
     assert len(lists) > 2
     assert lists[-1] == [replace(one, ahead="") for one in found]
-    known = {one.text: one for best in lists for one in best}
-    for best in lists:
+    known = {one.text: one for best in lists for one in best if one.is_scored}
+    for whole in lists:
+        best = [one for one in whole if one.is_scored]
         assert best == [known[one.text] for one in best]
         assert best == sorted(best, key=lambda one: -one.total)
-        assert len(best) <= 6
+        assert len(whole) <= 6
+
+
+def test_first_lists_have_words_before_what_follows_is_scored() -> None:
+    lists: list[list[Replacement]] = []
+    found = find(TEXT, 10, 15, partial=lambda best: lists.append(list(best)))
+    first, final = lists[0], {one.text: one for one in found}
+    assert first and not any(one.is_scored for one in first)
+    assert all(one.following is None for one in first)
+    rows = [one for best in lists for one in best if one.text in final]
+    for one in rows:
+        assert one.logprob == pytest.approx(final[one.text].logprob, abs=1e-4)

@@ -134,7 +134,8 @@ def replacement_rows(
     lines = []
     for each, word in zip(replacements, words, strict=True):
         is_there = each.text == present
-        parts = (each.logprob, each.following, each.total)
+        total = each.total if each.is_scored else None
+        parts = (each.logprob, each.following, total)
         figures = "  ".join(f"{surprisal(part):>7}" for part in parts)
         lines.append(
             Content.assemble(

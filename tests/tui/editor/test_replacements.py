@@ -131,3 +131,11 @@ def test_replacement_rows_align_hostile_words(words: str) -> None:
     ends = [row.plain.index(bits) for row, bits in zip(rows, LAST, strict=True)]
     cells = {cell_len(row.plain[:end]) for row, end in zip(rows, ends, strict=True)}
     assert len(cells) == 1
+
+
+def test_row_without_what_follows_shows_no_sum_yet() -> None:
+    early = Replacement("Paris", -2 * LN2, "", None, is_scored=False)
+    last = Replacement("Paris", -2 * LN2, "", None)  # nothing follows
+    _, (before, after) = replacement_rows([early, last], "Lyon")
+    assert before.plain.split() == ["Paris", "2.0", "–", "–"]
+    assert after.plain.split() == ["Paris", "2.0", "–", "2.0"]
