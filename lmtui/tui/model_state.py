@@ -106,7 +106,7 @@ class ModelState:
         """Return the sentence why something is not possible; empty where it is. `can`
         says whether the model's engine supports it."""
         if self.info is None:
-            return "No model is loaded yet."
+            return f"No model is loaded yet: {self.words}."
         return "" if can else f"{what} can't be found here. {self.capabilities.why_not}"
 
     def loaded(

@@ -45,6 +45,8 @@ class ContextController(Controller):
         self._own, self._files = own, tuple(files)
         self.parts: tuple[ContextPart, ...] = ()
         """How much of each file the model reads; empty before it has answered."""
+        self._page = PageScreen("Read before the text", Content())
+        """The list, of which the last one may be open."""
 
     def follow_model(self, state: ModelState) -> None:
         """Have the new model read the files, before anything else is asked."""
@@ -59,12 +61,14 @@ class ContextController(Controller):
 
     def _take(self, parts: tuple[ContextPart, ...]) -> None:
         self.parts = parts
+        self._page.show(Content(listed(parts)))
         self._screen.activity.say(summary(parts))
 
     def list_files(self) -> None:
         """List the files."""
         words = listed(self.parts) if self._files else EMPTY
-        self._screen.app.push_screen(PageScreen("Read before the text", Content(words)))
+        self._page = PageScreen("Read before the text", Content(words))
+        self._screen.app.push_screen(self._page)
 
 
 def summary(parts: Sequence[ContextPart]) -> str:
@@ -79,7 +83,7 @@ def listed(parts: Sequence[ContextPart]) -> str:
     """Return a line for each file: its name, the tokens that are read, and of how
     many."""
     if not parts:
-        return "The model is not ready yet."
+        return "The model is not ready yet; how much of each file it reads comes here."
     names = [clip(visible_line(part.name), _NAME) for part in parts]
     width = max(map(len, names))
     rows = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
@@ -58,3 +60,29 @@ def test_list_says_how_much_of_each_file_is_read() -> None:
     lines = listed(parts).splitlines()
     assert lines[0].split() == ["long.py", "400", "of", "2,000", "tokens"]
     assert lines[1].split() == ["a.md", "7", "of", "7", "tokens"]
+
+
+async def test_open_list_of_files_follows_the_model(tmp_path: Path) -> None:
+    file = tmp_path / "own.txt"
+    file.write_text("the cat")
+    engine, go_on = FakeWriter(), Event()
+
+    def open_model(_: str) -> Any:
+        def opened(_: Any) -> FakeWriter:
+            assert go_on.wait(20)
+            return engine
+
+        return opened
+
+    writing = Writing(load(file), context=FILES)
+    options: Any = {"first": "complete", "writing": writing, "notices": True}
+    async with program(open_model=open_model, **options) as running:
+        await running.on(EditorScreen)
+        await running.press("f7")
+        await running.until(lambda: "No model is loaded yet: load" in running.seen)
+        await running.press("alt+i")
+        await running.on(PageScreen)
+        await running.until(lambda: "The model is not ready yet" in running.seen)
+        go_on.set()
+        await running.until(lambda: "5 of 5 tokens" in running.seen)
+        assert "not ready" not in running.seen
