@@ -68,7 +68,7 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Static(Content(visible_line(self._title)), id="title")
+            yield Static(id="title", markup=False)
             yield Static(id="heads", markup=False)
             yield DialogList(id="list")
             yield Static(id="note", markup=False)
@@ -79,9 +79,10 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
         self._draw()
         self.query_one(DialogList).focus()
 
-    def show_rows(self, rows: PickerRows[Item]) -> None:
-        """Show other rows, also before the dialog is mounted."""
-        self._rows = rows
+    def show_rows(self, rows: PickerRows[Item], *, title: str = "") -> None:
+        """Show other rows, and another title if there is one, also before the dialog is
+        mounted."""
+        self._rows, self._title = rows, title or self._title
         if self.is_mounted:
             self._draw()
 
@@ -107,6 +108,8 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
         listed.add_options([Option(line) for line in rows.lines])
         listed.display = bool(rows.lines)
         listed.highlighted = min(place, len(rows.lines) - 1) if rows.lines else None
+        title = Content(visible_line(self._title))
+        self.query_one("#title", Static).update(title)
         for id_, text in (("heads", rows.heads), ("note", rows.note)):
             line = self.query_one(f"#{id_}", Static)
             line.display = bool(text)

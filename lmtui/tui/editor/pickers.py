@@ -7,6 +7,7 @@ most surprising words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -44,7 +45,8 @@ NO_CORRECTIONS = "The model would change nothing here."
 _CORRECTIONS_FOOT = "Enter goes there · a applies it · Esc"
 _DROPPED = "(dropped)"
 
-EMPTY = "Nothing is scored yet; come back once the model has read the text."
+SURPRISES = "What surprised the model most"
+EMPTY = "Nothing is scored yet; the words come here as they are scored."
 _SURPRISES_FOOT = "Enter goes there · i ignores the word from now on · Esc closes"
 _BEFORE = 16  # cells of text shown before a word
 _WORD = 30
@@ -276,8 +278,8 @@ def _context(text: str, start: int, end: int) -> str:
 
 
 class SurprisesScreen(Picker[SurprisingWord, SurprisingWord]):
-    """A list of up to twenty words, the most surprising first. Returns the one to go
-    to."""
+    """A list of up to twenty words, the most surprising first, which grows while the
+    text is scored. Returns the one to go to."""
 
     HELP = """\
 Surprisal in bits says how unlikely the word was: each bit halves its probability. Rank
@@ -294,9 +296,23 @@ skipped in every text.
                 tooltip="Back to the text."),
     ]  # fmt: skip
 
-    def __init__(self, text: str, words: Sequence[SurprisingWord]) -> None:
+    def __init__(
+        self, text: str, words: Sequence[SurprisingWord], part: str = ""
+    ) -> None:
+        """`part` names the part of the text whose words these are; "" for all of it."""
         self._text, self._words = text, list(words)
-        super().__init__("What surprised the model most", self._listed())
+        self._ignored: set[str] = set()
+        super().__init__(SURPRISES + part, self._listed())
+
+    def show(self, words: Sequence[SurprisingWord], part: str) -> None:
+        """Show the words that are known by now; the mark stays on its word."""
+        before = self.marked if self.is_mounted else None
+        self._words = [each for each in words if each.word not in self._ignored]
+        rows = self._listed()
+        starts = [each.start for each in rows.items]
+        if before is not None and before.start in starts:
+            rows = replace(rows, at=starts.index(before.start))
+        self.show_rows(rows, title=SURPRISES + part)
 
     def _listed(self) -> PickerRows[SurprisingWord]:
         words = most_surprising(self._words)
@@ -309,6 +325,7 @@ skipped in every text.
         if self.marked is None:
             return
         word = self.marked.word
+        self._ignored.add(word)
         self._words = [each for each in self._words if each.word != word]
         self.show_rows(self._listed())
 

@@ -42,14 +42,16 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.surprisal_styles import TINTED, level_of
-from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.tui.widgets.text_totals import BRIEF, TextTotals
 from lmtui.tui.widgets.token_view import TokenLegend
 from lmtui.worker.requests import Slot
 
-_IDLE = 0.3  # seconds without a key before the rest of the text is scored
+IDLE = 0.3
+"""Seconds without a key before the rest of the text is scored."""
+TOTALS_EVERY = 0.2
+"""Seconds between two looks at whether the totals have changed."""
 _PART = 3000  # code points that are scored at a time
 _WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
-_TOTALS_EVERY = 0.2  # seconds between two looks at whether the totals have changed
 _GOES_ON = "F3 scores on"
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
 
@@ -69,7 +71,7 @@ class ScoreController(Controller):
     ) -> None:
         self._client, self._screen, self._activity = client, screen, screen.activity
         self._editor, self._file = editor, file
-        self.totals = TextTotals(id="totals")
+        self.totals = TextTotals(id="totals", rows=BRIEF)
         """Totals of the text, the paragraph and the selection."""
         self.file_line = FileLine(id="place")
         """The line about the file and the cursor."""
@@ -83,6 +85,8 @@ class ScoreController(Controller):
         """The paragraphs that were edited since the text was saved."""
         self.is_shown = False
         """Whether the totals on the screen are those of the text as it is."""
+        self._document = Sums("document", 0.0, 0, None, 0, 0)
+        self._list: SurprisesScreen | None = None  # while it is open
         self._measure: Measure | None = None
         self._idle: Timer | None = None
         self._has_model = False
@@ -91,23 +95,25 @@ class ScoreController(Controller):
 
     @property
     def doing(self) -> str:
-        """Scoring, while a part of the text is scored; why it has ended early."""
-        if self._client.is_pending(Slot.SPAN):
-            return "scoring the text"
-        return f"{self._halted} · {_GOES_ON}" if self._halted else ""
+        """Scoring, until all is scored that should be, or why it has ended early."""
+        if self._halted:
+            return f"{self._halted} · {_GOES_ON}"
+        goes_on = self._has_model and self._next_part() is not None
+        return "scoring the text" if goes_on else ""
 
     def start(self) -> None:
         """Show the totals a few times a second, where they changed."""
-        self._screen.set_interval(_TOTALS_EVERY, self._show_totals)
+        self._screen.set_interval(TOTALS_EVERY, self._show_totals)
+        self._screen.watch(self.totals, "stale", self._show_totals_anew, init=False)
 
     def follow_model(self, state: ModelState) -> None:
         """Forget the scores of the model before, and score anew."""
         self._has_model = state.info is not None
         self._client.cancel()
-        self._halted = ""
+        self._halt("")
         if not self._has_model:
-            self._tokens = None
             self.totals.outdate()
+            self._show_totals()
             return
         self.forget()
         self.score_when_idle()
@@ -115,6 +121,7 @@ class ScoreController(Controller):
     def forget(self) -> None:
         """Forget the scores: they are of another model or text."""
         self.text.forget()
+        self._tokens = None
         self.costs.forget_costs()
         self._editor.set_heat(())
 
@@ -127,18 +134,27 @@ class ScoreController(Controller):
         if self._halted or not self._has_model or self._next_part() is None:
             return False
         self._client.cancel()
-        self._halted = "stopped"
+        self._halt("stopped")
         self._activity.unsay()
         return True
 
+    def _halt(self, why: str) -> None:
+        self._halted, self.is_shown = why, False
+
     def _go_on(self) -> None:
         """Score on after a stop: the scores are asked for."""
-        self._halted = ""
+        self._halt("")
         self._score_on()
 
     def outdate_totals(self) -> None:
-        """Draw the totals anew: something that they show has changed."""
+        """Draw the totals anew, the line of the file at once: something that they show
+        has changed."""
         self.is_shown = False
+        self._show_file()
+
+    def _show_totals_anew(self) -> None:
+        self.is_shown = False
+        self._show_totals()
 
     def follow_edit(self) -> None:
         """Mark the scores behind a change of the text as outdated."""
@@ -150,7 +166,7 @@ class ScoreController(Controller):
         self.outdate_totals()
         self.totals.outdate()
         self._client.cancel()
-        self._halted = ""
+        self._halt("")
         self.score_when_idle()
 
     def _cost(self, start: int, end: int) -> float | None:
@@ -162,6 +178,8 @@ class ScoreController(Controller):
         """Return by how many bits the edits at the cursor changed what they are in."""
         if not unsaved:
             self.costs.clear()
+        if self.text.text != self._editor.text:
+            return None  # the edit is on its way
         part = self.costs.at(self._editor.cursor_index)
         if part is None or part.before is None or self.text.stale(part.start, part.end):
             return None
@@ -172,7 +190,7 @@ class ScoreController(Controller):
         """Take the scores of what the model has read up to the cursor."""
         self.totals.renew()
         self._tokens = prediction.tokens if prediction else None
-        self.outdate_totals()
+        self.is_shown = False
         if prediction is not None and prediction.read is not None:
             self._put(prediction.read)
 
@@ -182,17 +200,20 @@ class ScoreController(Controller):
         """Go on with scoring once the user does not write."""
         if self._idle is not None:
             self._idle.stop()
-        self._idle = self._screen.set_timer(_IDLE, self._score_on)
+        self._idle = self._screen.set_timer(IDLE, self._score_on)
 
     def _score_on(self) -> None:
         """Score what is visible, then the rest of a text that is not too long."""
         if not self._has_model or self._halted or self._client.is_pending(Slot.SPAN):
             return
         part = self._next_part()
-        if part is not None:
+        if part is None:
+            self._show_totals()  # at once, as the status line says that all is scored
+        else:
 
             def end() -> None:
                 self.text.settle(*part)
+                self.is_shown = False
                 self._score_on()
 
             self._client.score_span(
@@ -212,13 +233,13 @@ class ScoreController(Controller):
         return self.text.next_span(first, last, length=_PART, whole=whole)
 
     def _show_failed(self, error: LmtuiError) -> None:
-        self._halted = visible_line(error.title)
+        self._halt(visible_line(error.title))
 
     def _put(self, span: ScoredSpan) -> None:
         if not span.spans:
             return
         self.text.put(span)
-        self.outdate_totals()
+        self.is_shown = False
         self._shade(span.spans[0][0], span.spans[-1][1])
 
     # The heat map.
@@ -254,13 +275,30 @@ class ScoreController(Controller):
         self.is_shown = True
         cursor = editor.cursor_index
         low, high = sorted(editor.selection_indexes)
-        document = self._sums("document", 0, len(text))
+        self._document = document = self._sums("document", 0, len(text))
         parts, (start, end) = [document], paragraph_at(text, cursor)
         if start < end:
             parts.append(self._sums("paragraph", start, end))
         if low != high:
             parts.append(self._sums("selection", low, high))
-        self.totals.show(*parts)
+        self.totals.show(*parts, note=self._why_partial())
+        self._show_file()
+        if self._list is not None:
+            self._list.show(self._most_surprising(), self._part())
+
+    def _why_partial(self) -> str:
+        """Return why some of the totals will stay those of a part; "" where they will
+        not."""
+        if self._halted:
+            return self.doing
+        partial = len(self.text.text) > _WHOLE and self.text.stale()
+        return "≈ of the lines that were shown" if partial else ""
+
+    def _show_file(self) -> None:
+        """Show the file and the cursor as they are, with the sum as it was last
+        taken."""
+        editor, document = self._editor, self._document
+        low, high = editor.selection_indexes
         line, column = editor.cursor_location
         file, unsaved = self._file.current, self._file.unsaved
         step = editor.indent_step
@@ -280,10 +318,11 @@ class ScoreController(Controller):
                 words=editor.words,
                 characters=editor.characters,
                 selected=high - low,
-                tokens=self._tokens,
+                tokens=document.tokens,
+                tokens_stale=document.tokens_stale,
                 logprob=document.known,
                 scored=None if document.whole else document.scored,
-                stale=document.stale,
+                stale=self.text.has_outdated() or not self._has_model,
                 edit_bits=self._edit_bits(unsaved),
                 context_files=self._context_files,
             )
@@ -292,8 +331,9 @@ class ScoreController(Controller):
     def _sums(self, name: str, start: int, end: int) -> Sums:
         total, whole = self.text.sum(start, end), self.text.is_covered(start, end)
         tokens = total.tokens if whole else None
-        if name == "document" and self._tokens is not None:
-            tokens = max(total.tokens, self._tokens)
+        is_counted = name == "document" and not whole
+        if is_counted:
+            tokens = self._tokens
         return Sums(
             name=name,
             logprob=total.logprob,
@@ -302,6 +342,7 @@ class ScoreController(Controller):
             characters=total.characters,
             bytes=total.bytes,
             stale=self.text.stale(start, end),
+            tokens_stale=is_counted and self.totals.stale,
             whole=whole,
         )
 
@@ -347,17 +388,34 @@ class ScoreController(Controller):
     def list_surprises(self) -> None:
         """List the most surprising words, and go to the chosen one."""
         self._go_on()
+        self._list = SurprisesScreen(
+            self.text.text, self._most_surprising(), self._part()
+        )
+
+        def answer(word: SurprisingWord | None) -> None:
+            self._list = None
+            if word is not None:
+                self._go_to(word)
+
+        self._screen.app.push_screen(self._list, answer)
+
+    def _most_surprising(self) -> list[SurprisingWord]:
         known = (p.token.logprob for p in self.text.tokens())
         worst = nsmallest(
             _LISTED, (logprob for logprob in known if logprob is not None)
         )
-        words = self.surprising_words(bits(worst[-1])) if worst else []
+        return self.surprising_words(bits(worst[-1])) if worst else []
 
-        def answer(word: SurprisingWord | None) -> None:
-            if word is not None:
-                self._go_to(word)
-
-        self._screen.app.push_screen(SurprisesScreen(self.text.text, words), answer)
+    def _part(self) -> str:
+        """Return of which part of the text the scores are; "" for all of it."""
+        if not self.text.stale():
+            return ""
+        document = self._sums("document", 0, len(self.text.text))
+        if document.whole:
+            return ", some of it as it was before an edit"
+        about = "≈" * document.tokens_stale
+        all_ = "" if document.tokens is None else f" of {about}{document.tokens:,}"
+        return f", of {document.scored:,}{all_} tokens"
 
 
 def _heat(placed: TokenAt, measure: Measure) -> HeatSpan:

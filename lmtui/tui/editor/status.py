@@ -132,6 +132,8 @@ class FileStatus:
     """Selected code points."""
     tokens: int | None = None
     """None while they are not counted."""
+    tokens_stale: bool = False
+    """Whether they were counted before an edit."""
     logprob: float | None = None
     """Σ log P of the scored tokens in nats."""
     scored: int | None = None
@@ -178,7 +180,8 @@ def forms(status: FileStatus) -> Sequence[Sequence[str]]:
     where = f"line {status.line:,}, column {status.column:,}"
     short = f"{status.line}:{status.column}"
     size = (counted(status.words, "word"), counted(status.characters, "character"))
-    tokens = [] if status.tokens is None else [counted(status.tokens, "token")]
+    about = "≈" * status.tokens_stale
+    counts = [] if status.tokens is None else [about + counted(status.tokens, "token")]
     total, part = _sum(status)
     odd = _format(status, plain=False)
     formats = _format(status, plain=True), odd, ()
@@ -194,10 +197,10 @@ def forms(status: FileStatus) -> Sequence[Sequence[str]]:
     return (
         *((name, *notes, where, *size, part, *edit, *kind) for kind in formats if part),
         *(
-            (name, *notes, where, *size, *tokens, total, *edit, *kind)
+            (name, *notes, where, *size, *counts, total, *edit, *kind)
             for kind in formats[:2]
         ),
-        (name, *notes, where, size[0], *tokens, total, *edit, *odd),
+        (name, *notes, where, size[0], *counts, total, *edit, *odd),
         *((name, *notes, where, total, change, *odd) for change in edit),
         (name, *notes, short, size[0], total, *edit, *odd),
         (name, *notes, short, total, *edit, *odd),
@@ -233,4 +236,5 @@ def _sum(status: FileStatus) -> tuple[str, str]:
         return f"Σ log P {NONE}", ""
     if status.scored is None or status.tokens is None:
         return f"Σ log P {nats}", ""
-    return f"Σ log P {NONE}", f"{part_of_tokens(status.scored, status.tokens)} {nats}"
+    part = part_of_tokens(status.scored, status.tokens, about=status.tokens_stale)
+    return f"Σ log P {NONE}", f"{part} {nats}"

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from lmtui import notation
 from lmtui.engine.totals import Sums
-from lmtui.notation import NONE
+from lmtui.notation import NONE, Label
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
@@ -30,12 +30,12 @@ LABELS = (
     notation.SCORED,
     notation.TOKENS,
 )
-_LONG = [label.full for label in LABELS]
-_SHORT = [label.short for label in LABELS]
+BRIEF = (notation.LOG_PROB, notation.PERPLEXITY, notation.PER_CHARACTER)
 
 
 class TextTotals(StyledLines):
-    """A column for each part of the text, a row for each measure."""
+    """A column for each part of the text, a row for each measure, once there is a
+    number."""
 
     HELP = """\
 Σ log P is the log-likelihood of the document, the paragraph and the selection, negative
@@ -55,28 +55,39 @@ are still to be scored, or were scored before an edit.
     TextTotals > .totals--quiet { color: $quiet; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, rows: Sequence[Label] = LABELS) -> None:
         super().__init__(id=id)
         self.parts: tuple[Sums, ...] = ()
+        self._rows, self._note = rows, ""
 
-    def show(self, *parts: Sums) -> None:
-        """Show the totals of these parts, the most important first and last."""
-        if parts != self.parts:
-            self.parts = parts
+    def show(self, *parts: Sums, note: str = "") -> None:
+        """Show the totals of these parts, the most important first and last; `note`
+        says why some numbers will stay as they are."""
+        if (parts, note) != (self.parts, self._note):
+            self.parts, self._note = parts, note
             self.refresh()
+
+    def show_rows(self, rows: Sequence[Label]) -> None:
+        """Show other measures."""
+        self._rows = rows
+        self.styles.height = 2 + len(rows)  # with heads and a note
+        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Return the table and a note on what is missing."""
         if not self.parts:
             return [[(clip(EMPTY, width), "quiet")]]
-        labels, parts = fitting(self.parts, width)
-        columns = [(part.name, *cells_of(part)) for part in parts]
+        note = self._note or note_of(self.parts)
+        if not any(part.scored for part in self.parts):
+            return [[(clip(note, width), "quiet")]]
+        labels, parts = fitting(self.parts, width, self._rows)
+        columns = [(part.name, *cells_of(part, self._rows)) for part in parts]
         names, *rows = zip(("", *labels), *columns, strict=True)
         widths = [max(map(cell_len, column)) for column in columns]
         first = max(map(cell_len, labels))
         table: list[Line] = [_row(names, first, widths, "name")]
         table += [_row(row, first, widths, "") for row in rows]
-        return [*table, [(clip(note_of(parts), width), "quiet")]]
+        return [*table, [(clip(note, width), "quiet")]]
 
 
 def _row(cells: Sequence[str], first: int, widths: Sequence[int], style: str) -> Line:
@@ -87,21 +98,26 @@ def _row(cells: Sequence[str], first: int, widths: Sequence[int], style: str) ->
     return [(pad_to(cells[0], first), "quiet"), ("".join(values), style)]
 
 
-def fitting(parts: Sequence[Sums], width: int) -> tuple[Sequence[str], Sequence[Sums]]:
+def fitting(
+    parts: Sequence[Sums], width: int, rows: Sequence[Label] = LABELS
+) -> tuple[Sequence[str], Sequence[Sums]]:
     """Return the labels and the parts that fit into `width` cells. The last part, the
     smallest, is kept before those in the middle."""
+    long, short = [row.full for row in rows], [row.short for row in rows]
     ends = parts if len(parts) < 3 else (parts[0], parts[-1])
-    forms = ((_LONG, parts), (_SHORT, parts), (_SHORT, ends), (_SHORT, parts[:1]))
-    return next((form for form in forms if _width(*form) <= width), forms[-1])
+    forms = ((long, parts), (short, parts), (short, ends), (short, parts[:1]))
+    return next((form for form in forms if _width(*form, rows) <= width), forms[-1])
 
 
-def _width(labels: Sequence[str], parts: Sequence[Sums]) -> int:
-    columns = [labels, *((part.name, *cells_of(part)) for part in parts)]
+def _width(
+    labels: Sequence[str], parts: Sequence[Sums], rows: Sequence[Label]
+) -> int:
+    columns = [labels, *((part.name, *cells_of(part, rows)) for part in parts)]
     return sum(1 + max(map(cell_len, column)) for column in columns) - 1
 
 
-def cells_of(part: Sums) -> tuple[str, ...]:
-    """Return the formatted measures of a part, in the order of `LABELS`."""
+def cells_of(part: Sums, rows: Sequence[Label] = LABELS) -> tuple[str, ...]:
+    """Return the formatted measures of a part, one for each row."""
     told = (
         notation.log_prob(part.total),
         notation.surprisal(part.total),
@@ -110,11 +126,12 @@ def cells_of(part: Sums) -> tuple[str, ...]:
         notation.rate(part.bits_per_byte),
     )
     mark = "≈" if part.stale else ""
-    return (
+    cells = (
         *(cell if cell == NONE else mark + cell for cell in told),
         notation.count(part.scored),
-        notation.count(part.tokens),
+        "≈" * part.tokens_stale + notation.count(part.tokens),
     )
+    return tuple(cells[LABELS.index(row)] for row in rows)
 
 
 def note_of(parts: Sequence[Sums]) -> str:

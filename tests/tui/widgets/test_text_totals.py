@@ -67,6 +67,7 @@ def test_totals_mark_stale_numbers_but_not_missing_ones() -> None:
     fresh, stale = (cells_of(replace(PARAGRAPH, stale=s)) for s in (False, True))
     assert [f"≈{cell}" for cell in fresh[:-2]] == list(stale[:-2])
     assert cells_of(replace(NOTHING, stale=True)) == cells_of(NOTHING)
+    assert cells_of(replace(NOTHING, tokens_stale=True))[-2:] == ("0", "≈3")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,8 @@ async def test_totals_note_says_why_numbers_are_stale_or_missing(
         widget.show(*shown)
         await pilot.pause()
         lines = written(widget)
-        assert len(lines) == widget.content_size.height
+        table = any(part.scored for part in shown)
+        assert len(lines) == (widget.content_size.height if table else 1)
         assert lines[-1] == note
         assert all(cell_len(line) <= 60 for line in lines)
 
@@ -125,5 +127,7 @@ def test_file_status_says_of_how_many_tokens_a_sum_is() -> None:
     assert all("150" not in form for form in later) and "Σ log P –" in later[0]
     whole = " · ".join(forms(replace(place, scored=None))[1])
     assert whole.endswith("20,843 tokens · Σ log P −150.70 nats")
+    earlier = " · ".join(forms(replace(place, tokens_stale=True))[2])
+    assert earlier.endswith("Σ of 127 of ≈20,843 tokens −150.70 nats")
     unknown = " · ".join(forms(replace(place, logprob=None, stale=True))[1])
     assert unknown.endswith("Σ log P –")
