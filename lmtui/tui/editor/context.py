@@ -45,8 +45,7 @@ class ContextController(Controller):
         self._own, self._files = own, tuple(files)
         self.parts: tuple[ContextPart, ...] = ()
         """How much of each file the model reads; empty before it has answered."""
-        self._page = PageScreen("Read before the text", Content())
-        """The list, of which the last one may be open."""
+        self._page: PageScreen | None = None  # the last one, which may be open
 
     def follow_model(self, state: ModelState) -> None:
         """Have the new model read the files, before anything else is asked."""
@@ -61,7 +60,8 @@ class ContextController(Controller):
 
     def _take(self, parts: tuple[ContextPart, ...]) -> None:
         self.parts = parts
-        self._page.show(Content(listed(parts)))
+        if self._page is not None:
+            self._page.show(Content(listed(parts)))
         self._screen.activity.say(summary(parts))
 
     def list_files(self) -> None:
