@@ -28,11 +28,14 @@ LENGTH = 120
 """Tokens of a passage, unless the user asks for others."""
 _MOST = 4096
 _SEEDS = 2**31
-_ANSWER = re.compile(r"([0-9]{1,4})(?:\s+([0-9]*\.?[0-9]+))?")
+_ANSWER = re.compile(
+    r"([0-9]{1,4})(?: tokens?)?(?:,?\s+(?:temperature )?([0-9]*\.?[0-9]+))?"
+)
 
 
 def settings_named(answer: str, sampling: SamplingSettings) -> SamplingSettings:
-    """Return the settings that an answer names: `120`, or `120 0.9` with a temperature.
+    """Return the settings that an answer names: `120`, or `120 0.9` with a temperature,
+    or in words as the question has them.
 
     Raises:
         LmtuiError: it names none, or some that are out of range.
@@ -54,7 +57,10 @@ def _why_not(answer: str) -> str:
 
 
 QUESTION = LineQuestion(
-    "passage", "Passage: tokens, temperature", f"{LENGTH} 0.7", _why_not
+    "passage",
+    "Write a passage (Enter starts)",
+    f"{LENGTH} tokens, temperature 0.7",
+    _why_not,
 )
 
 
@@ -114,8 +120,8 @@ class PassageController(Controller):
         elif self._passage is not None and self._editor.ghost:
             self._write(self._passage.settings)
         else:
-            said = f"{self._sampling.max_tokens} {self._sampling.temperature:g}"
-            prompt.ask(QUESTION, said)
+            tokens, heat = self._sampling.max_tokens, self._sampling.temperature
+            prompt.ask(QUESTION, f"{tokens} tokens, temperature {heat:g}")
 
     def write(self, answer: str) -> None:
         """Write a passage as an answer to `QUESTION` says."""

@@ -72,16 +72,18 @@ def typed_forms(expectation: CursorPrediction) -> Forms:
     logprob = expectation.typed_logprob
     if not expectation.typed or logprob is None:
         return (("typed: nothing of the next word",), ("typed: nothing",))
-    word, short = _words(expectation.typed)
+    word, short = (f"“{word}”" for word in _words(expectation.typed))
+    if expectation.typed == " ":
+        word = short = "a space"
     if expectation.is_mostly_unlisted:
-        return ((f"typed: “{word}” is not listed",), (f"typed: “{short}” not listed",))
+        return ((f"typed: {word} is not listed",), (f"typed: {short} not listed",))
     prob, in_bits = percent(math.exp(min(0.0, logprob))), surprisal(logprob)
     left = percent(expectation.unexplored)
     return (
-        (f"typed: “{word}” p {prob} ({in_bits} bits)", f"{left} not searched"),
-        (f"typed: “{word}” p {prob} ({in_bits} bits)",),
-        (f"typed: “{word}” {in_bits} bits",),
-        (f"typed: “{short}” {in_bits} bits",),
+        (f"typed: {word} p {prob} ({in_bits} bits)", f"{left} not searched"),
+        (f"typed: {word} p {prob} ({in_bits} bits)",),
+        (f"typed: {word} {in_bits} bits",),
+        (f"typed: {short} {in_bits} bits",),
     )
 
 

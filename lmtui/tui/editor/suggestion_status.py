@@ -51,10 +51,17 @@ def ghost_words(
     why = f"{stopped if shown else 'no ghost'}: {end}"
     if end is SuggestionEnd.UNSURE and rules is not None and rules.min_prob:
         why += f" (p < {rules.min_prob:g})"
+    asks = end is SuggestionEnd.UNSURE and not shown
+    more = ("Ctrl+Space shows it",) if asks else ()
     mode = "several lines" if multi_line else "one line"
     read = "reads both sides" if infill else "reads left context only"
     where = _where(window, total)
-    forms = ((why, mode, read, *where), (why, read, *where), (why, *where), (why,))
+    forms = (
+        (why, *more, mode, read, *where),
+        (why, *more, read, *where),
+        (why, *more, *where),
+        (why,),
+    )
     return fit_best(forms, width)[0]
 
 

@@ -177,7 +177,9 @@ class SuggestionController(Controller):
             request.rules,
             grown=lambda text: self._after_pause(partial(self._show, request, text)),
             then=lambda end: self._after_pause(partial(self._show_end, request, end)),
-            failed=lambda error: self._after_pause(partial(self._show_failed, error)),
+            failed=lambda error: self._after_pause(
+                partial(self._show_why_not, request, error)
+            ),
         )
         if request.by_user:
             self._activity.unsay()
@@ -229,6 +231,12 @@ class SuggestionController(Controller):
             then=show,
             failed=self._show_failed,
         )
+
+    def _show_why_not(self, request: _Request, error: LmtuiError) -> None:
+        """Show why there is no suggestion, except where no text is before a cursor at
+        which nobody asked for one."""
+        if request.by_user or request.cursor > 0:
+            self._show_failed(error)
 
     def _show_failed(self, error: LmtuiError) -> None:
         self._say(error.title)
