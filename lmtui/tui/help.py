@@ -53,9 +53,9 @@ class HelpScreen(ModalScreen[None]):
             with VerticalScroll(id="sections"):
                 for section in self._sections:
                     yield Static(Content(section.title), classes="title")
+                    yield Static(classes="keys")
                     if section.text:
                         yield Static(Content(section.text), classes="text")
-                    yield Static(classes="keys")
             yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
