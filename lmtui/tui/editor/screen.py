@@ -41,8 +41,12 @@ from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import HintLine, MainPart
+from lmtui.tui.widgets.text_totals import BRIEF, LABELS
 
-HINT = "Write and wait: Tab takes the grey text, Ctrl+Right a word; F1 has every key."
+HINT = (
+    "Write and wait: Tab takes the grey text. F3 shades what surprised the model; "
+    "F1 has every key."
+)
 
 
 class EditorScreen(ModelScreen):
@@ -55,6 +59,12 @@ Ctrl+Z undoes, also what an earlier session has saved, and Ctrl+Y redoes; Ctrl+X
 and Ctrl+V cut, copy and paste; Shift with a movement key selects. Only Ctrl+S writes
 the file.
 """
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (as the base's)
+        (0, "-folded"),
+        (70, "-narrow"),
+        (100, "-wide"),
+        (160, "-very-wide"),
+    ]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (22, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Back", id="complete.stop", show=False,
@@ -284,6 +294,21 @@ the file.
         self.predictions.insert(event.candidate)
         if event.by_mouse:
             self.focus_text()
+
+    def action_panel(self) -> None:
+        """Show the panel wider, with all totals; then none; then as at first. On a
+        narrow screen show it below the text, or none."""
+        if self.has_class("-folded"):
+            super().action_panel()
+            return
+        if self.has_class("-no-panel"):
+            self.remove_class("-no-panel")
+        elif self.has_class("-full-panel"):
+            self.set_classes(self.classes - {"-full-panel"} | {"-no-panel"})
+        else:
+            self.add_class("-full-panel")
+        full = self.has_class("-full-panel")
+        self.scores.totals.show_rows(LABELS if full else BRIEF)
 
     def action_rows(self) -> None:
         """Move to the panel, whose rows can be taken."""

@@ -55,7 +55,9 @@ are still to be scored, or were scored before an edit.
     TextTotals > .totals--quiet { color: $quiet; }
     """
 
-    def __init__(self, *, id: str | None = None, rows: Sequence[Label] = LABELS) -> None:
+    def __init__(
+        self, *, id: str | None = None, rows: Sequence[Label] = LABELS
+    ) -> None:
         super().__init__(id=id)
         self.parts: tuple[Sums, ...] = ()
         self._rows, self._note = rows, ""
@@ -109,9 +111,7 @@ def fitting(
     return next((form for form in forms if _width(*form, rows) <= width), forms[-1])
 
 
-def _width(
-    labels: Sequence[str], parts: Sequence[Sums], rows: Sequence[Label]
-) -> int:
+def _width(labels: Sequence[str], parts: Sequence[Sums], rows: Sequence[Label]) -> int:
     columns = [labels, *((part.name, *cells_of(part, rows)) for part in parts)]
     return sum(1 + max(map(cell_len, column)) for column in columns) - 1
 

@@ -86,7 +86,7 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
 async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
-        await writer.until(lambda: "tokens scored" in writer.seen)
+        await writer.until(lambda: "bits/ch" in writer.seen)
         total = writer.screen.scores.text.sum()
         assert (total.tokens, total.scored) == (len(TEXT), len(TEXT) - 1)
         await writer.until(lambda: f"{total.logprob:,.1f}"[1:] in writer.seen)
@@ -245,7 +245,7 @@ async def test_ghost_can_be_requested_despite_the_rules_and_turned_off(
         await writer.until(lambda: writer.editor.ghost == " one")
         await writer.press("f4")
         await writer.until(lambda: "no ghost: low confidence" in writer.seen)
-        assert "F4 lines" in writer.seen
+        assert "F4 ghost: lines" in writer.seen
         await writer.press("f4")
         assert "ghost: off" in writer.seen
         await writer.type("x")
@@ -1097,6 +1097,28 @@ async def test_heat_map_legend_is_shown_while_heat_is_on(tmp_path: Path) -> None
         assert_laid_out(writer.screen)
         await writer.press("f3", "f3")
         assert "≤10" not in writer.seen
+
+
+async def test_totals_come_with_their_first_number_and_are_brief_until_f2(
+    tmp_path: Path,
+) -> None:
+    async with writing(tmp_path, text="x") as writer:  # of one token, none is scored
+        await writer.until(lambda: "nothing is scored yet" in writer.seen)
+        assert "Σ log P  " not in writer.seen and "document" not in writer.seen
+        await writer.type("so")
+        await writer.expected()
+        await writer.until(lambda: "document" in writer.seen)
+        assert "bits/byte" not in writer.seen
+        narrow = writer.editor.region.width
+        await writer.press("f2")
+        await writer.until(lambda: "bits/byte" in writer.seen)
+        assert writer.editor.region.width < narrow
+        assert_laid_out(writer.screen)
+        await writer.press("f2")
+        await writer.until(lambda: writer.editor.region.width == 120)
+        await writer.press("f2")
+        await writer.until(lambda: writer.editor.region.width == narrow)
+        assert "bits/byte" not in writer.seen
 
 
 async def test_totals_show_no_paragraph_on_a_blank_line(tmp_path: Path) -> None:
