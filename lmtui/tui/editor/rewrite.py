@@ -100,6 +100,8 @@ The first token of a text has no surprisal.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take", id="rewrite.take",
                 tooltip="Put the new version in place of the text."),
+        Binding("v", "marks", "Without marks", id="rewrite.version",
+                tooltip="The new version alone, or with what it changes marked."),
         Binding("r", "again", "Again", id="rewrite.again",
                 tooltip="Have another version written."),
         Binding("escape", "leave", "Leave", id="rewrite.leave",
@@ -113,7 +115,7 @@ The first token of a text has no surprisal.
         super().__init__()
         self._present, self._instruction, self._again = present, instruction, again
         self._version = ""
-        self._ended = False
+        self._ended = self._alone = False
         self._note = "The model reads the text …"
 
     def compose(self) -> ComposeResult:
@@ -157,14 +159,16 @@ The first token of a text has no surprisal.
 
     def _draw(self) -> None:
         words: Content = Content(visible(self._version or self._present))
-        if self._ended:
+        if self._ended and not self._alone:
             words = Content.assemble(
                 *(
                     (visible(part.text), _LOOKS[part.kind])
                     for part in word_diff(self._present, self._version)
                 )
             )
-        keys = "Enter takes it · r writes another · " if self._ended else ""
+        marks = "with" if self._alone else "without"
+        keys = f"Enter takes it · r writes another · v {marks} marks · "
+        keys = keys if self._ended else ""
         self.query_one("#words", Static).update(words)
         self.query_one("#costs", Static).update(Content(self._note))
         self.query_one("#foot", Static).update(Content(f"{keys}Esc leaves the text"))
@@ -172,6 +176,11 @@ The first token of a text has no surprisal.
     def action_take(self) -> None:
         if self._ended:
             self.dismiss(self._version)
+
+    def action_marks(self) -> None:
+        """Show the new version alone, or with what it changes marked."""
+        self._alone = not self._alone
+        self._draw()
 
     def action_again(self) -> None:
         if self._ended:

@@ -101,6 +101,7 @@ KEYS = {
     "rewrite.again": "r",
     "rewrite.leave": "Escape",
     "rewrite.take": "Enter",
+    "rewrite.version": "v",
     "surprises.close": "Escape",
     "surprises.ignore": "i",
     "watch.heat": "F3",
@@ -379,6 +380,7 @@ def test_file_keys_save_save_as_and_quit(start: Start, tmp_path: Path) -> None:
 def test_panel_keys_hide_pause_and_walk_the_panel(start: Start) -> None:
     tmux = start(at="2:4")
     tmux.shows("entropy ")
+    press(tmux, "live.panel", "bits/byte")  # wider, with all totals
     press(tmux, "live.panel", without("entropy "))
     press(tmux, "live.panel", "entropy ")
     before = rows_in_panel(press(tmux, "live.pause", "‖"))
@@ -409,7 +411,7 @@ def test_panel_keys_hide_pause_and_walk_the_panel(start: Start) -> None:
 @needs_tmux
 def test_writing_keys_ask_for_passages_and_versions(start: Start) -> None:
     tmux = start(at="1:4")
-    press(tmux, "complete.passage", "Passage: tokens, temperature")
+    press(tmux, "complete.passage", "Write a passage (Enter starts)")
     tmux.press("Enter")
     tmux.shows("passage: 7 tokens", "by the fire.")
     tmux.press("Escape")
@@ -423,6 +425,7 @@ def test_writing_keys_ask_for_passages_and_versions(start: Start) -> None:
             press(tmux, "rewrite.take", without("Rewritten:"))
             tmux.until(lambda screen: "by the" in line_of(screen, 1))
         else:
+            press(tmux, "rewrite.version", "v with marks")
             tmux.press(KEYS["rewrite.again"])
             press(tmux, "rewrite.leave", without("Rewritten:"))
             tmux.until(lambda screen: "the cat sat" in line_of(screen, 1))

@@ -192,11 +192,12 @@ async def test_counts_and_words_are_of_the_part_that_is_scored(tmp_path: Path) -
         await here.press("ctrl+c")
         await here.says(STOPPED, STOPPED)
         await here.press("ctrl+l")
-        await here.says("scoring the text", f"{SURPRISES}, of 22 of 32 tokens")
+        title = f"{SURPRISES}, of 22 of 32 tokens"
+        await here.running.until(lambda: title in here.running.seen)
+        assert Stroll(here.running, engine).state == "scoring the text"
         engine.let("heat")
         await here.running.until(lambda: f"{SURPRISES}," not in here.running.seen)
         assert SURPRISES in here.running.seen
-        await here.says("ready")
 
 
 @pytest.mark.parametrize("first", STATES, ids=lambda state: state.name)
