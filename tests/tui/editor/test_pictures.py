@@ -210,7 +210,7 @@ async def hot(running: Program) -> None:
 def test_new_file(picture: Compare) -> None:
     async def show(running: Program) -> None:
         await read(running)
-        await running.until(lambda: "nothing to continue" in running.seen)
+        await running.until(lambda: "ready" in running.seen)
 
     assert picture(show, text="", name="notes.txt")
 
