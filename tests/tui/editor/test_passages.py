@@ -78,7 +78,8 @@ async def test_passage_is_forgotten_when_the_text_changes(tmp_path: Path) -> Non
         assert not writer.editor.ghost
         await writer.press("alt+g")
         await writer.until(lambda: writer.screen.query_one(LinePrompt).is_open)
-        assert writer.screen.query_one(LinePrompt).field.value == "90 0.7"
+        prompt = writer.screen.query_one(LinePrompt)
+        assert prompt.field.value == "90 tokens, temperature 0.7"
 
 
 @pytest.mark.parametrize("wrong", ["", "0", "5000", "some", "10 -1", "10 hot", "1 2 3"])
@@ -87,6 +88,8 @@ def test_passage_has_a_length_and_perhaps_a_temperature(wrong: str) -> None:
     assert settings_named("7", given).temperature == 0.5
     assert settings_named(" 40 0 ", given).temperature == 0
     assert settings_named("40 .9", given).max_tokens == 40
+    words = settings_named("40 tokens, temperature 0.9", given)
+    assert (words.max_tokens, words.temperature) == (40, 0.9)
     with pytest.raises(LmtuiError):
         settings_named(wrong, given)
 
