@@ -141,10 +141,8 @@ def complete(
     after the cursor does so. Line endings are read as \\n, whatever the file has.
     Ctrl-C stops the continuation; a second Ctrl-C exits at once.
 
-    With a grammar, the whole text is to follow it, from its first character on: what
-    is printed finishes it, and so does ghost text; s marks rows of the panel that it
-    forbids. Where the text so far breaks the grammar, --print says where, and exits
-    with 2.
+    With a grammar, the whole text is to follow it: what is printed finishes it. A text
+    that breaks it so far is an error; in the panel, s marks rows that it forbids.
 
     \b
     Examples:
@@ -154,7 +152,6 @@ def complete(
       lmtui complete draft.txt --print
       lmtui complete main.py --print --at 12:5 --single-line
       printf "The capital of Fran" | lmtui complete - --print --max-tokens 8
-      printf "Born in " | lmtui complete - --print --regex "Born in [0-9]{4}"
       printf '{"name": "Jo' | lmtui complete - --print --schema schema.json
       lmtui complete notes.md --json --top 3
       lmtui complete person.json --schema schema.json

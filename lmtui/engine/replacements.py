@@ -93,16 +93,14 @@ class ReplacementFinder:
 
         def tell(early: list[_Candidate], scored: Sequence[_Candidate] = ()) -> None:
             rows = _listed(scored, healed, cloze)
-            known = {row.text for row in rows}
+            sure, is_end = {row.text for row in rows}, not cloze.following
             for row in _listed(search.best(early, count), healed, cloze):
-                if row.text not in known:
-                    unscored = row.following is not None
-                    rows.append(replace(row, following=None, is_scored=not unscored))
+                if row.text not in sure:
+                    rows.append(replace(row, following=None, is_scored=is_end))
             if partial and rows:
                 partial(rows[:count])
 
-        words = [present, *begun, *known]
-        pool = self._words(search, words, begun if whole else (), tell)
+        pool = self._words(search, [present, *known], begun, tell, whole=whole)
         for number, (most, following) in enumerate(rounds, 1):
             for scored in search.growing(search.best(pool, most), following):
                 if number == len(rounds):
@@ -119,23 +117,28 @@ class ReplacementFinder:
     def _words(
         self,
         search: _Search,
-        candidates: Sequence[str],
+        known: Sequence[str],
         begun: Sequence[str],
         tell: Callable[[list[_Candidate]], object],
+        *,
+        whole: bool,
     ) -> list[_Candidate]:
-        """Score candidates, and complete those that are `begun`; `tell` takes the words
-        among them meanwhile."""
+        """Score candidates that are known and those that are begun, which are completed
+        where a `whole` word is replaced. `tell` takes the words among them
+        meanwhile."""
         words: list[_Candidate] = []
         seen = 0
-        for pool in search.growing_words(candidates):
+        for pool in search.growing_words([*known[:1], *begun, *known[1:]]):
             words += [
                 each
                 for each in pool[seen:]
-                if each.filling.text not in begun or self._grown(each) is None
+                if not whole
+                or each.filling.text not in begun
+                or self._grown(each) is None
             ]
             seen = len(pool)
             tell(words)
-        if begun:
+        if whole:
             pool = self._completed(search, pool, set(begun))
             tell(pool)
         return pool

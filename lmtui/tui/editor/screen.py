@@ -150,16 +150,12 @@ the file.
             new_client(), self, editor, writing, before=self.suggestions.cancel
         )
         """Passages that the sampler writes."""
-        before = self._stop_ghosts
-        self.replacements = ReplacementController(
-            new_client(), self, editor, before=before
-        )
+        first = {"before": self._stop_ghosts}
+        self.replacements = ReplacementController(new_client(), self, editor, **first)
         """Other words for the one under the cursor."""
-        self.proofread = ProofreadController(new_client(), self, editor, before=before)
+        self.proofread = ProofreadController(new_client(), self, editor, **first)
         """Corrections of the text."""
-        self.rewrite = RewriteController(
-            new_client(), self, editor, sampling, before=before
-        )
+        self.rewrite = RewriteController(new_client(), self, editor, sampling, **first)
         """Other versions of a part of the text."""
         self.page = HeatPageController(
             new_client(), self, self.file, self.context, self.scores.text
@@ -168,24 +164,16 @@ the file.
         self.controllers = (
             self.context,
             self.file,
-            self.scores,
-            self.predictions,
-            self.suggestions,
-            self.passages,
             self.replacements,
             self.proofread,
             self.rewrite,
+            self.predictions,
+            self.passages,
+            self.suggestions,
+            self.scores,
             self.page,
         )
-        self.activity.controllers = (
-            self.replacements,
-            self.proofread,
-            self.rewrite,
-            self.predictions,
-            self.passages,
-            self.suggestions,
-            self.scores,
-        )
+        self.activity.controllers = self.controllers
 
     def compose(self) -> ComposeResult:
         with MainPart(id="main"):
