@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -23,7 +23,10 @@ from lmtui.serve.shapes import Counts, failure, shortened
 from lmtui.text import visible
 
 _OPEN = ("/health",)
-"""Paths that need no key."""
+"""Paths that need no key, and no name of the server."""
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]*)?", re.ASCII)
+"""A `Host` header: an address in brackets or a name, perhaps with a port."""
+_CLOSE = {"Connection": "close"}
 
 
 def is_loopback(host: str) -> bool:
@@ -47,18 +50,30 @@ class Access:
     origins: Collection[str] = ()
     """Web pages that may send requests, as scheme and host."""
 
-    def refusal(self, path: str, headers: Headers) -> tuple[int, str] | None:
+    def refusal(
+        self, method: str, path: str, headers: Headers
+    ) -> tuple[int, str] | None:
         """Return the status and the reason why a request is refused; None if it is
         not."""
-        host = _host_of(headers.get("host", ""))
-        if host is None or not (is_loopback(host) or host in self.hosts):
+        host, origin = headers.get("host"), headers.get("origin")
+        # Probes of HTTP/1.0 send none; a browser always does.
+        if not self._is_called(host) and (host is not None or path not in _OPEN):
             return 421, "This server is not called so; allow it with --allow-host."
-        origin = headers.get("origin")
         if origin is not None and origin not in self.origins:
             return 403, "Pages of this origin may not ask; see --allow-origin."
-        if self.key is not None and path not in _OPEN and not self._knows_key(headers):
+        # A browser asks whether it may send a key before it does.
+        is_open = path in _OPEN or is_preflight(method, headers)
+        if self.key is not None and not is_open and not self._knows_key(headers):
             return 401, "The API key is missing or wrong."
         return None
+
+    def _is_called(self, header: str | None) -> bool:
+        """Return whether the server may be called by this `Host`."""
+        found = _HOST.fullmatch(header or "")
+        if found is None:
+            return False
+        host = (found[1] or found[2]).lower()
+        return is_loopback(host) or host in self.hosts
 
     def _knows_key(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -67,12 +82,9 @@ class Access:
         return same and scheme.lower() == "bearer"
 
 
-def _host_of(header: str) -> str | None:
-    """Return the name in a `Host` header, without the port; None without one."""
-    try:
-        return urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
+def is_preflight(method: str, headers: Headers) -> bool:
+    """Return whether a browser asks what a page may send."""
+    return method == "OPTIONS" and "origin" in headers
 
 
 @dataclass(slots=True)
@@ -140,16 +152,22 @@ class Guard:
             self._report(log_line(scope, status, counts, seconds))
 
     def _refused(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if refusal := self._access.refusal(scope["path"], headers):
+        headers, method = Headers(scope=scope), scope["method"]
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy before this server may see another request's end (RFC 9112, 6.1).
+            words = "A request has a Content-Length or a Transfer-Encoding, not both."
+            return JSONResponse(failure(400, words), 400, headers=_CLOSE)
+        if refusal := self._access.refusal(method, scope["path"], headers):
             status, reason = refusal
             return JSONResponse(failure(status, reason), status)
-        if scope["method"] == "OPTIONS" and headers.get("origin"):
+        if is_preflight(method, headers):
+            # Libraries send headers of their own, which are passed over.
+            asked = headers.get("access-control-request-headers", "")
             return Response(
                 status_code=204,
                 headers={
                     "access-control-allow-methods": "GET, POST",
-                    "access-control-allow-headers": "authorization, content-type",
+                    "access-control-allow-headers": asked,
                 },
             )
         length = headers.get("content-length", "0")
@@ -159,7 +177,7 @@ class Guard:
 
     def _too_large(self) -> Response:
         words = f"The body is larger than {self._limits.body:,} bytes."
-        return JSONResponse(failure(413, words), 413, headers={"Connection": "close"})
+        return JSONResponse(failure(413, words), 413, headers=_CLOSE)
 
     async def _read(self, receive: Receive) -> Receive | Response:
         """Read the whole body; return a `receive` that gives it at once."""
@@ -178,9 +196,7 @@ class Guard:
                         return self._too_large()
         except TimeoutError:
             words = "The body did not come in time."
-            return JSONResponse(
-                failure(408, words), 408, headers={"Connection": "close"}
-            )
+            return JSONResponse(failure(408, words), 408, headers=_CLOSE)
         body = b"".join(parts)
         given = False
 

@@ -44,6 +44,11 @@ KEY = {"Authorization": "Bearer secret"}
         (KEY | {"Host": "127.0.0.1.evil.example"}, 421),
         (KEY | {"Host": "[::1"}, 421),
         (KEY | {"Host": ""}, 421),
+        (KEY | {"Host": "evil@localhost"}, 421),
+        (KEY | {"Host": "localhost/evil"}, 421),
+        (KEY | {"Host": "evil.example#localhost"}, 421),
+        (KEY | {"Host": "localhost:80@evil.example"}, 421),
+        (KEY | {"Host": "LOCALHOST:"}, 200),
         (KEY | {"Origin": "http://localhost:3000"}, 200),
         (KEY | {"Origin": "http://localhost:3001"}, 403),
         (KEY | {"Origin": "null"}, 403),
@@ -64,11 +69,36 @@ def test_health_needs_no_key(served: Served) -> None:
     assert served.ask("/health").status == 200
 
 
-def test_preflight_of_an_allowed_page_is_answered(served: Served) -> None:
-    page = {"Origin": "http://localhost:3000"}
-    reply = served.ask("/v1/completions", method="OPTIONS", headers=page | KEY)
-    assert reply.status == 204
-    assert reply.headers["access-control-allow-origin"] == page["Origin"]
+PAGE = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+ASKED = "authorization, content-type, x-stainless-lang"
+
+
+def test_preflight_of_an_allowed_page_is_answered_without_a_key(served: Served) -> None:
+    asked = PAGE | {"Access-Control-Request-Headers": ASKED}
+    reply = served.ask("/v1/completions", method="OPTIONS", headers=asked)
+    assert (reply.status, reply.data) == (204, b"")
+    assert reply.headers["access-control-allow-origin"] == PAGE["Origin"]
+    assert reply.headers["access-control-allow-headers"] == ASKED
+    assert "POST" in reply.headers["access-control-allow-methods"]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("OPTIONS", PAGE | {"Origin": "http://evil.example"}, 403),
+        ("OPTIONS", PAGE | {"Host": "evil.example"}, 421),
+        ("OPTIONS", {}, 401),
+        ("POST", PAGE, 401),
+        ("GET", PAGE, 401),
+    ],
+)
+def test_nothing_else_is_answered_without_a_key(
+    served: Served, method: str, headers: dict[str, str], status: int
+) -> None:
+    reply = served.ask("/v1/models", method=method, headers=headers)
+    assert reply.status == status
+    if headers.get("Origin") != PAGE["Origin"]:
+        assert "access-control-allow-origin" not in reply.headers
 
 
 @pytest.mark.parametrize(
@@ -142,6 +172,25 @@ def test_what_is_no_http_is_refused(sent: bytes) -> None:
     with serving(FakeWriter(["Yes."]), limits=QUICK) as served:
         assert exchange(served, sent)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 408")
         assert served.complete(prompt="a").status == 200
+
+
+@pytest.mark.parametrize("method", [b"POST /v1/completions", b"OPTIONS /", b"GET /x"])
+def test_request_with_two_lengths_ends_its_connection(method: bytes) -> None:
+    """A proxy that reads the other one would take the rest for another request."""
+    both = b"content-length: 4\r\ntransfer-encoding: chunked\r\n"
+    first = method + b" HTTP/1.1\r\nhost: localhost\r\n" + both + b"\r\n0\r\n\r\n"
+    second = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with serving(FakeWriter()) as served:
+        said = exchange(served, first + second)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert said.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in said.lower()
+
+
+def test_probe_without_a_host_learns_whether_the_server_lives(served: Served) -> None:
+    assert b" 200 " in exchange(served, b"GET /health HTTP/1.0\r\n\r\n")
+    asked = b"GET /v1/models HTTP/1.0\r\nAuthorization: Bearer secret\r\n\r\n"
+    assert b" 421 " in exchange(served, asked)
 
 
 def test_half_closed_socket_disturbs_nobody() -> None:
