@@ -17,7 +17,7 @@ from lmtui.cli.errors import note
 from lmtui.config.settings import Settings, names
 from lmtui.errors import LmtuiError
 from lmtui.models import source
-from lmtui.models.remote.address import KEY_VARIABLE
+from lmtui.models.remote.address import KEY_VARIABLE, require_sendable
 from lmtui.text import visible
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _access(
     """Return who may ask.
 
     Raises:
-        LmtuiError: the key can't be read, or others could ask without one.
+        LmtuiError: the key can't be read or used, or others could ask without one.
     """
     from lmtui.serve.guard import Access, is_loopback
 
@@ -130,6 +130,7 @@ def _access(
             raise LmtuiError(title, f"{key_file}: {error}") from error
         if not key:
             raise LmtuiError("the file with the API key is empty", f"{key_file}")
+    require_sendable(key, f"{key_file or f'the variable {KEY_VARIABLE}'}")
     host = settings.serving.host
     if not key and not is_loopback(host):
         raise LmtuiError(

@@ -97,6 +97,20 @@ def test_what_can_not_be_served_is_an_error(arguments: list[str], error: str) ->
     assert error in done.err
 
 
+@pytest.mark.parametrize("key", ["s3cret-ключ", "sécret", "two\nlines", "a\tb"])
+def test_key_that_no_request_can_carry_is_an_error(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(key, encoding="utf-8")
+    for arguments, env in (
+        (["serve", "--api-key-file", str(file)], {}),
+        (["serve"], {"LMTUI_API_KEY": key}),
+    ):
+        done = run(*arguments, env=env)
+        assert (done.code, done.out) == (2, "")
+        assert "this API key can't be used" in done.err
+        assert key not in done.err and "Make a key of ASCII" in done.err
+
+
 def test_address_in_use_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])

@@ -58,6 +58,17 @@ def test_model_of_a_named_server_is_asked_for_with_its_own_key(
     assert only_asked_with_its_key(gpu)
 
 
+def test_key_that_no_request_can_carry_is_an_error(
+    gpu: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPU_KEY", "a-secret-ключ")
+    settings = load({"model": "gpu"})
+    with pytest.raises(LmtuiError, match="the variable GPU_KEY has char") as caught:
+        engine.open_model(settings, settings.model_ref, ignore)
+    assert "a-secret" not in f"{caught.value} {caught.value.hint}"
+    assert not gpu.asked
+
+
 def test_both_models_of_a_comparison_may_be_named_servers(
     gpu: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

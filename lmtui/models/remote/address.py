@@ -94,6 +94,20 @@ def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
     )
 
 
+def require_sendable(key: str, source: str) -> None:
+    """Refuse a key that no request can carry; `source` is what it was read from.
+
+    Raises:
+        LmtuiError: it has other characters than those of ASCII.
+    """
+    if not (key.isascii() and key.isprintable()):
+        raise LmtuiError(
+            "this API key can't be used",
+            f"{source} has characters that no header of a request carries",
+            "Make a key of ASCII letters and digits.",
+        )
+
+
 def _is_loopback(name: str) -> bool:
     try:
         return ipaddress.ip_address(name).is_loopback

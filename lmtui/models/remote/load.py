@@ -85,9 +85,14 @@ def with_ids(model: LoadedModel | ChatModel) -> LoadedModel:
 
 
 def connection_to(place: Address, server: ServerOptions) -> Connection:
-    """Return a connection with the key from the server's variable."""
+    """Return a connection with the key from the server's variable.
+
+    Raises:
+        LmtuiError: no request can carry that key.
+    """
     variable = server.key_variable
     key = os.environ.get(variable) or None
+    address.require_sendable(key or "", f"the variable {variable}")
     return Connection(place, key, key_variable=variable)
 
 
