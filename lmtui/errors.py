@@ -54,6 +54,10 @@ def system_limit(error: BaseException) -> SystemLimitError | None:
     return None
 
 
+class Unavailable(LmtuiError):
+    """This machine can't do it for now: it is busy, or ending."""
+
+
 class Cancelled(Exception):
     """Raised by the engine where work is stopped on request; never shown as an
     error."""

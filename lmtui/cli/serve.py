@@ -159,7 +159,8 @@ def _opened(ctx: typer.Context, settings: Settings, worker: EngineWorker) -> Eng
         events.append(event)
         ended.set()
 
-    open_engine = partial(engine_for, ctx, settings, slots=settings.serving.parallel)
+    slots = settings.serving.parallel + 1  # one for short requests
+    open_engine = partial(engine_for, ctx, settings, slots=slots)
     worker.load(lambda _: open_engine(), reply)
     ended.wait()
     answer = events[0]

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from lmtui.errors import Unavailable
 from lmtui.serve.bodies import ChatBody, CompletionBody, GenerationBody
 from lmtui.serve.generation import (
     AnswerEnd,
@@ -18,7 +19,6 @@ from lmtui.serve.generation import (
     GenerationRequest,
     PromptRead,
 )
-from lmtui.serve.scheduler import Unavailable
 from lmtui.serve.shapes import (
     BROKEN_OFF,
     Counts,

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from lmtui import log
 from lmtui.engine.grammar.check import compile_check
 from lmtui.engine.protocol import EditorEngine
-from lmtui.errors import BugError, LmtuiError
+from lmtui.errors import BugError, LmtuiError, Unavailable
 from lmtui.serve.answers import Answers, ChatAnswers, CompletionAnswers
 from lmtui.serve.bodies import (
     ChatBody,
@@ -36,8 +36,10 @@ from lmtui.serve.bodies import (
     read_body,
 )
 from lmtui.serve.generation import (
+    AnswerStep,
     GenerationEvent,
     GenerationRequest,
+    PromptRead,
     drawing_steps,
     generation_steps,
     logits_steps,
@@ -45,12 +47,13 @@ from lmtui.serve.generation import (
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
 from lmtui.serve.planner import Planner
-from lmtui.serve.scheduler import Scheduler, Task, Turn, Unavailable
+from lmtui.serve.scheduler import Scheduler, Task, Turn
 from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
 T = TypeVar("T")
 
 _CHECKS = 2  # grammars that are checked at the same time
+_ROW_BYTES = 128  # of one logprob
 _BUG = "This is a bug in lmtui; see its log."
 
 
@@ -223,6 +226,7 @@ class Api:
                 logits_steps(body.prompts, body.last_tokens, put),
                 _end_of(put),
                 prompt=tuple(body.prompts[0]),
+                tokens=request.state.counts.prompt,
             ),
         )
         found = [block async for block in blocks]
@@ -244,6 +248,7 @@ class Api:
                 drawing_steps(plan, body.drawn, put),
                 _end_of(put),
                 prompt=plan.prompts[0].ids,
+                tokens=plan.tokens,
             ),
         )
         # An error before the first token has a status of its own.
@@ -338,7 +343,10 @@ class Api:
         events: AsyncGenerator[GenerationEvent] = self._events(
             request,
             lambda put: Task(
-                generation_steps(plan, put), _end_of(put), prompt=plan.prompts[0].ids
+                generation_steps(plan, put),
+                _end_of(put),
+                prompt=plan.prompts[0].ids,
+                tokens=plan.tokens,
             ),
         )
         # An error before the first event has a status of its own, in a stream, too.
@@ -363,13 +371,25 @@ class Api:
     ) -> AsyncGenerator[Any]:
         """Yield what a task puts, up to an `_End`; the task ends when the client
         goes."""
-        loop = asyncio.get_running_loop()
+        loop, most = asyncio.get_running_loop(), self._planner.limits.unread
         queue: asyncio.Queue[Any] = asyncio.Queue()
-        task = task_of(lambda e: loop.call_soon_threadsafe(queue.put_nowait, e))
+        unread = 0
+
+        def add(event: Any) -> None:
+            nonlocal unread
+            queue.put_nowait(event)
+            unread += _size(event)
+            if unread > most:  # the client reads more slowly than the engine writes
+                task.held.set()
+
+        task = task_of(lambda event: loop.call_soon_threadsafe(add, event))
         self._scheduler.submit(task)
         watch = asyncio.create_task(self._stop_when_gone(request, task))
         try:
             while not isinstance(event := await queue.get(), _End):
+                unread -= _size(event)
+                if task.held.is_set() and unread <= most // 2:
+                    self._scheduler.release(task)
                 yield event
             if event.error:
                 raise event.error
@@ -381,6 +401,18 @@ class Api:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         self._scheduler.stop(task)
+
+
+def _size(event: Any) -> int:
+    """Return the bytes that an event takes in a response, about."""
+    match event:
+        case bytes() | str():
+            return len(event)
+        case AnswerStep(step=step):
+            return _ROW_BYTES * (1 + len(step.distribution.candidates))
+        case PromptRead(tokens=tokens):
+            return _ROW_BYTES * sum(1 + len(token.top) for token in tokens)
+    return 0
 
 
 def _end_of(put: Callable[[Any], object]) -> Callable[[LmtuiError | None], object]:

@@ -47,6 +47,12 @@ class GenerationRequest:
         """Tokens of all prompts."""
         return sum(len(prompt.ids) for prompt in self.prompts)
 
+    @property
+    def tokens(self) -> int:
+        """The same with all tokens of the answers, at the most."""
+        written = len(self.prompts) * self.answers * self.settings.max_tokens
+        return self.prompt_tokens + written
+
 
 @dataclass(frozen=True, slots=True)
 class PromptRead:

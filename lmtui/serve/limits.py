@@ -22,6 +22,11 @@ class Limits:
     """The same for its body."""
     idle_seconds: float = 30.0
     """Time that a connection without a request stays open."""
+    unread: int = 4 << 20
+    """Bytes of a response that its client has yet to read, about: the engine goes on
+    with it once there are fewer."""
+    unread_seconds: float = 60.0
+    """Time after which a connection ends whose client has read nothing meanwhile."""
     connections: int = 256
     queue: int = 256
     """Requests that wait for the engine."""

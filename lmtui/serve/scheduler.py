@@ -1,9 +1,9 @@
 """Scheduler: many clients' work for one engine, as much of its time for each.
 
 A task is an iterator that is advanced on the worker's thread. As many tasks as the
-engine has slots take turns; the others wait, first come, first served. A step may take
-longer than a turn, so the next turn is of the task that has had the least time, as in
-fair queueing. Knows no HTTP.
+engine has slots take turns; the others wait, first come, first served, but long ones
+leave a slot to short ones. A step may take longer than a turn, so the next turn is of
+the task that has had the least time, as in fair queueing. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from threading import Event as Flag
 from threading import Lock
 
 from lmtui.engine.protocol import EditorEngine
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import Cancelled, LmtuiError, Unavailable
 from lmtui.notation import counted
 from lmtui.worker.batching import Clock
 from lmtui.worker.events import Answer, Event, Failed
@@ -26,10 +26,8 @@ from lmtui.worker.worker import EngineWorker
 
 TURN = 0.05
 """Seconds of a turn, about: it ends with the first step after them."""
-
-
-class Unavailable(LmtuiError):
-    """The server can't do it for now: it is busy, or ending."""
+SHORT = 512
+"""Tokens that a short task reads and writes, at the most."""
 
 
 @dataclass(eq=False)
@@ -58,6 +56,10 @@ class Task:
     """The only slot that it can use, if there is one."""
     brief: bool = False
     """Whether it needs no slot and little time: it is the next one to run."""
+    tokens: int = 0
+    """Tokens that it reads and writes, at the most."""
+    held: Flag = field(default_factory=Flag)
+    """Set while its client has much to read yet: it takes no turns then."""
     flag: Flag = field(default_factory=Flag)
     """Set when its answer is not wanted any more; it then ends within a token."""
 
@@ -73,6 +75,11 @@ class _Running:
     used: float
     """Seconds of its turns, on top of the least that others had used when it began."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes turns; one that is to end takes its last."""
+        return not self.task.held.is_set() or self.task.flag.is_set()
+
 
 class Scheduler:
     """Gives the engine's time to tasks, turn by turn."""
@@ -85,10 +92,12 @@ class Scheduler:
         longest_queue: int,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`slots` are those of the engine; `longest_queue` tasks may wait for one."""
+        """`slots` are those of the engine, one of several for short tasks alone;
+        `longest_queue` tasks may wait for one."""
         self._worker, self._clock = worker, clock
         self._longest_queue = longest_queue
         self._lock = Lock()
+        self._slots = slots
         self._free = list(range(slots))  # the one that is unused for longest first
         self._waiting: list[Task] = []
         self._running: list[_Running] = []  # the one that waits for longest first
@@ -114,10 +123,18 @@ class Scheduler:
         """End a task: within a token if it runs, at once if it waits."""
         task.flag.set()
         with self._lock:
-            if task not in self._waiting:
-                return
-            self._waiting.remove(task)
-        task.ended(None)
+            waited = task in self._waiting
+            if waited:
+                self._waiting.remove(task)
+        if waited:
+            task.ended(None)
+        else:
+            self._next()
+
+    def release(self, task: Task) -> None:
+        """Let a task that is held take turns again."""
+        task.held.clear()
+        self._next()
 
     def close(self) -> None:
         """Take no more tasks; those there are end with what they have."""
@@ -126,13 +143,15 @@ class Scheduler:
             current = [self._current] if self._current else []
             for task in (*self._waiting, *(r.task for r in (*self._running, *current))):
                 task.flag.set()
+        self._next()
 
     # Between two turns, on any thread.
 
     def _next(self) -> None:
         """Ask for the next turn, unless one has been asked for."""
         with self._lock:
-            if self._busy or not (self._waiting or self._running):
+            ready = any(each.is_ready for each in self._running)
+            if self._busy or not (ready or any(map(self._fits, self._waiting))):
                 return
             self._busy = True
         number = self._worker.number()
@@ -165,15 +184,21 @@ class Scheduler:
         """Take the turn of the next task; return whether it goes on after it."""
         with self._lock:
             self._admit(engine)
-            if not self._running:
+            ready = [each for each in self._running if each.is_ready]
+            if not ready:
                 return False
-            running = min(self._running, key=lambda each: each.used)
+            running = min(ready, key=lambda each: each.used)
+            for each in self._running:  # those that are held save nothing up
+                each.used = max(each.used, running.used)
             self._running.remove(running)
             self._current = running
         began = self._clock()
         try:
             # Steps are taken until one ends after the turn's time.
-            return any(self._clock() >= began + TURN for _ in running.steps)
+            return any(
+                self._clock() >= began + TURN or not running.is_ready
+                for _ in running.steps
+            )
         except Cancelled:
             return False
         finally:
@@ -184,13 +209,20 @@ class Scheduler:
         # Who comes later has had as much as the one that has had the least.
         least = min((each.used for each in self._running), default=0.0)
         for task in list(self._waiting):
-            if task.brief:
-                slot, used = _NO_SLOT, -math.inf
-            elif fits := [s for s in self._free if task.slot in (None, s)]:
+            if not (fits := self._fits(task)):
+                continue
+            slot, used = fits[0], -math.inf
+            if not task.brief:
                 slot, used = max(fits, key=partial(engine.reusable, task.prompt)), least
                 self._free.remove(slot)
-            else:
-                continue
             self._waiting.remove(task)
             steps = task.steps(engine, Turn(slot, task.flag.is_set))
             self._running.append(_Running(task, slot, steps, used))
+
+    def _fits(self, task: Task) -> list[int]:
+        """Return the free slots that a task may have."""
+        if task.brief:
+            return [_NO_SLOT]
+        if task.tokens > SHORT and len(self._free) == 1 < self._slots:
+            return []  # it is left to short ones
+        return [slot for slot in self._free if task.slot in (None, slot)]

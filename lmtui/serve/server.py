@@ -53,10 +53,11 @@ def address_of(made: socket.socket) -> str:
 
 def _timed(limits: Limits) -> type[H11Protocol]:
     """Return uvicorn's connection, which also ends where a request's head takes too
-    long: its own timeout is that between two requests."""
+    long, or its client reads nothing: its own timeout is that between two requests."""
 
     class TimedProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
+        _reading: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -72,7 +73,34 @@ def _timed(limits: Limits) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._unwatch()
+            self._end_reading()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._await_reading()
+
+        def resume_writing(self) -> None:
+            self._end_reading()
+            super().resume_writing()
+
+        def _await_reading(self) -> None:
+            """Set the deadline at which the client has to have read something."""
+            size = self.transport.get_write_buffer_size()
+            self._reading = self.loop.call_later(
+                limits.unread_seconds, self._unread_for_long, size
+            )
+
+        def _unread_for_long(self, before: int) -> None:
+            if self.transport.get_write_buffer_size() < before:
+                self._await_reading()
+            else:
+                self.transport.abort()
+
+        def _end_reading(self) -> None:
+            if self._reading is not None:
+                self._reading.cancel()
+                self._reading = None
 
         def _watch(self) -> None:
             """Set the deadline while a head is incomplete; leave one that is set."""

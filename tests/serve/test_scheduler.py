@@ -10,8 +10,8 @@ from threading import Event
 import pytest
 
 from lmtui.engine.protocol import EditorEngine
-from lmtui.errors import Cancelled, LmtuiError
-from lmtui.serve.scheduler import Scheduler, Steps, Task, Turn, Unavailable
+from lmtui.errors import Cancelled, LmtuiError, Unavailable
+from lmtui.serve.scheduler import SHORT, Scheduler, Steps, Task, Turn
 from lmtui.worker.events import Answer
 from lmtui.worker.worker import EngineWorker
 from tests.fake_writing import FakeWriter
@@ -191,3 +191,73 @@ def test_queue_is_bounded_and_closes() -> None:
         assert work.done == []
         with pytest.raises(Unavailable, match="ending"):
             scheduler.submit(work.task("is late"))
+
+
+def test_long_tasks_leave_a_slot_to_short_ones() -> None:
+    work = Work()
+    with scheduling(slots=3) as scheduler:
+        for name in "abc":
+            scheduler.submit(work.task(name, steps=9, tokens=SHORT + 1))
+        scheduler.submit(work.task("short", steps=1, tokens=SHORT))
+        work.gate.set()
+        assert work.wait(4)[0] == ("short", None)
+    first_of_c = work.done.index(("c", 0))
+    assert {("a", 8), ("b", 8)} & set(work.done[:first_of_c])
+
+
+def test_the_only_slot_is_for_long_tasks_too() -> None:
+    work = Work()
+    work.gate.set()
+    with scheduling(slots=1) as scheduler:
+        scheduler.submit(work.task("long", tokens=SHORT + 1))
+        assert work.wait(1) == [("long", None)]
+
+
+def test_task_that_is_held_takes_no_turns_until_it_is_released() -> None:
+    work = Work()
+    held = work.task("held", steps=3)
+    with scheduling(slots=2) as scheduler:
+        scheduler.submit(held)
+        while "held" not in work.slots:  # until it runs
+            work.gate.wait(0.001)
+        held.held.set()
+        work.gate.set()
+        scheduler.submit(work.task("other", steps=20))
+        assert work.wait(1) == [("other", None)]
+        assert ("held", 1) not in work.done
+        scheduler.release(held)
+        assert work.wait(1) == [("held", None)]
+    assert work.done[-1] == ("held", 2)
+
+
+def test_task_that_was_held_has_saved_no_time_up() -> None:
+    work = Work()
+    held, other = work.task("held", steps=40), work.task("other", steps=60)
+
+    def released(*_: object) -> Iterator[None]:
+        while work.done.count(("other", 30)) == 0:
+            yield
+        scheduler.release(held)
+        yield
+
+    with scheduling(slots=3) as scheduler:
+        held.held.set()
+        for task in (held, other, work.made("releases", released)):
+            scheduler.submit(task)
+        work.gate.set()
+        work.wait(3)
+    between = work.done[work.done.index(("held", 0)) : work.done.index(("held", 9))]
+    assert sum(name == "other" for name, _ in between) > 5
+
+
+def test_held_task_can_be_ended() -> None:
+    work = Work()
+    work.gate.set()
+    with scheduling(slots=1) as scheduler:
+        for end in (scheduler.stop, lambda _: scheduler.close()):
+            task = work.task("held")
+            task.held.set()
+            scheduler.submit(task)
+            end(task)
+            assert work.wait(1) == [("held", None)]
+    assert work.done == []
