@@ -132,3 +132,20 @@ def test_drawing_for_another_lmtui_takes_no_grammar() -> None:
         body = {"prompt": [1], "max_tokens": 1, "guided_regex": "a"}
         reply = server.ask("/draw", body)
     assert reply.status == 400 and "no grammar" in reply.message
+
+
+def test_machine_that_can_begin_no_process_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_process(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with serving(FakeWriter(["yes", "yes"])) as served:
+        monkeypatch.setattr("lmtui.processes.begin", no_process)
+        asked = {"guided_regex": "a grammar that is not known yet"}
+        reply = served.chat(**asked)
+        assert (reply.status, reply.headers.get("retry-after")) == (503, "1")
+        assert reply.json["error"]["type"] == "server_error"
+        assert "no process can begin" in reply.message
+        monkeypatch.undo()
+        assert served.chat(**asked).status == 200

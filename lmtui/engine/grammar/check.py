@@ -13,8 +13,8 @@ from functools import lru_cache
 from tempfile import TemporaryFile
 
 from lmtui import processes
-from lmtui.engine.grammar.text import Grammar, refused
-from lmtui.errors import LmtuiError, SystemLimitError
+from lmtui.engine.grammar.text import NAMES, Grammar, refused
+from lmtui.errors import LmtuiError, SystemLimitError, Unavailable
 
 SECONDS = 5.0
 """Time on the processor for starting the process and compiling one grammar."""
@@ -33,13 +33,18 @@ def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]
     Raises:
         LmtuiError: llguidance is missing or refuses the grammar, or the grammar takes
             too much time or memory.
+        Unavailable: no process can begin.
     """
     request = json.dumps({"kind": grammar.kind, "text": grammar.text}).encode()
     with TemporaryFile() as output:
         try:
             process = processes.begin(_COMMAND, output)
         except (OSError, subprocess.SubprocessError) as error:
-            raise refused(grammar.kind, f"no process can begin: {error}") from error
+            raise Unavailable(
+                f"the {NAMES[grammar.kind]} can't be checked now",
+                f"no process can begin: {error}",
+                "Try again.",
+            ) from error
         try:
             if not _ends(process, request, seconds):
                 detail = f"it takes more than {seconds:g} seconds to compile"
