@@ -46,7 +46,7 @@ from lmtui.serve.generation import (
 )
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
-from lmtui.serve.planner import Planner
+from lmtui.serve.planner import Planner, PromptTooLong
 from lmtui.serve.scheduler import Scheduler, Task, Turn
 from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
@@ -465,7 +465,8 @@ async def _refused(request: Request, error: Exception) -> Response:
         body = failure(503, _message(error))
         return JSONResponse(body, 503, headers={"Retry-After": "1"})
     status = 404 if isinstance(error, UnknownModel) else 400
-    return JSONResponse(failure(status, _message(error)), status)
+    code = "context_length_exceeded" if isinstance(error, PromptTooLong) else ""
+    return JSONResponse(failure(status, _message(error), code=code), status)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

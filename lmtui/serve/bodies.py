@@ -7,6 +7,7 @@ settings are checked where these are made.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import ChatTurn, Role, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.sampling_fields import Id, SamplingFields, with_own_names
@@ -29,6 +30,10 @@ _IGNORED = (
     "store",
     "user",
     "safety_identifier",
+    "prompt_cache_key",
+    "cache_prompt",
+    "request_id",
+    "verbosity",
     "mirostat_tau",
     "mirostat_eta",
     "dynatemp_exponent",
@@ -42,11 +47,16 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "parallel_tool_calls": (True, False),
     "tool_choice": ("none", "auto"),
-    "tools": ([],),
+    "tools": ([],),  # any, where the tool_choice is none
     "use_beam_search": (False,),
     "ignore_eos": (False,),
-    "skip_special_tokens": (False,),
+    # Control tokens that a model writes, which is rare, stand in its text.
+    "skip_special_tokens": (True, False),
+    "spaces_between_special_tokens": (True, False),
+    "stop_token_ids": ([],),
     "min_tokens": (0,),
+    "n_probs": (0,),
+    "priority": (0,),
     "mirostat": (0,),
     "dynatemp_range": (0,),
     "smoothing_factor": (0,),
@@ -86,6 +96,8 @@ class RequestBody(BaseModel):
         given = {name: value for name, value in body.items() if value is not None}
         for name in _IGNORED:
             given.pop(name, None)
+        if given.get("tool_choice") == "none":
+            given.pop("tools", None)
         for name, neutral in _ONLY.items():
             if name in given and given.pop(name) not in neutral:
                 raise ValueError(f"{name} is not supported")
@@ -135,6 +147,7 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     include_usage: bool = False
+    continuous_usage_stats: Literal[False] = False
     include_obfuscation: bool = False
 
 
@@ -210,20 +223,53 @@ class TextPart(BaseModel):
     text: str
 
 
+class CalledFunction(BaseModel):
+    """The function of a call, and its arguments as JSON."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(BaseModel):
+    """Call of a tool that an assistant has made elsewhere."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    function: CalledFunction
+
+
 class MessageBody(BaseModel):
     """A message of a conversation."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    @model_validator(mode="after")
+    def _has_content(self) -> MessageBody:
+        if self.content is None and self.role != "assistant":
+            raise ValueError(f"a message of the role {self.role} needs a content")
+        return self
 
     @property
     def text(self) -> str:
-        """Its text."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
+        """Its text, and the calls as JSON behind it."""
+        content = self.content or ""
+        if not isinstance(content, str):
+            content = "".join(part.text for part in content)
+        calls = (each.function.model_dump() for each in self.tool_calls or ())
+        lines = [json.dumps(call, ensure_ascii=False) for call in calls]
+        return "\n".join([content, *lines] if content else lines)
+
+    @property
+    def turn(self) -> ChatTurn:
+        """The turn that the model reads: what a tool answered is said by the user."""
+        roles: Mapping[str, Role] = {"developer": "system", "tool": "user"}
+        return ChatTurn(roles.get(self.role, self.role), self.text)  # type: ignore[arg-type]
 
 
 class TemplateOptions(BaseModel):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import ChatTurn, EngineInfo, Prompt, SamplingSettings
+from lmtui.engine.types import EngineInfo, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.serve.bodies import (
@@ -25,6 +25,10 @@ from lmtui.serve.limits import Limits
 from lmtui.serve.shapes import shortened
 
 _ID = re.compile(r"[0-9]{1,9}")
+
+
+class PromptTooLong(LmtuiError):
+    """A prompt does not fit the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,7 @@ class Planner:
         if thinking and not self.info.switches_thinking:
             raise LmtuiError("enable_thinking: this model can't be told to think")
         self.require_short([message.text for message in body.messages])
-        turns = [
-            ChatTurn("system" if m.role == "developer" else m.role, m.text)
-            for m in body.messages
-        ]
+        turns = [message.turn for message in body.messages]
         prefill = turns.pop().content if body.continue_final_message else ""
         return engine.prompt(turns, prefill=prefill, thinking=thinking)
 
@@ -208,7 +209,7 @@ class Planner:
 
     def _require_fits(self, longest: int, room: int) -> None:
         if longest > room:
-            raise LmtuiError(
+            raise PromptTooLong(
                 "the prompt does not fit the context",
                 f"{longest:,} tokens, with room for {room:,}",
                 "Shorten the prompt.",

@@ -217,15 +217,15 @@ class Counts:
         return self.later / self.seconds if self.later and self.seconds > 0 else None
 
 
-def failure(status: int, message: str, *, kind: str = "", param: str = "") -> Json:
-    """Return an error."""
+def failure(status: int, message: str, *, code: str = "") -> Json:
+    """Return an error; its `code` is the status, where OpenAI's API has no other."""
     kinds: Mapping[int, str] = {401: "authentication_error", 404: "not_found_error"}
     other = "invalid_request_error" if status < 500 else "server_error"
     return {
         "error": {
             "message": message,
-            "type": kind or kinds.get(status, other),
-            "param": param or None,
-            "code": status,
+            "type": kinds.get(status, other),
+            "param": None,
+            "code": code or status,
         }
     }

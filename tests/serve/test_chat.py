@@ -88,7 +88,9 @@ def test_last_message_can_be_continued() -> None:
     ("body", "words"),
     [
         ({"messages": []}, "messages can't be used"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role can't be"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "messages[0].role can't"),
+        ({"messages": [{"role": "tool", "content": None}]}, "tool needs a content"),
+        ({"messages": [{"role": "user"}]}, "the role user needs a content"),
         ({"messages": [{"role": "user", "content": [PICTURE]}]}, "messages[0].content"),
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
         ({"response_format": {"type": "xml"}}, "response_format.type can't be used"),
@@ -99,7 +101,11 @@ def test_last_message_can_be_continued() -> None:
         ({"stream_options": {"x": 1}}, "stream_options.x is not a field"),
         ({"messages": [{"role": "user", "content": 5}]},
          "messages[0].content can't be used: give a text, or parts of the type text"),
-        ({"skip_special_tokens": True}, "skip_special_tokens is not supported"),
+        ({"tools": [{"type": "function"}], "tool_choice": "auto"}, "tools is not"),
+        ({"stop_token_ids": [5]}, "stop_token_ids is not supported"),
+        ({"priority": 3}, "priority is not supported"),
+        ({"reasoning_effort": "high"}, "reasoning_effort is not a field"),
+        ({"stream_options": {"continuous_usage_stats": True}}, "continuous_usage"),
         ({"chat_template_kwargs": {"enable_thinking": True}}, "can't be told to think"),
         ({"chat_template_kwargs": {"path": "/etc/passwd"}}, "chat_template_kwargs"),
         ({"chat_template": "{{ x }}"}, "chat_template is not a field"),
@@ -120,6 +126,50 @@ def test_fields_that_ask_for_nothing_are_taken() -> None:
             tools=None, user="me", presence_penalty=0, response_format={"type": "text"}
         )
     assert only(reply)["message"]["content"] == "Yes."
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"tools": [{"type": "function"}], "tool_choice": "none"},
+        {"skip_special_tokens": True, "spaces_between_special_tokens": True},
+        {"prompt_cache_key": "x", "cache_prompt": True, "request_id": "a"},
+        {"verbosity": "low", "priority": 0, "n_probs": 0, "stop_token_ids": []},
+        {"stream_options": {"continuous_usage_stats": False}},
+    ],
+)
+def test_field_that_changes_nothing_is_taken(field: dict[str, object]) -> None:
+    with serving(FakeWriter(["Yes."])) as served:
+        assert only(served.chat(**field))["message"]["content"] == "Yes."
+
+
+def test_history_with_calls_of_tools_can_be_gone_on_with() -> None:
+    engine = FakeWriter(["Rain."])
+    call = {"function": {"name": "weather", "arguments": '{"city": "Tønder"}'}}
+    history = [
+        {"role": "user", "content": "Which weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"} | call]},
+        {"role": "tool", "tool_call_id": "1", "content": "rain"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": "One moment.", "tool_calls": [call, call]},
+        {"role": "tool", "content": [{"type": "text", "text": "rain"}]},
+    ]
+    with serving(engine) as served:
+        reply = served.ask("/v1/chat/completions", {"messages": history})
+    assert only(reply)["message"]["content"] == "Rain."
+    said = '{"name": "weather", "arguments": "{\\"city\\": \\"Tønder\\"}"}'
+    turns = [
+        ChatTurn("user", "Which weather?"),
+        ChatTurn("assistant", said),
+        ChatTurn("user", "rain"),
+        ChatTurn("assistant", ""),
+        ChatTurn("assistant", f"One moment.\n{said}\n{said}"),
+        ChatTurn("user", "rain"),
+    ]
+    expected = engine.prompt(turns).ids
+    assert reply.json["usage"]["prompt_tokens"] == len(expected)
+    prompts = [each[0] for verb, each in engine.calls if verb == "generate"]
+    assert prompts[0].ids == expected
 
 
 def test_typed_control_tokens_are_text() -> None:
