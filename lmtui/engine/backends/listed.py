@@ -114,8 +114,8 @@ class ListedBackend(ServerBackend):
         for start in range(first, len(ids), size):
             end = min(start + size, len(ids))
             scores = self._read(ids[:end], start, top_n, should_stop)
-            for score, token in zip(scores, ids[start:end], strict=True):
-                yield self._token_score(score, token, top_n)
+            for score in scores:
+                yield self._token_score(score, top_n)
 
     def score_paths(
         self,
@@ -190,10 +190,11 @@ class ListedBackend(ServerBackend):
             return torch.empty(0, size)
         return torch.stack([filled(row.ids, row.logprobs, size) for row in rows])
 
-    def _token_score(self, score: PromptToken, token: int, top_n: int) -> TokenScore:
+    def _token_score(self, score: PromptToken, top_n: int) -> TokenScore:
         row, rank = score.row, score.rank
-        if rank is None and token in row.ids:
-            rank = 1 + sum(each > score.logprob for each in row.logprobs)
+        above = sum(each > score.logprob for each in row.logprobs)
+        if above < len(row.ids):  # all that are above are listed
+            rank = 1 + above
         logits = filled(row.ids, row.logprobs, self.model.facts.vocabulary)
         return TokenScore(
             score.logprob,
