@@ -53,7 +53,9 @@ def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
         known: dict[str, Mapping[str, Any]] = {str(each["id"]): each for each in listed}
         found = known.get(name) if name else next(iter(known.values()))
         if isinstance(found, Mapping):
-            return found
+            # A LoRA adapter has the context and the tokenizer of its parent.
+            parent = known.get(str(found.get("parent")), {})
+            return {**found, **parent, "id": found["id"]}
     raise LmtuiError(
         "the server has no such model",
         f"{name} at {connection.address.host}",
