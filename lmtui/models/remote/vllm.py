@@ -6,7 +6,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
@@ -21,6 +20,7 @@ from lmtui.models.remote.dialect import (
     checked,
     require_model,
 )
+from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -40,6 +40,8 @@ class VllmModel:
     name: str
     facts: ModelInfo
     rows: int = 1
+    answer_name: str | None = None
+    """What its answers call the model: the first of several names."""
     number_format: str = "unknown"
     order: ClassVar[Order] = "min_p_first"
     device: str = "vllm"
@@ -58,25 +60,30 @@ class VllmModel:
             LmtuiError: the server lists no tokens, or sends nonsense.
         """
         with checked(connection, "its models"):
-            length = listed.count(about["max_model_len"], listed.MOST_CONTEXT)
+            # A token is drawn by every request: a prompt has one less.
+            length = listed.count(about["max_model_len"] - 1, listed.MOST_CONTEXT)
             facts = replace(facts, context=length)
             model = cls(connection, str(about["id"]), facts)
-        counts = [min(each, facts.vocabulary) for each in _COUNTS]
+        counts = sorted({min(each, facts.vocabulary) for each in _COUNTS})[::-1]
         for each in counts:
             tried = replace(model, rows=each)
             try:
-                tried.rows_after([[0]], should_stop=listed.never)
-                return tried
-            except LmtuiError:
-                if each == counts[-1]:
+                answer = tried._ask(tried._next([[0]]), each, 1, listed.never)
+            except RequestRefused as error:
+                if error.status != 400 or each == counts[-1]:
                     raise
+                continue
+            with checked(connection, "its rows"):
+                tried._last(answer["choices"][0])
+                tried = replace(tried, answer_name=answer.get("model"))
+            return tried
         raise AssertionError
 
     def rows_after(
         self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
     ) -> list[Row]:
         """Return the row after each prompt, by one request."""
-        body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
+        body = self._next(prompts)
         answer = self._ask(body, self.rows, len(prompts), should_stop)
         with checked(self.connection, "its rows"):
             choices = {each["index"]: each for each in answer["choices"]}
@@ -94,8 +101,7 @@ class VllmModel:
         lists tokens at all positions."""
         sent = sum(map(len, prompts))
         rows = listed.score_rows(self.rows, least, sent, sent - start * len(prompts))
-        body = {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
-        body["prompt_logprobs"] = rows
+        body = self._next(prompts) | {"prompt_logprobs": rows}
         answer = self._ask(body, rows, sent + len(prompts), should_stop)
         with checked(self.connection, "its scores"):
             choices = {each["index"]: each for each in answer["choices"]}
@@ -134,8 +140,10 @@ class VllmModel:
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
         ):
-            require_model(self.connection, self.name, event)
+            require_model(self.connection, self.answer_name, event)
             with checked(self.connection, "an event"):
+                if not event["choices"]:  # the counts of tokens
+                    continue
                 [choice] = event["choices"]
                 found = self._tokens(choice.get("logprobs"))
                 reason = choice.get("finish_reason") or reason
@@ -151,12 +159,15 @@ class VllmModel:
             "return_tokens_as_token_ids": True,
         }
 
+    def _next(self, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
+        return {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
+
     def _ask(
         self, body: dict[str, Any], rows: int, positions: int, should_stop: Stop
     ) -> Any:
         most = listed.body_bytes(rows, positions)
         answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
-        require_model(self.connection, self.name, answer)
+        require_model(self.connection, self.answer_name, answer)
         return answer
 
     def _tokens(self, logprobs: Any) -> list[AnswerToken]:
