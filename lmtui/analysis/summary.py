@@ -112,6 +112,11 @@ class Totals:
         self.calibration.merge(other.calibration)
 
     @property
+    def has_ranges_only(self) -> bool:
+        """Whether tokens were scored, and the entropy of none is known."""
+        return self.scored > 0 and not any(self.entropies)
+
+    @property
     def logprob(self) -> float | None:
         """Sum of the scored tokens' logprobs, in nats."""
         return self._sum if self.scored else None
@@ -196,7 +201,8 @@ def _counts(totals: Totals) -> dict[str, Any]:
     return {
         "ranks": dict(zip((*map(str, RANKS), "rest"), totals.ranks, strict=True)),
         **({"unlisted": totals.unlisted} if totals.unlisted else {}),
-        "entropy_bits": list(totals.entropies),
+        # A server that lists some tokens tells a range of each entropy.
+        "entropy_bits": None if totals.has_ranges_only else list(totals.entropies),
         "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
         "expected_calibration_error": calibration.expected_error,
         "confidence": [_bin(each) for each in calibration.confidence],

@@ -124,6 +124,16 @@ def test_fields_count_the_tokens_that_a_server_did_not_list() -> None:
     assert (fields["unlisted"], sum(fields["ranks"].values())) == (1, 0)
 
 
+def test_entropies_of_which_only_ranges_are_known_are_no_zeros() -> None:
+    result = totals([None])
+    summary = Summary(FakeEngine().info, result, Windows(2, 1), bos=False)
+    assert summary_fields(summary)["entropy_bits"] == [0] * 12
+    result.add(replace(token(1, -1.0), entropy=None, entropy_range=(1.0, 2.0)))
+    assert summary_fields(summary)["entropy_bits"] is None
+    result.add(replace(token(2, -1.0), entropy=0.0))
+    assert summary_fields(summary)["entropy_bits"] == [1, *[0] * 11]
+
+
 @given(LOGPROBS, LOGPROBS)
 def test_merged_totals_weight_texts_by_their_tokens(
     one: list[float | None], other: list[float | None]

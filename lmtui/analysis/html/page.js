@@ -426,12 +426,11 @@ const drawSummary = () => {
     parts.push(card(`Ranks${name}`,
       bars(["first", "2–10", "11–100", "101–1,000", "rest", "not listed"],
         [...Object.values(model.ranks), ...unlisted])));
-    const from = model.entropy_bits.map((_, place) => place);
-    const ranges = model.scored && !model.entropy_bits.some((count) => count);
-    parts.push(card(`Entropy, bits${name}`, ranges
+    const bits = model.entropy_bits;
+    parts.push(card(`Entropy, bits${name}`, bits === null
       ? make("p", "", "A range for each token, as the server lists only some.")
-      : bars(from.map((low) => low + 1 < from.length ? `${low}–${low + 1}` : `${low} and more`),
-        model.entropy_bits)));
+      : bars(bits.map((_, low) => low + 1 < bits.length ? `${low}–${low + 1}` : `${low} and more`),
+        bits)));
     parts.push(card(`Calibration of first guesses${name}`, reliability(model.confidence), make("p", "",
       "Bar: how often the most probable token came. Mark: the probability it was given.")));
     parts.push(card(`Calibration of all tokens over 10%${name}`, reliability(model.claims)));

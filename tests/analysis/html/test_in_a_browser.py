@@ -46,7 +46,8 @@ def write_page(file: Path, *, compares: bool) -> Path:
 
 def page_of(cells: Cells, totals: Totals, *, compares: bool = False) -> str:
     """The page of such cells."""
-    counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": totals.entropies}
+    entropies = None if totals.has_ranges_only else totals.entropies
+    counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": entropies}
     counts |= {"scored": totals.scored, "unlisted": totals.unlisted}
     told = {"accuracy": {"1": 0.5, "5": 0.6, "10": 1}, "confidence": [], "claims": []}
     own = FACTS | counts | told | {"figures": figures(totals)}
@@ -81,6 +82,7 @@ def test_panel_shows_bounds_where_rank_and_entropy_are_not_known(
     browser.press("ArrowRight")
     assert {">500", "≥3.0 bits", "≥8.0"} <= set(browser.value(shown).split("\n"))
     summary = browser.value('document.querySelector("#summary").innerText')
+    assert "A range for each token" in summary
     assert "not listed\t2\t100%" in summary
     assert not [e for e in browser.events if e["method"] == "Runtime.exceptionThrown"]
 
