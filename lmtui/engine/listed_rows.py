@@ -116,7 +116,7 @@ def is_certain(
     """Return whether it follows from the listed tokens of a row [V] alone what the
     sampler draws from, whatever the others are; `size` as in `entropy_range`, `order`
     is that of the filters."""
-    if other_stage(settings, ORDERS.get(order, STAGES)):
+    if settings.grammar is not None or other_stage(settings, ORDERS.get(order, STAGES)):
         return False
     if settings.temperature == 0:
         return True

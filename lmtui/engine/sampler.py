@@ -17,7 +17,12 @@ from lmtui.engine.grammar.compiler import GrammarCompiler
 from lmtui.engine.grammar.matcher import CompiledGrammar
 from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
-from lmtui.engine.server_draws import drawn_with, order_of, require_whole
+from lmtui.engine.server_draws import (
+    drawn_with,
+    follows_grammar,
+    order_of,
+    require_whole,
+)
 from lmtui.engine.token_ids import Ids, ids_array
 from lmtui.engine.types import Distribution, Prompt, SamplingSettings, TokenMatches
 from lmtui.engine.vocabulary_search import VocabularyIndex, search
@@ -68,13 +73,14 @@ class Sampler:
         mark: Sequence[int],
     ) -> AnswerGrammar | None:
         """Return the grammar of the answer to a prompt, which `end_ids` end; None
-        without one. `mark` are the tokens with which the model may begin to think.
+        without one, or where a server follows it. `mark` are the tokens with which the
+        model may begin to think.
 
         Raises:
             LmtuiError: it can't be used here, or does not allow the beginning of the
                 answer.
         """
-        if settings.grammar is None:
+        if settings.grammar is None or follows_grammar(self._backend, prompt):
             return None
         return answer_grammar(self._compiled(settings.grammar), end_ids, prompt, mark)
 

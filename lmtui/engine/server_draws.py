@@ -16,7 +16,8 @@ from lmtui.engine.listed_rows import ORDERS, other_stage
 from lmtui.engine.protocol import Stop
 from lmtui.engine.sampler_stages import active_stages, come_in_order
 from lmtui.engine.server_settings import require_applied, without_idle_stages
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.thinking import opens
+from lmtui.engine.types import STAGES, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.dialect import Order
 
@@ -73,6 +74,18 @@ class DrawingBackend(Protocol):
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
     """Return whether a backend's server is to draw."""
     return isinstance(backend, DrawingBackend) and backend.draws
+
+
+def follows_grammar(backend: object, prompt: Prompt) -> bool:
+    """Return whether a backend's server follows a grammar in drawing an answer. It
+    begins with the first token that it draws, so that nothing may be thought or said
+    before."""
+    return (
+        is_drawn_there(backend)
+        and "grammar" in backend.takes
+        and not prompt.begun
+        and not opens(prompt.text)
+    )
 
 
 def order_of(backend: AnyBackend) -> Order:

@@ -21,6 +21,7 @@ from lmtui.engine.backends.base import (
     no_layer_states,
 )
 from lmtui.engine.backends.ids_cache import IdsKVCache
+from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
@@ -43,10 +44,13 @@ def draw_request(ids: Sequence[int], options: DrawOptions) -> DrawRequest:
         for each in fields(DrawRequest)
         if each.name in known
     }
+    text = options.settings.grammar
+    found = None if text is None else grammar_of(text)
     of_draw = {
         "seed": options.seed,
         "max_tokens": options.limit,
         "logit_bias": options.bias,
+        "grammar": found and (found.kind, found.text),
     }
     return DrawRequest(ids=ids, **{**of_chain, **of_draw})
 

@@ -108,6 +108,8 @@ class DrawRequest:
     xtc_probability: float = 0.0
     xtc_threshold: float = 0.1
     sampler_order: Sequence[str] = ()
+    grammar: tuple[str, str] | None = None
+    """Its kind and its text, for a server that takes `grammar`."""
 
     @property
     def openai_bias(self) -> dict[str, float]:

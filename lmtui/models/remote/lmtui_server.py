@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
 
 _SENT = tuple(
-    each.name for each in fields(DrawRequest) if each.name not in ("ids", "logit_bias")
+    each.name
+    for each in fields(DrawRequest)
+    if each.name not in ("ids", "logit_bias", "grammar")
 )
 _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most

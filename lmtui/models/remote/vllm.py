@@ -27,9 +27,19 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 
 _PATH = "/v1/completions"
 _AS_ID = "token_id:"
-_COUNTS = 100, 20, 5, 1
+_COUNTS = 500, 100, 20, 5, 1
 # Tokens to ask for, the first that the server allows: 20 without --max-logprobs.
 _LEAST_TOP_P = 1e-6  # 0 is refused
+_ASKED = 128  # tokens of one `logprob_token_ids`, at the most
+_PROBED = range(8)
+_CHOICE = "zq"
+_NO_LOGPROBS: Mapping[str, Sequence[Any]] = {
+    "tokens": [],
+    "token_logprobs": [],
+    "top_logprobs": [],
+}
+_GRAMMARS = {"schema": "json", "regex": "regex", "lark": "grammar", "gbnf": "grammar"}
+"""Fields of `structured_outputs` by the kinds of a grammar."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,8 @@ class VllmModel:
     device: str = "vllm"
     dialect: ClassVar[str] = "vllm"
     scores_at_once: ClassVar[bool] = True
-    takes: ClassVar[frozenset[str]] = COMMON_SETTINGS
-    asks_for_tokens: ClassVar[bool] = False
+    takes: frozenset[str] = COMMON_SETTINGS
+    asks_for_tokens: bool = False
 
     @classmethod
     def open(
@@ -76,8 +86,33 @@ class VllmModel:
             with checked(connection, "its rows"):
                 tried._last(answer["choices"][0])
                 tried = replace(tried, answer_name=answer.get("model"))
-            return tried
+            if not tried._tells_of_tokens():
+                return tried
+            grammar = {"grammar"} if tried._follows_grammars() else set()
+            takes = COMMON_SETTINGS | grammar
+            return replace(tried, asks_for_tokens=True, takes=takes)
         raise AssertionError
+
+    # Older versions pass over fields that they do not know.
+
+    def _tells_of_tokens(self) -> bool:
+        """Return whether the server has `logprob_token_ids`."""
+        asked = [token for token in _PROBED if token < self.facts.vocabulary]
+        try:
+            return self._told([0], asked, listed.never).keys() >= set(asked)
+        except RequestRefused as error:
+            return _lacks_field(error)
+
+    def _follows_grammars(self) -> bool:
+        """Return whether the server has `structured_outputs`."""
+        body = self._next([[0]]) | {"structured_outputs": {"choice": [_CHOICE]}}
+        try:
+            answer = self._ask(body, self.rows, 1, listed.never)
+        except RequestRefused as error:
+            return _lacks_field(error)
+        with checked(self.connection, "its answer"):
+            text = str(answer["choices"][0]["text"])
+            return bool(text) and _CHOICE.startswith(text)
 
     def rows_after(
         self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
@@ -113,8 +148,22 @@ class VllmModel:
     def token_logprobs(
         self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
     ) -> list[float]:
-        """Raise a ValueError: it has no such request that every version takes."""
-        raise ValueError("vLLM tells of no tokens that are not listed")
+        """Return the log-probabilities of some tokens, by a request for each part of
+        them."""
+        values: dict[int, float] = {}
+        for start in range(0, len(tokens), _ASKED):
+            values |= self._told(ids, tokens[start : start + _ASKED], should_stop)
+        with checked(self.connection, "its tokens"):
+            return [values[token] for token in tokens]
+
+    def _told(
+        self, ids: Sequence[int], tokens: Sequence[int], should_stop: Stop
+    ) -> dict[int, float]:
+        body = self._next([ids]) | {"logprob_token_ids": list(tokens)}
+        answer = self._ask(body, len(tokens), 1, should_stop)
+        with checked(self.connection, "its tokens"):
+            (top,) = answer["choices"][0]["logprobs"]["top_logprobs"]
+            return {self._id(i): listed.logprob(value) for i, value in top.items()}
 
     def draw(
         self, request: DrawRequest, *, should_stop: Stop
@@ -135,8 +184,11 @@ class VllmModel:
             "logit_bias": request.openai_bias,
             "stream": True,
         }
+        kind, text = request.grammar or ("", "")
+        if kind:
+            body |= {"structured_outputs": {_GRAMMARS[kind]: text}, "logprobs": 1}
         most = listed.ENTRY_BYTES * (self.rows + 16)
-        reason = None
+        ids, reason = list(request.ids), None
         for event in self.connection.events(
             _PATH, body, most=most, should_stop=should_stop
         ):
@@ -145,11 +197,28 @@ class VllmModel:
                 if not event["choices"]:  # the counts of tokens
                     continue
                 [choice] = event["choices"]
-                found = self._tokens(choice.get("logprobs"))
                 reason = choice.get("finish_reason") or reason
+                # None is in the event that tells why the answer ended.
+                logprobs = choice.get("logprobs") or _NO_LOGPROBS
+                tokens = [self._id(name) for name in logprobs["tokens"]]
+                found = [] if kind else self._drawn(tokens, logprobs)
+            for token in tokens if kind else ():  # its numbers are the grammar's
+                yield self._unmasked(ids, token, should_stop)
+                ids.append(token)
             yield from found
         if reason not in listed.ENDS:
             raise self.connection.broke_off()
+
+    def _unmasked(
+        self, ids: Sequence[int], token: int, should_stop: Stop
+    ) -> AnswerToken:
+        """Return a token with the numbers of the model, before any grammar."""
+        (row,) = self.rows_after([ids], should_stop=should_stop)
+        if token in row.ids:
+            value = row.logprobs[row.ids.index(token)]
+        else:
+            (value,) = self.token_logprobs(ids, [token], should_stop=should_stop)
+        return AnswerToken(token, value, row)
 
     def _body(self) -> dict[str, Any]:
         return {
@@ -170,14 +239,10 @@ class VllmModel:
         require_model(self.connection, self.answer_name, answer)
         return answer
 
-    def _tokens(self, logprobs: Any) -> list[AnswerToken]:
-        if logprobs is None:  # the event that tells why the answer ended
-            return []
-        columns = (logprobs[name] for name in ("tokens", "token_logprobs"))
-        return [
-            AnswerToken(self._id(name), listed.logprob(value), self._row(top))
-            for name, value, top in zip(*columns, logprobs["top_logprobs"], strict=True)
-        ]
+    def _drawn(self, tokens: Sequence[int], logprobs: Any) -> list[AnswerToken]:
+        values = map(listed.logprob, logprobs["token_logprobs"])
+        rows = map(self._row, logprobs["top_logprobs"])
+        return [AnswerToken(*each) for each in zip(tokens, values, rows, strict=True)]
 
     def _last(self, choice: Any) -> Row:
         return self._row(choice["logprobs"]["top_logprobs"][0])
@@ -206,3 +271,14 @@ class VllmModel:
         if not name.startswith(_AS_ID):
             raise ValueError(f"{name[: listed.SHOWN]} is no token's id")
         return listed.token_id(int(name.removeprefix(_AS_ID)), self.facts)
+
+
+def _lacks_field(error: RequestRefused) -> bool:
+    """Return False where a request was refused for its fields.
+
+    Raises:
+        RequestRefused: it was refused for another reason.
+    """
+    if error.is_about_fields:
+        return False
+    raise error

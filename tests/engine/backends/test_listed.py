@@ -4,6 +4,7 @@ nothing where it can't."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,23 +12,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from lmtui.engine import score
 from lmtui.engine.backends.listed import ListedBackend
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.types import ChatTurn, GenerationResult, SamplingSettings, Step
+from lmtui.engine.types import (
+    ChatTurn,
+    FinishReason,
+    GenerationResult,
+    Prompt,
+    SamplingSettings,
+    Step,
+)
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.remote import llama_server, sglang, vllm
 from lmtui.models.remote.address import ServerOptions
 from tests.byte_level import trained
 from tests.engine import tiny
-from tests.models.remote.foreign import Foreign, LlamaServer, Sglang, foreign
-from tests.serve.serving import serving
+from tests.models.remote.foreign import (
+    VLLM_ORDER,
+    Foreign,
+    LlamaServer,
+    Sglang,
+    Vllm,
+    foreign,
+)
 
 ROWS = 40
-DIALECTS = "vllm", "sglang", "llama-server"
+KINDS: dict[str, type[Foreign]] = {
+    "vllm": Vllm,
+    "sglang": Sglang,
+    "llama-server": LlamaServer,
+}
+DIALECTS = tuple(KINDS)
 TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
 DRAWN = SamplingSettings(
     temperature=0.9, top_k=30, top_p=0.95, min_p=0.01, seed=5, max_tokens=9
@@ -45,14 +65,8 @@ def few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def address(dialect: str) -> Iterator[str]:
-    engine = tiny.engine("llama")
-    if dialect == "vllm":  # our own server has its shapes
-        with serving(engine) as served:
-            yield f"http://127.0.0.1:{served.port}/v1"
-    else:
-        kind: type[Foreign] = Sglang if dialect == "sglang" else LlamaServer
-        with foreign(kind, engine) as (url, _):
-            yield url
+    with foreign(KINDS[dialect], tiny.engine("llama")) as (url, _):
+        yield url
 
 
 @contextmanager
@@ -70,6 +84,18 @@ def both(
         yield tiny.engine("llama"), there
 
 
+@contextmanager
+def vllm_model(
+    tmp_path: Path, kind: type[Vllm] = Vllm, *, name: str = "first"
+) -> Iterator[tuple[LocalEngine, LocalEngine]]:
+    """A model of such a vLLM by one of its names, and the same one here."""
+    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
+    engine = tiny.engine("llama")
+    with foreign(kind, engine) as (url, _):
+        server = ServerOptions(tokenizer=str(tmp_path / "tokenizer"))
+        yield LocalEngine(load(f"{url}#{name}", server=server)), tiny.engine("llama")
+
+
 def answer(
     engine: LocalEngine, settings: SamplingSettings = DRAWN
 ) -> tuple[list[Step], GenerationResult]:
@@ -84,11 +110,12 @@ def answer(
 def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     dialect: str, exact: bool, tmp_path: Path
 ) -> None:
-    # vLLM applies min-p first, our own server, which speaks its dialect here, last.
-    settings = replace(DRAWN, min_p=0.0) if dialect == "vllm" else DRAWN
+    settings = DRAWN
+    if dialect == "vllm" and not exact:  # its min-p comes first
+        settings = replace(DRAWN, sampler_order=VLLM_ORDER)
     with both(dialect, tmp_path, exact_drawing=exact) as (here, there):
         expected, whole = answer(here, settings)
-        steps, result = answer(there, settings)
+        steps, result = answer(there)
     assert [step.id for step in steps] == [step.id for step in expected]
     assert result.reason == whole.reason
     for step, other in zip(steps, expected, strict=True):
@@ -104,10 +131,10 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
         assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_a_grammar_needs_all_tokens(exact: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dialect", "exact"), [("vllm", True), ("sglang", False)])
+def test_a_grammar_needs_all_tokens(dialect: str, exact: bool, tmp_path: Path) -> None:
     with (
-        both("vllm", tmp_path, exact_drawing=exact) as (_, there),
+        both(dialect, tmp_path, exact_drawing=exact) as (_, there),
         pytest.raises(LmtuiError, match="a grammar can't be applied here"),
     ):
         answer(there, replace(DRAWN, grammar="/a/"))
@@ -177,7 +204,7 @@ def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
                     assert low - 1e-3 <= known[row.bytes] <= high + 1e-3
 
 
-@pytest.mark.parametrize("dialect", ["sglang", "llama-server"])
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_word_that_is_begun_is_continued_by_tokens_that_are_not_listed(
     dialect: str, tmp_path: Path
 ) -> None:
@@ -368,3 +395,130 @@ def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:
         pytest.raises(LmtuiError, match="not the tokenizer"),
     ):
         load(url, server=ServerOptions(tokenizer=str(tmp_path)))
+
+
+class Coarse(Vllm):
+    """Its logits tie, as many of bfloat16 do."""
+
+    def logprobs(self, ids: list[int]) -> torch.Tensor:
+        return (2 * super().logprobs(ids)).round().div(2).log_softmax(-1)
+
+
+def test_tokens_that_are_as_probable_do_not_count_in_a_rank(tmp_path: Path) -> None:
+    with vllm_model(tmp_path, Coarse) as (there, _):
+        ids = there.encode(TEXT).ids
+        scores = list(there.score(ids, top_n=ROWS))[1:]
+    assert any(len({each.logprob for each in token.top}) < ROWS for token in scores)
+    for token in scores:
+        assert token.logprob is not None and token.rank is not None
+        above = sum(each.logprob > token.logprob for each in token.top)
+        if above < ROWS:
+            assert token.rank == 1 + above
+        else:
+            assert token.rank > ROWS
+
+
+def test_text_longer_than_the_context_of_a_server_is_scored_in_windows(
+    tmp_path: Path,
+) -> None:
+    with vllm_model(tmp_path) as (there, here):
+        # A request draws a token behind its prompt.
+        assert there.info.context == here.info.context - 1
+        ids = (here.encode(TEXT).ids * 40)[: here.info.context + 50]
+        windows = there.windows()
+        assert windows.window == there.info.context
+        expected = here.score(ids, window=windows.window, stride=windows.stride)
+        values = [token.logprob for token in expected]
+        found = [token.logprob for token in there.score(ids)]
+    assert found[1:] == pytest.approx(values[1:], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["second", "tuned"])
+def test_other_names_of_a_model_and_adapters_can_be_used(
+    name: str, tmp_path: Path
+) -> None:
+    with vllm_model(tmp_path, name=name) as (there, here):
+        steps, _ = answer(there)
+        assert [step.logprob for step in steps]
+        assert there.info.context == here.info.context - 1
+        assert name in there.info.model
+
+
+def test_adapter_has_the_tokenizer_of_its_parent(tmp_path: Path) -> None:
+    tiny.tokenizer().save_pretrained(tmp_path / "base")
+
+    class Here(Vllm):
+        def get(self, path: str) -> Any:
+            told = super().get(path)
+            for card in told["data"][:2]:
+                card["root"] = str(tmp_path / "base")
+            return told
+
+    with foreign(Here, tiny.engine("llama")) as (url, _):
+        there = LocalEngine(load(f"{url}#tuned"))
+    assert isinstance(there.backend, ListedBackend)
+
+
+@pytest.mark.parametrize(("most", "listed"), [(500, 500), (100, 100), (20, 20)])
+def test_as_many_tokens_are_asked_for_as_the_server_allows(
+    most: int, listed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the numbers that are asked for
+    monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
+    kind = type("Some", (Vllm,), {"most": most})
+    with vllm_model(tmp_path, kind) as (there, here):
+        assert there.backend.listed == min(listed, here.info.vocabulary)
+
+
+def test_word_that_is_begun_needs_a_server_that_is_asked_for_tokens(
+    tmp_path: Path,
+) -> None:
+    text = "the cat sat on the dog and the lazy fox ju"
+    old = type("Old", (Vllm,), {"lacks": ("logprob_token_ids", "structured_outputs")})
+    shares = []
+    for kind in (Vllm, old):
+        with vllm_model(tmp_path, kind) as (there, here):
+            one, other = (e.predict_at(text, len(text)) for e in (there, here))
+            shares.append(one.unexplored)
+            if kind is Vllm:
+                assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
+    assert shares[0] < 0.2 < shares[1]
+
+
+GRAMMAR = replace(DRAWN, grammar="/(yes|no) [0-9]{2}/", max_tokens=30)
+
+
+def test_server_follows_a_grammar_and_the_numbers_are_the_models(
+    tmp_path: Path,
+) -> None:
+    with vllm_model(tmp_path) as (there, here):
+        ids = list(there.encode(TEXT).ids)
+        *items, result = there.generate(Prompt(tuple(ids), TEXT), GRAMMAR)
+        steps = [item for item in items if isinstance(item, Step)]
+        whole = [*ids, *(step.id for step in steps)]
+        scores = list(here.score(whole))[len(ids) :]
+    assert isinstance(result, GenerationResult)
+    assert result.reason is FinishReason.STOP
+    said = "".join(each.piece for each in (*steps, result))
+    assert re.fullmatch("(yes|no) [0-9]{2}", said)
+    assert [step.logprob for step in steps] == pytest.approx(
+        [score.logprob for score in scores], abs=1e-4
+    )
+    assert [step.sampled_prob for step in steps] == [None] * len(steps)
+    assert not any(step.distribution.is_certain for step in steps)
+
+
+def test_grammar_behind_thinking_or_a_beginning_is_refused(tmp_path: Path) -> None:
+    """The server's begins with the first token that it draws."""
+    old = type("Old", (Vllm,), {"lacks": ("structured_outputs",)})
+    with vllm_model(tmp_path) as (there, _):
+        ids = tuple(there.encode(TEXT).ids)
+        begun = Prompt(ids, f"{TEXT}yes", begun="yes")
+        for prompt in (begun, Prompt(ids, f"{TEXT}<think>")):
+            with pytest.raises(LmtuiError, match="a grammar can't be applied here"):
+                list(there.generate(prompt, GRAMMAR))
+    with (
+        vllm_model(tmp_path, old) as (there, _),
+        pytest.raises(LmtuiError, match="a grammar can't be applied here"),
+    ):
+        list(there.generate(Prompt(ids, TEXT), GRAMMAR))

@@ -1,7 +1,8 @@
 """Servers of other programs, as far as their answers are read, over a tiny model.
 
-llama-server's shapes are those of a real one (its build of llama-cpp-python 0.3.36).
-SGLang's are typed from its documentation and have never met a real server.
+llama-server's shapes are those of a real one (its build of llama-cpp-python 0.3.36),
+and vLLM's (0.32.0 on a CPU). SGLang's are typed from its documentation and have never
+met a real server.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ import torch
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.stage_names import stages_of
-from lmtui.engine.types import Prompt, SamplingSettings, Step
+from lmtui.engine.types import STAGES, Prompt, SamplingSettings, Step
 
 Json = dict[str, Any]
+
+VLLM_ORDER = tuple(stage for stage in STAGES if stage != "min_p")
+VLLM_ORDER = (*VLLM_ORDER[:3], "min_p", *VLLM_ORDER[3:])
+"""The stages with min-p behind the temperature, before top-k."""
 
 
 class Foreign(BaseHTTPRequestHandler):
@@ -51,9 +56,9 @@ class Foreign(BaseHTTPRequestHandler):
     def post(self, path: str, body: Json) -> None:
         raise NotImplementedError
 
-    def send(self, value: Any) -> None:
+    def send(self, value: Any, status: int = 200) -> None:
         data = json.dumps(value).encode()
-        self.send_response(200 if value is not None else 404)
+        self.send_response(status if value is not None else 404)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -248,6 +253,126 @@ class Sglang(Foreign):
                 "output_top_logprobs": list(tops),
             }
             yield {"text": "", "meta_info": meta}
+
+
+class Vllm(Foreign):
+    """vLLM's server, with what it refuses; fields that it does not know it passes
+    over."""
+
+    most: ClassVar[int] = 100
+    """Its `--max-logprobs`."""
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """Fields of requests that it does not know."""
+
+    def get(self, path: str) -> Any:
+        card = {"owned_by": "vllm", "root": "/none", "parent": None}
+        card["max_model_len"] = self.engine.info.context
+        names = [card | {"id": "first"}, card | {"id": "second"}]
+        tuned = {"id": "tuned", "root": "/adapter", "parent": "first"}
+        return {"data": [*names, card | tuned | {"max_model_len": None}]}
+
+    def post(self, path: str, body: Json) -> None:
+        if path == "/tokenize":
+            self.send({"tokens": self.tokens(body["prompt"])})
+            return
+        body = {name: body[name] for name in body if name not in self.lacks}
+        prompts = body["prompt"]
+        if isinstance(prompts[0], int):
+            prompts = [prompts]
+        if words := self._refusal(prompts, body):
+            self.send({"error": {"message": words, "code": 400}}, 400)
+            return
+        # Every answer has the first name, but for an adapter's.
+        name = body["model"] if body["model"] == "tuned" else "first"
+        if body.get("stream"):
+            events = self._events(prompts[0], body)
+            self.send_events({"model": name, **event} for event in events)
+            return
+        found = [self._choice(index, ids, body) for index, ids in enumerate(prompts)]
+        self.send({"model": name, "choices": found[::-1]})
+
+    def _refusal(self, prompts: list[list[int]], body: Json) -> str:
+        listed = max(body["logprobs"], body.get("prompt_logprobs", 0))
+        if listed > self.most:
+            return f"Requested {listed}, which is greater than max allowed"
+        if len(body.get("logprob_token_ids", ())) > 128:
+            return "Requested logprob_token_ids is greater than max allowed: 128"
+        room = self.engine.info.context - max(map(len, prompts))
+        return "" if room > 0 else "max_tokens must be at least 1, got 0."
+
+    def _steps(self, ids: list[int], body: Json) -> list[Step]:
+        same = "temperature", "top_p", "min_p", "repetition_penalty"
+        same += "presence_penalty", "frequency_penalty", "seed"
+        settings = {name: body[name] for name in same if name in body} | {
+            "top_k": max(0, body.get("top_k", 0)),
+            "max_tokens": min(body["max_tokens"], self.engine.info.context - len(ids)),
+            "sampler_order": VLLM_ORDER,
+            "grammar": _grammar(**body.get("structured_outputs", {})),
+        }
+        bias = {int(i): value for i, value in body.get("logit_bias", {}).items()}
+        return list(self.drawn(list(ids), settings, bias))
+
+    def _events(self, ids: list[int], body: Json) -> Any:
+        """Two tokens an event, and at last their number, as with some of its flags."""
+        steps = self._steps(ids, body)
+        for start in range(0, len(steps), 2):
+            part = steps[start : start + 2]
+            rows = [self._row(ids + _ids(steps[: s.index]), s.id, body) for s in part]
+            reason = "stop" if start + 2 >= len(steps) else None
+            yield {"choices": [_joined(rows) | {"finish_reason": reason}]}
+        yield {"choices": [], "usage": {"completion_tokens": len(steps)}}
+
+    def _choice(self, index: int, ids: list[int], body: Json) -> Json:
+        (step,) = self._steps(ids, body)
+        found = _joined([self._row(ids, step.id, body)])
+        if "prompt_logprobs" in body:
+            found["prompt_logprobs"] = self._scores(ids, body["prompt_logprobs"])
+        return {**found, "index": index, "text": step.piece}
+
+    def _row(self, before: list[int], token: int, body: Json) -> Json:
+        logprobs = self.logprobs(before)
+        if "structured_outputs" in body:  # they are of what the grammar allows
+            return {f"token_id:{token}": 0.0}
+        asked = body.get("logprob_token_ids")
+        shown = logprobs.topk(body["logprobs"])[1].tolist() if asked is None else asked
+        ids = [token, *shown]
+        return {f"token_id:{i}": max(-9999.0, float(logprobs[i])) for i in ids}
+
+    def _scores(self, ids: list[int], count: int) -> list[Json | None]:
+        found: list[Json | None] = [None]
+        for end in range(1, len(ids)):
+            logprobs = self.logprobs(ids[:end])
+            found.append(
+                {
+                    str(i): {
+                        "logprob": float(logprobs[i]),
+                        # Those that are as probable count, too, also itself.
+                        "rank": int((logprobs >= logprobs[i]).sum()),
+                    }
+                    for i in {ids[end], *logprobs.topk(count).indices.tolist()}
+                }
+            )
+        return found
+
+
+def _grammar(
+    choice: Any = (), regex: Any = None, json: Any = None, grammar: Any = None
+) -> str | None:
+    """The setting for vLLM's `structured_outputs`."""
+    texts = [*choice] if regex is None else [regex]
+    return f"/{'|'.join(texts)}/" if texts else json or grammar
+
+
+def _ids(steps: list[Step]) -> list[int]:
+    return [step.id for step in steps]
+
+
+def _joined(rows: list[Json]) -> Json:
+    """The `logprobs` of tokens, given the row of each, in which it is the first."""
+    own = [next(iter(row)) for row in rows]
+    values = [row[name] for name, row in zip(own, rows, strict=True)]
+    logprobs = {"tokens": own, "token_logprobs": values, "top_logprobs": rows}
+    return {"text": "", "logprobs": logprobs}
 
 
 @contextmanager

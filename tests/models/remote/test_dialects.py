@@ -1,6 +1,6 @@
 """What servers of other programs send is checked before it is used.
 
-llama-server's shapes are those of a real one; vLLM's and SGLang's are typed from their
+llama-server's and vLLM's shapes are those of a real one; SGLang's are typed from its
 documentation.
 """
 
@@ -41,7 +41,7 @@ def never() -> bool:
 
 def model(dialect: str, connection: Connection) -> ListingModel:
     if dialect == "vllm":
-        return VllmModel(connection, "m", FACTS, 2)
+        return VllmModel(connection, "m", FACTS, 2, answer_name="m")
     if dialect == "sglang":
         return SglangModel(connection, "m", FACTS, 2)
     return LlamaServerModel(connection, "m", FACTS, "Q4_1", 2, answer_name="m")
@@ -171,6 +171,39 @@ def test_drawn_tokens_come_with_their_rows(dialect: str) -> None:
 def test_answer_that_has_no_end_broke_off(dialect: str) -> None:
     with pytest.raises(LmtuiError, match="broke off"):
         drawn(dialect, SHAPES[dialect](pairs()), whole=False)
+
+
+def test_event_with_no_choice_counts_tokens() -> None:
+    usage = {"choices": [], "usage": {"completion_tokens": 1}}
+    (token,) = drawn("vllm", vllm(pairs()), ENDS["vllm"], usage, whole=False)
+    assert token.id == 3
+
+
+REFUSED = answer(b'{"error": {"message": "too many"}}', "400 Bad Request")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asked"),
+    [
+        (REFUSED, [9, 5, 1]),
+        (answer(b"{}", "503 Service Unavailable"), [9]),
+        (answer(b"{}", "404 Not Found"), [9]),
+        (answer(b"{}", "500 Internal Server Error"), [9]),
+        (answer(b'{"choices": []}'), [9]),
+    ],
+)
+def test_fewer_tokens_are_asked_for_only_where_so_many_are_refused(
+    refusal: bytes, asked: list[int]
+) -> None:
+    about = {"id": "m", "max_model_len": 9}
+    with (
+        scripted([refusal] * 9) as served,
+        connected(served) as connection,
+        pytest.raises(LmtuiError),
+    ):
+        VllmModel.open(connection, about, FACTS)
+    bodies = [json.loads(each.partition(b"\r\n\r\n")[2]) for each in served.asked]
+    assert [body["logprobs"] for body in bodies] == asked
 
 
 @pytest.mark.parametrize(("power", "raw"), [(1.0, True), (2.0, False)])
