@@ -31,7 +31,11 @@ class BugError(LmtuiError):
     """A failure that nobody foresaw; its traceback is in the log."""
 
 
-class SystemLimitError(LmtuiError):
+class Unavailable(LmtuiError):
+    """This machine can't do it for now: it is busy, or ending."""
+
+
+class SystemLimitError(Unavailable):
     """A failure to start a thread or a process, since the system has too many."""
 
     def __init__(self, detail: str) -> None:
@@ -52,10 +56,6 @@ def system_limit(error: BaseException) -> SystemLimitError | None:
     if re.search("start new thread|temporarily unavailable", str(error)):
         return SystemLimitError(str(error))
     return None
-
-
-class Unavailable(LmtuiError):
-    """This machine can't do it for now: it is busy, or ending."""
 
 
 class Cancelled(Exception):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from typing import Any
 
@@ -134,18 +136,19 @@ def test_drawing_for_another_lmtui_takes_no_grammar() -> None:
     assert reply.status == 400 and "no grammar" in reply.message
 
 
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOMEM])
 def test_machine_that_can_begin_no_process_says_so(
-    monkeypatch: pytest.MonkeyPatch,
+    error: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_process(*_: object) -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+    def no_process(*_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error))
 
     with serving(FakeWriter(["yes", "yes"])) as served:
-        monkeypatch.setattr("lmtui.processes.begin", no_process)
-        asked = {"guided_regex": "a grammar that is not known yet"}
+        monkeypatch.setattr("subprocess.Popen", no_process)
+        asked = {"guided_regex": f"a grammar that is not known yet: {error}"}
         reply = served.chat(**asked)
         assert (reply.status, reply.headers.get("retry-after")) == (503, "1")
         assert reply.json["error"]["type"] == "server_error"
-        assert "no process can begin" in reply.message
+        assert os.strerror(error) in reply.message
         monkeypatch.undo()
         assert served.chat(**asked).status == 200
