@@ -380,7 +380,7 @@ class Api:
             queue.put_nowait(event)
             unread += _size(event)
             if unread > most:  # the client reads more slowly than the engine writes
-                task.held.set()
+                task.paused.set()
 
         task = task_of(lambda event: loop.call_soon_threadsafe(add, event))
         self._scheduler.submit(task)
@@ -388,8 +388,8 @@ class Api:
         try:
             while not isinstance(event := await queue.get(), _End):
                 unread -= _size(event)
-                if task.held.is_set() and unread <= most // 2:
-                    self._scheduler.release(task)
+                if task.paused.is_set() and unread <= most // 2:
+                    self._scheduler.resume(task)
                 yield event
             if event.error:
                 raise event.error

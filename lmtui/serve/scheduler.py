@@ -58,7 +58,7 @@ class Task:
     """Whether it needs no slot and little time: it is the next one to run."""
     tokens: int = 0
     """Tokens that it reads and writes, at the most."""
-    held: Flag = field(default_factory=Flag)
+    paused: Flag = field(default_factory=Flag)
     """Set while its client has much to read yet: it takes no turns then."""
     flag: Flag = field(default_factory=Flag)
     """Set when its answer is not wanted any more; it then ends within a token."""
@@ -78,7 +78,7 @@ class _Running:
     @property
     def is_ready(self) -> bool:
         """Whether it takes turns; one that is to end takes its last."""
-        return not self.task.held.is_set() or self.task.flag.is_set()
+        return not self.task.paused.is_set() or self.task.flag.is_set()
 
 
 class Scheduler:
@@ -131,9 +131,9 @@ class Scheduler:
         else:
             self._next()
 
-    def release(self, task: Task) -> None:
-        """Let a task that is held take turns again."""
-        task.held.clear()
+    def resume(self, task: Task) -> None:
+        """Let a task that is paused take turns again."""
+        task.paused.clear()
         self._next()
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class Scheduler:
             if not ready:
                 return False
             running = min(ready, key=lambda each: each.used)
-            for each in self._running:  # those that are held save nothing up
+            for each in self._running:  # those that are paused save nothing up
                 each.used = max(each.used, running.used)
             self._running.remove(running)
             self._current = running

@@ -220,12 +220,12 @@ def test_task_that_is_held_takes_no_turns_until_it_is_released() -> None:
         scheduler.submit(held)
         while "held" not in work.slots:  # until it runs
             work.gate.wait(0.001)
-        held.held.set()
+        held.paused.set()
         work.gate.set()
         scheduler.submit(work.task("other", steps=20))
         assert work.wait(1) == [("other", None)]
         assert ("held", 1) not in work.done
-        scheduler.release(held)
+        scheduler.resume(held)
         assert work.wait(1) == [("held", None)]
     assert work.done[-1] == ("held", 2)
 
@@ -237,11 +237,11 @@ def test_task_that_was_held_has_saved_no_time_up() -> None:
     def released(*_: object) -> Iterator[None]:
         while work.done.count(("other", 30)) == 0:
             yield
-        scheduler.release(held)
+        scheduler.resume(held)
         yield
 
     with scheduling(slots=3) as scheduler:
-        held.held.set()
+        held.paused.set()
         for task in (held, other, work.made("releases", released)):
             scheduler.submit(task)
         work.gate.set()
@@ -256,7 +256,7 @@ def test_held_task_can_be_ended() -> None:
     with scheduling(slots=1) as scheduler:
         for end in (scheduler.stop, lambda _: scheduler.close()):
             task = work.task("held")
-            task.held.set()
+            task.paused.set()
             scheduler.submit(task)
             end(task)
             assert work.wait(1) == [("held", None)]
