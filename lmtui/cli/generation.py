@@ -6,6 +6,7 @@ Knows neither the request's origin nor the engine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from lmtui.cli.errors import STOPPED, note
@@ -17,6 +18,8 @@ from lmtui.cli.output import (
     grammar_fields,
     sampling_fields,
 )
+from lmtui.engine import token_bias
+from lmtui.engine.protocol import Engine
 from lmtui.engine.sampler_stages import chain_of
 from lmtui.engine.types import (
     EngineInfo,
@@ -65,6 +68,26 @@ def write(
     if item.notice:
         note(f"note: {visible_line(item.notice)}\n")
     return STOPPED if item.reason is FinishReason.CANCELLED else 0
+
+
+def applied(
+    engine: Engine, first: Step | GenerationResult, sampling: SamplingSettings
+) -> SamplingSettings:
+    """Return the settings without the entries of `logit_bias` that no single token of
+    the model stands for, which are named on stderr; `first` is the first item of a
+    generation with these settings."""
+    if not sampling.logit_bias or not isinstance(first, Step):
+        return sampling
+    position = first.distribution.handle
+    chain = engine.preview(position, sampling, count=1, with_chain=True).chain
+    lost = {text for effect in chain for text in effect.without_token}
+    if not lost:
+        return sampling
+    named = ", ".join(f"“{visible_line(text)}”" for text in sorted(lost))
+    note(f"note: logit-bias has no effect on {named}: no single token of this model\n")
+    entries = sampling.logit_bias
+    kept = (each for each in entries if token_bias.text_of(each) not in lost)
+    return replace(sampling, logit_bias=tuple(kept))
 
 
 class TextView:

@@ -18,7 +18,7 @@ from lmtui.chat.conversation import Conversation, new_uid
 from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
 from lmtui.cli.errors import note, stop_on_interrupt
-from lmtui.cli.generation import AnswerView, write
+from lmtui.cli.generation import AnswerView, applied, write
 from lmtui.cli.output import (
     STDIN,
     read_stdin,
@@ -275,5 +275,6 @@ def answer(
         with closing(items):
             first = next(items)
             progress.clear()
-            view.start(engine.info, prompt, talk.prefill, sampling)
+            used = applied(engine, first, sampling)
+            view.start(engine.info, prompt, talk.prefill, used)
             return write(first, items, view)

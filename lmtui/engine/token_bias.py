@@ -40,6 +40,11 @@ def entry(token: bytes, bias: float) -> str:
     return f"{text}={BAN if bias == -math.inf else f'{bias:g}'}"
 
 
+def text_of(entry: str) -> str:
+    """Return the text of an entry; bytes that are no character as `\\xE3`."""
+    return _parsed(entry)[0].decode("utf-8", "backslashreplace")
+
+
 def with_bias(
     entries: tuple[str, ...], token: bytes, bias: float | None
 ) -> tuple[str, ...]:

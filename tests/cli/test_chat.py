@@ -16,6 +16,7 @@ from lmtui.cli.once import Talk, answer, read_request, seeded
 from lmtui.cli.output import Output
 from lmtui.engine.types import Candidate, ChatTurn, Distribution, SamplingSettings, Step
 from tests.cli.program import begun, run, run_in_terminal, stored_texts
+from tests.engine import tiny
 from tests.fakes import END, FakeEngine
 
 PARIS = {"engine": {"answers": ["It is Paris."]}}
@@ -81,6 +82,22 @@ def test_piped_prompt_attaches_no_file(tmp_path: Path) -> None:
         done = run("chat", "--json", *arguments, script=PARIS, stdin=f"@{file} @@x")
         ids = bytes(done.events[0]["prompt_ids"])
         assert ids.decode() == f"user: @{file} @@x\nassistant: "
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_bias_for_what_is_no_token_is_named_and_left_out(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = io.StringIO()
+    view = JsonAnswerView(Output(out), 1) if as_json else TextView(Output(out))
+    bias = (" zzzznotatoken=ban", "e=-1", "\\xFF\\xFE=2")
+    sampling = SamplingSettings(seed=1, max_tokens=2, logit_bias=bias)
+    assert answer(tiny.engine(), Talk("Yes or no?"), sampling, view=view) == 0
+    told = capsys.readouterr().err
+    assert "“ zzzznotatoken”" in told and "“\\xff\\xfe”" in told and "“e”" not in told
+    if as_json:
+        start = loads(out.getvalue().splitlines()[0])
+        assert start["sampling"]["logit_bias"] == ["e=-1"]
 
 
 def test_answer_that_ends_in_a_newline_gets_no_second_one() -> None:
