@@ -46,6 +46,10 @@ REREAD = (
     "This model's chat template changes earlier answers, or what stands before them:"
     " they are read as other tokens than were generated."
 )
+_WHEN_FULL = (
+    "/undo takes back the last turn, /fork goes on from an earlier message in a new"
+    ' conversation, and when_full = "drop" (F10) leaves out the oldest turns.'
+)
 NO_NUMBERS = "The server sends the words of this answer without probabilities."
 
 
@@ -337,11 +341,23 @@ class ReplyController(Controller):
         """Give the user's message back to the prompt field, unless the model has read
         it."""
         assert self.message is not None
-        self._screen.show_error(error)
+        self._screen.show_error(self.with_remedies(error, self.message))
         reply = self._session.conversation.fail(self.message.id)
         if reply.is_empty and self._instead is None:
             self.withdraw(reply.parent or 0)
         await self._break_off(reply)
+
+    def with_remedies(self, error: LmtuiError, reply: ChatMessage) -> LmtuiError:
+        """Return the error of a reply; where the conversation has filled the context,
+        with what can be done about that in the chat."""
+        turns = self._session.conversation.trail(reply.id)
+        said = sum(1 for turn in turns if turn.role == "user")
+        read = len(reply.prompt.ids) if reply.prompt else 0
+        context = self._info.context if self._info else 0
+        has_room = not context or read < context
+        if has_room or said < 2 or self._session.options.drop_oldest:
+            return error
+        return LmtuiError(error.title, error.detail, _WHEN_FULL)
 
     def withdraw(self, asked: int) -> None:
         """Have the message that was said last wait again, if it has this id."""

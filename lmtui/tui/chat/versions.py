@@ -305,7 +305,8 @@ class VersionsController(Controller):
             await self._end()
 
     async def _fail(self, error: LmtuiError) -> None:
-        self._screen.show_error(error)
+        shown = self._reply.with_remedies(error, self._versions[0].message)
+        self._screen.show_error(shown)
         for each in self._versions:
             if each.grows:
                 each.message = self._session.conversation.fail(each.message.id)

@@ -117,3 +117,22 @@ async def test_text_that_waits_is_part_of_what_is_unsent() -> None:
         assert running.chat.unsent == "second\nthird\na draft"
         go_on.set()
         await running.until(lambda: not running.chat.sender.is_busy)
+
+
+@pytest.mark.parametrize("ask", ["", "/n 2 "])
+async def test_full_context_is_refused_with_what_the_chat_can_do(ask: str) -> None:
+    engine = FakeEngine(["one", "two"], name="default", context=60)
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("/temp 1")  # at 0 there are no versions
+        await running.ask("x" * 60)  # by itself: no turn can be taken back
+        await running.until(lambda: "does not fit" in running.notices)
+        assert "/undo" not in running.notices
+        await running.press("ctrl+u")
+        await running.ask("a")
+        await running.until(lambda: running.last_text == "one")
+        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.ask(ask + "b" * 30)
+        await running.until(lambda: "/undo takes back" in running.notices)
+        assert "when_full" in running.notices and "/fork" in running.notices
+        await running.until(lambda: prompt(running).text == ask + "b" * 30)
