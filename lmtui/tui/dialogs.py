@@ -29,6 +29,8 @@ from lmtui.tui.model_state import full_name, shown_name
 
 _NAME = 13  # cells for the name of a choice
 
+_AROUND = 7  # lines of a page around its text
+
 PAUSE = 0.5
 """Seconds without a further letter, after which a letter is an answer and not text."""
 _MOVES = frozenset({"up", "down", "left", "right", "tab", "shift+tab", "home", "end",
@@ -396,6 +398,10 @@ Arrows, PgUp and PgDn scroll.
 
     def on_mount(self) -> None:
         self.query_one("#page").focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Give the text all lines but those of the frame, the title and the foot."""
+        self.query_one("#page").styles.max_height = max(1, event.size.height - _AROUND)
 
     def show(self, words: Content) -> None:
         """Show another text."""

@@ -16,7 +16,7 @@ from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import thought_of
 from lmtui.engine.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken, Step
-from lmtui.text import visible, visible_line
+from lmtui.text import visible
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.sampler_chain import others_on
 from lmtui.tui.widgets.token_lines import pieces_of
@@ -84,9 +84,10 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
         lines.append(("context", f"{used:,} tokens{room} at the last answer"))
     by_model: dict[str, list[ChatMessage]] = {}
     for node in replies:
-        by_model.setdefault(visible_line(node.model or "unknown"), []).append(node)
-    lines += [line for model in by_model.items() for line in _thinking_lines(*model)]
-    rows = [_model_row(model, found) for model, found in by_model.items()]
+        by_model.setdefault(node.model or "unknown", []).append(node)
+    each = [(shown_label(model), found) for model, found in by_model.items()]
+    lines += [line for model in each for line in _thinking_lines(*model)]
+    rows = [_model_row(*model) for model in each]
     return Content("\n\n".join([_table(lines), *_model_table(rows)]))
 
 
@@ -110,7 +111,7 @@ def totals_page(node: ChatMessage) -> Content | None:
         ("bits/byte", notation.rate(per_byte)),
     ]
     if model := node.model or node.scored_by:
-        lines.append(("model", visible_line(model)))
+        lines.append(("model", shown_label(model)))
     return Content(_table([*lines, *_drawing_lines(node)]))
 
 

@@ -252,6 +252,21 @@ async def test_prompt_page_shows_where_each_token_ends() -> None:
         assert [part.text for part in parts[at : at + 4]] == list("user")
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 12)])
+@pytest.mark.parametrize("lines", [3, 19, 90])
+async def test_page_ends_with_its_hint_however_long_it_is(
+    lines: int, size: tuple[int, int]
+) -> None:
+    async with talking("first", asked="x\n" * lines, size=size) as running:
+        await running.ask("/prompt")
+        screen = await running.on(PageScreen)
+        await running.until(lambda: "Esc closes" in running.seen)
+        await running.until(lambda: screen.query_one("#page").has_focus)
+        foot, dialog = screen.query_one("#foot"), screen.query_one("#dialog")
+        assert foot.region.bottom == dialog.region.bottom - 1
+        assert foot.region.y == screen.query_one("#page").region.bottom + 1
+
+
 async def test_prompt_page_of_another_model_is_text_without_marks() -> None:
     async with talking("first") as running:
         await running.ask("/model b")

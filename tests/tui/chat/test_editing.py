@@ -182,6 +182,21 @@ def test_stats_page_gives_each_model_its_own_row() -> None:
     assert log_prob(both) not in page
 
 
+def test_pages_name_a_models_file_without_its_path() -> None:
+    chat = Conversation()
+    for model in ("/a/gemma.gguf", "/b/gemma.gguf"):
+        asked = chat.say(model)
+        reply = chat.reply(asked.id, model=model, settings=SamplingSettings())
+        prompt, steps, finish = answer("yes")
+        chat.lay_out(reply.id, prompt)
+        chat.grow(reply.id, steps)
+        chat.finish(reply.id, finish)
+    totals, stats = totals_page(chat.leaf), stats_page(chat, None).plain
+    assert totals is not None and "model         gemma\n" in totals.plain
+    _, *rows = stats.split("\n\n")[1].splitlines()
+    assert [row.split()[-1] for row in rows] == ["gemma", "gemma"]  # not pooled
+
+
 async def test_system_message_edited_to_nothing_is_removed() -> None:
     async with talking("first", "second") as running:
         await running.ask("/system Be brief.")
