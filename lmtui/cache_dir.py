@@ -8,12 +8,11 @@ renamed before it is removed, so that no process sees a part of it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def commit_dir(
         file.chmod(0o600)
         with file.open("rb") as written:
             os.fsync(written.fileno())
-    with _alone_in(folder.parent):
+    with paths.locked_folder(folder.parent):
         if not is_complete(folder, made_by):
             _put_aside(folder)  # made by another version, or damaged
             os.rename(scratch, folder)
@@ -71,7 +70,7 @@ def identity(folder: Path) -> tuple[int, int] | None:
 def discard(folder: Path, seen: tuple[int, int] | None = None) -> None:
     """Remove a folder, if possible. With `seen`, the identity of a damaged folder, one
     that has taken its place since stays."""
-    with suppress(OSError), _alone_in(folder.parent):
+    with suppress(OSError), paths.locked_folder(folder.parent):
         if seen is None or identity(folder) == seen:
             _put_aside(folder)
 
@@ -79,18 +78,6 @@ def discard(folder: Path, seen: tuple[int, int] | None = None) -> None:
 def _put_aside(folder: Path) -> None:
     with paths.scratch_folder(folder.parent) as waste, suppress(FileNotFoundError):
         os.rename(folder, waste / folder.name)
-
-
-@contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
-    """Let only one process at a time rename and remove folders in `root`."""
-    handle = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def is_complete(folder: Path, made_by: Mapping[str, str]) -> bool:

@@ -93,7 +93,7 @@ class Lesson:
         self._open.clear()
 
     def _save(self) -> None:
-        _write(self.course.id, self._saved)
+        _merge(self.course.id, self._saved)
 
 
 def _file() -> Any:
@@ -112,7 +112,10 @@ def _read_all() -> dict[str, Any]:
 def _read(course: str) -> dict[str, Any]:
     """Return what is saved of a course: the last page, and the exercises done of
     each."""
-    found = _read_all().get(course)
+    return _checked(_read_all().get(course))
+
+
+def _checked(found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         return {"done": {}}
     done = found.get("done")
@@ -124,10 +127,16 @@ def _read(course: str) -> dict[str, Any]:
     return {"page": found.get("page"), "done": known}
 
 
-def _write(course: str, saved: dict[str, Any]) -> None:
-    whole = {**_read_all(), course: saved}
+def _merge(course: str, saved: dict[str, Any]) -> None:
+    """Save a course. What another window has done meanwhile is added to `saved`."""
     try:
         paths.ensure_folder(paths.state_folder())
-        paths.write_atomically(_file(), json.dumps(whole).encode())
+        with paths.locked_folder(paths.state_folder()):
+            whole = _read_all()
+            for page, exercises in _checked(whole.get(course))["done"].items():
+                mine = saved["done"].setdefault(page, [])
+                mine += (each for each in exercises if each not in mine)
+            whole[course] = saved
+            paths.write_atomically(_file(), json.dumps(whole).encode())
     except (OSError, LmtuiError):
         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -109,3 +111,32 @@ def test_unwritable_state_is_no_error(
     lesson.instrument.done.add("typed")
     assert lesson.note() == ("typed",)
     assert lesson.is_done("typed")
+
+
+def test_two_windows_keep_what_each_has_done(course: Course) -> None:
+    first, second = Lesson(course, INSTRUMENTS), Lesson(course, INSTRUMENTS, start=1)
+    first.instrument.done.add("typed")
+    first.note()
+    second.instrument.done.add("typed")
+    second.note()
+    assert second.is_complete(course.pages[0])  # as the file says by now
+    first.move_to(1)
+    again = Lesson(course, INSTRUMENTS)
+    assert all(again.is_complete(page) for page in course.pages)
+
+
+def test_windows_that_save_at_once_lose_nothing(tmp_path: Path, home: Path) -> None:
+    pages = {f"{number:02}-p{number}.md": PAGE for number in range(2, 22)}
+    course = read_course(write_course(tmp_path / "c", pages), INSTRUMENTS)
+    begin = Barrier(len(course.pages))
+
+    def do(number: int) -> None:
+        lesson = Lesson(course, INSTRUMENTS, start=number)
+        lesson.instrument.done.add("typed")
+        begin.wait(20)
+        lesson.note()
+
+    with ThreadPoolExecutor(len(course.pages)) as windows:
+        list(windows.map(do, range(len(course.pages))))
+    again = Lesson(course, INSTRUMENTS)
+    assert all(again.is_complete(page) for page in course.pages)
