@@ -16,7 +16,7 @@ from lmtui.learn.figure import Figure
 from lmtui.worker.requests import Context
 
 
-def _nothing(_: Any) -> None:
+def _nothing(*_: Any) -> None:
     """Take a report that is not of interest."""
 
 
@@ -35,6 +35,11 @@ class Measurement:
     """Takes each value that `run` emits."""
     words: str = "computing"
     """What the model does meanwhile, for the status line."""
+    yields: bool = False
+    """Whether the next action or slide need not wait for it: that is done at once, and
+    another measurement takes the place of this one."""
+    dropped: Callable[[], None] = _nothing
+    """Called where it ends early: it was stopped, or failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,8 @@ class Instrument:
     """At most three."""
     ASKS: ClassVar[str] = ""
     """Label of the input field; empty where nothing is typed."""
+    EMPTIES: ClassVar[bool] = False
+    """Whether what is entered is gone from the field."""
     SLIDES: ClassVar[str] = ""
     """What the slider changes; empty where there is none."""
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = ()
@@ -112,7 +119,7 @@ class Instrument:
         self.done: set[str] = set()
         """Ids of the exercises that the learner has done."""
         self.entered = ""
-        """What stands in the input field; `enter` may change it."""
+        """What stands in the input field."""
         self.message = ""
         """One sentence about what was entered last: an answer, or what is wrong."""
 
@@ -127,7 +134,7 @@ class Instrument:
 
     def take(self, text: str) -> Measurement | None:
         """Take what the learner has entered."""
-        self.entered = text
+        self.entered = "" if self.EMPTIES else text
         return self.enter(text)
 
     # For subclasses.
@@ -148,3 +155,9 @@ class Instrument:
     def figure(self) -> Figure:
         """What is shown now."""
         return ()
+
+    @property
+    def measured(self) -> str | None:
+        """The text that the figure is of; None where it is not one that stands in the
+        field. While that has another text, the figure is outdated."""
+        return None

@@ -69,8 +69,9 @@ class BarsInstrument(Instrument):
             self.message = "Write at least two words."
             return None
 
-        def run(engine: EditorEngine, context: Context) -> Reading:
-            return score(engine, text, context, top_n=1)
+        def run(engine: EditorEngine, context: Context) -> tuple[Reading, _Typed]:
+            reading = score(engine, text, context, top_n=1)
+            return reading, self._expect(engine, text, context)
 
         return Measurement(run, self._take_word)
 
@@ -80,10 +81,12 @@ class BarsInstrument(Instrument):
             return None
 
         def run(engine: EditorEngine, context: Context) -> _Typed:
-            rows = self.options["rows"]
-            return _Typed(text, expect(engine, text, context, top_n=rows))
+            return self._expect(engine, text, context)
 
         return Measurement(run, self._take)
+
+    def _expect(self, engine: EditorEngine, text: str, context: Context) -> _Typed:
+        return _Typed(text, expect(engine, text, context, top_n=self.options["rows"]))
 
     def _take(self, typed: _Typed) -> None:
         self.message = ""
@@ -91,8 +94,10 @@ class BarsInstrument(Instrument):
         if typed.distribution.candidates[0].prob > _LIKELY:
             self.done.add("sure")
 
-    def _take_word(self, reading: Reading) -> None:
-        self._last, self.message = reading, ""
+    def _take_word(self, entered: tuple[Reading, _Typed]) -> None:
+        reading, typed = entered
+        self._take(typed)
+        self._last = reading
         if last_word(reading.text).strip().lower() == self.options["word"].lower():
             self.done.add("word")
 
@@ -110,8 +115,13 @@ class BarsInstrument(Instrument):
         )
         return (*self._about_word(), bars)
 
+    @property
+    def measured(self) -> str | None:
+        """The text before the bars."""
+        return None if self._shown is None else self._shown.text
+
     def _about_word(self) -> Figure:
-        if self._last is None:
+        if self._last is None or self._last.text != self.measured:
             return ()
         word = last_word(self._last.text)
         tokens = self._last.tokens_from(len(self._last.text.rstrip()) - len(word))

@@ -106,6 +106,11 @@ class ChainInstrument(Instrument):
             words += f"\n{_compared(shown, before)}"
         return (Words(words), _chain(shown))
 
+    @property
+    def measured(self) -> str | None:
+        """The sentence, before its words were swapped."""
+        return None if self._base is None else self._base.text
+
 
 def _measure(text: str, take: Callable[[Reading], None]) -> Measurement:
     def run(engine: EditorEngine, context: Context) -> Reading:

@@ -128,8 +128,8 @@ class DecodingInstrument(Instrument):
         self._front: Literal["tree", "bars", "long"] = "tree"
         """The part of the figure that is on top: what was asked for last."""
         self._open: set[Way] = set()
-        """Branches of the tree that are not whole: whatever is measured next goes on
-        with them, since it takes the place of what would have made them."""
+        """Branches that are not whole: whatever is measured next goes on with them,
+        since it takes the place of what would have made them."""
         self._was_entered = self._is_again = False
 
     @property
@@ -152,12 +152,12 @@ class DecodingInstrument(Instrument):
         return self._continue(text)
 
     def act(self, action: str) -> Measurement | None:
-        if self._first is None:
+        if not self._text:
             return None
         if action == "long":
-            self._front, count = "long", self.options["long"]
-            settings = replace(self._settings, temperature=0, max_tokens=count)
-            return self._measure(_writing("long", settings))
+            self._front = "long"
+            self._open.add("long")
+            return self._measure()
         self._front, self._is_again = "tree", True
         self._seed += 1
         self._drawn_with = self._settings
@@ -170,9 +170,9 @@ class DecodingInstrument(Instrument):
         if self._step == before:
             words = "least" if by < 0 else "greatest"
             self.message = f"This is the {words} top-p here."
-        if self._step == before or self._first is None:
+        if self._step == before or not self._text:
             return None
-        return self._measure(_looking(self._settings, self.options["rows"]))
+        return self._measure()
 
     def _continue(self, text: str) -> Measurement | None:
         if not text.strip():
@@ -182,13 +182,17 @@ class DecodingInstrument(Instrument):
         self._text, self._first = text, None
         self._branches.clear()
         self._open, self._is_again = set(_WAYS), False
-        return self._measure(_looking(self._settings, self.options["rows"]))
+        return self._measure()
 
-    def _measure(self, *first: Work) -> Measurement:
-        """Return a measurement that does the given work, then what is missing of the
-        tree."""
-        text = self._text
-        works = [*first, *(self._work_for(way) for way in _WAYS if way in self._open)]
+    def _measure(self) -> Measurement:
+        """Return a measurement of all that is missing."""
+        text, settings = self._text, self._settings
+        used = None if self._first is None else self._cut_with
+        works: list[Work] = []
+        if used is None or used.top_p != settings.top_p:
+            works.append(_looking(settings, self.options["rows"]))
+        ways = ("long", *_WAYS) if self._front == "long" else (*_WAYS, "long")
+        works += (self._work_for(way) for way in ways if way in self._open)
 
         def run(engine: EditorEngine, context: Context) -> None:
             encoding = encoded(engine, text)
@@ -197,13 +201,17 @@ class DecodingInstrument(Instrument):
                 for news in work(engine, prompt, context):
                     context.gather(news)
 
-        return Measurement(run, lambda _: None, self._hear, words="continuing")
+        return Measurement(
+            run, lambda _: None, self._hear, words="continuing", yields=True
+        )
 
     def _work_for(self, way: Way) -> Work:
         settings = self._drawn_with
+        if way == "long":
+            settings = replace(settings, max_tokens=self.options["long"])
         if way == "beam":
             return _beam(self.options["width"], settings.max_tokens)
-        if way == "greedy":
+        if way != "sampled":
             settings = replace(settings, temperature=0)
         return _writing(way, settings)
 
@@ -224,7 +232,7 @@ class DecodingInstrument(Instrument):
     def _finish(self, way: Way, branch: _Branch) -> None:
         """Note what is done with a branch that is whole."""
         self._open.discard(way)
-        if self._was_entered and not self._open:
+        if self._was_entered and not self._open.intersection(_WAYS):
             self.done.add("three")
         if way == "sampled" and self._is_again:
             self.done.add("again")
@@ -240,6 +248,11 @@ class DecodingInstrument(Instrument):
         parts = {"tree": self._tree(), "long": self._long(), "bars": self._bars()}
         front = parts.pop(self._front)
         return [*front, *(part for rest in parts.values() for part in rest)]
+
+    @property
+    def measured(self) -> str | None:
+        """The text that is continued."""
+        return self._text or None
 
     def _tree(self) -> Iterator[Part]:
         branches = {way: self._branches[way] for way in _WAYS if way in self._branches}
@@ -274,7 +287,7 @@ class DecodingInstrument(Instrument):
         """Return how probable the beam's text is beside that of greedy decoding;
         nothing while one of them is written."""
         greedy, beam = self._branches.get("greedy"), self._branches.get("beam")
-        if greedy is None or beam is None or self._open:
+        if greedy is None or beam is None or not (greedy.is_whole and beam.is_whole):
             return ""
         ours, theirs = beam.total, greedy.total
         if ours is None or theirs is None:

@@ -153,6 +153,11 @@ class CountsInstrument(Instrument):
         )
         return (self._table(counted, names), bars, about)
 
+    @property
+    def measured(self) -> str | None:
+        """The words after which the models were asked."""
+        return None if self._looked is None else self._looked.text
+
     def _table(self, counted: CountedModels, names: Sequence[str]) -> Table:
         most = max(filter(None, map(counted.bits_per_byte, range(len(names)))))
         rows = []

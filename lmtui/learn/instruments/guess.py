@@ -98,6 +98,7 @@ class GuessInstrument(Instrument):
         "five": "at five words a guess was made, and they are uncovered",
     }
     ASKS = "Next word"
+    EMPTIES = True
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{try}"),)
 
     _number = 0
@@ -187,7 +188,6 @@ class GuessInstrument(Instrument):
         return self.current.is_over
 
     def enter(self, text: str) -> Measurement | None:
-        self.entered = ""
         if self._reading is None:
             return self._open()
         if self._is_over:

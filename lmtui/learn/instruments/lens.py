@@ -99,6 +99,11 @@ class LensInstrument(Instrument):
             _table(column, first),
         )
 
+    @property
+    def measured(self) -> str | None:
+        """The text whose layers are shown."""
+        return None if self._seen is None else self._seen.text
+
 
 def look(engine: EditorEngine, text: str, context: Context) -> _Seen:
     """Look into the layers at each token of a text but the first, and at its end.

@@ -83,7 +83,7 @@ class _Generated:
     of: int
     seconds: float
     text: str
-    scored: _Pass | None = None
+    scored: _Pass
     """The text, scored once more just before."""
 
     @property
@@ -163,8 +163,8 @@ class PassesInstrument(Instrument):
             self.message = "This is a single token: write more."
             return
         before, self._shown = self._shown, found
-        if before is None or found.text != before.text:
-            self._generated = None
+        # Entered as it was typed, it is still compared with the text before.
+        if not entered or before is None or found.text != before.text:
             self._comparison = found.comparison
         if not entered:
             return
@@ -178,8 +178,7 @@ class PassesInstrument(Instrument):
     def _take_steps(self, step: _Generated) -> None:
         self.message = ""
         self._generated = step
-        if step.scored is not None:
-            self._shown = step.scored
+        self._shown = step.scored
         if step.done:
             self.done.add("generated")
 
@@ -195,12 +194,17 @@ class PassesInstrument(Instrument):
             _mask(shown),
         )
 
+    @property
+    def measured(self) -> str | None:
+        """The text that was scored."""
+        return None if self._shown is None else self._shown.text
+
     def _counter(self, shown: _Pass) -> Iterator[str]:
         count, took = len(shown.positions), notation.milliseconds(shown.seconds)
         positions = notation.counted(count, "position")
         yield f"All at once: {positions}, 1 pass, {took}."
         made = self._generated
-        if made is None:
+        if made is None or made.scored.text != shown.text:
             return
         ratio = f": {notation.number(made.seconds / shown.seconds, ',.1f')} times as "
         yield (

@@ -69,6 +69,7 @@ class ScratchInstrument(Instrument):
         self._passed: list[Passed] = []
         self._progress = ""
         self._finished: Finished | None = None
+        self._is_running = False
         self._shown: int | None = None  # None follows the last snapshot
 
     def begin(self) -> Measurement | None:
@@ -76,8 +77,12 @@ class ScratchInstrument(Instrument):
         return None
 
     def act(self, action: str) -> Measurement | None:
+        if self._is_running:
+            self.message = "The training goes on; stop it first to begin another one."
+            return None
         if self._started is not None:
             self._reset()
+        self.message, self._is_running = "", True
         steps, prompt = self.options["steps"], self.options["prompt"]
         options = PretrainOptions(
             seconds=self.options["seconds"],
@@ -89,6 +94,8 @@ class ScratchInstrument(Instrument):
         text = self.material.text
 
         def run(engine: EditorEngine, context: Context) -> bool:
+            if self._started is not None:  # the page was left meanwhile
+                return False
             # Only a stop for good ends it: begun anew, it would lose what was watched.
             events = pretrain(text, options, should_stop=context.stopped)
             for event in events:
@@ -97,8 +104,18 @@ class ScratchInstrument(Instrument):
                 raise Cancelled
             return True
 
-        self._progress = "The training begins."
-        return Measurement(run, lambda _: None, self.hear, words="training")
+        self._progress = "The training is starting."
+        return Measurement(
+            run,
+            lambda _: self._end(),
+            self.hear,
+            words="training",
+            yields=True,
+            dropped=self._end,
+        )
+
+    def _end(self) -> None:
+        self._is_running, self._progress = False, ""
 
     def hear(self, event: Event) -> None:
         """Follow an event of the training."""
@@ -118,7 +135,8 @@ class ScratchInstrument(Instrument):
                 self._snapshots.append(event)
                 self._losses.append((event.step, event.loss))
             case Finished():
-                self._finished, self._progress = event, ""
+                self._finished = event
+                self._end()
                 self.done.add("trained")
             case Failed():
                 self.message = f"{event.title}: {event.detail} {event.hint}"

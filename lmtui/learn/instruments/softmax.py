@@ -136,6 +136,7 @@ class SoftmaxInstrument(Instrument):
     def typed(self, text: str) -> Measurement | None:
         if text != self.entered:
             self.done.add("typed")
+            self._clear()  # drawn after another text
         return self._look(text)
 
     def enter(self, text: str) -> Measurement | None:
@@ -241,6 +242,11 @@ class SoftmaxInstrument(Instrument):
             "others are taken to be equally probable, and logits are log-probabilities."
         )
         return (table, Words(words, "quiet"))
+
+    @property
+    def measured(self) -> str | None:
+        """The text before the logits."""
+        return None if self._logits is None else self._logits.text
 
     def _observed(self, logits: _Logits) -> list[int]:
         """Return the counts of the rows, and of all other tokens together."""

@@ -108,7 +108,7 @@ class SurpriseInstrument(Instrument):
         return self._score(text, take)
 
     def _score(self, text: str, take: Callable[[Reading], None]) -> Measurement | None:
-        self._pair = ()
+        self._pair, self.message = (), ""
         if not text.strip():
             self.message = "Write a text."
             return None
@@ -194,6 +194,11 @@ class SurpriseInstrument(Instrument):
             return ()
         shown = self._shown
         return (shaded("", shown), totals_of(shown), token_table(shown))
+
+    @property
+    def measured(self) -> str | None:
+        """The learner's text, unless a pair is shown in its place."""
+        return None if self._pair or self._shown is None else self._shown.text
 
     def _pair_parts(self) -> Sequence[Words | ShadedText | Table]:
         if self._answer is None:

@@ -91,7 +91,6 @@ class FigureView(StyledLines):
     def show(self, figure: Figure) -> None:
         """Draw another figure."""
         before = len(self._laid_out[1])
-        self.renew()
         self._figure = tuple(figure)
         self._laid_out = (-1, [])
         self.refresh(layout=len(self._lines_at(self.size.width)) != before)

@@ -5,21 +5,21 @@ Knows no torch and no instrument by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Exercise, Page, Sentence
-from lmtui.learn.instrument import SLIDE, Measurement
+from lmtui.learn.figure import Words
+from lmtui.learn.instrument import SLIDE
 from lmtui.learn.lesson import Lesson
 from lmtui.learn.plain import sentence_text
 from lmtui.text import visible_line
@@ -39,6 +39,14 @@ from lmtui.tui.widgets.styled_lines import Part
 LOADING = "The model is loading; the instrument begins once it is there."
 DONE, OPEN = "☑", "☐"
 _STYLES = {"strong": "strong", "emphasis": "accent", "code": "strong", "key": "accent"}
+
+
+class LearnField(TextField):
+    """The field of an instrument. Enter holds for what is written when it is
+    pressed."""
+
+    async def action_submit(self) -> None:
+        await self.run_action("screen.enter")
 
 
 class InstrumentPane(Vertical, can_focus=True):
@@ -70,7 +78,7 @@ The actions of the instrument, and their keys, stand on the line above the statu
     def compose(self) -> ComposeResult:
         with Horizontal(id="entry"):
             yield Static(id="label", markup=False)
-            yield TextField(id="field")
+            yield LearnField(id="field")
         yield Paragraphs(id="message")
         with VerticalScroll(id="figures", can_focus=False):
             yield FigureView(id="figure")
@@ -91,14 +99,12 @@ Your progress is saved.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f8", "turn(1)", "Next page", id="learn.next",
                 tooltip="To the next page."),
-        # With priority: a TextArea takes F7.
+        # Without priority, which would run them before the letters typed just before.
         Binding("f7", "turn(-1)", "Page before", id="learn.back",
-                tooltip="To the page before.", priority=True),
+                tooltip="To the page before."),
         Binding("ctrl+g", "pages", "All pages", id="learn.pages",
-                tooltip="All pages of the course, and what is done of each.",
-                priority=True),
-        # With priority: a TextArea takes F6.
-        Binding("f6", "fold", "Fold the text", id="learn.fold", priority=True,
+                tooltip="All pages of the course, and what is done of each."),
+        Binding("f6", "fold", "Fold the text", id="learn.fold",
                 tooltip="Hide the text of the page, or show it: more room for the "
                 "figure."),
         Binding("f2", "act(0)", "First action", id="learn.action-1", show=False,
@@ -129,10 +135,9 @@ Your progress is saved.
         )
         """What the model computes for the instrument."""
         self.activity.controllers = (self.measure,)
-        self._ready = False
-        self._waiting: Measurement | None = None  # until the model is there
-        self._deferred: list[Callable[[], None]] = []  # until there is a figure
         self._model = ""
+        self._model_words = ""  # why nothing is measured: there is no model
+        self._written = ""  # in the field, as far as the instrument was given it
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
@@ -148,11 +153,16 @@ Your progress is saved.
     def on_mount(self) -> None:
         """Open the page, and follow the model."""
         self.open_page()
+        self.watch(self.field, "value", self.follow_field, init=False)
         self.watch(self.app, "model", self.follow_model)
+
+    def on_screen_resume(self) -> None:
+        """Go on with what another screen displaced."""
+        self.measure.resume()
 
     def on_unmount(self) -> None:
         """Stop the model."""
-        self.measure.cancel()
+        self.measure.leave()
 
     def follow_model(self, state: ModelState) -> None:
         """Begin the instrument once the model is there, and anew with another one."""
@@ -163,18 +173,18 @@ Your progress is saved.
         label = state.info.label if state.info else ""
         is_other = bool(self._model and label and label != self._model)
         self._model = label or self._model
-        ready, self._ready = self._ready, state.info is not None
+        self._model_words = ""
+        if state.error is not None:
+            self._model_words = (
+                f"{state.error}. {state.error.hint} F5 lists the models."
+            )
+        elif state.info is None:
+            self._model_words = LOADING
         if is_other:
+            self.measure.forget()
             self.lesson.forget()
             self.open_page()
-        elif state.info is not None and not ready:
-            waiting, self._waiting = self._waiting, None
-            self._begin(waiting)
-        elif state.error is not None:
-            self._say(f"{state.error}. {state.error.hint} F5 lists the models.")
-        elif state.info is None:
-            self._say(LOADING)
-        self.activity.update()
+        self.measure.set_ready(state.info is not None)
 
     @property
     def help_terms(self) -> str:
@@ -191,22 +201,22 @@ Your progress is saved.
         return self.query_one("#field", TextField)
 
     def open_page(self) -> None:
-        """Show the page that is open, and begin its instrument."""
-        self.measure.cancel()
+        """Show the page that is open, and go on with its instrument."""
         instrument = self.lesson.instrument
-        self._waiting = None
-        self._deferred.clear()
-        begun = None if instrument.figure else instrument.begin()
+        self._fill_field(self.measure.open(instrument))
         self.query_one("#entry").set_class(not instrument.ASKS, "-none")
         self.query_one("#label", Static).update(Content(instrument.ASKS))
-        with self.prevent(Input.Changed):
-            self.field.value = instrument.entered
-        self.field.cursor_position = len(instrument.entered)
         pane = self.query_one(InstrumentPane)
         self.set_focus(self.field if instrument.ASKS else pane)
-        self.query_one("#page").scroll_home(animate=False)
+        for part in ("#page", "#figures"):
+            self.query_one(part).scroll_home(animate=False)
         self._draw_page()
-        self._begin(begun)
+        self.measure.resume()
+
+    def _fill_field(self, text: str) -> None:
+        self._written = text
+        self.field.value = text
+        self.field.cursor_position = len(text)
 
     def _draw_page(self) -> None:
         lesson, page = self.lesson, self.lesson.page
@@ -301,24 +311,15 @@ Your progress is saved.
 
     # The instrument.
 
-    def _begin(self, measurement: Measurement | None) -> None:
-        """Begin a measurement, or do so once the model is there; what is typed until
-        then is not lost."""
-        if not self._ready:
-            self._waiting = measurement or self._waiting
-            self._say(LOADING)
-        elif measurement is not None:
-            self.measure.run(measurement)
-            self.query_one(FigureView).outdate()
-            self.activity.update()
-        else:
-            self.show_result()
-
     def show_result(self) -> None:
         """Draw the figure as it is now, and tick what is done."""
         instrument, view = self.lesson.instrument, self.query_one(FigureView)
-        view.show(instrument.figure)
-        self._say(instrument.message)
+        figure, doing = instrument.figure, self.measure.doing
+        if not figure and doing:
+            figure = (Words(f"{doing} …", "quiet"),)
+        view.show(figure)
+        self._mark_outdated()
+        self._say(self._model_words or instrument.message)
         if view.marked is not None:
             figures = self.query_one("#figures")
             figures.scroll_to(y=view.marked - figures.size.height // 2, animate=False)
@@ -327,8 +328,15 @@ Your progress is saved.
             if self.lesson.is_complete(self.lesson.page):
                 self._praise()
         self.activity.update()
-        if instrument.figure and self._deferred:
-            self._deferred.pop(0)()
+
+    def _mark_outdated(self) -> None:
+        """Draw the figure dim while the field has another text than it is of."""
+        view, measured = self.query_one(FigureView), self.lesson.instrument.measured
+        text = self.field.value
+        if measured is None or measured in (text, text.strip()):
+            view.renew()
+        else:
+            view.outdate()
 
     def _praise(self) -> None:
         page = self.lesson.page
@@ -343,61 +351,43 @@ Your progress is saved.
 
     def show_error(self, error: LmtuiError) -> None:
         """Show an error in place of a result."""
-        self._deferred.clear()
         parts = (error.title, error.detail, error.hint)
         self._say(" · ".join(part for part in parts if part))
         self.activity.update()
 
-    @on(Input.Changed, "#field")
-    def follow_field(self, event: Input.Changed) -> None:
+    def follow_field(self, text: str) -> None:
+        """Give the instrument what is written; called before the next key."""
+        if text == self._written:
+            return
+        self._written = text
         self.activity.unsay()
-        measurement = self.lesson.instrument.follow(event.value)
-        if measurement is not None:
-            self._begin(measurement)
-        else:
-            self._say(self.lesson.instrument.message)
-
-    @on(Input.Submitted, "#field")
-    def take_field(self) -> None:
-        self.action_enter()
+        follow = partial(self.lesson.instrument.follow, text)
+        self.measure.add(follow, text, "text")
+        self._mark_outdated()
 
     def action_enter(self) -> None:
-        """Give the instrument what is written."""
-        if self.lesson.instrument.ASKS:
-            self._once_begun(partial(self._take, self.field.value))
-
-    def _take(self, text: str) -> None:
-        instrument = self.lesson.instrument
-        measurement = instrument.take(text)
-        if instrument.entered != self.field.value:
-            with self.prevent(Input.Changed):
-                self.field.value = instrument.entered
-            self.field.cursor_position = len(instrument.entered)
-        self._begin(measurement)
+        """Enter what is written."""
+        instrument, text = self.lesson.instrument, self.field.value
+        if instrument.EMPTIES:
+            self._fill_field("")
+        if instrument.ASKS:
+            self.measure.add(partial(instrument.take, text), self.field.value, "enter")
 
     def action_act(self, number: int) -> None:
         """Do one of the actions of the instrument."""
-        actions = self.lesson.instrument.ACTIONS
-        if number < len(actions):
-            id_ = actions[number].id
-            self._once_begun(lambda: self._begin(self.lesson.instrument.act(id_)))
+        instrument = self.lesson.instrument
+        if number < len(instrument.ACTIONS):
+            act = partial(instrument.act, instrument.ACTIONS[number].id)
+            self.measure.add(act, self.field.value, "key")
 
     def action_slide(self, by: int) -> None:
         """Move the slider, or scroll the figure."""
         instrument = self.lesson.instrument
         if instrument.SLIDES:
-            self._once_begun(lambda: self._begin(instrument.slide(by)))
+            slide = partial(instrument.slide, by)
+            self.measure.add(slide, self.field.value, "key")
         else:
             self.query_one("#figures").scroll_relative(y=-by, animate=False)
-
-    def _once_begun(self, do: Callable[[], None]) -> None:
-        """Do something with the instrument, once it has its first figure: a key that is
-        pressed as the page opens is not lost."""
-        is_idle = self._ready and not self.measure.doing
-        if self.lesson.instrument.figure or is_idle:
-            do()
-        else:
-            self._deferred.append(do)
 
     def action_scroll(self, by: int) -> None:
         page = self.query_one("#page")
