@@ -117,12 +117,38 @@ def exponential(nats: float | None) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def times(nats: float | None) -> str:
+    """Format exp of a number of nats, 0 or more, to be read: `7.39`, `3,012`,
+    `57 trillion`, `2.4e18`."""
+    if nats is None or not HUGE <= math.exp(min(nats, 99)) < 1e15:
+        return exponential(nats)
+    return _in_words(math.exp(nats))
+
+
+def _in_words(value: float) -> str:
+    """Format a number from 1,000 on to two digits."""
+    value = float(f"{value:.1e}")
+    for size, name in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
+        if value >= size:
+            places = 1 if value < 9.95 * size and value % size else 0
+            return f"{value / size:.{places}f}{name}"
+    return f"{value:,.0f}"
+
+
 def one_in(nats: float | None) -> str:
     """Format the probability of a log-probability in nats, however small, as `1 in
     30.12`."""
     if nats is None or not math.isfinite(nats):
         return NONE
-    return f"1 in {exponential(max(0.0, -nats))}"
+    return f"1 in {times(max(0.0, -nats))}"
+
+
+def chance(prob: float | None) -> str:
+    """Format a probability that may be tiny, to be read: `61.2%`, and `1 in 20,000`
+    below 0.05%."""
+    if prob is None or not 0 < prob < 0.0005:
+        return percent(prob)
+    return f"1 in {_in_words(1 / prob) if prob > 1e-15 else times(-math.log(prob))}"
 
 
 def choices(entropy: float | tuple[float, float] | None) -> str:
@@ -162,9 +188,12 @@ def change(share: float) -> str:
 
 
 def likely(prob: float | None, *, width: int = 6) -> str:
-    """Format a probability that may be tiny: `61.2%`, and `3e−7` below 0.05%."""
+    """Format a probability that may be tiny: `61.2%`, and `3e−7` below 0.05%, or `1 in
+    3.3 million` where there is room for it."""
     if prob is None or not 0 < prob < 0.0005:
         return percent(prob, width=width)
+    if len(chance(prob)) <= width:
+        return chance(prob)
     digit, exponent = f"{prob:.0e}".split("e")
     written = f"{digit}e−{-int(exponent)}"
     return written if len(written) <= width else percent(prob, width=width)
@@ -181,16 +210,16 @@ def probability(nats: float | None) -> str:
 
 
 def weight(value: float | None) -> str:
-    """Format a number from 0 to some hundreds that may be tiny: `0.432`, `2e−7`."""
-    if value is None or not 0 < value < 0.0005:
-        return number(value, ",.3f")
-    digit, exponent = f"{value:.0e}".split("e")
-    return f"{digit}e−{-int(exponent)}"
+    """Format a number from 0 to some hundreds that may be tiny: `0.432`, `<0.001`."""
+    tiny = value is not None and 0 < value < 0.0005
+    return "<0.001" if tiny else number(value, ",.3f")
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Format a measured short time: `43 ms`."""
-    written = number(None if seconds is None else 1000 * seconds, ",.0f")
+def milliseconds(value: float | None) -> str:
+    """Format a measured short time: `43 ms`, and `2.64 s` from a second on."""
+    if value is not None and value >= 0.9995:
+        return seconds(value)
+    written = number(None if value is None else 1000 * value, ",.0f")
     return written if written == NONE else f"{written} ms"
 
 

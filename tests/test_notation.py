@@ -83,13 +83,35 @@ def test_exp_of_nats_is_written_as_a_perplexity_is(nats: float) -> None:
     ("nats", "words"),
     [(0.0, "1 in 1.00"), (-math.log(8), "1 in 8.00"),
      (-1000 * math.log(10), "1 in 1.0e1000"),
-     (-math.log(9.96e7), "1 in 1.0e8"), (0.1, "1 in 1.00"), (-math.inf, "–"),
-     (math.nan, "–"), (None, "–")],
+     (-math.log(9.96e7), "1 in 100 million"), (-math.log(5.74e13), "1 in 57 trillion"),
+     (-math.log(2.46e9), "1 in 2.5 billion"), (-math.log(734_000), "1 in 730,000"),
+     (-math.log(99_400), "1 in 99,400"), (-math.log(2.44e15), "1 in 2.4e15"),
+     (0.1, "1 in 1.00"), (-math.inf, "–"), (math.nan, "–"), (None, "–")],
 )  # fmt: skip
 def test_a_probability_is_one_in_a_number_of_any_size(
     nats: float | None, words: str
 ) -> None:
     assert notation.one_in(nats) == words
+
+
+@pytest.mark.parametrize(
+    ("prob", "words"),
+    [(0.612, "61.2%"), (0.0005, "0.1%"), (5e-5, "1 in 20,000"),
+     (3e-7, "1 in 3.3 million"), (2e-14, "1 in 50 trillion"),
+     (1e-20, "1 in 1.0e20"), (0, "0%"), (None, "–")],
+)  # fmt: skip
+def test_a_chance_is_a_percentage_or_one_in_a_round_number(
+    prob: float | None, words: str
+) -> None:
+    assert notation.chance(prob) == words
+
+
+@given(st.floats(1e-15, 0.000499))
+def test_a_small_chance_is_right_to_two_digits(prob: float) -> None:
+    number, *unit = notation.chance(prob).removeprefix("1 in ").split()
+    units = {"": 1.0, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+    value = float(number.replace(",", "")) * units["".join(unit)]
+    assert value == pytest.approx(1 / prob, rel=0.051)
 
 
 def test_labels_of_every_length_differ_from_each_other() -> None:
@@ -133,7 +155,7 @@ def test_entropy_without_a_greatest_one_is_known_from_below() -> None:
         (1, "1.000"),
         (0.43219, "0.432"),
         (0.0005, "0.001"),
-        (2.3e-7, "2e−7"),
+        (2.3e-7, "<0.001"),
         (135.468, "135.468"),
         (1234.5, "1,234.500"),
         (None, "–"),
@@ -146,5 +168,5 @@ def test_weights_may_be_tiny(value: float | None, written: str) -> None:
 
 def test_short_times_are_in_milliseconds() -> None:
     assert notation.milliseconds(0.0428) == "43 ms"
-    assert notation.milliseconds(2.64) == "2,640 ms"
+    assert notation.milliseconds(2.64) == "2.64 s"
     assert notation.milliseconds(None) == "–"

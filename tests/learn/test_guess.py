@@ -77,7 +77,7 @@ def test_guess_and_word_have_the_product_of_their_tokens(naive: Naive) -> None:
         total = math.fsum(naive.logprobs(text)[before - 1 :])
         ranks = [f"{rank:,}" for rank in naive.ranks(text)[before - 1 :]]
         assert row[2:] == [
-            notation.likely(math.exp(total)),
+            notation.chance(math.exp(total)),
             ", then ".join(ranks),
             f"{-total / math.log(2):,.1f}",
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from lmtui import notation
@@ -36,9 +38,9 @@ def expected(ids: tuple[int, ...], place: int) -> list[list[str]]:
     (column,) = engine().logit_lens(ids, [place])
     return [
         [
-            notation.likely(row.top[0].prob),
+            notation.chance(row.top[0].prob),
             notation.count(row.rank),
-            notation.probability(row.logprob).partition(" (")[0],
+            notation.chance(math.exp(row.logprob)),
             notation.entropy(row.entropy),
         ]
         for row in column.rows

@@ -80,7 +80,7 @@ def test_each_token_has_its_surprisal_and_no_number_before_the_first(
         bits = -logprob / math.log(2)
         assert token.surprisal == pytest.approx(bits, abs=1e-3)
         assert row[1:] == [
-            notation.likely(math.exp(logprob)), f"{-logprob:.2f}", f"{bits:.1f}"
+            notation.chance(math.exp(logprob)), f"{-logprob:.2f}", f"{bits:.1f}"
         ]  # fmt: skip
 
 

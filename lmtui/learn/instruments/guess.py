@@ -128,6 +128,11 @@ class GuessInstrument(Instrument):
 
         def take(reading: Reading) -> None:
             self.message = ""
+            if self.material.is_own and text == self.options["text"]:
+                self.message = (
+                    "Your text has no sentence that is long enough to be guessed: "
+                    "this is the page's."
+                )
             self._reading, self._words, self._at = reading, words, given
             self._plays.append(self._next_play())
 
@@ -331,7 +336,7 @@ def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> tuple[Cell
     return row(
         name,
         word,
-        notation.likely(prob),
+        notation.chance(prob),
         ", then ".join(ranks) or notation.NONE,
         notation.surprisal(logprob),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -152,15 +153,15 @@ def _table(column: LensColumn, first: int | None) -> Table:
     layers = column.rows[::-1]
     for layer in layers:
         best = layer.top[0]
-        prob = None if layer.logprob is None else notation.probability(layer.logprob)
+        prob = None if layer.logprob is None else math.exp(layer.logprob)
         rows.append(
             row(
                 "start" if layer.layer == 0 else f"{layer.layer}",
                 Cell(visible_token(best.text), tone="strong"),
                 Cell("", share=best.prob),
-                notation.likely(best.prob),
+                notation.chance(best.prob),
                 notation.count(layer.rank),
-                (prob or notation.NONE).partition(" (")[0],
+                notation.chance(prob),
                 notation.entropy(layer.entropy),
             )
         )
@@ -171,7 +172,7 @@ def _table(column: LensColumn, first: int | None) -> Table:
         Column("p", right=True),
         Column("its rank", right=True),
         Column("its p", right=True),
-        Column("entropy, bits", right=True),
+        Column("entropy", right=True),
     )
     at = next((n for n, layer in enumerate(layers) if layer.layer == first), None)
     return Table("", columns, tuple(rows), at=at)

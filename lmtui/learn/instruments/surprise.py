@@ -288,7 +288,7 @@ def token_table(reading: Reading) -> Table:
         rows.append(
             row(
                 visible_token(token.text),
-                notation.likely(None if logprob is None else math.exp(logprob)),
+                notation.chance(None if logprob is None else math.exp(logprob)),
                 notation.number(nats),
                 notation.surprisal(logprob),
             )

@@ -165,10 +165,10 @@ class PanelColumns:
     """Whether there is a second number: the probability the sampler draws from."""
 
     @classmethod
-    def of(cls, width: int, *, drawn: bool = True) -> PanelColumns:
+    def of(cls, width: int, *, drawn: bool = True, number: int = 6) -> PanelColumns:
         """Divide `width` cells: numbers first, then the token (two fifths of the room),
         then the bar. Below 32 cells the numbers are narrower."""
-        number = 6 if width >= 32 or not drawn else 5
+        number = number if width >= 32 or not drawn else 5
         # A mark at either end and four spaces; without a sampler, one mark and two
         # spaces.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
