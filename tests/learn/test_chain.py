@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui import notation
-from lmtui.learn.course import first_course, read_course
-from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.chain import ChainInstrument, swaps
+from tests.fakes import FakeEngine
 from tests.learn.instruments import (
     Naive,
     Silent,
@@ -52,9 +50,8 @@ def test_rows_are_the_probabilities_their_product_and_the_sum_of_their_logs(
     product, total = 1.0, 0.0
     for shown, logprob in zip(rows[1:], logprobs, strict=True):
         product, total = product * math.exp(logprob), total + logprob
-        assert shown[1] == notation.likely(math.exp(logprob))
-        written = float(shown[2].removeprefix("1 in ").replace(",", ""))
-        assert written == pytest.approx(1 / product, rel=0.06)
+        assert shown[1] == notation.chance(math.exp(logprob))
+        assert shown[2] == notation.one_in(math.log(product))
         assert shown[3] == f"{logprob:.2f}".replace("-", "−")
         assert shown[4] == f"{total:.2f}".replace("-", "−")
 
@@ -67,9 +64,9 @@ def test_two_sentences_are_compared_by_the_ratio_of_their_probabilities(
     answer(naive.engine, instrument.take(OTHER))
     gap = math.fsum(naive.logprobs(OTHER)) - math.fsum(naive.logprobs(TEXT))
     which = "new" if gap > 0 else "old"
-    times = notation.exponential(abs(gap))
+    times = notation.times(abs(gap))
     assert f"The {which} one is {times} times likelier." in words_of(instrument)
-    assert "first tokens differ" not in words_of(instrument)
+    assert "is not known" not in words_of(instrument)
     assert instrument.done == {"own"}
 
 
@@ -78,7 +75,9 @@ def test_first_tokens_that_do_not_count_are_named_where_they_differ(
 ) -> None:
     instrument = begun(naive)
     answer(naive.engine, instrument.take("dogs sat on the log"))
-    assert "Their first tokens differ, and do not count." in words_of(instrument)
+    said = words_of(instrument)
+    assert "Which one is likelier is not known: they begin with different" in said
+    assert "times likelier" not in said
 
 
 def test_compare_needs_two_sentences_of_the_learner(naive: Naive) -> None:
@@ -102,7 +101,7 @@ def test_swap_compares_with_the_sentence_and_takes_two_others_each_time(
         assert f"“{text}”" in words_of(instrument)
         assert f"Before: “{TEXT}”" in words_of(instrument)
         gap = math.fsum(naive.logprobs(text)) - math.fsum(naive.logprobs(TEXT))
-        assert notation.exponential(abs(gap)) in words_of(instrument)
+        assert notation.times(abs(gap)) in words_of(instrument)
     assert instrument.done == {"swap"}
     answer(naive.engine, instrument.take(TEXT))
     assert "Before" not in words_of(instrument)
@@ -166,18 +165,11 @@ def test_handout_shows_two_sentences(naive: Naive) -> None:
     assert f"Before: “{TEXT}”" in words_of(instrument)
 
 
-@pytest.mark.real
-def test_number_in_the_text_of_the_page_is_that_of_the_default_model(
-    default_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    from lmtui.engine.engine import LocalEngine
-
-    course = read_course(first_course(), INSTRUMENTS)
-    page = next(page for page in course.pages if page.instrument == "chain")
-    instrument = made(ChainInstrument, **page.options)
-    answer(LocalEngine.open(), instrument.begin())
-    written = "".join(span.text for part in page.before for span in part.spans)
-    number = words_of(instrument).partition(": ")[2].partition(", ")[0]
-    assert number == "1 in 5.7e13"
-    assert number in written
+def test_sentence_says_what_its_probability_is_given(naive: Naive) -> None:
+    instrument = begun(naive)
+    first = table_of(instrument).rows[0][0].text
+    assert f"“{TEXT}”, given “{first}”: 1 in " in words_of(instrument)
+    engine = FakeEngine(adds_bos=True)
+    whole = made(ChainInstrument, text=TEXT)
+    answer(engine, whole.begin())
+    assert f"“{TEXT}”: 1 in " in words_of(whole)

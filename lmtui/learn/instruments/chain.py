@@ -99,7 +99,7 @@ class ChainInstrument(Instrument):
         if shown is None:
             return ()
         words = (
-            f"“{excerpt(shown.text)}”: {notation.one_in(shown.total)}, "
+            f"“{excerpt(shown.text)}”{_given(shown)}: {notation.one_in(shown.total)}, "
             f"Σ log P {notation.log_prob(shown.total)} nats."
         )
         if before is not None and before.text != shown.text:
@@ -127,12 +127,22 @@ def _compared(shown: Reading, before: Reading) -> str:
     )
     if shown.total is None or before.total is None:
         return text
+    if _uncounted(shown) != _uncounted(before):
+        return (
+            f"{text} Which one is likelier is not known: they begin with different "
+            "tokens, and neither number counts the first one."
+        )
     gap = shown.total - before.total
     which = "new" if gap >= 0 else "old"
-    text += f" The {which} one is {notation.exponential(abs(gap))} times likelier."
-    if _uncounted(shown) != _uncounted(before):
-        text += " Their first tokens differ, and do not count."
-    return text
+    return f"{text} The {which} one is {notation.times(abs(gap))} times likelier."
+
+
+def _given(reading: Reading) -> str:
+    """Return what the probability of a sentence is given, in words: its first token,
+    before which this model reads nothing."""
+    first = reading.tokens[0]
+    known = first.logprob is not None or not reading.scored
+    return "" if known else f", given “{visible_token(first.text)}”"
 
 
 def _uncounted(reading: Reading) -> bytes:
@@ -149,7 +159,10 @@ def _chain(reading: Reading) -> Table:
     )  # fmt: skip
     first = reading.tokens[0].logprob is None
     note = (
-        "The first token has nothing before it, so it has no number." if first else ""
+        "The first token has nothing before it here, so it has no number: all "
+        "products are given that token."
+        if first
+        else ""
     )
     return Table("", columns, tuple(_rows(reading)), note)
 
@@ -166,7 +179,7 @@ def _rows(reading: Reading) -> Iterator[tuple[Cell, ...]]:
         prob = None if logprob is None else math.exp(logprob)
         yield row(
             visible_token(token.text),
-            notation.likely(prob),
+            notation.chance(prob),
             notation.one_in(so_far),
             notation.log_prob(logprob),
             notation.log_prob(so_far),

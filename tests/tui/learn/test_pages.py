@@ -79,7 +79,7 @@ async def test_guesses_are_typed_and_the_field_is_emptied(
 @pytest.mark.parametrize("size", SIZES)
 async def test_sentences_are_compared_and_words_swapped(size: tuple[int, int]) -> None:
     async with learning("the-chain-rule", size) as learner:
-        await learner.enter("I saw it go.", "“I saw it go.”: 1 in ")
+        await learner.enter("I saw it go.", "“I saw it go.”, given “I”: 1 in ")
         await learner.enter("I saw it go!", "Before: “I saw it go.”")
         await learner.press("f2", lambda seen: "“I it saw go!”" in seen)
         assert learner.is_done
