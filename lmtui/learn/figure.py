@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lmtui.engine.types import Candidate, Distribution
+from lmtui.engine.types import Candidate, Distribution, RankedCandidate
 
 Tone = Literal["", "strong", "quiet", "warning", "success"]
 """How a text is set off from others."""
@@ -41,6 +41,8 @@ class Bars:
     """Words below: the entropy, the sum, the place of a token that has no row."""
     unit: str = "token"
     """What a row stands for."""
+    pinned: tuple[RankedCandidate, ...] = ()
+    """Rows of tokens that are shown wherever they are in the ranking."""
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Bars:
         drawn: bool = False,
         chosen: int | None = None,
         note: str = "",
+        pinned: Sequence[RankedCandidate] = (),
     ) -> Bars:
         """Return the bars of a distribution that begins at its most probable token;
         with `drawn`, what the sampler draws from as well."""
@@ -58,7 +61,15 @@ class Bars:
         if not drawn:
             rows = tuple(row._replace(sampled_prob=None, cut=None) for row in rows)
         rest = distribution.rest_sampled_prob if drawn else None
-        return cls(title, rows, distribution.rest_prob, rest, chosen, note)
+        return cls(
+            title,
+            rows,
+            distribution.rest_prob,
+            rest,
+            chosen,
+            note,
+            pinned=tuple(pinned),
+        )
 
 
 @dataclass(frozen=True, slots=True)

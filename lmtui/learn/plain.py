@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from lmtui import notation
 from lmtui.engine.types import Candidate, Cut
-from lmtui.learn.course import Page, Paragraph, Sentence
+from lmtui.learn.course import Page, Paragraph, Sentence, Span
 from lmtui.learn.figure import (
     Bars,
     Chart,
@@ -46,6 +46,12 @@ def _bars(bars: Bars) -> Iterator[str]:
     for number, row in enumerate(bars.rows, 1):
         yield f"{number}. {_bar(row)}{' (chosen)' if row.id == bars.chosen else ''}"
     yield f"all others: {_probs(bars.rest_prob, bars.rest_sampled_prob)}"
+    for each in bars.pinned:
+        row = each.candidate
+        yield (
+            f"{visible_token(row.text)}: {notation.chance(row.prob)}, "
+            f"rank {notation.count(each.rank)}"
+        )
     if bars.note:
         yield visible_line(bars.note)
 
@@ -70,8 +76,8 @@ CUTS: Mapping[Cut, str] = {
 
 
 def _probs(prob: float, sampled: float | None) -> str:
-    shown = notation.likely(prob)
-    return shown if sampled is None else f"{shown}, drawn {notation.likely(sampled)}"
+    shown = notation.chance(prob)
+    return shown if sampled is None else f"{shown}, drawn {notation.chance(sampled)}"
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -129,7 +135,12 @@ def paragraph_text(paragraph: Paragraph, keys: Mapping[str, str]) -> str:
 
 def sentence_text(sentence: Sentence, keys: Mapping[str, str]) -> str:
     """Return a sentence without its styles."""
-    return "".join(
-        keys.get(span.text, span.text) if span.style == "key" else span.text
-        for span in sentence
-    )
+    return "".join(span_text(span, keys) for span in sentence)
+
+
+def span_text(span: Span, keys: Mapping[str, str]) -> str:
+    """Return a part of a sentence as a text that needs no style: what is to be typed
+    stands in quotes."""
+    if span.style == "key":
+        return keys.get(span.text, span.text)
+    return f"“{span.text}”" if span.style == "code" else span.text

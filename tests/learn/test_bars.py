@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from lmtui import notation
 from lmtui.engine.types import SamplingSettings
 from lmtui.learn.figure import Bars, Words
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.bars import BarsInstrument
+from lmtui.learn.plain import figure_lines
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, made
+from tests.learn.instruments import Naive, answer, made
 
 TEXT = "The cat sat on the"
 
@@ -34,6 +36,25 @@ def shown(engine: FakeEngine, **options: Any) -> BarsInstrument:
     instrument = made(BarsInstrument, text=TEXT, **options)
     answer(engine, instrument.begin())
     return instrument
+
+
+def test_pinned_words_have_their_rank_wherever_they_are() -> None:
+    naive = Naive()
+    tokens = naive.engine.describe_tokens(range(naive.engine.info.vocabulary))
+    words = [t for t in tokens if t.text[:1] == " " and t.text[1:].isalpha()][::9][:3]
+    pinned = ", ".join(each.text.strip() for each in words)
+    instrument = made(BarsInstrument, text=TEXT, rows=2, pinned=f"{pinned}, no token")
+    answer(naive.engine, instrument.begin())
+    rows = bars_of(instrument).pinned
+    assert [row.candidate.id for row in rows] == [each.id for each in words]
+    for row in rows:
+        text = f"{TEXT}{row.candidate.text}"
+        assert naive.ids(text)[-1] == row.candidate.id
+        assert row.rank == naive.ranks(text)[-1]
+        assert row.candidate.logprob == pytest.approx(
+            naive.logprobs(text)[-1], abs=1e-4
+        )
+    assert sum("rank " in line for line in figure_lines(instrument.figure)) == len(rows)
 
 
 def test_bars_are_the_distribution_after_the_text(engine: FakeEngine) -> None:
@@ -65,9 +86,9 @@ def test_last_word_has_the_product_of_its_tokens(engine: FakeEngine) -> None:
     answer(engine, instrument.take(text))
     assert instrument.done == {"word"}
     tokens = list(engine.score(engine.encode(text).ids))[len(TEXT) :]
-    bits = -sum(token.logprob or 0 for token in tokens) / math.log(2)
+    prob = math.exp(sum(token.logprob or 0 for token in tokens))
     said = next(part for part in instrument.figure if isinstance(part, Words))
-    assert f"({bits:.1f} bits)" in said.text
+    assert f"“mat” was given {notation.chance(prob)}: " in said.text
     assert "it is 4 tokens" in said.text
     for token in tokens:
         assert f"{token.rank:,}" in said.text

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from lmtui import notation, surprisal_scale
-from lmtui.engine.types import Candidate
+from lmtui.engine.types import Candidate, RankedCandidate
 from lmtui.html_page import shown
 from lmtui.learn.figure import (
     Bars,
@@ -79,6 +79,7 @@ def _bars(bars: Bars) -> str:
     )
     rows = [_bar_row(row, chosen=row.id == bars.chosen) for row in bars.rows]
     rows.append(_rest_row(bars))
+    rows += map(_pinned_row, bars.pinned)
     return (
         f'<div class="wide"><table class="bars"><caption>{shown(bars.title)}</caption>'
         f'\n<thead><tr><th scope="col">{shown(bars.unit)}</th>{numbers}<td></td></tr>'
@@ -101,6 +102,13 @@ def _bar_row(row: Candidate, *, chosen: bool) -> str:
     )
 
 
+def _pinned_row(row: RankedCandidate) -> str:
+    name = f"<code>{shown(visible_token(row.candidate.text))}</code>"
+    rank = _mark(f"rank {notation.count(row.rank)}")
+    probs = _probs(row.candidate.prob, None)
+    return f'<tr class="pinned"><th scope="row">{name} {rank}</th>{probs}</tr>\n'
+
+
 def _rest_row(bars: Bars) -> str:
     hidden = bars.chosen is not None and all(r.id != bars.chosen for r in bars.rows)
     mark = CHOSEN if hidden else ""
@@ -111,9 +119,9 @@ def _rest_row(bars: Bars) -> str:
 def _probs(prob: float, sampled: float | None) -> str:
     """Return the cells of a probability, of what the sampler draws with, and of their
     bars."""
-    numbers = f'<td class="n">{notation.likely(prob)}</td>'
+    numbers = f'<td class="n">{notation.chance(prob)}</td>'
     if sampled is not None:
-        numbers += f'<td class="n">{notation.likely(sampled)}</td>'
+        numbers += f'<td class="n">{notation.chance(sampled)}</td>'
     return f'{numbers}<td class="b">{_drawn_bar(prob, sampled)}</td>'
 
 

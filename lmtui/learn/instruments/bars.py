@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import EditorEngine
-from lmtui.engine.types import Distribution, ScoredToken
+from lmtui.engine.types import (
+    Distribution,
+    RankedCandidate,
+    SamplingSettings,
+    ScoredToken,
+)
 from lmtui.learn.figure import Bars, Figure, Words
 from lmtui.learn.instrument import Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import (
@@ -32,6 +38,8 @@ class _Typed:
 
     text: str
     distribution: Distribution
+    pinned: tuple[RankedCandidate, ...]
+    """The words that always have a row, as far as each is a token of this model."""
 
 
 class BarsInstrument(Instrument):
@@ -43,6 +51,7 @@ class BarsInstrument(Instrument):
         "text": Option("The text at the beginning."),
         "rows": Option("Number of bars.", int, 8, low=1, high=20),
         "word": Option("The word that has to be tried for the exercise `word`."),
+        "pinned": Option("Words that always have a row, with commas between them."),
     }
     EXERCISES: ClassVar[Mapping[str, str]] = {
         "typed": "the text was changed",
@@ -86,7 +95,10 @@ class BarsInstrument(Instrument):
         return Measurement(run, self._take)
 
     def _expect(self, engine: EditorEngine, text: str, context: Context) -> _Typed:
-        return _Typed(text, expect(engine, text, context, top_n=self.options["rows"]))
+        found = expect(engine, text, context, top_n=self.options["rows"])
+        words = [word.strip() for word in self.options["pinned"].split(",")]
+        pinned = (_pin(engine, found, f" {word}") for word in words if word)
+        return _Typed(text, found, tuple(row for row in pinned if row is not None))
 
     def _take(self, typed: _Typed) -> None:
         self.message = ""
@@ -111,6 +123,7 @@ class BarsInstrument(Instrument):
         bars = Bars.of(
             f"After “{excerpt(self._shown.text)}”",
             shown,
+            pinned=self._shown.pinned,
             note=f"All {shown.vocabulary:,} tokens together: {summed:.1%}.",
         )
         return (*self._about_word(), bars)
@@ -128,11 +141,23 @@ class BarsInstrument(Instrument):
         logprob = sum(token.logprob or 0.0 for token in tokens)
         return (
             Words(
-                f"“{visible_line(word.strip())}” had {notation.probability(logprob)}: "
-                f"{_ranks(tokens)}.",
+                f"“{visible_line(word.strip())}” was given "
+                f"{notation.chance(math.exp(logprob))}: {_ranks(tokens)}.",
                 "strong",
             ),
         )
+
+
+def _pin(
+    engine: EditorEngine, found: Distribution, text: str
+) -> RankedCandidate | None:
+    """Return the row of the token with this text; None where there is none."""
+    matches = engine.search_vocabulary(found.handle, text, SamplingSettings())
+    for row in matches.rows:
+        if row.candidate.text == text:
+            candidate = row.candidate._replace(sampled_prob=None, cut=None)
+            return replace(row, candidate=candidate)
+    return None
 
 
 def _ranks(tokens: Sequence[ScoredToken]) -> str:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from textual.geometry import Size
 
-from lmtui import surprisal_scale
+from lmtui import notation, surprisal_scale
 from lmtui.learn.figure import (
     Bars,
     Cell,
@@ -23,7 +23,7 @@ from lmtui.learn.figure import (
     Table,
     Words,
 )
-from lmtui.text import visible_line
+from lmtui.text import visible_line, visible_token
 from lmtui.tui.learn.chart_lines import chart_lines
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.panel_lines import (
@@ -138,7 +138,10 @@ def part_lines(
 
 def _bars(bars: Bars, width: int) -> Iterator[Line]:
     drawn = bars.rest_sampled_prob is not None
-    columns = PanelColumns.of(width, drawn=drawn)
+    pinned = [row.candidate for row in bars.pinned]
+    probs = [row.prob for row in (*bars.rows, *pinned)]
+    number = max((len(notation.chance(prob)) for prob in probs), default=0)
+    columns = PanelColumns.of(width, drawn=drawn, number=max(6, number))
     ids = [row.id for row in bars.rows]
     yield [(pad_to(visible_line(bars.title), width), "title")]
     for row in bars.rows:
@@ -146,6 +149,13 @@ def _bars(bars: Bars, width: int) -> Iterator[Line]:
     rest = PanelRows(bars.rows, bars.rest_prob, bars.rest_sampled_prob)
     hidden = bars.chosen is not None and bars.chosen not in ids
     yield rest_line(rest, columns, chosen=hidden)
+    for each in bars.pinned:
+        name = visible_token(each.candidate.text)
+        rank = pad_to(f"{name} rank {notation.count(each.rank)}", columns.token)
+        mark, _, *rest_of_row = row_line(
+            each.candidate, columns, chosen=False, cursor=False
+        )
+        yield [mark, (rank, "token"), *rest_of_row]
     yield from _note(bars.note, width)
 
 

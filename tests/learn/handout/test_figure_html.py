@@ -33,8 +33,8 @@ def test_bars_have_the_probabilities(probs: list[float], rest: float) -> None:
     rows = tuple(candidate(n, prob) for n, prob in enumerate(probs))
     table = drawn(Bars("Title", rows, rest, note="A note.")).one("table", "bars")
     numbers = [each.text for each in table.all("td", "n")]
-    assert numbers == [notation.likely(row.prob) for row in rows] + [
-        notation.likely(rest)
+    assert numbers == [notation.chance(row.prob) for row in rows] + [
+        notation.chance(rest)
     ]
     assert widths(table) == pytest.approx([*probs, rest], abs=1e-4)
     names = [each.text for each in table.one("tbody").all("th")]
