@@ -23,7 +23,7 @@ from lmtui.learn.figure import Table, Words
 from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw
 from tests.engine import tiny
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, made
+from tests.learn.instruments import answer, made, words_of
 
 TEXT = "the cat sat on the"
 
@@ -86,35 +86,52 @@ def test_each_column_is_its_definition(engine: LocalEngine, step: int) -> None:
     assert bars[5] == pytest.approx(rest / total, abs=1e-6)
     assert math.fsum(bar or 0 for bar in bars) == pytest.approx(1)
     assert column(table, "÷ Σ")[-1] == "100%"
-    assert column(table, "÷ Σ")[:5] == [notation.likely(float(probs[i])) for i in order]
+    assert column(table, "÷ Σ")[:5] == [notation.chance(float(probs[i])) for i in order]
     assert column(table, "token")[5] == f"{len(logits) - 5:,} others"
 
 
 def test_slider_stops_at_both_ends_and_says_so(engine: LocalEngine) -> None:
     instrument = shown(engine)
-    instrument.slide(-100)
+    instrument.slide(100)
     assert table_of(instrument).title.endswith("T = 0.1")
-    instrument.slide(-1)
+    instrument.slide(1)
     assert "least temperature" in instrument.message
     assert instrument.done == set()
-    instrument.slide(100)
+    instrument.slide(-100)
     assert instrument.message == ""
     assert table_of(instrument).title.endswith("T = 5")
     assert instrument.done == {"slid"}
-    instrument.slide(1)
+    instrument.slide(-1)
     assert "greatest temperature" in instrument.message
 
 
 def test_slid_needs_both_sides(engine: LocalEngine) -> None:
     instrument = shown(engine)
     while "T = 3" not in table_of(instrument).title:
-        instrument.slide(1)
-    assert "slid" not in instrument.done
-    while "T = 0.5" not in table_of(instrument).title:
         instrument.slide(-1)
     assert "slid" not in instrument.done
-    instrument.slide(-1)
+    while "T = 0.5" not in table_of(instrument).title:
+        instrument.slide(1)
+    assert "slid" not in instrument.done
+    instrument.slide(1)
     assert "slid" in instrument.done
+
+
+def test_slider_moves_right_where_the_first_token_gets_more(
+    engine: LocalEngine,
+) -> None:
+    instrument = shown(engine)
+    instrument.slide(-100)
+    knobs, firsts = [], []
+    for _ in TEMPERATURES:
+        slider = words_of(instrument)
+        assert slider.startswith("confidence  flat ◄") and "► sharp" in slider
+        assert slider.rpartition("  ")[2] in table_of(instrument).title
+        knobs.append(slider.index("●"))
+        firsts.append(float(column(table_of(instrument), "÷ Σ")[0].strip("<>%")))
+        instrument.slide(1)
+    assert knobs == sorted(set(knobs))
+    assert firsts == sorted(firsts) and firsts[0] < firsts[-1]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 200))

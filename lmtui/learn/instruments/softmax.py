@@ -27,8 +27,9 @@ from lmtui.learn.instruments.texts import excerpt, expect, sample_of
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
-TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
-"""Steps of the slider."""
+TEMPERATURES = (5.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
+"""Steps of the slider, from flat to sharp: confidence rises as T falls."""
+_STEP = 3  # cells between two steps of the drawn slider
 _COLD, _HOT = 0.5, 2.0
 """The exercise `slid` asks for a temperature below the first, and one above the
 second."""
@@ -114,7 +115,7 @@ class SoftmaxInstrument(Instrument):
         Action("clear", "clear", "Forget all draws."),
     )
     ASKS = "Text"
-    SLIDES = "temperature"
+    SLIDES = "confidence"
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "draw"),)
 
     _logits: _Logits | None = None
@@ -146,7 +147,7 @@ class SoftmaxInstrument(Instrument):
         before = self._step
         self._step = min(len(TEMPERATURES) - 1, max(0, before + by))
         if self._step == before:
-            words = "least" if by < 0 else "greatest"
+            words = "greatest" if by < 0 else "least"
             self.message = f"This is the {words} temperature here."
         else:
             self.message = ""
@@ -236,12 +237,19 @@ class SoftmaxInstrument(Instrument):
             return ()
         table = self._table(logits, softmax)
         if logits.listed is None:
-            return (table,)
+            return (Words(self._slider()), table)
         words = (
             f"The server tells the {logits.listed:,} most probable tokens only; all "
             "others are taken to be equally probable, and logits are log-probabilities."
         )
-        return (table, Words(words, "quiet"))
+        return (Words(self._slider()), table, Words(words, "quiet"))
+
+    def _slider(self) -> str:
+        """Return the slider as it is drawn in the chat."""
+        before = _STEP * self._step
+        after = _STEP * (len(TEMPERATURES) - 1) - before
+        temperature = f"T = {TEMPERATURES[self._step]:g}"
+        return f"confidence  flat ◄{'━' * before}●{'─' * after}► sharp  {temperature}"
 
     @property
     def measured(self) -> str | None:
@@ -276,7 +284,7 @@ class SoftmaxInstrument(Instrument):
                 Cell("" if is_rest else notation.number(softmax.logits[n])),
                 Cell("" if is_rest else notation.number(softmax.scaled[n])),
                 Cell(notation.weight(softmax.rest if is_rest else softmax.weights[n])),
-                Cell(notation.likely(prob)),
+                Cell(notation.chance(prob)),
                 Cell("", prob, second=counts[n] / total if total else None),
             ]
             if total:

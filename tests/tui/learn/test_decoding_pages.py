@@ -64,9 +64,9 @@ async def test_softmax_on_the_screen(size: tuple[int, int]) -> None:
         await running.until(lambda: "T = 1" in running.seen)
         for heading in ("logit", "÷ T", "exp", "÷ Σ", "others", "Σ"):
             assert heading in running.seen
-        await running.press(*["down"] * 3)
+        await running.press(*["up"] * 3)
         await running.until(lambda: "T = 0.3" in running.seen)
-        await running.press(*["up"] * 6)
+        await running.press(*["down"] * 6)
         await running.until(lambda: "T = 3" in running.seen)
         for total in ("1,000", "2,000", "3,000"):
             await running.press("f2")
