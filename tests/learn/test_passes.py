@@ -25,6 +25,8 @@ from tests.fakes import FakeEngine
 from tests.learn.instruments import answer, made
 
 TEXT = "the cat sat on the mat and the dog"
+WORDS = "the cat"
+"""Its first two words, after which as many tokens are generated."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_grid_is_that_of_one_naive_forward(engine: LocalEngine) -> None:
     assert column(grid, "after") == texts[:-1]
     assert column(grid, "came") == texts[1:]
     assert column(grid, "with") == [
-        notation.likely(math.exp(float(logprobs[n, token])))
+        notation.chance(math.exp(float(logprobs[n, token])))
         for n, token in enumerate(ids[1:])
     ]
     for n, written in enumerate(column(grid, "expected")):
@@ -77,7 +79,7 @@ def test_grid_is_that_of_one_naive_forward(engine: LocalEngine) -> None:
             (described,) = engine.describe_tokens([token])
             mark = "●" if token == ids[n + 1] else ""
             name = visible_token(described.text)[:10]
-            parts.append(f"{mark}{name} {notation.likely(math.exp(value))}")
+            parts.append(f"{mark}{name} {notation.chance(math.exp(value))}")
         assert written == " │ ".join(parts)
 
 
@@ -103,7 +105,9 @@ def test_scoring_is_one_call_and_generating_is_one_for_each_token(
     assert f"All at once: {tokens - 1} positions, 1 pass, " in counter(instrument)
     calls.clear()
     answer(engine, instrument.act("generate"))
-    ones = [("next_distribution", length) for length in range(1, tokens)]
+    begun = len(engine.encode(WORDS).ids)
+    lengths = range(begun, begun + tokens - 1)
+    ones = [("next_distribution", length) for length in lengths]
     assert calls == [("score", tokens), *ones]
     written = counter(instrument)
     count = tokens - 1
@@ -115,10 +119,10 @@ def test_scoring_is_one_call_and_generating_is_one_for_each_token(
 def test_generated_text_is_greedy(engine: LocalEngine) -> None:
     instrument = shown(engine)
     answer(engine, instrument.act("generate"))
-    ids = list(engine.encode(TEXT).ids)
+    ids, begun = list(engine.encode(TEXT).ids), engine.encode(WORDS).ids
     made_ids: list[int] = []
     for _ in ids[1:]:
-        row = tiny.reference_logprobs("llama", [ids[0], *made_ids])[-1]
+        row = tiny.reference_logprobs("llama", [*begun, *made_ids])[-1]
         made_ids.append(int(row.argmax()))
     text = "".join(token.text for token in engine.describe_tokens(made_ids))
     assert " ".join(text.split())[-39:] in counter(instrument)

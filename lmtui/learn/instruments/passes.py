@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
+from lmtui.engine.words import spans_of_words
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
@@ -212,7 +214,7 @@ class PassesInstrument(Instrument):
             f"{made.passes} passes, {notation.milliseconds(made.seconds)}"
             f"{ratio + 'long' if made.done else ' so far'}."
         )
-        yield f"Generated: “{excerpt(made.text)}”"
+        yield f"Generated after the first words: “{excerpt(made.text)}”"
 
     def _grid(self, shown: _Pass) -> Table:
         comparison = self._comparison
@@ -231,7 +233,7 @@ class PassesInstrument(Instrument):
                 Cell(position.last),
                 Cell(_expected(position)),
                 Cell(_token(position.came)),
-                Cell(notation.likely(_prob(position.came))),
+                Cell(notation.chance(_prob(position.came))),
             ]
             if comparison:
                 same = comparison.same[number - 1]
@@ -278,10 +280,10 @@ def _one_by_one(
     engine: EditorEngine, text: str, context: Context
 ) -> Iterator[_Generated]:
     """Score a text anew, so that both times are measured in a row; then generate as
-    many tokens from its first one on, greedily and each with a pass of its own: nothing
+    many tokens after its first words, greedily and each with a pass of its own: nothing
     is guessed ahead. Yield the state after each."""
     scored = read(engine, text, context)
-    ids = list(scored.positions[0].ids)
+    ids = [*scored.encoding.prefix, *scored.encoding.ids[: _begun(scored)]]
     made: list[int] = []
     seconds = 0.0
     for count in range(1, len(scored.positions) + 1):
@@ -293,6 +295,15 @@ def _one_by_one(
         made.append(found.candidates[0].id)
         written = "".join(token.text for token in engine.describe_tokens(made))
         yield _Generated(count, len(scored.positions), seconds, written, scored)
+
+
+def _begun(scored: _Pass) -> int:
+    """Return how many tokens the first two words of a text have: with one alone, hardly
+    anything is known of what comes."""
+    words = [*islice(spans_of_words(scored.text), 2)]
+    end = words[-1][1] if words else 0
+    count = sum(stop <= end for _, stop in scored.encoding.spans)
+    return min(max(1, count), len(scored.tokens) - 1)
 
 
 def _compare(
@@ -350,7 +361,7 @@ def _expected(position: _Position) -> str:
     marked."""
     parts = (
         f"{'●' if row.id == position.came.id else ''}"
-        f"{visible_token(row.text)[:_TOKEN]} {notation.likely(row.prob)}"
+        f"{visible_token(row.text)[:_TOKEN]} {notation.chance(row.prob)}"
         for row in position.top
     )
     return " │ ".join(parts)
@@ -370,4 +381,7 @@ def _mask(shown: _Pass) -> Table:
     )
     columns = (Column("", right=True), Column("token"), Column("looks at"), Column(""))
     note = "■ is what a position may look at, · what the mask hides from it."
-    return Table("The mask", columns, rows, note)
+    title = "The mask"
+    if size < len(shown.tokens):
+        title += f", of the first {size} tokens"
+    return Table(title, columns, rows, note)
