@@ -236,8 +236,8 @@ async def softmax(drawing: Drawing) -> None:
 
 async def counts(drawing: Drawing) -> None:
     """Models that count, beside the one in use."""
-    await drawing.shows("uniform, after")
-    await drawing.press("down", "down", "down")
+    await drawing.shows("bigram, after")
+    await drawing.press("down")
     await drawing.shows("trigram, after")
 
 

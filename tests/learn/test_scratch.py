@@ -101,7 +101,7 @@ def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
     instrument.hear(Passed("uniform", 10, 1.5))
     (table,) = parts(instrument, Table)
     assert isinstance(table, Table)
-    assert [[cell.text for cell in row[2:]] for row in table.rows] == [
+    assert [[cell.text for cell in row[3:]] for row in table.rows] == [
         ["step 10", "2 s"],
         ["not yet", ""],
         ["not yet", ""],
@@ -110,7 +110,7 @@ def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
     instrument.hear(Finished(99, 60.0, 2.5, 2.4, 90, 3.0))
     (table,) = parts(instrument, Table)
     assert isinstance(table, Table)
-    assert table.rows[2][2].text == "not passed"
+    assert table.rows[2][3].text == "not passed"
 
 
 def test_looking_back_before_the_end_ticks_nothing() -> None:
@@ -135,6 +135,15 @@ def test_another_training_begins_anew_with_another_seed(
     before = instrument.figure
     answer(FakeEngine(), instrument.act("train"))
     assert instrument.figure != before
+
+
+def test_training_that_runs_is_not_begun_anew() -> None:
+    instrument = scratch()
+    assert instrument.act("train") is not None
+    (words,) = instrument.figure
+    assert isinstance(words, Words) and "starting" in words.text
+    assert instrument.act("train") is None
+    assert "The training goes on" in instrument.message
 
 
 def test_stop_ends_the_training() -> None:

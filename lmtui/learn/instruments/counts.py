@@ -85,7 +85,7 @@ class CountsInstrument(Instrument):
 
     _counted: CountedModels | None = None
     _looked: _Looked | None = None
-    _chosen = 0
+    _chosen = NAMES.index("bigram")
 
     def begin(self) -> Measurement | None:
         self.entered = sample_of(self.material, self.options["text"])
@@ -169,6 +169,7 @@ class CountsInstrument(Instrument):
                     _READS[number],
                     Cell("", share=None if bits is None else bits / most),
                     notation.rate(bits),
+                    notation.rate(None if bits is None else bits * notation.LN2),
                     notation.choices(nats),
                 )
             )
@@ -177,7 +178,8 @@ class CountsInstrument(Instrument):
             Column("it looks at"),
             Column("", grows=True),
             Column(notation.PER_BYTE.full, right=True),
-            Column("as unsure as between", right=True),
+            Column("nats/byte", right=True),
+            Column(notation.PERPLEXITY.full, right=True),
         )
         return Table("", columns, tuple(rows), at=self._chosen)
 

@@ -208,11 +208,13 @@ class ScratchInstrument(Instrument):
                 if passed is None
                 else (f"step {passed.step:,}", f"{passed.seconds:.0f} s")
             )
-            value = notation.rate(getattr(started.lines, name))
-            rows.append(row(name, value, *when))
+            nats = getattr(started.lines, name)
+            bits = notation.rate(nats / notation.LN2)
+            rows.append(row(name, notation.rate(nats), bits, *when))
         columns = (
             Column("line"),
-            Column("nats a byte", right=True),
+            Column("nats/byte", right=True),
+            Column(notation.PER_BYTE.full, right=True),
             Column("passed at", right=True),
             Column("after", right=True),
         )
