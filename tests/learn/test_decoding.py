@@ -154,7 +154,7 @@ def test_bars_show_what_is_cut(engine: LocalEngine) -> None:
     assert list(bars.rows) == list(wanted.candidates)
     assert {row.cut for row in bars.rows} == {None, "p", "k"}
     assert instrument.figure[0] == bars  # on top, since it was asked for
-    assert f"leave {wanted.remaining:,} of {wanted.vocabulary:,}" in bars.title
+    assert f"leaves {wanted.remaining:,} of {wanted.vocabulary:,}" in bars.title
     assert notation.percent(1 - wanted.remaining_prob) in bars.note
     assert instrument.done == {"cut"}
     assert instrument.slide(-1) is None

@@ -87,4 +87,6 @@ class _Part(Generic[Name]):
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(visible_line(text).removeprefix(" "), max(8, width))
+    shown = "⏎".join(map(visible_line, text.split("\n")))
+    lines = textwrap.wrap(shown.removeprefix(" "), max(8, width))
+    return [line.lstrip() for line in lines]

@@ -278,8 +278,8 @@ class DecodingInstrument(Instrument):
         used = self._drawn_with
         note = (
             f"{self._comparison()}"
-            f"sampled: T = 1, top-k {used.top_k}, top-p {used.top_p:g}, seed "
-            f"{used.seed}. beam: width {self.options['width']}. Numbers in nats."
+            f"sampled: T = 1, {_filters(used)}, seed {used.seed}. "
+            f"beam: width {self.options['width']}. Numbers in nats."
         )
         yield Table(f"After “{excerpt(self._text)}”", columns, tuple(rows), note)
 
@@ -320,15 +320,22 @@ class DecodingInstrument(Instrument):
         if first is None or settings is None:
             return
         title = (
-            f"First token: top-k {settings.top_k}, top-p {settings.top_p:g} leave "
-            f"{first.remaining:,} of {first.vocabulary:,}"
+            f"First token: {_filters(settings)} leaves {first.remaining:,} of "
+            f"{first.vocabulary:,}"
         )
         removed = notation.percent(max(0.0, 1 - first.remaining_prob))
         note = (
-            "First number: the model’s; second: what is drawn from. k: cut by top-k, "
-            f"p: by top-p. Cut in all: {removed}."
+            "First number: the model’s; second: what is drawn from. "
+            f"{'k: cut by top-k, p: by' if settings.top_k else 'p: cut by'} top-p. "
+            f"Cut in all: {removed}."
         )
         yield Bars.of(title, first, drawn=first.is_certain, note=note)
+
+
+def _filters(settings: SamplingSettings) -> str:
+    """Return the filters of a sampler, in words."""
+    top_k = f"top-k {settings.top_k}, " if settings.top_k else ""
+    return f"{top_k}top-p {settings.top_p:g}"
 
 
 def _looking(settings: SamplingSettings, rows: int) -> Work:
