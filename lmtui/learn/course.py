@@ -7,9 +7,12 @@ has one instrument:
     ::: bars
     text: The cat sat on the
     - typed: Write one more word.
+    - paper: Which token is the most probable one?
     :::
 
-`text:` is an option, `- typed:` an exercise. Knows no engine and no screen.
+`text:` is an option, `- typed:` an exercise, `- paper:` a question of the handout. A
+paragraph below it that begins with `In a textbook:` is folded. Knows no engine and no
+screen.
 """
 
 from __future__ import annotations
@@ -34,12 +37,15 @@ _EXERCISE = re.compile(r"- ([a-z-]+):\s+(\S.*)")
 _OPTION = re.compile(r"([a-z-]+):(?:\s+(.*))?")
 _NAMED_KEY = re.compile(r"\{([a-z-]+)\}")
 _INLINE = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`|\{([a-z-]+)\}")
+TEXTBOOK = "In a textbook:"
+_PAPER = "paper"
 _KEYS = ("enter", "next", "back", "pages", "help")
 """Keys of every page that its text can name."""
 _REFUSED = {
     re.compile(r"https?:|\bwww\.|://|mailto:", re.IGNORECASE): "an address",
     re.compile(r"\]\("): "a link or a picture",
-    re.compile(r"<[a-zA-Z/!?]"): "HTML",
+    # But not x_<t, the tokens before x_t.
+    re.compile(r"(?<!x_)<[a-zA-Z/!?]|<\w+>"): "HTML",
     re.compile(r"^(#|>|\||```|~~~|={3,}|-{3,})"): "a heading, a quote, a table or code",
     re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"): (
         "a control character"
@@ -89,6 +95,10 @@ class Page:
     exercises: tuple[Exercise, ...]
     after: tuple[Paragraph, ...]
     """What is said once the exercises are done."""
+    textbook: Sentence = ()
+    """The same in the symbols of a textbook; folded until the learner asks for it."""
+    questions: tuple[Sentence, ...] = ()
+    """What a handout asks, to be answered on paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +334,9 @@ class _PageReader:
         self._keys = (*_KEYS, *(action.id for action in kind.ACTIONS))
         if kind.SLIDES:
             self._keys = (*self._keys, SLIDE.id)
-        options, exercises = self._inner(start + 1, end, kind)
+        options, exercises, questions = self._inner(start + 1, end, kind)
+        below = tuple(self._paragraphs(end + 1, len(self._lines) + 1))
+        folded = [each for each in below if each.spans[0].text.startswith(TEXTBOOK)]
         if not exercises:
             known = ", ".join(kind.EXERCISES)
             raise self._error(
@@ -339,7 +351,9 @@ class _PageReader:
             instrument=kind.NAME,
             options=options,
             exercises=tuple(exercises),
-            after=tuple(self._paragraphs(end + 1, len(self._lines) + 1)),
+            after=tuple(each for each in below if each not in folded),
+            textbook=folded[0].spans if folded else (),
+            questions=tuple(questions),
         )
 
     def _error(self, line: int, what: str, hint: str = "") -> LmtuiError:
@@ -374,17 +388,21 @@ class _PageReader:
 
     def _inner(
         self, start: int, end: int, kind: type[Instrument]
-    ) -> tuple[dict[str, Any], list[Exercise]]:
-        """Return the options and exercises that stand in the lines from `start` to
-        `end`."""
+    ) -> tuple[dict[str, Any], list[Exercise], list[Sentence]]:
+        """Return the options, exercises and questions that stand in the lines from
+        `start` to `end`."""
         options = {name: option.default for name, option in kind.OPTIONS.items()}
         given: set[str] = set()
         exercises: list[Exercise] = []
+        questions: list[Sentence] = []
         for line in range(start, end):
             text = self._lines[line - 1].strip()
             if not text:
                 continue
-            if match := _EXERCISE.fullmatch(text):
+            match = _EXERCISE.fullmatch(text)
+            if match and match[1] == _PAPER:
+                questions.append(self._spans(line, match[2]))
+            elif match:
                 exercises.append(
                     self._exercise(line, match[1], match[2], exercises, kind)
                 )
@@ -398,7 +416,7 @@ class _PageReader:
                 raise self._error(
                     line, what, "Write NAME: value, or - EXERCISE: sentence."
                 )
-        return options, exercises
+        return options, exercises, questions
 
     def _exercise(
         self,

@@ -24,13 +24,26 @@ def test_page_is_read_and_done_line_by_line(tmp_path: Path) -> None:
     folder = write_course(tmp_path / "c")
     first = run("learn", "--plain", str(folder), stdin="one two three\n")
     assert first.code == 0
-    assert first.out.startswith("Page 1 of 1\nA page\n\nA word and another, code.\n")
+    assert first.out.startswith("Page 1 of 1\nA page\n\nA word and another, “code”.\n")
     assert "- to do: Write, then Enter." in first.out
     assert "After “one two”\n1. " in first.out
-    assert "“three” had" in first.out
+    assert "“three” was given" in first.out
     assert "Done: Write, then Enter.\nDone.\n" in first.out
     again = run("learn", "--plain", str(folder))
     assert "- done: Write, then Enter." in again.out
+
+
+def test_textbook_comes_with_the_first_numbers_and_on_demand(tmp_path: Path) -> None:
+    page = f"{PAGE}\nIn a textbook: P(x_t | x_<t).\n"
+    folder = str(write_course(tmp_path / "c", {"01-a-page.md": page}))
+    first = run("learn", "--plain", folder, stdin="one two three\n").out
+    assert first.count("In a textbook: P(x_t | x_<t).") == 1
+    assert first.index("Done: ") < first.index("In a textbook")
+    again = run("learn", "--plain", folder, stdin="one\n:textbook\n").out
+    assert again.count("In a textbook: P(x_t | x_<t).") == 1
+    none = str(write_course(tmp_path / "d"))
+    said = run("learn", "--plain", none, stdin=":textbook\n").out
+    assert "This page has none." in said
 
 
 def test_pipe_opens_no_screen(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Course, Span, first_course, read_course
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
+from lmtui.learn.plain import sentence_text
 from tests.learn.courses import PAGE, write_course
 
 
@@ -209,8 +210,8 @@ def test_course_of_the_program_is_sound() -> None:
     bold = [
         span.text.lower()
         for page in course.pages
-        for part in (*page.before, *page.after)
-        for span in part.spans
+        for part in (*(p.spans for p in (*page.before, *page.after)), page.textbook)
+        for span in part
         if span.style == "strong"
     ]
     for term in terms:  # defined once, where it is first used
@@ -219,3 +220,21 @@ def test_course_of_the_program_is_sound() -> None:
     assert len(bold) == len(terms)
     licence = (first_course() / "LICENSE.txt").read_text()
     assert "public domain" in licence
+
+
+def test_textbook_and_questions_stand_apart(tmp_path: Path) -> None:
+    page = PAGE.replace("- typed", "- paper: Which is the *first*?\n- typed").replace(
+        "Done.", "Done.\n\nIn a textbook: P(x_t | x_<t) is\n**this**.\n\nMore."
+    )
+    (whole,) = read(tmp_path / "c", page=page).pages
+    assert [each.id for each in whole.exercises] == ["typed"]
+    (question,) = whole.questions
+    assert sentence_text(question, {}) == "Which is the first?"
+    assert sentence_text(whole.textbook, {}) == "In a textbook: P(x_t | x_<t) is this."
+    assert [sentence_text(p.spans, {}) for p in whole.after] == ["Done.", "More."]
+
+
+@pytest.mark.parametrize("sign", ["x_<t>", "<t", "x<b>", "_<b>"])
+def test_tags_stay_refused(tmp_path: Path, sign: str) -> None:
+    error = refused(tmp_path / "c", PAGE.replace("Done.", f"Done {sign}."))
+    assert "HTML" in error.detail

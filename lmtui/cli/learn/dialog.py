@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lmtui.cli.output import Output
 from lmtui.engine.protocol import EditorEngine
@@ -30,6 +30,7 @@ _COMMANDS = {
     ":pages": "all pages",
     ":page N": "the page of this number or name",
     ":read": "this page again",
+    ":textbook": "this page in the symbols of a textbook",
     ":words": "the glossary",
     ":quit": "leave",
 }
@@ -72,6 +73,8 @@ class Dialog:
             self._list()
         elif word == ":read":
             self._open()
+        elif word == ":textbook":
+            self._write_textbook()
         elif word == ":words":
             for term in lesson.course.glossary:
                 self._write(f"{term.name}: {sentence_text(term.meaning, {})}")
@@ -137,6 +140,8 @@ class Dialog:
             self._write(line)
         keys = self._keys()
         page = self._lesson.page
+        lesson = self._lesson
+        is_untouched = not any(map(lesson.is_done, self._ids()))
         for done in self._lesson.note():
             exercise = next(
                 exercise for exercise in page.exercises if exercise.id == done
@@ -146,7 +151,19 @@ class Dialog:
                 for paragraph in page.after:
                     self._write(paragraph_text(paragraph, keys))
                 self._write("This page is done; :next goes on.")
+        if page.textbook and is_untouched and any(map(lesson.is_done, self._ids())):
+            self._write_textbook()  # its numbers were made just now
         self._write("")
+
+    def _ids(self) -> Iterator[str]:
+        return (exercise.id for exercise in self._lesson.page.exercises)
+
+    def _write_textbook(self) -> None:
+        textbook = self._lesson.page.textbook
+        if textbook:
+            self._write(sentence_text(textbook, self._keys()))
+        else:
+            self._write("This page has none.")
 
     def _list(self) -> None:
         for number, page in enumerate(self._lesson.course.pages, 1):

@@ -14,7 +14,7 @@ from lmtui import html_page
 from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.html_page import shown
-from lmtui.learn.course import Course, Page, Paragraph, Sentence, Span
+from lmtui.learn.course import TEXTBOOK, Course, Page, Paragraph, Sentence, Span
 from lmtui.learn.figure import Words
 from lmtui.learn.handout.figure_html import figure_html
 from lmtui.learn.handout.worksheet import Worksheet
@@ -69,6 +69,7 @@ class Handout:
             *_first_figure(sheet),
             _exercises(page, keys),
             *_last_figure(sheet),
+            *_textbook(page, keys),
             *_answer(page, keys),
             f"<footer>{self._links(number)}\n{self._about()}</footer>",
         ]
@@ -157,16 +158,40 @@ def _last_figure(sheet: Worksheet) -> Iterator[str]:
         yield figure_html(result, "With this model", "".join(words))
 
 
+def _questions(page: Page, keys: Mapping[str, str]) -> str:
+    """Return what is answered on paper, each with a line to write on."""
+    items = "\n".join(
+        f'<li>{_sentence(question, keys)}<p class="blank">My answer:</p></li>'
+        for question in page.questions
+    )
+    return (
+        '<section class="questions">\n<h2>On paper</h2>\n'
+        f"<ol>\n{items}\n</ol>\n</section>\n"
+        if items
+        else ""
+    )
+
+
 def _exercises(page: Page, keys: Mapping[str, str]) -> str:
     items = "\n".join(
         f'<li><label><input type="checkbox"><span>{_sentence(exercise.sentence, keys)}'
         "</span></label></li>"
         for exercise in page.exercises
     )
+    name = "With the program" if page.questions else "Exercises"
     return (
-        '<section class="exercises">\n<h2>Exercises</h2>\n'
+        f'{_questions(page, keys)}<section class="exercises">\n<h2>{name}</h2>\n'
         f'<ul class="exercises">\n{items}\n</ul>\n</section>'
     )
+
+
+def _textbook(page: Page, keys: Mapping[str, str]) -> Iterator[str]:
+    if page.textbook:
+        text = _sentence(page.textbook, keys).removeprefix(TEXTBOOK).strip()
+        yield (
+            f'<details class="answer"><summary>{TEXTBOOK.rstrip(":")}</summary>\n'
+            f"<p>{text}</p>\n</details>"
+        )
 
 
 def _answer(page: Page, keys: Mapping[str, str]) -> Iterator[str]:

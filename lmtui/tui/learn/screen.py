@@ -5,7 +5,7 @@ Knows no torch and no instrument by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -17,11 +17,12 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Exercise, Page, Sentence
+from lmtui.learn.course import TEXTBOOK, Exercise, Page, Sentence
+from lmtui.learn.course import Paragraph as PageParagraph
 from lmtui.learn.figure import Words
 from lmtui.learn.instrument import SLIDE
 from lmtui.learn.lesson import Lesson
-from lmtui.learn.plain import sentence_text
+from lmtui.learn.plain import sentence_text, span_text
 from lmtui.text import visible_line
 from lmtui.tui.controller import Activity
 from lmtui.tui.engine.client import MakeClient
@@ -91,7 +92,8 @@ class LearnScreen(Screen[None]):
     HELP = """\
 Each page has a few sentences and a live instrument on the model. What is to be done
 stands under the text and is ticked when it is done; a page may also be left before.
-Your progress is saved.
+On a small screen the next exercise stands there, and all of them below the text. Your
+progress is saved.
 """
     CSS_PATH = "screen.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 (as the base's)
@@ -99,14 +101,18 @@ Your progress is saved.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f8", "turn(1)", "Next page", id="learn.next",
                 tooltip="To the next page."),
-        # Without priority, which would run them before the letters typed just before.
+        # With priority: a TextArea takes F7.
         Binding("f7", "turn(-1)", "Page before", id="learn.back",
-                tooltip="To the page before."),
+                tooltip="To the page before.", priority=True),
         Binding("ctrl+g", "pages", "All pages", id="learn.pages",
-                tooltip="All pages of the course, and what is done of each."),
-        Binding("f6", "fold", "Fold the text", id="learn.fold",
+                tooltip="All pages of the course, and what is done of each.",
+                priority=True),
+        # With priority: a TextArea takes F6.
+        Binding("f6", "fold", "Fold the text", id="learn.fold", priority=True,
                 tooltip="Hide the text of the page, or show it: more room for the "
                 "figure."),
+        Binding("ctrl+t", "textbook", "In a textbook", id="learn.textbook",
+                tooltip="The page in the symbols of a textbook; folded at first."),
         Binding("f2", "act(0)", "First action", id="learn.action-1", show=False,
                 tooltip="The first action of the instrument, named on the last line."),
         Binding("f3", "act(1)", "Second action", id="learn.action-2", show=False,
@@ -136,6 +142,7 @@ Your progress is saved.
         """What the model computes for the instrument."""
         self.activity.controllers = (self.measure,)
         self._model = ""
+        self._is_unfolded = False  # the words of the textbook
         self._model_words = ""  # why nothing is measured: there is no model
         self._written = ""  # in the field, as far as the instrument was given it
 
@@ -206,6 +213,7 @@ Your progress is saved.
         self._fill_field(self.measure.open(instrument))
         self.query_one("#entry").set_class(not instrument.ASKS, "-none")
         self.query_one("#label", Static).update(Content(instrument.ASKS))
+        self._is_unfolded = False
         pane = self.query_one(InstrumentPane)
         self.set_focus(self.field if instrument.ASKS else pane)
         for part in ("#page", "#figures"):
@@ -240,26 +248,40 @@ Your progress is saved.
         self._draw_page()
 
     def _page_text(self, page: Page) -> Iterator[Paragraph]:
-        keys, shown = self._keys(), list(page.before)
-        if self.lesson.is_complete(page):
-            shown += page.after
-        for number, paragraph in enumerate(shown):
-            if number and not paragraph.is_item:
-                yield Paragraph()
-            mark = (("• ", ""),) if paragraph.is_item else ()
-            indent = 2 if paragraph.is_item else 0
-            yield Paragraph((*mark, *_parts(paragraph.spans, keys)), indent)
+        """Yield the text; on a small screen with the exercises that have no room of
+        their own there: all but the next one."""
+        keys = self._keys()
+        yield from _paragraphs(page.before, keys)
+        if not self.has_class("-wide"):
+            others = [t for t in page.exercises if t not in self._still_open(page)[:1]]
+            yield from [Paragraph()][: len(others)]
+            yield from (self._exercise_line(each, keys) for each in others)
+        if self.lesson.is_complete(page) and page.after:
+            yield Paragraph()
+            yield from _paragraphs(page.after, keys)
+        if self._is_unfolded and page.textbook:
+            yield Paragraph()
+            yield Paragraph(tuple(_parts(page.textbook, keys)))
 
     def _exercise_lines(self, page: Page) -> Iterator[Paragraph]:
         """Yield the exercises; on a small screen only the next one that is open."""
         keys, exercises = self._keys(), page.exercises
-        if not self.has_class("-wide"):
-            exercises = tuple(t for t in exercises if not self.lesson.is_done(t.id))[:1]
-            if not exercises:
-                done = f"{DONE} This page is done. {keys['next']} goes on."
-                yield Paragraph(((done, "accent"),))
-        for exercise in exercises:
-            yield self._exercise_line(exercise, keys)
+        still_open = self._still_open(page)
+        if self.has_class("-wide"):
+            yield from (self._exercise_line(each, keys) for each in exercises)
+        elif still_open:
+            line = self._exercise_line(still_open[0], keys)
+            number = f" {exercises.index(still_open[0]) + 1}/{len(exercises)}"
+            yield Paragraph((*line.parts, (number, "quiet")), line.indent)
+        else:
+            done = f"{DONE} This page is done. {keys['next']} goes on."
+            yield Paragraph(((done, "accent"),))
+        if page.textbook and not self._is_unfolded and len(still_open) < len(exercises):
+            folded = f"▸ {TEXTBOOK.rstrip(':')}: {self._key('learn.textbook')}"
+            yield Paragraph(((folded, "quiet"),))
+
+    def _still_open(self, page: Page) -> Sequence[Exercise]:
+        return [each for each in page.exercises if not self.lesson.is_done(each.id)]
 
     def _exercise_line(self, exercise: Exercise, keys: Mapping[str, str]) -> Paragraph:
         done = self.lesson.is_done(exercise.id)
@@ -305,6 +327,8 @@ Your progress is saved.
             f"{keys['back']} {keys['next']} pages",
             f"{keys['help']} help",
         )
+        if not self.has_class("-wide"):
+            fold = f"{self._key('instrument.page-down')} all exercises · {fold}"
         forms = ((*said, fold, page, help), (*said, fold, page), (*said, page))
         room = max(20, self.size.width - 2)
         return fit_best([*forms, said or (page,)], room)[0]
@@ -396,6 +420,14 @@ Your progress is saved.
     def action_scroll_figure(self, by: int) -> None:
         self.query_one("#figures").scroll_relative(y=3 * by, animate=False)
 
+    def action_textbook(self) -> None:
+        """Unfold the words of the textbook, or fold them."""
+        self._is_unfolded = not self._is_unfolded
+        self.remove_class("-folded-text")
+        self._draw_page()
+        page = self.query_one("#page")
+        (page.scroll_end if self._is_unfolded else page.scroll_home)(animate=False)
+
     def action_fold(self) -> None:
         """Hide the text of the page, or show it."""
         self.toggle_class("-folded-text")
@@ -403,7 +435,11 @@ Your progress is saved.
     # Pages, and leaving.
 
     def action_turn(self, by: int) -> None:
-        """Open the page before or after."""
+        """Open the page before or after, once the field has taken the letters typed
+        before: a key with priority overtakes them."""
+        self.field.call_later(self._turn, by)
+
+    def _turn(self, by: int) -> None:
         if self.lesson.move_to(self.lesson.number + by):
             self.activity.unsay()
             self.open_page()
@@ -433,8 +469,19 @@ Your progress is saved.
             self.app.call_later(self.app.run_action, "start")
 
 
+def _paragraphs(
+    shown: Sequence[PageParagraph], keys: Mapping[str, str]
+) -> Iterator[Paragraph]:
+    """Yield paragraphs of a page as they are drawn."""
+    for number, paragraph in enumerate(shown):
+        if number and not paragraph.is_item:
+            yield Paragraph()
+        mark = (("• ", ""),) if paragraph.is_item else ()
+        indent = 2 if paragraph.is_item else 0
+        yield Paragraph((*mark, *_parts(paragraph.spans, keys)), indent)
+
+
 def _parts(sentence: Sentence, keys: Mapping[str, str]) -> Iterator[Part]:
     """Yield the styled parts of a sentence."""
     for span in sentence:
-        text = keys.get(span.text, span.text) if span.style == "key" else span.text
-        yield visible_line(text), _STYLES.get(span.style, "")
+        yield visible_line(span_text(span, keys)), _STYLES.get(span.style, "")

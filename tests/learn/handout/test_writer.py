@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.engine.types import SamplingSettings
+from lmtui.learn.course import Page, Span
 from lmtui.learn.handout.worksheet import worksheet
 from lmtui.learn.handout.writer import INDEX, Handout, file_name
 from lmtui.learn.instruments.bars import BarsInstrument
@@ -130,6 +131,31 @@ def test_page_has_its_text_exercises_and_answer() -> None:
     assert answer.one("p").text == "This was  the."
 
 
+def written(page: Page) -> Element:
+    """One page of a handout."""
+    course, engine = course_of(page), FakeEngine()
+    sheet = worksheet(INSTRUMENTS[page.instrument], page, MATERIAL, engine)
+    return read(Handout(course, engine.info, "text").page(sheet))
+
+
+def test_page_asks_what_paper_can_answer_with_room_to_write() -> None:
+    page = written(replace(page_of(1), questions=((Span("Which <b> one?"),),)))
+    asked = page.one("section", "questions").one("li")
+    assert asked.text.startswith("Which <b> one?")
+    assert asked.one("p", "blank").text == "My answer:"
+
+
+def test_page_has_the_words_of_a_textbook_folded() -> None:
+    words = (Span("In a textbook: P(x_t | x_<t)."),)
+    page = written(replace(page_of(1), textbook=words))
+    (folded,) = [
+        each
+        for each in page.all("details", "answer")
+        if each.one("summary").text == "In a textbook"
+    ]
+    assert folded.one("p").text == "P(x_t | x_<t)."
+
+
 def test_page_has_both_figures_and_their_lines_of_text() -> None:
     page = pages_of()[0].one("body")
     figures = page.all("section", "figure")
@@ -207,7 +233,7 @@ def test_hostile_text_of_a_model_stays_text() -> None:
     rows = [row._replace(text=MORE_HOSTILE) for row in found.candidates]
     hostile = replace(found, candidates=tuple(rows))
     engine.next_distribution = lambda *_, **__: hostile  # type: ignore[method-assign]
-    options = {"text": "a b", "rows": 3, "word": "c"}
+    options = {"text": "a b", "rows": 3, "word": "c", "pinned": ""}
     page = replace(page_of(1, "bars"), options=options)
     sheet = worksheet(BarsInstrument, page, MATERIAL, engine)
     source = Handout(course_of(page), engine.info, "").page(sheet)

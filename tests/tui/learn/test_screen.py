@@ -115,7 +115,7 @@ async def test_page_shows_text_exercises_and_bars_that_follow_the_keys(
 ) -> None:
     async with learning(tmp_path) as (running, screen):
         await running.until(lambda: "After “one two”" in running.seen)
-        for words in ("1 of 2", "A page", "A word and another, code.", "rest"):
+        for words in ("1 of 2", "A page", "A word and another, “code”.", "rest"):
             assert words in running.seen
         assert "☐ Write, then Enter." in running.seen
         await running.press(*"x")
@@ -123,7 +123,7 @@ async def test_page_shows_text_exercises_and_bars_that_follow_the_keys(
         await running.until(lambda: "☑ Write, then Enter." in running.seen)
         assert "Done." in running.seen  # what stands after the exercises
         await running.press("enter")
-        await running.until(lambda: "“twox” had" in running.seen)
+        await running.until(lambda: "“twox” was given" in running.seen)
         assert screen.field.value == "one twox"
 
 
@@ -211,7 +211,12 @@ async def test_escape_leaves_and_the_start_screen_leads_back(tmp_path: Path) -> 
 
 async def test_figure_longer_than_its_room_scrolls_by_keys(tmp_path: Path) -> None:
     folder = write_course(
-        tmp_path / "c", {"01-a-page.md": PAGE.replace("A ", "A\n\n- x\n\nB " * 9)}
+        tmp_path / "c",
+        {
+            "01-a-page.md": PAGE.replace("A ", "A\n\n- x\n\nB " * 9).replace(
+                "text: one two", "text: one two\nrows: 12"
+            )
+        },
     )
     lesson = Lesson(read_course(folder, KINDS), KINDS)
     async with program(first="learn", open_lesson=lambda: lesson, size=(80, 24)) as run:
@@ -263,7 +268,7 @@ async def test_what_is_typed_before_the_model_is_there_is_not_lost(
         go.set()
         await run.ready("late")
         await run.until(lambda: "After “one twoxy”" in run.seen)
-        await run.until(lambda: "“twoxy” had" in run.seen)
+        await run.until(lambda: "“twoxy” was given" in run.seen)
         await run.until(lambda: "The model is loading" not in run.seen)
 
 
@@ -295,3 +300,44 @@ async def test_layout_holds_at_every_size(
         await running.press("f8")
         await running.until(lambda: "value 0" in running.seen)
         assert_laid_out(screen)
+
+
+async def test_all_exercises_can_be_read_on_a_small_screen(tmp_path: Path) -> None:
+    long = SECOND.replace("Press {slide}, {add}", "Words. " * 150 + "Press {add}")
+    folder = write_course(tmp_path / "c", {"01-a-page.md": long})
+    lesson = Lesson(read_course(folder, KINDS), KINDS)
+    async with program(first="learn", open_lesson=lambda: lesson, size=(80, 24)) as run:
+        screen = await run.on(LearnScreen)
+        await run.ready()
+        await run.until(lambda: "☐ Press ↑ or ↓. 1/2" in run.seen)
+        assert "☐ Press F2." not in run.seen
+        page = screen.query_one("#page")
+        while page.scroll_offset.y < page.max_scroll_y:
+            before = page.scroll_offset.y
+            await run.press("pagedown")
+            await run.until(lambda y=before: page.scroll_offset.y > y)
+        assert "☐ Press F2." in run.seen
+        await run.press("up")
+        await run.until(lambda: "☐ Press F2. 2/2" in run.seen)
+        assert "☑ Press ↑ or ↓." in run.seen
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_textbook_is_folded_until_it_is_asked_for(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    page = f"{PAGE}\nIn a textbook: P(x_t | x_<t).\n"
+    folder = write_course(tmp_path / "c", {"01-a-page.md": page})
+    lesson = Lesson(read_course(folder, KINDS), KINDS)
+    async with program(first="learn", open_lesson=lambda: lesson, size=size) as run:
+        await run.on(LearnScreen)
+        await run.until(lambda: "After “one two”" in run.seen)
+        assert "textbook" not in run.seen
+        await run.press("x")
+        await run.until(lambda: "▸ In a textbook: Ctrl+T" in run.seen)
+        assert "P(x_t" not in run.seen
+        await run.press("ctrl+t")
+        await run.until(lambda: "In a textbook: P(x_t | x_<t)." in run.seen)
+        await run.press("ctrl+t")
+        await run.until(lambda: "P(x_t" not in run.seen)
+        assert "▸ In a textbook: Ctrl+T" in run.seen
