@@ -29,7 +29,7 @@ def test_guesses_are_answered_and_the_page_is_done() -> None:
 
 def test_chain_has_all_numbers_of_each_token_and_the_page_is_done() -> None:
     out = dialog("the-chain-rule", "I sat.", "I ate.", ":swap", "I saw it go.", ":swap")
-    assert "“The dog bit the man.”: 1 in " in out
+    assert "“The dog bit the man.”, given “T”: 1 in " in out
     assert "token I, p –, product so far –, log p –, sum so far –" in out
     assert "Before: “I sat.”, Σ log P −" in out
     assert "Enter a sentence with three different words or more." in out
