@@ -92,7 +92,7 @@ class Scheduler:
         longest_queue: int,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`slots` are those of the engine, one of several for short tasks alone;
+        """`slots` are those of the engine, the last of several for short tasks alone;
         `longest_queue` tasks may wait for one."""
         self._worker, self._clock = worker, clock
         self._longest_queue = longest_queue
@@ -223,6 +223,7 @@ class Scheduler:
         """Return the free slots that a task may have."""
         if task.brief:
             return [_NO_SLOT]
-        if task.tokens > SHORT and len(self._free) == 1 < self._slots:
-            return []  # it is left to short ones
-        return [slot for slot in self._free if task.slot in (None, slot)]
+        # The last one is left to short tasks, so that its KV cache stays small, too.
+        left = self._slots - 1 if task.tokens > SHORT and self._slots > 1 else None
+        wanted = (slot for slot in self._free if task.slot in (None, slot))
+        return [slot for slot in wanted if slot != left]

@@ -201,6 +201,7 @@ def test_long_tasks_leave_a_slot_to_short_ones() -> None:
         scheduler.submit(work.task("short", steps=1, tokens=SHORT))
         work.gate.set()
         assert work.wait(4)[0] == ("short", None)
+    assert work.slots["short"] not in [work.slots[name] for name in "abc"]
     first_of_c = work.done.index(("c", 0))
     assert {("a", 8), ("b", 8)} & set(work.done[:first_of_c])
 
