@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
+from copy import copy
 from functools import partial
 from itertools import count
 from threading import Thread
@@ -187,9 +188,7 @@ class EngineWorker:
             self._drop(request)  # another load has taken its place
             return
         # A copy: the error's traceback would keep the engine and its model alive.
-        kind = BugError if isinstance(error, BugError) else LmtuiError
-        copy = kind(error.title, error.detail, error.hint)
-        self.reply(request, Failed(request.id, copy))
+        self.reply(request, Failed(request.id, copy(error)))
 
     def _drop(self, request: EngineRequest) -> None:
         self.reply(request, Dropped(request.id))

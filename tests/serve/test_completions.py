@@ -271,6 +271,13 @@ def test_bug_is_told_without_the_paths_of_this_machine(stream: bool) -> None:
     assert b"/home/me" not in reply.data
 
 
+def test_machine_that_starts_no_more_threads_can_be_asked_again() -> None:
+    with serving(FakeWriter(error=RuntimeError("can't start new thread"))) as served:
+        reply = served.complete(prompt="a")
+    assert (reply.status, reply.headers.get("retry-after")) == (503, "1")
+    assert "no thread or process can be started" in reply.message
+
+
 def test_client_that_leaves_stops_its_answer() -> None:
     reached, left = Event(), Event()
 
