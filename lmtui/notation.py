@@ -188,12 +188,14 @@ def change(share: float) -> str:
 
 
 def likely(prob: float | None, *, width: int = 6) -> str:
-    """Format a probability that may be tiny: `61.2%`, and `3e−7` below 0.05%, or `1 in
-    3.3 million` where there is room for it."""
+    """Format a probability that may be tiny: `61.2%`, `0.04%`, and `3e−7` below 0.01%,
+    or `1 in 3.3 million` where there is room for it."""
     if prob is None or not 0 < prob < 0.0005:
         return percent(prob, width=width)
     if len(chance(prob)) <= width:
         return chance(prob)
+    if prob >= 0.0001 and width > 4:
+        return f"{100 * prob:.2f}%"
     digit, exponent = f"{prob:.0e}".split("e")
     written = f"{digit}e−{-int(exponent)}"
     return written if len(written) <= width else percent(prob, width=width)

@@ -149,6 +149,23 @@ def test_entropy_without_a_greatest_one_is_known_from_below() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prob", "written"),
+    [
+        (0.0005, "0.1%"),
+        (0.00049, "0.05%"),
+        (0.0001, "0.01%"),
+        (0.000099, "1e−4"),
+        (3e-7, "3e−7"),
+        (0, "0%"),
+    ],
+)
+def test_small_probabilities_are_percentages_down_to_a_hundredth(
+    prob: float, written: str
+) -> None:
+    assert notation.likely(prob) == written
+
+
+@pytest.mark.parametrize(
     ("value", "written"),
     [
         (0, "0.000"),
