@@ -84,14 +84,19 @@ async def test_the_panel_follows_every_key_and_every_move(tmp_path: Path) -> Non
 
 
 async def test_editor_scores_the_whole_text_and_shows_its_sum(tmp_path: Path) -> None:
-    async with writing(tmp_path) as writer:
+    go_on = Event()
+    go_on.set()
+    engine = FakeWriter(on_token=lambda _: go_on.wait(20))
+    async with writing(tmp_path, engine) as writer:
         await writer.expected()
         await writer.until(lambda: "bits/ch" in writer.seen)
         total = writer.screen.scores.text.sum()
         assert (total.tokens, total.scored) == (len(TEXT), len(TEXT) - 1)
         await writer.until(lambda: f"{total.logprob:,.1f}"[1:] in writer.seen)
+        go_on.clear()
         await writer.type("x")
         await writer.until(lambda: "≈" in writer.seen)
+        go_on.set()
         await writer.expected()
         await writer.until(lambda: "≈" not in writer.seen)
 
