@@ -135,7 +135,7 @@ def start(home: Path, tmp_path: Path) -> Iterator[Start]:
             fields = {"answers": [GHOST] * 200, "likelihood": 0.9, **engine}
             env = {
                 "LMTUI_GHOST_DELAY": "0.01",
-                "LMTUI_GHOST_SECONDS": "1000",
+                "LMTUI_GHOST_SECONDS": "600",
                 "LMTUI_SURPRISE_BITS": "6",
             }
             tmux.start("complete", str(file), "--at", at, engine=fields, env=env)
@@ -165,7 +165,7 @@ def line_of(screen: str, number: int) -> str:
 def test_ghost_keys_take_cycle_and_dismiss_suggestions(start: Start) -> None:
     tmux = start(at="1:23", others=[" one", " two", " three"])
     press(tmux, "ghost.mode", "ghost: off")
-    press(tmux, "ghost.mode", "F4 line ·")
+    press(tmux, "ghost.mode", "F4 ghost: line ·")
     tmux.shows("mat by the fire.", "ghost: newline")
     press(tmux, "editor.take-word", place(1, 26))
     tmux.until(
@@ -180,7 +180,7 @@ def test_ghost_keys_take_cycle_and_dismiss_suggestions(start: Start) -> None:
     press(tmux, "editor.previous-ghost", "alternative 1 of 3")
     tmux.until(lambda screen: line_of(screen, 1) == "the cat sat on the mat by one")
 
-    press(tmux, "ghost.mode", "F4 lines")
+    press(tmux, "ghost.mode", "F4 ghost: lines")
     tmux.until(lambda screen: line_of(screen, 1).endswith("by by the fire."))
     press(tmux, "editor.take-line", place(1, 39))
     tmux.shows("and more")
@@ -188,7 +188,7 @@ def test_ghost_keys_take_cycle_and_dismiss_suggestions(start: Start) -> None:
     tmux.until(lambda screen: line_of(screen, 2).startswith("and more"))
     press(tmux, "ghost.mode", "ghost: off")
     tmux.until(lambda screen: line_of(screen, 2) == "and more")
-    press(tmux, "ghost.mode", "F4 line ·")
+    press(tmux, "ghost.mode", "F4 ghost: line ·")
 
 
 @needs_tmux
@@ -261,11 +261,11 @@ def test_find_and_line_keys_find_replace_and_go_to_a_line(start: Start) -> None:
     press(tmux, "find.earlier", "3 of 3")
     press(tmux, "find.later", without("3 of 3"))
     press(tmux, "find.earlier", "3 of 3")
-    press(tmux, "find.other", lambda _: cursor_row(tmux) == 20)
+    press(tmux, "find.other", lambda _: cursor_row(tmux) == 19)
     tmux.type("a")
     press(tmux, "find.all", "3 replaced")
     tmux.shows("a cat sat on a mat", "looked at a sea")
-    press(tmux, "find.other", lambda _: cursor_row(tmux) == 19, key=1)
+    press(tmux, "find.other", lambda _: cursor_row(tmux) == 18, key=1)
     press(tmux, "find.close", without("Replace"))
     tmux.type("still")
     tmux.shows("still")

@@ -32,7 +32,7 @@ GHOST = " then GHOST"
 def editing(file: Path, at: str = "1:1", **engine: Any) -> Iterator[Terminal]:
     """A file in the editor, with a suggestion at every key."""
     fields = {"answers": [GHOST] * 500, "likelihood": 0.9, **engine}
-    env = {"LMTUI_GHOST_DELAY": "0", "LMTUI_GHOST_SECONDS": "1000"}
+    env = {"LMTUI_GHOST_DELAY": "0", "LMTUI_GHOST_SECONDS": "600"}
     with running("complete", str(file), "--at", at, engine=fields, env=env) as terminal:
         terminal.until(READY)
         yield terminal
