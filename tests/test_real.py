@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from jsonschema import validate
 from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prompt_lookup import PromptLookup
+from lmtui.engine.recommended import recommended
 from lmtui.engine.types import (
     ChatTurn,
+    FinishReason,
     GenerationResult,
     SamplingSettings,
     ScoredToken,
@@ -26,6 +30,9 @@ from lmtui.engine.types import (
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.source import Quantize
+from lmtui.tui.chat.screen import TRY
+from lmtui.tui.widgets.sampler_fields import GREEDY as GREEDY_STEP
+from lmtui.tui.widgets.sampler_fields import temperature_at
 from tests.serve.serving import serving
 
 pytestmark = pytest.mark.real
@@ -62,6 +69,61 @@ def lmtui(
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture(scope="module")
+def recommended_sampler(engine: LocalEngine) -> SamplingSettings:
+    """The sampler that the chat begins with."""
+    return recommended(SamplingSettings(), engine.info.generation_defaults)
+
+
+def test_question_to_try_is_answered_whatever_is_drawn(
+    engine: LocalEngine, recommended_sampler: SamplingSettings
+) -> None:
+    (question,) = re.findall(r"Ask  (.+)", TRY)
+    prompt = engine.prompt([ChatTurn("user", question)])
+    for seed in range(5):
+        *steps, finish = engine.generate(
+            prompt, replace(recommended_sampler, seed=seed)
+        )
+        assert "".join(step.piece for step in steps) == "The capital of Japan is Tokyo."
+        assert isinstance(finish, GenerationResult)
+        assert finish.reason is FinishReason.STOP
+
+
+def test_panel_follows_every_word_that_is_to_be_tried(
+    engine: LocalEngine, recommended_sampler: SamplingSettings
+) -> None:
+    (words,) = re.findall(r"Type  (.+)", TRY)
+    typed = words.split()
+    texts = [" ".join(typed[:count]) for count in range(len(typed) + 1)]
+    shown = [engine.score_draft((), text, recommended_sampler) for text in texts]
+    tops = [[row.id for row in each.distribution.candidates[:5]] for each in shown]
+    assert len({tuple(top) for top in tops}) == len(texts)
+    assert all(each.distribution.remaining for each in shown)
+
+
+def test_slider_to_try_runs_from_flat_to_sharp(
+    engine: LocalEngine, recommended_sampler: SamplingSettings
+) -> None:
+    draft = engine.score_draft((), "the cat sat on the", recommended_sampler)
+    drawn = []
+    for step in range(0, GREEDY_STEP + 1, 4):
+        settings = replace(recommended_sampler, temperature=temperature_at(step))
+        seen = engine.preview(draft.distribution.handle, settings)
+        drawn.append(seen.candidates[0].sampled_prob or 0.0)
+    assert drawn == sorted(drawn)
+    assert drawn[0] < 0.5 < drawn[-1]
+
+
+def test_chat_once_draws_as_recommended_unless_told_otherwise(
+    lmtui: Callable[..., str],
+) -> None:
+    for flags, expected in (((), 0.2), (("--temperature", "0.7"), 0.7)):
+        told = lmtui("chat", "--once", "Hi", "--json", "--max-tokens", "1", *flags)
+        begun = json.loads(told.split("\n")[0])
+        assert begun["sampling"]["temperature"] == expected
+        assert begun["sampling"]["top_p"] == 0.9
 
 
 def test_default_model_knows_the_capital_of_france(engine: LocalEngine) -> None:

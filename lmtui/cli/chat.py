@@ -169,7 +169,7 @@ def chat(
     \b
     Examples:
       lmtui chat
-      lmtui chat --once "What is the capital of France?"
+      lmtui chat --once "What is the capital of Japan?"
       lmtui chat --once "Summarise @notes.md"
       echo "Write a haiku about rain" | lmtui chat --temperature 1.2 --seed 7
       lmtui chat --once "Name three rivers." --prefill "1. The Rhine" --json
@@ -233,7 +233,11 @@ def chat(
         thinking_override=told,
     )
     code = answer_once(
-        engine, talk, settings.sampling, view=view, switches=think is not None
+        engine,
+        talk,
+        settings.sampling_for(engine.info),
+        view=view,
+        switches=think is not None,
     )
     raise typer.Exit(code)
 
@@ -251,4 +255,6 @@ def resumed(settings: Settings, before: StoredConversation | None) -> Settings:
         for name in drawn.__slots__
         if settings.origin(name).source != "flag" and name != "seed"
     }
-    return settings.changed(values)
+    origin = Origin("conversation", "the conversation's last answer")
+    origins = {**settings.origins, **dict.fromkeys(values, origin)}
+    return replace(settings.changed(values), origins=origins)

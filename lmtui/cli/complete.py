@@ -253,6 +253,7 @@ def _writing(file: TextFile, cursor: int, settings: Settings) -> Writing:
         rules=settings.suggestions,
         settings=settings.editor,
         sampling=settings.sampling,
+        sampling_for=settings.sampling_for,
     )
 
 

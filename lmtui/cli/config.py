@@ -31,6 +31,8 @@ from lmtui.config.settings import (
 )
 from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
+from lmtui.models.recommended import recommended_for
 from lmtui.setting_field import value_text
 from lmtui.text import visible_line
 
@@ -72,7 +74,9 @@ def config(
     """Show each setting, its value and where it came from.
 
     A flag overrides the environment (LMTUI_TEMPERATURE=0.5), which overrides the
-    settings file (temperature = 0.5 under [sampling]), which overrides the default.
+    settings file (temperature = 0.5 under [sampling]), which overrides the default. The
+    default of the sampler is what the makers of the model recommend, where its card or
+    its files say so.
 
     Keys are set only in the file, by the names that --keys shows: under [keys],
     "chat.regenerate" = "f12,ctrl+r" gives Regenerate these two keys instead of its own.
@@ -105,9 +109,16 @@ def config(
     elif keys:
         _show_keys(settings, output, json=json)
     elif json:
-        _write_json(settings, output)
+        _write_json(_with_model(settings), output)
     else:
-        _write_manual(settings, output)
+        _write_manual(_with_model(settings), output)
+
+
+def _with_model(settings: Settings) -> Settings:
+    """Return the settings with the sampler of the model that would be loaded."""
+    spec, _ = settings.server_of(settings.model_ref.model)
+    name = visible_line(spec or catalogue.DEFAULT)
+    return settings.with_recommended(recommended_for(spec), f"recommended for {name}")
 
 
 def _import_preset(

@@ -108,7 +108,7 @@ def lmtui(
     \b
     Examples:
       lmtui
-      lmtui chat --once "What is the capital of France?"
+      lmtui chat --once "What is the capital of Japan?"
       lmtui inspect README.md
       lmtui models list
       lmtui --install-completion

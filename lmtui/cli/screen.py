@@ -122,6 +122,7 @@ def open_screen(
         first=first,
         ref=settings.model_ref,
         sampling=settings.sampling,
+        sampling_for=settings.sampling_for,
         list_models=partial(_list_models, settings),
         servers={each.name: each.address for each in settings.servers.values()},
         recent_files=state.recent_files,

@@ -94,7 +94,7 @@ def serve(
     info = _opened(ctx, settings, worker)
     scheduler = Scheduler(worker, info.slots, longest_queue=limits.queue)
     name = _name(info)
-    planner = Planner(info, settings.sampling, limits)
+    planner = Planner(info, settings.sampling_for(info), limits)
     app = Guard(
         Api(scheduler, planner, name).app(),
         access=access,

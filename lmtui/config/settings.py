@@ -7,14 +7,15 @@ device or a model exists is checked where it is opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal, cast, get_args
 
 from lmtui import setting_field as declared
+from lmtui.engine.recommended import NAMES, recommended
 from lmtui.engine.suggestion import SuggestionRules
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import (
     DIALECTS,
@@ -210,7 +211,9 @@ def check_name(name: str) -> None:
         raise LmtuiError("the name of the preset can't be typed", repr(name), hint)
 
 
-SettingOrigin = Literal["flag", "environment", "file", "default"]
+SettingOrigin = Literal[
+    "flag", "environment", "file", "conversation", "model", "default"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +339,23 @@ class Settings:
     def origin(self, name: str) -> Origin:
         """Return where the value of `name` was set."""
         return self.origins.get(name, Origin())
+
+    def with_recommended(
+        self, numbers: Iterable[tuple[str, float]], where: str
+    ) -> Settings:
+        """Return the settings with a model's own sampling as the values that nothing
+        else sets; `where` says whose it is."""
+        numbers = [each for each in numbers if each[0] not in self.origins]
+        sampling = recommended(self.sampling, numbers)
+        origin = Origin("model", where)
+        origins = {name: origin for name, _ in numbers if name in NAMES}
+        return replace(self, sampling=sampling, origins={**origins, **self.origins})
+
+    def sampling_for(self, info: EngineInfo) -> SamplingSettings:
+        """Return the sampling settings for a model: its own are the default."""
+        return recommended(
+            self.sampling, info.generation_defaults, given=self.origins.keys()
+        )
 
     @property
     def model_ref(self) -> ModelRef:

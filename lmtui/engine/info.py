@@ -6,6 +6,7 @@ from lmtui.engine.backends.base import NO_STATES, AnyBackend, Reuse
 from lmtui.engine.score import ScoringBackend
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
+from lmtui.models import catalogue
 from lmtui.models.loaded_model import LoadedModel
 
 
@@ -62,7 +63,8 @@ def info_of(
         threads=loaded.threads,
         has_template=has_template,
         slots=slots,
-        generation_defaults=facts.generation_defaults,
+        generation_defaults=facts.generation_defaults
+        or catalogue.sampler_of(loaded.name),
         adapter=loaded.adapter,
         switches_thinking=switches_thinking,
         why=loaded.why,

@@ -564,7 +564,8 @@ class EngineInfo:
     has_template: bool
     """Whether the model brings a chat template; without one it is a base model."""
     generation_defaults: tuple[tuple[str, float], ...] = ()
-    """The model's own sampling settings: shown, never applied silently."""
+    """The sampling settings that its makers recommend: the default of what the user
+    has not set."""
     slots: int = 1
     """How many generations can run in turns, each with a KV cache of its own."""
     adapter: str | None = None

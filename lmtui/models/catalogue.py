@@ -36,12 +36,16 @@ class CatalogueEntry:
     infill: bool = False
     """Whether it is trained to fill in the middle: to read the text after the cursor
     too."""
+    sampler: tuple[tuple[str, float], ...] = ()
+    """The sampling settings that its card recommends, where its files say nothing."""
 
     @property
     def is_default(self) -> bool:
         """Whether this is the default model."""
         return self.name == DEFAULT
 
+
+_SMOLLM2 = (("temperature", 0.2), ("top_p", 0.9))
 
 CATALOGUE: tuple[CatalogueEntry, ...] = (
     CatalogueEntry(
@@ -52,6 +56,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         8_192,
         "Apache-2.0",
         "the default: small enough for any machine; fetched without an account",
+        sampler=_SMOLLM2,
     ),
     CatalogueEntry(
         "smollm2-135m",
@@ -71,6 +76,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         8_192,
         "Apache-2.0",
         "the default's bigger sibling, still quick on a laptop",
+        sampler=_SMOLLM2,
     ),
     CatalogueEntry(
         "smollm2-1.7b-instruct",
@@ -80,6 +86,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         8_192,
         "Apache-2.0",
         "sound English answers and rewriting",
+        sampler=_SMOLLM2,
     ),
     CatalogueEntry(
         "smollm3-3b",
@@ -175,6 +182,12 @@ def find(name: str) -> CatalogueEntry | None:
         if wanted in (entry.name, entry.hub_id.lower()):
             return entry
     return None
+
+
+def sampler_of(name: str) -> tuple[tuple[str, float], ...]:
+    """Return the sampling settings on the card of the model with this name, if any."""
+    entry = find(name)
+    return entry.sampler if entry else ()
 
 
 def smallest_infill() -> CatalogueEntry:

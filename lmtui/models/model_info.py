@@ -66,8 +66,18 @@ def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelI
         vocabulary=config["vocab_size"],
         context=config.get("max_position_embeddings") or _CONTEXT,
         end_ids=_ids(generation.get("eos_token_id"), config.get("eos_token_id")),
-        generation_defaults=_numbers({n: generation.get(n) for n in _SAMPLING}),
+        generation_defaults=recommended_in(folder),
     )
+
+
+def recommended_in(folder: Path) -> tuple[tuple[str, float], ...]:
+    """Return the sampling settings that `folder` recommends.
+
+    Raises:
+        OSError, ValueError: a file is damaged.
+    """
+    generation = _generation(folder)
+    return _numbers({name: generation.get(name) for name in _SAMPLING})
 
 
 def end_ids_in(folder: Path) -> frozenset[int]:

@@ -164,6 +164,7 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         self._chat = ChatScreen(
             self.make_client,
             sampling=self._options.sampling,
+            sampling_for=self._options.sampling_for,
             system=self._options.system,
             store=self._chats,
             opened=self._options.opened,
@@ -346,6 +347,11 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         if name == "theme":
             self.apply_theme(str(value))
         elif changed.section == SAMPLING:
+            if (
+                event.sheet.counting.origin(name).source == "default"
+                and self.model.info
+            ):
+                value = dict(self.model.info.generation_defaults).get(name, value)
             self.sampling_changes = {**self.sampling_changes, name: value}
         elif changed.declaration.at_once:
             self.chat_change = events.SettingChanged(name, value)
@@ -424,7 +430,10 @@ class LmtuiApp(KeysInOrder, PreferencesApp):
         from lmtui.tui.inspector.screen import InspectScreen
 
         screen = InspectScreen(
-            self.make_client, subject, sampling=self._options.sampling
+            self.make_client,
+            subject,
+            sampling=self._options.sampling,
+            sampling_for=self._options.sampling_for,
         )
         self._inspectors = [*self._open_inspectors, screen]
         self.push_screen(screen)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lmtui.engine.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.options import ChatOptions
@@ -41,6 +42,8 @@ class AppOptions:
     ref: ModelRef = field(default_factory=ModelRef)
     """The model to load."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    sampling_for: SamplingFor | None = None
+    """Returns the same with what a model recommends; None where all of it is set."""
     list_models: ListModels = tuple
     servers: Mapping[str, str] = field(default_factory=dict)
     """The addresses of the servers that have a name."""

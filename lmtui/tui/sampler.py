@@ -16,11 +16,13 @@ from textual.binding import Binding, BindingType
 
 from lmtui.config.settings import Preset
 from lmtui.engine import token_bias
+from lmtui.engine.recommended import NAMES, SamplingFor, recommended
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient, MakeClient
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import WITH_THESE, ProbabilityPanel
 from lmtui.tui.widgets.sampler_chain import LABELS
@@ -32,9 +34,16 @@ class SamplerController(Controller):
     rows that the user pages to."""
 
     def __init__(
-        self, client: EngineClient, screen: ModelScreen, settings: SamplingSettings
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        settings: SamplingSettings,
+        sampling_for: SamplingFor | None = None,
     ) -> None:
+        """`sampling_for` returns the settings that a model begins with."""
         self._client, self._screen = client, screen
+        self._sampling_for = sampling_for
+        self._own: frozenset[str] = frozenset()  # settings changed here
         self._of_app: Mapping[str, Any] = {}  # settings changed in the app so far
         self.settings = settings
         """The settings that the next token is drawn with."""
@@ -52,6 +61,18 @@ class SamplerController(Controller):
         screen = self._screen
         screen.watch(screen.app, "sampling_changes", self._follow_app)
         screen.watch(screen.app, "presets", self._take_presets)
+
+    def follow_model(self, state: ModelState) -> None:
+        """Use what the model's makers recommend for all that the user has not set."""
+        if state.info is None or self._sampling_for is None:
+            return
+        given, told = self._sampling_for(state.info), state.info.generation_defaults
+        new = {name: getattr(given, name) for name in NAMES if name not in self._own}
+        settings = replace(self.settings, **new)
+        self.controls.defaults = recommended(SamplingSettings(), told)
+        self.controls.recommended = dict(told).keys() & NAMES
+        if settings != self.settings:
+            self.controls.settings = self.settings = settings
 
     def _take_presets(self, presets: Mapping[str, Preset]) -> None:
         self.presets = presets
@@ -74,6 +95,13 @@ class SamplerController(Controller):
 
     def follow_controls(self, settings: SamplingSettings) -> None:
         """Use the settings that the controls show."""
+        now, default = self.settings, self.controls.defaults
+        for name in NAMES:
+            value = getattr(settings, name)
+            if value == getattr(default, name):
+                self._own -= {name}
+            elif value != getattr(now, name):
+                self._own |= {name}
         self.settings = settings
         self.changed()
         self.redraw()
@@ -181,12 +209,19 @@ class SamplingScreen(ModelScreen):
     ]  # fmt: skip
 
     def __init__(
-        self, make_client: MakeClient, sampling: SamplingSettings, *, panel_title: str
+        self,
+        make_client: MakeClient,
+        sampling: SamplingSettings,
+        *,
+        panel_title: str,
+        sampling_for: SamplingFor | None = None,
     ) -> None:
         super().__init__(panel_title=panel_title)
         self.new_client = partial(make_client, self.call_later)
         """Returns a client for a controller of this screen."""
-        self.sampler = SamplerController(self.new_client(), self, sampling)
+        self.sampler = SamplerController(
+            self.new_client(), self, sampling, sampling_for
+        )
         """The settings that tokens are drawn with."""
 
     @on(ProbabilityPanel.PageRequested)

@@ -211,6 +211,27 @@ def test_config_shows_values_origins_and_meanings(empty_home: Path) -> None:
     assert max(len(line) for line in text.splitlines() if str(file) not in line) <= 80
 
 
+def test_config_shows_the_sampler_of_the_model_and_whose_it_is(
+    empty_home: Path, tmp_path: Path
+) -> None:
+    told = {each["key"]: each for each in run("config", "--json").events[1:]}
+    assert told["sampling.temperature"]["value"] == 0.2
+    assert told["sampling.temperature"]["source"] == "model"
+    assert told["sampling.top_k"]["source"] == "default"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "generation_config.json").write_text('{"temperature": 0.6}')
+    file = empty_home / "config.toml"
+    file.write_text(f'model = "{folder}"\n[sampling]\ntop_p = 0.5\n')
+    lines = run("config").out.splitlines()
+    (shown,) = (line for line in lines if line.startswith("sampling.temperature"))
+    assert shown.startswith("sampling.temperature = 0.6 ")
+    assert "recommended for" in shown
+    (shown,) = (line for line in lines if line.startswith("sampling.top_p"))
+    assert str(file) in shown
+
+
 def test_config_shows_the_keys_of_the_file_as_they_stand(empty_home: Path) -> None:
     file = empty_home / "config.toml"
     file.write_text('[keys]\n"chat.stop" = "f5"\nno.such = "x"\n', encoding="utf-8")

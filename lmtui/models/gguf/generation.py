@@ -44,7 +44,12 @@ def end_ids(header: GgufHeader, tokenizer: GgufTokenizer) -> list[int]:
 
 def generation_config(header: GgufHeader, tokenizer: GgufTokenizer) -> dict[str, Any]:
     """Return both in the form of transformers' `generation_config.json`."""
-    found: dict[str, Any] = {"eos_token_id": end_ids(header, tokenizer)}
+    return {"eos_token_id": end_ids(header, tokenizer), **sampling_in(header)}
+
+
+def sampling_in(header: GgufHeader) -> dict[str, float]:
+    """Return the sampling settings that the file recommends."""
+    found: dict[str, float] = {}
     for name, (field, low, high) in _SAMPLING.items():
         value = header.values.get(f"general.sampling.{field}")
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -18,6 +18,7 @@ from textual.widgets import OptionList, TextArea
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.summary import StoredConversation
+from lmtui.engine.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.app_messages import SubjectChosen
 from lmtui.tui.chat.attachments import Attachments
@@ -53,7 +54,7 @@ from lmtui.tui.widgets.token_view import TokenView
 TRY = """\
 Three things to try
 
-Ask  What is the capital of France?
+Ask  What is the capital of Japan?
 
 Type  the cat sat on the
 and watch the panel follow every key.
@@ -117,12 +118,15 @@ class ChatScreen(SamplingScreen):
         make_client: MakeClient,
         *,
         sampling: SamplingSettings,
+        sampling_for: SamplingFor | None = None,
         system: str = "",
         store: ConversationStore | None = None,
         opened: StoredConversation | None = None,
         options: ChatOptions | None = None,
     ) -> None:
-        super().__init__(make_client, sampling, panel_title="Next token")
+        super().__init__(
+            make_client, sampling, panel_title="Next token", sampling_for=sampling_for
+        )
         self.session = session = ChatSession(
             self, store, options=options or ChatOptions(), system=system, opened=opened
         )

@@ -11,6 +11,7 @@ from lmtui.config.settings import EditorSettings
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.recommended import SamplingFor
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 
@@ -30,3 +31,5 @@ class Writing:
     """Other files that the model reads before the text."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     """How passages are drawn."""
+    sampling_for: SamplingFor | None = None
+    """Returns the same with what a model recommends; None where all of it is set."""

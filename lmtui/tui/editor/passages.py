@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from secrets import randbelow
 
+from lmtui.engine.recommended import NAMES
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
@@ -93,12 +94,19 @@ class PassageController(Controller):
         sampling = replace(writing.sampling, max_tokens=LENGTH)
         grammar = writing.rules.grammar or sampling.grammar
         self._sampling = replace(sampling, grammar=grammar)
+        self._sampling_for = writing.sampling_for
         self._has_model = False
         self._passage: _Passage | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Forget the passage of the model before."""
+        """Forget the passage of the model before, and take what the new model's makers
+        recommend."""
         self._has_model = state.info is not None
+        if state.info is not None and self._sampling_for is not None:
+            own = self._sampling_for(state.info)
+            self._sampling = replace(
+                self._sampling, **{name: getattr(own, name) for name in NAMES}
+            )
         self.forget()
 
     def forget(self) -> None:

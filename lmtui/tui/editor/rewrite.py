@@ -26,13 +26,13 @@ from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
-    SamplingSettings,
     Step,
 )
 from lmtui.errors import LmtuiError
 from lmtui.notation import NONE, SURPRISAL, bits, counted, in_bits
 from lmtui.text import visible
 from lmtui.tui.controller import Controller
+from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
@@ -240,21 +240,24 @@ class RewriteController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
-        sampling: SamplingSettings,
+        writing: Writing,
         *,
         before: Callable[[], object],
     ) -> None:
         """`before` is called before the model is asked."""
         self._client, self._screen, self._editor = client, screen, editor
-        self._sampling, self._before = sampling, before
+        self._sampling, self._before = writing.sampling, before
+        self._sampling_for = writing.sampling_for
         self._part: _Part | None = None
         self._chats = self._has_model = False
         self._thinking: bool | None = None
         self._dialog: RewriteScreen | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Remember whether the model can chat."""
+        """Remember whether the model can chat, and how it is to be drawn from."""
         self._has_model = state.info is not None
+        if state.info is not None and self._sampling_for is not None:
+            self._sampling = self._sampling_for(state.info)
         self._chats = state.info is not None and state.info.has_template
         switches = state.info is not None and state.info.switches_thinking
         self._thinking = False if switches else None

@@ -121,7 +121,6 @@ the file.
         """Where the text is, also when the screen is being taken down."""
         super().__init__(panel_title=TITLE, context=lambda: editor.here)
         new_client = partial(make_client, self._deliver)
-        sampling = writing.sampling
         self._find_bar = FindBar(id="find")
         self._prompt = LinePrompt(id="line")
         self._hint = HintLine("complete", HINT)
@@ -155,7 +154,7 @@ the file.
         """Other words for the one under the cursor."""
         self.proofread = ProofreadController(new_client(), self, editor, **first)
         """Corrections of the text."""
-        self.rewrite = RewriteController(new_client(), self, editor, sampling, **first)
+        self.rewrite = RewriteController(new_client(), self, editor, writing, **first)
         """Other versions of a part of the text."""
         self.page = HeatPageController(
             new_client(), self, self.file, self.context, self.scores.text

@@ -17,6 +17,7 @@ from textual.containers import Vertical
 from lmtui.analysis.branches import ROOT, as_scored
 from lmtui.analysis.scored_document import MOST
 from lmtui.analysis.summary import Totals
+from lmtui.engine.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspector.branch_list import BranchListController
@@ -92,8 +93,12 @@ the one you choose; the old text stays on its own branch.
         source: InspectSource,
         *,
         sampling: SamplingSettings,
+        sampling_for: SamplingFor | None = None,
     ) -> None:
-        super().__init__(make_client, sampling, panel_title="Expected here")
+        title = "Expected here"
+        super().__init__(
+            make_client, sampling, panel_title=title, sampling_for=sampling_for
+        )
         self._totals = TextTotals(id="totals")
         self._find_bar = FindBar(id="find", replaces=False)
         self._hint = HintLine("inspect", HINT)

@@ -6,6 +6,7 @@ The file is read and written outside the event loop. Knows no setting by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -25,6 +26,7 @@ from lmtui.setting_field import SettingValue
 from lmtui.text import visible, visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.dialogs import Choice, ConfirmDialog, notify_error
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.settings import events as facts
 from lmtui.tui.settings.edit import Chosen, EditSetting, SettingQuestion, about_setting
 from lmtui.tui.settings.preset import Edited, PresetForm
@@ -104,6 +106,13 @@ that is already used on the same screen is refused.
         """Read the file again: another program may have changed it."""
         self._read()
 
+    def _with_model(self, sheet: SettingsSnapshot) -> SettingsSnapshot:
+        """Return the settings with the sampler that the loaded model recommends."""
+        model: ModelState = getattr(self.app, "model", ModelState())
+        numbers = model.info.generation_defaults if model.info else ()
+        where = "recommended for this model"
+        return replace(sheet, counting=sheet.counting.with_recommended(numbers, where))
+
     @property
     def _list(self) -> DialogList:
         return self.query_one(DialogList)
@@ -139,7 +148,7 @@ that is already used on the same screen is refused.
 
     def _take(self, event: facts.SheetRead) -> None:
         self._writing = False
-        self._sheet = event.sheet
+        self._sheet = self._with_model(event.sheet)
         self._show()
         self.post_message(event)
 

@@ -145,21 +145,24 @@ def row_parts(
     settings: SamplingSettings,
     effect: StageEffect | None,
     *,
+    defaults: SamplingSettings,
     width: int,
     value: Part | None = None,
     cursor: bool = False,
 ) -> list[Part]:
     """Return the line of a row: mark, name, value, removed tokens, share of the mass.
-    `value` is what is drawn in place of the setting's own."""
+    `value` is what is drawn in place of the setting's own; one that is in `defaults`
+    is not marked as changed."""
     runs = not row.stage or is_in_chain(row.stage, settings)
     mark = (MARKS[row.stage] if row.is_stage else "") or " "
-    label = row.field.label if row.is_stage or not row.stage else f" {row.field.label}"
-    if row.field is TEMPERATURE and width < _WIDE:
+    wide = width >= _WIDE
+    name = row.field.full_label if wide else row.field.label
+    label = name if row.is_stage or not row.stage else f" {name}"
+    if row.field is TEMPERATURE and not wide:
         label = "temp."
-    shown, style = value or _value(row, settings, runs=runs)
-    right = _effect(effect, wide=width >= _WIDE) if row.is_stage else ""
-    if row.stage:
-        right = right.rjust(_effect_width(width))
+    shown, style = value or _value(row, settings, defaults, runs=runs)
+    right = _effect(effect, wide=wide) if row.is_stage else ""
+    right = right.rjust(_effect_width(width))
     room = width - 2 - cell_len(shown) - cell_len(right) - 1
     if value and row.field.is_text:  # a long text that is being typed
         shown, right = shown[-(width - 4 - cell_len(label)) :], ""
@@ -174,7 +177,20 @@ def row_parts(
     ]
 
 
-def _value(row: ChainRow, settings: SamplingSettings, *, runs: bool) -> Part:
+def head_parts(width: int) -> list[Part]:
+    """Return the heads of the columns of numbers."""
+    wide = width >= _WIDE
+    numbers = f"{'tokens' if wide else 'cut':>{9 if wide else 5}}{'mass':>6}"
+    return [("value".rjust(width - cell_len(numbers)) + numbers, "quiet")]
+
+
+def _value(
+    row: ChainRow,
+    settings: SamplingSettings,
+    defaults: SamplingSettings,
+    *,
+    runs: bool,
+) -> Part:
     shown = row.field.shown(settings)
     if row.field.name == "temperature" and settings.temperature == 0:
         shown = "greedy"
@@ -182,7 +198,7 @@ def _value(row: ChainRow, settings: SamplingSettings, *, runs: bool) -> Part:
         return "out" if row.is_stage else shown, "quiet"
     if row.field.off is not None and row.field.value(settings) == row.field.off[0]:
         return shown, "quiet"
-    default = row.field.value(SamplingSettings()) == row.field.value(settings)
+    default = row.field.value(defaults) == row.field.value(settings)
     return shown, "value" if default else "changed"
 
 

@@ -1,4 +1,4 @@
-"""Controls for the sampler: a confidence slider, and the other settings.
+"""Controls for the sampler: a slider for the temperature, and the other settings.
 
 Without the focus, the settings that are used most; with it, the whole chain from top to
 bottom, with what each stage did at the position that is looked at. The widget has one
@@ -7,7 +7,7 @@ immutable `SamplingSettings` and posts the next one on every change. Knows no en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.widgets import sampler_chain
-from lmtui.tui.widgets.cells import clip
+from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.panel_lines import message_lines
 from lmtui.tui.widgets.sampler_chain import ChainRow
 from lmtui.tui.widgets.sampler_fields import (
@@ -38,11 +38,12 @@ _TWO_COLUMNS = 44  # width in cells from which there are two columns
 _GAP = 4
 _TYPED = 24  # characters of a number that can be typed
 _LISTED = 100_000  # characters of a list
+_TOP = 3  # lines above the rows of the chain
 _FOOT = 3  # most lines about the row under the cursor
 
 
 class SamplerControls(StyledLines, can_focus=True):
-    """The confidence slider (temperature), and all other settings of the sampler."""
+    """A slider for the temperature, and all other settings of the sampler."""
 
     FOCUS_NAME = "sampler"
     HELP = """\
@@ -52,9 +53,10 @@ mass. The panel above shows the distribution as it stands after the stage under 
 cursor.
 Left and Right (or - and +) change a value, Enter types one, Delete restores the
 default. Space switches a stage off and on again; Shift+Up and Shift+Down move it. A
-stage with several settings shows the others while the cursor is there. The slider runs
-from flat (every token equally likely) to sharp (only the likeliest); its right end is
-greedy decoding.
+stage with several settings shows the others while the cursor is there. The slider of
+the temperature runs from flat (every token equally likely) to sharp (only the
+likeliest); its right end is greedy decoding. What you have not set is as the model's
+makers recommend, where its card or its files say so.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -136,6 +138,10 @@ greedy decoding.
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._settings = settings or SamplingSettings()
+        self.defaults = SamplingSettings()
+        """The settings that a reset brings back."""
+        self.recommended: Collection[str] = ()
+        """Names of those that the model's makers recommend."""
         self._effects: dict[str, StageEffect] = {}
         self._at = TEMPERATURE.name  # the field under the cursor
         self._stage = ""  # its stage; empty for the slider
@@ -207,7 +213,7 @@ greedy decoding.
 
     def action_reset(self) -> None:
         """Reset the setting under the cursor to its default."""
-        self._change(self._row().field.reset(self._settings))
+        self._change(self._row().field.reset(self._settings, self.defaults))
 
     def action_switch(self) -> None:
         """Switch the stage under the cursor off, or on again."""
@@ -348,8 +354,9 @@ greedy decoding.
         """Return the row that is drawn at an offset."""
         rows = self._rows()[1:]
         if self._shows_chain:
-            at = self._first + offset.y - 2
-            return rows[at] if offset.y < 2 + self._room() and at < len(rows) else None
+            at = self._first + offset.y - _TOP
+            is_row = _TOP <= offset.y < _TOP + self._room() and at < len(rows)
+            return rows[at] if is_row else None
         at, width = offset.y - 2, self.content_size.width
         if _columns(width) == 2:
             half = (len(FIELDS) + 1) // 2
@@ -364,7 +371,7 @@ greedy decoding.
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         if not self.has_focus:
             return 3 + -(-len(FIELDS) // _columns(width))
-        return 1 + len(self._rows()) + _FOOT  # the slider has two lines
+        return 2 + len(self._rows()) + _FOOT  # the slider has two lines, one is heads
 
     def lines(self, width: int, height: int) -> list[Line]:
         """Return the slider, the settings, and lines about the one under the cursor."""
@@ -391,7 +398,7 @@ greedy decoding.
     def _room(self) -> int:
         """Return how many rows fit between the slider and the lines below."""
         width, height = self.content_size
-        return max(1, height - 2 - len(self._foot(width)))
+        return max(1, height - _TOP - len(self._foot(width)))
 
     def _chain(self, width: int) -> list[Line]:
         slider, *rows = self._rows()
@@ -402,16 +409,17 @@ greedy decoding.
             self._line(row, width) for row in rows[self._first : self._first + room]
         ]
         heading = self._heading(width, current=row == slider)
-        return [heading, self._slider(width), *drawn, *self._foot(width)]
+        heads = sampler_chain.head_parts(width)
+        return [heading, self._slider(width), heads, *drawn, *self._foot(width)]
 
     def _heading(self, width: int, *, current: bool) -> list[Part]:
         if not current:
             return self._field(TEMPERATURE, width)
         shown = self._temperature() if self._typing is None else f"{self._typing}▏"
         arrows = ("‹ ", " ›") if self._typing is None else ("  ", "  ")
-        room = width - cell_len("confidence") - cell_len(shown) - 4
+        room = width - cell_len(TEMPERATURE.label) - cell_len(shown) - 4
         return [
-            ("confidence", "cursor"),
+            (TEMPERATURE.label, "cursor"),
             (" " * max(0, room) + arrows[0], "quiet"),
             (shown, "changed"),
             (arrows[1], "quiet"),
@@ -428,6 +436,7 @@ greedy decoding.
             row,
             self._settings,
             self._effects.get(row.stage),
+            defaults=self.defaults,
             width=width,
             value=(f"{self._typing}▏", "changed") if typed else None,
             cursor=current,
@@ -439,7 +448,8 @@ greedy decoding.
         row = self._row()
         effect = self._effects.get(row.stage) if row.is_stage else None
         words = sampler_chain.effect_words(effect, self._settings)
-        return _wrapped(f"{row.field.meaning} {words}", "quiet", width)
+        by = "As the model's makers recommend." if self._by_model(row.field) else ""
+        return _wrapped(f"{row.field.meaning} {by} {words}", "quiet", width)
 
     # Without the focus: the settings that are used most.
 
@@ -455,13 +465,13 @@ greedy decoding.
 
     def _field(self, field: Field, width: int) -> list[Part]:
         shown = field.shown(self._settings)
-        label = field.label
         if field is TEMPERATURE:
-            shown, label = self._temperature(), "confidence"
+            shown = self._temperature()
         shown = clip(shown, max(1, width - 8))
-        default = field.value(SamplingSettings()) == field.value(self._settings)
+        default = field.value(self.defaults) == field.value(self._settings)
         room = width - cell_len(shown) - 4
-        label = clip(label, room)
+        fits = cell_len(field.full_label) <= room
+        label = clip(field.full_label if fits else field.label, room)
         return [
             (label, "label"),
             (" " * (room - cell_len(label) + 2), "quiet"),
@@ -470,9 +480,20 @@ greedy decoding.
         ]
 
     def _others(self, width: int) -> list[Part]:
-        """Name the stages that are on and not among the settings above."""
-        words = ", ".join(sampler_chain.others_on(self._settings))
-        return [(clip(f"also {words}" if words else "", width), "changed")]
+        """Name the stages that are on and not among the settings above, and the
+        settings that are those of the model's makers."""
+        also = ", ".join(sampler_chain.others_on(self._settings))
+        names = ", ".join(f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f))
+        parts = (f"also {also}" if also else "", f"{names}:" if names else "")
+        shown = " · ".join(part for part in parts if part)
+        forms = ("as the model's makers recommend", "as recommended", "recommended")
+        words = [[f"{shown} {form}" if names else shown] for form in forms]
+        return [(fit_best(words, width)[0], "changed" if also else "quiet")]
+
+    def _by_model(self, field: Field) -> bool:
+        """Return whether a value is the one that the model's makers recommend."""
+        same = field.value(self._settings) == field.value(self.defaults)
+        return same and field.name in self.recommended
 
 
 def _wrapped(words: str, style: str, width: int) -> list[Line]:

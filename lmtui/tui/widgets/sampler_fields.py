@@ -86,6 +86,13 @@ class Field:
     """The value that switches the setting off, and its name."""
     is_text: bool = False
     """Whether it is a text or a list of texts."""
+    long_label: str = ""
+    """A label that says more, for where it fits."""
+
+    @property
+    def full_label(self) -> str:
+        """The label that says the most."""
+        return self.long_label or self.label
 
     def value(self, settings: SamplingSettings) -> Value:
         """Return the value of this setting."""
@@ -142,9 +149,11 @@ class Field:
             ) from None
         return self.set(settings, value)
 
-    def reset(self, settings: SamplingSettings) -> SamplingSettings:
-        """Return the settings with this one at its default."""
-        return self.set(settings, self.value(SamplingSettings()))
+    def reset(
+        self, settings: SamplingSettings, defaults: SamplingSettings
+    ) -> SamplingSettings:
+        """Return the settings with this one as in `defaults`."""
+        return self.set(settings, self.value(defaults))
 
     def set(self, settings: SamplingSettings, value: Value) -> SamplingSettings:
         """Return the settings with this value.
@@ -191,6 +200,7 @@ MIN_P = Field(
 PENALTY = Field(
     "repetition_penalty", "penalty", "Weakens tokens used before.",
     (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0), off=_ONE,
+    long_label="repetition penalty",
 )  # fmt: skip
 SEED = Field("seed", "seed", "Same seed, same tokens.", (), whole=True,
              off=(None, "random"))  # fmt: skip
@@ -214,9 +224,9 @@ STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
     "penalties": (
         PENALTY,
         Field("presence_penalty", "presence", "Subtracted if used before.", _LESS,
-              off=_OFF),
+              off=_OFF, long_label="presence penalty"),
         Field("frequency_penalty", "frequency", "Subtracted for each use.", _LESS,
-              off=_OFF),
+              off=_OFF, long_label="frequency penalty"),
         Field("penalty_window", "window", "Tokens looked back.", _COUNTS, whole=True,
               off=_ALL),
     ),

@@ -39,7 +39,7 @@ def test_temperature_of_a_step_maps_back_to_it(step: int) -> None:
 
 
 @given(STEPS, STEPS)
-def test_more_confidence_is_a_lower_temperature(first: int, second: int) -> None:
+def test_a_step_to_the_right_is_a_lower_temperature(first: int, second: int) -> None:
     one, other = (
         sampler_fields.temperature_at(first),
         sampler_fields.temperature_at(second),
@@ -87,7 +87,7 @@ def test_field_steps_stay_valid_and_reset_restores_the_default(
     settings = SamplingSettings()
     for by in moves:
         settings = field.stepped(settings, by)
-    assert field.reset(settings) == SamplingSettings()
+    assert field.reset(settings, SamplingSettings()) == SamplingSettings()
 
 
 @given(st.sampled_from(EVERY), st.integers(1, 20))
@@ -155,7 +155,7 @@ async def test_the_slider_shows_the_temperature_and_the_end_stop() -> None:
     app = Host(controls)
     async with app.run_test(size=(40, 12)) as pilot:
         await leave(pilot)
-        assert app.lines()[0].split() == ["confidence", "T", "0.7"]
+        assert app.lines()[0].split() == ["temperature", "T", "0.7"]
         line = app.lines()[1]
         assert line.startswith("flat ◄━") and line.endswith("─► sharp")
         controls.settings = SamplingSettings(temperature=0)

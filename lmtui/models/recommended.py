@@ -1,0 +1,40 @@
+"""The sampling settings that the makers of a model recommend, found without loading it.
+
+Reads the model's files where they are on this machine, and the catalogue.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lmtui.errors import LmtuiError
+from lmtui.models import catalogue, hub, source
+from lmtui.models.gguf.generation import sampling_in
+from lmtui.models.gguf.header import read_gguf_header
+from lmtui.models.model_info import recommended_in
+
+Numbers = tuple[tuple[str, float], ...]
+
+
+def recommended_for(spec: str | None) -> Numbers:
+    """Return the sampling settings for a value of `--model`, by their names; empty
+    where nothing is recommended, or that is not known yet."""
+    try:
+        found = source.resolve(spec)
+        numbers = _in_files(found)
+    except (LmtuiError, OSError, ValueError):
+        return ()
+    return numbers or catalogue.sampler_of(found.name)
+
+
+def _in_files(found: source.ModelSource) -> Numbers:
+    path: Path | None = None
+    if isinstance(found, source.HubModel):
+        path = hub.find_local(found.hub_id)
+    elif not isinstance(found, source.DefaultModel):
+        path = found.path
+    if path is None:
+        return ()
+    if path.is_file():
+        return tuple(sampling_in(read_gguf_header(path)).items())
+    return recommended_in(path)
