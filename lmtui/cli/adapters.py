@@ -163,6 +163,7 @@ def merge(name: Name, out: Out, model: Model = None) -> None:
 
         error = write_merged(base, adapter, place, show)
     note(f"note: no logit differs by more than {error:.1e}\n")
+    note(f"note: {export.PRIVACY}\n")
     Output().text(f"{place}\n")
 
 

@@ -132,6 +132,8 @@ def test_show_without_a_card_names_another_program(lora: Path) -> None:
 def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged"
     assert run("merge", "notes", str(out)) == f"{out}\n"
+    for part in (out, *out.iterdir()):
+        assert part.stat().st_mode & 0o077 == 0, part.name
     found = AutoModelForCausalLM.from_pretrained(out).eval()
     wanted = learned.unmerged(llama, notes)
     fast = tiny.tokenizer()
@@ -142,9 +144,8 @@ def test_merge_writes_a_model(notes: Path, llama: Path, tmp_path: Path) -> None:
     assert error.title == "this path already exists"
     # Its model can be named, and has to be the right one.
     again = tmp_path / "again"
-    assert "no logit differs" in told(
-        "merge", "notes", str(again), "--model", str(llama)
-    )
+    said = told("merge", "notes", str(again), "--model", str(llama))
+    assert "no logit differs" in said and "word for word" in said
     other = refused("merge", "notes", str(tmp_path / "x"), "--model", str(out))
     assert other.title == "this adapter was made for another model"
     assert not (tmp_path / "x").exists()

@@ -22,8 +22,8 @@ TELLING = (REPORT, "report.json", "events.jsonl")
 """Files that quote the training data."""
 
 PRIVACY = (
-    "An adapter can repeat your notes word for word, and its card names their files: "
-    "give it only to those to whom you would give the notes."
+    "An adapter, merged or not, can repeat your notes word for word, and its card "
+    "names their files: give it only to those to whom you would give the notes."
 )
 
 _PARTS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")

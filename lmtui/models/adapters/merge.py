@@ -99,8 +99,9 @@ def write_merged(
     base: LoadedModel, adapter: Adapter, out: Path, on_progress: OnProgress = ignore
 ) -> float:
     """Merge `base`, in float32, and the adapter, and write the model into the new
-    folder `out`, for any program. `base` is changed. Return the largest difference of a
-    logit between the written model and the model with the adapter.
+    folder `out`, for any program, as private as the adapter. `base` is changed. Return
+    the largest difference of a logit between the written model and the model with the
+    adapter.
 
     Raises:
         LmtuiError: `out` exists or can't be written, the adapter doesn't fit, or the
@@ -117,13 +118,12 @@ def write_merged(
     try:
         with paths.scratch_folder(parent) as scratch, quiet():
             made = scratch / out.name
-            made.mkdir()  # with the permissions of the umask
+            paths.make_folder(made)
             model.save_pretrained(made)
             base.tokenizer.save_pretrained(made)
             on_progress(Progress("comparing it with its parts"))
             error = _largest_error(made, wanted, base.tokenizer)
-            for file in made.iterdir():
-                file.chmod(made.stat().st_mode & 0o666)  # some are written as private
+            paths.make_all_private(made)
             _sync(made)
             os.rename(made, out)
     except OSError as failure:
