@@ -136,13 +136,15 @@ def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], obj
 
 def _models() -> Iterator[tuple[str, str]]:
     from lmtui.config import load
-    from lmtui.models import catalogue, hub
+    from lmtui.models import catalogue, hub, source
 
     for entry in catalogue.CATALOGUE:
         yield entry.name, entry.note
     for model in hub.local_models():
         if model.snapshot is not None and catalogue.find(model.hub_id) is None:
             yield model.hub_id, "on this machine"
+    for path in source.kept_models():
+        yield path.name, "on this machine"
     with suppress(LmtuiError):  # settings that can't be read name no server
         for server in load.load().servers.values():
             yield server.name, "a server"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lmtui import paths
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
 from lmtui.cli.output import JsonEvent, Output, stdin_is_terminal, table
@@ -46,7 +47,8 @@ Name = Annotated[
 def show_list(json: options.Json = False) -> None:
     """List the models of the catalogue, on this machine and on servers.
 
-    The servers are those of config.toml.
+    The servers are those of config.toml. A .gguf file or a model's folder that you put
+    into the folder of models (see `lmtui doctor`) is listed, and known by its name.
 
     The column FITS says whether the model fits into the free memory in float32, or only
     in bfloat16 (--dtype bfloat16).
@@ -75,7 +77,10 @@ def show_list(json: options.Json = False) -> None:
     if items:
         output.text(_kept_table(items, terminal=output.is_terminal))
     else:
-        output.text("no models yet; the default model is fetched at first use\n")
+        output.text(
+            "no models yet; the default model is fetched at first use, and a .gguf\n"
+            f"file or a model's folder can be put into {paths.models_folder()}\n"
+        )
     if servers:
         output.text("\non servers:\n")
         rows = [(each.name, each.address, each.key_variable) for each in servers]
@@ -205,6 +210,7 @@ def _what(item: Item) -> str:
         "hub": "Hub",
         "copy": "made from GGUF",
         "packed": "packed weights",
+        "own": "yours",
     }
     return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"
 

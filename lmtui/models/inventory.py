@@ -1,7 +1,7 @@
-"""List of the models that lmtui keeps on this machine, and their removal.
+"""List of the models that lmtui knows on this machine, and their removal.
 
-These are the default model, models of the Hub, and converted copies. Nothing else can
-be removed here; a user's own folders and files never are.
+These are the default model, models of the Hub, converted copies, and what the user has
+put into the folder of models, which is never removed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def missing_model(label: str, hint: str) -> LmtuiError:
     return LmtuiError(title, label, hint)
 
 
-StoredKind = Literal["default", "hub", "copy", "packed"]
+StoredKind = Literal["default", "hub", "copy", "packed", "own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,26 @@ class Item:
 
 
 def inventory() -> Iterator[Item]:
-    """Yield everything that lmtui keeps of models."""
+    """Yield everything that lmtui keeps of models, and the user's own in the folder of
+    models."""
     if default_model.is_fetched():
         file = default_model.default_file()
         yield Item(catalogue.DEFAULT, "default", file, default_model.FILE_BYTES)
     for model in hub.local_models():
         complete = model.snapshot is not None
         yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
+    for own in source.kept_models():
+        if own != default_model.default_file():
+            yield Item(own.name, "own", own, _bytes_of(own))
     made: tuple[tuple[str, StoredKind], ...] = (("gguf", "copy"), ("packed", "packed"))
     for place, kind in made:
         for folder, name, taken in cache_dir.folders(cache_dir.root(place)):
             yield Item(name, kind, folder, taken)
+
+
+def _bytes_of(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def rows() -> list[list_rows.ListedModel]:
@@ -99,7 +108,8 @@ def rows() -> list[list_rows.ListedModel]:
             note=f"on this machine, {cache_dir.size(item.bytes)}",
         )
         for item in items
-        if item.kind == "hub" and catalogue.find(item.name) is None
+        if item.kind == "own"
+        or (item.kind == "hub" and catalogue.find(item.name) is None)
     ]
     learned = [
         list_rows.adapter_row(adapter)
@@ -150,6 +160,8 @@ def remove(item: Item) -> None:
 
 
 def _belongs(item: Item, model_source: source.ModelSource) -> bool:
+    if item.kind == "own":
+        return False
     if isinstance(model_source, source.HubModel):
         return (
             item.kind != "default" and item.name.lower() == model_source.hub_id.lower()

@@ -1,4 +1,5 @@
-"""Resolution of `--model`: a catalogue name, a path or a Hub id.
+"""Resolution of `--model`: a catalogue name, a path, a name in the folder of models or
+a Hub id.
 
 Looks at the disk but reads no weights, and never uses the network.
 """
@@ -13,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Literal
 
+from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.models.remote.address import is_address, parse
@@ -110,7 +112,8 @@ def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
     """Find out what `spec` names: the default model, a catalogue name, a path or a Hub
     id.
 
-    A path that exists comes before a Hub id of the same spelling. `servers` are names
+    A path that exists comes before a model of the same name in the folder of models,
+    and that before a Hub id. `servers` are names
     that the caller knows, which the error offers where one is similar.
 
     Raises:
@@ -130,9 +133,41 @@ def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
     path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users
     if _exists(path):
         return _on_disk(spec, path)
+    if (kept := _kept(spec)) is not None:
+        return _on_disk(spec, kept)
     if is_hub_id(spec):
         return HubModel(spec, spec)
     raise _nothing(spec, servers)
+
+
+def kept_models() -> list[Path]:
+    """Return the `.gguf` files and the folders with a model that the user has put into
+    the folder of models."""
+    try:
+        found = sorted(paths.models_folder().iterdir())
+    except OSError:
+        return []
+    return [each for each in found if _is_model(each)]
+
+
+def _is_model(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    try:
+        if path.is_dir():
+            return (path / "config.json").is_file()
+        return path.suffix.lower() == ".gguf" and path.is_file()
+    except OSError:
+        return False
+
+
+def _kept(spec: str) -> Path | None:
+    """Return the model of this name in the folder of models; `.gguf` can be left
+    out."""
+    for path in kept_models():
+        if spec in (path.name, path.stem if path.is_file() else path.name):
+            return path
+    return None
 
 
 def is_hub_id(spec: str) -> bool:

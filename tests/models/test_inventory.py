@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from lmtui.models import inventory
+from lmtui import paths
+from lmtui.errors import LmtuiError
+from lmtui.models import inventory, source
 from lmtui.models.adapters import folders
 from lmtui.models.adapters.folders import Adapter
+from lmtui.models.load import load
 from lmtui.models.source import ModelRef
 
 
@@ -41,3 +46,36 @@ def test_adapter_is_local_if_its_model_is(
     assert inventory.is_local(ModelRef("default", "notes"))
     assert not inventory.is_local(ModelRef("gone/model", "notes"))
     assert inventory.is_local(ModelRef("gone/model", "all"))  # it holds all its weights
+
+
+def test_models_put_into_the_folder_of_models_are_listed_and_known_by_name(
+    home: Path, llama_folder: Path, llama_gguf: Path, tmp_path: Path
+) -> None:
+    models = paths.ensure_folder(paths.models_folder())
+    shutil.copytree(llama_folder, models / "MyLlama")
+    shutil.copy(llama_gguf, models / "plain.gguf")
+    (models / "notes.txt").write_text("no model")
+    (models / "empty").mkdir()
+    (models / "loop").symlink_to(models / "loop")
+    found = {item.name: item for item in inventory.inventory()}
+    assert found.keys() == {"MyLlama", "plain.gguf"}
+    assert found["plain.gguf"].bytes == llama_gguf.stat().st_size
+    assert {"MyLlama", "plain.gguf"} <= {row.name for row in inventory.rows()}
+    for name in ("MyLlama", "plain.gguf", "plain"):
+        assert inventory.is_local(ModelRef(name))
+        assert load(name, device="cpu").name == name
+        with suppress(LmtuiError):  # only copies of it can be removed
+            removed = inventory.items_of(source.resolve(name))
+            assert not any(models in item.path.parents for item in removed)
+
+
+def test_path_comes_before_a_name_in_the_folder_of_models(
+    home: Path, llama_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = paths.ensure_folder(paths.models_folder())
+    for folder in (models, tmp_path):
+        shutil.copy(llama_gguf, folder / "plain.gguf")
+    monkeypatch.chdir(tmp_path)
+    found = source.resolve("plain.gguf")
+    assert isinstance(found, source.GgufModel)
+    assert found.path == tmp_path / "plain.gguf"
