@@ -24,10 +24,19 @@ from lmtui.engine.types import ChatTurn, Role
 from lmtui.errors import LmtuiError
 from lmtui.text import bytes_text
 from lmtui.train.events import Skip
+from lmtui.train.likely_secrets import secret_lines
 from lmtui.train.settings import TrainSettings
 
-_KINDS = (("messages",), ("prompt", "completion"), ("text",))
+_KINDS = (
+    ("messages",),
+    ("prompt", "completion"),
+    ("conversations",),  # ShareGPT
+    ("instruction", "output"),  # Alpaca, with or without `input`
+    ("text",),
+)
 """The keys that tell the kinds of rows apart; the first kind that fits is taken."""
+_SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
+"""The names of roles in ShareGPT's rows that differ from our own."""
 _SHOWN = 40  # code points of an unknown role
 _NO_NOTES = frozenset({"__MACOSX", "__pycache__", "node_modules", "venv"})
 """Folders that programs fill; they are skipped at any depth."""
@@ -43,6 +52,8 @@ _ROWS = ".jsonl"
 _PART = 1 << 16  # bytes of a file that are read at once
 _ROWS_NAMED = 100  # broken rows of a file that are reported one by one
 _NO_ROWS = "no row that can be used"
+_PDF = "PDF, which pdftotext makes a text of"
+_SECRETS_NAMED = 5  # places of likely secrets that a remark lists
 _REASONS = 20  # reasons listed in the error where no text is left
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # not in text of any encoding
@@ -107,21 +118,42 @@ def _kind_of(values: dict[str, Any]) -> tuple[str, ...]:
     for kind in _KINDS:
         if all(key in values for key in kind):
             return kind
-    raise _UnusableRow("neither messages, nor prompt and completion, nor text")
+    raise _UnusableRow(
+        "neither messages, nor prompt and completion, nor conversations, nor "
+        "instruction and output, nor text"
+    )
 
 
 def _content(values: dict[str, Any], kind: tuple[str, ...]) -> Content:
-    if kind == ("messages",):
-        return _messages(values["messages"])
+    match kind:
+        case ("messages",):
+            return _messages(values["messages"], "messages")
+        case ("conversations",):
+            return _messages(values["conversations"], "conversations")
+        case ("instruction", _):
+            return _instruction(values)
     texts = [_row_text(values[key], key) for key in kind]
     if not texts[-1].strip():
         raise _UnusableRow(f"{kind[-1]} is empty")
     return texts[0] if len(texts) == 1 else Completion(*texts)
 
 
-def _messages(turns: Any) -> tuple[ChatTurn, ...]:
+def _instruction(values: dict[str, Any]) -> tuple[ChatTurn, ...]:
+    """Return a row of Alpaca as a question and its answer."""
+    if values.get("history"):
+        raise _UnusableRow("history is not read; give such rows as messages")
+    names = ("system", "instruction", "input", "output")
+    texts = {name: _row_text(values.get(name) or "", name) for name in names}
+    if not texts["output"].strip():
+        raise _UnusableRow("output is empty")
+    asked = "\n".join(filter(None, (texts["instruction"], texts["input"])))
+    turns = (ChatTurn("user", asked), ChatTurn("assistant", texts["output"]))
+    return (ChatTurn("system", texts["system"]), *turns) if texts["system"] else turns
+
+
+def _messages(turns: Any, name: str) -> tuple[ChatTurn, ...]:
     if not isinstance(turns, list):
-        raise _UnusableRow("messages is not a list")
+        raise _UnusableRow(f"{name} is not a list")
     messages = tuple(_message(turn, place) for place, turn in enumerate(turns, 1))
     learned = (m.content for m in messages if m.role == "assistant")
     if not any(content.strip() for content in learned):
@@ -132,10 +164,12 @@ def _messages(turns: Any) -> tuple[ChatTurn, ...]:
 def _message(turn: Any, index: int) -> ChatTurn:
     if not isinstance(turn, dict):
         raise _UnusableRow(f"message {index} is not a JSON object")
-    role, content = turn.get("role"), turn.get("content")
+    role = turn.get("role", turn.get("from"))
+    content = turn.get("content", turn.get("value"))
     if not isinstance(role, str):
         raise _UnusableRow(f"message {index} has no role")
-    known = next((known for known in get_args(Role) if known == role), None)
+    called = _SPEAKERS.get(role, role)
+    known = next((known for known in get_args(Role) if known == called), None)
     if known is None:
         shown = json.dumps(role[:_SHOWN])
         raise _UnusableRow(f"message {index} has the unknown role {shown}")
@@ -361,6 +395,8 @@ class Notes:
     skipped: tuple[Skip, ...]
     """First the files that were not opened, then files and rows; a count for the
     rest."""
+    remarks: tuple[str, ...] = ()
+    """Remarks for the user about what was read."""
 
 
 def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
@@ -381,6 +417,7 @@ def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
         tuple(reading.files),
         tuple(reading.documents),
         tuple(reading.skipped),
+        tuple(reading.remarks()),
     )
 
 
@@ -398,12 +435,37 @@ class _Reading:
     documents: list[NotesDocument] = field(default_factory=list)
     seen: dict[bytes, str] = field(default_factory=dict)
     """The names of the files that were read, by the digest of their text."""
+    secrets: list[str] = field(default_factory=list)
+    """The places of likely secrets: `diary.md:7`."""
+
+    def remarks(self) -> Iterator[str]:
+        """Yield remarks about what was read; a secret itself is never told."""
+        tables = [
+            file.path for file in self.files if file.path.endswith((".csv", ".tsv"))
+        ]
+        if tables:
+            more = f" and {len(tables) - 1:,} more" if tables[1:] else ""
+            yield (
+                f"{tables[0]}{more}: read as plain text; for its rows, convert it to "
+                ".jsonl"
+            )
+        if self.secrets:
+            count = len(self.secrets)
+            looks = (
+                "line looks like a key or password"
+                if count == 1
+                else ("lines look like keys or passwords")
+            )
+            named = ", ".join(self.secrets[:_SECRETS_NAMED])
+            more = ", …" if count > _SECRETS_NAMED else ""
+            yield f"{count:,} {looks} that would be learned: {named}{more}"
 
     def read(self, source: NotesFile) -> None:
         """Add a file's documents, or note why it is left out."""
         try:
             data = _read(source.path, int(self.settings.max_file_mb * 1e6))
-            text = self._learned(source, _text(data))
+            whole = _text(data)
+            text = self._learned(source, whole)
             digest = hashlib.sha256(text.encode()).digest()
             if same := self.seen.get(digest):
                 raise SkipReason(f"the same as {same}")
@@ -415,6 +477,13 @@ class _Reading:
         sha256 = hashlib.sha256(data).hexdigest()
         self.files.append(NoteFile(source.name, sha256, len(data), len(documents)))
         self.documents += documents
+        dropped = whole.count("\n") - text.count("\n")  # lines of front matter
+        for document in documents:
+            lines = list(secret_lines(_whole_text(document.content)))
+            if document.is_row:
+                self.secrets += [document.path] if lines else []
+            else:
+                self.secrets += [f"{source.name}:{dropped + line}" for line in lines]
 
     def _learned(self, source: NotesFile, text: str) -> str:
         if self.settings.front_matter == "drop" and _suffix(source) in _NOTES:
@@ -443,6 +512,16 @@ class _Reading:
         if not usable:
             raise SkipReason(_NO_ROWS)
         return usable
+
+
+def _whole_text(content: Content) -> str:
+    match content:
+        case str(text):
+            return text
+        case Completion() as row:
+            return f"{row.prompt}\n{row.completion}"
+        case turns:
+            return "\n".join(turn.content for turn in turns)
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -478,6 +557,8 @@ def _text(data: bytes) -> str:
     """
     if data.startswith(_UTF16):
         raise SkipReason("UTF-16, not UTF-8")
+    if data.startswith(b"%PDF-"):
+        raise SkipReason(_PDF)
     if b"\0" in data:
         raise SkipReason("binary")
     try:
@@ -528,6 +609,8 @@ def _nothing(root: Path, skipped: Sequence[Skip]) -> LmtuiError:
             "Give each row `messages`, or `prompt` and `completion`, or `text`; see "
             "`lmtui finetune --help`."
         )
+    elif _PDF in reasons:
+        hint = "Convert PDF files first, for example: pdftotext FILE.pdf"
     named = reasons.most_common(_REASONS)
     counted = [f"{count:,} × {reason}" for reason, count in named]
     if more := reasons.total() - sum(count for _, count in named):

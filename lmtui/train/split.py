@@ -87,7 +87,7 @@ def read_split(
         documents=len(notes.documents),
         held_out=tuple(document.path for document in parts.held_out),
     )
-    remarks = (parts.note,) if parts.note else ()
+    remarks = ((parts.note,) if parts.note else ()) + notes.remarks
     began = run.read_manifest() if resume else None
     if began is None:
         run.write_manifest(now)

@@ -26,6 +26,7 @@ from lmtui.train.notes import (
 )
 from lmtui.train.settings import TrainSettings
 from tests.train.notes_tree import write
+from tests.train.test_notes_rows import NEITHER
 
 DEFAULT = TrainSettings()
 
@@ -117,7 +118,7 @@ def test_every_skipped_file_has_a_reason(tmp_path: Path) -> None:
         "picture.png": "binary",
         "pipe": "not a regular file",
         "rows.jsonl": "no row that can be used",
-        "rows.jsonl:1": "neither messages, nor prompt and completion, nor text",
+        "rows.jsonl:1": NEITHER,
         "wide.txt": "UTF-16, not UTF-8",
     }
 
@@ -334,3 +335,71 @@ def test_notes_with_equal_bodies_are_one_document(tmp_path: Path) -> None:
     write(tmp_path, {"a.md": "---\nid: 1\n---\nbody", "b.md": "---\nid: 2\n---\nbody"})
     assert skipped(read_notes([tmp_path], DEFAULT)) == {"b.md": "the same as a.md"}
     assert not skipped(read_notes([tmp_path], TrainSettings(front_matter="keep")))
+
+
+SECRETS = (
+    "api_key: sk-live-0123456789abcdef0123",
+    "AKIAABCDEFGHIJKLMNOP",
+    "-----BEGIN OPENSSH PRIVATE KEY-----",
+    "password = hunter2!",
+    'Passwort: "geheim-123"',
+    "export GITHUB=ghp_0123456789abcdefghijABCDEFGHIJ012345",
+)
+HARMLESS = (
+    "The password: required for all users.",
+    "password = <your password>",
+    "api_key = ${API_KEY}",
+    "A task-list, a risk-free desk-thermometer-of-the-office.",
+    "AKIA is how they begin; ask for a passphrase: always.",
+)
+
+
+def test_likely_secrets_are_counted_with_their_places_and_never_told(
+    tmp_path: Path,
+) -> None:
+    text = "".join(
+        f"{one}\n{two}\n" for one, two in zip(HARMLESS, SECRETS, strict=False)
+    )
+    matter = "---\ntitle: A\npassword: hunter2!\n---\n\n"
+    files = {"a.md": matter + text, "b.txt": f"b\n{SECRETS[5]}", "c.txt": HARMLESS[0]}
+    [remark] = read_notes([write(tmp_path, files)], DEFAULT).remarks
+    assert remark.startswith("6 lines look like keys or passwords")
+    named = ["a.md:7", "a.md:9", "a.md:11", "a.md:13", "a.md:15"]
+    assert remark.endswith(f": {', '.join(named)}, …")
+    assert not any(secret in remark for secret in SECRETS)
+    kept = TrainSettings(front_matter="keep")
+    [remark] = read_notes([tmp_path], kept).remarks
+    assert remark.startswith("7 lines") and "a.md:3" in remark
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_harmless_lines_are_no_secrets(tmp_path: Path, line: str) -> None:
+    assert not read_notes([write(tmp_path, {"a.md": line})], DEFAULT).remarks
+
+
+@pytest.mark.parametrize("line", SECRETS)
+def test_one_secret_is_found(tmp_path: Path, line: str) -> None:
+    rows = json.dumps({"text": f"x\n{line}"})
+    place = write(tmp_path, {"a.md": f"x\n{line}\n", "b.jsonl": f"\n{rows}\n"})
+    [remark] = read_notes([place / "a.md"], DEFAULT).remarks
+    assert remark == "1 line looks like a key or password that would be learned: a.md:2"
+    [remark] = read_notes([place / "b.jsonl"], DEFAULT).remarks
+    assert remark.endswith(": b.jsonl:2")
+
+
+def test_tables_are_read_as_text_with_a_remark(tmp_path: Path) -> None:
+    notes = read_notes([write(tmp_path, {"a.csv": "x,y\n1,2\n", "b.md": "b"})], DEFAULT)
+    assert texts(notes) == {"a.csv": "x,y\n1,2\n", "b.md": "b"}
+    [remark] = notes.remarks
+    assert remark.startswith("a.csv: read as plain text") and ".jsonl" in remark
+
+
+def test_pdf_files_are_refused_with_the_program_that_converts_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n\x00\x01 stream")
+    (tmp_path / "b.PDF").write_bytes(b"%PDF-1.7\nplain")
+    error = refused(tmp_path)
+    assert "2 × PDF" in error.detail and "pdftotext" in error.hint
+    (tmp_path / "c.md").write_text("c")
+    assert "pdftotext" in skipped(read_notes([tmp_path], DEFAULT))["a.pdf"]

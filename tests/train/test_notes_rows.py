@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from lmtui.engine.types import ChatTurn
 from lmtui.train.notes import Completion, ExampleRow, read_rows
 
+NEITHER = (
+    "neither messages, nor prompt and completion, nor conversations, nor instruction "
+    "and output, nor text"
+)
 ANSWER = {"role": "assistant", "content": "b"}
 
 
@@ -53,8 +57,8 @@ def test_only_newlines_end_a_row_and_empty_lines_are_none() -> None:
         ("9" * 5000, "not JSON that can be read: Exceeds the limit (4300 digits)"),
         ([1], "not a JSON object"),
         ("null", "not a JSON object"),
-        ({}, "neither messages, nor prompt and completion, nor text"),
-        ({"prompt": "a"}, "neither messages, nor prompt and completion, nor text"),
+        ({}, NEITHER),
+        ({"prompt": "a"}, NEITHER),
         ({"text": None}, "text is not a text"),
         ({"text": " \n"}, "text is empty"),
         ({"text": "a\ud800"}, "text has an unpaired UTF-16 surrogate"),
@@ -100,7 +104,7 @@ def test_rows_of_one_file_may_be_of_different_kinds() -> None:
     assert [row.content for row in read] == [None, "x", answer, "y", None]
     assert rows({"prompt": "a", "completion": "b"}, {"text": "x"})[1].content == "x"
     (half,) = rows({"prompt": "a"})
-    assert half.problem == "neither messages, nor prompt and completion, nor text"
+    assert half.problem == NEITHER
 
 
 @given(st.text())
@@ -113,3 +117,51 @@ def test_any_text_gives_rows_or_problems(text: str) -> None:
 def test_written_rows_are_read_back(texts: list[str], ascii_only: bool) -> None:
     lines = (json.dumps({"text": text}, ensure_ascii=ascii_only) for text in texts)
     assert [row.content for row in read_rows("\n".join(lines))] == texts
+
+
+def test_rows_of_sharegpt_and_alpaca_are_conversations() -> None:
+    turns = [
+        {"from": "system", "value": "s"},
+        {"from": "human", "value": "a"},
+        {"from": "gpt", "value": "b"},
+        {"from": "user", "value": "c"},
+        {"from": "assistant", "value": "d"},
+    ]
+    roles = ("system", "user", "assistant", "user", "assistant")
+    wanted = tuple(
+        ChatTurn(role, text) for role, text in zip(roles, "sabcd", strict=True)
+    )
+    assert rows({"conversations": turns, "id": 1}) == [ExampleRow(1, wanted)]
+    asked = ChatTurn("user", "a\nc"), ChatTurn("assistant", "b")
+    row = {"instruction": "a", "input": "c", "output": "b", "text": "all of it"}
+    assert rows(row) == [ExampleRow(1, asked)]
+    short = {"instruction": "a", "output": "b", "input": None}
+    assert rows(short) == [ExampleRow(1, (ChatTurn("user", "a"), asked[1]))]
+    both = (ChatTurn("system", "s"), *asked)
+    assert rows(row | {"system": "s", "history": []}) == [ExampleRow(1, both)]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"conversations": {}}, "conversations is not a list"),
+        (
+            {"conversations": [{"from": "observation", "value": "x"}]},
+            'message 1 has the unknown role "observation"',
+        ),
+        (
+            {"conversations": [{"from": "gpt"}]},
+            "the content of message 1 is not a text",
+        ),
+        ({"instruction": "a", "output": ""}, "output is empty"),
+        ({"instruction": "a", "output": 3}, "output is not a text"),
+        (
+            {"instruction": "a", "output": "b", "history": [["c", "d"]]},
+            "history is not read; give such rows as messages",
+        ),
+    ],
+)
+def test_broken_rows_of_sharegpt_and_alpaca_are_explained(
+    value: Any, problem: str
+) -> None:
+    assert rows(value) == [ExampleRow(1, None, problem)]
