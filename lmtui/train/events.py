@@ -130,6 +130,9 @@ class Plan:
     block: int | None = None
     """Tokens of a block."""
     seed: int | None = None
+    held_out_end: float | None = None
+    """Share of the only document whose end is held out; None where whole documents
+    are."""
 
 
 @dataclass(frozen=True, slots=True)

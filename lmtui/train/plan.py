@@ -150,7 +150,14 @@ def plan_of(
         batch=schedule.batch,
         block=settings.block,
         seed=settings.seed,
+        held_out_end=settings.held_out if _is_cut(material) else None,
     )
+
+
+def _is_cut(material: Dataset) -> bool:
+    """Return whether the end of the only document is held out."""
+    parts = (material.training, material.held_out)
+    return len({example.path for part in parts for example in part}) == 1 and all(parts)
 
 
 def pieces(block: Block, trainee: TrainableModel) -> tuple[Piece, ...]:

@@ -112,13 +112,18 @@ learning it, such as the questions of a conversation.
 
 def facts_of(plan: Plan) -> Iterator[Paragraph]:
     """Yield the plan as lines, each with a label."""
-    share = plan.trainable / plan.parameters if plan.parameters else None
-    held_out = f", {plan.held_out_documents:,} of them held out"
     in_all = plan.documents + plan.held_out_documents
+    held_out = f", {plan.held_out_documents:,} of them held out"
+    if not plan.held_out_documents:
+        held_out = "; nothing is held out"
+    elif plan.held_out_end is not None:
+        in_all = 1
+        part = plan.held_out_end
+        end = "tenth" if part == 0.1 else percent(part)
+        held_out = f"; its last {end} is held out"
     yield _fact(
         "read",
-        f"{counted(plan.files, 'file')}, {counted(in_all, 'document')}"
-        + (held_out if plan.held_out_documents else "; nothing is held out"),
+        f"{counted(plan.files, 'file')}, {counted(in_all, 'document')}{held_out}",
     )
     left_out = "nothing"
     if plan.skipped:
@@ -130,6 +135,7 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
     yield _fact("text", tokens)
     passes = f"{epochs(plan.epochs)} epochs" if plan.epochs != 1 else "1 epoch"
     yield _fact("training", f"{counted(plan.steps, 'step')} at most, in {passes}")
+    share = plan.trainable / plan.parameters if plan.parameters else None
     yield _fact(
         "weights",
         f"{plan.trainable:,} of {plan.parameters:,} change "

@@ -212,6 +212,16 @@ async def test_plan_shows_its_notes_and_that_nothing_is_held_out() -> None:
         assert "Nothing is held out to evaluate on." in watched.seen
 
 
+@pytest.mark.parametrize(("share", "end"), [(0.1, "tenth"), (0.25, "25.0%")])
+async def test_plan_of_a_file_whose_end_is_held_out_has_one_document(
+    share: float, end: str
+) -> None:
+    cut = {"files": 1, "documents": 1, "held_out_documents": 1, "held_out_end": share}
+    async with watching() as watched:
+        await watched.tell(*before_it(replace(PLAN, **cut)))
+        assert f"1 file, 1 document; its last {end} is held out" in watched.seen
+
+
 # The run.
 
 
