@@ -6,7 +6,9 @@ Reads what is on the disk under the request's name; writes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from lmtui import paths
@@ -109,11 +111,24 @@ def only_unfinished() -> str:
     Raises:
         LmtuiError: there is none, or more than one.
     """
-    names = [run.name for run in run_folder.unfinished()]
-    if not names:
+    runs = run_folder.unfinished()
+    if not runs:
         raise nothing_to_resume()
-    if len(names) > 1:
-        several = ", ".join(names)
-        hint = f"Resume one of them, for example: {resume_command(names[0])}"
+    if len(runs) > 1:
+        several = ", ".join(run.name for run in runs)
+        hint = (
+            f"Resume one of them, for example: {resume_command(runs[0].name)} "
+            f"({'; '.join(map(_interrupted, runs))})"
+        )
         raise LmtuiError("more than one training can be resumed", several, hint)
-    return names[0]
+    return runs[0].name
+
+
+def _interrupted(run: RunFolder) -> str:
+    """Return when and where a training was interrupted: `notes: 2026-07-14 09:30, at
+    step 40`."""
+    step = f"at step {run.last_checkpoint or 0:,}"
+    with suppress(OSError):
+        when = datetime.fromtimestamp(run.events_file.stat().st_mtime)
+        step = f"{when:%Y-%m-%d %H:%M}, {step}"
+    return f"{run.name}: {step}"

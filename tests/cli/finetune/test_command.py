@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -275,6 +276,7 @@ def test_resume_needs_a_name_or_a_single_unfinished_training(notes: str) -> None
     stopped(notes, "--name", "two")
     done = finetune("--resume")
     assert "more than one training can be resumed: one, two" in done.err
+    assert re.search(r"one: 20\d\d-\d\d-\d\d \d\d:\d\d, at step 3; two: ", done.err)
     assert finetune("--resume", "--name", "two").code == 0
     assert finetune("--resume").code == 0
 
