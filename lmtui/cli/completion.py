@@ -143,7 +143,7 @@ def _models() -> Iterator[tuple[str, str]]:
     for model in hub.local_models():
         if model.snapshot is not None and catalogue.find(model.hub_id) is None:
             yield model.hub_id, "on this machine"
-    for path in source.kept_models():
+    for path in source.own_models():
         yield path.name, "on this machine"
     with suppress(LmtuiError):  # settings that can't be read name no server
         for server in load.load().servers.values():

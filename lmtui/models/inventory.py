@@ -79,7 +79,7 @@ def inventory() -> Iterator[Item]:
     for model in hub.local_models():
         complete = model.snapshot is not None
         yield Item(model.hub_id, "hub", model.folder, model.bytes, complete)
-    for own in source.kept_models():
+    for own in source.own_models():
         if own != default_model.default_file():
             yield Item(own.name, "own", own, _bytes_of(own))
     made: tuple[tuple[str, StoredKind], ...] = (("gguf", "copy"), ("packed", "packed"))

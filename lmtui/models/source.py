@@ -133,14 +133,14 @@ def resolve(spec: str | None, *, servers: Iterable[str] = ()) -> ModelSource:
     path = Path(os.path.expanduser(spec))  # Path's own raises for unknown users
     if _exists(path):
         return _on_disk(spec, path)
-    if (kept := _kept(spec)) is not None:
-        return _on_disk(spec, kept)
+    if (own := _own(spec)) is not None:
+        return _on_disk(spec, own)
     if is_hub_id(spec):
         return HubModel(spec, spec)
     raise _nothing(spec, servers)
 
 
-def kept_models() -> list[Path]:
+def own_models() -> list[Path]:
     """Return the `.gguf` files and the folders with a model that the user has put into
     the folder of models."""
     try:
@@ -161,10 +161,10 @@ def _is_model(path: Path) -> bool:
         return False
 
 
-def _kept(spec: str) -> Path | None:
+def _own(spec: str) -> Path | None:
     """Return the model of this name in the folder of models; `.gguf` can be left
     out."""
-    for path in kept_models():
+    for path in own_models():
         if spec in (path.name, path.stem if path.is_file() else path.name):
             return path
     return None

@@ -137,12 +137,10 @@ def finetune(
 ) -> None:
     """Fine-tune the model on your notes, and measure what changed.
 
-    A text file is a document; in a .jsonl file each row is one: `messages`, or `prompt`
-    and `completion`, or `text`; rows of ShareGPT (`conversations`) and Alpaca
-    (`instruction`, `input`, `output`) are read, too. Part of the documents is held out:
-    the model is never trained on it, but evaluated on it, before and after. The result
-    is an adapter, a small folder that changes the model; everything stays on this
-    machine.
+    A text file is a document; in a .jsonl file each row is one: `messages`, `prompt`
+    and `completion`, `text`, or the fields of ShareGPT or Alpaca. Part of the documents
+    is held out: the model is never trained on it, but evaluated on it, before and
+    after. The result is an adapter, a small folder that changes the model.
 
     On a terminal this opens a screen, which shows the plan and waits for Enter (F1
     there shows the keys). With --headless, or without a terminal, the training starts
