@@ -21,6 +21,7 @@ from lmtui.errors import LmtuiError, panics_as_errors
 _MOST_GROWTH = 256  # T5's rules count 176, Llama's 12, byte-level BPE 2 to 6
 _MOST_ENDS = 256  # tokens and texts in a post-processor's template
 _LONGEST_AFFIX = 64  # bytes that a model puts before or behind each part of a word
+_LARGEST = 1 << 27  # bytes of a tokenizer.json; Gemma's has 33 million
 _NO_WORDS = {"added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
 _STEPS = ("normalizers", "pretokenizers", "processors")
 
@@ -33,6 +34,8 @@ def check_file(file: Path) -> None:
         LmtuiError: it does.
         OSError, ValueError: it can't be read, or is damaged.
     """
+    if file.stat().st_size > _LARGEST:
+        raise ValueError(f"{file.name} has more than {_LARGEST:,} bytes")
     try:
         about = json.loads(file.read_bytes(), object_pairs_hook=_once)
     except RecursionError as error:

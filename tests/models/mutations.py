@@ -322,9 +322,10 @@ def _regex(chance: random.Random, folder: Path) -> None:
         file.write_text(json.dumps(about))
 
 
-def _step(chance: random.Random) -> dict[str, Any]:
-    """A rule of a normalizer that makes a text longer, or may."""
-    long = chance.choice((1, 2, 10, 1000, 1_000_000))
+def _step(chance: random.Random, most: int) -> dict[str, Any]:
+    """A rule of a normalizer that makes a text longer, or may, with a text of at most
+    so many characters."""
+    long = min(most, chance.choice((1, 2, 10, 1000, 1_000_000)))
     content = chance.choice(("a", "▁", "\ufdfa", "ａ", "İ")) * long
     pattern = chance.choice(
         (
@@ -354,7 +355,7 @@ def _growth(chance: random.Random, folder: Path) -> None:
     """Rules that make texts longer, in any part of a tokenizer, nested or not."""
     file = folder / "tokenizer.json"
     count = chance.choice((1, 2, 8, 40))
-    steps = [_step(chance) for _ in range(count)]
+    steps = [_step(chance, 100_000 // count**3 + 10) for _ in range(count)]
     if chance.random() < 0.3:
         steps = [steps[0]] * count
     for _ in range(chance.choice((0, 0, 1, 5))):
