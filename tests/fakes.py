@@ -93,6 +93,7 @@ class FakeEngine:
     """Of the logits: another one is another model."""
     breaks_off: tuple[int, int] | None = None
     """Version and index of the token that an error comes in place of."""
+    longest_token: int = 0
     layers: int = 4
     """How many layers the logit lens sees."""
     calls: list[tuple[str, object]] = field(default_factory=list)

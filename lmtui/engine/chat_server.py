@@ -135,6 +135,7 @@ class ChatServerEngine:
         self._model = model
         self._tokens = TokenTable()
         self._rows: OrderedDict[int, _Row] = OrderedDict()
+        self.longest_token = 0
         self.capabilities = Capabilities(
             edits=False,
             listed=model.rows,

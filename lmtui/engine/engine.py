@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -99,7 +99,6 @@ class LocalEngine:
             has_template=self.prompts.has_template,
             switches_thinking=self.prompts.switch is not None,
             slots=slots,
-            longest_token=0 if self.prompts.normalizes else self._vocabulary.longest,
         )
         size = self._info.vocabulary
         self._sampler = Sampler(
@@ -178,6 +177,12 @@ class LocalEngine:
     def info(self) -> EngineInfo:
         """Facts about the loaded model."""
         return self._info
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Most bytes of a text that one token stands for; 0 if the tokenizer rewrites
+        texts."""
+        return 0 if self.prompts.normalizes else self._vocabulary.longest
 
     def close(self) -> None:
         """Close the connection to the model's server, if it is on one."""

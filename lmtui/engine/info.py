@@ -36,7 +36,6 @@ def info_of(
     has_template: bool,
     switches_thinking: bool = False,
     slots: int = 1,
-    longest_token: int = 0,
 ) -> EngineInfo:
     """Return the facts about a loaded model; `context` lowers the model's own limit.
 
@@ -69,5 +68,4 @@ def info_of(
         switches_thinking=switches_thinking,
         why=loaded.why,
         end_ids=tuple(sorted(facts.end_ids)),
-        longest_token=longest_token,
     )

@@ -62,6 +62,10 @@ class Engine(Protocol):
     def capabilities(self) -> Capabilities:
         """Features that this engine supports."""
 
+    @property
+    def longest_token(self) -> int:
+        """Most bytes of a text that one token stands for; 0 where that is not known."""
+
     def close(self) -> None:
         """Close the connection to the model's server, if it is on one; the engine is
         not used again."""

@@ -576,8 +576,6 @@ class EngineInfo:
     """Why the weights are not packed, where that was tried."""
     end_ids: tuple[int, ...] = ()
     """Tokens that end a text or an answer."""
-    longest_token: int = 0
-    """Most bytes of a text that one token can stand for; 0 where that is not known."""
 
     @property
     def number_format(self) -> str:

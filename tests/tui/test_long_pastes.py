@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Event
 from types import FrameType
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from textual.events import Paste
 
-from lmtui.engine.types import BosRule, Encoding, EngineInfo
+from lmtui.engine.types import BosRule, Encoding
 from lmtui.tui.chat.prompt import FOLDED, PromptField
 from lmtui.tui.widgets.status import Status
 from tests.fakes import FakeEngine
@@ -65,11 +64,7 @@ async def test_paste_beyond_the_context_is_refused_with_its_size() -> None:
 
 
 class WordEngine(FakeEngine):
-    """A model of tokens of at most 81 bytes, which never counts a long text."""
-
-    @property
-    def info(self) -> EngineInfo:
-        return replace(super().info, longest_token=81)
+    """A model that never counts a long text."""
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
         assert len(text) < FOLDED
@@ -77,14 +72,15 @@ class WordEngine(FakeEngine):
 
 
 async def test_paste_that_no_tokens_can_spell_is_refused_by_its_bytes() -> None:
-    engine = WordEngine(["answer"], name="default", context=8192)
+    engine = WordEngine(["answer"], name="default", context=8192, longest_token=81)
     async with program({"default": engine}, first="chat") as p:
         await p.ready()
         await paste(p, MEGABYTE)
+        await p.until(lambda: prompt(p).refusal)
         await p.press(*" x!")
         assert f"{WORDS} x!" in p.seen
         await p.press("enter")
-        assert "81 bytes at most, and the context holds 8,192" in p.notices
+        assert "1.0 MB, more than the 8,192 tokens" in p.notices
         assert prompt(p).text == f"{WORDS} x!" and not p.views
         await p.press(*["backspace"] * 4, *"hi", "enter")
         await p.until(lambda: p.last_text == "answer")

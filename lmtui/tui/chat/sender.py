@@ -107,37 +107,37 @@ class MessageSender(Controller):
         self._client.cancel()
         self._prompt.refusal = ""
         files, folded = self._files, self._folded
-        quoted = [file.quoted for file in files]
-        pasted = [plain(as_message(text)) for text in folded]
-        if why := self._too_long([*quoted, *pasted]):
-            self._prompt.refusal, pasted = why, []
-        if self._counts and (quoted or pasted):
-            texts = [*quoted, *pasted]
-            self._client.count_tokens(texts, then=partial(self._show_count, files))
+        if self._counts and (files or folded):
+            pasted = [plain(as_message(text)) for text in folded]
+            texts = [*(file.quoted for file in files), *pasted]
+            self._client.count_tokens(
+                texts,
+                most=self._info.context if self._info else 0,
+                then=partial(self._show_count, files, texts),
+            )
 
-    def _too_long(self, texts: Sequence[str]) -> str:
-        """Return why texts can't fit the context however they are tokenized; "" where
-        their tokens have to be counted."""
-        longest = self._info.longest_token if self._info else 0
-        if self._info is None or not longest:
-            return ""
-        bytes_ = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    def _show_count(
+        self,
+        files: Sequence[Attachment],
+        texts: Sequence[str],
+        tokens: tuple[int, ...],
+    ) -> None:
+        """Show the count; refuse what can't fit, which need not be counted for that."""
+        if self._info is None:
+            return
         context = self._info.context
-        if bytes_ <= context * longest:
-            return ""
-        return (
-            f"The message has {size(bytes_)}; a token has {longest:,} bytes at most, "
-            f"and the context holds {context:,} tokens."
-        )
-
-    def _show_count(self, files: Sequence[Attachment], tokens: tuple[int, ...]) -> None:
-        """Show the count; refuse what can't fit."""
+        if not tokens:
+            length = size(sum(len(text.encode("utf-8", "replace")) for text in texts))
+            self._prompt.refusal = (
+                f"The message has {length}, more than the {context:,} tokens of the "
+                "context can spell."
+            )
+            return
         self.attachments.show_tokens(files, tokens[: len(files)])
         total = sum(tokens)
-        if self._info is not None and total > self._info.context:
+        if total > context:
             self._prompt.refusal = (
-                f"The message has {total:,} tokens; "
-                f"the context holds {self._info.context:,}."
+                f"The message has {total:,} tokens; the context holds {context:,}."
             )
 
     # Sending.

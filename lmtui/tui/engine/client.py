@@ -27,6 +27,7 @@ from lmtui.engine.passages import (
     tokenize_document,
 )
 from lmtui.engine.prompt_types import DraftScores
+from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.suggest import suggest
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
@@ -52,7 +53,7 @@ from lmtui.worker.partial_answers import (
     span_parts,
 )
 from lmtui.worker.positions import of_position
-from lmtui.worker.requests import OpenEngine, Slot
+from lmtui.worker.requests import Context, OpenEngine, Slot
 from lmtui.worker.worker import EngineWorker
 
 T = TypeVar("T")
@@ -263,21 +264,27 @@ class EngineClient:
         *,
         then: Then[tuple[int, ...]],
         failed: OnError = ignore,
+        most: int = 0,
     ) -> None:
-        """Count the tokens of each text, encoded by itself. Waits while an answer is
+        """Count the tokens of each text, encoded by itself; none are counted where
+        `most` tokens can't spell the texts together. Waits while an answer is
         generated."""
         each = tuple(texts)
-        self.ask(
-            Slot.COUNT,
-            lambda engine, _: tuple(
-                len(engine.encode(text, bos="no").ids) for text in each
-            ),
-            then,
-            failed,
-        )
+
+        def run(engine: EditorEngine, _: Context) -> tuple[int, ...]:
+            length = sum(len(text.encode("utf-8", "replace")) for text in each)
+            if most and length > most and 0 < engine.longest_token * most < length:
+                return ()
+            return tuple(len(engine.encode(text, bos="no").ids) for text in each)
+
+        self.ask(Slot.COUNT, run, then, failed)
 
     def describe_tokens(
-        self, ids: Sequence[int], *, then: Then[tuple[ScoredToken, ...]]
+        self,
+        ids: Sequence[int],
+        *,
+        then: Then[tuple[ScoredToken, ...]],
+        failed: OnError = ignore,
     ) -> None:
         """Describe the tokens with these ids, of the model in use. Answered between two
         tokens of a running generation."""
@@ -286,7 +293,7 @@ class EngineClient:
             Slot.PREVIEW,
             lambda engine, _: engine.describe_tokens(each),
             then,
-            ignore,
+            failed,
             bound=True,
         )
 

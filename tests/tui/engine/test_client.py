@@ -215,6 +215,7 @@ VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
     "predict_at": (Slot.LOOK, lambda _: (TEXT, 4)),
     "preview": (Slot.PREVIEW, lambda handle: (handle, PLAIN)),
     "search_vocabulary": (Slot.PREVIEW, lambda handle: (handle, "a", PLAIN)),
+    "describe_tokens": (Slot.PREVIEW, lambda _: ((1, 2),)),
     "count_tokens": (Slot.COUNT, lambda _: (["a"],)),
     "generate": (Slot.GENERATE, lambda _: (HELLO, PLAIN)),
     "generate_versions": (Slot.GENERATE, lambda _: (HELLO, [PLAIN, PLAIN])),
@@ -1035,7 +1036,7 @@ def test_a_request_is_pending_until_its_end_is_handed_over(verb: str) -> None:
 def test_request_with_ids_or_handles_is_dropped_while_a_model_loads(verb: str) -> None:
     slot, _ = VERBS[verb]
     looks = ("next_distribution", "preview", "search_vocabulary")
-    bound = (*looks, "continue_each", "score", "logit_lens")
+    bound = (*looks, "describe_tokens", "continue_each", "score", "logit_lens")
     tells = "dropped" in functions_of(verb)
     gate = Gate(at=1)
     with trying(verb, gate) as (answers, client, ask):
