@@ -51,7 +51,8 @@ IDLE = 0.3
 TOTALS_EVERY = 0.2
 """Seconds between two looks at whether the totals have changed."""
 _PART = 3000  # code points that are scored at a time
-_WHOLE = 200_000  # code points up to which all of a text is scored, not what is seen
+WHOLE = 200_000
+"""Code points up to which all of a text is scored, and not only what is seen."""
 _GOES_ON = "F3 scores on"
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
 
@@ -91,6 +92,7 @@ class ScoreController(Controller):
         self._idle: Timer | None = None
         self._has_model = False
         self._halted = ""  # why scoring has ended early, until it goes on
+        self._halted_at = 0  # revision of the text at which that changed
         self._tokens: int | None = None  # of the text, as the last prediction counts
 
     @property
@@ -131,7 +133,10 @@ class ScoreController(Controller):
 
     def stop(self) -> bool:
         """Stop scoring, until the text changes or its scores are asked for."""
-        if self._halted or not self._has_model or self._next_part() is None:
+        edited = self.text.text != self._editor.text  # the edit is on its way
+        if self._halted or not self._has_model:
+            return False
+        if not edited and self._next_part() is None:
             return False
         self._client.cancel()
         self._halt("stopped")
@@ -139,7 +144,8 @@ class ScoreController(Controller):
         return True
 
     def _halt(self, why: str) -> None:
-        self._halted, self.is_shown = why, False
+        self._halted, self._halted_at = why, self._editor.revision
+        self.is_shown = False
 
     def _go_on(self) -> None:
         """Score on after a stop: the scores are asked for."""
@@ -166,7 +172,8 @@ class ScoreController(Controller):
         self.outdate_totals()
         self.totals.outdate()
         self._client.cancel()
-        self._halt("")
+        if self._halted_at != self._editor.revision:
+            self._halt("")
         self.score_when_idle()
 
     def _cost(self, start: int, end: int) -> float | None:
@@ -229,7 +236,7 @@ class ScoreController(Controller):
     def _next_part(self) -> tuple[int, int] | None:
         """Return the span to score next; None where all is scored that should be."""
         first, last = self._editor.visible_lines
-        whole = len(self.text.text) <= _WHOLE
+        whole = len(self.text.text) <= WHOLE
         return self.text.next_span(first, last, length=_PART, whole=whole)
 
     def _show_failed(self, error: LmtuiError) -> None:
@@ -291,7 +298,7 @@ class ScoreController(Controller):
         not."""
         if self._halted:
             return self.doing
-        partial = len(self.text.text) > _WHOLE and self.text.stale()
+        partial = len(self.text.text) > WHOLE and self.text.stale()
         return "≈ of the lines that were shown" if partial else ""
 
     def _show_file(self) -> None:
@@ -411,6 +418,8 @@ class ScoreController(Controller):
         if not self.text.stale():
             return ""
         document = self._sums("document", 0, len(self.text.text))
+        if not document.scored:
+            return ""  # the list is empty, and says so
         if document.whole:
             return ", some of it as it was before an edit"
         about = "≈" * document.tokens_stale

@@ -24,6 +24,7 @@ from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.screen import LOADING
 from lmtui.tui.widgets.probability_panel import STALE_TITLE
 from lmtui.tui.widgets.status import Status
+from tests.tui.editor.writer import writing
 from tests.tui.test_states import TEXT, Slow, Walk, editor
 
 NEXT = "Next at the cursor"
@@ -198,6 +199,19 @@ async def test_counts_and_words_are_of_the_part_that_is_scored(tmp_path: Path) -
         engine.let("heat")
         await here.running.until(lambda: f"{SURPRISES}," not in here.running.seen)
         assert SURPRISES in here.running.seen
+
+
+async def test_long_text_says_that_what_was_shown_of_it_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "WHOLE", 100)
+    async with writing(tmp_path, text=TEXT * 60) as writer:
+        await writer.until(lambda: "≈ of the lines that were shown" in writer.seen)
+        await writer.until(lambda: "ready" in writer.seen)
+        assert (
+            f"of {60 * len(TEXT):,} tokens −" in writer.seen
+            and UNTIL not in writer.seen
+        )
 
 
 @pytest.mark.parametrize("first", STATES, ids=lambda state: state.name)
