@@ -7,7 +7,7 @@ caller brings a new engine.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -40,9 +40,20 @@ _RECALL = 48  # tokens of a continuation that are compared
 _QUOTED = 12  # tokens of context before a quoted token
 
 
+_COST = 8  # scored tokens that take about as long as a generated one
+
+
 def never() -> bool:
     """Return False: a `Stop` that never stops."""
     return False
+
+
+Advance = Callable[[int], None]
+"""A function that is told of work done, in scored tokens."""
+
+
+def _uncounted(_: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -62,18 +73,33 @@ class Evaluator:
         training: Sequence[Example],
         prompts: Sequence[Prompt],
         should_stop: Stop = never,
+        on_share: Callable[[int, int], None] = lambda done, total: None,
     ) -> Answers:
         """Return all answers of a full evaluation, made before and after a training.
+        `on_share` is told how much of it is done.
 
         Raises:
             Cancelled: `should_stop` answered True.
         """
-        return Answers(
-            held_out=self.score(engine, held_out, should_stop=should_stop),
-            neutral=self.neutral(engine, should_stop=should_stop),
-            continued=self.continued(engine, prompts, should_stop=should_stop),
-            recalled=self.recalled(engine, training, should_stop=should_stop),
+        neutral = _as_example("neutral text", engine.encode(neutral_text()))
+        scored = sum(len(example.ids) for example in (*held_out, neutral))
+        said = len(prompts) * CONTINUED + min(len(training), RECALLED) * _RECALL
+        total, done = scored + _COST * said, 0
+
+        def advance(work: int) -> None:
+            nonlocal done
+            done = min(total, done + work)
+            on_share(done, total)
+
+        how: dict[str, Any] = {"should_stop": should_stop, "advance": advance}
+        found = Answers(
+            held_out=self.score(engine, held_out, **how),
+            neutral=self._score(engine, neutral, **how),
+            continued=self.continued(engine, prompts, **how),
+            recalled=self.recalled(engine, training, **how),
         )
+        on_share(total, total)
+        return found
 
     def score(
         self,
@@ -81,20 +107,15 @@ class Evaluator:
         examples: Sequence[Example],
         *,
         should_stop: Stop = never,
+        advance: Advance = _uncounted,
     ) -> tuple[DocumentScore, ...]:
         """Score each document.
 
         Raises:
             Cancelled: `should_stop` answered True.
         """
-        return tuple(self._score(engine, example, should_stop) for example in examples)
-
-    def neutral(
-        self, engine: LocalEngine, *, should_stop: Stop = never
-    ) -> DocumentScore:
-        """Score a text that has nothing to do with anyone's notes."""
-        encoding = engine.encode(neutral_text())
-        return self._score(engine, _as_example("neutral text", encoding), should_stop)
+        how: dict[str, Any] = {"should_stop": should_stop, "advance": advance}
+        return tuple(self._score(engine, example, **how) for example in examples)
 
     def continued(
         self,
@@ -102,16 +123,18 @@ class Evaluator:
         prompts: Sequence[Prompt],
         *,
         should_stop: Stop = never,
+        advance: Advance = _uncounted,
     ) -> tuple[str, ...]:
         """Return the model's greedy continuation of each prompt.
 
         Raises:
             Cancelled: `should_stop` answered True.
         """
-        return tuple(
-            "".join(_greedy(engine, prompt, CONTINUED, should_stop)[1])
-            for prompt in prompts
-        )
+        found = []
+        for prompt in prompts:
+            found.append("".join(_greedy(engine, prompt, CONTINUED, should_stop)[1]))
+            advance(_COST * CONTINUED)
+        return tuple(found)
 
     def prompts(
         self, held_out: Sequence[Example], training: Sequence[Example]
@@ -134,6 +157,7 @@ class Evaluator:
         training: Sequence[Example],
         *,
         should_stop: Stop = never,
+        advance: Advance = _uncounted,
     ) -> Memorized | None:
         """Return the longest run of training text that the model repeats word for word.
 
@@ -149,6 +173,7 @@ class Evaluator:
         for example in _spread(long_enough, RECALLED):
             cue = Prompt(example.ids[:_CUE], "")
             ids = _greedy(engine, cue, _RECALL, should_stop)[0]
+            advance(_COST * _RECALL)
             start, length = longest_run(np.array(ids, dtype=np.int64), stream)
             if best is None or length > best.tokens:
                 said = self._text(ids[start : start + length])
@@ -162,7 +187,12 @@ class Evaluator:
         return self._text(before), self._text(example.ids[index : index + 1])
 
     def _score(
-        self, engine: LocalEngine, example: Example, should_stop: Stop
+        self,
+        engine: LocalEngine,
+        example: Example,
+        *,
+        should_stop: Stop,
+        advance: Advance = _uncounted,
     ) -> DocumentScore:
         before = 1 if self._begins(example) else 0
         ids = example.ids[before:]
@@ -181,6 +211,7 @@ class Evaluator:
             counts = counts and token.id not in controls
             logprobs.append(token.logprob if counts else None)
             size += len(token.bytes) if logprobs[-1] is not None else 0
+            advance(1)
         known = [logprob for logprob in logprobs if logprob is not None]
         return DocumentScore(
             path=example.path,

@@ -7,6 +7,7 @@ prints only the traceback of a bug: everything else is an event.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from lmtui import cache_dir
 from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
+from lmtui.models.progress import Progress
 from lmtui.train import checkpoints, dataset, save
 from lmtui.train import request as requests
 from lmtui.train.baseline import Baseline, read_beginning, write_beginning
@@ -248,7 +250,6 @@ class Worker:
         material, evaluating = prepared.material, prepared.evaluating
         beginning = prepared.beginning
         if beginning is None:
-            self._tell(Doing("evaluating before training"))
             beginning = self._ask_first(prepared)
             write_beginning(self._place, beginning)
         self._prepared = replace(prepared, beginning=beginning)
@@ -282,8 +283,15 @@ class Worker:
             training=material.training,
             prompts=prompts,
             should_stop=self._commands.stopping,
+            on_share=self._share_of("evaluating before training"),
         )
         return Baseline(prepared.trainee.base.sha256, prompts, answers)
+
+    def _share_of(self, what: str) -> Callable[[int, int], None]:
+        """Report the beginning of a longer piece of work; return a function that
+        reports how much of it is done."""
+        self._tell(Doing(what))
+        return lambda done, total: self._tell.report(Progress(what, done, total))
 
     # The steps and the result.
 
@@ -304,7 +312,6 @@ class Worker:
         assert self._prepared is not None
         assert self._prepared.beginning is not None
         beginning = self._prepared.beginning.about(material.held_out)
-        self._tell(Doing("evaluating the result"))
         best_step = state.step
         if state.best_step is not None:
             best_step = checkpoints.load_best(self._place, trainee.weights)
@@ -314,6 +321,7 @@ class Worker:
             training=material.training,
             prompts=beginning.prompts,
             should_stop=self._commands.stopping,
+            on_share=self._share_of("evaluating the result"),
         )
         learned = TrainResult(
             request=self._request,

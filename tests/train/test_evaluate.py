@@ -49,6 +49,22 @@ def test_document_score_equals_that_of_the_engine(
     assert found.bytes == sum(len(token.bytes) for token in scored)
 
 
+def test_share_of_an_evaluation_grows_to_one(
+    engine: LocalEngine, asking: Evaluator
+) -> None:
+    held_out, training = [of(TEXT)], [of("def f(x):\n    return x + 1\n" * 20, "b")]
+    shares: list[float] = []
+    asking.ask(
+        engine,
+        held_out=held_out,
+        training=training,
+        prompts=asking.prompts(held_out, training),
+        on_share=lambda done, total: shares.append(done / total),
+    )
+    assert shares == sorted(shares) and shares[-1] == 1
+    assert 0 < shares[0] < 0.1 and len({round(share, 1) for share in shares}) == 11
+
+
 def test_score_counts_only_learned_tokens(
     engine: LocalEngine, asking: Evaluator
 ) -> None:
