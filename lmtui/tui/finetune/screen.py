@@ -430,7 +430,6 @@ the weights of a run that was never stopped.
             self._stop()
             return
         details = [
-            f"Step {self.run.last_step:,} of {self.run.steps:,} is done.",
             "The step that runs is finished and saved: nothing is lost.",
             f"{resume_command(self._given.name)}  continues from there.",
         ]

@@ -69,7 +69,7 @@ def test_keys_begin_pause_and_stop_a_training(start: Start) -> None:
     tmux.shows("p goes on")
     tmux.press("Tab", "Tab", "Tab")
     tmux.press("q")
-    tmux.shows("Stop the training?", "Step 3 of 6 is done.")
+    tmux.shows("Stop the training?", "The step that runs is finished")
     tmux.press("Escape")
     tmux.lacks("Stop the training?")
     tmux.press("q")
