@@ -17,7 +17,7 @@ from threading import Lock
 from typing import BinaryIO, Literal
 
 from lmtui import paths, processes
-from lmtui.errors import LmtuiError
+from lmtui.errors import LmtuiError, system_limit
 from lmtui.train.events import End, Event, Failed, Saved, Start, Step, from_json
 from lmtui.train.request import TrainRequest, versions
 from lmtui.train.resolve import resume_command
@@ -254,7 +254,7 @@ def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:
         with open(run.log_file, "ab", opener=paths.open_private) as log:
             return processes.begin(command, log)
     except OSError as error:
-        raise LmtuiError(
+        raise system_limit(error) or LmtuiError(
             "the training can't be started",
             f"{command[0]} ({error.strerror})",
             "Install the program again, or free some memory.",
