@@ -344,6 +344,15 @@ def test_import_of_damaged_archives_is_an_error_with_a_hint(
         assert not folder.exists() or not list(folder.iterdir()), file.name
 
 
+def test_adapter_of_whole_numbers_is_refused(notes: Path) -> None:
+    file = notes / "adapter_model.safetensors"
+    data = file.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    file.write_bytes(data[:end].replace(b'"F32"', b'"I32"') + data[end:])
+    error = refused("show", "notes")
+    assert "stored as I32" in error.detail and error.hint
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, lambda file: file.symlink_to("/dev/zero")])
 @pytest.mark.parametrize(
     "name", ["card.json", "adapter_config.json", "tokenizer_config.json"]

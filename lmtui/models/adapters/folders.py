@@ -25,6 +25,7 @@ from lmtui.models.checkpoint import (
     read_weight_file,
     require_plain_files,
 )
+from lmtui.models.config_check import FLOATS
 from lmtui.models.progress import OnProgress, ignore
 
 
@@ -287,7 +288,13 @@ def _require_lora(folder: Path) -> None:
     weights = folder / lora_config.WEIGHTS
     if not weights.is_file() and list(folder.glob("*.bin")):
         raise pickles_only(str(folder))
-    read_weight_file(weights)
+    for name, dtype in read_weight_file(weights).dtypes.items():
+        if dtype not in FLOATS:
+            raise LmtuiError(
+                "the weights of this adapter are not floating-point numbers",
+                f"{weights}: {name} is stored as {dtype}",
+                "Fetch or copy the adapter again.",
+            )
 
 
 def _digests(path: Path, on_progress: OnProgress = ignore) -> tuple[str, ...]:
