@@ -142,7 +142,7 @@ def plan_of(
         memory=calibration.memory,
         seconds=(schedule.steps - made) * calibration.seconds
         + evaluations * evaluation,
-        sample=pieces(material.blocks[0], trainee),
+        sample=pieces(material.blocks, trainee),
         notes=material.remarks,
         lr=settings.peak_rate,
         rank=settings.rank if settings.method == "lora" else None,
@@ -160,13 +160,18 @@ def _is_cut(material: Dataset) -> bool:
     return len({example.path for part in parts for example in part}) == 1 and all(parts)
 
 
-def pieces(block: Block, trainee: TrainableModel) -> tuple[Piece, ...]:
-    """Return the beginning of a block as text, cut where `trained` changes."""
-    shown = min(_SHOWN, block.real)
-    pairs = zip(block.ids[:shown], block.trained[:shown], strict=True)
+def pieces(blocks: Sequence[Block], trainee: TrainableModel) -> tuple[Piece, ...]:
+    """Return the beginning of the first blocks as text, cut where `trained` changes."""
+    pairs = [
+        pair
+        for block in blocks[:_SHOWN]
+        for pair in zip(
+            block.ids[: block.real], block.trained[: block.real], strict=True
+        )
+    ]
     return tuple(
         Piece(_text([token for token, _ in run], trainee), trained)
-        for trained, run in groupby(pairs, key=lambda pair: pair[1])
+        for trained, run in groupby(pairs[:_SHOWN], key=lambda pair: pair[1])
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from lmtui.errors import Cancelled
 from lmtui.train.evaluate import never
-from lmtui.train.plan import calibrate
+from lmtui.train.plan import calibrate, pieces
 from lmtui.train.schedule import Schedule
 from lmtui.train.settings import TrainSettings
 from lmtui.train.trainer import NonFiniteLoss, Sequences
@@ -52,3 +53,11 @@ def test_nan_in_calibration_raises_and_changes_no_weight() -> None:
     with pytest.raises(NonFiniteLoss):
         calibrate(subject, sequences(), clip=1.0, should_stop=never)
     assert same(copied(subject), before)
+
+
+def test_sample_goes_on_over_short_blocks() -> None:
+    subject, made = trainee(), blocks(5)
+    one, all_ = pieces(made[:1], subject), pieces(made, subject)
+    first, whole = ("".join(piece.text for piece in each) for each in (one, all_))
+    assert whole.startswith(first.rstrip("�")) and len(whole) > len(first)
+    assert all(a.trained != b.trained for a, b in pairwise(all_))
