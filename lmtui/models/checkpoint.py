@@ -17,6 +17,8 @@ from typing import Any
 from lmtui.errors import LmtuiError
 
 INDEX = "model.safetensors.index.json"
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of weights that are not quantised, as safetensors and GGUF call them."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 _LONGEST_TEXT = 10_000_000  # bytes of a configuration or header; others take for ever

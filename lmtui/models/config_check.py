@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models.checkpoint import ModelFolder, read_folder
+from lmtui.models.checkpoint import FLOATS, ModelFolder, read_folder
 
-FLOATS = ("F64", "F32", "F16", "BF16")
-"""Types of weights that are not quantised, as safetensors and GGUF call them."""
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "head_dim", "n_embd")
 _COUNT = re.compile(r"(num|n)_\w*(heads?|layers?|experts?)\w*")

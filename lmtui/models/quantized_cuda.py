@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmtui.models import hardware
-from lmtui.models.config_check import FLOATS
+from lmtui.models.checkpoint import FLOATS
 from lmtui.models.gguf.header import read_gguf_header
 from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.int4 import FEW, GROUP, GroupQuantized, quantise

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lmtui.cache_dir import size
 from lmtui.models import hardware, memory
-from lmtui.models.checkpoint import ModelFolder, read_folder
-from lmtui.models.config_check import FLOATS
+from lmtui.models.checkpoint import FLOATS, ModelFolder, read_folder
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 
 

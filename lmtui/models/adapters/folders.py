@@ -20,12 +20,12 @@ from lmtui.models import catalogue, default_model, describe, digests, hub, sourc
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.card import AdapterKind, Base, Card, read_card
 from lmtui.models.checkpoint import (
+    FLOATS,
     pickles_only,
     read_folder,
     read_weight_file,
     require_plain_files,
 )
-from lmtui.models.config_check import FLOATS
 from lmtui.models.progress import OnProgress, ignore
 
 

@@ -19,9 +19,9 @@ from lmtui.errors import LmtuiError
 from lmtui.kernels.half_matmul import FORMATS
 from lmtui.models import hardware, memory
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.checkpoint import ModelFolder
+from lmtui.models.checkpoint import FLOATS, ModelFolder
 from lmtui.models.checkpoint_tensors import RoundedTensors
-from lmtui.models.config_check import FLOATS, read_model
+from lmtui.models.config_check import read_model
 from lmtui.models.digests import model_digest
 from lmtui.models.errors import wrap_load_errors
 from lmtui.models.gguf.config_check import read_gguf_model
