@@ -98,7 +98,10 @@ def open_model(
         LmtuiError: the model can't be found, fetched or loaded here.
     """
     model, server = resolved(settings, ref.model)
+    from lmtui.models.hardware import load_torch_libraries  # few commands need it
+
     with _collector_waits():
+        load_torch_libraries()
         # Imported here: it takes most of a second.
         if model and is_address(model) and not ref.adapter:
             from lmtui.engine.open import open_served

@@ -5,6 +5,10 @@ Torch takes seconds to import, which `--help` must not, so that functions import
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
+import os
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +61,21 @@ def require_threads(count: int) -> None:
         raise SystemLimitError(str(error)) from error
     finally:
         over.set()
+
+
+def load_torch_libraries() -> None:
+    """Load torch's shared libraries without holding the interpreter's lock, so that a
+    screen draws meanwhile: `import torch` holds it for most of a second. Where they
+    can't be loaded, the import does it and reports why."""
+    spec = importlib.util.find_spec("torch")
+    if "torch" in sys.modules or spec is None or spec.origin is None:
+        return
+    ending = "dylib" if sys.platform == "darwin" else "so"
+    library = Path(spec.origin).with_name("lib") / f"libtorch_python.{ending}"
+    # Called as a foreign function, it releases the lock; ctypes.CDLL(library) does not.
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    dlopen(os.fsencode(library), os.RTLD_NOW)
 
 
 def available_ram() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,36 @@ def test_threads_are_physical_cores_within_affinity_and_quota(monkeypatch):
     assert hardware.default_threads() == 6
     monkeypatch.setattr(processes, "cpu_quota", lambda: 1.5)
     assert hardware.default_threads() == 2
+
+
+WAITS = """
+import threading, time
+from lmtui.models.hardware import load_torch_libraries
+
+over, turns = threading.Event(), 0
+
+def run():
+    global turns
+    while not over.wait(0.001):
+        turns += 1
+
+thread = threading.Thread(target=run)
+thread.start()
+load_torch_libraries()
+over.set()
+thread.join()
+import torch
+print(turns, torch.ones(2).sum().item())
+"""
+
+
+def test_threads_run_while_the_libraries_of_torch_are_loaded():
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS], capture_output=True, text=True, check=True
+    )
+    turns, total = done.stdout.split()
+    assert int(turns) > 5  # at most one while the interpreter's lock is held
+    assert total == "2.0"
 
 
 @pytest.fixture
