@@ -69,7 +69,7 @@ def test_grid_is_that_of_one_naive_forward(engine: LocalEngine) -> None:
     assert column(grid, "after") == texts[:-1]
     assert column(grid, "came") == texts[1:]
     assert column(grid, "with") == [
-        notation.chance(math.exp(float(logprobs[n, token])))
+        notation.percent(math.exp(float(logprobs[n, token])))
         for n, token in enumerate(ids[1:])
     ]
     for n, written in enumerate(column(grid, "expected")):
@@ -79,7 +79,7 @@ def test_grid_is_that_of_one_naive_forward(engine: LocalEngine) -> None:
             (described,) = engine.describe_tokens([token])
             mark = "●" if token == ids[n + 1] else ""
             name = visible_token(described.text)[:10]
-            parts.append(f"{mark}{name} {notation.chance(math.exp(value))}")
+            parts.append(f"{mark}{name} {notation.percent(math.exp(value))}")
         assert written == " │ ".join(parts)
 
 

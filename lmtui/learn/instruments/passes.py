@@ -233,7 +233,7 @@ class PassesInstrument(Instrument):
                 Cell(position.last),
                 Cell(_expected(position)),
                 Cell(_token(position.came)),
-                Cell(notation.chance(_prob(position.came))),
+                Cell(notation.percent(_prob(position.came))),
             ]
             if comparison:
                 same = comparison.same[number - 1]
@@ -361,7 +361,7 @@ def _expected(position: _Position) -> str:
     marked."""
     parts = (
         f"{'●' if row.id == position.came.id else ''}"
-        f"{visible_token(row.text)[:_TOKEN]} {notation.chance(row.prob)}"
+        f"{visible_token(row.text)[:_TOKEN]} {notation.percent(row.prob)}"
         for row in position.top
     )
     return " │ ".join(parts)
