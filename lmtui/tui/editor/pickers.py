@@ -73,7 +73,7 @@ than yours (●) makes the text more probable to the model, which does not make 
     def __init__(self, present: str) -> None:
         self._present = present
         self._early = 0  # cursor movement requested before the list has arrived
-        self._waits = True
+        self._waits, self._asking = True, ASKING
         word = clip(visible_line(present), _WIDEST)
         super().__init__(f"In place of “{word}”", _no_rows(ASKING, _WAITING))
 
@@ -87,7 +87,7 @@ than yours (●) makes the text more probable to the model, which does not make 
 
     def show_partial(self, replacements: Sequence[Replacement]) -> None:
         """Show the best of those that are found so far."""
-        self._list(replacements, f"{ASKING} · {_REPLACEMENTS_FOOT}")
+        self._list(replacements, f"{self._asking} · {_REPLACEMENTS_FOOT}")
 
     def _list(self, replacements: Sequence[Replacement], foot: str) -> None:
         """List replacements; the mark stays on its word where that is still there."""
@@ -102,10 +102,10 @@ than yours (●) makes the text more probable to the model, which does not make 
         )
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show how much of the work is done, until there is a list."""
+        """Show how much of the work is done; of a list with its next rows."""
+        self._asking = f"{ASKING} {percent(done / max(1, total))}"
         if not self.items:
-            words = f"{ASKING} {percent(done / max(1, total))}"
-            self.show_rows(_no_rows(words, _WAITING))
+            self.show_rows(_no_rows(self._asking, _WAITING))
 
     def show_error(self, error: LmtuiError) -> None:
         """Show why the model can't answer."""

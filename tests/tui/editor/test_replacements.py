@@ -91,7 +91,7 @@ async def test_mark_stays_on_its_word_while_the_list_grows() -> None:
         app.asked.show_progress(2, 3)
         app.asked.show_partial(FOUND)
         await pilot.pause()
-        assert "Paris" in app.text()
+        assert "Paris" in app.text() and f"{ASKING} 66.7% · Enter" in app.text()
         app.asked.show(FOUND)
         await pilot.pause()
         assert ASKING not in app.text()
