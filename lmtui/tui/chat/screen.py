@@ -97,20 +97,20 @@ class ChatScreen(SamplingScreen):
         Binding("ctrl+s", "save_edit", "Save edit", id="chat.save-edit", show=False,
                 priority=True,
                 tooltip="Save the edit without asking the model."),
-        Binding("alt+up,ctrl+up", "message(-1)", "Message before", show=False,
+        Binding("alt+up,ctrl+up", "message(-1)", "Previous message", show=False,
                 id="chat.message-before",
-                tooltip="To the message before, where letters edit and copy."),
-        Binding("alt+down,ctrl+down", "message(1)", "Message after", show=False,
+                tooltip="To the previous message, where letters edit and copy."),
+        Binding("alt+down,ctrl+down", "message(1)", "Next message", show=False,
                 id="chat.message-after",
-                tooltip="To the message after; from the last one to the prompt."),
-        Binding("left_square_bracket", "version(-1)", "Version before",
+                tooltip="To the next message; from the last one to the prompt."),
+        Binding("left_square_bracket", "version(-1)", "Previous version",
                 id="chat.version-before", show=False,
-                tooltip="The version before of the message in focus, or of the last one"
-                " from the panel and the sampler."),
-        Binding("right_square_bracket", "version(1)", "Version after",
+                tooltip="The previous version of the message in focus; in the panel and"
+                " the sampler, of the last message."),
+        Binding("right_square_bracket", "version(1)", "Next version",
                 id="chat.version-after", show=False,
-                tooltip="The version after of the message in focus, or of the last one"
-                " from the panel and the sampler."),
+                tooltip="The next version of the message in focus; in the panel and the"
+                " sampler, of the last message."),
     ]  # fmt: skip
 
     def __init__(

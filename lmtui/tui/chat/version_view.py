@@ -208,10 +208,10 @@ scroll it; Enter takes it once all have ended. The others stay as versions of th
 message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its text.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,up", "mark(-1)", "Version before", id="versions.before",
-                show=False, tooltip="Mark the version before."),
-        Binding("right,down", "mark(1)", "Version after", id="versions.after",
-                show=False, tooltip="Mark the version after."),
+        Binding("left,up", "mark(-1)", "Previous version", id="versions.before",
+                show=False, tooltip="Mark the previous version."),
+        Binding("right,down", "mark(1)", "Next version", id="versions.after",
+                show=False, tooltip="Mark the next version."),
         Binding("enter", "take", "Take it", id="versions.take",
                 tooltip="Take the marked version, once all have ended."),
         Binding("pageup", "scroll(-1)", "Page up", id="versions.page-up", show=False,

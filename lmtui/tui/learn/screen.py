@@ -102,8 +102,8 @@ progress is saved.
         Binding("f8", "turn(1)", "Next page", id="learn.next",
                 tooltip="To the next page."),
         # With priority: a TextArea takes F7.
-        Binding("f7", "turn(-1)", "Page before", id="learn.back",
-                tooltip="To the page before.", priority=True),
+        Binding("f7", "turn(-1)", "Previous page", id="learn.back",
+                tooltip="To the previous page.", priority=True),
         Binding("ctrl+g", "pages", "All pages", id="learn.pages",
                 tooltip="All pages of the course, and what is done of each.",
                 priority=True),

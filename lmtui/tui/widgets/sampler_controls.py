@@ -60,10 +60,10 @@ makers recommend, where its card or its files say so.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Setting up", id="sampler.up", show=False,
-                tooltip="The setting above"),
-        Binding("down", "move(1)", "Setting down", id="sampler.down", show=False,
-                tooltip="The setting below"),
+        Binding("up", "move(-1)", "Previous setting", id="sampler.up", show=False,
+                tooltip="To the setting above"),
+        Binding("down", "move(1)", "Next setting", id="sampler.down", show=False,
+                tooltip="To the setting below"),
         Binding("left,minus", "step(-1)", "Less", id="sampler.less", show=False,
                 tooltip="A step less; on the slider: flatter"),
         Binding("right,plus", "step(1)", "More", id="sampler.more", show=False,
