@@ -13,13 +13,14 @@ from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
+from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from lmtui.tui.keys import Bound, all_bound
 
@@ -38,8 +39,10 @@ class HelpScreen(ModalScreen[None]):
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close", id="help.close",
-                tooltip="Back to where you were."),
+        Binding("escape,q", "leave", "Close", id="help.close",
+                tooltip="Leave the search; else back to where you were."),
+        Binding("slash", "find", "Search", id="help.find",
+                tooltip="Show only the keys and texts with these words."),
     ]  # fmt: skip
     COMPONENT_CLASSES: ClassVar[set[str]] = {"help--key", "help--name", "help--what"}
 
@@ -50,22 +53,60 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
+            yield Input(id="words", placeholder="/ searches keys and words")
             with VerticalScroll(id="sections"):
                 for section in self._sections:
                     yield Static(Content(section.title), classes="title")
                     yield Static(classes="keys")
-                    if section.text:
-                        yield Static(Content(section.text), classes="text")
-            yield Static(Content("↑ ↓ scroll · Esc closes"), id="foot")
+                    yield Static(Content(section.text), classes="text")
+            yield Static(Content("/ search · ↑ ↓ scroll · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
         """Fill in the keys, whose styles are known once the screen is mounted."""
-        with_keys = zip(self._sections, self.query(".keys"), strict=True)
-        for section, place in with_keys:
-            place.display = bool(section.bound)
-            assert isinstance(place, Static)
-            place.update(self._table(section.bound))
+        self._show("")
         self.query_one("#sections").focus()
+
+    @on(Input.Changed)
+    def search(self, event: Input.Changed) -> None:
+        self._show(event.value)
+
+    @on(Input.Submitted)
+    def read(self) -> None:
+        """Go from the search to what it found."""
+        self.query_one("#sections").focus()
+
+    def action_find(self) -> None:
+        self.query_one(Input).focus()
+
+    def action_leave(self) -> None:
+        """Leave the search and empty it; without one, close."""
+        field = self.query_one(Input)
+        if not (field.value or field.has_focus):
+            self.dismiss()
+            return
+        field.value = ""
+        self.read()
+
+    def _show(self, text: str) -> None:
+        """Show the keys, and the texts, that have all of these words."""
+        words = text.casefold().split()
+
+        def fits(*told: str) -> bool:
+            whole = " ".join(told).casefold()
+            return all(word in whole for word in words)
+
+        kinds = (self.query(f".{kind}") for kind in ("title", "keys", "text"))
+        for section, title, keys, said in zip(self._sections, *kinds, strict=True):
+            bound = [
+                item
+                for item in section.bound
+                if fits(self._keys(item), item.name, item.what)
+            ]
+            keys.display = bool(bound)
+            said.display = bool(section.text) and fits(section.title, section.text)
+            title.display = keys.display or said.display
+            assert isinstance(keys, Static)
+            keys.update(self._table(bound))
 
     def _table(self, bound: list[Bound]) -> Table:
         key, name, what = (
@@ -74,7 +115,7 @@ class HelpScreen(ModalScreen[None]):
         )
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(width=16)
-        table.add_column(width=16)
+        table.add_column(width=18)
         table.add_column(ratio=1)
         for item in bound:
             parts = ((self._keys(item), key), (item.name, name), (item.what, what))

@@ -344,6 +344,22 @@ async def test_failed_load_returns_the_waiting_prompt() -> None:
         assert running.chat.query_one(Status).state == "no model"
 
 
+async def test_help_is_searched_by_keys_and_words() -> None:
+    async with program({"default": FakeEngine(name="default")}, first="chat") as p:
+        await p.ready()
+        await p.press("f1")
+        await p.on(HelpScreen)
+        await p.until(lambda: "Ctrl+J" in p.seen)
+        await p.press("slash", *"branch from")
+        await p.until(lambda: "F8" in p.seen and "Ctrl+J" not in p.seen)
+        await p.press(*" xyzzy")
+        await p.until(lambda: "F8" not in p.seen)
+        await p.press("escape")
+        await p.until(lambda: "Ctrl+J" in p.seen)
+        await p.press("escape")
+        await p.on(ChatScreen)
+
+
 async def test_help_opens_and_closes_on_every_screen() -> None:
     engines: dict[str, FakeEngine | Exception] = {
         "default": FakeEngine(name="default"),

@@ -88,6 +88,7 @@ KEYS = {
     "find.words": "M-w",
     "ghost.mode": "F4",
     "help.close": "Escape q",
+    "help.find": "/",
     "live.interrupt": "C-c",
     "live.panel": "F2",
     "live.pause": "F6",
@@ -454,6 +455,15 @@ def test_keys_open_help_palette_and_other_screens(start: Start) -> None:
     for key in (0, 1):
         press(tmux, "app.help", "Dismiss the suggestion")
         press(tmux, "help.close", without("Dismiss the suggestion"), key=key)
+    press(tmux, "app.help", "Dismiss the suggestion")
+    tmux.press(KEYS["help.find"])
+    tmux.type("go to line")
+    tmux.lacks("Dismiss the suggestion")
+    tmux.shows("To a line, or to LINE:COL.")
+    tmux.press("Escape")
+    tmux.shows("Dismiss the suggestion")
+    tmux.press("Escape")
+    tmux.lacks("Dismiss the suggestion")
     press(tmux, "app.palette", "Search for commands")
     tmux.type("wrap")
     tmux.shows("Break long lines at the edge")
@@ -510,7 +520,12 @@ async def test_key_table_matches_the_bindings_of_the_editor(
 def _as_textual(key: str) -> str:
     """Textual's name of a key that tmux calls so."""
     names = {"C-Space": "ctrl+@", "BTab": "shift+tab", "NPage": "pagedown"}
-    names |= {"PPage": "pageup", "C-_": "ctrl+underscore", "C-/": "ctrl+slash"}
+    names |= {
+        "/": "slash",
+        "PPage": "pageup",
+        "C-_": "ctrl+underscore",
+        "C-/": "ctrl+slash",
+    }
     if key in names:
         return names[key]
     *modifiers, name = key.split("-")
