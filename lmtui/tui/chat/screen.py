@@ -223,8 +223,7 @@ class ChatScreen(SamplingScreen):
         yield self.key_line
 
     def on_mount(self) -> None:
-        """Follow the focus."""
-        super().on_mount()
+        """Follow the focus. Textual calls the base class's method too."""
         self.watch(self, "focused", self._follow_focus, init=False)
 
     def focus_text(self) -> None:

@@ -153,7 +153,7 @@ async def test_sampler_commands_set_their_settings_or_say_why_not() -> None:
         assert running.chat.sampler.settings.seed is None
         for line, why in (
             ("/temp x", "not a number"),
-            ("/temp -1", "at least 0"),
+            ("/temp -1", "from 0 to 100"),
             ("/topk 1.5", "1.5 is not a whole number"),
             ("/temp", "Usage: /temp T (temperature;"),
             ("/nope", "no such command"),

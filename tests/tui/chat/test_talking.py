@@ -152,7 +152,7 @@ async def test_status_shows_scoring_until_escape_stops_it() -> None:
         assert state(running).startswith("scoring")
         await running.press("f3")  # changes nothing
         await running.press("escape")
-        assert state(running) == "ready"
+        assert state(running) == "reading your message"  # the draft, once it is free
         go_on.set()
         await running.pilot.pause()
         assert not running.chat.has_class("-tokens")
