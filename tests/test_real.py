@@ -205,8 +205,8 @@ def test_inspect_equals_the_naive_pass(
 
 @torch.inference_mode()
 def naive(loaded: LoadedModel, ids: list[int]) -> Any:
-    """One forward, every logit, one log-softmax. [n, V]"""
-    return loaded.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+    """One forward, every logit, one float64 log-softmax. [n, V]"""
+    return loaded.model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
 
 
 def test_json_and_text_tell_the_same_answer(lmtui: Callable[..., str]) -> None:
@@ -258,7 +258,9 @@ def test_fast_path_stays_near_the_exact_path(
     ids = engine.encode(text).ids[:1000]
     assert ids == fast.encode(text).ids[:1000]
     blocks = (e.backend.all_logits(ids) for e in (engine, fast))
-    exact, packed = (torch.cat(list(block)).log_softmax(-1) for block in blocks)
+    exact, packed = (
+        torch.cat(list(block)).double().log_softmax(-1) for block in blocks
+    )
     divergence = (exact.exp() * (exact - packed)).sum(-1)
     same = exact.argmax(-1) == packed.argmax(-1)
     assert float(divergence.mean()) < 1e-3

@@ -16,6 +16,7 @@ from torch import Tensor
 from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
 from lmtui.engine.path_scores import score_paths
 from lmtui.engine.protocol import Stop
+from lmtui.engine.softmax import log_softmax
 from lmtui.errors import LmtuiError
 
 FOLLOWING = 64
@@ -115,7 +116,7 @@ class Cloze:
         cache = self._model.cache
         cache.read(self.context, should_stop=should_stop)
         assert cache.logits is not None
-        return cache.logits.log_softmax(-1)
+        return log_softmax(cache.logits)
 
     def scores(
         self,

@@ -30,6 +30,7 @@ from lmtui.engine.editor_types import (
 from lmtui.engine.listed_rows import only_listed
 from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
+from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_healing import (
     HealedDistribution,
     HealedRow,
@@ -344,7 +345,7 @@ class CursorPredictor:
             if listed := self._backend.listed:
                 logprobs = only_listed(logits, listed)
             else:
-                logprobs = logits.log_softmax(-1).cpu()
+                logprobs = log_softmax(logits).cpu()
             require_distribution(logprobs)
             known.update(zip(new, logprobs, strict=True))
 

@@ -23,9 +23,14 @@ from lmtui.engine.detokenizer import Spelling
 from lmtui.engine.listed_rows import entropy_range, is_certain
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.effects import stage_effects
-from lmtui.engine.sampling.ranks import entropy as entropy_of
+from lmtui.engine.sampling.penalties import masked
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.sampling.sampled import SampledDistribution
+from lmtui.engine.softmax import (
+    log_normaliser,
+    log_normaliser_and_entropy,
+    logprobs_of,
+)
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Candidate, Distribution
@@ -116,20 +121,15 @@ class StoredLogits:
         if not same:
             ids = torch.cat([rank(self.logits, count)[0], ids])
             values, scores = self.logits[ids], drawn_from[ids]
-        # 2) on the device: softmax and entropy. Subtracting the greatest logit keeps
-        # the digits of large ones.
-        probs, greatest, log_total = self._normalised()
-        entropy = log_total - probs.dot(self.logits - greatest)
-        mask = self.conditions.allowed
-        allowed_prob = greatest.new_ones(()) if mask is None else _sum_of(probs, mask)
+        # 2) on the device: normaliser and entropy
+        normaliser, entropy = self._normaliser_and_entropy()
+        allowed_prob = self._allowed_prob(normaliser)
         # 3) copy to main memory, and check
-        columns = ids, values, values - greatest - log_total, scores
+        columns = ids, values, logprobs_of(values, normaliser), scores
         *table, entropy, allowed_prob = to_cpu(*columns, *more, entropy, allowed_prob)
         rows = TokenRows(*table[:4])
         if not math.isfinite(float(rows.logprobs[0])):
             raise not_a_distribution()
-        if math.isnan(float(entropy)):  # tokens of probability 0 gave 0 · -inf
-            entropy = entropy_of(self.logits.log_softmax(-1))
         # 4) in main memory: filter
         drawn = rows if same else rows.part(count)
         table = [drawn.ids, drawn.scores, *table[4:]]
@@ -162,10 +162,10 @@ class StoredLogits:
 
     def rows(self, ids: Tensor, sampled: SampledDistribution) -> TokenRows:
         """Return the rows of tokens int64 [m], by one copy from the device."""
-        _, greatest, log_total = self._normalised()
+        normaliser, _ = self._normaliser_and_entropy()
         there = to_device(ids, self.logits)
         logits = self.logits[there]
-        columns = logits, logits - greatest - log_total, sampled.logits[there]
+        columns = logits, logprobs_of(logits, normaliser), sampled.logits[there]
         return TokenRows(ids, *to_cpu(*columns))
 
     def rank(self, index: int, look: LogitsView) -> int:
@@ -190,21 +190,20 @@ class StoredLogits:
         above = (self.logits > logits[:, None]).sum(1)
         return [1 + count for count in to_cpu(above)[0].tolist()]
 
-    def _normalised(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return probs [V], the greatest logit [], and log Σ exp(logit - greatest) [],
-        which is -log of the greatest prob."""
-        if self.listed:  # they are logprobs: a sum of many float32 numbers says less
-            greatest = self.logits.amax()
-            return self.logits.exp(), greatest, -greatest
-        probs = self.logits.softmax(-1)
-        return probs, self.logits.amax(), -probs.amax().log()
+    def _normaliser_and_entropy(self) -> tuple[Tensor, Tensor]:
+        """Return the log normaliser and the entropy, float64 []."""
+        normaliser, entropy = log_normaliser_and_entropy(self.logits)
+        if self.listed:  # a server's log-probabilities stay as they are
+            normaliser = torch.zeros_like(normaliser)
+        return normaliser, entropy
 
-
-def _sum_of(probs: Tensor, allowed: Tensor) -> Tensor:
-    """Return the sum [] of the probs [V] of tokens that are allowed, bool [V]."""
-    if probs.device.type == "cpu":  # by NumPy, as in `masked`
-        return torch.tensor(probs.numpy()[allowed.numpy()].sum())
-    return probs.dot(allowed.to(probs.device, probs.dtype, non_blocking=True))
+    def _allowed_prob(self, normaliser: Tensor) -> Tensor:
+        """Return the probability of the tokens that the grammar allows: float64 []."""
+        allowed = self.conditions.allowed
+        if allowed is None:
+            return torch.ones_like(normaliser)
+        logits = masked(self.logits, allowed)
+        return (log_normaliser(logits) - normaliser).exp()
 
 
 def distribution(

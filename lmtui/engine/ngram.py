@@ -118,10 +118,7 @@ class NgramModel:
         Raises:
             ValueError: an id is not from 0 to V - 1.
         """
-        size = self.order - 1
-        last = context[max(0, len(context) - size) :] if size > 0 else ()
-        ids = _ids(last, self.vocabulary).tolist()
-        return torch.from_numpy(np.log(self._distribution(ids)))
+        return torch.from_numpy(np.log(self.probs(context)))
 
     def score(self, ids: Sequence[int]) -> Tensor:
         """Log-probability of each of `ids` after those before it: float64 [n].
@@ -141,14 +138,21 @@ class NgramModel:
             contexts = np.concatenate([[_UNSEEN], ngrams])[: len(tokens)]
         return torch.from_numpy(np.log(probs))
 
-    def _distribution(self, last: Sequence[int]) -> Floats:
-        """Probabilities [V] after the tokens `last`, at most `order` - 1 of them."""
+    def probs(self, context: Sequence[int]) -> Floats:
+        """Probability of each token after `context`: float64 [V].
+
+        Raises:
+            ValueError: an id is not from 0 to V - 1.
+        """
+        width = self.order - 1
+        end = context[max(0, len(context) - width) :] if width > 0 else ()
+        last = _ids(end, self.vocabulary).tolist()
         probs = self._no_context.copy()
         for size in range(1, len(last) + 1):
-            context = self._context(last[-size:])
-            if context == _UNSEEN:  # then no longer one was seen
+            longer = self._context(last[-size:])
+            if longer == _UNSEEN:  # then no longer one was seen
                 break
-            self._mix(self._levels[size], probs, context)
+            self._mix(self._levels[size], probs, longer)
         return probs
 
     def _mix(self, level: _Level, probs: Floats, context: int) -> None:

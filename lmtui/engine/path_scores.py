@@ -19,6 +19,7 @@ from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Stop
 from lmtui.engine.sampling.ranks import to_device
+from lmtui.engine.softmax import log_normaliser, logprobs_of
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 
@@ -138,13 +139,15 @@ def _scores(
     after: dict[int, Tensor] = {}
     start = 0
     for block in blocks:
-        logprobs = block.log_softmax(-1)
+        normaliser = log_normaliser(block)
         end = start + len(block)
         here = (own >= start) & (own < end)
         at = to_device(own[here] - start, block)
-        scored[here] = logprobs[at, to_device(ids[here], block)].cpu()
+        logits = block[at, to_device(ids[here], block)].unsqueeze(1)
+        scored[here] = logprobs_of(logits, normaliser[at]).squeeze(1).cpu()
         ends = sorted({row for row in last if start <= row < end})
-        rest = logprobs[to_device([row - start for row in ends], block)]
+        at = to_device([row - start for row in ends], block)
+        rest = logprobs_of(block[at], normaliser[at])
         after.update(zip(ends, rest.cpu(), strict=True))
         start = end
     if bool(scored.isnan().any()):

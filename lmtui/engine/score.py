@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.listed_rows import listed_scores
 from lmtui.engine.protocol import Stop
-from lmtui.engine.sampling.ranks import entropy, rank, to_cpu, to_device
+from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
+from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 
@@ -55,10 +55,6 @@ class ScoringBackend(Protocol):
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1."""
 
-
-# Rows per block on a CPU: 16 rows of 49k float32 logits stay in the processor's cache
-# between the reductions.
-_CPU_ROWS = 16
 
 SHORT_TEXT = 2048
 """Most tokens of a text for a server that scores it by one request for each."""
@@ -136,22 +132,19 @@ def rows_of(
             )
         return
     wanted = to_device(targets, block).unsqueeze(1)  # [n, 1]
-    size = _CPU_ROWS if block.device.type == "cpu" else max(len(block), 1)
-    # Buffers are reused: allocating this much memory takes longer than the reductions.
-    first, second = torch.empty_like(block[:size]), torch.empty_like(block[:size])
-    for logits, ids in zip(
-        torch.split(block, size), torch.split(wanted, size), strict=True
-    ):
-        rows = len(ids)
-        logprobs = torch.log_softmax(logits, -1, out=first[:rows])  # [rows, V]
-        own = logprobs.gather(1, ids).squeeze(1)
-        above = torch.gt(logits, logits.gather(1, ids), out=second[:rows])
-        places = above.sum(1).long() + 1  # exact in float32: counts are below 2^24
-        best = [rank(logits, top_n)[0]] if top_n else []
-        best += [logprobs.gather(1, each) for each in best]
-        probs = torch.exp(logprobs, out=second[:rows])
-        entropies = entropy(logprobs, probs=probs)
-        numbers = to_cpu(own, places, entropies, *best)
+    start = 0
+    for logits in blocks(block):  # [rows, V]
+        rows = len(logits)
+        own = logits.gather(1, wanted[start : start + rows])
+        start += rows
+        places = (logits > own).sum(1) + 1
+        normaliser, entropies = log_normaliser_and_entropy(logits)
+        best: list[Tensor] = []
+        if top_n:
+            ids, values = rank(logits, top_n)
+            best = [ids, logprobs_of(values, normaliser)]
+        logprobs = logprobs_of(own, normaliser).squeeze(1)
+        numbers = to_cpu(logprobs, places, entropies, *best)
         logprob, place, nats, *tops = (each.tolist() for each in numbers)
         if any(map(math.isnan, logprob)):
             raise not_a_distribution()

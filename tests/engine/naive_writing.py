@@ -58,9 +58,9 @@ class NaiveReader:
 
     @torch.inference_mode()
     def logprobs(self, ids: Sequence[int]) -> torch.Tensor:
-        """float32 logprobs after `ids`. [V]"""
+        """Logprobs after `ids`, softmax in float64. [V]"""
         logits: torch.Tensor = self._model(torch.tensor([list(ids)])).logits[0, -1]
-        return logits.float().log_softmax(-1)
+        return logits.double().log_softmax(-1)
 
     def continuations(
         self,

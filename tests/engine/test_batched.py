@@ -37,7 +37,7 @@ def naive(model: Any, begin: list[int], more: int) -> tuple[list[int], list[floa
     for index in range(len(begin) + more):
         logits = model(torch.tensor([ids], device=device)).logits[0, -1].float().cpu()
         token = begin[index] if index < len(begin) else int(logits.argmax())
-        logprobs.append(float(logits.log_softmax(-1)[token]))
+        logprobs.append(float(logits.double().log_softmax(-1)[token]))
         ids.append(token)
     return ids[len(CONTEXT) :], logprobs
 
@@ -69,7 +69,7 @@ def test_decode_batch_handles_unusual_architectures(family: str) -> None:
     expected = test_families.naive(family, CONTEXT)[-1]
     cache.read(CONTEXT)
     assert cache.logits is not None
-    test_families.close(cache.logits.log_softmax(-1), expected)
+    test_families.close(cache.logits.double().log_softmax(-1), expected)
 
 
 def test_decode_batch_does_not_rerun_the_context() -> None:
@@ -182,4 +182,4 @@ def test_decode_batch_can_be_cancelled_within_one_token(
     cache.read(CONTEXT)
     assert cache.logits is not None
     expected = test_families.naive(family, CONTEXT)[-1]
-    test_families.close(cache.logits.log_softmax(-1), expected)
+    test_families.close(cache.logits.double().log_softmax(-1), expected)

@@ -57,9 +57,9 @@ def model(family: str) -> Any:
 
 @torch.inference_mode()
 def naive(family: str, ids: list[int]) -> torch.Tensor:
-    """float32 logprobs after every one of `ids`. [n, V]"""
+    """Logprobs after every one of `ids`, softmax in float64. [n, V]"""
     logprobs: torch.Tensor = (
-        model(family)(torch.tensor([ids])).logits[0].log_softmax(-1)
+        model(family)(torch.tensor([ids])).logits[0].double().log_softmax(-1)
     )
     return logprobs
 
@@ -88,9 +88,9 @@ def test_prefix_cache_reuse_keeps_the_logits(family: str) -> None:
         assert 0 <= reused <= len(ids)
         assert cache.ids == ids
         assert cache.logits is not None
-        close(cache.logits.log_softmax(-1), naive(family, ids)[-1])
+        close(cache.logits.double().log_softmax(-1), naive(family, ids)[-1])
     cache.extend([7])
-    close(cache.logits.log_softmax(-1), naive(family, [*IDS, 7])[-1])
+    close(cache.logits.double().log_softmax(-1), naive(family, [*IDS, 7])[-1])
 
 
 def test_prefix_cache_reuses_what_the_family_allows() -> None:
@@ -109,7 +109,7 @@ def test_model_without_a_known_decoder_is_scored() -> None:
     forward = TransformersBackend(model("mistral"))
     forward._decoder, forward.block_rows = None, 16
     blocks = torch.cat(list(forward.all_logits(IDS, skip=3)))
-    close(blocks.log_softmax(-1), naive("mistral", IDS)[3:])
+    close(blocks.double().log_softmax(-1), naive("mistral", IDS)[3:])
 
 
 def test_decoder_that_is_never_called_is_noticed() -> None:
@@ -117,7 +117,7 @@ def test_decoder_that_is_never_called_is_noticed() -> None:
     forward._decoder = model("opt").model  # what the head does not call
     forward.block_rows = 16
     blocks = torch.cat(list(forward.all_logits(IDS)))
-    close(blocks.log_softmax(-1), naive("opt", IDS))
+    close(blocks.double().log_softmax(-1), naive("opt", IDS))
     assert forward._apart is None
 
 
@@ -130,7 +130,7 @@ def test_head_of_hidden_states_gives_the_logits(family: str) -> None:
         parts = list(cache.hidden_states(ids, len(ids) - 4, should_stop=lambda: False))
         made = torch.cat([forward.head(states) for _, states in parts])
         assert parts[0][0] <= len(ids) - 4
-        close(made.log_softmax(-1), naive(family, ids)[parts[0][0] :])
+        close(made.double().log_softmax(-1), naive(family, ids)[parts[0][0] :])
 
 
 TREES = {"opt", "granite", "mixtral"}
@@ -147,8 +147,8 @@ def test_paths_side_by_side_equal_each_alone(family: str) -> None:
         return
     single = torch.stack([naive(family, [*IDS[:50], *path])[-1] for path in PATHS])
     states = forward.hidden_states_after(PATHS, cache.fork(len(PATHS), 50))
-    close(forward.head(states).log_softmax(-1), single)
+    close(forward.head(states).double().log_softmax(-1), single)
     if forward.reads_trees:
         tree = Tree.of(PATHS)
         states = forward.hidden_states_tree(tree, cache.fork(1, 50))[tree.places]
-        close(forward.head(states).log_softmax(-1), single)
+        close(forward.head(states).double().log_softmax(-1), single)

@@ -226,7 +226,10 @@ def test_our_own_decoder_sees_the_layers_of_the_library(
     theirs = library.head(library.layer_states(IDS, keep=50).flatten(0, 1))
     ours = forward.head(states.flatten(0, 1))
     torch.testing.assert_close(
-        ours.log_softmax(-1), theirs.log_softmax(-1), atol=2e-4, rtol=0
+        ours.double().log_softmax(-1),
+        theirs.double().log_softmax(-1),
+        atol=2e-4,
+        rtol=0,
     )
 
 

@@ -31,7 +31,7 @@ def check(cache: PrefixCache, paths: list[list[int]]) -> None:
     model = cache.backend.model  # type: ignore[attr-defined]
     for path, score in zip(paths, scored(cache, paths), strict=True):
         whole = model(torch.tensor([[*CONTEXT, *path]])).logits[0].float()
-        rows = whole.log_softmax(-1)[len(CONTEXT) - 1 :]
+        rows = whole.double().log_softmax(-1)[len(CONTEXT) - 1 :]
         own = rows[range(len(path)), path].tolist()
         assert list(score.logprobs) == pytest.approx(own, abs=5e-4)
         assert torch.allclose(score.after, rows[-1], atol=5e-4)

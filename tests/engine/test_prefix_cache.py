@@ -64,7 +64,7 @@ def test_prefix_cache_reuse_keeps_the_logits(
         assert cache.ids == ids
         assert cache.logits is not None
         expected = tiny.reference_logprobs(family, ids, device)[-1]
-        difference = (cache.logits.log_softmax(-1) - expected).abs().max()
+        difference = (cache.logits.double().log_softmax(-1) - expected).abs().max()
         assert float(difference) <= 5e-4  # sums of other lengths round otherwise
 
 
@@ -101,7 +101,7 @@ def test_prefix_cache_survives_a_stop_between_layers() -> None:
     expected = tiny.reference_logprobs("llama", longer)[-1]
     assert cache.logits is not None
     torch.testing.assert_close(
-        cache.logits.log_softmax(-1), expected, atol=1e-4, rtol=0
+        cache.logits.double().log_softmax(-1), expected, atol=1e-4, rtol=0
     )
 
 
@@ -150,12 +150,16 @@ def test_head_of_hidden_states_gives_the_logits(
         start = parts[0][0]
         assert start <= first
         assert cache.ids == ids
-        made = torch.cat([forward.head(states) for _, states in parts]).log_softmax(-1)
+        made = (
+            torch.cat([forward.head(states) for _, states in parts])
+            .double()
+            .log_softmax(-1)
+        )
         expected = tiny.reference_logprobs(family, ids, device)[start:]
         # Sums are rounded in another order; the logits of a random model are large.
         torch.testing.assert_close(made, expected, atol=4e-4, rtol=0)
         assert cache.logits is not None
-        last = cache.logits.log_softmax(-1)
+        last = cache.logits.double().log_softmax(-1)
         torch.testing.assert_close(last, expected[-1], atol=4e-4, rtol=0)
         with counted(forward.model) as lengths:
             assert cache.read(ids) == len(ids)
@@ -169,7 +173,7 @@ def test_hidden_states_without_a_decoder_are_the_logits(family: str) -> None:
     cache = PrefixCache(forward)
     ((_, states),) = cache.hidden_states([5, 6, 7], 0, should_stop=lambda: False)
     expected = tiny.reference_logprobs(family, [5, 6, 7])
-    made = forward.head(states).log_softmax(-1)
+    made = forward.head(states).double().log_softmax(-1)
     torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
 
 
@@ -198,13 +202,15 @@ def test_paths_side_by_side_equal_each_alone(
         tree = Tree.of(paths)
         found.append(forward.hidden_states_tree(tree, cache.fork(1, held))[tree.places])
     for states in found:
-        made = forward.head(states).log_softmax(-1)
+        made = forward.head(states).double().log_softmax(-1)
         torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
     assert cache.ids == ids
     again = tiny.reference_logprobs(family, [*ids, 9], device)[-1]
     cache.extend([9])
     assert cache.logits is not None
-    torch.testing.assert_close(cache.logits.log_softmax(-1), again, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        cache.logits.double().log_softmax(-1), again, atol=1e-4, rtol=0
+    )
 
 
 def test_tree_holds_shared_beginnings_once() -> None:

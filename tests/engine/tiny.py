@@ -118,9 +118,9 @@ def engine(family: str = "llama", device: str = "cpu", **options: Any) -> LocalE
 def reference_logprobs(
     family: str, ids: list[int], device: str = "cpu"
 ) -> torch.Tensor:
-    """The naive way: one forward, all logits, one log-softmax. [n, V]"""
+    """The naive way: one forward, all logits, one float64 log-softmax. [n, V]"""
     logits = model(family, device)(torch.tensor([ids], device=device)).logits[0]
-    return logits.float().log_softmax(-1).cpu()
+    return logits.double().log_softmax(-1).cpu()
 
 
 DEVICES = (

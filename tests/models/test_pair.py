@@ -34,7 +34,7 @@ def how(quantize: Quantize = "none") -> LoadOptions:
 
 def logprobs(loaded: LoadedModel) -> torch.Tensor:
     """What a model says to a fixed text."""
-    return tiny.logits(loaded.model, tiny.tokenizer()).log_softmax(-1)
+    return tiny.logits(loaded.model, tiny.tokenizer()).double().log_softmax(-1)
 
 
 def pair(folder: Path, adapter: str | None = None, other: str = "notes") -> Any:

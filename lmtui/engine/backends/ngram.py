@@ -2,7 +2,8 @@
 be done with it.
 
 A state is the last order - 1 tokens of a context, and the head looks up what followed
-them. The logits are log-probabilities: their softmax is the distribution itself.
+them. The logits are log-probabilities: their softmax is the distribution itself. Texts
+are scored by the counts in float64, without logits.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lmtui.engine.backends.base import Reuse, T, no_layer_states
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.ngram import NgramModel
 from lmtui.engine.protocol import Stop
+from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from lmtui.models.model_info import ModelInfo
@@ -62,6 +65,7 @@ class NgramBackend:
     listed = None
     is_remote = False
     reads_trees = True
+    scores_at_once = True
 
     def __init__(self, ngrams: NgramModel) -> None:
         self._ngrams = ngrams
@@ -167,6 +171,18 @@ class NgramBackend:
             end = min(start + _ROWS, len(ids))
             yield self.logits(ids[:end], keep=end - start, should_stop=should_stop)
 
+    def score_tokens(
+        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+    ) -> Iterator[TokenScore]:
+        """Yield the scores of all of `ids` but the first `skip` + 1."""
+        logprobs = self._ngrams.score(ids).tolist()
+        for place in range(skip + 1, len(ids)):
+            _poll(should_stop)
+            probs = self._ngrams.probs(ids[max(0, place - self._width) : place])
+            rank = 1 + int(np.count_nonzero(probs > probs[ids[place]]))
+            entropy = -float(probs.dot(np.log(probs)))
+            yield TokenScore(logprobs[place], rank, entropy, _best(probs, top_n))
+
     def _last(self, ids: Sequence[int], end: int | None = None) -> list[int]:
         """Return the tokens that matter of the context `ids[:end]`, with `_NO_TOKEN`
         for those that it lacks: [width]."""
@@ -176,6 +192,17 @@ class NgramBackend:
 
     def _states(self, rows: Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self._width)
+
+
+def _best(probs: NDArray[np.float64], count: int) -> tuple[tuple[int, float], ...]:
+    """Return the first tokens by (-probability, id), with log-probabilities."""
+    if not count:
+        return ()
+    ids = np.arange(len(probs))
+    if count < len(probs):
+        ids = np.flatnonzero(probs >= np.partition(probs, -count)[-count])
+    ids = ids[(-probs[ids]).argsort(kind="stable")][:count]
+    return tuple(zip(ids.tolist(), np.log(probs[ids]).tolist(), strict=True))
 
 
 def _poll(should_stop: Stop | None) -> None:

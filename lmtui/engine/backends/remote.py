@@ -26,6 +26,7 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.server_draws import DrawnToken, DrawOptions
+from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialect import DrawRequest, Order, never
@@ -171,7 +172,7 @@ class RemoteBackend(ServerBackend):
         request = draw_request(ids, options)
         for token, row in self._model.draw(request, should_stop=should_stop):
             logits = float_logits(from_bytes(row, self._vocabulary)[0])
-            yield DrawnToken(token, float(logits.log_softmax(-1)[token]), logits)
+            yield DrawnToken(token, float(log_softmax(logits)[token]), logits)
 
     def _each(
         self, prompts: Sequence[Sequence[int]], should_stop: Stop | None

@@ -183,10 +183,7 @@ def count_from(logits: Tensor, floor: float) -> int:
     return int((logits >= floor).sum())
 
 
-def entropy(logprobs: Tensor, *, probs: Tensor | None = None) -> Tensor:
-    """Entropy in nats of float32 logprobs [..., V]; impossible tokens add nothing.
-
-    `probs`, their exponentials if already computed, is overwritten.
-    """
-    terms = (logprobs.exp() if probs is None else probs).mul_(logprobs)
-    return -terms.nan_to_num_(0.0).sum(-1)  # the only NaN are 0 · -inf
+def entropy(logprobs: Tensor) -> Tensor:
+    """Entropy in nats of logprobs [..., V]: float64; impossible tokens add nothing."""
+    exact = logprobs.double()
+    return -(exact.exp() * exact).nan_to_num_(0.0).sum(-1)  # the only NaN are 0 · -inf

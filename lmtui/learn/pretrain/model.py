@@ -15,6 +15,7 @@ from torch.nn import functional
 from transformers import LlamaConfig
 
 from lmtui.engine.sampling.ranks import entropy
+from lmtui.engine.softmax import log_softmax
 from lmtui.engine.windows import Windows
 from lmtui.learn.pretrain.events import ByteProb, NextBytes
 from lmtui.learn.pretrain.options import PretrainOptions
@@ -96,7 +97,7 @@ class ByteModel:
         """Return the log-probabilities [V] of the byte after a prompt, of which the
         last bytes are seen, at most a context."""
         ids = torch.tensor([list(prompt[-self.context :])])
-        return self.logits(ids)[0, -1].float().log_softmax(-1)
+        return log_softmax(self.logits(ids)[0, -1].float())
 
     def next_bytes(self, prompt: bytes) -> NextBytes:
         """Return the most probable bytes after a prompt; equal ones in order."""

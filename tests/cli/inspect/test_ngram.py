@@ -73,7 +73,7 @@ def test_json_has_the_numbers_of_the_ngrams(
     expected = model.score(encode(TEXT).ids).tolist()
     assert tokens[0]["other_logprob"] is None
     found = [token["other_logprob"] for token in tokens[1:]]
-    assert found == pytest.approx(expected[1:], abs=1e-4)
+    assert found == pytest.approx(expected[1:], abs=1e-9)
     assert (own["model"], other["model"]) == ("tiny-llama", f"ngram:{order}")
     assert other["precision"] == "exact"
     assert other["logprob"] == pytest.approx(sum(expected[1:]), abs=1e-3)

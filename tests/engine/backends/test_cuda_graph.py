@@ -34,7 +34,9 @@ def forward(family: str, device: str = "cpu") -> CudaGraphBackend:
 def close(ours: torch.Tensor, family: str, ids: list[int], device: str) -> None:
     # Sums over the whole room are rounded in another order; of logprobs down to -20.
     expected = tiny.reference_logprobs(family, ids, device)[-len(ours) :]
-    torch.testing.assert_close(ours.log_softmax(-1), expected, atol=4e-4, rtol=0)
+    torch.testing.assert_close(
+        ours.double().log_softmax(-1), expected, atol=4e-4, rtol=0
+    )
 
 
 def test_cuda_graph_backend_suits_all_families_but_gemma3() -> None:

@@ -62,7 +62,7 @@ def close(logits: torch.Tensor, *contexts: Sequence[int], order: int) -> None:
     expected = torch.stack([model(order).logprobs(each) for each in contexts])
     assert logits.dtype == torch.float32
     torch.testing.assert_close(
-        logits.log_softmax(-1), expected.float(), atol=1e-5, rtol=0
+        logits.double().log_softmax(-1), expected, atol=1e-5, rtol=0
     )
 
 
@@ -107,13 +107,16 @@ def test_scores_of_a_text_are_those_of_the_model(order: int) -> None:
     scored = list(engine.score(ids, top_n=3))
     assert scored[0].logprob is None  # as with every model
     found = [token.logprob for token in scored[1:]]
-    assert found == pytest.approx(expected[1:], abs=1e-4)
+    assert found == pytest.approx(expected[1:], abs=1e-12)
     for index, token in enumerate(scored[1:], 1):
-        row = model(order).logprobs(ids[:index]).float()
+        row = model(order).logprobs(ids[:index])
         assert token.rank == 1 + int((row > row[token.id]).sum())
-        assert token.entropy == pytest.approx(float(-(row.exp() * row).sum()), abs=1e-3)
+        entropy = float(-(row.exp() * row).sum())
+        assert token.entropy == pytest.approx(entropy, abs=1e-12)
+        best = row.sort(descending=True, stable=True)
+        assert [c.id for c in token.top] == best.indices[:3].tolist()
         assert [c.logprob for c in token.top] == pytest.approx(
-            row.sort(descending=True).values[:3].tolist(), abs=1e-4
+            best.values[:3].tolist(), abs=1e-12
         )
 
 

@@ -51,7 +51,7 @@ def refused(*specs: Any, **options: Any) -> LmtuiError:
 
 
 def logprobs(model: Any) -> torch.Tensor:
-    return tiny.logits(model, tiny.tokenizer()).float().log_softmax(-1)
+    return tiny.logits(model, tiny.tokenizer()).double().log_softmax(-1)
 
 
 def edit(file: Path, **changes: object) -> None:

@@ -81,7 +81,7 @@ IDS = [(7 * i) % 300 for i in range(100)]
 def itself(folder: Path) -> list[float]:
     """The logprobs of some tokens far from the beginning, by transformers."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    rows = model(torch.tensor([IDS])).logits[0, :-1].log_softmax(-1)
+    rows = model(torch.tensor([IDS])).logits[0, :-1].double().log_softmax(-1)
     picked: list[float] = rows.gather(1, torch.tensor(IDS[1:])[:, None])[:, 0].tolist()
     return picked[50:]
 

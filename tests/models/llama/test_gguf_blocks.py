@@ -66,7 +66,7 @@ def exact(file: Path, ids: list[int] = IDS) -> list[float]:
     copy = convert.cached_folder(file, "float32", ignore)
     assert copy is not None
     model = AutoModelForCausalLM.from_pretrained(copy, dtype=torch.float32)
-    rows = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    rows = model(torch.tensor([ids])).logits[0, :-1].double().log_softmax(-1)
     found: list[float] = rows.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
     return found
 

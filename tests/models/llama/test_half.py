@@ -74,7 +74,7 @@ def logprobs(found: LoadedModel) -> torch.Tensor:
     """[n, V]"""
     engine = LocalEngine(found)
     ids = engine.encode(tiny.TEXT * 3).ids
-    return torch.cat(list(engine.backend.all_logits(ids))).log_softmax(-1)
+    return torch.cat(list(engine.backend.all_logits(ids))).double().log_softmax(-1)
 
 
 def divergence(place: Path) -> float:

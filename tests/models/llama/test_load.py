@@ -69,7 +69,7 @@ def logprobs(engine: LocalEngine) -> torch.Tensor:
     """[n, V]"""
     ids = engine.encode(tiny.TEXT).ids
     blocks = engine.backend.all_logits(ids)
-    return torch.cat(list(blocks)).log_softmax(-1)
+    return torch.cat(list(blocks)).double().log_softmax(-1)
 
 
 @pytest.mark.usefixtures("no_compiler")

@@ -50,7 +50,7 @@ def loaded(place: Path, quantize: Any, **more: Any) -> LoadedModel:
 def logprobs(model: LoadedModel) -> torch.Tensor:
     """[n, V]"""
     blocks = LocalEngine(model).backend.all_logits(IDS)
-    return torch.cat([*blocks]).log_softmax(-1)
+    return torch.cat([*blocks]).double().log_softmax(-1)
 
 
 def apart(wanted: LoadedModel, found: LoadedModel) -> float:

@@ -88,9 +88,9 @@ def model(kind: str) -> Any:
 
 @torch.inference_mode()
 def naive(kind: str, ids: list[int]) -> Tensor:
-    """float32 logprobs after every one of `ids`. [n, V]"""
+    """Logprobs after every one of `ids`, softmax in float64. [n, V]"""
     logits: Tensor = model(kind)(torch.tensor([ids])).logits[0]
-    return logits.log_softmax(-1)
+    return logits.double().log_softmax(-1)
 
 
 @dataclass

@@ -45,7 +45,7 @@ def test_score_equals_naive_logprobs(kind: str, forward: LlamaCpuBackend) -> Non
     ours = torch.tensor([row.logprob for row in rows[1:]])
     close(ours, lean.naive(kind, IDS)[range(399), IDS[1:]])
     blocks = list(forward.all_logits(IDS[:50], skip=7))
-    close(torch.cat(blocks).log_softmax(-1), lean.naive(kind, IDS[:50])[7:])
+    close(torch.cat(blocks).double().log_softmax(-1), lean.naive(kind, IDS[:50])[7:])
     assert list(forward.all_logits(IDS[:50], skip=50)) == []
 
 
@@ -55,7 +55,7 @@ def test_decode_steps_after_a_long_text_equal_naive_logprobs(
     ids = [3 + (5 * i * i + i) % 290 for i in range(1030)]
     cache = PrefixCache(forward)
     cache.read(ids[:1020])
-    steps = [cache.extend([token])[0].log_softmax(-1) for token in ids[1020:]]
+    steps = [cache.extend([token])[0].double().log_softmax(-1) for token in ids[1020:]]
     close(torch.stack(steps), lean.naive(kind, ids)[1020:])
 
 
@@ -100,8 +100,8 @@ def test_prefix_cache_reuse_keeps_the_logits(
             cache.read(ids)
             assert cache.ids == ids
             assert cache.logits is not None
-            close(cache.logits.log_softmax(-1), lean.naive(kind, ids)[-1])
-        more = cache.extend([7, 8, 9]).log_softmax(-1)
+            close(cache.logits.double().log_softmax(-1), lean.naive(kind, ids)[-1])
+        more = cache.extend([7, 8, 9]).double().log_softmax(-1)
         close(more, lean.naive(kind, [*history[-1], 7, 8, 9])[-3:])
 
 
@@ -113,12 +113,15 @@ def test_paths_side_by_side_equal_each_alone(
     for held in (1, 40, 300, 400):
         single = [lean.naive(kind, [*IDS[:held], *path])[-1] for path in PATHS]
         states = forward.hidden_states_after(PATHS, cache.fork(len(PATHS), held))
-        close(forward.head(states).log_softmax(-1), torch.stack(single))
+        close(forward.head(states).double().log_softmax(-1), torch.stack(single))
         tree = Tree.of(PATHS)
         states = forward.hidden_states_tree(tree, cache.fork(1, held))
-        close(forward.head(states[tree.places]).log_softmax(-1), torch.stack(single))
+        close(
+            forward.head(states[tree.places]).double().log_softmax(-1),
+            torch.stack(single),
+        )
     assert cache.ids == IDS
-    close(cache.extend([5]).log_softmax(-1), lean.naive(kind, [*IDS, 5])[-1:])
+    close(cache.extend([5]).double().log_softmax(-1), lean.naive(kind, [*IDS, 5])[-1:])
 
 
 def test_decode_batch_rows_equal_naive_logprobs(
@@ -144,7 +147,7 @@ def test_selected_rows_of_a_fork_equal_naive_logprobs() -> None:
     forked = held.fork(3)
     forward.next_logits([4, 5, 6], forked)
     forked.select_rows([0, 2])
-    found = forward.next_logits([8, 9], forked).log_softmax(-1)
+    found = forward.next_logits([8, 9], forked).double().log_softmax(-1)
     expected = [
         lean.naive("llama", [*IDS[:20], *more])[-1] for more in ([4, 8], [6, 9])
     ]
@@ -174,7 +177,7 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
         assert (calls, cache.ids) == (asked + 1, IDS[:30])
     assert cache.read(IDS[:50]) == 30
     assert cache.logits is not None
-    close(cache.logits.log_softmax(-1), lean.naive("llama", IDS[:50])[-1])
+    close(cache.logits.double().log_softmax(-1), lean.naive("llama", IDS[:50])[-1])
 
 
 @pytest.mark.parametrize(

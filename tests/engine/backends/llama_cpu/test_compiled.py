@@ -56,7 +56,7 @@ def following(backend: LlamaCpuBackend, step: int = 1) -> torch.Tensor:
     cache = PrefixCache(backend)
     cache.read(IDS[:60])
     parts = [IDS[at : at + step] for at in range(60, len(IDS), step)]
-    return torch.cat([cache.extend(part) for part in parts]).log_softmax(-1)
+    return torch.cat([cache.extend(part) for part in parts]).double().log_softmax(-1)
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -96,11 +96,11 @@ def test_fused_block_turns_every_row_by_its_own_position(
     rows, paths = held.fork(3), [[4, 8], [5, 9], [6, 7]]
     backend.next_logits([path[0] for path in paths], rows)
     together = backend.next_logits([path[1] for path in paths], rows)
-    for found, path in zip(together.log_softmax(-1), paths, strict=True):
+    for found, path in zip(together.double().log_softmax(-1), paths, strict=True):
         one = backend.new_cache()
         for part in (IDS[:60], path[:1]):
             backend.hidden_states(part, one)
-        alone = backend.logits(path[1:], one).log_softmax(-1)
+        alone = backend.logits(path[1:], one).double().log_softmax(-1)
         assert abs(apart(alone, found[None])) < 1e-5
 
 

@@ -71,7 +71,7 @@ def linears(made: Any) -> int:
 def logprobs(made: Any, ids: list[int]) -> torch.Tensor:
     """[n, V]"""
     logits: torch.Tensor = made(torch.tensor([ids])).logits[0]
-    return logits.float().log_softmax(-1)
+    return logits.double().log_softmax(-1)
 
 
 def distance(exact: Any, other: Any) -> float:
@@ -105,7 +105,7 @@ def test_prefix_cache_barely_changes_packed_logprobs(family: str) -> None:
         cache.read(ids)
         assert cache.logits is not None
         wanted = logprobs(packed, ids)[-1]
-        found = cache.logits.log_softmax(-1)
+        found = cache.logits.double().log_softmax(-1)
         assert float((wanted.exp() * (wanted - found)).sum()) < 2e-3
 
 
@@ -144,7 +144,7 @@ def test_packed_model_stays_near_exact_after_any_history(
     cache = PrefixCache(forward)
 
     def near(found: torch.Tensor, ids: list[int]) -> None:
-        wanted, found = logprobs(exact, ids)[-1], found.log_softmax(-1)
+        wanted, found = logprobs(exact, ids)[-1], found.double().log_softmax(-1)
         assert float((wanted.exp() * (wanted - found)).sum()) < 0.01
 
     for ids in [*history, [*IDS[:40], *tail]]:  # the last one is beyond the windows
