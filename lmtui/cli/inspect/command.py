@@ -502,4 +502,6 @@ def _plain_view(
     from lmtui.cli.inspect.plain import PlainView, terminal_console
 
     console = terminal_console(no_color=no_color)
-    return PlainView(console, headings=many, expected=rules.top > 0, compares=compares)
+    return PlainView(
+        console, headings=many, alternatives=rules.top > 0, compares=compares
+    )

@@ -147,17 +147,17 @@ def _legend(measure: scale.Shade, styles: Sequence[str]) -> Text:
     return legend.append(scale.unit(measure))
 
 
-def summary_of(scored: Scored, *, expected: bool) -> list[RenderableType]:
+def summary_of(scored: Scored, *, alternatives: bool) -> list[RenderableType]:
     """Return one model's results on a text: numbers, and most surprising tokens.
 
-    With `expected`, each of these stands beside the most probable other token.
+    With `alternatives`, each of these stands beside the most probable other token.
     """
     totals = scored.summary.totals
     parts: list[RenderableType] = [_numbers(scored.summary)]
     if totals.scored >= _ENOUGH:
         parts.append(_calibration(totals))
     if totals.scored:
-        parts.append(_worst(scored, expected=expected))
+        parts.append(_worst(scored, alternatives=alternatives))
     return parts
 
 
@@ -260,10 +260,10 @@ def _calibration(totals: Totals) -> Text:
     )
 
 
-def _worst(scored: Scored, *, expected: bool) -> Table:
+def _worst(scored: Scored, *, alternatives: bool) -> Table:
     table = _table("most surprising", "bits", "rank")
-    if expected:
-        table.add_column("expected", no_wrap=True)
+    if alternatives:
+        table.add_column("best other", no_wrap=True)
     for token, span in scored.summary.totals.worst()[:_LISTED]:
         surprisal = bits(token.logprob or 0.0)
         cells = [
@@ -272,7 +272,7 @@ def _worst(scored: Scored, *, expected: bool) -> Table:
             Text(notation.rank(token.rank, token.rank_above)),
             _clipped(token.text, surprise_style(surprisal)),
         ]
-        table.add_row(*cells, *([_expected(token)] if expected else []))
+        table.add_row(*cells, *([_best_other(token)] if alternatives else []))
     return table
 
 
@@ -291,7 +291,7 @@ def _clipped(token: str, style: str = "none") -> Text:
     return drawn
 
 
-def _expected(token: ScoredToken) -> Text:
+def _best_other(token: ScoredToken) -> Text:
     """Return the most probable other token, with its probability."""
     other = next((row for row in token.top if row.id != token.id), None)
     return Text("–") if other is None else _with_probability(other)
@@ -385,12 +385,12 @@ class PlainView:
         console: Console,
         *,
         headings: bool = False,
-        expected: bool = False,
+        alternatives: bool = False,
         compares: bool = False,
     ) -> None:
         self._console = console
         self._headings = headings
-        self._expected = expected
+        self._alternatives = alternatives
         self._scale: ShadingScale = Gain() if compares else SurprisalScale()
         self._source = ""
         self._drawn = 0
@@ -429,7 +429,7 @@ class PlainView:
         if scored.other:
             parts = comparison_of(scored)
         else:
-            parts = summary_of(scored, expected=self._expected)
+            parts = summary_of(scored, alternatives=self._alternatives)
         for place, part in enumerate(parts):
             if place:
                 self._console.print()

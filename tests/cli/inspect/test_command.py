@@ -256,7 +256,7 @@ def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
         "line:col",
     ):
         assert label in out
-    assert "expected" in out
+    assert "best other" in out
     assert "p > 0.8" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
 

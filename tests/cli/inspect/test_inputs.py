@@ -80,4 +80,4 @@ def test_alternatives_are_left_out_without_top(tmp_path: Path) -> None:
     for rules in ([], ["--top", "0"]):
         lines = inspected("--json", file, *rules).out.splitlines()
         assert not any("top" in json.loads(line) for line in lines)
-        assert "expected  " not in inspected("--plain", file, *rules).out
+        assert "best other" not in inspected("--plain", file, *rules).out
