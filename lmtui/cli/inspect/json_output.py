@@ -21,6 +21,7 @@ from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_ro
 from lmtui.engine.lens import LensColumn
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
+from lmtui.models.source import short_label
 from lmtui.text import visible_line
 
 
@@ -168,9 +169,9 @@ def comparison_fields(scored: Scored) -> JsonEvent:
     named = {f"other_{name}": value for name, value in adapter_field(other).items()}
     comparison = scored.comparison
     return {
-        "model": own.model,
+        "model": short_label(own.model),
         **adapter_field(own),
-        "other_model": other.model,
+        "other_model": short_label(other.model),
         **named,
         "unit": comparison.unit,
         "compared": comparison.compared,

@@ -22,8 +22,9 @@ from lmtui.analysis.calibration import RANKS as WITHIN
 from lmtui.analysis.compare import NOTICEABLE, ComparedSpan, Comparison, Unit
 from lmtui.analysis.summary import RANKS, Summary, Totals, figures
 from lmtui.cli.inspect.score import Scored
-from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.engine.types import Candidate, EngineInfo, ScoredToken
 from lmtui.files import TextSource
+from lmtui.models.source import short_label
 from lmtui.notation import bits, counted
 from lmtui.text import visible, visible_line, visible_token
 
@@ -189,7 +190,7 @@ def _numbers(summary: Summary) -> Text:
         **{label.full: known[label.full] for label in _LABELS},
         "ranks": _ranks(totals),
         "entropy": f"{_bars(totals.entropies)}  0 to 11 bits, and more",
-        "model": f"{visible_line(info.label)} ({info.precision}, {info.number_format})",
+        "model": f"{_name(info)} ({info.precision}, {info.number_format})",
         "windows": _windows(summary),
     }
     if not totals.scored:
@@ -200,6 +201,11 @@ def _numbers(summary: Summary) -> Text:
         many = counted(summary.rewritten, "character")
         rows["rewritten"] = f"{many} of the text, which the tokenizer reads as others"
     return _rows(rows)
+
+
+def _name(info: EngineInfo) -> str:
+    """Return the short label of a model: a path is private, and wide."""
+    return visible_line(short_label(info.label))
 
 
 def _windows(summary: Summary) -> str:
@@ -305,7 +311,7 @@ def _both(own: Summary, other: Summary) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
     for summary in (own, other):
-        table.add_column(Text(visible_line(summary.info.label)), justify="right")
+        table.add_column(Text(_name(summary.info)), justify="right")
     columns = zip(_measures(own), _measures(other), strict=True)
     for (name, value), (_, another) in columns:
         table.add_row(Text(name, "bold"), Text(value), Text(another))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lmtui.cli.inspect.json_output import JsonScoreView
+from lmtui.cli.inspect.json_output import HtmlView, JsonScoreView
 from lmtui.cli.inspect.plain import PlainView
 from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
 from lmtui.cli.output import Output
@@ -112,6 +112,23 @@ def test_differing_tokens_are_compared_by_spans() -> None:
     assert compared["unit"] == "span"
     assert compared["compared"] == len(both) == len(spans) - 1
     assert compared["logprob"] == pytest.approx(math.fsum(e["logprob"] for e in both))
+
+
+def test_other_model_is_named_without_its_path(tmp_path: Path) -> None:
+    """What is shared says nothing of folders."""
+    other = FakeEngine(seed=5, name=f"{tmp_path}/gemma-3-270m.gguf")
+    told = events(FakeEngine(), other)
+    assert [e["model"] for e in told[-3:]] == ["fake", "gemma-3-270m", "fake"]
+    assert told[-1]["other_model"] == "gemma-3-270m"
+    page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
+    scored(page, FakeEngine(), other)
+    page.write()
+    for written in (
+        plain(FakeEngine(), other),
+        (tmp_path / "page.html").read_text("utf-8"),
+    ):
+        assert "gemma-3-270m" in written
+        assert str(tmp_path) not in written
 
 
 def test_json_compares_tokens_only_if_they_are_identical() -> None:
