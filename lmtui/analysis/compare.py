@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lmtui import notation
 from lmtui.analysis.summary import Span
+from lmtui.engine.totals import Sums
 from lmtui.engine.types import Encoding, ScoredToken
 from lmtui.notation import LN2
 
@@ -154,14 +156,26 @@ class Comparison:
     """Spans that are more probable under the other model, by at least `NOTICEABLE`."""
     less: int = 0
     """Spans that are less probable under the other model, by at least `NOTICEABLE`."""
+    tokens: int = 0
+    """Tokens of the first model in the compared spans."""
+    other_tokens: int = 0
+    characters: int = 0
+    """Characters of the compared text, once `measure` was called; `bytes` likewise."""
+    bytes: int = 0
+    is_partial: bool = False
+    """Whether a model scored tokens that are left out."""
+    _left_out: list[Span] = field(default_factory=list)
     _most: list[tuple[float, int, ComparedSpan]] = field(default_factory=list)
 
     def add(self, piece: ComparedSpan) -> None:
         """Add a span."""
         own, other, difference = piece.logprob, piece.other_logprob, piece.bits
         if own is None or other is None or difference is None:
+            self._leave_out(piece)
             return
         self.compared += 1
+        self.tokens += len(piece.tokens)
+        self.other_tokens += len(piece.others)
         self.logprob += own
         self.other_logprob += other
         self.more += difference >= NOTICEABLE
@@ -172,6 +186,33 @@ class Comparison:
             if len(self._most) > self.limit:
                 heapq.heappop(self._most)
 
+    def _leave_out(self, piece: ComparedSpan) -> None:
+        self.is_partial |= any(
+            token.logprob is not None for token, _ in (*piece.tokens, *piece.others)
+        )
+        self._left_out.append(piece.span)
+
+    def measure(self, text: str) -> None:
+        """Count the characters and bytes of the compared part of `text`."""
+        kept, end = [], 0
+        for first, last in self._left_out:
+            kept.append(text[end:first])
+            end = max(end, last)
+        compared = "".join((*kept, text[end:])) if self.compared else ""
+        self.characters = len(compared)
+        self.bytes = len(compared.encode("utf-8", "surrogatepass"))
+
+    def sums(self) -> tuple[Sums, Sums]:
+        """Return the totals of the compared text by the first model and by the other.
+        Only these compare the models where one has scored more of the text."""
+        name = "common" if self.is_partial else "text"
+        size = self.characters, self.bytes
+        own, other = self.tokens, self.other_tokens
+        return (
+            Sums(name, self.logprob, own, own, *size),
+            Sums("other", self.other_logprob, other, other, *size),
+        )
+
     def merge(self, other: Comparison) -> None:
         """Add the totals of another text, without its most changed spans."""
         self.unit = self.unit if self.unit == other.unit else "span"
@@ -180,6 +221,11 @@ class Comparison:
         self.other_logprob += other.other_logprob
         self.more += other.more
         self.less += other.less
+        self.tokens += other.tokens
+        self.other_tokens += other.other_tokens
+        self.characters += other.characters
+        self.bytes += other.bytes
+        self.is_partial |= other.is_partial
 
     @property
     def bits(self) -> float | None:
@@ -190,3 +236,14 @@ class Comparison:
         """Return the spans that changed most, largest first; the earlier of equal ones
         first."""
         return [piece for _, _, piece in sorted(self._most, reverse=True)]
+
+
+def common_figures(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Return formatted totals of the text that both models scored: label, value of the
+    first model, value of the other."""
+    own, other = comparison.sums()
+    surprisal, rate = notation.surprisal, notation.rate
+    return [
+        ("bits, both scored", surprisal(own.known), surprisal(other.known)),
+        ("bits/byte, both scored", rate(own.bits_per_byte), rate(other.bits_per_byte)),
+    ]

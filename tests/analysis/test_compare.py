@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import pytest
@@ -162,3 +163,38 @@ def test_single_model_yields_one_piece_per_token() -> None:
     found = list(alone(ours))
     assert tokens_of([piece.tokens for piece in found]) == ours
     assert {piece.other_logprob for piece in found} == {None}
+
+
+@given(CUTS, CUTS, st.integers(0, 2), st.integers(0, 2))
+def test_totals_of_the_common_text_leave_out_what_one_model_lacks(
+    one: set[int], two: set[int], unscored: int, others_unscored: int
+) -> None:
+    text = ("aé橋" * LENGTH)[:LENGTH]
+    sides = []
+    for places, first in ((one, unscored), (two, others_unscored)):
+        tokens = cut(places)
+        sides.append(
+            [
+                (replace(each, logprob=None) if index < first else each, span)
+                for index, (each, span) in enumerate(tokens)
+            ]
+        )
+    comparison = Comparison("span")
+    found = list(pieces(*sides, "span"))
+    for piece in found:
+        comparison.add(piece)
+    comparison.measure(text)
+    kept = [each for each in found if each.bits is not None]
+    common = "".join(text[slice(*each.span)] for each in kept)
+    own, other = comparison.sums()
+    for sums, tokens in (
+        (own, tokens_of([each.tokens for each in kept])),
+        (other, tokens_of([each.others for each in kept])),
+    ):
+        assert sums.logprob == pytest.approx(
+            math.fsum(token.logprob or 0.0 for token, _ in tokens)
+        )
+        assert sums.scored == len(tokens)
+        assert (sums.characters, sums.bytes) == (len(common), len(common.encode()))
+    scored = [sum(token.logprob is not None for token, _ in tokens) for tokens in sides]
+    assert (own.name == "text") == (scored == [own.scored, other.scored])

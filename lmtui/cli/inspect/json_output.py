@@ -10,11 +10,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lmtui import paths
-from lmtui.analysis.compare import ComparedSpan, PlacedToken
+from lmtui.analysis.compare import (
+    ComparedSpan,
+    Comparison,
+    PlacedToken,
+    common_figures,
+)
 from lmtui.analysis.html.writer import Cells, page, text_data
-from lmtui.analysis.summary import page_fields, summary_fields
+from lmtui.analysis.summary import Summary, page_fields, summary_fields
 from lmtui.cli.inspect.score import Scored
 from lmtui.cli.inspect.table import Total
 from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_rows
@@ -168,6 +174,7 @@ def comparison_fields(scored: Scored) -> JsonEvent:
     own, other = scored.summary.info, scored.other.info
     named = {f"other_{name}": value for name, value in adapter_field(other).items()}
     comparison = scored.comparison
+    own_sums, other_sums = comparison.sums()
     return {
         "model": short_label(own.model),
         **adapter_field(own),
@@ -180,6 +187,9 @@ def comparison_fields(scored: Scored) -> JsonEvent:
         "bits": comparison.bits,
         "more": comparison.more,
         "less": comparison.less,
+        "bytes": comparison.bytes,
+        "bits_per_byte": own_sums.bits_per_byte,
+        "other_bits_per_byte": other_sums.bits_per_byte,
     }
 
 
@@ -241,9 +251,10 @@ class HtmlView:
 
     def end(self, scored: Scored) -> None:
         name = self._names[len(self._texts)]
-        facts = {"file": name, "own": page_fields(scored.summary)}
-        if scored.other and scored.comparison:
-            facts["other"] = page_fields(scored.other)
+        summaries = [scored.summary, *([scored.other] if scored.other else [])]
+        models = _page_models(summaries, scored.comparison)
+        facts = {"file": name, **dict(zip(("own", "other"), models, strict=False))}
+        if scored.comparison:
             facts["comparison"] = comparison_fields(scored)
         self._texts.append(text_data(self._cells.finish(), facts))
         self._total.add(scored)
@@ -255,7 +266,7 @@ class HtmlView:
             LmtuiError: it can't be written; an existing file is unchanged.
         """
         several = len(self._texts) > 1
-        models = [page_fields(each) for each in self._total.summaries()]
+        models = _page_models(self._total.summaries(), self._total.comparison)
         title = f"{len(self._texts)} texts" if several else self._names[0]
         whole = page(title, self._texts, models if several else [])
         like = self._target if self._target.exists() else None
@@ -267,3 +278,16 @@ class HtmlView:
             hint = "Free some space, or name another file."
             why = error.strerror or str(error)
             raise _unwritten(str(self._target), why, hint) from error
+
+
+def _page_models(
+    summaries: Sequence[Summary], comparison: Comparison | None
+) -> list[dict[str, Any]]:
+    """Return the page's fields of one model or two; of two, the figures of the text
+    that both scored come first."""
+    models = [page_fields(each) for each in summaries]
+    if comparison:
+        for name, *values in reversed(common_figures(comparison)):
+            for model, value in zip(models, values, strict=True):
+                model["figures"] = {name: value, **model["figures"]}
+    return models

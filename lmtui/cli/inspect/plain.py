@@ -19,7 +19,13 @@ from lmtui import notation
 from lmtui import surprisal_scale as scale
 from lmtui.analysis.calibration import BINS
 from lmtui.analysis.calibration import RANKS as WITHIN
-from lmtui.analysis.compare import NOTICEABLE, ComparedSpan, Comparison, Unit
+from lmtui.analysis.compare import (
+    NOTICEABLE,
+    ComparedSpan,
+    Comparison,
+    Unit,
+    common_figures,
+)
 from lmtui.analysis.summary import RANKS, Summary, Totals, figures
 from lmtui.cli.inspect.score import Scored
 from lmtui.engine.types import Candidate, EngineInfo, ScoredToken
@@ -166,7 +172,7 @@ def comparison_of(scored: Scored) -> list[RenderableType]:
     """Return two models' results on a text: numbers, difference, most changed parts."""
     assert scored.other and scored.comparison
     parts: list[RenderableType] = [
-        _both(scored.summary, scored.other),
+        _both(scored.summary, scored.other, scored.comparison),
         _difference(scored.comparison),
     ]
     most = scored.comparison.most()[:_LISTED]
@@ -307,14 +313,17 @@ def _with_probability(row: Candidate) -> Text:
     return _clipped(row.text).append(f"  {notation.percent(row.prob)}")
 
 
-def _both(own: Summary, other: Summary) -> Table:
+def _both(own: Summary, other: Summary, comparison: Comparison) -> Table:
+    """Return both models' totals: first of the text that both scored, then of all that
+    each did."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
     for summary in (own, other):
         table.add_column(Text(_name(summary.info)), justify="right")
     columns = zip(_measures(own), _measures(other), strict=True)
-    for (name, value), (_, another) in columns:
-        table.add_row(Text(name, "bold"), Text(value), Text(another))
+    rows = [(name, value, another) for (name, value), (_, another) in columns]
+    for name, *cells in (*common_figures(comparison), *rows):
+        table.add_row(Text(name, "bold"), *map(Text, cells))
     return table
 
 

@@ -185,6 +185,8 @@ class TextScores:
 
     def _scored(self) -> Scored:
         other = self._other.summary() if self._other else None
+        if self._comparison:
+            self._comparison.measure(self._document.text)
         return Scored(self._document, self._own.summary(), other, self._comparison)
 
 

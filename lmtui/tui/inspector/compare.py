@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.analysis.branches import BranchText
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
 from lmtui.analysis.scored_document import MOST, ScoredDocument
 from lmtui.engine.passages import DocumentTokens
@@ -58,7 +57,6 @@ class CompareController(Controller):
         self._against: EngineInfo | None = None
         self._theirs = ScoredDocument()
         self._of_models: dict[EngineInfo, ScoredDocument] = {}
-        self._others = BranchText(())
         self._piece_at: dict[int, ComparedSpan] = {}  # of each token of the text
         self.panel = ProbabilityPanel(id="other", title="The other model")
         """What the other model expects at the cursor."""
@@ -169,17 +167,14 @@ class CompareController(Controller):
         for piece in compared:
             self.comparison.add(piece)
             self._piece_at.update((token.index, piece) for token, _ in piece.tokens)
-        text = self._document.text or ""
-        self._others = BranchText(others, text, theirs.spans, len(others))
+        self.comparison.measure(self._document.text or "")
         self._document.view.compare(shares_of(compared, len(tokens)))
         self._activity.say(f"compared with {self._name}, {_UNITS[unit]}")
         self._compared()
 
-    def sums(self) -> Sums | None:
-        """Return the totals of the text under the other model, once it is read."""
-        if self.comparison is None:
-            return None
-        return self._others.sums("other", 0, len(self._others.tokens))
+    def sums(self) -> tuple[Sums, Sums] | None:
+        """Return the totals of the text that both models scored, once it is read."""
+        return self.comparison.sums() if self.comparison else None
 
     # At the cursor.
 

@@ -196,8 +196,8 @@ the one you choose; the old text stays on its own branch.
         first, end = self.document.view.selection or (0, 0)
         whole = "text" if written.shared == count else "branch"
         parts = [written.sums(whole, 0, count)]
-        if other := self.compare.sums():
-            parts.append(other)
+        if both := self.compare.sums():
+            parts = list(both) if whole == "text" else [*parts, both[1]]
         if first < end:
             parts.append(written.sums("selection", first, end))
         self._totals.show(*parts)

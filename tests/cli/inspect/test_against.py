@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lmtui import notation
 from lmtui.cli.inspect.json_output import HtmlView, JsonScoreView
 from lmtui.cli.inspect.plain import PlainView
 from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
@@ -112,6 +113,38 @@ def test_differing_tokens_are_compared_by_spans() -> None:
     assert compared["unit"] == "span"
     assert compared["compared"] == len(both) == len(spans) - 1
     assert compared["logprob"] == pytest.approx(math.fsum(e["logprob"] for e in both))
+
+
+def test_totals_of_what_both_scored_come_first(tmp_path: Path) -> None:
+    """The other model has a context for the first word, and scores it."""
+    other = Words([TEXT], name="words")
+    told = events(FakeEngine(), other)
+    *_, other_all, compared = told
+    spans = [e for e in told if e["event"] == "span"]
+    first = TEXT[: spans[0]["end"]]
+    size = len(TEXT.encode()) - len(first.encode())
+    assert compared["bytes"] == size < other_all["bytes"]
+    for name in ("", "other_"):
+        bits = -compared[f"{name}logprob"] / math.log(2)
+        rate = compared[f"{name}bits_per_byte"]
+        assert rate == pytest.approx(bits / size)
+    lines = plain(FakeEngine(), other).splitlines()
+    at = [line.split() for line in lines].index(["fake", "words"])
+    wanted = [
+        notation.surprisal(compared["logprob"]),
+        notation.surprisal(compared["other_logprob"]),
+    ]
+    assert lines[at + 1].split()[-2:] == wanted
+    assert lines[at + 1].startswith("bits, both scored")
+    assert lines[at + 2].startswith("bits/byte, both scored")
+    whole = notation.surprisal(other_all["logprob"])
+    assert whole not in wanted and whole in "".join(lines[at + 3 :])
+    page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
+    scored(page, FakeEngine(), other)
+    page.write()
+    written = (tmp_path / "page.html").read_text("utf-8")
+    for value in wanted:
+        assert f'"figures":{{"bits, both scored":"{value}"' in written
 
 
 def test_other_model_is_named_without_its_path(tmp_path: Path) -> None:
