@@ -180,6 +180,8 @@ def tokenizing() -> Iterator[None]:
 
 
 def _explain(error: Exception, path: str) -> LmtuiError:
+    if limit := system_limit(error):
+        return limit
     words = " ".join(str(error).split()) or type(error).__name__
     detail = f"{path}: {words[:_LONGEST]}"
     if cache_dir.is_disk_full(error):

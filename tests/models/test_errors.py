@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import FalconMambaConfig, FalconMambaForCausalLM
 
-from lmtui.errors import LmtuiError
-from lmtui.models.errors import refuse_other_kinds
+from lmtui.errors import LmtuiError, SystemLimitError
+from lmtui.models.errors import refuse_other_kinds, wrap_load_errors
 from tests.models import tiny
 
 
@@ -44,3 +44,14 @@ def test_refuse_other_kinds_ignores_architectures_that_are_no_list(
     refuse_other_kinds({"architectures": 1.5}, tmp_path)
     with pytest.raises(LmtuiError, match="not a causal language model"):
         refuse_other_kinds({"architectures": 1.5, "is_encoder_decoder": 1}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said", ["can't start new thread", "Resource temporarily unavailable"]
+)
+def test_lack_of_threads_is_not_blamed_on_the_model(said: str) -> None:
+    with pytest.raises(SystemLimitError) as caught, wrap_load_errors("/x/model"):
+        raise RuntimeError(said)
+    told = f"{caught.value} {caught.value.hint}"
+    assert "no thread or process can be started" in told and said in told
+    assert "model" not in told
