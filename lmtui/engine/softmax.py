@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,24 +20,20 @@ _CPU_CELLS = 1 << 18  # logits of a block on a CPU: they stay in the processor's
 def log_normaliser(logits: Tensor) -> Tensor:
     """Return log Σ exp(logit) of logits [..., V]: float64 [...]. It is NaN where they
     are no distribution."""
-    totals = [
-        greatest + exps.sum(-1, dtype=torch.float64).log()
-        for greatest, _, exps in _exponentials(logits)
-    ]
-    return torch.cat(totals).view(logits.shape[:-1])
+    parts = [greatest + _sum(exps).log() for greatest, _, exps in _exponentials(logits)]
+    return _joined(parts, logits)
 
 
 def log_normaliser_and_entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return `log_normaliser` and the entropy in nats, both float64 [...]. Tokens of
     probability 0 add nothing."""
-    totals, entropies = [], []
+    normalisers, entropies = [], []
     for greatest, below, exps in _exponentials(logits):
-        total = exps.sum(-1, dtype=torch.float64)
-        mean = exps.mul_(below).sum(-1, dtype=torch.float64) / total
-        totals.append(greatest + total.log())
-        entropies.append(total.log() - mean)
-    shape = logits.shape[:-1]
-    return torch.cat(totals).view(shape), torch.cat(entropies).view(shape)
+        total = _sum(exps)
+        log_total = total.log()
+        normalisers.append(greatest + log_total)
+        entropies.append(log_total - _sum(exps.mul_(below)) / total)
+    return _joined(normalisers, logits), _joined(entropies, logits)
 
 
 def logprobs_of(logits: Tensor, normaliser: Tensor) -> Tensor:
@@ -48,7 +45,8 @@ def logprobs_of(logits: Tensor, normaliser: Tensor) -> Tensor:
 def log_softmax(logits: Tensor) -> Tensor:
     """Return the log-probabilities of logits [..., V], float32."""
     parts = [logprobs_of(part, log_normaliser(part)) for part in blocks(logits)]
-    return torch.cat(parts).view(logits.shape)
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return whole.view_as(logits)
 
 
 def blocks(logits: Tensor) -> tuple[Tensor, ...]:
@@ -61,8 +59,29 @@ def blocks(logits: Tensor) -> tuple[Tensor, ...]:
 
 def _exponentials(logits: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield the greatest logit of each row, float64 [n], how far each logit is below
-    it, and the exponentials of these, float32 [n, V]."""
-    for rows in blocks(logits):
+    it, and the exponentials of these, float32 [n, V], in memory that is used again."""
+    parts = blocks(logits)
+    # Allocating memory for each block takes longer than the reductions.
+    below = exps = None
+    if len(parts) > 1:
+        below, exps = torch.empty_like(parts[0]), torch.empty_like(parts[0])
+    for rows in parts:
+        if below is not None and exps is not None:
+            below, exps = below[: len(rows)], exps[: len(rows)]
         greatest = rows.amax(-1, keepdim=True)
-        below = (rows - greatest).clamp_(min=_LEAST)
-        yield greatest.squeeze(-1).double(), below, below.exp()
+        below = torch.sub(rows, greatest, out=below).clamp_(min=_LEAST)
+        exps = torch.exp(below, out=exps)
+        yield greatest.squeeze(-1).double(), below, exps
+
+
+def _sum(numbers: Tensor) -> Tensor:
+    """Return the sums of float32 rows [n, V]: float64 [n]. On a CPU by NumPy, which
+    converts a few numbers at a time; torch makes a float64 copy of all."""
+    if numbers.device.type == "cpu":
+        return torch.from_numpy(np.add.reduce(numbers.numpy(), -1, dtype=np.float64))
+    return numbers.sum(-1, dtype=torch.float64)
+
+
+def _joined(parts: list[Tensor], logits: Tensor) -> Tensor:
+    """Return one number for each row of logits [..., V]."""
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(logits.shape[:-1])

@@ -65,7 +65,7 @@ def naive(family: str, ids: list[int]) -> torch.Tensor:
 
 
 def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, reference, atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.double(), reference, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

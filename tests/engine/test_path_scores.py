@@ -34,7 +34,7 @@ def check(cache: PrefixCache, paths: list[list[int]]) -> None:
         rows = whole.double().log_softmax(-1)[len(CONTEXT) - 1 :]
         own = rows[range(len(path)), path].tolist()
         assert list(score.logprobs) == pytest.approx(own, abs=5e-4)
-        assert torch.allclose(score.after, rows[-1], atol=5e-4)
+        assert torch.allclose(score.after.double(), rows[-1], atol=5e-4)
     assert cache.ids == CONTEXT
 
 

@@ -140,7 +140,8 @@ def _places(logits: Tensor) -> Tensor:
 def log_total(logits: Tensor, temperature: float) -> Tensor:
     """Return log Σ exp((logit − greatest) / temperature) over logits [V]; float64 [].
     Without the greatest one, the least temperatures would give infinities."""
-    return ((logits.double() - logits.max().double()) / temperature).logsumexp(0)
+    scaled = logits.double().sub_(logits.max()).div_(temperature)
+    return scaled.exp_().sum().log()
 
 
 def standard_deviation(logits: Tensor) -> Tensor:

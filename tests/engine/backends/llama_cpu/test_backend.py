@@ -23,7 +23,7 @@ PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
 
 
 def close(ours: torch.Tensor, reference: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, reference, atol=2e-4, rtol=0)
+    torch.testing.assert_close(ours.double(), reference, atol=2e-4, rtol=0)
 
 
 @pytest.fixture(params=lean.KINDS)
