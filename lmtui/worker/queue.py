@@ -85,12 +85,14 @@ class RequestQueue:
             self._running = None
 
     def take_preview(self) -> EngineRequest | None:
-        """Take a waiting preview, if any, to be answered during the running request."""
-        # Without the lock at first: this is asked after every token.
-        if Slot.PREVIEW not in self._waiting:
-            return None
-        with self._changed:
-            return self._waiting.pop(Slot.PREVIEW, None)
+        """Take a waiting preview or search, if any, to be answered during the running
+        request."""
+        for slot in (Slot.PREVIEW, Slot.SEARCH):
+            # Without the lock at first: this is asked after every token.
+            if slot in self._waiting:
+                with self._changed:
+                    return self._waiting.pop(slot, None)
+        return None
 
     def has_higher_priority(self, request: EngineRequest) -> bool:
         """Whether a more urgent request waits, or a newer one of the same slot."""

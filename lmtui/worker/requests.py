@@ -31,15 +31,17 @@ class Slot(IntEnum):
     LOAD = 0
     PREVIEW = 1
     """Needs no forward pass: also answered between two tokens of a generation."""
-    CONTEXT = 2
+    SEARCH = 2
+    """The same. A search and the rows of a panel are asked for together."""
+    CONTEXT = 3
     """Changes what every later request is given."""
-    LOOK = 3
-    COUNT = 4
-    GENERATE = 5
-    REPLACE = 6
-    SUGGEST = 7
-    SPAN = 8
-    SCORE = 9
+    LOOK = 4
+    COUNT = 5
+    GENERATE = 6
+    REPLACE = 7
+    SUGGEST = 8
+    SPAN = 9
+    SCORE = 10
 
 
 class Context(Protocol):

@@ -256,7 +256,7 @@ class EngineClient:
             "tokens can't be searched here any more",
             "Move the cursor and come back.",
         )
-        self.ask(Slot.PREVIEW, run, then, failed, bound=True)
+        self.ask(Slot.SEARCH, run, then, failed, bound=True)
 
     def count_tokens(
         self,

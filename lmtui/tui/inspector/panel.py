@@ -27,6 +27,7 @@ NO_CONTEXT = "A first token without context has no probability."
 _EMPTY = "The text is empty: there is nothing to predict."
 _REST = 0.8  # seconds without a move
 _SOON = "This is known once the model has read up to here."
+_SEARCHING = "Searching."
 
 
 class PanelController(Controller):
@@ -61,16 +62,14 @@ class PanelController(Controller):
             self._client.cancel()
             self.distribution = None
 
-    def follow_cursor(self) -> None:
-        """Look again once the cursor rests, while the text is scored: a look interrupts
-        the scoring, and a part is scored again."""
-        if self._rest is not None:
-            self._rest.stop()
-        self._rest = None
+    def _ask_at_rest(self) -> None:
+        """Ask once the cursor rests, while the text is scored: a look interrupts the
+        scoring, and a part is scored again."""
+        self._client.cancel(Slot.LOOK)
         if self._is_reading():
-            self._rest = self._screen.set_timer(_REST, self._ask_while_reading)
+            self._rest = self._screen.set_timer(_REST, self._ask_here)
 
-    def _ask_while_reading(self) -> None:
+    def _ask_here(self) -> None:
         ids = self._document.ids_before(self._document.view.index)
         if ids and self._document.can_ask and not self._is_writing():
             self._ask(ids)
@@ -93,10 +92,13 @@ class PanelController(Controller):
         if self.distribution is None:
             panel.clear(self._why_nothing(ids, bool(path)))
         idle = not self._is_writing() and not self._is_reading()
+        if self._rest is not None:
+            self._rest.stop()
         if ids and document.can_ask and idle:
             self._ask(ids)
         else:
-            self._client.cancel(Slot.LOOK)
+            self._ask_at_rest()
+        self.search()
 
     def _why_nothing(self, ids: tuple[int, ...], any_tokens: bool) -> str:
         if not ids:
@@ -123,6 +125,7 @@ class PanelController(Controller):
     def _show_failed(self, error: LmtuiError) -> None:
         if self.distribution is None:
             self._document.explain(error)
+        self._show_search_failed(error)
 
     # Finding a token.
 
@@ -138,15 +141,24 @@ class PanelController(Controller):
         if not finder.is_open:
             return
         if shown is None or shown.handle < 0:
-            finder.say(self._document.why_not or _SOON)
+            waits = _SOON if shown is None else _SEARCHING
+            finder.say(self._document.why_not or waits)
+            if not self._client.is_pending(Slot.LOOK):
+                self._ask_here()
             return
+        if not finder.rows:
+            finder.say(_SEARCHING)
         self._client.search_vocabulary(
             shown.handle,
             finder.text,
             self._sampler.settings,
             then=finder.show,
-            failed=lambda error: finder.say(f"{error}. {error.hint}"),
+            failed=self._show_search_failed,
         )
+
+    def _show_search_failed(self, error: LmtuiError) -> None:
+        if self.finder.is_open:
+            self.finder.say(f"{error}. {error.hint}")
 
 
 def own_rows(token: Token, *, vocabulary: int) -> Distribution | None:
