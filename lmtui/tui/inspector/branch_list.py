@@ -18,7 +18,7 @@ from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import Choice, ConfirmDialog
-from lmtui.tui.inspector.branches import BranchController
+from lmtui.tui.inspector.branches import WRITING, BranchController
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.pickers import BranchAction, BranchesScreen
 from lmtui.tui.screen import ModelScreen
@@ -126,7 +126,7 @@ class BranchListController(Controller):
 
     def _ask_delete(self, branch: int) -> None:
         if self._branches.is_writing:
-            self._screen.notify("The model is writing; Esc stops it.")
+            self._screen.notify(WRITING)
             return
         branches = self._document.shown.branches
         family = branches.family(branch)

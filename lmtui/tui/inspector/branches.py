@@ -36,6 +36,7 @@ ALTERNATIVES = 8
 AHEAD = 6
 """Greedy tokens that are shown behind each alternative."""
 
+WRITING = "The model is writing; Esc stops it."
 _SOON = "One moment: the model is computing what comes next here."
 _GO_ON = {
     FinishReason.LENGTH: "; g goes on",
@@ -117,7 +118,7 @@ class BranchController(Controller):
         """Whether something can be put where the cursor is; says why not."""
         document = self._document
         if self.is_writing:
-            self._screen.notify("The model is writing; Esc stops it.")
+            self._screen.notify(WRITING)
         elif document.why_not:
             self._screen.notify(document.why_not)
         elif not document.ids_before(document.view.index):

@@ -259,6 +259,8 @@ def row_text(row: LensRow, following: int | None) -> str:
 def cell_lines(view: LensView, width: int) -> list[str]:
     """Return two lines about the cell under the cursor, for where no column is seen."""
     column = view.column
+    if not view.layers:
+        return ["", ""]  # the grid says why
     if column is None or not column.rows:
         return [NO_CONTEXT if column else AWAITED, ""]
     row = column.rows[view.layer]

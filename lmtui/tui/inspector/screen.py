@@ -21,7 +21,7 @@ from lmtui.engine.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspector.branch_list import BranchListController
-from lmtui.tui.inspector.branches import BranchController
+from lmtui.tui.inspector.branches import WRITING, BranchController
 from lmtui.tui.inspector.compare import CompareController
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.lens import LensController
@@ -84,7 +84,8 @@ the one you choose; the old text stays on its own branch.
         Binding("r", "read_on", "Read on", id="inspect.read-on", show=False,
                 tooltip="Continue a stopped reading, from the visible part on."),
         Binding("escape", "leave", "Close", id="inspect.close",
-                tooltip="Stop what the model does; else close the text."),
+                tooltip="Stop what the model does; else back to the text; else close "
+                "the text."),
     ]  # fmt: skip
 
     def __init__(
@@ -216,7 +217,6 @@ the one you choose; the old text stays on its own branch.
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
         self._show_position(event.index)
-        self.at_cursor.follow_cursor()
 
     @on(TokenView.SelectionChanged)
     def sum_selection(self) -> None:
@@ -278,7 +278,11 @@ the one you choose; the old text stays on its own branch.
         self.at_cursor.open_finder()
 
     def action_lens(self) -> None:
-        self.lens.open()
+        """Open the lens, unless its layers would wait for a branch that is written."""
+        if self.branches.is_writing:
+            self.notify(WRITING)
+        else:
+            self.lens.open()
 
     def action_read_on(self) -> None:
         if self.document.shown.is_read and self.compare.is_missing:
@@ -344,10 +348,15 @@ the one you choose; the old text stays on its own branch.
     # Leaving.
 
     def action_leave(self) -> None:
-        """Hide the hint, stop, or close."""
+        """Go one step back: hide the hint, stop, focus the text, or close."""
         hidden = self._hint.hide()
-        if not self.stop_work() and not hidden:
+        if self.stop_work() or hidden:
+            return
+        if self.focused is None or self.document.view.has_focus_within:
             self.leave_then(self._close)
+        else:
+            self.remove_class("-sampler")
+            self.focus_text()
 
     @property
     def holds(self) -> bool:

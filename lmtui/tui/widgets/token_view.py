@@ -323,6 +323,9 @@ def detail_lines(
         part = f" part {index - piece.first + 1} of {piece.count}"
     if is_forced(token):
         part += ", forced"
+    sums = _sum_forms("Σ to here", total)
+    if index and token.logprob is None and token.rank_above is None:
+        return ((f"{place} “{clip(name, 20)}”{part}", "not scored"), (place,)), sums
     nats = notation.log_prob(token.logprob)
     in_bits = notation.surprisal(token.logprob)
     above = (
@@ -341,6 +344,5 @@ def detail_lines(
         f"p {notation.percent(prob)}",
         f"rank {notation.rank(token.rank, token.rank_above)}",
     )
-    sums = _sum_forms("Σ to here", total)
     below = (*((*likely, *form) for form in sums), *sums[-1:])
     return above, below
