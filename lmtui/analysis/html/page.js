@@ -147,7 +147,7 @@ const chooseText = (index) => {
     button.setAttribute("aria-current", button.dataset.i === String(index));
   }
   const models = [text.own, ...(text.other ? [text.other] : [])];
-  $("about").textContent = (text.other ? "" : `${text.file} · `) +
+  $("about").textContent = (DATA.texts.length > 1 ? `${text.file} · ` : "") +
     models.map((each) => `${label(each)} (${each.precision}, ${each.dtype})`).join(" against ") +
     (text.comparison && text.comparison.unit === "span"
       ? " · their tokens differ: compared by the parts of the text that both cut alike" : "");
@@ -258,16 +258,17 @@ const walkLine = (by) => {
   }
   if (best >= 0) pin(best);
 };
+const nextMeasure = () => {
+  const names = Object.keys(MEASURES);
+  const now = names.findIndex((name) => MEASURES[name] === measure);
+  chooseMeasure(names[(now + 1) % names.length]);
+};
 const KEYS = {
   ArrowRight: () => walk(1), ArrowLeft: () => walk(-1),
   ArrowDown: () => walkLine(1), ArrowUp: () => walkLine(-1),
   n: () => walk(1, surprises), N: () => walk(-1, surprises),
   Home: () => { shown = -1; walk(1); }, End: () => { shown = cells.length; walk(-1); },
-  s: () => {
-    const names = Object.keys(MEASURES);
-    const now = names.findIndex((name) => MEASURES[name] === measure);
-    chooseMeasure(names[(now + 1) % names.length]);
-  },
+  m: () => nextMeasure(), s: () => nextMeasure(),
   Escape: () => { pinned = -1; },
 };
 document.addEventListener("keydown", (event) => {

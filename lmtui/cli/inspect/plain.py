@@ -192,10 +192,10 @@ def _numbers(summary: Summary) -> Text:
     totals, info = summary.totals, summary.info
     known = figures(totals)
     rows = {
-        "tokens": f"{totals.tokens:,}, {totals.scored:,} scored",
+        "tokens": f"{totals.tokens:,}, {_scored(totals)}",
         **{label.full: known[label.full] for label in _LABELS},
         "ranks": _ranks(totals),
-        "entropy": f"{_bars(totals.entropies)}  0 to 11 bits, and more",
+        "entropy": _entropies(totals.entropies),
         "model": f"{_name(info)} ({info.precision}, {info.number_format})",
         "windows": _windows(summary),
     }
@@ -207,6 +207,12 @@ def _numbers(summary: Summary) -> Text:
         many = counted(summary.rewritten, "character")
         rows["rewritten"] = f"{many} of the text, which the tokenizer reads as others"
     return _rows(rows)
+
+
+def _scored(totals: Totals) -> str:
+    if totals.tokens and not totals.scored:
+        return "0 scored: the first has no context (--bos yes gives it one)"
+    return f"{totals.scored:,} scored"
 
 
 def _name(info: EngineInfo) -> str:
@@ -248,6 +254,12 @@ def _bars(counts: Sequence[int]) -> str:
     most = max(*counts, 1)
     heights = (-(-count * len(_BLOCKS) // most) for count in counts)
     return "".join(_BLOCKS[height - 1] if height else " " for height in heights)
+
+
+def _entropies(counts: Sequence[int]) -> str:
+    """Draw how many tokens have each entropy, and say how many the highest block is."""
+    most = notation.percent(max(counts) / max(1, sum(counts)))
+    return f"{_bars(counts)}  0 to 11 bits, and more; █ is {most}"
 
 
 def _calibration(totals: Totals) -> Text:

@@ -17,7 +17,7 @@ from textual.reactive import reactive
 
 from lmtui.engine.types import Candidate, Distribution, ScoredToken, Step
 from lmtui.text import visible_line
-from lmtui.tui.widgets.cells import fit_best
+from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.panel_lines import (
     PanelColumns,
     fit_rows,
@@ -424,7 +424,7 @@ server that is only talked with may apply the sampler's stages in another order.
     def lines(self, width: int, height: int) -> list[Line]:
         shown = self._distribution
         legend = shown is not None and is_drawn_from(shown)
-        title = self._title_with_rank()
+        title = self._title_with_rank(width)
         if self._drawn_with and shown is not None and title == self._title:
             longer = f"{title}, {self._drawn_with}"
             # What was drawn is what the legend means, too: it may do without the words.
@@ -440,15 +440,19 @@ server that is only talked with may apply the sampler's stages in another order.
             lines += self._summary(self._distribution, width, height)
         return lines
 
-    def _title_with_rank(self) -> str:
-        """Return the title, with the rank of the first row unless that is 1. Where the
+    def _title_with_rank(self, width: int) -> str:
+        """Return the title, with the rank of the first row unless that is 1, which is
+        seen also where the title is cut to `width` cells. Where the
         rows are outdated, `STALE_TITLE`: the new title does not apply to them."""
         start = self._distribution.start if self._distribution else 0
         rank = start + self._first + 1
         title = STALE_TITLE if self.stale and self._distribution else self._title
         if self.after and self._distribution:
             title = f"After {self.after}"
-        return title if rank == 1 else f"{title} from {rank:,}"
+        if rank == 1:
+            return title
+        end = f" from {rank:,}"
+        return clip(title, max(0, width - len(end))) + end
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
         columns = PanelColumns.of(width, drawn=is_drawn_from(distribution))

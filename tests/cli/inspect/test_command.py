@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from tokenizers import Tokenizer, normalizers
 
+from lmtui import notation
 from lmtui.cli.inspect.json_output import JsonScoreView
 from lmtui.cli.inspect.plain import (
     DIFFERENCE,
@@ -259,6 +260,23 @@ def test_plain_in_a_pipe_is_the_text_and_a_summary(file: Path) -> None:
     assert "best other" in out
     assert "p > 0.8" not in out
     assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_plain_says_why_a_single_token_has_no_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "one"
+    file.write_text("a")
+    out = run("inspect", str(file)).out
+    assert "1, 0 scored: the first has no context" in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    file.write_text("ab")
+    assert "2, 1 scored\n" in run("inspect", str(file)).out
+
+
+def test_plain_says_how_many_tokens_the_highest_entropy_bar_is(file: Path) -> None:
+    *_, summary = run("inspect", str(file), "--json").events
+    counts = summary["entropy_bits"]
+    most = notation.percent(max(counts) / sum(counts))
+    assert f"and more; █ is {most}\n" in run("inspect", str(file)).out
 
 
 def test_plain_shows_calibration_only_for_longer_texts(tmp_path: Path) -> None:
