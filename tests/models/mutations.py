@@ -395,7 +395,7 @@ def _growth(chance: random.Random, folder: Path) -> None:
 
 def _dropout(chance: random.Random, folder: Path) -> None:
     file = folder / "tokenizer.json"
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, KeyError):
         about = json.loads(_read(file))
         affix = chance.choice(("", "#" * 10, "#" * 1_000_000))
         about["model"] |= {
