@@ -1,7 +1,7 @@
 """Lines of notes that look like secrets: keys, tokens, passwords.
 
-Tells only where they are. Knows the forms that providers give to their keys, and
-assignments of passwords; anything else is not found.
+Tells where they are, and masks them. Knows the forms that providers give to their keys,
+and assignments of passwords; anything else is not found.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 _KEYS = re.compile(
-    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY"
+    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY[\s\S]*?(?:-----END [A-Z ]*-----|\Z)"
     r"|\b(?:"
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"  # AWS
     r"|sk-[\w-]{16,}|sk_live_\w{16,}"  # OpenAI, Anthropic, Stripe
@@ -39,6 +39,12 @@ def secret_lines(text: str) -> Iterator[int]:
         if line != last:
             yield line
         last = line
+
+
+def masked(text: str) -> str:
+    """Return a text with `…` in the place of what looks like a secret."""
+    text = _KEYS.sub("…", text)
+    return _ASSIGNED.sub(lambda each: "…" if _is_value(each) else each[0], text)
 
 
 def _is_value(assigned: re.Match[str]) -> bool:

@@ -21,6 +21,7 @@ from lmtui.errors import Cancelled
 from lmtui.train.dataset import Block, Dataset, Example
 from lmtui.train.evaluate import PROMPTS, Evaluator
 from lmtui.train.events import Piece, Plan
+from lmtui.train.likely_secrets import masked
 from lmtui.train.model import TrainableModel, restored
 from lmtui.train.request import TrainRequest
 from lmtui.train.trainer import NonFiniteLoss, Sequences, adam, share_of_loss
@@ -176,7 +177,7 @@ def pieces(blocks: Sequence[Block], trainee: TrainableModel) -> tuple[Piece, ...
 
 
 def _text(ids: list[int], trainee: TrainableModel) -> str:
-    return str(trainee.loaded.tokenizer.decode(ids, skip_special_tokens=False))
+    return masked(trainee.loaded.tokenizer.decode(ids, skip_special_tokens=False))
 
 
 def evaluation_seconds(

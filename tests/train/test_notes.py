@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
+from lmtui.train.likely_secrets import masked
 from lmtui.train.notes import (
     Completion,
     NoteFile,
@@ -370,6 +371,15 @@ def test_likely_secrets_are_counted_with_their_places_and_never_told(
     kept = TrainSettings(front_matter="keep")
     [remark] = read_notes([tmp_path], kept).remarks
     assert remark.startswith("7 lines") and "a.md:3" in remark
+
+
+def test_likely_secrets_are_masked_in_a_shown_text() -> None:
+    key = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"
+    shown = masked("\n".join(("a", *SECRETS[:2], *SECRETS[3:], *HARMLESS, key, "z")))
+    assert shown.startswith("a\n") and shown.endswith("\n…\nz")
+    assert all(line in shown for line in HARMLESS)
+    for hidden in ("sk-live", "AKIAABC", "MIIabc", "hunter2", "geheim", "ghp_"):
+        assert hidden not in shown
 
 
 @pytest.mark.parametrize("line", HARMLESS)
