@@ -80,18 +80,23 @@ def _line(node: ChatMessage, before: str, *, shown: bool) -> Content:
         ("● " if shown else "  ", "$accent"),
         (before, "$quiet"),
         (f"{_WRITERS.get(node.role, node.role)}  ", "$quiet"),
+        (_numbers(node), "$quiet"),
         (text, "bold" if node.role == "user" else ""),
-        (f"  {_numbers(node)}" if node.finish else "", "$quiet"),
+        (_origin(node), "$quiet"),
     )
 
 
 def _numbers(node: ChatMessage) -> str:
-    """Return the numbers of an answer: tokens, log P, seconds, model."""
-    assert node.finish is not None
-    parts = (
-        notation.counted(node.finish.tokens, "token"),
-        f"log P {notation.log_prob(node.finish.logprob)} nats",
-        notation.seconds(node.finish.seconds),
-        shown_label(node.model or ""),
-    )
-    return " · ".join(part for part in parts if part)
+    """Return the numbers of an answer, which stand before a text of any length."""
+    if node.finish is None:
+        return ""
+    nats = notation.log_prob(node.finish.logprob)
+    return f"log P {nats} nats · {notation.counted(node.finish.tokens, 'token')}  "
+
+
+def _origin(node: ChatMessage) -> str:
+    """Return how long an answer took, and its model."""
+    if node.finish is None:
+        return ""
+    parts = notation.seconds(node.finish.seconds), shown_label(node.model or "")
+    return "  " + " · ".join(part for part in parts if part)

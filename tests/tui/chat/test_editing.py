@@ -375,9 +375,9 @@ def test_tree_rows_show_messages_with_totals_and_versions() -> None:
     lines = [str(line) for _, line in rows_of(full())]
     assert lines == [
         "● You  What is the capital of France?",
-        "● ├ Model  It is Paris.  4 tokens · log P −2.04 nats · 0.04 s · fake",
+        "● ├ Model  log P −2.04 nats · 4 tokens  It is Paris.  0.04 s · fake",
         "● │ You  And of Japan?",
-        "● │ Model  Tōkyō 🏯  3 tokens · log P −1.53 nats · 0.03 s · fake",
+        "● │ Model  log P −1.53 nats · 3 tokens  Tōkyō 🏯  0.03 s · fake",
         "  └ Model  It is Lyon.",
         "    You  never mind",
     ]
