@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -24,13 +25,14 @@ from lmtui.chat.thinking import ReasoningInfo, thought_of
 from lmtui.engine.types import FinishReason
 from lmtui.models.source import short_label
 from lmtui.text import visible, visible_line
-from lmtui.tui.widgets.cells import clip, tame_heaps
+from lmtui.tui.widgets.cells import clip, clip_middle, tame_heaps
 from lmtui.tui.widgets.markdown import (
     MarkdownLine,
     StreamingMarkdown,
 )
 from lmtui.tui.widgets.markdown_blocks import MarkdownBlock
 
+_SHORTEST = 6  # least cells of a writer's name that is cut
 FOLD, THOUGHT = "fold", "thought"
 """Kinds of blocks: the summary line of the reasoning, and the reasoning."""
 UNFOLDED = "-thoughts"
@@ -162,6 +164,15 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         said = " · ".join(part for part in parts if part)
         return MarkdownBlock(visible_line(said), "head")
 
+    def _fitted_head(self, block: MarkdownBlock, width: int) -> str:
+        """Return the head in one line: where it does not fit, the writer is cut, since
+        the note says which key goes on."""
+        writer, note = visible_line(self._writer), visible_line(self.note)
+        room = width - cell_len(note) - cell_len(" · ")
+        if note and cell_len(block.source) > width and room >= _SHORTEST:
+            return f"{clip_middle(writer, room)} · {note}"
+        return clip(block.source, width)
+
     def left_of_text(self) -> list[Segment]:
         """Return the bar at the left, which shows role and focus."""
         bar = self.get_component_rich_style("message--bar")
@@ -171,7 +182,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         """Return the lines of a head, of reasoning, of Markdown, or of plain text."""
         if block.kind == "head":
             style = self.get_component_rich_style("message--head")
-            return [([Segment(clip(block.source, width), style)], "\n")]
+            return [([Segment(self._fitted_head(block, width), style)], "\n")]
         if block.kind == "plain":
             content = marked(self.text, self.matches)
             lines = broken(content, max(1, width))

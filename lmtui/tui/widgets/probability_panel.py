@@ -427,6 +427,8 @@ server that is only talked with may apply the sampler's stages in another order.
         title = self._title_with_rank(width)
         if self._drawn_with and shown is not None and title == self._title:
             longer = f"{title}, {self._drawn_with}"
+            if cell_len(longer) > width:
+                longer = longer.replace(", with these", ", these")
             # What was drawn is what the legend means, too: it may do without the words.
             if self._drawn_with != AS_DRAWN or cell_len(longer) + _LEGEND <= width:
                 title = longer

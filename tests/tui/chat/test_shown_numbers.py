@@ -280,3 +280,23 @@ async def test_what_is_typed_on_a_message_and_is_no_command_goes_to_the_prompt(
         await running.until(lambda: running.prompt.text == word)
         assert running.screen.focused is running.prompt
         assert [view.text for view in running.views] == ["go", ANSWERS[0]]
+
+
+async def test_narrow_panel_says_with_which_settings() -> None:
+    async with chat(FakeEngine(answers=ANSWERS), size=(80, 24)) as running:
+        await running.ask("/temp 1")
+        await running.ask("go")
+        await running.answered()
+        await running.pilot.press("f3", "enter", "x")
+        await running.until(lambda: title(running) == "Token 1, these settings")
+
+
+async def test_cut_head_of_an_answer_still_names_the_key_that_goes_on() -> None:
+    long = "a-model-with-quite-a-long-name-of-its-own"
+    engine = FakeEngine(answers=[" ".join(map(str, range(60)))], name=long)
+    async with chat(engine, size=(80, 24)) as running:
+        await running.ask("go")
+        await running.answered()
+        await settled(running)
+        (head,) = (line for line in running.seen.splitlines() if "reached" in line)
+        assert "Ctrl+G goes on" in head and "a-mo…" in head
