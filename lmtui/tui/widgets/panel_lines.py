@@ -166,13 +166,13 @@ class PanelColumns:
 
     @classmethod
     def of(cls, width: int, *, drawn: bool = True, number: int = 6) -> PanelColumns:
-        """Divide `width` cells: numbers first, then the token (two fifths of the room),
+        """Divide `width` cells: numbers first, then the token (half of the room),
         then the bar. Below 32 cells the numbers are narrower."""
         number = number if width >= 32 or not drawn else 5
         # A mark at either end and four spaces; without a sampler, one mark and two
         # spaces.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
-        token = min(room, max(7, min(22, room * 2 // 5)))
+        token = min(room, max(7, min(22, room // 2)))
         return cls(token, room - token, number, drawn)
 
 
