@@ -157,8 +157,11 @@ class Comparison:
     less: int = 0
     """Spans that are less probable under the other model, by at least `NOTICEABLE`."""
     tokens: int = 0
-    """Tokens of the first model in the compared spans."""
+    """All tokens of the first model."""
     other_tokens: int = 0
+    scored: int = 0
+    """Tokens of the first model in the compared spans."""
+    other_scored: int = 0
     characters: int = 0
     """Characters of the compared text, once `measure` was called; `bytes` likewise."""
     bytes: int = 0
@@ -170,12 +173,14 @@ class Comparison:
     def add(self, piece: ComparedSpan) -> None:
         """Add a span."""
         own, other, difference = piece.logprob, piece.other_logprob, piece.bits
+        self.tokens += len(piece.tokens)
+        self.other_tokens += len(piece.others)
         if own is None or other is None or difference is None:
             self._leave_out(piece)
             return
         self.compared += 1
-        self.tokens += len(piece.tokens)
-        self.other_tokens += len(piece.others)
+        self.scored += len(piece.tokens)
+        self.other_scored += len(piece.others)
         self.logprob += own
         self.other_logprob += other
         self.more += difference >= NOTICEABLE
@@ -207,11 +212,11 @@ class Comparison:
         Only these compare the models where one has scored more of the text."""
         name = "common" if self.is_partial else "text"
         size = self.characters, self.bytes
-        own, other = self.tokens, self.other_tokens
-        return (
-            Sums(name, self.logprob, own, own, *size),
-            Sums("other", self.other_logprob, other, other, *size),
+        own, other = (
+            (self.logprob, self.scored, self.tokens),
+            (self.other_logprob, self.other_scored, self.other_tokens),
         )
+        return Sums(name, *own, *size), Sums("other", *other, *size)
 
     def merge(self, other: Comparison) -> None:
         """Add the totals of another text, without its most changed spans."""
@@ -223,6 +228,8 @@ class Comparison:
         self.less += other.less
         self.tokens += other.tokens
         self.other_tokens += other.other_tokens
+        self.scored += other.scored
+        self.other_scored += other.other_scored
         self.characters += other.characters
         self.bytes += other.bytes
         self.is_partial |= other.is_partial

@@ -187,6 +187,7 @@ def test_totals_of_the_common_text_leave_out_what_one_model_lacks(
     kept = [each for each in found if each.bits is not None]
     common = "".join(text[slice(*each.span)] for each in kept)
     own, other = comparison.sums()
+    ours, theirs = sides
     for sums, tokens in (
         (own, tokens_of([each.tokens for each in kept])),
         (other, tokens_of([each.others for each in kept])),
@@ -195,6 +196,7 @@ def test_totals_of_the_common_text_leave_out_what_one_model_lacks(
             math.fsum(token.logprob or 0.0 for token, _ in tokens)
         )
         assert sums.scored == len(tokens)
+        assert sums.tokens == len(ours if sums is own else theirs)
         assert (sums.characters, sums.bytes) == (len(common), len(common.encode()))
     scored = [sum(token.logprob is not None for token, _ in tokens) for tokens in sides]
     assert (own.name == "text") == (scored == [own.scored, other.scored])
