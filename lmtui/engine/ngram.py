@@ -8,6 +8,7 @@ text and no tokenizer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -74,8 +75,11 @@ class NgramModel:
         self._levels = levels
         self._no_context = np.full(vocabulary, 1 / vocabulary)
         """[V] probabilities without context, with which all others are mixed."""
+        self._entropy = math.log(vocabulary)
+        """Their entropy in nats."""
         if levels:
             self._mix(levels[0], self._no_context, _ROOT)
+            self._entropy = _entropy(self._no_context)
 
     @classmethod
     def count(
@@ -118,7 +122,7 @@ class NgramModel:
         Raises:
             ValueError: an id is not from 0 to V - 1.
         """
-        return torch.from_numpy(np.log(self.probs(context)))
+        return torch.from_numpy(np.log(self.row(context)[0]))
 
     def score(self, ids: Sequence[int]) -> Tensor:
         """Log-probability of each of `ids` after those before it: float64 [n].
@@ -138,8 +142,9 @@ class NgramModel:
             contexts = np.concatenate([[_UNSEEN], ngrams])[: len(tokens)]
         return torch.from_numpy(np.log(probs))
 
-    def probs(self, context: Sequence[int]) -> Floats:
-        """Probability of each token after `context`: float64 [V].
+    def row(self, context: Sequence[int]) -> tuple[Floats, float]:
+        """Probability of each token after `context`, float64 [V], and their entropy in
+        nats. Only the tokens that were seen after it are looked at for that.
 
         Raises:
             ValueError: an id is not from 0 to V - 1.
@@ -147,19 +152,28 @@ class NgramModel:
         width = self.order - 1
         end = context[max(0, len(context) - width) :] if width > 0 else ()
         last = _ids(end, self.vocabulary).tolist()
-        probs = self._no_context.copy()
+        probs, entropy = self._no_context.copy(), self._entropy
         for size in range(1, len(last) + 1):
             longer = self._context(last[-size:])
             if longer == _UNSEEN:  # then no longer one was seen
                 break
-            self._mix(self._levels[size], probs, longer)
-        return probs
+            weight = float(self._levels[size].weights[longer])
+            before, after = self._mix(self._levels[size], probs, longer)
+            # -Σ wp log wp = w · entropy - w log w, but for the tokens that changed
+            entropy = weight * (entropy - math.log(weight))
+            entropy += _entropy(after) - _entropy(before)
+        return probs, entropy
 
-    def _mix(self, level: _Level, probs: Floats, context: int) -> None:
-        """Turn the distribution of the order below [V] into that of a context."""
+    def _mix(self, level: _Level, probs: Floats, context: int) -> tuple[Floats, Floats]:
+        """Turn the distribution of the order below [V] into that of a context. Return
+        the probabilities of the tokens seen after it, weighted, without and with their
+        shares."""
         probs *= level.weights[context]
         start, end = level.starts[context : context + 2]
-        probs[level.keys[start:end] % self.vocabulary] += level.shares[start:end]
+        tokens = level.keys[start:end] % self.vocabulary
+        before = probs[tokens]
+        probs[tokens] = after = before + level.shares[start:end]
+        return before, after
 
     def _context(self, tokens: Sequence[int]) -> int:
         """Index of some tokens as a context, or `_UNSEEN`."""
@@ -246,6 +260,10 @@ def _smoothed(keys: Ints, counts: Ints, contexts: int, vocabulary: int) -> _Leve
         starts=np.concatenate([[0], np.cumsum(types)]),
         weights=np.where(types > 0, discount * types / np.maximum(totals, 1), 1.0),
     )
+
+
+def _entropy(probs: Floats) -> float:
+    return -float(probs.dot(np.log(probs)))
 
 
 def _discount(counts: Ints) -> float:

@@ -27,6 +27,7 @@ from lmtui.models.model_info import ModelInfo
 
 _NO_TOKEN = -1  # in a state of a context that is shorter than the model looks back
 _CHUNK = 1 << 30  # a prompt is only stored
+_BLOCK = 32  # probabilities per block in the search for the greatest
 _ROWS = 64  # of logits in one block: a stop comes within some hundredths of a second
 
 
@@ -178,10 +179,10 @@ class NgramBackend:
         logprobs = self._ngrams.score(ids).tolist()
         for place in range(skip + 1, len(ids)):
             _poll(should_stop)
-            probs = self._ngrams.probs(ids[max(0, place - self._width) : place])
-            rank = 1 + int(np.count_nonzero(probs > probs[ids[place]]))
-            entropy = -float(probs.dot(np.log(probs)))
-            yield TokenScore(logprobs[place], rank, entropy, _best(probs, top_n))
+            before = ids[max(0, place - self._width) : place]
+            probs, entropy = self._ngrams.row(before)
+            above = int(np.count_nonzero(probs > probs[ids[place]]))
+            yield TokenScore(logprobs[place], 1 + above, entropy, _best(probs, top_n))
 
     def _last(self, ids: Sequence[int], end: int | None = None) -> list[int]:
         """Return the tokens that matter of the context `ids[:end]`, with `_NO_TOKEN`
@@ -198,9 +199,11 @@ def _best(probs: NDArray[np.float64], count: int) -> tuple[tuple[int, float], ..
     """Return the first tokens by (-probability, id), with log-probabilities."""
     if not count:
         return ()
+    # The least of the greatest maxima of blocks is a bound of the greatest numbers.
+    blocks = probs[: len(probs) // _BLOCK * _BLOCK].reshape(_BLOCK, -1).max(0)
     ids = np.arange(len(probs))
-    if count < len(probs):
-        ids = np.flatnonzero(probs >= np.partition(probs, -count)[-count])
+    if count < len(blocks):
+        ids = np.flatnonzero(probs >= np.partition(blocks, -count)[-count])
     ids = ids[(-probs[ids]).argsort(kind="stable")][:count]
     return tuple(zip(ids.tolist(), np.log(probs[ids]).tolist(), strict=True))
 
