@@ -267,8 +267,9 @@ class StreamingMarkdown(DirectLines):
         """Return a line with the selection drawn in."""
         self._lay_out(self._width)
         if y >= len(self._rows):
+            # Lines that growing text requests in advance are no part of it yet.
             base, left = self._ground()
-            return filled(left, self._width, base)
+            return filled([] if self._rows else left, self._width, base)
         strip = self._rows[y].strip
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(y)) is not None:

@@ -96,3 +96,17 @@ async def test_stop_keeps_the_tokens_gathered_between_two_reports(
         assert running.panel.chosen == leaf.steps[-1].id
         strip = running.screen.query_one(LikelihoodStrip)
         assert strip.history.tokens == len(leaf.steps) == at
+
+
+async def test_bar_of_a_growing_answer_ends_with_its_text() -> None:
+    engine, go_on = holding("one two three", at=1, name="default")
+    async with program({"default": engine}, first="chat") as running:
+        await running.ready()
+        await running.ask("count")
+        await running.until(lambda: running.last_text == "one")
+        await running.until(lambda: "█ one" in running.seen)
+        lines = running.seen.splitlines()
+        at = next(i for i, line in enumerate(lines) if "█ one" in line)
+        assert not any("█" in line[:3] for line in lines[at + 1 :])
+        go_on.set()
+        await running.until(lambda: running.last_text == "one two three")
