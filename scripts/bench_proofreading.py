@@ -1,8 +1,8 @@
 """How many planted slips the proofreading pass finds, and how many others it reports.
 
 The text is the prose of the Python Language Reference as the standard library ships it
-(`pydoc_data.topics`, PSF-2.0); the seed is fixed. The costs of a slip were set before,
-on other prose: 600 words of the docstrings of torch (BSD-3-Clause).
+(`pydoc_data.topics`, PSF-2.0); the seed is fixed. The costs of a slip were set on other
+prose: 600 words of the docstrings of torch (BSD-3-Clause), and the pages of the tests.
 """
 
 from __future__ import annotations

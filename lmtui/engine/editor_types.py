@@ -151,3 +151,5 @@ class ProofreadPart:
     """Number of its words."""
     corrections: tuple[Correction, ...]
     """In the order of the text."""
+    is_english: bool = True
+    """Whether the words of the text were looked up in the English dictionary."""

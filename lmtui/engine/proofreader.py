@@ -2,14 +2,14 @@
 
 Noisy channel (Kernighan, Church & Gale 1990): a word is corrected where another text
 in its place gains more log P, of the place and of what follows, than a slip of that
-kind costs. Places are the surprising words; candidates are the plausible slips of
-`slips`. Knows no screen.
+kind costs. Places are the words that are in no dictionary, those that writers confuse,
+and the surprising ones; candidates are the plausible slips of `slips`. Knows no screen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
@@ -19,6 +19,7 @@ from torch import Tensor
 from lmtui.engine.cloze import Cloze, cloze_at
 from lmtui.engine.completion import CompletionModel, ContextPlanner
 from lmtui.engine.cursor import CursorPredictor
+from lmtui.engine.dictionary import dictionary, misspelt_words
 from lmtui.engine.editor_types import (
     Correction,
     ProofreadPart,
@@ -27,10 +28,12 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.slips import (
     SlipKind,
     WordIndex,
+    confused_with,
     doubled,
     is_function_word,
     other_words,
     swapped,
+    ungrammatical,
 )
 from lmtui.engine.words import spans_of_words
 
@@ -38,16 +41,23 @@ SURPRISING = 8.0
 """Surprisal in bits from which a word is looked at."""
 SURPRISING_FUNCTION_WORD = 5.0
 """The same for a function word, of which there are few."""
+SURPRISING_PAIR = 5.0
+"""Surprisal of a word that is often confused, with the word after it, from which it is
+looked at."""
 COSTS = {
+    SlipKind.UNKNOWN: -3.0,
+    SlipKind.UNGRAMMATICAL: -4.5,
+    SlipKind.CONFUSED: 3.5,
     SlipKind.MISSPELT: 12.0,
     SlipKind.SIMILAR: 13.0,
-    SlipKind.FUNCTION_WORD: 6.5,
+    SlipKind.FUNCTION_WORD: 10.0,
     SlipKind.LETTER_CASE: 8.0,
     SlipKind.SWAPPED: 10.0,
     SlipKind.DOUBLED: 5.0,
 }
 """Gain in bits from which a correction is reported: rare words are unlikely wherever
-they are right, so a spelling has to gain more than a word order."""
+they are right, so a spelling has to gain more than a word order. What a dictionary or
+the neighbours show to be wrong may even lose a little: small models have read slips."""
 
 _LN2 = math.log(2)
 _MOST = 4  # other words that are scored at a place
@@ -56,6 +66,7 @@ _LEAST = 0.5  # bits by which another word has to be more probable than the pres
 _ROUNDS = (3, 24)  # tokens of the text that follows which are scored
 _NEAR = 6.0  # bits below its cost at which a candidate goes on to the next round
 _PART = 16  # words of a part without corrections
+_AROUND = 50_000  # code points on each side of what is read, for the writer's own words
 
 Span = tuple[int, int]
 """Start and end in a text, in code points."""
@@ -69,6 +80,10 @@ class _Pair:
     second: Span | None
     bits: tuple[float, float]
     """Surprisal of each."""
+    between: tuple[str, str]
+    """Words before and after the first, where only a space is between."""
+    is_unknown: bool
+    """Whether the first is misspelt by the dictionary."""
 
     @property
     def end(self) -> int:
@@ -110,9 +125,13 @@ class Proofreader:
         """
         words = [(a + start, b + start) for a, b in spans_of_words(text[start:end])]
         own = WordIndex(text[a:b].lower() for a, b in words)
+        first = max(0, start - _AROUND)
+        misspelt = misspelt_words(text[first : end + _AROUND])
+        unknown = {first + place for place in misspelt or ()}
+        is_english = misspelt is not None
         found: list[Correction] = []
         count = 0
-        for pair in self._pairs(text, words, should_stop):
+        for pair in self._pairs(text, words, unknown, should_stop):
             # 1) of two corrections that overlap, the better one stays
             new = self._correction(text, pair, own, should_stop)
             if new and found and new.start < found[-1].end:
@@ -123,20 +142,27 @@ class Proofreader:
             count += 1
             settled = not found or found[-1].end <= pair.first[1]
             if settled and (found or count >= _PART):
-                yield ProofreadPart(pair.first[1], count, tuple(found))
+                yield ProofreadPart(pair.first[1], count, tuple(found), is_english)
                 found, count = [], 0
-        yield ProofreadPart(end, count, tuple(found))
+        yield ProofreadPart(end, count, tuple(found), is_english)
 
     def _pairs(
-        self, text: str, words: Sequence[Span], should_stop: Stop
+        self,
+        text: str,
+        words: Sequence[Span],
+        unknown: Container[int],
+        should_stop: Stop,
     ) -> Iterator[_Pair]:
         """Yield each word with the one after it, once both are scored."""
-        bits = self._surprisals(text, words, should_stop)
-        after = chain(words[1:], [None])
-        for first, second, pair in zip(
-            words, after, pairwise(chain(bits, [0.0])), strict=False
-        ):
-            yield _Pair(first, second, pair)
+        bits = pairwise(chain(self._surprisals(text, words, should_stop), [0.0]))
+        for place, (first, pair) in enumerate(zip(words, bits, strict=False)):
+            second = words[place + 1] if place + 1 < len(words) else None
+            between = "", ""
+            if place and text[words[place - 1][1] : first[0]].isspace():
+                between = text[slice(*words[place - 1])], ""
+            if second and text[first[1] : second[0]].isspace():
+                between = between[0], text[slice(*second)]
+            yield _Pair(first, second, pair, between, first[0] in unknown)
 
     def _surprisals(
         self, text: str, words: Sequence[Span], should_stop: Stop
@@ -162,11 +188,17 @@ class Proofreader:
     ) -> Correction | None:
         """Return the best correction of a pair that gains more than it costs."""
         word = text[slice(*pair.first)]
-        threshold = SURPRISING_FUNCTION_WORD if is_function_word(word) else SURPRISING
-        if pair.bits[0] < threshold and pair.bits[1] < SURPRISING:
+        before, after = pair.between
+        is_wrong = pair.is_unknown or bool(ungrammatical(before, word, after))
+        is_listed = is_wrong or bool(confused_with(word))
+        if not (is_wrong or _is_looked_at(pair, word, is_listed)):
             return None
         span = pair.first[0], pair.end
         cloze = cloze_at(self._model, self._reader, self._layout, text, span)
+        if cloze is None and is_listed:  # the first word of the text
+            moved = span[0] + 1, span[1] + 1
+            line = f"\n{text}"
+            cloze = cloze_at(self._model, self._reader, self._layout, line, moved)
         if cloze is None:
             return None
         logprobs = cloze.read(should_stop=should_stop)
@@ -222,15 +254,22 @@ class Proofreader:
             ) >= logprob(first) + _least_gain(SlipKind.SWAPPED):
                 yield _Change(other, Correction(start, end, other, SlipKind.SWAPPED, 0))
         # 2) other words in place of the first
-        kinds = dict(reversed([*other_words(first, self._vocabulary, own)]))
-        present = -pair.bits[0] * _LN2
+        spelling = dictionary() if pair.is_unknown else None
+        others = other_words(
+            first, self._vocabulary, own, between=pair.between, spelling=spelling
+        )
+        kinds = dict(reversed([*others]))
+        present = -pair.bits[0] * _LN2 if pair.bits[0] else -math.inf
         scores = {word: logprob(word) for word in kinds}
         likely = [
             word
             for word, kind in kinds.items()
-            if scores[word] >= present + _least_gain(kind)
+            if scores[word] >= present + _least_gain(kind) or pair.is_unknown
         ]
-        for word in sorted(likely, key=lambda word: (-scores[word], word))[:_MOST]:
+        listed = SlipKind.CONFUSED, SlipKind.UNGRAMMATICAL
+        confused = [word for word in kinds if kinds[word] in listed]
+        likely.sort(key=lambda word: (-scores[word], word))
+        for word in dict.fromkeys([*confused, *likely[:_MOST]]):
             made = Correction(start, middle, word, kinds[word], 0.0)
             yield _Change(word + rest, made)
 
@@ -244,6 +283,15 @@ class Proofreader:
         spelled = self._reader.tokens.starting_with(b" ")
         words = (data[1:].decode("utf-8", "ignore") for data in spelled)
         return WordIndex(word for word in words if word.isalpha() and word.islower())
+
+
+def _is_looked_at(pair: _Pair, word: str, is_listed: bool) -> bool:
+    """Return whether a pair, or its first word, may need a correction; `is_listed`:
+    the word is often confused."""
+    threshold = SURPRISING_FUNCTION_WORD if is_function_word(word) else SURPRISING
+    if pair.bits[0] >= threshold or pair.bits[1] >= SURPRISING:
+        return True
+    return is_listed and sum(pair.bits) >= SURPRISING_PAIR
 
 
 def _least_gain(kind: SlipKind) -> float:

@@ -1,16 +1,19 @@
 """Plausible slips of the pen: words that a written word may have been meant to be.
 
-The words come from the model's vocabulary and from the text itself; the only lists are
-small classes of English function words. Knows no model and no probabilities.
+The words come from a dictionary, the model's vocabulary and the text itself; the lists
+here are of English words that writers take for each other. Knows no model and no
+probabilities.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 import torch
+from torch import Tensor
 
 from lmtui.engine.words import letter_case
 
@@ -18,8 +21,14 @@ from lmtui.engine.words import letter_case
 class SlipKind(StrEnum):
     """Kind of slip that a correction undoes."""
 
+    UNKNOWN = "unknown word"
+    """No word of the dictionary, but almost one."""
+    CONFUSED = "confused word"
+    """A word that is often written for this one."""
+    UNGRAMMATICAL = "ungrammatical"
+    """A word between others beside which it is hardly ever right."""
     MISSPELT = "misspelt"
-    """No word of the vocabulary, but almost one."""
+    """No word of the vocabulary, but almost one; where no dictionary is asked."""
     SIMILAR = "similar word"
     """One word in place of another that is spelt almost the same."""
     FUNCTION_WORD = "function word"
@@ -48,9 +57,118 @@ FUNCTION_WORDS = tuple(
 )
 """Classes of words that are often confused with each other."""
 
+# Commas are between the words of a group, semicolons between the groups.
+_SAME_SOUND = """
+its, it's; their, there, they're; your, you're; whose, who's; then, than; to, too, two;
+see, sea; witch, which; were, where, we're; weather, whether; lose, loose; affect,
+effect; accept, except; quiet, quite; passed, past; no, know; now, know; new, knew;
+hear, here; write, right; threw, through; through, though; break, brake; piece, peace;
+breath, breathe; advice, advise; practice, practise; principal, principle; lead, led;
+week, weak; wait, weight; waist, waste; whole, hole; bare, bear; meet, meat; steel,
+steal; plane, plain; peak, peek; sell, cell; scene, seen; road, rode; bought, brought;
+cloths, clothes; desert, dessert; aloud, allowed; board, bored; course, coarse; die,
+dye; fair, fare; flour, flower; great, grate; hour, our; mail, male; mist, missed; pair,
+pear; pore, pour; rain, reign; roll, role; sail, sale; sight, site; son, sun; stair,
+stare; stationary, stationery; tail, tale; tide, tied; vain, vein; wood, would;
+compliment, complement; council, counsel; pole, poll; personal, personnel; moral,
+morale; dairy, diary; choose, chose; use, used; suppose, supposed; bath, bathe; cloth,
+clothe; angel, angle; though, thought; thing, think
+"""
+_APOSTROPHES_AND_SPACES = """
+cant, can't; wont, won't; lets, let's; hes, he's; shes, she's; well, we'll; im, I'm;
+ill, I'll; id, I'd; ive, I've; hell, he'll; shell, she'll; apart, a part; everyday,
+every day; maybe, may be
+"""
+_VERB_FORMS = """
+was, were; is, are; am, is, are; has, have; don't, doesn't; dont, doesn't; wasn't,
+weren't; isn't, aren't; hasn't, haven't; do, does; seen, saw; done, did; gone, went;
+came, come; ran, run; gave, given; took, taken; began, begun; drank, drunk; wrote,
+written; broke, broken; grew, grown; knew, known; rang, rung; sang, sung; ate, eaten;
+swam, swum; spoke, spoken; stole, stolen; chose, chosen; drove, driven; fell, fallen;
+flew, flown; forgot, forgotten; rode, ridden; shook, shaken; sank, sunk; threw, thrown;
+wore, worn; lay, laid; lie, lay; layed, laid, lay; sat, sit, set; rise, raise; rose,
+raised; who, whom
+"""
+CONFUSED_WORDS = tuple(
+    tuple(word.strip() for word in group.split(","))
+    for groups in (_SAME_SOUND, _APOSTROPHES_AND_SPACES, _VERB_FORMS)
+    for group in groups.split(";")
+)
+"""Groups of words that are written for each other."""
+_PRONOUN = "i|you|he|she|it|we|they|who"
+_PAST = (
+    "saw|did|went|came|ran|gave|took|began|drank|wrote|broke|grew|knew|ate|spoke|fell"
+)
+UNGRAMMATICAL = tuple(
+    (re.compile(f"(?:{pattern})", re.IGNORECASE), tuple(others.split()))
+    for pattern, others in (
+        (r"(?:could|should|would|might|must)(?:n't)? of \w+", "have"),
+        (r"(?:\w+er|more|less|worse|rather|other) then \w+", "than"),
+        (r"\w* its (?:been|not|a|an|the|too|so|very|going|getting|time)", "it's"),
+        (r"\w* it's (?:own|\w+ness)", "its"),
+        (
+            r"\w* your (?:going|not|a|an|the|welcome|never|always|too|so|wrong)",
+            "you're",
+        ),
+        (r"\w* (?:their|they're) (?:is|was|are|were|will|has|had|would|been)", "there"),
+        (r"\w* there (?:own|going|not)", "their they're"),
+        (
+            r"\w* (?:to|two) (?:much|many|late|early|long|often|big|small|far|soon)",
+            "too",
+        ),
+        (r"\w* who's (?:own|name)", "whose"),
+        (r"\w* whose (?:been|going|the|a|not)", "who's"),
+        (r"(?:you|we|they|these|those) was \w*", "were"),
+        (r"(?:you|we|they|these|those) is \w*", "are"),
+        (r"(?:you|we|they|i) has \w*", "have"),
+        (r"(?:he|she|it) (?:don't|dont) \w*", "doesn't"),
+        (r"(?:he|she|it) have \w*", "has"),
+        (r"(?:he|she|it) are \w*", "is"),
+        (rf"(?:{_PRONOUN}) seen \w*", "saw"),
+        (rf"(?:{_PRONOUN}) done \w*", "did"),
+        (rf"(?:has|have|had|having) (?:{_PAST}) \w*", ""),
+        (r"\w+ use to", "used"),
+        (r"\w* alot \w*", "a_lot"),
+        (r"\w* aswell \w*", "as_well"),
+        (r"\w* infact \w*", "in_fact"),
+        (r"\w* noone \w*", "no_one"),
+        (r"\w* eachother \w*", "each_other"),
+        (r"\w+ suppose to", "supposed"),
+    )
+)
+"""Patterns of a word between its neighbours, and what may be meant; where nothing is
+named, it is what the groups say."""
+
 _SHORT = 4  # letters up to which a word differs by one edit, not two
 _LETTERS = 26
 _LONGEST = 24  # letters of a word that is looked up
+
+
+def ungrammatical(before: str, word: str, after: str) -> list[str]:
+    """Return the words that are meant where `word` hardly ever is right between its
+    neighbours, in lower case."""
+    written = f"{before} {word} {after}".replace("’", "'")
+    for pattern, others in UNGRAMMATICAL:
+        if pattern.fullmatch(written):
+            return [each.replace("_", " ") for each in others] or confused_with(word)
+    return []
+
+
+def confused_with(word: str) -> list[str]:
+    """Return the words that are often meant where `word` is written, in lower case but
+    for *I*."""
+    lower = word.lower().replace("’", "'")
+    found = dict.fromkeys(
+        other
+        for group in CONFUSED_WORDS
+        if lower in group
+        for other in group
+        if other != lower
+    )
+    stem, apostrophe, ending = lower.rpartition("'")
+    if apostrophe and ending == "s" and len(stem) > 2:
+        found |= dict.fromkeys((stem + "s", stem))
+    return list(found)
 
 
 def is_function_word(word: str) -> bool:
@@ -84,9 +202,7 @@ class WordIndex:
     def __init__(self, words: Iterable[str]) -> None:
         self._words = sorted({word for word in words if len(word) > 1})
         self._known = frozenset(self._words)
-        self._bags = torch.tensor(
-            [_bag(word) for word in self._words], dtype=torch.int8
-        ).view(-1, _LETTERS + 1)  # [words, 27]
+        self._bags = _bags(self._words)  # [words, 27]
 
     def __contains__(self, word: str) -> bool:
         return word in self._known
@@ -98,7 +214,7 @@ class WordIndex:
             return []
         most = 1 if len(word) <= _SHORT else 2
         # An edit changes the counts of two letters by one at most.
-        apart = (self._bags - torch.tensor(_bag(word), dtype=torch.int8)).abs().sum(1)
+        apart = (self._bags - _bags([word])).abs().sum(1)
         likely = (apart <= 2 * most).nonzero().flatten().tolist()
         near = (self._words[index] for index in likely)
         return [
@@ -108,11 +224,18 @@ class WordIndex:
         ]
 
 
-def _bag(word: str) -> list[int]:
-    """Return how often each letter of the alphabet is in a word, and any other."""
-    counts = Counter(word[:_LONGEST])
-    letters = [counts.pop(chr(ord("a") + index), 0) for index in range(_LETTERS)]
-    return [*letters, sum(counts.values())]
+def _bags(words: Sequence[str]) -> Tensor:
+    """Return [words, 27]: how often each letter of the alphabet is in each word, and
+    any other."""
+    cut = [word[:_LONGEST] for word in words]
+    codes = array("I", map(ord, "".join(cut)))
+    letters = torch.tensor(codes, dtype=torch.int64) - ord("a")
+    letters[(letters < 0) | (letters >= _LETTERS)] = _LETTERS
+    lengths = torch.tensor([len(word) for word in cut], dtype=torch.int64)
+    rows = torch.arange(len(cut)).repeat_interleave(lengths)
+    places = rows * (_LETTERS + 1) + letters
+    counts = torch.bincount(places, minlength=len(cut) * (_LETTERS + 1))
+    return counts.to(torch.int8).view(-1, _LETTERS + 1)
 
 
 def written_like(word: str, model: str) -> str:
@@ -126,12 +249,25 @@ def written_like(word: str, model: str) -> str:
 
 
 def other_words(
-    word: str, vocabulary: WordIndex, own: WordIndex
+    word: str,
+    vocabulary: WordIndex,
+    own: WordIndex,
+    *,
+    between: tuple[str, str] = ("", ""),
+    spelling: WordIndex | None = None,
 ) -> Iterator[tuple[str, SlipKind]]:
-    """Yield the single words that `word` may have been meant to be: those of the
-    vocabulary, and the text's own."""
+    """Yield what `word`, between two others, may have been meant to be: words of the
+    vocabulary, and the text's own; where it is misspelt, those of `spelling`."""
     lower, case = word.lower(), letter_case(word)
     if case == "none":
+        return
+    for other in ungrammatical(between[0], word, between[1]):
+        yield _typed(other, word), SlipKind.UNGRAMMATICAL
+    for other in confused_with(word):
+        yield _typed(other, word), SlipKind.CONFUSED
+    if spelling is not None:
+        for other in spelled_like(lower.replace("’", "'"), spelling, vocabulary):
+            yield _typed(other, word), SlipKind.UNKNOWN
         return
     similar = SlipKind.SIMILAR if lower in vocabulary else SlipKind.MISSPELT
     for group in FUNCTION_WORDS:
@@ -146,6 +282,30 @@ def other_words(
     if case in ("lower", "title"):
         other = lower if case == "title" else lower.capitalize()
         yield other, SlipKind.LETTER_CASE
+
+
+def spelled_like(
+    word: str, spelling: WordIndex, vocabulary: WordIndex
+) -> Iterator[str]:
+    """Yield the words of a dictionary near one that is not in it, and the pairs of
+    common words that it joins."""
+    stem, apostrophe, ending = word.partition("'")
+    yield from (*spelling.near(word), *vocabulary.near(word))
+    if apostrophe:
+        yield from (each + apostrophe + ending for each in spelling.near(stem))
+    for at in range(1, len(word)):
+        parts = word[:at], word[at:]
+        if all(
+            each == "a" or (each in vocabulary and each in spelling) for each in parts
+        ):
+            yield " ".join(parts)
+
+
+def _typed(other: str, word: str) -> str:
+    """Return a word with the letter case and the apostrophe of the one it replaces."""
+    mark = "’" if "’" in word else "'"
+    letters = word.replace(mark, "")  # the case of "It's" is mixed, that of "Its" title
+    return written_like(other, letters).replace("'", mark)
 
 
 def doubled(first: str, between: str, second: str) -> bool:

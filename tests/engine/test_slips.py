@@ -75,6 +75,41 @@ def test_other_words_have_the_kind_of_their_slip(
     assert (other, kind) in found
 
 
+@pytest.mark.parametrize(
+    ("before", "word", "after", "other", "kind"),
+    [
+        ("", "It's", "light", "Its", SlipKind.CONFUSED),
+        ("the", "see", "", "sea", SlipKind.CONFUSED),
+        ("the", "ship’s", "sail", "ships", SlipKind.CONFUSED),
+        ("could", "of", "gone", "have", SlipKind.UNGRAMMATICAL),
+        ("more", "then", "most", "than", SlipKind.UNGRAMMATICAL),
+        ("", "Your", "going", "You're", SlipKind.UNGRAMMATICAL),
+        ("They", "was", "lost", "were", SlipKind.UNGRAMMATICAL),
+        ("is", "alot", "to", "a lot", SlipKind.UNGRAMMATICAL),
+        ("had", "wrote", "it", "written", SlipKind.UNGRAMMATICAL),
+    ],
+)
+def test_words_that_writers_confuse_are_tried(
+    before: str, word: str, after: str, other: str, kind: SlipKind
+) -> None:
+    empty = WordIndex(())
+    found = dict(reversed([*other_words(word, empty, empty, between=(before, after))]))
+
+    assert found[other] == kind
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [("recieved", "received"), ("Dont", "Don't"), ("lihgt’s", "light’s")],
+)
+def test_misspelt_word_is_looked_up(word: str, right: str) -> None:
+    spelling = WordIndex(["received", "don't", "light"])
+    empty = WordIndex(())
+    found = dict(other_words(word, empty, empty, spelling=spelling))
+
+    assert found[right] == SlipKind.UNKNOWN
+
+
 def test_number_has_no_other_words() -> None:
     assert list(other_words("42", WordIndex(["43"]), WordIndex(()))) == []
 
