@@ -29,8 +29,17 @@ class ProofreadText:
         self.current = text
         """The text with the applied corrections."""
         self.corrections: list[Correction] = []
-        """Those that are not applied, in the order of the text."""
+        """Those that are neither applied nor ignored, in the order of the text."""
+        self.is_english = True
+        """Whether the words are looked up in the dictionary."""
+        self.ignored = 0
+        """Number of the corrections that were ignored."""
         self._applied: list[Correction] = []  # in the order of the text
+
+    @property
+    def applied(self) -> int:
+        """Number of the corrections that were applied."""
+        return len(self._applied)
 
     @property
     def is_read(self) -> bool:
@@ -47,7 +56,19 @@ class ProofreadText:
         """Add a part that has been read."""
         self.reached = part.end
         self.words += part.words
+        self.is_english = part.is_english
         self.corrections += part.corrections
+
+    def ignore(self, change: tuple[str, str]) -> None:
+        """Remove the corrections that make a change, wherever they are."""
+        kept = [each for each in self.corrections if self.change(each) != change]
+        self.ignored += len(self.corrections) - len(kept)
+        self.corrections = kept
+
+    def change(self, correction: Correction) -> tuple[str, str]:
+        """Return the text that a correction replaces, and the one in its place; the
+        same for words at the start of a sentence."""
+        return self.original(correction).lower(), correction.text.lower()
 
     def original(self, correction: Correction) -> str:
         """Return the text that a correction replaces."""
@@ -67,3 +88,15 @@ class ProofreadText:
         self.corrections.remove(correction)
         insort(self._applied, correction, key=lambda each: each.start)
         return start, end
+
+    def apply_all(self) -> tuple[int, int, str]:
+        """Apply every correction that is not applied; return the span of `current` from
+        the first to the last of them, and the text in its place."""
+        start, end = (
+            self.span(self.corrections[0])[0],
+            self.span(self.corrections[-1])[1],
+        )
+        before = len(self.current)
+        for correction in list(self.corrections):
+            self.apply(correction)
+        return start, end, self.current[start : end + len(self.current) - before]

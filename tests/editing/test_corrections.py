@@ -41,11 +41,40 @@ def test_applied_corrections_change_what_they_name_in_any_order(
         start, end = read.span(each)
         assert read.current[start:end] == read.original(each)
         assert read.apply(each) == (start, end)
+    assert read.current == applied(corrections)
+    assert read.corrections == []
+
+
+@given(separate().filter(bool), st.integers(0))
+def test_all_that_are_left_change_one_span(
+    corrections: list[Correction], first: int
+) -> None:
+    read = ProofreadText(TEXT, 0, len(TEXT))
+    read.add(ProofreadPart(len(TEXT), 12, tuple(corrections)))
+    if len(corrections) > 1:
+        read.apply(corrections[first % len(corrections)])
+    before = read.current
+    start, end, text = read.apply_all()
+    assert before[:start] + text + before[end:] == read.current
+    assert read.current == applied(corrections)
+    assert (read.corrections, read.applied) == ([], len(corrections))
+
+
+def applied(corrections: list[Correction]) -> str:
+    """The text with all corrections."""
     whole = TEXT
     for each in reversed(corrections):
         whole = whole[: each.start] + each.text + whole[each.end :]
-    assert read.current == whole
-    assert read.corrections == []
+    return whole
+
+
+def test_ignored_change_is_removed_wherever_it_is() -> None:
+    read = ProofreadText("teh teh of Teh", 0, 14)
+    places = [(0, 3, "the"), (4, 7, "the"), (8, 10, "on"), (11, 14, "The")]
+    read.add(ProofreadPart(14, 4, tuple(correction(*each) for each in places)))
+    read.ignore(read.change(read.corrections[1]))
+    assert [each.text for each in read.corrections] == ["on"]
+    assert (read.ignored, read.current) == (3, read.text)
 
 
 def test_proofread_text_counts_what_is_read() -> None:

@@ -29,6 +29,7 @@ from lmtui.text import visible, visible_line, visible_token
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining, pad_to
+from lmtui.tui.widgets.dialog_list import DialogList
 
 ASKING = "Asking the model…"
 NOTHING = "The model has nothing to put there."
@@ -42,7 +43,11 @@ _AHEAD = 80
 _COLUMNS = f"{'word':>7}  {'follows':>7}  {'sum':>7}"
 
 NO_CORRECTIONS = "The model would change nothing here."
-_CORRECTIONS_FOOT = "Enter goes there · a applies it · Esc"
+CORRECTION_LIMITS = (
+    "Finds misspelt and confused words; not style, missing words, facts."
+)
+NOT_ENGLISH = "Not English: no dictionary is asked, the model reads alone."
+_CORRECTIONS_FOOT = "a apply · A all · i ignore · n next in text · Enter there · Esc"
 _DROPPED = "(dropped)"
 
 SURPRISES = "What surprised the model most"
@@ -155,17 +160,28 @@ class CorrectionsScreen(Picker[Correction, Correction]):
     to."""
 
     HELP = """\
-Each row is a change that would make the text more probable to the model: the place, the
-change, and by how many bits the surprisal of the word and of what follows would fall.
-Each bit doubles a probability. A change is listed only where it gains more than slips
-of its kind do by chance; the model can still be wrong, above all about names and rare
-words. Nothing changes until you press a. The list stays as long as the text does: the
-same key opens it again and reads on where it was stopped.
+Words that are in no dictionary, words that are often written for each other (its and
+it's, then and than, was and were) and words that surprise the model are tried in other
+spellings. A change is listed where it gains more bits than chance would give: by so
+much the surprisal of the word and of what follows falls, and each bit doubles a
+probability. The model can be wrong, above all about names and rare words, and a small
+one does not see every slip. Missing words, style and wrong facts are not looked for.
+The dictionary is English; in other languages the model reads alone.
+Nothing changes until you press a, or A for all rows; Ctrl+Z undoes either at once. An
+ignored change is not listed again until the program ends. The list stays as long as the
+text does: the same key opens it again and reads on where it was stopped.
 """
     CSS_PATH = "corrections.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (28, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "apply", "Apply", id="corrections.apply",
                 tooltip="Put this one correction into the text; Ctrl+Z undoes it."),
+        Binding("A", "apply_all", "Apply all", id="corrections.apply-all",
+                tooltip="Put all that are listed into the text; one Ctrl+Z undoes it."),
+        Binding("i", "ignore", "Ignore", id="corrections.ignore",
+                tooltip="List this change no more, here and elsewhere."),
+        Binding("n", "next", "Next in text", id="corrections.next",
+                tooltip="Show the marked place in the text, then the next one."),
         Binding("escape", "stop", "Stop, close", id="corrections.close",
                 tooltip="Stop reading, and then back to the text."),
     ]  # fmt: skip
@@ -175,10 +191,17 @@ same key opens it again and reads on where it was stopped.
         read: ProofreadText,
         *,
         apply: Callable[[Correction], object],
+        apply_all: Callable[[], object],
+        ignore: Callable[[Correction], object],
+        show: Callable[[Correction], object],
         stop: Callable[[], object],
     ) -> None:
-        """`apply` puts a correction into the text, `stop` ends the reading."""
-        self._read, self._put, self._end = read, apply, stop
+        """`apply` puts a correction into the text and `apply_all` those that are there,
+        `ignore` removes all that are the same, `show` moves the text to one, `stop`
+        ends the reading."""
+        self._read, self._put, self._put_all = read, apply, apply_all
+        self._drop, self._show, self._end = ignore, show, stop
+        self._shown: Correction | None = None
         self._runs = not read.is_read
         self._said = ""
         super().__init__("Corrections by the model", self._listed())
@@ -204,6 +227,32 @@ same key opens it again and reads on where it was stopped.
             self._put(self.marked)
             self.show_rows(self._listed())
 
+    def action_apply_all(self) -> None:
+        """Apply all corrections that are listed."""
+        if self.items:
+            self._put_all()
+            self.show_rows(self._listed())
+
+    def action_ignore(self) -> None:
+        """Remove the marked correction, and all that are the same."""
+        if self.marked is not None:
+            self._drop(self.marked)
+            self.show_rows(self._listed())
+
+    def action_next(self) -> None:
+        """Show the marked correction in the text; where it is shown, the next one."""
+        if self.marked is None:
+            return
+        listed = self.query_one(DialogList)
+        if self.marked == self._shown:
+            listed.action_cursor_down()
+        self._shown = self.marked
+        self._show(self.marked)
+
+    def uncover(self, row: int) -> None:
+        """Move to the other half of the screen, away from a row of it."""
+        self.set_class(row >= self.size.height // 2, "-top")
+
     def action_stop(self) -> None:
         """Stop reading; once that has ended, close."""
         if not self._runs:
@@ -225,14 +274,17 @@ same key opens it again and reads on where it was stopped.
 
     def _note(self) -> str:
         read = self._read
-        if read.is_read and not read.corrections and read.current == read.text:
-            return NO_CORRECTIONS
+        limits = CORRECTION_LIMITS if read.is_english else NOT_ENGLISH
+        if read.is_read and not (read.corrections or read.applied or read.ignored):
+            return f"{NO_CORRECTIONS}\n{limits}"
         done = f"{counted(read.words, 'word')} read"
         parts = [done if read.is_read else f"{done}, {percent(read.share)} of the text"]
         if self._runs:
             parts.insert(0, "reading")
         parts.append(counted(len(read.corrections), "correction"))
-        return " · ".join(filter(None, (self._said, *parts)))
+        parts.append(f"{read.applied} applied" if read.applied else "")
+        parts.append(f"{read.ignored} ignored" if read.ignored else "")
+        return f"{' · '.join(filter(None, (self._said, *parts)))}\n{limits}"
 
 
 _CORRECTION_HEADS = f"{'gains':>10}  {'at':<9} change"

@@ -37,6 +37,7 @@ class ProofreadController(Controller):
         self._before = before
         self._why_not = ModelState().why_not(False, "")
         self._read: ProofreadText | None = None
+        self._ignored: set[tuple[str, str]] = set()  # changes, in this session
 
     def follow_model(self, state: ModelState) -> None:
         """Forget the corrections of the model before."""
@@ -56,7 +57,14 @@ class ProofreadController(Controller):
             return
         self._read = read
         self._before()
-        dialog = CorrectionsScreen(read, apply=self._apply, stop=self._client.cancel)
+        dialog = CorrectionsScreen(
+            read,
+            apply=self._apply,
+            apply_all=self._apply_all,
+            ignore=self._ignore,
+            show=lambda each: self._show(each, dialog),
+            stop=self._client.cancel,
+        )
 
         def answer(chosen: Correction | None) -> None:
             self._client.cancel()
@@ -87,6 +95,8 @@ class ProofreadController(Controller):
     def _ask_engine(self, read: ProofreadText, dialog: CorrectionsScreen) -> None:
         def take(part: ProofreadPart) -> None:
             read.add(part)
+            for change in self._ignored:
+                read.ignore(change)
             dialog.show()
 
         self._client.proofread(
@@ -103,4 +113,32 @@ class ProofreadController(Controller):
         """Put a correction into the text."""
         assert self._read is not None
         if self._read.current == self._editor.text:
-            self._editor.replace_span(*self._read.apply(correction), correction.text)
+            self._replace(*self._read.apply(correction), correction.text)
+
+    def _apply_all(self) -> None:
+        """Put all corrections that are listed into the text, as one undo step."""
+        assert self._read is not None
+        if self._read.current == self._editor.text:
+            self._replace(*self._read.apply_all())
+
+    def _replace(self, start: int, end: int, text: str) -> None:
+        first, last = self._editor.selection_indexes
+        self._editor.replace_span(start, end, text)
+        if start <= first < last <= end:  # a place that was shown, and is no more
+            self._editor.go_to(start + len(text))
+
+    def _ignore(self, correction: Correction) -> None:
+        """Make a change nowhere, until the program ends."""
+        assert self._read is not None
+        change = self._read.change(correction)
+        self._ignored.add(change)
+        self._read.ignore(change)
+
+    def _show(self, correction: Correction, dialog: CorrectionsScreen) -> None:
+        """Select the place of a correction in the text, and move the dialog aside."""
+        assert self._read is not None
+        if self._read.current == self._editor.text:
+            self._editor.go_to(*self._read.span(correction))
+            dialog.call_after_refresh(
+                lambda: dialog.uncover(self._editor.cursor_screen_offset.y)
+            )

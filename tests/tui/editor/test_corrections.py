@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -14,7 +15,13 @@ from lmtui.engine.editor_types import (
     ProofreadPart,
 )
 from lmtui.notation import LN2
-from lmtui.tui.editor.pickers import NO_CORRECTIONS, CorrectionsScreen, correction_rows
+from lmtui.tui.editor.pickers import (
+    CORRECTION_LIMITS,
+    NO_CORRECTIONS,
+    NOT_ENGLISH,
+    CorrectionsScreen,
+    correction_rows,
+)
 from tests.fake_writing import FakeWriter
 from tests.tui.editor.test_screen import writing
 from tests.tui.hosts import HOSTILE, safe
@@ -69,6 +76,72 @@ async def test_one_correction_is_applied_and_undone(tmp_path: Path) -> None:
         assert writer.editor.has_focus
         await writer.press("ctrl+z")
         assert writer.editor.text == TEXT
+
+
+async def test_all_corrections_are_applied_and_undone_as_one(tmp_path: Path) -> None:
+    engine = FakeWriter(parts=PARTS)
+    async with writing(tmp_path, engine, text=TEXT) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: "3 corrections" in writer.seen)
+        await writer.press("A")
+        await writer.until(lambda: "0 corrections · 3 applied" in writer.seen)
+        fixed = "the cat sat on the mat.\nIt depends on the weather.\n"
+        assert writer.editor.text == fixed
+        await writer.press("escape", "ctrl+z")
+        assert writer.editor.text == TEXT
+        await writer.press("ctrl+y")
+        assert writer.editor.text == fixed
+
+
+async def test_ignored_change_is_not_listed_again(tmp_path: Path) -> None:
+    twice = Correction(4, 7, "the", "misspelt", 9.0)
+    text = f"teh teh {TEXT}"
+    parts = [ProofreadPart(len(text), 14, (replace(twice, start=0, end=3), twice))]
+    engine = FakeWriter(parts=parts)
+    async with writing(tmp_path, engine, text=text) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: "2 corrections" in writer.seen)
+        await writer.press("i")
+        await writer.until(lambda: "0 corrections · 2 ignored" in writer.seen)
+        assert writer.editor.text == text
+        await writer.press("escape", "ctrl+end", "x", "alt+k")
+        await writer.until(lambda: "0 corrections · 2 ignored" in writer.seen)
+
+
+async def test_next_in_the_text_is_shown_beside_the_list(tmp_path: Path) -> None:
+    text = "\n" * 60 + TEXT
+    moved = [
+        replace(each, start=each.start + 60, end=each.end + 60)
+        for part in PARTS
+        for each in part.corrections
+    ]
+    engine = FakeWriter(parts=[ProofreadPart(len(text), 12, tuple(moved))])
+    async with writing(tmp_path, engine, text=text, cursor=0) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: "3 corrections" in writer.seen)
+        for word in ("teh", " the", "of", "teh"):
+            await writer.press("n")
+            await writer.until(lambda word=word: writer.editor.selected_text == word)
+            await writer.until(lambda: "It depends of the weather." in writer.seen)
+        assert writer.editor.text == text
+
+
+async def test_list_says_what_is_not_looked_for(tmp_path: Path) -> None:
+    parts = [
+        ProofreadPart(9, 2, ()),
+        ProofreadPart(len(TEXT), 9, (), is_english=False),
+    ]
+    async with writing(tmp_path, FakeWriter(parts=parts[:1]), text=TEXT[:9]) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: CORRECTION_LIMITS in writer.seen)
+    async with writing(tmp_path, FakeWriter(parts=parts[1:]), text=TEXT) as writer:
+        await writer.expected()
+        await writer.press("alt+k")
+        await writer.until(lambda: NOT_ENGLISH in writer.seen)
 
 
 async def test_list_opens_again_while_the_text_stays(tmp_path: Path) -> None:

@@ -75,7 +75,10 @@ KEYS = {
     "file.save-as": "C-o",
     "complete.proofread": "M-k",
     "corrections.apply": "a",
+    "corrections.apply-all": "A",
     "corrections.close": "Escape",
+    "corrections.ignore": "i",
+    "corrections.next": "n",
     "find.all": "M-a",
     "find.case": "M-c",
     "find.close": "Escape",
@@ -318,12 +321,24 @@ def test_proofreading_keys_list_apply_and_go_to_corrections(start: Start) -> Non
     found = [[4, 7, "dog", "misspelt", 9.0], [34, 36, "on", "function word", 5.0]]
     tmux = start(parts=[[len(TEXT), 12, found]])
     press(tmux, "complete.proofread", "2 corrections")
+    tmux.press(KEYS["corrections.next"])
+    press(tmux, "corrections.close", "3 selected")
+    press(tmux, "complete.proofread", "2 corrections")
     press(tmux, "corrections.apply", "1 correction ")
     press(tmux, "corrections.close", without("1 correction "))
     tmux.shows("the dog sat")
     press(tmux, "complete.proofread", "at → on")
     tmux.press("Enter")
     tmux.shows("2 selected")
+    press(tmux, "complete.proofread", "at → on")
+    press(tmux, "corrections.ignore", "1 ignored")
+    press(tmux, "corrections.close", without("1 ignored"))
+    tmux.press("C-z")
+    tmux.shows("the cat sat")
+    press(tmux, "complete.proofread", "1 correction ")
+    press(tmux, "corrections.apply-all", "1 applied")
+    press(tmux, "corrections.close", without("1 applied"))
+    tmux.shows("the dog sat")
 
 
 def where(tmux: Tmux) -> str:
@@ -530,4 +545,5 @@ def _as_textual(key: str) -> str:
         return names[key]
     *modifiers, name = key.split("-")
     words = {"C": "ctrl", "M": "alt", "S": "shift"}
-    return "+".join([*(words[modifier] for modifier in modifiers), name.lower()])
+    name = name if len(name) == 1 and not modifiers else name.lower()
+    return "+".join([*(words[modifier] for modifier in modifiers), name])
