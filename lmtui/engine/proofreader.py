@@ -50,7 +50,7 @@ COSTS = {
     SlipKind.CONFUSED: 3.5,
     SlipKind.MISSPELT: 12.0,
     SlipKind.SIMILAR: 13.0,
-    SlipKind.FUNCTION_WORD: 10.0,
+    SlipKind.FUNCTION_WORD: 14.0,
     SlipKind.LETTER_CASE: 8.0,
     SlipKind.SWAPPED: 10.0,
     SlipKind.DOUBLED: 5.0,

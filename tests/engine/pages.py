@@ -104,7 +104,85 @@ estimates range from once in a century to once in five. Whichever of them is rig
 it's cheaper to prepare than to repair.
 """)
 
-PAGES = {"lighthouse": LIGHTHOUSE}
+WORKSHOP = Page(
+    """\
+Dear Margaret,
+
+I hope you are well and that the move went smoothly. We finally got the keys too the
+new workshop on Tuesday, and I have spent the hole week sweeping the floor and putting
+up shelves. The landlord left alot of rubbish in the yard, so my brother has borrowed
+a van and we are going to take it to the dump on Saturday. Its not as big as the old
+place but the light is wonderful, especialy in the afternoon, when the sun comes
+through the tall windows at the back.
+
+You asked weather the kiln survived. It did, though one of the legs was bent and the
+the thermostat has to be replaced. I wrote to the manufacturer three weeks ago and
+they have not replied yet. If I dont hear from them by Friday I will of to find a
+second-hand one. Peter thinks we should by a new kiln and be done with it, but that
+would cost more then we earned all summer.
+
+The new neighbours is friendly. There daughter wants to learn how to throw pots, and
+she has allready made two small bowls and a rather crooked vase. I could of told her
+that the clay was to wet, but she was so proud that I did not have the heart. She will
+learn that by herself, as we all do.
+
+Please let me know if your coming in October. There is a seperate room with a bed, and
+the garden is lovely at that time of year. We except the first frost around the
+twentieth, so bring a warm coat. Me and Peter is looking forward to your visit, and we
+would of course pick you up at the station.
+
+With love, and sorry for the long silense,
+
+Anna
+""",
+    (
+        ("too", "to"),
+        ("hole", "whole"),
+        ("alot", "a lot"),
+        ("Its", "It's"),
+        ("especialy", "especially"),
+        ("weather", "whether"),
+        ("the\nthe", "the"),
+        ("dont", "don't"),
+        ("will of", "will have"),
+        ("by", "buy"),
+        ("then", "than"),
+        ("is", "are"),
+        ("There", "Their"),
+        ("allready", "already"),
+        ("of", "have"),
+        ("to", "too"),
+        ("your", "you're"),
+        ("seperate", "separate"),
+        ("except", "expect"),
+        ("is", "are"),
+        ("silense", "silence"),
+    ),
+)
+"""Its slips were planted before the rules were written, by someone who did not know
+them."""
+
+FERRY = Page("""\
+The ferry to the island leaves at seven in the morning and at half past four in the
+afternoon. Its captain, who has worked on this line for more than twenty years, knows
+every rock and every current between the two harbours. When there is fog, he stops the
+engine and listens. "You can hear the coast before you see it," he says, and his crew
+have learned not to speak to him then.
+
+We were the only passengers that day. The wind had turned to the north during the night,
+and the sea was rougher than the forecast had promised. Their dog, a grey terrier that
+goes wherever the captain goes, was lying under the bench and did not move until we had
+passed the lighthouse. I asked whether it was afraid. "She's not afraid," said the
+captain, "she's bored. It's a long way for a dog that has seen it all before."
+
+On the island itself there are two shops, a church and a school with eleven pupils. You
+could walk from one end to the other in an hour, if you're not too fond of stopping. We
+stopped often: at the old quarry, whose walls are covered with ferns; at a farm where a
+woman sold us eggs, butter and bread that was still warm; and by the beach, to look at
+the seals. They looked back at us, as if we were the ones who ought to be explained.
+""")
+
+PAGES = {"lighthouse": LIGHTHOUSE, "workshop": WORKSHOP}
 """Pages with slips."""
-CLEAN = {"letter": CLEAN_LETTER, "essay": CLEAN_ESSAY}
+CLEAN = {"letter": CLEAN_LETTER, "essay": CLEAN_ESSAY, "ferry": FERRY}
 """Pages without one."""
