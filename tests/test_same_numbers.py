@@ -132,7 +132,13 @@ async def test_editor_shows_the_numbers_of_json(
         open_model=lambda _: lambda _: engine,
         size=size,
     ) as running:
-        await running.until(lambda: not re.search("Σ log P[^│]* –", running.seen))
+        await running.press("f2")  # the panel with all totals
+        await running.until(
+            lambda: (
+                "surprisal" in running.seen
+                and not re.search("Σ log P[^│]* –", running.seen)
+            )
+        )
         assert_same(running.seen, truth, wanted=tuple(LABELS))
 
 

@@ -18,7 +18,6 @@ from lmtui.analysis.calibration import Bin, Calibration
 from lmtui.engine.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
-from lmtui.models.source import short_label
 
 Span = tuple[int, int]
 
@@ -168,7 +167,7 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
     """Return the fields of one model's results on a text."""
     totals, info = summary.totals, summary.info
     return {
-        "model": short_label(info.model),
+        "model": info.model,
         **({"adapter": info.adapter} if info.adapter else {}),
         "precision": info.precision,
         "dtype": info.dtype,

@@ -191,7 +191,7 @@ class StoredLogits:
         return [1 + count for count in to_cpu(above)[0].tolist()]
 
     def _normaliser_and_entropy(self) -> tuple[Tensor, Tensor]:
-        """Return the log normaliser and the entropy, float64 []."""
+        """Return the log normaliser, float64 [], and the entropy, float32 []."""
         normaliser, entropy = log_normaliser_and_entropy(self.logits)
         if self.listed:  # a server's log-probabilities stay as they are
             normaliser = torch.zeros_like(normaliser)

@@ -25,15 +25,17 @@ def log_normaliser(logits: Tensor) -> Tensor:
 
 
 def log_normaliser_and_entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `log_normaliser` and the entropy in nats, both float64 [...]. Tokens of
-    probability 0 add nothing."""
+    """Return `log_normaliser`, float64 [...], and the entropy in nats, float32 [...].
+    Tokens of probability 0 add nothing."""
     normalisers, entropies = [], []
     for greatest, below, exps in _exponentials(logits):
         total = _sum(exps)
         log_total = total.log()
         normalisers.append(greatest + log_total)
         entropies.append(log_total - _sum(exps.mul_(below)) / total)
-    return _joined(normalisers, logits), _joined(entropies, logits)
+    # Stored as float32, which is the same on every device; the last bits of the sums
+    # are not.
+    return _joined(normalisers, logits), _joined(entropies, logits).float()
 
 
 def logprobs_of(logits: Tensor, normaliser: Tensor) -> Tensor:

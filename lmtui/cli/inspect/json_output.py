@@ -176,7 +176,7 @@ def comparison_fields(scored: Scored) -> JsonEvent:
     comparison = scored.comparison
     own_sums, other_sums = comparison.sums()
     return {
-        "model": short_label(own.model),
+        "model": own.model,
         **adapter_field(own),
         "other_model": short_label(other.model),
         **named,

@@ -366,7 +366,11 @@ def test_layers_and_width_set_the_size_of_a_scratch_model(notes: str) -> None:
             "Leave --dry-run out: on a terminal, --resume shows the plan first.",
         ),
         (["no/where"], "there is no such file or folder: no/where", "Check the path."),
-        (["x", "--rank", "0"], "rank is out of range: 0", "Give at least 1."),
+        (
+            ["x", "--rank", "0"],
+            "rank is out of range: 0",
+            "Give a value from 1 to 4,096.",
+        ),
         (
             ["x", "--name", "a/b"],
             "this name can't be used: a/b",

@@ -525,7 +525,7 @@ def test_merged_folder_is_a_plain_transformers_model(
         text = file.read_text("utf-8")
         assert str(tmp_path) not in text and str(llama_folder) not in text
     assert [path.name for path in out.parent.iterdir()] == ["merged"]
-    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
     with pytest.raises(LmtuiError, match="already exists"):
         merge.write_merged(load_base(adapter), adapter, out)
 

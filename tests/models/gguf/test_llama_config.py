@@ -92,6 +92,6 @@ def test_configuration_is_that_of_transformers(
 
 def test_missing_number_is_an_error(tmp_path: Path) -> None:
     read = header(tmp_path, "llama", nothing)
-    del read.pairs["llama.context_length"]
+    del read.values["llama.context_length"]
     with pytest.raises(KeyError, match="context_length"):
         llama_config(read)
