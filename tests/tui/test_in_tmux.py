@@ -189,7 +189,7 @@ def test_help_palette_and_resizing_leave_the_chat_usable(start: Start) -> None:
     tmux.lacks("🔎")
 
     tmux.run("resize-window", "-x", "120", "-y", "40")
-    tmux.until(lambda screen: "ready" in "".join(screen.splitlines()[39:]))
+    tmux.until(lambda screen: "ready" in "".join(screen.splitlines()[38:]))
     tmux.shows("flat ◄")
     tmux.run("resize-window", "-x", "60", "-y", "15")
     tmux.lacks("flat ◄")

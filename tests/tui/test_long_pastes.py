@@ -143,7 +143,9 @@ async def test_long_text_given_back_to_the_prompt_is_folded() -> None:
 
 
 async def test_keystroke_cost_does_not_grow_with_the_paste() -> None:
-    """Counted in calls, of Python's own functions too, and in what an engine reads."""
+    """Counted in calls, of Python's own functions too, and in what an engine reads. The
+    least of several counts: timers make calls as well, more of them on a slow
+    machine."""
     engine = FakeEngine()
     costs = []
     async with program({"default": engine}, first="chat") as p:
@@ -153,9 +155,13 @@ async def test_keystroke_cost_does_not_grow_with_the_paste() -> None:
             await p.until(lambda: prompt(p).refusal)
             await p.press("x")  # what is done once is done
             asked = len(engine.calls)
-            costs.append(await calls(lambda: p.press("x", "left", "right", "y")))
+            counts = []
+            for _ in range(5):
+                counts.append(await calls(lambda: p.press("x", "left", "right", "y")))
+                await p.press("backspace", "backspace")
+            costs.append(min(counts))
             assert engine.calls[asked:] == []
-            await p.press(*["backspace"] * 4)
+            await p.press("backspace", "backspace")
             assert prompt(p).text == ""
     small, large = costs
     assert large < 1.5 * small

@@ -214,7 +214,7 @@ VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
     "read_with": (Slot.CONTEXT, lambda _: ((ContextFile("a", "b"),), "own")),
     "predict_at": (Slot.LOOK, lambda _: (TEXT, 4)),
     "preview": (Slot.PREVIEW, lambda handle: (handle, PLAIN)),
-    "search_vocabulary": (Slot.PREVIEW, lambda handle: (handle, "a", PLAIN)),
+    "search_vocabulary": (Slot.SEARCH, lambda handle: (handle, "a", PLAIN)),
     "describe_tokens": (Slot.PREVIEW, lambda _: ((1, 2),)),
     "count_tokens": (Slot.COUNT, lambda _: (["a"],)),
     "generate": (Slot.GENERATE, lambda _: (HELLO, PLAIN)),

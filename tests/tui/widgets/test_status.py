@@ -124,4 +124,4 @@ async def test_message_headings_show_the_stem_of_a_model_path() -> None:
         assert "/a/long" not in running.seen
         await running.ask("/stats")
         await running.until(lambda: "In numbers" in running.seen)
-        assert "/a/long/way/to/gemma.gguf" in running.seen
+        assert "gemma" in running.seen and "/a/long" not in running.seen
