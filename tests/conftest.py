@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,8 +32,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose which examples the property tests try, and where they run."""
     settings.load_profile("full" if config.getoption("--full") else "quick")
+    _outlive_hangups()
     _keep_to_one_core()
     _compile_once()
+
+
+def _outlive_hangups() -> None:
+    """Catch SIGHUP where it is ignored, as under nohup: programs that a test starts
+    would ignore it, too, but have the default for a signal that is caught."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_unconfigure() -> None:
