@@ -18,6 +18,7 @@ from lmtui.analysis.calibration import Bin, Calibration
 from lmtui.engine.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
+from lmtui.models.source import short_label
 
 Span = tuple[int, int]
 
@@ -252,4 +253,10 @@ def scored_size(
 
 def page_fields(summary: Summary) -> dict[str, Any]:
     """Return the fields of a summary for the HTML page, with its figures as text."""
-    return {**summary_fields(summary), "figures": figures(summary.totals)}
+    # A page is shared: a path in a label would be, too.
+    label = short_label(summary.info.model)
+    return {
+        **summary_fields(summary),
+        "model": label,
+        "figures": figures(summary.totals),
+    }

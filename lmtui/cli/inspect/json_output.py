@@ -27,7 +27,6 @@ from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_ro
 from lmtui.engine.lens import LensColumn
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
-from lmtui.models.source import short_label
 from lmtui.text import visible_line
 
 
@@ -178,7 +177,7 @@ def comparison_fields(scored: Scored) -> JsonEvent:
     return {
         "model": own.model,
         **adapter_field(own),
-        "other_model": short_label(other.model),
+        "other_model": other.model,
         **named,
         "unit": comparison.unit,
         "compared": comparison.compared,
@@ -255,7 +254,7 @@ class HtmlView:
         models = _page_models(summaries, scored.comparison)
         facts = {"file": name, **dict(zip(("own", "other"), models, strict=False))}
         if scored.comparison:
-            facts["comparison"] = comparison_fields(scored)
+            facts["comparison"] = {"unit": scored.comparison.unit}
         self._texts.append(text_data(self._cells.finish(), facts))
         self._total.add(scored)
 

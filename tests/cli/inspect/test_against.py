@@ -148,11 +148,12 @@ def test_totals_of_what_both_scored_come_first(tmp_path: Path) -> None:
 
 
 def test_other_model_is_named_without_its_path(tmp_path: Path) -> None:
-    """What is shared says nothing of folders."""
-    other = FakeEngine(seed=5, name=f"{tmp_path}/gemma-3-270m.gguf")
+    """What is shared says nothing of folders; JSON names what was asked for."""
+    name = f"{tmp_path}/gemma-3-270m.gguf"
+    other = FakeEngine(seed=5, name=name)
     told = events(FakeEngine(), other)
-    assert [e["model"] for e in told[-3:]] == ["fake", "gemma-3-270m", "fake"]
-    assert told[-1]["other_model"] == "gemma-3-270m"
+    assert [e["model"] for e in told[-3:]] == ["fake", name, "fake"]
+    assert told[-1]["other_model"] == name
     page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
     scored(page, FakeEngine(), other)
     page.write()
