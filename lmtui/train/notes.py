@@ -408,8 +408,13 @@ def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
     """
     found = find(places)
     reading = _Reading(settings, skipped=list(found.skipped))
-    for source in found.files:
-        reading.read(source)
+    of_files = {source: _Reading(settings, seen=reading.seen) for source in found.files}
+    # Of equal files the first one that is read is used: the original's name is shorter
+    # than that of "copy of" it. The order of the documents stays that of the names.
+    for source in sorted(found.files, key=lambda each: (len(each.name), each.name)):
+        of_files[source].read(source)
+    for each in of_files.values():
+        reading.add(each)
     if not reading.documents:
         raise _nothing(found.root, reading.skipped)
     return Notes(
@@ -427,16 +432,23 @@ class SkipReason(Exception):
 
 @dataclass(slots=True)
 class _Reading:
-    """The documents, files and skips read so far."""
+    """The documents, files and skips read from some files."""
 
     settings: TrainSettings
-    skipped: list[Skip]
+    skipped: list[Skip] = field(default_factory=list)
     files: list[NoteFile] = field(default_factory=list)
     documents: list[NotesDocument] = field(default_factory=list)
     seen: dict[bytes, str] = field(default_factory=dict)
     """The names of the files that were read, by the digest of their text."""
     secrets: list[str] = field(default_factory=list)
     """The places of likely secrets: `diary.md:7`."""
+
+    def add(self, other: _Reading) -> None:
+        """Add what was read from other files."""
+        self.skipped += other.skipped
+        self.files += other.files
+        self.documents += other.documents
+        self.secrets += other.secrets
 
     def remarks(self) -> Iterator[str]:
         """Yield remarks about what was read; a secret itself is never told."""

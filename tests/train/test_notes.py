@@ -190,7 +190,7 @@ def test_every_file_is_opened_once(
     monkeypatch.setattr(Path, "open", counted)
     monkeypatch.setattr(builtins, "open", None)
     read_notes([tmp_path, tmp_path / "a.md", tmp_path / "*"], DEFAULT)
-    assert opened == ["a.md", "b.jsonl", "c.png"]
+    assert opened == ["a.md", "c.png", "b.jsonl"]  # shorter names first
 
 
 def test_short_file_is_a_document(tmp_path: Path) -> None:
@@ -413,3 +413,25 @@ def test_pdf_files_are_refused_with_the_program_that_converts_them(
     assert "2 × PDF" in error.detail and "pdftotext" in error.hint
     (tmp_path / "c.md").write_text("c")
     assert "pdftotext" in skipped(read_notes([tmp_path], DEFAULT))["a.pdf"]
+
+
+def test_of_equal_files_the_shortest_name_is_used_and_the_order_stays(
+    tmp_path: Path,
+) -> None:
+    copies = {"copy of z.md": "same", "a/z.md": "same", "zz.md": "same"}
+    row = '{"text": "a row"}\n{'
+    rows = {"copy of rows.jsonl": row, "rows.jsonl": row}
+    others = {"a note with a long name.md": "long", "m.md": "middle", "z.md": "same"}
+    write(tmp_path, copies | rows | others)
+    notes = read_notes([tmp_path], DEFAULT)
+    used = ["a note with a long name.md", "m.md", "rows.jsonl", "z.md"]
+    assert [file.path for file in notes.files] == used
+    assert [document.path for document in notes.documents] == [
+        "a note with a long name.md", "m.md", "rows.jsonl:1", "z.md"
+    ]  # fmt: skip
+    assert skipped(notes) == {
+        "copy of rows.jsonl": "the same as rows.jsonl",
+        "rows.jsonl:2": "not JSON: Expecting property name enclosed in double quotes, "
+        "column 2",
+        **dict.fromkeys(copies, "the same as z.md"),
+    }
