@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -26,6 +27,8 @@ _OPEN = ("/health",)
 """Paths that need no key, and no name of the server."""
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]*)?", re.ASCII)
 """A `Host` header: an address in brackets or a name, perhaps with a port."""
+_ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
+"""A request target with the server's name in it, as proxies are sent it."""
 _CLOSE = {"Connection": "close"}
 
 
@@ -116,6 +119,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _in_origin_form(scope)
         started, exchange = time.perf_counter(), _Exchange()
         origin = Headers(scope=scope).get("origin")
 
@@ -208,6 +212,22 @@ class Guard:
             return {"type": "http.request", "body": body, "more_body": False}
 
         return replay
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Return a request whose target is a path. The name in an absolute target takes the
+    place of `Host` (RFC 9112, 3.2.2)."""
+    found = _ABSOLUTE.fullmatch(scope["raw_path"])
+    if found is None:
+        return scope
+    path = found[2] or b"/"
+    others = [header for header in scope["headers"] if header[0] != b"host"]
+    return {
+        **scope,
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "headers": [(b"host", found[1]), *others],
+    }
 
 
 def log_line(scope: Scope, status: str, counts: Counts | None, seconds: float) -> str:

@@ -65,6 +65,28 @@ def test_only_those_who_may_are_answered(
     assert reply.headers.get("access-control-allow-origin") == allowed
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/v1/models", "localhost", 200),
+        ("HTTP://models.lan:80/v1/mod%65ls?a=b", "models.lan", 200),
+        ("http://localhost", "localhost", 404),
+        ("http://localhost/v1/models", "evil.example", 200),  # it is not read
+        ("http://evil.example/v1/models", "localhost", 421),
+        ("http://evil.example/health", "localhost", 421),
+        ("http://evil@localhost/v1/models", "localhost", 421),
+        ("http:///v1/models", "localhost", 421),
+        ("ftp://localhost/v1/models", "localhost", 404),
+    ],
+)
+def test_absolute_target_is_called_by_its_own_name(
+    served: Served, target: str, host: str, status: int
+) -> None:
+    head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+    data = exchange(served, f"{head}Authorization: Bearer secret\r\n\r\n".encode())
+    assert data.startswith(f"HTTP/1.1 {status} ".encode())
+
+
 def test_health_needs_no_key(served: Served) -> None:
     assert served.ask("/health").status == 200
 
