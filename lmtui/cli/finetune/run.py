@@ -139,16 +139,21 @@ class JsonTrainingView:
 
 
 class ProgressView:
-    """View that shows only the work under way, on a status line."""
+    """View that shows only the work under way: on a status line, or with a plain line
+    for each kind of it where stderr is no terminal."""
 
     def __init__(self, status: ProgressLine) -> None:
         self._status = status
+        self._written = ""
 
     def show(self, event: Event) -> None:
-        if isinstance(event, Doing):
-            self._status.show(doing_words(event))
-        else:
+        if not isinstance(event, Doing):
             self._status.clear()
+        elif self._status.is_terminal:
+            self._status.show(doing_words(event))
+        elif event.what != self._written:
+            self._written = event.what
+            note(f"{visible_line(event.what)}\n")
 
 
 class LinesView:
