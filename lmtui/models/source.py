@@ -38,9 +38,19 @@ class ModelRef:
     """The value of `--adapter`; None is no adapter."""
 
 
-def short_label(label: str) -> str:
+def short_labels(one: str, other: str) -> tuple[str, str]:
+    """Return the short labels of two models; where two paths end alike, with as many
+    folders as tell them apart."""
+    pairs = (
+        (short_label(one, parts), short_label(other, parts)) for parts in range(1, 9)
+    )
+    apart = (pair for pair in pairs if pair[0] != pair[1])
+    return next(apart, (short_label(one), short_label(other)))
+
+
+def short_label(label: str, parts: int = 1) -> str:
     """Return a model's label with a path shortened to the file's stem or the folder's
-    name."""
+    name, or to so many last parts of it."""
     if is_address(label):
         try:
             address = parse(label)
@@ -49,16 +59,16 @@ def short_label(label: str) -> str:
         there = _short(address.model) if address.model else "a model"
         return f"{there} at {address.host}"
     wanted = named(label)
-    model = _short(wanted.model or label)
+    model = _short(wanted.model or label, parts)
     return f"{model} + {wanted.adapter}" if wanted.adapter else model
 
 
-def _short(model: str) -> str:
+def _short(model: str, parts: int = 1) -> str:
     path = PurePath(model)
     if path.suffix.lower() == ".gguf":
-        return path.stem
+        return "/".join((*path.parts[-parts:-1], path.stem))
     if model.startswith(_PATHS) or model.count("/") > 1:
-        return path.name or model
+        return "/".join(path.parts[-parts:]) or model
     return model
 
 

@@ -27,6 +27,7 @@ from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_ro
 from lmtui.engine.lens import LensColumn
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
+from lmtui.models.source import short_labels
 from lmtui.text import visible_line
 
 
@@ -286,6 +287,9 @@ def _page_models(
     that both scored come first."""
     models = [page_fields(each) for each in summaries]
     if comparison:
+        labels = short_labels(*(each.info.model for each in summaries))
+        for model, label in zip(models, labels, strict=True):
+            model["model"] = label
         for name, *values in reversed(common_figures(comparison)):
             for model, value in zip(models, values, strict=True):
                 model["figures"] = {name: value, **model["figures"]}

@@ -30,7 +30,7 @@ from lmtui.analysis.summary import RANKS, Summary, Totals, figures
 from lmtui.cli.inspect.score import Scored
 from lmtui.engine.types import Candidate, EngineInfo, ScoredToken
 from lmtui.files import TextSource
-from lmtui.models.source import short_label
+from lmtui.models.source import short_label, short_labels
 from lmtui.notation import bits, counted
 from lmtui.text import visible, visible_line, visible_token
 
@@ -330,8 +330,8 @@ def _both(own: Summary, other: Summary, comparison: Comparison) -> Table:
     each did."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
-    for summary in (own, other):
-        table.add_column(Text(_name(summary.info)), justify="right")
+    for label in short_labels(own.info.label, other.info.label):
+        table.add_column(Text(visible_line(label)), justify="right")
     columns = zip(_measures(own), _measures(other), strict=True)
     rows = [(name, value, another) for (name, value), (_, another) in columns]
     for name, *cells in (*common_figures(comparison), *rows):

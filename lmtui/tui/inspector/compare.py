@@ -14,12 +14,13 @@ from lmtui.engine.passages import DocumentTokens
 from lmtui.engine.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
+from lmtui.models.source import short_labels
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController, document_of, part_of
 from lmtui.tui.inspector.panel import expected
-from lmtui.tui.model_state import ModelState, shown_label
+from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
@@ -88,7 +89,10 @@ class CompareController(Controller):
 
     @property
     def _name(self) -> str:
-        return shown_label(self._against.label) if self._against else ""
+        own, other = self._document.info, self._against
+        if other is None:
+            return ""
+        return visible_line(short_labels(own.label if own else "", other.label)[1])
 
     def follow_model(self, state: ModelState) -> None:
         """Forget what was compared with another model."""

@@ -19,6 +19,7 @@ from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
 from lmtui.cli.output import Output
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.files import TextSource
+from lmtui.models.source import short_labels
 from tests.cli.program import SGR, Result, run, run_in_terminal
 from tests.fakes import FakeEngine
 
@@ -163,6 +164,37 @@ def test_other_model_is_named_without_its_path(tmp_path: Path) -> None:
     ):
         assert "gemma-3-270m" in written
         assert str(tmp_path) not in written
+
+
+def test_models_with_the_same_file_name_are_told_apart(tmp_path: Path) -> None:
+    names = [f"{tmp_path}/{folder}/model.gguf" for folder in ("base", "tuned")]
+    own, other = (FakeEngine(seed=seed, name=name) for seed, name in enumerate(names))
+    heads = ["base/model", "tuned/model"]
+    assert heads in [line.split() for line in plain(own, other).splitlines()]
+    page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
+    scored(page, own, other)
+    page.write()
+    written = (tmp_path / "page.html").read_text("utf-8")
+    assert all(f'"model":"{head}"' in written for head in heads)
+    assert str(tmp_path) not in written
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "labels"),
+    [
+        ("/a/model.gguf", "/b/model.gguf", ("a/model", "b/model")),
+        ("/a/x/model.gguf", "/b/x/model.gguf", ("a/x/model", "b/x/model")),
+        ("/a/model + me", "/b/model + me", ("a/model + me", "b/model + me")),
+        ("/a/model", "/a/model + me", ("model", "model + me")),
+        ("/a/model", "/a/model", ("model", "model")),
+        ("/a/one", "/a/other", ("one", "other")),
+        ("smollm2", "/a/smollm2", ("smollm2", "a/smollm2")),
+    ],
+)
+def test_short_labels_have_as_many_folders_as_tell_them_apart(
+    one: str, other: str, labels: tuple[str, str]
+) -> None:
+    assert short_labels(one, other) == labels
 
 
 def test_json_compares_tokens_only_if_they_are_identical() -> None:

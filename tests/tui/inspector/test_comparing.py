@@ -88,6 +88,15 @@ async def test_comparison_shows_differences_and_the_other_models_panel(
         await page.until(lambda: "surprisal" in page.running.seen)
 
 
+async def test_other_model_of_the_same_file_name_is_told_apart() -> None:
+    own = FakeEngine(name="/models/base/model")
+    other = FakeEngine(name="/models/tuned/model", seed=5)
+    async with inspecting(TEXT, own, against=other) as page:
+        await compared(page)
+        assert page.screen.compare.panel.title == "tuned/model"
+        await page.until(lambda: "compared with tuned/model" in page.state)
+
+
 async def test_overview_leads_to_the_greatest_difference() -> None:
     async with inspecting(TEXT, against=FakeEngine(name="other", seed=5)) as page:
         await compared(page)
