@@ -99,8 +99,11 @@ def discard(recovered: Recovered) -> None:
     """Move a copy that was accepted or declined aside, if it is unchanged; never
     another editor's. It is kept for 30 days."""
     copy = recovered.copy
-    if recovered.open_elsewhere or _read(copy) != recovered:
-        return
+    if not recovered.open_elsewhere and _read(copy) == recovered:
+        _move_aside(copy)
+
+
+def _move_aside(copy: Path) -> None:
     aside = _discarded()
     try:
         paths.ensure_folder(aside)
@@ -164,8 +167,17 @@ class RecoveryCopy:
             self._forget()
             self._file = file
 
+    def discard(self, text: str, cursor: int = 0) -> None:
+        """Move the copy aside, with the text as it is now, because the user discarded
+        it; write no other. It is kept for 30 days."""
+        with self._lock:
+            self._is_closed, self._kept = True, None
+            with suppress(LmtuiError):  # the copy written last is kept then
+                write(self._file.path, self._file.digest, text, cursor)
+            _move_aside(_own(self._file.path))
+
     def close(self) -> None:
-        """Remove the copy because the text is saved or discarded; write no other."""
+        """Remove the copy because the text is saved; write no other."""
         with self._lock:
             self._is_closed = True
             self._forget()

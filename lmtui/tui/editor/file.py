@@ -590,7 +590,7 @@ class FileController(Controller):
                 self.save_as(then)
             elif key == "d":
                 self._discarded = True
-                self._copy.close()
+                self._copy.discard(self._editor.text, self._editor.cursor_index)
                 then()
 
         self._ask(about_unsaved(self.current), answer)

@@ -144,7 +144,7 @@ def about_unsaved(file: TextFile) -> ConfirmDialog:
         save = Choice("n", "Save as", "save your text in another file and leave")
     choices = [
         save,
-        Choice("d", "Discard", "leave without saving; the changes are lost"),
+        Choice("d", "Discard", "leave without saving; a copy stays for 30 days"),
         Choice("c", "Cancel", "keep editing"),
     ]
     title, details = "Leave without saving?", [f"{file.name} has unsaved changes."]

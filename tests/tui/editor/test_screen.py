@@ -787,6 +787,31 @@ async def test_discarded_text_is_brought_back_by_undo(tmp_path: Path) -> None:
         assert writer.editor.text == "precious\nwords"
 
 
+async def test_text_that_is_left_without_saving_is_kept_aside(tmp_path: Path) -> None:
+    async with writing(tmp_path) as writer:
+        await writer.type("x")
+        await writer.press("ctrl+q")
+        await writer.asked("has unsaved changes")
+        await writer.press("d")
+        await writer.until(lambda: writer.running.app._exit)
+    (kept,) = Path(os.environ["LMTUI_HOME"], "state", "discarded").iterdir()
+    assert kept.read_bytes().partition(b"\n")[2] == ("x" + TEXT).encode()
+    assert recovery.find(writer.file) is None
+    assert writer.file.read_text() == TEXT
+
+
+async def test_deleted_file_without_edits_is_left_without_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_screen, "WATCH_EVERY", 0.01)
+    async with writing(tmp_path) as writer:
+        writer.file.unlink()
+        await writer.until(lambda: "deleted" in place_of(writer))
+        await writer.press("ctrl+q")
+        await writer.until(lambda: writer.running.app._exit)
+    assert not writer.file.exists()
+
+
 async def test_older_recovered_text_is_offered_after_the_newest(
     tmp_path: Path,
 ) -> None:
