@@ -53,3 +53,30 @@ def test_the_import_contracts_are_kept() -> None:
         cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+HELP = """
+import asyncio, sys
+from lmtui.tui.help import HelpScreen
+from lmtui.tui.preferences import Preferences, PreferencesApp
+
+async def show():
+    app = PreferencesApp(Preferences())
+    async with app.run_test() as pilot:
+        app.push_screen(HelpScreen(app.screen, {}))
+        await pilot.pause()
+        print(type(app.screen).__name__, "lmtui.tui.editor.screen" in sys.modules)
+
+asyncio.run(show())
+"""
+
+
+def test_help_imports_no_other_screen() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    assert done.stdout.split() == ["HelpScreen", "False"]

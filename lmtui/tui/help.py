@@ -7,7 +7,7 @@ screen by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
-from lmtui.tui.keys import Bound, all_bound
+from lmtui.tui.keys import Bound, bound_by
 
 
 @dataclass
@@ -132,13 +132,12 @@ class HelpScreen(ModalScreen[None]):
 def sections(screen: Screen[object]) -> list[Section]:
     """Return the sections of the help, beginning with the widget that has the focus. A
     screen with `help_terms`, lines of text, has a section for them, the first one."""
-    bound = all_bound()
-    everywhere = Section("Here", _help(screen), _of(type(screen), bound))
-    everywhere.bound += _of(type(screen.app), bound)
+    everywhere = Section("Here", _help(screen), _of(type(screen)))
+    everywhere.bound += _of(type(screen.app))
     found: dict[type[DOMNode], Section] = {}
     for widget in screen.walk_children(with_self=False):
         unused = getattr(widget, "unused_keys", ())
-        keys = [each for each in _of(type(widget), bound) if each.id not in unused]
+        keys = [each for each in _of(type(widget)) if each.id not in unused]
         home = type(_explained(widget))
         if (keys or _help(widget)) and home not in found:
             found[home] = Section(_title(home), _help(_explained(widget)))
@@ -168,14 +167,10 @@ def _help(node: DOMNode) -> str:
     return " ".join((node.HELP or "").split())
 
 
-def _of(owner: type[DOMNode], bound: tuple[Bound, ...]) -> list[Bound]:
+def _of(owner: type[DOMNode]) -> list[Bound]:
     """Return the keys of a class and of its bases in lmtui, each once."""
-    return list(_own(owner, bound))
-
-
-def _own(owner: type[DOMNode], bound: tuple[Bound, ...]) -> Iterator[Bound]:
-    for base in owner.__mro__:
-        yield from (item for item in bound if item.owner is base)
+    bases = (base for base in owner.__mro__ if issubclass(base, DOMNode))
+    return [item for base in bases for item in bound_by(base)]
 
 
 def _title(owner: type[DOMNode]) -> str:

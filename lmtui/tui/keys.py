@@ -77,11 +77,14 @@ class UserKeys:
 @cache
 def all_bound() -> tuple[Bound, ...]:
     """Return every action bound by lmtui's screens and widgets."""
-    return tuple(
-        _bound(binding, owner)
-        for owner in _owners()
-        for binding in _own_bindings(owner)
-    )
+    return tuple(item for owner in _owners() for item in bound_by(owner))
+
+
+def bound_by(owner: type[DOMNode]) -> tuple[Bound, ...]:
+    """Return the actions that a class itself binds; none for classes of others."""
+    if not owner.__module__.startswith(_PREFIX):
+        return ()
+    return tuple(_bound(binding, owner) for binding in _own_bindings(owner))
 
 
 def user_keys(
