@@ -86,6 +86,28 @@ async def test_paste_that_no_tokens_can_spell_is_refused_by_its_bytes() -> None:
         await p.until(lambda: p.last_text == "answer")
 
 
+async def test_paste_sent_before_it_is_counted_returns_where_it_is_refused() -> None:
+    go_on = Event()
+
+    class Counting(FakeEngine):
+        def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
+            assert len(text) < FOLDED or go_on.wait(20)
+            return super().encode(text, bos=bos)
+
+    engine = Counting(["answer"], name="default", context=4096)
+    async with program({"default": engine}, first="chat") as p:
+        await p.ready()
+        await paste(p, MEGABYTE)
+        draft = prompt(p).draft
+        await p.press("!", "enter")
+        assert prompt(p).text == "" and not prompt(p).refusal
+        go_on.set()
+        await p.until(lambda: "does not fit the context" in p.notices)
+        await p.until(lambda: prompt(p).text == f"{WORDS}!")
+        assert prompt(p).draft == f"{draft}!"
+        await p.until(lambda: not p.views)
+
+
 async def test_status_reads_no_message_while_it_holds_a_long_paste() -> None:
     go_on = Event()
     engine = FakeEngine(name="default", on_token=lambda _: go_on.wait(20))
