@@ -49,6 +49,12 @@ def notify_error(app: App[Any], error: LmtuiError) -> None:
     )
 
 
+def uncover(dialog: ModalScreen[Any], row: int) -> None:
+    """Move a dialog at the bottom of the screen to its top, where it would cover this
+    row."""
+    dialog.set_class(row >= dialog.app.size.height // 2, "-top")
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """Entry of an `ActionList` that has no key of its own."""

@@ -70,6 +70,7 @@ than yours (●) makes the text more probable to the model, which does not make 
 “goes on” is how the model would continue after the word.
 """
     CSS_PATH = "replacements.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="replacements.close",
                 tooltip="Leave the text as it is."),
@@ -248,10 +249,6 @@ text does: the same key opens it again and reads on where it was stopped.
             listed.action_cursor_down()
         self._shown = self.marked
         self._show(self.marked)
-
-    def uncover(self, row: int) -> None:
-        """Move to the other half of the screen, away from a row of it."""
-        self.set_class(row >= self.size.height // 2, "-top")
 
     def action_stop(self) -> None:
         """Stop reading; once that has ended, close."""

@@ -13,6 +13,7 @@ from lmtui.engine.editor_types import (
     ProofreadPart,
 )
 from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.pickers import CorrectionsScreen
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
@@ -140,5 +141,5 @@ class ProofreadController(Controller):
         if self._read.current == self._editor.text:
             self._editor.go_to(*self._read.span(correction))
             dialog.call_after_refresh(
-                lambda: dialog.uncover(self._editor.cursor_screen_offset.y)
+                lambda: uncover(dialog, self._editor.cursor_screen_offset.y)
             )

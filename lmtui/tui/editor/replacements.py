@@ -10,6 +10,7 @@ from collections.abc import Callable
 from lmtui.engine.editor_types import Replacement
 from lmtui.engine.words import word_at
 from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.pickers import ReplacementsScreen
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
@@ -51,6 +52,7 @@ class ReplacementController(Controller):
             return
         self._before()
         dialog = ReplacementsScreen(text[start:end])
+        uncover(dialog, self._editor.cursor_screen_offset.y)
 
         def answer(chosen: Replacement | None) -> None:
             self._client.cancel()

@@ -32,6 +32,7 @@ from lmtui.errors import LmtuiError
 from lmtui.notation import NONE, SURPRISAL, bits, counted, in_bits
 from lmtui.text import visible
 from lmtui.tui.controller import Controller
+from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
@@ -289,6 +290,7 @@ class RewriteController(Controller):
         part.instruction = instruction.strip()
         self._before()
         dialog = RewriteScreen(part.present, part.instruction, self._write)
+        uncover(dialog, self._editor.cursor_screen_offset.y)
         self._dialog = dialog
 
         def answer(version: str | None) -> None:

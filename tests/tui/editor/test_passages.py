@@ -162,6 +162,26 @@ async def test_thinking_is_no_part_of_a_version(tmp_path: Path) -> None:
         assert writer.editor.text == f"{TEXT[:4]}a dog{TEXT[11:]}"
 
 
+@pytest.mark.parametrize("line", [0, 59])
+async def test_text_stays_in_sight_beside_its_version(
+    tmp_path: Path, line: int
+) -> None:
+    lines = [f"line {number} of the text\n\n" for number in range(60)]
+    engine = FakeWriter(["another"] * 3)
+    cursor = len("".join(lines[:line]))
+    text = "".join(lines)
+    async with writing(
+        tmp_path, engine, text=text, cursor=cursor, size=(80, 24)
+    ) as writer:
+        await writer.expected()
+        await writer.press("alt+r")
+        await answer(writer, "shorter")
+        await writer.running.on(RewriteScreen)
+        await writer.until(lambda: "rewritten" in writer.seen)
+        await writer.press("v")  # without what it replaces
+        await writer.until(lambda: f"line {line} of the text" in writer.seen)
+
+
 async def test_version_that_is_left_changes_nothing(tmp_path: Path) -> None:
     engine = FakeWriter(["", "other", "another", ""])
     async with writing(tmp_path, engine, cursor=4) as writer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
@@ -15,6 +17,8 @@ from lmtui.tui.editor.pickers import (
     ReplacementsScreen,
     replacement_rows,
 )
+from tests.fake_writing import FakeWriter
+from tests.tui.editor.writer import writing
 from tests.tui.hosts import HOSTILE, Host, safe
 
 FOUND = (
@@ -139,3 +143,21 @@ def test_row_without_what_follows_shows_no_sum_yet() -> None:
     _, (before, after) = replacement_rows([early, last], "Lyon")
     assert before.plain.split() == ["Paris", "2.0", "–", "–"]
     assert after.plain.split() == ["Paris", "2.0", "–", "2.0"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@pytest.mark.parametrize("line", [0, 6, 59])
+async def test_word_stays_in_sight_beside_the_list(
+    tmp_path: Path, size: tuple[int, int], line: int
+) -> None:
+    lines = [f"line {number} of the text\n" for number in range(60)]
+    words = [Replacement(f"word{i}", -1.0, " on", -2.0) for i in range(12)]
+    cursor = len("".join(lines[:line]))
+    async with writing(
+        tmp_path, FakeWriter(words=words), text="".join(lines), cursor=cursor, size=size
+    ) as writer:
+        await writer.expected()
+        await writer.press("f7")
+        await writer.running.on(ReplacementsScreen)
+        await writer.until(lambda: "word4" in writer.seen)
+        assert f"line {line} of the text" in writer.seen
