@@ -151,13 +151,13 @@ def chance(prob: float | None) -> str:
     return f"1 in {_in_words(1 / prob) if prob > 1e-15 else times(-math.log(prob))}"
 
 
-def choices(entropy: float | tuple[float, float] | None) -> str:
+def choices(entropy: float | tuple[float, float] | None, form: str = ",.1f") -> str:
     """Format the perplexity of a distribution with this entropy in nats, or one of this
     range."""
     if isinstance(entropy, tuple):
-        return _range(entropy, *map(choices, entropy))
+        return _range(entropy, *(choices(each, form) for each in entropy))
     known = entropy is not None and entropy < 700
-    return number(math.exp(entropy) if known and entropy is not None else None, ",.1f")
+    return number(math.exp(entropy) if known and entropy is not None else None, form)
 
 
 def rate(value: float | None) -> str:

@@ -104,7 +104,12 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     among = distribution.entropy_range or distribution.entropy
     entropy = f"entropy {notation.entropy(among)} bits"
     choices = notation.choices(among)
-    spread = tuple((entropy, f"{name} {choices}") for name in notation.CHOICES)
+    named: list[tuple[str, ...]] = [
+        (entropy, f"{n} {choices}") for n in notation.CHOICES
+    ]
+    count = notation.choices(among, ",.0f")
+    meaning = f"as unsure as between {count} token{'s' * (count != '1')}"
+    spread = ((*named[0], meaning), *named)
     listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)
     if not distribution.is_certain:
         unknown = ("what is drawn is not known", "drawn: not known")
@@ -114,7 +119,8 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
             (entropy,),
         )
     if not is_drawn_from(distribution):
-        return (*((*listed, *each) for each in spread), (*listed, entropy), (entropy,))
+        forms = spread[0], (entropy, meaning), *spread[1:]
+        return (*((*listed, *each) for each in forms), (*listed, entropy), (entropy,))
     kept = f"kept {distribution.remaining:,}"
     if distribution.allowed is not None:
         return _grammar_forms(distribution, kept, spread, entropy)
@@ -133,7 +139,7 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
 def _grammar_forms(
     distribution: Distribution,
     kept: str,
-    spread: Sequence[tuple[str, str]],
+    spread: Sequence[tuple[str, ...]],
     entropy: str,
 ) -> Sequence[Sequence[str]]:
     """Return the forms of a summary under a grammar: what it allows comes first."""

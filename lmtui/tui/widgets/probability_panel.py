@@ -59,8 +59,8 @@ whether the second numbers are those "as drawn", or what would be drawn "with th
 settings". 3e−7 is a probability below 0.01%.
 x bans the token of a row, or allows it again; + and - add to its logit. F4 shows the
 chain of the sampler, and what each stage did here.
-"perplexity here" is the exponential of the entropy: the number of equally probable
-tokens with the same entropy. A server may list only the most probable tokens: the
+"perplexity here" is the exponential of the entropy: at 20, the model is as unsure as
+between 20 equally probable tokens. A server may list only the most probable tokens: the
 probability of the rest is exact even so, but the entropy is then one of a range. A
 server that is only talked with may apply the sampler's stages in another order.
 """

@@ -150,6 +150,20 @@ def test_summary_forms_are_shortened_to_fit() -> None:
         "entropy 2.7 bits · perplexity here 6.5",
     ]
     assert fit_best(forms, 26) == ["kept 12 · entropy 2.7 bits"]
+    assert fit_best(forms, 120)[0].endswith(
+        "perplexity here 6.5 · as unsure as between 6 tokens"
+    )
+
+
+def test_perplexity_of_a_text_is_explained_where_there_is_room() -> None:
+    scored = distribution(["a"])
+    rows = tuple(row._replace(sampled_prob=None) for row in scored.candidates)
+    forms = summary_forms(replace(scored, candidates=rows))
+    assert fit_best(forms, 40, lines=2) == [
+        "entropy 2.7 bits · perplexity here 6.5",
+        "as unsure as between 6 tokens",
+    ]
+    assert fit_best(forms, 40) == ["entropy 2.7 bits · perplexity here 6.5"]
 
 
 def test_the_summary_says_what_the_grammar_allows() -> None:
@@ -158,7 +172,7 @@ def test_the_summary_says_what_the_grammar_allows() -> None:
     )
     assert fit_best(forms, 80, lines=2) == [
         "grammar allows 1,234 of 49,152 tokens, 3.1% of the mass · kept 12",
-        "entropy 2.7 bits · perplexity here 6.5",
+        "entropy 2.7 bits · perplexity here 6.5 · as unsure as between 6 tokens",
     ]
     assert fit_best(forms, 40, lines=2) == [
         "grammar allows 1,234, 3.1% of mass",
