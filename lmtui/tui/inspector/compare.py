@@ -198,7 +198,7 @@ class CompareController(Controller):
         else:
             size = self._against.vocabulary
             shown = expected(token, vocabulary=size)
-            self.panel.show(shown, chosen=token.id)
+            self.panel.show(shown, chosen=token)
 
     def _token_at(self, index: int) -> ScoredToken | None:
         """Return the other model's token where the text's own token begins."""
@@ -232,7 +232,8 @@ class CompareController(Controller):
         if not self._same_ids:
             return
         path, index = self._document.path, self._document.view.index
-        chosen = path[index].id if index < len(path) else None
+        own = path[index].id if index < len(path) else None
+        chosen = self._token_at(index) or own  # of a branch, the probability is unknown
 
         def show(distribution: Distribution) -> None:
             same = self.panel.distribution is not None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from textual.timer import Timer
 
-from lmtui.analysis.branches import Token
+from lmtui.analysis.branches import Token, as_scored
 from lmtui.engine.types import Distribution, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.tui.controller import Controller
@@ -87,7 +87,7 @@ class PanelController(Controller):
         size = document.info.vocabulary
         self.distribution = None if token is None else own_rows(token, vocabulary=size)
         if self.distribution is not None:
-            panel.show(self.distribution, chosen=token.id if token else None)
+            panel.show(self.distribution, chosen=token)
         ids = document.ids_before(index)
         if self.distribution is None:
             panel.clear(self._why_nothing(ids, bool(path)))
@@ -117,7 +117,8 @@ class PanelController(Controller):
         path, index = self._document.path, self._document.view.index
         same = self.distribution is not None
         self.distribution = distribution
-        chosen = path[index].id if index < len(path) else None
+        # Scored: a generated token was drawn with the settings of its time.
+        chosen = as_scored(path[index], index) if index < len(path) else None
         self._panel.show(distribution, chosen=chosen, same=same)
         self.search()
         self._answered()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.models.source import ModelRef
 from lmtui.surprisal_scale import DIFFERENCES, difference_step, legend
+from lmtui.text import visible_token
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
@@ -115,6 +117,31 @@ async def test_models_with_other_tokens_are_compared_by_parts() -> None:
         assert "compared by parts" in page.state
         known = [d is not None for d in page.view.differences]
         assert known == [False, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_token_of_the_text_has_a_row_in_both_panels(
+    size: tuple[int, int],
+) -> None:
+    other = FakeEngine(name="other", seed=5)
+    async with inspecting(TEXT, against=other, size=size) as page:
+        await compared(page)
+
+        def rows() -> list[str]:
+            return re.findall(r"●(\S+)", page.running.seen)
+
+        for place in (2, 9, 20):
+            await page.to(place)
+            name = visible_token(page.view.tokens[place].text)
+            await page.until(lambda name=name: rows() == [name, name])
+            for panel in (page.panel, page.screen.compare.panel):
+                shown = panel.distribution
+                panel.focus()
+                await page.press("end")
+                await page.until(
+                    lambda panel=panel, shown=shown: panel.distribution is not shown
+                )
+                await page.until(lambda name=name: rows() == [name, name])
 
 
 async def test_branch_shows_the_whole_vocabulary_of_the_other_model() -> None:
