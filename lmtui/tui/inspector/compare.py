@@ -36,7 +36,7 @@ _TO_COME = "The other model is reading the text."
 _MISSING = "Not compared: the other model has not read all of the text."
 _UNITS = {
     "token": "token by token",
-    "span": "other tokens: compared by parts that both have",
+    "span": "by parts that both have",
 }
 
 

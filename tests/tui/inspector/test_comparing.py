@@ -114,9 +114,19 @@ async def test_overview_leads_to_the_greatest_difference() -> None:
 async def test_models_with_other_tokens_are_compared_by_parts() -> None:
     async with inspecting("abcdef", against=Pairs(name="pairs", seed=5)) as page:
         await compared(page)
-        assert "compared by parts" in page.state
+        assert page.state == "compared with pairs, by parts that both have"
         known = [d is not None for d in page.view.differences]
         assert known == [False, False, True, False, True, False]
+
+
+async def test_status_of_a_comparison_by_parts_is_whole_at_120_columns() -> None:
+    engine = FakeEngine(name="smollm2-135m-instruct")
+    other = Pairs(name="gemma-3-270m", seed=5)
+    async with inspecting("abcdef", engine, against=other, size=(120, 40)) as page:
+        await compared(page)
+        status = page.running.seen.splitlines()[-2:]
+        whole = (page.state, "smollm2-135m-instruct", "exact float32 · cpu")
+        assert any(all(part in line for part in whole) for line in status)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
