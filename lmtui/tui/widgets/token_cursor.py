@@ -43,9 +43,13 @@ class TokenText(TokenLines, can_focus=True):
                 tooltip="One page up"),
         Binding("pagedown", "page(1)", "Page down", id="tokens.page-down", show=False,
                 tooltip="One page down"),
-        Binding("home", "to(0)", "First", id="tokens.home", show=False,
+        Binding("home", "edge(0)", "Line start", id="tokens.line-start", show=False,
+                tooltip="To the first token of the line"),
+        Binding("end", "edge(-1)", "Line end", id="tokens.line-end", show=False,
+                tooltip="To the last token of the line"),
+        Binding("ctrl+home", "to(0)", "First", id="tokens.home", show=False,
                 tooltip="The first token"),
-        Binding("end", "to(-1)", "Last", id="tokens.end", show=False,
+        Binding("ctrl+end", "to(-1)", "Last", id="tokens.end", show=False,
                 tooltip="The last token"),
         Binding("shift+left", "walk(-1, True)", "Select previous", show=False,
                 id="tokens.select-left", tooltip="Select the token before"),
@@ -124,6 +128,15 @@ class TokenText(TokenLines, can_focus=True):
     def action_to(self, index: int) -> None:
         """Move to a token; -1 is the last one."""
         self.move(index % self.places if self.places else 0)
+
+    def action_edge(self, place: int) -> None:
+        """Move to the first (0) or the last (-1) token that begins on this line."""
+        if self.places:
+            line = self._line_at(self.index)
+            drawn = [part.piece for part in self._lines[line]]
+            here = [piece for piece in drawn if self._line_of[piece] == line]
+            group = self._pieces[here[place]]
+            self.move(group.first if place == 0 else group.first + group.count - 1)
 
     def action_word(self, by: int) -> None:
         """Move to where a word begins, else to the end of the text."""

@@ -61,9 +61,11 @@ KEYS = {
     "lens.up": "Up",
     "overview.close": "Escape",
     "tokens.down": "Down",
-    "tokens.end": "End",
-    "tokens.home": "Home",
+    "tokens.end": "C-End",
+    "tokens.home": "C-Home",
     "tokens.left": "Left",
+    "tokens.line-end": "End",
+    "tokens.line-start": "Home",
     "tokens.measure": "m",
     "tokens.next-surprise": "n",
     "tokens.page-down": "NPage",
@@ -127,6 +129,8 @@ def test_token_keys_walk_select_and_change_the_measure(tmux: Tmux) -> None:
     press(tmux, "tokens.up", at(1))
     press(tmux, "tokens.page-down", lambda screen: at(1) not in screen)
     press(tmux, "tokens.page-up", at(1))
+    press(tmux, "tokens.line-end", at(23))
+    press(tmux, "tokens.line-start", at(1))
     press(tmux, "tokens.end", f"{COUNT} tokens")
     press(tmux, "tokens.home", at(1))
     press(tmux, "tokens.next-surprise", at(2))

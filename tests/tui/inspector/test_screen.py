@@ -59,7 +59,7 @@ async def test_inspector_shows_the_text_while_the_model_loads() -> None:
         screen = await running.on(InspectScreen)
         await running.until(lambda: "  three⟨U+200D⟩" in running.seen)
         assert "one two⏎" in running.seen and not screen.document.view.tokens
-        await running.press("right", "n", "end", "up")
+        await running.press("right", "n", "end", "ctrl+end", "up")
         go_on.set()
         await running.until(lambda: screen.document.view.tokens)
         await running.until(lambda: "  three⟨U+200D⟩" in running.seen)
@@ -163,7 +163,7 @@ async def test_long_text_is_scored_from_where_the_cursor_is(tmp_path: Path) -> N
         await page.until(lambda: page.view.tokens)
         assert page.text == text and "░" in page.state
         assert page.view.tokens[-1].logprob is None
-        await page.press("end")
+        await page.press("ctrl+end")
         await page.until(lambda: "line 1999" in page.running.seen)
 
         def end_is_read() -> bool:

@@ -107,7 +107,9 @@ async def test_keys_walk_the_tokens() -> None:
     async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
         view.show(shown)
         view.focus()
-        await pilot.press("left", "right", "down", "up", "end", "right", "home")
+        await pilot.press(
+            "left", "right", "down", "up", "ctrl+end", "right", "ctrl+home"
+        )
         assert app.lines()[:2] == ["one two⏎", "three four"]
     assert selected(app) == [1, 3, 0, 4, 0]
 
@@ -184,18 +186,38 @@ async def test_surprise_is_drawn_with_attributes_beside_colour() -> None:
     assert never and never.reverse
 
 
+async def test_home_and_end_go_to_the_ends_of_the_line() -> None:
+    view = TokenView()
+    app = Host(view)
+    wide = "a word that is wider than the line "  # begins on the line before
+    emoji = ScoredToken(3, 3, "⟨F0 9F⟩", b"\xf0\x9f", -1.0, 1, 1.0)
+    rest = replace(emoji, index=4, text="⟨98 80⟩", bytes=b"\x98\x80")
+    shown = [*tokens("one", " two", "\n"), emoji, rest, *tokens(wide, "end")]
+    async with app.run_test(size=(20, 9)) as pilot:
+        view.show(shown, open_end=True)
+        view.focus()
+        for keys, index in (
+            (("end",), 2), (("end",), 2), (("home",), 0), (("home",), 0),
+            (("right", "home"), 0), (("down", "end"), 5), (("home",), 3),
+            (("ctrl+end",), 7), (("home",), 6), (("home",), 6), (("end",), 7),
+            (("ctrl+home",), 0),
+        ):  # fmt: skip
+            await pilot.press(*keys)
+            assert view.index == index, (keys, app.lines())
+
+
 async def test_a_long_text_scrolls_with_the_cursor_and_rewraps() -> None:
     view = TokenView()
     app = Host(view)
     async with app.run_test(size=(30, 8)) as pilot:
         view.show(tokens(*(f"word{index} " for index in range(500))))
         view.focus()
-        await pilot.press("end")
+        await pilot.press("ctrl+end")
         await pilot.pause()
         assert "word499" in app.text()
         await resized(pilot, 50, 10)
         assert "word499" in app.text()
-        await pilot.press("home")
+        await pilot.press("ctrl+home")
         await pilot.pause()
         assert "word0 " in app.text()
 
@@ -210,7 +232,7 @@ async def test_a_long_text_is_laid_out_little_by_little() -> None:
         assert len(text._lines) < len(shown)
         await pilot.press("pagedown", "pagedown")
         assert view.first_seen == text._lines[text.scroll_offset.y][0].piece > 0
-        await pilot.press("end")
+        await pilot.press("ctrl+end")
         assert view.index == len(shown) - 1 and "word2999" in app.text()
         view.show(shown)
         for _ in range(400):
@@ -230,6 +252,7 @@ async def test_token_view_without_tokens_says_so_and_ignores_keys() -> None:
     async with app.run_test(size=(40, 8), message_hook=app.hook) as pilot:
         view.focus()
         await pilot.press("left", "right", "up", "down", "home", "end", "n", "N")
+        await pilot.press("ctrl+home", "ctrl+end")
         assert "No tokens to show." in app.text()
         view.show([])
         await pilot.click(TokenView, offset=(1, 0))
@@ -268,13 +291,13 @@ async def test_the_cursor_goes_by_word_page_and_mouse() -> None:
         assert below > 15 * 8
         await pilot.press("pageup")
         assert view.index < 15
-        await pilot.press("end")
+        await pilot.press("ctrl+end")
         assert view.index == len(tokens)  # behind the last
-        await pilot.press("home", "shift+down", "shift+right")
+        await pilot.press("ctrl+home", "shift+down", "shift+right")
         assert view.selection == (0, 17)
         await pilot.press("left")
         assert view.selection is None
-        await pilot.press("home")
+        await pilot.press("ctrl+home")
         await pilot.mouse_down(view, offset=(4, 0))
         await pilot.hover(view, offset=(7, 1))
         await pilot.mouse_up(view, offset=(7, 1))
