@@ -57,6 +57,7 @@ _SURPRISES = "Most surprising: token, bits, rank"
 _EMPTY = "No token has been scored."
 _AFTER = 40  # cells of the text behind a token
 _CHANGED = 24  # cells of a changed part
+_NAMED = 12  # most cells of a token's name
 
 
 class SummaryFigures(StyledLines):
@@ -402,17 +403,18 @@ def _after(tokens: Sequence[Token], index: int) -> str:
 
 def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
     """Return a row for each token: number, surprisal, rank, text, and what follows."""
-    names = [clip(visible_token(tokens[place].text), 16) for place in places]
-    width = max(map(cell_len, names), default=0)
+    listed = [tokens[place] for place in places]
+    names = [clip(visible_token(token.text), _NAMED) for token in listed]
+    ranks = [notation.rank(token.rank, token.rank_above) for token in listed]
+    width, rank_width = (max(map(cell_len, all_), default=0) for all_ in (names, ranks))
     last = len(f"{max(places, default=0) + 1:,}")
     lines = []
-    for place, name in zip(places, names, strict=True):
-        token = tokens[place]
+    for place, token, name, rank in zip(places, listed, names, ranks, strict=True):
         lines.append(
             Content.assemble(
                 (f"{place + 1:>{last},} ", "$quiet"),
                 f"{notation.surprisal(token.logprob):>5} ",
-                (f"{notation.rank(token.rank, token.rank_above):>7} ", "$quiet"),
+                (f"{rank:>{rank_width}} ", "$quiet"),
                 (pad_to(name, width), "bold"),
                 (" " + _after(tokens, place + 1), "$quiet"),
             )
