@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from threading import Event, current_thread, main_thread
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -229,7 +230,7 @@ def explained(error: Exception) -> LmtuiError | None:
             return LmtuiError(f"{_name(error)} takes {taken}", detail, hint)
         case "NoSuchOption":
             title = str(getattr(error, "message", "")).rstrip(".")
-            if close := sorted(getattr(error, "possibilities", None) or ()):
+            if close := _close_options(error):
                 hint = f"Did you mean {' or '.join(close)}? {hint}"
             return LmtuiError(title, "", hint)
     message = str(format_message()).rstrip(".")
@@ -238,6 +239,15 @@ def explained(error: Exception) -> LmtuiError | None:
     ):
         return LmtuiError("Too many arguments", extra[1], hint)
     return LmtuiError(message, "", hint)
+
+
+def _close_options(error: Exception) -> list[str]:
+    """Return the options whose names are close to the unknown one. The parser compares
+    the dashes too, which all of them have."""
+    offered = getattr(error, "possibilities", None) or ()
+    names = {option.lstrip("-"): option for option in offered}
+    unknown = str(getattr(error, "option_name", "")).lstrip("-")
+    return sorted(names[name] for name in get_close_matches(unknown, names))
 
 
 def _taken(message: str) -> str:

@@ -67,7 +67,12 @@ def test_every_verb_has_help_with_examples(verb: str) -> None:
         (
             ["inspect", "--wind", "3", "x"],
             "No such option: --wind",
-            "Did you mean --plain or --window? See `lmtui inspect --help`.",
+            "Did you mean --window? See `lmtui inspect --help`.",
+        ),
+        (
+            ["inspect", "--csv", "x"],
+            "No such option: --csv",
+            "See `lmtui inspect --help`.",
         ),
         (
             ["chat", "one", "two"],
