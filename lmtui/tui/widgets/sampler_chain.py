@@ -178,10 +178,12 @@ def row_parts(
 
 
 def head_parts(width: int) -> list[Part]:
-    """Return the heads of the columns of numbers."""
+    """Return the heads of the columns: the mark in the panel, and the numbers."""
     wide = width >= _WIDE
     numbers = f"{'tokens' if wide else 'cut':>{9 if wide else 5}}{'mass':>6}"
-    return [("value".rjust(width - cell_len(numbers)) + numbers, "quiet")]
+    mark = "mark"
+    value = "value".rjust(width - cell_len(mark) - cell_len(numbers))
+    return [(mark, "mark"), (value + numbers, "quiet")]
 
 
 def _value(

@@ -289,6 +289,18 @@ def test_every_stage_has_one_row_in_the_order_of_the_chain(
     assert others == [TEMPERATURE, SEED, MAX_TOKENS]
 
 
+@pytest.mark.parametrize(("width", "count"), [(27, "cut"), (44, "tokens")])
+async def test_letters_of_the_chain_are_headed_as_marks(width: int, count: str) -> None:
+    controls = SamplerControls()
+    app = Host(controls)
+    async with app.run_test(size=(width, 30)) as pilot:
+        controls.focus()
+        await pilot.pause()
+        heads, *rows = app.lines()[2:]
+        assert heads.split() == ["mark", "value", count, "mass"]
+        assert heads.startswith("mark") and any(row.startswith("k ") for row in rows)
+
+
 async def test_the_chain_shows_each_effect_and_follows_keys() -> None:
     controls = SamplerControls(SamplingSettings(dry_multiplier=0.8))
     app = Host(controls)
