@@ -6,7 +6,8 @@ Pure functions of a distribution and a width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,6 +33,8 @@ _QUARTERS = {
     (True, True, True, True): "█",
 }
 _REST = "rest"
+_CONTROL = re.compile(r"<.+>|\[.+\]")  # how names of control tokens are written
+_WHOLE = 24  # most cells of a name that is shown whole
 _LEGEND = "  ▀raw ▄drawn  "  # aligned with the numbers below
 _NARROW_LEGEND = "▀raw ▄drawn"
 
@@ -171,15 +174,26 @@ class PanelColumns:
     """Whether there is a second number: the probability the sampler draws from."""
 
     @classmethod
-    def of(cls, width: int, *, drawn: bool = True, number: int = 6) -> PanelColumns:
-        """Divide `width` cells: numbers first, then the token (half of the room),
-        then the bar. Below 32 cells the numbers are narrower."""
+    def of(
+        cls, width: int, *, drawn: bool = True, number: int = 6, whole: int = 0
+    ) -> PanelColumns:
+        """Divide `width` cells: numbers first, then the token (half of the room, more
+        for a name of `whole` cells), then the bar. Below 32 cells the numbers are
+        narrower."""
         number = number if width >= 32 or not drawn else 5
         # A mark at either end and four spaces; without a sampler, one mark and two
         # spaces.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
         token = min(room, max(7, min(22, room // 2)))
+        token = max(token, min(whole, _WHOLE, room - 1))
         return cls(token, room - token, number, drawn)
+
+
+def control_cells(rows: Iterable[Candidate]) -> int:
+    """Return the cells of the longest name of a control token: cut, `<|im_start|>` and
+    `<|im_end|>` would look the same."""
+    names = (visible_token(r.text) for r in rows if _CONTROL.fullmatch(r.text))
+    return max(map(cell_len, names), default=0)
 
 
 def title_line(title: str, width: int, *, legend: bool, paused: bool) -> list[Part]:

@@ -20,6 +20,7 @@ from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.panel_lines import (
     PanelColumns,
+    control_cells,
     fit_rows,
     is_drawn_from,
     message_lines,
@@ -457,10 +458,11 @@ server that is only talked with may apply the sampler's stages in another order.
         return clip(title, max(0, width - len(end))) + end
 
     def _rows(self, distribution: Distribution, width: int) -> list[Line]:
-        columns = PanelColumns.of(width, drawn=is_drawn_from(distribution))
         count = self._height()
         last = self._last_row(count)
         rows = fit_rows(distribution, count, first=self._first, last=last)
+        whole = control_cells(rows.candidates)
+        columns = PanelColumns.of(width, drawn=is_drawn_from(distribution), whole=whole)
         cursor = self._cursor - self._first if self.has_focus else -1
         drawn = [
             row_line(

@@ -214,6 +214,22 @@ async def test_panel_draws_rows_with_marks_and_numbers() -> None:
         assert lines[3].startswith(" rest ") and "10.0%" in lines[3]
 
 
+@pytest.mark.parametrize("width", [27, 29, 41])  # beside the chat, the inspector
+@pytest.mark.parametrize("name", ["<|im_end|>", "<eos>", "[INST]", "</think>"])
+async def test_name_of_a_control_token_is_shown_whole(name: str, width: int) -> None:
+    panel = ProbabilityPanel()
+    app = Host(panel)
+    async with app.run_test(size=(width, 9)) as pilot:
+        panel.show(distribution([" mat", name, " international"], cut="p"))
+        await pilot.pause()
+        (row,) = (line for line in app.lines() if name in line)
+        assert "30.0%" in row and row.endswith(" 0% p")
+        assert max(map(cell_len, written(panel))) <= width
+        panel.show(distribution([" mat", " international"]))
+        await pilot.pause()
+        assert "·inter" in app.text() and "·international" not in app.text()
+
+
 async def test_a_chosen_token_without_a_row_marks_the_rest() -> None:
     panel = ProbabilityPanel()
     app = Host(panel)
