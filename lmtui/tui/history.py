@@ -32,15 +32,14 @@ from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import shown_label
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
-from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, TextField
+from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion, SearchField
 from lmtui.tui.widgets.status import MainPart
 
 EMPTY = "No conversations yet. What is said in the chat is stored and listed here."
 NOTHING = "No message has all of these words."
 _NAME, _BEFORE = 24, 16  # cells of a hit's title, code points before its first word
-_KEYS = "Enter opens · Esc closes · f finds · r renames · d deletes"
-_PIN, _MARKS = " · p pins", " · p pins · a archives"  # narrow and wide screens
-_IN_FIELD = "Enter opens the marked row · ↓ to the list · Esc clears · F1 help"
+_OPEN, _CHANGE = "Enter open", "Alt+R rename · Alt+D delete"
+_PIN, _MARKS = " · Alt+P pin", " · Alt+P pin · Alt+A archive"  # narrow and wide screens
 _ASKED = "Enter renames · Esc cancels"
 _TITLE = LineQuestion(
     "title", "Title", "empty: taken from the first message", lambda _: ""
@@ -53,10 +52,10 @@ class HistoryScreen(Screen[None]):
     """Search field, list of conversations or hits, and a preview of the marked row."""
 
     HELP = """\
-Enter resumes the conversation under the cursor. Type into the field to search all
-messages: a message must contain all words; the last one may be the beginning of a word,
-and words in quotes must be next to each other. Enter on a hit opens its conversation at
-that message.
+Up and Down move in the list; Enter resumes the conversation under the cursor. What you
+type searches all messages: a message must contain all words; the last one may be the
+beginning of a word, and words in quotes must be next to each other. Enter on a hit
+opens its conversation at that message.
 """
     CSS_PATH = "history.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (the base class declares it so)
@@ -66,19 +65,19 @@ that message.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="history.close",
                 tooltip="Clear the field; if it is empty, close this screen."),
-        Binding("f", "find", "Search", id="history.find",
-                tooltip="Go to the search field; Down goes back to the list."),
-        Binding("r", "rename", "Rename", id="history.rename",
+        Binding("alt+f", "find", "New search", id="history.find",
+                tooltip="Select the words of the search: what you type replaces them."),
+        Binding("alt+r", "rename", "Rename", id="history.rename",
                 tooltip="Give it another title."),
-        Binding("p", "mark('pinned')", "Pin", id="history.pin",
+        Binding("alt+p", "mark('pinned')", "Pin", id="history.pin",
                 tooltip="Pin it to the top, or unpin it."),
-        Binding("a", "mark('archived')", "Archive", id="history.archive",
+        Binding("alt+a", "mark('archived')", "Archive", id="history.archive",
                 tooltip="Archive it, or take it out of the archive."),
-        Binding("v", "archived", "Show archived", id="history.archived",
+        Binding("alt+v", "archived", "Show archived", id="history.archived",
                 tooltip="Show archived conversations too, or hide them."),
-        Binding("d", "delete", "Delete", id="history.delete",
-                tooltip="Delete it; u restores it within a day."),
-        Binding("u", "undelete", "Undo", id="history.undo",
+        Binding("alt+d", "delete", "Delete", id="history.delete",
+                tooltip="Delete it; Alt+U restores it within a day."),
+        Binding("alt+u", "undelete", "Undo", id="history.undo",
                 tooltip="Restore the conversation that was deleted last."),
     ]  # fmt: skip
 
@@ -88,23 +87,25 @@ that message.
         self._words = words
         self._rows: tuple[HistoryRow, ...] = ()
         self._deleted: list[int] = []
+        self._prompt = LinePrompt(id="ask")
         self._renamed: int | None = None  # the conversation whose title is asked for
         self._archived = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="search"):
-            yield TextField(id="words", placeholder="f: search all conversations")
+            yield SearchField(id="words", placeholder="Type to search everything said")
             yield Static(id="count", markup=False)
         with MainPart(id="main"):
             yield DialogList(id="list")
             with VerticalScroll(id="preview", can_focus=False):
                 yield Static(id="about", markup=False)
-        yield LinePrompt(id="ask")
+        yield self._prompt
         yield Static(id="foot", markup=False)
 
     def on_mount(self) -> None:
         """List all conversations, or search for the given words."""
-        self._list.focus()
+        self._list.can_focus = False  # what is typed is for the field
+        self._field.focus()
         if self._words:
             self._field.value = self._words
         else:
@@ -115,8 +116,8 @@ that message.
         return self.query_one(DialogList)
 
     @property
-    def _field(self) -> TextField:
-        return self.query_one("#words", TextField)
+    def _field(self) -> SearchField:
+        return self.query_one("#words", SearchField)
 
     @property
     def _row(self) -> HistoryRow | None:
@@ -205,9 +206,10 @@ that message.
         count = f"{len(self._rows):,} {what}{'' if len(self._rows) == 1 else 's'}"
         self.query_one("#count", Static).update(Content(count))
         marks = "" if searched else _MARKS if self.has_class("-wide") else _PIN
-        keys = f"{_KEYS}{marks} · F1 more"
-        if isinstance(self.focused, Input):
-            keys = _IN_FIELD if self.focused is self._field else _ASKED
+        leave = "Esc clear" if self._field.value else "Esc close"
+        keys = f"{_OPEN} · {leave} · {_CHANGE}{marks} · F1 more"
+        if self._prompt.is_open:
+            keys = _ASKED
         self.query_one("#foot", Static).update(Content(keys))
 
     def _show_failure(self, error: LmtuiError) -> None:
@@ -264,7 +266,7 @@ that message.
         if isinstance(row, ConversationSummary):
             value = not getattr(row, mark)
             hidden = mark == "archived" and value and not self._archived
-            words = "Archived. v shows archived conversations."
+            words = "Archived. Alt+V shows archived conversations."
             said = partial(self.notify, words) if hidden else lambda: None
             self._mark(row.id, mark, value, said)
 
@@ -280,7 +282,7 @@ that message.
 
         def end() -> None:
             self._deleted.append(id_)
-            self.notify("Deleted. u restores it.")
+            self.notify("Deleted. Alt+U restores it.")
 
         self._mark(id_, "deleted", True, end)
 
@@ -295,11 +297,11 @@ that message.
         row = self._row
         if row is not None:
             self._renamed = self._chosen
-            self.query_one(LinePrompt).ask(_TITLE, row.title)
+            self._prompt.ask(_TITLE, row.title)
 
     @on(LinePrompt.Answered)
     def rename(self, event: LinePrompt.Answered) -> None:
-        self._list.focus()
+        self._field.focus()
         if self._renamed is not None:
             self._chats.rename(
                 self.call_later,
@@ -310,23 +312,24 @@ that message.
             )
 
     @on(LinePrompt.Closed)
-    def to_list(self) -> None:
-        self._list.focus()
-
-    def action_find(self) -> None:
+    def to_field(self) -> None:
         self._field.focus()
 
-    def on_key(self, event: events.Key) -> None:
-        """Move from the search field to the list on Down."""
-        if event.key == "down" and self._field.has_focus:
-            event.stop()
-            self._list.focus()
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Disable the keys of the list while a title is written."""
+        return not self._prompt.is_open
+
+    def action_find(self) -> None:
+        self._field.select_all()
+
+    @on(SearchField.Walked)
+    def walk(self, event: SearchField.Walked) -> None:
+        getattr(self._list, f"action_{event.where}")()
 
     def action_close(self) -> None:
         """Clear the search field; if it is empty, close the screen."""
         if self._field.value:
             self._field.value = ""
-            self._list.focus()
         else:
             self.app.pop_screen()
 

@@ -270,9 +270,11 @@ def _meet(first: type[DOMNode], second: type[DOMNode]) -> bool:
 
 
 def _folder(owner: type[DOMNode]) -> str:
-    """Return the folder of the screen that an owner belongs to; "" for one that several
-    screens have."""
+    """Return the folder of the screen that an owner belongs to, or the module of a
+    screen without one; "" for an owner that several screens have."""
     folder = owner.__module__.removeprefix(_PREFIX).rpartition(".")[0]
+    if not folder and issubclass(owner, Screen) and not owner.__subclasses__():
+        return owner.__module__
     return "" if folder in _SHARED else folder
 
 

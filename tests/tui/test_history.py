@@ -150,9 +150,9 @@ async def test_history_search_opens_the_message_and_marks_the_words(file: Path) 
     async with kept(file) as running:
         await running.press("ctrl+o")
         screen = await listed(running)
-        await running.press("f", *"lighth")
+        await running.press(*"lighth")
         await running.until(lambda: "2 hits" in running.seen)
-        await running.press("down", "down", "enter")
+        await running.press("down", "enter")
         await running.on(ChatScreen)
         await running.until(lambda: len(running.views) == 2)
         assert running.views[0].has_focus
@@ -173,23 +173,35 @@ async def test_history_screen_names_its_keys(file: Path, size: tuple[int, int]) 
     async with kept(file, size=size) as running:
         await running.press("ctrl+o")
         await listed(running)
-        keys = ["Enter opens", "Esc closes", "f finds", "r renames", "d deletes",
-                "p pins", "F1 more"]  # fmt: skip
+        keys = ["Type to search", "Enter open", "Esc close", "Alt+R rename",
+                "Alt+D delete", "Alt+P pin", "F1 more"]  # fmt: skip
         await running.until(lambda: all(key in running.seen for key in keys))
-        assert ("a archives" in running.seen) == (size[0] >= 100)
+        assert ("Alt+A archive" in running.seen) == (size[0] >= 100)
         assert "2 conversations" in running.seen
         assert_laid_out(running.app.screen)
-        await running.press("r")
+        await running.press("alt+r")
         await running.until(lambda: "Enter renames · Esc cancels" in running.seen)
         await running.press("escape")
         await running.until(lambda: all(key in running.seen for key in keys))
-        await running.press("f")
-        await running.until(lambda: "↓ to the list · Esc clears" in running.seen)
         await running.press(*"pears")
         await running.until(lambda: "2 hits" in running.seen)
-        await running.press("down")
-        await running.until(lambda: "d deletes · F1 more" in running.seen)
+        assert "Esc clear · Alt+R rename · Alt+D delete · F1 more" in running.seen
         assert_laid_out(running.app.screen)
+
+
+@pytest.mark.parametrize("word", ["rivers", "delta", "far", "pin", "avid", "under"])
+async def test_every_letter_that_is_typed_searches(file: Path, word: str) -> None:
+    filled(file, "apples", word, "plums")
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        screen = await listed(running)
+        await running.press(*word)
+        await running.until(lambda: "2 hits" in running.seen)
+        await running.press("enter")
+        await running.on(ChatScreen)
+        await running.until(lambda: texts(running) == [word, f"about {word}"])
+        assert not screen.is_current
+    assert len(stored(file)) == 3
 
 
 async def test_history_search_says_when_nothing_is_found(file: Path) -> None:
@@ -197,7 +209,7 @@ async def test_history_search_says_when_nothing_is_found(file: Path) -> None:
     async with kept(file) as running:
         await running.press("ctrl+o")
         await listed(running)
-        await running.press("f", *"zebra")
+        await running.press(*"zebra")
         await running.until(lambda: NOTHING in running.seen)
         await running.press("escape")
         await running.until(lambda: "1 conversation" in running.seen)
@@ -225,10 +237,29 @@ async def test_rename_is_of_the_conversation_it_was_asked_for(file: Path) -> Non
         rows = titles(await listed(running))
         await running.until(lambda: rows() == ["plums", "pears", "apples"])
         # Pinned, it goes to the top, also while its new title is written.
-        await running.press("end", "p", "r", "ctrl+u", *"kiwi")
+        await running.press("up", "alt+p", "alt+r", "ctrl+u", *"kiwi")
         await running.until(lambda: rows() == ["apples", "plums", "pears"])
         await running.press("enter")
         await running.until(lambda: rows() == ["kiwi", "plums", "pears"])
+
+
+async def test_keys_of_the_list_do_nothing_while_a_title_is_written(
+    file: Path,
+) -> None:
+    filled(file, "apples", "pears", "plums")
+    async with kept(file) as running:
+        await running.press("ctrl+o")
+        rows = titles(await listed(running))
+        await running.until(lambda: rows() == ["plums", "pears", "apples"])
+        await running.press("down", "alt+r", "x", "alt+d", "alt+a", "alt+p", "enter")
+        await running.until(lambda: rows() == ["plums", "pearsx", "apples"])
+        await running.press(*"plums")
+        await running.until(lambda: "2 hits" in running.seen)
+        await running.press("alt+f", *"apples")
+        await running.until(lambda: rows() == ["apples", "apples"])
+        await running.press("enter")
+        await running.on(ChatScreen)
+        await running.until(lambda: texts(running) == ["apples", "about apples"])
 
 
 async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> None:
@@ -236,20 +267,20 @@ async def test_history_keys_rename_pin_archive_delete_and_undo(file: Path) -> No
     async with kept(file) as running:
         await running.press("ctrl+o")
         rows = titles(await listed(running))
-        await running.press("r")
+        await running.press("alt+r")
         for _ in range(8):
             await running.press("backspace")
         await running.press(*"kiwi", "enter")
         await running.until(lambda: rows() == ["kiwi", "pears", "apples"])
-        await running.press("end", "p")
+        await running.press("up", "alt+p")
         await running.until(lambda: rows() == ["apples", "kiwi", "pears"])
-        await running.press("home", "down", "a")
+        await running.press("down", "alt+a")
         await running.until(lambda: rows() == ["apples", "pears"])
-        await running.press("v")
+        await running.press("alt+v")
         await running.until(lambda: rows() == ["apples", "pears", "kiwi"])
-        await running.press("home", "d")
+        await running.press("up", "alt+d")
         await running.until(lambda: rows() == ["pears", "kiwi"])
-        await running.press("u")
+        await running.press("alt+u")
         await running.until(lambda: rows() == ["apples", "pears", "kiwi"])
 
 

@@ -116,7 +116,7 @@ def test_words_are_found(
 ) -> None:
     async def show(running: Program) -> None:
         await listed(running)
-        await running.press("f", *words)
+        await running.press(*words)
         await running.until(lambda: "hit" in running.seen)
 
     assert looks_as_kept(snap_compare, app, show, size=size)
@@ -128,7 +128,7 @@ def test_nothing_is_found(
 ) -> None:
     async def show(running: Program) -> None:
         await listed(running)
-        await running.press("f", *"xyzzy")
+        await running.press(*"xyzzy")
         await running.until(lambda: "No message has" in running.seen)
 
     assert looks_as_kept(snap_compare, app, show, size=size)

@@ -101,7 +101,7 @@ async def test_notice_stands_above_the_title_prompt_of_the_history(
         await running.on(HistoryScreen)
         await running.until(lambda: "1 conversation" in running.seen)
         await noticed(running, WORDS)
-        await running.press("r")
+        await running.press("alt+r")
         await running.until(lambda: "Title" in running.seen)
         await running.until(lambda: stand_above_the_foot(running))
 

@@ -16,7 +16,7 @@ def test_keys_typed_behind_ctrl_o_go_to_the_history_screen(home: Path) -> None:
         terminal.ask(b"where to\r", "the lighthouse")
         terminal.ask(NEW + b"and by what\r", "a ship")
         since = len(terminal.written)
-        terminal.type(HISTORY + b"flighthouse")
+        terminal.type(HISTORY + b"lighthouse")
         terminal.until("1 hit", since=since)
         terminal.until("lighthouse", since=since)
         assert terminal.leave() == 0
