@@ -33,7 +33,7 @@ _LONGEST = 2_000_000
 """Characters: each takes some 250 bytes of memory, and 1,000 are read in a second."""
 _SHORTEST_WINDOW = 2  # tokens
 _SPEED_KNOWN = 5.0  # seconds after which a speed is known
-_SHARE = 10  # a drawing of all tokens takes at most this part of the time
+SHARE = 10  # a drawing of all tokens takes at most this part of the time
 
 
 class DocumentController(Controller):
@@ -250,8 +250,10 @@ class DocumentController(Controller):
             if self._refusal is not None:
                 self.explain(self._refusal)
             return
-        # What is drawn stays until there is something new.
+        # The tokens stay until there are new ones; their numbers are another model's.
+        self.view.rescore([unscored(token) for token in self.view.tokens])
         self.shown = ScoredDocument()
+        self._changed()
         self._begin()
         self._client.tokenize(
             document_of(self.source, self.text),
@@ -363,7 +365,7 @@ class DocumentController(Controller):
         if begin >= self._due:
             draw()
             end = time.monotonic()
-            self._due = end + _SHARE * (end - begin)
+            self._due = end + SHARE * (end - begin)
 
     def _draw_scores(self) -> None:
         """Draw the scores of tokens that are shown already."""
@@ -388,6 +390,11 @@ class DocumentController(Controller):
             self.view.select_all(inside[0], inside[-1] + 1)
         elif inside:
             self.view.select(inside[0])
+
+
+def unscored(token: Token) -> ScoredToken:
+    """Return a token that looks the same, without its scores."""
+    return ScoredToken(0, token.id, token.text, token.bytes, None, None, None)
 
 
 def document_of(source: InspectSource, text: str) -> DocumentAlone:

@@ -82,15 +82,15 @@ class PanelController(Controller):
             return
         path = document.path
         token = path[index] if index < len(path) else None
-        end = token is None
-        panel.title = "Expected next" if end else f"Expected at token {index + 1}"
+        at_end = index >= len(document.view.tokens)
+        panel.title = "Expected next" if at_end else f"Expected at token {index + 1}"
         size = document.info.vocabulary
         self.distribution = None if token is None else own_rows(token, vocabulary=size)
         if self.distribution is not None:
             panel.show(self.distribution, chosen=token)
         ids = document.ids_before(index)
         if self.distribution is None:
-            panel.clear(self._why_nothing(ids, bool(path)))
+            panel.clear(self._why_nothing(ids))
         idle = not self._is_writing() and not self._is_reading()
         if self._rest is not None:
             self._rest.stop()
@@ -100,10 +100,10 @@ class PanelController(Controller):
             self._ask_at_rest()
         self.search()
 
-    def _why_nothing(self, ids: tuple[int, ...], any_tokens: bool) -> str:
-        if not ids:
-            return NO_CONTEXT if any_tokens else _EMPTY
-        return self._document.why_not or _SOON
+    def _why_nothing(self, ids: tuple[int, ...]) -> str:
+        if self._document.path and not ids:
+            return NO_CONTEXT
+        return self._document.why_not or (_SOON if ids else _EMPTY)
 
     def _ask(self, ids: tuple[int, ...]) -> None:
         self._client.next_distribution(
