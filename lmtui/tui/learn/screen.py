@@ -411,14 +411,20 @@ progress is saved.
             slide = partial(instrument.slide, by)
             self.measure.add(slide, self.field.value, "key")
         else:
-            self.query_one("#figures").scroll_relative(y=-by, animate=False)
+            self.query_one("#figures").scroll_relative(
+                y=-by, animate=False, immediate=True
+            )
 
     def action_scroll(self, by: int) -> None:
         page = self.query_one("#page")
-        page.scroll_relative(y=by * max(1, page.size.height - 1), animate=False)
+        page.scroll_relative(
+            y=by * max(1, page.size.height - 1), animate=False, immediate=True
+        )
 
     def action_scroll_figure(self, by: int) -> None:
-        self.query_one("#figures").scroll_relative(y=3 * by, animate=False)
+        self.query_one("#figures").scroll_relative(
+            y=3 * by, animate=False, immediate=True
+        )
 
     def action_textbook(self) -> None:
         """Unfold the words of the textbook, or fold them."""
