@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from operator import itemgetter
 
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.types import Cut, SamplingSettings
@@ -40,6 +43,22 @@ class Position:
         """1 + the number of strictly more probable tokens."""
         own = self.logprob(token)
         return 1 + sum(logprob > own for _, logprob in self.ranked)
+
+
+# A screen asks for the same positions again and again.
+@lru_cache(2048)
+def position_of(seed: int, size: int, likely: tuple[int, float] | None) -> Position:
+    """Pseudo-random logits of a vocabulary; `likely` is a token and its probability."""
+    chance = random.Random(seed)
+    weights = [math.exp(chance.gauss(0, 1.5)) for _ in range(size)]
+    if likely is not None:
+        token, prob = likely
+        rest = math.fsum(weights) - weights[token]
+        weights[token] = rest * prob / (1 - prob)
+    whole = math.log(math.fsum(weights))
+    rows = [(id_, math.log(weight) - whole) for id_, weight in enumerate(weights)]
+    # In the order of their ids where they are equal: a sort leaves that as it is.
+    return Position(tuple(sorted(rows, key=itemgetter(1), reverse=True)))
 
 
 def draw_from(

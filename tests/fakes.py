@@ -9,11 +9,9 @@ function of the whole context; the scripted token is made the likely one.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count as numbers
-from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -51,6 +49,7 @@ from tests.fake_numbers import (
     Position,
     draw_from,
     effects_of,
+    position_of,
     settings_until,
     state_after,
     tokens_of,
@@ -578,16 +577,9 @@ class FakeEngine:
 
     def _position(self, state: int) -> Position:
         """The model: pseudo-random logits of the context, the script's token likely."""
-        chance = random.Random(state ^ self.seed)
-        weights = [math.exp(chance.gauss(0, 1.5)) for _ in self._bytes]
         scripted = self._scripted.get(state)
-        if scripted is not None:
-            rest = math.fsum(weights) - weights[scripted]
-            weights[scripted] = rest * self.likelihood / (1 - self.likelihood)
-        whole = math.log(math.fsum(weights))
-        rows = [(id_, math.log(weight) - whole) for id_, weight in enumerate(weights)]
-        # In the order of their ids where they are equal: a sort leaves that as it is.
-        return Position(tuple(sorted(rows, key=itemgetter(1), reverse=True)))
+        likely = None if scripted is None else (scripted, self.likelihood)
+        return position_of(state ^ self.seed, len(self._bytes), likely)
 
     def _distribution(
         self, handle: int, settings: SamplingSettings, start: int, count: int

@@ -14,6 +14,8 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
 from tests.engine.pages import CLEAN, PAGES, Page
 
+USUAL = ("lighthouse", "essay")
+
 
 @pytest.fixture(scope="module")
 def engine(default_home: Path) -> LocalEngine:
@@ -68,9 +70,17 @@ def test_slips_of_a_page_are_in_it(page: Page) -> None:
     assert undone(page, []) == ([], [])
 
 
+@pytest.fixture
+def page(name: str, request: pytest.FixtureRequest) -> Page:
+    """A page by its name; all but one of each kind take their minute with --full."""
+    if name not in USUAL and not request.config.getoption("--full"):
+        pytest.skip("more than a page is proofread with --full")
+    return {**PAGES, **CLEAN}[name]
+
+
 @pytest.mark.real
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_most_slips_of_a_page_are_found(engine: LocalEngine, page: Page) -> None:
     fixed, others = undone(page, corrections(engine, page.text))
     assert len(fixed) >= page.least * len(page.slips), fixed
@@ -79,6 +89,6 @@ def test_most_slips_of_a_page_are_found(engine: LocalEngine, page: Page) -> None
 
 @pytest.mark.real
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", CLEAN.values(), ids=CLEAN)
+@pytest.mark.parametrize("name", CLEAN)
 def test_clean_page_has_no_correction(engine: LocalEngine, page: Page) -> None:
     assert undone(page, corrections(engine, page.text)) == ([], [])
