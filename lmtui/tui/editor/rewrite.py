@@ -98,6 +98,7 @@ paragraph after it: fewer means that the model finds it likelier, not that it is
 The first token of a text has no surprisal.
 """
     CSS_PATH = "rewrite.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]  # noqa: RUF012 (as the base's)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take", id="rewrite.take",
                 tooltip="Put the new version in place of the text."),

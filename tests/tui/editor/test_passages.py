@@ -162,17 +162,16 @@ async def test_thinking_is_no_part_of_a_version(tmp_path: Path) -> None:
         assert writer.editor.text == f"{TEXT[:4]}a dog{TEXT[11:]}"
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 @pytest.mark.parametrize("line", [0, 59])
 async def test_text_stays_in_sight_beside_its_version(
-    tmp_path: Path, line: int
+    tmp_path: Path, line: int, size: tuple[int, int]
 ) -> None:
     lines = [f"line {number} of the text\n\n" for number in range(60)]
-    engine = FakeWriter(["another"] * 3)
+    engine = FakeWriter(["another\n" * 60] * 3)
     cursor = len("".join(lines[:line]))
     text = "".join(lines)
-    async with writing(
-        tmp_path, engine, text=text, cursor=cursor, size=(80, 24)
-    ) as writer:
+    async with writing(tmp_path, engine, text=text, cursor=cursor, size=size) as writer:
         await writer.expected()
         await writer.press("alt+r")
         await answer(writer, "shorter")
