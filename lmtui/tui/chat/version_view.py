@@ -95,7 +95,6 @@ class VersionText(StreamingMarkdown):
     # A text that is lower than its pane begins at the top of it.
     DEFAULT_CSS = "VersionText { min-height: 100%; }"
     LEFT, RIGHT = 2, 1
-    AHEAD = 1  # the last lines of a low pane must not be empty
 
     def __init__(self) -> None:
         self._thought: ReasoningInfo | None = None

@@ -53,8 +53,6 @@ class StreamingMarkdown(DirectLines):
     RIGHT: ClassVar[int] = 0
     """Cells left and right of the text. They are drawn with it: Textual's border and
     padding would cost as much time as the text."""
-    AHEAD: ClassVar[int] = 6
-    """Growing text requests its lines by this many at a time."""
 
     DEFAULT_CSS = """
     StreamingMarkdown {
@@ -183,10 +181,8 @@ class StreamingMarkdown(DirectLines):
             self.refresh(layout=True)
 
     def _wanted_room(self) -> int:
-        """Return the number of lines to request. Growing text requests some in advance,
-        because a layout of the screen costs much more than drawing a line."""
-        rows = max(1, len(self._rows))
-        return -(-rows // self.AHEAD) * self.AHEAD if self._grows else rows
+        """Return the number of lines to request."""
+        return max(1, len(self._rows))
 
     def _forget(self, stand: int = 0) -> None:
         """Drop the rows of the blocks from index `stand` on."""
@@ -267,7 +263,6 @@ class StreamingMarkdown(DirectLines):
         """Return a line with the selection drawn in."""
         self._lay_out(self._width)
         if y >= len(self._rows):
-            # Lines that growing text requests in advance are no part of it yet.
             base, left = self._ground()
             return filled([] if self._rows else left, self._width, base)
         strip = self._rows[y].strip

@@ -110,3 +110,22 @@ async def test_bar_of_a_growing_answer_ends_with_its_text() -> None:
         assert not any("█" in line[:3] for line in lines[at + 1 :])
         go_on.set()
         await running.until(lambda: running.last_text == "one two three")
+
+
+async def test_answer_stands_still_when_it_ends() -> None:
+    engine, go_on = holding("one two three", at=1, name="default")
+    async with program({"default": engine}, first="chat", size=(100, 20)) as running:
+        await running.ready()
+        await running.ask("\n".join(["a long question"] * 15))  # so that it scrolls
+
+        def line() -> int:
+            lines = running.seen.splitlines()
+            return next((at for at, each in enumerate(lines) if "█ one" in each), -1)
+
+        await running.until(lambda: running.last_text == "one" and line() > 0)
+        before = line()
+        go_on.set()
+        await running.until(lambda: "█ one two three" in running.seen)
+        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.pilot.pause()
+        assert line() == before

@@ -207,16 +207,17 @@ async def test_markdown_is_laid_out_again_at_another_width() -> None:
         assert app.lines()[:3] == ["one two", "three four", "five six"]
 
 
-async def test_markdown_view_gives_back_the_room_ahead_when_complete() -> None:
+async def test_markdown_view_is_as_high_as_its_text_while_it_grows() -> None:
     words = MarkdownView()
     app = Host(words)
     async with app.run_test(size=(40, 20)) as pilot:
-        words.grow("one line")
-        await pilot.pause()
-        assert words.size.height == 6
+        for height in range(1, 8):
+            words.grow("one line  \n")
+            await pilot.pause()
+            assert words.size.height == height
         words.update(words.text)
         await pilot.pause()
-        assert words.size.height == 1
+        assert words.size.height == height
 
 
 async def test_markdown_lines_can_be_selected() -> None:
