@@ -6,12 +6,11 @@ writes it at once, and it is shown once the user pauses. Knows no torch.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
-
-from textual.timer import Timer
 
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Capabilities
@@ -69,7 +68,7 @@ class SuggestionController(Controller):
             "infill", _infill_words(), lead="Code:", at_once=False
         )
         """A model for programs, where this one reads only what is before the cursor."""
-        self._pause: Timer | None = None  # while nothing is shown yet
+        self._pause: asyncio.TimerHandle | None = None  # while nothing is shown yet
         self._latest: Callable[[], object] | None = None  # to be done after it
         self._has_model = False
         self._capabilities = Capabilities()
@@ -127,7 +126,7 @@ class SuggestionController(Controller):
         """Drop what was asked for, or waits to be shown; return whether the model was
         at work."""
         if self._pause is not None:
-            self._pause.stop()
+            self._pause.cancel()
         self._pause = self._latest = None
         return self._client.cancel()
 
@@ -139,7 +138,10 @@ class SuggestionController(Controller):
             return
         if self._delay > 0:
             wait = max(0.001, self._delay - _DRAWN_IN)
-            self._pause = self._screen.set_timer(wait, self._end_pause)
+            # A timer of Textual never ends if so much time has passed when it begins.
+            self._pause = asyncio.get_running_loop().call_later(
+                wait, self._screen.call_next, self._end_pause
+            )
         self._ask(self._request(self._rules))
 
     def _end_pause(self) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -203,6 +204,16 @@ async def test_typing_against_the_ghost_requests_a_new_suggestion(
         await writer.until(lambda: writer.editor.ghost == " of wool.")
         await writer.press("backspace")
         assert writer.editor.ghost == " by the fire."
+
+
+async def test_ghost_text_comes_where_the_program_stalls_between_any_two_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count()
+    monkeypatch.setattr("textual._time.get_time", lambda: next(looks) / 100)
+    engine = FakeWriter([" by the fire."])
+    async with writing(tmp_path, engine, cursor=22, delay=0.011) as writer:
+        await writer.until(lambda: writer.editor.ghost == " by the fire.")
 
 
 async def test_cursor_move_stops_the_suggestion_within_a_token(tmp_path: Path) -> None:
