@@ -148,7 +148,7 @@ async def test_inspector_shows_the_numbers_of_json(
 ) -> None:
     async with inspecting(TEXT, engine, size=size) as page:  # type: ignore[arg-type]
         running = page.running
-        await page.press("end")
+        await page.press("ctrl+end")
         await running.until(lambda: numbers(running.seen)["logprob"])
         wanted = ("logprob", "surprisal", "perplexity", "bits_per_byte")
         if size[1] > 24:  # below that the panel has no room for the totals
@@ -184,7 +184,7 @@ async def test_chat_screens_show_the_numbers_of_json(
         await running.on(PageScreen)
         wanted = ("logprob", "surprisal", "perplexity", "bits_per_byte")
         assert_same(running.seen, truth, wanted=wanted)
-        await running.press("escape", "f3", "end")
+        await running.press("escape", "f3", "ctrl+end")
         await running.until(lambda: "Σ to here −" in running.seen)
         assert_same(running.seen, truth, wanted=("logprob",))
         await running.press("f3")
