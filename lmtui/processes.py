@@ -106,11 +106,14 @@ def cpu_quota() -> float | None:
     return int(limits[0]) / int(limits[1])
 
 
-def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a process with a pipe as stdin, whose stdout and stderr go to `output`. It
-    gets no signals of the terminal, and its threads wait for each other without
-    spinning: a step of a training takes many times longer if they spin while another
-    program computes, too.
+def begin(
+    command: Sequence[str],
+    output: IO[bytes],
+    stdin: IO[bytes] | int = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Start a process whose stdout and stderr go to `output`. It gets no signals of the
+    terminal, and its threads wait for each other without spinning: a step of a training
+    takes many times longer if they spin while another program computes, too.
 
     Raises:
         OSError: the program does not exist.
@@ -119,7 +122,7 @@ def begin(command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             env={"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": _path()},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from contextlib import suppress
 from functools import lru_cache
 from tempfile import TemporaryFile
 
@@ -36,9 +37,13 @@ def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]
         Unavailable: no process can begin.
     """
     request = json.dumps({"kind": grammar.kind, "text": grammar.text}).encode()
-    with TemporaryFile() as output:
+    # Read from a file: a pipe holds only the beginning of a large grammar until the
+    # process reads it.
+    with TemporaryFile() as given, TemporaryFile() as output:
+        given.write(request)
+        given.seek(0)
         try:
-            process = processes.begin(_COMMAND, output)
+            process = processes.begin(_COMMAND, output, given)
         except (OSError, subprocess.SubprocessError) as error:
             raise Unavailable(
                 f"the {NAMES[grammar.kind]} can't be checked now",
@@ -46,7 +51,7 @@ def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]
                 "Try again.",
             ) from error
         try:
-            if not _ends(process, request, seconds):
+            if not _ends(process, seconds):
                 detail = f"it takes more than {seconds:g} seconds to compile"
                 raise refused(grammar.kind, detail, _SIMPLIFY)
         finally:
@@ -56,17 +61,13 @@ def compile_check(grammar: Grammar, seconds: float = SECONDS) -> tuple[str, ...]
     return _answer(grammar, written, process.returncode)
 
 
-def _ends(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bool:
-    """Send a process its request, and return whether it ends within `seconds` on the
-    processor."""
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Return whether a process ends within `seconds` on the processor."""
     until = time.monotonic() + _PATIENCE
-    unsent: bytes | None = request
     while True:
-        try:
-            process.communicate(unsent, timeout=_LOOK)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK)
             return True
-        except subprocess.TimeoutExpired:
-            unsent = None
         used = processes.processor_seconds(process.pid)
         if used > seconds or time.monotonic() > until:
             return False

@@ -49,6 +49,15 @@ def test_slow_grammars_are_killed() -> None:
         compile_check(Grammar("schema", SLOW), seconds=0.3)
 
 
+def test_large_grammar_is_read_by_a_process_that_begins_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "_LOOK", 1e-3)
+    monkeypatch.setattr(check, "_PATIENCE", 20.0)
+    comment = "// nothing\n" * 20_000  # more than a pipe holds
+    assert compile_check(Grammar("lark", comment + 'start: "a"')) == ()
+
+
 def test_time_without_a_processor_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
