@@ -1,7 +1,7 @@
 """`python -m tests.models.mutant_child FOLDER FIRST COUNT`: try mutants, some together.
 
 Each is opened, read and continued by a process that is forked of this one, which has
-imported everything. A process tries ten, within the limits of one; where anything is
+imported everything. A process tries fifty, within the limits of one; where anything is
 wrong, each of them is tried again in a process of its own. A line of JSON on stdout
 tells how each ended: `fine`, `refused`, or what must not be: `bug`, `crash`, `hang`,
 `memory`.
@@ -25,7 +25,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads can't be forked
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RUST_BACKTRACE"] = "0"
 
-TOGETHER = 10  # mutants that a process tries
+TOGETHER = 50  # mutants that a process tries
 SECONDS = 10  # of the processor, for one mutant
 WAIT = 60  # s on a machine that does other things, too
 SPARE = 256 * 2**20
