@@ -148,7 +148,7 @@ class DocumentController(Controller):
         """How long it will take, once that can be told."""
         since, before = self._began
         taken, made = time.monotonic() - since, done - before
-        if taken < _SPEED_KNOWN or not made:
+        if taken < _SPEED_KNOWN or made < 2:  # the first token takes no time
             return ""
         return f" · {lasting(taken / made * (len(self.shown.ids) - done))} left"
 
