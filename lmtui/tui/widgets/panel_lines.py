@@ -111,7 +111,7 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
         (entropy, f"{n} {choices}") for n in notation.CHOICES
     ]
     count = notation.choices(among, ",.0f")
-    meaning = f"as unsure as between {count} token{'s' * (count != '1')}"
+    meaning = f"as unsure as between {count} tokens" if count != "1" else "nearly sure"
     spread = ((*named[0], meaning), *named)
     listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)
     if not distribution.is_certain:

@@ -164,6 +164,8 @@ def test_perplexity_of_a_text_is_explained_where_there_is_room() -> None:
         "as unsure as between 6 tokens",
     ]
     assert fit_best(forms, 40) == ["entropy 2.7 bits · perplexity here 6.5"]
+    sure = summary_forms(replace(scored, candidates=rows, entropy=0.1))
+    assert fit_best(sure, 120)[0].endswith("perplexity here 1.1 · nearly sure")
 
 
 def test_the_summary_says_what_the_grammar_allows() -> None:
