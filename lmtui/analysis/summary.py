@@ -18,7 +18,7 @@ from lmtui.analysis.calibration import Bin, Calibration
 from lmtui.engine.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
-from lmtui.models.source import short_label
+from lmtui.models.source import short_labels
 
 Span = tuple[int, int]
 
@@ -251,12 +251,12 @@ def scored_size(
     return characters - end, size - (own if shares else len(text[:end].encode("utf-8")))
 
 
-def page_fields(summary: Summary) -> dict[str, Any]:
-    """Return the fields of a summary for the HTML page, with its figures as text."""
+def page_fields(*summaries: Summary) -> list[dict[str, Any]]:
+    """Return the fields of the summaries of one text for the HTML page, with their
+    figures as text."""
     # A page is shared: a path in a label would be, too.
-    label = short_label(summary.info.model)
-    return {
-        **summary_fields(summary),
-        "model": label,
-        "figures": figures(summary.totals),
-    }
+    labels = short_labels(*(each.info.model for each in summaries))
+    return [
+        {**summary_fields(each), "model": label, "figures": figures(each.totals)}
+        for each, label in zip(summaries, labels, strict=True)
+    ]

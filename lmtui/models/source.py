@@ -38,14 +38,14 @@ class ModelRef:
     """The value of `--adapter`; None is no adapter."""
 
 
-def short_labels(one: str, other: str) -> tuple[str, str]:
-    """Return the short labels of two models; where two paths end alike, with as many
-    folders as tell them apart."""
-    pairs = (
-        (short_label(one, parts), short_label(other, parts)) for parts in range(1, 9)
+def short_labels(*labels: str) -> tuple[str, ...]:
+    """Return the short labels of models that stand beside each other; where paths end
+    alike, with as many folders as tell them apart."""
+    forms = (
+        tuple(short_label(each, parts) for each in labels) for parts in range(1, 9)
     )
-    apart = (pair for pair in pairs if pair[0] != pair[1])
-    return next(apart, (short_label(one), short_label(other)))
+    apart = (form for form in forms if len(set(form)) == len(labels))
+    return next(apart, tuple(map(short_label, labels)))
 
 
 def short_label(label: str, parts: int = 1) -> str:

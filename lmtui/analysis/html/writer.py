@@ -144,7 +144,8 @@ def page_of_text(
     cells = Cells(text, top_n=0)
     for placed in tokens:
         cells.add(ComparedSpan((placed,)))
-    facts = {"file": visible_line(name), "own": page_fields(summary)}
+    (own,) = page_fields(summary)
+    facts = {"file": visible_line(name), "own": own}
     return page(name, [text_data(cells.finish(), facts)], [])
 
 

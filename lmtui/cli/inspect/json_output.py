@@ -27,7 +27,6 @@ from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_ro
 from lmtui.engine.lens import LensColumn
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
-from lmtui.models.source import short_labels
 from lmtui.text import visible_line
 
 
@@ -285,11 +284,8 @@ def _page_models(
 ) -> list[dict[str, Any]]:
     """Return the page's fields of one model or two; of two, the figures of the text
     that both scored come first."""
-    models = [page_fields(each) for each in summaries]
+    models = page_fields(*summaries)
     if comparison:
-        labels = short_labels(*(each.info.model for each in summaries))
-        for model, label in zip(models, labels, strict=True):
-            model["model"] = label
         for name, *values in reversed(common_figures(comparison)):
             for model, value in zip(models, values, strict=True):
                 model["figures"] = {name: value, **model["figures"]}
