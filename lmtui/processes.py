@@ -111,9 +111,10 @@ def begin(
     output: IO[bytes],
     stdin: IO[bytes] | int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
-    """Start a process whose stdout and stderr go to `output`. It gets no signals of the
-    terminal, and its threads wait for each other without spinning: a step of a training
-    takes many times longer if they spin while another program computes, too.
+    """Start a process with a pipe or a file as stdin, whose stdout and stderr go to
+    `output`. It gets no signals of the terminal, and its threads wait for each other
+    without spinning: a step of a training takes many times longer if they spin while
+    another program computes, too.
 
     Raises:
         OSError: the program does not exist.
