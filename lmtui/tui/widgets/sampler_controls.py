@@ -483,11 +483,12 @@ makers recommend, where its card or its files say so.
         """Name the stages that are on and not among the settings above, and the
         settings that are those of the model's makers."""
         also = ", ".join(sampler_chain.others_on(self._settings))
-        names = ", ".join(f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f))
-        parts = (f"also {also}" if also else "", f"{names}:" if names else "")
-        shown = " · ".join(part for part in parts if part)
-        forms = ("as the model's makers recommend", "as recommended", "recommended")
-        words = [[f"{shown} {form}" if names else shown] for form in forms]
+        names = [f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f)]
+        listed, told = ", ".join(names), "as recommended"
+        forms = (f"{listed}: as the model's makers recommend", f"{listed}: {told}",
+                 f"{len(names)} {told}") if names else ("",)  # fmt: skip
+        others = f"also {also}" if also else ""
+        words = [[" · ".join(filter(None, (others, form)))] for form in forms]
         return [(fit_best(words, width)[0], "changed" if also else "quiet")]
 
     def _by_model(self, field: Field) -> bool:
