@@ -119,7 +119,7 @@ class PredictionController(Controller):
             following = prediction.following
             self._panel.show(
                 prediction.distribution,
-                chosen=following.candidate.id if following else None,
+                chosen=following.candidate if following else None,
             )
         self._answered(prediction)
         self._activity.update()

@@ -31,7 +31,7 @@ from lmtui.tui.widgets.panel_lines import (
 )
 from lmtui.tui.widgets.styled_lines import STALE_AFTER, Line, StyledLines
 
-Chosen = Step | ScoredToken | int | None
+Chosen = Step | ScoredToken | Candidate | int | None
 _LEGEND = 16  # cells of the legend of the two bars, where it is whole
 
 EMPTY = "What the model expects next will appear here, with its probabilities."
@@ -239,11 +239,13 @@ server that is only talked with may apply the sampler's stages in another order.
         """Keep the row of the chosen token, which need not be among the candidates;
         what the sampler would do with it is then known only where it was drawn."""
         before = self._chosen_row
-        id_ = chosen.id if isinstance(chosen, Step | ScoredToken) else chosen
+        id_ = chosen if isinstance(chosen, int | None) else chosen.id
         self._chosen = id_
         rows = (row for row in distribution.candidates if row.id == id_)
         row = next(rows, None)
-        if row is None and isinstance(chosen, Step | ScoredToken):
+        if row is None and isinstance(chosen, Candidate):
+            row = chosen
+        elif row is None and isinstance(chosen, Step | ScoredToken):
             sampled = chosen.sampled_prob if isinstance(chosen, Step) else None
             if chosen.logprob is not None:
                 row = Candidate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -119,6 +120,13 @@ async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> N
         await writer.type("x")
         await writer.expected()
         assert not writer.screen.scores.text.stale()
+
+
+async def test_what_follows_the_cursor_has_a_row_of_its_own(tmp_path: Path) -> None:
+    async with writing(tmp_path, cursor=22, size=(100, 24)) as writer:
+        await writer.until(lambda: "follows: “⏎”" in writer.seen)
+        assert "rank 20" in writer.seen  # beyond the rows
+        assert re.search("● ?⏎", writer.seen) and "●rest" not in writer.seen
 
 
 async def test_f3_cycles_the_heat_map_through_its_measures(tmp_path: Path) -> None:
