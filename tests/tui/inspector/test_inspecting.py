@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -474,3 +474,25 @@ async def test_inspector_handles_empty_tiny_and_huge_texts(text: str) -> None:
         assert_laid_out(page.screen)
         await page.press("escape")
         await page.running.on(StartScreen)
+
+
+async def test_time_left_is_told_once_tokens_have_been_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmtui.tui.inspector.document._SPEED_KNOWN", 0)
+    allowed = Semaphore(1)
+    engine = FakeEngine(
+        name="default",
+        context=64,
+        on_token=lambda index: allowed.acquire(timeout=20),
+    )
+    async with inspecting("ab " * 40, engine, asked=False) as page:
+        await page.until(lambda: "· 1/120 tokens" in page.state)
+        assert " left" not in page.state  # the first token has nothing to compute
+
+        def goes_on() -> bool:
+            allowed.release()
+            return " left" in page.state
+
+        await page.until(goes_on)
+        allowed.release(1_000)
