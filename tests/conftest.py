@@ -20,7 +20,7 @@ from hypothesis import settings
 
 # The same examples each time, so that a failure is one of the last change; new ones are
 # searched for with --full.
-settings.register_profile("quick", max_examples=20, deadline=None, derandomize=True)
+settings.register_profile("quick", max_examples=40, deadline=None, derandomize=True)
 settings.register_profile("full", max_examples=1000, deadline=None)
 
 

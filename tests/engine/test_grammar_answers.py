@@ -59,7 +59,7 @@ def answered(
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_finished_answer_is_valid(family: str) -> None:
     ended = 0
-    for seed in range(5):
+    for seed in range(8):
         _, finish, text = answered(tiny.engine(family), schema(seed=seed))
         if finish.reason is FinishReason.STOP:
             VALID.validate(json.loads(text))
@@ -136,7 +136,7 @@ def test_the_distribution_tells_what_the_grammar_allows() -> None:
 def test_the_mask_of_an_old_position_is_kept() -> None:
     engine = tiny.engine()
     steps = []
-    for seed in range(7):
+    for seed in range(12):
         steps += answered(engine, schema(seed=seed))[0]
     assert len(steps) > 80
     wanted = schema()

@@ -80,7 +80,7 @@ def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> Non
     assert len({tuple(step.id for step in steps) for steps, _ in found}) == 4
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     count=st.integers(1, 8),
     first=st.integers(0, 2**31),

@@ -37,7 +37,7 @@ from lmtui.kernels import build
 from lmtui.models.llama import gguf_blocks  # noqa: F401
 from lmtui.models.source import Quantize
 
-WAVES, AT_ONCE = 2, 8
+WAVES, AT_ONCE = 4, 8
 
 
 def answer(model: str, quantize: Quantize, meeting: Barrier) -> None:

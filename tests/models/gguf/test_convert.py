@@ -60,10 +60,8 @@ def test_readings_of_a_model_are_the_same_with_read_once(llama_gguf: Path) -> No
 
 @pytest.mark.real
 def test_readings_of_the_default_model_are_the_same_with_read_once(
-    default_home: Path, request: pytest.FixtureRequest
+    default_home: Path,
 ) -> None:
-    if not request.config.getoption("--full"):
-        pytest.skip("half a minute; tiny files are read the same way")
     (file,) = (default_home / "models").glob("*.gguf")
     assert "'vocab_size': 49152" in check(file)[1]
 
