@@ -96,9 +96,11 @@ def _keep_to_one_core() -> None:
 @pytest.fixture(autouse=True)
 def no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the collections of garbage where a model goes and where a training begins.
-    They also go through what all tests before have left, which takes up to seconds."""
-    nothing = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
-    for name in ("lmtui.worker.worker", "accelerate.utils.memory"):
+    They also go through what all tests before have left, which takes up to seconds.
+    Exempt no model of a test from collection, which would keep it in memory."""
+    names = ("collect", "freeze", "unfreeze", "disable", "enable")
+    nothing = SimpleNamespace(**dict.fromkeys(names, int))
+    for name in ("lmtui.worker.worker", "lmtui.cli.engine", "accelerate.utils.memory"):
         if name in sys.modules:
             monkeypatch.setattr(f"{name}.gc", nothing)
 

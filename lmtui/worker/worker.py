@@ -146,7 +146,7 @@ class EngineWorker:
         if self._engine is not None:
             self._close_engines()
             self._engine = self._other = None
-            gc.unfreeze()
+            gc.unfreeze()  # what loading has exempted from collection
             gc.collect()  # a model is full of cycles, and two may not fit
         try:
             opened = request.run(None, _RequestContext(self, request))
@@ -154,10 +154,6 @@ class EngineWorker:
             self._engine, self._other = engine, other
         finally:
             self._queue.done()  # from here on, ids and handles are of this engine
-        # The model's objects live until the next load. Without the freeze, each full
-        # garbage collection scans them and stops all threads for about 0.1 s. So would
-        # a collection here, and a load leaves next to no garbage.
-        gc.freeze()
         if request.flag.is_set():
             raise Cancelled
         against = other.info if other else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,3 +49,27 @@ def test_missing_compared_model_ends_the_comparison(
 def test_missing_chosen_model_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LmtuiError, match="no such model"):
         opened(monkeypatch, "new")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_loaded_objects_are_exempt_from_collection_before_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """The first collection after a load would scan them and stop the screen. A model
+    that could not be opened is garbage."""
+    calls: list[str] = []
+    names = ("disable", "freeze", "enable")
+    fake = SimpleNamespace(**{name: partial(calls.append, name) for name in names})
+    monkeypatch.setattr(engine, "gc", fake)
+
+    def open_wanted(*_: Any, **__: Any) -> str:
+        calls.append("open")
+        if fails:
+            raise LmtuiError("there is no such model")
+        return "engine"
+
+    monkeypatch.setattr("lmtui.engine.engine.LocalEngine.open", open_wanted)
+    with suppress(LmtuiError):
+        engine.open_model(Settings(), ModelRef("a/model"), lambda _: None)
+    loaded = ["disable", "open", "freeze", "enable"]
+    assert calls == [call for call in loaded if call != "freeze" or not fails]
