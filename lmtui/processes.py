@@ -126,7 +126,7 @@ def begin(
             stdin=stdin,
             stdout=output,
             stderr=output,
-            env={"OMP_WAIT_POLICY": "passive", **os.environ, "PYTHONPATH": _path()},
+            env={**os.environ, "PYTHONPATH": _path()},
             start_new_session=True,
         )
     except BlockingIOError as error:

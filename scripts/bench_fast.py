@@ -35,6 +35,7 @@ from lmtui.models.load import load
 CONTEXTS = (32, 512, 2048)
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = "llama-cpp-python"
+_WAITS = "OMP_WAIT_POLICY"  # that of this program is not the peer's
 
 
 class Llama:
@@ -81,6 +82,7 @@ def llama(given: str | None, file: Path) -> Iterator[Llama]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={name: os.environ[name] for name in os.environ if name != _WAITS},
         ) as process,
     ):
         yield Llama(process)

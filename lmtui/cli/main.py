@@ -6,6 +6,7 @@ runs; so `lmtui --help` imports no torch.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -148,4 +149,7 @@ def main(
 
 def run() -> NoReturn:
     """Run the program and end the process with its exit code."""
+    # torch's threads would otherwise spin between two operations, and take the cores
+    # from our kernels' threads and from other programs. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     leave(main())

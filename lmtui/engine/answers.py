@@ -63,9 +63,7 @@ class AnswerGenerator:
             LmtuiError: the settings can't be applied to what a server lists.
         """
         decoder = self._decoder(cache, prompt, settings, options)
-        return cache.backend.around_generation(
-            decoder.run(prompt.ids, should_stop, progress, known=known)
-        )
+        return decoder.run(prompt.ids, should_stop, progress, known=known)
 
     def several(
         self,
@@ -100,7 +98,7 @@ class AnswerGenerator:
             )
         decoders = [self._decoder(cache, prompt, each, options) for each in settings]
         batch = VersionBatch(cache, decoders, should_stop)
-        return backend.around_generation(batch.run(prompt.ids, progress))
+        return batch.run(prompt.ids, progress)
 
     def _decoder(
         self,

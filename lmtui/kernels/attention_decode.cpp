@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kv_cache.h"
+#include "thread_pool.h"
 
 static const long HEAD_VECTORS = HEAD / LANES;
 static const long BLOCK = 256;  // keys of a split
@@ -51,7 +52,7 @@ static void qk_scores(const KVBlock &block, const Query *queries, float (*scores
         f32v dots[N] = {};
         for (int p = 0; p < HEAD_VECTORS; p++) {
             const f32v key = to_f32(block.keys + j * HEAD + p * LANES);
-            for (int i = 0; i < N; i++) dots[i] += q[i][p] * key;
+            for (int i = 0; i < N; i++) dots[i] = fmadd(q[i][p], key, dots[i]);
         }
         for (int i = 0; i < N; i++) scores[i][j] = hsum(dots[i]);
     }
@@ -95,7 +96,8 @@ static void accumulate_values(const KVBlock &block, const Query *queries,
             for (int p = 0; p < STRIP; p++) {
                 const long offset = j * HEAD + (start + p) * LANES;
                 const f32v value = to_f32(block.values + offset);
-                for (int i = 0; i < N; i++) acc[i][p] += weights[i][j] * value;
+                for (int i = 0; i < N; i++)
+                    acc[i][p] = fmadd(broadcast(weights[i][j]), value, acc[i][p]);
             }
         for (int i = 0; i < N; i++)
             std::memcpy(queries[i].partial->acc + start * LANES, acc[i], sizeof acc[i]);
@@ -133,7 +135,7 @@ static void combine_partials(const Partial *partials, long count, float *out) {
         const float scale = std::exp(partials[b].max - max);
         sum += scale * partials[b].sum;
         for (int p = 0; p < HEAD_VECTORS; p++)
-            acc[p] += scale * load(partials[b].acc + p * LANES);
+            acc[p] = fmadd(broadcast(scale), load(partials[b].acc + p * LANES), acc[p]);
     }
     for (int p = 0; p < HEAD_VECTORS; p++) acc[p] /= sum;
     std::memcpy(out, acc, sizeof acc);
@@ -167,8 +169,7 @@ extern "C" void attend(const float *qkv, float *out, long rows, long tokens, lon
     // for the queries of all rows, or of an own row, for the queries of that row.
     const long shared_tasks = kv_heads * shared_blocks;
     const long tasks = shared_tasks + rows * kv_heads * own_blocks;
-#pragma omp parallel for schedule(static) if (tasks > kv_heads)
-    for (long i = 0; i < tasks; i++) {
+    ThreadPool::run(tasks, [&](long i) {
         const bool is_shared = i < shared_tasks;
         const KVView &cache = is_shared ? shared : own;
         const long task = is_shared ? i : i - shared_tasks;
@@ -193,7 +194,7 @@ extern "C" void attend(const float *qkv, float *out, long rows, long tokens, lon
                                    m % tokens});
             }
         attend_block_all(block, queries);
-    }
+    });
 
     // 4) Combine the partial results of each query: out [n, t, H, HEAD].
     for (long q = 0; q < rows * tokens * query_heads; q++)

@@ -1,77 +1,104 @@
-// Attention of many new tokens, a prompt, over a float16 KV cache, with AVX512-BF16.
+// Attention of many new tokens, a prompt, over a float16 KV cache, with AVX512-BF16 or AVX2.
 //
-// qkv [n, t, H + 2·KV, HEAD] -> out [n, t, H, HEAD], with a causal mask. Queries, keys,
-// values and weights are rounded to bfloat16; products are summed in float32. Keys are
-// visited one tile at a time with an online softmax: a larger maximum rescales the sums
+// qkv [n, t, H + 2·KV, HEAD] -> out [n, t, H, HEAD], with a causal mask. With AVX512-BF16,
+// queries, keys, values and weights are rounded to bfloat16; products are summed in float32.
+// Keys are visited one tile at a time with an online softmax: a larger maximum rescales the sums
 // so far (Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et
-// al., "FlashAttention", 2022). Without AVX512-BF16 this file is empty.
+// al., "FlashAttention", 2022). On other processors this file is empty.
 // Compile-time macros: HEAD and GQA, as in attention_decode.cpp.
 
 #include "kv_cache.h"
-
-#if defined(__AVX512BF16__)
+#include "thread_pool.h"
+#include "unrolled.h"
 
 #include <numeric>
 #include <vector>
 
-static const long HEAD_VECTORS = HEAD / LANES, HEAD_PAIRS = HEAD / 2;
-static const long KEY_TILE = 64, TILE_VECTORS = KEY_TILE / LANES;  // keys of a tile
-static const long QUERY_TILE = 6;  // queries of a tile: all sums stay in registers
-static const long STRIP = std::gcd(HEAD_VECTORS, 4L);  // vectors of a value, likewise
-static const long TOKEN_BLOCK = 32;                    // tokens of a task
+// Factors are units: numbers along the sum, which are multiplied together. to_units rounds
+// the LANES numbers of a vector; dot adds to a sum the products of one unit with LANES
+// others.
+#if defined(__AVX512BF16__)
+#define MANY
 
-typedef uint32_t bf16x2;  // two bfloat16 numbers
+typedef uint32_t Unit;  // two bfloat16 numbers
+static const long NUMBERS = 2, KEY_TILE = 64, MOST_STRIP = 4;
 
-// sum + a · b in each lane, where a is one pair for all lanes and b has a pair for each.
-static inline f32v dot_bf16x2(f32v sum, bf16x2 a, const bf16x2 *b) {
-    const __m512bh broadcast = (__m512bh)_mm512_set1_epi32((int)a);
-    const __m512bh pairs = (__m512bh)_mm512_loadu_si512(b);
-    return (f32v)_mm512_dpbf16_ps((__m512)sum, broadcast, pairs);
+static inline void to_units(f32v all, Unit *to) {
+    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)all));
+}
+static inline f32v dot(f32v sum, Unit a, const Unit *b) {
+    const __m512bh one = (__m512bh)_mm512_set1_epi32((int)a);
+    return (f32v)_mm512_dpbf16_ps((__m512)sum, one, (__m512bh)_mm512_loadu_si512(b));
+}
+// The numbers of two vectors, one of each in a unit.
+static inline void zip(f32v even, f32v odd, Unit *to) {
+    Unit units[LANES];
+    uint16_t numbers[2][LANES];
+    to_units(even, (Unit *)numbers[0]);
+    to_units(odd, (Unit *)numbers[1]);
+    for (long i = 0; i < LANES; i++) units[i] = numbers[0][i] | (Unit)numbers[1][i] << 16;
+    std::memcpy(to, units, sizeof units);
 }
 
-static inline __m256i to_bf16(f32v all) { return (__m256i)_mm512_cvtneps_pbh((__m512)all); }
+#elif defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
+#define MANY
 
-// Keys and values of one row and head as bfloat16, in the order of the dot products.
+typedef float Unit;
+static const long NUMBERS = 1, KEY_TILE = 16, MOST_STRIP = 2;
+
+static inline void to_units(f32v all, Unit *to) { std::memcpy(to, &all, sizeof all); }
+static inline f32v dot(f32v sum, Unit a, const Unit *b) {
+    return fmadd((f32v)_mm256_broadcast_ss(&a), load(b), sum);
+}
+static inline void zip(f32v even, f32v, Unit *to) { to_units(even, to); }
+
+#endif
+
+#ifdef MANY
+
+static const long HEAD_VECTORS = HEAD / LANES, HEAD_UNITS = HEAD / NUMBERS;
+static const long TILE_VECTORS = KEY_TILE / LANES;  // keys of a tile
+static const long QUERY_TILE = 6;  // queries of a tile: all sums stay in registers
+static const long STRIP = std::gcd(HEAD_VECTORS, MOST_STRIP);  // vectors of a value, likewise
+static const long TOKEN_BLOCK = 32;                            // tokens of a task
+
+// Keys and values of one row and head, in the order of the dot products.
 struct PackedKV {
-    std::vector<bf16x2> keys;    // [tiles, HEAD_PAIRS, KEY_TILE]: two numbers of one key
-    std::vector<bf16x2> values;  // [tiles, KEY_TILE / 2, HEAD]: a number of two values
+    std::vector<Unit> keys;    // [tiles, HEAD_UNITS, KEY_TILE]: of one key each
+    std::vector<Unit> values;  // [tiles, KEY_TILE / NUMBERS, HEAD]: a number of each value
     long count = 0;
 
     // Pack `tokens` keys and values, each [tokens, HEAD].
     void pack(const fp16 *k, const fp16 *v, long tokens) {
         count = tokens;
-        const size_t size = (tokens + KEY_TILE - 1) / KEY_TILE * KEY_TILE * HEAD_PAIRS;
+        const size_t size = (tokens + KEY_TILE - 1) / KEY_TILE * KEY_TILE * HEAD_UNITS;
         keys.resize(size), values.resize(size);
         for (long at = 0; at < tokens; at += KEY_TILE) {
             const long valid = std::min(KEY_TILE, tokens - at);
-            pack_keys(k + at * HEAD, valid, keys.data() + at * HEAD_PAIRS);
-            pack_values(v + at * HEAD, valid, values.data() + at * HEAD_PAIRS);
+            pack_keys(k + at * HEAD, valid, keys.data() + at * HEAD_UNITS);
+            pack_values(v + at * HEAD, valid, values.data() + at * HEAD_UNITS);
         }
     }
 
     // One tile, of which the first `valid` keys exist; the others become 0.
-    static void pack_keys(const fp16 *from, long valid, bf16x2 *to) {
+    static void pack_keys(const fp16 *from, long valid, Unit *to) {
         for (long key = 0; key < KEY_TILE; key++)
             for (long p = 0; p < HEAD_VECTORS; p++) {
-                bf16x2 pairs[LANES / 2] = {};
-                if (key < valid)
-                    _mm256_storeu_si256((__m256i *)pairs,
-                                        to_bf16(to_f32(from + key * HEAD + p * LANES)));
-                for (long i = 0; i < LANES / 2; i++)
-                    to[(p * LANES / 2 + i) * KEY_TILE + key] = pairs[i];
+                Unit units[LANES / NUMBERS] = {};
+                if (key < valid) to_units(to_f32(from + key * HEAD + p * LANES), units);
+                for (long i = 0; i < LANES / NUMBERS; i++)
+                    to[(p * LANES / NUMBERS + i) * KEY_TILE + key] = units[i];
             }
     }
 
-    static void pack_values(const fp16 *from, long valid, bf16x2 *to) {
-        for (long key = 0; key < KEY_TILE; key += 2)
+    static void pack_values(const fp16 *from, long valid, Unit *to) {
+        for (long key = 0; key < KEY_TILE; key += NUMBERS)
             for (long p = 0; p < HEAD_VECTORS; p++) {
                 const fp16 *at = from + key * HEAD + p * LANES;
                 const f32v even = key < valid ? to_f32(at) : f32v{};
-                const f32v odd = key + 1 < valid ? to_f32(at + HEAD) : f32v{};
-                const __m512i pairs = _mm512_or_si512(
-                    _mm512_cvtepu16_epi32(to_bf16(even)),
-                    _mm512_slli_epi32(_mm512_cvtepu16_epi32(to_bf16(odd)), 16));
-                _mm512_storeu_si512(to + key / 2 * HEAD + p * LANES, pairs);
+                const f32v odd =
+                    NUMBERS == 2 && key + 1 < valid ? to_f32(at + HEAD) : f32v{};
+                zip(even, odd, to + key / NUMBERS * HEAD + p * LANES);
             }
     }
 };
@@ -79,7 +106,7 @@ struct PackedKV {
 // A tile of queries and the state of their online softmax: the maximum of the scores so
 // far, the sum of exp(score - max), and the values weighted by that.
 struct QueryTile {
-    bf16x2 q[QUERY_TILE][HEAD_PAIRS];
+    Unit q[QUERY_TILE][HEAD_UNITS];
     long token[QUERY_TILE];  // the index of each among the new tokens
     float max[QUERY_TILE], sum[QUERY_TILE];
     float acc[QUERY_TILE][HEAD];
@@ -96,19 +123,18 @@ struct QueryTile {
     void set_query(long i, const float *from, long token_index) {
         const float scale = 1 / std::sqrt((float)HEAD);
         for (long p = 0; p < HEAD_VECTORS; p++)
-            _mm256_storeu_si256((__m256i *)(q[i] + p * LANES / 2),
-                                to_bf16(load(from + p * LANES) * scale));
+            to_units(load(from + p * LANES) * scale, q[i] + p * LANES / NUMBERS);
         token[i] = token_index;
     }
 
     // Attend over one tile of packed keys and values, `first` to `first` + KEY_TILE.
     // Visible are the `cached` keys and, if causal, the new ones up to a query's own
     // token.
-    void attend_block(const bf16x2 *keys, const bf16x2 *values, long first, long cached,
+    void attend_block(const Unit *keys, const Unit *values, long first, long cached,
                       bool causal) {
         float scores[QUERY_TILE][KEY_TILE];
         qk_scores(keys, scores);
-        bf16x2 weights[QUERY_TILE][KEY_TILE / 2];
+        Unit weights[QUERY_TILE][KEY_TILE / NUMBERS];
         for (long i = 0; i < QUERY_TILE; i++) {
             // Mask the keys after the last visible one.
             const long end = cached + (causal ? token[i] + 1 : 0) - first;
@@ -118,27 +144,32 @@ struct QueryTile {
         accumulate_values(values, weights);
     }
 
-    // q · kᵀ: scores [QUERY_TILE, KEY_TILE].
-    void qk_scores(const bf16x2 *keys, float (*scores)[KEY_TILE]) const {
-        f32v sums[QUERY_TILE][TILE_VECTORS] = {};
-        for (long d = 0; d < HEAD_PAIRS; d++)
-            for (long i = 0; i < QUERY_TILE; i++)
-                for (long v = 0; v < TILE_VECTORS; v++)
-                    sums[i][v] = dot_bf16x2(sums[i][v], q[i][d],
-                                            keys + d * KEY_TILE + v * LANES);
-        std::memcpy(scores, sums, sizeof sums);
+    // q · kᵀ: scores [QUERY_TILE, KEY_TILE]. Loops over sums are unrolled, since these
+    // stay in registers only then.
+    void qk_scores(const Unit *keys, float (*scores)[KEY_TILE]) const {
+        f32v sums[QUERY_TILE * TILE_VECTORS];
+        unrolled<QUERY_TILE * TILE_VECTORS>([&](int n) INLINED { sums[n] = f32v{}; });
+        for (long d = 0; d < HEAD_UNITS; d++)
+            unrolled<QUERY_TILE * TILE_VECTORS>([&](int n) INLINED {
+                sums[n] = dot(sums[n], q[n / TILE_VECTORS][d],
+                              keys + d * KEY_TILE + n % TILE_VECTORS * LANES);
+            });
+        unrolled<QUERY_TILE * TILE_VECTORS>([&](int n) INLINED {
+            std::memcpy(scores[n / TILE_VECTORS] + n % TILE_VECTORS * LANES, &sums[n],
+                        sizeof sums[n]);
+        });
     }
 
     // Turn the scores of query i into weights exp(score - max) and update max, sum and
     // acc.
-    void online_softmax(long i, const float *scores, bf16x2 *weights) {
+    void online_softmax(long i, const float *scores, Unit *weights) {
         const float new_max = std::max(max[i], hmax(scores, KEY_TILE));
         const float base = new_max == NEG_INF ? 0 : new_max;  // 0: no key is visible yet
         f32v sums = {};
         for (long v = 0; v < TILE_VECTORS; v++) {
             const f32v weight = exp_neg(load(scores + v * LANES) - base);
             sums += weight;
-            _mm256_storeu_si256((__m256i *)(weights + v * LANES / 2), to_bf16(weight));
+            to_units(weight, weights + v * LANES / NUMBERS);
         }
         if (new_max > max[i]) {
             const float scale = std::exp(max[i] - new_max);
@@ -153,18 +184,21 @@ struct QueryTile {
     }
 
     // acc += weights · V, STRIP vectors of a head at a time.
-    void accumulate_values(const bf16x2 *values, bf16x2 (*weights)[KEY_TILE / 2]) {
+    void accumulate_values(const Unit *values, Unit (*weights)[KEY_TILE / NUMBERS]) {
         for (long start = 0; start < HEAD_VECTORS; start += STRIP) {
-            f32v sums[QUERY_TILE][STRIP];
-            for (long i = 0; i < QUERY_TILE; i++)
-                std::memcpy(sums[i], acc[i] + start * LANES, sizeof sums[i]);
-            for (long j = 0; j < KEY_TILE / 2; j++)
-                for (long i = 0; i < QUERY_TILE; i++)
-                    for (long p = 0; p < STRIP; p++)
-                        sums[i][p] = dot_bf16x2(sums[i][p], weights[i][j],
-                                                values + j * HEAD + (start + p) * LANES);
-            for (long i = 0; i < QUERY_TILE; i++)
-                std::memcpy(acc[i] + start * LANES, sums[i], sizeof sums[i]);
+            f32v sums[QUERY_TILE * STRIP];
+            unrolled<QUERY_TILE * STRIP>([&](int n) INLINED {
+                sums[n] = load(acc[n / STRIP] + (start + n % STRIP) * LANES);
+            });
+            for (long j = 0; j < KEY_TILE / NUMBERS; j++)
+                unrolled<QUERY_TILE * STRIP>([&](int n) INLINED {
+                    sums[n] = dot(sums[n], weights[n / STRIP][j],
+                                  values + j * HEAD + (start + n % STRIP) * LANES);
+                });
+            unrolled<QUERY_TILE * STRIP>([&](int n) INLINED {
+                std::memcpy(acc[n / STRIP] + (start + n % STRIP) * LANES, &sums[n],
+                            sizeof sums[n]);
+            });
         }
     }
 
@@ -197,12 +231,12 @@ static void attend_tokens(const PackedKV &shared, const PackedKV &own, long own_
     // 2) The shared prefix: all of it is visible.
     for (long at = 0; at < shared.count; at += KEY_TILE)
         for (QueryTile &tile : tiles)
-            tile.attend_block(&shared.keys[at * HEAD_PAIRS],
-                              &shared.values[at * HEAD_PAIRS], at, shared.count, false);
+            tile.attend_block(&shared.keys[at * HEAD_UNITS],
+                              &shared.values[at * HEAD_UNITS], at, shared.count, false);
     // 3) The own row, as far as the last of these tokens, with a causal mask.
     for (long at = 0; at < own_count + first + tokens; at += KEY_TILE)
         for (QueryTile &tile : tiles)
-            tile.attend_block(&own.keys[at * HEAD_PAIRS], &own.values[at * HEAD_PAIRS], at,
+            tile.attend_block(&own.keys[at * HEAD_UNITS], &own.values[at * HEAD_UNITS], at,
                               own_count, true);
     // 4) Write the results.
     for (long i = 0; i < count; i++)
@@ -210,6 +244,9 @@ static void attend_tokens(const PackedKV &shared, const PackedKV &own, long own_
             i % QUERY_TILE,
             out + (first + i / GQA) * query_heads * HEAD + i % GQA * HEAD);
 }
+
+// Whether `attend_many` rounds to bfloat16.
+extern "C" bool attend_many_rounds() { return NUMBERS == 2; }
 
 // As `attend` in attention_decode.cpp, always with a causal mask.
 extern "C" void attend_many(const float *qkv, float *out, long rows, long tokens,
@@ -224,31 +261,26 @@ extern "C" void attend_many(const float *qkv, float *out, long rows, long tokens
     append_kv(qkv, rows, tokens, kv_heads, own);
 
     std::vector<PackedKV> packed(kv_heads * (1 + rows));  // the shared row is first
-#pragma omp parallel
-    {
-        // 2) Pack the keys and values of each row and key head.
-#pragma omp for schedule(dynamic)
-        for (long i = 0; i < kv_heads * (1 + rows); i++) {
-            const long row = std::max(i / kv_heads - 1, 0L), kv = i % kv_heads;
-            const KVView &cache = i < kv_heads ? shared : own;
-            packed[i].pack(cache.at(row, kv_heads, kv, 0),
-                           cache.at(row, kv_heads, kv_heads + kv, 0), cache.count);
-        }
-        // 3) Attend. A task is TOKEN_BLOCK tokens of one row and key head. The last
-        // tokens see the most keys and go first, so that all threads finish together.
-        const long blocks = (tokens + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
-        const long row_heads = rows * kv_heads;
-#pragma omp for schedule(dynamic)
-        for (long i = 0; i < blocks * row_heads; i++) {
-            const long block = blocks - 1 - i / row_heads, first = block * TOKEN_BLOCK;
-            const long row = i % row_heads / kv_heads, kv = i % kv_heads;
-            const float *from = qkv + (row * tokens * qkv_heads + kv * GQA) * HEAD;
-            float *to = out + (row * tokens * query_heads + kv * GQA) * HEAD;
-            attend_tokens(packed[kv], packed[(1 + row) * kv_heads + kv], own_count, from,
-                          qkv_heads * HEAD, to, query_heads, first,
-                          std::min(TOKEN_BLOCK, tokens - first));
-        }
-    }
+    // 2) Pack the keys and values of each row and key head.
+    ThreadPool::run(kv_heads * (1 + rows), [&](long i) {
+        const long row = std::max(i / kv_heads - 1, 0L), kv = i % kv_heads;
+        const KVView &cache = i < kv_heads ? shared : own;
+        packed[i].pack(cache.at(row, kv_heads, kv, 0),
+                       cache.at(row, kv_heads, kv_heads + kv, 0), cache.count);
+    });
+    // 3) Attend. A task is TOKEN_BLOCK tokens of one row and key head. The last tokens see
+    // the most keys and go first, so that all threads finish together.
+    const long blocks = (tokens + TOKEN_BLOCK - 1) / TOKEN_BLOCK;
+    const long row_heads = rows * kv_heads;
+    ThreadPool::run(blocks * row_heads, [&](long i) {
+        const long block = blocks - 1 - i / row_heads, first = block * TOKEN_BLOCK;
+        const long row = i % row_heads / kv_heads, kv = i % kv_heads;
+        const float *from = qkv + (row * tokens * qkv_heads + kv * GQA) * HEAD;
+        float *to = out + (row * tokens * query_heads + kv * GQA) * HEAD;
+        attend_tokens(packed[kv], packed[(1 + row) * kv_heads + kv], own_count, from,
+                      qkv_heads * HEAD, to, query_heads, first,
+                      std::min(TOKEN_BLOCK, tokens - first));
+    });
 }
 
 #endif

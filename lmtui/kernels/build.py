@@ -35,7 +35,7 @@ GGUF_MATMUL = "gguf.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
 _DIGESTS = "digests.json"
-_LAYOUT = "6"  # of everything compiled; another number gives another folder
+_LAYOUT = "7"  # of everything compiled; another number gives another folder
 _LANES = 16  # attention takes head widths that are multiples of this
 _WIDEST = 256  # head width up to which a query's accumulators stay in registers
 _X86 = ("x86_64", "AMD64")
@@ -90,9 +90,14 @@ def build_half_matmul(folder: Path) -> None:
     _build(["half_matmul.cpp"], folder / HALF_MATMUL)
 
 
-def build_gguf_matmul(folder: Path, formats: Iterable[str] = FORMATS) -> None:
+def build_gguf_matmul(
+    folder: Path,
+    formats: Iterable[str] = FORMATS,
+    heads: tuple[int, int] | None = None,
+) -> None:
     """Compile the matrix products with blocks of GGUF files in some formats, and check
-    that they read the blocks as the `gguf` package does.
+    that they read the blocks as the `gguf` package does. With `heads`, the arguments of
+    `build_attention`, whole layers are compiled as well.
 
     Raises:
         RuntimeError: the compiler failed, in its words; or its result is wrong.
@@ -100,8 +105,13 @@ def build_gguf_matmul(folder: Path, formats: Iterable[str] = FORMATS) -> None:
     """
     formats = tuple(formats)
     bits = sum(1 << FORMATS[name].number for name in formats)
-    sources = "gguf_matmul.cpp", "gguf_prefill.cpp", "gguf_formats.cpp"
-    _build(sources, folder / GGUF_MATMUL, FORMATS=bits)
+    formats_of = "gguf_formats.cpp", "gguf_formats_avx2.cpp"  # one of them is empty
+    sources = ["gguf_matmul.cpp", "gguf_prefill.cpp", *formats_of]
+    macros = {"FORMATS": bits}
+    if heads is not None:
+        sources += ["attention_decode.cpp", "llama_layers.cpp"]
+        macros |= dict(zip(("HEAD", "GQA"), heads, strict=True))
+    _build(sources, folder / GGUF_MATMUL, **macros)
     try:
         GgufMatmulKernel(folder / GGUF_MATMUL, formats).require_exact()
     except (OSError, AttributeError, ValueError) as error:
@@ -112,19 +122,19 @@ def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
     """Compile sources side by side and link them as a shared library; `sizes` are
     macros."""
     native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
-    # Apple's compiler has no OpenMP
-    threads = [] if sys.platform == "darwin" else ["-fopenmp"]
     macros = [f"-D{name}={size}" for name, size in sizes.items()]
-    options = [*("-std=c++17", "-O3", native, *threads, "-fPIC"), *macros]
+    options = ["-std=c++17", "-O3", native, "-pthread", "-fPIC", *macros]
+
+    sources = [*sources, "thread_pool.cpp"]
 
     def compiled(source: str) -> str:
-        made = str(file.with_name(f"{source}.o"))
+        made = str(file.with_name(f"{file.stem}-{source}.o"))
         _run([name(), *options, "-c", str(_SOURCES / source), "-o", made])
         return made
 
     with ThreadPoolExecutor() as compilers:
         objects = [*compilers.map(compiled, sources)]
-    _run([name(), *threads, "-shared", *objects, "-o", str(file)])
+    _run([name(), "-pthread", "-shared", *objects, "-o", str(file)])
     for each in objects:
         Path(each).unlink()
 
@@ -289,12 +299,16 @@ def compiled_for(plan: KernelPlan) -> Path:
             paths.scratch_folder(paths.ensure_folder(root())) as scratch,
             ThreadPoolExecutor(1) as compilers,
         ):
+            has_attention = supports_attention(plan.head_dim)
+            heads = (plan.head_dim, plan.share) if has_attention else None
             if plan.formats:
-                product = compilers.submit(build_gguf_matmul, scratch, plan.formats)
+                product = compilers.submit(
+                    build_gguf_matmul, scratch, plan.formats, heads
+                )
             else:
                 product = compilers.submit(build_half_matmul, scratch)
-            if supports_attention(plan.head_dim):
-                build_attention(plan.head_dim, plan.share, scratch)
+            if heads is not None:
+                build_attention(*heads, scratch)
             product.result()
             store(scratch, folder, source=f"heads of {plan.head_dim}")
     except RuntimeError as error:

@@ -10,7 +10,7 @@
 
 #include "gguf_formats.h"
 
-#include <utility>
+#if !defined(__AVX2__) || defined(__AVX512F__)
 
 static const long CHUNK = 128;              // columns that are decoded together
 static const long WORDS = 32;               // 16-bit numbers of a vector
@@ -20,19 +20,6 @@ static const float MOST = 32767;            // largest rounded input
 // Bytes from what is multiplied to what is fetched meanwhile. That makes decoding a tenth
 // (135 million weights) to a quarter (a billion) faster.
 static const long AHEAD = 8192;
-
-// What the loop over a row calls: sums stay in registers only if all of it is inlined.
-#define INLINED __attribute__((always_inline))
-
-// Calls f(0) … f(N - 1), each with a constant.
-template <typename F, int... I>
-INLINED static inline void unrolled(std::integer_sequence<int, I...>, const F &f) {
-    (f(I), ...);
-}
-template <int N, typename F>
-INLINED static inline void unrolled(const F &f) {
-    unrolled(std::make_integer_sequence<int, N>{}, f);
-}
 
 static inline float half(const uint8_t *from) {
 #if defined(__F16C__)
@@ -168,7 +155,7 @@ struct FourBlocks {
 
 template <bool FIFTH, bool HAS_SHIFT>
 struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
-    static const long WEIGHTS = 32, HEAD = 2 + 2 * HAS_SHIFT, LOW = HEAD + 4 * FIFTH;
+    static const long WEIGHTS = 32, HEADER = 2 + 2 * HAS_SHIFT, LOW = HEADER + 4 * FIFTH;
     static const long BYTES = LOW + 16, UNIT = 4 * BYTES;
     static const int SUMS = 1, OFFSET = HAS_SHIFT ? 0 : FIFTH ? 16 : 8;
     static const bool SHIFTS = HAS_SHIFT;
@@ -191,8 +178,8 @@ struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
             static constexpr auto bits =
                 table<uint16_t, WORDS>([](int w) { return 1 << w % 8 * 2; });
             const u16x32 bit = read<u16x32>(bits.at);
-            const u16x32 fifths[2] = {blocks.template broadcast_u16<HEAD>(),
-                                      blocks.template broadcast_u16<HEAD + 2>()};
+            const u16x32 fifths[2] = {blocks.template broadcast_u16<HEADER>(),
+                                      blocks.template broadcast_u16<HEADER + 2>()};
             for (int v = 0; v < VECTORS; v++)
                 q[v] |= (u16x32)((fifths[v % 2] & bit << v / 2) != 0) & 16;
         }
@@ -564,36 +551,11 @@ static void decode_row_bf16(const uint8_t *row, long columns, bf16 *out) {
 }
 
 template <typename Format>
-static BlockFormat format() {
+BlockFormat format() {
     return {Format::WEIGHTS,     Format::BYTES,      set_inputs<Format>,
             dot_all<Format>,     decode_row<Format>, decode_row_bf16<Format>};
 }
 
-template <long NUMBER, typename Format>
-static void find(long number, BlockFormat &found) {
-    if constexpr (FORMATS >> NUMBER & 1)
-        if (number == NUMBER) found = format<Format>();
-}
+#include "gguf_format_table.h"
 
-BlockFormat format_of(long number) {
-    BlockFormat found{};
-    find<2, Blocks32<false, false>>(number, found);
-    find<3, Blocks32<false, true>>(number, found);
-    find<6, Blocks32<true, false>>(number, found);
-    find<7, Blocks32<true, true>>(number, found);
-    find<8, Q8_0>(number, found);
-    find<12, KBits<false>>(number, found);
-    find<13, KBits<true>>(number, found);
-    find<14, Q6_K>(number, found);
-    return found;
-}
-
-// Rows row_index[0 … count) of a matrix [rows, K], dequantised: out [count, K].
-extern "C" void gguf_rows(const RowBlocks *part, long columns, const long *row_index,
-                          long count, float *out) {
-    const BlockFormat format = format_of(part->format);
-#pragma omp parallel for schedule(static)
-    for (long n = 0; n < count; n++)
-        format.decode(part->weights + row_index[n] * format.row_bytes(columns), columns,
-                      out + n * columns);
-}
+#endif

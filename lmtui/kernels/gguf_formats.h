@@ -4,9 +4,39 @@
 
 #include <vector>
 
-#include "wide.h"
+#include "simd.h"
+#include "unrolled.h"
 
 static const long MAX_ROWS = 16;  // rows that share the reading of inputs
+
+template <typename Vector>
+static inline Vector read(const void *from) {
+    Vector all;
+    std::memcpy(&all, from, sizeof all);
+    return all;
+}
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+
+typedef int8_t i8x32 __attribute__((vector_size(32)));
+
+// What a unit of columns of an input needs beside its bytes.
+struct InputUnit {
+    float scale;
+    float sums[16];      // of the groups: what the shift of a weight adds
+    int32_t offsets[8];  // what the offset of q adds
+};
+
+// Inputs [count, K], rounded to 16 bits, in the order of a format.
+struct Inputs {
+    long units;                    // of one input
+    std::vector<i8x32> bytes;      // [count, units, vectors of a unit]
+    std::vector<InputUnit> about;  // [count, units]
+};
+
+#else
+
+#include "wide.h"
 
 // Inputs [count, K], rounded to 16 bits in chunks, in the order of a format. What a format
 // has no use for is empty.
@@ -17,6 +47,8 @@ struct Inputs {
     std::vector<i32x16> offsets;  // [count, chunks, sums]: what the offset of q adds
     std::vector<f32x16> sums;     // [count, units]: of the groups, in the lanes of shifts
 };
+
+#endif
 
 struct BlockFormat {
     long weights, bytes;  // of a block

@@ -9,7 +9,7 @@ bits whether an input is alone or in a batch. Knows no file. N is the number of 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ FORMATS = {
 
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
+_PART = 2**29  # weights that are run before it is asked whether to stop
 
 
 class _Rows(ctypes.Structure):
@@ -64,6 +65,17 @@ class _Matrix(ctypes.Structure):
         ("row_index", ctypes.c_void_p),
         ("rank", ctypes.c_long),
         *((name, ctypes.c_void_p) for name in ("lora_a", "lora_b")),
+    )
+
+
+class KVLayers(ctypes.Structure):
+    """Keys and values of all layers, as the compiled code takes them: their address,
+    bytes from one layer to the next, tokens that there is room for, and tokens in use.
+    """
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        *((name, ctypes.c_long) for name in ("layer_bytes", "capacity", "count")),
     )
 
 
@@ -169,6 +181,12 @@ class BlockWeights:
         return any(matrix.lora is not None for matrix in matrices)
 
     @cached_property
+    def numel(self) -> int:
+        """The number of weights."""
+        matrices = self.o_proj, self.gate_up, self.down, self.qkv
+        return sum(matrix.rows * matrix.columns for matrix in matrices)
+
+    @cached_property
     def compiled(self) -> _Block:
         """The weights as the compiled code takes them; they may not outlive this
         object."""
@@ -200,48 +218,62 @@ class GgufMatmulKernel:
         address, whole = ctypes.c_void_p, ctypes.c_long
         self._matmul, self._block = library.gguf_matmul, library.gguf_block
         self._rows, self._tile = library.gguf_rows, library.gguf_tile
+        library.gguf_largest_input.restype = ctypes.c_float
+        self.largest_input: float = library.gguf_largest_input()
+        """The number that the largest input of a few is rounded to."""
+        self._set_threads = library.set_threads
+        self._set_threads.argtypes, self._set_threads.restype = (whole,), None
+        # not for every width of a head
+        self._layers = getattr(library, "llama_layers", None)
+        if self._layers is not None:
+            self._layers.argtypes = (address, *[whole] * 5, *[address] * 7)
+            self._layers.restype = None
         # not on every processor
-        self._matmul_bf16 = getattr(library, "gguf_matmul_bf16", None)
-        self._block_bf16 = getattr(library, "gguf_block_bf16", None)
+        self._matmul_many = getattr(library, "gguf_matmul_many", None)
+        self._block_many = getattr(library, "gguf_block_many", None)
+        self.many_rounds = False
+        """Whether products of many inputs are rounded to bfloat16."""
         for call in (self._matmul, self._block, self._rows, self._tile):
             call.restype = None
         self._matmul.argtypes = (address, address, whole, address)
         self._block.argtypes = (address, whole, *[address] * 5)
-        if self._matmul_bf16 is not None:
-            self._matmul_bf16.restype = None
-            self._matmul_bf16.argtypes = self._matmul.argtypes
-        if self._block_bf16 is not None:
-            self._block_bf16.restype = None
-            self._block_bf16.argtypes = self._block.argtypes
+        if self._matmul_many is not None and self._block_many is not None:
+            self._matmul_many.restype = self._block_many.restype = None
+            self._matmul_many.argtypes = self._matmul.argtypes
+            self._block_many.argtypes = self._block.argtypes
+            library.gguf_many_rounds.restype = ctypes.c_bool
+            self.many_rounds = library.gguf_many_rounds()
         self._rows.argtypes = (address, whole, address, whole, address)
         self._tile.argtypes = (address, whole, whole, address)
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
+        self._set_threads(torch.get_num_threads())
         self._matmul(
             ctypes.byref(matrix.compiled),
             *(inputs.data_ptr(), len(inputs), found.data_ptr()),
         )
         return found
 
-    def matmul_bf16(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
-        """Return the product of a matrix without its LoRA and inputs, float32 [m, K],
-        both rounded to bfloat16: float32 [m, N]. It pays for more than a few inputs.
-        Needs `has_bf16`."""
-        assert self._matmul_bf16 is not None
+    def matmul_many(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
+        """Return the product of a matrix without its LoRA and inputs, float32 [m, K]:
+        float32 [m, N]. It pays for more than a few inputs. Needs `has_many`; where
+        `many_rounds`, inputs and weights are rounded to bfloat16."""
+        assert self._matmul_many is not None
         inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
-        self._matmul_bf16(
+        self._set_threads(torch.get_num_threads())
+        self._matmul_many(
             ctypes.byref(matrix.compiled),
             *(inputs.data_ptr(), len(inputs), found.data_ptr()),
         )
         return found
 
     @property
-    def has_bf16(self) -> bool:
-        """Whether it has products in bfloat16: the processor has AVX512-BF16, but no
-        AMX, with which other code is faster."""
-        return self._matmul_bf16 is not None
+    def has_many(self) -> bool:
+        """Whether it has products of many inputs: the processor has AVX2, or
+        AVX512-BF16 without AMX; elsewhere other code is faster."""
+        return self._matmul_many is not None
 
     def block(
         self,
@@ -250,29 +282,74 @@ class GgufMatmulKernel:
         attention: Tensor,
         rope: Tensor,
         *,
-        bf16: bool,
+        many: bool,
     ) -> tuple[Tensor, Tensor]:
         """Return the hidden states [m, D] after a layer, and the queries, keys and
         values [m, H + 2·KV, d] of the next.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
         [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]; all are float32. With
-        `bf16`, which pays for more than a few tokens, inputs and weights of the
-        products are rounded to bfloat16; no matrix may have a LoRA.
+        `many`, products are those of `matmul_many`, and no matrix may have a LoRA.
         """
         residual, attention = residual.contiguous(), attention.contiguous()
         rope = rope.contiguous()
         qkv_heads = weights.heads + 2 * weights.kv_heads
         hidden = torch.empty_like(residual)
         qkv = residual.new_empty(len(residual), qkv_heads, weights.head_dim)
-        compute = self._block_bf16 if bf16 else self._block
+        compute = self._block_many if many else self._block
         assert compute is not None
+        self._set_threads(torch.get_num_threads())
         compute(
             *(ctypes.byref(weights.compiled), len(residual), residual.data_ptr()),
             *(attention.data_ptr(), rope.data_ptr()),
             *(hidden.data_ptr(), qkv.data_ptr()),
         )
         return hidden, qkv
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether it runs whole layers: its attention could be compiled."""
+        return self._layers is not None
+
+    def run_layers(
+        self,
+        blocks: Sequence[BlockWeights],
+        norm: Tensor,
+        hidden: Tensor,
+        *,
+        rows: int,
+        rope: Tensor,
+        caches: tuple[KVLayers, KVLayers],
+        mask: Tensor | None,
+        between: Callable[[], None],
+    ) -> None:
+        """Run all layers for `rows` rows of a few tokens, and the last RMSNorm, in
+        place: `hidden`, float32 [m, D], are the embedded tokens, then the states.
+
+        `blocks` are those after each layer's attention, that of the last layer leading
+        to the first one; `norm`, float32 [D], contains the factor √D. `rope` and `mask`
+        are those of `block` and of compiled attention, `caches` the shared and the own
+        keys and values, which are written. `between` is called first, and between
+        parts of a large model. Needs `has_layers`.
+        """
+        assert self._layers is not None
+        count, tokens = len(blocks), len(hidden) // rows
+        weights = (ctypes.c_void_p * count)(
+            *(ctypes.addressof(block.compiled) for block in blocks)
+        )
+        heads = blocks[0].heads + 2 * blocks[0].kv_heads
+        qkv = hidden.new_empty(len(hidden), heads, blocks[0].head_dim)
+        rope = rope.contiguous()
+        shared, own = map(ctypes.byref, caches)
+        self._set_threads(torch.get_num_threads())
+        step = max(1, _PART // blocks[0].numel)
+        for first in range(0, count, step):
+            between()
+            self._layers(
+                *(weights, first, min(count, first + step), count, rows, tokens),
+                *(rope.data_ptr(), shared, own, _address(mask), norm.data_ptr()),
+                *(hidden.data_ptr(), qkv.data_ptr()),
+            )
 
     def rows(self, matrix: BlockMatrix, index: Tensor) -> Tensor:
         """Return rows of a matrix, dequantised: float32 [n, K] for int64 `index` [n].
@@ -285,6 +362,7 @@ class GgufMatmulKernel:
             raise IndexError(f"a row is not among {matrix.rows:,}")
         found = torch.empty(len(index), matrix.columns)
         part = ctypes.byref(matrix.compiled())
+        self._set_threads(torch.get_num_threads())
         self._rows(
             *(part, matrix.columns, index.data_ptr()), len(index), found.data_ptr()
         )
@@ -294,6 +372,7 @@ class GgufMatmulKernel:
         """Return `count` rows of a matrix from row `first` on, dequantised and without
         its LoRA: float32 [count, K]."""
         found = torch.empty(count, matrix.columns)
+        self._set_threads(torch.get_num_threads())
         self._tile(ctypes.byref(matrix.compiled), first, count, found.data_ptr())
         return found
 
@@ -319,18 +398,20 @@ class GgufMatmulKernel:
                 bool(far < _NEAR)
                 and torch.equal(torch.cat(single), found)
                 and torch.equal(self.tile(whole, 1, 3), plain[1:4])
-                and self._is_right_in_bf16(whole, plain, inputs)
+                and self._is_right_with_many(whole, plain, inputs)
             )
             if not right:
                 raise ValueError(f"its result for {name} differs from the reference")
 
-    def _is_right_in_bf16(
+    def _is_right_with_many(
         self, matrix: StackedMatrix, plain: Tensor, inputs: Tensor
     ) -> bool:
-        if not self.has_bf16:
+        if not self.has_many:
             return True
-        found = self.matmul_bf16(matrix, inputs)
-        wanted = F.linear(inputs.bfloat16().float(), plain.bfloat16().float())
+        found = self.matmul_many(matrix, inputs)
+        if self.many_rounds:
+            inputs, plain = inputs.bfloat16().float(), plain.bfloat16().float()
+        wanted = F.linear(inputs, plain)
         return bool((found - wanted).abs().max() < _NEAR * wanted.abs().max())
 
     def require_exact(self) -> None:

@@ -4,6 +4,7 @@
 
 #include "gguf_formats.h"
 #include "llama_ops.h"
+#include "thread_pool.h"
 
 // W [rows, columns], plus the product of its LoRA factors of `rank`, 0 for none.
 struct Matrix {
@@ -26,7 +27,7 @@ static inline Row row_of(const Matrix &matrix, const BlockFormat *formats, long 
     return {p, matrix.parts[p].weights + row * formats[p].row_bytes(matrix.columns)};
 }
 
-static std::vector<BlockFormat> formats_of(const Matrix &matrix) {
+static inline std::vector<BlockFormat> formats_of(const Matrix &matrix) {
     std::vector<BlockFormat> formats;
     for (long p = 0; p < matrix.part_count; p++)
         formats.push_back(format_of(matrix.parts[p].format));
@@ -46,16 +47,10 @@ struct Block {
     long qkv_size() const { return (heads + 2 * kv_heads) * head; }
 };
 
-// RMSNorm, if there is one, and RoPE of the queries and keys in qkv
-// [tokens, heads + 2 · kv_heads, head], inside a parallel region.
-static inline void norm_rope(const Block &block, long tokens, const float *rope,
-                             float *qkv) {
-    const long turned = block.heads + block.kv_heads;
-#pragma omp for schedule(static)
-    for (long i = 0; i < tokens * turned; i++) {
-        const long t = i / turned, h = i % turned;
-        qk_norm_rope(qkv + t * block.qkv_size() + h * block.head, block.head,
-                     h < block.heads ? block.q_norm : block.k_norm, rope + t * block.head,
-                     block.epsilon);
-    }
+// RMSNorm, if there is one, and RoPE of the queries and keys of one token in qkv
+// [heads + 2 · kv_heads, head].
+static inline void norm_rope(const Block &block, const float *rope, float *qkv) {
+    for (long h = 0; h < block.heads + block.kv_heads; h++)
+        qk_norm_rope(qkv + h * block.head, block.head,
+                     h < block.heads ? block.q_norm : block.k_norm, rope, block.epsilon);
 }

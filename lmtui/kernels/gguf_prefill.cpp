@@ -1,20 +1,31 @@
 // Products of many inputs with a matrix in the blocks of a GGUF file: in bfloat16 where the
-// processor has AVX512-BF16, or by tiles of dequantised rows that others multiply.
+// processor has AVX512-BF16, in float32 with AVX2, else by tiles of dequantised rows that
+// others multiply.
 
 #include "gguf_matrix.h"
+
+// Rows row_index[0 … count) of a matrix [rows, K], dequantised: out [count, K].
+extern "C" void gguf_rows(const RowBlocks *part, long columns, const long *row_index,
+                          long count, float *out) {
+    const BlockFormat format = format_of(part->format);
+    ThreadPool::run(count, [&](long n) {
+        format.decode(part->weights + row_index[n] * format.row_bytes(columns), columns,
+                      out + n * columns);
+    });
+}
 
 // Rows first … first + count of W, without its LoRA: out [count, columns].
 extern "C" void gguf_tile(const Matrix *matrix, long first, long count, float *out) {
     const std::vector<BlockFormat> formats = formats_of(*matrix);
-#pragma omp parallel for schedule(static)
-    for (long n = 0; n < count; n++) {
+    ThreadPool::run(count, [&](long n) {
         const Row row = row_of(*matrix, formats.data(), first + n);
         formats[row.part].decode(row.blocks, matrix->columns, out + n * matrix->columns);
-    }
+    });
 }
 
 // With AMX, other libraries multiply tiles faster.
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+#define MANY
 
 typedef uint32_t bf16x2;  // two adjacent columns
 
@@ -85,36 +96,65 @@ static void multiply(const bf16x2 *panel, long pairs, const bf16x2 *inputs, long
             _mm512_storeu_ps(out + i * PANEL + 16 * j, sums[i][j]);
 }
 
-// Rounds 16 numbers.
-static inline void round16(const float *from, bf16 *to) {
-    const __m256bh part = _mm512_cvtneps_pbh(_mm512_loadu_ps(from));
-    std::memcpy(to, &part, sizeof part);
-}
+// Inputs of a product, [count, columns].
+struct ManyInputs {
+    std::vector<bf16> all;
+    long count, columns;
 
-// One thread's part of a product: W, without LoRA, times inputs [count, columns].
+    void resize(long tokens, long width) {
+        count = tokens, columns = width;
+        all.resize(count * columns);
+    }
+    // Columns k … k + LANES of input t.
+    void store(long t, long k, f32v from) {
+        const __m256bh part = _mm512_cvtneps_pbh((__m512)from);
+        std::memcpy(&all[t * columns + k], &part, sizeof part);
+    }
+    void set(long t, const float *from) {
+        for (long k = 0; k < columns; k += LANES) store(t, k, load(from + k));
+    }
+};
+
+// A product: W, without LoRA, times many inputs.
 class Product {
     const Matrix &matrix;
     const std::vector<BlockFormat> formats = formats_of(matrix);
-    const bf16 *const inputs;
-    const long count;
+    const ManyInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<bf16> rows;
     static inline thread_local std::vector<bf16x2> packed;
-
-   public:
     static inline thread_local std::vector<float> products, others;
 
-    Product(const Matrix &matrix, const bf16 *inputs, long count)
-        : matrix(matrix), inputs(inputs), count(count) {
+   public:
+    Product(const Matrix &matrix, const ManyInputs &inputs) : matrix(matrix), inputs(inputs) {}
+
+    // In each thread, before its first panel.
+    void make_room() const {
         rows.resize(PANEL * matrix.columns);
         packed.resize(PANEL * DEPTH / 2);
-        products.resize(count * PANEL);
-        others.resize(count * PANEL);
+        products.resize(inputs.count * PANEL);
+        others.resize(inputs.count * PANEL);
     }
 
+    // Calls take(t, products) for each input, with its products with rows n … n + size.
+    template <typename Take>
+    void panel(long n, long size, const Take &take) const {
+        multiply_all(n, size, products.data());
+        for (long t = 0; t < inputs.count; t++) take(t, &products[t * PANEL]);
+    }
+    // The same for two panels that begin at rows n and m: take(t, products, others).
+    template <typename Take>
+    void panels(long n, long m, long size, const Take &take) const {
+        multiply_all(n, size, products.data());
+        multiply_all(m, size, others.data());
+        for (long t = 0; t < inputs.count; t++)
+            take(t, &products[t * PANEL], &others[t * PANEL]);
+    }
+
+   private:
     // The products with rows n … n + size: out [count, PANEL].
-    void panel(long n, long size, float *out) {
-        const long columns = matrix.columns;
+    void multiply_all(long n, long size, float *out) const {
+        const long columns = matrix.columns, count = inputs.count;
         for (long i = 0; i < size; i++) {
             const Row row = row_of(matrix, formats.data(), n + i);
             formats[row.part].decode_bf16(row.blocks, columns, &rows[i * columns]);
@@ -125,7 +165,7 @@ class Product {
             for (long t = 0; t < count; t += INPUTS) {
                 const auto call = [&](auto multiply) {
                     multiply(packed.data(), depth / 2,
-                             (const bf16x2 *)(inputs + t * columns + k), columns / 2, k > 0,
+                             (const bf16x2 *)&inputs.all[t * columns + k], columns / 2, k > 0,
                              out + t * PANEL);
                 };
                 switch (std::min<long>(INPUTS, count - t)) {
@@ -141,117 +181,283 @@ class Product {
     }
 };
 
-// All products, inside a parallel region. epilogue(t, n, products, size) receives those of
-// input t with rows n … n + size.
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+#define MANY
+
+static const long PANEL = 48;   // rows of W that are dequantised together
+static const long DEPTH = 320;  // columns that are multiplied together
+static const long TILE = 16;    // inputs of a tile, a number of each side by side
+static const int ROWS = 6;      // rows that are multiplied with a tile at a time
+
+// Inputs of a product, [count, columns], in the order of the product: [tiles, columns, TILE].
+struct ManyInputs {
+    std::vector<float> all;
+    long count, columns;
+
+    void resize(long tokens, long width) {
+        count = tokens, columns = width;
+        all.resize((count + TILE - 1) / TILE * TILE * columns);
+    }
+    const float *tile(long t) const { return all.data() + t * columns; }
+    // Columns k … k + LANES of input t.
+    void store(long t, long k, f32v from) {
+        float *to = all.data() + t / TILE * TILE * columns + t % TILE;
+        for (long i = 0; i < LANES; i++) to[(k + i) * TILE] = from[i];
+    }
+    void set(long t, const float *from) {
+        for (long k = 0; k < columns; k += LANES) store(t, k, load(from + k));
+    }
+};
+
+// Adds the products of COUNT rows (`stride` numbers from one to the next) with the first
+// 8 · VECTORS inputs of a tile to out [COUNT, room], or sets them. Sums are in the order of
+// the columns.
+template <int COUNT, int VECTORS>
+static void multiply(const float *rows, long stride, const float *tile, long depth, bool adds,
+                     float *out, long room) {
+    // Loops over sums are unrolled, since these stay in registers only then.
+    __m256 sums[COUNT * VECTORS];
+    unrolled<COUNT * VECTORS>([&](int n) INLINED {
+        const float *const from = out + n / VECTORS * room + n % VECTORS * LANES;
+        sums[n] = adds ? _mm256_loadu_ps(from) : _mm256_setzero_ps();
+    });
+    for (long k = 0; k < depth; k++) {
+        __m256 inputs[VECTORS];
+        unrolled<VECTORS>([&](int v) INLINED {
+            inputs[v] = _mm256_loadu_ps(tile + k * TILE + v * LANES);
+        });
+        unrolled<COUNT>([&](int i) INLINED {
+            const __m256 weight = _mm256_broadcast_ss(rows + i * stride + k);
+            unrolled<VECTORS>([&](int v) INLINED {
+                __m256 &sum = sums[i * VECTORS + v];
+                sum = _mm256_fmadd_ps(weight, inputs[v], sum);
+            });
+        });
+    }
+    unrolled<COUNT * VECTORS>([&](int n) INLINED {
+        _mm256_storeu_ps(out + n / VECTORS * room + n % VECTORS * LANES, sums[n]);
+    });
+}
+
+template <int VECTORS>
+static void multiply_rows(const float *rows, long count, long stride, const float *tile,
+                          long depth, bool adds, float *out, long room) {
+    const auto call = [&](auto multiply) {
+        multiply(rows, stride, tile, depth, adds, out, room);
+    };
+    switch (count) {
+        case 1: return call(multiply<1, VECTORS>);
+        case 2: return call(multiply<2, VECTORS>);
+        case 3: return call(multiply<3, VECTORS>);
+        case 4: return call(multiply<4, VECTORS>);
+        case 5: return call(multiply<5, VECTORS>);
+        default: return call(multiply<ROWS, VECTORS>);
+    }
+}
+
+// Transposes 8 vectors of 8 numbers, in place.
+static inline void transpose8(__m256 *rows) {
+    __m256 other[8];
+    for (int i = 0; i < 8; i += 2) {
+        other[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+        other[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            const __m256 a = other[i + j], b = other[i + j + 2];
+            rows[i + 2 * j] = _mm256_shuffle_ps(a, b, 0x44);
+            rows[i + 2 * j + 1] = _mm256_shuffle_ps(a, b, 0xEE);
+        }
+    for (int j = 0; j < 4; j++) {
+        const __m256 a = rows[j], b = rows[j + 4];
+        rows[j] = _mm256_permute2f128_ps(a, b, 0x20);
+        rows[j + 4] = _mm256_permute2f128_ps(a, b, 0x31);
+    }
+}
+
+// A product: W, without LoRA, times many inputs.
+class Product {
+    const Matrix &matrix;
+    const std::vector<BlockFormat> formats = formats_of(matrix);
+    const ManyInputs &inputs;
+    // Kept from one product to the next, since large new memory costs as much as its use.
+    static inline thread_local std::vector<float> rows, other_rows;
+
+   public:
+    Product(const Matrix &matrix, const ManyInputs &inputs) : matrix(matrix), inputs(inputs) {}
+
+    // In each thread, before its first panel.
+    void make_room() const {
+        rows.resize(PANEL * matrix.columns);
+        other_rows.resize(PANEL * matrix.columns);
+    }
+
+    // Calls take(t, products) for each input, with its products with rows n … n + size.
+    template <typename Take>
+    void panel(long n, long size, const Take &take) const {
+        decode(n, size, rows.data());
+        float products[TILE * PANEL];
+        for (long t = 0; t < inputs.count; t += TILE) {
+            multiply_tile(rows.data(), size, t, products);
+            for (long i = t; i < std::min(t + TILE, inputs.count); i++)
+                take(i, products + (i - t) * PANEL);
+        }
+    }
+    // The same for two panels that begin at rows n and m: take(t, products, others).
+    template <typename Take>
+    void panels(long n, long m, long size, const Take &take) const {
+        decode(n, size, rows.data());
+        decode(m, size, other_rows.data());
+        float products[TILE * PANEL], others[TILE * PANEL];
+        for (long t = 0; t < inputs.count; t += TILE) {
+            multiply_tile(rows.data(), size, t, products);
+            multiply_tile(other_rows.data(), size, t, others);
+            for (long i = t; i < std::min(t + TILE, inputs.count); i++)
+                take(i, products + (i - t) * PANEL, others + (i - t) * PANEL);
+        }
+    }
+
+   private:
+    void decode(long n, long size, float *to) const {
+        for (long i = 0; i < size; i++) {
+            const Row row = row_of(matrix, formats.data(), n + i);
+            formats[row.part].decode(row.blocks, matrix.columns, to + i * matrix.columns);
+        }
+    }
+
+    // The products of `size` rows with the tile of input t: out [TILE, PANEL].
+    void multiply_tile(const float *from, long size, long t, float *out) const {
+        const long columns = matrix.columns;
+        const auto multiply = inputs.count - t > LANES ? multiply_rows<2> : multiply_rows<1>;
+        float sums[PANEL * TILE];
+        for (long k = 0; k < columns; k += DEPTH)
+            for (long i = 0; i < size; i += ROWS)
+                multiply(from + i * columns + k, std::min<long>(ROWS, size - i), columns,
+                         inputs.tile(t) + k * TILE, std::min(DEPTH, columns - k), k > 0,
+                         sums + i * TILE, TILE);
+        for (long j = 0; j < std::min(TILE, inputs.count - t); j += LANES)
+            for (long i = 0; i < size; i += LANES) {
+                __m256 square[LANES];
+                for (long r = 0; r < LANES; r++)
+                    square[r] = _mm256_loadu_ps(sums + (i + r) * TILE + j);
+                transpose8(square);
+                for (long r = 0; r < LANES; r++)
+                    _mm256_storeu_ps(out + (j + r) * PANEL + i, square[r]);
+            }
+    }
+};
+
+#endif
+
+#ifdef MANY
+
+// All products. epilogue(t, n, products, size) receives those of input t with rows
+// n … n + size.
 template <typename Epilogue>
-static void matmul(const Matrix &matrix, const bf16 *inputs, long count,
-                   const Epilogue &epilogue) {
-    Product product(matrix, inputs, count);
-    float *const products = product.products.data();
-#pragma omp for schedule(dynamic)
-    for (long n = 0; n < matrix.rows; n += PANEL) {
-        const long size = std::min(PANEL, matrix.rows - n);
-        product.panel(n, size, products);
-        for (long t = 0; t < count; t++) epilogue(t, n, products + t * PANEL, size);
-    }
+static void matmul(const Matrix &matrix, const ManyInputs &inputs, const Epilogue &epilogue) {
+    const Product product(matrix, inputs);
+    const auto panel = [&](long p) {
+        const long n = p * PANEL, size = std::min(PANEL, matrix.rows - n);
+        product.panel(n, size, [&](long t, const float *products) {
+            epilogue(t, n, products, size);
+        });
+    };
+    const long panels = (matrix.rows + PANEL - 1) / PANEL;
+    ThreadPool::run(panels, [&] { product.make_room(); }, panel);
 }
 
-// inputs [count, columns] -> out [count, rows], without LoRA. Inputs and weights are rounded
-// to bfloat16, sums are float32.
-extern "C" void gguf_matmul_bf16(const Matrix *matrix, const float *inputs, long count,
+static const long GROUP = 8;  // inputs that are set together
+
+// Calls each(t) for every one of some inputs.
+template <typename Each>
+static void for_inputs(long count, const Each &each) {
+    ThreadPool::run((count + GROUP - 1) / GROUP, [&](long group) {
+        const long end = std::min(count, (group + 1) * GROUP);
+        for (long t = group * GROUP; t < end; t++) each(t);
+    });
+}
+
+// Whether products of many inputs round these and the weights to bfloat16.
+extern "C" bool gguf_many_rounds() {
+    return std::is_same<decltype(ManyInputs::all), std::vector<bf16>>::value;
+}
+
+// inputs [count, columns] -> out [count, rows], without LoRA. Sums are float32.
+extern "C" void gguf_matmul_many(const Matrix *matrix, const float *inputs, long count,
                                  float *out) {
-    std::vector<bf16> rounded(count * matrix->columns);
-#pragma omp parallel
-    {
-#pragma omp for schedule(static)
-        for (long i = 0; i < count * matrix->columns; i += 16) round16(inputs + i, &rounded[i]);
-        matmul(*matrix, rounded.data(), count,
-               [&](long t, long n, const float *products, long size) {
-                   std::copy_n(products, size, out + t * matrix->rows + n);
-               });
-    }
+    ManyInputs ordered;
+    ordered.resize(count, matrix->columns);
+    for_inputs(count, [&](long t) { ordered.set(t, inputs + t * matrix->columns); });
+    matmul(*matrix, ordered, [&](long t, long n, const float *products, long size) {
+        std::copy_n(products, size, out + t * matrix->rows + n);
+    });
 }
 
-// As gguf_block, for many tokens and without LoRA; inputs and weights of the products are
-// rounded to bfloat16.
-extern "C" void gguf_block_bf16(const Block *block, long tokens, const float *residual,
+// As gguf_block, for many tokens and without LoRA.
+extern "C" void gguf_block_many(const Block *block, long tokens, const float *residual,
                                 const float *attention_out, const float *rope,
                                 float *hidden, float *qkv) {
     const long width = block->width, ffn = block->ffn, qkv_size = block->qkv_size();
     const long attended = block->o_proj.columns;
-    static thread_local std::vector<bf16> wide, narrow;  // the inputs of two products
-    static thread_local std::vector<float> norms;
-    wide.resize(tokens * std::max(attended, ffn));
-    narrow.resize(tokens * width);
-    norms.resize(tokens);
-    bf16 *const x = wide.data(), *const normed = narrow.data();
-    float *const norm = norms.data();
+    static thread_local ManyInputs of_attention, of_ffn, of_width;
+    static thread_local std::vector<float> of_norms;
+    of_attention.resize(tokens, attended);
+    of_ffn.resize(tokens, ffn);
+    of_width.resize(tokens, width);
+    of_norms.resize(tokens);
+    // What all threads use: a thread_local name is each one's own.
+    ManyInputs &attention_inputs = of_attention, &ffn_inputs = of_ffn, &normed = of_width;
+    float *const norm = of_norms.data();
 
-#pragma omp parallel
-    {
-        // 1) o_proj and residual: hidden [tokens, width].
-#pragma omp for schedule(static)
-        for (long i = 0; i < tokens * attended; i += 16) round16(attention_out + i, x + i);
-        matmul(block->o_proj, x, tokens,
-               [&](long t, long n, const float *products, long size) {
-                   for (long i = 0; i < size; i++)
-                       hidden[t * width + n + i] = residual[t * width + n + i] + products[i];
-               });
+    // 1) o_proj and residual: hidden [tokens, width].
+    for_inputs(tokens, [&](long t) { attention_inputs.set(t, attention_out + t * attended); });
+    matmul(block->o_proj, attention_inputs,
+           [&](long t, long n, const float *products, long size) {
+               for (long i = 0; i < size; i++)
+                   hidden[t * width + n + i] = residual[t * width + n + i] + products[i];
+           });
 
-        // 2) RMSNorm, gate and up projection, SwiGLU: x [tokens, ffn].
-#pragma omp for schedule(static)
-        for (long t = 0; t < tokens; t++) {
-            const float *from = hidden + t * width;
-            const float by = 1 / rms_norm_denominator(from, width, block->epsilon);
-            for (long k = 0; k < width; k += 16) {
-                const f32v part = load(from + k) * by * load(block->ffn_norm + k);
-                round16((const float *)&part, normed + t * width + k);
-            }
-        }
-        {
-            Product product(block->gate_up_proj, normed, tokens);
-            float *const gate = product.products.data(), *const up = product.others.data();
-#pragma omp for schedule(dynamic)
-            for (long n = 0; n < ffn; n += PANEL) {
-                const long size = std::min(PANEL, ffn - n);
-                product.panel(n, size, gate);
-                product.panel(ffn + n, size, up);
-                for (long t = 0; t < tokens; t++)
-                    for (long i = 0; i < size; i += 16) {
-                        const long at = t * PANEL + i;
-                        const f32v part = silu(load(gate + at)) * load(up + at);
-                        round16((const float *)&part, x + t * ffn + n + i);
-                    }
-            }
-        }
+    // 2) RMSNorm, gate and up projection, SwiGLU: ffn_inputs [tokens, ffn].
+    for_inputs(tokens, [&](long t) {
+        const float *from = hidden + t * width;
+        const float by = 1 / rms_norm_denominator(from, width, block->epsilon);
+        for (long k = 0; k < width; k += LANES)
+            normed.store(t, k, load(from + k) * by * load(block->ffn_norm + k));
+    });
+    const Product product(block->gate_up_proj, normed);
+    const long panels = (ffn + PANEL - 1) / PANEL;
+    ThreadPool::run(panels, [&] { product.make_room(); }, [&](long p) {
+        const long n = p * PANEL, size = std::min(PANEL, ffn - n);
+        product.panels(n, ffn + n, size, [&](long t, const float *gate, const float *up) {
+            for (long i = 0; i < size; i += LANES)
+                ffn_inputs.store(t, n + i, silu(load(gate + i)) * load(up + i));
+        });
+    });
 
-        // 3) Down projection and residual: hidden [tokens, width].
-        matmul(block->down_proj, x, tokens,
-               [&](long t, long n, const float *products, long size) {
-                   for (long i = 0; i < size; i++) hidden[t * width + n + i] += products[i];
-               });
+    // 3) Down projection and residual: hidden [tokens, width].
+    matmul(block->down_proj, ffn_inputs,
+           [&](long t, long n, const float *products, long size) {
+               for (long i = 0; i < size; i++) hidden[t * width + n + i] += products[i];
+           });
 
-        // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, qkv_heads, head].
-        // The division by the norm comes after the product.
-#pragma omp for schedule(static)
-        for (long t = 0; t < tokens; t++) {
-            const float *from = hidden + t * width;
-            norm[t] = rms_norm_denominator(from, width, block->epsilon);
-            for (long k = 0; k < width; k += 16) {
-                const f32v part = load(from + k) * load(block->attention_norm + k);
-                round16((const float *)&part, normed + t * width + k);
-            }
-        }
-        matmul(block->qkv_proj, normed, tokens,
-               [&](long t, long n, const float *products, long size) {
-                   for (long i = 0; i < size; i++)
-                       qkv[t * qkv_size + n + i] =
-                           products[i] / norm[t] + (block->bias ? block->bias[n + i] : 0);
-               });
+    // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, qkv_heads, head].
+    // The division by the norm comes after the product.
+    for_inputs(tokens, [&](long t) {
+        const float *from = hidden + t * width;
+        norm[t] = rms_norm_denominator(from, width, block->epsilon);
+        for (long k = 0; k < width; k += LANES)
+            normed.store(t, k, load(from + k) * load(block->attention_norm + k));
+    });
+    matmul(block->qkv_proj, normed, [&](long t, long n, const float *products, long size) {
+        for (long i = 0; i < size; i++)
+            qkv[t * qkv_size + n + i] =
+                products[i] / norm[t] + (block->bias ? block->bias[n + i] : 0);
+    });
 
-        // 5) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
-        norm_rope(*block, tokens, rope, qkv);
-    }
+    // 5) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
+    for_inputs(tokens, [&](long t) {
+        norm_rope(*block, rope + t * block->head, qkv + t * qkv_size);
+    });
 }
 
 #endif

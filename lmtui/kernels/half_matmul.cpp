@@ -7,8 +7,10 @@
 // or threads. Needs no compile-time macros.
 
 #include "simd.h"
+#include "thread_pool.h"
 
 static const int MAX_INPUTS = 8;  // inputs that share one read of a row
+static const long ROWS = 32;      // that a thread claims at once
 
 // Some of the rows of W: [rows, K].
 struct RowBlock {
@@ -69,16 +71,17 @@ static void half_matmul(const RowBlock *blocks, long block_count, long columns,
                         float *out) {
     long rows = 0;
     for (long b = 0; b < block_count; b++) rows += blocks[b].rows;
-#pragma omp parallel for schedule(static)
-    for (long n = 0; n < rows; n++) {
-        // 1) Find the block of row n, and the row in it.
-        const RowBlock *block = blocks;
-        long row = row_index ? row_index[n] : n;
-        for (; row >= block->rows; block++) row -= block->rows;
-        // 2) Column n of the output: that row times all inputs.
-        const Weight *weights = (const Weight *)block->weights + row * columns;
-        dot_row_all(weights, columns, inputs, input_count, out + n, rows);
-    }
+    ThreadPool::run((rows + ROWS - 1) / ROWS, [&](long chunk) {
+        for (long n = chunk * ROWS; n < std::min(rows, (chunk + 1) * ROWS); n++) {
+            // 1) Find the block of row n, and the row in it.
+            const RowBlock *block = blocks;
+            long row = row_index ? row_index[n] : n;
+            for (; row >= block->rows; block++) row -= block->rows;
+            // 2) Column n of the output: that row times all inputs.
+            const Weight *weights = (const Weight *)block->weights + row * columns;
+            dot_row_all(weights, columns, inputs, input_count, out + n, rows);
+        }
+    });
 }
 
 // inputs [input_count, K] -> out [input_count, N], one function for each weight format.

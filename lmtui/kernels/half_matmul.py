@@ -46,6 +46,8 @@ class HalfMatmulKernel:
             torch.float16: library.half_matmul_fp16,
             torch.float32: library.half_matmul_f32,
         }
+        self._set_threads = library.set_threads
+        self._set_threads.argtypes, self._set_threads.restype = (whole,), None
         for call in self._calls.values():
             call.restype = None
             call.argtypes = (
@@ -67,6 +69,7 @@ class HalfMatmulKernel:
         def times(inputs: Tensor) -> Tensor:
             inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), rows)
             where = None if places is None else places.data_ptr()
+            self._set_threads(torch.get_num_threads())
             call(
                 *(made, len(held), columns, where),
                 *(inputs.data_ptr(), len(inputs), found.data_ptr()),

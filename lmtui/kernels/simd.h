@@ -39,6 +39,9 @@ static inline f32v load(const float *from) {
     return all;
 }
 
+// x in each lane. (x - 0 is x, x + 0 is not where x is -0, so that it is computed.)
+static inline f32v broadcast(float x) { return x - f32v{}; }
+
 static inline f32v to_f32(const float *from) { return load(from); }
 
 static inline f32v to_f32(const bf16 *from) {

@@ -1,6 +1,5 @@
-// Vectors of 64 bytes: one register with AVX-512, two with AVX2, and what a compiler makes
-// of them elsewhere. Where registers are smaller, GCC keeps its own vectors of 64 bytes in
-// memory, so that with AVX2 they are a struct.
+// Vectors of 64 bytes: one register with AVX-512, and what a compiler makes of them
+// elsewhere.
 
 #pragma once
 
@@ -8,139 +7,6 @@
 
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
-
-template <typename Vector>
-static inline Vector read(const void *from) {
-    Vector all;
-    std::memcpy(&all, from, sizeof all);
-    return all;
-}
-
-#if defined(__AVX2__) && !defined(__AVX512F__)
-
-template <typename Number>
-struct Wide {
-    typedef Number Half __attribute__((vector_size(32)));
-    Half half[2];
-
-    Number &operator[](long i) { return ((Number *)this)[i]; }
-    Number operator[](long i) const { return ((const Number *)this)[i]; }
-    template <typename Other>
-    explicit operator Wide<Other>() const {
-        typedef typename Wide<Other>::Half To;
-        return {(To)half[0], (To)half[1]};
-    }
-};
-
-#define WIDE_OPERATOR(OP)                                                               \
-    template <typename Number>                                                          \
-    static inline Wide<Number> operator OP(Wide<Number> a, Wide<Number> b) {            \
-        typedef typename Wide<Number>::Half Half;                                       \
-        return {(Half)(a.half[0] OP b.half[0]), (Half)(a.half[1] OP b.half[1])};        \
-    }                                                                                   \
-    template <typename Number>                                                          \
-    static inline Wide<Number> operator OP(Wide<Number> a, decltype(Number() + 0) b) {  \
-        typedef typename Wide<Number>::Half Half;                                       \
-        return {(Half)(a.half[0] OP(Number) b), (Half)(a.half[1] OP(Number) b)};        \
-    }
-WIDE_OPERATOR(+)
-WIDE_OPERATOR(-)
-WIDE_OPERATOR(*)
-WIDE_OPERATOR(&)
-WIDE_OPERATOR(|)
-WIDE_OPERATOR(<<)
-WIDE_OPERATOR(>>)
-WIDE_OPERATOR(!=)
-#undef WIDE_OPERATOR
-
-template <typename Number>
-static inline Wide<Number> &operator+=(Wide<Number> &a, Wide<Number> b) {
-    return a = a + b;
-}
-template <typename Number>
-static inline Wide<Number> &operator|=(Wide<Number> &a, Wide<Number> b) {
-    return a = a | b;
-}
-
-typedef Wide<int16_t> i16x32;
-typedef Wide<uint16_t> u16x32;
-typedef Wide<int32_t> i32x16;
-typedef Wide<uint32_t> u32x16;
-typedef Wide<float> f32x16;
-
-static inline f32x16 to_floats(i32x16 all) {
-    return {(f32v)_mm256_cvtepi32_ps((__m256i)all.half[0]),
-            (f32v)_mm256_cvtepi32_ps((__m256i)all.half[1])};
-}
-
-// a · b + c, rounded once.
-static inline f32x16 fmadd16(f32x16 a, f32x16 b, f32x16 c) {
-    return {fmadd(a.half[0], b.half[0], c.half[0]), fmadd(a.half[1], b.half[1], c.half[1])};
-}
-
-// sum + a · b, where each lane of the sum takes two adjacent products.
-static inline i32x16 dot(i32x16 sum, i16x32 a, i16x32 b) {
-    for (int i = 0; i < 2; i++)
-        sum.half[i] += (Wide<int32_t>::Half)_mm256_madd_epi16((__m256i)a.half[i],
-                                                              (__m256i)b.half[i]);
-    return sum;
-}
-
-static inline i32x16 maximum(i32x16 a, i32x16 b) {
-    for (int i = 0; i < 2; i++)
-        a.half[i] = (Wide<int32_t>::Half)_mm256_max_epi32((__m256i)a.half[i],
-                                                          (__m256i)b.half[i]);
-    return a;
-}
-
-// 8 times from[a], 8 times from[b].
-static inline f32x16 broadcast8(const f32x16 &from, int a, int b) {
-    return {f32v{} + from[a], f32v{} + from[b]};
-}
-
-// 4 times each of from[a] … from[a + 3].
-static inline f32x16 broadcast4(const f32x16 &from, int a) {
-    const auto four = [&](int at) { return _mm_set1_ps(from[at]); };
-    return {(f32v)_mm256_set_m128(four(a + 1), four(a)),
-            (f32v)_mm256_set_m128(four(a + 3), four(a + 2))};
-}
-
-// 16 bytes, signed or not, as floats.
-static inline f32x16 bytes(i8x16 all) {
-    const __m128i from = (__m128i)all;
-    return {(f32v)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(from)),
-            (f32v)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(from, 8)))};
-}
-static inline f32x16 bytes(u8x16 all) {
-    const __m128i from = (__m128i)all;
-    return {(f32v)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(from)),
-            (f32v)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(from, 8)))};
-}
-
-// Four vectors of 16 bytes, one behind the other.
-static inline u16x32 concat(const u8x16 *from) {
-    typedef Wide<uint16_t>::Half Half;
-    return {(Half)_mm256_set_m128i((__m128i)from[1], (__m128i)from[0]),
-            (Half)_mm256_set_m128i((__m128i)from[3], (__m128i)from[2])};
-}
-
-// 32 signed bytes as words.
-static inline u16x32 widen_i8(const uint8_t *from) {
-    typedef Wide<uint16_t>::Half Half;
-    const __m128i *bytes = (const __m128i *)from;
-    return {(Half)_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)),
-            (Half)_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1))};
-}
-
-// 32 bytes as words, and again, shifted right by 2 bits.
-static inline u16x32 load_twice(const uint8_t *from) {
-    const auto all = read<Wide<uint16_t>::Half>(from);
-    return {all, all >> 2};
-}
-
-static inline u16x32 kept(u16x32 all) { return all; }
-
-#else
 
 typedef int16_t i16x32 __attribute__((vector_size(64)));
 typedef uint16_t u16x32 __attribute__((vector_size(64)));
@@ -245,5 +111,3 @@ static inline u16x32 kept(u16x32 all) {
 #endif
     return all;
 }
-
-#endif

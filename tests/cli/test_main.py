@@ -14,6 +14,7 @@ from typing import NoReturn
 import pytest
 
 from lmtui import __version__
+from lmtui.cli import main as entry
 from lmtui.cli.main import VERBS, main
 from tests.cli.program import REPOSITORY, begun, command, run
 
@@ -23,6 +24,22 @@ def test_lmtui_without_arguments_prints_its_help() -> None:
     assert (alone.code, asked.code) == (0, 0)
     assert alone.out == asked.out
     assert all(verb in asked.out for verb in VERBS)
+
+
+@pytest.mark.parametrize(("given", "policy"), [(None, "passive"), ("active", "active")])
+def test_threads_of_torch_wait_without_spinning_unless_the_user_says_so(
+    given: str | None, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    found: list[str] = []
+    monkeypatch.setattr(
+        entry, "main", lambda: found.append(os.environ["OMP_WAIT_POLICY"])
+    )
+    monkeypatch.setattr(entry, "leave", lambda _: None)
+    entry.run()
+    assert found == [policy]
 
 
 def test_a_group_of_verbs_alone_prints_its_help() -> None:

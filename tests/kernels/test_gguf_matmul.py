@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,10 +27,15 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="session")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> GgufMatmulKernel:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gguf")
     build.build_gguf_matmul(folder)
-    made = GgufMatmulKernel(folder / build.GGUF_MATMUL)
+    return folder / build.GGUF_MATMUL
+
+
+@pytest.fixture(scope="session")
+def kernel(file: Path) -> GgufMatmulKernel:
+    made = GgufMatmulKernel(file)
     made.require_right()
     return made
 
@@ -62,28 +70,31 @@ def test_products_and_rows_are_those_of_the_dequantised_matrix(
         wanted = F.linear(inputs.double(), plain.double())
         # An input is off by half a step at most.
         most = inputs.abs().amax(1, keepdim=True) * plain.abs().sum(1)
-        assert bool(((found - wanted).abs() <= most / 32767 * 0.51 + 1e-6).all())
+        near = most / kernel.largest_input * 0.51 + 1e-6
+        assert bool(((found - wanted).abs() <= near).all())
 
 
 @pytest.mark.parametrize("rows", [1, 63, 64, 130])
 @pytest.mark.parametrize("blocks", [1, 5, 20])
 @pytest.mark.parametrize("name", FORMATS)
-def test_many_inputs_are_multiplied_in_bfloat16(
+def test_products_of_many_inputs_are_float32_sums(
     name: str, blocks: int, rows: int, kernel: GgufMatmulKernel
 ) -> None:
     matrix = drawn(name, rows, blocks)
     order = torch.randperm(rows)
     stacked = StackedMatrix((matrix,), order)
     inputs = torch.randn(40, matrix.columns)
-    if not kernel.has_bf16:
-        pytest.skip("this processor has no AVX512-BF16, or AMX")
-    found = kernel.matmul_bf16(stacked, inputs)
-    plain = floats(matrix)[order].bfloat16().double()
-    rounded = inputs.bfloat16().double()
+    if not kernel.has_many:
+        pytest.skip("this processor has neither AVX2 nor AVX512-BF16, or has AMX")
+    found = kernel.matmul_many(stacked, inputs)
+    plain, rounded = floats(matrix)[order], inputs
+    if kernel.many_rounds:
+        plain, rounded = plain.bfloat16(), rounded.bfloat16()
+    plain, rounded = plain.double(), rounded.double()
     near = rounded.abs() @ plain.abs().t()  # the sums are float32
     assert bool(((found - rounded @ plain.t()).abs() <= 1e-6 * near + 1e-9).all())
     for count in (1, 5, 6, 7, 20):
-        part = kernel.matmul_bf16(stacked, inputs[:count])
+        part = kernel.matmul_many(stacked, inputs[:count])
         assert torch.equal(part, found[:count])
 
 
@@ -93,8 +104,9 @@ def test_inputs_of_16_bits_are_not_rounded(
     name: str, blocks: int, kernel: GgufMatmulKernel
 ) -> None:
     matrix = drawn(name, 13, blocks)
-    inputs = torch.randint(-32767, 32768, (5, matrix.columns)).float()
-    inputs[:, ::32] = 32767
+    most = int(kernel.largest_input)
+    inputs = torch.randint(-most, most + 1, (5, matrix.columns)).float()
+    inputs[:, ::32] = most
     wanted = F.linear(inputs.double(), floats(matrix).double())
     found = kernel.matmul(StackedMatrix((matrix,)), inputs)
     assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()
@@ -131,11 +143,47 @@ def test_row_that_is_not_there_is_refused(row: int, kernel: GgufMatmulKernel) ->
 def test_parts_of_several_formats_are_one_matrix(kernel: GgufMatmulKernel) -> None:
     parts = drawn("Q4_K", 3, 1), drawn("Q6_K", 5, 1), drawn("Q8_0", 2, 8)
     whole, places = torch.cat([floats(part) for part in parts]), torch.randperm(10)
-    inputs = torch.randint(-32767, 32768, (2, 256)).float()
-    inputs[:, ::128] = 32767  # so that they need no rounding
+    most = int(kernel.largest_input)
+    inputs = torch.randint(-most, most + 1, (2, 256)).float()
+    inputs[:, ::32] = most  # so that they need no rounding
     found = kernel.matmul(StackedMatrix(parts, places), inputs)
     wanted = F.linear(inputs.double(), whole[places].double())
     assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()
+
+
+FORK = """
+import os, sys, torch
+from tests.kernels.test_gguf_matmul import drawn
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel, StackedMatrix
+torch.set_num_threads(3)
+kernel = GgufMatmulKernel(sys.argv[1])
+matrix, inputs = StackedMatrix((drawn("Q4_1", 640, 4),)), torch.ones(1, 128)
+wanted = kernel.matmul(matrix, inputs)
+child = os.fork()
+same = torch.equal(kernel.matmul(matrix, inputs), wanted)
+if not child:
+    os._exit(0 if same else 1)
+sys.exit(os.waitpid(child, 0)[1] or not same)
+"""
+
+
+def test_process_that_forks_goes_on_and_so_does_its_child(file: Path) -> None:
+    """A child has none of the threads of its parent."""
+    done = subprocess.run([sys.executable, "-c", FORK, file], timeout=100, check=False)
+    assert done.returncode == 0
+
+
+def test_several_threads_may_multiply_at_once(kernel: GgufMatmulKernel) -> None:
+    matrix, inputs = StackedMatrix((drawn("Q4_1", 640, 4),)), torch.randn(1, 128)
+    wanted = kernel.matmul(matrix, inputs)
+
+    def same(_: int) -> bool:
+        return all(
+            torch.equal(kernel.matmul(matrix, inputs), wanted) for _ in range(50)
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(same, range(4)))
 
 
 def test_a_wrong_library_is_noticed(

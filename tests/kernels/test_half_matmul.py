@@ -114,7 +114,8 @@ def test_half_matmul_with_wrong_arithmetic_fails_its_check(
     wrong = right.replace("to_f32(row + k)", "to_f32(row)")
     assert wrong != right
     (tmp_path / "half_matmul.cpp").write_text(wrong)
-    (tmp_path / "simd.h").write_text((build._SOURCES / "simd.h").read_text())
+    for name in ("simd.h", "thread_pool.h", "thread_pool.cpp"):
+        (tmp_path / name).write_text((build._SOURCES / name).read_text())
     monkeypatch.setattr(build, "_SOURCES", tmp_path)
     build.build_half_matmul(tmp_path)
     with pytest.raises(ValueError, match="differs from the reference"):

@@ -95,10 +95,6 @@ class ModelBackend(Protocol[H]):
         """Whether `hidden_states_tree` gives the states that the tree's paths have on
         their own."""
 
-    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Yield from `answer`, during which the way the model runs must not change;
-        work that makes the next answer faster may be done before and after."""
-
     def new_cache(self) -> H:
         """Return an empty KV cache."""
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmtui.engine.backends.base import Reuse, T, no_layer_states
+from lmtui.engine.backends.base import Reuse, no_layer_states
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.ngram import NgramModel
 from lmtui.engine.protocol import Stop
@@ -71,10 +71,6 @@ class NgramBackend:
     def __init__(self, ngrams: NgramModel) -> None:
         self._ngrams = ngrams
         self._width = max(0, ngrams.order - 1)
-
-    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Return `answer` as it is."""
-        return answer
 
     def new_cache(self) -> IdsKVCache:
         """Return an empty cache of one row."""

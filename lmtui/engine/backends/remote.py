@@ -16,7 +16,6 @@ from torch import Tensor
 from lmtui.engine.backends.base import (
     NO_STATES,
     Reuse,
-    T,
     float_logits,
     no_layer_states,
 )
@@ -63,10 +62,6 @@ class ServerBackend:
     reads_trees = False
     is_remote = True
     extra_token_costs: tuple[float, ...] = ()
-
-    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Return `answer` as it is."""
-        return answer
 
     def new_cache(self) -> IdsKVCache:
         """Return an empty cache of one row."""

@@ -23,7 +23,6 @@ from lmtui.engine.backends.base import (
     FIRST_ROOM,
     FORK_ROOM,
     Reuse,
-    T,
     chunk_for,
     float_logits,
     grown_room,
@@ -237,10 +236,6 @@ class TransformersBackend:
         parts = self.logits(_PROBE[half:], held)
         difference = parts.log_softmax(-1) - self.logits(_PROBE).log_softmax(-1)
         return float(difference.abs().max()) < 0.01
-
-    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Return `answer` as it is."""
-        return answer
 
     def new_cache(self) -> TransformersKVCache:
         """Return an empty KV cache."""

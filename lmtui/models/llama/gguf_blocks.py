@@ -50,7 +50,7 @@ FEW = 16
 """Number of inputs up to which rows are multiplied block by block; more share
 dequantised weights. Where these are in bfloat16, measured with AVX512-BF16: 14 for 135
 million weights, 18 to 21 for a billion."""
-_FEW_STATES = 48  # the same for the LM head, whose tiles are float32
+_FEW_STATES = 48  # the same for the LM head where others multiply its tiles
 _FAST = ("AVX2", "AVX512")
 """Processors on which blocks are multiplied faster than packed weights, by torch's
 names: measured to be 2 to 3 times as fast with AVX2, a fifth as fast without."""
@@ -102,10 +102,10 @@ class BlockLinear:
         return product
 
     def _many(self, inputs: Tensor) -> Tensor:
+        if self.kernel.has_many and self.rounds >= self.kernel.many_rounds:
+            return self.kernel.matmul_many(self.matrix, inputs)
         if not self.rounds:
             return _by_tiles(self.kernel, self.matrix, inputs)
-        if self.kernel.has_bf16:
-            return self.kernel.matmul_bf16(self.matrix, inputs)
         return _by_tiles(self.kernel, self.matrix, inputs.bfloat16()).float()
 
 
@@ -143,8 +143,11 @@ class BlockHead:
 
     def times(self, inputs: Tensor) -> Tensor:
         """See `linear.LMHead`."""
-        if len(inputs) <= _FEW_STATES:
+        exact = self._kernel.has_many and not self._kernel.many_rounds
+        if len(inputs) <= (FEW if exact else _FEW_STATES):
             return self._kernel.matmul(self._matrix, inputs)
+        if exact:
+            return self._kernel.matmul_many(self._matrix, inputs)
         return _by_tiles(self._kernel, self._matrix, inputs)
 
 

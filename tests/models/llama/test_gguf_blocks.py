@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 from lmtui import cache_dir
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings
-from lmtui.errors import LmtuiError
-from lmtui.kernels import build
+from lmtui.errors import Cancelled, LmtuiError
+from lmtui.kernels import build, gguf_matmul
 from lmtui.kernels.build import KernelPlan
 from lmtui.models import memory
 from lmtui.models.gguf import convert
@@ -95,15 +96,68 @@ def test_fused_layers_give_the_states_of_single_operations(
 ) -> None:
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", kind)
     backend = LlamaCpuBackend(loaded(file).model.weights)
-    fused = backend.decoder._fused
-    assert all(fused)
+    decoder = backend.decoder
+    fused, whole = decoder._fused, decoder._whole
+    assert all(fused) and whole is not None
     for tokens in (1, 3, 9, 40):
         found = backend.hidden_states(IDS[:tokens], keep=tokens)
-        backend.decoder._fused = [None] * len(fused)
+        decoder._fused, decoder._whole = [None] * len(fused), None
         wanted = backend.hidden_states(IDS[:tokens], keep=tokens)
-        backend.decoder._fused = fused
+        decoder._fused, decoder._whole = fused, whole
         near = 1e-3 if tokens <= FEW else 0.1  # more are rounded to bfloat16
         torch.testing.assert_close(found, wanted, atol=near, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_all_layers_in_one_call_are_the_layers_one_by_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    """For one row, several that continue another, and a tree of tokens. Inputs of
+    products are rounded, which makes differences of the last bit larger."""
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
+    backend = LlamaCpuBackend(loaded(file).model.weights)
+    decoder, whole = backend.decoder, backend.decoder._whole
+    tree = Tree.of([[5, 6], [5, 7], [8]])
+
+    def found() -> list[torch.Tensor]:
+        cache = backend.new_cache()
+        backend.logits(IDS[:30], cache)
+        rows = cache.fork(3)
+        steps = [backend.next_logits([4, 5, 6], rows) for _ in range(3)]
+        return [
+            *steps,
+            backend.hidden_states_tree(tree, cache),
+            backend.hidden_states(IDS[30:37], cache, keep=7),
+            backend.logits(IDS[37:38], cache),
+        ]
+
+    together = found()
+    decoder._whole = None
+    for one, other in zip(together, found(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+    decoder._whole = whole
+
+
+@torch.inference_mode()
+def test_large_model_is_asked_whether_to_stop_between_its_layers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
+    backend = LlamaCpuBackend(loaded(file).model.weights)
+    wanted = backend.logits(IDS[:5])
+    monkeypatch.setattr(gguf_matmul, "_PART", 1)
+    asked: list[None] = []
+
+    def stops() -> bool:
+        asked.append(None)
+        return len(asked) == 2
+
+    cache = backend.new_cache()
+    with pytest.raises(Cancelled):
+        backend.logits(IDS[:5], cache, should_stop=stops)
+    assert len(asked) == 2
+    assert cache.length == 0
+    assert torch.equal(backend.logits(IDS[:5], cache), wanted)
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0"])

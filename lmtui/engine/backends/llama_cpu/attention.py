@@ -1,8 +1,8 @@
 """Compiled attention of new tokens over a float16 KV cache.
 
 Calls `attention_decode.cpp` for a few tokens and `attention_prefill.cpp` for more, on
-processors that multiply bfloat16. Knows no weights. n are rows, t the new tokens of
-each; H, KV and d as in `models.llama.weights`.
+processors with AVX2, or with AVX-512 that multiplies bfloat16. Knows no weights. n are
+rows, t the new tokens of each; H, KV and d as in `models.llama.weights`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lmtui.engine.backends.llama_cpu.kv_cache import KVAddress, KVAddresses
 
 _FEW = 32  # new tokens of a row up to which the float32 decode kernel runs
 _NEAR = 1e-4  # largest absolute error allowed; outputs are about 1
-_MANY_NEAR = 0.02  # the same for the prefill kernel, whose products are bfloat16
+_MANY_NEAR = 0.02  # the same where products of the prefill kernel are bfloat16
 
 
 class Attention:
@@ -38,16 +38,22 @@ class Attention:
         address, whole = ctypes.c_void_p, ctypes.c_long
         arguments: list[Any] = [address, address, whole, whole, whole]
         arguments += [address, whole, whole] * 2  # the shared and the own cache
+        self._set_threads = library.set_threads
+        self._set_threads.argtypes, self._set_threads.restype = (whole,), None
         self._attend = library.attend
         self._attend.argtypes, self._attend.restype = [*arguments, address], None
         self._attend_many = getattr(library, "attend_many", None)
+        self._rounds = False
         if self._attend_many is not None:
             self._attend_many.argtypes, self._attend_many.restype = arguments, None
+            library.attend_many_rounds.restype = ctypes.c_bool
+            self._rounds = library.attend_many_rounds()
 
     def takes(self, tokens: int, mask: Tensor | None, *, rounds: bool) -> bool:
         """Return whether the kernels handle `tokens` new tokens of a row; `rounds`
         allows the products of many tokens to be rounded to bfloat16."""
-        many = rounds and mask is None and self._attend_many is not None
+        many = mask is None and self._attend_many is not None
+        many = many and rounds >= self._rounds
         return tokens <= _FEW or many
 
     def attend(
@@ -76,6 +82,7 @@ class Attention:
             own.room,
             own.count,
         )
+        self._set_threads(torch.get_num_threads())
         if tokens > _FEW and mask is None and self._attend_many is not None:
             self._attend_many(*arguments)
         else:
@@ -111,7 +118,8 @@ class Attention:
             )
             wanted = _plainly(heads[:, :, : self._heads].transpose(1, 2), seen.float())
             far = float((found.transpose(1, 2) - wanted).abs().max())
-            if not far < (_NEAR if tokens <= _FEW else _MANY_NEAR):
+            many = tokens > _FEW and self._rounds
+            if not far < (_MANY_NEAR if many else _NEAR):
                 raise ValueError("its result differs from the reference")
 
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from lmtui import cache_dir
-from lmtui.engine.backends.base import Reuse, T, chunk_for, require_distribution
+from lmtui.engine.backends.base import Reuse, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
-from lmtui.engine.backends.llama_cpu.thread_count import ThreadCount
 from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
@@ -63,13 +62,6 @@ class LlamaCpuBackend:
         products = "bfloat16" if is_fast else "float32"
         self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)
         self._head = weights.lm_head
-        # Only our own kernels give the same bits with any number of threads.
-        self._threads = ThreadCount(torch.get_num_threads() if attention else 1)
-
-    def around_generation(self, answer: Iterator[T]) -> Iterator[T]:
-        """Yield from `answer`, with as many threads as are the fastest."""
-        with self._threads.lasting():
-            yield from answer
 
     def new_cache(self) -> PreallocatedKVCache:
         """Return an empty KV cache."""
@@ -85,8 +77,7 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        with self._threads.measured(len(ids)):
-            return self.head(self._hidden_states(ids, held, keep, should_stop))
+        return self.head(self._hidden_states(ids, held, keep, should_stop))
 
     @torch.inference_mode()
     def next_logits(
@@ -98,11 +89,8 @@ class LlamaCpuBackend:
     ) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
-        with self._threads.measured(len(tokens)):
-            states = self.decoder.hidden_states(
-                ids, held, between=_looking(should_stop)
-            )
-            return self.head(states)
+        states = self.decoder.hidden_states(ids, held, between=_looking(should_stop))
+        return self.head(states)
 
     @torch.inference_mode()
     def hidden_states(
@@ -114,8 +102,7 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
-        with self._threads.measured(len(ids)):
-            return self._hidden_states(ids, held, keep, should_stop)
+        return self._hidden_states(ids, held, keep, should_stop)
 
     def _hidden_states(
         self,
@@ -141,18 +128,17 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, layers + 1, D] after the last `keep` of `ids`."""
-        with self._threads.measured(len(ids)):
-            states = self.decoder.layer_states(
-                torch.tensor([list(ids)]),
-                self.new_cache() if held is None else held,
-                keep=torch.arange(len(ids) - keep, len(ids)),
-                between=_looking(should_stop),
-            )
-            shape = self.decoder.shape
-            every = torch.empty(keep, shape.layers + 1, shape.width)
-            for layer, each in enumerate(states):
-                every[:, layer] = each
-            return every
+        states = self.decoder.layer_states(
+            torch.tensor([list(ids)]),
+            self.new_cache() if held is None else held,
+            keep=torch.arange(len(ids) - keep, len(ids)),
+            between=_looking(should_stop),
+        )
+        shape = self.decoder.shape
+        every = torch.empty(keep, shape.layers + 1, shape.width)
+        for layer, each in enumerate(states):
+            every[:, layer] = each
+        return every
 
     @torch.inference_mode()
     def hidden_states_after(

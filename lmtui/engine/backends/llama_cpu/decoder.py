@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel, KVLayers
+from lmtui.models.llama.gguf_blocks import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
 
@@ -52,6 +54,11 @@ class DecoderLayers:
         self._fused = [
             FusedLayer.of(shape, *pair, root) for pair in pairwise([*layers, layers[0]])
         ]
+        self._blocks = [fused.weights for fused in self._fused if fused is not None]
+        first = self._fused[0]
+        whole = first is not None and attention is not None and first.kernel.has_layers
+        # what runs a few tokens through all layers in one call
+        self._whole = first.kernel if first is not None and whole else None
 
     def hidden_states(
         self,
@@ -71,8 +78,45 @@ class DecoderLayers:
         row's token attends to the column's, else -inf. `between` is called before each
         layer; if it raises, `held` is as before.
         """
+        if self._whole is not None and ids.numel() <= FEW:
+            states = self._run_few(
+                self._whole, ids, held, depths=depths, mask=mask, between=between
+            )
+            return states if keep is None else states[keep]
         *_, run = self._states(ids, held, depths=depths, mask=mask, between=between)
         return self._normed(run, keep)
+
+    def _run_few(
+        self,
+        kernel: GgufMatmulKernel,
+        ids: Tensor,
+        held: PreallocatedKVCache,
+        *,
+        depths: Tensor | None,
+        mask: Tensor | None,
+        between: Callable[[], None],
+    ) -> Tensor:
+        """Run a few tokens like `hidden_states`, in calls of compiled code."""
+        rows, tokens = ids.shape
+        rope = torch.view_as_real(self._turned(held.length, tokens, depths))
+        if rows > 1:
+            rope = rope.repeat(rows, 1, 1, 1)
+        states = self.weights.embedding[ids.flatten()]
+        addresses = held.reserve_addresses(tokens)
+        shared, own = (
+            KVLayers(part.address, part.layer, part.room, part.count)
+            for part in (addresses.shared, addresses.own)
+        )
+        kernel.run_layers(
+            *(self._blocks, self._last_norm, states),
+            rows=rows,
+            rope=rope,
+            caches=(shared, own),
+            mask=mask,
+            between=between,
+        )
+        held.commit(tokens)
+        return states
 
     def layer_states(
         self,

@@ -47,7 +47,8 @@ class FusedLayer:
         )
         rounds = all(linear.rounds for linear in blocks)
         kernel = blocks[0].kernel
-        return cls(weights, kernel, kernel.has_bf16 and rounds and not weights.has_lora)
+        many = kernel.has_many and rounds >= kernel.many_rounds
+        return cls(weights, kernel, many and not weights.has_lora)
 
     def takes(self, tokens: int) -> bool:
         """Return whether it runs so many tokens at once."""
@@ -61,4 +62,4 @@ class FusedLayer:
         output [m, H·d] and the rotary factors (cos, sin) [m, 1, d/2, 2]. All are
         float32; `FEW` tokens or less give the same bits in any split."""
         many = len(hidden) > FEW
-        return self.kernel.block(self.weights, hidden, attended, rope, bf16=many)
+        return self.kernel.block(self.weights, hidden, attended, rope, many=many)

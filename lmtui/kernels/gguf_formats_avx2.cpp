@@ -1,0 +1,476 @@
+// Weights in the blocks of a GGUF file, as in gguf_formats.cpp, with AVX2 and AVX-VNNI:
+// weights stay bytes, and an input is two of them, hi · 256 + lo, with one scale for the
+// columns of a unit. Compile-time macro: FORMATS, as there.
+//
+// The number q of a weight is at least 0, since products of bytes need one factor without
+// a sign; what its offset adds is the sum of the inputs. Sums over a unit are integers,
+// sums over units float32. Their order depends on K alone, so an output has the same bits
+// whatever the number of inputs or threads.
+
+#include "gguf_formats.h"
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+
+static const int LOW = 256, SHIFT = 8;       // the factor of hi, which is at most 127
+static const float MOST = 127 * LOW + 127;  // largest rounded input
+// Bytes from what is multiplied to what is fetched meanwhile.
+static const long AHEAD = 4096;
+
+static inline __m256i load32(const void *from) {
+    return _mm256_loadu_si256((const __m256i *)from);
+}
+static inline __m128i load16(const void *from) {
+    return _mm_loadu_si128((const __m128i *)from);
+}
+// a in the lower lane, b in the upper.
+static inline __m256i lanes(__m128i a, __m128i b) { return _mm256_set_m128i(b, a); }
+static inline __m256i both_lanes(__m128i a) { return _mm256_broadcastsi128_si256(a); }
+
+static inline float half(const uint8_t *from) { return _cvtsh_ss(read<uint16_t>(from)); }
+
+// Products of two vectors of bytes q and one input, whose four products in turn have one
+// scale: 8 sums of q · (hi · 256 + lo).
+static inline __m256i dot_pair(const __m256i *q, const __m256i *input) {
+#if defined(__AVXVNNI__)
+    __m256i hi = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), q[0], input[0]);
+    __m256i lo = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), q[0], input[2]);
+    hi = _mm256_dpbusd_avx_epi32(hi, q[1], input[1]);
+    lo = _mm256_dpbusd_avx_epi32(lo, q[1], input[3]);
+    return _mm256_add_epi32(_mm256_slli_epi32(hi, SHIFT), lo);
+#else
+    const __m256i hi = _mm256_add_epi16(_mm256_maddubs_epi16(q[0], input[0]),
+                                        _mm256_maddubs_epi16(q[1], input[1]));
+    const __m256i lo = _mm256_add_epi16(_mm256_maddubs_epi16(q[0], input[2]),
+                                        _mm256_maddubs_epi16(q[1], input[3]));
+    return _mm256_add_epi32(_mm256_madd_epi16(hi, _mm256_set1_epi16(LOW)),
+                            _mm256_madd_epi16(lo, _mm256_set1_epi16(1)));
+#endif
+}
+
+// The formats. A unit is one block of 256 weights or two of 32, and an object is a unit
+// that has been read; 64 columns of an input are four vectors. add(input, i, …) adds the
+// unit's products with an input to a sum of 8 lanes. decode(out) dequantises the unit.
+
+// The 32 bytes of q as floats: out = scale · (q - offset) + shift.
+template <int OFFSET>
+static inline void store32(__m256i q, float scale, float shift, float *out) {
+    const __m128i halves[] = {_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)};
+    for (int i = 0; i < 4; i++) {
+        const __m128i part = i % 2 ? _mm_srli_si128(halves[i / 2], 8) : halves[i / 2];
+        const __m256i whole =
+            _mm256_sub_epi32(_mm256_cvtepu8_epi32(part), _mm256_set1_epi32(OFFSET));
+        const __m256 product = _mm256_fmadd_ps(
+            _mm256_cvtepi32_ps(whole), _mm256_set1_ps(scale), _mm256_set1_ps(shift));
+        _mm256_storeu_ps(out + 8 * i, product);
+    }
+}
+
+static inline int32_t hsum_i32(__m256i all) {
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(all),
+                                       _mm256_extracti128_si256(all, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
+}
+
+// The inputs of one unit, rounded.
+struct Rounded {
+    __m256i numbers[32];  // of 256 columns
+    float scale;
+
+    // Of columns first … first + count, multiples of 16.
+    int32_t sum(long first, long count) const {
+        __m256i all = _mm256_setzero_si256();
+        for (long v = first / 8; v < (first + count) / 8; v++)
+            all = _mm256_add_epi32(all, numbers[v]);
+        return hsum_i32(all);
+    }
+    // Columns first … first + 16 as words.
+    __m256i words16(long first) const {
+        const __m256i *from = numbers + first / 8;
+        return _mm256_permute4x64_epi64(_mm256_packs_epi32(from[0], from[1]), 0xD8);
+    }
+    // The same as bytes: hi, and lo.
+    void split16(long first, int8_t *hi, int8_t *lo) const {
+        const __m256i words = words16(first);
+        const __m256i upper =
+            _mm256_srai_epi16(_mm256_add_epi16(words, _mm256_set1_epi16(LOW / 2)), SHIFT);
+        const __m256i rest = _mm256_sub_epi16(words, _mm256_slli_epi16(upper, SHIFT));
+        const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(upper, rest), 0xD8);
+        _mm_storeu_si128((__m128i *)hi, _mm256_castsi256_si128(both));
+        _mm_storeu_si128((__m128i *)lo, _mm256_extracti128_si256(both, 1));
+    }
+};
+
+static void round_unit(const float *from, long size, long unit, Rounded &to) {
+    __m256i largest = _mm256_setzero_si256();  // of the bits without the sign
+    for (long k = 0; k < size; k += 8)
+        largest = _mm256_max_epi32(
+            largest, _mm256_and_si256(load32(from + k), _mm256_set1_epi32(0x7FFFFFFF)));
+    int32_t bits[8];
+    _mm256_storeu_si256((__m256i *)bits, largest);
+    float most;
+    std::memcpy(&most, std::max_element(bits, bits + 8), sizeof most);
+    // What is not a number is larger than all numbers.
+    const bool usable = most > 1e-30f && most < INFINITY;
+    const __m256 by = _mm256_set1_ps(usable ? MOST / most : 0);
+    for (long k = 0; k < unit; k += 8)
+        to.numbers[k / 8] =
+            usable && k < size ? _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from + k), by))
+                               : _mm256_setzero_si256();
+    to.scale = most / MOST;  // not finite if an input is not
+}
+
+template <bool FIFTH, bool HAS_SHIFT>
+struct Blocks32 {  // Q4_0, Q4_1, Q5_0, Q5_1
+    static const long WEIGHTS = 32, HEADER = 2 + 2 * HAS_SHIFT, NIBBLES = HEADER + 4 * FIFTH;
+    static const long BYTES = NIBBLES + 16, UNIT = 64, VECTORS = 4;
+    static const int OFFSET = HAS_SHIFT ? 0 : FIFTH ? 16 : 8;
+
+    // Each lane of a vector belongs to one block: columns 0 to 15, then 16 to 31.
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &unit) {
+        int8_t *bytes = (int8_t *)words;
+        for (long part = 0; part < 4; part++)
+            rounded.split16(part % 2 * 32 + part / 2 * 16, bytes + 16 * part,
+                            bytes + 64 + 16 * part);
+        for (long b = 0; b < 2; b++) {
+            const int32_t sum = rounded.sum(32 * b, 32);
+            if (HAS_SHIFT) unit.sums[2 * b + 1] = sum * rounded.scale;
+            // One lane of a block takes it all.
+            if (OFFSET) unit.offsets[4 * b] = -OFFSET * sum;
+        }
+    }
+
+    __m256i q[2];
+    __m256 scales;   // of the block of each lane
+    __m128 header;   // where HAS_SHIFT: scale and shift of both blocks
+
+    INLINED explicit Blocks32(const uint8_t *from) {
+        const __m256i both = lanes(load16(from + NIBBLES), load16(from + BYTES + NIBBLES));
+        const __m256i four = _mm256_set1_epi8(15);
+        q[0] = _mm256_and_si256(both, four);
+        q[1] = _mm256_and_si256(_mm256_srli_epi16(both, 4), four);
+        if (FIFTH) {
+            const __m256i bits =
+                lanes(_mm_set1_epi32(read<int32_t>(from + HEADER)),
+                      _mm_set1_epi32(read<int32_t>(from + BYTES + HEADER)));
+            const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
+            const __m256i first = _mm256_setr_epi64x(0, 0x0101010101010101, 0,
+                                                     0x0101010101010101);
+            for (int v = 0; v < 2; v++) {
+                const __m256i at = _mm256_add_epi8(first, _mm256_set1_epi8(2 * v));
+                const __m256i spread = _mm256_shuffle_epi8(bits, at);
+                const __m256i is = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+                q[v] = _mm256_or_si256(q[v], _mm256_and_si256(is, _mm256_set1_epi8(16)));
+            }
+        }
+        if (HAS_SHIFT) {
+            const __m128i halves = _mm_insert_epi32(
+                _mm_cvtsi32_si128(read<int32_t>(from)), read<int32_t>(from + BYTES), 1);
+            header = _mm_cvtph_ps(halves);
+        } else {
+            const uint32_t first = read<uint16_t>(from), other = read<uint16_t>(from + BYTES);
+            header = _mm_cvtph_ps(_mm_cvtsi32_si128(first | other << 16));
+        }
+        const int step = HAS_SHIFT ? 2 : 1;
+        const __m256i at = _mm256_setr_epi32(0, 0, 0, 0, step, step, step, step);
+        scales = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(header), at);
+    }
+
+    INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
+        __m256i whole = dot_pair(q, words);
+        if (OFFSET) whole = _mm256_add_epi32(whole, load32(unit.offsets));
+        if (HAS_SHIFT) {
+            const __m128 shifted = _mm_mul_ps(header, _mm_loadu_ps(unit.sums));
+            sum = _mm256_add_ps(sum, _mm256_zextps128_ps256(shifted));
+        }
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole),
+                              _mm256_mul_ps(scales, _mm256_set1_ps(unit.scale)), sum);
+    }
+    INLINED void decode(float *out) const {
+        const __m256i blocks[] = {_mm256_permute2x128_si256(q[0], q[1], 0x20),
+                                  _mm256_permute2x128_si256(q[0], q[1], 0x31)};
+        for (int b = 0; b < 2; b++) {
+            const float scale = header[b * (HAS_SHIFT ? 2 : 1)];
+            store32<OFFSET>(blocks[b], scale, HAS_SHIFT ? header[2 * b + 1] : 0, out + 32 * b);
+        }
+    }
+};
+
+struct Q8_0 {
+    static const long WEIGHTS = 32, BYTES = 34, UNIT = 64, VECTORS = 4;
+
+    // Words, since bytes with a sign would have to lose it first.
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &) {
+        for (long k = 0; k < UNIT; k += 16) words[k / 16] = rounded.words16(k);
+    }
+
+    const uint8_t *from;
+
+    INLINED explicit Q8_0(const uint8_t *from) : from(from) {}
+
+    INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
+        for (int b = 0; b < 2; b++) {
+            const uint8_t *q = from + b * BYTES + 2;
+            const __m256i first = _mm256_cvtepi8_epi16(load16(q));
+            const __m256i last = _mm256_cvtepi8_epi16(load16(q + 16));
+            const __m256i whole = _mm256_add_epi32(_mm256_madd_epi16(first, words[2 * b]),
+                                                   _mm256_madd_epi16(last, words[2 * b + 1]));
+            const float scale = half(q - 2) * unit.scale;
+            sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), _mm256_set1_ps(scale), sum);
+        }
+    }
+    INLINED void decode(float *out) const {
+        for (int b = 0; b < 2; b++) {
+            const uint8_t *q = from + b * BYTES + 2;
+            for (int i = 0; i < 4; i++) {
+                const __m256i eight = _mm256_cvtepi8_epi32(
+                    _mm_loadl_epi64((const __m128i *)(q + 8 * i)));
+                _mm256_storeu_ps(out + 32 * b + 8 * i,
+                                 _mm256_mul_ps(_mm256_cvtepi32_ps(eight),
+                                               _mm256_set1_ps(half(q - 2))));
+            }
+        }
+    }
+};
+
+// Products of 256 columns, in eight groups of 32, whose scales are integers: sums of hi
+// and lo apart.
+struct KSums {
+    __m256i hi = _mm256_setzero_si256(), lo = _mm256_setzero_si256();
+
+    INLINED void add(__m256i q, __m256i scales, __m256i high, __m256i low) {
+        const __m256i his = _mm256_maddubs_epi16(q, high), los = _mm256_maddubs_epi16(q, low);
+        hi = _mm256_add_epi32(hi, _mm256_madd_epi16(his, scales));
+        lo = _mm256_add_epi32(lo, _mm256_madd_epi16(los, scales));
+    }
+    INLINED __m256 whole() const {
+        return _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), _mm256_set1_ps(LOW),
+                               _mm256_cvtepi32_ps(lo));
+    }
+};
+
+// Each group of 32 columns of an input: hi, then lo.
+static void set_groups(const Rounded &rounded, __m256i *words) {
+    int8_t *bytes = (int8_t *)words;
+    for (long k = 0; k < 256; k += 16)
+        rounded.split16(k, bytes + k / 32 * 64 + k % 32, bytes + k / 32 * 64 + 32 + k % 32);
+}
+
+template <bool FIFTH>
+struct KBits {  // Q4_K, Q5_K
+    static const long WEIGHTS = 256, HIGH = 16, NIBBLES = FIFTH ? 48 : 16;
+    static const long BYTES = NIBBLES + 128, UNIT = 256, VECTORS = 16;
+
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &unit) {
+        set_groups(rounded, words);
+        for (long g = 0; g < 8; g++)
+            unit.sums[g] = rounded.sum(32 * g, 32) * rounded.scale;
+    }
+
+    const uint8_t *block;
+    float scale, least;
+    uint8_t scales[8], minima[8];  // of the groups
+
+    // Four scales of six bits, four minima, then the low 4 bits of the other four of both,
+    // whose 2 high bits are the top bits of the first eight.
+    INLINED explicit KBits(const uint8_t *block)
+        : block(block), scale(half(block)), least(half(block + 2)) {
+        const uint32_t a = read<uint32_t>(block + 4), b = read<uint32_t>(block + 8);
+        const uint32_t c = read<uint32_t>(block + 12), low = 0x0F0F0F0F, top = 0x30303030;
+        const uint32_t of_scales[] = {a & 0x3F3F3F3F, (c & low) | (a >> 2 & top)};
+        const uint32_t of_minima[] = {b & 0x3F3F3F3F, (c >> 4 & low) | (b >> 2 & top)};
+        std::memcpy(scales, of_scales, 8);
+        std::memcpy(minima, of_minima, 8);
+    }
+
+    // The numbers of a group of 32 columns.
+    template <int GROUP>
+    INLINED __m256i group() const {
+        __m256i found = load32(block + NIBBLES + GROUP / 2 * 32);
+        if (GROUP % 2) found = _mm256_srli_epi16(found, 4);
+        found = _mm256_and_si256(found, _mm256_set1_epi8(15));
+        if (FIFTH) {  // bit g of byte k is the fifth of column k of group g
+            const __m256i bits = load32(block + HIGH);
+            const __m256i fifth = GROUP < 4 ? _mm256_slli_epi16(bits, 4 - GROUP % 4)
+                                            : _mm256_srli_epi16(bits, GROUP % 4);
+            found = _mm256_or_si256(found, _mm256_and_si256(fifth, _mm256_set1_epi8(16)));
+        }
+        return found;
+    }
+
+    INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
+        KSums sums;
+        const __m256i wide = both_lanes(
+            _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)scales)));
+        unrolled<8>([&](auto g) INLINED {
+            constexpr int GROUP = decltype(g)::value;
+            const __m256i at = _mm256_set1_epi16((2 * GROUP + 1) << 8 | 2 * GROUP);
+            sums.add(group<GROUP>(), _mm256_shuffle_epi8(wide, at), words[2 * GROUP],
+                     words[2 * GROUP + 1]);
+        });
+        const __m256 shifts = _mm256_cvtepi32_ps(
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)minima)));
+        sum = _mm256_fnmadd_ps(_mm256_mul_ps(shifts, _mm256_set1_ps(least)),
+                               _mm256_loadu_ps(unit.sums), sum);
+        sum = _mm256_fmadd_ps(sums.whole(), _mm256_set1_ps(scale * unit.scale), sum);
+    }
+    INLINED void decode(float *out) const {
+        unrolled<8>([&](auto g) INLINED {
+            constexpr int GROUP = decltype(g)::value;
+            store32<0>(group<GROUP>(), scale * scales[GROUP], -(least * minima[GROUP]),
+                       out + 32 * GROUP);
+        });
+    }
+};
+
+struct Q6_K {
+    static const long WEIGHTS = 256, BYTES = 210, UNIT = 256, VECTORS = 16;
+    static const int OFFSET = 32;
+
+    static void set(const Rounded &rounded, __m256i *words, InputUnit &unit) {
+        set_groups(rounded, words);
+        for (long g = 0; g < 16; g++)
+            unit.sums[g] = -OFFSET * rounded.sum(16 * g, 16) * rounded.scale;
+    }
+
+    const uint8_t *block;
+
+    INLINED explicit Q6_K(const uint8_t *block) : block(block) {}
+
+    template <int GROUP>
+    INLINED __m256i group() const {
+        constexpr int PART = GROUP / 4, FOURTH = GROUP % 4;
+        __m256i low = load32(block + 64 * PART + 32 * (FOURTH % 2));
+        if (FOURTH / 2) low = _mm256_srli_epi16(low, 4);
+        const __m256i two = load32(block + 128 + 32 * PART);  // of four columns
+        const __m256i upper = FOURTH < 2 ? _mm256_slli_epi16(two, 4 - 2 * FOURTH)
+                                         : _mm256_srli_epi16(two, 2 * FOURTH - 4);
+        return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
+                               _mm256_and_si256(upper, _mm256_set1_epi8(48)));
+    }
+
+    INLINED void add(const __m256i *words, const InputUnit &unit, __m256 &sum) const {
+        KSums sums;
+        const __m128i scales = load16(block + 192);  // of 16 columns each
+        unrolled<8>([&](auto g) INLINED {
+            constexpr int GROUP = decltype(g)::value;
+            constexpr long long FIRST = 0x0101010101010101 * (2 * GROUP);
+            const __m128i at = _mm_set_epi64x(FIRST + 0x0101010101010101, FIRST);
+            sums.add(group<GROUP>(), _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, at)),
+                     words[2 * GROUP], words[2 * GROUP + 1]);
+        });
+        const float scale = half(block + 208);
+        const __m256 factor = _mm256_set1_ps(scale);
+        for (int i = 0; i < 2; i++) {
+            const __m128i eight = i ? _mm_srli_si128(scales, 8) : scales;
+            const __m256 shifts = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
+            sum = _mm256_fmadd_ps(_mm256_mul_ps(shifts, factor),
+                                  _mm256_loadu_ps(unit.sums + 8 * i), sum);
+        }
+        sum = _mm256_fmadd_ps(sums.whole(), _mm256_set1_ps(scale * unit.scale), sum);
+    }
+    INLINED void decode(float *out) const {
+        const float scale = half(block + 208);
+        unrolled<8>([&](auto g) INLINED {
+            constexpr int GROUP = decltype(g)::value;
+            const __m256i q = group<GROUP>();
+            const __m128i halves[] = {_mm256_castsi256_si128(q),
+                                      _mm256_extracti128_si256(q, 1)};
+            for (int i = 0; i < 4; i++) {
+                const int8_t of_group = block[192 + 2 * GROUP + i / 2];
+                const __m128i part = i % 2 ? _mm_srli_si128(halves[i / 2], 8) : halves[i / 2];
+                const __m256i whole = _mm256_sub_epi32(_mm256_cvtepu8_epi32(part),
+                                                       _mm256_set1_epi32(OFFSET));
+                _mm256_storeu_ps(out + 32 * GROUP + 8 * i,
+                                 _mm256_mul_ps(_mm256_cvtepi32_ps(whole),
+                                               _mm256_set1_ps(scale * of_group)));
+            }
+        });
+    }
+};
+
+// Calls take(u, bytes) for the units of a row. Where the last one lacks a block, that
+// block is all zeros.
+template <typename Format, typename Take>
+INLINED static inline void each_unit(const uint8_t *row, long columns, const Take &take) {
+    const long blocks = Format::UNIT / Format::WEIGHTS, bytes = blocks * Format::BYTES;
+    const long whole = columns / Format::UNIT;
+    for (long u = 0; u < whole; u++) {
+        for (long line = 0; line < bytes; line += 64)
+            __builtin_prefetch(row + u * bytes + AHEAD + line);
+        take(u, row + u * bytes);
+    }
+    if (const long rest = columns % Format::UNIT) {
+        uint8_t last[bytes] = {};
+        std::memcpy(last, row + whole * bytes, rest / Format::WEIGHTS * Format::BYTES);
+        take(whole, last);
+    }
+}
+
+template <typename Format>
+static void set_inputs(const float *inputs, long count, long columns, Inputs &to) {
+    to.units = (columns + Format::UNIT - 1) / Format::UNIT;
+    to.bytes.resize(count * to.units * Format::VECTORS);
+    to.about.resize(count * to.units);
+    Rounded rounded;
+    for (long i = 0; i < count; i++)
+        for (long u = 0; u < to.units; u++) {
+            const long at = i * to.units + u, first = u * Format::UNIT;
+            round_unit(inputs + i * columns + first, std::min(Format::UNIT, columns - first),
+                       Format::UNIT, rounded);
+            InputUnit &unit = to.about[at] = {};
+            unit.scale = rounded.scale;
+            Format::set(rounded, (__m256i *)&to.bytes[at * Format::VECTORS], unit);
+        }
+}
+
+// One row times COUNT inputs, from input `first` on.
+template <typename Format, int COUNT>
+static inline void dot_row(const uint8_t *row, long columns, const Inputs &in, long first,
+                           float *out) {
+    const __m256i *words = (const __m256i *)in.bytes.data() + first * in.units * Format::VECTORS;
+    const InputUnit *about = in.about.data() + first * in.units;
+    __m256 sums[COUNT];
+    for (int i = 0; i < COUNT; i++) sums[i] = _mm256_setzero_ps();
+    each_unit<Format>(row, columns, [&](long u, const uint8_t *from) INLINED {
+        const Format unit(from);
+        for (int i = 0; i < COUNT; i++) {
+            const long at = i * in.units + u;
+            unit.add(words + at * Format::VECTORS, about[at], sums[i]);
+        }
+    });
+    for (int i = 0; i < COUNT; i++) out[i] = hsum((f32v)sums[i]);
+}
+
+template <typename Format>
+static void dot_all(const uint8_t *const *rows, long row_count, long columns,
+                    const Inputs &in, long count, float *out) {
+    for (long i = 0; i < count; i += 4) {
+        const auto dot = count - i >= 4   ? dot_row<Format, 4>
+                         : count - i == 3 ? dot_row<Format, 3>
+                         : count - i == 2 ? dot_row<Format, 2>
+                                          : dot_row<Format, 1>;
+        for (long r = 0; r < row_count; r++) dot(rows[r], columns, in, i, out + r * count + i);
+    }
+}
+
+template <typename Format>
+static void decode_row(const uint8_t *row, long columns, float *out) {
+    each_unit<Format>(row, columns, [&](long u, const uint8_t *from) INLINED {
+        const Format unit(from);
+        if ((u + 1) * Format::UNIT <= columns) return unit.decode(out + u * Format::UNIT);
+        float last[Format::UNIT];
+        unit.decode(last);
+        std::copy_n(last, columns - u * Format::UNIT, out + u * Format::UNIT);
+    });
+}
+
+template <typename Format>
+BlockFormat format() {
+    return {Format::WEIGHTS, Format::BYTES,      set_inputs<Format>,
+            dot_all<Format>, decode_row<Format>, nullptr};
+}
+
+#include "gguf_format_table.h"
+
+#endif
