@@ -271,6 +271,16 @@ def no_layer_states(why: str) -> LmtuiError:
     return LmtuiError("the logit lens can't be computed", why, hint)
 
 
+def no_such_token(token: int) -> LmtuiError:
+    """Return the error for a token of the tokenizer that the model has no weights
+    for."""
+    return LmtuiError(
+        "the tokenizer is not that of the model",
+        f"it gives token {token:,}, which the model lacks",
+        "Use the tokenizer that the model was trained with.",
+    )
+
+
 def not_a_distribution() -> LmtuiError:
     """Return the error for logits that are no distribution."""
     return LmtuiError(

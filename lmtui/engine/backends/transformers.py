@@ -27,6 +27,7 @@ from lmtui.engine.backends.base import (
     float_logits,
     grown_room,
     no_layer_states,
+    no_such_token,
     part_len,
 )
 from lmtui.engine.backends.residual_stream import ResidualStream
@@ -212,6 +213,7 @@ class TransformersBackend:
         weakref.finalize(self, _remove, hooks)
         kind = model.device.type
         vocabulary = model.config.get_text_config().vocab_size
+        self._known_tokens = model.get_input_embeddings().weight.shape[0]
         self.block_rows = max(16, _BLOCK_BYTES // (4 * vocabulary))
         self.prefill_chunk = _MOST_TOKENS.get(kind, _GPU_TOKENS)
         """Most prompt tokens of one prefill pass."""
@@ -257,6 +259,8 @@ class TransformersBackend:
             self._stop_check.should_stop = None
 
     def _inputs(self, ids: Sequence[int]) -> Tensor:
+        if (largest := max(ids, default=0)) >= self._known_tokens:
+            raise no_such_token(largest)
         inputs = torch.tensor([list(ids)])  # [1, n]
         return inputs.to(self.model.device, non_blocking=True)
 

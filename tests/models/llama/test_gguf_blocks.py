@@ -138,6 +138,20 @@ def test_all_layers_in_one_call_are_the_layers_one_by_one(
     decoder._whole = whole
 
 
+@pytest.mark.parametrize("quantize", ["auto", "none"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_token_that_the_model_lacks_is_an_error(
+    quantize: str, count: int, folder: Path, tmp_path: Path
+) -> None:
+    """A tokenizer may know more tokens than the model, and a text contain them."""
+    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
+    engine = LocalEngine(loaded(file, quantize))
+    ids = [1] * count + [engine.info.vocabulary]
+    with pytest.raises(LmtuiError, match="tokenizer is not that of the model"):
+        engine.backend.logits(ids)
+    assert engine.score(IDS[:5])
+
+
 @torch.inference_mode()
 def test_large_model_is_asked_whether_to_stop_between_its_layers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

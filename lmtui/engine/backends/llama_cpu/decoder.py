@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui.engine.backends.base import no_such_token
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
@@ -101,7 +102,7 @@ class DecoderLayers:
         rope = torch.view_as_real(self._turned(held.length, tokens, depths))
         if rows > 1:
             rope = rope.repeat(rows, 1, 1, 1)
-        states = self.weights.embedding[ids.flatten()]
+        states = self._embedded(ids)
         addresses = held.reserve_addresses(tokens)
         shared, own = (
             KVLayers(part.address, part.layer, part.room, part.count)
@@ -150,7 +151,7 @@ class DecoderLayers:
         # 2) token embedding, and queries, keys and values of the first layer
         takes = self.weights.layers[0].qkv.takes
         run = ForwardPass(self.shape, rows, tokens, turns, takes)
-        run.state.copy_(self.weights.embedding[ids.flatten()])
+        run.state.copy_(self._embedded(ids))
         yield run
         self._attend_with(run, 0)
         # 3) per layer: attention, then all that lies before the next attention
@@ -161,6 +162,13 @@ class DecoderLayers:
             if index + 1 == self.shape.layers:
                 held.commit(tokens)
             yield run
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        """Return the embeddings [m, D] of tokens [n, t]."""
+        try:
+            return self.weights.embedding[ids.flatten()]
+        except IndexError as error:
+            raise no_such_token(int(ids.max())) from error
 
     def _normed(self, run: ForwardPass, keep: Tensor | None) -> Tensor:
         """Return the states [m, D] after the final RMSNorm, or [k, D] of `keep`."""
