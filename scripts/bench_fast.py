@@ -13,7 +13,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -33,6 +33,7 @@ from lmtui.models.llama.load import quantize_layers
 from lmtui.models.load import load
 
 CONTEXTS = (32, 512, 2048)
+PROMPTS = (50, 512, 2048)  # tokens; 50 is a chat's usual question
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = "llama-cpp-python"
 _WAITS = "OMP_WAIT_POLICY"  # that of this program is not the peer's
@@ -252,10 +253,12 @@ def print_busy(fast: LocalEngine, *, peer: Path, options: Any) -> None:
     with llama(options.llama, peer) as other:
         print("\nAlone:")
         print_decoding(fast, other, options.rounds, options.tokens)
+        _print_prompts(fast, other, options.rounds, PROMPTS[:1])
         command = [sys.executable, "-c", "while True: pass"]
         with subprocess.Popen(command) as busy:
             print("\nBeside a busy process:")
             print_decoding(fast, other, options.rounds, options.tokens)
+            _print_prompts(fast, other, options.rounds, PROMPTS[:1])
             busy.kill()
 
 
@@ -292,7 +295,13 @@ def _print_pairs(fast: LocalEngine, other: Llama, rounds: int, tokens: int) -> N
         rounds,
     )
     row("the same, context 512 / with logprobs=20", result, "tokens/s")
-    for count in (512, 2048):
+    _print_prompts(fast, other, rounds, PROMPTS)
+
+
+def _print_prompts(
+    fast: LocalEngine, other: Llama, rounds: int, counts: Sequence[int]
+) -> None:
+    for count in counts:
         flash = other.flash("prefill", count)
         result = compare(
             lambda n=count: our_prefill(fast, n),
