@@ -153,6 +153,8 @@ def test_parts_of_several_formats_are_one_matrix(kernel: GgufMatmulKernel) -> No
 
 FORK = """
 import os, sys, torch
+if hasattr(os, "sched_setaffinity"):  # tests have a core each, this one all of them
+    os.sched_setaffinity(0, range(os.cpu_count()))
 from tests.kernels.test_gguf_matmul import drawn
 from lmtui.kernels.gguf_matmul import GgufMatmulKernel, StackedMatrix
 torch.set_num_threads(3)
