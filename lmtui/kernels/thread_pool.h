@@ -110,18 +110,7 @@ class ThreadPool {
         }
     }
 
-    // Of the processors that this process may use.
-    static long processors() {
-#if defined(__linux__)
-        cpu_set_t set;
-        if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-        return std::max(std::thread::hardware_concurrency(), 1u);
-    }
-
     void begin(long threads) {
-        // Threads that share one processor only wait for each other.
-        if (processors() == 1) return;
         sigset_t all, before;  // signals are for the program's own threads
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
