@@ -484,11 +484,16 @@ makers recommend, where its card or its files say so.
         settings that are those of the model's makers."""
         also = ", ".join(sampler_chain.others_on(self._settings))
         names = [f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f)]
-        listed, told = ", ".join(names), "as recommended"
-        forms = (f"{listed}: as the model's makers recommend", f"{listed}: {told}",
-                 f"{len(names)} {told}") if names else ("",)  # fmt: skip
-        others = f"also {also}" if also else ""
-        words = [[" · ".join(filter(None, (others, form)))] for form in forms]
+        others = [f"also {also}"] if also else []
+        words = [others or [""]]
+        if names:
+            listed = ", ".join(names)
+            forms = (
+                f"{listed}: as the model's makers recommend",
+                f"{listed}: as recommended",
+                f"{len(names)} as recommended",
+            )
+            words = [[" · ".join((*others, form))] for form in forms]
         return [(fit_best(words, width)[0], "changed" if also else "quiet")]
 
     def _by_model(self, field: Field) -> bool:
