@@ -112,9 +112,7 @@ def begin(
     stdin: IO[bytes] | int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     """Start a process with a pipe or a file as stdin, whose stdout and stderr go to
-    `output`. It gets no signals of the terminal, and its threads wait for each other
-    without spinning: a step of a training takes many times longer if they spin while
-    another program computes, too.
+    `output`. It gets no signals of the terminal.
 
     Raises:
         OSError: the program does not exist.

@@ -544,7 +544,7 @@ class LocalEngine:
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a text at a cursor."""
-        steps = self._completer.steps(
+        return self._completer.steps(
             self.completion_context(text, cursor, settings),
             settings,
             begun=text[cursor if grammar_from is None else grammar_from : cursor],
@@ -554,7 +554,6 @@ class LocalEngine:
             should_stop=should_stop,
             progress=progress,
         )
-        return steps
 
     def alternatives(
         self,

@@ -54,7 +54,6 @@ class KVCache(Protocol):
 
 
 H = TypeVar("H", bound=KVCache)
-T = TypeVar("T")
 
 
 class ModelBackend(Protocol[H]):

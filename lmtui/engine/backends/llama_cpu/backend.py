@@ -77,7 +77,8 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        return self.head(self._hidden_states(ids, held, keep, should_stop))
+        states = self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
+        return self.head(states)
 
     @torch.inference_mode()
     def next_logits(
@@ -102,15 +103,6 @@ class LlamaCpuBackend:
         should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
-        return self._hidden_states(ids, held, keep, should_stop)
-
-    def _hidden_states(
-        self,
-        ids: Sequence[int],
-        held: PreallocatedKVCache | None,
-        keep: int,
-        should_stop: Stop | None,
-    ) -> Tensor:
         return self.decoder.hidden_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
