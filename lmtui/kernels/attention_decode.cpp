@@ -143,9 +143,6 @@ static void combine_partials(const Partial *partials, long count, float *out) {
 
 static long block_count(const KVView &cache) { return (cache.count + BLOCK - 1) / BLOCK; }
 
-// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, HEAD] -> out
-// [n, t, H, HEAD]. `shared` holds one row, a prefix of all n; `own` holds the n rows that
-// follow it, to which the new keys and values are appended.
 extern "C" void attend(const float *qkv, float *out, long rows, long tokens, long kv_heads,
                        fp16 *shared_data, long shared_capacity, long shared_count,
                        fp16 *own_data, long own_capacity, long own_count,

@@ -18,7 +18,7 @@
 // the LANES numbers of a vector; dot adds to a sum the products of one unit with LANES
 // others.
 #if defined(__AVX512BF16__)
-#define MANY
+#define HAS_ATTEND_MANY
 
 typedef uint32_t Unit;  // two bfloat16 numbers
 static const long NUMBERS = 2, KEY_TILE = 64, MOST_STRIP = 4;
@@ -41,7 +41,7 @@ static inline void zip(f32v even, f32v odd, Unit *to) {
 }
 
 #elif defined(__AVX2__) && defined(__FMA__) && !defined(__AVX512F__)
-#define MANY
+#define HAS_ATTEND_MANY
 
 typedef float Unit;
 static const long NUMBERS = 1, KEY_TILE = 16, MOST_STRIP = 2;
@@ -54,7 +54,7 @@ static inline void zip(f32v even, f32v, Unit *to) { to_units(even, to); }
 
 #endif
 
-#ifdef MANY
+#ifdef HAS_ATTEND_MANY
 
 static const long HEAD_VECTORS = HEAD / LANES, HEAD_UNITS = HEAD / NUMBERS;
 static const long TILE_VECTORS = KEY_TILE / LANES;  // keys of a tile

@@ -75,8 +75,6 @@ extern "C" void gguf_matmul(const Matrix *matrix, const float *inputs, long coun
         [&](long t, long n, float product) { out[t * matrix->rows + n] = product; });
 }
 
-// hidden [tokens, width] and rope [tokens, head / 2, 2] -> qkv
-// [tokens, heads + 2 · kv_heads, head] of the layer after the block.
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
                          const float *rope, float *qkv) {
     const long width = block->width, qkv_size = block->qkv_size();
@@ -100,9 +98,6 @@ extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
         norm_rope(*block, rope + t * block->head, qkv + t * qkv_size);
 }
 
-// residual [tokens, width], attention_out [tokens, heads · head] and rope
-// [tokens, head / 2, 2] -> hidden [tokens, width], which may be residual, and, unless it is
-// null, qkv [tokens, heads + 2 · kv_heads, head].
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
                            const float *attention_out, const float *rope, float *hidden,
                            float *qkv) {

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
+
 
 class Format(NamedTuple):
     """A format of blocks."""
@@ -47,7 +49,7 @@ FORMATS = {
 
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
-_PART = 2**29  # weights that are run before it is asked whether to stop
+_UNSTOPPED = 2**29  # weights that are run before it is asked whether to stop
 
 
 class _Rows(ctypes.Structure):
@@ -68,15 +70,20 @@ class _Matrix(ctypes.Structure):
     )
 
 
-class KVLayers(ctypes.Structure):
-    """Keys and values of all layers, as the compiled code takes them: their address,
-    bytes from one layer to the next, tokens that there is room for, and tokens in use.
-    """
+class KVAddress(ctypes.Structure):
+    """Memory address of keys and values, float16 [layers, n, 2·KV, room, d]."""
 
     _fields_ = (
-        ("address", ctypes.c_void_p),
-        *((name, ctypes.c_long) for name in ("layer_bytes", "capacity", "count")),
+        ("address", ctypes.c_size_t),
+        ("layer", ctypes.c_long),  # bytes from one layer to the next
+        ("room", ctypes.c_long),
+        ("count", ctypes.c_long),  # tokens in use, of `room`
     )
+
+    @classmethod
+    def of(cls, data: Tensor, count: int) -> KVAddress:
+        """Return the address of `data`, of whose room `count` tokens are in use."""
+        return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
 
 
 class _Block(ctypes.Structure):
@@ -215,65 +222,54 @@ class GgufMatmulKernel:
         """
         self._formats = tuple(formats)
         library = ctypes.CDLL(str(file))
-        address, whole = ctypes.c_void_p, ctypes.c_long
-        self._matmul, self._block = library.gguf_matmul, library.gguf_block
-        self._rows, self._tile = library.gguf_rows, library.gguf_tile
         library.gguf_largest_input.restype = ctypes.c_float
         self.largest_input: float = library.gguf_largest_input()
         """The number that the largest input of a few is rounded to."""
-        self._set_threads = library.set_threads
-        self._set_threads.argtypes, self._set_threads.restype = (whole,), None
+        product = ADDRESS, ADDRESS, WHOLE, ADDRESS
+        block = ADDRESS, WHOLE, *[ADDRESS] * 5
+        self._matmul = bound(library, "gguf_matmul", *product)
+        self._block = bound(library, "gguf_block", *block)
+        rows = ADDRESS, WHOLE, ADDRESS, WHOLE, ADDRESS
+        self._rows = bound(library, "gguf_rows", *rows)
+        self._tile = bound(library, "gguf_tile", ADDRESS, WHOLE, WHOLE, ADDRESS)
         # not for every width of a head
-        self._layers = getattr(library, "llama_layers", None)
-        if self._layers is not None:
-            self._layers.argtypes = (address, *[whole] * 5, *[address] * 7)
-            self._layers.restype = None
+        layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 7
+        self._layers = bound_if_there(library, "llama_layers", *layers)
         # not on every processor
-        self._matmul_many = getattr(library, "gguf_matmul_many", None)
-        self._block_many = getattr(library, "gguf_block_many", None)
-        self.many_rounds = False
+        self._gemm = bound_if_there(library, "gguf_gemm", *product)
+        self._block_gemm = bound_if_there(library, "gguf_block_gemm", *block)
+        self.gemm_rounds = False
         """Whether products of many inputs are rounded to bfloat16."""
-        for call in (self._matmul, self._block, self._rows, self._tile):
-            call.restype = None
-        self._matmul.argtypes = (address, address, whole, address)
-        self._block.argtypes = (address, whole, *[address] * 5)
-        if self._matmul_many is not None and self._block_many is not None:
-            self._matmul_many.restype = self._block_many.restype = None
-            self._matmul_many.argtypes = self._matmul.argtypes
-            self._block_many.argtypes = self._block.argtypes
-            library.gguf_many_rounds.restype = ctypes.c_bool
-            self.many_rounds = library.gguf_many_rounds()
-        self._rows.argtypes = (address, whole, address, whole, address)
-        self._tile.argtypes = (address, whole, whole, address)
+        if self.has_gemm:
+            library.gguf_gemm_rounds.restype = ctypes.c_bool
+            self.gemm_rounds = library.gguf_gemm_rounds()
 
     def matmul(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
-        self._set_threads(torch.get_num_threads())
         self._matmul(
             ctypes.byref(matrix.compiled),
             *(inputs.data_ptr(), len(inputs), found.data_ptr()),
         )
         return found
 
-    def matmul_many(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
+    def gemm(self, matrix: StackedMatrix, inputs: Tensor) -> Tensor:
         """Return the product of a matrix without its LoRA and inputs, float32 [m, K]:
-        float32 [m, N]. It pays for more than a few inputs. Needs `has_many`; where
-        `many_rounds`, inputs and weights are rounded to bfloat16."""
-        assert self._matmul_many is not None
+        float32 [m, N]. It pays for more than a few inputs. Needs `has_gemm`; where
+        `gemm_rounds`, inputs and weights are rounded to bfloat16."""
+        assert self._gemm is not None
         inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), matrix.rows)
-        self._set_threads(torch.get_num_threads())
-        self._matmul_many(
+        self._gemm(
             ctypes.byref(matrix.compiled),
             *(inputs.data_ptr(), len(inputs), found.data_ptr()),
         )
         return found
 
     @property
-    def has_many(self) -> bool:
+    def has_gemm(self) -> bool:
         """Whether it has products of many inputs: the processor has AVX2, or
         AVX512-BF16 without AMX; elsewhere other code is faster."""
-        return self._matmul_many is not None
+        return self._gemm is not None
 
     def block(
         self,
@@ -282,23 +278,22 @@ class GgufMatmulKernel:
         attention: Tensor,
         rope: Tensor,
         *,
-        many: bool,
+        gemm: bool,
     ) -> tuple[Tensor, Tensor]:
         """Return the hidden states [m, D] after a layer, and the queries, keys and
         values [m, H + 2·KV, d] of the next.
 
         `residual` are the hidden states [m, D] before, `attention` is its output
         [m, H·d], `rope` the cosines and sines [m, 1, d/2, 2]; all are float32. With
-        `many`, products are those of `matmul_many`, and no matrix may have a LoRA.
+        `gemm`, products are those of that function, and no matrix may have a LoRA.
         """
         residual, attention = residual.contiguous(), attention.contiguous()
         rope = rope.contiguous()
         qkv_heads = weights.heads + 2 * weights.kv_heads
         hidden = torch.empty_like(residual)
         qkv = residual.new_empty(len(residual), qkv_heads, weights.head_dim)
-        compute = self._block_many if many else self._block
+        compute = self._block_gemm if gemm else self._block
         assert compute is not None
-        self._set_threads(torch.get_num_threads())
         compute(
             *(ctypes.byref(weights.compiled), len(residual), residual.data_ptr()),
             *(attention.data_ptr(), rope.data_ptr()),
@@ -319,7 +314,8 @@ class GgufMatmulKernel:
         *,
         rows: int,
         rope: Tensor,
-        caches: tuple[KVLayers, KVLayers],
+        shared: KVAddress,
+        own: KVAddress,
         mask: Tensor | None,
         between: Callable[[], None],
     ) -> None:
@@ -328,9 +324,9 @@ class GgufMatmulKernel:
 
         `blocks` are those after each layer's attention, that of the last layer leading
         to the first one; `norm`, float32 [D], contains the factor √D. `rope` and `mask`
-        are those of `block` and of compiled attention, `caches` the shared and the own
-        keys and values, which are written. `between` is called first, and between
-        parts of a large model. Needs `has_layers`.
+        are those of `block` and of compiled attention; `shared` are the keys and values
+        that all rows continue, `own` those of the rows, which are written. `between` is
+        called first, and between parts of a large model. Needs `has_layers`.
         """
         assert self._layers is not None
         count, tokens = len(blocks), len(hidden) // rows
@@ -340,14 +336,13 @@ class GgufMatmulKernel:
         heads = blocks[0].heads + 2 * blocks[0].kv_heads
         qkv = hidden.new_empty(len(hidden), heads, blocks[0].head_dim)
         rope = rope.contiguous()
-        shared, own = map(ctypes.byref, caches)
-        self._set_threads(torch.get_num_threads())
-        step = max(1, _PART // blocks[0].numel)
+        caches = ctypes.byref(shared), ctypes.byref(own)
+        step = max(1, _UNSTOPPED // blocks[0].numel)
         for first in range(0, count, step):
             between()
             self._layers(
                 *(weights, first, min(count, first + step), count, rows, tokens),
-                *(rope.data_ptr(), shared, own, _address(mask), norm.data_ptr()),
+                *(rope.data_ptr(), *caches, _address(mask), norm.data_ptr()),
                 *(hidden.data_ptr(), qkv.data_ptr()),
             )
 
@@ -362,7 +357,6 @@ class GgufMatmulKernel:
             raise IndexError(f"a row is not among {matrix.rows:,}")
         found = torch.empty(len(index), matrix.columns)
         part = ctypes.byref(matrix.compiled())
-        self._set_threads(torch.get_num_threads())
         self._rows(
             *(part, matrix.columns, index.data_ptr()), len(index), found.data_ptr()
         )
@@ -372,7 +366,6 @@ class GgufMatmulKernel:
         """Return `count` rows of a matrix from row `first` on, dequantised and without
         its LoRA: float32 [count, K]."""
         found = torch.empty(count, matrix.columns)
-        self._set_threads(torch.get_num_threads())
         self._tile(ctypes.byref(matrix.compiled), first, count, found.data_ptr())
         return found
 
@@ -398,18 +391,18 @@ class GgufMatmulKernel:
                 bool(far < _NEAR)
                 and torch.equal(torch.cat(single), found)
                 and torch.equal(self.tile(whole, 1, 3), plain[1:4])
-                and self._is_right_with_many(whole, plain, inputs)
+                and self._is_gemm_right(whole, plain, inputs)
             )
             if not right:
                 raise ValueError(f"its result for {name} differs from the reference")
 
-    def _is_right_with_many(
+    def _is_gemm_right(
         self, matrix: StackedMatrix, plain: Tensor, inputs: Tensor
     ) -> bool:
-        if not self.has_many:
+        if not self.has_gemm:
             return True
-        found = self.matmul_many(matrix, inputs)
-        if self.many_rounds:
+        found = self.gemm(matrix, inputs)
+        if self.gemm_rounds:
             inputs, plain = inputs.bfloat16().float(), plain.bfloat16().float()
         wanted = F.linear(inputs, plain)
         return bool((found - wanted).abs().max() < _NEAR * wanted.abs().max())

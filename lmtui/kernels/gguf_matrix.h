@@ -54,3 +54,15 @@ static inline void norm_rope(const Block &block, const float *rope, float *qkv) 
         qk_norm_rope(qkv + h * block.head, block.head,
                      h < block.heads ? block.q_norm : block.k_norm, rope, block.epsilon);
 }
+
+// hidden [tokens, width] and rope [tokens, head / 2, 2] -> qkv
+// [tokens, heads + 2 · kv_heads, head] of the layer after the block.
+extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
+                         const float *rope, float *qkv);
+
+// residual [tokens, width], attention_out [tokens, heads · head] and rope
+// [tokens, head / 2, 2] -> hidden [tokens, width], which may be residual, and, unless it is
+// null, qkv [tokens, heads + 2 · kv_heads, head].
+extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
+                           const float *attention_out, const float *rope, float *hidden,
+                           float *qkv);

@@ -25,7 +25,7 @@ extern "C" void gguf_tile(const Matrix *matrix, long first, long count, float *o
 
 // With AMX, other libraries multiply tiles faster.
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
-#define MANY
+#define HAS_GEMM
 
 typedef uint32_t bf16x2;  // two adjacent columns
 
@@ -97,7 +97,7 @@ static void multiply(const bf16x2 *panel, long pairs, const bf16x2 *inputs, long
 }
 
 // Inputs of a product, [count, columns].
-struct ManyInputs {
+struct GemmInputs {
     std::vector<bf16> all;
     long count, columns;
 
@@ -119,14 +119,14 @@ struct ManyInputs {
 class Product {
     const Matrix &matrix;
     const std::vector<BlockFormat> formats = formats_of(matrix);
-    const ManyInputs &inputs;
+    const GemmInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<bf16> rows;
     static inline thread_local std::vector<bf16x2> packed;
     static inline thread_local std::vector<float> products, others;
 
    public:
-    Product(const Matrix &matrix, const ManyInputs &inputs) : matrix(matrix), inputs(inputs) {}
+    Product(const Matrix &matrix, const GemmInputs &inputs) : matrix(matrix), inputs(inputs) {}
 
     // In each thread, before its first panel.
     void make_room() const {
@@ -182,7 +182,7 @@ class Product {
 };
 
 #elif defined(__AVX2__) && !defined(__AVX512F__)
-#define MANY
+#define HAS_GEMM
 
 static const long PANEL = 48;   // rows of W that are dequantised together
 static const long DEPTH = 320;  // columns that are multiplied together
@@ -190,7 +190,7 @@ static const long TILE = 16;    // inputs of a tile, a number of each side by si
 static const int ROWS = 6;      // rows that are multiplied with a tile at a time
 
 // Inputs of a product, [count, columns], in the order of the product: [tiles, columns, TILE].
-struct ManyInputs {
+struct GemmInputs {
     std::vector<float> all;
     long count, columns;
 
@@ -279,12 +279,12 @@ static inline void transpose8(__m256 *rows) {
 class Product {
     const Matrix &matrix;
     const std::vector<BlockFormat> formats = formats_of(matrix);
-    const ManyInputs &inputs;
+    const GemmInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<float> rows, other_rows;
 
    public:
-    Product(const Matrix &matrix, const ManyInputs &inputs) : matrix(matrix), inputs(inputs) {}
+    Product(const Matrix &matrix, const GemmInputs &inputs) : matrix(matrix), inputs(inputs) {}
 
     // In each thread, before its first panel.
     void make_room() const {
@@ -349,12 +349,12 @@ class Product {
 
 #endif
 
-#ifdef MANY
+#ifdef HAS_GEMM
 
 // All products. epilogue(t, n, products, size) receives those of input t with rows
 // n … n + size.
 template <typename Epilogue>
-static void matmul(const Matrix &matrix, const ManyInputs &inputs, const Epilogue &epilogue) {
+static void matmul(const Matrix &matrix, const GemmInputs &inputs, const Epilogue &epilogue) {
     const Product product(matrix, inputs);
     const auto panel = [&](long p) {
         const long n = p * PANEL, size = std::min(PANEL, matrix.rows - n);
@@ -378,14 +378,14 @@ static void for_inputs(long count, const Each &each) {
 }
 
 // Whether products of many inputs round these and the weights to bfloat16.
-extern "C" bool gguf_many_rounds() {
-    return std::is_same<decltype(ManyInputs::all), std::vector<bf16>>::value;
+extern "C" bool gguf_gemm_rounds() {
+    return std::is_same<decltype(GemmInputs::all), std::vector<bf16>>::value;
 }
 
 // inputs [count, columns] -> out [count, rows], without LoRA. Sums are float32.
-extern "C" void gguf_matmul_many(const Matrix *matrix, const float *inputs, long count,
+extern "C" void gguf_gemm(const Matrix *matrix, const float *inputs, long count,
                                  float *out) {
-    ManyInputs ordered;
+    GemmInputs ordered;
     ordered.resize(count, matrix->columns);
     for_inputs(count, [&](long t) { ordered.set(t, inputs + t * matrix->columns); });
     matmul(*matrix, ordered, [&](long t, long n, const float *products, long size) {
@@ -394,19 +394,19 @@ extern "C" void gguf_matmul_many(const Matrix *matrix, const float *inputs, long
 }
 
 // As gguf_block, for many tokens and without LoRA.
-extern "C" void gguf_block_many(const Block *block, long tokens, const float *residual,
+extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *residual,
                                 const float *attention_out, const float *rope,
                                 float *hidden, float *qkv) {
     const long width = block->width, ffn = block->ffn, qkv_size = block->qkv_size();
     const long attended = block->o_proj.columns;
-    static thread_local ManyInputs of_attention, of_ffn, of_width;
+    static thread_local GemmInputs of_attention, of_ffn, of_width;
     static thread_local std::vector<float> of_norms;
     of_attention.resize(tokens, attended);
     of_ffn.resize(tokens, ffn);
     of_width.resize(tokens, width);
     of_norms.resize(tokens);
     // What all threads use: a thread_local name is each one's own.
-    ManyInputs &attention_inputs = of_attention, &ffn_inputs = of_ffn, &normed = of_width;
+    GemmInputs &attention_inputs = of_attention, &ffn_inputs = of_ffn, &normed = of_width;
     float *const norm = of_norms.data();
 
     // 1) o_proj and residual: hidden [tokens, width].

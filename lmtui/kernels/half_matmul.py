@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui.kernels.library import ADDRESS, WHOLE, bound
+
 Multiply = Callable[[Tensor], Tensor]
 """A function that multiplies inputs, float32 [m, K], with a matrix [N, K]: float32 [m,
 N]."""
@@ -40,20 +42,12 @@ class HalfMatmulKernel:
             OSError, AttributeError: it is damaged.
         """
         library = ctypes.CDLL(str(file))
-        address, whole = ctypes.c_void_p, ctypes.c_long
+        arguments = ADDRESS, WHOLE, WHOLE, ADDRESS, ADDRESS, WHOLE, ADDRESS
         self._calls = {
-            torch.bfloat16: library.half_matmul_bf16,
-            torch.float16: library.half_matmul_fp16,
-            torch.float32: library.half_matmul_f32,
+            torch.bfloat16: bound(library, "half_matmul_bf16", *arguments),
+            torch.float16: bound(library, "half_matmul_fp16", *arguments),
+            torch.float32: bound(library, "half_matmul_f32", *arguments),
         }
-        self._set_threads = library.set_threads
-        self._set_threads.argtypes, self._set_threads.restype = (whole,), None
-        for call in self._calls.values():
-            call.restype = None
-            call.argtypes = (
-                *(address, whole, whole, address),
-                *(address, whole, address),
-            )
 
     def of(self, parts: Sequence[Tensor], places: Tensor | None) -> Multiply:
         """Return the product with `parts`, matrices of one dtype stacked along the
@@ -69,7 +63,6 @@ class HalfMatmulKernel:
         def times(inputs: Tensor) -> Tensor:
             inputs, found = inputs.contiguous(), inputs.new_empty(len(inputs), rows)
             where = None if places is None else places.data_ptr()
-            self._set_threads(torch.get_num_threads())
             call(
                 *(made, len(held), columns, where),
                 *(inputs.data_ptr(), len(inputs), found.data_ptr()),

@@ -33,3 +33,11 @@ static inline void append_kv(const float *qkv, long rows, long tokens, long kv_h
                        cache.at(m / tokens, kv_heads, head, token), HEAD);
         }
 }
+
+// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, HEAD] -> out
+// [n, t, H, HEAD]. `shared` holds one row, a prefix of all n; `own` holds the n rows that
+// follow it, to which the new keys and values are appended.
+extern "C" void attend(const float *qkv, float *out, long rows, long tokens, long kv_heads,
+                       fp16 *shared_data, long shared_capacity, long shared_count,
+                       fp16 *own_data, long own_capacity, long own_count,
+                       const float *mask);

@@ -5,16 +5,6 @@
 #include "gguf_matrix.h"
 #include "kv_cache.h"
 
-extern "C" void attend(const float *qkv, float *out, long rows, long tokens, long kv_heads,
-                       fp16 *shared_data, long shared_capacity, long shared_count,
-                       fp16 *own_data, long own_capacity, long own_count,
-                       const float *mask);
-extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
-                           const float *attention_out, const float *rope, float *hidden,
-                           float *qkv);
-extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
-                         const float *rope, float *qkv);
-
 // Keys and values of all layers, of which `count` tokens are filled; see kv_cache.h.
 struct KVLayers {
     char *data;

@@ -3,7 +3,7 @@
 // A region is cut into chunks, which threads claim one by one. Whoever begins a region
 // waits for chunks that are being computed, never for a thread that has not begun one: it
 // may have lost its core to another process. Threads that make others wait longer than they
-// help are left out for a while. One pool for a library, whose threads begin at first use.
+// help are left out for a while.
 
 #pragma once
 
@@ -57,9 +57,11 @@ class ThreadPool {
     Clock::duration credit = FIRST_CREDIT, pause = SHORTEST;
     Clock::time_point since{};  // they are out, or in again
 
-    static inline ThreadPool *current = nullptr;
-    static inline long wanted = 1;
-    long size = 1;
+    const long size;
+
+    static inline std::atomic<ThreadPool *> current{nullptr};
+    static inline std::atomic<long> wanted{1};
+    static inline std::mutex making;
 
     static void relax() {
 #if defined(__x86_64__)
@@ -110,7 +112,7 @@ class ThreadPool {
         }
     }
 
-    void begin(long threads) {
+    explicit ThreadPool(long threads) : size(threads) {
         sigset_t all, before;  // signals are for the program's own threads
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -158,17 +160,20 @@ class ThreadPool {
         is_out = true;
     }
 
+    // A pool is never freed, since others may still run a region in it.
     static ThreadPool &get() {
-        static const int forgets =  // a child has none of its parent's threads
-            pthread_atfork(nullptr, nullptr, [] { current = nullptr; });
+        ThreadPool *pool = current;
+        if (pool && pool->size == wanted) return *pool;
+        static const int forgets = pthread_atfork(
+            [] { making.lock(); }, [] { making.unlock(); },
+            [] { making.unlock(), current = nullptr; });  // a child has no such threads
         (void)forgets;
-        if (!current || (long)current->size != wanted) {
-            if (current) current->end();
-            current = new ThreadPool();
-            current->size = wanted;
-            current->begin(wanted);
-        }
-        return *current;
+        std::lock_guard<std::mutex> lock(making);
+        pool = current;
+        if (pool && pool->size == wanted) return *pool;
+        if (pool) pool->end();
+        current = pool = new ThreadPool(wanted);
+        return *pool;
     }
 
     void end() {
@@ -181,8 +186,9 @@ class ThreadPool {
     static void set_threads(long threads) { wanted = std::max(threads, 1L); }
     static long threads() { return wanted; }
 
-    // Calls work(0) … work(chunks - 1), each once, in any order, on all threads. Each
-    // thread calls prepare() before its first.
+    // Calls work(0) … work(chunks - 1), each once, in any order, on all threads; on the
+    // caller's alone while another region runs. Each thread calls prepare() before its
+    // first.
     template <typename Prepare, typename Work>
     static void run(long chunks, const Prepare &prepare, const Work &work) {
         if (chunks <= 0) return;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,17 +83,17 @@ def test_products_of_many_inputs_are_float32_sums(
     order = torch.randperm(rows)
     stacked = StackedMatrix((matrix,), order)
     inputs = torch.randn(40, matrix.columns)
-    if not kernel.has_many:
+    if not kernel.has_gemm:
         pytest.skip("this processor has neither AVX2 nor AVX512-BF16, or has AMX")
-    found = kernel.matmul_many(stacked, inputs)
+    found = kernel.gemm(stacked, inputs)
     plain, rounded = floats(matrix)[order], inputs
-    if kernel.many_rounds:
+    if kernel.gemm_rounds:
         plain, rounded = plain.bfloat16(), rounded.bfloat16()
     plain, rounded = plain.double(), rounded.double()
     near = rounded.abs() @ plain.abs().t()  # the sums are float32
     assert bool(((found - rounded @ plain.t()).abs() <= 1e-6 * near + 1e-9).all())
     for count in (1, 5, 6, 7, 20):
-        part = kernel.matmul_many(stacked, inputs[:count])
+        part = kernel.gemm(stacked, inputs[:count])
         assert torch.equal(part, found[:count])
 
 
@@ -153,6 +152,7 @@ def test_parts_of_several_formats_are_one_matrix(kernel: GgufMatmulKernel) -> No
 
 FORK = """
 import os, sys, torch
+from concurrent.futures import ThreadPoolExecutor
 if hasattr(os, "sched_setaffinity"):  # tests have a core each, this one all of them
     os.sched_setaffinity(0, range(os.cpu_count()))
 from tests.kernels.test_gguf_matmul import drawn
@@ -161,31 +161,21 @@ torch.set_num_threads(3)
 kernel = GgufMatmulKernel(sys.argv[1])
 matrix, inputs = StackedMatrix((drawn("Q4_1", 640, 4),)), torch.ones(1, 128)
 wanted = kernel.matmul(matrix, inputs)
+same = lambda _=0: torch.equal(kernel.matmul(matrix, inputs), wanted)
+with ThreadPoolExecutor(4) as threads:
+    together = all(threads.map(same, range(200)))
 child = os.fork()
-same = torch.equal(kernel.matmul(matrix, inputs), wanted)
+same = same() and together
 if not child:
     os._exit(0 if same else 1)
 sys.exit(os.waitpid(child, 0)[1] or not same)
 """
 
 
-def test_process_that_forks_goes_on_and_so_does_its_child(file: Path) -> None:
+def test_threads_and_a_forked_process_may_multiply_at_once(file: Path) -> None:
     """A child has none of the threads of its parent."""
     done = subprocess.run([sys.executable, "-c", FORK, file], timeout=100, check=False)
     assert done.returncode == 0
-
-
-def test_several_threads_may_multiply_at_once(kernel: GgufMatmulKernel) -> None:
-    matrix, inputs = StackedMatrix((drawn("Q4_1", 640, 4),)), torch.randn(1, 128)
-    wanted = kernel.matmul(matrix, inputs)
-
-    def same(_: int) -> bool:
-        return all(
-            torch.equal(kernel.matmul(matrix, inputs), wanted) for _ in range(50)
-        )
-
-    with ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(same, range(4)))
 
 
 def test_a_wrong_library_is_noticed(

@@ -102,8 +102,8 @@ class BlockLinear:
         return product
 
     def _many(self, inputs: Tensor) -> Tensor:
-        if self.kernel.has_many and self.rounds >= self.kernel.many_rounds:
-            return self.kernel.matmul_many(self.matrix, inputs)
+        if self.kernel.has_gemm:
+            return self.kernel.gemm(self.matrix, inputs)
         if not self.rounds:
             return _by_tiles(self.kernel, self.matrix, inputs)
         return _by_tiles(self.kernel, self.matrix, inputs.bfloat16()).float()
@@ -143,11 +143,11 @@ class BlockHead:
 
     def times(self, inputs: Tensor) -> Tensor:
         """See `linear.LMHead`."""
-        exact = self._kernel.has_many and not self._kernel.many_rounds
+        exact = self._kernel.has_gemm and not self._kernel.gemm_rounds
         if len(inputs) <= (FEW if exact else _FEW_STATES):
             return self._kernel.matmul(self._matrix, inputs)
         if exact:
-            return self._kernel.matmul_many(self._matrix, inputs)
+            return self._kernel.gemm(self._matrix, inputs)
         return _by_tiles(self._kernel, self._matrix, inputs)
 
 

@@ -97,13 +97,13 @@ def test_fused_layers_give_the_states_of_single_operations(
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", kind)
     backend = LlamaCpuBackend(loaded(file).model.weights)
     decoder = backend.decoder
-    fused, whole = decoder._fused, decoder._whole
+    fused, whole = decoder._fused, decoder._layers_kernel
     assert all(fused) and whole is not None
     for tokens in (1, 3, 9, 40):
         found = backend.hidden_states(IDS[:tokens], keep=tokens)
-        decoder._fused, decoder._whole = [None] * len(fused), None
+        decoder._fused, decoder._layers_kernel = [None] * len(fused), None
         wanted = backend.hidden_states(IDS[:tokens], keep=tokens)
-        decoder._fused, decoder._whole = fused, whole
+        decoder._fused, decoder._layers_kernel = fused, whole
         near = 1e-3 if tokens <= FEW else 0.1  # more are rounded to bfloat16
         torch.testing.assert_close(found, wanted, atol=near, rtol=1e-3)
 
@@ -116,7 +116,7 @@ def test_all_layers_in_one_call_are_the_layers_one_by_one(
     products are rounded, which makes differences of the last bit larger."""
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
     backend = LlamaCpuBackend(loaded(file).model.weights)
-    decoder, whole = backend.decoder, backend.decoder._whole
+    decoder, whole = backend.decoder, backend.decoder._layers_kernel
     tree = Tree.of([[5, 6], [5, 7], [8]])
 
     def found() -> list[torch.Tensor]:
@@ -132,10 +132,10 @@ def test_all_layers_in_one_call_are_the_layers_one_by_one(
         ]
 
     together = found()
-    decoder._whole = None
+    decoder._layers_kernel = None
     for one, other in zip(together, found(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
-    decoder._whole = whole
+    decoder._layers_kernel = whole
 
 
 @pytest.mark.parametrize("quantize", ["auto", "none"])
@@ -159,7 +159,7 @@ def test_large_model_is_asked_whether_to_stop_between_its_layers(
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q4_1")
     backend = LlamaCpuBackend(loaded(file).model.weights)
     wanted = backend.logits(IDS[:5])
-    monkeypatch.setattr(gguf_matmul, "_PART", 1)
+    monkeypatch.setattr(gguf_matmul, "_UNSTOPPED", 1)
     asked: list[None] = []
 
     def stops() -> bool:

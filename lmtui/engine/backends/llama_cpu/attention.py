@@ -11,17 +11,18 @@ import ctypes
 import math
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmtui.engine.backends.llama_cpu.kv_cache import KVAddress, KVAddresses
+from lmtui.engine.backends.llama_cpu.kv_cache import KVAddresses
+from lmtui.kernels.gguf_matmul import KVAddress
+from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
 
 _FEW = 32  # new tokens of a row up to which the float32 decode kernel runs
 _NEAR = 1e-4  # largest absolute error allowed; outputs are about 1
-_MANY_NEAR = 0.02  # the same where products of the prefill kernel are bfloat16
+_ROUNDED_NEAR = 0.02  # the same where products are rounded to bfloat16
 
 
 class Attention:
@@ -35,26 +36,23 @@ class Attention:
         """
         self._heads, self._kv_heads = heads, kv_heads
         library = ctypes.CDLL(str(file))
-        address, whole = ctypes.c_void_p, ctypes.c_long
-        arguments: list[Any] = [address, address, whole, whole, whole]
-        arguments += [address, whole, whole] * 2  # the shared and the own cache
-        self._set_threads = library.set_threads
-        self._set_threads.argtypes, self._set_threads.restype = (whole,), None
-        self._attend = library.attend
-        self._attend.argtypes, self._attend.restype = [*arguments, address], None
-        self._attend_many = getattr(library, "attend_many", None)
+        library = ctypes.CDLL(str(file))
+        arguments = [ADDRESS, ADDRESS, WHOLE, WHOLE, WHOLE]
+        arguments += [ADDRESS, WHOLE, WHOLE] * 2  # the shared and the own cache
+        self._attend = bound(library, "attend", *arguments, ADDRESS)
+        self._attend_many = bound_if_there(library, "attend_many", *arguments)
         self._rounds = False
         if self._attend_many is not None:
-            self._attend_many.argtypes, self._attend_many.restype = arguments, None
             library.attend_many_rounds.restype = ctypes.c_bool
             self._rounds = library.attend_many_rounds()
 
     def takes(self, tokens: int, mask: Tensor | None, *, rounds: bool) -> bool:
         """Return whether the kernels handle `tokens` new tokens of a row; `rounds`
         allows the products of many tokens to be rounded to bfloat16."""
-        many = mask is None and self._attend_many is not None
-        many = many and rounds >= self._rounds
-        return tokens <= _FEW or many
+        if tokens <= _FEW:
+            return True
+        allowed = rounds or not self._rounds
+        return allowed and mask is None and self._attend_many is not None
 
     def attend(
         self, heads: Tensor, places: KVAddresses, layer: int, mask: Tensor | None
@@ -82,7 +80,6 @@ class Attention:
             own.room,
             own.count,
         )
-        self._set_threads(torch.get_num_threads())
         if tokens > _FEW and mask is None and self._attend_many is not None:
             self._attend_many(*arguments)
         else:
@@ -118,8 +115,8 @@ class Attention:
             )
             wanted = _plainly(heads[:, :, : self._heads].transpose(1, 2), seen.float())
             far = float((found.transpose(1, 2) - wanted).abs().max())
-            many = tokens > _FEW and self._rounds
-            if not far < (_MANY_NEAR if many else _NEAR):
+            rounds = tokens > _FEW and self._rounds
+            if not far < (_ROUNDED_NEAR if rounds else _NEAR):
                 raise ValueError("its result differs from the reference")
 
 

@@ -18,7 +18,7 @@ from lmtui.engine.backends.base import no_such_token
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
-from lmtui.kernels.gguf_matmul import GgufMatmulKernel, KVLayers
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.llama.gguf_blocks import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
@@ -55,11 +55,13 @@ class DecoderLayers:
         self._fused = [
             FusedLayer.of(shape, *pair, root) for pair in pairwise([*layers, layers[0]])
         ]
-        self._blocks = [fused.weights for fused in self._fused if fused is not None]
-        first = self._fused[0]
-        whole = first is not None and attention is not None and first.kernel.has_layers
-        # what runs a few tokens through all layers in one call
-        self._whole = first.kernel if first is not None and whole else None
+        # what runs a few tokens through all layers in one call, if anything does
+        self._layers_kernel: GgufMatmulKernel | None = None
+        fused = [layer for layer in self._fused if layer is not None]
+        self._blocks = [layer.weights for layer in fused]
+        if attention is not None and len(fused) == len(layers):
+            kernel = fused[0].kernel
+            self._layers_kernel = kernel if kernel.has_layers else None
 
     def hidden_states(
         self,
@@ -79,9 +81,10 @@ class DecoderLayers:
         row's token attends to the column's, else -inf. `between` is called before each
         layer; if it raises, `held` is as before.
         """
-        if self._whole is not None and ids.numel() <= FEW:
+        kernel = self._layers_kernel
+        if kernel is not None and ids.numel() <= FEW:
             states = self._run_few(
-                self._whole, ids, held, depths=depths, mask=mask, between=between
+                kernel, ids, held, depths=depths, mask=mask, between=between
             )
             return states if keep is None else states[keep]
         *_, run = self._states(ids, held, depths=depths, mask=mask, between=between)
@@ -103,16 +106,13 @@ class DecoderLayers:
         if rows > 1:
             rope = rope.repeat(rows, 1, 1, 1)
         states = self._embedded(ids)
-        addresses = held.reserve_addresses(tokens)
-        shared, own = (
-            KVLayers(part.address, part.layer, part.room, part.count)
-            for part in (addresses.shared, addresses.own)
-        )
+        caches = held.reserve_addresses(tokens)
         kernel.run_layers(
             *(self._blocks, self._last_norm, states),
             rows=rows,
             rope=rope,
-            caches=(shared, own),
+            shared=caches.shared,
+            own=caches.own,
             mask=mask,
             between=between,
         )

@@ -45,10 +45,8 @@ class FusedLayer:
             *(following.bias, following.q_norm, following.k_norm),
             *(linear.matrix for linear in blocks),
         )
-        rounds = all(linear.rounds for linear in blocks)
         kernel = blocks[0].kernel
-        many = kernel.has_many and rounds >= kernel.many_rounds
-        return cls(weights, kernel, many and not weights.has_lora)
+        return cls(weights, kernel, kernel.has_gemm and not weights.has_lora)
 
     def takes(self, tokens: int) -> bool:
         """Return whether it runs so many tokens at once."""
@@ -61,5 +59,5 @@ class FusedLayer:
         [m, H + 2·KV, d] of the next one, given the hidden states before, the attention
         output [m, H·d] and the rotary factors (cos, sin) [m, 1, d/2, 2]. All are
         float32; `FEW` tokens or less give the same bits in any split."""
-        many = len(hidden) > FEW
-        return self.kernel.block(self.weights, hidden, attended, rope, many=many)
+        gemm = len(hidden) > FEW
+        return self.kernel.block(self.weights, hidden, attended, rope, gemm=gemm)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.backends.base import FIRST_ROOM, FORK_ROOM, grown_room
+from lmtui.kernels.gguf_matmul import KVAddress
 
 _FEW = 8  # most tokens of a decode step: one drawn, the rest speculated
 _LONG = 1024  # keys from which on two plain products are faster for one query
@@ -138,23 +139,6 @@ class PreallocatedKVCache:
 
 _Seen = tuple[Sequence[Tensor], Sequence[Tensor]]
 """Keys and values [n, KV, t, d] of each layer."""
-
-
-@dataclass(frozen=True, slots=True)
-class KVAddress:
-    """Memory address of keys and values [layers, n, 2·KV, room, d]."""
-
-    address: int
-    layer: int
-    """Bytes from one layer to the next."""
-    room: int
-    count: int
-    """Number of tokens in use, of `room`."""
-
-    @classmethod
-    def of(cls, data: Tensor, count: int) -> KVAddress:
-        """Return the address of `data`, of whose room `count` tokens are in use."""
-        return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
 
 
 @dataclass(frozen=True, slots=True)
