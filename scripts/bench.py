@@ -42,6 +42,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.kernels import cpu_features
 from lmtui.models import default_model
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
@@ -391,6 +392,7 @@ def parsed() -> Namespace:
 
 def main() -> None:
     """Measure everything, or some parts, and print the tables."""
+    cpu_features.limit_libraries()  # torch reads it at its first operation
     options = parsed()
     loaded = load(options.model)
     engine = LocalEngine(loaded)

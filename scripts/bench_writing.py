@@ -20,6 +20,7 @@ from bench_tools import compare, measured_by, row
 
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
+from lmtui.kernels import cpu_features
 from lmtui.models.loaded_model import LoadedModel
 
 SCORED = 1_000
@@ -51,7 +52,11 @@ def machine() -> str:
         names = (ln.split(":", 1)[1].strip() for ln in lines if "model name" in ln)
         name = next(names, name)
     cores = psutil.cpu_count(logical=False)
-    return f"{name}, {cores} cores, {torch.get_num_threads()} torch threads"
+    classes = cpu_features.instruction_class(), torch.backends.cpu.get_cpu_capability()
+    return (
+        f"{name}, {cores} cores, {torch.get_num_threads()} torch threads, "
+        f"kernels for {classes[0]}, torch's for {classes[1]}"
+    )
 
 
 def our_rescore(engine: LocalEngine, texts: list[str]) -> float:

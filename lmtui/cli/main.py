@@ -20,6 +20,7 @@ from lmtui import __version__
 from lmtui.cli import completion
 from lmtui.cli.errors import guarded, leave
 from lmtui.cli.output import prepare_streams
+from lmtui.kernels import cpu_features
 
 if TYPE_CHECKING:
     from lmtui.cli.engine import OpenEngine
@@ -138,6 +139,7 @@ def main(
     def work() -> None:
         if completion.asked():
             completion.answer(app)
+        cpu_features.limit_libraries()
         # The command's own main() would handle exit codes and closed pipes itself.
         command = typer.main.get_command(app)
         with command.make_context("lmtui", given, obj=open_engine) as context:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
 import stat
 import subprocess
@@ -38,7 +37,6 @@ _DIGESTS = "digests.json"
 _LAYOUT = "7"  # of everything compiled; another number gives another folder
 _LANES = 16  # attention takes head widths that are multiples of this
 _WIDEST = 256  # head width up to which a query's accumulators stay in registers
-_X86 = ("x86_64", "AMD64")
 
 
 def name() -> str:
@@ -121,9 +119,9 @@ def build_gguf_matmul(
 def _build(sources: Sequence[str], file: Path, **sizes: float) -> None:
     """Compile sources side by side and link them as a shared library; `sizes` are
     macros."""
-    native = "-march=native" if platform.machine() in _X86 else "-mcpu=native"
     macros = [f"-D{name}={size}" for name, size in sizes.items()]
-    options = ["-std=c++17", "-O3", native, "-pthread", "-fPIC", *macros]
+    native = cpu_features.compiler_options()
+    options = ["-std=c++17", "-O3", *native, "-pthread", "-fPIC", *macros]
 
     sources = [*sources, "thread_pool.cpp"]
 

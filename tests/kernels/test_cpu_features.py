@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.errors import LmtuiError
 from lmtui.kernels import cpu_features
 
 
@@ -25,3 +26,49 @@ def test_instructions_tell_processors_apart_by_their_flags(
         file.write_text(said)
         seen.append(cpu_features.instructions())
     assert seen[0] == seen[1] and len(set(seen)) == 3 and all(seen)
+
+
+BIG = "avx2 fma f16c avx_vnni avx512f avx512bw avx512vl avx512dq avx512_vnni amx_bf16"
+
+
+@pytest.mark.parametrize(
+    ("said", "limit", "name", "left"),
+    [
+        ("avx2 fma f16c", "", "avx2", "avx2 fma f16c"),
+        ("fpu avx", "", "", "fpu avx"),
+        (BIG, "", "avx512-vnni", BIG),
+        (BIG, "avx2-vnni", "avx2-vnni", "avx2 fma f16c avx_vnni"),
+        (BIG, "avx2", "avx2", "avx2 fma f16c"),
+    ],
+)
+def test_a_class_limits_what_is_used(
+    said: str,
+    limit: str,
+    name: str,
+    left: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cpu_features.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"flags : {said}\n")
+    monkeypatch.setenv("LMTUI_ISA", limit)
+    for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.setenv(variable, "")
+    assert cpu_features.instruction_class() == name
+    assert cpu_features.has_features(*left.split())
+    assert cpu_features.has_features("amx_bf16") == ("amx_bf16" in left)
+    cpu_features.limit_libraries()
+    capability = limit.partition("-")[0]
+    assert cpu_features.os.environ["ATEN_CPU_CAPABILITY"] == capability
+
+
+def test_a_class_that_the_processor_lacks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags : avx2 fma f16c\n")
+    monkeypatch.setenv("LMTUI_ISA", "avx512-vnni")
+    with pytest.raises(LmtuiError, match="LMTUI_ISA") as caught:
+        cpu_features.forced()
+    assert caught.value.hint == "Give avx2."
