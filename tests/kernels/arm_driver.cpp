@@ -1,0 +1,72 @@
+// Runs kernels on numbers from a file, for a processor that Python does not run on:
+// `arm_driver IN OUT`. `test_arm` writes the one and reads the other.
+
+#include <cstdio>
+
+#include "gguf_matrix.h"
+#include "kv_cache.h"
+
+extern "C" void set_threads(long);
+extern "C" void gguf_matmul(const Matrix *, const float *, long, float *);
+extern "C" void gguf_rows(const RowBlocks *, long, const long *, long, float *);
+extern "C" void half_matmul_bf16(const RowBlocks *, long, long, const long *,
+                                 const float *, long, float *);
+
+static FILE *in, *out;
+
+template <typename Number>
+static std::vector<Number> take(long count) {
+    std::vector<Number> all(count);
+    if (std::fread(all.data(), sizeof(Number), count, in) != (size_t)count) std::abort();
+    return all;
+}
+
+static void give(const std::vector<float> &all) {
+    std::fwrite(all.data(), sizeof(float), all.size(), out);
+}
+
+// Blocks and inputs: rows, the product, and that of each input alone.
+static void multiply_blocks(long format, long rows, long columns, long count) {
+    const auto blocks = take<uint8_t>(rows * format_of(format).row_bytes(columns));
+    const auto inputs = take<float>(count * columns);
+    const RowBlocks part = {blocks.data(), rows, format};
+    const Matrix matrix = {&part, 1, rows, columns, nullptr, 0, nullptr, nullptr};
+    std::vector<long> index;
+    for (long n = 0; n < rows; n++) index.push_back(n);
+    std::vector<float> plain(rows * columns), product(count * rows), alone(count * rows);
+    gguf_rows(&part, columns, index.data(), rows, plain.data());
+    gguf_matmul(&matrix, inputs.data(), count, product.data());
+    for (long i = 0; i < count; i++)
+        gguf_matmul(&matrix, inputs.data() + i * columns, 1, alone.data() + i * rows);
+    give(plain), give(product), give(alone);
+}
+
+// A bfloat16 matrix and inputs: the product.
+static void multiply_half(long, long rows, long columns, long count) {
+    const auto weights = take<uint8_t>(2 * rows * columns);
+    const auto inputs = take<float>(count * columns);
+    const RowBlocks part = {weights.data(), rows, 0};
+    std::vector<float> product(count * rows);
+    half_matmul_bf16(&part, 1, columns, nullptr, inputs.data(), count, product.data());
+    give(product);
+}
+
+// Queries, keys and values of new tokens, and a cache of one row: the attention output.
+static void attend_all(long kv_heads, long tokens, long held, long) {
+    const auto heads = take<float>(tokens * kv_heads * (GQA + 2) * HEAD);
+    auto cache = take<fp16>(2 * kv_heads * (held + tokens) * HEAD);
+    std::vector<float> found(tokens * kv_heads * GQA * HEAD);
+    attend(heads.data(), found.data(), 1, tokens, kv_heads, nullptr, 0, 0, cache.data(),
+           held + tokens, held, nullptr);
+    give(found);
+}
+
+int main(int, char **names) {
+    in = std::fopen(names[1], "rb"), out = std::fopen(names[2], "wb");
+    set_threads(2);
+    for (long step[5]; std::fread(step, sizeof step, 1, in) == 1;)
+        (step[0] == 0   ? multiply_blocks
+         : step[0] == 1 ? multiply_half
+                        : attend_all)(step[1], step[2], step[3], step[4]);
+    return std::fclose(out);
+}
