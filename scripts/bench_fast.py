@@ -29,7 +29,6 @@ from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models import default_model
-from lmtui.models.llama.load import quantize_layers
 from lmtui.models.load import load
 
 CONTEXTS = (32, 512, 2048)
@@ -190,12 +189,6 @@ def without_guesses() -> Iterator[None]:
         PromptLookup.guess = guess  # type: ignore[method-assign]
 
 
-def through_layers(model: str | None) -> LocalEngine:
-    """An engine that runs any model the way it runs those of another shape: through
-    the library's own layers, with packed weights."""
-    return LocalEngine(quantize_layers(load(model), "auto"))
-
-
 def print_fidelity(fast: LocalEngine, exact: LocalEngine, tokens: int = 4_000) -> None:
     """How far the fast path is from the exact one, on two real texts."""
     print(
@@ -234,17 +227,12 @@ def print_fast(
         with no_compiler():
             uncompiled = LocalEngine(load(str(peer), quantize="auto"))
             print_decoding(uncompiled, other, rounds, tokens)
-        print("\nThe same through the library's layers, as other shapes run:")
-        layered = through_layers(options.model)  # type: ignore[attr-defined]
-        print_decoding(layered, other, rounds, tokens)
     print(f"\nAll that the panel shows of a token: {analysis(fast) * 1e3:.2f} ms.")
     start = first_start(options.model)  # type: ignore[attr-defined]
     print(f"Process start → first token, with nothing kept: {start:.1f} s.")
     most = peak_memory(options.model) / 2**20  # type: ignore[attr-defined]
     print(f"Peak memory of a process that answers: {most:,.0f} MiB, mapped files too.")
     print_fidelity(fast, exact)
-    print("\nThrough the library's layers:")
-    print_fidelity(layered, exact)
 
 
 @without_guesses()

@@ -27,7 +27,6 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
-from lmtui.models.quantized_layers import PackedLinear
 
 TEXT = Path(__file__).parents[1] / "README.md"
 CONTEXTS = (32, 512, 2048)
@@ -83,22 +82,17 @@ def print_fidelity(options: Namespace) -> None:
 
 
 def print_speed(options: Namespace) -> None:
-    """Decoding against `generate` and against the memory, in the model's own dtype and
-    with weights of 4 bits."""
+    """Decoding against `generate` and against the memory."""
     device = torch.device(options.device)
     read, on_gpu = bandwidth(device), device.type == "cuda"
     print("| weights | context | tokens/s | generate | × | of the bound |")
     print("|---|---|---|---|---|---|")
     plain = load(options.model, device=options.device)
-    notes = []
-    for quantize in ("none", "int4") if on_gpu else ("none",):
-        loaded = load(options.model, device=options.device, quantize=quantize)
-        engine, bound = LocalEngine(loaded), read / weight_bytes(loaded.model)
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-        print_contexts(engine, plain, bound, options)
-        notes.append(note_of(engine, bound, options))
-    print("\n" + "\n".join(notes))
+    engine, bound = LocalEngine(plain), read / weight_bytes(plain.model)
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    print_contexts(engine, plain, bound, options)
+    print("\n" + note_of(engine, bound, options))
 
 
 def print_contexts(
@@ -142,9 +136,7 @@ def prompt_of(engine: LocalEngine, context: int) -> Prompt:
 
 def weight_bytes(model: Any) -> int:
     """What a token reads of a model."""
-    packed = [m._packed for m in model.modules() if isinstance(m, PackedLinear)]
-    few = sum(each.weights.nbytes + each.scales.nbytes for each in packed)
-    return few + sum(int(p.nbytes) for p in model.parameters())
+    return sum(int(p.nbytes) for p in model.parameters())
 
 
 def waits(engine: LocalEngine) -> float:

@@ -23,6 +23,8 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "gguf", "
              "llguidance")  # fmt: skip
 
 Line = tuple[str, str]
+_MEASURED = ("avx2",)
+"""The classes of instructions that this version's kernels were measured on."""
 
 
 @options.with_settings(
@@ -180,7 +182,7 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
 
 def _compiled() -> str:
     """Describe the compiled kernels, or why there are none."""
-    from lmtui.kernels import build
+    from lmtui.kernels import build, cpu_features
 
     compiler = build.compiler_id()
     if compiler is None:
@@ -191,9 +193,13 @@ def _compiled() -> str:
         return f"not everything: {why} (tried again once {file} is gone)"
     count = build.count()
     sets = f"{count} set{'' if count == 1 else 's'} of kernels" if count else "nothing"
+    limit = "as LMTUI_ISA says" if cpu_features.forced() else "the most it has"
+    name = cpu_features.instruction_class()
+    if name not in _MEASURED:
+        limit += "; not measured on such a processor in this version"
     return (
         f"{sets} so far, in {build.root()}; when a model that needs them is opened, "
-        f"by {build.name()}"
+        f"by {build.name()}, for {name or 'a processor without AVX2'} ({limit})"
     )
 
 
@@ -211,24 +217,17 @@ def _path(computed: str, device: str, settings: Settings) -> str:
 
 
 def _fast_path(quantize: str) -> str:
-    import torch
-
     from lmtui.models.llama.gguf_blocks import why_no_blocks
 
-    kernel = torch.backends.cpu.get_cpu_capability()
-    packed = why_no_blocks() is not None
+    why = why_no_blocks()
+    if why and quantize != "auto":
+        return f"none with --quantize {quantize}: {why}"
+    if why:
+        return f"exact, float32: {why}"
     if quantize != "auto":
-        way = f"packed for torch's {kernel} kernel" if packed else "mapped"
-        return f"fast: weights rounded to {quantize}, {way}"
-    if packed:
-        stored = f"their bits packed for torch's {kernel} kernel"
-    else:
-        stored = (
-            "their blocks mapped from the file; for safetensors of that shape in "
-            "bfloat16 or float16: their weights mapped"
-        )
+        return f"fast: weights rounded to {quantize}, mapped"
     return (
-        f"fast for quantised GGUF files shaped like Llama: {stored}; for those of "
-        "other shapes: their layers packed; exact, float32, for all else and for "
-        "inspect"
+        "fast for quantised GGUF files shaped like Llama: their blocks mapped from the "
+        "file; for safetensors of that shape in bfloat16 or float16: their weights "
+        "mapped; exact, float32, for all else and for inspect"
     )

@@ -262,7 +262,7 @@ class Settings:
         "auto",
         "Precision of the weights on a CPU: auto computes with quantised GGUF weights, "
         "or 16-bit safetensors, as they are stored; int8 and int4 round the weights of "
-        "any model; none is exact. "
+        "a model shaped like Llama; none is exact. "
         "`lmtui inspect` is exact unless int8 or int4 is given.",
         choices=get_args(Quantize),
         metavar="BITS",

@@ -68,6 +68,5 @@ def open_ngrams(
         adapter=None,
         why="",
         exact_drawing=False,
-        layer_bits=0,
     )
     return LocalEngine(loaded)

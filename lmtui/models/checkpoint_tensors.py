@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 
 from lmtui.models.checkpoint import ModelFolder
-from lmtui.models.llama.int4 import GroupQuantized, quantise
 
 
 class FolderTensors:
@@ -41,15 +40,3 @@ class FolderTensors:
     def floats(self, name: str) -> Tensor:
         """Return a tensor in float32."""
         return self.tensor(name).float()
-
-
-class RoundedTensors(FolderTensors):
-    """The tensors of a folder, whose matrices can be quantised."""
-
-    def __init__(self, folder: ModelFolder, bits: int) -> None:
-        super().__init__(folder)
-        self._bits = bits
-
-    def groups(self, name: str) -> GroupQuantized:
-        """Return a matrix [N, K], quantised in groups of 32 columns."""
-        return quantise(self.floats(name), self._bits)

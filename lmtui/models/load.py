@@ -104,7 +104,7 @@ def load_pair(
     if added.is_whole or (own and own.is_whole):
         plain = spec if spec or own else folders.name_of_base(added)
         return _load_wanted(plain, adapter, how), _load_wanted(spec, other, how)
-    base = _load_base(own or added, spec, replace(how, layers=False))
+    base = _load_base(own or added, spec, how)
     if own:
         meant = source.resolve(spec) if spec else folders.model_for(own)
         _locate_base(added, meant, how.on_progress)
@@ -138,7 +138,7 @@ def _load_wanted(
     fitted = folders.find(adapter)
     if fitted.is_whole:
         return replace(_load_whole(fitted, spec, how), adapter=fitted.name)
-    base = _load_base(fitted, spec, replace(how, layers=False))
+    base = _load_base(fitted, spec, how)
     if base.is_llama:
         from lmtui.models.llama.load import with_adapter
 
@@ -212,16 +212,13 @@ def _load(name: str, path: Path, how: LoadOptions) -> LoadedModel:
     count = _start_torch(how.threads)
     if how.quantize == "none":
         return _load_exact(name, path, how, count)
-    from lmtui.models.llama.load import load_quantized, quantize_layers
+    from lmtui.models.llama.load import load_quantized
 
     found = load_quantized(name, path, how)
     if isinstance(found, LoadedModel):
         return found
     dtype = how.dtype if found.dtype == "auto" else found.dtype
     exact = _load_exact(name, path, replace(how, dtype=dtype), count)
-    if found.layers:
-        how.on_progress(Progress(f"packing {name}"))
-        exact = quantize_layers(exact, how.quantize)
     return replace(exact, why=found.words or exact.why)
 
 

@@ -27,8 +27,6 @@ class LoadOptions:
     quantize: Quantize
     threads: int | None
     on_progress: OnProgress
-    layers: bool = True
-    """Whether linear layers of a transformers model may be quantised one by one."""
 
 
 @runtime_checkable
@@ -65,8 +63,6 @@ class LoadedModel:
     """The reason why it is not a `LlamaModel`, where that was tried."""
     exact_drawing: bool = False
     """Whether tokens are drawn here where a server could draw them."""
-    layer_bits: int = 0
-    """Bits of the weights in quantised layers of a transformers model; 0 for none."""
 
     @property
     def is_llama(self) -> bool:
@@ -89,13 +85,11 @@ class LoadedModel:
 
     @property
     def number_format(self) -> str:
-        """The format of its weights: `float32`, …, `int8` or `int4`."""
+        """The format of its weights: `float32`, …, `Q8_0`."""
         if self.is_llama:
             return str(self.model.weights.number_format)
         if self.is_remote:
             return str(self.model.number_format)
-        if self.layer_bits:
-            return f"int{self.layer_bits}"
         return str(self.dtype).removeprefix("torch.")
 
     @property

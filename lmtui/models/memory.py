@@ -10,7 +10,7 @@ from lmtui.cache_dir import size
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 
-BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1.5, "int4": 1}
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 GGUF_BITS = {"Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.5}
 """Bits for each weight of a GGUF file, by what such files are called."""

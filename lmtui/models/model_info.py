@@ -47,10 +47,8 @@ def facts_of(model: Any) -> ModelInfo:
 
 
 def weights_in(module: Any) -> int:
-    """Return the number of weights of a torch module, packed ones included."""
-    plain: int = sum(parameter.numel() for parameter in module.parameters())
-    packed: int = sum(getattr(each, "packed_weights", 0) for each in module.modules())
-    return plain + packed
+    """Return the number of weights of a torch module."""
+    return sum(int(parameter.numel()) for parameter in module.parameters())
 
 
 def facts_in(folder: Path, config: Mapping[str, Any], parameters: int) -> ModelInfo:

@@ -39,25 +39,27 @@ def plan_for(path: Path, *, device: str, dtype: str, quantize: str) -> RunPlan:
         return _loaded(found, f"in {computed} on {place}", computed)
     if quantize == "auto" and stored in FLOATS:
         return _as_stored(found)
-    return _quantised(found, 4 if quantize == "int4" else 8)
+    return _quantised(found, quantize)
 
 
-def _quantised(found: ModelFolder | GgufHeader, bits: int) -> RunPlan:
-    from lmtui.models.llama.gguf_blocks import why_no_blocks, why_not_mapped
+def _quantised(found: ModelFolder | GgufHeader, quantize: str) -> RunPlan:
+    from lmtui.models.llama.gguf_blocks import has_known_blocks, why_no_blocks
     from lmtui.models.llama.rounded import bytes_rounded
     from lmtui.models.llama.weights import FAMILIES
 
     kind = found.architecture
     if isinstance(found, ModelFolder):
         kind = str(found.config.get("model_type"))
-    if kind not in FAMILIES:  # the weights are loaded whole first
-        way = f"fast: its layers rounded to int{bits}, since {kind} is not shaped like"
-        return _loaded(found, f"{way} Llama", "float32")
-    if why := why_no_blocks():
-        way = f"fast: its weights packed, since {why}"
-        need = _about(found.parameters, f"int{bits}")
-        return RunPlan(way, f"{need} at most")
-    if isinstance(found, GgufHeader) and bits != 4 and not why_not_mapped(found):
+    why = why_no_blocks()
+    if kind not in FAMILIES:
+        why = f"{kind} is not shaped like Llama"
+    if why:
+        way = f"exact: in float32, since {why}"
+        if quantize != "auto":
+            way = f"not with --quantize {quantize}, since {why}; without it in float32"
+        return _loaded(found, way, "float32")
+    bits = 4 if quantize == "int4" else 8
+    if isinstance(found, GgufHeader) and bits != 4 and has_known_blocks(found):
         way = f"fast: its weights ({found.quantisation}) mapped from the file"
         return RunPlan(way, _mapped(found.bytes))
     way = f"fast: its weights rounded to int{bits} once, and mapped from the cache"
@@ -86,7 +88,7 @@ def _loaded(found: ModelFolder | GgufHeader, way: str, dtype: str) -> RunPlan:
 
 
 def _mapped(file: int) -> str:
-    own = size(memory.bytes_needed(0, "int8"))
+    own = size(memory.bytes_needed(0, "float32"))
     return f"{size(file)} mapped, and about {own} of its own"
 
 

@@ -263,12 +263,11 @@ def test_lens_reads_on_from_a_cache_at_a_fixed_address(start: int) -> None:
 
 
 @pytest.mark.parametrize("window", [30, 100])
-@pytest.mark.parametrize("form", ["float32", "packed", "blocks"])
+@pytest.mark.parametrize("form", ["float32", "blocks"])
 def test_last_layer_of_our_own_decoder_equals_its_score(form: str, window: int) -> None:
     near = 1e-3 if form == "blocks" else 1e-5  # its head rounds by the number of rows
     makers: dict[str, Callable[[str], LlamaCpuBackend]] = {
         "float32": lambda kind: lean.unrounded(kind, torch.float32),
-        "packed": lean.packed,
         "blocks": lean.blocks,
     }
     forward, windows = makers[form]("llama"), Windows(window, window // 2)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from lmtui.kernels import build
 from lmtui.kernels.half_matmul import FORMATS, HalfMatmulKernel
-from lmtui.models.llama.half import HalfLinear, MappedHalfHead
-from lmtui.models.llama.int4 import FEW, LoraWeights
+from lmtui.models.llama.half import FEW, HalfLinear, MappedHalfHead
+from lmtui.models.llama.linear import LoraWeights
 
 pytestmark = pytest.mark.skipif(
     build.compiler_id() is None, reason="there is no C++ compiler"

@@ -48,7 +48,6 @@ _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 # See `ModelBackend.extra_token_costs`. In float32 on a CPU a pass over two tokens takes
 # as long as one over eight, which is less than two passes over one.
 _GUESS_COSTS = (0.7,) * 7
-_PACKED_COSTS = (0.4, 0.48, 0.55, 0.7, 0.85, 0.98, 1.1)
 
 
 def preallocated_cache(config: Any = None) -> DynamicCache:
@@ -221,8 +220,6 @@ class TransformersBackend:
             weights = sum(map(weights_in, layers))
             per_layer = weights // max(len(layers), 1)
             self.prefill_chunk = chunk_for(per_layer, self.prefill_chunk)
-            if weights > sum(p.numel() for layer in layers for p in layer.parameters()):
-                self.extra_token_costs = _PACKED_COSTS
         kinds = set(
             getattr(model.config.get_text_config(), "layer_types", None)
             or ["full_attention"]

@@ -2,21 +2,18 @@
 transformers.
 
 A folder holds the configuration, the tokenizer (checked to give the same tokens without
-transformers) and, for packed models, the weights. Runs no model.
+transformers) and, where these were rounded, the weights. Runs no model.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
@@ -30,13 +27,10 @@ from lmtui.models.gguf.tokenizer import (
     read_tokenizer,
     save_tokenizer,
 )
-from lmtui.models.llama.int4 import HalfWeight, Int4Linear
 from lmtui.models.llama.weights import (
     FAMILIES,
-    DecoderLayer,
     LlamaModel,
     LlamaWeights,
-    shape_of,
     unsupported_reason,
 )
 from lmtui.models.loaded_model import LoadedModel
@@ -44,17 +38,10 @@ from lmtui.models.model_info import facts_in
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer, same_as
 
-_WEIGHTS = "packed.safetensors"
-# of this module and of `llama/weights`; another number gives another folder
-_LAYOUT = "1"
-# Names in the file, where they differ from those of `DecoderLayer`'s fields.
-_STORED_NAMES = {"ffn_norm": "feed_norm", "o_proj": "out"}
-Doing = Literal["preparing", "packing", "rounding"]
+_LAYOUT = "1"  # of this module; another number gives another folder
+Doing = Literal["preparing", "rounding"]
 """What happens to a model that is used for the first time: its weights stay as they
-are, are packed for torch's kernel, or rounded into the blocks of a GGUF file."""
-_DONE = {"preparing": "prepared", "packing": "packed", "rounding": "rounded"}
-_OPTIONAL = {"bias", "q_norm", "k_norm"}
-
+are, or are rounded into the blocks of a GGUF file."""
 _PARAMETERS = "lmtui_parameters"  # in the configuration that is kept
 _GENERATION = "generation_config.json"
 
@@ -89,90 +76,6 @@ def _made_by() -> dict[str, str]:
     }
 
 
-def write(weights: LlamaWeights, folder: Path) -> None:
-    """Write the weights of a model into a folder.
-
-    Raises:
-        OSError: the disk is full, or can't be written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    embedding, head = weights.embedding, weights.lm_head
-    assert isinstance(embedding, Tensor) and isinstance(head, HalfWeight)
-    tensors = {
-        "norm": weights.norm,
-        "embedding": embedding,
-        "frequencies": weights.frequencies,
-    }
-    if head.weights is not embedding:
-        tensors["head"] = head.weights
-    bits = {}
-    for index, layer in enumerate(weights.layers):
-        for name, part in _parts(f"{index}", layer):
-            if isinstance(part, Tensor):
-                tensors[name] = part.contiguous()
-            else:
-                bits[name] = str(part)
-    try:
-        save_file(tensors, folder / _WEIGHTS, bits)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-
-
-def _parts(name: str, part: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the tensors and numbers of a dataclass, each with its dotted field path."""
-    if is_dataclass(part):
-        for each in fields(part):
-            stored = _STORED_NAMES.get(each.name, each.name)
-            yield from _parts(f"{name}.{stored}", getattr(part, each.name))
-    elif part is not None:
-        yield name, part
-
-
-def read(folder: Path, config: Mapping[str, Any]) -> LlamaWeights:
-    """Map the weights in a complete folder into memory.
-
-    Raises:
-        OSError, ValueError, KeyError: it is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(folder / _WEIGHTS, framework="pt") as file:
-            bits = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-    shape = shape_of(config)
-    embedding = tensors["embedding"]
-    return LlamaWeights(
-        shape=shape,
-        layers=tuple(_layer(tensors, bits, index) for index in range(shape.layers)),
-        norm=tensors["norm"],
-        embedding=embedding,
-        lm_head=HalfWeight(tensors.get("head", embedding)),
-        frequencies=tensors["frequencies"],
-    )
-
-
-def _layer(
-    tensors: Mapping[str, Tensor], bits: Mapping[str, str], index: int
-) -> DecoderLayer:
-    def part(name: str) -> Any:
-        whole = f"{index}.{_STORED_NAMES.get(name, name)}"
-        if f"{whole}.weights" in tensors:
-            return Int4Linear(
-                tensors[f"{whole}.weights"],
-                tensors[f"{whole}.scales"],
-                int(bits[f"{whole}.bits"]),
-                tensors.get(f"{whole}.dense"),
-            )
-        return tensors.get(whole) if name in _OPTIONAL else tensors[whole]
-
-    return DecoderLayer(**{each.name: part(each.name) for each in fields(DecoderLayer)})
-
-
 def config_in(folder: Path) -> dict[str, Any]:
     """Read `config.json` in a folder.
 
@@ -194,21 +97,12 @@ class NotSupported(Exception):
     """Raised with the reason why a model does not run on the Llama backend."""
 
 
-class NotStored(NotSupported):
-    """Raised where the disk is full or not writable; the user has been told."""
-
-
-class NotLlama(NotSupported):
-    """Raised where a model is not Llama-shaped. Its layers can be packed one by one
-    instead."""
-
-
 def read_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
     """Return the configuration in a model's files, without the defaults that
     transformers has for what a folder's does not say.
 
     Raises:
-        NotLlama: a GGUF file lacks a number that Llama's need.
+        NotSupported: a GGUF file lacks a number that Llama's need.
         LmtuiError: it scales RoPE in a way that transformers does not know.
     """
     if isinstance(checkpoint, ModelFolder):
@@ -216,7 +110,7 @@ def read_config(checkpoint: ModelFolder | GgufHeader) -> dict[str, Any]:
     try:
         return llama_config(checkpoint)
     except KeyError as error:
-        raise NotLlama(f"its header lacks {error}") from error
+        raise NotSupported(f"its header lacks {error}") from error
 
 
 def cached_model(
@@ -254,21 +148,21 @@ class ModelConverter:
         self._name = name
         self._looked = checkpoint
         self._on_progress = on_progress
-        self._doing, self._done = doing, _DONE[doing]
+        self._doing = doing
 
     def into(self, folder: Path, write: Write) -> None:
         """Convert the model into a cache folder; `write` adds further files.
 
         Raises:
-            NotStored: the cache can't be written.
-            NotSupported: the Llama backend can't run the model.
+            NotSupported: the Llama backend can't run the model, or the cache can't be
+                written.
             LmtuiError: the model can't be read.
         """
         self._on_progress(Progress(f"{self._doing} {self._name}, once"))
         try:
             root = paths.ensure_folder(folder.parent)
         except LmtuiError as error:
-            raise self._not_kept(error) from error
+            raise _not_kept(error) from error
         try:
             with paths.scratch_folder(root) as scratch:
                 config = self._describe(scratch)
@@ -279,33 +173,7 @@ class ModelConverter:
                 return  # another process has made it meanwhile
             if isinstance(error, LmtuiError) and not cache_dir.is_disk_full(error):
                 raise
-            raise self._not_kept(error) from error
-
-    def in_memory(
-        self, weights: Callable[[dict[str, Any]], LlamaWeights]
-    ) -> LoadedModel:
-        """Convert the model for this process only, where the cache can't be written.
-        `weights` reads them, given the model's configuration.
-
-        Raises:
-            NotSupported: the Llama backend can't run the model.
-            LmtuiError: the model can't be read.
-        """
-        try:
-            with tempfile.TemporaryDirectory(prefix="lmtui-") as scratch:
-                folder = Path(scratch)
-                found = weights(self._describe(folder))
-                config = config_in(folder)
-                return cached_model(folder, self._name, config, found)
-        except OSError as error:
-            raise NotSupported(f"it can't be {self._done}: {error}") from error
-
-    def _not_kept(self, error: Exception) -> NotStored:
-        full = cache_dir.is_disk_full(error)
-        why = f"it can't be kept: {'the disk is full' if full else error}"
-        said = f"{self._name} is {self._done} anew at every start: {why}"
-        self._on_progress(Progress(said, warning=True, unkept=True))
-        return NotStored(why)
+            raise _not_kept(error) from error
 
     @property
     def _source(self) -> str:
@@ -320,11 +188,11 @@ class ModelConverter:
         with wrap_load_errors(place):
             why = unsupported_reason(config, grouped=self._doing != "preparing")
         if why is not None:
-            raise NotLlama(why)
+            raise NotSupported(why)
         with wrap_load_errors(place):
             same = self._write_tokenizer(scratch)
         if not same:
-            raise NotLlama(
+            raise NotSupported(
                 "its tokenizer has settings that only its own code can apply"
             )
         facts = config | {
@@ -362,3 +230,8 @@ class ModelConverter:
             tokenizer = library_tokenizer(folder)
             tokenizer.save_pretrained(scratch)
             return same_as(tokenizer, LightTokenizer(scratch))
+
+
+def _not_kept(error: Exception) -> NotSupported:
+    full = cache_dir.is_disk_full(error)
+    return NotSupported(f"it can't be kept: {'the disk is full' if full else error}")

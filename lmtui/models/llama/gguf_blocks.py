@@ -2,7 +2,7 @@
 
 The file is memory-mapped; no weight is copied or rounded. The cache keeps only the
 configuration and the tokenizer. Without a compiler, or on processors that have neither
-AVX2 nor AVX-512, weights are packed instead (`llama/load`).
+AVX2 nor AVX-512, transformers runs the model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmtui.kernels import build
+from lmtui.kernels import build, cpu_features
 from lmtui.kernels.gguf_matmul import (
     FORMATS,
     BlockMatrix,
@@ -25,9 +25,14 @@ from lmtui.kernels.gguf_matmul import (
 from lmtui.models import hardware, memory
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
-from lmtui.models.llama.cache import NotSupported
-from lmtui.models.llama.int4 import LoraWeights
-from lmtui.models.llama.linear import Embedding, Linear, LMHead, MatrixRows, of_shape
+from lmtui.models.llama.linear import (
+    Embedding,
+    Linear,
+    LMHead,
+    LoraWeights,
+    MatrixRows,
+    of_shape,
+)
 from lmtui.models.llama.mapped import (
     checked_kernel,
     frequencies_of,
@@ -37,7 +42,6 @@ from lmtui.models.llama.mapped import (
     row_order,
 )
 from lmtui.models.llama.weights import (
-    FAMILIES,
     LlamaWeights,
     Naming,
     require_shapes,
@@ -51,9 +55,6 @@ FEW = 16
 dequantised weights. Where these are in bfloat16, measured with AVX512-BF16: 14 for 135
 million weights, 18 to 21 for a billion."""
 _FEW_STATES = 48  # the same for the LM head where others multiply its tiles
-_FAST = ("AVX2", "AVX512")
-"""Processors on which blocks are multiplied faster than packed weights, by torch's
-names: measured to be 2 to 3 times as fast with AVX2, a fifth as fast without."""
 _TILE = 2**21  # weights that are dequantised at a time
 
 
@@ -66,11 +67,6 @@ class BlockLinear:
     kernel: GgufMatmulKernel
     rounds: bool
     """Whether many inputs are rounded to bfloat16, and the weights with them."""
-
-    @property
-    def takes(self) -> torch.dtype:
-        """The dtype of its inputs."""
-        return torch.float32
 
     @property
     def rows(self) -> int:
@@ -158,28 +154,21 @@ def load_blocks(name: str, header: GgufHeader, on_progress: OnProgress) -> Loade
         NotSupported: the Llama backend can't run it so.
         LmtuiError: it can't be read, or is too large for the memory.
     """
-    if why := why_not_mapped(header):
-        raise NotSupported(why)
     memory.require_mapped(header.parameters, header.bytes, hardware.available_ram())
     return load_mapped(name, GgufWeights(header), on_progress)
 
 
-def why_not_mapped(header: GgufHeader) -> str | None:
-    """Return why the blocks of a file can't be used as they are; None where nothing in
-    its header speaks against it."""
-    if header.architecture not in FAMILIES:
-        return f"{header.architecture} is not shaped like Llama"
-    if other := set(formats_in(header)) - set(FORMATS):
-        return f"it has weights of {', '.join(sorted(other))}"
-    return why_no_blocks()
+def has_known_blocks(header: GgufHeader) -> bool:
+    """Return whether blocks of all formats in a file can be multiplied."""
+    return set(formats_in(header)) <= set(FORMATS)
 
 
 def why_no_blocks() -> str | None:
     """Return why no blocks can be multiplied on this machine; None where they can."""
     if build.compiler_id() is None:
         return f"there is no C++ compiler {build.name()}"
-    if torch.backends.cpu.get_cpu_capability() not in _FAST:
-        return "the products have only been made fast for AVX2 and AVX-512"
+    if not cpu_features.instruction_class():
+        return "this processor has no AVX2"
     return None
 
 

@@ -1,8 +1,7 @@
-"""Interfaces of linear layers and sources of weights, and linear layers in int4 and
-int8.
+"""Interfaces of linear layers and of sources of weights.
 
 Knows no model: names and sizes are given. D is the width of a model, V its vocabulary
-size; N, K and m are as in `int4`.
+size; N is the number of rows (outputs) of a matrix, K of columns (inputs), m of inputs.
 """
 
 from __future__ import annotations
@@ -11,24 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from lmtui.models.llama.int4 import (
-    GroupQuantized,
-    HalfWeight,
-    Int4Linear,
-    LoraWeights,
-    stacked,
-)
+
+@dataclass(frozen=True, slots=True)
+class LoraWeights:
+    """A low-rank matrix of rank r, as its two factors: B A."""
+
+    first: Tensor
+    """A, float32 [r, K]."""
+    second: Tensor
+    """B, float32 [N, r]."""
+
+    def times(self, inputs: Tensor) -> Tensor:
+        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
+        return F.linear(F.linear(inputs, self.first), self.second)
 
 
 class Linear(Protocol):
     """A matrix [N, K] to multiply with, whatever the format of its weights."""
-
-    @property
-    def takes(self) -> torch.dtype:
-        """The dtype of its inputs."""
 
     @property
     def rounds(self) -> bool:
@@ -44,11 +45,10 @@ class Linear(Protocol):
 
     @property
     def number_format(self) -> str:
-        """The format of its weights: `int8`, `bfloat16`, …"""
+        """The format of its weights: `Q4_K`, `bfloat16`, …"""
 
     def times(self, inputs: Tensor) -> Tensor:
-        """Return the product with inputs [m, K]: [m, N], float32 or the dtype of the
-        inputs."""
+        """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
 
     def with_lora(self, lora: LoraWeights) -> Self:
         """Return the same layer with a LoRA adapter that is added to each product."""
@@ -77,13 +77,6 @@ class WeightSource(Protocol):
         """Return a tensor in float32."""
 
 
-class GroupSource(WeightSource, Protocol):
-    """A source of group-quantised weights."""
-
-    def groups(self, name: str) -> GroupQuantized:
-        """Return a matrix [N, K] in groups of 32 columns."""
-
-
 @dataclass(frozen=True, slots=True)
 class MatrixRows:
     """A request for a matrix [rows, columns] of a source."""
@@ -108,35 +101,6 @@ class Matrices(Protocol):
 
     def head(self, rows: Embedding) -> LMHead:
         """Return the LM head with the weights `rows`, an embedding made here."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackedMatrices:
-    """Linear layers in int4 or int8, and an LM head in float16."""
-
-    source: GroupSource
-    bits: int
-    """The most bits of a weight."""
-    dense: bool
-    """Whether to keep every matrix in bfloat16 as well."""
-
-    def linear(self, parts: Sequence[MatrixRows]) -> Linear:
-        """See `Matrices`."""
-        return Int4Linear.of(stacked([*map(self._groups, parts)]), dense=self.dense)
-
-    def _groups(self, part: MatrixRows) -> GroupQuantized:
-        groups = self.source.groups(part.name).rounded(self.bits)
-        of_shape(groups.q, part.rows, part.columns)
-        return groups if part.order is None else groups.rows(part.order)
-
-    def rows(self, name: str, count: int, width: int) -> Tensor:
-        """See `Matrices`."""
-        return of_shape(self.source.floats(name), count, width).half()
-
-    def head(self, rows: Embedding) -> LMHead:
-        """See `Matrices`."""
-        assert isinstance(rows, Tensor)
-        return HalfWeight(rows)
 
 
 def of_shape(tensor: Tensor, *shape: int) -> Tensor:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.llama.int4 import LoraWeights
-from lmtui.models.llama.linear import Linear
+from lmtui.models.llama.linear import Linear, LoraWeights
 from lmtui.models.llama.weights import (
     LIBRARY,
     DecoderLayer,

@@ -24,7 +24,7 @@ from lmtui.models.checkpoint_tensors import FolderTensors
 from lmtui.models.errors import wrap_load_errors
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.gguf.tensors import GgufTensors
-from lmtui.models.llama.cache import NotLlama
+from lmtui.models.llama.cache import NotSupported
 from lmtui.models.llama.gguf_blocks import read_blocks
 from lmtui.models.llama.mapped import frequencies_of, load_mapped
 from lmtui.models.llama.weights import (
@@ -54,7 +54,6 @@ def load_rounded(
     """Load a model with its weights rounded to at most `bits` bits, 8 or 4.
 
     Raises:
-        NotLlama: it is not Llama-shaped.
         NotSupported: the Llama backend can't run it.
         LmtuiError: it can't be read, or is too large for the memory.
     """
@@ -108,7 +107,7 @@ class RoundedWeights:
             source = _source_of(checkpoint)
             require_shapes(shape, config["vocab_size"], checkpoint.shapes, naming)
         if has_more(shape, source, naming):
-            raise NotLlama("its layers have parts that Llama's layers lack")
+            raise NotSupported("its layers have parts that Llama's layers lack")
         need = bytes_rounded(checkpoint.parameters, self.bits)
         cache_dir.require_space(folder, need)
         with wrap_load_errors(str(checkpoint.path)):

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from lmtui.models.config_check import layers_in
-from lmtui.models.llama.int4 import GROUP, ROWS
 from lmtui.models.llama.linear import (
     Embedding,
     Linear,
@@ -64,6 +63,8 @@ LIBRARY = {
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
 }
+
+_BLOCK = 32  # the fewest columns of a block in a GGUF file
 
 FAMILIES = {
     "llama": "LlamaForCausalLM",
@@ -178,8 +179,8 @@ def unsupported_reason(
     config: Mapping[str, Any], *, grouped: bool = True
 ) -> str | None:
     """Return why the Llama backend can't run a model, by its config as transformers
-    writes it; None where it can. Weights that are to be `grouped`, with a scale for
-    each group, need matrices of certain sizes."""
+    writes it; None where it can. Weights in blocks, with `grouped` columns, need
+    matrices of certain sizes."""
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
@@ -203,10 +204,9 @@ def unsupported_reason(
 
 
 def _is_odd(shape: LlamaConfig) -> bool:
-    """Return whether a matrix has a size that the int4 kernel does not take."""
-    inputs = (shape.width, shape.ffn, shape.heads * shape.head_dim)
-    outputs = (shape.width, 2 * shape.ffn, _qkv_rows(shape))
-    return any(n % GROUP for n in inputs) or any(n % ROWS for n in outputs)
+    """Return whether a matrix has rows that can't be cut into blocks."""
+    columns = (shape.width, shape.ffn, shape.heads * shape.head_dim)
+    return any(count % _BLOCK for count in columns)
 
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
@@ -221,10 +221,6 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
         ffn=config["intermediate_size"],
         epsilon=config["rms_norm_eps"],
     )
-
-
-def _qkv_rows(shape: LlamaConfig) -> int:
-    return (shape.heads + 2 * shape.kv_heads) * shape.head_dim
 
 
 @dataclass(frozen=True)

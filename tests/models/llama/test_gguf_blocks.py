@@ -16,13 +16,13 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.kernels import build, gguf_matmul
+from lmtui.kernels import build, cpu_features, gguf_matmul
 from lmtui.kernels.build import KernelPlan
 from lmtui.models import memory
 from lmtui.models.gguf import convert
 from lmtui.models.llama import gguf_blocks
 from lmtui.models.llama.gguf_blocks import FEW, BlockLinear
-from lmtui.models.llama.int4 import LoraWeights
+from lmtui.models.llama.linear import LoraWeights
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress, ignore
@@ -235,18 +235,6 @@ def test_second_opening_makes_nothing_anew(folder: Path, tmp_path: Path) -> None
     assert logprobs(first) == logprobs(again)
 
 
-def test_packed_copy_goes_once_the_blocks_are_used(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
-    with monkeypatch.context() as patch:
-        patch.setenv("CXX", "no-such-compiler")
-        packed = loaded(file).folder
-    assert packed.is_dir() and packed.name.endswith("-auto")
-    assert loaded(file).number_format == "Q8_0"
-    assert not packed.exists()
-
-
 def test_user_is_told_while_kernels_are_compiled(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,16 +255,17 @@ def test_user_is_told_while_kernels_are_compiled(
 
 
 @pytest.mark.parametrize("lack", ["compiler", "processor"])
-def test_files_are_packed_where_blocks_are_slow(
+def test_files_run_exactly_where_blocks_are_slow(
     lack: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
     if lack == "compiler":
         monkeypatch.setenv("CXX", "no-such-compiler")
     else:
-        monkeypatch.setattr(gguf_blocks, "_FAST", ())
-    assert loaded(file).number_format == "int8"
-    assert loaded(folder, "int8").number_format == "int8"
+        monkeypatch.setattr(cpu_features, "instruction_class", lambda: "")
+    found = loaded(file)
+    assert (found.precision, found.number_format) == ("exact", "float32")
+    assert found.why == gguf_blocks.why_no_blocks()
 
 
 @pytest.mark.parametrize(

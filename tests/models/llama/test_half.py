@@ -195,8 +195,8 @@ def test_damaged_files_end_as_on_the_exact_path(
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"hidden_act": "gelu"}, "layers lack; --quantize int8"),
-        ({"model_type": "gpt2"}, "not shaped like Llama; --quantize int8"),
+        ({"hidden_act": "gelu"}, "layers lack"),
+        ({"model_type": "gpt2"}, "not shaped like Llama"),
         (
             {"quantization_config": {"quant_method": "x"}},
             "a format that is not supported",
@@ -206,8 +206,7 @@ def test_damaged_files_end_as_on_the_exact_path(
 def test_unsupported_models_fall_back_with_a_reason(
     changes: dict[str, Any], why: str, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lmtui.models.llama.load import load_quantized
-    from lmtui.models.quantize_choice import FallbackReason
+    from lmtui.models.llama.load import FallbackReason, load_quantized
 
     config = copied / "config.json"
     about = json.loads(config.read_text())
@@ -215,7 +214,6 @@ def test_unsupported_models_fall_back_with_a_reason(
     found = load_quantized("m", copied, tiny.how())
     assert isinstance(found, FallbackReason)
     assert why in found.words
-    assert not found.layers
 
 
 @needs_compiler

@@ -1,4 +1,4 @@
-"""Models with few bits: made once, kept, found again, refused where they must be."""
+"""Models with few bits: run fast or exactly, with the reason, or refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
@@ -22,7 +21,6 @@ from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.kernels import build
 from lmtui.models import inventory, source, template_renderer
-from lmtui.models.llama import cache
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress
@@ -55,12 +53,6 @@ def _home(home: Path) -> None:
     pass
 
 
-@pytest.fixture
-def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights are packed only where there is none."""
-    monkeypatch.setenv("CXX", "no-such-compiler")
-
-
 def loaded(place: Path, quantize: Quantize = "auto", **more: str) -> LoadedModel:
     return load(str(place), device="cpu", quantize=quantize, **more)  # type: ignore[arg-type]
 
@@ -72,28 +64,10 @@ def logprobs(engine: LocalEngine) -> torch.Tensor:
     return torch.cat(list(blocks)).double().log_softmax(-1)
 
 
-@pytest.mark.usefixtures("no_compiler")
-def test_a_quantised_file_is_packed_once(q8: Path) -> None:
-    seen: list[Progress] = []
-    first = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
-    assert (first.precision, first.number_format, first.why) == ("fast", "int8", "")
-    assert any(p.what.startswith("packing") and p.unit == "layers" for p in seen)
-    seen.clear()
-    second = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
-    assert not any(p.what.startswith("packing") for p in seen)
-    assert first.folder == second.folder
-    found = [name for _, name, _ in cache_dir.folders(cache_dir.root("packed"))]
-    assert found == ["tiny-q8.gguf"]
-    assert torch.equal(logprobs(LocalEngine(first)), logprobs(LocalEngine(second)))
-
-
-@pytest.mark.parametrize("compiler", ["c++", "none"])
 @pytest.mark.parametrize("quantize", ["auto", "int8"])
 def test_quantised_model_agrees_with_the_exact_path(
-    q8: Path, quantize: Quantize, compiler: str, request: pytest.FixtureRequest
+    q8: Path, quantize: Quantize
 ) -> None:
-    if compiler == "none":
-        request.getfixturevalue("no_compiler")
     fast, exact = (LocalEngine(loaded(q8, each)) for each in (quantize, "none"))
     one, other = logprobs(fast), logprobs(exact)
     divergence = (other.exp() * (other - one)).sum(-1)
@@ -107,64 +81,26 @@ def test_quantised_model_agrees_with_the_exact_path(
     assert fast.encode(tiny.TEXT, bos="yes") == exact.encode(tiny.TEXT, bos="yes")
 
 
-@pytest.mark.usefixtures("no_compiler")
-@pytest.mark.parametrize(("quantize", "most"), [("int8", 1e-3), ("int4", 0.2)])
-def test_quantize_option_rounds_a_folder_model(
-    folder: Path, quantize: Quantize, most: float
+def test_without_a_compiler_models_run_exactly_and_rounding_is_refused(
+    q8: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = loaded(folder, quantize)
-    assert (fast.precision, fast.number_format) == ("fast", quantize)
-    one, other = logprobs(LocalEngine(fast)), logprobs(LocalEngine(load(str(folder))))
-    divergence = (other.exp() * (other - one)).sum(-1)
-    assert 0 < float(divergence.mean()) < most
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = loaded(q8)
+    assert (found.precision, found.number_format) == ("exact", "float32")
+    assert found.why == "there is no C++ compiler no-such-compiler"
+    for place in (q8, folder):
+        with pytest.raises(LmtuiError, match="can't be used in int8") as caught:
+            loaded(place, "int8")
+        assert "no C++ compiler" in caught.value.detail
+        assert "--quantize" in caught.value.hint
 
 
-def test_changed_folder_is_packed_anew(tmp_path: Path) -> None:
+def test_changed_folder_is_rounded_anew(tmp_path: Path) -> None:
     place = tiny.save_llama(tmp_path / "m")
     before = loaded(place, "int8").folder
     config = place / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"rope_theta": 5.0}))
     assert loaded(place, "int8").folder != before
-
-
-@pytest.mark.usefixtures("no_compiler")
-def test_packed_file_keeps_the_tensor_names_of_earlier_versions(q8: Path) -> None:
-    folder = loaded(q8, "int8").folder
-    with safe_open(folder / "packed.safetensors", framework="pt") as file:
-        names = set(file.keys())
-    layer = {name.split(".")[1] for name in names if name.startswith("0.")}
-    linear = {"qkv", "out", "gate_up", "down"}
-    assert layer == {"attention_norm", "feed_norm", *linear}
-    others = {name for name in names if not name[0].isdigit()}
-    assert others - {"head"} == {"norm", "embedding", "frequencies"}
-
-
-@pytest.mark.usefixtures("no_compiler")
-@pytest.mark.parametrize("damage", ["cut", "torch", "config", "header", "tensor"])
-def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
-    before = loaded(q8, "int8")
-    wanted = logprobs(LocalEngine(before))
-    weights, note = before.folder / "packed.safetensors", before.folder / "lmtui.json"
-    match damage:
-        case "cut":
-            weights.write_bytes(weights.read_bytes()[:-100])
-        case "torch":
-            about = json.loads(note.read_text()) | {"torch": "0"}
-            note.write_text(json.dumps(about))
-        case "config":
-            file = before.folder / "config.json"
-            file.write_text("[]".ljust(file.stat().st_size))
-        case "tensor":
-            with safe_open(weights, framework="pt") as file:
-                bits, tensors = file.metadata(), load_file(weights)
-            del tensors["1.feed_norm"]
-            weights.unlink()  # it is mapped
-            save_file(tensors, weights, bits)
-        case _:
-            weights.write_bytes(b"\xff" * weights.stat().st_size)
-    again = loaded(q8, "int8")
-    assert torch.equal(logprobs(LocalEngine(again)), wanted)
-    assert cache.is_complete(again.folder)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +111,7 @@ def test_damaged_packed_folder_is_made_again(q8: Path, damage: str) -> None:
         ("Q8_0", {"dtype": "bfloat16"}, "bfloat16"),
     ],
 )
-def test_why_names_the_reason_for_not_packing(
+def test_why_names_the_reason_for_running_exactly(
     folder: Path, tmp_path: Path, kind: str, more: dict[str, str], why: str
 ) -> None:
     place = tiny.write_gguf(folder, tmp_path / "x.gguf", kind)
@@ -191,41 +127,31 @@ def test_int4_with_float32_is_refused(folder: Path) -> None:
     assert "--quantize" in caught.value.hint
 
 
-@pytest.mark.parametrize("quantize", ["auto", "int8", "int4"])
-def test_models_of_other_shapes_are_packed_layer_by_layer(
-    quantize: Quantize, folder: Path, tmp_path: Path
+def test_models_of_other_shapes_run_exactly_and_are_not_rounded(
+    folder: Path, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     config = other / "config.json"
-    about = json.loads(config.read_text()) | {"attention_bias": False}
-    about |= {"hidden_act": "gelu", "_attn_implementation": "sdpa"}
+    about = json.loads(config.read_text()) | {"hidden_act": "gelu"}
     config.write_text(json.dumps(about))
-    found = loaded(other, quantize)
-    if quantize == "auto":  # its weights are no few bits
-        assert (found.precision, found.number_format) == ("exact", "float32")
-        return
-    assert (found.precision, found.number_format) == ("fast", quantize)
-    assert "parts that Llama's layers lack" in found.why
-    exact = logprobs(LocalEngine(load(str(other), device="cpu")))
-    one = logprobs(LocalEngine(found))
-    divergence = float((exact.exp() * (exact - one)).sum(-1).mean())
-    assert 0 < divergence < (1e-3 if quantize == "int8" else 0.2)
+    found = loaded(other)
+    assert (found.precision, found.number_format) == ("exact", "float32")
+    with pytest.raises(LmtuiError, match="can't be used in int4") as caught:
+        loaded(other, "int4")
+    assert "parts that Llama's layers lack" in caught.value.detail
 
 
-def test_model_with_an_unsupported_bias_is_packed_layer_by_layer(
-    tmp_path: Path,
-) -> None:
+def test_model_with_an_unsupported_bias_is_not_rounded(tmp_path: Path) -> None:
     config = tiny.llama_config()
     config.attention_bias = True  # for what comes out of the attention, too
     model = LlamaForCausalLM(config)
     torch.nn.init.normal_(model.model.layers[1].self_attn.o_proj.bias)
     model.save_pretrained(tmp_path)
     tiny.tokenizer().save_pretrained(tmp_path)
-    found = loaded(tmp_path, "int8")
-    assert (found.is_llama, found.number_format) == (False, "int8")
-    exact = logprobs(LocalEngine(load(str(tmp_path), device="cpu")))
-    one = logprobs(LocalEngine(found))
-    assert float((exact.exp() * (exact - one)).sum(-1).mean()) < 1e-3
+    assert loaded(tmp_path).precision == "exact"
+    with pytest.raises(LmtuiError, match="can't be used in int8") as caught:
+        loaded(tmp_path, "int8")
+    assert "parts that Llama's layers lack" in caught.value.detail
 
 
 def test_an_adapter_on_another_shape_runs_exactly(
@@ -241,16 +167,15 @@ def test_an_adapter_on_another_shape_runs_exactly(
     assert (found.precision, found.adapter) == ("exact", "lora")
 
 
-@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("trouble", ["full", "too small", "no folder"])
-def test_unwritable_cache_costs_one_warning(
+def test_unwritable_cache_costs_speed_and_one_warning(
     q8: Path,
     home: Path,
     small_disk: Callable[[int], Path],
     monkeypatch: pytest.MonkeyPatch,
     trouble: str,
 ) -> None:
-    kept = load(str(q8), device="cpu", quantize="int8")
+    wanted = logprobs(LocalEngine(loaded(q8, "none")))
     if trouble == "no folder":
         (place := home.with_name("elsewhere")).write_text("")
     else:
@@ -259,11 +184,11 @@ def test_unwritable_cache_costs_one_warning(
         fill(place)
     monkeypatch.setenv("LMTUI_HOME", str(place))
     seen: list[Progress] = []
-    found = load(str(q8), device="cpu", quantize="int8", on_progress=seen.append)
-    assert (found.is_llama, found.why) == (True, "")
-    assert torch.equal(logprobs(LocalEngine(found)), logprobs(LocalEngine(kept)))
+    found = load(str(q8), device="cpu", quantize="auto", on_progress=seen.append)
+    assert (found.is_llama, found.precision) == (False, "exact")
+    assert "can't be" in found.why
+    assert torch.equal(logprobs(LocalEngine(found)), wanted)
     (warning,) = [progress for progress in seen if progress.warning]
-    assert "is packed anew at every start" in warning.what
     assert ("the disk is full" in warning.what) == (trouble != "no folder")
     assert not list(cache_dir.root("packed").glob("*"))
 
@@ -379,7 +304,7 @@ def with_lora(place: Path, lora: Path, quantize: Quantize, **more: str) -> Loade
     ],
 )
 @pytest.mark.parametrize("kind", ["q8", "brief"])
-def test_adapter_beside_packed_weights_agrees_with_exact(
+def test_adapter_beside_the_weights_agrees_with_exact(
     options: dict[str, object],
     kind: str,
     folder: Path,
@@ -443,7 +368,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
 # What is kept can be seen and taken away.
 
 
-def test_packed_copies_are_listed_and_removed(folder: Path, q8: Path) -> None:
+def test_kept_copies_are_listed_and_removed(folder: Path, q8: Path) -> None:
     kept = loaded(folder, "int8").folder, loaded(q8).folder
     load(str(q8), device="cpu")  # an exact copy besides
     items = {item.path: item for item in inventory.inventory()}

@@ -175,27 +175,14 @@ def test_model_too_large_in_int8_is_told_of_int4(
     assert loaded(folder, "int4").number_format == "Q4_1"
 
 
-def test_packed_copy_goes_once_weights_are_rounded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("CXX", "no-such-compiler")
-        packed = loaded(folder, "int8")
-    assert packed.number_format == "int8"
-    assert packed.folder.is_dir()
-    assert loaded(folder, "int8").number_format == "Q8_0"
-    assert not packed.folder.exists()
-
-
 @pytest.mark.parametrize("trouble", ["no folder", "full"])
-def test_unwritable_cache_costs_one_warning(
+def test_rounding_is_refused_where_the_cache_cannot_be_written(
     trouble: str,
     folder: Path,
     home: Path,
     small_disk: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    exact = loaded(folder, "none")
     if trouble == "full":  # the kernels fit, the weights don't
         loaded(folder, "int8")
         compiled = home / "cache" / "compiled"
@@ -205,10 +192,7 @@ def test_unwritable_cache_costs_one_warning(
     else:
         (place := home.with_name("elsewhere")).write_text("")
     monkeypatch.setenv("LMTUI_HOME", str(place))
-    told: list[Progress] = []
-    found = loaded(folder, "int8", on_progress=told.append)
-    assert (found.is_llama, found.number_format) == (True, "int8")
-    assert apart(exact, found) < 4e-3
-    (warning,) = [each.what for each in told if each.warning]
-    assert "is packed anew at every start" in warning
+    with pytest.raises(LmtuiError, match="can't be used in int8") as caught:
+        loaded(folder, "int8")
+    assert ("the disk is full" in caught.value.detail) == (trouble == "full")
     assert not list(cache_dir.root("packed").glob("*"))

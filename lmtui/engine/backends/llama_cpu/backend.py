@@ -27,9 +27,6 @@ from lmtui.models.llama.weights import LlamaWeights
 _CHUNK = 512  # most prompt tokens of one prefill pass
 # Cost of running 1, 2, … speculated tokens along with one token, in passes over one
 # token (see `ModelBackend.extra_token_costs`).
-# With torch's int4 kernel: a product of four tokens takes a third longer than one of a
-# single token, one of five takes twice as long; with AVX-512 or without.
-_PACKED_COSTS = (0.13, 0.29, 0.46, 1.15, 1.25, 1.35, 1.45)
 # With the blocks of GGUF files and AVX-512, for 135 million weights.
 _BLOCK_COSTS = (0.3, 0.65, 1.05, 1.7, 2.2, 2.7, 3.2)
 # With 16-bit weights and AVX-512.
@@ -54,12 +51,8 @@ class LlamaCpuBackend:
         attention = _attention_for(weights)
         self.decoder = DecoderLayers(weights, attention)
         layer = weights.layers[0]
-        self.extra_token_costs: Sequence[float] = _COSTS.get(
-            type(layer.qkv), _PACKED_COSTS
-        )
-        # Packed weights, without kernels of our own, are far from bfloat16's speed.
-        is_fast = weights.kernels is not None and layer.qkv.rounds
-        products = "bfloat16" if is_fast else "float32"
+        self.extra_token_costs = _COSTS.get(type(layer.qkv), _HALF_COSTS)
+        products = "bfloat16" if layer.qkv.rounds else "float32"
         self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)
         self._head = weights.lm_head
 

@@ -29,7 +29,6 @@ class DecoderLayers:
     - Before attention, the RMSNorm's divisor is applied after the product with the
       weights, where fewer numbers have to be divided.
     - Rotary embedding of queries and keys is one product of complex numbers.
-    - State between layers is float32; inputs of packed weights are bfloat16.
     - For a few tokens, compiled attention and the compiled fused block (see `attention`
       and `fused_block`) replace the single operations.
     """
@@ -149,8 +148,7 @@ class DecoderLayers:
         if rows > 1:  # the fused block reads those of each token
             turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
         # 2) token embedding, and queries, keys and values of the first layer
-        takes = self.weights.layers[0].qkv.takes
-        run = ForwardPass(self.shape, rows, tokens, turns, takes)
+        run = ForwardPass(self.shape, rows, tokens, turns)
         run.state.copy_(self._embedded(ids))
         yield run
         self._attend_with(run, 0)
@@ -238,15 +236,9 @@ class ForwardPass:
     """
 
     def __init__(
-        self,
-        shape: LlamaConfig,
-        rows: int,
-        tokens: int,
-        rope: Tensor,
-        takes: torch.dtype,
+        self, shape: LlamaConfig, rows: int, tokens: int, rope: Tensor
     ) -> None:
-        """`rope` are rotary factors, complex64 [m, 1, d/2]; `takes` is the dtype of
-        the inputs of products."""
+        """`rope` are rotary factors, complex64 [m, 1, d/2]."""
         self.m = m = rows * tokens
         self.tokens = tokens
         self._turns = rope
@@ -257,8 +249,7 @@ class ForwardPass:
         self._wide[:, -1] = math.sqrt(shape.epsilon * shape.width)
         self.state = self._wide[:, :-1]
         """float32 [m, D]; the layers add to it in place."""
-        self._taken = torch.empty(m, shape.width, dtype=takes)
-        self._float = torch.empty(m, shape.width)
+        self._inputs = torch.empty(m, shape.width)  # of a product
         heads = torch.empty(
             rows, tokens, shape.heads + 2 * shape.kv_heads, shape.head_dim
         )
@@ -301,12 +292,12 @@ class ForwardPass:
 
     def scaled(self, weight: Tensor) -> Tensor:
         """State times a norm's weight, not yet divided by the norm: [m, D]."""
-        return torch.mul(self.state, weight, out=self._taken)
+        return torch.mul(self.state, weight, out=self._inputs)
 
     def normed(self, weight: Tensor) -> Tensor:
         """State after an RMSNorm: [m, D]."""
-        torch.div(self.state, self.norm(), out=self._float)
-        return torch.mul(self._float, weight, out=self._taken)
+        torch.div(self.state, self.norm(), out=self._inputs)
+        return self._inputs.mul_(weight)
 
     def attend_with(self, product: Tensor, layer: DecoderLayer) -> None:
         """Compute queries, keys and values from `product`, the projected scaled state

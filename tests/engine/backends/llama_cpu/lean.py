@@ -1,8 +1,8 @@
 """Small random models of the shapes that the fast path runs, three times.
 
-`plain` has the same code run on the very weights of the model, in float32, `stored` in
+`plain` has the same code run on the very weights of the model, in float32, `brief` in
 numbers of 16 bits, which lose nothing of them: what is left is the order of sums.
-`packed` has real packed weights, `blocks` those of a GGUF file.
+`blocks` has those of a GGUF file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from lmtui.kernels.half_matmul import HalfMatmulKernel
 from lmtui.models.llama import half, mapped
 from lmtui.models.llama.gguf_blocks import BlockHead, BlockLinear, BlockRows
 from lmtui.models.llama.half import HalfLinear, MappedHalfHead
-from lmtui.models.llama.int4 import GroupQuantized, quantise
-from lmtui.models.llama.linear import Matrices, MatrixRows, PackedMatrices, WeightSource
+from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource
 from lmtui.models.llama.weights import (
     Naming,
     WeightReading,
@@ -106,16 +105,6 @@ class Tensors:
         return self.tensors[name].float()
 
 
-@dataclass
-class Weights(Tensors):
-    """The model's weights, rounded."""
-
-    bits: int
-
-    def groups(self, name: str) -> GroupQuantized:
-        return quantise(self.floats(name), self.bits)
-
-
 def read(kind: str, source: WeightSource, matrices: Matrices) -> LlamaCpuBackend:
     """The model in the layout of the fast path."""
     config = model(kind).config
@@ -136,13 +125,6 @@ def _tensors(kind: str) -> dict[str, Tensor]:
     if model(kind).config.tie_word_embeddings:
         del tensors["lm_head.weight"]
     return tensors
-
-
-@cache
-def packed(kind: str, bits: int = 8, *, dense: bool = False) -> LlamaCpuBackend:
-    """The model with packed weights."""
-    source = Weights(_tensors(kind), bits)
-    return read(kind, source, PackedMatrices(source, bits, dense))
 
 
 class _Blocks(Tensors):
@@ -181,7 +163,6 @@ class Whole:
     """A matrix that is nothing but that."""
 
     weights: Tensor
-    takes = torch.float32
     number_format = "float32"
     rounds = False
 

@@ -13,8 +13,7 @@ from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.kernels import build
 from lmtui.kernels.build import KernelPlan
-from lmtui.models.llama.int4 import LoraWeights
-from lmtui.models.llama.linear import Linear
+from lmtui.models.llama.linear import Linear, LoraWeights
 from lmtui.models.llama.weights import LlamaWeights
 from tests.engine.backends.llama_cpu import lean
 
