@@ -15,6 +15,10 @@ from torch import Tensor
 
 _LEAST = -104.0  # in place of -inf: exp of it is 0 in float32, and 0 · -104 is 0
 _CPU_CELLS = 1 << 18  # logits of a block on a CPU: they stay in the processor's cache
+_COLDEST = 1e-38  # a temperature that is not 0 in float32
+_SERIAL = 1 << 14
+"""Numbers that torch does not share among threads: to wake one for a single row takes
+longer than the row, and far longer where the other core is busy."""
 
 
 def log_normaliser(logits: Tensor) -> Tensor:
@@ -22,6 +26,13 @@ def log_normaliser(logits: Tensor) -> Tensor:
     are no distribution."""
     parts = [greatest + _sum(exps).log() for greatest, _, exps in _exponentials(logits)]
     return _joined(parts, logits)
+
+
+def log_total(logits: Tensor, temperature: float) -> Tensor:
+    """Return log Σ exp((logit − greatest) / temperature) of logits [V]: float64 [].
+    Without the greatest one, the least temperatures would give infinities."""
+    [(_, _, exps)] = _exponentials(logits, temperature)
+    return _sum(exps).log()[0]
 
 
 def log_normaliser_and_entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,7 +43,7 @@ def log_normaliser_and_entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
         total = _sum(exps)
         log_total = total.log()
         normalisers.append(greatest + log_total)
-        entropies.append(log_total - _sum(exps.mul_(below)) / total)
+        entropies.append(log_total - _sum_of_products(exps, below) / total)
     # Stored as float32, which is the same on every device; the last bits of the sums
     # are not.
     return _joined(normalisers, logits), _joined(entropies, logits).float()
@@ -59,9 +70,12 @@ def blocks(logits: Tensor) -> tuple[Tensor, ...]:
     return torch.split(rows, size)
 
 
-def _exponentials(logits: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _exponentials(
+    logits: Tensor, temperature: float = 1.0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield the greatest logit of each row, float64 [n], how far each logit is below
-    it, and the exponentials of these, float32 [n, V], in memory that is used again."""
+    it, in units of the temperature, and the exponentials of these, float32 [n, V], in
+    memory that is used again."""
     parts = blocks(logits)
     # Allocating memory for each block takes longer than the reductions.
     below = exps = None
@@ -70,10 +84,41 @@ def _exponentials(logits: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for rows in parts:
         if below is not None and exps is not None:
             below, exps = below[: len(rows)], exps[: len(rows)]
-        greatest = rows.amax(-1, keepdim=True)
-        below = torch.sub(rows, greatest, out=below).clamp_(min=_LEAST)
-        exps = torch.exp(below, out=exps)
+        else:
+            below, exps = torch.empty_like(rows), torch.empty_like(rows)
+        greatest = greatest_of(rows).unsqueeze(-1)
+        for part, less, exp in zip(*map(_parts, (rows, below, exps)), strict=True):
+            torch.sub(part, greatest, out=less)
+            if temperature != 1:
+                less.div_(max(temperature, _COLDEST))
+            less.clamp_(min=_LEAST)
+            torch.exp(less, out=exp)
         yield greatest.squeeze(-1).double(), below, exps
+
+
+def greatest_of(logits: Tensor) -> Tensor:
+    """Return the greatest of logits [..., V], [...]; NaN where one is."""
+    if logits.device.type == "cpu":  # by NumPy, which wakes no thread
+        return torch.from_numpy(np.asarray(logits.numpy().max(-1)))
+    return logits.amax(-1)
+
+
+def _parts(rows: Tensor) -> tuple[Tensor, ...]:
+    """Split a single row on a CPU into parts that no thread is woken for."""
+    if rows.device.type == "cpu" and len(rows) == 1:
+        return torch.split(rows, _SERIAL, -1)
+    return (rows,)
+
+
+def _sum_of_products(numbers: Tensor, factors: Tensor) -> Tensor:
+    """Return the sums of products of rows [n, V], which replace `numbers`: float64
+    [n]."""
+    if numbers.device.type == "cpu":
+        products = numbers.numpy()
+        np.multiply(products, factors.numpy(), out=products)
+    else:
+        numbers.mul_(factors)
+    return _sum(numbers)
 
 
 def _sum(numbers: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, TypeVar
 from torch import Tensor
 
 from lmtui.engine.protocol import Stop
+from lmtui.engine.softmax import greatest_of
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import LmtuiError
 
@@ -255,7 +256,7 @@ def require_distribution(logits: Tensor) -> Tensor:
     Raises:
         LmtuiError: they are not.
     """
-    if bool(logits.amax(-1).isfinite().all()):
+    if bool(greatest_of(logits).isfinite().all()):
         return logits
     raise not_a_distribution()
 

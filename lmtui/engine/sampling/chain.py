@@ -34,13 +34,13 @@ from lmtui.engine.sampling.penalties import (
 from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, RankedTokens
 from lmtui.engine.sampling.ranks import (
     Ranking,
-    log_total,
     rank,
     standard_deviation,
     to_cpu,
     to_device,
 )
 from lmtui.engine.sampling.sampled import Band, Changes, SampledDistribution
+from lmtui.engine.softmax import log_total
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Change, Cut, SamplingSettings
 from lmtui.errors import LmtuiError

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lmtui.engine.softmax import log_total
+
 LEAST = float(np.finfo(np.float32).min)
 """The least logit of a token that can be drawn."""
 _BLOCK = 32  # logits per block in the search for the greatest
@@ -135,13 +137,6 @@ def _places(logits: Tensor) -> Tensor:
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     ids = torch.arange(logits.shape[-1], device=logits.device)
     return (ordered.long() << 32) - ids
-
-
-def log_total(logits: Tensor, temperature: float) -> Tensor:
-    """Return log Σ exp((logit − greatest) / temperature) over logits [V]; float64 [].
-    Without the greatest one, the least temperatures would give infinities."""
-    scaled = logits.double().sub_(logits.max()).div_(temperature)
-    return scaled.exp_().sum().log()
 
 
 def standard_deviation(logits: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,6 +98,7 @@ class SampledDistribution:
 
     def prob(self, tokens: Tensor) -> Tensor:
         """Return float64 probs [m] of tokens, int64 [m]; 0 for those that were cut."""
-        dense = torch.zeros(self.logits.numel(), dtype=torch.float64)
+        # NumPy's zeros cost nothing until they are read.
+        dense = torch.from_numpy(np.zeros(self.logits.numel()))
         dense[self.ids] = self.probs
         return dense[tokens]
