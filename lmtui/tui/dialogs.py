@@ -6,7 +6,9 @@ A dialog only returns the answer; its caller acts on it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -33,6 +35,7 @@ _AROUND = 7  # lines of a page around its text
 
 PAUSE = 0.5
 """Seconds without a further letter, after which a letter is an answer and not text."""
+_LONGEST_WAIT = 1.0  # seconds for keys on their way through a dialog that closes
 _MOVES = frozenset({"up", "down", "left", "right", "tab", "shift+tab", "home", "end",
                     "pageup", "pagedown"})  # fmt: skip
 
@@ -161,6 +164,24 @@ class Question(ModalScreen[str]):
         self._held: events.Key | None = None  # a letter that may be an answer
         self._marked: int | None = None  # the choice that was marked before that letter
         self._timer: Timer | None = None
+        self._is_closing = False
+
+    def close(self, answer: str) -> None:
+        """Close with an answer, once all that was typed before is in the field."""
+        if not self._is_closing:
+            self._is_closing = True
+            self.app.call_later(self._dismiss_in_order, answer)
+
+    async def _dismiss_in_order(self, answer: str) -> None:
+        # This runs in the app, which meanwhile passes nothing on: keys on their way
+        # through this dialog reach the field before any that the app gives to it.
+        passed = asyncio.Event()
+        self.query_one(ActionList).call_later(self.call_later, passed.set)
+        with suppress(TimeoutError):  # a queue that ends loses its calls
+            await asyncio.wait_for(passed.wait(), _LONGEST_WAIT)
+        self._is_closing = False
+        if self.is_current:
+            self.dismiss(answer)
 
     def on_mount(self) -> None:
         if not self._expected:
@@ -180,6 +201,7 @@ class Question(ModalScreen[str]):
         else:
             event.stop()
             alone = self._held is None and self.accepts_keys and self.is_current
+            alone = alone and not self._is_closing
             if alone and self._action_of(event):
                 self._hold(event)
             else:
@@ -310,10 +332,10 @@ written into the text below.
         is then taken only if it is harmless.
         """
         if self.accepts_keys or answer == self._harmless or answer != self._first:
-            self.dismiss(answer)
+            self.close(answer)
 
     def action_leave(self) -> None:
-        self.dismiss(self._harmless)
+        self.close(self._harmless)
 
 
 class ErrorScreen(Question):
@@ -376,7 +398,7 @@ make room. What you type in one go is written into the text below.
         )
 
     def action_answer(self, answer: str) -> None:
-        self.dismiss(answer)
+        self.close(answer)
 
 
 class PageScreen(ModalScreen[None]):

@@ -68,6 +68,26 @@ async def test_letter_marks_its_choice_until_another_follows(
         assert app.answers == ["o"] and field.value == "old"
 
 
+async def test_what_is_on_its_way_as_a_dialog_closes_keeps_its_place() -> None:
+    app = Asker(*TIMES)
+    async with app.run_test(size=(80, 24)):
+        field, dialog = app.widget, app.screen
+        assert isinstance(field, Input) and isinstance(dialog, ConfirmDialog)
+        gate = asyncio.Event()
+        dialog.query_one(dialogs.ActionList).call_later(gate.wait)
+        app.post_message(events.Paste("pasted"))
+        app.call_later(dialog.call_later, dialog.action_answer, "c")
+        for _ in range(50):  # all others go on as far as they can
+            await asyncio.sleep(0)
+        app.post_message(events.Key("a", "a"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        gate.set()
+        while not app.answers or len(field.value) < len("pasteda"):
+            await asyncio.sleep(0.001)
+        assert field.value == "pasteda"
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_nothing_typed_around_a_dialog_is_lost(
     monkeypatch: pytest.MonkeyPatch, seed: int
