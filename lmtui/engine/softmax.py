@@ -16,9 +16,6 @@ from torch import Tensor
 _LEAST = -104.0  # in place of -inf: exp of it is 0 in float32, and 0 · -104 is 0
 _CPU_CELLS = 1 << 18  # logits of a block on a CPU: they stay in the processor's cache
 _COLDEST = 1e-38  # a temperature that is not 0 in float32
-_SERIAL = 1 << 14
-"""Numbers that torch does not share among threads: to wake one for a single row takes
-longer than the row, and far longer where the other core is busy."""
 
 
 def log_normaliser(logits: Tensor) -> Tensor:
@@ -78,36 +75,39 @@ def _exponentials(
     memory that is used again."""
     parts = blocks(logits)
     # Allocating memory for each block takes longer than the reductions.
-    below = exps = None
-    if len(parts) > 1:
-        below, exps = torch.empty_like(parts[0]), torch.empty_like(parts[0])
+    below, exps = torch.empty_like(parts[0]), torch.empty_like(parts[0])
     for rows in parts:
-        if below is not None and exps is not None:
-            below, exps = below[: len(rows)], exps[: len(rows)]
-        else:
-            below, exps = torch.empty_like(rows), torch.empty_like(rows)
+        below, exps = below[: len(rows)], exps[: len(rows)]
         greatest = greatest_of(rows).unsqueeze(-1)
-        for part, less, exp in zip(*map(_parts, (rows, below, exps)), strict=True):
-            torch.sub(part, greatest, out=less)
-            if temperature != 1:
-                less.div_(max(temperature, _COLDEST))
-            less.clamp_(min=_LEAST)
-            torch.exp(less, out=exp)
+        if rows.device.type == "cpu":
+            _write_exponentials(rows, greatest, temperature, below, exps)
+        else:
+            torch.sub(rows, greatest, out=below)
+            below.div_(max(temperature, _COLDEST)).clamp_(min=_LEAST)
+            torch.exp(below, out=exps)
         yield greatest.squeeze(-1).double(), below, exps
+
+
+def _write_exponentials(
+    rows: Tensor, greatest: Tensor, temperature: float, below: Tensor, exps: Tensor
+) -> None:
+    """As torch does, but by NumPy, which wakes no thread: for one row that takes longer
+    than the row, and milliseconds where the other core is busy."""
+    numbers = below.numpy()
+    # What is no distribution gives NaN, and the coldest temperature infinities.
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.subtract(rows.numpy(), greatest.numpy(), out=numbers)
+        if temperature != 1:
+            np.divide(numbers, np.float32(max(temperature, _COLDEST)), out=numbers)
+    np.maximum(numbers, _LEAST, out=numbers)
+    np.exp(numbers, out=exps.numpy())
 
 
 def greatest_of(logits: Tensor) -> Tensor:
     """Return the greatest of logits [..., V], [...]; NaN where one is."""
-    if logits.device.type == "cpu":  # by NumPy, which wakes no thread
+    if logits.device.type == "cpu":
         return torch.from_numpy(np.asarray(logits.numpy().max(-1)))
     return logits.amax(-1)
-
-
-def _parts(rows: Tensor) -> tuple[Tensor, ...]:
-    """Split a single row on a CPU into parts that no thread is woken for."""
-    if rows.device.type == "cpu" and len(rows) == 1:
-        return torch.split(rows, _SERIAL, -1)
-    return (rows,)
 
 
 def _sum_of_products(numbers: Tensor, factors: Tensor) -> Tensor:
