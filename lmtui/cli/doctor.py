@@ -227,7 +227,6 @@ def _fast_path(quantize: str) -> str:
     if quantize != "auto":
         return f"fast: weights rounded to {quantize}, mapped"
     return (
-        "fast for quantised GGUF files shaped like Llama: their blocks mapped from the "
-        "file; for safetensors of that shape in bfloat16 or float16: their weights "
-        "mapped; exact, float32, for all else and for inspect"
+        "fast for models shaped like Llama whose weights have 16 bits or fewer, mapped "
+        "from their files; exact, float32, for all else and for inspect"
     )

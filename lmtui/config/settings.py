@@ -260,8 +260,8 @@ class Settings:
     )
     quantize: str = setting(
         "auto",
-        "Precision of the weights on a CPU: auto computes with quantised GGUF weights, "
-        "or 16-bit safetensors, as they are stored; int8 and int4 round the weights of "
+        "Precision of the weights on a CPU: auto computes with weights of 16 bits or "
+        "fewer as they are stored; int8 and int4 round the weights of "
         "a model shaped like Llama; none is exact. "
         "`lmtui inspect` is exact unless int8 or int4 is given.",
         choices=get_args(Quantize),

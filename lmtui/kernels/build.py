@@ -29,7 +29,6 @@ from lmtui.kernels import cpu_features
 from lmtui.kernels.gguf_matmul import FORMATS, GgufMatmulKernel
 
 ATTENTION = "attention.so"
-HALF_MATMUL = "products.so"
 GGUF_MATMUL = "gguf.so"
 _SOURCES = Path(__file__).parent
 _FAILED = "-failed.json"
@@ -76,16 +75,6 @@ def build_attention(head_dim: int, share: int, folder: Path) -> None:
     """
     sources = "attention_decode.cpp", "attention_prefill.cpp"
     _build(sources, folder / ATTENTION, HEAD=head_dim, GQA=share)
-
-
-def build_half_matmul(folder: Path) -> None:
-    """Compile the matrix products with 16-bit weights.
-
-    Raises:
-        RuntimeError: the compiler failed, in its words.
-        NotCompiled: it was stopped.
-    """
-    _build(["half_matmul.cpp"], folder / HALF_MATMUL)
 
 
 def build_gguf_matmul(
@@ -274,7 +263,7 @@ class KernelPlan:
     share: int
     """The number of query heads that use one key head."""
     formats: tuple[str, ...]
-    """The formats of its weights in GGUF files; empty for 16-bit weights."""
+    """The formats of its matrices."""
 
 
 def compiled_for(plan: KernelPlan) -> Path:
@@ -299,12 +288,7 @@ def compiled_for(plan: KernelPlan) -> Path:
         ):
             has_attention = supports_attention(plan.head_dim)
             heads = (plan.head_dim, plan.share) if has_attention else None
-            if plan.formats:
-                product = compilers.submit(
-                    build_gguf_matmul, scratch, plan.formats, heads
-                )
-            else:
-                product = compilers.submit(build_half_matmul, scratch)
+            product = compilers.submit(build_gguf_matmul, scratch, plan.formats, heads)
             if heads is not None:
                 build_attention(*heads, scratch)
             product.result()

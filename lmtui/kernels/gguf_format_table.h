@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "half_formats.h"
+
 template <long NUMBER, typename Format>
 static void find(long number, BlockFormat &found) {
     if constexpr (FORMATS >> NUMBER & 1)
@@ -18,6 +20,8 @@ BlockFormat format_of(long number) {
     find<12, KBits<false>>(number, found);
     find<13, KBits<true>>(number, found);
     find<14, Q6_K>(number, found);
+    if (number == 1) return fp16_format();
+    if (number == 30) return bf16_format();
     return found;
 }
 

@@ -7,10 +7,20 @@
 static thread_local std::vector<Inputs> rounded;
 static thread_local std::vector<float> low, products, of_thread, norms, of_caller;
 
-// Rows that a thread claims at once: some eight times for each thread.
+static const long MOST_ROWS = 256;  // of a chunk: others may have to wait for one
+
+// Rows that a thread claims at once: some four times for each thread, or more often.
 static long rows_of_chunk(long rows) {
-    const long many = rows / (8 * ThreadPool::threads()) / MAX_ROWS * MAX_ROWS;
-    return std::max(many, MAX_ROWS);
+    const long many = rows / (4 * ThreadPool::threads()) / MAX_ROWS * MAX_ROWS;
+    return std::min(std::max(many, MAX_ROWS), MOST_ROWS);
+}
+
+// Row n of lora_b times input t of `low` [count, rank].
+static float lora_product(const Matrix &matrix, long n, const float *low, long t) {
+    float sum = 0;
+    for (long r = 0; r < matrix.rank; r++)
+        sum += matrix.lora_b[n * matrix.rank + r] * low[t * matrix.rank + r];
+    return sum;
 }
 
 // Inputs [count, columns] times W. Each thread makes the inputs for itself, since that is
@@ -19,7 +29,7 @@ static long rows_of_chunk(long rows) {
 template <typename MakeInputs, typename Epilogue>
 static void matmul(const Matrix &matrix, long count, const MakeInputs &make_inputs,
                    const Epilogue &epilogue) {
-    const std::vector<BlockFormat> formats = formats_of(matrix);
+    const std::vector<PartFormat> formats = formats_of(matrix);
     std::vector<long> same;  // the first part of the same format
     for (long p = 0; p < matrix.part_count; p++) {
         long first = 0;
@@ -45,24 +55,22 @@ static void matmul(const Matrix &matrix, long count, const MakeInputs &make_inpu
     const long step = rows_of_chunk(matrix.rows);
     ThreadPool::run((matrix.rows + step - 1) / step, prepare, [&](long chunk) {
         const long end = std::min(matrix.rows, (chunk + 1) * step);
+        float *const out = products.data();
         for (long n = chunk * step, size; n < end; n += size) {
             const uint8_t *rows[MAX_ROWS];
-            const Row first = row_of(matrix, formats.data(), n);
+            const long part = row_of(matrix, formats.data(), n).part;
             for (size = 0; size < MAX_ROWS && n + size < end; size++) {  // of one part
                 const Row row = row_of(matrix, formats.data(), n + size);
-                if (row.part != first.part) break;
+                if (row.part != part) break;
                 rows[size] = row.blocks;
             }
-            formats[first.part].dot(rows, size, matrix.columns, rounded[same[first.part]],
-                                    count, products.data());
-            for (long i = 0; i < size * count; i++) {
-                const long t = i % count, row = n + i / count;
-                float product = products[i];
-                for (long r = 0; r < matrix.rank; r++)
-                    product +=
-                        matrix.lora_b[row * matrix.rank + r] * low[t * matrix.rank + r];
-                epilogue(t, row, product);
-            }
+            formats[part].dot(rows, size, matrix.columns, rounded[same[part]], count, out);
+            for (long i = 0; i < size; i++)
+                for (long t = 0; t < count; t++) {
+                    float product = out[i * count + t];
+                    if (matrix.rank) product += lora_product(matrix, n + i, low.data(), t);
+                    epilogue(t, n + i, product);
+                }
         }
     });
 }
@@ -72,7 +80,7 @@ extern "C" void gguf_matmul(const Matrix *matrix, const float *inputs, long coun
                             float *out) {
     matmul(
         *matrix, count, [&] { return inputs; },
-        [&](long t, long n, float product) { out[t * matrix->rows + n] = product; });
+        [=](long t, long n, float product) { out[t * matrix->rows + n] = product; });
 }
 
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
@@ -89,7 +97,7 @@ extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
         }
         return of_thread.data();
     };
-    matmul(block->qkv_proj, tokens, scaled, [&](long t, long n, float product) {
+    matmul(block->qkv_proj, tokens, scaled, [=](long t, long n, float product) {
         qkv[t * qkv_size + n] = product / norms[t] + (block->bias ? block->bias[n] : 0);
     });
 
@@ -108,7 +116,7 @@ extern "C" void gguf_block(const Block *block, long tokens, const float *residua
     // 1) o_proj and residual: hidden [tokens, width].
     matmul(
         block->o_proj, tokens, [&] { return attention_out; },
-        [&](long t, long n, float product) {
+        [=](long t, long n, float product) {
             hidden[t * width + n] = residual[t * width + n] + product;
         });
 
@@ -123,7 +131,7 @@ extern "C" void gguf_block(const Block *block, long tokens, const float *residua
         }
         return of_thread.data();
     };
-    matmul(block->gate_up_proj, tokens, normed, [&](long t, long n, float product) {
+    matmul(block->gate_up_proj, tokens, normed, [=](long t, long n, float product) {
         gate_up[t * 2 * ffn + n] = product;
     });
 
@@ -138,7 +146,7 @@ extern "C" void gguf_block(const Block *block, long tokens, const float *residua
             }
         return of_thread.data();
     };
-    matmul(block->down_proj, tokens, gated, [&](long t, long n, float product) {
+    matmul(block->down_proj, tokens, gated, [=](long t, long n, float product) {
         hidden[t * width + n] += product;
     });
 

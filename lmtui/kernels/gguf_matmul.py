@@ -36,6 +36,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "F16": Format(1, 1, 2, (0,)),
     "Q4_0": Format(2, 32, 18, (0,)),
     "Q4_1": Format(3, 32, 20, (0, 2)),
     "Q5_0": Format(6, 32, 22, (0,)),
@@ -44,12 +45,22 @@ FORMATS = {
     "Q4_K": Format(12, 256, 144, (0, 2)),
     "Q5_K": Format(13, 256, 176, (0, 2)),
     "Q6_K": Format(14, 256, 210, (208,)),
+    "BF16": Format(30, 1, 2, (0,)),
 }
-"""The formats that can be multiplied, by the name of a tensor's type."""
+"""The formats that can be multiplied, by the name of a tensor's type. All rows have a
+multiple of 32 weights."""
+
+HALVES = {"F16": "float16", "BF16": "bfloat16"}
+"""The 16-bit ones, whose blocks are single weights, and torch's names of them."""
 
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
 _UNSTOPPED = 2**29  # weights that are run before it is asked whether to stop
+
+
+def bits_of(name: str) -> int:
+    """Return the bits of a weight in a format, its scales not counted."""
+    return 16 if name in HALVES else int(name[1])
 
 
 class _Rows(ctypes.Structure):

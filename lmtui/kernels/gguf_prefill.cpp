@@ -16,7 +16,7 @@ extern "C" void gguf_rows(const RowBlocks *part, long columns, const long *row_i
 
 // Rows first … first + count of W, without its LoRA: out [count, columns].
 extern "C" void gguf_tile(const Matrix *matrix, long first, long count, float *out) {
-    const std::vector<BlockFormat> formats = formats_of(*matrix);
+    const std::vector<PartFormat> formats = formats_of(*matrix);
     ThreadPool::run(count, [&](long n) {
         const Row row = row_of(*matrix, formats.data(), first + n);
         formats[row.part].decode(row.blocks, matrix->columns, out + n * matrix->columns);
@@ -118,7 +118,7 @@ struct GemmInputs {
 // A product: W, without LoRA, times many inputs.
 class Product {
     const Matrix &matrix;
-    const std::vector<BlockFormat> formats = formats_of(matrix);
+    const std::vector<PartFormat> formats = formats_of(matrix);
     const GemmInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<bf16> rows;
@@ -278,7 +278,7 @@ static inline void transpose8(__m256 *rows) {
 // A product: W, without LoRA, times many inputs.
 class Product {
     const Matrix &matrix;
-    const std::vector<BlockFormat> formats = formats_of(matrix);
+    const std::vector<PartFormat> formats = formats_of(matrix);
     const GemmInputs &inputs;
     // Kept from one product to the next, since large new memory costs as much as its use.
     static inline thread_local std::vector<float> rows, other_rows;

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from lmtui.kernels.gguf_matmul import HALVES
 from lmtui.models.checkpoint import ModelFolder
 
 
@@ -36,6 +38,24 @@ class FolderTensors:
         """Return a tensor with the dtype of its file."""
         tensor: Tensor = self._files[name].get_tensor(name)
         return tensor
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor."""
+        return tuple(self.tensor(name).shape)
+
+    def blocks(self, name: str) -> tuple[Tensor, str]:
+        """Return a tensor of 16-bit numbers as it lies in the file, uint8 [bytes], and
+        its type.
+
+        Raises:
+            ValueError: it has other numbers.
+        """
+        tensor = self.tensor(name)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        for kind, known in HALVES.items():
+            if dtype == known and tensor.is_contiguous():
+                return tensor.view(torch.uint8).flatten(), kind
+        raise ValueError(f"{name} is {tensor.dtype}, most others have 16 bits")
 
     def floats(self, name: str) -> Tensor:
         """Return a tensor in float32."""

@@ -37,7 +37,9 @@ def plan_for(path: Path, *, device: str, dtype: str, quantize: str) -> RunPlan:
         computed = str(hardware.choose_dtype(dtype, place, floats))
         computed = computed.removeprefix("torch.")
         return _loaded(found, f"in {computed} on {place}", computed)
-    if quantize == "auto" and stored in FLOATS:
+    if quantize == "auto" and stored in ("F32", "F64"):
+        return _loaded(found, "exact: in float32", "float32")
+    if quantize == "auto" and isinstance(found, ModelFolder):
         return _as_stored(found)
     return _quantised(found, quantize)
 
@@ -58,27 +60,23 @@ def _quantised(found: ModelFolder | GgufHeader, quantize: str) -> RunPlan:
         if quantize != "auto":
             way = f"not with --quantize {quantize}, since {why}; without it in float32"
         return _loaded(found, way, "float32")
-    bits = 4 if quantize == "int4" else 8
-    if isinstance(found, GgufHeader) and bits != 4 and has_known_blocks(found):
+    mapped = {"auto": 16, "int8": 8, "int4": 0}[quantize]
+    if isinstance(found, GgufHeader) and has_known_blocks(found, mapped):
         way = f"fast: its weights ({found.quantisation}) mapped from the file"
         return RunPlan(way, _mapped(found.bytes))
+    bits = 4 if quantize == "int4" else 8
     way = f"fast: its weights rounded to int{bits} once, and mapped from the cache"
     return RunPlan(way, _mapped(bytes_rounded(found.parameters, bits)))
 
 
-def _as_stored(found: ModelFolder | GgufHeader) -> RunPlan:
-    """Return how a model runs whose weights are not quantised."""
-    from lmtui.kernels import build
-    from lmtui.kernels.half_matmul import FORMATS
+def _as_stored(found: ModelFolder) -> RunPlan:
+    """Return how a folder of 16-bit weights runs."""
+    from lmtui.models.llama.gguf_blocks import why_no_blocks
 
-    if (
-        isinstance(found, ModelFolder)
-        and found.dtype in FORMATS
-        and build.compiler_id() is not None
-    ):
-        way = f"fast, if it is shaped like Llama: its {found.dtype} weights, mapped"
-        return RunPlan(way, f"{size(found.bytes)} mapped")
-    return _loaded(found, "exact: in float32", "float32")
+    if why := why_no_blocks():
+        return _loaded(found, f"exact: in float32, since {why}", "float32")
+    way = f"fast, if it is shaped like Llama: its {found.dtype} weights, mapped"
+    return RunPlan(way, f"{size(found.bytes)} mapped")
 
 
 def _loaded(found: ModelFolder | GgufHeader, way: str, dtype: str) -> RunPlan:

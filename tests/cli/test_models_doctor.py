@@ -114,7 +114,7 @@ def test_remove_refuses_a_model_that_is_not_here():
 def test_doctor_says_which_path_runs_and_why():
     most = str(2 * processes.usable_processors())
     text = run("doctor", "--device", "cpu")
-    assert "fast for quantised GGUF files shaped like Llama" in text
+    assert "fast for models shaped like Llama" in text
     assert "fetched at first use" in text
     assert "wait for each other" not in text
     assert "wait for each other" in run("doctor", "--device", "cpu", "--threads", most)

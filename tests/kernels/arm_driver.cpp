@@ -9,8 +9,6 @@
 extern "C" void set_threads(long);
 extern "C" void gguf_matmul(const Matrix *, const float *, long, float *);
 extern "C" void gguf_rows(const RowBlocks *, long, const long *, long, float *);
-extern "C" void half_matmul_bf16(const RowBlocks *, long, long, const long *,
-                                 const float *, long, float *);
 
 static FILE *in, *out;
 
@@ -41,16 +39,6 @@ static void multiply_blocks(long format, long rows, long columns, long count) {
     give(plain), give(product), give(alone);
 }
 
-// A bfloat16 matrix and inputs: the product.
-static void multiply_half(long, long rows, long columns, long count) {
-    const auto weights = take<uint8_t>(2 * rows * columns);
-    const auto inputs = take<float>(count * columns);
-    const RowBlocks part = {weights.data(), rows, 0};
-    std::vector<float> product(count * rows);
-    half_matmul_bf16(&part, 1, columns, nullptr, inputs.data(), count, product.data());
-    give(product);
-}
-
 // Queries, keys and values of new tokens, and a cache of one row: the attention output.
 static void attend_all(long kv_heads, long tokens, long held, long) {
     const auto heads = take<float>(tokens * kv_heads * (GQA + 2) * HEAD);
@@ -65,8 +53,6 @@ int main(int, char **names) {
     in = std::fopen(names[1], "rb"), out = std::fopen(names[2], "wb");
     set_threads(2);
     for (long step[5]; std::fread(step, sizeof step, 1, in) == 1;)
-        (step[0] == 0   ? multiply_blocks
-         : step[0] == 1 ? multiply_half
-                        : attend_all)(step[1], step[2], step[3], step[4]);
+        (step[0] ? attend_all : multiply_blocks)(step[1], step[2], step[3], step[4]);
     return std::fclose(out);
 }

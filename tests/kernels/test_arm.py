@@ -25,7 +25,6 @@ SOURCES = (
     "gguf_matmul.cpp",
     "gguf_prefill.cpp",
     "gguf_formats.cpp",
-    "half_matmul.cpp",
     "attention_decode.cpp",
     "thread_pool.cpp",
 )
@@ -87,19 +86,12 @@ def test_products_with_blocks_are_those_of_the_dequantised_matrix(
     assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-4
 
 
-def test_products_with_16_bits_are_torchs(driver: Path) -> None:
-    weights, inputs = torch.randn(80, 40).bfloat16(), torch.randn(5, 40)
-    found = run(driver, (1, 0, 80, 40, 5), weights, inputs)
-    wanted = F.linear(inputs, weights.float()).flatten()
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
-
-
 @pytest.mark.parametrize(("tokens", "held"), [(1, 0), (1, 300), (5, 40)])
 def test_attention_is_torchs(tokens: int, held: int, driver: Path) -> None:
     kv_heads = 2
     heads = torch.randn(tokens, kv_heads * (SHARE + 2), HEAD)
     cache = torch.randn(2 * kv_heads, held + tokens, HEAD).half()
-    found = run(driver, (2, kv_heads, tokens, held, 0), heads, cache)
+    found = run(driver, (1, kv_heads, tokens, held, 0), heads, cache)
     queries, new = heads.split([kv_heads * SHARE, 2 * kv_heads], 1)
     cache[:, held:] = new.transpose(0, 1).half()
     mask = torch.ones(tokens, held + tokens, dtype=torch.bool).tril(held)

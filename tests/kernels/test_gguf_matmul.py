@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
+from gguf import GGMLQuantizationType, quants
 from torch.nn import functional as F
 
 from lmtui.errors import LmtuiError
@@ -42,7 +42,7 @@ def kernel(file: Path) -> GgufMatmulKernel:
 
 def drawn(name: str, rows: int, blocks: int, seed: int = 0) -> BlockMatrix:
     """A matrix of random blocks with small scales."""
-    columns = blocks * GGML_QUANT_SIZES[GGMLQuantizationType[name]][0]
+    columns = blocks * max(32, FORMATS[name].weights)
     data = tiny.random_blocks(name, rows, columns, seed)
     return BlockMatrix(torch.from_numpy(data), columns, name)
 

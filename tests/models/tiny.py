@@ -249,6 +249,7 @@ _LEVELS = {
     **{"Q2_K": 300, "Q3_K": 1000},
     **{"Q4_0": 100, "Q4_1": 100, "Q5_0": 200, "Q5_1": 200},
     **{"Q8_0": 1000, "Q4_K": 4000, "Q5_K": 8000, "Q6_K": 20000},
+    **{"F16": 10, "BF16": 10},
 }
 """What a random scale is divided by, so that weights are about 0.1."""
 

@@ -186,7 +186,7 @@ class ModelConverter:
         place = str(self._looked.path)
         config = self._full_config()
         with wrap_load_errors(place):
-            why = unsupported_reason(config, grouped=self._doing != "preparing")
+            why = unsupported_reason(config)
         if why is not None:
             raise NotSupported(why)
         with wrap_load_errors(place):

@@ -1,4 +1,4 @@
-"""Load Llama-shaped GGUF files whose quantised weights are used as they lie there.
+"""Load Llama-shaped GGUF files whose weights are used as they lie there.
 
 The file is memory-mapped; no weight is copied or rounded. The cache keeps only the
 configuration and the tokenizer. Without a compiler, or on processors that have neither
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,11 +18,14 @@ from torch import Tensor
 from lmtui.kernels import build, cpu_features
 from lmtui.kernels.gguf_matmul import (
     FORMATS,
+    HALVES,
     BlockMatrix,
     GgufMatmulKernel,
     StackedMatrix,
+    bits_of,
 )
 from lmtui.models import hardware, memory
+from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama.linear import (
@@ -31,6 +34,7 @@ from lmtui.models.llama.linear import (
     LMHead,
     LoraWeights,
     MatrixRows,
+    WeightSource,
     of_shape,
 )
 from lmtui.models.llama.mapped import (
@@ -60,13 +64,18 @@ _TILE = 2**21  # weights that are dequantised at a time
 
 @dataclass(frozen=True)
 class BlockLinear:
-    """A linear layer of quantised weights in a mapped file, stacked along the rows."""
+    """A linear layer of weights in a mapped file, stacked along the rows."""
 
     matrix: StackedMatrix
     """[N, K], with the LoRA adapter if there is one."""
     kernel: GgufMatmulKernel
     rounds: bool
     """Whether many inputs are rounded to bfloat16, and the weights with them."""
+
+    @property
+    def uses_gemm(self) -> bool:
+        """Whether the kernel multiplies many inputs."""
+        return self.kernel.has_gemm and (self.rounds or not self.kernel.gemm_rounds)
 
     @property
     def rows(self) -> int:
@@ -80,8 +89,9 @@ class BlockLinear:
 
     @property
     def number_format(self) -> str:
-        """The format of its weights: `Q4_K`, …"""
-        return self.matrix.parts[0].format
+        """The format of its weights: `Q4_K`, …, `bfloat16`."""
+        name = self.matrix.parts[0].format
+        return HALVES.get(name, name)
 
     def with_lora(self, lora: LoraWeights) -> BlockLinear:
         """Return the same layer with a LoRA adapter."""
@@ -98,7 +108,7 @@ class BlockLinear:
         return product
 
     def _many(self, inputs: Tensor) -> Tensor:
-        if self.kernel.has_gemm:
+        if self.uses_gemm:
             return self.kernel.gemm(self.matrix, inputs)
         if not self.rounds:
             return _by_tiles(self.kernel, self.matrix, inputs)
@@ -158,9 +168,11 @@ def load_blocks(name: str, header: GgufHeader, on_progress: OnProgress) -> Loade
     return load_mapped(name, GgufWeights(header), on_progress)
 
 
-def has_known_blocks(header: GgufHeader) -> bool:
-    """Return whether blocks of all formats in a file can be multiplied."""
-    return set(formats_in(header)) <= set(FORMATS)
+def has_known_blocks(header: GgufHeader, bits: int) -> bool:
+    """Return whether blocks of all formats in a file can be multiplied, and have at
+    most `bits` bits."""
+    formats = formats_in(header)
+    return set(formats) <= set(FORMATS) and max(map(bits_of, formats)) <= bits
 
 
 def why_no_blocks() -> str | None:
@@ -194,54 +206,81 @@ class GgufWeights:
 
     def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
         """See `MappedWeights`."""
-        naming = Naming.gguf(self.checkpoint.architecture)
-        rope = frequencies_of(config, self.checkpoint)
-        return read_blocks(self.checkpoint, naming, config, rope)
+        header = self.checkpoint
+        naming, source = Naming.gguf(header.architecture), GgufTensors(header)
+        rope = frequencies_of(config, header)
+        return read_blocks(source, header, naming, config, rope)
 
 
-def formats_in(header: GgufHeader) -> tuple[str, ...]:
-    """Return the formats of the matrices in a file, in the order of their names."""
+def formats_in(checkpoint: ModelFolder | GgufHeader) -> tuple[str, ...]:
+    """Return the formats of a model's matrices, in the order of their names."""
+    if isinstance(checkpoint, ModelFolder):
+        return (checkpoint.dtype,)
+    header = checkpoint
     return tuple(sorted({t.type for t in header.tensors if len(t.shape) > 1}))
 
 
+class BlockSource(WeightSource, Protocol):
+    """A source of weights whose matrices lie in blocks."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor, rows first."""
+
+    def blocks(self, name: str) -> tuple[Tensor, str]:
+        """Return a tensor's bytes, uint8 [bytes], and the type of its blocks."""
+
+
 def read_blocks(
-    header: GgufHeader, naming: Naming, config: dict[str, Any], rope: Tensor
+    source: BlockSource,
+    checkpoint: ModelFolder | GgufHeader,
+    naming: Naming,
+    config: dict[str, Any],
+    rope: Tensor,
 ) -> LlamaWeights:
-    """Return the weights in a GGUF file, memory-mapped; `rope` are the frequencies,
-    float32 [d/2].
+    """Return the weights of a source, memory-mapped. `checkpoint` describes its
+    tensors, `rope` are the frequencies, float32 [d/2].
 
     Raises:
         NotSupported: the Llama backend can't run them.
         OSError, ValueError, KeyError: they are damaged.
     """
-    require_shapes(shape_of(config), config["vocab_size"], header.shapes, naming)
-    plan = kernel_plan(config, formats_in(header))
+    shape, vocabulary = shape_of(config), config["vocab_size"]
+    require_shapes(shape, vocabulary, checkpoint.shapes, naming)
+    plan = kernel_plan(config, formats_in(checkpoint))
 
     def opened(file: Path) -> GgufMatmulKernel:
         return GgufMatmulKernel(file, plan.formats)
 
     kernel, folder = checked_kernel(plan, build.GGUF_MATMUL, opened)
-    matrices = _BlockMatrices(header, kernel)
-    return read_mapped(config, rope, matrices, naming, folder)
+    return read_mapped(config, rope, BlockMatrices(source, kernel), naming, folder)
 
 
-class _BlockMatrices(GgufTensors):
-    """The tensors of a file, as matrices of blocks."""
+class BlockMatrices:
+    """The tensors of a source, as matrices of blocks."""
 
-    def __init__(self, header: GgufHeader, kernel: GgufMatmulKernel) -> None:
-        super().__init__(header)
-        self._kernel = kernel
+    def __init__(self, source: BlockSource, kernel: GgufMatmulKernel) -> None:
+        self._source, self._kernel = source, kernel
         self._rounds = hardware.fast_at_bfloat16(torch.device("cpu"))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._source
+
+    def floats(self, name: str) -> Tensor:
+        """See `linear.WeightSource`."""
+        return self._source.floats(name)
 
     def linear(self, parts: Sequence[MatrixRows]) -> Linear:
         """See `linear.Matrices`."""
         blocks = tuple(self._blocks_of(p.name, p.rows, p.columns) for p in parts)
-        matrix = StackedMatrix(blocks, row_order(parts))
-        return BlockLinear(matrix, self._kernel, self._rounds)
+        # Rounding float16 to bfloat16 would lose three bits of each weight.
+        rounds = self._rounds and all(block.format != "F16" for block in blocks)
+        return BlockLinear(
+            StackedMatrix(blocks, row_order(parts)), self._kernel, rounds
+        )
 
     def _blocks_of(self, name: str, count: int, width: int) -> BlockMatrix:
-        data, kind = self.blocks(name)
-        of_shape(torch.empty(self.shape(name), device="meta"), count, width)
+        data, kind = self._source.blocks(name)
+        of_shape(torch.empty(self._source.shape(name), device="meta"), count, width)
         return BlockMatrix(data.view(count, -1), width, kind)
 
     def rows(self, name: str, count: int, width: int) -> BlockRows:

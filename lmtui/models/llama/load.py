@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 
 from lmtui.errors import LmtuiError
-from lmtui.kernels.half_matmul import FORMATS
 from lmtui.models import hardware
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.checkpoint import FLOATS, ModelFolder
+from lmtui.models.checkpoint import FLOATS
 from lmtui.models.config_check import read_model
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
@@ -25,7 +24,9 @@ from lmtui.models.llama.lora import UnsupportedLora, add_lora
 from lmtui.models.llama.weights import FAMILIES, LlamaModel
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 
-MOST_BITS = {"auto": 8, "int8": 8, "int4": 4}
+_MAPPED_BITS = {"auto": 16, "int8": 8, "int4": 0}
+"""The most bits of weights that are used as they lie in a GGUF file. For int4 the
+embedding, too, is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +94,17 @@ def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
         kind, stored = str(checkpoint.config.get("model_type")), checkpoint.dtype
     if kind not in FAMILIES:
         raise NotSupported(f"{kind} is not shaped like Llama")
-    if how.quantize == "auto" and stored in FLOATS:
-        if isinstance(checkpoint, ModelFolder) and stored in FORMATS:
-            return load_half(name, checkpoint, how.on_progress)
+    if how.quantize == "auto" and stored in ("F32", "F64"):
         raise NotSupported("its weights are not quantised; --quantize int8 does it")
     if why := why_no_blocks():
         raise NotSupported(why)
-    if (
-        isinstance(checkpoint, GgufHeader)
-        and how.quantize != "int4"
-        and has_known_blocks(checkpoint)
-    ):
-        return load_blocks(name, checkpoint, how.on_progress)
-    return load_rounded(name, checkpoint, MOST_BITS[how.quantize], how.on_progress)
+    if isinstance(checkpoint, GgufHeader):
+        if has_known_blocks(checkpoint, _MAPPED_BITS[how.quantize]):
+            return load_blocks(name, checkpoint, how.on_progress)
+    elif how.quantize == "auto":
+        return load_half(name, checkpoint, how.on_progress)
+    bits = 4 if how.quantize == "int4" else 8
+    return load_rounded(name, checkpoint, bits, how.on_progress)
 
 
 def with_adapter(

@@ -17,7 +17,7 @@ import torch
 
 from lmtui import cache_dir
 from lmtui.errors import LmtuiError
-from lmtui.kernels.gguf_matmul import FORMATS
+from lmtui.kernels.gguf_matmul import FORMATS, bits_of
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
@@ -151,7 +151,7 @@ class RoundedWeights:
                 types[name] = _FLOATS
             elif len(shape) == 2 and shape[1] % _BLOCK == 0:  # no layer has others
                 kind = stored.get(name, _FLOATS)
-                keeps = kind in FORMATS and int(kind[1]) <= most
+                keeps = kind in FORMATS and bits_of(kind) <= most
                 types[name] = kind if keeps else _TYPES[most]
         return types
 
@@ -162,7 +162,7 @@ class RoundedWeights:
         except LmtuiError as error:
             raise ValueError(str(error)) from error
         rope = frequencies_of(config, self.checkpoint)
-        return read_blocks(header, self._naming, config, rope)
+        return read_blocks(GgufTensors(header), header, self._naming, config, rope)
 
 
 def _source_of(checkpoint: ModelFolder | GgufHeader) -> _Source:

@@ -175,12 +175,9 @@ class LlamaModel:
     facts: ModelInfo
 
 
-def unsupported_reason(
-    config: Mapping[str, Any], *, grouped: bool = True
-) -> str | None:
+def unsupported_reason(config: Mapping[str, Any]) -> str | None:
     """Return why the Llama backend can't run a model, by its config as transformers
-    writes it; None where it can. Weights in blocks, with `grouped` columns, need
-    matrices of certain sizes."""
+    writes it; None where it can."""
     kind = config.get("model_type")
     if kind not in FAMILIES:
         return f"{kind} is not shaped like Llama"
@@ -198,7 +195,7 @@ def unsupported_reason(
         return "it places its tokens in an unusual way"
     if config.get("hidden_act") != "silu" or config.get("mlp_bias"):
         return "its layers have parts that Llama's layers lack"
-    if grouped and _is_odd(shape_of(config)):
+    if _is_odd(shape_of(config)):
         return "its matrices are not multiples of 32"
     return None
 

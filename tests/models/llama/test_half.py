@@ -35,7 +35,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-PLAN = KernelPlan(16, 2, ())
+PLAN = KernelPlan(16, 2, ("BF16",))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_weights_are_mapped_from_the_users_file(folder: Path) -> None:
     places = Path("/proc/self/maps")
     if not places.exists():
         pytest.skip("what is mapped is not told here")
-    head = found.model.weights.lm_head.weights
+    head = found.model.weights.embedding.matrix.data
     (line,) = (
         line
         for line in places.read_text().splitlines()
@@ -295,7 +295,7 @@ def test_stopped_compiler_is_run_again(
 
 @needs_compiler
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
-@pytest.mark.parametrize("file", [build.HALF_MATMUL, build.ATTENTION])
+@pytest.mark.parametrize("file", [build.GGUF_MATMUL, build.ATTENTION])
 def test_damaged_compiled_file_is_compiled_again(
     harm: str, file: str, folder: Path
 ) -> None:

@@ -20,8 +20,7 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from lmtui.kernels import build
-from lmtui.models.llama.gguf_blocks import BlockLinear
-from lmtui.models.llama.half import HalfLinear
+from lmtui.kernels.gguf_matmul import HALVES
 from lmtui.models.llama.weights import LlamaWeights
 
 _CHUNK = 512  # most prompt tokens of one prefill pass
@@ -31,10 +30,6 @@ _CHUNK = 512  # most prompt tokens of one prefill pass
 _BLOCK_COSTS = (0.3, 0.65, 1.05, 1.7, 2.2, 2.7, 3.2)
 # With 16-bit weights and AVX-512.
 _HALF_COSTS = (0.27, 0.46, 0.73, 1.15, 1.45, 1.75, 1.8)
-_COSTS: dict[type, Sequence[float]] = {
-    BlockLinear: _BLOCK_COSTS,
-    HalfLinear: _HALF_COSTS,
-}
 
 
 class LlamaCpuBackend:
@@ -51,7 +46,9 @@ class LlamaCpuBackend:
         attention = _attention_for(weights)
         self.decoder = DecoderLayers(weights, attention)
         layer = weights.layers[0]
-        self.extra_token_costs = _COSTS.get(type(layer.qkv), _HALF_COSTS)
+        self.extra_token_costs = (
+            _HALF_COSTS if layer.qkv.number_format in HALVES.values() else _BLOCK_COSTS
+        )
         products = "bfloat16" if layer.qkv.rounds else "float32"
         self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)
         self._head = weights.lm_head

@@ -45,8 +45,8 @@ class FusedLayer:
             *(following.bias, following.q_norm, following.k_norm),
             *(linear.matrix for linear in blocks),
         )
-        kernel = blocks[0].kernel
-        return cls(weights, kernel, kernel.has_gemm and not weights.has_lora)
+        many = all(block.uses_gemm for block in blocks) and not weights.has_lora
+        return cls(weights, blocks[0].kernel, many)
 
     def takes(self, tokens: int) -> bool:
         """Return whether it runs so many tokens at once."""

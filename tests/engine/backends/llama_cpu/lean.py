@@ -24,11 +24,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.kernels import build
-from lmtui.kernels.gguf_matmul import BlockMatrix, GgufMatmulKernel, StackedMatrix
-from lmtui.kernels.half_matmul import HalfMatmulKernel
-from lmtui.models.llama import half, mapped
+from lmtui.kernels.gguf_matmul import (
+    HALVES,
+    BlockMatrix,
+    GgufMatmulKernel,
+    StackedMatrix,
+)
+from lmtui.models.llama import mapped
 from lmtui.models.llama.gguf_blocks import BlockHead, BlockLinear, BlockRows
-from lmtui.models.llama.half import HalfLinear, MappedHalfHead
 from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource
 from lmtui.models.llama.weights import (
     Naming,
@@ -136,13 +139,17 @@ class _Blocks(Tensors):
 
     def _of(self, name: str) -> BlockMatrix:
         weights = self.tensors[name]
-        data = quants.quantize(weights.numpy(), GGMLQuantizationType[self._kind])
-        return BlockMatrix(torch.from_numpy(data), weights.shape[1], self._kind)
+        if self._kind in HALVES:
+            data = weights.to(getattr(torch, HALVES[self._kind])).view(torch.uint8)
+        else:
+            kind = GGMLQuantizationType[self._kind]
+            data = torch.from_numpy(quants.quantize(weights.numpy(), kind))
+        return BlockMatrix(data, weights.shape[1], self._kind)
 
     def linear(self, parts: Sequence[MatrixRows]) -> BlockLinear:
         stack = tuple(self._of(part.name) for part in parts)
         matrix = StackedMatrix(stack, mapped.row_order(parts))
-        return BlockLinear(matrix, gguf_kernel(), rounds=True)
+        return BlockLinear(matrix, gguf_kernel(), rounds=self._kind != "F16")
 
     def rows(self, name: str, count: int, width: int) -> BlockRows:
         return BlockRows(self._of(name), gguf_kernel())
@@ -206,13 +213,6 @@ def plain(kind: str) -> LlamaCpuBackend:
 
 
 @cache
-def products() -> HalfMatmulKernel:
-    """What multiplies with numbers of 16 bits; a test without a compiler is skipped."""
-    with compiled(build.build_half_matmul) as folder:
-        return HalfMatmulKernel(folder / build.HALF_MATMUL)
-
-
-@cache
 def gguf_kernel() -> GgufMatmulKernel:
     """What multiplies with blocks; a test without a compiler is skipped."""
     with compiled(build.build_gguf_matmul) as folder:
@@ -229,25 +229,10 @@ def compiled(make: Callable[[Path], None]) -> Iterator[Path]:
         yield Path(folder)
 
 
-@dataclass
-class _Brief(_Whole):
-    """The model's weights as a file of 16 bits has them."""
-
-    rounds: bool
-
-    def linear(self, parts: Sequence[MatrixRows]) -> Any:
-        tensors = tuple(self.tensors[part.name] for part in parts)
-        return HalfLinear(tensors, products(), self.rounds, half.row_order(parts))
-
-    def head(self, rows: Tensor) -> Any:
-        return MappedHalfHead(rows, products())
-
-
 @cache
-def brief(kind: str, dtype: torch.dtype, *, rounds: bool = False) -> LlamaCpuBackend:
-    """The model in 16 bits, some of whose products are rounded, or none."""
-    tensors = {name: tensor.to(dtype) for name, tensor in _tensors(kind).items()}
-    weights = _Brief(tensors, rounds)
+def brief(kind: str, dtype: torch.dtype) -> LlamaCpuBackend:
+    """The model in 16 bits."""
+    weights = _Blocks(_tensors(kind), "BF16" if dtype is torch.bfloat16 else "F16")
     return read(kind, weights, weights)
 
 

@@ -1,0 +1,66 @@
+// Weights of 16 bits as they are stored, as a format whose block is one weight. Inputs are
+// not rounded: each product is float32, by FMA. Columns are a multiple of LANES.
+
+#pragma once
+
+#include "gguf_formats.h"
+
+static const int HALF_INPUTS = 8;  // inputs that share one read of a row
+
+static inline void set_floats(const float *inputs, long count, long columns, Inputs &to) {
+    to.floats.assign(inputs, inputs + count * columns);
+}
+
+// One row times COUNT inputs. The order of each sum depends on the columns alone.
+template <int COUNT, typename Weight>
+static void dot_half(const Weight *row, long columns, const float *inputs, float *out) {
+    f32v sums[COUNT] = {};
+    for (long k = 0; k < columns; k += LANES) {
+        const f32v weight = to_f32(row + k);
+        for (int i = 0; i < COUNT; i++)
+            sums[i] = fmadd(weight, load(inputs + i * columns + k), sums[i]);
+    }
+    for (int i = 0; i < COUNT; i++) out[i] = hsum(sums[i]);
+}
+
+template <typename Weight>
+static void dot_halves(const uint8_t *const *rows, long row_count, long columns,
+                       const Inputs &in, long count, float *out) {
+    for (long i = 0; i < count; i += HALF_INPUTS)
+        for (long r = 0; r < row_count; r++) {
+            const auto call = [&](auto dot) {
+                dot((const Weight *)rows[r], columns, in.floats.data() + i * columns,
+                    out + r * count + i);
+            };
+            switch (count - i) {
+                case 1: call(dot_half<1, Weight>); break;
+                case 2: call(dot_half<2, Weight>); break;
+                case 3: call(dot_half<3, Weight>); break;
+                case 4: call(dot_half<4, Weight>); break;
+                case 5: call(dot_half<5, Weight>); break;
+                case 6: call(dot_half<6, Weight>); break;
+                case 7: call(dot_half<7, Weight>); break;
+                default: call(dot_half<HALF_INPUTS, Weight>);
+            }
+        }
+}
+
+template <typename Weight>
+static void decode_halves(const uint8_t *row, long columns, float *out) {
+    for (long k = 0; k < columns; k += LANES) {
+        const f32v all = to_f32((const Weight *)row + k);
+        std::memcpy(out + k, &all, sizeof all);
+    }
+}
+
+static inline void copy_bf16(const uint8_t *row, long columns, bf16 *out) {
+    std::memcpy(out, row, columns * sizeof(bf16));
+}
+
+// float16 has no `decode_bf16`: that would lose three bits of each weight.
+static inline BlockFormat fp16_format() {
+    return {1, 2, set_floats, dot_halves<fp16>, decode_halves<fp16>, nullptr};
+}
+static inline BlockFormat bf16_format() {
+    return {1, 2, set_floats, dot_halves<bf16>, decode_halves<bf16>, copy_bf16};
+}
