@@ -57,9 +57,17 @@ static inline void copy_bf16(const uint8_t *row, long columns, bf16 *out) {
     std::memcpy(out, row, columns * sizeof(bf16));
 }
 
-// float16 has no `decode_bf16`: that would lose three bits of each weight.
+// To nearest, ties to even: three bits of each weight are lost.
+static inline void round_fp16(const uint8_t *row, long columns, bf16 *out) {
+    for (long k = 0; k < columns; k += LANES) {
+        const i32v bits = (i32v)to_f32((const fp16 *)row + k);
+        const i32v rounded = bits + 0x7FFF + (bits >> 16 & 1);
+        for (long i = 0; i < LANES; i++) out[k + i].bits = (uint32_t)rounded[i] >> 16;
+    }
+}
+
 static inline BlockFormat fp16_format() {
-    return {1, 2, set_floats, dot_halves<fp16>, decode_halves<fp16>, nullptr};
+    return {1, 2, set_floats, dot_halves<fp16>, decode_halves<fp16>, round_fp16};
 }
 static inline BlockFormat bf16_format() {
     return {1, 2, set_floats, dot_halves<bf16>, decode_halves<bf16>, copy_bf16};

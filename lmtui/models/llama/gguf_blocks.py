@@ -1,8 +1,8 @@
 """Load Llama-shaped GGUF files whose weights are used as they lie there.
 
 The file is memory-mapped; no weight is copied or rounded. The cache keeps only the
-configuration and the tokenizer. Without a compiler, or on processors that have neither
-AVX2 nor AVX-512, transformers runs the model.
+configuration and the tokenizer. Without a compiler, or on an x86 processor without
+AVX2, transformers runs the model.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def load_blocks(name: str, header: GgufHeader, on_progress: OnProgress) -> Loade
 def has_known_blocks(header: GgufHeader, bits: int) -> bool:
     """Return whether blocks of all formats in a file can be multiplied, and have at
     most `bits` bits."""
-    formats = formats_in(header)
-    return set(formats) <= set(FORMATS) and max(map(bits_of, formats)) <= bits
+    known = (name in FORMATS and bits_of(name) <= bits for name in formats_in(header))
+    return all(known)
 
 
 def why_no_blocks() -> str | None:
