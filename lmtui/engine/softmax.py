@@ -92,7 +92,8 @@ def _write_exponentials(
     rows: Tensor, greatest: Tensor, temperature: float, below: Tensor, exps: Tensor
 ) -> None:
     """As torch does, but by NumPy, which wakes no thread: for one row that takes longer
-    than the row, and milliseconds where the other core is busy."""
+    than the row, and milliseconds where the other core is busy. The last bit of an
+    exponential can be another one."""
     numbers = below.numpy()
     # What is no distribution gives NaN, and the coldest temperature infinities.
     with np.errstate(invalid="ignore", over="ignore"):

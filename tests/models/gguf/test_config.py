@@ -112,6 +112,10 @@ def test_scaled_rope_gives_the_logits_of_the_model_itself(
     folder = tiny.save_llama(tmp_path / "model", rope=rope)
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", change=change)
     wanted = itself(folder)
+    if quantize == "int8" and rope is YARN:
+        with pytest.raises(LmtuiError, match="can't be used in int8"):
+            read(file, quantize)
+        return
     error = distance(read(file, quantize), wanted)
     plain = tiny.write_gguf(tiny.save_llama(tmp_path / "b"), tmp_path / "b.gguf")
     unscaled = distance(read(plain, quantize), wanted)
