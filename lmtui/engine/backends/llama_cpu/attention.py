@@ -36,7 +36,6 @@ class Attention:
         """
         self._heads, self._kv_heads = heads, kv_heads
         library = ctypes.CDLL(str(file))
-        library = ctypes.CDLL(str(file))
         arguments = [ADDRESS, ADDRESS, WHOLE, WHOLE, WHOLE]
         arguments += [ADDRESS, WHOLE, WHOLE] * 2  # the shared and the own cache
         self._attend = bound(library, "attend", *arguments, ADDRESS)
