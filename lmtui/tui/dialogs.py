@@ -200,8 +200,8 @@ class Question(ModalScreen[str]):
                 self.accept_keys()
         else:
             event.stop()
-            alone = self._held is None and self.accepts_keys and self.is_current
-            alone = alone and not self._is_closing
+            is_free = self._held is None and not self._is_closing
+            alone = is_free and self.accepts_keys and self.is_current
             if alone and self._action_of(event):
                 self._hold(event)
             else:
