@@ -209,7 +209,7 @@ def _what(item: Item) -> str:
         "default": "default model",
         "hub": "Hub",
         "copy": "made from GGUF",
-        "packed": "packed weights",
+        "packed": "prepared",
         "own": "yours",
     }
     return words[item.kind] if item.complete else f"{words[item.kind]}, incomplete"

@@ -1,7 +1,7 @@
 """First loads of models by several processes at once: `first_loads.py FOLDER MODEL…`.
 
 Waves of eight processes, each wave on a home of its own in FOLDER. The processes of a
-wave load the models in turn, with packed weights or as they are, and wait for each
+wave load the models in turn, with mapped weights or as they are, and wait for each
 other before what they have made gets its place. Prints a line for each that got an
 answer.
 

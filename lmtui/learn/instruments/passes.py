@@ -24,7 +24,7 @@ from lmtui.worker.requests import Context
 _TOP = 3
 _SAME = 0.01
 """Greatest difference of two log-probabilities, in nats, that counts as none. It is for
-passes over equally many tokens: others round by up to 0.1 nats on packed weights."""
+passes over equally many tokens: others round by up to 0.1 nats on quantised weights."""
 _TOKEN = 10  # characters of a token's text
 _MASKED = 8
 """Positions of which the mask is drawn."""
