@@ -15,7 +15,7 @@ from lmtui import __version__, paths
 from lmtui.cli import options
 from lmtui.cli.engine import resolved
 from lmtui.cli.output import Output, table
-from lmtui.config.settings import Settings
+from lmtui.config.settings import Settings, bits
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import ServerOptions, is_address
 
@@ -148,7 +148,7 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
         place,
         device=settings.device,
         dtype=settings.dtype,
-        quantize=settings.quantize,
+        quantize=bits(settings),
     )
     yield "runs", visible_line(plan.way)
     yield "needs", plan.memory

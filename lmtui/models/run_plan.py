@@ -9,6 +9,7 @@ from lmtui.cache_dir import size
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import FLOATS, ModelFolder, read_folder
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
+from lmtui.models.source import Quantize
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class RunPlan:
     memory: str
 
 
-def plan_for(path: Path, *, device: str, dtype: str, quantize: str) -> RunPlan:
+def plan_for(path: Path, *, device: str, dtype: str, quantize: Quantize) -> RunPlan:
     """Return how the model in a folder or a GGUF file would run.
 
     Raises:
@@ -37,52 +38,38 @@ def plan_for(path: Path, *, device: str, dtype: str, quantize: str) -> RunPlan:
         computed = str(hardware.choose_dtype(dtype, place, floats))
         computed = computed.removeprefix("torch.")
         return _loaded(found, f"in {computed} on {place}", computed)
-    if quantize == "auto" and stored in ("F32", "F64"):
-        return _loaded(found, "exact: in float32", "float32")
-    if quantize == "auto" and isinstance(found, ModelFolder):
-        return _as_stored(found)
-    return _quantised(found, quantize)
+    return _fast(found, quantize)
 
 
-def _quantised(found: ModelFolder | GgufHeader, quantize: str) -> RunPlan:
-    from lmtui.models.llama.gguf_blocks import has_known_blocks, why_no_blocks
+def _fast(found: ModelFolder | GgufHeader, quantize: Quantize) -> RunPlan:
+    from lmtui.models.llama.cache import NotSupported
+    from lmtui.models.llama.load import bits_for, weights_for
     from lmtui.models.llama.rounded import bytes_rounded
-    from lmtui.models.llama.weights import FAMILIES
 
-    kind = found.architecture
-    if isinstance(found, ModelFolder):
-        kind = str(found.config.get("model_type"))
-    why = why_no_blocks()
-    if kind not in FAMILIES:
-        why = f"{kind} is not shaped like Llama"
-    if why:
-        way = f"exact: in float32, since {why}"
-        if quantize != "auto":
-            way = f"not with --quantize {quantize}, since {why}; without it in float32"
+    try:
+        weights = weights_for(found, quantize)
+    except NotSupported as error:
+        if quantize == "auto":
+            return _loaded(found, "exact: in float32", "float32", f", since {error}")
+        way = f"not with --quantize {quantize}, since {error}; without it in float32"
         return _loaded(found, way, "float32")
-    mapped = {"auto": 16, "int8": 8, "int4": 0}[quantize]
-    if isinstance(found, GgufHeader) and has_known_blocks(found, mapped):
+    if weights == "half":
+        way = "fast, if all of it is shaped like Llama: its 16-bit weights, mapped"
+        return RunPlan(way, f"{size(found.bytes)} mapped")
+    if isinstance(found, GgufHeader) and weights == "blocks":
         way = f"fast: its weights ({found.quantisation}) mapped from the file"
         return RunPlan(way, _mapped(found.bytes))
-    bits = 4 if quantize == "int4" else 8
+    bits = bits_for(quantize)
     way = f"fast: its weights rounded to int{bits} once, and mapped from the cache"
     return RunPlan(way, _mapped(bytes_rounded(found.parameters, bits)))
 
 
-def _as_stored(found: ModelFolder) -> RunPlan:
-    """Return how a folder of 16-bit weights runs."""
-    from lmtui.models.llama.gguf_blocks import why_no_blocks
-
-    if why := why_no_blocks():
-        return _loaded(found, f"exact: in float32, since {why}", "float32")
-    way = f"fast, if it is shaped like Llama: its {found.dtype} weights, mapped"
-    return RunPlan(way, f"{size(found.bytes)} mapped")
-
-
-def _loaded(found: ModelFolder | GgufHeader, way: str, dtype: str) -> RunPlan:
+def _loaded(
+    found: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
+) -> RunPlan:
     from_gguf = isinstance(found, GgufHeader)
     need = _about(found.parameters, dtype, from_gguf=from_gguf)
-    return RunPlan(f"{way}, all weights loaded", need)
+    return RunPlan(f"{way}, all weights loaded{why}", need)
 
 
 def _mapped(file: int) -> str:

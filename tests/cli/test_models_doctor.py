@@ -149,9 +149,10 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
         assert "mapped, and about" in facts["needs"]
         assert told(folder, "--quantize", "int8")["runs"].endswith("from the cache")
     assert told(file, "--quantize", "none")["runs"].startswith("in float32 on cpu")
-    assert told(folder)["runs"] == "exact: in float32, all weights loaded"
+    exact = "exact: in float32, all weights loaded, since its weights are not quantised"
+    assert told(folder)["runs"] == f"{exact}; --quantize int8 does it"
     plain = tiny.write_gguf(folder, tmp_path / "plain.gguf", "F32")
-    assert told(plain)["runs"] == "exact: in float32, all weights loaded"
+    assert told(plain)["runs"] == told(folder)["runs"]
     other = tiny.save_brief(tmp_path / "other", "gpt2", torch.bfloat16)
     assert "gpt2 is not shaped like Llama" in told(other, "--quantize", "int8")["runs"]
     assert "gguf" in told(file)["model"]

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from lmtui.errors import LmtuiError
 from lmtui.models import hardware
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.checkpoint import FLOATS
+from lmtui.models.checkpoint import FLOATS, ModelFolder
 from lmtui.models.config_check import read_model
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.llama.cache import NotSupported
+from lmtui.models.llama.gguf_blocks import (
+    has_known_blocks,
+    load_blocks,
+    why_no_blocks,
+)
+from lmtui.models.llama.half import load_half
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
+from lmtui.models.llama.rounded import load_rounded
 from lmtui.models.llama.weights import FAMILIES, LlamaModel
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
-
-_MAPPED_BITS = {"auto": 16, "int8": 8, "int4": 0}
-"""The most bits of weights that are used as they lie in a GGUF file. For int4 the
-embedding, too, is rounded."""
+from lmtui.models.source import Quantize
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,32 @@ def _on_gpu(device: torch.device, path: Path) -> FallbackReason:
     return FallbackReason("on a GPU its weights are bfloat16", dtype="bfloat16")
 
 
+def weights_for(
+    checkpoint: ModelFolder | GgufHeader, quantize: Quantize
+) -> Literal["blocks", "half", "rounded"]:
+    """Return which weights a model runs with on a CPU: the blocks of its GGUF file, the
+    16-bit ones of its folder, or rounded ones in the cache.
+
+    Raises:
+        NotSupported: it is not Llama-shaped, or this machine can't run it so.
+    """
+    if isinstance(checkpoint, GgufHeader):
+        kind, stored = checkpoint.architecture, next(iter(checkpoint.by_type), "F32")
+    else:
+        kind, stored = str(checkpoint.config.get("model_type")), checkpoint.dtype
+    if kind not in FAMILIES:
+        raise NotSupported(f"{kind} is not shaped like Llama")
+    if quantize == "auto" and stored in ("F32", "F64"):
+        raise NotSupported("its weights are not quantised; --quantize int8 does it")
+    if why := why_no_blocks():
+        raise NotSupported(why)
+    if isinstance(checkpoint, ModelFolder):
+        return "half" if quantize == "auto" else "rounded"
+    # For int4 the embedding, too, is rounded.
+    most = {"auto": 16, "int8": 8}.get(quantize, 0)
+    return "blocks" if has_known_blocks(checkpoint, most) else "rounded"
+
+
 def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
     """Return a model whose weights are mapped, from its own files or rounded in the
     cache.
@@ -79,32 +110,18 @@ def _mapped(name: str, path: Path, how: LoadOptions) -> LoadedModel:
         NotSupported: it is not Llama-shaped, or this machine can't run it so.
         LmtuiError: it can't be read.
     """
-    from lmtui.models.llama.gguf_blocks import (
-        has_known_blocks,
-        load_blocks,
-        why_no_blocks,
-    )
-    from lmtui.models.llama.half import load_half
-    from lmtui.models.llama.rounded import load_rounded
-
     checkpoint = read_gguf_model(path) if path.is_file() else read_model(path)
-    if isinstance(checkpoint, GgufHeader):
-        kind, stored = checkpoint.architecture, next(iter(checkpoint.by_type), "F32")
-    else:
-        kind, stored = str(checkpoint.config.get("model_type")), checkpoint.dtype
-    if kind not in FAMILIES:
-        raise NotSupported(f"{kind} is not shaped like Llama")
-    if how.quantize == "auto" and stored in ("F32", "F64"):
-        raise NotSupported("its weights are not quantised; --quantize int8 does it")
-    if why := why_no_blocks():
-        raise NotSupported(why)
-    if isinstance(checkpoint, GgufHeader):
-        if has_known_blocks(checkpoint, _MAPPED_BITS[how.quantize]):
-            return load_blocks(name, checkpoint, how.on_progress)
-    elif how.quantize == "auto":
+    weights = weights_for(checkpoint, how.quantize)
+    if weights == "blocks" and isinstance(checkpoint, GgufHeader):
+        return load_blocks(name, checkpoint, how.on_progress)
+    if weights == "half" and isinstance(checkpoint, ModelFolder):
         return load_half(name, checkpoint, how.on_progress)
-    bits = 4 if how.quantize == "int4" else 8
-    return load_rounded(name, checkpoint, bits, how.on_progress)
+    return load_rounded(name, checkpoint, bits_for(how.quantize), how.on_progress)
+
+
+def bits_for(quantize: Quantize) -> int:
+    """Return the bits that weights are rounded to."""
+    return 4 if quantize == "int4" else 8
 
 
 def with_adapter(
