@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -75,6 +76,7 @@ class Device(TorchDispatchMode):
             return self._moved(func, args, kwargs, far=makes or (far and goes is None))
         self._look(func, name, given, args)
         out = func(*_near(args), **_near(kwargs))
+        _as_numpy_does(name, given, out)
         known = {id(each.near): each for each in given if isinstance(each, Far)}
 
         def far_of(tensor: Tensor) -> Tensor:
@@ -101,6 +103,18 @@ class Device(TorchDispatchMode):
         near = [t for t in given if not isinstance(t, Far) and t.dim() > 0]
         if near:
             raise RuntimeError(f"{func} of tensors in two places")
+
+
+def _as_numpy_does(name: str, given: list[Tensor], out: Any) -> None:
+    """Replace exponentials and sums in float64 by NumPy's, which the CPU's own rows are
+    computed with: only the last bits differ, and all else is to be the same."""
+    if name == "exp" and out.dtype is torch.float32:
+        out.copy_(torch.from_numpy(np.exp(_near(given[0]).numpy())))
+    if name == "sum" and out.dtype is torch.float64:
+        rows = _near(given[0])
+        if rows.dtype is torch.float32:
+            sums = np.add.reduce(rows.numpy(), -1, dtype=np.float64)
+            out.copy_(torch.from_numpy(np.asarray(sums)))
 
 
 def _near(tree: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,20 +48,6 @@ def _unnamed(step: Any) -> Any:
     return replace(step, distribution=unnamed, guessed=False)
 
 
-def assert_same(one: Any, other: Any) -> None:
-    """The same, but for the last bits of exponentials and their sums."""
-    if isinstance(one, float) and isinstance(other, float):
-        assert one == pytest.approx(other, rel=1e-6, abs=1e-6)
-    elif is_dataclass(one) and type(one) is type(other):
-        for each in fields(one):
-            assert_same(getattr(one, each.name), getattr(other, each.name))
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        for pair in zip(one, other, strict=True):
-            assert_same(*pair)
-    else:
-        assert one == other
-
-
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_generation_on_a_device_copies_once_per_token(
     settings: SamplingSettings, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +56,7 @@ def test_generation_on_a_device_copies_once_per_token(
     engine = far_engine(monkeypatch)
     with watched() as device:
         far = steps(engine, settings)
-    assert_same(far, near)
+    assert far == near
     if settings.repetition_penalty == 1:
         assert device.waits == ["a copy"] * len(near)
     else:  # where the penalty has moved a token far, its rank is asked for
@@ -103,9 +89,10 @@ def test_every_verb_gives_the_same_numbers_on_a_device(
     # The device is not asked whether it reads trees, since that probe is not watched.
     monkeypatch.setattr(TransformersBackend, "reads_trees", False)
     near = verbs(tiny.engine("llama"))
+    near[6] = pytest.approx(near[6], rel=1e-4)  # what is left of 1 is all rounding
     engine = far_engine(monkeypatch)
     with watched():
-        assert_same(verbs(engine), near)
+        assert verbs(engine) == near
 
 
 def test_a_text_is_scored_by_few_copies(monkeypatch: pytest.MonkeyPatch) -> None:
