@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "half_formats.h"
+#include "float_formats.h"
 
 template <long NUMBER, typename Format>
 static void find(long number, BlockFormat &found) {
@@ -20,8 +20,9 @@ BlockFormat format_of(long number) {
     find<12, KBits<false>>(number, found);
     find<13, KBits<true>>(number, found);
     find<14, Q6_K>(number, found);
-    if (number == 1) return fp16_format();
-    if (number == 30) return bf16_format();
+    if (number == 0) return float_format<float>();
+    if (number == 1) return float_format<fp16>();
+    if (number == 30) return float_format<bf16>();
     return found;
 }
 

@@ -32,7 +32,7 @@ struct Inputs {
     long units;                    // of one input
     std::vector<i8x32> bytes;      // [count, units, vectors of a unit]
     std::vector<InputUnit> about;  // [count, units]
-    std::vector<float> floats;     // [count, K], for weights of 16 bits
+    std::vector<float> floats;     // [count, K], for weights of 16 or 32 bits
 };
 
 #else
@@ -47,7 +47,7 @@ struct Inputs {
     std::vector<float> scales;    // [count, chunks]
     std::vector<i32x16> offsets;  // [count, chunks, sums]: what the offset of q adds
     std::vector<f32x16> sums;     // [count, units]: of the groups, in the lanes of shifts
-    std::vector<float> floats;    // [count, K], for weights of 16 bits
+    std::vector<float> floats;    // [count, K], for weights of 16 or 32 bits
 };
 
 #endif

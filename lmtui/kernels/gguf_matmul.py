@@ -36,6 +36,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "F32": Format(0, 1, 4, (2,)),
     "F16": Format(1, 1, 2, (0,)),
     "Q4_0": Format(2, 32, 18, (0,)),
     "Q4_1": Format(3, 32, 20, (0, 2)),
@@ -50,8 +51,8 @@ FORMATS = {
 """The formats that can be multiplied, by the name of a tensor's type. All rows have a
 multiple of 32 weights."""
 
-HALVES = {"F16": "float16", "BF16": "bfloat16"}
-"""The 16-bit ones, whose blocks are single weights, and torch's names of them."""
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Torch's names of those whose blocks are single weights."""
 
 _NEAR = 1e-4  # relative to the largest product
 _INPUTS = 7  # inputs of the check
@@ -60,7 +61,7 @@ _UNSTOPPED = 2**29  # weights that are run before it is asked whether to stop
 
 def bits_of(name: str) -> int:
     """Return the bits of a weight in a format, its scales not counted."""
-    return 16 if name in HALVES else int(name[1])
+    return 8 * FORMATS[name].size if name in DTYPES else int(name[1])
 
 
 class _Rows(ctypes.Structure):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmtui.kernels.gguf_matmul import HALVES
+from lmtui.kernels.gguf_matmul import DTYPES
 from lmtui.models.checkpoint import ModelFolder
 
 
@@ -51,9 +51,8 @@ class FolderTensors:
             ValueError: it has other numbers.
         """
         tensor = self.tensor(name)
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        for kind, known in HALVES.items():
-            if dtype == known and tensor.is_contiguous():
+        for kind in ("BF16", "F16"):
+            if tensor.dtype is getattr(torch, DTYPES[kind]) and tensor.is_contiguous():
                 return tensor.view(torch.uint8).flatten(), kind
         raise ValueError(f"{name} is {tensor.dtype}, most others have 16 bits")
 

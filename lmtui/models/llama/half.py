@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lmtui.kernels.gguf_matmul import HALVES
+from lmtui.kernels.gguf_matmul import DTYPES
 from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
@@ -44,7 +44,7 @@ def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedM
         )
     _require_shapes(files)
     have = hardware.available_ram()
-    memory.require_memory(files.parameters, HALVES[files.dtype], have, where="cpu")
+    memory.require_memory(files.parameters, DTYPES[files.dtype], have, where="cpu")
     return load_mapped(name, HalfWeights(files), on_progress)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.folders import Adapter
-from lmtui.models.llama.linear import Linear, LoraWeights
+from lmtui.models.llama.linear import BlockLinear, LoraWeights
 from lmtui.models.llama.weights import (
     LIBRARY,
     DecoderLayer,
@@ -100,7 +100,7 @@ def _with(
             _require_rows(b, sizes[name])
             by_name[name] = a, b[order_of(heads, shape.head_dim, apart=True)]
 
-    def part(matrix: Linear, *names: str) -> Linear:
+    def part(matrix: BlockLinear, *names: str) -> BlockLinear:
         return _stacked(matrix, [(by_name.get(name), sizes[name]) for name in names])
 
     return replace(
@@ -112,7 +112,9 @@ def _with(
     )
 
 
-def _stacked(matrix: Linear, parts: Sequence[tuple[_Pair | None, int]]) -> Linear:
+def _stacked(
+    matrix: BlockLinear, parts: Sequence[tuple[_Pair | None, int]]
+) -> BlockLinear:
     """Add one adapter to a matrix whose parts are stacked: A is stacked along the
     ranks, B is block-diagonal."""
     pairs = [(pair, rows) for pair, rows in parts if pair is not None]

@@ -6,19 +6,18 @@ the tokenizer and rounded weights. Reads no weights itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from lmtui import cache_dir
 from lmtui.kernels import build
 from lmtui.kernels.build import KernelPlan, NotCompiled
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.digests import model_digest
 from lmtui.models.gguf.header import GgufHeader
@@ -31,13 +30,9 @@ from lmtui.models.llama.cache import (
     cached_model,
     read_config,
 )
-from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource, of_shape
+from lmtui.models.llama.linear import of_shape
 from lmtui.models.llama.weights import (
     LlamaWeights,
-    Naming,
-    WeightReading,
-    has_more,
-    read_weights,
     shape_of,
 )
 from lmtui.models.loaded_model import LoadedModel
@@ -49,20 +44,6 @@ _SHORT = 0.2  # seconds of compilation that need not be told
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 _ROPE_FACTORS = "rope_freqs.weight"
 """By what a GGUF file divides RoPE's frequencies: Llama 3's scaling."""
-
-
-class MappedSource(WeightSource, Matrices, Protocol):
-    """Tensors of a model's files, and the linear layers that map them."""
-
-
-class CheckedKernel(Protocol):
-    """A compiled library that can be checked."""
-
-    def require_right(self) -> None:
-        """Raise ValueError if its results are wrong."""
-
-
-Kernel = TypeVar("Kernel", bound=CheckedKernel)
 
 
 class MappedWeights(Protocol):
@@ -147,10 +128,8 @@ def load_mapped(
         raise NotSupported(f"its weights can't be mapped: {error}") from error
 
 
-def checked_kernel(
-    plan: KernelPlan, file: str, opened: Callable[[Path], Kernel]
-) -> tuple[Kernel, Path]:
-    """Return a compiled library, checked, and its folder; `opened` loads `file` of it.
+def checked_kernel(plan: KernelPlan) -> tuple[GgufMatmulKernel, Path]:
+    """Return the compiled products, checked, and their folder.
 
     Raises:
         NotSupported: it can't be compiled, or was damaged and has been removed.
@@ -158,36 +137,13 @@ def checked_kernel(
     folder = _compiled_for(plan)
     seen = cache_dir.identity(folder)
     try:
-        kernel = opened(folder / file)
+        kernel = GgufMatmulKernel(folder / build.GGUF_MATMUL, plan.formats)
         kernel.require_right()
     except (OSError, AttributeError, ValueError) as error:
         # Not compiled again now: a process loads a library of one path only once.
         cache_dir.discard(folder, seen)
         raise NotSupported(f"its compiled kernels were damaged: {error}") from error
     return kernel, folder
-
-
-def read_mapped(
-    config: Mapping[str, Any],
-    rope: Tensor,
-    source: MappedSource,
-    naming: Naming,
-    kernels: Path,
-) -> LlamaWeights:
-    """Return the weights of a model whose matrices stay in its files; `rope` are the
-    frequencies, float32 [d/2].
-
-    Raises:
-        NotSupported: it has parts that the Llama backend does not run.
-        ValueError, KeyError: a tensor is missing or has another shape.
-    """
-    shape = shape_of(config)
-    if has_more(shape, source, naming):
-        raise NotSupported("its layers have parts that Llama's layers lack")
-    reading = WeightReading(
-        source, naming, config["vocab_size"], rope, source, lambda _: None
-    )
-    return replace(read_weights(shape, reading), kernels=kernels)
 
 
 def _compiled_for(plan: KernelPlan) -> Path:
@@ -245,16 +201,3 @@ def frequencies_of(
 def _opened(folder: Path, name: str, weights: MappedWeights) -> LoadedModel:
     config = cache.config_in(folder)
     return cached_model(folder, name, config, weights.read(folder, config))
-
-
-def row_order(parts: Sequence[MatrixRows]) -> Tensor | None:
-    """Return the row of the stacked parts that each output row takes, int64 [N]; None
-    where all parts keep their order."""
-    if all(part.order is None for part in parts):
-        return None
-    places, start = [], 0
-    for part in parts:
-        order = torch.arange(part.rows) if part.order is None else part.order
-        places.append(start + order)
-        start += part.rows
-    return torch.cat(places)

@@ -8,7 +8,7 @@ query and key heads, d the width of a head.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from torch import Tensor
 
 from lmtui.models.config_check import layers_in
 from lmtui.models.llama.linear import (
-    Embedding,
-    Linear,
-    LMHead,
-    Matrices,
+    BlockHead,
+    BlockLinear,
+    BlockMatrices,
+    BlockRows,
+    BlockSource,
     MatrixRows,
-    WeightSource,
     of_shape,
 )
 from lmtui.models.model_info import ModelInfo
@@ -116,13 +116,13 @@ class DecoderLayer:
     """float32 [D]."""
     ffn_norm: Tensor
     """float32 [D]."""
-    qkv: Linear
+    qkv: BlockLinear
     """[(H + 2·KV)·d, D]."""
-    o_proj: Linear
+    o_proj: BlockLinear
     """[D, H·d]."""
-    gate_up: Linear
+    gate_up: BlockLinear
     """[2·ffn, D]."""
-    down: Linear
+    down: BlockLinear
     """[D, ffn]."""
     bias: Tensor | None
     """float32 [(H + 2·KV)·d], where the model has one for q, k and v."""
@@ -132,7 +132,7 @@ class DecoderLayer:
     """float32 [d], where the model has one."""
 
     @property
-    def matrices(self) -> tuple[Linear, ...]:
+    def matrices(self) -> tuple[BlockLinear, ...]:
         """The four linear layers."""
         return self.qkv, self.o_proj, self.gate_up, self.down
 
@@ -150,9 +150,9 @@ class LlamaWeights:
     layers: tuple[DecoderLayer, ...]
     norm: Tensor
     """float32 [D]."""
-    embedding: Embedding
+    embedding: BlockRows
     """[V, D]."""
-    lm_head: LMHead
+    lm_head: BlockHead
     frequencies: Tensor
     """float32 [d/2]: RoPE's angle per position for each pair, in radians."""
     kernels: Path | None = None
@@ -220,20 +220,7 @@ def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
     )
 
 
-@dataclass(frozen=True)
-class WeightReading:
-    """Arguments of `read_weights` besides the shape."""
-
-    source: WeightSource
-    naming: Naming
-    vocabulary: int
-    frequencies: Tensor
-    matrices: Matrices
-    on_layer: Callable[[int], None]
-    """Called before each layer."""
-
-
-def has_more(shape: LlamaConfig, source: WeightSource, naming: Naming) -> bool:
+def has_more(shape: LlamaConfig, source: BlockSource, naming: Naming) -> bool:
     """Return whether a source has biases that the Llama backend does not run."""
     places = (naming.names["layer"].format(index) for index in range(shape.layers))
     return any(
@@ -285,29 +272,32 @@ def require_shapes(
             raise ValueError(f"there is no {tensor} of {size}")
 
 
-def read_weights(shape: LlamaConfig, reading: WeightReading) -> LlamaWeights:
-    """Bring the weights of a source into this module's layout.
+def read_weights(
+    shape: LlamaConfig,
+    source: BlockMatrices,
+    naming: Naming,
+    vocabulary: int,
+    frequencies: Tensor,
+) -> LlamaWeights:
+    """Bring the weights of a source into this module's layout. `frequencies` are RoPE's
+    angles per position, float32 [d/2].
 
     Raises:
         KeyError: a tensor is missing.
         ValueError: one has another shape.
     """
-    source, names = reading.source, reading.naming.names
-    vocabulary, width, matrices = reading.vocabulary, shape.width, reading.matrices
-    rows = embedding = matrices.rows(names["embedding"], vocabulary, width)
+    names, width = naming.names, shape.width
+    rows = embedding = source.rows(names["embedding"], vocabulary, width)
     if names["head"] in source:
-        rows = matrices.rows(names["head"], vocabulary, width)
-    layers = []
-    for index in range(shape.layers):
-        reading.on_layer(index)
-        layers.append(_LayerReader(shape, reading, index).layer())
+        rows = source.rows(names["head"], vocabulary, width)
+    layers = (_LayerReader(shape, source, naming, i) for i in range(shape.layers))
     return LlamaWeights(
         shape=shape,
-        layers=tuple(layers),
+        layers=tuple(each.layer() for each in layers),
         norm=of_shape(source.floats(names["norm"]), width),
         embedding=embedding,
-        lm_head=matrices.head(rows),
-        frequencies=reading.frequencies,
+        lm_head=source.head(rows),
+        frequencies=frequencies,
     )
 
 
@@ -323,16 +313,17 @@ def order_of(heads: int, head_dim: int, *, apart: bool) -> Tensor:
 class _LayerReader:
     """Reader of one layer of a source."""
 
-    def __init__(self, shape: LlamaConfig, reading: WeightReading, index: int) -> None:
-        self._shape = shape
-        self._reading = reading
-        self._names = reading.naming.names
+    def __init__(
+        self, shape: LlamaConfig, source: BlockMatrices, naming: Naming, index: int
+    ) -> None:
+        self._shape, self._source, self._naming = shape, source, naming
+        self._names = naming.names
         self._before = self._names["layer"].format(index)
 
     def layer(self) -> DecoderLayer:
         shape, width, part = self._shape, self._shape.width, self._part
         heads, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        linear = self._reading.matrices.linear
+        linear = self._source.linear
         q = part("q", heads, width, self._order(shape.heads))
         k = part("k", keys, width, self._order(shape.kv_heads))
         return DecoderLayer(
@@ -355,18 +346,18 @@ class _LayerReader:
         )
 
     def _floats(self, name: str) -> Tensor:
-        return self._reading.source.floats(self._before + name)
+        return self._source.floats(self._before + name)
 
     def _vector(self, name: str) -> Tensor:
         return of_shape(self._floats(self._names[name]), self._shape.width)
 
     def _order(self, heads: int) -> Tensor:
-        apart = self._reading.naming.apart
+        apart = self._naming.apart
         return order_of(heads, self._shape.head_dim, apart=apart)
 
     def _bias(self) -> Tensor | None:
         names = [f"{self._names[name]}.bias" for name in "qkv"]
-        if f"{self._before}{names[0]}" not in self._reading.source:
+        if f"{self._before}{names[0]}" not in self._source:
             return None
         q, k, v = map(self._floats, names)
         shape = self._shape
@@ -374,6 +365,6 @@ class _LayerReader:
         return torch.cat([q, k, v])
 
     def _head_norm(self, name: str) -> Tensor | None:
-        if f"{self._before}{self._names[name]}" not in self._reading.source:
+        if f"{self._before}{self._names[name]}" not in self._source:
             return None
         return self._floats(self._names[name])[self._order(1)]

@@ -20,7 +20,7 @@ from lmtui.models import hardware, memory
 from lmtui.models.config_check import read_model
 from lmtui.models.gguf.header import read_gguf_header
 from lmtui.models.gguf.tensors import GgufTensors
-from lmtui.models.llama.gguf_blocks import BlockLinear
+from lmtui.models.llama.linear import BlockLinear
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress

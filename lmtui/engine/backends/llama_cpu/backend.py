@@ -20,7 +20,7 @@ from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import Cancelled
 from lmtui.kernels import build
-from lmtui.kernels.gguf_matmul import HALVES
+from lmtui.kernels.gguf_matmul import DTYPES
 from lmtui.models.llama.weights import LlamaWeights
 
 _CHUNK = 512  # most prompt tokens of one prefill pass
@@ -48,7 +48,7 @@ class LlamaCpuBackend:
         self.decoder = DecoderLayers(weights, attention)
         layer = weights.layers[0]
         self.extra_token_costs = (
-            _HALF_COSTS if layer.qkv.number_format in HALVES.values() else _BLOCK_COSTS
+            _HALF_COSTS if layer.qkv.number_format in DTYPES.values() else _BLOCK_COSTS
         )
         products = "bfloat16" if layer.qkv.rounds else "float32"
         self.prefill_chunk = chunk_for(layer.numel, _CHUNK, products)

@@ -19,7 +19,7 @@ from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes
 from lmtui.kernels.gguf_matmul import GgufMatmulKernel
-from lmtui.models.llama.gguf_blocks import FEW
+from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig, LlamaWeights
 
 
@@ -54,13 +54,10 @@ class DecoderLayers:
         self._fused = [
             FusedLayer.of(shape, *pair, root) for pair in pairwise([*layers, layers[0]])
         ]
+        self._blocks = [layer.weights for layer in self._fused]
+        kernel = self._fused[0].kernel
         # what runs a few tokens through all layers in one call, if anything does
-        self._layers_kernel: GgufMatmulKernel | None = None
-        fused = [layer for layer in self._fused if layer is not None]
-        self._blocks = [layer.weights for layer in fused]
-        if attention is not None and len(fused) == len(layers):
-            kernel = fused[0].kernel
-            self._layers_kernel = kernel if kernel.has_layers else None
+        self._layers_kernel = kernel if attention and kernel.has_layers else None
 
     def hidden_states(
         self,
@@ -198,7 +195,7 @@ class DecoderLayers:
         keys and values: output projection, feed-forward, and q/k/v projection."""
         attended = attended.reshape(run.m, -1)
         fused = self._fused[index]
-        if fused is not None and fused.takes(run.m):
+        if fused.takes(run.m):
             run.cross(fused, attended)
             return
         run.settle()

@@ -1,8 +1,7 @@
 """Fused block: all operations between the attention of one layer and that of the next.
 
-One call of the compiled code, for matrices in the blocks of a GGUF file. `decoder`
-does the same arithmetic in single operations. Shapes are as in `models.llama.weights`;
-m are tokens.
+One call of the compiled code. `decoder` does the same arithmetic in single operations.
+Shapes are as in `models.llama.weights`; m are tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lmtui.kernels.gguf_matmul import BlockWeights, GgufMatmulKernel
-from lmtui.models.llama.gguf_blocks import FEW, BlockLinear
+from lmtui.models.llama.linear import FEW
 from lmtui.models.llama.weights import DecoderLayer, LlamaConfig
 
 
@@ -32,21 +31,17 @@ class FusedLayer:
         layer: DecoderLayer,
         following: DecoderLayer,
         root: float,
-    ) -> FusedLayer | None:
-        """Return the fused block; None where a matrix is not in the blocks of a GGUF
-        file. The norms' weights are multiplied by `root`, √D."""
+    ) -> FusedLayer:
+        """Return the fused block. The norms' weights are multiplied by `root`, √D."""
         linears = layer.o_proj, layer.gate_up, layer.down, following.qkv
-        blocks = [linear for linear in linears if isinstance(linear, BlockLinear)]
-        if len(blocks) < len(linears):
-            return None
         weights = BlockWeights(
             *(shape.heads, shape.kv_heads, shape.head_dim, shape.epsilon),
             *(layer.ffn_norm * root, following.attention_norm * root),
             *(following.bias, following.q_norm, following.k_norm),
-            *(linear.matrix for linear in blocks),
+            *(linear.matrix for linear in linears),
         )
-        many = all(block.uses_gemm for block in blocks) and not weights.has_lora
-        return cls(weights, blocks[0].kernel, many)
+        many = all(linear.uses_gemm for linear in linears) and not weights.has_lora
+        return cls(weights, linears[0].kernel, many)
 
     def takes(self, tokens: int) -> bool:
         """Return whether it runs so many tokens at once."""

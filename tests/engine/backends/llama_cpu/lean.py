@@ -1,14 +1,13 @@
-"""Small random models of the shapes that the fast path runs, three times.
+"""Small random models of the shapes that the fast path runs, twice.
 
-`plain` has the same code run on the very weights of the model, in float32, `brief` in
-numbers of 16 bits, which lose nothing of them: what is left is the order of sums.
-`blocks` has those of a GGUF file.
+`unrounded` has the very weights of the model, in float32 or in numbers of 16 bits,
+which lose nothing of them: what is left is the order of sums. `blocks` rounds them.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,26 +18,13 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType, quants
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.kernels import build
-from lmtui.kernels.gguf_matmul import (
-    HALVES,
-    BlockMatrix,
-    GgufMatmulKernel,
-    StackedMatrix,
-)
-from lmtui.models.llama import mapped
-from lmtui.models.llama.gguf_blocks import BlockHead, BlockLinear, BlockRows
-from lmtui.models.llama.linear import Matrices, MatrixRows, WeightSource
-from lmtui.models.llama.weights import (
-    Naming,
-    WeightReading,
-    read_weights,
-    shape_of,
-)
+from lmtui.kernels.gguf_matmul import DTYPES, GgufMatmulKernel
+from lmtui.models.llama.linear import BlockMatrices
+from lmtui.models.llama.weights import Naming, read_weights, shape_of
 from lmtui.models.rope import frequencies
 
 SIZE: dict[str, Any] = {
@@ -95,34 +81,6 @@ def naive(kind: str, ids: list[int]) -> Tensor:
     return logits.double().log_softmax(-1)
 
 
-@dataclass
-class Tensors:
-    """Where the weights come from: the model itself."""
-
-    tensors: dict[str, Tensor]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.tensors
-
-    def floats(self, name: str) -> Tensor:
-        return self.tensors[name].float()
-
-
-def read(kind: str, source: WeightSource, matrices: Matrices) -> LlamaCpuBackend:
-    """The model in the layout of the fast path."""
-    config = model(kind).config
-    shape = shape_of(config.to_dict())
-    reading = WeightReading(
-        source,
-        Naming.library(),
-        config.vocab_size,
-        frequencies(config.rope_parameters, shape.head_dim),
-        matrices,
-        on_layer=lambda index: None,
-    )
-    return LlamaCpuBackend(read_weights(shape, reading))
-
-
 def _tensors(kind: str) -> dict[str, Tensor]:
     tensors = {name: t.detach() for name, t in model(kind).state_dict().items()}
     if model(kind).config.tie_word_embeddings:
@@ -130,86 +88,40 @@ def _tensors(kind: str) -> dict[str, Tensor]:
     return tensors
 
 
-class _Blocks(Tensors):
+@dataclass
+class Source:
     """The model's weights in the blocks of a GGUF file."""
 
-    def __init__(self, tensors: dict[str, Tensor], kind: str) -> None:
-        super().__init__(tensors)
-        self._kind = kind
+    tensors: dict[str, Tensor]
+    format: str
 
-    def _of(self, name: str) -> BlockMatrix:
-        weights = self.tensors[name]
-        if self._kind in HALVES:
-            data = weights.to(getattr(torch, HALVES[self._kind])).view(torch.uint8)
-        else:
-            kind = GGMLQuantizationType[self._kind]
-            data = torch.from_numpy(quants.quantize(weights.numpy(), kind))
-        return BlockMatrix(data, weights.shape[1], self._kind)
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
 
-    def linear(self, parts: Sequence[MatrixRows]) -> BlockLinear:
-        stack = tuple(self._of(part.name) for part in parts)
-        matrix = StackedMatrix(stack, mapped.row_order(parts))
-        return BlockLinear(matrix, gguf_kernel(), rounds=self._kind != "F16")
+    def floats(self, name: str) -> Tensor:
+        return self.tensors[name].float()
 
-    def rows(self, name: str, count: int, width: int) -> BlockRows:
-        return BlockRows(self._of(name), gguf_kernel())
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.tensors[name].shape)
 
-    def head(self, rows: Any) -> BlockHead:
-        return BlockHead(rows, gguf_kernel())
+    def blocks(self, name: str) -> tuple[Tensor, str]:
+        weights = self.tensors[name].contiguous()
+        if self.format in DTYPES:
+            stored = weights.to(getattr(torch, DTYPES[self.format]))
+            return stored.view(torch.uint8), self.format
+        kind = GGMLQuantizationType[self.format]
+        return torch.from_numpy(quants.quantize(weights.numpy(), kind)), self.format
 
 
 @cache
 def blocks(kind: str, quantisation: str = "Q8_0") -> LlamaCpuBackend:
-    """The model with its weights rounded to a type of GGUF files."""
-    weights = _Blocks(_tensors(kind), quantisation)
-    return read(kind, weights, weights)
-
-
-@dataclass
-class Whole:
-    """A matrix that is nothing but that."""
-
-    weights: Tensor
-    number_format = "float32"
-    rounds = False
-
-    @property
-    def rows(self) -> int:
-        return len(self.weights)
-
-    @property
-    def columns(self) -> int:
-        return self.weights.shape[1]
-
-    def times(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.weights)
-
-    def with_lora(self, lora: object) -> Any:
-        raise NotImplementedError
-
-
-class _Whole(Tensors):
-    """The model's weights as they are."""
-
-    def linear(self, parts: Sequence[MatrixRows]) -> Whole:
-        tensors = (self.tensors[part.name] for part in parts)
-        ordered = zip(tensors, parts, strict=True)
-        return Whole(
-            torch.cat([t if p.order is None else t[p.order] for t, p in ordered])
-        )
-
-    def rows(self, name: str, count: int, width: int) -> Tensor:
-        return self.tensors[name]
-
-    def head(self, rows: Tensor) -> Whole:
-        return Whole(rows)
-
-
-@cache
-def plain(kind: str) -> LlamaCpuBackend:
-    """The model with its own weights, in float32."""
-    whole = _Whole(_tensors(kind))
-    return read(kind, whole, whole)
+    """The model with its weights in a type of GGUF files."""
+    config, source = model(kind).config, Source(_tensors(kind), quantisation)
+    shape = shape_of(config.to_dict())
+    rope = frequencies(config.rope_parameters, shape.head_dim)
+    matrices = BlockMatrices(source, gguf_kernel())
+    weights = read_weights(shape, matrices, Naming.library(), config.vocab_size, rope)
+    return LlamaCpuBackend(weights)
 
 
 @cache
@@ -229,13 +141,7 @@ def compiled(make: Callable[[Path], None]) -> Iterator[Path]:
         yield Path(folder)
 
 
-@cache
-def brief(kind: str, dtype: torch.dtype) -> LlamaCpuBackend:
-    """The model in 16 bits."""
-    weights = _Blocks(_tensors(kind), "BF16" if dtype is torch.bfloat16 else "F16")
-    return read(kind, weights, weights)
-
-
 def unrounded(kind: str, dtype: torch.dtype) -> LlamaCpuBackend:
-    """The model with its own weights in some format."""
-    return plain(kind) if dtype is torch.float32 else brief(kind, dtype)
+    """The model with its own weights in a format that loses nothing of them."""
+    types = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+    return blocks(kind, types[dtype])

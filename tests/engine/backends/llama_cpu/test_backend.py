@@ -135,7 +135,7 @@ def test_decode_batch_rows_equal_naive_logprobs(
 
 
 def test_selected_rows_of_a_fork_equal_naive_logprobs() -> None:
-    forward = lean.plain("llama")
+    forward = lean.unrounded("llama", torch.float32)
     held = forward.new_cache()
     forward.hidden_states(IDS[:20], held)
     forked = held.fork(3)
@@ -155,7 +155,7 @@ def test_selected_rows_of_a_fork_equal_naive_logprobs() -> None:
 
 @pytest.mark.parametrize("asked", range(5))
 def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
-    forward = lean.plain("llama")
+    forward = lean.unrounded("llama", torch.float32)
     cache = PrefixCache(forward)
     cache.read(IDS[:30])
     calls = 0

@@ -10,10 +10,11 @@ import torch
 
 from lmtui.engine.backends.llama_cpu import attention
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
+from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.kernels import build
 from lmtui.kernels.build import KernelPlan
-from lmtui.models.llama.linear import Linear, LoraWeights
+from lmtui.models.llama.linear import BlockLinear, LoraWeights
 from lmtui.models.llama.weights import LlamaWeights
 from tests.engine.backends.llama_cpu import lean
 
@@ -31,7 +32,7 @@ def _home(home: Path) -> None:
 def with_adapter(weights: LlamaWeights) -> LlamaWeights:
     """With something added to the products of two matrices of each layer."""
 
-    def added(matrix: Linear) -> Linear:
+    def added(matrix: BlockLinear) -> BlockLinear:
         first = torch.randn(4, matrix.columns) / 30
         second = torch.randn(matrix.rows, 4) / 30
         return matrix.with_lora(LoraWeights(first, second))
@@ -67,17 +68,17 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.mark.parametrize("quantisation", ["Q4_1", "Q8_0"])
 @pytest.mark.parametrize("kind", lean.KINDS)
 def test_fused_block_gives_the_logits_of_single_operations(
-    kind: str, quantisation: str, adapter: bool
+    kind: str, quantisation: str, adapter: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = lean.blocks(kind, quantisation).decoder.weights
     if adapter:
         weights = with_adapter(weights)
     backend = LlamaCpuBackend(weights)
-    assert all(backend.decoder._fused)
+    assert all(layer.takes(1) for layer in backend.decoder._fused)
     found = following(backend)
     for step in (2, 3, 5):
         assert torch.equal(following(backend, step), found)
-    backend.decoder._fused = [None] * weights.shape.layers
+    monkeypatch.setattr(FusedLayer, "takes", lambda layer, tokens: False)
     single = following(backend)
     assert not torch.equal(single, found)
     assert abs(apart(single, found)) < 1e-5
@@ -110,7 +111,7 @@ def test_fused_block_turns_every_row_by_its_own_position(
 def test_weights_of_16_bits_give_the_same_logits_in_any_split(
     kind: str, dtype: torch.dtype, attends: bool, adapter: bool
 ) -> None:
-    weights = lean.brief(kind, dtype).decoder.weights
+    weights = lean.unrounded(kind, dtype).decoder.weights
     if adapter:
         weights = with_adapter(weights)
     if attends:
@@ -128,7 +129,7 @@ def test_weights_of_16_bits_give_the_same_logits_in_any_split(
 def test_damaged_attention_is_removed_and_not_used(
     harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = with_attention(lean.brief("llama", torch.bfloat16).decoder.weights)
+    weights = with_attention(lean.unrounded("llama", torch.bfloat16).decoder.weights)
     folder = weights.kernels
     assert folder is not None
     if harm == "wrong":
