@@ -124,6 +124,7 @@ def _machine(settings: Settings) -> Iterator[Line]:
     crowded = "; more threads than cores wait for each other" if count > cores else ""
     yield "threads", f"{count} ({cores} physical cores for this process{crowded})"
     yield "path", _path(str(computed).removeprefix("torch."), chosen.type, settings)
+    yield "instructions", _instructions()
     yield "compiled", _compiled()
 
 
@@ -182,7 +183,7 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
 
 def _compiled() -> str:
     """Describe the compiled kernels, or why there are none."""
-    from lmtui.kernels import build, cpu_features
+    from lmtui.kernels import build
 
     compiler = build.compiler_id()
     if compiler is None:
@@ -193,14 +194,24 @@ def _compiled() -> str:
         return f"not everything: {why} (tried again once {file} is gone)"
     count = build.count()
     sets = f"{count} set{'' if count == 1 else 's'} of kernels" if count else "nothing"
-    limit = "as LMTUI_ISA says" if cpu_features.forced() else "the most it has"
-    name = cpu_features.instruction_class()
-    if name not in _MEASURED:
-        limit += "; not measured on such a processor in this version"
     return (
         f"{sets} so far, in {build.root()}; when a model that needs them is opened, "
-        f"by {build.name()}, for {name or 'a processor without AVX2'} ({limit})"
+        f"by {build.name()}"
     )
+
+
+def _instructions() -> str:
+    """Describe what the kernels are compiled for, and why for nothing faster."""
+    from lmtui.kernels import cpu_features
+
+    name = cpu_features.instruction_class()
+    if not name:
+        return "no AVX2, so that no kernels are compiled"
+    why = "as LMTUI_ISA says"
+    if cpu_features.forced() is None:
+        why = "the most that this processor has"
+    known = "" if name in _MEASURED else "; this version was measured on none such"
+    return f"{name}, {why}{known}"
 
 
 def _path(computed: str, device: str, settings: Settings) -> str:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from lmtui import processes
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build
+from lmtui.kernels import build, cpu_features
 from lmtui.models import catalogue, default_model
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
@@ -130,6 +130,26 @@ def test_doctor_says_which_path_runs_and_why():
         facts = json.loads(run("doctor", "--device", "cpu", *flags, "--json"))
         assert facts["path"].startswith(path)
     assert {"torch", "transformers", "tokenizers", "threads", "memory"} <= set(facts)
+
+
+@pytest.mark.parametrize(
+    ("flags", "isa", "said"),
+    [
+        ("avx2 fma f16c", "", "avx2, the most that this processor has"),
+        ("avx2 fma f16c avx_vnni", "avx2", "avx2, as LMTUI_ISA says"),
+        ("avx2 fma f16c avx_vnni", "", "; this version was measured on none such"),
+        ("fpu", "", "no AVX2"),
+    ],
+)
+def test_doctor_names_the_instructions_in_use(flags, isa, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu_features.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    monkeypatch.setenv("LMTUI_ISA", isa)
+    for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.setenv(variable, "avx2")
+    facts = json.loads(run("doctor", "--device", "cpu", "--json"))
+    assert said in facts["instructions"]
 
 
 def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
