@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from lmtui.errors import LmtuiError
+from lmtui.kernels import build
 from lmtui.models import hardware
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import FLOATS, ModelFolder
@@ -145,8 +146,11 @@ def with_adapter(
 def _refused(name: str, why: str, how: LoadOptions) -> str:
     if how.quantize == "auto":
         return why
+    other = "use another model"
+    if build.compiler_id() is None:
+        other = "install a C++ compiler (CXX names one)"
     raise LmtuiError(
         f"this model can't be used in {how.quantize}",
         f"{name}: {why}",
-        "Leave --quantize out, or use another model.",
+        f"Leave --quantize out, or {other}.",
     )

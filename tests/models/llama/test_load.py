@@ -93,6 +93,7 @@ def test_without_a_compiler_models_run_exactly_and_rounding_is_refused(
             loaded(place, "int8")
         assert "no C++ compiler" in caught.value.detail
         assert "--quantize" in caught.value.hint
+        assert "install a C++ compiler" in caught.value.hint
 
 
 def test_changed_folder_is_rounded_anew(tmp_path: Path) -> None:
