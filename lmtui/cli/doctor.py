@@ -183,20 +183,24 @@ def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
 
 def _compiled() -> str:
     """Describe the compiled kernels, or why there are none."""
-    from lmtui.kernels import build
+    from lmtui.kernels import build, compiler, prebuilt
 
-    compiler = build.compiler_id()
-    if compiler is None:
-        name = build.name()
-        return f"nothing: there is no C++ compiler {name} (CXX names another)"
-    if failed := build.failures(compiler):
+    shipped = ""
+    if prebuilt.library() is not None:
+        widths = ", ".join(map(str, compiler.HEAD_DIMS))
+        shipped = f"in the package, for heads of {widths} numbers; for others "
+    by = compiler.compiler_id()
+    if by is None:
+        why = f"there is no C++ compiler {compiler.name()} (CXX names another)"
+        return f"{shipped}{why}" if shipped else f"nothing: {why}"
+    if failed := build.failures(by):
         file, why = next(iter(failed.items()))
-        return f"not everything: {why} (tried again once {file} is gone)"
+        return f"{shipped}not everything: {why} (tried again once {file} is gone)"
     count = build.count()
     sets = f"{count} set{'' if count == 1 else 's'} of kernels" if count else "nothing"
     return (
-        f"{sets} so far, in {build.root()}; when a model that needs them is opened, "
-        f"by {build.name()}"
+        f"{shipped}{sets} so far, in {build.root()}; when a model that needs them is "
+        f"opened, by {compiler.name()}"
     )
 
 

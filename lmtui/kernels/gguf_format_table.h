@@ -4,26 +4,21 @@
 
 #include "float_formats.h"
 
-template <long NUMBER, typename Format>
-static void find(long number, BlockFormat &found) {
-    if constexpr (FORMATS >> NUMBER & 1)
-        if (number == NUMBER) found = format<Format>();
-}
-
 BlockFormat format_of(long number) {
-    BlockFormat found{};
-    find<2, Blocks32<false, false>>(number, found);
-    find<3, Blocks32<false, true>>(number, found);
-    find<6, Blocks32<true, false>>(number, found);
-    find<7, Blocks32<true, true>>(number, found);
-    find<8, Q8_0>(number, found);
-    find<12, KBits<false>>(number, found);
-    find<13, KBits<true>>(number, found);
-    find<14, Q6_K>(number, found);
-    if (number == 0) return float_format<float>();
-    if (number == 1) return float_format<fp16>();
-    if (number == 30) return float_format<bf16>();
-    return found;
+    switch (number) {
+        case 0: return float_format<float>();
+        case 1: return float_format<fp16>();
+        case 2: return format<Blocks32<false, false>>();
+        case 3: return format<Blocks32<false, true>>();
+        case 6: return format<Blocks32<true, false>>();
+        case 7: return format<Blocks32<true, true>>();
+        case 8: return format<Q8_0>();
+        case 12: return format<KBits<false>>();
+        case 13: return format<KBits<true>>();
+        case 14: return format<Q6_K>();
+        case 30: return float_format<bf16>();
+    }
+    return {};
 }
 
 // The largest number that an input is rounded to.

@@ -1,7 +1,6 @@
 // Weights in the blocks of a GGUF file, read where they lie: products of single rows with a
 // few inputs, and rows dequantised. Block formats: ggml-common.h and ggml-quants.c of
-// https://github.com/ggml-org/ggml. Compile-time macro: FORMATS, a bit for each format that
-// is compiled, by its number in GGUF files.
+// https://github.com/ggml-org/ggml.
 //
 // A weight is scale · q + shift, with an integer q, and a scale (and a shift) for every 16
 // or 32 columns. Inputs are rounded to 16 bits, with a scale for every 128 columns, and

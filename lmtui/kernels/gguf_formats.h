@@ -66,7 +66,7 @@ struct BlockFormat {
     long row_bytes(long columns) const { return columns / weights * bytes; }
 };
 
-// The format with this number in GGUF files, which must be among the compiled ones.
+// The format with this number in GGUF files.
 BlockFormat format_of(long number);
 
 // Some of the rows of a matrix: [rows, K], in one format.

@@ -1,6 +1,6 @@
 // Weights in the blocks of a GGUF file, as in gguf_formats.cpp, with AVX2 and AVX-VNNI:
 // weights stay bytes, and an input is two of them, hi · 256 + lo, with one scale for the
-// columns of a unit. Compile-time macro: FORMATS, as there.
+// columns of a unit.
 //
 // The number q of a weight is at least 0, since products of bytes need one factor without
 // a sign; what its offset adds is the sum of the inputs. Sums over a unit are integers,

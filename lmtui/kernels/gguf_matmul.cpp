@@ -103,7 +103,7 @@ extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
 
     // 2) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
     for (long t = 0; t < tokens; t++)
-        norm_rope(*block, rope + t * block->head, qkv + t * qkv_size);
+        norm_rope(*block, rope + t * block->heads.width, qkv + t * qkv_size);
 }
 
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,

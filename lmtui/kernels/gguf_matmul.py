@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui.kernels import cpu_features
 from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
 
 
@@ -98,12 +99,21 @@ class KVAddress(ctypes.Structure):
         return cls(data.data_ptr(), data[0].nbytes, data.shape[3], count)
 
 
+class Heads(ctypes.Structure):
+    """The heads of attention."""
+
+    _fields_ = (
+        ("query", ctypes.c_long),  # H, their number
+        ("kv", ctypes.c_long),  # KV, that of keys or values
+        ("width", ctypes.c_long),  # d
+    )
+
+
 class _Block(ctypes.Structure):
     _fields_ = (
-        *(
-            (name, ctypes.c_long)
-            for name in ("width", "ffn", "heads", "kv_heads", "head")
-        ),
+        ("width", ctypes.c_long),
+        ("ffn", ctypes.c_long),
+        ("heads", Heads),
         ("epsilon", ctypes.c_float),
         *(
             (name, ctypes.c_void_p)
@@ -213,7 +223,7 @@ class BlockWeights:
         matrices = self.o_proj, self.gate_up, self.down, self.qkv
         return _Block(
             *(self.o_proj.rows, self.down.columns),
-            *(self.heads, self.kv_heads, self.head_dim, self.epsilon),
+            *(Heads(self.heads, self.kv_heads, self.head_dim), self.epsilon),
             *map(_address, norms),
             *(matrix.compiled for matrix in matrices),
         )
@@ -227,7 +237,7 @@ class GgufMatmulKernel:
     """The compiled library of products with GGUF blocks."""
 
     def __init__(self, file: Path, formats: Iterable[str] = FORMATS) -> None:
-        """Load the library from `file`, compiled for `formats`.
+        """Load the library from `file`, of which `formats` will be used.
 
         Raises:
             OSError, AttributeError: it is damaged.
@@ -244,9 +254,8 @@ class GgufMatmulKernel:
         rows = ADDRESS, WHOLE, ADDRESS, WHOLE, ADDRESS
         self._rows = bound(library, "gguf_rows", *rows)
         self._tile = bound(library, "gguf_tile", ADDRESS, WHOLE, WHOLE, ADDRESS)
-        # not for every width of a head
         layers = ADDRESS, *[WHOLE] * 5, *[ADDRESS] * 7
-        self._layers = bound_if_there(library, "llama_layers", *layers)
+        self._layers = bound(library, "llama_layers", *layers)
         # not on every processor
         self._gemm = bound_if_there(library, "gguf_gemm", *product)
         self._block_gemm = bound_if_there(library, "gguf_block_gemm", *block)
@@ -279,9 +288,9 @@ class GgufMatmulKernel:
 
     @property
     def has_gemm(self) -> bool:
-        """Whether it has products of many inputs: the processor has AVX2, or
-        AVX512-BF16 without AMX; elsewhere other code is faster."""
-        return self._gemm is not None
+        """Whether products of many inputs are faster than torch's: the processor has
+        AVX2, or AVX512-BF16 without AMX."""
+        return self._gemm is not None and not cpu_features.has_features("amx_bf16")
 
     def block(
         self,
@@ -313,11 +322,6 @@ class GgufMatmulKernel:
         )
         return hidden, qkv
 
-    @property
-    def has_layers(self) -> bool:
-        """Whether it runs whole layers: its attention could be compiled."""
-        return self._layers is not None
-
     def run_layers(
         self,
         blocks: Sequence[BlockWeights],
@@ -338,9 +342,9 @@ class GgufMatmulKernel:
         to the first one; `norm`, float32 [D], contains the factor √D. `rope` and `mask`
         are those of `block` and of compiled attention; `shared` are the keys and values
         that all rows continue, `own` those of the rows, which are written. `between` is
-        called first, and between parts of a large model. Needs `has_layers`.
+        called first, and between parts of a large model. Attention must be compiled for
+        the width of a head.
         """
-        assert self._layers is not None
         count, tokens = len(blocks), len(hidden) // rows
         weights = (ctypes.c_void_p * count)(
             *(ctypes.addressof(block.compiled) for block in blocks)

@@ -10,7 +10,7 @@
 struct Matrix {
     const RowBlocks *parts;  // one above the other
     long part_count, rows, columns;
-    const long *row_index;         // the row of W that each output takes; null: its own
+    const long *row_index;  // the row of W that each output takes; null: its own
     long rank;
     const float *lora_a, *lora_b;  // [rank, columns] and [rows, rank]
 };
@@ -42,35 +42,38 @@ static inline std::vector<PartFormat> formats_of(const Matrix &matrix) {
     return formats;
 }
 
-// The weights between the attention of one layer and that of the next. Those of RMSNorm
-// contain the factor √width.
+// The weights between the attention of one layer and that of the next, whose heads have
+// width D; H are those of queries, KV those of keys. Weights of RMSNorm contain the factor
+// √width.
 struct Block {
-    long width, ffn, heads, kv_heads, head;  // of vectors; numbers of heads; of a head
+    long width, ffn;  // of vectors
+    Heads heads;
     float epsilon;
-    const float *ffn_norm, *attention_norm;     // [width]; the latter of the next layer
-    const float *bias;                          // [(heads + 2 · kv_heads) · head] or null
-    const float *q_norm, *k_norm;               // [head] or null
+    const float *ffn_norm, *attention_norm;  // [width]; the latter of the next layer
+    const float *bias;                       // [(H + 2·KV)·D] or null
+    const float *q_norm, *k_norm;            // [D] or null
     Matrix o_proj, gate_up_proj, down_proj, qkv_proj;  // the last of the next layer
 
-    long qkv_size() const { return (heads + 2 * kv_heads) * head; }
+    long qkv_size() const { return heads.all() * heads.width; }
 };
 
 // RMSNorm, if there is one, and RoPE of the queries and keys of one token in qkv
-// [heads + 2 · kv_heads, head].
+// [H + 2·KV, D].
 static inline void norm_rope(const Block &block, const float *rope, float *qkv) {
-    for (long h = 0; h < block.heads + block.kv_heads; h++)
-        qk_norm_rope(qkv + h * block.head, block.head,
-                     h < block.heads ? block.q_norm : block.k_norm, rope, block.epsilon);
+    const Heads &heads = block.heads;
+    for (long h = 0; h < heads.query + heads.kv; h++)
+        qk_norm_rope(qkv + h * heads.width, heads.width,
+                     h < heads.query ? block.q_norm : block.k_norm, rope, block.epsilon);
 }
 
-// hidden [tokens, width] and rope [tokens, head / 2, 2] -> qkv
-// [tokens, heads + 2 · kv_heads, head] of the layer after the block.
+// hidden [tokens, width] and rope [tokens, D / 2, 2] -> qkv [tokens, H + 2·KV, D] of the
+// layer after the block.
 extern "C" void gguf_qkv(const Block *block, long tokens, const float *hidden,
                          const float *rope, float *qkv);
 
-// residual [tokens, width], attention_out [tokens, heads · head] and rope
-// [tokens, head / 2, 2] -> hidden [tokens, width], which may be residual, and, unless it is
-// null, qkv [tokens, heads + 2 · kv_heads, head].
+// residual [tokens, width], attention_out [tokens, H·D] and rope [tokens, D / 2, 2] ->
+// hidden [tokens, width], which may be residual, and, unless it is null, qkv
+// [tokens, H + 2·KV, D].
 extern "C" void gguf_block(const Block *block, long tokens, const float *residual,
                            const float *attention_out, const float *rope, float *hidden,
                            float *qkv);

@@ -23,8 +23,7 @@ extern "C" void gguf_tile(const Matrix *matrix, long first, long count, float *o
     });
 }
 
-// With AMX, other libraries multiply tiles faster.
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+#if defined(__AVX512BF16__)
 #define HAS_GEMM
 
 typedef uint32_t bf16x2;  // two adjacent columns
@@ -440,7 +439,7 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
                for (long i = 0; i < size; i++) hidden[t * width + n + i] += products[i];
            });
 
-    // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, qkv_heads, head].
+    // 4) RMSNorm and QKV projection of the next layer: qkv [tokens, H + 2·KV, D].
     // The division by the norm comes after the product.
     for_inputs(tokens, [&](long t) {
         const float *from = hidden + t * width;
@@ -456,7 +455,7 @@ extern "C" void gguf_block_gemm(const Block *block, long tokens, const float *re
 
     // 5) RMSNorm of the heads, if there is one, and RoPE of queries and keys.
     for_inputs(tokens, [&](long t) {
-        norm_rope(*block, rope + t * block->head, qkv + t * qkv_size);
+        norm_rope(*block, rope + t * block->heads.width, qkv + t * qkv_size);
     });
 }
 

@@ -1,43 +1,67 @@
-// A view of one layer's KV cache in float16, and the append of new keys and values.
+// The KV cache in float16, and the append of new keys and values.
 //
-// The cache is [n, 2·KV, capacity, HEAD]: for each of n rows, all key heads, then all
-// value heads. New tokens come as float32 [n, t, H + 2·KV, HEAD], with their queries.
-//
-// Compile-time macros: HEAD, the width of a head, and GQA, the query heads that share
-// one key head (H = KV · GQA).
+// A layer's is [n, 2·KV, capacity, D]: for each of n rows, all key heads, then all value
+// heads, of width D. New tokens come as float32 [n, t, H + 2·KV, D], with their queries.
 
 #pragma once
 
-#include "simd.h"
+#include <utility>
 
-// Keys and values of one layer [n, 2·KV, capacity, HEAD]; `count` tokens are filled.
+#include "llama_ops.h"
+
+// Keys and values of all layers, of which `count` tokens are filled.
+struct KVLayers {
+    char *data;
+    long layer_bytes, capacity, count;
+};
+
+// Keys and values of one layer.
 struct KVView {
     fp16 *data;
     long capacity, count;
+    Heads heads;
+
+    KVView(const KVLayers &all, long layer, const Heads &heads)
+        : data((fp16 *)(all.data + layer * all.layer_bytes)),
+          capacity(all.capacity),
+          count(all.count),
+          heads(heads) {}
 
     // Keys are at heads 0 to KV - 1, values at heads KV to 2·KV - 1.
-    fp16 *at(long row, long kv_heads, long head, long token) const {
-        return data + ((row * 2 * kv_heads + head) * capacity + token) * HEAD;
+    fp16 *at(long row, long head, long token) const {
+        return data + ((row * 2 * heads.kv + head) * capacity + token) * heads.width;
+    }
+
+    // Adds the keys and values of `qkv` [n, t, H + 2·KV, D].
+    void append(const float *qkv, long rows, long tokens) {
+        count += tokens;
+        for (long m = 0; m < rows * tokens; m++)
+            for (long head = 0; head < 2 * heads.kv; head++)
+                store_fp16(qkv + (m * heads.all() + heads.query + head) * heads.width,
+                           at(m / tokens, head, count - tokens + m % tokens), heads.width);
     }
 };
 
-// Write the keys and values of `qkv` [n, t, H + 2·KV, HEAD] to the last t tokens of
-// `cache`, whose count includes them already.
-static inline void append_kv(const float *qkv, long rows, long tokens, long kv_heads,
-                             const KVView &cache) {
-    const long query_heads = kv_heads * GQA, qkv_heads = query_heads + 2 * kv_heads;
-    for (long m = 0; m < rows * tokens; m++)
-        for (long head = 0; head < 2 * kv_heads; head++) {
-            const long token = cache.count - tokens + m % tokens;
-            store_fp16(qkv + (m * qkv_heads + query_heads + head) * HEAD,
-                       cache.at(m / tokens, kv_heads, head, token), HEAD);
-        }
+// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, D] -> out [n, t, H, D].
+// `shared` holds one row, a prefix of all n; `own` holds the n rows that follow it, to
+// which the new keys and values are appended. `mask` [t, t] is added to the scores of new
+// tokens, 0 or -inf; null for a causal mask. D is a compiled width.
+extern "C" void attend(const float *qkv, float *out, long rows, long tokens,
+                       const Heads *heads, const KVLayers *shared, const KVLayers *own,
+                       long layer, const float *mask);
+
+// Calls `call` with the integral constant among WIDTHS that is `width`, if any; returns
+// whether there is one.
+template <typename Call, long... WIDTHS>
+static inline bool with_width(std::integer_sequence<long, WIDTHS...>, long width,
+                              const Call &call) {
+    const auto tried = [&](auto each) {
+        if (width != each) return false;
+        call(each);
+        return true;
+    };
+    return (tried(std::integral_constant<long, WIDTHS>{}) || ...);
 }
 
-// Attention of n rows with t new tokens each: qkv [n, t, H + 2·KV, HEAD] -> out
-// [n, t, H, HEAD]. `shared` holds one row, a prefix of all n; `own` holds the n rows that
-// follow it, to which the new keys and values are appended.
-extern "C" void attend(const float *qkv, float *out, long rows, long tokens, long kv_heads,
-                       fp16 *shared_data, long shared_capacity, long shared_count,
-                       fp16 *own_data, long own_capacity, long own_count,
-                       const float *mask);
+// Compile-time macro: HEAD_WIDTHS, the widths of a head that attention is compiled for.
+typedef std::integer_sequence<long, HEAD_WIDTHS> CompiledWidths;

@@ -1,37 +1,24 @@
 // All layers of a Llama model for a few tokens, in one call.
-//
-// Compile-time macros: HEAD and GQA, as in attention_decode.cpp.
 
 #include "gguf_matrix.h"
 #include "kv_cache.h"
 
-// Keys and values of all layers, of which `count` tokens are filled; see kv_cache.h.
-struct KVLayers {
-    char *data;
-    long layer_bytes, capacity, count;
-
-    fp16 *at(long layer) const { return (fp16 *)(data + layer * layer_bytes); }
-};
-
 // Runs layers first … end of `count`. hidden [rows · tokens, width] are the embedded tokens
 // before the first layer, and the states after RMSNorm with `norm` [width] after the last;
-// qkv [rows · tokens, heads + 2 · kv_heads, HEAD] is kept between two calls. `rope`, `mask`
-// and the caches are as in gguf_block and attend.
+// qkv [rows · tokens, H + 2·KV, D] is kept between two calls. `rope`, `mask` and the caches
+// are as in gguf_block and attend.
 extern "C" void llama_layers(const Block *const *blocks, long first, long end, long count,
                              long rows, long tokens, const float *rope,
-                             const KVLayers *shared, const KVLayers *own,
-                             const float *mask, const float *norm, float *hidden,
-                             float *qkv) {
+                             const KVLayers *shared, const KVLayers *own, const float *mask,
+                             const float *norm, float *hidden, float *qkv) {
     const Block &block = *blocks[0];
     const long all = rows * tokens, width = block.width;
     static thread_local std::vector<float> attended;
-    attended.resize(all * block.heads * block.head);
+    attended.resize(all * block.heads.query * block.heads.width);
     // The block after the last layer leads to the first.
     if (first == 0) gguf_qkv(blocks[count - 1], all, hidden, rope, qkv);
     for (long layer = first; layer < end; layer++) {
-        attend(qkv, attended.data(), rows, tokens, block.kv_heads, shared->at(layer),
-               shared->capacity, shared->count, own->at(layer), own->capacity, own->count,
-               mask);
+        attend(qkv, attended.data(), rows, tokens, &block.heads, shared, own, layer, mask);
         const bool is_last = layer + 1 == count;
         gguf_block(blocks[layer], all, hidden, attended.data(), rope, hidden,
                    is_last ? nullptr : qkv);

@@ -4,6 +4,15 @@
 
 #include "simd.h"
 
+// The heads of attention: those of queries, and of keys or values, which `group` query
+// heads share.
+struct Heads {
+    long query, kv, width;
+
+    long all() const { return query + 2 * kv; }
+    long group() const { return query / kv; }
+};
+
 // x · sigmoid(x), without overflow.
 static inline f32v silu(f32v x) {
     const f32v power = exp_neg(x < 0 ? x : -x);

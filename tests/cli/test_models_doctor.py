@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from lmtui import processes
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build, cpu_features
+from lmtui.kernels import compiler, cpu_features
 from lmtui.models import catalogue, default_model
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
@@ -160,7 +160,7 @@ def test_doctor_says_how_a_model_would_run(tmp_path, monkeypatch):
     def told(path, *more):
         return json.loads(run(*asked, str(path), *more))
 
-    if build.compiler_id() is not None:
+    if compiler.compiler_id() is not None:
         facts = told(file)
         assert facts["runs"] == "fast: its weights (Q8_0, F32) mapped from the file"
         assert "mapped, and about" in facts["needs"]

@@ -40,12 +40,13 @@ static void multiply_blocks(long format, long rows, long columns, long count) {
 }
 
 // Queries, keys and values of new tokens, and a cache of one row: the attention output.
-static void attend_all(long kv_heads, long tokens, long held, long) {
-    const auto heads = take<float>(tokens * kv_heads * (GQA + 2) * HEAD);
-    auto cache = take<fp16>(2 * kv_heads * (held + tokens) * HEAD);
-    std::vector<float> found(tokens * kv_heads * GQA * HEAD);
-    attend(heads.data(), found.data(), 1, tokens, kv_heads, nullptr, 0, 0, cache.data(),
-           held + tokens, held, nullptr);
+static void attend_all(long kv_heads, long tokens, long held, long group) {
+    const Heads heads = {kv_heads * group, kv_heads, HEAD_WIDTHS};
+    const auto qkv = take<float>(tokens * heads.all() * heads.width);
+    auto cache = take<fp16>(2 * kv_heads * (held + tokens) * heads.width);
+    std::vector<float> found(tokens * heads.query * heads.width);
+    const KVLayers shared = {}, own = {(char *)cache.data(), 0, held + tokens, held};
+    attend(qkv.data(), found.data(), 1, tokens, &heads, &shared, &own, 0, nullptr);
     give(found);
 }
 

@@ -43,11 +43,10 @@ def driver(
         pytest.skip(f"there is no {COMPILER}, or no {EMULATOR}")
     file = tmp_path_factory.mktemp("arm") / "driver"
     folder = Path(build.__file__).parent
-    numbers = sum(1 << each.number for each in FORMATS.values())
     subprocess.run(
         [
             *(COMPILER, "-std=c++17", "-O2", f"-march={request.param}", "-static"),
-            *(f"-DFORMATS={numbers}", f"-DHEAD={HEAD}", f"-DGQA={SHARE}"),
+            f"-DHEAD_WIDTHS={HEAD}",
             *(f"-I{folder}", str(Path(__file__).with_name("arm_driver.cpp"))),
             *(str(folder / source) for source in SOURCES),
             *("-pthread", "-o", str(file)),
@@ -91,7 +90,7 @@ def test_attention_is_torchs(tokens: int, held: int, driver: Path) -> None:
     kv_heads = 2
     heads = torch.randn(tokens, kv_heads * (SHARE + 2), HEAD)
     cache = torch.randn(2 * kv_heads, held + tokens, HEAD).half()
-    found = run(driver, (1, kv_heads, tokens, held, 0), heads, cache)
+    found = run(driver, (1, kv_heads, tokens, held, SHARE), heads, cache)
     queries, new = heads.split([kv_heads * SHARE, 2 * kv_heads], 1)
     cache[:, held:] = new.transpose(0, 1).half()
     mask = torch.ones(tokens, held + tokens, dtype=torch.bool).tril(held)

@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType, quants
 from torch.nn import functional as F
 
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build, cpu_features
+from lmtui.kernels import build, compiler, cpu_features
 from lmtui.kernels.gguf_matmul import (
     FORMATS,
     BlockMatrix,
@@ -22,15 +22,15 @@ from lmtui.kernels.gguf_matmul import (
 from tests.models import tiny
 
 pytestmark = pytest.mark.skipif(
-    build.compiler_id() is None, reason="there is no C++ compiler"
+    compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 
 
 @pytest.fixture(scope="session")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("gguf")
-    build.build_gguf_matmul(folder)
-    return folder / build.GGUF_MATMUL
+    made = tmp_path_factory.mktemp("gguf") / "kernels.so"
+    build.compile_checked(made, [64])
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -182,13 +182,13 @@ def test_threads_and_a_forked_process_may_multiply_at_once(file: Path) -> None:
 def test_a_wrong_library_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for file in build._SOURCES.iterdir():
+    for file in compiler._SOURCES.iterdir():
         if file.suffix in {".h", ".cpp"}:
             changed = file.read_text().replace("0x3F3F3F3F", "0x1F1F1F1F")
             (tmp_path / file.name).write_text(changed)
-    monkeypatch.setattr(build, "_SOURCES", tmp_path)
+    monkeypatch.setattr(compiler, "_SOURCES", tmp_path)
     with pytest.raises(RuntimeError, match="weights of Q4_K differ"):
-        build.build_gguf_matmul(tmp_path)
+        build.compile_checked(tmp_path / "kernels.so", [64])
 
 
 @pytest.mark.parametrize("name", [each.name for each in cpu_features.CLASSES])
@@ -203,8 +203,8 @@ def test_every_class_of_this_processor_gives_the_same_results(
         cpu_features.forced()
     except LmtuiError:
         pytest.skip("this processor lacks that class")
-    build.build_gguf_matmul(tmp_path)
-    other = GgufMatmulKernel(tmp_path / build.GGUF_MATMUL)
+    build.compile_checked(tmp_path / "kernels.so", [64])
+    other = GgufMatmulKernel(tmp_path / "kernels.so")
     other.require_right()
     for kind in FORMATS:
         matrix = StackedMatrix((drawn(kind, 20, 3),))

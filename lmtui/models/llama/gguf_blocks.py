@@ -27,7 +27,6 @@ from lmtui.models.llama.linear import BlockMatrices, BlockSource
 from lmtui.models.llama.mapped import (
     checked_kernel,
     frequencies_of,
-    kernel_plan,
     load_mapped,
 )
 from lmtui.models.llama.weights import (
@@ -62,11 +61,9 @@ def has_known_blocks(header: GgufHeader, bits: int) -> bool:
 
 def why_no_blocks() -> str | None:
     """Return why no blocks can be multiplied on this machine; None where they can."""
-    if build.compiler_id() is None:
-        return f"there is no C++ compiler {build.name()}"
     if not cpu_features.instruction_class():
         return "this processor has no AVX2"
-    return None
+    return build.why_none()
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,6 @@ class GgufWeights:
     checkpoint: GgufHeader
     kind = "stored"
     rounds = False
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """See `MappedWeights`."""
-        return formats_in(self.checkpoint)
 
     def files(self, folder: Path) -> list[Path]:
         """See `MappedWeights`."""
@@ -121,10 +113,10 @@ def read_blocks(
     """
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
-    kernel, folder = checked_kernel(kernel_plan(config, formats_in(checkpoint)))
+    kernel, library = checked_kernel(config, formats_in(checkpoint))
     if has_more(shape, source, naming):
         raise NotSupported("its layers have parts that Llama's layers lack")
     return replace(
         read_weights(shape, BlockMatrices(source, kernel), naming, vocabulary, rope),
-        kernels=folder,
+        library=library,
     )

@@ -18,7 +18,7 @@ from lmtui.models import hardware, memory
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.checkpoint_tensors import FolderTensors
 from lmtui.models.llama.cache import NotSupported
-from lmtui.models.llama.gguf_blocks import formats_in, read_blocks
+from lmtui.models.llama.gguf_blocks import read_blocks
 from lmtui.models.llama.mapped import frequencies_of, load_mapped
 from lmtui.models.llama.weights import (
     LIBRARY,
@@ -71,11 +71,6 @@ class HalfWeights:
     checkpoint: ModelFolder
     kind = "stored"
     rounds = False
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """See `MappedWeights`."""
-        return formats_in(self.checkpoint)
 
     def files(self, folder: Path) -> list[Path]:
         """See `MappedWeights`."""

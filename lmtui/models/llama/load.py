@@ -147,7 +147,7 @@ def _refused(name: str, why: str, how: LoadOptions) -> str:
     if how.quantize == "auto":
         return why
     other = "use another model"
-    if build.compiler_id() is None:
+    if build.why_none() is not None:
         other = "install a C++ compiler (CXX names one)"
     raise LmtuiError(
         f"this model can't be used in {how.quantize}",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lmtui import cache_dir
 from lmtui.kernels import build
-from lmtui.kernels.build import KernelPlan, NotCompiled
+from lmtui.kernels.build import NotCompiled
 from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.checkpoint import ModelFolder
 from lmtui.models.digests import model_digest
@@ -52,11 +52,6 @@ class MappedWeights(Protocol):
     @property
     def kind(self) -> str:
         """The end of the cache folder's name."""
-
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """The formats of the blocks that matrices consist of; empty for 16-bit
-        weights."""
 
     @property
     def rounds(self) -> bool:
@@ -100,7 +95,8 @@ def load_mapped(
     folder = cache.folder_of(digest, weights.kind)
     with ThreadPoolExecutor(1) as aside:
         # Compiling takes some seconds, in which the tokenizer can be read.
-        compiling = aside.submit(_compile, weights)
+        config = read_config(weights.checkpoint)
+        compiling = aside.submit(_library_for, config)
 
         def write(config: dict[str, Any], scratch: Path) -> None:
             require_compiled()  # else nothing need be rounded
@@ -128,47 +124,34 @@ def load_mapped(
         raise NotSupported(f"its weights can't be mapped: {error}") from error
 
 
-def checked_kernel(plan: KernelPlan) -> tuple[GgufMatmulKernel, Path]:
-    """Return the compiled products, checked, and their folder.
+def checked_kernel(
+    config: Mapping[str, Any], formats: Sequence[str]
+) -> tuple[GgufMatmulKernel, Path]:
+    """Return the compiled products of a model with this configuration and matrices in
+    some formats, checked, and their library.
 
     Raises:
         NotSupported: it can't be compiled, or was damaged and has been removed.
     """
-    folder = _compiled_for(plan)
-    seen = cache_dir.identity(folder)
+    library = _library_for(config)
+    seen = cache_dir.identity(library.parent)
     try:
-        kernel = GgufMatmulKernel(folder / build.GGUF_MATMUL, plan.formats)
+        kernel = GgufMatmulKernel(library, formats)
         kernel.require_right()
     except (OSError, AttributeError, ValueError) as error:
         # Not compiled again now: a process loads a library of one path only once.
-        cache_dir.discard(folder, seen)
+        build.discard(library, seen)
         raise NotSupported(f"its compiled kernels were damaged: {error}") from error
-    return kernel, folder
+    return kernel, library
 
 
-def _compiled_for(plan: KernelPlan) -> Path:
+def _library_for(config: Mapping[str, Any]) -> Path:
     try:
-        return build.compiled_for(plan)
-    except NotCompiled as error:
-        raise NotSupported(f"its kernels can't be compiled: {error}") from error
-
-
-def kernel_plan(config: Mapping[str, Any], formats: tuple[str, ...]) -> KernelPlan:
-    """Return what the kernels of a model with this configuration are compiled for.
-
-    Raises:
-        NotSupported: the configuration does not say.
-    """
-    try:
-        shape = shape_of(config)
-        return KernelPlan(shape.head_dim, shape.heads // shape.kv_heads, formats)
+        return build.library_for(shape_of(config).head_dim)
     except (KeyError, TypeError, ZeroDivisionError) as error:
         raise NotSupported(f"its configuration lacks {error}") from error
-
-
-def _compile(weights: MappedWeights) -> Path:
-    config = read_config(weights.checkpoint)
-    return _compiled_for(kernel_plan(config, weights.formats))
+    except NotCompiled as error:
+        raise NotSupported(f"its kernels can't be compiled: {error}") from error
 
 
 def _convert(

@@ -85,11 +85,6 @@ class RoundedWeights:
         return _TYPES[self.bits].lower()
 
     @property
-    def formats(self) -> tuple[str, ...]:
-        """See `MappedWeights`."""
-        return tuple(sorted({*self._types().values()} - {_FLOATS}))
-
-    @property
     def _naming(self) -> Naming:
         if isinstance(self.checkpoint, GgufHeader):
             return Naming.gguf(self.checkpoint.architecture)

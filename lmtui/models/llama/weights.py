@@ -155,9 +155,8 @@ class LlamaWeights:
     lm_head: BlockHead
     frequencies: Tensor
     """float32 [d/2]: RoPE's angle per position for each pair, in radians."""
-    kernels: Path | None = None
-    """The folder of the kernels that were compiled while the model was loaded, if any.
-    """
+    library: Path | None = None
+    """The library of kernels that the model was loaded with, if any."""
 
     @property
     def number_format(self) -> str:

@@ -17,8 +17,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.kernels import build, cpu_features, gguf_matmul
-from lmtui.kernels.build import KernelPlan
+from lmtui.kernels import build, compiler, cpu_features, gguf_matmul
 from lmtui.models import memory
 from lmtui.models.gguf import convert
 from lmtui.models.llama import gguf_blocks
@@ -29,7 +28,7 @@ from lmtui.models.progress import Progress, ignore
 from tests.models import tiny
 
 pytestmark = pytest.mark.skipif(
-    build.compiler_id() is None, reason="there is no C++ compiler"
+    compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 FORMATS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 IDS = [(7 * i) % 300 for i in range(60)]
@@ -239,17 +238,17 @@ def test_user_is_told_while_kernels_are_compiled(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny.write_gguf(folder, tmp_path / "it.gguf", "Q8_0")
-    told, compiled = Event(), build.compiled_for
+    told, library_for = Event(), build.library_for
 
-    def slow(plan: KernelPlan) -> Path:
+    def slow(head_dim: int) -> Path:
         assert told.wait(30)
-        return compiled(plan)
+        return library_for(head_dim)
 
     def tell(progress: Progress) -> None:
         if progress.what.startswith("compiling"):
             told.set()
 
-    monkeypatch.setattr(build, "compiled_for", slow)
+    monkeypatch.setattr(build, "library_for", slow)
     load(str(file), device="cpu", quantize="auto", on_progress=tell)
     assert told.is_set()
 

@@ -15,8 +15,7 @@ from lmtui import cache_dir
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build
-from lmtui.kernels.build import KernelPlan
+from lmtui.kernels import build, compiler
 from lmtui.models import hardware
 from lmtui.models.llama import cache
 from lmtui.models.load import load
@@ -24,7 +23,7 @@ from lmtui.models.loaded_model import LoadedModel
 from tests.models import tiny
 
 needs_compiler = pytest.mark.skipif(
-    build.compiler_id() is None, reason="there is no C++ compiler"
+    compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 DTYPES = (torch.bfloat16, torch.float16)
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -35,7 +34,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-PLAN = KernelPlan(16, 2, ("BF16",))
+HEAD_DIM = 16
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +54,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMTUI_HOME", str(home))
         home.mkdir()
-        if build.compiler_id() is not None:
-            build.compiled_for(PLAN)
+        if compiler.compiler_id() is not None:
+            build.library_for(HEAD_DIM)
     return home
 
 
@@ -277,7 +276,7 @@ def test_failing_compiler_is_not_run_again(
     asked = (tmp_path / "asked").read_text()
     exactly(folder, "its kernels can't be compiled: tired")
     assert (tmp_path / "asked").read_text() == asked
-    assert list(build.failures(str(build.compiler_id())).values()) == ["tired"]
+    assert list(build.failures(str(compiler.compiler_id())).values()) == ["tired"]
     assert build.failures("another") == {}
 
 
@@ -290,23 +289,19 @@ def test_stopped_compiler_is_run_again(
     stopped.chmod(0o755)
     monkeypatch.setenv("CXX", str(stopped))
     exactly(folder, "its kernels can't be compiled: the compiler was stopped")
-    assert build.failures(str(build.compiler_id())) == {}
+    assert build.failures(str(compiler.compiler_id())) == {}
 
 
 @needs_compiler
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
-@pytest.mark.parametrize("file", [build.GGUF_MATMUL, build.ATTENTION])
-def test_damaged_compiled_file_is_compiled_again(
-    harm: str, file: str, folder: Path
-) -> None:
-    compiled = build.compiled_for(PLAN)
-    whole = (compiled / file).read_bytes()
-    (compiled / file).unlink()
-    damaged = whole[:-1000] if harm == "cut" else b"x" * len(whole)
-    (compiled / file).write_bytes(damaged)
+def test_damaged_library_is_compiled_again(harm: str, folder: Path) -> None:
+    library = build.library_for(HEAD_DIM)
+    whole = library.read_bytes()
+    library.unlink()
+    library.write_bytes(whole[:-1000] if harm == "cut" else b"x" * len(whole))
     assert LocalEngine(loaded(folder)).info.precision == "fast"
     assert loaded(folder).precision == "fast"
-    assert len((build.compiled_for(PLAN) / file).read_bytes()) == len(whole)
+    assert len(build.library_for(HEAD_DIM).read_bytes()) == len(whole)
 
 
 @needs_compiler

@@ -19,7 +19,7 @@ from lmtui import cache_dir
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build
+from lmtui.kernels import compiler
 from lmtui.models import inventory, source, template_renderer
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
@@ -43,7 +43,7 @@ def q8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose weights have 16 bits, and are run as they are."""
-    if build.compiler_id() is None:
+    if compiler.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     return tiny.save_brief(tmp_path_factory.mktemp("brief"), "llama", torch.bfloat16)
 

@@ -15,7 +15,7 @@ from gguf import GGMLQuantizationType, quants
 from lmtui import cache_dir
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import LmtuiError
-from lmtui.kernels import build
+from lmtui.kernels import compiler
 from lmtui.models import hardware, memory
 from lmtui.models.config_check import read_model
 from lmtui.models.gguf.header import read_gguf_header
@@ -27,7 +27,7 @@ from lmtui.models.progress import Progress
 from tests.models import learned, tiny
 
 pytestmark = pytest.mark.skipif(
-    build.compiler_id() is None, reason="there is no C++ compiler"
+    compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 TYPES = {"int8": "Q8_0", "int4": "Q4_1"}
 IDS = [(7 * i) % 300 for i in range(60)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui.engine.backends.llama_cpu.kv_cache import KVAddresses
-from lmtui.kernels.gguf_matmul import KVAddress
+from lmtui.kernels.gguf_matmul import Heads, KVAddress
 from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
 
 _FEW = 32  # new tokens of a row up to which the float32 decode kernel runs
@@ -28,16 +28,18 @@ _ROUNDED_NEAR = 0.02  # the same where products are rounded to bfloat16
 class Attention:
     """The compiled attention kernels of one model: one for decode, one for prefill."""
 
-    def __init__(self, file: Path, heads: int, kv_heads: int) -> None:
+    def __init__(self, file: Path, heads: int, kv_heads: int, head_dim: int) -> None:
         """Load the shared library `file`.
 
         Raises:
-            OSError: the file is damaged.
+            OSError, AttributeError: the file is damaged.
         """
-        self._heads, self._kv_heads = heads, kv_heads
+        self._heads = Heads(heads, kv_heads, head_dim)
         library = ctypes.CDLL(str(file))
-        arguments = [ADDRESS, ADDRESS, WHOLE, WHOLE, WHOLE]
-        arguments += [ADDRESS, WHOLE, WHOLE] * 2  # the shared and the own cache
+        library.attends_width.restype = ctypes.c_bool
+        self.is_compiled: bool = library.attends_width(WHOLE(head_dim))
+        """Whether the library has attention for heads of this width."""
+        arguments = ADDRESS, ADDRESS, WHOLE, WHOLE, ADDRESS, ADDRESS, ADDRESS, WHOLE
         self._attend = bound(library, "attend", *arguments, ADDRESS)
         self._attend_many = bound_if_there(library, "attend_many", *arguments)
         self._rounds = False
@@ -64,20 +66,11 @@ class Attention:
         before it; or to those for which `mask`, float32 [t, t], is 0 and not -inf.
         """
         rows, tokens, _, head = heads.shape
-        found = heads.new_empty(rows, tokens, self._heads, head)
-        shared, own = places.shared, places.own
+        found = heads.new_empty(rows, tokens, self._heads.query, head)
+        structures = self._heads, places.shared, places.own
         arguments = (
-            heads.data_ptr(),
-            found.data_ptr(),
-            rows,
-            tokens,
-            self._kv_heads,
-            shared.address + layer * shared.layer,
-            shared.room,
-            shared.count,
-            own.address + layer * own.layer,
-            own.room,
-            own.count,
+            *(heads.data_ptr(), found.data_ptr(), rows, tokens),
+            *(*map(ctypes.byref, structures), layer),
         )
         if tokens > _FEW and mask is None and self._attend_many is not None:
             self._attend_many(*arguments)
@@ -85,26 +78,31 @@ class Attention:
             self._attend(*arguments, None if mask is None else mask.data_ptr())
         return found
 
-    def require_right(self, head_dim: int) -> None:
+    def require_right(self) -> None:
         """Compare the kernels with torch's attention on random inputs.
 
         Raises:
             ValueError: the results differ.
         """
         random = torch.Generator().manual_seed(0)
+        query_heads, kv_heads, head_dim = (
+            self._heads.query,
+            self._heads.kv,
+            self._heads.width,
+        )
         for rows, tokens, held in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
-            sizes = rows, tokens, self._heads + 2 * self._kv_heads, head_dim
+            sizes = rows, tokens, query_heads + 2 * kv_heads, head_dim
             heads = torch.randn(sizes, generator=random)
             room = held + tokens + 1
             both = torch.randn(
-                2, rows, 2 * self._kv_heads, room, head_dim, generator=random
+                2, rows, 2 * kv_heads, room, head_dim, generator=random
             ).half()
             shared, own = both[0, :1], both[1]
             places = KVAddresses(
                 KVAddress.of(shared[None], held), KVAddress.of(own[None], held)
             )
             found = self.attend(heads, places, 0, None)
-            new = heads[:, :, self._heads :].transpose(1, 2).half()
+            new = heads[:, :, query_heads:].transpose(1, 2).half()
             seen = torch.cat(
                 [
                     shared[:, :, :held].expand(rows, -1, -1, -1),
@@ -112,7 +110,7 @@ class Attention:
                 ],
                 2,
             )
-            wanted = _plainly(heads[:, :, : self._heads].transpose(1, 2), seen.float())
+            wanted = _plainly(heads[:, :, :query_heads].transpose(1, 2), seen.float())
             far = float((found.transpose(1, 2) - wanted).abs().max())
             rounds = tokens > _FEW and self._rounds
             if not far < (_ROUNDED_NEAR if rounds else _NEAR):

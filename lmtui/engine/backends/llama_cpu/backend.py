@@ -174,18 +174,20 @@ class LlamaCpuBackend:
 
 
 def _attention_for(weights: LlamaWeights) -> Attention | None:
-    """Return compiled attention for a model whose kernels were compiled when it was
-    loaded; None for others, for a head width without a kernel, and where the file was
+    """Return compiled attention for a model that was loaded with a library of kernels;
+    None for others, for a head width without a kernel, and where the library was
     damaged, which is then removed."""
-    folder, shape = weights.kernels, weights.shape
-    if folder is None or not build.supports_attention(shape.head_dim):
+    library, shape = weights.library, weights.shape
+    if library is None:
         return None
-    seen = cache_dir.identity(folder)
+    seen = cache_dir.identity(library.parent)
     try:
-        found = Attention(folder / build.ATTENTION, shape.heads, shape.kv_heads)
-        found.require_right(shape.head_dim)
-    except (OSError, ValueError) as error:
-        cache_dir.discard(folder, seen)
+        found = Attention(library, shape.heads, shape.kv_heads, shape.head_dim)
+        if not found.is_compiled:
+            return None
+        found.require_right()
+    except (OSError, AttributeError, ValueError) as error:
+        build.discard(library, seen)
         getLogger("lmtui").warning("compiled attention is not used: %s", error)
         return None
     return found

@@ -55,9 +55,8 @@ class DecoderLayers:
             FusedLayer.of(shape, *pair, root) for pair in pairwise([*layers, layers[0]])
         ]
         self._blocks = [layer.weights for layer in self._fused]
-        kernel = self._fused[0].kernel
         # what runs a few tokens through all layers in one call, if anything does
-        self._layers_kernel = kernel if attention and kernel.has_layers else None
+        self._layers_kernel = self._fused[0].kernel if attention else None
 
     def hidden_states(
         self,

@@ -7,8 +7,6 @@ which lose nothing of them: what is left is the order of sums. `blocks` rounds t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +19,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
-from lmtui.kernels import build
+from lmtui.kernels import build, compiler
 from lmtui.kernels.gguf_matmul import DTYPES, GgufMatmulKernel
 from lmtui.models.llama.linear import BlockMatrices
 from lmtui.models.llama.weights import Naming, read_weights, shape_of
@@ -127,18 +125,12 @@ def blocks(kind: str, quantisation: str = "Q8_0") -> LlamaCpuBackend:
 @cache
 def gguf_kernel() -> GgufMatmulKernel:
     """What multiplies with blocks; a test without a compiler is skipped."""
-    with compiled(build.build_gguf_matmul) as folder:
-        return GgufMatmulKernel(folder / build.GGUF_MATMUL)
-
-
-@contextmanager
-def compiled(make: Callable[[Path], None]) -> Iterator[Path]:
-    """Yield a folder into which `make` has compiled something."""
-    if build.compiler_id() is None:
+    if compiler.compiler_id() is None:
         pytest.skip("there is no C++ compiler")
     with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder))
-        yield Path(folder)
+        file = Path(folder, "kernels.so")
+        build.compile_checked(file, [16, 32])  # of these models
+        return GgufMatmulKernel(file)
 
 
 def unrounded(kind: str, dtype: torch.dtype) -> LlamaCpuBackend:

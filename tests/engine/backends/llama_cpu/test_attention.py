@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,18 +21,20 @@ from lmtui.engine.backends.llama_cpu.kv_cache import (
     PreallocatedKVCache,
     Sizes,
 )
-from lmtui.kernels import build
+from lmtui.kernels import build, compiler
 
 pytestmark = pytest.mark.skipif(
-    build.compiler_id() is None, reason="there is no C++ compiler"
+    compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256)]
 """H, KV and d."""
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("attention")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("attention") / "kernels.so"
+    build.compile_checked(file, [head_dim for _, _, head_dim in FORMS])
+    return file
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=str)
@@ -43,23 +44,17 @@ def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 
 
 @pytest.fixture(scope="module")
-def attending(form: tuple[int, int, int], built: Path) -> Attention:
-    return made(form, built)
+def attending(form: tuple[int, int, int], library: Path) -> Attention:
+    return Attention(library, *form)
 
 
-@cache
-def made(form: tuple[int, int, int], built: Path) -> Attention:
-    heads, kv_heads, head = form
-    folder = built / str(form)
-    folder.mkdir()
-    build.build_attention(head, heads // kv_heads, folder)
-    return Attention(folder / build.ATTENTION, heads, kv_heads)
+def test_compiled_attention_passes_its_own_check(attending: Attention) -> None:
+    assert attending.is_compiled
+    attending.require_right()
 
 
-def test_compiled_attention_passes_its_own_check(
-    attending: Attention, form: tuple[int, int, int]
-) -> None:
-    attending.require_right(form[2])
+def test_widths_without_attention_are_known(library: Path) -> None:
+    assert not Attention(library, 4, 2, 48).is_compiled
 
 
 @pytest.mark.parametrize("name", ["attention_decode.cpp", "attention_prefill.cpp"])
@@ -68,17 +63,17 @@ def test_attention_with_a_wrong_scale_fails_its_check(
 ) -> None:
     right = "1 / std::sqrt((float)HEAD)"
     sources = tmp_path / "sources"
-    shutil.copytree(build._SOURCES, sources, ignore=shutil.ignore_patterns("*.py*"))
+    shutil.copytree(compiler._SOURCES, sources, ignore=shutil.ignore_patterns("*.py*"))
     text = (sources / name).read_text()
     assert right in text
     (sources / name).write_text(text.replace(right, "0.2f"))
-    monkeypatch.setattr(build, "_SOURCES", sources)
-    build.build_attention(64, 3, tmp_path)
-    wrong = Attention(tmp_path / build.ATTENTION, 9, 3)
+    monkeypatch.setattr(compiler, "_SOURCES", sources)
+    build.compile_checked(tmp_path / "kernels.so", [64])
+    wrong = Attention(tmp_path / "kernels.so", 9, 3, 64)
     if name == "attention_prefill.cpp":
         require_many(wrong)
     with pytest.raises(ValueError, match="differs from the reference"):
-        wrong.require_right(64)
+        wrong.require_right()
 
 
 def require_many(attending: Attention) -> None:
@@ -215,14 +210,14 @@ def test_attention_is_the_same_for_any_split_and_thread_count(
 
 
 def test_failed_compiler_run_raises_its_message(
-    built: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = built / "c++"
+    broken = tmp_path / "c++"
     broken.write_text("#!/bin/sh\necho it is tired >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     with pytest.raises(RuntimeError, match="it is tired"):
-        build.build_attention(64, 3, built)
+        build.compile_checked(tmp_path / "kernels.so", [64])
 
 
 def test_kv_cache_keeps_its_states_when_it_becomes_float16() -> None:

@@ -12,14 +12,13 @@ from lmtui.engine.backends.llama_cpu import attention
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.kernels import build
-from lmtui.kernels.build import KernelPlan
+from lmtui.kernels import build, compiler
 from lmtui.models.llama.linear import BlockLinear, LoraWeights
 from lmtui.models.llama.weights import LlamaWeights
 from tests.engine.backends.llama_cpu import lean
 
 pytestmark = pytest.mark.skipif(
-    build.compiler_id() is None, reason="there is no C++ compiler"
+    compiler.compiler_id() is None, reason="there is no C++ compiler"
 )
 IDS = [3 + (7 * i * i + i) % 290 for i in range(90)]
 
@@ -45,10 +44,7 @@ def with_adapter(weights: LlamaWeights) -> LlamaWeights:
 
 
 def with_attention(weights: LlamaWeights) -> LlamaWeights:
-    shape = weights.shape
-    share = shape.heads // shape.kv_heads
-    folder = build.compiled_for(KernelPlan(shape.head_dim, share, ()))
-    return replace(weights, kernels=folder)
+    return replace(weights, library=build.library_for(weights.shape.head_dim))
 
 
 def following(backend: LlamaCpuBackend, step: int = 1) -> torch.Tensor:
@@ -130,14 +126,14 @@ def test_damaged_attention_is_removed_and_not_used(
     harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = with_attention(lean.unrounded("llama", torch.bfloat16).decoder.weights)
-    folder = weights.kernels
-    assert folder is not None
+    library = weights.library
+    assert library is not None
     if harm == "wrong":
         monkeypatch.setattr(attention, "_NEAR", 0.0)
     else:
-        (folder / build.ATTENTION).unlink()
-        (folder / build.ATTENTION).write_bytes(b"x" * 10_000)
+        library.unlink()
+        library.write_bytes(b"x" * 10_000)
     backend = LlamaCpuBackend(weights)
     assert backend.decoder.attention is None
-    assert not folder.exists()
+    assert not library.parent.exists()
     assert abs(apart(lean.naive("llama", IDS)[60:], following(backend))) < 2e-4
