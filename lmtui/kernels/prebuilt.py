@@ -10,7 +10,7 @@ from pathlib import Path
 from lmtui.kernels import cpu_features, digests
 from lmtui.kernels.compiler import HEAD_DIMS, compile_library
 
-FOLDER = Path(__file__).with_name("prebuilt")
+FOLDER = Path(__file__).with_name("libraries")
 _LINK = ("-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-s")
 """Options with which a library needs nothing but the system's C library."""
 
