@@ -196,10 +196,12 @@ class ScoreController(Controller):
     def follow_prediction(self, prediction: CursorPrediction | None) -> None:
         """Take the scores of what the model has read up to the cursor."""
         self.totals.renew()
-        self._tokens = prediction.tokens if prediction else None
+        before, self._tokens = self._tokens, prediction.tokens if prediction else None
         self.is_shown = False
         if prediction is not None and prediction.read is not None:
             self._put(prediction.read)
+        if before is None:
+            self._show_totals()  # at once, as the status line may say that all is done
 
     # Scoring.
 

@@ -214,6 +214,24 @@ async def test_long_text_says_that_what_was_shown_of_it_is_scored(
         )
 
 
+async def test_tokens_of_a_long_text_are_counted_as_soon_as_they_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prediction, which counts them, can come after the last score."""
+    monkeypatch.setattr(scores, "WHOLE", 100)
+    monkeypatch.setattr(scores, "TOTALS_EVERY", 3600.0)
+    async with writing(tmp_path, text=TEXT * 60, cursor=7) as writer:
+        count = f"of {60 * len(TEXT):,} tokens −"
+        await writer.until(lambda: count in writer.seen)
+        shown = writer.screen.scores
+        shown.follow_prediction(None)
+        shown.outdate_totals()
+        shown._show_totals()
+        await writer.until(lambda: count not in writer.seen)
+        shown.follow_prediction(writer.screen.predictions.prediction)
+        await writer.until(lambda: count in writer.seen)
+
+
 @pytest.mark.parametrize("first", STATES, ids=lambda state: state.name)
 async def test_what_the_editor_says_is_so_whatever_it_said_before(
     tmp_path: Path, first: State
