@@ -5,7 +5,7 @@ Knows tokens and control tokens; no model and no screen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +79,7 @@ class Infill:
     @classmethod
     def of(cls, tokenizer: Any, *, bos: Sequence[int] = ()) -> Infill | None:
         """Return the format that the tokenizer has the tokens for; None without one."""
-        vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-        found = (_spelled(spelling, vocabulary, bos) for spelling in _TABLE)
+        found = (_spelled(spelling, tokenizer, bos) for spelling in _TABLE)
         return next((infill for infill in found if infill), None)
 
     def ids(
@@ -105,10 +104,9 @@ class Infill:
 def file_separator(tokenizer: Any) -> int | None:
     """Return the token that a model with fill-in-the-middle has between files; None
     without one."""
-    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-    if not any(_spelled(spelling, vocabulary, ()) for spelling in _TABLE):
+    if not any(_spelled(spelling, tokenizer, ()) for spelling in _TABLE):
         return None
-    return next((vocabulary[t] for t in _SEPARATORS if t in vocabulary), None)
+    return next(_ids_of(_SEPARATORS, tokenizer), None)
 
 
 def split_room(before: int, after: int, room: int) -> tuple[int, int]:
@@ -129,17 +127,26 @@ def split_room(before: int, after: int, room: int) -> tuple[int, int]:
     return kept, min(after, room - most)
 
 
-def _spelled(
-    spelling: _Spelling, vocabulary: Mapping[str, int], bos: Sequence[int]
-) -> Infill | None:
-    controls = (spelling.prefix, spelling.suffix, spelling.middle)
-    if not all(token in vocabulary for token in controls if token):
+def _spelled(spelling: _Spelling, tokenizer: Any, bos: Sequence[int]) -> Infill | None:
+    names = [
+        each for each in (spelling.prefix, spelling.suffix, spelling.middle) if each
+    ]
+    controls = [*_ids_of(names, tokenizer)]
+    if len(controls) < len(names):
         return None
-    names = (*controls, *spelling.ends)
+    prefix, suffix, *middle = controls
     return Infill(
-        prefix=vocabulary[spelling.prefix],
-        suffix=vocabulary[spelling.suffix],
-        middle=vocabulary[spelling.middle] if spelling.middle else None,
-        end_ids=frozenset(vocabulary[t] for t in names if t and t in vocabulary),
+        prefix=prefix,
+        suffix=suffix,
+        middle=middle[0] if middle else None,
+        end_ids=frozenset([*controls, *_ids_of(spelling.ends, tokenizer)]),
         bos=tuple(bos),
     )
+
+
+def _ids_of(names: Iterable[str], tokenizer: Any) -> Iterator[int]:
+    """Yield the ids of those tokens that there are."""
+    for name in names:
+        found: int | None = tokenizer.backend_tokenizer.token_to_id(name)
+        if found is not None:
+            yield found
