@@ -35,6 +35,7 @@ from lmtui.config import load
 from lmtui.config.settings import Settings
 from lmtui.config.settings_file import SettingsFile
 from lmtui.errors import LmtuiError
+from lmtui.keys_first import imports_give_way
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
@@ -243,6 +244,7 @@ def _list_models(settings: Settings) -> list[ListedModel]:
     ]
 
 
+@imports_give_way()
 def _open(
     settings: Settings,
     ref: ModelRef,

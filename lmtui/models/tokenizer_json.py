@@ -17,6 +17,7 @@ from typing import Any
 import tokenizers
 
 from lmtui.errors import panics_as_errors
+from lmtui.keys_first import keys
 from lmtui.models.errors import without_labels
 from lmtui.models.tokenizer_check import check_file, prepare
 
@@ -149,13 +150,15 @@ def _read_in_parts(file: Path) -> tokenizers.Tokenizer:
     # 1. The rules, with an empty vocabulary.
     rules = content | {"added_tokens": [], "model": bpe | {"vocab": {}, "merges": []}}
     tokenizer = tokenizers.Tokenizer.from_str(json.dumps(rules))
-    # 2. The vocabulary. Older files write a merge as "a b".
-    merges = (
-        pair.split(" ") if isinstance(pair, str) else pair for pair in bpe["merges"]
-    )
+    # 2. The vocabulary, which takes the longest. Older files write a merge as "a b".
+    merges = [
+        tuple(pair.split(" ") if isinstance(pair, str) else pair)
+        for pair in bpe["merges"]
+    ]
+    keys.give_way()
     tokenizer.model = tokenizers.models.BPE(
         bpe["vocab"],
-        [tuple(pair) for pair in merges],
+        merges,
         **{name: bpe[name] for name in _BPE_SETTINGS if bpe.get(name) is not None},
     )
     # 3. The added tokens. One that the vocabulary has keeps its id.

@@ -23,6 +23,7 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from lmtui.keys_first import keys
 from lmtui.tui.pastes import TerminalInput
 
 _EVERY = 1.0  # seconds between two checks of the terminal
@@ -137,6 +138,11 @@ class TerminalDriver(LinuxDriver):
             self._must_signal_resume = True
         os.killpg(0, signal.SIGSTOP)
 
+    def write(self, data: str) -> None:
+        """Write to the terminal, and let a loading model go on."""
+        super().write(data)
+        keys.drawn()
+
     def run_input_thread(self) -> None:
         """Read until the app ends; report an error that ends the reading."""
         try:
@@ -153,6 +159,7 @@ class TerminalDriver(LinuxDriver):
                 data = os.read(self.fileno, _AT_ONCE)
                 if not data:
                     raise OSError("the terminal is closed")
+                keys.came()
                 for message in arrived.feed(data):
                     self.process_message(message)
             for message in arrived.tick():

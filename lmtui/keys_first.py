@@ -1,0 +1,72 @@
+"""Keys go first: a thread that loads a model waits while a key is on its way.
+
+The interpreter runs one thread at a time, and imports and library calls keep the others
+waiting for up to 0.07 s. A key needs several turns until it is drawn, so that such
+stalls add up. Whoever loads gives way between two pieces of work.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from time import monotonic
+from types import ModuleType
+
+_LONGEST = 0.1  # seconds after which nobody waits for a key any more
+
+
+class _Keys:
+    """Whether a key is on its way from the terminal to the screen."""
+
+    def __init__(self) -> None:
+        self._drawn, self._until = threading.Event(), 0.0
+        self._drawn.set()
+
+    def came(self) -> None:
+        """Note that a key has come."""
+        self._until = monotonic() + _LONGEST
+        self._drawn.clear()
+
+    def drawn(self) -> None:
+        """Note that the screen has been drawn."""
+        self._drawn.set()
+
+    def give_way(self) -> None:
+        """Wait while a key is on its way."""
+        if not self._drawn.is_set():
+            self._drawn.wait(max(0.0, self._until - monotonic()))
+
+
+keys = _Keys()
+
+
+class _Importer(MetaPathFinder):
+    """Finds no module, but gives way before one is imported by the thread that made
+    it."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> None:
+        """See `MetaPathFinder`."""
+        if threading.get_ident() == self._thread:
+            keys.give_way()
+
+
+@contextmanager
+def imports_give_way() -> Iterator[None]:
+    """Let imports by this thread give way to keys."""
+    importer = _Importer()
+    sys.meta_path.insert(0, importer)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(importer)
