@@ -259,6 +259,10 @@ class GgufMatmulKernel:
         # not on every processor
         self._gemm = bound_if_there(library, "gguf_gemm", *product)
         self._block_gemm = bound_if_there(library, "gguf_block_gemm", *block)
+        amx = cpu_features.has_features("amx_bf16")
+        self.has_gemm = self._gemm is not None and not amx
+        """Whether products of many inputs are faster than torch's: the processor has
+        AVX2, or AVX512-BF16 without AMX."""
         self.gemm_rounds = False
         """Whether products of many inputs are rounded to bfloat16."""
         if self.has_gemm:
@@ -285,12 +289,6 @@ class GgufMatmulKernel:
             *(inputs.data_ptr(), len(inputs), found.data_ptr()),
         )
         return found
-
-    @property
-    def has_gemm(self) -> bool:
-        """Whether products of many inputs are faster than torch's: the processor has
-        AVX2, or AVX512-BF16 without AMX."""
-        return self._gemm is not None and not cpu_features.has_features("amx_bf16")
 
     def block(
         self,
