@@ -198,7 +198,7 @@ def _print_file(name: str, file: Path, other: Llama, options: Any) -> None:
     private = opened["private"] - _child(_IDLE)
     engine = LocalEngine(load(str(file), quantize="auto"))
     print(f"\n1.2B weights of {name}, {size / 1e9:.2f} GB:")
-    decoded = print_decoding(engine, other, rounds, tokens, (32, 2048))
+    decoded = print_decoding(engine, other, rounds, tokens, (32,))
     share = decoded[32] * size / bandwidth()
     flash = other.flash("prefill", _PROMPT)
     result = compare(
