@@ -242,8 +242,8 @@ class GgufMatmulKernel:
         Raises:
             OSError, AttributeError: it is damaged.
         """
-        self._formats = tuple(formats)
-        library = ctypes.CDLL(str(file))
+        self.file, self._formats = file, tuple(formats)
+        self.library = library = ctypes.CDLL(str(file))
         library.gguf_largest_input.restype = ctypes.c_float
         self.largest_input: float = library.gguf_largest_input()
         """The number that the largest input of a few is rounded to."""

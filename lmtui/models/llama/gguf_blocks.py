@@ -7,7 +7,7 @@ AVX2, transformers runs the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +113,8 @@ def read_blocks(
     """
     shape, vocabulary = shape_of(config), config["vocab_size"]
     require_shapes(shape, vocabulary, checkpoint.shapes, naming)
-    kernel, library = checked_kernel(config, formats_in(checkpoint))
+    kernel = checked_kernel(config, formats_in(checkpoint))
     if has_more(shape, source, naming):
         raise NotSupported("its layers have parts that Llama's layers lack")
-    return replace(
-        read_weights(shape, BlockMatrices(source, kernel), naming, vocabulary, rope),
-        library=library,
-    )
+    matrices = BlockMatrices(source, kernel)
+    return read_weights(shape, matrices, naming, vocabulary, rope)

@@ -126,9 +126,9 @@ def load_mapped(
 
 def checked_kernel(
     config: Mapping[str, Any], formats: Sequence[str]
-) -> tuple[GgufMatmulKernel, Path]:
+) -> GgufMatmulKernel:
     """Return the compiled products of a model with this configuration and matrices in
-    some formats, checked, and their library.
+    some formats, checked.
 
     Raises:
         NotSupported: it can't be compiled, or was damaged and has been removed.
@@ -142,7 +142,7 @@ def checked_kernel(
         # Not compiled again now: a process loads a library of one path only once.
         build.discard(library, seen)
         raise NotSupported(f"its compiled kernels were damaged: {error}") from error
-    return kernel, library
+    return kernel
 
 
 def _library_for(config: Mapping[str, Any]) -> Path:

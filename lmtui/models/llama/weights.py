@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -155,8 +154,6 @@ class LlamaWeights:
     lm_head: BlockHead
     frequencies: Tensor
     """float32 [d/2]: RoPE's angle per position for each pair, in radians."""
-    library: Path | None = None
-    """The library of kernels that the model was loaded with, if any."""
 
     @property
     def number_format(self) -> str:

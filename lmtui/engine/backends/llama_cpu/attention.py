@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import math
 from itertools import product
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,14 +27,10 @@ _ROUNDED_NEAR = 0.02  # the same where products are rounded to bfloat16
 class Attention:
     """The compiled attention kernels of one model: one for decode, one for prefill."""
 
-    def __init__(self, file: Path, heads: int, kv_heads: int, head_dim: int) -> None:
-        """Load the shared library `file`.
-
-        Raises:
-            OSError, AttributeError: the file is damaged.
-        """
+    def __init__(
+        self, library: ctypes.CDLL, heads: int, kv_heads: int, head_dim: int
+    ) -> None:
         self._heads = Heads(heads, kv_heads, head_dim)
-        library = ctypes.CDLL(str(file))
         library.attends_width.restype = ctypes.c_bool
         self.is_compiled: bool = library.attends_width(WHOLE(head_dim))
         """Whether the library has attention for heads of this width."""

@@ -174,20 +174,17 @@ class LlamaCpuBackend:
 
 
 def _attention_for(weights: LlamaWeights) -> Attention | None:
-    """Return compiled attention for a model that was loaded with a library of kernels;
-    None for others, for a head width without a kernel, and where the library was
-    damaged, which is then removed."""
-    library, shape = weights.library, weights.shape
-    if library is None:
+    """Return compiled attention for a model; None for a head width without a kernel,
+    and where the library computes something else, which is then removed."""
+    kernel, shape = weights.layers[0].qkv.kernel, weights.shape
+    seen = cache_dir.identity(kernel.file.parent)
+    found = Attention(kernel.library, shape.heads, shape.kv_heads, shape.head_dim)
+    if not found.is_compiled:
         return None
-    seen = cache_dir.identity(library.parent)
     try:
-        found = Attention(library, shape.heads, shape.kv_heads, shape.head_dim)
-        if not found.is_compiled:
-            return None
         found.require_right()
-    except (OSError, AttributeError, ValueError) as error:
-        build.discard(library, seen)
+    except ValueError as error:
+        build.discard(kernel.file, seen)
         getLogger("lmtui").warning("compiled attention is not used: %s", error)
         return None
     return found

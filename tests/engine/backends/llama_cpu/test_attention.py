@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
+from ctypes import CDLL
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,10 @@ FORMS = [(4, 4, 16), (9, 3, 64), (4, 1, 80), (8, 2, 128), (5, 1, 256)]
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
     file = tmp_path_factory.mktemp("attention") / "kernels.so"
     build.compile_checked(file, [head_dim for _, _, head_dim in FORMS])
-    return file
+    return CDLL(str(file))
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=str)
@@ -44,7 +45,7 @@ def form(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 
 
 @pytest.fixture(scope="module")
-def attending(form: tuple[int, int, int], library: Path) -> Attention:
+def attending(form: tuple[int, int, int], library: CDLL) -> Attention:
     return Attention(library, *form)
 
 
@@ -53,7 +54,7 @@ def test_compiled_attention_passes_its_own_check(attending: Attention) -> None:
     attending.require_right()
 
 
-def test_widths_without_attention_are_known(library: Path) -> None:
+def test_widths_without_attention_are_known(library: CDLL) -> None:
     assert not Attention(library, 4, 2, 48).is_compiled
 
 
@@ -69,7 +70,7 @@ def test_attention_with_a_wrong_scale_fails_its_check(
     (sources / name).write_text(text.replace(right, "0.2f"))
     monkeypatch.setattr(compiler, "_SOURCES", sources)
     build.compile_checked(tmp_path / "kernels.so", [64])
-    wrong = Attention(tmp_path / "kernels.so", 9, 3, 64)
+    wrong = Attention(CDLL(str(tmp_path / "kernels.so")), 9, 3, 64)
     if name == "attention_prefill.cpp":
         require_many(wrong)
     with pytest.raises(ValueError, match="differs from the reference"):

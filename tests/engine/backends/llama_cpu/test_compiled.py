@@ -13,6 +13,7 @@ from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.kernels import build, compiler
+from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.llama.linear import BlockLinear, LoraWeights
 from lmtui.models.llama.weights import LlamaWeights
 from tests.engine.backends.llama_cpu import lean
@@ -44,7 +45,23 @@ def with_adapter(weights: LlamaWeights) -> LlamaWeights:
 
 
 def with_attention(weights: LlamaWeights) -> LlamaWeights:
-    return replace(weights, library=build.library_for(weights.shape.head_dim))
+    """With a library that was compiled for these heads."""
+    kernel = GgufMatmulKernel(build.library_for(weights.shape.head_dim))
+
+    def moved(matrix: BlockLinear) -> BlockLinear:
+        return replace(matrix, kernel=kernel)
+
+    layers = tuple(
+        replace(
+            layer,
+            qkv=moved(layer.qkv),
+            o_proj=moved(layer.o_proj),
+            gate_up=moved(layer.gate_up),
+            down=moved(layer.down),
+        )
+        for layer in weights.layers
+    )
+    return replace(weights, layers=layers)
 
 
 def following(backend: LlamaCpuBackend, step: int = 1) -> torch.Tensor:
@@ -121,18 +138,12 @@ def test_weights_of_16_bits_give_the_same_logits_in_any_split(
         assert abs(apart(lean.naive(kind, IDS)[60:], found)) < 2e-4
 
 
-@pytest.mark.parametrize("harm", ["no library", "wrong"])
-def test_damaged_attention_is_removed_and_not_used(
-    harm: str, monkeypatch: pytest.MonkeyPatch
+def test_wrong_attention_is_removed_and_not_used(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     weights = with_attention(lean.unrounded("llama", torch.bfloat16).decoder.weights)
-    library = weights.library
-    assert library is not None
-    if harm == "wrong":
-        monkeypatch.setattr(attention, "_NEAR", 0.0)
-    else:
-        library.unlink()
-        library.write_bytes(b"x" * 10_000)
+    library = weights.layers[0].qkv.kernel.file
+    monkeypatch.setattr(attention, "_NEAR", 0.0)
     backend = LlamaCpuBackend(weights)
     assert backend.decoder.attention is None
     assert not library.parent.exists()
