@@ -85,6 +85,7 @@ def sources_digest() -> str:
 
 
 def _run(command: Sequence[str]) -> None:
+    command = ["nice", *command]  # keys are answered meanwhile
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     except OSError as error:
@@ -92,4 +93,4 @@ def _run(command: Sequence[str]) -> None:
     if done.returncode < 0:  # by Ctrl-C, or with the terminal: not the compiler's fault
         raise CompilerStopped("the compiler was stopped")
     if done.returncode:
-        raise RuntimeError(done.stderr.strip() or f"{command[0]} failed")
+        raise RuntimeError(done.stderr.strip() or f"{command[1]} failed")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmtui import paths
-from lmtui.kernels import build, cpu_features
+from lmtui.kernels import build, compiler, cpu_features
 
 NOBODY = 65534
 
@@ -79,3 +79,15 @@ def test_root_folder_loses_write_permission_for_others(kept: Path) -> None:
     assert build.root().stat().st_mode & 0o022 == 0
     others(build.root())
     assert not build.is_usable(kept)
+
+
+def test_compiler_leaves_the_processor_to_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polite = tmp_path / "c++"
+    polite.write_text(f"#!/bin/sh\nnice > {tmp_path}/niceness\nexit 1\n")
+    polite.chmod(0o755)
+    monkeypatch.setenv("CXX", str(polite))
+    with pytest.raises(RuntimeError, match="failed"):
+        compiler.compile_library(tmp_path / "kernels.so", [64], [])
+    assert int((tmp_path / "niceness").read_text()) > os.nice(0)
