@@ -12,10 +12,9 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
@@ -25,7 +24,6 @@ from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 
 LIBRARY = "kernels.so"
 _FAILED = "-failed.json"
-_LAYOUT = "8"  # of everything compiled; another number gives another folder
 
 
 class NotCompiled(Exception):
@@ -69,23 +67,24 @@ def root() -> Path:
     return cache_dir.root("compiled")
 
 
-def folder_of(plan: Mapping[str, Any]) -> Path:
-    """Return the folder for the library that `plan` describes, compiled or not."""
-    said = json.dumps([plan, made_by()], sort_keys=True)
+def folder_of(head_dims: Sequence[int]) -> Path:
+    """Return the folder for the library with attention for some widths of a head,
+    compiled or not."""
+    said = json.dumps([head_dims, made_by()], sort_keys=True)
     return root() / hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
 def made_by() -> dict[str, str]:
-    """Return what a compiled library depends on: this module's layout and the
-    processor, since the compiler may use all of its instructions."""
-    return _of_this_version() | {
+    """Return what a compiled library depends on: the sources and the processor, since
+    the compiler may use all of its instructions."""
+    return _of_these_sources() | {
         "cpu": cpu_features.instruction_class(),
         "instructions": cpu_features.instructions(),
     }
 
 
-def _of_this_version() -> dict[str, str]:
-    return {"layout": _LAYOUT}
+def _of_these_sources() -> dict[str, str]:
+    return {"sources": compiler.sources_digest()}
 
 
 def count() -> int:
@@ -131,8 +130,8 @@ def _require_own(path: Path) -> None:
 
 
 def store(scratch: Path, folder: Path, *, source: str) -> None:
-    """Move a folder of compiled files into the cache as `folder`, and remove the
-    folders that this version can't use.
+    """Move a folder of compiled files into the cache as `folder`, and remove those of
+    other sources.
 
     Raises:
         OSError: the disk is full, or can't be written.
@@ -143,7 +142,7 @@ def store(scratch: Path, folder: Path, *, source: str) -> None:
     cache_dir.commit_dir(scratch, folder, source=source, made_by=made_by())
     for other, _, _ in cache_dir.folders(root()):
         # Folders of another processor stay: machines can share a home directory.
-        if not _is_ours(other) or not cache_dir.is_complete(other, _of_this_version()):
+        if not _is_ours(other) or not cache_dir.is_complete(other, _of_these_sources()):
             cache_dir.discard(other)
 
 
@@ -199,8 +198,7 @@ def _compiled_for(head_dim: int) -> Path:
         NotCompiled: it can't be compiled or cached.
     """
     head_dims = (head_dim if supports_attention(head_dim) else HEAD_DIMS[0],)
-    plan = {"sources": compiler.sources_digest(), "head_dims": head_dims}
-    folder = folder_of(plan)
+    folder = folder_of(head_dims)
     if is_usable(folder):
         return folder / LIBRARY
     by = compiler.compiler_id()

@@ -35,5 +35,5 @@ def bound_if_there(
     library: ctypes.CDLL, name: str, *arguments: type[Any]
 ) -> Callable[..., None] | None:
     """Return `bound`; None where the library lacks the function, as it does for some
-    processors and models."""
+    processors."""
     return bound(library, name, *arguments) if hasattr(library, name) else None

@@ -43,7 +43,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def kept(home: Path) -> Path:
-    folder = build.folder_of({"sources": "some"})
+    folder = build.folder_of([64])
     with paths.scratch_folder(paths.ensure_folder(build.root())) as scratch:
         (scratch / "made.so").write_bytes(b"a library")
         build.store(scratch, folder, source="a test")
@@ -57,7 +57,7 @@ def test_files_compiled_by_another_processor_are_left_alone(
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(cpu_features, "instructions", lambda: "others")
         assert not build.is_usable(kept)
-        other = build.folder_of({"sources": "some"})
+        other = build.folder_of([64])
         with paths.scratch_folder(build.root()) as scratch:
             (scratch / "made.so").write_bytes(b"another library")
             build.store(scratch, other, source="a test")
