@@ -129,10 +129,10 @@ def test_installed_wheel_answers_a_question(
     assert done.stdout == "The capital of France is Paris.\n"
 
 
-def doctor(program: Path, home: Path, **variables: str) -> dict[str, str]:
-    """What `doctor` says where there is no compiler."""
-    asked = "doctor", "--device", "cpu", "--json"
-    done = run(program, *asked, home=home, CXX="no-such-compiler", **variables)
+def doctor(program: Path, home: Path, *before: str) -> dict[str, str]:
+    """What `doctor`, after some arguments, says where there is no compiler."""
+    asked = *before, "doctor", "--device", "cpu", "--json"
+    done = run(program, *asked, home=home, CXX="no-such-compiler")
     said: dict[str, str] = json.loads(done.stdout)
     return said
 
@@ -156,7 +156,7 @@ def test_wheel_with_kernels_needs_no_compiler(
     except LmtuiError:
         pytest.skip("this processor lacks that class")
     said = doctor(installed_with_kernels, tmp_path)
-    assert said["compiled"].startswith("in the package, for heads of 64, 80,")
+    assert said["compiled"].startswith("in the package, for head dimensions 64, 80,")
     assert said["instructions"].startswith(f"{name}, ")
     assert said["path"].startswith("fast")
 
@@ -180,12 +180,12 @@ def test_wheel_with_kernels_answers_a_question(
 def test_damaged_library_of_a_wheel_is_not_used(
     installed_with_kernels: Path, tmp_path: Path
 ) -> None:
-    (folder,) = installed_with_kernels.parent.parent.glob(
-        "lib/python*/site-packages/lmtui/kernels/libraries"
-    )
+    damaged = tmp_path / "environment"
+    shutil.copytree(installed_with_kernels.parent.parent, damaged, symlinks=True)
+    (folder,) = damaged.glob("lib/python*/site-packages/lmtui/kernels/libraries")
     for file in folder.glob("*.so"):
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-    said = doctor(installed_with_kernels, tmp_path)
+    said = doctor(damaged / "bin" / "python", tmp_path, "-m", "lmtui")
     assert said["compiled"].startswith("nothing: there is no C++ compiler")

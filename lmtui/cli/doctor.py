@@ -188,7 +188,7 @@ def _compiled() -> str:
     shipped = ""
     if prebuilt.library() is not None:
         widths = ", ".join(map(str, compiler.HEAD_DIMS))
-        shipped = f"in the package, for heads of {widths} numbers; for others "
+        shipped = f"in the package, for head dimensions {widths}; for others "
     by = compiler.compiler_id()
     if by is None:
         why = f"there is no C++ compiler {compiler.name()} (CXX names another)"
