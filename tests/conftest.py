@@ -126,6 +126,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def x86(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Makes this an x86 processor with some extensions, by Linux's names, and sets
+    LMTUI_ISA."""
+    from lmtui.kernels import cpu_features
+
+    def pretend(extensions: str, limit: str) -> None:
+        monkeypatch.setattr(cpu_features.platform, "machine", lambda: "x86_64")
+        monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
+        (tmp_path / "cpuinfo").write_text(f"flags : {extensions}\n")
+        monkeypatch.setenv("LMTUI_ISA", limit)
+        for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+            monkeypatch.setenv(variable, "")
+
+    return pretend
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Makes a folder on a disk of its own with so many bytes; needs root, on Linux."""
     mounted: list[Path] = []

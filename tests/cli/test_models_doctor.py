@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from lmtui import processes
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
-from lmtui.kernels import compiler, cpu_features
+from lmtui.kernels import compiler
 from lmtui.models import catalogue, default_model
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
@@ -141,13 +141,8 @@ def test_doctor_says_which_path_runs_and_why():
         ("fpu", "", "no AVX2"),
     ],
 )
-def test_doctor_names_the_instructions_in_use(flags, isa, said, tmp_path, monkeypatch):
-    monkeypatch.setattr(cpu_features.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
-    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
-    monkeypatch.setenv("LMTUI_ISA", isa)
-    for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
-        monkeypatch.setenv(variable, "avx2")
+def test_doctor_names_the_instructions_in_use(flags, isa, said, x86):
+    x86(flags, isa)
     facts = json.loads(run("doctor", "--device", "cpu", "--json"))
     assert said in facts["instructions"]
 

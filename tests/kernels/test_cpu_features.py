@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,15 +47,9 @@ def test_a_class_limits_what_is_used(
     limit: str,
     name: str,
     left: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    x86: Callable[[str, str], None],
 ) -> None:
-    monkeypatch.setattr(cpu_features.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
-    (tmp_path / "cpuinfo").write_text(f"flags : {said}\n")
-    monkeypatch.setenv("LMTUI_ISA", limit)
-    for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
-        monkeypatch.setenv(variable, "")
+    x86(said, limit)
     assert cpu_features.instruction_class() == name
     assert cpu_features.has_features(*left.split())
     assert cpu_features.has_features("amx_bf16") == ("amx_bf16" in left)
@@ -64,11 +59,9 @@ def test_a_class_limits_what_is_used(
 
 
 def test_a_class_that_the_processor_lacks_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    x86: Callable[[str, str], None],
 ) -> None:
-    monkeypatch.setattr(cpu_features, "_CPUINFO", tmp_path / "cpuinfo")
-    (tmp_path / "cpuinfo").write_text("flags : avx2 fma f16c\n")
-    monkeypatch.setenv("LMTUI_ISA", "avx512-vnni")
+    x86("avx2 fma f16c", "avx512-vnni")
     with pytest.raises(LmtuiError, match="LMTUI_ISA") as caught:
         cpu_features.forced()
     assert caught.value.hint == "Give avx2."
