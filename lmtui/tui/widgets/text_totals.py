@@ -19,7 +19,7 @@ from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 EMPTY = "What the text adds up to appears here."
 UNSCORED = f"{NONE} nothing is scored yet"
-STALE = "≈ until all of it is scored"
+STALE = "≈ until all is scored"
 
 LABELS = (
     notation.LOG_PROB,

@@ -28,7 +28,7 @@ from tests.tui.editor.writer import writing
 from tests.tui.test_states import TEXT, Slow, Walk, editor
 
 NEXT = "Next at the cursor"
-UNTIL = "≈ until all of it is scored"
+UNTIL = "≈ until all is scored"
 STOPPED = "stopped · F3 scores on"
 BROKEN = LmtuiError("it does not fit", "9 tokens", "Shorten it.")
 
