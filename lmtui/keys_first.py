@@ -43,7 +43,7 @@ class _Keys:
 keys = _Keys()
 
 
-class _Importer(MetaPathFinder):
+class _YieldingFinder(MetaPathFinder):
     """Finds no module, but gives way before one is imported by the thread that made
     it."""
 
@@ -64,9 +64,9 @@ class _Importer(MetaPathFinder):
 @contextmanager
 def imports_give_way() -> Iterator[None]:
     """Let imports by this thread give way to keys."""
-    importer = _Importer()
-    sys.meta_path.insert(0, importer)
+    finder = _YieldingFinder()
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        sys.meta_path.remove(importer)
+        sys.meta_path.remove(finder)

@@ -75,4 +75,6 @@ def test_imports_of_one_thread_give_way(
     keys.drawn()
     loads.join(10)
     assert "imported_there" in sys.modules
-    assert not any(isinstance(each, keys_first._Importer) for each in sys.meta_path)
+    assert not any(
+        isinstance(each, keys_first._YieldingFinder) for each in sys.meta_path
+    )
