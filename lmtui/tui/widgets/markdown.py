@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
+from textual.reactive import Reactive
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
@@ -61,6 +62,10 @@ class StreamingMarkdown(DirectLines):
         color: $foreground;
     }
     """
+
+    virtual_size = Reactive(Size(0, 0), repaint=False)
+    """Set by a layout. Nothing here scrolls, so it need not cause a second layout, as
+    it does in a `Widget`: one more frame for each new line."""
 
     def __init__(self, text: str = "", *, classes: str = "") -> None:
         super().__init__(classes=classes)
