@@ -33,6 +33,7 @@ from bench_train import print_training
 from bench_writing import machine, print_editor, print_pairs
 from transformers import TextIteratorStreamer
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.types import (
@@ -174,9 +175,8 @@ def longest_stop(engine: LocalEngine, delays: tuple[float, ...]) -> float:
         timer = threading.Timer(delay, asked.set)
         timer.start()
         prompt = Prompt(ids, "")
-        (finish,) = engine.generate(
-            prompt, SamplingSettings(), should_stop=asked.is_set
-        )
+        with cancelled_when(asked.is_set):
+            (finish,) = engine.generate(prompt, SamplingSettings())
         assert isinstance(finish, GenerationResult)
         waits.append(finish.prompt_seconds - delay)
         timer.join()

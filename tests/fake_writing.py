@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from lmtui import cancellation
 from lmtui.engine.editor_types import (
     ActualNext,
     CompletionContext,
@@ -20,7 +21,7 @@ from lmtui.engine.editor_types import (
     Replacement,
     ScoredSpan,
 )
-from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
+from lmtui.engine.protocol import ReportCount, ReportReplacements
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     Candidate,
@@ -31,9 +32,9 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import LmtuiError
 from tests.fake_numbers import state_after
-from tests.fakes import FakeEngine, no_stop
+from tests.fakes import FakeEngine
 
 _PART = 8  # characters of a stretch
 
@@ -70,18 +71,11 @@ class FakeWriter(FakeEngine):
         )
 
     def predict_at(
-        self,
-        text: str,
-        cursor: int,
-        *,
-        top_n: int = 20,
-        grammar: str | None = None,
-        should_stop: Stop = no_stop,
+        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
     ) -> CursorPrediction:
         """The distribution after the bytes before the cursor."""
         self._begin("expect", (text, cursor))
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         before, after = text[:cursor].encode(), text[cursor:].encode()
         shown = self._after(before, top_n) if before else None
         if shown is not None and grammar is not None:
@@ -100,13 +94,11 @@ class FakeWriter(FakeEngine):
             window=(0, len(before)),
         )
 
-    def score_span(
-        self, text: str, start: int, end: int, *, should_stop: Stop = no_stop
-    ) -> Iterator[ScoredSpan]:
+    def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
         """The scores of the bytes of a part."""
         self._begin("heat", (text, start, end))
         spans = self.encode(text).spans
-        tokens = list(self._scores(tuple(text.encode()), (), 0, should_stop))
+        tokens = list(self._scores(tuple(text.encode()), (), 0))
         wanted = [i for i, (a, b) in enumerate(spans) if a < end and b > start]
         begun = (n for n, i in enumerate(wanted) if not n or spans[i] != spans[i - 1])
         for first, beyond in pairwise([*list(begun)[::_PART], len(wanted)]):
@@ -132,7 +124,6 @@ class FakeWriter(FakeEngine):
         grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
-        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """The scripted answer of this place and an end token."""
@@ -148,21 +139,14 @@ class FakeWriter(FakeEngine):
         if progress:
             progress(len(ids), len(ids))
         script = self._suggested[place]
-        return self._answer(prompt, settings, script, top_n, single_line, should_stop)
+        return self._answer(prompt, settings, script, top_n, single_line)
 
     def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: SuggestionRules,
-        *,
-        count: int = 5,
-        should_stop: Stop = no_stop,
+        self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
     ) -> list[Suggestion]:
         """As scripted."""
         self._begin("alternatives", (text, cursor))
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         return list(self.others[:count])
 
     def replacements(
@@ -172,7 +156,6 @@ class FakeWriter(FakeEngine):
         end: int,
         *,
         count: int = 8,
-        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
         partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
@@ -184,19 +167,15 @@ class FakeWriter(FakeEngine):
             if partial and len(self.words) > 2 and done == len(self.words) // 2:
                 partial(self.words[:done])
             self.on_token(done)
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         return list(self.words[:count])
 
-    def proofread(
-        self, text: str, start: int, end: int, *, should_stop: Stop = no_stop
-    ) -> Iterator[ProofreadPart]:
+    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
         """The scripted parts that begin at `start` or behind it."""
         self._begin("proofread", (text, start, end))
         for index, part in enumerate(each for each in self.parts if each.end > start):
             self.on_token(index)
-            if should_stop():
-                raise Cancelled
+            cancellation.check()
             yield part
 
     def _after(self, before: bytes, top: int) -> Distribution:

@@ -15,12 +15,13 @@ from itertools import count as numbers
 from types import MappingProxyType
 from typing import Any
 
+from lmtui import cancellation
 from lmtui.engine import token_bias
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.types import (
     BosRule,
     Candidate,
@@ -41,7 +42,7 @@ from lmtui.engine.types import (
 )
 from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import LmtuiError
 from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.text import bytes_text
 from tests.fake_numbers import (
@@ -57,11 +58,6 @@ from tests.fake_numbers import (
 
 END, BOS, FIRST_WORD = 256, 257, 258
 _HANDLES = numbers()  # of all engines, as the real one's
-
-
-def no_stop() -> bool:
-    """Never stop."""
-    return False
 
 
 @dataclass
@@ -171,12 +167,7 @@ class FakeEngine:
         return "{}"
 
     def raw_logits(
-        self,
-        ids: Sequence[int],
-        *,
-        keep: int = 1,
-        slot: int = 0,
-        should_stop: Stop = no_stop,
+        self, ids: Sequence[int], *, keep: int = 1, slot: int = 0
     ) -> Iterator[bytes]:
         """A row of zeros for each token."""
         self._begin("logits", (tuple(ids), keep))
@@ -187,18 +178,12 @@ class FakeEngine:
         return bytes(LOGIT_BYTES * self.info.vocabulary)
 
     def next_distribution(
-        self,
-        ids: Sequence[int],
-        settings: SamplingSettings,
-        *,
-        top_n: int = 20,
-        should_stop: Stop = no_stop,
+        self, ids: Sequence[int], settings: SamplingSettings, *, top_n: int = 20
     ) -> Distribution:
         """The distribution after `ids`."""
         self._begin("look", (tuple(ids), settings))
         self._require_room(len(ids), spare=0)
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         return self._distribution(self._remember(state_after(ids)), settings, 0, top_n)
 
     def score_draft(
@@ -210,7 +195,6 @@ class FakeEngine:
         prefix_len: int | None = None,
         thinking: bool | None = None,
         top_n: int = 20,
-        should_stop: Stop = no_stop,
     ) -> DraftScores:
         """The draft on a line of its own, after a line for each message."""
         self._begin("trace", (tuple(messages), draft, settings))
@@ -218,9 +202,8 @@ class FakeEngine:
         context = tuple(("".join(lines) + "user: ").encode())
         ids = tuple(draft.encode())
         self._require_room(len(context) + len(ids), spare=0)
-        tokens = tuple(self._scores(ids, context, 0, should_stop))
-        if should_stop():
-            raise Cancelled
+        tokens = tuple(self._scores(ids, context, 0))
+        cancellation.check()
         handle = self._remember(state_after((*context, *ids[:prefix_len])))
         shown = self._distribution(handle, settings, 0, top_n)
         return DraftScores(shown, tokens, context)
@@ -255,18 +238,12 @@ class FakeEngine:
         return TokenMatches(tuple(ranked), len(rows), len(self._bytes))
 
     def continue_each(
-        self,
-        ids: Sequence[int],
-        starts: Sequence[int],
-        *,
-        max_new_tokens: int = 6,
-        should_stop: Stop = no_stop,
+        self, ids: Sequence[int], starts: Sequence[int], *, max_new_tokens: int = 6
     ) -> list[tuple[ScoredToken, ...]]:
         """Each start, and the most probable tokens after it."""
         self._begin("look_ahead", (tuple(ids), tuple(starts)))
         self._require_room(len(ids), spare=0)
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         return [self._way(tuple(ids), start, max_new_tokens) for start in starts]
 
     def _way(
@@ -275,7 +252,7 @@ class FakeEngine:
         way = [start]
         for _ in range(min(more, self.context - len(ids) - 1)):
             way.append(self._position(state_after((*ids, *way))).ranked[0][0])
-        return tuple(self._scores(tuple(way), ids, 0, no_stop))
+        return tuple(self._scores(tuple(way), ids, 0))
 
     def generate(
         self,
@@ -287,7 +264,6 @@ class FakeEngine:
         logit_bias: Mapping[int, float] = MappingProxyType({}),
         slot: int = 0,
         after: int | None = None,
-        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """The next scripted answer and an end token; `biases` records the bias."""
@@ -298,7 +274,7 @@ class FakeEngine:
         if progress:
             progress(len(prompt.ids), len(prompt.ids))
         script = self._next_script()
-        return self._answer(prompt, settings, script, top_n, single_line, should_stop)
+        return self._answer(prompt, settings, script, top_n, single_line)
 
     def generate_versions(
         self,
@@ -306,7 +282,6 @@ class FakeEngine:
         settings: Sequence[SamplingSettings],
         *,
         top_n: int = 20,
-        should_stop: Stop = no_stop,
         progress: ReportCount | None = None,
     ) -> Iterator[VersionItem]:
         """The next scripted answers, one for each of the settings, token by token."""
@@ -314,13 +289,13 @@ class FakeEngine:
         self._require_room(len(prompt.ids), spare=1)
         if progress:
             progress(len(prompt.ids), len(prompt.ids))
-        return self._versions(prompt, settings, top_n, should_stop)
+        return self._versions(prompt, settings, top_n)
 
     def _versions(
-        self, prompt: Prompt, settings: Sequence[SamplingSettings], top: int, stop: Stop
+        self, prompt: Prompt, settings: Sequence[SamplingSettings], top: int
     ) -> Iterator[VersionItem]:
         going = {
-            version: self._answer(prompt, own, self._next_script(), top, False, stop)
+            version: self._answer(prompt, own, self._next_script(), top, False)
             for version, own in enumerate(settings)
         }
         while going:
@@ -338,12 +313,9 @@ class FakeEngine:
         """The first tokens that were in the last prompt of the slot, too."""
         return common_prefix_len(self._read.get(slot, ()), ids)
 
-    def prefill(
-        self, ids: Sequence[int], *, slot: int = 0, should_stop: Stop = no_stop
-    ) -> Iterator[int]:
+    def prefill(self, ids: Sequence[int], *, slot: int = 0) -> Iterator[int]:
         """One part, which takes no time."""
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         self._read[slot] = tuple(ids)
         yield 0
 
@@ -354,11 +326,10 @@ class FakeEngine:
         *,
         top_n: int = 0,
         slot: int = 0,
-        should_stop: Stop = no_stop,
     ) -> Iterator[ScoredPrompt | None]:
         """The scores of each prompt, and the distribution after it."""
         for ids in prompts:
-            tokens = tuple(self.score(ids, top_n=top_n, should_stop=should_stop))
+            tokens = tuple(self.score(ids, top_n=top_n))
             following = self.next_distribution(ids, settings, top_n=max(1, top_n))
             yield ScoredPrompt(tokens, following)
 
@@ -378,13 +349,12 @@ class FakeEngine:
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
-        should_stop: Stop = no_stop,
     ) -> Iterator[ScoredToken]:
         """Each token under the model that `generate` draws from."""
         self._begin("score", tuple(ids))
         windows = self.windows(len(prefix), window, stride)
         assert not start or start in (first for *_, first in windows.over(len(ids)))
-        return self._scores(tuple(ids), tuple(prefix), top_n, should_stop, since=start)
+        return self._scores(tuple(ids), tuple(prefix), top_n, since=start)
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """The tokens without numbers."""
@@ -412,12 +382,11 @@ class FakeEngine:
         window: int | None = None,
         stride: int | None = None,
         top_n: int = 1,
-        should_stop: Stop = no_stop,
     ) -> Iterator[LensColumn]:
         """The scores of the last layer; each before it is another model."""
         self._begin("lens", tuple(positions))
         self.windows(len(prefix), window, stride)
-        return self._columns(tuple(ids), positions, tuple(prefix), top_n, should_stop)
+        return self._columns(tuple(ids), positions, tuple(prefix), top_n)
 
     def _columns(
         self,
@@ -425,12 +394,10 @@ class FakeEngine:
         positions: Sequence[int],
         prefix: tuple[int, ...],
         top: int,
-        stop: Stop,
     ) -> Iterator[LensColumn]:
         for index in positions:
             self.on_token(index)
-            if stop():
-                raise Cancelled
+            cancellation.check()
             state = state_after((*prefix, *ids[:index]))
             known = bool(prefix) or index > 0
             following = ids[index] if index < len(ids) else None
@@ -471,7 +438,6 @@ class FakeEngine:
         script: list[int],
         top: int,
         single_line: bool,
-        stop: Stop,
     ) -> Iterator[Step | GenerationResult]:
         text, ids = TextStream(prompt.stop_texts), prompt.ids
         reason, steps, state = FinishReason.STOP, [], state_after(ids)
@@ -480,7 +446,7 @@ class FakeEngine:
                 reason = FinishReason.LENGTH
                 break
             self.on_token(index)
-            if stop():
+            if cancellation.requested():
                 reason = FinishReason.CANCELLED
                 break
             self._scripted[state] = token
@@ -544,15 +510,13 @@ class FakeEngine:
         ids: tuple[int, ...],
         prefix: tuple[int, ...],
         top: int,
-        stop: Stop,
         *,
         since: int = 0,
     ) -> Iterator[ScoredToken]:
         state = state_after((*prefix, *ids[:since]))
         for index, token in enumerate(ids[since:], since):
             self.on_token(index)
-            if stop():
-                raise Cancelled
+            cancellation.check()
             known = bool(prefix) or index > 0
             position = self._position(state) if known else None
             yield ScoredToken(

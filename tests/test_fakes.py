@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     ChatTurn,
@@ -79,12 +80,13 @@ def test_preview_pages_through_the_whole_vocabulary() -> None:
 def test_fake_engine_stops_when_asked_and_refuses_long_prompts() -> None:
     engine = FakeEngine(["a b c", "a b c"], context=64)
     prompt = engine.prompt([ChatTurn("user", "hi")])
-    ended = list(engine.generate(prompt, SamplingSettings(), should_stop=lambda: True))
+    with cancelled_when(lambda: True):
+        ended = list(engine.generate(prompt, SamplingSettings()))
     assert isinstance(ended[0], GenerationResult)
     assert ended[0].reason is FinishReason.CANCELLED
     assert ended[0].perplexity is None
-    with pytest.raises(Cancelled):
-        list(engine.score(b"abc", should_stop=lambda: True))
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        list(engine.score(b"abc"))
     with pytest.raises(LmtuiError):
         engine.generate(engine.prompt([ChatTurn("user", "x" * 99)]), SamplingSettings())
 

@@ -18,7 +18,7 @@ import typer
 from lmtui import state
 from lmtui.cli import options
 from lmtui.cli.engine import engine_for
-from lmtui.cli.errors import stop_on_interrupt
+from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.generation import (
     AnswerView,
     JsonAnswerView,
@@ -288,7 +288,7 @@ def go_on(
     read_first: tuple[ContextPart, ...] = ()
     if request.context:
         read_first = engine.read_with(request.context, name=request.name)
-    with stop_on_interrupt() as stop, meter("reading the text") as progress:
+    with cancel_on_interrupt(), meter("reading the text") as progress:
         items = engine.complete(
             text,
             cursor,
@@ -296,7 +296,6 @@ def go_on(
             grammar_from=0,
             top_n=max(1, view.top),
             single_line=request.single_line,
-            should_stop=stop,
             progress=progress,
         )
         first = next(items)

@@ -21,7 +21,7 @@ from typing import NoReturn, TextIO
 
 import typer
 
-from lmtui.engine.protocol import Stop
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled, LmtuiError, panics_as_errors, system_limit
 from lmtui.text import visible
 
@@ -37,15 +37,15 @@ _CHOICES = re.compile(r"is not one of (.+?)\.?$")
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[Stop]:
-    """Yield a stop flag for the engine, set by the first Ctrl-C.
+def cancel_on_interrupt() -> Iterator[None]:
+    """Cancel what the engine does in the block at the first Ctrl-C.
 
     The second Ctrl-C raises KeyboardInterrupt.
     """
     asked = Event()
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN or current_thread() is not main_thread():
-        yield asked.is_set  # SIGINT stays ignored, as under nohup
+        yield  # SIGINT stays ignored, as under nohup
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -55,7 +55,8 @@ def stop_on_interrupt() -> Iterator[Stop]:
 
     signal.signal(signal.SIGINT, ask)
     try:
-        yield asked.is_set
+        with cancelled_when(asked.is_set):
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
 

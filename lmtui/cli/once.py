@@ -17,7 +17,7 @@ from lmtui.chat.attachments import attach
 from lmtui.chat.conversation import Conversation, new_uid
 from lmtui.chat.excerpts import copy_title
 from lmtui.chat.message import ChatMessage
-from lmtui.cli.errors import note, stop_on_interrupt
+from lmtui.cli.errors import cancel_on_interrupt, note
 from lmtui.cli.generation import AnswerView, applied, write
 from lmtui.cli.output import (
     STDIN,
@@ -261,16 +261,10 @@ def answer(
     stays empty.
     """
     prompt = talk.lay_out(engine, sampling)
-    with stop_on_interrupt() as stop, meter("reading the prompt") as progress:
+    with cancel_on_interrupt(), meter("reading the prompt") as progress:
         talk.begin(prompt, engine.info.label, sampling)
         items = talk.recorded(
-            engine.generate(
-                prompt,
-                sampling,
-                top_n=max(1, view.top),
-                should_stop=stop,
-                progress=progress,
-            )
+            engine.generate(prompt, sampling, top_n=max(1, view.top), progress=progress)
         )
         with closing(items):
             first = next(items)

@@ -14,7 +14,7 @@ from torch import Tensor
 from lmtui.engine.generate import Decoder, StopRules
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.server_draws import require_drawable
 from lmtui.engine.types import GenerationResult, Prompt, SamplingSettings, Step
@@ -53,7 +53,6 @@ class AnswerGenerator:
         options: AnswerOptions,
         *,
         known: Tensor | None = None,
-        should_stop: Stop,
         progress: ReportCount | None,
     ) -> Iterator[Step | GenerationResult]:
         """Yield the steps of an answer, then its result; `known` are the logits [V]
@@ -63,7 +62,7 @@ class AnswerGenerator:
             LmtuiError: the settings can't be applied to what a server lists.
         """
         decoder = self._decoder(cache, prompt, settings, options)
-        return decoder.run(prompt.ids, should_stop, progress, known=known)
+        return decoder.run(prompt.ids, progress, known=known)
 
     def several(
         self,
@@ -72,7 +71,6 @@ class AnswerGenerator:
         settings: Sequence[SamplingSettings],
         options: AnswerOptions,
         *,
-        should_stop: Stop,
         progress: ReportCount | None,
     ) -> Iterator[VersionItem]:
         """Yield the items of versions, one for each of the settings: in a batch where
@@ -85,19 +83,11 @@ class AnswerGenerator:
         goes_back = any(each.banned_phrases for each in settings)
         if backend.is_remote or not cache.can_rollback or goes_back:
             return one_after_another(
-                lambda each: self.one(
-                    cache,
-                    prompt,
-                    each,
-                    options,
-                    should_stop=should_stop,
-                    progress=progress,
-                ),
+                lambda each: self.one(cache, prompt, each, options, progress=progress),
                 settings,
-                should_stop,
             )
         decoders = [self._decoder(cache, prompt, each, options) for each in settings]
-        batch = VersionBatch(cache, decoders, should_stop)
+        batch = VersionBatch(cache, decoders)
         return batch.run(prompt.ids, progress)
 
     def _decoder(

@@ -13,13 +13,12 @@ from functools import partial
 
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.sampling.penalties import masked
 from lmtui.engine.sampling.ranks import to_cpu
 from lmtui.engine.score import TokenScore, rows_of
-from lmtui.errors import Cancelled
 
 MOST = 16
 """Most branches of one call."""
@@ -53,7 +52,6 @@ def decode_batch(
     end_ids: frozenset[int] = frozenset(),
     goes_on: GoesOn = lambda branch, token, row: True,
     mask: Mask = lambda branch: None,
-    should_stop: Stop = lambda: False,
 ) -> list[Continuation]:
     """Continue the context in `cache`, a token or more, in several branches.
 
@@ -61,9 +59,6 @@ def decode_batch(
     `max_new_tokens` greedy tokens among those that `mask` allows, or up to the first of
     `end_ids`, or to where `goes_on` answers False. The cache does not change, except
     for a model whose state can't be copied: it then holds the last branch, or nothing.
-
-    Raises:
-        Cancelled: `should_stop` answered True; polled before every token and within it.
     """
     if len(begins) > MOST:
         raise ValueError(f"{len(begins)} branches")
@@ -78,10 +73,10 @@ def decode_batch(
         for index, begin in enumerate(begins)
     ]
     if cache.fork(1) is None:
-        _one_by_one(cache, growing, should_stop)
+        _one_by_one(cache, growing)
     else:
         for some in _batches(growing, cache):
-            _side_by_side(backend, cache, some, should_stop)
+            _side_by_side(backend, cache, some)
     return [Continuation(tuple(g.ids), tuple(g.rows)) for g in growing]
 
 
@@ -141,7 +136,7 @@ def _batches(growing: list[_Growing], cache: PrefixCache) -> Iterator[list[_Grow
 
 
 def _side_by_side(
-    backend: AnyBackend, cache: PrefixCache, growing: list[_Growing], should_stop: Stop
+    backend: AnyBackend, cache: PrefixCache, growing: list[_Growing]
 ) -> None:
     forked = cache.fork(len(growing))
     assert forked is not None
@@ -152,28 +147,26 @@ def _side_by_side(
         going = [row for row, branch in enumerate(growing) if not branch.done]
         if not going:
             return
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         # Once half of the branches are done, copying the others' cache pays.
         if len(going) <= len(growing) // 2:
             growing, tokens = [growing[i] for i in going], [tokens[i] for i in going]
             forked.select_rows(going)
-        logits = backend.next_logits(tokens, forked, should_stop=should_stop)
+        logits = backend.next_logits(tokens, forked)
 
 
-def _one_by_one(cache: PrefixCache, growing: list[_Growing], should_stop: Stop) -> None:
+def _one_by_one(cache: PrefixCache, growing: list[_Growing]) -> None:
     context = list(cache.ids)
     for branch in growing:
-        cache.read(context, should_stop=should_stop)
+        cache.read(context)
         assert cache.logits is not None
         logits = cache.logits.unsqueeze(0)  # [1, V]
         while True:
             tokens = _step([branch], logits, cache.backend.listed)
             if branch.done:
                 break
-            if should_stop():
-                raise Cancelled
-            logits = cache.extend(tokens, should_stop=should_stop)
+            cancellation.check()
+            logits = cache.extend(tokens)
 
 
 def _step(growing: list[_Growing], logits: Tensor, listed: int | None) -> list[int]:

@@ -22,6 +22,7 @@ from typing import NoReturn
 
 import torch
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import NO_STATES
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.listed_rows import filled
@@ -31,7 +32,7 @@ from lmtui.engine.logits_store import (
     distribution,
     new_handle,
 )
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.sampling.chain import SamplerChain
 from lmtui.engine.server_settings import (
     require_applied,
@@ -185,7 +186,6 @@ class ChatServerEngine:
         slot: int = 0,
         after: int | None = None,
         drawn: int = 0,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Yield the answer that the server draws, token by token."""
@@ -212,7 +212,7 @@ class ChatServerEngine:
             seed=seed,
             max_tokens=settings.max_tokens,
         )
-        return self._answer(request, sent, top_n, should_stop)
+        return self._answer(request, sent, top_n)
 
     def generate_versions(
         self,
@@ -220,34 +220,24 @@ class ChatServerEngine:
         settings: Sequence[SamplingSettings],
         *,
         top_n: int = 20,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[VersionItem]:
         """Draw several versions of an answer, one after the other."""
         return one_after_another(
-            lambda each: self.generate(
-                prompt, each, top_n=top_n, should_stop=should_stop
-            ),
-            settings,
-            should_stop,
+            lambda each: self.generate(prompt, each, top_n=top_n), settings
         )
 
     def _answer(
-        self,
-        request: ChatRequest,
-        settings: SamplingSettings,
-        top_n: int,
-        should_stop: Stop,
+        self, request: ChatRequest, settings: SamplingSettings, top_n: int
     ) -> Iterator[Step | GenerationResult]:
         answer, index = _Totals(request.seed), numbers()
         most = request.max_tokens * (1 if self._model.rows else _TEXT_ONLY)
         reason: FinishReason | None = None
-        with closing(self._model.draw(request, should_stop=should_stop)) as parts:
+        with closing(self._model.draw(request)) as parts:
             try:
                 for part in parts:
                     answer.read(part)
-                    if should_stop():  # the server may be faster than its reader
-                        raise Cancelled
+                    cancellation.check()
                     if answer.steps >= most and (part.text or part.tokens):
                         reason = FinishReason.LENGTH
                         break

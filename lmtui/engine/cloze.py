@@ -15,7 +15,6 @@ from torch import Tensor
 
 from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
 from lmtui.engine.path_scores import score_paths
-from lmtui.engine.protocol import Stop
 from lmtui.engine.softmax import log_softmax
 from lmtui.errors import LmtuiError
 
@@ -107,38 +106,26 @@ class Cloze:
         own = sum(start < len(word) for start in starts[first:])
         return Filling(word, tuple(read.ids[first:]), own)
 
-    def read(self, *, should_stop: Stop) -> Tensor:
-        """Read the context; return the logprobs [V] of the token after it.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
+    def read(self) -> Tensor:
+        """Read the context; return the logprobs [V] of the token after it."""
         cache = self._model.cache
-        cache.read(self.context, should_stop=should_stop)
+        cache.read(self.context)
         assert cache.logits is not None
         return log_softmax(cache.logits)
 
     def scores(
-        self,
-        fillings: Sequence[Filling],
-        *,
-        following: int = FOLLOWING,
-        should_stop: Stop,
+        self, fillings: Sequence[Filling], *, following: int = FOLLOWING
     ) -> Iterator[list[FillingScore]]:
         """Yield the scores of fillings with up to so many tokens that follow, in order,
         some at a time.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         model = self._model
-        model.cache.read(self.context, should_stop=should_stop)
+        model.cache.read(self.context)
         done = 0
         for some in score_paths(
             model.backend,
             model.cache,
             [each.ids[: each.own + following] for each in fillings],
-            should_stop=should_stop,
         ):
             part = fillings[done : done + len(some)]
             done += len(some)

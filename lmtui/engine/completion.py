@@ -27,7 +27,7 @@ from lmtui.engine.generate import Decoder, FirstStep, StopRules
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.document import DocumentGrammar
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
@@ -159,7 +159,7 @@ class DocumentReader(Protocol):
         """Return the tokens of a part of a text; offsets are in code points."""
 
     def continuations(
-        self, context: Sequence[int], typed: bytes, *, top_n: int, should_stop: Stop
+        self, context: Sequence[int], typed: bytes, *, top_n: int
     ) -> HealedDistribution:
         """Return the healed distribution after a context, of what begins with
         `typed`."""
@@ -250,7 +250,6 @@ class Completer:
         lookup_ids: Sequence[int] = (),
         top_n: int,
         single_line: bool,
-        should_stop: Stop,
         progress: ReportCount | None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a context: yield each step, then the result. `begun` is the text
@@ -283,34 +282,27 @@ class Completer:
         def open_with(random: torch.Generator) -> FirstStep:
             reused = model.cache.common(read.ids)
             if progress:
-                model.cache.read(read.ids, should_stop=should_stop, progress=progress)
+                model.cache.read(read.ids, progress=progress)
             drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
-            found = self._continuations(read, max(top_n, drawn_from), should_stop)
+            found = self._continuations(read, max(top_n, drawn_from))
             allowed = None
             if grammar is not None:
-                found, allowed = self._allowed(read, found, grammar, should_stop)
+                found, allowed = self._allowed(read, found, grammar)
             row, step = self._first(found, allowed, settings, top_n, random)
             if grammar is not None and row.special is None:
                 grammar.accept_bytes(row.beyond)
             return FirstStep(row.cover.ids, step, reused)
 
-        return decoder.run_from(read.ids, open_with, should_stop)
+        return decoder.run_from(read.ids, open_with)
 
     def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: SuggestionRules,
-        *,
-        count: int,
-        should_stop: Stop,
+        self, text: str, cursor: int, rules: SuggestionRules, *, count: int
     ) -> list[Suggestion]:
         """Return suggestions with different beginnings, the most probable first; each
         is long enough to choose by.
 
         Raises:
             LmtuiError: there is nothing to continue.
-            Cancelled: `should_stop` answered True.
         """
         model = self._model
         read = self.completion_context(text, cursor, rules.max_tokens)
@@ -319,7 +311,7 @@ class Completer:
         before, after = text[:cursor], text[cursor:]
         branches = [
             _Branch(row.cover.ids, builder, grammar)
-            for row, grammar in self._rows(read, before, rules, count, should_stop)
+            for row, grammar in self._rows(read, before, rules, count)
             if (builder := _begun(row, rules, after, read)).suggestion is None
         ][: min(count, MOST)]
 
@@ -327,7 +319,7 @@ class Completer:
             return branches[branch].feed(token, model.vocabulary.bytes(token), row)
 
         # 2) decode all branches as one batch, each until its suggestion ends
-        model.cache.read(read.ids, should_stop=should_stop)
+        model.cache.read(read.ids)
         begins = [branch.begin for branch in branches]
         longest = max(map(len, begins), default=0)
         grown = decode_batch(
@@ -340,7 +332,6 @@ class Completer:
             end_ids=self._end_ids,
             goes_on=goes_on,
             mask=lambda branch: branches[branch].mask(),
-            should_stop=should_stop,
         )
         # 3) finish those that the rules have not ended
         ended = [branch.ids[-1] in self._end_ids for branch in grown]
@@ -351,21 +342,16 @@ class Completer:
         return [suggestion for suggestion in finished if suggestion.text]
 
     def _rows(
-        self,
-        read: CompletionContext,
-        before: str,
-        rules: SuggestionRules,
-        count: int,
-        should_stop: Stop,
+        self, read: CompletionContext, before: str, rules: SuggestionRules, count: int
     ) -> list[tuple[HealedRow, AnswerGrammar | None]]:
         """Return rows that the rules' grammar allows behind the text before the cursor,
         `count` or more of them where there are so many, and the grammar behind each."""
         if rules.grammar is None:
-            found = self._continuations(read, count, should_stop)
+            found = self._continuations(read, count)
             return [(row, None) for row in found.rows if row.special is None]
         grammar = self._grammar.at(rules.grammar, before)
-        found = self._continuations(read, _DRAWN_FROM, should_stop)
-        found, allowed = self._allowed(read, found, grammar, should_stop)
+        found = self._continuations(read, _DRAWN_FROM)
+        found, allowed = self._allowed(read, found, grammar)
         rows = list[tuple[HealedRow, AnswerGrammar | None]]()
         for row, possible in zip(found.rows, allowed.tolist(), strict=True):
             if possible and row.special is None and len(rows) < MOST:
@@ -374,13 +360,9 @@ class Completer:
                 rows.append((row, behind))
         return rows
 
-    def _continuations(
-        self, read: CompletionContext, count: int, should_stop: Stop
-    ) -> HealedDistribution:
+    def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)
-        found = self._scorer.continuations(
-            read.ids, read.typed, top_n=top, should_stop=should_stop
-        )
+        found = self._scorer.continuations(read.ids, read.typed, top_n=top)
         if self._model.backend.listed and found.unexplored > MOSTLY:
             raise LmtuiError(
                 "the server does not list how this word goes on",
@@ -390,11 +372,7 @@ class Completer:
         return found
 
     def _allowed(
-        self,
-        read: CompletionContext,
-        found: HealedDistribution,
-        grammar: AnswerGrammar,
-        should_stop: Stop,
+        self, read: CompletionContext, found: HealedDistribution, grammar: AnswerGrammar
     ) -> tuple[HealedDistribution, Tensor]:
         """Return the rows, and which of them a grammar allows, bool [rows]. There are
         more rows than were found where it allows none of these."""
@@ -407,7 +385,7 @@ class Completer:
             count = None if any(allowed) else next(counts, None)
             if count is None:
                 return found, torch.tensor(allowed, dtype=torch.bool)
-            found = self._continuations(read, count, should_stop)
+            found = self._continuations(read, count)
 
     def _first(
         self,

@@ -28,7 +28,6 @@ from lmtui.engine.editor_types import (
     ScoredSpan,
 )
 from lmtui.engine.listed_rows import only_listed
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_healing import (
@@ -66,14 +65,8 @@ class TokenBackend(Protocol):
     def asks_for_tokens(self) -> bool:
         """Whether it does."""
 
-    def token_logprobs(
-        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
-    ) -> list[float]:
-        """Return the log-probability of each of some tokens after `ids`.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Return the log-probability of each of some tokens after `ids`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +108,13 @@ class CursorPredictor:
         self._bare: set[Path] = set()
         """Paths of whose rows nothing else is known."""
 
-    def predict_at(
-        self, text: str, cursor: int, *, top_n: int, should_stop: Stop
-    ) -> CursorPrediction:
-        """Return the prediction at a cursor.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
+    def predict_at(self, text: str, cursor: int, *, top_n: int) -> CursorPrediction:
+        """Return the prediction at a cursor."""
         scorer = self.scorer
         scorer.update(text)
         spot = scorer.scored_cursor(cursor)
         typed = text[spot.start : cursor]
-        found = self._found(spot, top_n, should_stop)
+        found = self._found(spot, top_n)
         window = (spot.window, spot.index + len(spot.typed))
         read = self._read_before(spot)
         if found is None:
@@ -148,9 +135,7 @@ class CursorPredictor:
             ),
         )
 
-    def _found(
-        self, cursor: ScoredCursor, top_n: int, should_stop: Stop
-    ) -> HealedDistribution | None:
+    def _found(self, cursor: ScoredCursor, top_n: int) -> HealedDistribution | None:
         if not cursor.context and not cursor.typed:
             return None
         if cursor.context:
@@ -164,9 +149,9 @@ class CursorPredictor:
         least = self.budget.least_scored if scored else self.budget.least
         states: dict[Path, Tensor] = {}
         if scored or not self._is_wider(context, typed, least):
-            read = self.scorer.states_at(cursor, should_stop=should_stop)
+            read = self.scorer.states_at(cursor)
             states = _by_path(typed, read[-len(typed) - 1 :])
-        return self._search(key, states, should_stop, tolerance=least)
+        return self._search(key, states, tolerance=least)
 
     def _is_wider(self, context: Path, typed: Path, tolerance: float) -> bool:
         """Return whether cached logprobs show that the search needs other paths than
@@ -199,13 +184,10 @@ class CursorPredictor:
         return self.scorer.document.read(text, start, end)
 
     def continuations(
-        self, context: Sequence[int], typed: bytes, *, top_n: int, should_stop: Stop
+        self, context: Sequence[int], typed: bytes, *, top_n: int
     ) -> HealedDistribution:
         """Return the healed distribution after a context (a token or more), of what
         begins with `typed`.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         key = (tuple(context), typed, top_n)
         if known := self._kept.get(key):
@@ -213,31 +195,22 @@ class CursorPredictor:
         likely = self.tokens.guess(typed)
         states: dict[Path, Tensor] = {}
         if not {(), likely} <= self._known(key[0]).keys():
-            states = _by_path(
-                likely, self.scorer.read(context, likely, should_stop=should_stop)
-            )
-        return self._search(key, states, should_stop, tolerance=self.budget.least)
+            states = _by_path(likely, self.scorer.read(context, likely))
+        return self._search(key, states, tolerance=self.budget.least)
 
     def _search(
-        self,
-        key: Key,
-        states: dict[Path, Tensor],
-        should_stop: Stop,
-        *,
-        tolerance: float,
+        self, key: Key, states: dict[Path, Tensor], *, tolerance: float
     ) -> HealedDistribution:
         context, typed, top = key
         known = self._known(context)
         self._learn(known, states)
-        whole = self._complete(known, key, should_stop)
+        whole = self._complete(known, key)
 
         def run(paths: list[Path]) -> list[Tensor]:
             if self._asks:  # only the tokens that matter, of which there are few
-                self._ask(known, key, paths, whole, should_stop)
+                self._ask(known, key, paths, whole)
             if new := [path for path in paths if path not in known]:
-                states = self.scorer.hidden_states_after(
-                    context, new, should_stop=should_stop
-                )
+                states = self.scorer.hidden_states_after(context, new)
                 self._learn(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
@@ -280,9 +253,7 @@ class CursorPredictor:
         backend = self._backend
         return isinstance(backend, TokenBackend) and backend.asks_for_tokens
 
-    def _complete(
-        self, known: dict[Path, Tensor], key: Key, should_stop: Stop
-    ) -> set[Path]:
+    def _complete(self, known: dict[Path, Tensor], key: Key) -> set[Path]:
         """Ask a server about the tokens that it does not list and that could continue
         the typed bytes. Return the paths after which all of those are known."""
         whole: set[Path] = set()
@@ -291,16 +262,11 @@ class CursorPredictor:
             for path in [path for path in known if self._bytes(path) == typed]:
                 if path in self._bare:  # its row has to be listed now
                     del known[path]
-            self._ask(known, key, list(known), whole, should_stop)
+            self._ask(known, key, list(known), whole)
         return whole
 
     def _ask(
-        self,
-        known: dict[Path, Tensor],
-        key: Key,
-        paths: list[Path],
-        whole: set[Path],
-        should_stop: Stop,
+        self, known: dict[Path, Tensor], key: Key, paths: list[Path], whole: set[Path]
     ) -> None:
         """Complete the rows after some paths; add those paths to `whole`. A path
         without a row gets one that holds nothing else."""
@@ -323,7 +289,7 @@ class CursorPredictor:
                 continue
             if new:
                 prompt = [*context, *path]
-                told = backend.token_logprobs(prompt, new, should_stop=should_stop)
+                told = backend.token_logprobs(prompt, new)
                 row[torch.tensor(new)] = torch.tensor(told)
                 asked.update(new)
             if path not in known:
@@ -417,20 +383,15 @@ class CursorPredictor:
             return data[len(typed) :]
         return document.text[cursor:end].encode()
 
-    def score_span(
-        self, text: str, start: int, end: int, *, should_stop: Stop
-    ) -> Iterator[ScoredSpan]:
+    def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens that overlap [`start`, `end`), in code points,
         and of those that share a character with them, part by part.
-
-        Raises:
-            Cancelled: `should_stop` answered True; scores that were yielded stay known.
         """
         scorer = self.scorer
         scorer.update(text)
         first, last = scorer.document.between(start, end)
         first, last = self._whole(first, -1), self._whole(last, 1)
-        for _, known in scorer.rows(first, last, should_stop=should_stop):
+        for _, known in scorer.rows(first, last):
             whole = self._whole(known, -1)
             if first < whole:
                 yield self._stretch(first, whole)

@@ -19,7 +19,6 @@ from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.document import Splice, TokenizedDocument
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import UNSCORED, ScoringBackend, TokenScore, rows_of
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.tokenizer import TextTokenizer
@@ -113,37 +112,30 @@ class DocumentScorer:
         """Return the rows of tokens that are all scored."""
         return [row for row in self._rows[first:last] if row is not None]
 
-    def rows(
-        self, first: int, last: int, *, should_stop: Stop
-    ) -> Iterator[tuple[int, int]]:
+    def rows(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Score the tokens from `first` up to `last`; yield where each part begins and
         ends, once all its rows are known.
-
-        Raises:
-            Cancelled: `should_stop` answered True; scored parts stay known.
         """
         size = _REMOTE_PART if self._backend.is_remote else PART
         while first < last:
             window = self._windows.start_of(first)
             end = min(first + size, last, self._windows.last_of(window) + 1)
-            self._score(first, end, should_stop)
+            self._score(first, end)
             yield first, end
             first = end
 
-    def _score(self, first: int, last: int, should_stop: Stop) -> None:
+    def _score(self, first: int, last: int) -> None:
         """Score those tokens of one window that have no row."""
         missing = [i for i in range(first, last) if self._rows[i] is None]
         if isinstance(self._backend, ScoringBackend) and missing:
-            self._ask(self._backend, missing, should_stop)
+            self._ask(self._backend, missing)
             return
         unread = [i for i in missing if not self._is_read(i)]
         if unread:
-            self._read(unread[0], unread[-1], should_stop)
+            self._read(unread[0], unread[-1])
         self._make_rows(missing)
 
-    def _ask(
-        self, backend: ScoringBackend, indexes: Sequence[int], should_stop: Stop
-    ) -> None:
+    def _ask(self, backend: ScoringBackend, indexes: Sequence[int]) -> None:
         """Let the backend score tokens of one window, and those between them."""
         first, last = indexes[0], indexes[-1]
         if first == 0 and not self.prefix:  # a first token without context
@@ -156,7 +148,6 @@ class DocumentScorer:
             [*self.prefix, *self.document.ids(window, last + 1)],
             skip=len(self.prefix) + first - window - 1,
             top_n=0,
-            should_stop=should_stop,
         )
         self._rows[first : last + 1] = rows
 
@@ -187,19 +178,12 @@ class DocumentScorer:
             # A server that does not list a token still scores it when it is asked.
             self._rows[index] = row if row.logprob is not None else None
 
-    def _read(self, first: int, last: int, should_stop: Stop) -> None:
+    def _read(self, first: int, last: int) -> None:
         """Compute the states of tokens of one window."""
         window = self._windows.start_of(first)
         ids = [*self.prefix, *self.document.ids(window, last)]
         since = len(self.prefix) + first - window - 1
-        self._run(
-            self._cache_of(window),
-            ids,
-            since,
-            window=window,
-            own=last,
-            should_stop=should_stop,
-        )
+        self._run(self._cache_of(window), ids, since, window=window, own=last)
 
     def _cache_of(self, window: int) -> PrefixCache:
         """Return the cache for a window: reading other windows must not evict the
@@ -217,13 +201,12 @@ class DocumentScorer:
         *,
         window: int,
         own: int,
-        should_stop: Stop,
     ) -> list[Tensor]:
         """Return the states [width] after each of `ids` from position `first` on; store
         those of the text's own tokens up to index `own`."""
         found: list[Tensor] = []
         moved = window + 1 - len(self.prefix)
-        for start, states in cache.hidden_states(ids, first, should_stop=should_stop):
+        for start, states in cache.hidden_states(ids, first):
             for place, state in enumerate(states, start):
                 index = place + moved
                 if index <= own and self._belongs(index, window):
@@ -272,12 +255,9 @@ class DocumentScorer:
         indexes = range(first, min(own, cursor.index + len(cursor.typed)) + 1)
         return [self._states[i] for i in takewhile(self._states.__contains__, indexes)]
 
-    def states_at(self, cursor: ScoredCursor, *, should_stop: Stop) -> list[Tensor]:
+    def states_at(self, cursor: ScoredCursor) -> list[Tensor]:
         """Return the states [width] after the context of a cursor and after each
         typed token.
-
-        Raises:
-            Cancelled: `should_stop` answered True; what was read stays cached.
         """
         known = self.known_at(cursor)
         ids = [*cursor.context, *cursor.typed]
@@ -287,19 +267,10 @@ class DocumentScorer:
         if self._looks_back(ids, cursor.window):
             forked = self._cache.fork(1, since)
             keep = len(ids) - since
-            seen = self._backend.hidden_states(
-                ids[since:], forked, keep=keep, should_stop=should_stop
-            )
+            seen = self._backend.hidden_states(ids[since:], forked, keep=keep)
             return [*known, *seen]
         self._writing, own = cursor.window, self._own(cursor)
-        new = self._run(
-            self._cache,
-            ids,
-            since,
-            window=cursor.window,
-            own=own,
-            should_stop=should_stop,
-        )
+        new = self._run(self._cache, ids, since, window=cursor.window, own=own)
         return [*known, *new]
 
     def _looks_back(self, ids: Sequence[int], window: int) -> bool:
@@ -322,19 +293,12 @@ class DocumentScorer:
         last = self._windows.last_of(cursor.window)
         return min(cursor.index + same, last)
 
-    def read(
-        self, context: Sequence[int], extra_ids: Sequence[int], *, should_stop: Stop
-    ) -> list[Tensor]:
+    def read(self, context: Sequence[int], extra_ids: Sequence[int]) -> list[Tensor]:
         """Return the states [width] after any context (a token or more), and after each
         of `extra_ids`.
-
-        Raises:
-            Cancelled: `should_stop` answered True; what was read stays cached.
         """
         ids, since = [*context, *extra_ids], len(context) - 1
-        return self._run(
-            self._cache, ids, since, window=0, own=-1, should_stop=should_stop
-        )
+        return self._run(self._cache, ids, since, window=0, own=-1)
 
     @property
     def branches(self) -> bool:
@@ -342,34 +306,21 @@ class DocumentScorer:
         return self._cache.fork(1) is not None
 
     def hidden_states_after(
-        self,
-        context: Sequence[int],
-        paths: Sequence[Sequence[int]],
-        *,
-        should_stop: Stop,
+        self, context: Sequence[int], paths: Sequence[Sequence[int]]
     ) -> list[Tensor]:
         """Return the state [width] after a context (a token or more) and each of some
         paths, for a model that `branches`. The cache keeps the context.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         cache = self._cache
         if cache.common(context) < len(context):
-            cache.read(context, should_stop=should_stop)
+            cache.read(context)
         if self._backend.reads_trees:
             tree, forked = Tree.of(paths), cache.fork(1, len(context))
-            return list(
-                self._backend.hidden_states_tree(tree, forked, should_stop=should_stop)[
-                    tree.places
-                ]
-            )
+            return list(self._backend.hidden_states_tree(tree, forked)[tree.places])
         found: list[Tensor] = []
         most = max(1, _BRANCH_BYTES // max(1, cache.row_bytes))
         for start in range(0, len(paths), most):
             some = paths[start : start + most]
             forked = cache.fork(len(some), len(context))
-            found += self._backend.hidden_states_after(
-                some, forked, should_stop=should_stop
-            )
+            found += self._backend.hidden_states_after(some, forked)
         return found

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lmtui.engine.common_prefix import common_prefix_len
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import ScoringBackend, TokenScore, rows_of
 
 _PART = 64  # tokens whose logits [n, V] are in memory at once
@@ -31,14 +30,9 @@ class DraftScorer:
         # within a word changes its tokens, and the ones before need not run again.
         self._after: dict[int, Tensor] = {}
 
-    def rows(
-        self, context: Sequence[int], ids: Sequence[int], *, should_stop: Stop
-    ) -> list[TokenScore]:
+    def rows(self, context: Sequence[int], ids: Sequence[int]) -> list[TokenScore]:
         """Return one row for each of `ids`, given `context` (at least one token) and
         the tokens before it.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         known = self._known(context, ids)
         self._context, self._ids = list(context), list(ids[:known])
@@ -49,15 +43,13 @@ class DraftScorer:
         if isinstance(backend, ScoringBackend) and backend.listed:
             # The server scores tokens that it does not list, too.
             read, skip = [*context, *ids], len(context) + known - 1
-            self._rows += backend.score_tokens(
-                read, skip=skip, top_n=0, should_stop=should_stop
-            )
+            self._rows += backend.score_tokens(read, skip=skip, top_n=0)
             self._ids = list(ids)
             return list(self._rows)
-        before = self._logits_after([*context, *ids[:known]], known, should_stop)
+        before = self._logits_after([*context, *ids[:known]], known)
         while (done := len(self._ids)) < len(ids):
             part = ids[done : done + _PART]
-            after = self._cache.extend(part, should_stop=should_stop)
+            after = self._cache.extend(part)
             last = max(0, len(part) - _RECENT)
             self._after |= enumerate(after[last:].clone(), done + last + 1)
             self._rows += rows_of(before.unsqueeze(0), part[:1])
@@ -66,9 +58,7 @@ class DraftScorer:
             before = after[-1]
         return list(self._rows)
 
-    def _logits_after(
-        self, read: Sequence[int], known: int, should_stop: Stop
-    ) -> Tensor:
+    def _logits_after(self, read: Sequence[int], known: int) -> Tensor:
         """Make the cache hold `read`, which ends with `known` tokens of the draft, and
         return the logits [V] after it."""
         cache = self._cache
@@ -78,7 +68,7 @@ class DraftScorer:
         if is_there and known in self._after:
             cache.rollback(len(read))
             return self._after[known]
-        cache.read(read, should_stop=should_stop)
+        cache.read(read)
         assert cache.logits is not None
         self._after[known] = cache.logits
         return cache.logits

@@ -42,7 +42,7 @@ from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.prompt_scores import score_prompts
 from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.proofreader import Proofreader
-from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
+from lmtui.engine.protocol import ReportCount, ReportReplacements
 from lmtui.engine.raw_logits import as_bytes, raw_logits
 from lmtui.engine.replacements import ReplacementFinder
 from lmtui.engine.sampler import Sampler
@@ -218,32 +218,22 @@ class LocalEngine:
         return str(self.loaded.tokenizer.backend_tokenizer.to_str())
 
     def raw_logits(
-        self,
-        ids: Sequence[int],
-        *,
-        keep: int = 1,
-        slot: int = 0,
-        should_stop: Stop = lambda: False,
+        self, ids: Sequence[int], *, keep: int = 1, slot: int = 0
     ) -> Iterator[bytes]:
         """Yield the raw logits after the last `keep` of `ids`."""
         self._require_room(len(ids), spare=0)
-        return raw_logits(self._slots[slot], ids, keep, should_stop)
+        return raw_logits(self._slots[slot], ids, keep)
 
     def logits_at(self, handle: int) -> bytes:
         """Return the raw logits of an earlier position."""
         return as_bytes(self._sampler.positions.get(handle).logits)
 
     def next_distribution(
-        self,
-        ids: Sequence[int],
-        settings: SamplingSettings,
-        *,
-        top_n: int = 20,
-        should_stop: Stop = lambda: False,
+        self, ids: Sequence[int], settings: SamplingSettings, *, top_n: int = 20
     ) -> Distribution:
         """Return the distribution of the token after `ids`."""
         self._require_room(len(ids), spare=0)
-        self.cache.read(ids, should_stop=should_stop)
+        self.cache.read(ids)
         logits = self.cache.logits
         assert logits is not None
         return self._sampler.look(logits, ids, settings, top_n)
@@ -257,18 +247,14 @@ class LocalEngine:
         prefix_len: int | None = None,
         thinking: bool | None = None,
         top_n: int = 20,
-        should_stop: Stop = lambda: False,
     ) -> DraftScores:
         """Score a message that is being written, and predict its next token."""
         context, ids = self.prompts.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
-        rows = self._tracer.rows(context, ids, should_stop=should_stop)
+        rows = self._tracer.rows(context, ids)
         tokens = tuple(self._scored(ids, rows))
         shown = self.next_distribution(
-            [*context, *ids[:prefix_len]],
-            settings,
-            top_n=top_n,
-            should_stop=should_stop,
+            [*context, *ids[:prefix_len]], settings, top_n=top_n
         )
         return DraftScores(shown, tokens, tuple(context))
 
@@ -299,26 +285,20 @@ class LocalEngine:
         return self._sampler.search(handle, text, settings, count)
 
     def continue_each(
-        self,
-        ids: Sequence[int],
-        starts: Sequence[int],
-        *,
-        max_new_tokens: int = 6,
-        should_stop: Stop = lambda: False,
+        self, ids: Sequence[int], starts: Sequence[int], *, max_new_tokens: int = 6
     ) -> list[tuple[ScoredToken, ...]]:
         """Return several branches after `ids`, decoded as one batch."""
         self._require_room(len(ids), spare=0)
         room = max(0, self._info.context - len(ids) - 1)
         ways: list[tuple[ScoredToken, ...]] = []
         for first in range(0, len(starts), MOST):
-            self.cache.read(ids, should_stop=should_stop)
+            self.cache.read(ids)
             grown = decode_batch(
                 self.backend,
                 self.cache,
                 [[start] for start in starts[first : first + MOST]],
                 max_new_tokens=min(max_new_tokens, room),
                 end_ids=self._ends_after(ids),
-                should_stop=should_stop,
             )
             ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
         return ways
@@ -334,7 +314,6 @@ class LocalEngine:
         slot: int = 0,
         after: int | None = None,
         drawn: int = 0,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
@@ -345,7 +324,6 @@ class LocalEngine:
             settings,
             AnswerOptions(top_n, single_line, logit_bias, drawn),
             known=None if after is None else self._sampler.positions.get(after).logits,
-            should_stop=should_stop,
             progress=progress,
         )
 
@@ -355,26 +333,18 @@ class LocalEngine:
         settings: Sequence[SamplingSettings],
         *,
         top_n: int = 20,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[VersionItem]:
         """Draw several versions of an answer."""
         self._require_room(len(prompt.ids), spare=1)
         return self._answers.several(
-            self.cache,
-            prompt,
-            settings,
-            AnswerOptions(top_n),
-            should_stop=should_stop,
-            progress=progress,
+            self.cache, prompt, settings, AnswerOptions(top_n), progress=progress
         )
 
-    def prefill(
-        self, ids: Sequence[int], *, slot: int = 0, should_stop: Stop = lambda: False
-    ) -> Iterator[int]:
+    def prefill(self, ids: Sequence[int], *, slot: int = 0) -> Iterator[int]:
         """Read a prompt into the KV cache of a slot."""
         self._require_room(len(ids), spare=0)
-        return self._slots[slot].prefill(ids, should_stop=should_stop)
+        return self._slots[slot].prefill(ids)
 
     def reusable(self, ids: Sequence[int], slot: int) -> int:
         """Return how many first tokens of a prompt a slot holds."""
@@ -387,7 +357,6 @@ class LocalEngine:
         *,
         top_n: int = 0,
         slot: int = 0,
-        should_stop: Stop = lambda: False,
     ) -> Iterator[ScoredPrompt | None]:
         """Score every token of some prompts, and predict the tokens after them."""
         for ids in prompts:
@@ -397,7 +366,6 @@ class LocalEngine:
             prompts,
             window=self.windows().window if self._info.precision == "exact" else None,
             top_n=top_n,
-            should_stop=should_stop,
         )
         waiting = iter(prompts)
         for found in scores:
@@ -417,7 +385,6 @@ class LocalEngine:
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
-        should_stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
         """Yield the score of each of `ids`, in order, from `start` on."""
         rows = score_rows(
@@ -427,7 +394,6 @@ class LocalEngine:
             windows=self.windows(len(prefix), window, stride),
             start=start,
             top_n=top_n,
-            should_stop=should_stop,
         )
         return self._scored(ids[start:], rows, first=start)
 
@@ -440,7 +406,6 @@ class LocalEngine:
         window: int | None = None,
         stride: int | None = None,
         top_n: int = 1,
-        should_stop: Stop = lambda: False,
     ) -> Iterator[LensColumn]:
         """Yield what each layer predicts at some positions of a text."""
         return lens_columns(
@@ -450,7 +415,6 @@ class LocalEngine:
             positions,
             top_n=top_n,
             records=self._info.precision == "exact" and self._info.device == "cpu",
-            should_stop=should_stop,
         )
 
     def windows(
@@ -505,25 +469,15 @@ class LocalEngine:
         return parts
 
     def predict_at(
-        self,
-        text: str,
-        cursor: int,
-        *,
-        top_n: int = 20,
-        grammar: str | None = None,
-        should_stop: Stop = lambda: False,
+        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
     ) -> CursorPrediction:
         """Return the prediction at a cursor."""
-        prediction = self.predictor.predict_at(
-            text, cursor, top_n=top_n, should_stop=should_stop
-        )
+        prediction = self.predictor.predict_at(text, cursor, top_n=top_n)
         return self._completer.mark_forbidden(prediction, grammar, text[:cursor])
 
-    def score_span(
-        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
-    ) -> Iterator[ScoredSpan]:
+    def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
         """Yield the scores of a part of a text."""
-        return self.predictor.score_span(text, start, end, should_stop=should_stop)
+        return self.predictor.score_span(text, start, end)
 
     def completion_context(
         self, text: str, cursor: int, settings: SamplingSettings
@@ -540,7 +494,6 @@ class LocalEngine:
         grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a text at a cursor."""
@@ -551,23 +504,14 @@ class LocalEngine:
             lookup_ids=self._completer.after(text, cursor, _BESIDE),
             top_n=top_n,
             single_line=single_line,
-            should_stop=should_stop,
             progress=progress,
         )
 
     def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: SuggestionRules,
-        *,
-        count: int = 5,
-        should_stop: Stop = lambda: False,
+        self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
     ) -> list[Suggestion]:
         """Return suggestions that begin in different ways."""
-        return self._completer.alternatives(
-            text, cursor, rules, count=count, should_stop=should_stop
-        )
+        return self._completer.alternatives(text, cursor, rules, count=count)
 
     def replacements(
         self,
@@ -576,25 +520,16 @@ class LocalEngine:
         end: int,
         *,
         count: int = 8,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
         partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
         """Return texts that could replace a part of a text."""
         self._require(self.capabilities.replaces, "replacements")
         return self._replacements.find(
-            text,
-            start,
-            end,
-            count=count,
-            should_stop=should_stop,
-            progress=progress,
-            partial=partial,
+            text, start, end, count=count, progress=progress, partial=partial
         )
 
-    def proofread(
-        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
-    ) -> Iterator[ProofreadPart]:
+    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
         """Yield the corrections of a part of a text."""
         self._require(self.capabilities.proofreads, "corrections")
-        return self._proofreader.read(text, start, end, should_stop=should_stop)
+        return self._proofreader.read(text, start, end)

@@ -17,6 +17,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.detokenizer import TextStream, Vocabulary
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.matcher import GrammarStuck
@@ -24,7 +25,7 @@ from lmtui.engine.logits_store import LogitsStore, distribution
 from lmtui.engine.phrases import BeforeToken, PhraseGuard
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import SpeculativeDecoder, is_guessing
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.sampling.chain import DrawConditions, NothingLeft, SamplerChain
 from lmtui.engine.sampling.draw import draw, uniform
 from lmtui.engine.server_draws import (
@@ -127,7 +128,6 @@ class Decoder:
     def run(
         self,
         prompt: Sequence[int],
-        should_stop: Stop,
         progress: ReportCount | None,
         *,
         known: Tensor | None = None,
@@ -135,7 +135,7 @@ class Decoder:
         """Generate after `prompt` (at least one id, shorter than the context). Yields
         each step, then the result. `known` are the logits [V] after the prompt, if they
         are known: the prompt is then read after the first step."""
-        return self._held_back(self._run(prompt, should_stop, progress, known))
+        return self._held_back(self._run(prompt, progress, known))
 
     def _held_back(
         self, items: Generator[Step | GenerationResult]
@@ -152,11 +152,7 @@ class Decoder:
                     yield item
 
     def _run(
-        self,
-        prompt: Sequence[int],
-        should_stop: Stop,
-        progress: ReportCount | None,
-        known: Tensor | None,
+        self, prompt: Sequence[int], progress: ReportCount | None, known: Tensor | None
     ) -> Generator[Step | GenerationResult]:
         # 1) prefill
         self._begin(prompt)
@@ -164,7 +160,7 @@ class Decoder:
             yield self._finish(FinishReason.STOP)
             return
         if server := self._server:
-            yield from self._follow(server, should_stop)
+            yield from self._follow(server)
             return
         try:
             if known is not None:
@@ -176,25 +172,23 @@ class Decoder:
                 if reason := self._reason(step.id):
                     yield self._finish(reason)
                     return
-            self._reused = self._cache.read(
-                self._ids, should_stop=should_stop, progress=progress
-            )
+            self._reused = self._cache.read(self._ids, progress=progress)
         except (Cancelled, NothingLeft, GrammarStuck) as error:
             yield self._broken_off(error)
             return
         # 2) decode steps
         self._prompt_read = time.perf_counter()
-        yield from self._go_on(should_stop)
+        yield from self._go_on()
 
     def run_from(
-        self, prompt: Sequence[int], open_with: Open, should_stop: Stop
+        self, prompt: Sequence[int], open_with: Open
     ) -> Iterator[Step | GenerationResult]:
         """Generate after `prompt`, with the first step from `open_with`. Yields each
         step, then the result."""
-        return self._held_back(self._run_from(prompt, open_with, should_stop))
+        return self._held_back(self._run_from(prompt, open_with))
 
     def _run_from(
-        self, prompt: Sequence[int], open_with: Open, should_stop: Stop
+        self, prompt: Sequence[int], open_with: Open
     ) -> Generator[Step | GenerationResult]:
         # 1) first step, with token healing; `open_with` prefills as it needs
         self._begin(prompt)
@@ -206,26 +200,26 @@ class Decoder:
                 yield self._finish(reason)
                 return
             if server := self._server:
-                yield from self._follow(server, should_stop)
+                yield from self._follow(server)
                 return
             # 2) prefill of the prompt and the first step's tokens
-            self._cache.read(self._ids, should_stop=should_stop)
+            self._cache.read(self._ids)
         except (Cancelled, NothingLeft, GrammarStuck) as error:
             yield self._broken_off(error)
             return
         # 3) decode steps
-        yield from self._go_on(should_stop)
+        yield from self._go_on()
 
     def _begin(self, prompt: Sequence[int]) -> None:
         self._ids = list(prompt)
         self._array = GrowingIds(prompt)
         self._prompt_tokens = len(prompt)
 
-    def _go_on(self, should_stop: Stop) -> Iterator[Step | GenerationResult]:
+    def _go_on(self) -> Iterator[Step | GenerationResult]:
         """Run decode steps from the logits in the cache until the generation ends."""
         ahead = SpeculativeDecoder(self._cache, self._beside, self._ids)
         while True:
-            if should_stop():
+            if cancellation.requested():
                 yield self._finish(FinishReason.CANCELLED)
                 return
             # 1) sample from the logits [V], and report the step
@@ -234,7 +228,7 @@ class Decoder:
             if before is not None:
                 self._return_to(before)
                 try:
-                    ahead.go_back(self._ids, before.logits, should_stop)
+                    ahead.go_back(self._ids, before.logits)
                 except Cancelled:
                     yield self._finish(FinishReason.CANCELLED)
                     return
@@ -247,7 +241,7 @@ class Decoder:
                 yield result
                 return
             try:
-                ahead.run(step.id, self._room - 1, should_stop)
+                ahead.run(step.id, self._room - 1)
             except Cancelled:
                 yield self._finish(FinishReason.CANCELLED)
                 return
@@ -280,14 +274,14 @@ class Decoder:
         """Return the result of a generation that is stopped here."""
         return self._finish(FinishReason.CANCELLED)
 
-    def leave_batch(self, should_stop: Stop) -> Iterator[Step | GenerationResult]:
+    def leave_batch(self) -> Iterator[Step | GenerationResult]:
         """Generate on alone, with the KV cache; yield each step, then the result."""
         try:
-            self._cache.read(self._ids, should_stop=should_stop)
+            self._cache.read(self._ids)
         except Cancelled:
             yield self.stop()
             return
-        yield from self._go_on(should_stop)
+        yield from self._go_on()
 
     @property
     def _server(self) -> DrawingBackend | None:
@@ -296,14 +290,12 @@ class Decoder:
         backend = self._cache.backend
         return backend if is_drawn_there(backend) and not self._grammar else None
 
-    def _follow(
-        self, server: DrawingBackend, should_stop: Stop
-    ) -> Iterator[Step | GenerationResult]:
+    def _follow(self, server: DrawingBackend) -> Iterator[Step | GenerationResult]:
         """Report the tokens that a server draws, until the generation ends."""
         bias = self._chain.all_bias(self._bias)
         options = DrawOptions(self._chain.settings, self._seed, self._room, bias)
         self._random.manual_seed(self._seed)  # as the server does
-        drawn = server.draw(list(self._ids), options, should_stop=should_stop)
+        drawn = server.draw(list(self._ids), options)
         reason = FinishReason.STOP  # the server sends no more
         begun = bool(self._logprobs)
         with closing(drawn):

@@ -13,15 +13,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import NO_STATES, AnyBackend, no_layer_states
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore, rows_of
 from lmtui.engine.scored_tokens import candidates
 from lmtui.engine.windows import DEFAULT_WINDOW, Windows
-from lmtui.errors import Cancelled
 
 
 class LensText(NamedTuple):
@@ -41,7 +40,6 @@ def lens_columns(
     *,
     top_n: int,
     records: bool,
-    should_stop: Stop,
 ) -> Iterator[LensColumn]:
     """Yield the column of each of some positions of a text, which ascend.
 
@@ -50,7 +48,6 @@ def lens_columns(
     costs the head alone.
 
     Raises:
-        Cancelled: `should_stop` answered True.
         LmtuiError: the states of single layers can't be had.
     """
     if cache.backend.is_remote:
@@ -67,22 +64,20 @@ def lens_columns(
         # The row at place i of `read` predicts the token at i + 1.
         places = [position + before - 1 for position in wanted]
         targets = [text.ids[at] if at < end else None for at in wanted]
-        states = _states_at(cache, read, places, should_stop)
-        scores = _scores(cache.backend, states, targets, top_n, should_stop)
+        states = _states_at(cache, read, places)
+        scores = _scores(cache.backend, states, targets, top_n)
         for position, rows in zip(wanted, scores, strict=True):
             cache.records_layers = records  # no sooner: not every model can do it
             yield _column(position, rows, vocabulary, is_end=position == end)
 
 
 def _states_at(
-    cache: PrefixCache, ids: Sequence[int], places: Sequence[int], should_stop: Stop
+    cache: PrefixCache, ids: Sequence[int], places: Sequence[int]
 ) -> Iterator[tuple[Tensor, list[int]]]:
     """Yield the states [n, layers + 1, width] of all layers in parts, each with the
     rows of the tokens at `places`, which ascend up to the last."""
     # Passes as long as those of a score: other sizes round otherwise.
-    parts = cache.layer_states(
-        ids, places[0], most=DEFAULT_WINDOW, should_stop=should_stop
-    )
+    parts = cache.layer_states(ids, places[0], most=DEFAULT_WINDOW)
     for first, states in parts:
         yield states, [at - first for at in places if 0 <= at - first < len(states)]
 
@@ -92,7 +87,6 @@ def _scores(
     parts: Iterator[tuple[Tensor, list[int]]],
     targets: Sequence[int | None],
     top_n: int,
-    should_stop: Stop,
 ) -> Iterator[list[TokenScore]]:
     """Yield the scores of each target after each layer, given the parts of
     `_states_at`. A target of None has meaningless scores."""
@@ -105,8 +99,7 @@ def _scores(
             ids = [each or 0 for each in islice(waiting, size) for _ in range(layers)]
             rows: list[TokenScore] = []
             for start in range(0, len(block), backend.block_rows):
-                if should_stop():
-                    raise Cancelled
+                cancellation.check()
                 part = slice(start, start + backend.block_rows)
                 rows += rows_of(backend.head(block[part]), ids[part], top_n)
             yield from (rows[at : at + layers] for at in range(0, len(rows), layers))

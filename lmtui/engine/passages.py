@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from lmtui.engine.protocol import Engine, Stop
+from lmtui import cancellation
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
@@ -18,7 +19,6 @@ from lmtui.engine.types import (
     ScoredToken,
 )
 from lmtui.engine.windows import Windows
-from lmtui.errors import Cancelled
 
 
 @dataclass(frozen=True)
@@ -78,57 +78,43 @@ class DocumentTokens:
     """Without scores."""
 
 
-def encode_document(
-    engine: Engine, document: DocumentAlone, *, should_stop: Stop
-) -> Encoding:
+def encode_document(engine: Engine, document: DocumentAlone) -> Encoding:
     """Return the tokens of a document, as the model reads them.
 
     Raises:
-        Cancelled: `should_stop` answered True.
         LmtuiError: the engine can't read it.
     """
     if document.after is None:
         return engine.encode(document.text, bos=document.bos)
-    scores = engine.score_draft(
-        document.after, document.text, SamplingSettings(), should_stop=should_stop
-    )
+    scores = engine.score_draft(document.after, document.text, SamplingSettings())
     return Encoding(tuple(t.id for t in scores.tokens), (), scores.context)
 
 
-def tokenize_document(
-    engine: Engine, document: DocumentAlone, *, should_stop: Stop
-) -> DocumentTokens:
+def tokenize_document(engine: Engine, document: DocumentAlone) -> DocumentTokens:
     """Return a document as tokens.
 
     Raises:
-        Cancelled: `should_stop` answered True.
         LmtuiError: the engine can't read it, or its context is too short.
     """
-    encoding = encode_document(engine, document, should_stop=should_stop)
-    if should_stop():
-        raise Cancelled
+    encoding = encode_document(engine, document)
+    cancellation.check()
     windows = engine.windows(len(encoding.prefix), document.window, document.stride)
     return DocumentTokens(encoding, windows, engine.describe_tokens(encoding.ids))
 
 
-def score_passage(
-    engine: Engine, passage: Passage, *, should_stop: Stop
-) -> Iterator[ScoredToken]:
+def score_passage(engine: Engine, passage: Passage) -> Iterator[ScoredToken]:
     """Yield the scored tokens of a passage.
 
     Raises:
-        Cancelled: `should_stop` answered True.
         LmtuiError: the engine can't read it.
     """
     match passage:
         case TextAfter(turns, text):
             drawn = SamplingSettings()  # nothing is drawn from the distribution
-            scores = engine.score_draft(turns, text, drawn, should_stop=should_stop)
+            scores = engine.score_draft(turns, text, drawn)
             return iter(scores.tokens)
         case TokensAfter(ids, prefix, top_n):
-            return engine.score(
-                ids, prefix=prefix, top_n=top_n, should_stop=should_stop
-            )
+            return engine.score(ids, prefix=prefix, top_n=top_n)
     tokens = engine.score(
         passage.ids,
         prefix=passage.prefix,
@@ -136,6 +122,5 @@ def score_passage(
         stride=passage.windows.stride,
         start=passage.start,
         top_n=passage.top_n,
-        should_stop=should_stop,
     )
     return islice(tokens, passage.end - passage.start)

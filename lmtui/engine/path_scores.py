@@ -15,13 +15,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.softmax import log_normaliser, logprobs_of
 from lmtui.engine.token_tree import Tree
-from lmtui.errors import Cancelled
 
 TREE_TOKENS = 256
 """Tokens of one tree, about: attention costs its square, and a stop waits for it."""
@@ -43,17 +42,10 @@ class PathBackend(Protocol):
     """Backend that scores paths itself, since its rows of logits do not tell all."""
 
     def score_paths(
-        self,
-        context: Sequence[int],
-        paths: Sequence[Sequence[int]],
-        *,
-        should_stop: Stop,
+        self, context: Sequence[int], paths: Sequence[Sequence[int]]
     ) -> list[tuple[list[float], Tensor]]:
         """Return the log-probability of each token of some paths after `context`, and
         the logits [V] after each path.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
 
 
@@ -64,36 +56,28 @@ def reads_trees(backend: AnyBackend, cache: PrefixCache) -> bool:
 
 
 def score_paths(
-    backend: AnyBackend,
-    cache: PrefixCache,
-    paths: Sequence[Sequence[int]],
-    *,
-    should_stop: Stop,
+    backend: AnyBackend, cache: PrefixCache, paths: Sequence[Sequence[int]]
 ) -> Iterator[list[PathScore]]:
     """Yield the scores of all paths, in order, some at a time. A path is a token or
     more that continue the context in `cache`, which does not change.
-
-    Raises:
-        Cancelled: `should_stop` answered True.
     """
     if isinstance(backend, PathBackend):
         for some in _parts(paths):
-            rows = backend.score_paths(cache.ids, some, should_stop=should_stop)
+            rows = backend.score_paths(cache.ids, some)
             yield [PathScore(tuple(logprobs), after) for logprobs, after in rows]
         return
     assert cache.logits is not None
     first = cache.logits.unsqueeze(0)  # [1, V]
     trees = reads_trees(backend, cache)
     for some in _parts(paths) if trees else ([path] for path in paths):
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         if trees:
             tree, forked = Tree.of(some), cache.fork(1)
-            states = backend.hidden_states_tree(tree, forked, should_stop=should_stop)
+            states = backend.hidden_states_tree(tree, forked)
             blocks = map(backend.head, torch.split(states, _ROWS))
             yield _scores(some, tree.rows, chain([first], blocks))
         else:
-            logits = _alone(backend, cache, some[0], should_stop)
+            logits = _alone(backend, cache, some[0])
             yield _scores(some, [list(range(len(logits)))], [first, logits])
 
 
@@ -111,15 +95,11 @@ def _parts(paths: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         yield part
 
 
-def _alone(
-    backend: AnyBackend, cache: PrefixCache, path: Sequence[int], should_stop: Stop
-) -> Tensor:
+def _alone(backend: AnyBackend, cache: PrefixCache, path: Sequence[int]) -> Tensor:
     """Return the logits [n, V] after each token of one path."""
     forked = cache.fork(1)
     before = cache.ids if forked is None else []
-    return backend.logits(
-        [*before, *path], forked, keep=len(path), should_stop=should_stop
-    )
+    return backend.logits([*before, *path], forked, keep=len(path))
 
 
 def _scores(

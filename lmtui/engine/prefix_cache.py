@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import AnyBackend, KVCache, Reuse, part_len
 from lmtui.engine.common_prefix import common_prefix_len
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.errors import Cancelled
 
 
@@ -46,30 +47,19 @@ class PrefixCache:
             self._logits = self.backend.head(self._state)[0]
         return self._logits
 
-    def read(
-        self,
-        ids: Sequence[int],
-        *,
-        should_stop: Stop = lambda: False,
-        progress: ReportCount | None = None,
-    ) -> int:
+    def read(self, ids: Sequence[int], *, progress: ReportCount | None = None) -> int:
         """Make the cache hold exactly `ids`, at least one, running as few tokens as
         possible.
 
         Returns how many of them were reused.
-
-        Raises:
-            Cancelled: `should_stop` answered True; what was run so far stays usable.
         """
         reused = self._shared(ids)
-        for done in self.prefill(ids, should_stop=should_stop):
+        for done in self.prefill(ids):
             if progress:
                 progress(done, len(ids))
         return reused
 
-    def prefill(
-        self, ids: Sequence[int], *, should_stop: Stop = lambda: False
-    ) -> Iterator[int]:
+    def prefill(self, ids: Sequence[int]) -> Iterator[int]:
         """Make the cache hold exactly `ids`, like `read`; before each part, yield how
         many of them it holds.
 
@@ -78,21 +68,18 @@ class PrefixCache:
         """
         self._keep(self._shared(ids))
         while (done := len(self.ids)) < len(ids):
-            if should_stop():
-                raise Cancelled
+            cancellation.check()
             yield done
             part = self._part(ids, done)
             if self.records_layers and done + len(part) == len(ids):
-                self._record_layers(part, should_stop)
+                self._record_layers(part)
             else:
-                self._last(self._run(self.backend.logits, part, should_stop))
+                self._last(self._run(self.backend.logits, part))
 
-    def _record_layers(
-        self, part: Sequence[int], should_stop: Stop, *, keep: int = 1
-    ) -> Tensor:
+    def _record_layers(self, part: Sequence[int], *, keep: int = 1) -> Tensor:
         """Run tokens; record the states of all layers after the last, and return those
         after the last `keep`."""
-        states = self._run(self.backend.layer_states, part, should_stop, keep=keep)
+        states = self._run(self.backend.layer_states, part, keep=keep)
         # Not in the memory of all of them.
         self._layers, self._state = states[-1:].clone(), states[-1:, -1].clone()
         return states
@@ -106,23 +93,15 @@ class PrefixCache:
         most = most or self.backend.prefill_chunk
         return ids[done : done + part_len(len(ids) - done, most)]
 
-    def extend(self, part: Sequence[int], *, should_stop: Stop | None = None) -> Tensor:
+    def extend(self, part: Sequence[int]) -> Tensor:
         """Run one or a few more tokens in one pass; return the logits [n, V] after
         each.
-
-        Raises:
-            Cancelled: `should_stop` answered True; nothing was added.
         """
-        logits = self._run(self.backend.logits, part, should_stop, keep=len(part))
+        logits = self._run(self.backend.logits, part, keep=len(part))
         return self._last(logits)
 
     def hidden_states(
-        self,
-        ids: Sequence[int],
-        start: int,
-        *,
-        most: int | None = None,
-        should_stop: Stop,
+        self, ids: Sequence[int], start: int, *, most: int | None = None
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states after
         them (see `ModelBackend.hidden_states`). `most` tokens are run in one pass.
@@ -130,26 +109,20 @@ class PrefixCache:
         Yields, per part, the position of its first token and the states [n, width]
         after its n tokens. The first part begins at `start` or before; of a model on a
         server, at `start`.
-
-        Raises:
-            Cancelled: `should_stop` answered True; what was run so far stays usable.
         """
         self._keep(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
-            if should_stop():
-                raise Cancelled
+            cancellation.check()
             part = self._part(ids, done, most)
             count = len(part)
             if self.backend.is_remote:
                 count = max(0, min(count, done + count - start))
-            states = self._run(
-                self.backend.hidden_states, part, should_stop, keep=count
-            )
+            states = self._run(self.backend.hidden_states, part, keep=count)
             self._state = states[-1:] if count else None
             yield done + len(part) - count, states
 
     def layer_states(
-        self, ids: Sequence[int], start: int, *, most: int, should_stop: Stop
+        self, ids: Sequence[int], start: int, *, most: int
     ) -> Iterator[tuple[int, Tensor]]:
         """Make the cache hold exactly `ids`, like `read`, and yield the states of all
         layers after those from `start` on (see `ModelBackend.layer_states`). `most`
@@ -159,7 +132,6 @@ class PrefixCache:
         width] after its n tokens.
 
         Raises:
-            Cancelled: `should_stop` answered True; what was run so far stays usable.
             LmtuiError: the states of single layers can't be had.
         """
         if start == len(ids) - 1 and self._layers is not None and self.ids == list(ids):
@@ -167,15 +139,14 @@ class PrefixCache:
             return
         self._keep(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
-            if should_stop():
-                raise Cancelled
+            cancellation.check()
             part = self._part(ids, done, most)
             end = done + len(part)
             if end <= start:
-                self._last(self._run(self.backend.logits, part, should_stop))
+                self._last(self._run(self.backend.logits, part))
                 continue
             first = max(done, start)
-            yield first, self._record_layers(part, should_stop, keep=end - first)
+            yield first, self._record_layers(part, keep=end - first)
 
     def fork(self, rows: int, length: int | None = None) -> KVCache | None:
         """Return a cache of `rows` rows that each hold the first `length` tokens of
@@ -235,18 +206,13 @@ class PrefixCache:
         return logits
 
     def _run(
-        self,
-        run: Callable[..., Tensor],
-        part: Sequence[int],
-        should_stop: Stop | None = None,
-        *,
-        keep: int = 1,
+        self, run: Callable[..., Tensor], part: Sequence[int], *, keep: int = 1
     ) -> Tensor:
         """Run `part` through `run`, a method of the forward pass, and return its rows
         for the last `keep` tokens."""
         held = len(self.ids)
         try:
-            results = self._results_of(run, part, should_stop, keep)
+            results = self._results_of(run, part, keep)
         except Cancelled:
             # Only the layers that ran hold the part: crop all to the same length.
             self.ids += part
@@ -260,15 +226,11 @@ class PrefixCache:
         return results
 
     def _results_of(
-        self,
-        run: Callable[..., Tensor],
-        part: Sequence[int],
-        should_stop: Stop | None,
-        keep: int,
+        self, run: Callable[..., Tensor], part: Sequence[int], keep: int
     ) -> Tensor:
         if self._reuse is Reuse.NOTHING:
-            return run([*self.ids, *part], keep=keep, should_stop=should_stop)
-        results = run(part, self._held, keep=keep, should_stop=should_stop)
+            return run([*self.ids, *part], keep=keep)
+        results = run(part, self._held, keep=keep)
         attention = self._reuse is Reuse.ANY_PREFIX
         if attention and self._held.length != len(self.ids) + len(part):
             # The model keeps its state elsewhere, or nowhere. The results are still

@@ -14,7 +14,6 @@ from itertools import accumulate, cycle, islice, repeat
 from torch import Tensor
 
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 
 _LOOKS_BACK = 2048  # last tokens of the context that are searched for a match
 _SAME = {16: 0.9, 8: 0.85, 4: 0.6, 3: 0.5, 2: 0.35, 1: 0.15}
@@ -134,28 +133,20 @@ class SpeculativeDecoder:
         texts = self._lookup_ids, ids[-_LOOKS_BACK:]
         return PromptLookup(self._cache.extra_token_costs, *texts)
 
-    def go_back(self, ids: Sequence[int], logits: Tensor, should_stop: Stop) -> None:
-        """Go back to `ids`, the beginning of the context, with the logits [V] after it.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
+    def go_back(self, ids: Sequence[int], logits: Tensor) -> None:
+        """Go back to `ids`, the beginning of the context; `logits` [V] follow it."""
         self._guessed.clear()
         if self._cache.can_rollback:
             self._cache.rollback(len(ids))
         else:
-            self._cache.read(ids, should_stop=should_stop)
+            self._cache.read(ids)
         self._held, self._guesser = len(ids), self._guesser_after(ids)
         self.logits, self.is_ahead = logits, False
 
-    def run(self, token: int, limit: int, should_stop: Stop) -> None:
-        """Run the drawn `token`, with at most `limit` guesses; sets `logits`.
-
-        Raises:
-            Cancelled: `should_stop` answered True; nothing was run.
-        """
+    def run(self, token: int, limit: int) -> None:
+        """Run the drawn `token`, with at most `limit` guesses; sets `logits`."""
         if self._guesser is None:
-            (self.logits,) = self._cache.extend([token], should_stop=should_stop)
+            (self.logits,) = self._cache.extend([token])
             return
         # 1) A right guess has been run already: its logits are there.
         self._guesser.add(token)
@@ -164,7 +155,7 @@ class SpeculativeDecoder:
             return
         # 2) Otherwise run the token and new guesses in one pass.
         guess = self._guesser.guess(limit)
-        rows = self._cache.extend([token, *guess], should_stop=should_stop)
+        rows = self._cache.extend([token, *guess])
         # Clones, so that keeping one row does not keep the memory of all.
         self.logits, *after = map(Tensor.clone, rows) if guess else rows
         self._held += 1

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import UNSCORED, TokenScore, rows_of
 from lmtui.engine.token_tree import Tree
 
@@ -35,7 +34,6 @@ def score_prompts(
     *,
     window: int | None,
     top_n: int,
-    should_stop: Stop,
 ) -> Iterator[PromptScores | None]:
     """Yield the scores of prompts of a token or more, and None after each part of a
     long one. `cache` holds a single one then.
@@ -44,47 +42,37 @@ def score_prompts(
     since other sizes round otherwise; and several prompts run in one forward pass, if
     the backend reads trees. Without one, sizes make no difference, and each prompt runs
     by itself, which is as fast.
-
-    Raises:
-        Cancelled: `should_stop` answered True.
     """
     if window and len(prompts) > 1 and cache.backend.reads_trees:
-        yield from _together(cache.backend, prompts, top_n, should_stop)
+        yield from _together(cache.backend, prompts, top_n)
         return
     for ids in prompts:
-        yield from _alone(cache, ids, window, top_n, should_stop)
+        yield from _alone(cache, ids, window, top_n)
 
 
 def _alone(
-    cache: PrefixCache,
-    ids: Sequence[int],
-    window: int | None,
-    top_n: int,
-    should_stop: Stop,
+    cache: PrefixCache, ids: Sequence[int], window: int | None, top_n: int
 ) -> Iterator[PromptScores | None]:
     rows = [UNSCORED]
     # All but the last token, like the score of a text, whose numbers these are.
     if len(ids) > 1:
-        parts = cache.hidden_states(ids[:-1], 0, most=window, should_stop=should_stop)
+        parts = cache.hidden_states(ids[:-1], 0, most=window)
         for start, states in parts:
             targets = ids[start + 1 : start + 1 + len(states)]
             rows += _rows(cache.backend, states, targets, top_n)
             yield None
-    cache.read(ids, should_stop=should_stop)
+    cache.read(ids)
     assert cache.logits is not None
     yield PromptScores(tuple(rows), cache.logits)
 
 
 def _together(
-    backend: AnyBackend,
-    prompts: Sequence[Sequence[int]],
-    top_n: int,
-    should_stop: Stop,
+    backend: AnyBackend, prompts: Sequence[Sequence[int]], top_n: int
 ) -> Iterator[PromptScores]:
     """Yield the scores of prompts from one forward pass over their tree."""
     # A fork, since a cache that stays where it is has no room for a tree's mask.
     tree, held = Tree.of(prompts), backend.new_cache().fork(1)
-    states = backend.hidden_states_tree(tree, held, should_stop=should_stop)
+    states = backend.hidden_states_tree(tree, held)
     # A row is computed once for each node and each different token that follows it.
     pairs = {
         (node, token): None

@@ -24,7 +24,6 @@ from lmtui.engine.editor_types import (
     Correction,
     ProofreadPart,
 )
-from lmtui.engine.protocol import Stop
 from lmtui.engine.slips import (
     SlipKind,
     WordIndex,
@@ -114,14 +113,9 @@ class Proofreader:
     ) -> None:
         self._model, self._reader, self._layout = model, reader, layout
 
-    def read(
-        self, text: str, start: int, end: int, *, should_stop: Stop
-    ) -> Iterator[ProofreadPart]:
+    def read(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
         """Proofread the words from `start` to `end`; yield one part after the other,
         the last of which ends at `end`.
-
-        Raises:
-            Cancelled: `should_stop` answered True; parts that were yielded stay valid.
         """
         words = [(a + start, b + start) for a, b in spans_of_words(text[start:end])]
         own = WordIndex(text[a:b].lower() for a, b in words)
@@ -131,9 +125,9 @@ class Proofreader:
         is_english = misspelt is not None
         found: list[Correction] = []
         count = 0
-        for pair in self._pairs(text, words, unknown, should_stop):
+        for pair in self._pairs(text, words, unknown):
             # 1) of two corrections that overlap, the better one stays
-            new = self._correction(text, pair, own, should_stop)
+            new = self._correction(text, pair, own)
             if new and found and new.start < found[-1].end:
                 found[-1] = max(found[-1], new, key=lambda each: each.gain)
             elif new:
@@ -147,14 +141,10 @@ class Proofreader:
         yield ProofreadPart(end, count, tuple(found), is_english)
 
     def _pairs(
-        self,
-        text: str,
-        words: Sequence[Span],
-        unknown: Container[int],
-        should_stop: Stop,
+        self, text: str, words: Sequence[Span], unknown: Container[int]
     ) -> Iterator[_Pair]:
         """Yield each word with the one after it, once both are scored."""
-        bits = pairwise(chain(self._surprisals(text, words, should_stop), [0.0]))
+        bits = pairwise(chain(self._surprisals(text, words), [0.0]))
         for place, (first, pair) in enumerate(zip(words, bits, strict=False)):
             second = words[place + 1] if place + 1 < len(words) else None
             between = "", ""
@@ -164,17 +154,13 @@ class Proofreader:
                 between = between[0], text[slice(*second)]
             yield _Pair(first, second, pair, between, first[0] in unknown)
 
-    def _surprisals(
-        self, text: str, words: Sequence[Span], should_stop: Stop
-    ) -> Iterator[float]:
+    def _surprisals(self, text: str, words: Sequence[Span]) -> Iterator[float]:
         """Yield the surprisal of each word in bits, the sum over its tokens; 0 without
         context."""
         if not words:
             return
         index, bits = 0, 0.0
-        for part in self._reader.score_span(
-            text, words[0][0], words[-1][1], should_stop=should_stop
-        ):
+        for part in self._reader.score_span(text, words[0][0], words[-1][1]):
             for token, (_, end) in zip(part.tokens, part.spans, strict=True):
                 while index < len(words) and end > words[index][1]:
                     yield bits
@@ -183,9 +169,7 @@ class Proofreader:
                     bits -= (token.logprob or 0.0) / _LN2
         yield from chain([bits], [0.0] * (len(words) - index - 1))
 
-    def _correction(
-        self, text: str, pair: _Pair, own: WordIndex, should_stop: Stop
-    ) -> Correction | None:
+    def _correction(self, text: str, pair: _Pair, own: WordIndex) -> Correction | None:
         """Return the best correction of a pair that gains more than it costs."""
         word = text[slice(*pair.first)]
         before, after = pair.between
@@ -201,29 +185,22 @@ class Proofreader:
             cloze = cloze_at(self._model, self._reader, self._layout, line, moved)
         if cloze is None:
             return None
-        logprobs = cloze.read(should_stop=should_stop)
+        logprobs = cloze.read()
         changes = list(self._changes(text, pair, cloze, logprobs, own))
         for following in _ROUNDS:
             if not changes:
                 return None
-            changes = self._judged(
-                cloze, text[slice(*span)], changes, following, should_stop
-            )
+            changes = self._judged(cloze, text[slice(*span)], changes, following)
         best = max(changes, key=lambda each: each.margin, default=None)
         return best.correction if best and best.margin >= 0 else None
 
     def _judged(
-        self,
-        cloze: Cloze,
-        present: str,
-        changes: Sequence[_Change],
-        following: int,
-        should_stop: Stop,
+        self, cloze: Cloze, present: str, changes: Sequence[_Change], following: int
     ) -> list[_Change]:
         """Return the changes with their gain over the present text, without those that
         gain far too little."""
         fillings = [cloze.fill(each) for each in (present, *(c.whole for c in changes))]
-        parts = cloze.scores(fillings, following=following, should_stop=should_stop)
+        parts = cloze.scores(fillings, following=following)
         now, *totals = (score.total for part in parts for score in part)
         judged = [
             replace(each, correction=replace(each.correction, gain=total - now))

@@ -40,9 +40,6 @@ from lmtui.engine.types import (
 from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 
-Stop = Callable[[], bool]
-"""Polled between tokens and between parts of a prompt; True ends the work."""
-
 ReportCount = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during prefill; where a method says so, with
 counts of something else than tokens."""
@@ -100,12 +97,7 @@ class Engine(Protocol):
         """Return the tokenizer as `tokenizer.json` has it."""
 
     def raw_logits(
-        self,
-        ids: Sequence[int],
-        *,
-        keep: int = 1,
-        slot: int = 0,
-        should_stop: Stop = lambda: False,
+        self, ids: Sequence[int], *, keep: int = 1, slot: int = 0
     ) -> Iterator[bytes]:
         """Yield the raw logits after each of the last `keep` of `ids`, in blocks of
         rows [V], float32, little-endian; an empty block after a part of a long prompt
@@ -113,7 +105,6 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
-            Cancelled: `should_stop` answered True.
         """
 
     def logits_at(self, handle: int) -> bytes:
@@ -124,18 +115,12 @@ class Engine(Protocol):
         """
 
     def next_distribution(
-        self,
-        ids: Sequence[int],
-        settings: SamplingSettings,
-        *,
-        top_n: int = 20,
-        should_stop: Stop = lambda: False,
+        self, ids: Sequence[int], settings: SamplingSettings, *, top_n: int = 20
     ) -> Distribution:
         """Return the distribution of the token after `ids`.
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
-            Cancelled: `should_stop` answered True.
         """
 
     def score_draft(
@@ -147,7 +132,6 @@ class Engine(Protocol):
         prefix_len: int | None = None,
         thinking: bool | None = None,
         top_n: int = 20,
-        should_stop: Stop = lambda: False,
     ) -> DraftScores:
         """Score a message that the user is writing, and return the distribution of the
         token after it. Runs only what changed since the last call.
@@ -157,7 +141,6 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: the conversation does not fit the context.
-            Cancelled: `should_stop` answered True.
         """
 
     def preview(
@@ -193,12 +176,7 @@ class Engine(Protocol):
         """
 
     def continue_each(
-        self,
-        ids: Sequence[int],
-        starts: Sequence[int],
-        *,
-        max_new_tokens: int = 6,
-        should_stop: Stop = lambda: False,
+        self, ids: Sequence[int], starts: Sequence[int], *, max_new_tokens: int = 6
     ) -> list[tuple[ScoredToken, ...]]:
         """Return one branch for each token of `starts` after `ids`: that token, then up
         to `max_new_tokens` greedy ones; fewer before an end token or where the context
@@ -206,7 +184,6 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: `ids` is empty or does not fit the context.
-            Cancelled: `should_stop` answered True.
         """
 
     def generate(
@@ -220,7 +197,6 @@ class Engine(Protocol):
         slot: int = 0,
         after: int | None = None,
         drawn: int = 0,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one and yield each; the last item is the
@@ -245,7 +221,6 @@ class Engine(Protocol):
         settings: Sequence[SamplingSettings],
         *,
         top_n: int = 20,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[VersionItem]:
         """Draw several versions of an answer, one for each of `settings`, and yield
@@ -259,14 +234,9 @@ class Engine(Protocol):
             LmtuiError: as in `generate`, or the prompt can't be read.
         """
 
-    def prefill(
-        self, ids: Sequence[int], *, slot: int = 0, should_stop: Stop = lambda: False
-    ) -> Iterator[int]:
+    def prefill(self, ids: Sequence[int], *, slot: int = 0) -> Iterator[int]:
         """Read a prompt into the KV cache of a slot, as `generate` does first; before
         each part, yield how many of its tokens are there.
-
-        Raises:
-            Cancelled: `should_stop` answered True; what was read stays usable.
         """
 
     def reusable(self, ids: Sequence[int], slot: int) -> int:
@@ -280,7 +250,6 @@ class Engine(Protocol):
         *,
         top_n: int = 0,
         slot: int = 0,
-        should_stop: Stop = lambda: False,
     ) -> Iterator[ScoredPrompt | None]:
         """Score every token of some prompts, each given all before it, with the
         distribution of the token after it, as `settings` draw from that. Yields each,
@@ -292,7 +261,6 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: a prompt is empty or does not fit the context.
-            Cancelled: `should_stop` answered True.
         """
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
@@ -316,7 +284,6 @@ class Engine(Protocol):
         stride: int | None = None,
         start: int = 0,
         top_n: int = 0,
-        should_stop: Stop = lambda: False,
     ) -> Iterator[ScoredToken]:
         """Yield the score of each of `ids`, in order, from `start` on: the first token
         that is scored in a window.
@@ -327,7 +294,6 @@ class Engine(Protocol):
 
         Raises:
             LmtuiError: window or stride can't be used.
-            Cancelled: `should_stop` answered True.
         """
 
     def logit_lens(
@@ -339,7 +305,6 @@ class Engine(Protocol):
         window: int | None = None,
         stride: int | None = None,
         top_n: int = 1,
-        should_stop: Stop = lambda: False,
     ) -> Iterator[LensColumn]:
         """Yield, for each of `positions`, what every layer predicts there from the
         tokens before it: position i is that of `ids[i]`, and `len(ids)` the end of the
@@ -353,7 +318,6 @@ class Engine(Protocol):
             LmtuiError: window or stride can't be used, or the model's layers can't be
                 looked into: `capabilities.why_no_lens` says so of a server, others are
                 found out by the first call.
-            Cancelled: `should_stop` answered True.
         """
 
 
@@ -375,32 +339,18 @@ class EditorEngine(Engine, Protocol):
         """
 
     def predict_at(
-        self,
-        text: str,
-        cursor: int,
-        *,
-        top_n: int = 20,
-        grammar: str | None = None,
-        should_stop: Stop = lambda: False,
+        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
     ) -> CursorPrediction:
         """Return the prediction at a cursor, with token healing.
 
         A cursor whose neighbourhood was scored before costs no forward pass. Rows that
         a `grammar` of the whole text forbids are marked; none are where the text does
         not follow it.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
 
-    def score_span(
-        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
-    ) -> Iterator[ScoredSpan]:
+    def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
         """Yield the scores of the tokens from `start` to `end` of a text, in order;
         known scores are not computed again.
-
-        Raises:
-            Cancelled: `should_stop` answered True; scores that were yielded stay known.
         """
 
     def completion_context(
@@ -421,7 +371,6 @@ class EditorEngine(Engine, Protocol):
         grammar_from: int | None = None,
         top_n: int = 20,
         single_line: bool = False,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
         """Continue a text at a cursor, with token healing; the last item is the
@@ -440,20 +389,13 @@ class EditorEngine(Engine, Protocol):
         """
 
     def alternatives(
-        self,
-        text: str,
-        cursor: int,
-        rules: SuggestionRules,
-        *,
-        count: int = 5,
-        should_stop: Stop = lambda: False,
+        self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
     ) -> list[Suggestion]:
         """Return suggestions that begin with the first rows of `predict_at`, in their
         order, and continue greedily.
 
         Raises:
             LmtuiError: there is nothing to continue.
-            Cancelled: `should_stop` answered True.
         """
 
     def replacements(
@@ -463,7 +405,6 @@ class EditorEngine(Engine, Protocol):
         end: int,
         *,
         count: int = 8,
-        should_stop: Stop = lambda: False,
         progress: ReportCount | None = None,
         partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
@@ -472,18 +413,10 @@ class EditorEngine(Engine, Protocol):
         `progress` counts scores of candidates; some are scored more than once.
         `partial` takes the best of those that are scored to the end, whenever there are
         more; `ahead` is still empty there.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
 
-    def proofread(
-        self, text: str, start: int, end: int, *, should_stop: Stop = lambda: False
-    ) -> Iterator[ProofreadPart]:
+    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
         """Yield the corrections of the words from `start` to `end` of a text, one part
         after the other; the last part ends at `end`. What comes after a part can be
         proofread anew from its end.
-
-        Raises:
-            Cancelled: `should_stop` answered True; parts that were yielded stay valid.
         """

@@ -12,27 +12,21 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.models.remote.wire import LOGIT_BYTES
 
 
-def raw_logits(
-    cache: PrefixCache, ids: Sequence[int], keep: int, should_stop: Stop
-) -> Iterator[bytes]:
+def raw_logits(cache: PrefixCache, ids: Sequence[int], keep: int) -> Iterator[bytes]:
     """Yield the logits [n, V] after each of the last `keep` of `ids`, in blocks; an
     empty one after each part of a long prompt that has none. `cache` holds them then.
-
-    Raises:
-        Cancelled: `should_stop` answered True.
     """
     if keep == 1:  # the prompt of an answer is read like this: the numbers are its
-        for _ in cache.prefill(ids, should_stop=should_stop):
+        for _ in cache.prefill(ids):
             yield b""
         assert cache.logits is not None
         yield as_bytes(cache.logits)
         return
     start = max(0, len(ids) - keep)
-    for first, states in cache.hidden_states(ids, start, should_stop=should_stop):
+    for first, states in cache.hidden_states(ids, start):
         wanted = states[max(0, start - first) :]
         for block in torch.split(wanted, cache.backend.block_rows):
             yield as_bytes(cache.backend.head(block)) if len(block) else b""

@@ -22,7 +22,7 @@ from lmtui.engine.cloze import (
 from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
 from lmtui.engine.editor_types import Replacement
 from lmtui.engine.path_scores import reads_trees
-from lmtui.engine.protocol import ReportCount, ReportReplacements, Stop
+from lmtui.engine.protocol import ReportCount, ReportReplacements
 from lmtui.engine.token_healing import HealedDistribution, HealedRow
 from lmtui.engine.words import can_cut, in_word, words_like
 
@@ -60,16 +60,12 @@ class ReplacementFinder:
         end: int,
         *,
         count: int,
-        should_stop: Stop,
         progress: ReportCount | None = None,
         partial: ReportReplacements | None = None,
     ) -> list[Replacement]:
         """Return texts that could stand from `start` to `end`, the most probable
         together with what follows first; empty without context. `partial` takes the
         best of those that are known so far, with what follows where that is scored.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         cloze = cloze_at(self._model, self._scorer, self._layout, text, (start, end))
         if cloze is None:
@@ -77,19 +73,14 @@ class ReplacementFinder:
         # 1) candidates: probable beginnings, and words of the text
         many = reads_trees(self._model.backend, self._model.cache)
         healed = self._scorer.continuations(
-            cloze.context,
-            cloze.typed,
-            top_n=BEGINNINGS,
-            should_stop=should_stop,
+            cloze.context, cloze.typed, top_n=BEGINNINGS
         )
         present, whole = text[start:end], can_cut(text, start) and can_cut(text, end)
         begun = _beginnings(healed.rows, present)[: None if many else _FEW]
         known = words_like(text, start, end, count=FROM_TEXT) if many and whole else []
         # 2) score them, and the best of them with more of what follows
         rounds = [(max(most, count), following) for most, following in _ROUNDS]
-        search = _Search(
-            cloze, present, rounds, should_stop=should_stop, progress=progress
-        )
+        search = _Search(cloze, present, rounds, progress=progress)
 
         def tell(early: list[_Candidate], scored: Sequence[_Candidate] = ()) -> None:
             rows = _listed(scored, healed, cloze)
@@ -108,7 +99,7 @@ class ReplacementFinder:
             pool = scored
         # 3) what the model would write after the best
         best = search.best(pool, count)
-        ahead = self._ahead(cloze, [each.filling for each in best], should_stop)
+        ahead = self._ahead(cloze, [each.filling for each in best])
         return [
             replace(each, ahead=written)
             for each, written in zip(_listed(best, healed, cloze), ahead, strict=True)
@@ -177,9 +168,7 @@ class ReplacementFinder:
             return None
         return _first_word(longer)
 
-    def _ahead(
-        self, cloze: Cloze, fillings: Sequence[Filling], should_stop: Stop
-    ) -> list[str]:
+    def _ahead(self, cloze: Cloze, fillings: Sequence[Filling]) -> list[str]:
         """Return what the model greedily writes after each; empty where that would go
         on with the word."""
         model = self._model
@@ -187,14 +176,13 @@ class ReplacementFinder:
         room = model.context - len(cloze.context) - max(map(len, begins))
         written: list[str] = []
         for first in range(0, len(begins), MOST):
-            model.cache.read(cloze.context, should_stop=should_stop)
+            model.cache.read(cloze.context)
             grown = decode_batch(
                 model.backend,
                 model.cache,
                 begins[first : first + MOST],
                 max_new_tokens=max(0, min(_AHEAD, room)),
                 end_ids=self._end_ids,
-                should_stop=should_stop,
             )
             written += [self._spelled(branch.ids) for branch in grown]
         lengths = [len(self._spelled(begin)) for begin in begins]
@@ -234,14 +222,12 @@ class _Search:
         present: str,
         rounds: Sequence[tuple[int, int]],
         *,
-        should_stop: Stop,
         progress: ReportCount | None,
     ) -> None:
         """`present` is the text in the gap, which stays in every round."""
         self.cloze = cloze
         self._present = present
         self._rounds = rounds
-        self._should_stop = should_stop
         self._progress = progress or (lambda done, total: None)
         self._words = 0  # candidates so far
         self._done = 0  # scores so far
@@ -281,9 +267,7 @@ class _Search:
     ) -> Iterator[list[_Candidate]]:
         done: list[_Candidate] = []
         self._report(0)
-        for part in self.cloze.scores(
-            fillings, following=following, should_stop=self._should_stop
-        ):
+        for part in self.cloze.scores(fillings, following=following):
             done += map(_Candidate, fillings[len(done) :], part)
             self._report(len(part))
             yield done

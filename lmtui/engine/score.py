@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend, not_a_distribution
 from lmtui.engine.listed_rows import listed_scores
-from lmtui.engine.protocol import Stop
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
 from lmtui.engine.windows import Windows
@@ -52,7 +51,7 @@ class ScoringBackend(Protocol):
         """Whether that takes one request; else it takes one for each token."""
 
     def score_tokens(
-        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+        self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1."""
 
@@ -71,13 +70,11 @@ def score_rows(
     windows: Windows,
     start: int = 0,
     top_n: int = 0,
-    should_stop: Stop | None = None,
 ) -> Iterator[TokenScore]:
     """Yield one row per token of `ids`, in order, from `start` on, the first token that
     is scored in a window; `prefix` begins every window.
 
     Raises:
-        Cancelled: `should_stop` answered True.
         LmtuiError: a server would take a request for each of too many tokens.
     """
     _require_short(backend, len(ids) - start)
@@ -92,14 +89,10 @@ def score_rows(
             yield UNSCORED
             skipped = 0
         if isinstance(backend, ScoringBackend):
-            yield from backend.score_tokens(
-                read, skip=skipped, top_n=top_n, should_stop=should_stop
-            )
+            yield from backend.score_tokens(read, skip=skipped, top_n=top_n)
             continue
         position = 0
-        for block in backend.all_logits(
-            read[:-1], skip=skipped, should_stop=should_stop
-        ):
+        for block in backend.all_logits(read[:-1], skip=skipped):
             at = skipped + position
             yield from rows_of(block, targets[at : at + block.shape[0]], top_n)
             position += block.shape[0]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.listed_rows import ORDERS, other_stage
-from lmtui.engine.protocol import Stop
 from lmtui.engine.sampler_stages import active_stages, come_in_order
 from lmtui.engine.server_settings import require_applied, without_idle_stages
 from lmtui.engine.thinking import opens
@@ -61,14 +60,8 @@ class DrawingBackend(Protocol):
     def takes(self) -> frozenset[str]:
         """Names of the sampling settings that it draws with."""
 
-    def draw(
-        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
-    ) -> Generator[DrawnToken]:
-        """Yield the tokens after `ids` until the server ends the answer.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
+    def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
+        """Yield the tokens after `ids` until the server ends the answer."""
 
 
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.suggestion import (
     Suggestion,
     SuggestionBuilder,
@@ -33,13 +33,9 @@ def suggest(
     rules: SuggestionRules,
     *,
     on_text: Callable[[str], object],
-    should_stop: Stop,
 ) -> Suggestion:
     """Write a suggestion at a cursor; `on_text` gets what of it can be shown, which
     only ever gets longer.
-
-    Raises:
-        Cancelled: `should_stop` answered True.
     """
     after = text[cursor:]
     sees_after = engine.capabilities.infill and bool(after.strip())
@@ -49,9 +45,7 @@ def suggest(
     )
     shown = ""
     pending: Step | None = None
-    items = engine.complete(
-        text, cursor, greedy, grammar_from=0, top_n=1, should_stop=should_stop
-    )
+    items = engine.complete(text, cursor, greedy, grammar_from=0, top_n=1)
     for item in items:
         if isinstance(item, GenerationResult):
             return _ended(builder, item, pending, rules)

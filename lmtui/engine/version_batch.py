@@ -11,9 +11,10 @@ from logging import getLogger
 
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.generate import Decoder
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import ReportCount, Stop
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.versions import VersionItem
 from lmtui.errors import Cancelled, LmtuiError
 
@@ -21,11 +22,9 @@ from lmtui.errors import Cancelled, LmtuiError
 class VersionBatch:
     """Versions that are decoded together; one that ends leaves the batch."""
 
-    def __init__(
-        self, cache: PrefixCache, decoders: Sequence[Decoder], should_stop: Stop
-    ) -> None:
+    def __init__(self, cache: PrefixCache, decoders: Sequence[Decoder]) -> None:
         """`cache` is that of the decoders, for a model that `can_rollback`."""
-        self._cache, self._should_stop = cache, should_stop
+        self._cache = cache
         self._going = dict(enumerate(decoders))
         self._drawn: dict[int, int] = {}  # version → its last token
 
@@ -42,9 +41,7 @@ class VersionBatch:
             decoder.begin_row(prompt)
         try:
             # 1) prefill, once for all
-            reused = self._cache.read(
-                prompt, should_stop=self._should_stop, progress=progress
-            )
+            reused = self._cache.read(prompt, progress=progress)
             for version, decoder in self._going.items():
                 decoder.follow_prompt(len(prompt) if version else reused)
             # 2) decode steps
@@ -63,15 +60,12 @@ class VersionBatch:
             kept = [row for row, each in enumerate(rows) if each in self._going]
             if not kept:
                 return
-            if self._should_stop():
-                raise Cancelled
+            cancellation.check()
             if len(kept) < len(rows):
                 forked.select_rows(kept)
             try:
                 logits = self._cache.backend.next_logits(
-                    [self._drawn[each] for each in self._going],
-                    forked,
-                    should_stop=self._should_stop,
+                    [self._drawn[each] for each in self._going], forked
                 )
             except LmtuiError as error:  # of one row, perhaps, but it ends all
                 getLogger("lmtui").warning("versions go on one by one: %s", error)
@@ -98,7 +92,7 @@ class VersionBatch:
         """Go on with each version by itself: only those that fail alone are lost."""
         for version, decoder in self._going.items():
             try:
-                for item in decoder.leave_batch(self._should_stop):
+                for item in decoder.leave_batch():
                     yield VersionItem(version, item)
             except LmtuiError as error:
                 yield VersionItem(version, error)

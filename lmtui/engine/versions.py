@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lmtui import cancellation
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 
@@ -24,13 +25,12 @@ class VersionItem:
 def one_after_another(
     generate: Callable[[SamplingSettings], Iterator[Step | GenerationResult]],
     settings: Sequence[SamplingSettings],
-    should_stop: Callable[[], bool],
 ) -> Iterator[VersionItem]:
     """Yield the items of versions that are generated one after the other, where they
     can't share a batch. Of those that had not begun when they were stopped, nothing
     comes."""
     for version, each in enumerate(settings):
-        if should_stop():
+        if cancellation.requested():
             return
         try:
             for item in generate(each):

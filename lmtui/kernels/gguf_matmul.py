@@ -9,7 +9,7 @@ bits whether an input is alone or in a batch. Knows no file. N is the number of 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui import cancellation
 from lmtui.kernels import cpu_features
 from lmtui.kernels.library import ADDRESS, WHOLE, bound, bound_if_there
 
@@ -331,7 +332,6 @@ class GgufMatmulKernel:
         shared: KVAddress,
         own: KVAddress,
         mask: Tensor | None,
-        between: Callable[[], None],
     ) -> None:
         """Run all layers for `rows` rows of a few tokens, and the last RMSNorm, in
         place: `hidden`, float32 [m, D], are the embedded tokens, then the states.
@@ -339,9 +339,9 @@ class GgufMatmulKernel:
         `blocks` are those after each layer's attention, that of the last layer leading
         to the first one; `norm`, float32 [D], contains the factor √D. `rope` and `mask`
         are those of `block` and of compiled attention; `shared` are the keys and values
-        that all rows continue, `own` those of the rows, which are written. `between` is
-        called first, and between parts of a large model. Attention must be compiled for
-        the width of a head.
+        that all rows continue, `own` those of the rows, which are written. A large
+        model can be cancelled between parts. Attention must be compiled for the width
+        of a head.
         """
         count, tokens = len(blocks), len(hidden) // rows
         weights = (ctypes.c_void_p * count)(
@@ -353,7 +353,7 @@ class GgufMatmulKernel:
         caches = ctypes.byref(shared), ctypes.byref(own)
         step = max(1, _UNSTOPPED // blocks[0].numel)
         for first in range(0, count, step):
-            between()
+            cancellation.check()
             self._layers(
                 *(weights, first, min(count, first + step), count, rows, tokens),
                 *(rope.data_ptr(), *caches, _address(mask), norm.data_ptr()),

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lmtui.engine.protocol import Engine, Stop
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import SamplingSettings
 
 _RAW = SamplingSettings(temperature=0)  # raw log-probabilities are read, none drawn
@@ -33,19 +33,13 @@ class Hypothesis:
 
 
 def beam_search(
-    engine: Engine,
-    ids: Sequence[int],
-    *,
-    width: int,
-    count: int,
-    should_stop: Stop = lambda: False,
+    engine: Engine, ids: Sequence[int], *, width: int, count: int
 ) -> Iterator[tuple[Hypothesis, ...]]:
     """Yield the beam after each of `count` steps, the best hypothesis first; fewer
     where all have ended.
 
     Raises:
         LmtuiError: `ids` is empty, or the context is full.
-        Cancelled: `should_stop` answered True.
     """
     ends = frozenset(engine.info.end_ids)
     beam: tuple[Hypothesis, ...] = (Hypothesis(),)
@@ -57,9 +51,7 @@ def beam_search(
             if each.ids and each.ids[-1] in ends:
                 extended.append(each)
                 continue
-            following = engine.next_distribution(
-                [*ids, *each.ids], _RAW, top_n=width, should_stop=should_stop
-            )
+            following = engine.next_distribution([*ids, *each.ids], _RAW, top_n=width)
             extended += (
                 Hypothesis((*each.ids, row.id), (*each.logprobs, row.logprob))
                 for row in following.candidates[:width]

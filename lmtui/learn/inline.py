@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui import cancellation
+from lmtui.engine.protocol import EditorEngine
 from lmtui.learn.instrument import Instrument, Measurement
 
 Reported = Callable[[], None]
 
 
-def never() -> bool:
-    """Never stop."""
-    return False
-
-
 class _Inline:
     """The `Context` of a measurement that is waited for."""
 
-    def __init__(
-        self, measurement: Measurement, stop: Stop, reported: Reported
-    ) -> None:
+    def __init__(self, measurement: Measurement, reported: Reported) -> None:
         self._report, self._reported = measurement.report, reported
-        self.should_stop = self.stopped = stop
+        self.stopped = cancellation.requested
 
     def emit(self, *values: Any) -> None:
         """Report values at once."""
@@ -39,7 +33,6 @@ class _Inline:
 def run_inline(
     measurement: Measurement | None,
     engine: EditorEngine,
-    stop: Stop = never,
     reported: Reported = lambda: None,
 ) -> None:
     """Make a measurement and wait for it; `reported` is called whenever a part of it is
@@ -47,21 +40,17 @@ def run_inline(
 
     Raises:
         LmtuiError: it can't be made with this model.
-        Cancelled: `stop` answered True.
     """
     if measurement is not None:
-        context = _Inline(measurement, stop, reported)
+        context = _Inline(measurement, reported)
         measurement.take(measurement.run(engine, context))
 
 
-def enter_inline(
-    instrument: Instrument, line: str, engine: EditorEngine, stop: Stop = never
-) -> None:
+def enter_inline(instrument: Instrument, line: str, engine: EditorEngine) -> None:
     """Type a line into the field of an instrument, and enter it; wait for both.
 
     Raises:
         LmtuiError: it can't be measured with this model.
-        Cancelled: `stop` answered True.
     """
-    run_inline(instrument.follow(line), engine, stop)
-    run_inline(instrument.take(line), engine, stop)
+    run_inline(instrument.follow(line), engine)
+    run_inline(instrument.take(line), engine)

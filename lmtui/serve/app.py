@@ -47,7 +47,7 @@ from lmtui.serve.generation import (
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
 from lmtui.serve.planner import Planner, PromptTooLong
-from lmtui.serve.scheduler import Scheduler, Task, Turn
+from lmtui.serve.scheduler import Scheduler, Task
 from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
 T = TypeVar("T")
@@ -317,7 +317,7 @@ class Api:
         """Call the engine between two turns."""
         found: list[T] = []
 
-        def steps(engine: EditorEngine, _: Turn) -> Iterator[None]:
+        def steps(engine: EditorEngine, _: int) -> Iterator[None]:
             found.append(read(engine))
             yield
 

@@ -20,7 +20,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.models.remote.wire import ID_BYTES
-from lmtui.serve.scheduler import Steps, Turn
+from lmtui.serve.scheduler import Steps
 
 _TOGETHER_TOKENS = 512
 """Tokens of the prompts that are scored in one forward pass, about."""
@@ -88,7 +88,7 @@ Emit = Callable[[GenerationEvent], object]
 def generation_steps(request: GenerationRequest, emit: Emit) -> Steps:
     """Return the steps of a task that answers a request. Events are emitted on the
     worker's thread; the answers to prompt i are those from i · `answers` on."""
-    return lambda engine, turn: _Generation(engine, turn, request, emit).steps()
+    return lambda engine, slot: _Generation(engine, slot, request, emit).steps()
 
 
 def logits_steps(
@@ -97,11 +97,9 @@ def logits_steps(
     """Return the steps of a task that emits the raw logits after each of the last
     `keep` tokens of some prompts, block by block."""
 
-    def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
+    def steps(engine: EditorEngine, slot: int) -> Iterator[None]:
         for ids in prompts:
-            for block in engine.raw_logits(
-                ids, keep=keep, slot=turn.slot, should_stop=turn.stopped
-            ):
+            for block in engine.raw_logits(ids, keep=keep, slot=slot):
                 if block:
                     emit(block)
                 yield
@@ -116,18 +114,17 @@ def drawing_steps(
     token with the raw logits that it was drawn from; at last nothing, unless the answer
     was stopped. The last `drawn` tokens of the prompt belong to the answer already."""
 
-    def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
+    def steps(engine: EditorEngine, slot: int) -> Iterator[None]:
         (prompt,) = request.prompts
-        for _ in engine.prefill(prompt.ids, slot=turn.slot, should_stop=turn.stopped):
+        for _ in engine.prefill(prompt.ids, slot=slot):
             yield
         for item in engine.generate(
             prompt,
             request.settings,
             top_n=1,
             logit_bias=request.logit_bias,
-            slot=turn.slot,
+            slot=slot,
             drawn=drawn,
-            should_stop=turn.stopped,
         ):
             if isinstance(item, Step):
                 row = engine.logits_at(item.distribution.handle)
@@ -142,7 +139,7 @@ def drawing_steps(
 @dataclass(frozen=True, slots=True)
 class _Generation:
     engine: EditorEngine
-    turn: Turn
+    slot: int
     request: GenerationRequest
     emit: Emit
 
@@ -178,20 +175,17 @@ class _Generation:
             [self.request.prompts[index].ids for index in indexes],
             self.request.settings,
             top_n=self.request.scores or 0,
-            slot=self.turn.slot,
-            should_stop=self.turn.stopped,
+            slot=self.slot,
         )
 
     def _answer(self, index: int, scored: ScoredPrompt | None) -> Iterator[None]:
         """Read a prompt unless it is scored, and generate the answers to it."""
-        engine, turn, request = self.engine, self.turn, self.request
+        engine, slot, request = self.engine, self.slot, self.request
         prompt = request.prompts[index]
         cached, tokens = 0, scored.tokens if scored else ()
         if scored is None:
-            cached = engine.reusable(prompt.ids, turn.slot)
-            for _ in engine.prefill(
-                prompt.ids, slot=turn.slot, should_stop=turn.stopped
-            ):
+            cached = engine.reusable(prompt.ids, slot)
+            for _ in engine.prefill(prompt.ids, slot=slot):
                 yield
         self.emit(PromptRead(index, tokens, cached))
         for number in range(request.answers):
@@ -201,9 +195,8 @@ class _Generation:
                 _seeded(request.settings, number),
                 top_n=max(1, request.top_n),
                 logit_bias=request.logit_bias,
-                slot=turn.slot,
+                slot=slot,
                 after=scored.following.handle if scored else None,
-                should_stop=turn.stopped,
             ):
                 if isinstance(item, GenerationResult):
                     self.emit(AnswerEnd(answer, item))

@@ -21,7 +21,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.serve.bodies import InfillBody
-from lmtui.serve.scheduler import Steps, Turn
+from lmtui.serve.scheduler import Steps
 from lmtui.serve.shapes import Counts, Json
 
 SLOT = 0
@@ -129,7 +129,7 @@ class Infiller:
         if body.logit_bias:
             raise LmtuiError("logit_bias can't be used with /infill")
 
-        def steps(engine: EditorEngine, turn: Turn) -> Iterator[None]:
+        def steps(engine: EditorEngine, slot: int) -> Iterator[None]:
             if not engine.capabilities.infill:
                 raise LmtuiError(
                     "this model reads only what is before the cursor",
@@ -142,13 +142,7 @@ class Infiller:
             ids = engine.completion_context(text, cursor, settings).ids
             result.prompt_tokens = len(ids)
             result.cached = engine.reusable(ids, SLOT)
-            items = engine.complete(
-                text,
-                cursor,
-                settings,
-                top_n=1,
-                should_stop=turn.stopped,
-            )
+            items = engine.complete(text, cursor, settings, top_n=1)
             yield from _take(items, body, result, emit)
 
         return steps

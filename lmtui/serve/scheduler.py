@@ -16,6 +16,7 @@ from functools import partial
 from threading import Event as Flag
 from threading import Lock
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import Cancelled, LmtuiError, Unavailable
 from lmtui.notation import counted
@@ -29,18 +30,9 @@ TURN = 0.05
 SHORT = 512
 """Tokens that a short task reads and writes, at the most."""
 
-
-@dataclass(eq=False)
-class Turn:
-    """What a task may use: a slot of the engine, for some time."""
-
-    slot: int
-    stopped: Callable[[], bool]
-    """Asks whether the answer is not wanted any more."""
-
-
-Steps = Callable[[EditorEngine, Turn], Iterator[None]]
-"""Does the work, step by step; other tasks may run between two steps."""
+Steps = Callable[[EditorEngine, int], Iterator[None]]
+"""Does the work with a slot of the engine, step by step; other tasks may run between
+two steps."""
 
 
 @dataclass(eq=False)
@@ -195,10 +187,11 @@ class Scheduler:
         began = self._clock()
         try:
             # Steps are taken until one ends after the turn's time.
-            return any(
-                self._clock() >= began + TURN or not running.is_ready
-                for _ in running.steps
-            )
+            with cancelled_when(running.task.flag.is_set):
+                return any(
+                    self._clock() >= began + TURN or not running.is_ready
+                    for _ in running.steps
+                )
         except Cancelled:
             return False
         finally:
@@ -216,7 +209,7 @@ class Scheduler:
                 slot, used = max(fits, key=partial(engine.reusable, task.prompt)), least
                 self._free.remove(slot)
             self._waiting.remove(task)
-            steps = task.steps(engine, Turn(slot, task.flag.is_set))
+            steps = task.steps(engine, slot)
             self._running.append(_Running(task, slot, steps, used))
 
     def _fits(self, task: Task) -> list[int]:

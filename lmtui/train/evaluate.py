@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.protocol import Stop
 from lmtui.engine.types import (
     Encoding,
     FinishReason,
@@ -43,11 +42,6 @@ _QUOTED = 12  # tokens of context before a quoted token
 _COST = 8  # scored tokens that take about as long as a generated one
 
 
-def never() -> bool:
-    """Return False: a `Stop` that never stops."""
-    return False
-
-
 Advance = Callable[[int], None]
 """A function that is told of work done, in scored tokens."""
 
@@ -72,14 +66,10 @@ class Evaluator:
         held_out: Sequence[Example],
         training: Sequence[Example],
         prompts: Sequence[Prompt],
-        should_stop: Stop = never,
         on_share: Callable[[int, int], None] = lambda done, total: None,
     ) -> Answers:
         """Return all answers of a full evaluation, made before and after a training.
         `on_share` is told how much of it is done.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         neutral = _as_example("neutral text", engine.encode(neutral_text()))
         scored = sum(len(example.ids) for example in (*held_out, neutral))
@@ -91,12 +81,11 @@ class Evaluator:
             done = min(total, done + work)
             on_share(done, total)
 
-        how: dict[str, Any] = {"should_stop": should_stop, "advance": advance}
         found = Answers(
-            held_out=self.score(engine, held_out, **how),
-            neutral=self._score(engine, neutral, **how),
-            continued=self.continued(engine, prompts, **how),
-            recalled=self.recalled(engine, training, **how),
+            held_out=self.score(engine, held_out, advance=advance),
+            neutral=self._score(engine, neutral, advance=advance),
+            continued=self.continued(engine, prompts, advance=advance),
+            recalled=self.recalled(engine, training, advance=advance),
         )
         on_share(total, total)
         return found
@@ -106,33 +95,24 @@ class Evaluator:
         engine: LocalEngine,
         examples: Sequence[Example],
         *,
-        should_stop: Stop = never,
         advance: Advance = _uncounted,
     ) -> tuple[DocumentScore, ...]:
-        """Score each document.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
-        how: dict[str, Any] = {"should_stop": should_stop, "advance": advance}
-        return tuple(self._score(engine, example, **how) for example in examples)
+        """Score each document."""
+        return tuple(
+            self._score(engine, example, advance=advance) for example in examples
+        )
 
     def continued(
         self,
         engine: LocalEngine,
         prompts: Sequence[Prompt],
         *,
-        should_stop: Stop = never,
         advance: Advance = _uncounted,
     ) -> tuple[str, ...]:
-        """Return the model's greedy continuation of each prompt.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
-        """
+        """Return the model's greedy continuation of each prompt."""
         found = []
         for prompt in prompts:
-            found.append("".join(_greedy(engine, prompt, CONTINUED, should_stop)[1]))
+            found.append("".join(_greedy(engine, prompt, CONTINUED)[1]))
             advance(_COST * CONTINUED)
         return tuple(found)
 
@@ -156,23 +136,19 @@ class Evaluator:
         engine: LocalEngine,
         training: Sequence[Example],
         *,
-        should_stop: Stop = never,
         advance: Advance = _uncounted,
     ) -> Memorized | None:
         """Return the longest run of training text that the model repeats word for word.
 
         The model gets beginnings of training documents. None where all documents are
         too short.
-
-        Raises:
-            Cancelled: `should_stop` answered True.
         """
         long_enough = [x for x in training if len(x.ids) >= _CUE + _PROMPT.stop]
         stream = np.array([i for x in training for i in x.ids], dtype=np.int64)
         best: Memorized | None = None
         for example in _spread(long_enough, RECALLED):
             cue = Prompt(example.ids[:_CUE], "")
-            ids = _greedy(engine, cue, _RECALL, should_stop)[0]
+            ids = _greedy(engine, cue, _RECALL)[0]
             advance(_COST * _RECALL)
             start, length = longest_run(np.array(ids, dtype=np.int64), stream)
             if best is None or length > best.tokens:
@@ -187,22 +163,13 @@ class Evaluator:
         return self._text(before), self._text(example.ids[index : index + 1])
 
     def _score(
-        self,
-        engine: LocalEngine,
-        example: Example,
-        *,
-        should_stop: Stop,
-        advance: Advance = _uncounted,
+        self, engine: LocalEngine, example: Example, *, advance: Advance = _uncounted
     ) -> DocumentScore:
         before = 1 if self._begins(example) else 0
         ids = example.ids[before:]
         window = self.window(engine, example)
         scored = engine.score(
-            ids,
-            prefix=example.ids[:before],
-            window=window,
-            stride=max(1, window // 2),
-            should_stop=should_stop,
+            ids, prefix=example.ids[:before], window=window, stride=max(1, window // 2)
         )
         controls = self._controls
         logprobs: list[float | None] = [None] * before
@@ -276,13 +243,13 @@ def longest_run(said: Any, stream: Any) -> tuple[int, int]:
 
 
 def _greedy(
-    engine: LocalEngine, prompt: Prompt, tokens: int, should_stop: Stop
+    engine: LocalEngine, prompt: Prompt, tokens: int
 ) -> tuple[list[int], list[str]]:
     """Return the ids and the pieces of text of a greedy continuation."""
     ids: list[int] = []
     pieces: list[str] = []
     settings = SamplingSettings(temperature=0, max_tokens=tokens)
-    for step in engine.generate(prompt, settings, top_n=1, should_stop=should_stop):
+    for step in engine.generate(prompt, settings, top_n=1):
         pieces.append(step.piece)
         if isinstance(step, GenerationResult):
             if step.reason is FinishReason.CANCELLED:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.types import Prompt
 from lmtui.errors import Cancelled
 from lmtui.train import checkpoints
@@ -131,10 +132,10 @@ class TrainLoop:
             Cancelled: the training was told to stop.
         """
         began = time.perf_counter()
-        judging, stop = self._judging, self._commands.stopping
-        engine = self._trainee.engine()
-        scores = judging.evaluating.score(engine, judging.held_out, should_stop=stop)
-        said = judging.evaluating.continued(engine, judging.prompts, should_stop=stop)
+        judging, engine = self._judging, self._trainee.engine()
+        with cancelled_when(self._commands.stopping):
+            scores = judging.evaluating.score(engine, judging.held_out)
+            said = judging.evaluating.continued(engine, judging.prompts)
         self._note(scores)
         self._tell(self._sample(said))
         self._evaluation_seconds = time.perf_counter() - began

@@ -15,9 +15,8 @@ from itertools import groupby
 import psutil
 import torch
 
-from lmtui.engine.protocol import Stop
+from lmtui import cancellation
 from lmtui.engine.types import Prompt
-from lmtui.errors import Cancelled
 from lmtui.train.dataset import Block, Dataset, Example
 from lmtui.train.evaluate import PROMPTS, Evaluator
 from lmtui.train.events import Piece, Plan
@@ -42,7 +41,7 @@ class StepCost:
 
 
 def calibrate(
-    trainee: TrainableModel, sequences: Sequences, *, clip: float, should_stop: Stop
+    trainee: TrainableModel, sequences: Sequences, *, clip: float
 ) -> StepCost:
     """Measure one block of the next step, or of the last step where none is left.
 
@@ -50,14 +49,12 @@ def calibrate(
     update. The weights don't change: the learning rate is 0.
 
     Raises:
-        Cancelled: `should_stop` returned True.
         NonFiniteLoss: the gradient is NaN or infinite.
     """
     step = min(sequences.made + 1, sequences.schedule.steps)
     blocks = sequences.step(step)
     optimizer = adam(trainee, 0.0)
-    if should_stop():
-        raise Cancelled
+    cancellation.check()
     with restored(trainee.model), _peak(trainee.loaded.device) as peak:
         trainee.model.train()
         began = time.perf_counter()
@@ -185,22 +182,16 @@ def evaluation_seconds(
     evaluating: Evaluator,
     held_out: Sequence[Example],
     block: Block,
-    *,
-    should_stop: Stop,
 ) -> float:
-    """Estimate the seconds of an evaluation from one scored block and one continuation.
-
-    Raises:
-        Cancelled: `should_stop` answered True.
-    """
+    """Estimate the seconds of an evaluation from a scored block and a continuation."""
     ids = block.ids[: max(2, block.real)]
     trial = Example("", ids, tuple(True for _ in ids))
     engine = trainee.engine()
     began = time.perf_counter()
-    evaluating.score(engine, [trial], should_stop=should_stop)
+    evaluating.score(engine, [trial])
     scored = time.perf_counter()
     cue = Prompt(ids[: max(1, len(ids) // 8)], "")
-    evaluating.continued(engine, [cue], should_stop=should_stop)
+    evaluating.continued(engine, [cue])
     said = time.perf_counter() - scored
     read = sum(_read(len(x.ids), evaluating.block) for x in held_out)
     return (scored - began) * read / len(ids) + said * PROMPTS

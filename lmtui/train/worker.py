@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from lmtui import cache_dir
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled, LmtuiError, panics_as_errors
 from lmtui.models.progress import Progress
 from lmtui.train import checkpoints, dataset, save
@@ -213,23 +214,19 @@ class Worker:
 
     def _plan(self, prepared: _Prepared) -> None:
         trainee, material = prepared.trainee, prepared.material
-        stop = self._commands.stopping
         resumed = prepared.state.step > 0
         need = checkpoints.space_for(trainee.weights, resumed=resumed)
         cache_dir.require_space(self._place.path, need)
         self._tell(Doing("timing one block"))
         missing = save_memory_where_needed(trainee, self._settings.block)
-        calibration = calibrate(
-            trainee, prepared.sequences, clip=self._settings.clip, should_stop=stop
-        )
-        self._tell(Doing("timing an evaluation"))
-        evaluation = evaluation_seconds(
-            trainee,
-            prepared.evaluating,
-            material.held_out,
-            material.blocks[0],
-            should_stop=stop,
-        )
+        with cancelled_when(self._commands.stopping):
+            calibration = calibrate(
+                trainee, prepared.sequences, clip=self._settings.clip
+            )
+            self._tell(Doing("timing an evaluation"))
+            evaluation = evaluation_seconds(
+                trainee, prepared.evaluating, material.held_out, material.blocks[0]
+            )
         if missing is not None:
             short = f"{cache_dir.size(missing)} more memory may be needed than is free"
             material = replace(material, remarks=(*material.remarks, short))
@@ -277,14 +274,14 @@ class Worker:
     def _ask_first(self, prepared: _Prepared) -> Baseline:
         material, evaluating = prepared.material, prepared.evaluating
         prompts = evaluating.prompts(material.held_out, material.training)
-        answers = evaluating.ask(
-            prepared.trainee.engine(),
-            held_out=material.held_out,
-            training=material.training,
-            prompts=prompts,
-            should_stop=self._commands.stopping,
-            on_share=self._share_of("evaluating before training"),
-        )
+        with cancelled_when(self._commands.stopping):
+            answers = evaluating.ask(
+                prepared.trainee.engine(),
+                held_out=material.held_out,
+                training=material.training,
+                prompts=prompts,
+                on_share=self._share_of("evaluating before training"),
+            )
         return Baseline(prepared.trainee.base.sha256, prompts, answers)
 
     def _share_of(self, what: str) -> Callable[[int, int], None]:
@@ -315,14 +312,14 @@ class Worker:
         best_step = state.step
         if state.best_step is not None:
             best_step = checkpoints.load_best(self._place, trainee.weights)
-        after = prepared.evaluating.ask(
-            trainee.engine(),
-            held_out=material.held_out,
-            training=material.training,
-            prompts=beginning.prompts,
-            should_stop=self._commands.stopping,
-            on_share=self._share_of("evaluating the result"),
-        )
+        with cancelled_when(self._commands.stopping):
+            after = prepared.evaluating.ask(
+                trainee.engine(),
+                held_out=material.held_out,
+                training=material.training,
+                prompts=beginning.prompts,
+                on_share=self._share_of("evaluating the result"),
+            )
         learned = TrainResult(
             request=self._request,
             trainee=trainee,

@@ -48,13 +48,7 @@ def run_generation(
         answer=settings.max_tokens if drop_oldest else None,
     )
     context.emit(PromptReady(prompt, left_out))
-    items = engine.generate(
-        prompt,
-        settings,
-        top_n=top_n,
-        should_stop=context.stopped,
-        progress=_progress(context),
-    )
+    items = engine.generate(prompt, settings, top_n=top_n, progress=_progress(context))
     for item in items:
         if isinstance(item, GenerationResult):
             return item
@@ -84,9 +78,7 @@ def run_versions(
         engine, turns, thinking=thinking, answer=longest if drop_oldest else None
     )
     context.emit(PromptReady(prompt, left_out))
-    for item in engine.generate_versions(
-        prompt, settings, should_stop=context.stopped, progress=_progress(context)
-    ):
+    for item in engine.generate_versions(prompt, settings, progress=_progress(context)):
         context.gather(item)
 
 
@@ -109,14 +101,7 @@ def run_completion(
         Cancelled: it was interrupted, and begins anew unless it was stopped.
         LmtuiError: there is nothing to continue.
     """
-    for item in engine.complete(
-        text,
-        cursor,
-        settings,
-        grammar_from=0,
-        top_n=1,
-        should_stop=context.should_stop,
-    ):
+    for item in engine.complete(text, cursor, settings, grammar_from=0, top_n=1):
         if not isinstance(item, GenerationResult):
             context.gather(item)
         elif item.reason is FinishReason.CANCELLED:

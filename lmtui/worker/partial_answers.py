@@ -22,7 +22,7 @@ def score_parts(
 
     def run(engine: EditorEngine, context: Context) -> tuple[ScoredToken, ...]:
         tokens = []
-        for token in score_passage(engine, passage, should_stop=context.should_stop):
+        for token in score_passage(engine, passage):
             tokens.append(token)
             if isinstance(passage, PartOf):
                 context.gather(token)
@@ -38,9 +38,7 @@ def span_parts(
     other."""
 
     def run(engine: EditorEngine, context: Context) -> None:
-        for span in engine.score_span(
-            text, start, end, should_stop=context.should_stop
-        ):
+        for span in engine.score_span(text, start, end):
             context.emit(span)
 
     return run
@@ -55,9 +53,7 @@ def proofread_parts(
 
     def run(engine: EditorEngine, context: Context) -> None:
         nonlocal reached
-        for part in engine.proofread(
-            text, reached, end, should_stop=context.should_stop
-        ):
+        for part in engine.proofread(text, reached, end):
             reached = part.end
             context.emit(part)
 
@@ -78,7 +74,6 @@ def lens_parts(part: PartOf) -> Callable[[EditorEngine, Context], None]:
             window=part.windows.window,
             stride=part.windows.stride,
             top_n=part.top_n,
-            should_stop=context.should_stop,
         ):
             reached = column.index + 1
             context.gather(column)

@@ -12,7 +12,8 @@ from enum import IntEnum
 from threading import Event as Flag
 from typing import Any, Protocol
 
-from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui.cancellation import Condition
+from lmtui.engine.protocol import EditorEngine
 from lmtui.models.progress import OnProgress
 from lmtui.worker.events import Event
 
@@ -48,14 +49,9 @@ class Context(Protocol):
     """What a request's `run` may use besides the engine."""
 
     @property
-    def should_stop(self) -> Stop:
-        """Asks whether to break off: for good, or until a more urgent request is done.
-        `Cancelled` is then raised, and the request runs again later, unless it was
-        stopped."""
-
-    @property
-    def stopped(self) -> Stop:
-        """Asks whether the request was stopped for good."""
+    def stopped(self) -> Condition:
+        """Asks whether the request was stopped for good. It is also cancelled, to run
+        again later, where a more urgent one waits."""
 
     def emit(self, *values: Any) -> None:
         """Reply with a batch at once, then answer the previews that wait."""

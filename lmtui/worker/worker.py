@@ -14,8 +14,9 @@ from itertools import count
 from threading import Thread
 from typing import Any
 
-from lmtui import log
-from lmtui.engine.protocol import EditorEngine, Stop
+from lmtui import cancellation, log
+from lmtui.cancellation import Condition, cancelled_when
+from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import (
     BugError,
     Cancelled,
@@ -79,8 +80,7 @@ class EngineWorker:
             pass_on = throttled(context.emit, self._clock)
 
             def report(progress: Progress) -> None:
-                if context.stopped():
-                    raise Cancelled
+                cancellation.check()
                 pass_on(progress)
 
             return open_engine(report)
@@ -137,7 +137,8 @@ class EngineWorker:
             )
         context = _RequestContext(self, request)
         try:
-            value = request.run(engine, context)
+            with cancelled_when(partial(self._should_yield, request)):
+                value = request.run(engine, context)
         finally:
             context.batcher.flush()
         self.reply(request, Answer(request.id, value))
@@ -149,7 +150,8 @@ class EngineWorker:
             gc.unfreeze()  # what loading has exempted from collection
             gc.collect()  # a model is full of cycles, and two may not fit
         try:
-            opened = request.run(None, _RequestContext(self, request))
+            with cancelled_when(request.flag.is_set):
+                opened = request.run(None, _RequestContext(self, request))
             engine, other = opened if isinstance(opened, tuple) else (opened, None)
             self._engine, self._other = engine, other
         finally:
@@ -169,10 +171,13 @@ class EngineWorker:
         except Exception as error:  # a closed screen must not end the thread
             log.record_bug(error)
 
-    def should_yield(self, request: EngineRequest) -> bool:
+    def _should_yield(self, request: EngineRequest) -> bool:
         """Return whether to break off: for good, or until a more urgent request is
-        done."""
-        return request.flag.is_set() or self._queue.has_higher_priority(request)
+        done, for which no answer is interrupted."""
+        return request.flag.is_set() or (
+            request.slot is not Slot.GENERATE
+            and self._queue.has_higher_priority(request)
+        )
 
     def serve_previews(self) -> None:
         """Answer the previews that wait, in the middle of another request."""
@@ -195,8 +200,7 @@ class _RequestContext:
 
     def __init__(self, worker: EngineWorker, request: EngineRequest) -> None:
         self._worker, self._request = worker, request
-        self.should_stop: Stop = partial(worker.should_yield, request)
-        self.stopped: Stop = request.flag.is_set
+        self.stopped: Condition = request.flag.is_set
         self.batcher = Batcher(self._batch, worker._clock)
 
     def _batch(self, *values: Any) -> None:

@@ -12,7 +12,6 @@ from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.completion import CompletionModel, CursorContext
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.token_healing import HealedDistribution, search
 from lmtui.engine.token_ids import Ids
@@ -63,12 +62,7 @@ class NaiveReader:
         return logits.double().log_softmax(-1)
 
     def continuations(
-        self,
-        context: Sequence[int],
-        typed: bytes,
-        *,
-        top_n: int,
-        should_stop: Stop = lambda: False,
+        self, context: Sequence[int], typed: bytes, *, top_n: int
     ) -> HealedDistribution:
         return search(
             self._tokens,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine import batched
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.batched import MOST, Continuation, decode_batch
@@ -169,14 +170,12 @@ def test_decode_batch_can_be_cancelled_within_one_token(
     model = test_families.model(family)
     forward, cache = opened(model)
     asked = count()
-    with counted(model) as lengths, pytest.raises(Cancelled):
-        decode_batch(
-            forward,
-            cache,
-            BEGINS,
-            max_new_tokens=9,
-            should_stop=lambda: next(asked) >= patience,
-        )
+    with (
+        counted(model) as lengths,
+        pytest.raises(Cancelled),
+        cancelled_when(lambda: next(asked) >= patience),
+    ):
+        decode_batch(forward, cache, BEGINS, max_new_tokens=9)
     assert len(lengths) <= patience
     assert next(asked) == patience + 1
     cache.read(CONTEXT)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.cancellation import cancelled_when
 from lmtui.chat.conversation import Conversation
 from lmtui.cli.output import bounds, encode
 from lmtui.engine.chat_server import ChatPrompt, ChatServerEngine, pieces_of
@@ -134,7 +135,8 @@ def test_pages_and_search_end_with_what_is_listed() -> None:
 def test_stop_ends_the_answer_with_its_text() -> None:
     with both() as (_, there):
         polls = iter([False] * 3)
-        steps, end = answered(there, should_stop=lambda: next(polls, True))
+        with cancelled_when(lambda: next(polls, True)):
+            steps, end = answered(there)
         assert end.reason is FinishReason.CANCELLED and end.tokens == len(steps)
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.completion import Completer, ContextPlanner, CursorContext
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.fill_in_the_middle import Infill
@@ -54,7 +55,6 @@ def run(
     options = {
         "top_n": 5,
         "single_line": False,
-        "should_stop": lambda: False,
         "progress": None,
     }
     *steps, finish = going.steps(read, wanted, **(options | how))
@@ -166,7 +166,8 @@ def test_single_line_completion_ends_before_its_newline() -> None:
 @pytest.mark.parametrize("patience", range(8))
 def test_completion_can_be_cancelled_at_any_time(patience: int) -> None:
     going, asked = going_on(), count()
-    steps, finish = run(going, should_stop=lambda: next(asked) >= patience)
+    with cancelled_when(lambda: next(asked) >= patience):
+        steps, finish = run(going)
     assert finish.reason is FinishReason.CANCELLED
     free, _ = run(going)
     assert [s.bytes for s in free[: len(steps)]] == [s.bytes for s in steps]
@@ -216,14 +217,13 @@ def test_infill_reads_both_sides_and_heals_the_typed_letters(
     options = {
         "top_n": 5,
         "single_line": False,
-        "should_stop": lambda: False,
         "progress": None,
     }
     step, *_ = going.steps(read, GREEDY, **options)
     assert isinstance(step, Step)
     assert step.bytes == found.rows[0].beyond
     assert step.logprob == pytest.approx(found.rows[0].logprob, abs=1e-4)
-    assert going.alternatives(text, cursor, RULES, count=3, should_stop=lambda: False)
+    assert going.alternatives(text, cursor, RULES, count=3)
 
 
 @pytest.mark.parametrize("family", test_infill.ORDERS)
@@ -240,7 +240,7 @@ def test_control_token_ends_an_infill() -> None:
     for seed in range(12):
         wanted = replace(FREE, seed=seed, max_tokens=40)
         read = going.completion_context("one two thr\nfour", 11, 40)
-        options = {"top_n": 1, "single_line": False, "should_stop": lambda: False}
+        options = {"top_n": 1, "single_line": False}
         *steps, finish = going.steps(read, wanted, progress=None, **options)
         assert not controls & {step.id for step in steps[:-1]}  # type: ignore[union-attr]
         assert isinstance(finish, GenerationResult)
@@ -290,7 +290,7 @@ def test_first_alternative_agrees_with_greedy_completion(cut: int) -> None:
 def alternatives(
     going: Completer, text: str, rules: SuggestionRules = RULES, **how: Any
 ) -> list[Suggestion]:
-    options = {"count": 5, "should_stop": lambda: False}
+    options = {"count": 5}
     return going.alternatives(text, len(text), rules, **(options | how))
 
 
@@ -315,8 +315,8 @@ def test_alternatives_run_as_one_batch_after_one_prefill() -> None:
 @pytest.mark.parametrize("patience", range(6))
 def test_alternatives_can_be_stopped(patience: int) -> None:
     going, asked = going_on(), count()
-    with pytest.raises(Cancelled):
-        alternatives(going, TEXT, should_stop=lambda: next(asked) >= patience)
+    with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):
+        alternatives(going, TEXT)
     assert alternatives(going, TEXT) == alternatives(going_on(), TEXT)
 
 

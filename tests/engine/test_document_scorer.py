@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from lmtui.cancellation import cancelled_when
 from lmtui.editing.scored_text import ScoredText
 from lmtui.engine.cursor import SearchBudget
 from lmtui.engine.editor_types import ScoredSpan
@@ -261,16 +262,9 @@ def test_scoring_another_window_keeps_the_prefix_cache() -> None:
 def test_cancelled_score_span_is_resumed() -> None:
     engine = tiny.engine()
     text = TEXT * 10
-    asked = 0
-
-    def stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > 8
-
     seen: list[ScoredSpan] = []
-    with pytest.raises(Cancelled):
-        for stretch in engine.score_span(text, 0, len(text), should_stop=stop):
+    with pytest.raises(Cancelled), cancelled_when(lambda: bool(seen)):
+        for stretch in engine.score_span(text, 0, len(text)):
             seen.append(stretch)
     assert seen
     with run() as lengths:

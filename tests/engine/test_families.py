@@ -127,7 +127,7 @@ def test_head_of_hidden_states_gives_the_logits(family: str) -> None:
     forward.prefill_chunk = 24
     cache = PrefixCache(forward)
     for ids in (IDS, IDS[:40], [*IDS[:30], 5]):
-        parts = list(cache.hidden_states(ids, len(ids) - 4, should_stop=lambda: False))
+        parts = list(cache.hidden_states(ids, len(ids) - 4))
         made = torch.cat([forward.head(states) for _, states in parts])
         assert parts[0][0] <= len(ids) - 4
         close(made.double().log_softmax(-1), naive(family, ids)[parts[0][0] :])

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import (
     ChatTurn,
@@ -154,13 +155,11 @@ def test_single_line_generation_ends_at_its_newline() -> None:
     assert FinishReason.NEWLINE in reasons
 
 
-def test_should_stop_ends_generation_within_one_token() -> None:
+def test_cancellation_ends_generation_within_one_token() -> None:
     produced: list[Step | GenerationResult] = []
-    generation = tiny.engine().generate(
-        PROMPT, plain(max_tokens=50), should_stop=lambda: len(produced) == 3
-    )
-    for item in generation:
-        produced.append(item)
+    with cancelled_when(lambda: len(produced) == 3):
+        for item in tiny.engine().generate(PROMPT, plain(max_tokens=50)):
+            produced.append(item)
     assert [type(item) for item in produced] == [Step, Step, Step, GenerationResult]
     finish = produced[-1]
     assert isinstance(finish, GenerationResult)
@@ -180,8 +179,9 @@ def test_generation_times_end_at_the_last_token(
         clock.perf_counter()  # what is tried after the last token takes time, too
         return stopped and len(made) == 4
 
-    for item in tiny.engine().generate(PROMPT, plain(max_tokens=6), should_stop=stop):
-        made.append((item, clock.perf_counter()))
+    with cancelled_when(stop):
+        for item in tiny.engine().generate(PROMPT, plain(max_tokens=6)):
+            made.append((item, clock.perf_counter()))
     (_, last), (finish, _) = made[-2:]
     assert (
         isinstance(finish, GenerationResult) and finish.first_token_seconds is not None
@@ -191,10 +191,11 @@ def test_generation_times_end_at_the_last_token(
     assert finish.first_token_seconds < whole < last
 
 
-def test_should_stop_ends_generation_during_prefill() -> None:
+def test_cancellation_ends_generation_during_prefill() -> None:
     engine = tiny.engine()
     asked = itertools.count()
-    steps, finish = run(engine, wanted=plain(), should_stop=lambda: next(asked) >= 2)
+    with cancelled_when(lambda: next(asked) >= 2):
+        steps, finish = run(engine, wanted=plain())
     assert steps == [] and finish.first_token_seconds is None
     assert finish.reason is FinishReason.CANCELLED
     assert finish.perplexity is finish.tokens_per_second is None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.transformers import TransformersBackend
@@ -201,14 +202,12 @@ def test_a_look_before_makes_the_lens_run_only_what_is_new() -> None:
 
 def test_stop_ends_the_work_between_two_blocks() -> None:
     engine = tiny.engine()
-    with pytest.raises(Cancelled):
-        list(engine.logit_lens(IDS, range(60), should_stop=lambda: True))
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        list(engine.logit_lens(IDS, range(60)))
     engine.backend.block_rows = 5  # type: ignore[misc]
     seen: list[LensColumn] = []
-    with pytest.raises(Cancelled):
-        for column in engine.logit_lens(
-            IDS, range(60), should_stop=lambda: len(seen) > 3
-        ):
+    with pytest.raises(Cancelled), cancelled_when(lambda: len(seen) > 3):
+        for column in engine.logit_lens(IDS, range(60)):
             seen.append(column)
     assert 3 < len(seen) < 10
     assert_last_layer_is(columns_of(engine, IDS), list(engine.score(IDS, top_n=1)))
@@ -246,7 +245,6 @@ def columns_by(
             positions,
             top_n=1,
             records=False,
-            should_stop=lambda: False,
         )
     )
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled, LmtuiError
@@ -64,8 +65,8 @@ def test_full_context_leaves_alternatives_without_continuation() -> None:
 
 def test_continue_each_can_be_cancelled_and_repeated() -> None:
     engine = tiny.engine("llama")
-    with pytest.raises(Cancelled):
-        engine.continue_each([5, 6, 7], [9, 11], should_stop=lambda: True)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        engine.continue_each([5, 6, 7], [9, 11])
     ids = [[token.id for token in way] for way in engine.continue_each([5, 6, 7], [9])]
     assert ids == [one_by_one(engine, [5, 6, 7], 9, 6)]
 

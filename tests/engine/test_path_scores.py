@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine import path_scores
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.path_scores import PathScore, reads_trees, score_paths
@@ -21,7 +22,7 @@ PATHS = st.lists(st.lists(st.integers(3, 60), min_size=1, max_size=6), max_size=
 
 
 def scored(cache: PrefixCache, paths: list[list[int]]) -> list[PathScore]:
-    parts = score_paths(cache.backend, cache, paths, should_stop=lambda: False)
+    parts = score_paths(cache.backend, cache, paths)
     return [score for part in parts for score in part]
 
 
@@ -61,7 +62,7 @@ def test_paths_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PrefixCache(TransformersBackend(tiny.model("llama")))
     cache.read(CONTEXT)
     paths = [[5, 6], [5], [7, 8, 9, 4, 6], [5, 6, 7]]
-    parts = score_paths(cache.backend, cache, paths, should_stop=lambda: False)
+    parts = score_paths(cache.backend, cache, paths)
     assert [len(part) for part in parts] == [2, 1, 1]
     check(cache, paths)
 
@@ -76,13 +77,6 @@ def test_model_that_cannot_fork_scores_paths_one_by_one() -> None:
 def test_path_scores_can_be_cancelled(patience: int) -> None:
     cache, asked = PrefixCache(TransformersBackend(tiny.model("llama"))), count()
     cache.read(CONTEXT)
-    with pytest.raises(Cancelled):
-        list(
-            score_paths(
-                cache.backend,
-                cache,
-                [[5, 6]],
-                should_stop=lambda: next(asked) >= patience,
-            )
-        )
+    with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):
+        list(score_paths(cache.backend, cache, [[5, 6]]))
     check(cache, [[5, 6]])

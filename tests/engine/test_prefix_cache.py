@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.token_tree import Tree
@@ -93,8 +94,8 @@ def test_prefix_cache_survives_a_stop_between_layers() -> None:
         return asked > 3  # before the part, then before its first and second layer
 
     longer = [*start, *range(30, 60)]
-    with pytest.raises(Cancelled):
-        cache.read(longer, should_stop=stop)
+    with pytest.raises(Cancelled), cancelled_when(stop):
+        cache.read(longer)
     assert asked == 4
     assert cache.ids == start
     assert cache.read(longer) == len(start)
@@ -146,7 +147,7 @@ def test_head_of_hidden_states_gives_the_logits(
     cache = PrefixCache(forward)
     for ids in history:
         first = min(since, len(ids) - 1)
-        parts = list(cache.hidden_states(ids, first, should_stop=lambda: False))
+        parts = list(cache.hidden_states(ids, first))
         start = parts[0][0]
         assert start <= first
         assert cache.ids == ids
@@ -171,7 +172,7 @@ def test_hidden_states_without_a_decoder_are_the_logits(family: str) -> None:
     forward = TransformersBackend(tiny.model(family))
     forward._decoder = None  # as for a model whose layers can't be told apart
     cache = PrefixCache(forward)
-    ((_, states),) = cache.hidden_states([5, 6, 7], 0, should_stop=lambda: False)
+    ((_, states),) = cache.hidden_states([5, 6, 7], 0)
     expected = tiny.reference_logprobs(family, [5, 6, 7])
     made = forward.head(states).double().log_softmax(-1)
     torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)

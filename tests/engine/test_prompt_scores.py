@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
@@ -84,9 +85,7 @@ def test_prompts_together_are_scored_over_a_cache_that_stays_where_it_is() -> No
     engine = tiny.engine()
     expected = scored(engine, IDS, IDS[:9])
     cache = PrefixCache(CudaGraphBackend(tiny.model(), records=False))
-    found = score_prompts(
-        cache, [IDS, IDS[:9]], window=512, top_n=0, should_stop=lambda: False
-    )
+    found = score_prompts(cache, [IDS, IDS[:9]], window=512, top_n=0)
     for one, other in zip(found, expected, strict=True):
         assert one is not None
         own = [row.logprob for row in one.rows][1:]
@@ -97,8 +96,8 @@ def test_score_of_a_prompt_can_be_stopped_between_its_parts() -> None:
     engine = tiny.engine()
     engine.backend.prefill_chunk = 8  # type: ignore[misc]
     asked = iter([False] * 5 + [True] * 99)
-    with pytest.raises(Cancelled):
-        scored(engine, IDS, should_stop=lambda: next(asked))
+    with pytest.raises(Cancelled), cancelled_when(lambda: next(asked)):
+        scored(engine, IDS)
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine import proofreader
 from lmtui.engine.editor_types import Correction
 from lmtui.engine.engine import LocalEngine
@@ -105,9 +106,5 @@ def test_text_without_neighbours_is_read(text: str, eager: LocalEngine) -> None:
 @pytest.mark.parametrize("patience", [0, 5, 60])
 def test_proofreading_can_be_cancelled(eager: LocalEngine, patience: int) -> None:
     asked = count()
-    with pytest.raises(Cancelled):
-        list(
-            eager.proofread(
-                TEXT, 0, len(TEXT), should_stop=lambda: next(asked) >= patience
-            )
-        )
+    with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):
+        list(eager.proofread(TEXT, 0, len(TEXT)))

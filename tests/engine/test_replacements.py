@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine import path_scores
 from lmtui.engine.completion import ContextPlanner
 from lmtui.engine.editor_types import Replacement
@@ -35,7 +36,7 @@ def replacing(
 
 
 def find(text: str, start: int, end: int, **how: Any) -> list[Replacement]:
-    options = {"count": 6, "should_stop": lambda: False}
+    options = {"count": 6}
     return replacing().find(text, start, end, **(options | how))
 
 
@@ -65,7 +66,7 @@ def test_replacement_numbers_equal_those_of_the_text_read_anew(
 ) -> None:
     start, end = place
     naive, behind = reader(family), TEXT[end:]
-    found = replacing(family).find(TEXT, start, end, count=6, should_stop=lambda: False)
+    found = replacing(family).find(TEXT, start, end, count=6)
     for one in found:
         own, following = naive_scores(naive, start, one.text, behind)
         assert one.logprob == pytest.approx(own, abs=1e-3)
@@ -116,7 +117,7 @@ def test_replacements_are_found_in_a_text_longer_than_the_window() -> None:
     text = TEXT + " " + TEXT * 12
     start = text.rindex("lazy")
     small = replacing(layout=ContextPlanner(context=CONTEXT, window=300, stride=150))
-    found = small.find(text, start, start + 4, count=3, should_stop=lambda: False)
+    found = small.find(text, start, start + 4, count=3)
     assert len(found) >= 2
     assert all(one.following is not None for one in found)
 
@@ -124,8 +125,8 @@ def test_replacements_are_found_in_a_text_longer_than_the_window() -> None:
 @pytest.mark.parametrize("patience", range(0, 40, 5))
 def test_replacement_search_can_be_cancelled(patience: int) -> None:
     asked = count()
-    with pytest.raises(Cancelled):
-        find(TEXT, 10, 15, should_stop=lambda: next(asked) >= patience)
+    with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):
+        find(TEXT, 10, 15)
 
 
 def test_model_that_cannot_fork_repeats_its_replacements() -> None:
@@ -136,9 +137,9 @@ def test_model_that_cannot_fork_repeats_its_replacements() -> None:
     naive = NaiveReader(model, tokenizer)
     one = ReplacementFinder(parts(model, tokenizer), naive, LAYOUT, frozenset())
     text = "a b a b a b"
-    first = one.find(text, 4, 5, count=4, should_stop=lambda: False)
+    first = one.find(text, 4, 5, count=4)
     assert len(first) == 4
-    again = one.find(text, 4, 5, count=4, should_stop=lambda: False)
+    again = one.find(text, 4, 5, count=4)
     assert [found.text for found in again] == [found.text for found in first]
     for before, after in zip(first, again, strict=True):
         assert after.logprob == pytest.approx(before.logprob, abs=1e-3)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
@@ -157,10 +158,10 @@ def test_layers_run_once_per_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lengths == [39, 39, 39, 39]
 
 
-def test_should_stop_cancels_scoring() -> None:
+def test_scoring_is_cancelled() -> None:
     asked = iter([False, False, True])
-    with pytest.raises(Cancelled):
-        list(tiny.engine().score(IDS, should_stop=lambda: next(asked, True)))
+    with pytest.raises(Cancelled), cancelled_when(lambda: next(asked, True)):
+        list(tiny.engine().score(IDS))
 
 
 @pytest.mark.parametrize("ids", [[], [9]])

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generate import Decoder
@@ -131,15 +132,13 @@ def test_state_that_cannot_be_copied_gives_the_versions_one_after_the_other(
 @pytest.mark.parametrize("after", [0, 1, 5, 13])
 def test_a_stop_ends_all_versions_within_a_token(after: int) -> None:
     engine, seen = tiny.engine(), []
-    items = engine.generate_versions(
-        prompt_of(engine), seeded(3), should_stop=lambda: len(seen) >= after
-    )
-    for item in items:
-        if isinstance(item.item, Step):
-            seen.append(item)
-        else:
-            assert isinstance(item.item, GenerationResult)
-            assert item.item.reason is FinishReason.CANCELLED
+    with cancelled_when(lambda: len(seen) >= after):
+        for item in engine.generate_versions(prompt_of(engine), seeded(3)):
+            if isinstance(item.item, Step):
+                seen.append(item)
+            else:
+                assert isinstance(item.item, GenerationResult)
+                assert item.item.reason is FinishReason.CANCELLED
     assert len(seen) <= after + 3  # the others of the same pass
     # The engine can be used as before.
     asked = seeded(2)
@@ -212,7 +211,8 @@ def test_one_after_another_goes_on_behind_an_error_and_ends_at_a_stop() -> None:
             raise LmtuiError("the server broke off")
         yield own
 
-    items = list(one_after_another(generate, asked, lambda: len(begun) == 3))
+    with cancelled_when(lambda: len(begun) == 3):
+        items = list(one_after_another(generate, asked))
     assert begun == [5, 6, 7]
     assert [each.version for each in items] == [0, 1, 2]
     assert isinstance(items[0].item, LmtuiError)

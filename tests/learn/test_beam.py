@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.errors import Cancelled
@@ -100,8 +101,8 @@ def test_ended_hypotheses_stay_as_they_are(
 
 def test_beam_search_stops_when_it_is_asked_to(engine: LocalEngine) -> None:
     ids = ids_of(engine, "the cat sat")
-    with pytest.raises(Cancelled):
-        list(beam_search(engine, ids, width=2, count=5, should_stop=lambda: True))
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        list(beam_search(engine, ids, width=2, count=5))
 
 
 @given(

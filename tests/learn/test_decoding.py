@@ -204,9 +204,6 @@ def interrupt(engine: Any, measurement: Measurement | None, after: int) -> None:
     class Context:
         """A context that breaks off."""
 
-        def should_stop(self) -> bool:
-            return False
-
         def gather(self, value: Any) -> None:
             measurement.report(value)
             if next(reports, None) is None:

@@ -137,9 +137,6 @@ def test_generating_is_followed_step_by_step(engine: LocalEngine) -> None:
     class Listening:
         """A context that looks at the figure after each report."""
 
-        def should_stop(self) -> bool:
-            return False
-
         def gather(self, value: Any) -> None:
             measurement.report(value)
             seen.append(counter(instrument))

@@ -153,7 +153,7 @@ def test_stop_ends_the_training() -> None:
     stop = Flag()
 
     class Context:
-        should_stop = stopped = staticmethod(stop.is_set)
+        stopped = staticmethod(stop.is_set)
 
         def emit(self, *values: object) -> None:
             for value in values:

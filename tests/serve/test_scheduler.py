@@ -9,9 +9,10 @@ from threading import Event
 
 import pytest
 
+from lmtui import cancellation
 from lmtui.engine.protocol import EditorEngine
-from lmtui.errors import Cancelled, LmtuiError, Unavailable
-from lmtui.serve.scheduler import SHORT, Scheduler, Steps, Task, Turn
+from lmtui.errors import LmtuiError, Unavailable
+from lmtui.serve.scheduler import SHORT, Scheduler, Steps, Task
 from lmtui.worker.events import Answer
 from lmtui.worker.worker import EngineWorker
 from tests.fake_writing import FakeWriter
@@ -57,12 +58,11 @@ class Work:
         self.gate = Event()
 
     def task(self, name: str, steps: int = 3, **how: object) -> Task:
-        def run(_: EditorEngine, turn: Turn) -> Iterator[None]:
-            self.slots[name] = turn.slot
+        def run(_: EditorEngine, slot: int) -> Iterator[None]:
+            self.slots[name] = slot
             assert self.gate.wait(WAIT)
             for index in range(steps):
-                if turn.stopped():
-                    raise Cancelled
+                cancellation.check()
                 self.done.append((name, index))
                 yield
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import Cancelled
 from lmtui.train.dataset import Example, example
@@ -128,11 +129,11 @@ def test_prompt_of_a_completion_row_is_its_question(asking: Evaluator) -> None:
 
 
 def test_evaluator_can_be_cancelled(engine: LocalEngine, asking: Evaluator) -> None:
-    with pytest.raises(Cancelled):
-        asking.score(engine, [of(TEXT)], should_stop=lambda: True)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        asking.score(engine, [of(TEXT)])
     prompts = asking.prompts([of(TEXT)], [])
-    with pytest.raises(Cancelled):
-        asking.continued(engine, prompts, should_stop=lambda: True)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        asking.continued(engine, prompts)
 
 
 @given(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled
-from lmtui.train.evaluate import never
 from lmtui.train.plan import calibrate, pieces
 from lmtui.train.schedule import Schedule
 from lmtui.train.settings import TrainSettings
@@ -30,7 +30,7 @@ def test_calibration_leaves_model_and_random_state_unchanged(
 ) -> None:
     subject = trainee(method=method, half=half)
     before, chance = copied(subject), torch.get_rng_state()
-    found = calibrate(subject, sequences(made), clip=1.0, should_stop=never)
+    found = calibrate(subject, sequences(made), clip=1.0)
     assert same(copied(subject), before)
     assert torch.equal(torch.get_rng_state(), chance)
     assert all(weight.grad is None for weight in subject.weights.values())
@@ -41,8 +41,8 @@ def test_calibration_leaves_model_and_random_state_unchanged(
 
 def test_calibration_can_be_cancelled() -> None:
     subject = trainee()
-    with pytest.raises(Cancelled):
-        calibrate(subject, sequences(), clip=1.0, should_stop=lambda: True)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        calibrate(subject, sequences(), clip=1.0)
 
 
 def test_nan_in_calibration_raises_and_changes_no_weight() -> None:
@@ -51,7 +51,7 @@ def test_nan_in_calibration_raises_and_changes_no_weight() -> None:
     norm: Any = subject.loaded.model.model.norm
     norm.weight.data.fill_(math.nan)
     with pytest.raises(NonFiniteLoss):
-        calibrate(subject, sequences(), clip=1.0, should_stop=never)
+        calibrate(subject, sequences(), clip=1.0)
     assert same(copied(subject), before)
 
 

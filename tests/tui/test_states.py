@@ -6,7 +6,7 @@ What is older than the text beside it is dim.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from textual.widget import Widget
 
+from lmtui import cancellation
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.engine.editor_types import (
@@ -60,45 +61,40 @@ class Slow(FakeWriter):
     def let(self, verb: str) -> None:
         self.held.pop(verb).set()
 
-    def wait(self, verb: str, stop: Callable[[], bool] = lambda: False) -> None:
+    def wait(self, verb: str) -> None:
         gate = self.held.get(verb)
         for _ in range(4000):
             if gate is None or gate.wait(0.005):
                 return
-            if stop():
-                raise Cancelled
+            cancellation.check()
         raise AssertionError(f"{verb} was held for too long")
 
-    def predict_at(self, *asked: Any, should_stop: Any, **how: Any) -> CursorPrediction:
-        self.wait("expect", should_stop)
-        return super().predict_at(*asked, should_stop=should_stop, **how)
+    def predict_at(self, *asked: Any, **how: Any) -> CursorPrediction:
+        self.wait("expect")
+        return super().predict_at(*asked, **how)
 
-    def score_span(
-        self, *asked: Any, should_stop: Any, **how: Any
-    ) -> Iterator[ScoredSpan]:
-        self.wait("heat", should_stop)
-        yield from super().score_span(*asked, should_stop=should_stop, **how)
+    def score_span(self, *asked: Any, **how: Any) -> Iterator[ScoredSpan]:
+        self.wait("heat")
+        yield from super().score_span(*asked, **how)
 
-    def score_draft(self, *asked: Any, should_stop: Any, **how: Any) -> DraftScores:
-        self.wait("trace", should_stop)
-        return super().score_draft(*asked, should_stop=should_stop, **how)
+    def score_draft(self, *asked: Any, **how: Any) -> DraftScores:
+        self.wait("trace")
+        return super().score_draft(*asked, **how)
 
     def encode(self, *asked: Any, **how: Any) -> Encoding:
         self.wait("encode")
         return super().encode(*asked, **how)
 
-    def score(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
-        self.wait("score", should_stop)
-        yield from super().score(*asked, should_stop=should_stop, **how)
+    def score(self, *asked: Any, **how: Any) -> Iterator[Any]:
+        self.wait("score")
+        yield from super().score(*asked, **how)
 
-    def generate(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
-        for number, item in enumerate(
-            super().generate(*asked, should_stop=should_stop, **how)
-        ):
+    def generate(self, *asked: Any, **how: Any) -> Iterator[Any]:
+        for number, item in enumerate(super().generate(*asked, **how)):
             try:
-                self.wait(f"token {number}", should_stop)
+                self.wait(f"token {number}")
             except Cancelled:
-                continue  # its own next look at `stop` ends it
+                continue  # its own next check ends it
             yield item
 
 

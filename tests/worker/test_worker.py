@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui import cancellation
 from lmtui.engine.protocol import EditorEngine
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.worker import events
@@ -145,7 +146,7 @@ def test_less_urgent_request_is_interrupted_and_runs_again() -> None:
         runs.append(len(runs))
         if len(runs) == 1:
             gate(engine, context)
-            assert context.should_stop() and not context.stopped()
+            assert cancellation.requested() and not context.stopped()
             raise Cancelled
         return "scored"
 
@@ -323,8 +324,7 @@ def test_every_request_ends_once_whatever_is_asked(asked: list[str | Slot]) -> N
 
     def run(engine: EditorEngine, context: Context) -> None:
         context.gather("value")
-        if context.should_stop():
-            raise Cancelled
+        cancellation.check()
 
     with working() as asker:
         ids = asker.replies.ended()

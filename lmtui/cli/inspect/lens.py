@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lmtui.cli.errors import stop_on_interrupt
+from lmtui import cancellation
+from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.inspect.json_output import JsonLensView
 from lmtui.cli.inspect.score import ModelScores, Rules, Scored
 from lmtui.cli.progress import meter
@@ -20,16 +21,12 @@ def write_layers(
             looked into.
         Cancelled: Ctrl-C was pressed; the output so far is complete.
     """
-    with stop_on_interrupt() as stop, meter("looking into the layers") as shown:
+    with cancel_on_interrupt(), meter("looking into the layers") as shown:
         scores = ModelScores(engine, document, rules)
         whole = len(scores.encoding.ids)
 
-        def stopped() -> bool:
-            # Called between layers and blocks, too: the only progress between tokens.
-            shown(scores.totals.tokens, whole)
-            return stop()
-
-        for placed, column in scores.columns(stopped):
-            shown.pause()
-            view.column(placed, column)
+        with cancellation.polling(lambda: shown(scores.totals.tokens, whole)):
+            for placed, column in scores.columns():
+                shown.pause()
+                view.column(placed, column)
         view.end(Scored(document, scores.summary()))

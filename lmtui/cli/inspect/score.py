@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from lmtui import cancellation
 from lmtui.analysis import calibration
 from lmtui.analysis.compare import (
     ComparedSpan,
@@ -19,10 +20,10 @@ from lmtui.analysis.compare import (
     unit_of,
 )
 from lmtui.analysis.summary import Summary, Totals
-from lmtui.cli.errors import stop_on_interrupt
+from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.progress import Meter, meter
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.protocol import Engine, Stop
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.files import TextSource
 
@@ -102,9 +103,9 @@ def score_all(
         _score_quietly(engines, documents, rules, view)
         return
     for document in documents:
-        with stop_on_interrupt() as stop, meter("scoring") as shown:
+        with cancel_on_interrupt(), meter("scoring") as shown:
             reading = TextScores(engines, document, rules)
-            reading.into(view, should_stop=stop, report=shown, begun=shown.pause)
+            reading.into(view, report=shown, begun=shown.pause)
 
 
 def _score_quietly(
@@ -115,11 +116,11 @@ def _score_quietly(
     The view writes nothing for long, so the meter stays.
     """
     sizes = [len(document.text) for document in documents]
-    with stop_on_interrupt() as stop, meter("scoring", unit="characters") as shown:
+    with cancel_on_interrupt(), meter("scoring", unit="characters") as shown:
         for place, document in enumerate(documents):
             reading = TextScores(engines, document, rules)
             report = _part_of(shown, sum(sizes[:place]), sizes[place], sum(sizes))
-            reading.into(view, should_stop=stop, report=report, ended=shown.clear)
+            reading.into(view, report=report, ended=shown.clear)
 
 
 def _part_of(shown: Meter, before: int, size: int, whole: int) -> ReportScored:
@@ -147,7 +148,6 @@ class TextScores:
         self,
         view: ScoreView,
         *,
-        should_stop: Stop,
         report: ReportScored,
         begun: Callable[[], None] = lambda: None,
         ended: Callable[[], None] = lambda: None,
@@ -160,28 +160,27 @@ class TextScores:
         halves = [half for half in (self._own, self._other) if half]
         whole = sum(len(half.encoding.ids) for half in halves)
 
-        def stopped() -> bool:
-            # Called between layers, too: the only progress within a window.
+        def read() -> None:
             report(sum(half.totals.tokens for half in halves), whole)
-            return should_stop()
 
         view.start(self._document)
         scored = False
-        for piece in self._pieces(stopped):
-            if not scored and piece.logprob is not None:
-                scored = True
-                begun()
-            if self._comparison:
-                self._comparison.add(piece)
-            view.piece(piece)
+        with cancellation.polling(read):
+            for piece in self._pieces():
+                if not scored and piece.logprob is not None:
+                    scored = True
+                    begun()
+                if self._comparison:
+                    self._comparison.add(piece)
+                view.piece(piece)
         ended()
         view.end(self._scored())
 
-    def _pieces(self, should_stop: Stop) -> Iterator[ComparedSpan]:
-        tokens = self._own.tokens(should_stop)
+    def _pieces(self) -> Iterator[ComparedSpan]:
+        tokens = self._own.tokens()
         if not self._other or not self._comparison:
             return alone(tokens)
-        return pieces(tokens, self._other.tokens(should_stop), self._comparison.unit)
+        return pieces(tokens, self._other.tokens(), self._comparison.unit)
 
     def _scored(self) -> Scored:
         other = self._other.summary() if self._other else None
@@ -205,7 +204,7 @@ class ModelScores:
         )
         self.totals = Totals(limit=WORST)
 
-    def tokens(self, should_stop: Stop) -> Iterator[PlacedToken]:
+    def tokens(self) -> Iterator[PlacedToken]:
         """Yield the tokens with their spans, and add each to the totals."""
         scored = self._engine.score(
             self.encoding.ids,
@@ -213,13 +212,12 @@ class ModelScores:
             window=self._windows.window,
             stride=self._windows.stride,
             top_n=max(self._rules.top, calibration.ROWS),
-            should_stop=should_stop,
         )
         for token, span in zip(scored, self.encoding.spans, strict=True):
             self.totals.add(token, span)
             yield token, span
 
-    def columns(self, should_stop: Stop) -> Iterator[tuple[PlacedToken, LensColumn]]:
+    def columns(self) -> Iterator[tuple[PlacedToken, LensColumn]]:
         """Yield the tokens with their spans and what each layer predicted there, and
         add each to the totals."""
         ids = self.encoding.ids
@@ -230,7 +228,6 @@ class ModelScores:
             window=self._windows.window,
             stride=self._windows.stride,
             top_n=max(self._rules.top, calibration.ROWS),
-            should_stop=should_stop,
         )
         tokens = self._engine.describe_tokens(ids)
         for token, span, column in zip(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lmtui import paths
-from lmtui.cli.errors import note, stop_on_interrupt
-from lmtui.engine.protocol import EditorEngine, Stop
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui import cancellation, paths
+from lmtui.cli.errors import cancel_on_interrupt, note
+from lmtui.engine.protocol import EditorEngine
+from lmtui.errors import LmtuiError
 from lmtui.learn.course import Catalogue, Course
 from lmtui.learn.handout.worksheet import worksheet
 from lmtui.learn.handout.writer import INDEX, Handout, file_name
@@ -49,29 +49,25 @@ def write_handout(
         Cancelled: Ctrl-C was pressed; the pages that were written are whole.
     """
     handout = Handout(course, engine.info, material.name)
-    with stop_on_interrupt() as stop:
+    with cancel_on_interrupt():
         for number, page in enumerate(course.pages):
             title = visible_line(page.title)
             note(f"page {number + 1} of {len(course.pages)}: {title}\n")
-            sheet = worksheet(
-                instruments[page.instrument], page, material, engine, stop=stop
-            )
+            sheet = worksheet(instruments[page.instrument], page, material, engine)
             if sheet.error is not None:
                 note(f"warning: {visible_line(str(sheet.error))}\n")
-            _write(out, file_name(course, number), handout.page(sheet), stop)
-        _write(out, INDEX, handout.index(), stop)
+            _write(out, file_name(course, number), handout.page(sheet))
+        _write(out, INDEX, handout.index())
     note(f"wrote {visible_line(str(out / INDEX))}\n")
 
 
-def _write(out: Path, name: str, text: str, stop: Stop) -> None:
+def _write(out: Path, name: str, text: str) -> None:
     """Write a page whole, or leave what is there.
 
     Raises:
         LmtuiError: it can't be written.
-        Cancelled: `stop` answered True.
     """
-    if stop():
-        raise Cancelled
+    cancellation.check()
     try:
         out.mkdir(parents=True, exist_ok=True)
         paths.write_atomically(out / name, text.encode(), private=False)

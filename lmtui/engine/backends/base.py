@@ -13,7 +13,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from lmtui.engine.protocol import Stop
 from lmtui.engine.softmax import greatest_of
 from lmtui.engine.token_tree import Tree
 from lmtui.errors import LmtuiError
@@ -58,7 +57,7 @@ H = TypeVar("H", bound=KVCache)
 
 
 class ModelBackend(Protocol[H]):
-    """Forward passes of one model. `stop` is polled between two layers.
+    """Forward passes of one model, which can be cancelled between two layers.
 
     `held` is the KV cache that the tokens continue; None reads them without one.
     """
@@ -99,36 +98,22 @@ class ModelBackend(Protocol[H]):
         """Return an empty KV cache."""
 
     def logits(
-        self,
-        ids: Sequence[int],
-        held: H | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: H | None = None, *, keep: int = 1
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`, which continue `held`.
 
         Raises:
-            Cancelled: `should_stop` answered True between two layers; `held` then has
             to be cropped. LmtuiError: the logits are no distribution."""
 
-    def next_logits(
-        self, tokens: Sequence[int], held: H, *, should_stop: Stop | None = None
-    ) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], held: H) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows of `held`.
 
         Raises:
-            Cancelled: `should_stop` answered True; `held` is then unusable.
             LmtuiError: the logits are no distribution.
         """
 
     def hidden_states(
-        self,
-        ids: Sequence[int],
-        held: H | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: H | None = None, *, keep: int = 1
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`, which continue `held`:
         the input of `head`, on the model's device.
@@ -137,24 +122,15 @@ class ModelBackend(Protocol[H]):
             Cancelled, LmtuiError: as in `logits`.
         """
 
-    def hidden_states_after(
-        self,
-        paths: Sequence[Sequence[int]],
-        held: H,
-        *,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def hidden_states_after(self, paths: Sequence[Sequence[int]], held: H) -> Tensor:
         """States [n, width] after each of n paths of at least one token; `held` has one
         row for each path.
 
         Raises:
-            Cancelled: `should_stop` answered True; `held` is then unusable.
             LmtuiError: as in `logits`.
         """
 
-    def hidden_states_tree(
-        self, tree: Tree, held: H, *, should_stop: Stop | None = None
-    ) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, held: H) -> Tensor:
         """States [n, width] after each token of a tree that continues the one row of
         `held`. A token attends to `held`, its ancestors and itself.
 
@@ -163,12 +139,7 @@ class ModelBackend(Protocol[H]):
         """
 
     def layer_states(
-        self,
-        ids: Sequence[int],
-        held: H | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: H | None = None, *, keep: int = 1
     ) -> Tensor:
         """States [keep, layers + 1, width] after the last `keep` of `ids`, which
         continue `held`: those before the first layer and after each. All went through
@@ -183,14 +154,11 @@ class ModelBackend(Protocol[H]):
     def head(self, states: Tensor) -> Tensor:
         """Logits [n, V], float32, of states [n, width]."""
 
-    def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
-    ) -> Iterator[Tensor]:
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in order, in
         blocks [rows, V], so that memory does not grow with tokens × vocabulary.
 
         Raises:
-            Cancelled: `should_stop` answered True.
             LmtuiError: the logits are no distribution.
         """
 
@@ -227,8 +195,8 @@ def part_len(left: int, most: int) -> int:
 
 
 _LAYER_WORK = {"float32": 2.5e10, "bfloat16": 1e11}
-# Operations of one layer between two polls of `stop`: about a tenth of a second on two
-# CPU cores, whose products are in this dtype.
+# Operations of one layer between two checks whether to cancel: about a tenth of a
+# second on two CPU cores, whose products are in this dtype.
 
 
 def chunk_for(layer_weights: int, limit: int, dtype: str = "float32") -> int:

@@ -18,10 +18,9 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import Reuse, float_logits, grown_room
 from lmtui.engine.backends.transformers import TransformersBackend, TransformersKVCache
-from lmtui.engine.protocol import Stop
-from lmtui.errors import Cancelled
 
 _FIRST = 512  # tokens of the first allocation
 _ALIGNED = 64  # attention kernels copy a mask whose length is no multiple of this
@@ -238,41 +237,28 @@ class CudaGraphBackend(TransformersBackend):
         most = getattr(config, "max_position_embeddings", _FIRST)
         return StaticKVCache(config.num_hidden_layers, most)
 
-    def logits(
-        self,
-        ids: Sequence[int],
-        held: Any = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def logits(self, ids: Sequence[int], held: Any = None, *, keep: int = 1) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
         if not _is_static(held):
-            return super().logits(ids, held, keep=keep, should_stop=should_stop)
+            return super().logits(ids, held, keep=keep)
         held.make_room(len(ids))
         if len(ids) == 1 and held.length > 0:
-            if should_stop is not None and should_stop():
-                raise Cancelled
+            cancellation.check()
             logits = self._step(held).logits(ids[0])
         else:
-            logits = super().logits(ids, held, keep=keep, should_stop=should_stop)
+            logits = super().logits(ids, held, keep=keep)
         held.commit(len(ids))
         return logits
 
     def hidden_states(
-        self,
-        ids: Sequence[int],
-        held: Any = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: Any = None, *, keep: int = 1
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`: the input of `head`."""
         if not _is_static(held):
-            return super().hidden_states(ids, held, keep=keep, should_stop=should_stop)
+            return super().hidden_states(ids, held, keep=keep)
         held.make_room(len(ids))
         before = held.length
-        states = super().hidden_states(ids, held, keep=keep, should_stop=should_stop)
+        states = super().hidden_states(ids, held, keep=keep)
         if held.length == before:  # `states` may fall back to `logits`, which counts
             held.commit(len(ids))
         return states

@@ -12,19 +12,18 @@ from collections.abc import Generator, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import ServerBackend, draw_request
 from lmtui.engine.listed_rows import entropy_range, filled
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
 from lmtui.engine.server_draws import DrawnToken, DrawOptions
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui.errors import LmtuiError
 from lmtui.models.remote.dialect import (
     AnswerToken,
     ListingModel,
     PromptToken,
     Row,
-    never,
 )
 
 _CHUNK = 1 << 30  # a prompt is one request: the server reads it in parts
@@ -49,57 +48,40 @@ class ListedBackend(ServerBackend):
         """The row after the prompt that was read last: most are asked for again."""
 
     def logits(
-        self,
-        ids: Sequence[int],
-        held: IdsKVCache | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
         prompt = [*(held.rows[0] if held else ()), *ids]
         ends = range(len(prompt) - keep + 1, len(prompt) + 1)
-        rows = self._rows_after([prompt[:end] for end in ends], should_stop)
+        rows = self._rows_after([prompt[:end] for end in ends])
         if held:
             held.rows[0] += ids
         return self._filled(rows)
 
     hidden_states = logits
 
-    def next_logits(
-        self,
-        tokens: Sequence[int],
-        held: IdsKVCache,
-        *,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         for row, token in zip(held.rows, tokens, strict=True):
             row.append(token)
-        return self._filled(self._rows_after(held.rows, should_stop))
+        return self._filled(self._rows_after(held.rows))
 
     def hidden_states_after(
-        self,
-        paths: Sequence[Sequence[int]],
-        held: IdsKVCache,
-        *,
-        should_stop: Stop | None = None,
+        self, paths: Sequence[Sequence[int]], held: IdsKVCache
     ) -> Tensor:
         """Logits [n, V] after each of n paths."""
         pairs = zip(held.rows, paths, strict=True)
         prompts = [[*row, *path] for row, path in pairs]
-        return self._filled(self._rows_after(prompts, should_stop))
+        return self._filled(self._rows_after(prompts))
 
-    def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
-    ) -> Iterator[Tensor]:
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks."""
         for start in range(skip, len(ids), _PART):
             end = min(start + _PART, len(ids))
-            yield self.logits(ids[:end], keep=end - start, should_stop=should_stop)
+            yield self.logits(ids[:end], keep=end - start)
 
     def score_tokens(
-        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+        self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1."""
         if top_n > self.listed:
@@ -113,26 +95,20 @@ class ListedBackend(ServerBackend):
         size = len(ids) if self.model.scores_at_once else 1
         for start in range(first, len(ids), size):
             end = min(start + size, len(ids))
-            scores = self._read(ids[:end], start, top_n, should_stop)
+            scores = self._read(ids[:end], start, top_n)
             for score in scores:
                 yield self._token_score(score, top_n)
 
     def score_paths(
-        self,
-        context: Sequence[int],
-        paths: Sequence[Sequence[int]],
-        *,
-        should_stop: Stop,
+        self, context: Sequence[int], paths: Sequence[Sequence[int]]
     ) -> list[tuple[list[float], Tensor]]:
         """Return the log-probability of each token of some paths after `context`, and
         the row [V] after each path."""
         prompts = [[*context, *path] for path in paths]
-        found = self.model.score(
-            prompts, len(context), least=1, should_stop=should_stop
-        )
+        found = self.model.score(prompts, len(context), least=1)
         rows = [each.after for each in found if each.after]
         if len(rows) < len(found):
-            rows = self._rows_after(prompts, should_stop)
+            rows = self._rows_after(prompts)
         scores = [[token.logprob for token in each.tokens] for each in found]
         return list(zip(scores, self._filled(rows), strict=True))
 
@@ -141,46 +117,35 @@ class ListedBackend(ServerBackend):
         """Whether it has `token_logprobs`."""
         return self.model.asks_for_tokens
 
-    def token_logprobs(
-        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
-    ) -> list[float]:
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probability of each of some tokens after `ids`, whether they
         are listed or not."""
-        return self.model.token_logprobs(ids, tokens, should_stop=should_stop)
+        return self.model.token_logprobs(ids, tokens)
 
-    def draw(
-        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
-    ) -> Generator[DrawnToken]:
+    def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
         """Yield the tokens after `ids` that the server draws."""
         request = draw_request(ids, options)
-        for token in self.model.draw(request, should_stop=should_stop):
+        for token in self.model.draw(request):
             yield self._drawn(token)
 
     def _drawn(self, token: AnswerToken) -> DrawnToken:
         return DrawnToken(token.id, token.logprob, self._filled([token.row])[0])
 
-    def _read(
-        self, ids: Sequence[int], start: int, least: int, should_stop: Stop | None
-    ) -> list[PromptToken]:
+    def _read(self, ids: Sequence[int], start: int, least: int) -> list[PromptToken]:
         """Return the scores of `ids` from index `start` on, with at least so many
         tokens listed."""
-        (found,) = self.model.score(
-            [ids], start, least=least, should_stop=should_stop or never
-        )
+        (found,) = self.model.score([ids], start, least=least)
         if found.after:
             self._after = list(ids), found.after
         return found.tokens
 
-    def _rows_after(
-        self, prompts: Sequence[Sequence[int]], should_stop: Stop | None
-    ) -> list[Row]:
+    def _rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
         if not prompts:
             return []
         if len(prompts) == 1 and self._after and self._after[0] == list(prompts[0]):
             return [self._after[1]]
-        if should_stop and should_stop():
-            raise Cancelled
-        rows = self.model.rows_after(prompts, should_stop=should_stop or never)
+        cancellation.check()
+        rows = self.model.rows_after(prompts)
         self._after = list(prompts[-1]), rows[-1]
         return rows
 

@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import Reuse, no_layer_states
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.ngram import NgramModel
-from lmtui.engine.protocol import Stop
 from lmtui.engine.score import TokenScore
 from lmtui.engine.token_tree import Tree
-from lmtui.errors import Cancelled
 from lmtui.models.model_info import ModelInfo
 
 _NO_TOKEN = -1  # in a state of a context that is shorter than the model looks back
@@ -77,40 +76,22 @@ class NgramBackend:
         return IdsKVCache([[]])
 
     def logits(
-        self,
-        ids: Sequence[int],
-        held: IdsKVCache | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        return self.head(
-            self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
-        )
+        return self.head(self.hidden_states(ids, held, keep=keep))
 
-    def next_logits(
-        self,
-        tokens: Sequence[int],
-        held: IdsKVCache,
-        *,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         paths = [[token] for token in tokens]
-        return self.head(self.hidden_states_after(paths, held, should_stop=should_stop))
+        return self.head(self.hidden_states_after(paths, held))
 
     def hidden_states(
-        self,
-        ids: Sequence[int],
-        held: IdsKVCache | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
         """Last tokens [keep, width] of the contexts that end with the last `keep` of
         `ids`."""
-        _poll(should_stop)
+        cancellation.check()
         text = [*(held.rows[0] if held else ()), *ids]
         ends = range(len(text) - keep + 1, len(text) + 1)
         states = self._states([self._last(text, end) for end in ends])
@@ -119,14 +100,10 @@ class NgramBackend:
         return states
 
     def hidden_states_after(
-        self,
-        paths: Sequence[Sequence[int]],
-        held: IdsKVCache,
-        *,
-        should_stop: Stop | None = None,
+        self, paths: Sequence[Sequence[int]], held: IdsKVCache
     ) -> Tensor:
         """Last tokens [n, width] after each of n paths, one for each row."""
-        _poll(should_stop)
+        cancellation.check()
         for row, path in zip(held.rows, paths, strict=True):
             row += path
         return self._states([self._last(row) for row in held.rows])
@@ -139,11 +116,9 @@ class NgramBackend:
         """
         raise no_layer_states("an n-gram model has no layers")
 
-    def hidden_states_tree(
-        self, tree: Tree, held: IdsKVCache, *, should_stop: Stop | None = None
-    ) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, held: IdsKVCache) -> Tensor:
         """Last tokens [n, width] after each token of a tree."""
-        _poll(should_stop)
+        cancellation.check()
         before = self._last(held.rows[0])
         # A parent comes before its children, so that a row of the mask is a path.
         paths = [row.nonzero().flatten().tolist() for row in tree.seen]
@@ -160,21 +135,19 @@ class NgramBackend:
             logits[row] = self._ngrams.logprobs(context).numpy()
         return torch.from_numpy(logits)
 
-    def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
-    ) -> Iterator[Tensor]:
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks."""
         for start in range(skip, len(ids), _ROWS):
             end = min(start + _ROWS, len(ids))
-            yield self.logits(ids[:end], keep=end - start, should_stop=should_stop)
+            yield self.logits(ids[:end], keep=end - start)
 
     def score_tokens(
-        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+        self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1."""
         logprobs = self._ngrams.score(ids).tolist()
         for place in range(skip + 1, len(ids)):
-            _poll(should_stop)
+            cancellation.check()
             before = ids[max(0, place - self._width) : place]
             probs, entropy = self._ngrams.row(before)
             above = int(np.count_nonzero(probs > probs[ids[place]]))
@@ -202,8 +175,3 @@ def _best(probs: NDArray[np.float64], count: int) -> tuple[tuple[int, float], ..
         ids = np.flatnonzero(probs >= np.partition(blocks, -count)[-count])
     ids = ids[(-probs[ids]).argsort(kind="stable")][:count]
     return tuple(zip(ids.tolist(), np.log(probs[ids]).tolist(), strict=True))
-
-
-def _poll(should_stop: Stop | None) -> None:
-    if should_stop and should_stop():
-        raise Cancelled

@@ -21,14 +21,13 @@ from lmtui.engine.backends.base import (
 )
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.grammar.text import grammar_of
-from lmtui.engine.protocol import Stop
 from lmtui.engine.raw_logits import from_bytes
 from lmtui.engine.score import TokenScore
 from lmtui.engine.server_draws import DrawnToken, DrawOptions
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.dialect import DrawRequest, Order, never
+from lmtui.models.remote.dialect import DrawRequest, Order
 from lmtui.models.remote.lmtui_server import LmtuiServerModel
 from lmtui.models.remote.wire import LOGIT_BYTES
 
@@ -67,9 +66,7 @@ class ServerBackend:
         """Return an empty cache of one row."""
         return IdsKVCache([[]])
 
-    def hidden_states_tree(
-        self, tree: Tree, held: IdsKVCache, *, should_stop: Stop | None = None
-    ) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, held: IdsKVCache) -> Tensor:
         """Raise a ValueError: a server reads no trees."""
         raise ValueError("a server reads no trees")
 
@@ -100,18 +97,13 @@ class RemoteBackend(ServerBackend):
         """Rows of logits of one response."""
 
     def logits(
-        self,
-        ids: Sequence[int],
-        held: IdsKVCache | None = None,
-        *,
-        keep: int = 1,
-        should_stop: Stop | None = None,
+        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
         prompt = [*(held.rows[0] if held else ()), *ids]
         skip = len(prompt) - keep
         none = torch.empty(0, self._vocabulary)
-        blocks = self.all_logits(prompt, skip=skip, should_stop=should_stop)
+        blocks = self.all_logits(prompt, skip=skip)
         rows = torch.cat([none, *blocks])
         if held:
             held.rows[0] += ids
@@ -119,70 +111,49 @@ class RemoteBackend(ServerBackend):
 
     hidden_states = logits
 
-    def next_logits(
-        self,
-        tokens: Sequence[int],
-        held: IdsKVCache,
-        *,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         for row, token in zip(held.rows, tokens, strict=True):
             row.append(token)
-        return self._each(held.rows, should_stop)
+        return self._each(held.rows)
 
     def hidden_states_after(
-        self,
-        paths: Sequence[Sequence[int]],
-        held: IdsKVCache,
-        *,
-        should_stop: Stop | None = None,
+        self, paths: Sequence[Sequence[int]], held: IdsKVCache
     ) -> Tensor:
         """Logits [n, V] after each of n paths."""
         rows = zip(held.rows, paths, strict=True)
-        return self._each([[*row, *path] for row, path in rows], should_stop)
+        return self._each([[*row, *path] for row, path in rows])
 
-    def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
-    ) -> Iterator[Tensor]:
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks."""
         for start in range(skip, len(ids), self.block_rows):
             end = min(start + self.block_rows, len(ids))
-            yield self._ask([ids[:end]], end - start, should_stop)
+            yield self._ask([ids[:end]], end - start)
 
     def score_tokens(
-        self, ids: Sequence[int], *, skip: int, top_n: int, should_stop: Stop | None
+        self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1, as the server
         computes them: a hundredth of the bytes of their logits."""
-        found = self._model.scores(ids, top_n=top_n, should_stop=should_stop or never)
+        found = self._model.scores(ids, top_n=top_n)
         for index, each in enumerate(found):
             if index >= skip:
                 yield TokenScore(each.logprob, each.rank, each.entropy, each.top)
 
-    def draw(
-        self, ids: Sequence[int], options: DrawOptions, *, should_stop: Stop
-    ) -> Generator[DrawnToken]:
+    def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
         """Yield the tokens after `ids` that the server draws."""
         request = draw_request(ids, options)
-        for token, row in self._model.draw(request, should_stop=should_stop):
+        for token, row in self._model.draw(request):
             logits = float_logits(from_bytes(row, self._vocabulary)[0])
             yield DrawnToken(token, float(log_softmax(logits)[token]), logits)
 
-    def _each(
-        self, prompts: Sequence[Sequence[int]], should_stop: Stop | None
-    ) -> Tensor:
+    def _each(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Logits [n, V] after each of n prompts."""
         parts = range(0, len(prompts), self.block_rows)
         return torch.cat(
-            [
-                self._ask(prompts[start : start + self.block_rows], 1, should_stop)
-                for start in parts
-            ]
+            [self._ask(prompts[start : start + self.block_rows], 1) for start in parts]
         )
 
-    def _ask(
-        self, prompts: Sequence[Sequence[int]], keep: int, should_stop: Stop | None
-    ) -> Tensor:
-        data = self._model.logits(prompts, keep=keep, should_stop=should_stop or never)
+    def _ask(self, prompts: Sequence[Sequence[int]], keep: int) -> Tensor:
+        data = self._model.logits(prompts, keep=keep)
         return float_logits(from_bytes(data, self._vocabulary))

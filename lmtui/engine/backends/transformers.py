@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import (
     FIRST_ROOM,
     FORK_ROOM,
@@ -31,10 +32,8 @@ from lmtui.engine.backends.base import (
     part_len,
 )
 from lmtui.engine.backends.residual_stream import ResidualStream
-from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.windows import DEFAULT_WINDOW
-from lmtui.errors import Cancelled
 from lmtui.models.model_info import weights_in
 
 _MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing
@@ -182,14 +181,9 @@ class TransformersKVCache:
             layer.batch_select_indices(rows)
 
 
-class _StopCheck:
-    """Hook before each layer that cancels a pass. Does not refer to the backend."""
-
-    should_stop: Stop | None = None
-
-    def __call__(self, *_: object) -> None:
-        if self.should_stop is not None and self.should_stop():
-            raise Cancelled
+def _check(*_: object) -> None:
+    """Cancel a pass, as a hook before each layer."""
+    cancellation.check()
 
 
 class TransformersBackend:
@@ -206,8 +200,7 @@ class TransformersBackend:
         self._decoder: nn.Module | None = None if decoder is model else decoder
         """The layers without the head; None where they can't be told apart."""
         layers = self._layers = _layers(model)
-        self._stop_check = _StopCheck()
-        hooks = [layer.register_forward_pre_hook(self._stop_check) for layer in layers]
+        hooks = [layer.register_forward_pre_hook(_check) for layer in layers]
         # The model can outlive the backend: in a training, each evaluation has its own.
         weakref.finalize(self, _remove, hooks)
         kind = model.device.type
@@ -246,15 +239,6 @@ class TransformersBackend:
             preallocated_cache(None if attention else self.model.config)
         )
 
-    @contextmanager
-    def _stoppable(self, should_stop: Stop | None) -> Iterator[None]:
-        self._stop_check.should_stop = should_stop
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self._stop_check.should_stop = None
-
     def _inputs(self, ids: Sequence[int]) -> Tensor:
         if (largest := max(ids, default=0)) >= self._known_tokens:
             raise no_such_token(largest)
@@ -267,10 +251,9 @@ class TransformersBackend:
         held: TransformersKVCache | None = None,
         *,
         keep: int = 1,
-        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        with self._stoppable(should_stop):
+        with torch.inference_mode():
             output = self.model(
                 input_ids=self._inputs(ids),
                 cache=held and held.cache,
@@ -279,16 +262,10 @@ class TransformersBackend:
             )
             return float_logits(output.logits[0, -keep:])
 
-    def next_logits(
-        self,
-        tokens: Sequence[int],
-        held: TransformersKVCache,
-        *,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], held: TransformersKVCache) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
-        with self._stoppable(should_stop):
+        with torch.inference_mode():
             output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
             return float_logits(output.logits[:, -1])
 
@@ -298,7 +275,6 @@ class TransformersBackend:
         held: TransformersKVCache | None = None,
         *,
         keep: int = 1,
-        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, width] after the last `keep` of `ids`: the input of `head`.
 
@@ -306,9 +282,9 @@ class TransformersBackend:
         can't be told apart from the head.
         """
         if not self._apart:
-            return self.logits(ids, held, keep=keep, should_stop=should_stop)
+            return self.logits(ids, held, keep=keep)
         assert self._decoder is not None
-        with self._stoppable(should_stop):
+        with torch.inference_mode():
             output = self._decoder(
                 input_ids=self._inputs(ids),
                 cache=held and held.cache,
@@ -318,11 +294,7 @@ class TransformersBackend:
         return states.clone()  # the others need not stay in memory
 
     def hidden_states_after(
-        self,
-        paths: Sequence[Sequence[int]],
-        held: TransformersKVCache,
-        *,
-        should_stop: Stop | None = None,
+        self, paths: Sequence[Sequence[int]], held: TransformersKVCache
     ) -> Tensor:
         """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
@@ -330,11 +302,9 @@ class TransformersBackend:
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
         last = [len(path) - 1 for path in paths]
-        return self._batch(inputs, held, should_stop)[range(len(paths)), last]
+        return self._batch(inputs, held)[range(len(paths)), last]
 
-    def hidden_states_tree(
-        self, tree: Tree, held: TransformersKVCache, *, should_stop: Stop | None = None
-    ) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, held: TransformersKVCache) -> Tensor:
         """States [n, width] after each token of a tree."""
         device, before = self.model.device, held.length
         # 1 where a tree token attends to a cached or a tree token: [n, before + n]
@@ -344,7 +314,6 @@ class TransformersBackend:
         states = self._batch(
             inputs,
             held,
-            should_stop,
             attention_mask=(mask * torch.finfo(mask.dtype).min)[None, None],
             position_ids=torch.tensor([tree.depths], device=device) + before,
         )
@@ -354,12 +323,11 @@ class TransformersBackend:
         self,
         inputs: Tensor,
         held: TransformersKVCache,
-        should_stop: Stop | None,
         **masked: Tensor,
     ) -> Tensor:
         """States [n, length, width] after every token of inputs [n, length]."""
         asked = {"input_ids": inputs, "cache": held.cache, "use_cache": True, **masked}
-        with self._stoppable(should_stop):
+        with torch.inference_mode():
             if self._apart and self._decoder is not None:
                 states: Tensor = self._decoder(**asked).last_hidden_state
                 return states
@@ -391,14 +359,13 @@ class TransformersBackend:
         held: TransformersKVCache | None = None,
         *,
         keep: int = 1,
-        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, layers + 1, width] after the last `keep` of `ids`."""
         stream = self._stream
         if isinstance(stream, str):
             raise no_layer_states(f"{type(self.model).__name__}: {stream}")
         with stream.recorded(keep) as entered:
-            last = self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
+            last = self.hidden_states(ids, held, keep=keep)
         return torch.stack([*entered, last], 1)
 
     @cached_property
@@ -422,7 +389,7 @@ class TransformersBackend:
         hidden = states.unsqueeze(0)
         inputs = self._inputs([0] * len(states))
         output = self._apart(last_hidden_state=hidden)
-        with self._stoppable(None), self._replaced(output, hidden):
+        with torch.inference_mode(), self._replaced(output, hidden):
             block = self.model(input_ids=inputs, use_cache=False)
         return float_logits(block.logits[0])
 
@@ -433,15 +400,13 @@ class TransformersBackend:
         if self._decoder is None:
             return None
         inputs = self._inputs([0])
-        with self._stoppable(None):
+        with torch.inference_mode():
             output = self._decoder(input_ids=inputs, use_cache=False)
             with self._replaced(output, output.last_hidden_state) as used:
                 self.model(input_ids=inputs, use_cache=False)
         return type(output) if used else None
 
-    def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
-    ) -> Iterator[Tensor]:
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
         V].
 
@@ -451,7 +416,7 @@ class TransformersBackend:
         if skip >= len(ids):
             return
         if not self._apart:
-            yield from self._whole(self._inputs(ids), skip, should_stop)
+            yield from self._whole(self._inputs(ids), skip)
             return
         most = len(ids) if self.reuse is Reuse.NOTHING else DEFAULT_WINDOW
         held = self.new_cache() if len(ids) > most else None
@@ -459,17 +424,15 @@ class TransformersBackend:
         while left := len(ids) - start:
             count = part_len(left, most)
             part = ids[start : start + count]
-            states = self.hidden_states(part, held, keep=count, should_stop=should_stop)
+            states = self.hidden_states(part, held, keep=count)
             for first in range(max(0, skip - start), count, self.block_rows):
                 yield self.head(states[first : first + self.block_rows])
             start += count
 
-    def _whole(
-        self, inputs: Tensor, skip: int, should_stop: Stop | None
-    ) -> Iterator[Tensor]:
+    def _whole(self, inputs: Tensor, skip: int) -> Iterator[Tensor]:
         """Yield blocks of logits that are computed at once: memory grows with tokens ×
         vocabulary."""
-        with self._stoppable(should_stop):
+        with torch.inference_mode():
             output = self.model(input_ids=inputs, use_cache=False)
         for block in torch.split(output.logits[0, skip:], self.block_rows):
             yield float_logits(block)

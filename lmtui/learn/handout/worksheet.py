@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lmtui.engine.protocol import EditorEngine, Stop
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui import cancellation
+from lmtui.engine.protocol import EditorEngine
+from lmtui.errors import LmtuiError
 from lmtui.learn.course import Page
 from lmtui.learn.figure import Figure, Words
-from lmtui.learn.inline import enter_inline, never, run_inline
+from lmtui.learn.inline import enter_inline, run_inline
 from lmtui.learn.instrument import SLIDE, Instrument, Material
 
 _NAME = re.compile(r"\{([a-z-]+)\}")
@@ -49,33 +50,24 @@ class Worksheet:
 
 
 def worksheet(
-    kind: type[Instrument],
-    page: Page,
-    material: Material,
-    engine: EditorEngine,
-    *,
-    stop: Stop = never,
+    kind: type[Instrument], page: Page, material: Material, engine: EditorEngine
 ) -> Worksheet:
-    """Do the steps that an instrument has for its handout, and return what it showed.
-
-    Raises:
-        Cancelled: `stop` answered True.
-    """
+    """Do the steps of an instrument for its handout, and return what it showed."""
     instrument = kind(page.options, material)
     names = {action.id: action.name for action in kind.ACTIONS}
     start: Figure = ()
     steps: list[str] = []
     error = None
     try:
-        run_inline(instrument.begin(), engine, stop)
+        run_inline(instrument.begin(), engine)
         start = tuple(instrument.figure)
         for step, value in kind.HANDOUT:
-            _require_going_on(stop)
+            cancellation.check()
             given = _filled(value, instrument)
-            steps.append(_do(instrument, step, given, engine=engine, stop=stop))
+            steps.append(_do(instrument, step, given, engine=engine))
     except LmtuiError as failure:
         error = failure
-    _require_going_on(stop)
+    cancellation.check()
     whole = tuple(instrument.figure)
     start = start if _adds(start, whole) else ()
     result = tuple(part for part in whole if part not in start)
@@ -91,11 +83,6 @@ def worksheet(
     )
 
 
-def _require_going_on(stop: Stop) -> None:
-    if stop():
-        raise Cancelled
-
-
 def _filled(value: str, instrument: Instrument) -> str:
     """Return a step's text with the names in it replaced by their values."""
     values = {"entered": instrument.entered, **instrument.options}
@@ -108,18 +95,17 @@ def _do(
     value: str,
     *,
     engine: EditorEngine,
-    stop: Stop,
 ) -> str:
     """Do one step, and return it in words."""
     if step == "enter":
-        enter_inline(instrument, value, engine, stop)
+        enter_inline(instrument, value, engine)
         return f"“{value}” entered"
     if step == "act":
-        run_inline(instrument.act(value), engine, stop)
+        run_inline(instrument.act(value), engine)
         return next(each.name for each in instrument.ACTIONS if each.id == value)
     if step == "slide":
         by = int(value.replace("−", "-"))
-        run_inline(instrument.slide(by), engine, stop)
+        run_inline(instrument.slide(by), engine)
         return f"{instrument.SLIDES} {value.replace('-', '−')}"
     raise ValueError(f"{step} is no step of a handout")
 

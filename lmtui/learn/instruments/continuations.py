@@ -342,9 +342,7 @@ def _looking(settings: SamplingSettings, rows: int) -> Work:
     """Return the work of finding what is expected first."""
 
     def work(engine: EditorEngine, prompt: Prompt, context: Context) -> Iterator[_News]:
-        first = engine.next_distribution(
-            prompt.ids, settings, top_n=rows, should_stop=context.should_stop
-        )
+        first = engine.next_distribution(prompt.ids, settings, top_n=rows)
         yield _News(prompt.text, first, settings)
 
     return work
@@ -355,9 +353,7 @@ def _writing(way: Way, settings: SamplingSettings) -> Work:
 
     def work(engine: EditorEngine, prompt: Prompt, context: Context) -> Iterator[_News]:
         news = _News(prompt.text, way=way)
-        for item in engine.generate(
-            prompt, settings, top_n=1, should_stop=context.should_stop
-        ):
+        for item in engine.generate(prompt, settings, top_n=1):
             if isinstance(item, Step):
                 news = replace(news, branch=_Branch((*news.branch.tokens, item)))
                 yield news
@@ -373,13 +369,7 @@ def _beam(width: int, count: int) -> Work:
 
     def work(engine: EditorEngine, prompt: Prompt, context: Context) -> Iterator[_News]:
         news = _News(prompt.text, way="beam")
-        for beam in beam_search(
-            engine,
-            prompt.ids,
-            width=width,
-            count=count,
-            should_stop=context.should_stop,
-        ):
+        for beam in beam_search(engine, prompt.ids, width=width, count=count):
             best = beam[0]
             tokens = engine.describe_tokens(best.ids)
             scored = zip(tokens, best.logprobs, strict=True)

@@ -193,7 +193,6 @@ def count_models(engine: EditorEngine, text: str, context: Context) -> CountedMo
 
     Raises:
         LmtuiError: the text is too short.
-        Cancelled: `context.should_stop` asks for it.
     """
     from lmtui.engine.ngram import NgramModel
 
@@ -215,9 +214,7 @@ def count_models(engine: EditorEngine, text: str, context: Context) -> CountedMo
     context.emit(f"{len(held_out):,} held-out tokens are scored.")
     prefix = engine.encode("").prefix
     window = engine.windows(len(prefix)).window
-    tokens = list(
-        engine.score(held_out[:window], prefix=prefix, should_stop=context.should_stop)
-    )
+    tokens = list(engine.score(held_out[:window], prefix=prefix))
     own = [token.logprob for token in tokens[1:]]
     nats = [-float(model.score(held_out[: len(tokens)])[1:].sum()) for model in models]
     known = [logprob for logprob in own if logprob is not None]

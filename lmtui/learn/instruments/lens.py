@@ -111,7 +111,6 @@ def look(engine: EditorEngine, text: str, context: Context) -> _Seen:
 
     Raises:
         LmtuiError: the text is too long, or the model can't be looked into.
-        Cancelled: `context.should_stop` asks for it.
     """
     encoding = engine.encode(text)
     if len(encoding.ids) > LONGEST // 4:
@@ -124,12 +123,7 @@ def look(engine: EditorEngine, text: str, context: Context) -> _Seen:
     found = expect(engine, text, context, top_n=1)
     ids = (*encoding.ids, found.candidates[0].id)
     start = 0 if encoding.prefix else 1
-    columns = engine.logit_lens(
-        ids,
-        range(start, len(ids)),
-        prefix=encoding.prefix,
-        should_stop=context.should_stop,
-    )
+    columns = engine.logit_lens(ids, range(start, len(ids)), prefix=encoding.prefix)
     return _Seen(
         text,
         engine.describe_tokens(ids),

@@ -249,7 +249,6 @@ def read(engine: EditorEngine, text: str, context: Context) -> _Pass:
 
     Raises:
         LmtuiError: it is too long for an instrument.
-        Cancelled: `context.should_stop` asks for it.
     """
     return _forward(engine, text, encoded(engine, text), context)
 
@@ -259,12 +258,7 @@ def _forward(
 ) -> _Pass:
     """Score the tokens of a text in one forward pass."""
     begun = time.perf_counter()
-    scores = engine.score(
-        encoding.ids,
-        prefix=encoding.prefix,
-        top_n=_TOP,
-        should_stop=context.should_stop,
-    )
+    scores = engine.score(encoding.ids, prefix=encoding.prefix, top_n=_TOP)
     tokens = tuple(scores)
     seconds = time.perf_counter() - begun
     before = [*engine.describe_tokens(encoding.prefix), *tokens]
@@ -288,9 +282,7 @@ def _one_by_one(
     seconds = 0.0
     for count in range(1, len(scored.positions) + 1):
         begun = time.perf_counter()
-        found = engine.next_distribution(
-            [*ids, *made], _GREEDY, top_n=1, should_stop=context.should_stop
-        )
+        found = engine.next_distribution([*ids, *made], _GREEDY, top_n=1)
         seconds += time.perf_counter() - begun
         made.append(found.candidates[0].id)
         written = "".join(token.text for token in engine.describe_tokens(made))

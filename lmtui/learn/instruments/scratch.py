@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, get_args
 
-from lmtui import notation
+from lmtui import cancellation, notation
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import EditorEngine
-from lmtui.errors import Cancelled
 from lmtui.learn.figure import Bars, Chart, Column, Figure, Level, Table, Words, row
 from lmtui.learn.instrument import (
     Action,
@@ -97,11 +97,10 @@ class ScratchInstrument(Instrument):
             if self._started is not None:  # the page was left meanwhile
                 return False
             # Only a stop for good ends it: begun anew, it would lose what was watched.
-            events = pretrain(text, options, should_stop=context.stopped)
-            for event in events:
-                context.emit(event)
-            if context.stopped():
-                raise Cancelled
+            with cancelled_when(context.stopped):
+                for event in pretrain(text, options):
+                    context.emit(event)
+                cancellation.check()
             return True
 
         self._progress = "The training is starting."

@@ -77,14 +77,10 @@ def expect(
 
     Raises:
         LmtuiError: it is empty, or too long for an instrument.
-        Cancelled: `context.should_stop` asks for it.
     """
     encoding = encoded(engine, text)
     return engine.next_distribution(
-        (*encoding.prefix, *encoding.ids),
-        SamplingSettings(),
-        top_n=top_n,
-        should_stop=context.should_stop,
+        (*encoding.prefix, *encoding.ids), SamplingSettings(), top_n=top_n
     )
 
 
@@ -95,15 +91,9 @@ def score(
 
     Raises:
         LmtuiError: it is too long for an instrument.
-        Cancelled: `context.should_stop` asks for it.
     """
     encoding = encoded(engine, text)
-    tokens = engine.score(
-        encoding.ids,
-        prefix=encoding.prefix,
-        top_n=top_n,
-        should_stop=context.should_stop,
-    )
+    tokens = engine.score(encoding.ids, prefix=encoding.prefix, top_n=top_n)
     return Reading(text, tuple(tokens), encoding.spans)
 
 
@@ -112,10 +102,9 @@ def score_edited(engine: EditorEngine, text: str, context: Context) -> Reading:
 
     Raises:
         LmtuiError: it is too long for an instrument.
-        Cancelled: `context.should_stop` asks for it.
     """
     encoded(engine, text)
-    parts = [*engine.score_span(text, 0, len(text), should_stop=context.should_stop)]
+    parts = [*engine.score_span(text, 0, len(text))]
     return Reading(
         text,
         tuple(token for part in parts for token in part.tokens),

@@ -10,12 +10,12 @@ import json
 import os
 import select
 import subprocess
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import BinaryIO
 
-from lmtui import processes
+from lmtui import cancellation, processes
 from lmtui.errors import LmtuiError
 from lmtui.learn.pretrain.events import Event, Finished, from_json
 from lmtui.learn.pretrain.options import PretrainOptions, require_enough
@@ -25,7 +25,7 @@ from lmtui.train.events import Failed
 COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.learn.pretrain")
 """The command that starts the process."""
 
-_POLLED_EVERY = 0.05  # seconds between two looks at `should_stop`
+_POLLED_EVERY = 0.05  # seconds between two looks at the cancellation
 _PART = 1 << 16  # bytes that are read at once
 _TAIL = 12  # lines that are quoted of a process that crashed
 _MOST = 2000  # characters of them
@@ -35,7 +35,6 @@ def pretrain(
     text: str | bytes,
     options: PretrainOptions | None = None,
     *,
-    should_stop: Callable[[], bool] = lambda: False,
     command: Sequence[str] = COMMAND,
 ) -> Generator[Event]:
     """Return an iterator that pretrains a model in a process of its own.
@@ -51,19 +50,17 @@ def pretrain(
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     require_enough(data)
     header = json.dumps({**asdict(options or PretrainOptions()), "bytes": len(data)})
-    return _events(header.encode() + b"\n" + data, should_stop, command)
+    return _events(header.encode() + b"\n" + data, command)
 
 
-def _events(
-    request: bytes, should_stop: Callable[[], bool], command: Sequence[str]
-) -> Generator[Event]:
+def _events(request: bytes, command: Sequence[str]) -> Generator[Event]:
     with _running(command) as (process, output):
         assert process.stdin is not None
         with suppress(OSError):  # it died; the end of its output reports that
             process.stdin.write(request)
             process.stdin.flush()
         half_line, other_lines = b"", list[str]()
-        while not should_stop():
+        while not cancellation.requested():
             if not select.select([output], [], [], _POLLED_EVERY)[0]:
                 continue
             part = os.read(output.fileno(), _PART)

@@ -12,7 +12,6 @@ import math
 import weakref
 from collections.abc import (
     AsyncGenerator,
-    Callable,
     Coroutine,
     Generator,
     Iterator,
@@ -22,7 +21,8 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from lmtui.errors import Cancelled, LmtuiError
+from lmtui import cancellation
+from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import KEY_VARIABLE, Address
 from lmtui.models.remote.refusal import RequestRefused
 
@@ -61,54 +61,32 @@ class Connection:
         self._loop = asyncio.new_event_loop()
         self._end = weakref.finalize(self, self._loop.close)
 
-    def json(
-        self,
-        path: str,
-        body: Any = None,
-        *,
-        most: int = _SHORT,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Any:
+    def json(self, path: str, body: Any = None, *, most: int = _SHORT) -> Any:
         """Return the JSON of an answer of up to `most` bytes: to a POST of `body`, or
         to a GET.
 
         Raises:
             LmtuiError: the server can't be reached or refuses, or answers nonsense.
-            Cancelled: `should_stop` answered True.
         """
-        data = self.data(path, body, most=most, should_stop=should_stop)
+        data = self.data(path, body, most=most)
         try:
             return json.loads(data)
         except (ValueError, RecursionError):
             raise self.nonsense("it is not JSON") from None
 
-    def data(
-        self,
-        path: str,
-        body: Any = None,
-        *,
-        most: int = _SHORT,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> bytes:
+    def data(self, path: str, body: Any = None, *, most: int = _SHORT) -> bytes:
         """Return an answer as it is; see `json`."""
         method = "GET" if body is None else "POST"
-        return self._wait(self._ask(method, path, body, most), should_stop)
+        return self._wait(self._ask(method, path, body, most))
 
-    def events(
-        self,
-        path: str,
-        body: Any,
-        *,
-        most: int = _SHORT,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Generator[Any]:
+    def events(self, path: str, body: Any, *, most: int = _SHORT) -> Generator[Any]:
         """Yield the JSON of each event of an answer that is streamed, up to `[DONE]`;
         an event has up to `most` bytes. Closing the iterator ends the server's work.
 
         Raises:
             LmtuiError, Cancelled: as in `json`; also where the answer breaks off.
         """
-        for line in self._parts(path, body, _Lines(most), should_stop):
+        for line in self._parts(path, body, _Lines(most)):
             name, _, text = line.partition(b":")
             if name == b"error":  # older versions of llama-server
                 raise self._failed(text)
@@ -124,31 +102,16 @@ class Connection:
                 raise self._failed(text)
             yield event
 
-    def records(
-        self,
-        path: str,
-        body: Any,
-        size: int,
-        *,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Generator[bytes]:
+    def records(self, path: str, body: Any, size: int) -> Generator[bytes]:
         """Yield the records of an answer that is streamed, each of `size` bytes; see
         `events`."""
-        return self._parts(path, body, _Records(size), should_stop)
+        return self._parts(path, body, _Records(size))
 
-    def _parts(
-        self,
-        path: str,
-        body: Any,
-        cut: _Lines | _Records,
-        should_stop: Callable[[], bool],
-    ) -> Generator[bytes]:
+    def _parts(self, path: str, body: Any, cut: _Lines | _Records) -> Generator[bytes]:
         streamed = self._streamed(path, body, cut)
         patience = math.inf  # a long prompt takes minutes; its answer goes on
         try:
-            while (
-                part := self._wait(_next(streamed), should_stop, patience)
-            ) is not None:
+            while (part := self._wait(_next(streamed), patience)) is not None:
                 yield part
                 patience = _PATIENCE
         finally:
@@ -173,19 +136,13 @@ class Connection:
             "Check the address, or say what the server is with --dialect.",
         )
 
-    def _wait(
-        self,
-        request: Coroutine[Any, Any, T],
-        should_stop: Callable[[], bool],
-        patience: float = math.inf,
-    ) -> T:
+    def _wait(self, request: Coroutine[Any, Any, T], patience: float = math.inf) -> T:
         async def watched() -> T:
             task = asyncio.ensure_future(request)
             deadline = self._loop.time() + patience
             try:
                 while not (await asyncio.wait([task], timeout=_POLL))[0]:
-                    if should_stop():
-                        raise Cancelled
+                    cancellation.check()
                     if self._loop.time() > deadline:
                         raise self._silent()
                 return task.result()

@@ -8,7 +8,7 @@ anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from collections.abc import Iterator
 
     from lmtui.models.remote.connection import Connection
-
-Stop = Callable[[], bool]
 
 MOST_VOCABULARY = 1 << 22
 MOST_CONTEXT = 1 << 24
@@ -189,23 +187,15 @@ class ListingModel(Protocol):
     def scores_at_once(self) -> bool:
         """Whether a prompt is scored by one request; else by one for each token."""
 
-    def rows_after(
-        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
-    ) -> list[Row]:
+    def rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
         """Return the row after each prompt.
 
         Raises:
             LmtuiError: the server can't be reached, refuses, or sends nonsense.
-            Cancelled: `should_stop` answered True.
         """
 
     def score(
-        self,
-        prompts: Sequence[Sequence[int]],
-        start: int,
-        *,
-        least: int,
-        should_stop: Stop,
+        self, prompts: Sequence[Sequence[int]], start: int, *, least: int
     ) -> list[ScoredTokens]:
         """Return the scores of each prompt from index `start` (1 or more) on, each with
         at least so many tokens listed; of long prompts not many more.
@@ -214,9 +204,7 @@ class ListingModel(Protocol):
             LmtuiError, Cancelled: as in `rows_after`.
         """
 
-    def token_logprobs(
-        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
-    ) -> list[float]:
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probability of each of some tokens after a prompt, whether
         they are listed or not.
 
@@ -224,9 +212,7 @@ class ListingModel(Protocol):
             LmtuiError, Cancelled: as in `rows_after`.
         """
 
-    def draw(
-        self, request: DrawRequest, *, should_stop: Stop
-    ) -> Generator[AnswerToken]:
+    def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
         """Yield the tokens of a continuation; closing the iterator ends it.
 
         Raises:
@@ -275,19 +261,14 @@ def tells_raw_numbers(model: ListingModel) -> bool:
     request = DrawRequest(
         [0], 0.5, 0, 1.0, 0.0, 1.0, 7, 1, sampler_order=("temperature",)
     )
-    (row,) = model.rows_after([request.ids], should_stop=never)
-    with closing(model.draw(request, should_stop=never)) as tokens:
+    (row,) = model.rows_after([request.ids])
+    with closing(model.draw(request)) as tokens:
         token = next(tokens, None)
     if token is None:
         return False
     drawn = dict(zip(token.row.ids, token.row.logprobs, strict=True))
     pairs = list(zip(row.ids, row.logprobs, strict=True))[:_COMPARED]
     return all(abs(drawn.get(i, 0.0) - value) < _SAME for i, value in pairs)
-
-
-def never() -> bool:
-    """Return False: nothing stops a request."""
-    return False
 
 
 def require_model(connection: Connection, name: str | None, answer: Any) -> None:

@@ -21,7 +21,6 @@ from lmtui.models.remote.dialect import (
     PromptToken,
     Row,
     ScoredTokens,
-    Stop,
     checked,
     require_model,
 )
@@ -85,26 +84,19 @@ class LlamaServerModel:
             answer = connection.json(_PATH, {**model._body([0]), "n_predict": 1})
             return replace(model, answer_name=answer.get("model"))
 
-    def rows_after(
-        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
-    ) -> list[Row]:
+    def rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
         """Return the row after each prompt, by one request for each."""
-        return [self._next(ids, {}, should_stop).row for ids in prompts]
+        return [self._next(ids, {}).row for ids in prompts]
 
     def score(
-        self,
-        prompts: Sequence[Sequence[int]],
-        start: int,
-        *,
-        least: int,
-        should_stop: Stop,
+        self, prompts: Sequence[Sequence[int]], start: int, *, least: int
     ) -> list[ScoredTokens]:
         """Return the scores of the last tokens of each prompt, by one request for each
         of them."""
         return [
             ScoredTokens(
                 [
-                    self._score(ids[:index], ids[index], should_stop)
+                    self._score(ids[:index], ids[index])
                     for index in range(start, len(ids))
                 ],
                 None,
@@ -112,18 +104,14 @@ class LlamaServerModel:
             for ids in prompts
         ]
 
-    def _score(
-        self, before: Sequence[int], token: int, should_stop: Stop
-    ) -> PromptToken:
+    def _score(self, before: Sequence[int], token: int) -> PromptToken:
         wanted = {"logit_bias": [[token, _FORCED]]}
-        found = self._next(before, wanted, should_stop)
+        found = self._next(before, wanted)
         if found.id != token:
             raise self.connection.nonsense("it drew another token than it had to")
         return PromptToken(found.logprob, None, found.row)
 
-    def token_logprobs(
-        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
-    ) -> list[float]:
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probabilities of some tokens, by two requests.
 
         With their logits raised, the distribution that is drawn from is theirs alone.
@@ -139,7 +127,7 @@ class LlamaServerModel:
             "logit_bias": [[token, _RAISED] for token in tokens],
         }
         most = listed.ENTRY_BYTES * (len(tokens) + 64) + 64 * len(ids)
-        answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        answer = self.connection.json(_PATH, body, most=most)
         require_model(self.connection, self.answer_name, answer)
         with checked(self.connection, "its tokens"):
             [found] = answer["completion_probabilities"]
@@ -149,12 +137,10 @@ class LlamaServerModel:
             if best not in tokens:
                 raise ValueError(f"token {best} was not asked for")
         wanted = {"logit_bias": [[best, _FORCED]]}
-        scale = self._next(ids, wanted, should_stop).logprob - logs[best]
+        scale = self._next(ids, wanted).logprob - logs[best]
         return [min(0.0, logs.get(token, -math.inf) + scale) for token in tokens]
 
-    def draw(
-        self, request: DrawRequest, *, should_stop: Stop
-    ) -> Generator[AnswerToken]:
+    def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
         """Yield the tokens of a continuation."""
         body = {
             **self._body(request.ids),
@@ -164,9 +150,7 @@ class LlamaServerModel:
         }
         most = listed.ENTRY_BYTES * (self.rows + 64)
         ended = False
-        for event in self.connection.events(
-            _PATH, body, most=16 * most, should_stop=should_stop
-        ):
+        for event in self.connection.events(_PATH, body, most=16 * most):
             require_model(self.connection, self.answer_name, event)
             with checked(self.connection, "an event"):
                 # The last event has none; one with a split character may have several.
@@ -217,14 +201,10 @@ class LlamaServerModel:
             "logit_bias": [],
         }
 
-    def _next(
-        self, ids: Sequence[int], more: Mapping[str, Any], should_stop: Stop
-    ) -> AnswerToken:
+    def _next(self, ids: Sequence[int], more: Mapping[str, Any]) -> AnswerToken:
         body = {**self._body(ids), "n_predict": 1, "samplers": ["top_k"], "top_k": 1}
         most = listed.ENTRY_BYTES * (self.rows + 64) + 64 * len(ids)
-        answer = self.connection.json(
-            _PATH, {**body, **more}, most=most, should_stop=should_stop
-        )
+        answer = self.connection.json(_PATH, {**body, **more}, most=most)
         require_model(self.connection, self.answer_name, answer)
         with checked(self.connection, "its row"):
             [found] = answer["completion_probabilities"]

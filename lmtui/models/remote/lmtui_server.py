@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -89,19 +89,12 @@ class LmtuiServerModel:
             except (ValueError, KeyError) as error:
                 raise self.connection.nonsense(f"its tokenizer: {error}") from error
 
-    def logits(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        keep: int,
-        should_stop: Callable[[], bool],
-    ) -> bytes:
+    def logits(self, prompts: Sequence[Sequence[int]], *, keep: int) -> bytes:
         """Return the raw logits after each of the last `keep` tokens of each prompt,
         in order: rows of float32, little-endian.
 
         Raises:
             LmtuiError: the server can't be reached, refuses, or sends nonsense.
-            Cancelled: `should_stop` answered True.
         """
         rows = sum(min(keep, len(ids)) for ids in prompts)
         size = rows * self.facts.vocabulary * LOGIT_BYTES
@@ -110,14 +103,12 @@ class LmtuiServerModel:
             "prompts": list(map(list, prompts)),
             "last_tokens": keep,
         }
-        data = self.connection.data("/logits", body, most=size, should_stop=should_stop)
+        data = self.connection.data("/logits", body, most=size)
         if len(data) != size:
             raise self.connection.nonsense(f"{len(data):,} bytes instead of {size:,}")
         return data
 
-    def draw(
-        self, request: DrawRequest, *, should_stop: Callable[[], bool]
-    ) -> Generator[tuple[int, bytes]]:
+    def draw(self, request: DrawRequest) -> Generator[tuple[int, bytes]]:
         """Yield the tokens of a continuation, each with the row of raw logits that it
         was drawn from; closing the iterator ends it.
 
@@ -137,9 +128,7 @@ class LmtuiServerModel:
                 "max_tokens": count,
                 "logit_bias": request.llama_bias,
             }
-            records = self.connection.records(
-                "/draw", body, ID_BYTES + row, should_stop=should_stop
-            )
+            records = self.connection.records("/draw", body, ID_BYTES + row)
             begun = drawn
             for record in records:
                 token = int.from_bytes(record[:ID_BYTES], "little")
@@ -151,9 +140,7 @@ class LmtuiServerModel:
             if drawn < begun + count:
                 return
 
-    def scores(
-        self, ids: Sequence[int], *, top_n: int, should_stop: Callable[[], bool]
-    ) -> Iterator[RemoteScore]:
+    def scores(self, ids: Sequence[int], *, top_n: int) -> Iterator[RemoteScore]:
         """Yield the score of each of `ids` but the first, given those before it.
 
         Raises:
@@ -168,10 +155,7 @@ class LmtuiServerModel:
             "return_tokens_as_token_ids": True,
         }
         answer = self.connection.json(
-            "/v1/completions",
-            body,
-            most=_ENTRY_BYTES * (top_n + 2) * len(ids),
-            should_stop=should_stop,
+            "/v1/completions", body, most=_ENTRY_BYTES * (top_n + 2) * len(ids)
         )
         try:
             choice = answer["choices"][0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.remote import dialect as listed
-from lmtui.models.remote.dialect import Stop, checked
+from lmtui.models.remote.dialect import checked
 from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -128,22 +128,17 @@ class OpenAiModel:
         are on by default, and so can't be refused."""
         return tuple(name for name in _SETTINGS if name not in self.takes)
 
-    def draw(
-        self, request: ChatRequest, *, should_stop: Stop
-    ) -> Generator[ChatPart, None, None]:
+    def draw(self, request: ChatRequest) -> Generator[ChatPart, None, None]:
         """Yield the parts of an answer; closing the iterator ends it.
 
         Raises:
             LmtuiError: the server can't be reached, refuses, or sends nonsense; or the
                 answer breaks off.
-            Cancelled: `should_stop` answered True.
         """
         body = self._body(request)
         most = _LINE_BYTES + listed.ENTRY_BYTES * 64 * (self.rows + 1)
         ended, thinks = False, False
-        for event in self.connection.events(
-            _PATH, body, most=most, should_stop=should_stop
-        ):
+        for event in self.connection.events(_PATH, body, most=most):
             with checked(self.connection, "an event"):
                 part, thought = self._part(event)
             if thought:
@@ -237,7 +232,7 @@ class OpenAiModel:
         return len(texts) == 1 and texts != {""}
 
     def _parts_of(self, request: ChatRequest) -> list[ChatPart]:
-        return list(self.draw(request, should_stop=lambda: False))
+        return list(self.draw(request))
 
     def _tokens_of(self, request: ChatRequest) -> list[ChatToken]:
         return [token for part in self._parts_of(request) for token in part.tokens]

@@ -16,7 +16,6 @@ from lmtui.models.remote.dialect import (
     PromptToken,
     Row,
     ScoredTokens,
-    Stop,
     checked,
 )
 
@@ -59,24 +58,17 @@ class SglangModel:
         facts = replace(facts, context=length)
         return cls(connection, name, facts, min(_ROWS, facts.vocabulary))
 
-    def rows_after(
-        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
-    ) -> list[Row]:
+    def rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
         """Return the row after each prompt, by one request."""
         body = self._body(list(map(list, prompts)), -1)
-        answers = self._ask(body, self.rows, len(prompts), should_stop)
+        answers = self._ask(body, self.rows, len(prompts))
         with checked(self.connection, "its rows"):
             if len(answers) != len(prompts):
                 raise ValueError(f"{len(answers)} answers to {len(prompts)} prompts")
             return [self._last(answer["meta_info"]) for answer in answers]
 
     def score(
-        self,
-        prompts: Sequence[Sequence[int]],
-        start: int,
-        *,
-        least: int,
-        should_stop: Stop,
+        self, prompts: Sequence[Sequence[int]], start: int, *, least: int
     ) -> list[ScoredTokens]:
         """Return the scores of the last tokens of each prompt, by one request."""
         # The first token that is asked for has no score.
@@ -84,26 +76,22 @@ class SglangModel:
         sent = sum(len(ids) - start + 2 for ids in prompts)
         rows = listed.score_rows(self.rows, least, sent, sent)
         body["top_logprobs_num"] = rows
-        answers = self._ask(body, rows, sent, should_stop)
+        answers = self._ask(body, rows, sent)
         with checked(self.connection, "its scores"):
             pairs = zip(prompts, answers, strict=True)
             return [self._scored(ids, start, each["meta_info"]) for ids, each in pairs]
 
-    def token_logprobs(
-        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
-    ) -> list[float]:
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probabilities of some tokens, by one request."""
         body = self._body([list(ids)], -1)
         body |= {"top_logprobs_num": 0, "token_ids_logprob": list(tokens)}
-        [answer] = self._ask(body, len(tokens), 1, should_stop)
+        [answer] = self._ask(body, len(tokens), 1)
         with checked(self.connection, "its tokens"):
             entries = answer["meta_info"]["output_token_ids_logprobs"][0]
             values = {entry[1]: listed.logprob(entry[0]) for entry in entries}
             return [values[token] for token in tokens]
 
-    def draw(
-        self, request: DrawRequest, *, should_stop: Stop
-    ) -> Generator[AnswerToken]:
+    def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
         """Yield the tokens of a continuation."""
         body = self._body(list(request.ids), -1)
         body["stream"] = True
@@ -121,9 +109,7 @@ class SglangModel:
         }
         most = listed.body_bytes(self.rows, request.max_tokens)
         seen, reason = 0, None
-        for event in self.connection.events(
-            _PATH, body, most=most, should_stop=should_stop
-        ):
+        for event in self.connection.events(_PATH, body, most=most):
             with checked(self.connection, "an event"):
                 meta = event["meta_info"]
                 own, tops = meta["output_token_logprobs"], meta["output_top_logprobs"]
@@ -146,12 +132,10 @@ class SglangModel:
             "top_logprobs_num": self.rows,
         }
 
-    def _ask(
-        self, body: dict[str, Any], rows: int, positions: int, should_stop: Stop
-    ) -> Any:
+    def _ask(self, body: dict[str, Any], rows: int, positions: int) -> Any:
         body["sampling_params"] = {"max_new_tokens": 1, "temperature": 0}
         most = listed.body_bytes(rows, positions)
-        return self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        return self.connection.json(_PATH, body, most=most)
 
     def _last(self, meta: Any) -> Row:
         return self._row(meta["output_top_logprobs"][0])

@@ -16,7 +16,6 @@ from lmtui.models.remote.dialect import (
     PromptToken,
     Row,
     ScoredTokens,
-    Stop,
     checked,
     require_model,
 )
@@ -78,7 +77,7 @@ class VllmModel:
         for each in counts:
             tried = replace(model, rows=each)
             try:
-                answer = tried._ask(tried._next([[0]]), each, 1, listed.never)
+                answer = tried._ask(tried._next([[0]]), each, 1)
             except RequestRefused as error:
                 if error.status != 400 or each == counts[-1]:
                     raise
@@ -99,7 +98,7 @@ class VllmModel:
         """Return whether the server has `logprob_token_ids`."""
         asked = [token for token in _PROBED if token < self.facts.vocabulary]
         try:
-            return self._told([0], asked, listed.never).keys() >= set(asked)
+            return self._told([0], asked).keys() >= set(asked)
         except RequestRefused as error:
             return _lacks_field(error)
 
@@ -107,37 +106,30 @@ class VllmModel:
         """Return whether the server has `structured_outputs`."""
         body = self._next([[0]]) | {"structured_outputs": {"choice": [_CHOICE]}}
         try:
-            answer = self._ask(body, self.rows, 1, listed.never)
+            answer = self._ask(body, self.rows, 1)
         except RequestRefused as error:
             return _lacks_field(error)
         with checked(self.connection, "its answer"):
             text = str(answer["choices"][0]["text"])
             return bool(text) and _CHOICE.startswith(text)
 
-    def rows_after(
-        self, prompts: Sequence[Sequence[int]], *, should_stop: Stop
-    ) -> list[Row]:
+    def rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
         """Return the row after each prompt, by one request."""
         body = self._next(prompts)
-        answer = self._ask(body, self.rows, len(prompts), should_stop)
+        answer = self._ask(body, self.rows, len(prompts))
         with checked(self.connection, "its rows"):
             choices = {each["index"]: each for each in answer["choices"]}
             return [self._last(choices[index]) for index in range(len(prompts))]
 
     def score(
-        self,
-        prompts: Sequence[Sequence[int]],
-        start: int,
-        *,
-        least: int,
-        should_stop: Stop,
+        self, prompts: Sequence[Sequence[int]], start: int, *, least: int
     ) -> list[ScoredTokens]:
         """Return the scores of the last tokens of each prompt, by one request, which
         lists tokens at all positions."""
         sent = sum(map(len, prompts))
         rows = listed.score_rows(self.rows, least, sent, sent - start * len(prompts))
         body = self._next(prompts) | {"prompt_logprobs": rows}
-        answer = self._ask(body, rows, sent + len(prompts), should_stop)
+        answer = self._ask(body, rows, sent + len(prompts))
         with checked(self.connection, "its scores"):
             choices = {each["index"]: each for each in answer["choices"]}
             return [
@@ -145,29 +137,23 @@ class VllmModel:
                 for index, ids in enumerate(prompts)
             ]
 
-    def token_logprobs(
-        self, ids: Sequence[int], tokens: Sequence[int], *, should_stop: Stop
-    ) -> list[float]:
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probabilities of some tokens, by a request for each part of
         them."""
         values: dict[int, float] = {}
         for start in range(0, len(tokens), _ASKED):
-            values |= self._told(ids, tokens[start : start + _ASKED], should_stop)
+            values |= self._told(ids, tokens[start : start + _ASKED])
         with checked(self.connection, "its tokens"):
             return [values[token] for token in tokens]
 
-    def _told(
-        self, ids: Sequence[int], tokens: Sequence[int], should_stop: Stop
-    ) -> dict[int, float]:
+    def _told(self, ids: Sequence[int], tokens: Sequence[int]) -> dict[int, float]:
         body = self._next([ids]) | {"logprob_token_ids": list(tokens)}
-        answer = self._ask(body, len(tokens), 1, should_stop)
+        answer = self._ask(body, len(tokens), 1)
         with checked(self.connection, "its tokens"):
             (top,) = answer["choices"][0]["logprobs"]["top_logprobs"]
             return {self._id(i): listed.logprob(value) for i, value in top.items()}
 
-    def draw(
-        self, request: DrawRequest, *, should_stop: Stop
-    ) -> Generator[AnswerToken]:
+    def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
         """Yield the tokens of a continuation."""
         body = {
             **self._body(),
@@ -189,9 +175,7 @@ class VllmModel:
             body |= {"structured_outputs": {_GRAMMARS[kind]: text}, "logprobs": 1}
         most = listed.ENTRY_BYTES * (self.rows + 16)
         ids, reason = list(request.ids), None
-        for event in self.connection.events(
-            _PATH, body, most=most, should_stop=should_stop
-        ):
+        for event in self.connection.events(_PATH, body, most=most):
             require_model(self.connection, self.answer_name, event)
             with checked(self.connection, "an event"):
                 if not event["choices"]:  # the counts of tokens
@@ -203,21 +187,19 @@ class VllmModel:
                 tokens = [self._id(name) for name in logprobs["tokens"]]
                 found = [] if kind else self._drawn(tokens, logprobs)
             for token in tokens if kind else ():  # its numbers are the grammar's
-                yield self._unmasked(ids, token, should_stop)
+                yield self._unmasked(ids, token)
                 ids.append(token)
             yield from found
         if reason not in listed.ENDS:
             raise self.connection.broke_off()
 
-    def _unmasked(
-        self, ids: Sequence[int], token: int, should_stop: Stop
-    ) -> AnswerToken:
+    def _unmasked(self, ids: Sequence[int], token: int) -> AnswerToken:
         """Return a token with the numbers of the model, before any grammar."""
-        (row,) = self.rows_after([ids], should_stop=should_stop)
+        (row,) = self.rows_after([ids])
         if token in row.ids:
             value = row.logprobs[row.ids.index(token)]
         else:
-            (value,) = self.token_logprobs(ids, [token], should_stop=should_stop)
+            (value,) = self.token_logprobs(ids, [token])
         return AnswerToken(token, value, row)
 
     def _body(self) -> dict[str, Any]:
@@ -231,11 +213,9 @@ class VllmModel:
     def _next(self, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
         return {**self._body(), "prompt": list(map(list, prompts)), "max_tokens": 1}
 
-    def _ask(
-        self, body: dict[str, Any], rows: int, positions: int, should_stop: Stop
-    ) -> Any:
+    def _ask(self, body: dict[str, Any], rows: int, positions: int) -> Any:
         most = listed.body_bytes(rows, positions)
-        answer = self.connection.json(_PATH, body, most=most, should_stop=should_stop)
+        answer = self.connection.json(_PATH, body, most=most)
         require_model(self.connection, self.answer_name, answer)
         return answer
 

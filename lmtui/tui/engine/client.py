@@ -145,7 +145,6 @@ class EngineClient:
                 prefix_len=prefix_len,
                 thinking=thinking,
                 top_n=top_n,
-                should_stop=context.should_stop,
             ),
             then,
             failed,
@@ -168,7 +167,7 @@ class EngineClient:
         self.ask(
             Slot.LOOK,
             lambda engine, context: engine.next_distribution(
-                before, settings, top_n=top_n, should_stop=context.should_stop
+                before, settings, top_n=top_n
             ),
             then,
             failed,
@@ -207,11 +206,7 @@ class EngineClient:
         self.ask(
             Slot.LOOK,
             lambda engine, context: engine.predict_at(
-                text,
-                cursor,
-                top_n=40,
-                grammar=grammar,
-                should_stop=context.should_stop,
+                text, cursor, top_n=40, grammar=grammar
             ),
             then,
             failed,
@@ -387,12 +382,7 @@ class EngineClient:
         self.ask(
             Slot.SUGGEST,
             lambda engine, context: tuple(
-                engine.continue_each(
-                    before,
-                    each,
-                    max_new_tokens=max_new_tokens,
-                    should_stop=context.should_stop,
-                )
+                engine.continue_each(before, each, max_new_tokens=max_new_tokens)
             ),
             then,
             failed,
@@ -413,9 +403,7 @@ class EngineClient:
         """Tokenize a document. `other` asks the model that is compared with."""
         self.ask(
             Slot.SCORE,
-            lambda engine, context: tokenize_document(
-                engine, document, should_stop=context.should_stop
-            ),
+            lambda engine, context: tokenize_document(engine, document),
             then,
             failed,
             dropped=dropped,
@@ -509,12 +497,7 @@ class EngineClient:
         self.ask(
             Slot.SUGGEST,
             lambda engine, context: suggest(
-                engine,
-                text,
-                cursor,
-                rules,
-                on_text=context.emit,
-                should_stop=context.should_stop,
+                engine, text, cursor, rules, on_text=context.emit
             ),
             then,
             failed,
@@ -558,9 +541,7 @@ class EngineClient:
         self.ask(
             Slot.SUGGEST,
             lambda engine, context: tuple(
-                engine.alternatives(
-                    text, cursor, rules, count=count, should_stop=context.should_stop
-                )
+                engine.alternatives(text, cursor, rules, count=count)
             ),
             then,
             failed,
@@ -588,7 +569,6 @@ class EngineClient:
                     start,
                     end,
                     count=count,
-                    should_stop=context.should_stop,
                     progress=context.emit,
                     partial=lambda best: context.emit(tuple(best)),
                 )

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.select import backend_of
@@ -117,11 +118,11 @@ def test_prefix_cache_survives_a_cancelled_read(device: str) -> None:
         asked += 1
         return asked > 3
 
-    with pytest.raises(Cancelled):
-        cache.read(IDS[:40], should_stop=stop)
+    with pytest.raises(Cancelled), cancelled_when(stop):
+        cache.read(IDS[:40])
     assert cache.ids == IDS[:20]
-    with pytest.raises(Cancelled):
-        cache.extend([5], should_stop=lambda: True)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        cache.extend([5])
     assert cache.ids == IDS[:20]
     cache.read(IDS[:40])
     assert cache.logits is not None

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.backends.ngram import NgramBackend
 from lmtui.engine.chat_server import ChatServerEngine
@@ -221,12 +222,12 @@ def test_tokens_of_a_model_on_a_server_are_counted(
 def test_a_stop_is_heeded_and_leaves_a_usable_cache() -> None:
     engine = ngrams(3)
     ids = engine.encode(TEXT).ids
-    with pytest.raises(Cancelled):
-        list(engine.score(ids, should_stop=lambda: True))
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        list(engine.score(ids))
     cache = PrefixCache(engine.backend)
     cache.read(ids[:5])
-    with pytest.raises(Cancelled):
-        cache.extend(ids[5:8], should_stop=lambda: True)
+    with pytest.raises(Cancelled), cancelled_when(lambda: True):
+        cache.extend(ids[5:8])
     assert cache.ids == list(ids[:5])
     close(cache.extend(ids[5:6]), ids[:6], order=3)
 

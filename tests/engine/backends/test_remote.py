@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import RemoteBackend
 from lmtui.engine.engine import LocalEngine
@@ -229,8 +230,8 @@ def test_rows_of_a_cache_are_its_own() -> None:
 
 def test_stop_ends_the_work_on_the_server_too() -> None:
     with both() as (_, there):
-        with pytest.raises(Cancelled):
-            there.next_distribution([5] * 60, DRAWN, should_stop=lambda: True)
+        with pytest.raises(Cancelled), cancelled_when(lambda: True):
+            there.next_distribution([5] * 60, DRAWN)
         assert there.next_distribution([5] * 9, DRAWN).candidates
 
 

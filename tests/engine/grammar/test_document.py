@@ -67,14 +67,7 @@ def test_the_error_names_where_the_text_breaks_it(text: str, place: str) -> None
 @pytest.mark.parametrize("text", TEXTS)
 def test_ghost_text_goes_on_with_what_the_text_has_begun(text: str) -> None:
     engine = tiny.engine()
-    found = suggest(
-        engine,
-        text,
-        len(text),
-        RULES,
-        on_text=lambda _: None,
-        should_stop=lambda: False,
-    )
+    found = suggest(engine, text, len(text), RULES, on_text=lambda _: None)
     assert found.end is not SuggestionEnd.BLOCKED
     assert found.text and is_begun(text + found.text)
 

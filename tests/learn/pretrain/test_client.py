@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lmtui import processes
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import LmtuiError
 from lmtui.learn.pretrain import loop
 from lmtui.learn.pretrain.client import pretrain
@@ -83,9 +84,10 @@ def test_event_that_arrives_in_parts_is_whole() -> None:
 @pytest.mark.parametrize("script", ["wait", "flood"])
 def test_stop_kills_the_process(script: str) -> None:
     seen: list[Event] = []
-    for event in scripted(script, should_stop=lambda: bool(seen)):
-        seen.append(event)
-        assert len(seen) < 10_000
+    with cancelled_when(lambda: bool(seen)):
+        for event in scripted(script):
+            seen.append(event)
+            assert len(seen) < 10_000
     assert processes.started(process_of(seen[0])) is None
 
 
@@ -98,7 +100,8 @@ def test_closing_the_iterator_kills_the_process(script: str) -> None:
 
 
 def test_stop_before_the_first_event_ends_the_iterator() -> None:
-    assert list(scripted("wait", should_stop=lambda: True)) == []
+    with cancelled_when(lambda: True):
+        assert list(scripted("wait")) == []
 
 
 PARENT = """

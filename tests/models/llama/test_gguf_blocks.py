@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lmtui import cache_dir
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.engine import LocalEngine
@@ -166,8 +167,8 @@ def test_large_model_is_asked_whether_to_stop_between_its_layers(
         return len(asked) == 2
 
     cache = backend.new_cache()
-    with pytest.raises(Cancelled):
-        backend.logits(IDS[:5], cache, should_stop=stops)
+    with pytest.raises(Cancelled), cancelled_when(stops):
+        backend.logits(IDS[:5], cache)
     assert len(asked) == 2
     assert cache.length == 0
     assert torch.equal(backend.logits(IDS[:5], cache), wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote import connection as connection_module
 from lmtui.models.remote.address import parse
@@ -81,8 +82,8 @@ def test_answer_that_breaks_off_is_asked_for_once_more() -> None:
 def test_stop_closes_the_connection() -> None:
     asked = iter([False, False, True])
     with scripted([None, answer(b"[2]")]) as served, connected(served) as connection:
-        with pytest.raises(Cancelled):
-            connection.json("/x", should_stop=lambda: next(asked))
+        with pytest.raises(Cancelled), cancelled_when(lambda: next(asked)):
+            connection.json("/x")
         assert served.gone.wait(20)
         assert connection.json("/x") == [2]
 

@@ -35,10 +35,6 @@ REQUEST = DrawRequest([1, 2], 0.7, 40, 0.95, 0.05, 1.0, 7, 5)
 ROW = Row((3, 4), (-1.0, -1.5))
 
 
-def never() -> bool:
-    return False
-
-
 def model(dialect: str, connection: Connection) -> ListingModel:
     if dialect == "vllm":
         return VllmModel(connection, "m", FACTS, 2, answer_name="m")
@@ -93,7 +89,7 @@ def next_row(dialect: str, sent: Any) -> Row:
         scripted([answer(json.dumps(sent).encode())]) as served,
         connected(served) as connection,
     ):
-        (row,) = model(dialect, connection).rows_after([[1, 2]], should_stop=never)
+        (row,) = model(dialect, connection).rows_after([[1, 2]])
         return row
 
 
@@ -115,7 +111,7 @@ def drawn(dialect: str, *sent: Any, whole: bool = True) -> Any:
         scripted([answer(lines.encode())]) as served,
         connected(served) as connection,
     ):
-        return list(model(dialect, connection).draw(REQUEST, should_stop=never))
+        return list(model(dialect, connection).draw(REQUEST))
 
 
 @pytest.mark.parametrize("dialect", SHAPES)
@@ -239,7 +235,7 @@ def test_llama_server_that_draws_another_token_than_it_has_to_is_an_error() -> N
         connected(served) as connection,
         pytest.raises(LmtuiError, match="another token"),
     ):
-        model("llama-server", connection).score([[1, 2]], 1, least=1, should_stop=never)
+        model("llama-server", connection).score([[1, 2]], 1, least=1)
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "llama-server"])

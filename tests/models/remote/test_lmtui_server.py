@@ -37,10 +37,6 @@ def opened(connection: Connection, name: str = "") -> LmtuiServerModel:
     return open_model(connection, find_model(connection, name))
 
 
-def never() -> bool:
-    return False
-
-
 def ask(data: object, use: Callable[[Connection], Any]) -> Any:
     """Use a connection whose server answers with this."""
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
@@ -88,7 +84,7 @@ def test_tokenizer_that_is_none_is_an_error() -> None:
 def test_logits_of_another_size_are_an_error() -> None:
     def use(connection: Connection) -> bytes:
         model = LmtuiServerModel(connection, "tiny", FACTS, "float32", "cpu")
-        return model.logits([[1, 2]], keep=3, should_stop=never)
+        return model.logits([[1, 2]], keep=3)
 
     assert ask(bytes(40), use) == bytes(40)
     for size in (0, 39, 41):
@@ -101,7 +97,7 @@ def scored(row: object, entropy: object = 1.5, ids: tuple[int, ...] = (1, 2)) ->
 
     def use(connection: Connection) -> Any:
         model = LmtuiServerModel(connection, "tiny", FACTS, "float32", "cpu")
-        return list(model.scores(ids, top_n=1, should_stop=never))
+        return list(model.scores(ids, top_n=1))
 
     return ask({"choices": [choice]}, use)
 

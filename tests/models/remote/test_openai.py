@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
 from lmtui.models.progress import Progress
@@ -58,7 +59,7 @@ def stream(*events: Any, done: bool = True) -> bytes:
 def drawn(*sent: bytes, rows: int = 2) -> list[ChatPart]:
     with scripted(sent) as served, connected(served) as connection:
         model = OpenAiModel(connection, "some-model", rows)
-        return list(model.draw(REQUEST, should_stop=lambda: False))
+        return list(model.draw(REQUEST))
 
 
 def test_tokens_come_with_what_is_listed() -> None:
@@ -136,7 +137,7 @@ def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
         scripted([stream(EVENT, done=False)]) as served,
         connected(served) as connection,
     ):
-        parts = OpenAiModel(connection, "m", 2).draw(REQUEST, should_stop=lambda: False)
+        parts = OpenAiModel(connection, "m", 2).draw(REQUEST)
         assert next(parts).text == " the"
         with pytest.raises(LmtuiError, match="breaks off"):
             next(parts)
@@ -152,8 +153,8 @@ def test_endless_line_and_error_event_are_errors() -> None:
 def test_stop_closes_the_connection() -> None:
     with scripted([None]) as served, connected(served) as connection:
         model = OpenAiModel(connection, "m")
-        with pytest.raises(Cancelled):
-            list(model.draw(REQUEST, should_stop=lambda: True))
+        with pytest.raises(Cancelled), cancelled_when(lambda: True):
+            list(model.draw(REQUEST))
 
 
 def test_half_a_character_is_replaced() -> None:

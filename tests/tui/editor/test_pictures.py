@@ -20,7 +20,6 @@ from lmtui.engine.editor_types import (
     ProofreadPart,
     Replacement,
 )
-from lmtui.engine.protocol import Stop
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import (
     SamplingSettings,
@@ -99,13 +98,13 @@ class Reader(FakeWriter):
     surprises: Mapping[str, float] = field(default_factory=lambda: SURPRISES)
 
     def _scores(
-        self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int, stop: Stop
+        self, ids: tuple[int, ...], prefix: tuple[int, ...], top: int
     ) -> Iterator[ScoredToken]:
         bits = [0.1] * len(ids)
         for word in re.finditer(r"\w+", bytes(ids).decode("latin-1")):
             size = len(word[0])
             bits[slice(*word.span())] = [self.surprises.get(word[0], 0.2)] * size
-        scores = super()._scores(ids, prefix, top, stop)
+        scores = super()._scores(ids, prefix, top)
         for token, surprisal in zip(scores, bits, strict=True):
             if token.logprob is not None:
                 logprob, rank = -surprisal * LN2, round(2**surprisal)

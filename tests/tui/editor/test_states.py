@@ -86,17 +86,17 @@ class Writer(Slow):
                 raise BROKEN
             yield span
 
-    def complete(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
-        self.wait("complete", should_stop)
-        yield from super().complete(*asked, should_stop=should_stop, **how)
+    def complete(self, *asked: Any, **how: Any) -> Iterator[Any]:
+        self.wait("complete")
+        yield from super().complete(*asked, **how)
 
-    def replacements(self, *asked: Any, should_stop: Any, **how: Any) -> Any:
-        self.wait("words", should_stop)
-        return super().replacements(*asked, should_stop=should_stop, **how)
+    def replacements(self, *asked: Any, **how: Any) -> Any:
+        self.wait("words")
+        return super().replacements(*asked, **how)
 
-    def proofread(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
-        self.wait("proofread", should_stop)
-        yield from super().proofread(*asked, should_stop=should_stop, **how)
+    def proofread(self, *asked: Any, **how: Any) -> Iterator[Any]:
+        self.wait("proofread")
+        yield from super().proofread(*asked, **how)
 
 
 class Stroll(Walk):

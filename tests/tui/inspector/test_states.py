@@ -252,18 +252,18 @@ class Reader(Slow):
 
     fails = False
 
-    def score(self, *asked: Any, should_stop: Any, **how: Any) -> Iterator[Any]:
-        scored = FakeEngine.score(self, *asked, should_stop=should_stop, **how)
+    def score(self, *asked: Any, **how: Any) -> Iterator[Any]:
+        scored = FakeEngine.score(self, *asked, **how)
         for number, token in enumerate(scored):
             if number == 5:
-                self.wait("score", should_stop)
+                self.wait("score")
                 if self.fails:
                     raise BROKEN
             yield token
 
-    def next_distribution(self, *asked: Any, should_stop: Any, **how: Any) -> Any:
-        self.wait("look", should_stop)
-        return super().next_distribution(*asked, should_stop=should_stop, **how)
+    def next_distribution(self, *asked: Any, **how: Any) -> Any:
+        self.wait("look")
+        return super().next_distribution(*asked, **how)
 
 
 class Stroll:

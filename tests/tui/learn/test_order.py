@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lmtui.errors import Cancelled
+from lmtui import cancellation
 from lmtui.learn.course import first_course, read_course
 from lmtui.learn.figure import Figure, Words
 from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Option
@@ -48,14 +48,13 @@ class Gate:
         """Let the one that waits pass, or the next one."""
         self._one.set()
 
-    def wait(self, stop: Any) -> None:
+    def wait(self) -> None:
         """Wait until it is open, or the measurement is stopped."""
         while not self.is_open.wait(0.002):
             if self._one.is_set():
                 self._one.clear()
                 return
-            if stop():
-                raise Cancelled
+            cancellation.check()
 
 
 class Live(Instrument):
@@ -79,7 +78,7 @@ class Live(Instrument):
             self.text = text
             self.log += [said] if said else []
 
-        return Measurement(lambda _, context: self.gate.wait(context.should_stop), take)
+        return Measurement(lambda _, context: self.gate.wait(), take)
 
     def begin(self) -> Measurement | None:
         self.entered = self.options["text"]

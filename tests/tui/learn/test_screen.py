@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lmtui import cancellation
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.learn.course import read_course
 from lmtui.learn.figure import Column, Figure, Table, Words, row
@@ -50,7 +51,7 @@ class Counter(Instrument):
     def _wait(self, engine: Any, context: Any) -> None:
         context.emit(1)
         context.emit(2)
-        while not context.should_stop():
+        while not cancellation.requested():
             self.waits.wait(0.01)
         raise Cancelled
 

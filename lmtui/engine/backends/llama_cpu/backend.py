@@ -5,7 +5,7 @@ Implements `base.ModelBackend`. Knows no layout of weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from logging import getLogger
 
 import torch
@@ -16,9 +16,7 @@ from lmtui.engine.backends.base import Reuse, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache
-from lmtui.engine.protocol import Stop
 from lmtui.engine.token_tree import Tree
-from lmtui.errors import Cancelled
 from lmtui.kernels import build
 from lmtui.kernels.gguf_matmul import DTYPES
 from lmtui.models.llama.weights import LlamaWeights
@@ -65,23 +63,16 @@ class LlamaCpuBackend:
         held: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
-        should_stop: Stop | None = None,
     ) -> Tensor:
         """Logits [keep, V] after the last `keep` of `ids`."""
-        states = self.hidden_states(ids, held, keep=keep, should_stop=should_stop)
+        states = self.hidden_states(ids, held, keep=keep)
         return self.head(states)
 
     @torch.inference_mode()
-    def next_logits(
-        self,
-        tokens: Sequence[int],
-        held: PreallocatedKVCache,
-        *,
-        should_stop: Stop | None = None,
-    ) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], held: PreallocatedKVCache) -> Tensor:
         """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
-        states = self.decoder.hidden_states(ids, held, between=_looking(should_stop))
+        states = self.decoder.hidden_states(ids, held)
         return self.head(states)
 
     @torch.inference_mode()
@@ -91,14 +82,12 @@ class LlamaCpuBackend:
         held: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
-        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
         return self.decoder.hidden_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
             keep=torch.arange(len(ids) - keep, len(ids)),
-            between=_looking(should_stop),
         )
 
     @torch.inference_mode()
@@ -108,14 +97,12 @@ class LlamaCpuBackend:
         held: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
-        should_stop: Stop | None = None,
     ) -> Tensor:
         """States [keep, layers + 1, D] after the last `keep` of `ids`."""
         states = self.decoder.layer_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
             keep=torch.arange(len(ids) - keep, len(ids)),
-            between=_looking(should_stop),
         )
         shape = self.decoder.shape
         every = torch.empty(keep, shape.layers + 1, shape.width)
@@ -125,11 +112,7 @@ class LlamaCpuBackend:
 
     @torch.inference_mode()
     def hidden_states_after(
-        self,
-        paths: Sequence[Sequence[int]],
-        held: PreallocatedKVCache,
-        *,
-        should_stop: Stop | None = None,
+        self, paths: Sequence[Sequence[int]], held: PreallocatedKVCache
     ) -> Tensor:
         """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
@@ -140,20 +123,16 @@ class LlamaCpuBackend:
             torch.tensor(filled),
             held,
             keep=torch.tensor(last),
-            between=_looking(should_stop),
         )
 
     @torch.inference_mode()
-    def hidden_states_tree(
-        self, tree: Tree, held: PreallocatedKVCache, *, should_stop: Stop | None = None
-    ) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, held: PreallocatedKVCache) -> Tensor:
         """States [n, width] after each token of a tree."""
         return self.decoder.hidden_states(
             torch.tensor([tree.ids]),
             held,
             depths=torch.tensor(tree.depths),
             mask=tree.seen.log(),  # 1 becomes 0, and 0 becomes -inf
-            between=_looking(should_stop),
         )
 
     @torch.inference_mode()
@@ -161,14 +140,12 @@ class LlamaCpuBackend:
         """Logits [n, V], float32, of states [n, D]."""
         return require_distribution(self._head.times(states))
 
-    def all_logits(
-        self, ids: Sequence[int], *, skip: int = 0, should_stop: Stop | None = None
-    ) -> Iterator[Tensor]:
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
         """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
         V]."""
         if skip >= len(ids):
             return
-        states = self.hidden_states(ids, keep=len(ids) - skip, should_stop=should_stop)
+        states = self.hidden_states(ids, keep=len(ids) - skip)
         for block in torch.split(states, self.block_rows):
             yield self.head(block)
 
@@ -188,14 +165,3 @@ def _attention_for(weights: LlamaWeights) -> Attention | None:
         getLogger("lmtui").warning("compiled attention is not used: %s", error)
         return None
     return found
-
-
-def _looking(should_stop: Stop | None) -> Callable[[], None]:
-    """Return a function that raises `Cancelled` once `should_stop` answers True; it is
-    called between two layers."""
-
-    def look() -> None:
-        if should_stop is not None and should_stop():
-            raise Cancelled
-
-    return look

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmtui import cancellation
 from lmtui.engine.backends.base import no_such_token
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
@@ -66,23 +67,20 @@ class DecoderLayers:
         keep: Tensor | None = None,
         depths: Tensor | None = None,
         mask: Tensor | None = None,
-        between: Callable[[], None],
     ) -> Tensor:
         """Run tokens through all layers; return the normalised states after them.
 
         `ids` are [n, t] and continue the KV cache `held`. The result is float32 [m, D],
         or [k, D] where `keep` gives k indices. For a token tree, `depths` [t] are the
         positions counted from the end of the cache, and `mask` [t, t] is 0 where the
-        row's token attends to the column's, else -inf. `between` is called before each
-        layer; if it raises, `held` is as before.
+        row's token attends to the column's, else -inf. If it is cancelled, `held` is as
+        before.
         """
         kernel = self._layers_kernel
         if kernel is not None and ids.numel() <= FEW:
-            states = self._run_few(
-                kernel, ids, held, depths=depths, mask=mask, between=between
-            )
+            states = self._run_few(kernel, ids, held, depths=depths, mask=mask)
             return states if keep is None else states[keep]
-        *_, run = self._states(ids, held, depths=depths, mask=mask, between=between)
+        *_, run = self._states(ids, held, depths=depths, mask=mask)
         return self._normed(run, keep)
 
     def _run_few(
@@ -93,7 +91,6 @@ class DecoderLayers:
         *,
         depths: Tensor | None,
         mask: Tensor | None,
-        between: Callable[[], None],
     ) -> Tensor:
         """Run a few tokens like `hidden_states`, in calls of compiled code."""
         rows, tokens = ids.shape
@@ -109,7 +106,6 @@ class DecoderLayers:
             shared=caches.shared,
             own=caches.own,
             mask=mask,
-            between=between,
         )
         held.commit(tokens)
         return states
@@ -120,11 +116,10 @@ class DecoderLayers:
         held: PreallocatedKVCache,
         *,
         keep: Tensor,
-        between: Callable[[], None],
     ) -> Iterator[Tensor]:
         """Run tokens like `hidden_states`; yield the normalised states [k, D] of `keep`
         before the first layer and after each."""
-        for run in self._states(ids, held, between=between):
+        for run in self._states(ids, held):
             yield self._normed(run, keep)
 
     def _states(
@@ -134,7 +129,6 @@ class DecoderLayers:
         *,
         depths: Tensor | None = None,
         mask: Tensor | None = None,
-        between: Callable[[], None],
     ) -> Iterator[ForwardPass]:
         """Yield the tokens' pass before the first layer and after each; the arguments
         are those of `hidden_states`."""
@@ -151,7 +145,7 @@ class DecoderLayers:
         # 3) per layer: attention, then all that lies before the next attention
         find = self._finding(run, held, mask)
         for index in range(self.shape.layers):
-            between()
+            cancellation.check()
             self._cross(run, index, find(index))
             if index + 1 == self.shape.layers:
                 held.commit(tokens)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.batched import decode_batch
 from lmtui.engine.prefix_cache import PrefixCache
@@ -166,8 +167,8 @@ def test_a_pass_can_be_stopped_between_two_layers(asked: int) -> None:
         return calls > asked
 
     if asked < 4:  # once before the part, then before each of three layers
-        with pytest.raises(Cancelled):
-            cache.read(IDS[:50], should_stop=stop)
+        with pytest.raises(Cancelled), cancelled_when(stop):
+            cache.read(IDS[:50])
         assert (calls, cache.ids) == (asked + 1, IDS[:30])
     assert cache.read(IDS[:50]) == 30
     assert cache.logits is not None
