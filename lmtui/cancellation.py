@@ -42,19 +42,24 @@ def cancelled_when(condition: Condition) -> Iterator[None]:
 def polling(report: Callable[[], object]) -> Iterator[None]:
     """Call `report` whenever the work in the block asks whether it is to end, which is
     the only sign of progress within a long pass."""
-    condition = _CONDITION.get()
+    asked = condition()
 
     def reported() -> bool:
         report()
-        return condition()
+        return asked()
 
     with cancelled_when(reported):
         yield
 
 
+def condition() -> Condition:
+    """Return the condition of this block, to be asked inside another one."""
+    return _CONDITION.get()
+
+
 def requested() -> bool:
     """Return whether the work that runs now is to end."""
-    return _CONDITION.get()()
+    return condition()()
 
 
 def check() -> None:

@@ -36,11 +36,13 @@ def test_a_block_ends_with_its_error() -> None:
 
 def test_polling_reports_and_asks_the_block_around_it() -> None:
     reports = []
-    with cancelled_when(lambda: len(reports) == 3):
-        with cancellation.polling(lambda: reports.append("polled")):
-            cancellation.check()
-            assert not cancellation.requested()
-            assert cancellation.requested()
+    with (
+        cancelled_when(lambda: len(reports) == 3),
+        cancellation.polling(lambda: reports.append("polled")),
+    ):
+        cancellation.check()
+        assert not cancellation.requested()
+        assert cancellation.requested()
     assert len(reports) == 3
 
 

@@ -17,7 +17,7 @@ class _Inline:
 
     def __init__(self, measurement: Measurement, reported: Reported) -> None:
         self._report, self._reported = measurement.report, reported
-        self.stopped = cancellation.requested
+        self.stopped = cancellation.condition()
 
     def emit(self, *values: Any) -> None:
         """Report values at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled
 from lmtui.learn.figure import Figure, Words
 from lmtui.learn.handout.worksheet import worksheet
@@ -99,10 +100,11 @@ def test_stop_is_asked_before_each_step(calls: int) -> None:
 
     engine, page = FakeEngine(), page_of(1)
     if calls > 3:  # of three steps and the end
-        worksheet(Counted, page, MATERIAL, engine, stop=stop)
+        with cancelled_when(stop):
+            worksheet(Counted, page, MATERIAL, engine)
         return
-    with pytest.raises(Cancelled):
-        worksheet(Counted, page, MATERIAL, engine, stop=stop)
+    with pytest.raises(Cancelled), cancelled_when(stop):
+        worksheet(Counted, page, MATERIAL, engine)
     assert len(done) == (calls > 1)
 
 
