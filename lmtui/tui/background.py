@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from lmtui import log
 from lmtui.errors import LmtuiError, SystemLimitError
-from lmtui.tui.engine.slots import Deliver
+from lmtui.tui.engine.client import Deliver
 
 T = TypeVar("T")
 

@@ -27,6 +27,8 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import WITH_THESE, ProbabilityPanel
 from lmtui.tui.widgets.sampler_chain import LABELS
 from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.worker.positions import of_position
+from lmtui.worker.requests import Slot
 
 
 class SamplerController(Controller):
@@ -187,15 +189,25 @@ class SamplerController(Controller):
             self._screen.activity.say(visible_line(error.title))
             then()
 
-        self._client.preview(
-            shown.handle,
-            self.settings,
-            start=start,
-            count=count,
-            until=stage,
-            with_chain=self.controls.has_focus,
-            then=show,
-            failed=fail,
+        handle, settings = shown.handle, self.settings
+        with_chain = self.controls.has_focus
+        self._client.ask(
+            Slot.PREVIEW,
+            of_position(
+                lambda engine: engine.preview(
+                    handle,
+                    settings,
+                    start=start,
+                    count=count,
+                    until=stage,
+                    with_chain=with_chain,
+                ),
+                "this position can't be drawn again",
+                "Type or generate more to see a new one.",
+            ),
+            show,
+            fail,
+            bound=True,
             other=dict(self._panels)[panel],
         )
 

@@ -92,13 +92,15 @@ class DraftController(Controller):
         if panel.distribution is not None:
             panel.outdate()
             self._strip.outdate()
-        self._client.score_draft(
-            before,
-            self._prompt.text,
-            self._sampler.settings,
-            thinking=self._session.thinking,
-            then=self._show,
-            failed=self._show_failed,
+        draft, settings = self._prompt.text, self._sampler.settings
+        thinking = self._session.thinking
+        self._client.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.score_draft(
+                before, draft, settings, thinking=thinking
+            ),
+            self._show,
+            self._show_failed,
             dropped=self._ask_again,
         )
         if panel.distribution is None:

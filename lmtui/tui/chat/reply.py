@@ -27,10 +27,12 @@ from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
+from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import READING
 from lmtui.tui.widgets.probability_panel import AS_DRAWN
+from lmtui.worker.generation import run_generation
 from lmtui.worker.requests import Slot
 
 Begin = Sequence[ChatTurn] | Prompt
@@ -239,18 +241,26 @@ class ReplyController(Controller):
         if self._info is None:  # another model is on its way
             self._screen.call_later(self.end_dropped)
             return
-        self._client.generate(
-            begin,
-            self.message.settings,
-            prompt_ready=self._keep_prompt,
-            progress=self._show_reading,
-            steps=self.show_steps,
-            then=self._end,
-            failed=self._return_prompt,
+        settings, thinking = self.message.settings, self._session.thinking
+        drop_oldest = self._session.options.drop_oldest
+        self._client.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_generation(
+                engine,
+                context,
+                begin,
+                settings,
+                prefill=prefill,
+                drop_oldest=drop_oldest,
+                thinking=thinking,
+            ),
+            self._end,
+            self._return_prompt,
             dropped=self.end_dropped,
-            prefill=prefill,
-            drop_oldest=self._session.options.drop_oldest,
-            thinking=self._session.thinking,
+            batch=generation_batch(
+                self.show_steps, self._keep_prompt, self._show_reading
+            ),
+            bound=isinstance(begin, Prompt),
         )
 
     # Its growth.

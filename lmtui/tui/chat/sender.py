@@ -13,6 +13,7 @@ from itertools import count
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
+from lmtui.engine.protocol import EditorEngine
 from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
@@ -23,6 +24,7 @@ from lmtui.tui.chat.reply import AnswerTo, ReplyController
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
+from lmtui.worker.requests import Slot
 
 
 class MessageSender(Controller):
@@ -110,10 +112,11 @@ class MessageSender(Controller):
         if self._counts and (files or folded):
             pasted = [plain(as_message(text)) for text in folded]
             texts = [*(file.quoted for file in files), *pasted]
-            self._client.count_tokens(
-                texts,
-                most=self._info.context if self._info else 0,
-                then=partial(self._show_count, files, texts),
+            most = self._info.context if self._info else 0
+            self._client.ask(
+                Slot.COUNT,
+                lambda engine, _: _token_counts(engine, texts, most),
+                partial(self._show_count, files, texts),
             )
 
     def _show_count(
@@ -210,3 +213,14 @@ def _location(text: str, offset: int) -> tuple[int, int]:
     """Return a location in a text as a text field counts it: from 0."""
     line, column = positions.location_of(text, offset)
     return line - 1, column - 1
+
+
+def _token_counts(
+    engine: EditorEngine, texts: Sequence[str], most: int
+) -> tuple[int, ...]:
+    """Return the tokens of each text, encoded by itself; nothing where `most` tokens
+    can't spell the texts together."""
+    length = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    if most and length > most and 0 < engine.longest_token * most < length:
+        return ()
+    return tuple(len(engine.encode(text, bos="no").ids) for text in texts)

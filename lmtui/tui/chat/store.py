@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from textual.message import Message
 
 from lmtui.errors import LmtuiError
-from lmtui.tui.engine.client import Then
-from lmtui.tui.engine.slots import Deliver, OnError
+from lmtui.tui.engine.client import Deliver, OnError, Then
 
 if TYPE_CHECKING:
     from lmtui.chat.conversation import ConversationDelta

@@ -29,6 +29,7 @@ from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.widgets.probability_panel import AS_DRAWN, WITH_THESE
 from lmtui.tui.widgets.token_view import TokenView
+from lmtui.worker.partial_answers import score_parts
 from lmtui.worker.requests import Slot
 
 NO_PROBABILITIES = "The server sends no probabilities for this token."
@@ -126,9 +127,12 @@ class TokensController(Controller):
         if reply is None or reply.prompt is None:
             return
         if not self._why_not and self._owner.is_in_use(reply.model):
-            self._client.describe_tokens(
-                (*reply.prompt.ids, *reply.ids),
-                then=lambda tokens: page.show(prompt_page(reply, tokens)),
+            ids = (*reply.prompt.ids, *reply.ids)
+            self._client.ask(
+                Slot.PREVIEW,
+                lambda engine, _: engine.describe_tokens(ids),
+                lambda tokens: page.show(prompt_page(reply, tokens)),
+                bound=True,
             )
 
     def open(self, node: ChatMessage) -> None:
@@ -149,11 +153,13 @@ class TokensController(Controller):
         else:
             before = self._owner.messages(node.parent)
             passage = TextAfter(before, node.content)
-        self._client.score(
-            passage,
-            then=partial(self._keep_scores, node.id),
-            failed=self._show_score_failed,
+        self._client.ask(
+            Slot.SCORE,
+            score_parts(passage),
+            partial(self._keep_scores, node.id),
+            self._show_score_failed,
             dropped=self._screen.activity.update,
+            bound=isinstance(passage, TokensAfter),
         )
         self._screen.activity.unsay()
 
@@ -216,13 +222,14 @@ class TokensController(Controller):
             )
             self._strip.read(len(scores.context))
 
-        self._client.score_draft(
-            self._owner.messages(node.parent),
-            node.content,
-            self._sampler.settings,
-            prefix_len=index,
-            then=show,
-            failed=self._show_failed,
+        before, settings = self._owner.messages(node.parent), self._sampler.settings
+        self._client.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.score_draft(
+                before, node.content, settings, prefix_len=index
+            ),
+            show,
+            self._show_failed,
         )
 
     def _ask_by_ids(self, node: ChatMessage, index: int) -> None:
@@ -240,11 +247,14 @@ class TokensController(Controller):
             self._strip.read(len(node.ids_before))
 
         drawn = AS_DRAWN if node.settings else WITH_THESE
-        self._client.next_distribution(
-            (*node.ids_before, *node.own_ids[:index]),
-            node.settings or self._sampler.settings,
-            then=show,
-            failed=self._show_failed,
+        ids = (*node.ids_before, *node.own_ids[:index])
+        settings = node.settings or self._sampler.settings
+        self._client.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.next_distribution(ids, settings),
+            show,
+            self._show_failed,
+            bound=True,
         )
 
     def _show_failed(self, error: LmtuiError) -> None:

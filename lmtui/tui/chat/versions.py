@@ -30,8 +30,10 @@ from lmtui.tui.chat.reply import ReplyController
 from lmtui.tui.chat.sender import MessageSender
 from lmtui.tui.chat.version_view import VersionNumbers, VersionsView
 from lmtui.tui.controller import Controller
+from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
+from lmtui.worker.generation import run_versions
 from lmtui.worker.requests import Slot
 
 FEWEST, MOST = 2, 8
@@ -191,17 +193,26 @@ class VersionsController(Controller):
         if self._info is None or self._given_up:
             self._screen.call_later(self._end_dropped)
             return
-        self._client.generate_versions(
-            self._owner.messages(self._asked),
-            [_settings(each.message) for each in self._versions],
-            prompt_ready=self._keep_prompt,
-            progress=self._show_reading,
-            items=self.show_items,
-            then=self._end,
-            failed=self._fail,
+        turns = self._owner.messages(self._asked)
+        settings = [_settings(each.message) for each in self._versions]
+        drop_oldest = self._session.options.drop_oldest
+        thinking = self._session.thinking
+        self._client.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_versions(
+                engine,
+                context,
+                turns,
+                settings,
+                drop_oldest=drop_oldest,
+                thinking=thinking,
+            ),
+            lambda _: self._end(),
+            self._fail,
             dropped=self._end_dropped,
-            drop_oldest=self._session.options.drop_oldest,
-            thinking=self._session.thinking,
+            batch=generation_batch(
+                self.show_items, self._keep_prompt, self._show_reading
+            ),
         )
 
     # Their growth.

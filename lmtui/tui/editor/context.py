@@ -22,6 +22,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import clip, pad_to
+from lmtui.worker.requests import Slot
 
 _NAME = 60  # cells
 EMPTY = """\
@@ -51,11 +52,12 @@ class ContextController(Controller):
         """Have the new model read the files, before anything else is asked."""
         self.parts = ()
         if state.info is not None and self._files:
-            self._client.read_with(
-                self._files,
-                self._own.current.name,
-                then=self._take,
-                failed=self._screen.show_error,
+            files, name = self._files, self._own.current.name
+            self._client.ask(
+                Slot.CONTEXT,
+                lambda engine, _: engine.read_with(files, name=name),
+                self._take,
+                self._screen.show_error,
             )
 
     def _take(self, parts: tuple[ContextPart, ...]) -> None:

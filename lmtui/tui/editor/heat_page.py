@@ -14,7 +14,7 @@ from lmtui.analysis.summary import Summary, Totals
 from lmtui.editing import file_names
 from lmtui.editing.file_names import path_named
 from lmtui.editing.scored_text import ScoredText
-from lmtui.engine.passages import DocumentAlone, DocumentTokens
+from lmtui.engine.passages import DocumentAlone, DocumentTokens, tokenize_document
 from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
@@ -26,6 +26,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.worker.requests import Slot
 
 
 def _why_not(name: str) -> str:
@@ -110,8 +111,11 @@ class HeatPageController(Controller):
                 bug=LmtuiError("the page was not written", str(path), "See the log."),
             )
 
-        self._client.tokenize(
-            DocumentAlone(text), then=save, failed=self._screen.show_error
+        self._client.ask(
+            Slot.SCORE,
+            lambda engine, _: tokenize_document(engine, DocumentAlone(text)),
+            save,
+            self._screen.show_error,
         )
 
     def _show_written(self, path: Path) -> None:

@@ -23,6 +23,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.worker.generation import run_completion
 from lmtui.worker.requests import Slot
 
 LENGTH = 120
@@ -145,13 +146,15 @@ class PassageController(Controller):
         settings = replace(settings, seed=randbelow(_SEEDS) if again else settings.seed)
         passage = _Passage(editor.revision, editor.cursor_index, settings)
         self._passage = passage
-        self._client.complete(
-            editor.text,
-            passage.cursor,
-            settings,
-            steps=partial(self._show, passage),
-            then=partial(self._show_end, passage),
-            failed=self._show_failed,
+        text = editor.text
+        self._client.ask(
+            Slot.SUGGEST,
+            lambda engine, context: run_completion(
+                engine, context, text, passage.cursor, settings
+            ),
+            partial(self._show_end, passage),
+            self._show_failed,
+            batch=partial(self._show, passage),
         )
         self._activity.unsay()
 

@@ -24,6 +24,8 @@ from lmtui.worker.requests import Slot
 TITLE = "Next at the cursor"
 _EMPTY = "Write, and what the model expects next appears here. F1 shows the keys."
 
+_ROWS = 40  # of the distribution at the cursor
+
 
 class PredictionController(Controller):
     """Shows the prediction at the cursor in the panel and the lines under it."""
@@ -83,12 +85,15 @@ class PredictionController(Controller):
         self._panel.outdate()
         self.lines.outdate()
         self._asked = self._editor.here
-        self._client.predict_at(
-            self._editor.text,
-            self._editor.cursor_index,
-            grammar=self._grammar,
-            then=self._show,
-            failed=self._show_failed,
+        text, cursor = self._editor.text, self._editor.cursor_index
+        grammar = self._grammar
+        self._client.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.predict_at(
+                text, cursor, top_n=_ROWS, grammar=grammar
+            ),
+            self._show,
+            self._show_failed,
             dropped=self._ask_again,
         )
 

@@ -19,6 +19,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
+from lmtui.worker.partial_answers import proofread_parts
 from lmtui.worker.requests import Slot
 
 
@@ -100,14 +101,13 @@ class ProofreadController(Controller):
                 read.ignore(change)
             dialog.show()
 
-        self._client.proofread(
-            read.text,
-            read.reached,
-            read.end,
-            read=take,
-            then=dialog.show,
-            failed=dialog.show_error,
+        self._client.ask(
+            Slot.REPLACE,
+            proofread_parts(read.text, read.reached, read.end),
+            lambda _: dialog.show(),
+            dialog.show_error,
             dropped=dialog.stopped,
+            batch=lambda parts: take(*parts),
         )
 
     def _apply(self, correction: Correction) -> None:

@@ -60,14 +60,20 @@ class ReplacementController(Controller):
                 self._editor.replace_span(start, end, chosen.text)
 
         self._screen.app.push_screen(dialog, answer)
-        self._client.replacements(
-            text,
-            start,
-            end,
-            progress=dialog.show_progress,
-            partial=dialog.show_partial,
-            then=dialog.show,
-            failed=dialog.show_error,
+        self._client.ask(
+            Slot.REPLACE,
+            lambda engine, context: engine.replacements(
+                text,
+                start,
+                end,
+                progress=context.emit,
+                partial=lambda best: context.emit(tuple(best)),
+            ),
+            dialog.show,
+            dialog.show_error,
+            batch=lambda values: (
+                dialog.show_progress if len(values) > 1 else dialog.show_partial
+            )(*values),
         )
         self._screen.activity.unsay()
 

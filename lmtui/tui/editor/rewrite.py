@@ -35,11 +35,14 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
+from lmtui.worker.generation import run_generation
+from lmtui.worker.partial_answers import span_parts
 from lmtui.worker.requests import Slot
 
 QUESTION = LineQuestion(
@@ -327,19 +330,21 @@ class RewriteController(Controller):
             else:
                 dialog.show_end("", "The model has written nothing.")
 
-        self._client.generate(
-            (ChatTurn("user", asked),),
-            replace(
-                self._sampling,
-                max_tokens=64 + len(part.present) // 2,
-                seed=None,  # another one each time
+        settings = replace(
+            self._sampling,
+            max_tokens=64 + len(part.present) // 2,
+            seed=None,  # another one each time
+        )
+        turns, thinking = (ChatTurn("user", asked),), self._thinking
+        self._client.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_generation(
+                engine, context, turns, settings, top_n=1, thinking=thinking
             ),
-            steps=steps,
-            then=end,
-            failed=dialog.show_error,
+            end,
+            dialog.show_error,
             dropped=lambda: dialog.show_end("", "The model was interrupted."),
-            thinking=self._thinking,
-            top_n=1,
+            batch=generation_batch(steps),
         )
         self._screen.activity.unsay()
 
@@ -368,13 +373,12 @@ class RewriteController(Controller):
     ) -> None:
         found: list[ScoredSpan] = []
         last = max(end, paragraph_at(text, max(start, end - 1))[1])
-        self._client.score_span(
-            text,
-            start,
-            last,
-            scored=found.append,
-            then=lambda: then(version_bits(_newest(found), start, end)),
-            failed=self._show_failed,
+        self._client.ask(
+            Slot.SPAN,
+            span_parts(text, start, last),
+            lambda _: then(version_bits(_newest(found), start, end)),
+            self._show_failed,
+            batch=found.extend,
         )
 
     def _show_failed(self, error: LmtuiError) -> None:

@@ -44,6 +44,7 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.surprisal_styles import TINTED, level_of
 from lmtui.tui.widgets.text_totals import BRIEF, TextTotals
 from lmtui.tui.widgets.token_view import TokenLegend
+from lmtui.worker.partial_answers import span_parts
 from lmtui.worker.requests import Slot
 
 IDLE = 0.3
@@ -225,13 +226,13 @@ class ScoreController(Controller):
                 self.is_shown = False
                 self._score_on()
 
-            self._client.score_span(
-                self.text.text,
-                *part,
-                scored=self._put,
-                then=end,
-                failed=self._show_failed,
+            self._client.ask(
+                Slot.SPAN,
+                span_parts(self.text.text, *part),
+                lambda _: end(),
+                self._show_failed,
                 dropped=self._activity.update,
+                batch=lambda spans: self._put(*spans),
             )
         self._activity.update()
 

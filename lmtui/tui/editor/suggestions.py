@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from lmtui.engine.suggest import suggest
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Capabilities
 from lmtui.engine.windows import DEFAULT_WINDOW
@@ -24,6 +25,7 @@ from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.predictions import PredictionController
 from lmtui.tui.editor.suggestion_status import ghost_words, mode_words
 from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
@@ -173,14 +175,18 @@ class SuggestionController(Controller):
 
     def _ask(self, request: _Request) -> None:
         self._asks_for_alternatives = False
-        self._client.suggest(
-            self._editor.text,
-            request.cursor,
-            request.rules,
-            grown=lambda text: self._after_pause(partial(self._show, request, text)),
-            then=lambda end: self._after_pause(partial(self._show_end, request, end)),
-            failed=lambda error: self._after_pause(
+        text = self._editor.text
+        self._client.ask(
+            Slot.SUGGEST,
+            lambda engine, context: suggest(
+                engine, text, request.cursor, request.rules, on_text=context.emit
+            ),
+            lambda end: self._after_pause(partial(self._show_end, request, end)),
+            lambda error: self._after_pause(
                 partial(self._show_why_not, request, error)
+            ),
+            batch=longest_text(
+                lambda text: self._after_pause(partial(self._show, request, text))
             ),
         )
         if request.by_user:
@@ -225,14 +231,7 @@ class SuggestionController(Controller):
             known = found[0] if found else suggestion
             self._show_end(replace(request, rules=rules, by_user=False), known)
 
-        self._client.alternatives(
-            self._editor.text,
-            request.cursor,
-            rules,
-            count=_COUNT,
-            then=show,
-            failed=self._show_failed,
-        )
+        self._ask_for_alternatives(replace(request, rules=rules), show)
 
     def _show_why_not(self, request: _Request, error: LmtuiError) -> None:
         """Show why there is no suggestion, except where no text is before a cursor at
@@ -259,15 +258,22 @@ class SuggestionController(Controller):
         self.cancel()
         request = self._request(self._rules)
         self._asks_for_alternatives = True
-        self._client.alternatives(
-            self._editor.text,
-            request.cursor,
-            request.rules,
-            count=_COUNT,
-            then=partial(self._take_alternatives, request, by),
-            failed=self._show_failed,
-        )
+        take = partial(self._take_alternatives, request, by)
+        self._ask_for_alternatives(request, take)
         self._activity.unsay()
+
+    def _ask_for_alternatives(
+        self, request: _Request, then: Callable[[tuple[Suggestion, ...]], object]
+    ) -> None:
+        text = self._editor.text
+        self._client.ask(
+            Slot.SUGGEST,
+            lambda engine, _: tuple(
+                engine.alternatives(text, request.cursor, request.rules, count=_COUNT)
+            ),
+            then,
+            self._show_failed,
+        )
 
     def _take_alternatives(
         self, request: _Request, by: int, found: tuple[Suggestion, ...]

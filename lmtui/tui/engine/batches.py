@@ -9,16 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 from lmtui.engine.types import Prompt
+from lmtui.tui.engine.client import ignore
 from lmtui.worker.events import CountReported, PromptReady
 
 
 def generation_batch(
-    prompt_ready: Callable[[Prompt, int], object],
-    progress: Callable[[int, int], object],
     drawn: Callable[[tuple[Any, ...]], object],
+    prompt_ready: Callable[[Prompt, int], object] = ignore,
+    progress: Callable[[int, int], object] = ignore,
 ) -> Callable[[tuple[Any, ...]], object]:
-    """Return what takes the batches of a generation: the prompt, how much of it was
-    read, and then what was `drawn` since the last report."""
+    """Return what takes the batches of a generation: the prompt and how many turns were
+    left out of it, how many of its tokens were read of how many, and then what was
+    `drawn` since the last report."""
 
     def batch(values: tuple[Any, ...]) -> object:
         match values:

@@ -23,6 +23,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.tui.controller import Controller
+from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.panel import PanelController
@@ -30,6 +31,7 @@ from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
+from lmtui.worker.generation import run_generation
 from lmtui.worker.requests import Slot
 
 ALTERNATIVES = 8
@@ -150,12 +152,15 @@ class BranchController(Controller):
                 self.write_on()
 
         self._screen.app.push_screen(dialog, answer)
-        self._client.continue_each(
-            document.ids_before(index),
-            [row.id for row in rows],
-            max_new_tokens=AHEAD,
-            then=dialog.show,
-            failed=dialog.show_error,
+        before, starts = document.ids_before(index), [row.id for row in rows]
+        self._client.ask(
+            Slot.SUGGEST,
+            lambda engine, _: engine.continue_each(
+                before, starts, max_new_tokens=AHEAD
+            ),
+            dialog.show,
+            dialog.show_error,
+            bound=True,
         )
 
     # One token.
@@ -232,14 +237,16 @@ class BranchController(Controller):
         index = self._document.view.index
         self._tip, self._follows = (self._document.shown.branch, index), True
         self._read = None
-        self._client.generate(
-            Prompt(self._document.ids_before(index), ""),
-            replace(settings, grammar=None),  # which is for whole answers
-            progress=self._show_progress,
-            steps=self._add_steps,
-            then=self._show_ended,
-            failed=self._show_failed,
+        prompt = Prompt(self._document.ids_before(index), "")
+        settings = replace(settings, grammar=None)  # which is for whole answers
+        self._client.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_generation(engine, context, prompt, settings),
+            self._show_ended,
+            self._show_failed,
             dropped=self._end,
+            batch=generation_batch(self._add_steps, progress=self._show_progress),
+            bound=True,
         )
         self._activity.unsay()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
 from lmtui.analysis.scored_document import MOST, ScoredDocument
-from lmtui.engine.passages import DocumentTokens
+from lmtui.engine.passages import DocumentTokens, tokenize_document
 from lmtui.engine.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
@@ -25,6 +25,7 @@ from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.worker.partial_answers import score_parts
 from lmtui.worker.requests import Slot
 
 _ONLY_TEXT = (
@@ -117,12 +118,14 @@ class CompareController(Controller):
             self._theirs = known
             self._score_on()
             return
-        self._client.tokenize(
-            document_of(self._document.source, self._document.text),
-            other=True,
-            then=self._take_tokenized,
-            failed=self._show_reading_failed,
+        document = document_of(self._document.source, self._document.text)
+        self._client.ask(
+            Slot.SCORE,
+            lambda engine, _: tokenize_document(engine, document),
+            self._take_tokenized,
+            self._show_reading_failed,
             dropped=self._show_stopped,
+            other=True,
         )
         self._activity.unsay()
 
@@ -138,12 +141,14 @@ class CompareController(Controller):
         if theirs.is_read or theirs.windows is None:
             self._compare()
             return
-        self._client.score(
-            part_of(theirs, theirs.unread[0]),
-            other=True,
-            then=self._end_part,
-            failed=self._show_reading_failed,
+        self._client.ask(
+            Slot.SCORE,
+            score_parts(part_of(theirs, theirs.unread[0])),
+            self._end_part,
+            self._show_reading_failed,
             dropped=self._show_stopped,
+            bound=True,
+            other=True,
         )
         self._activity.unsay()
 
@@ -239,12 +244,14 @@ class CompareController(Controller):
             same = self.panel.distribution is not None
             self.panel.show(distribution, chosen=chosen, same=same)
 
-        self._client.next_distribution(
-            self._document.ids_before(index),
-            self._sampler.settings,
+        ids, settings = self._document.ids_before(index), self._sampler.settings
+        self._client.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.next_distribution(ids, settings),
+            show,
+            self._show_failed,
+            bound=True,
             other=True,
-            then=show,
-            failed=self._show_failed,
         )
 
     def _show_failed(self, error: LmtuiError) -> None:

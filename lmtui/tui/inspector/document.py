@@ -11,7 +11,12 @@ from collections.abc import Callable
 
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
-from lmtui.engine.passages import DocumentAlone, DocumentTokens, PartOf
+from lmtui.engine.passages import (
+    DocumentAlone,
+    DocumentTokens,
+    PartOf,
+    tokenize_document,
+)
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -26,6 +31,7 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar
 from lmtui.tui.widgets.token_lines import EMPTY
 from lmtui.tui.widgets.token_view import TokenView
+from lmtui.worker.partial_answers import score_parts
 from lmtui.worker.requests import Slot
 
 AWAITED = "The text appears here once it is tokenized."
@@ -255,10 +261,12 @@ class DocumentController(Controller):
         self.shown = ScoredDocument()
         self._changed()
         self._begin()
-        self._client.tokenize(
-            document_of(self.source, self.text),
-            then=self._show_tokenized,
-            failed=self._show_failed,
+        document = document_of(self.source, self.text)
+        self._client.ask(
+            Slot.SCORE,
+            lambda engine, _: tokenize_document(engine, document),
+            self._show_tokenized,
+            self._show_failed,
             dropped=self._end_stopped,
         )
 
@@ -297,12 +305,14 @@ class DocumentController(Controller):
         if not self.is_scoring:
             self._begin()
         self._activity.unsay()
-        self._client.score(
-            part_of(shown, self._part),
-            scored=self._add_scores,
-            then=self._end_part,
-            failed=self._show_failed,
+        self._client.ask(
+            Slot.SCORE,
+            score_parts(part_of(shown, self._part)),
+            self._end_part,
+            self._show_failed,
             dropped=self._end_stopped,
+            batch=self._add_scores,
+            bound=True,
         )
 
     def _add_scores(self, tokens: tuple[ScoredToken, ...]) -> None:

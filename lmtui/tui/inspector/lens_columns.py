@@ -12,6 +12,7 @@ from lmtui.engine.lens import LensColumn
 from lmtui.engine.passages import PartOf
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.client import EngineClient
+from lmtui.worker.partial_answers import lens_parts
 from lmtui.worker.requests import Slot
 
 _MOST = 512
@@ -68,13 +69,14 @@ class LensColumns:
         self._asked = wanted
         if wanted is None or self.error is not None:
             return
-        self._client.logit_lens(
-            replace(self._text, start=wanted.start, end=wanted.stop),
-            columns=self._take,
-            then=self._end,
-            failed=self._fail,
+        self._client.ask(
+            slot,
+            lens_parts(replace(self._text, start=wanted.start, end=wanted.stop)),
+            lambda _: self._end(),
+            self._fail,
             dropped=self._drop,
-            slot=slot,
+            batch=self._take,
+            bound=True,
         )
 
     def _next(self) -> tuple[range | None, Slot]:

@@ -21,6 +21,7 @@ from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
+from lmtui.worker.positions import of_position
 from lmtui.worker.requests import Slot
 
 NO_CONTEXT = "A first token without context has no probability."
@@ -106,11 +107,13 @@ class PanelController(Controller):
         return self._document.why_not or (_SOON if ids else _EMPTY)
 
     def _ask(self, ids: tuple[int, ...]) -> None:
-        self._client.next_distribution(
-            ids,
-            self._sampler.settings,
-            then=self._show_answer,
-            failed=self._show_failed,
+        settings = self._sampler.settings
+        self._client.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.next_distribution(ids, settings),
+            self._show_answer,
+            self._show_failed,
+            bound=True,
         )
 
     def _show_answer(self, distribution: Distribution) -> None:
@@ -149,12 +152,17 @@ class PanelController(Controller):
             return
         if not finder.rows:
             finder.say(_SEARCHING)
-        self._client.search_vocabulary(
-            shown.handle,
-            finder.text,
-            self._sampler.settings,
-            then=finder.show,
-            failed=self._show_search_failed,
+        handle, text, settings = shown.handle, finder.text, self._sampler.settings
+        self._client.ask(
+            Slot.SEARCH,
+            of_position(
+                lambda engine: engine.search_vocabulary(handle, text, settings),
+                "tokens can't be searched here any more",
+                "Move the cursor and come back.",
+            ),
+            finder.show,
+            self._show_search_failed,
+            bound=True,
         )
 
     def _show_search_failed(self, error: LmtuiError) -> None:

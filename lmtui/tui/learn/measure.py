@@ -170,6 +170,5 @@ class MeasureController(Controller):
             measurement.dropped()
             self._go_on()
 
-        self._client.ask(
-            Slot.LOOK, measurement.run, take, fail, dropped=drop, batch=report
-        )
+        run = measurement.run
+        self._client.ask(Slot.LOOK, run, take, fail, dropped=drop, batch=report)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import itertools
 import math
 import threading
@@ -23,9 +22,14 @@ from typing import Any
 import pytest
 from textual.app import App
 
-from lmtui.engine.editor_types import ContextFile
-from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, TokensAfter
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.passages import (
+    DocumentAlone,
+    PartOf,
+    Passage,
+    TextAfter,
+    TokensAfter,
+    tokenize_document,
+)
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -34,11 +38,13 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.engine.slots import Deliver
+from lmtui.tui.engine.batches import generation_batch
+from lmtui.tui.engine.client import Deliver, EngineClient, ignore
+from lmtui.worker.generation import run_generation, run_versions
+from lmtui.worker.partial_answers import lens_parts, score_parts
+from lmtui.worker.positions import of_position
 from lmtui.worker.requests import EngineRequest, Slot
 from lmtui.worker.worker import EngineWorker
 from tests.fake_writing import FakeWriter
@@ -157,7 +163,52 @@ def running_clock() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
-class Bridge(EngineClient):
+class Asker(EngineClient):
+    """A client that asks what the screens ask for."""
+
+    def generate(
+        self,
+        start: Sequence[ChatTurn] | Prompt,
+        *,
+        prefill: str = "",
+        prompt_ready: Any = ignore,
+        progress: Any = ignore,
+        steps: Any = ignore,
+        **how: Any,
+    ) -> None:
+        self.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_generation(
+                engine, context, start, PLAIN, prefill=prefill
+            ),
+            batch=generation_batch(steps, prompt_ready, progress),
+            bound=isinstance(start, Prompt),
+            **how,
+        )
+
+    def score_draft(self, draft: str, **how: Any) -> None:
+        self.ask(
+            Slot.LOOK,
+            lambda engine, _: engine.score_draft(HELLO, draft, PLAIN),
+            **how,
+        )
+
+    def preview(self, handle: int, settings: SamplingSettings, **how: Any) -> None:
+        run = of_position(
+            lambda engine: engine.preview(handle, settings), "gone", "Come back."
+        )
+        self.ask(Slot.PREVIEW, run, bound=True, **how)
+
+    def score(self, passage: Passage, *, scored: Any = ignore, **how: Any) -> None:
+        bound = not isinstance(passage, TextAfter)
+        run = score_parts(passage)
+        self.ask(Slot.SCORE, run, batch=scored, bound=bound, **how)
+
+    def count(self, text: str, **how: Any) -> None:
+        self.ask(Slot.COUNT, lambda engine, _: len(engine.encode(text).ids), **how)
+
+
+class Bridge(Asker):
     """A client together with its worker."""
 
     def __init__(self, deliver: Deliver, clock: Callable[[], float]) -> None:
@@ -165,9 +216,9 @@ class Bridge(EngineClient):
         super().__init__(self.engine, deliver)
         self.close = self.engine.close
 
-    def another(self) -> EngineClient:
+    def another(self) -> Asker:
         """Another client of the worker, with the same event loop."""
-        return EngineClient(self.engine, self._deliver)
+        return Asker(self.engine, self._deliver)
 
     def pending(self) -> list[Slot]:
         return [slot for slot in Slot if self.is_pending(slot)]
@@ -198,7 +249,7 @@ def running(
     client = Bridge(answers.deliver, clock or running_clock())
     try:
         if engine is not None:
-            loader = EngineClient(client.engine, loading.deliver)
+            loader = Asker(client.engine, loading.deliver)
             loader.load(lambda _: engine, **loading.of("model", "progress"))
             loading.wait("model then")
         yield answers, client
@@ -207,71 +258,34 @@ def running(
         answers.drain()
 
 
-VERBS: dict[str, tuple[Slot, Callable[[int], tuple[Any, ...]]]] = {
-    "load": (Slot.LOAD, lambda _: (lambda _: FakeWriter(),)),
-    "score_draft": (Slot.LOOK, lambda _: (HELLO, "h", PLAIN)),
-    "next_distribution": (Slot.LOOK, lambda _: ((1, 2), PLAIN)),
-    "read_with": (Slot.CONTEXT, lambda _: ((ContextFile("a", "b"),), "own")),
-    "predict_at": (Slot.LOOK, lambda _: (TEXT, 4)),
-    "preview": (Slot.PREVIEW, lambda handle: (handle, PLAIN)),
-    "search_vocabulary": (Slot.SEARCH, lambda handle: (handle, "a", PLAIN)),
-    "describe_tokens": (Slot.PREVIEW, lambda _: ((1, 2),)),
-    "count_tokens": (Slot.COUNT, lambda _: (["a"],)),
-    "generate": (Slot.GENERATE, lambda _: (HELLO, PLAIN)),
-    "generate_versions": (Slot.GENERATE, lambda _: (HELLO, [PLAIN, PLAIN])),
-    "continue_each": (Slot.SUGGEST, lambda _: ((1, 2), (3,))),
-    "tokenize": (Slot.SCORE, lambda _: (DocumentAlone(TEXT),)),
-    "score": (Slot.SCORE, lambda _: (TokensAfter((1, 2)),)),
-    "logit_lens": (Slot.SUGGEST, lambda _: (PartOf((1, 2), (), Windows(4, 2), 0, 3),)),
-    "score_span": (Slot.SPAN, lambda _: (TEXT, 4, 11)),
-    "complete": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), PLAIN)),
-    "suggest": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
-    "alternatives": (Slot.SUGGEST, lambda _: (TEXT, len(TEXT), SuggestionRules())),
-    "replacements": (Slot.REPLACE, lambda _: (TEXT, 4, 7)),
-    "proofread": (Slot.REPLACE, lambda _: (TEXT, 4, 7)),
-}
-"""Of each verb its slot, and arguments for it, given the handle of a distribution."""
-
-
-def signature_of(verb: str) -> dict[str, str]:
-    """The annotations of a verb's parameters, by the names of these."""
-    given = inspect.signature(getattr(EngineClient, verb)).parameters
-    return {name: str(each.annotation) for name, each in given.items()}
-
-
-def functions_of(verb: str) -> list[str]:
-    """The functions that can be given with a verb."""
-    kinds = ("Then", "Callable", "OnError")
-    return [name for name, kind in signature_of(verb).items() if kind.startswith(kinds)]
-
-
 Ask = Callable[..., None]
 """Asks a client, under a name, with options."""
 
 
 @contextmanager
 def trying(
-    verb: str, gate: Gate | None = None
+    slot: Slot, gate: Gate | None = None
 ) -> Iterator[tuple[Answers, Bridge, Ask]]:
-    """A client, and a function that asks one for a verb, under a name.
+    """A client, and a function that asks one for something in a slot, under a name.
 
     With a gate, the worker is held by the generation of a client that nobody hears.
     """
     engine = FakeWriter(["a b"])
-    handle = engine.next_distribution((1,), PLAIN).handle
     with running(engine) as (answers, client):
 
         def ask(whose: EngineClient, name: str, **options: Any) -> None:
-            _, arguments = VERBS[verb]
-            functions = answers.of(name, *functions_of(verb))
-            getattr(whose, verb)(*arguments(handle), **functions, **options)
+            if slot is Slot.LOAD:
+                whose.load(lambda _: FakeWriter(), **answers.of(name, "progress"))
+                return
+            functions = answers.of(name, "dropped")
+            whose.ask(slot, lambda engine, _: engine.info, **functions, **options)
 
         unheard = Answers()
         try:
             if gate:
                 engine.on_token = gate
-                holder = EngineClient(client.engine, unheard.deliver)
-                holder.generate(HELLO, PLAIN, **unheard.generation("held"))
+                holder = Asker(client.engine, unheard.deliver)
+                holder.generate(HELLO, **unheard.generation("held"))
                 gate.wait()
             yield answers, client, ask
         finally:
@@ -307,7 +321,6 @@ async def test_a_running_program_gets_its_answers_in_order() -> None:
         client.load(lambda _: FakeWriter([ANSWER]), **answers.of("model", "progress"))
         client.generate(
             HELLO,
-            PLAIN,
             **answers.of("answer", "dropped")
             | {"steps": take, "then": lambda _: ended.set()},
         )
@@ -329,7 +342,7 @@ def test_engine_client_imports_neither_textual_nor_torch() -> None:
 
 def test_a_generation_reports_from_prompt_to_end() -> None:
     with running(FakeWriter([ANSWER])) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         done = answers.wait("answer then")
     assert answers.names() == [
         "answer prompt_ready",
@@ -347,14 +360,14 @@ def test_a_generation_reports_from_prompt_to_end() -> None:
 
 def test_steps_after_the_first_are_sent_in_batches() -> None:
     with running(FakeWriter([ANSWER]), standing_clock) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         answers.wait("answer then")
     assert [len(steps) for steps in answers.values("answer steps")] == [1, 6]
 
 
 def test_an_answer_begins_with_its_prefill() -> None:
     with running(FakeWriter([ANSWER])) as (answers, client):
-        client.generate(HELLO, PLAIN, prefill="Well, ", **answers.generation("answer"))
+        client.generate(HELLO, prefill="Well, ", **answers.generation("answer"))
         prompt, _ = answers.wait("answer prompt_ready")
     assert prompt.text.endswith("assistant: Well, ")
 
@@ -362,30 +375,16 @@ def test_an_answer_begins_with_its_prefill() -> None:
 def test_prefill_after_a_ready_prompt_is_tokenized_by_itself() -> None:
     with running(FakeWriter([ANSWER])) as (answers, client):
         start = Prompt((104, 105), "hi")
-        client.generate(
-            start, PLAIN, prefill=" <|end|>", **answers.generation("answer")
-        )
+        client.generate(start, prefill=" <|end|>", **answers.generation("answer"))
         prompt, _ = answers.wait("answer prompt_ready")
     assert prompt == Prompt((104, 105, *b" <|end|>"), "hi <|end|>")
 
 
-def test_next_distribution_after_ids_is_reported() -> None:
-    engine = FakeWriter([ANSWER])
-    with running(engine) as (answers, client):
-        client.next_distribution((104, 105), PLAIN, **answers.of("short"))
-        looked = answers.wait("short then")
-        expected = engine.next_distribution((104, 105), PLAIN)
-        assert looked.candidates == expected.candidates
-        client.next_distribution(tuple(range(9_000)), PLAIN, **answers.of("long"))
-        assert "does not fit" in answers.wait("long failed").title
-    assert answers.names() == ["short then", "long failed"]
-
-
 def test_two_generations_run_one_after_the_other() -> None:
     with running(FakeWriter(["first", "and second"])) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("one"))
+        client.generate(HELLO, **answers.generation("one"))
         answers.wait("one then")
-        client.generate(HELLO, PLAIN, **answers.generation("two"))
+        client.generate(HELLO, **answers.generation("two"))
         answers.wait("two then")
     assert answers.text("one") == "first"
     assert answers.text("two") == "and second"
@@ -395,7 +394,7 @@ def test_two_generations_run_one_after_the_other() -> None:
 def test_a_stop_takes_effect_within_a_token() -> None:
     gate = Gate(at=3)
     with running(FakeWriter([ANSWER], on_token=gate)) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         gate.wait()
         assert client.stop(Slot.GENERATE)
         assert client.is_pending(Slot.GENERATE)
@@ -411,7 +410,7 @@ def test_gathered_steps_arrive_before_the_end_of_a_stopped_answer() -> None:
     gate = Gate(at=5)
     engine = FakeWriter([ANSWER], on_token=gate)
     with running(engine, standing_clock) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         gate.wait()
         client.stop(Slot.GENERATE)
         gate.open()
@@ -424,7 +423,7 @@ def test_an_answer_goes_on_from_where_it_was_stopped() -> None:
     gate = Gate(at=3)
     engine = FakeWriter([ANSWER, " four five six"], on_token=gate)
     with running(engine) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("begun"))
+        client.generate(HELLO, **answers.generation("begun"))
         gate.wait()
         client.stop(Slot.GENERATE)
         gate.open()
@@ -432,12 +431,12 @@ def test_an_answer_goes_on_from_where_it_was_stopped() -> None:
         prompt, _ = answers.wait("begun prompt_ready")
         ids = tuple(step.id for step in answers.steps("begun"))
         start = Prompt((*prompt.ids, *ids), prompt.text)
-        client.generate(start, PLAIN, **answers.generation("rest"))
+        client.generate(start, **answers.generation("rest"))
         answers.wait("rest then")
     assert answers.text("begun") + answers.text("rest") == ANSWER
 
     with running(FakeWriter([ANSWER])) as (other, client):
-        client.generate(HELLO, PLAIN, **other.generation("whole"))
+        client.generate(HELLO, **other.generation("whole"))
         other.wait("whole then")
     undisturbed = [step.logprob for step in other.steps("whole")]
     stopped = [step.logprob for step in answers.steps("begun")]
@@ -448,10 +447,10 @@ def test_newest_waiting_request_of_a_client_is_the_only_one_answered() -> None:
     gate = Gate(at=1)
     engine = FakeWriter(["a b", "c"], on_token=gate)
     with running(engine) as (answers, client):
-        client.another().generate(HELLO, PLAIN, **answers.generation("runs"))
+        client.another().generate(HELLO, **answers.generation("runs"))
         gate.wait()
         for name in ("one", "two", "three"):
-            client.generate(HELLO, PLAIN, **answers.generation(name))
+            client.generate(HELLO, **answers.generation(name))
         client.score(TokensAfter((1, 2)), **answers.of("short", "dropped"))
         client.score(TokensAfter((1, 2, 3)), **answers.of("long", "dropped"))
         gate.open()
@@ -465,10 +464,10 @@ def test_newest_waiting_request_of_a_client_is_the_only_one_answered() -> None:
 def test_newest_of_the_waiting_requests_drops_those_of_other_clients() -> None:
     gate = Gate(at=1)
     with running(FakeWriter(["a b", "c"], on_token=gate)) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("runs"))
+        client.generate(HELLO, **answers.generation("runs"))
         gate.wait()
         for name in ("one", "two", "three"):
-            client.another().generate(HELLO, PLAIN, **answers.generation(name))
+            client.another().generate(HELLO, **answers.generation(name))
         client.another().score(TokensAfter((1, 2)), **answers.of("short", "dropped"))
         client.score(TokensAfter((1, 2, 3)), **answers.of("long", "dropped"))
         gate.open()
@@ -483,13 +482,13 @@ def test_newest_waiting_draft_is_the_one_that_is_scored() -> None:
     gate = Gate(at=1)
     engine = FakeWriter(["a b"], on_token=gate)
     with running(engine) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         gate.wait()
         for draft in ("w", "wh", "why"):
-            client.score_draft(HELLO, draft, PLAIN, **answers.of(draft))
+            client.score_draft(draft, **answers.of(draft))
         gate.open()
         looked = answers.wait("why then")
-        client.score_draft(HELLO, "", PLAIN, **answers.of("empty"))
+        client.score_draft("", **answers.of("empty"))
         empty = answers.wait("empty then")
     assert [token.text for token in looked.tokens] == ["w", "h", "y"]
     assert empty.tokens == ()
@@ -506,9 +505,9 @@ def test_newer_draft_breaks_off_the_scoring_of_the_older_one() -> None:
         gate(index)
 
     with running(FakeWriter(on_token=on_token)) as (answers, client):
-        client.score_draft(HELLO, "a long draft", PLAIN, **answers.of("older"))
+        client.score_draft("a long draft", **answers.of("older"))
         gate.wait()
-        client.score_draft(HELLO, "another", PLAIN, **answers.of("newer"))
+        client.score_draft("another", **answers.of("newer"))
         gate.open()
         answers.wait("newer then")
     assert answers.names() == ["newer then"]
@@ -518,9 +517,9 @@ def test_newer_draft_breaks_off_the_scoring_of_the_older_one() -> None:
 def test_preview_interrupts_a_draft_score_that_then_resumes() -> None:
     gate, cold = Gate(at=7), SamplingSettings(temperature=0)
     with running(FakeWriter(on_token=gate)) as (answers, client):
-        client.score_draft(HELLO, "short", PLAIN, **answers.of("short"))
+        client.score_draft("short", **answers.of("short"))
         handle = answers.wait("short then").distribution.handle
-        client.score_draft(HELLO, "a long draft", PLAIN, **answers.of("long"))
+        client.score_draft("a long draft", **answers.of("long"))
         gate.wait()
         client.preview(handle, cold, **answers.of("preview"))
         gate.open()
@@ -533,13 +532,13 @@ def test_most_urgent_request_is_answered_first() -> None:
     gate = Gate(at=0)
     engine = FakeWriter(["a", "b"], on_token=gate)
     with running(engine) as (answers, client):
-        client.score_draft(HELLO, "", PLAIN, **answers.of("empty"))
+        client.score_draft("", **answers.of("empty"))
         handle = answers.wait("empty then").distribution.handle
-        client.another().generate(HELLO, PLAIN, **answers.generation("runs"))
+        client.another().generate(HELLO, **answers.generation("runs"))
         gate.wait()
         client.score(TextAfter(HELLO, "hi"), **answers.of("score", "dropped"))
-        client.generate(HELLO, PLAIN, **answers.generation("waits"))
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.generate(HELLO, **answers.generation("waits"))
+        client.score_draft("h", **answers.of("draft"))
         client.preview(handle, PLAIN, **answers.of("preview"))
         gate.open()
         answers.wait("score then")
@@ -555,22 +554,21 @@ def test_most_urgent_request_is_answered_first() -> None:
 
 def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None:
     with running(FakeWriter([ANSWER])) as (undisturbed, client):
-        client.generate(HELLO, PLAIN, **undisturbed.generation("answer"))
+        client.generate(HELLO, **undisturbed.generation("answer"))
         undisturbed.wait("answer then")
 
     gate, cold = Gate(at=2), SamplingSettings(temperature=0)
     with running(FakeWriter([ANSWER], on_token=gate)) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         gate.wait()
         handle = answers.wait("answer steps")[0].distribution.handle
         client.preview(handle, PLAIN, **answers.of("older"))
-        client.preview(handle, cold, start=1, count=3, **answers.of("newer"))
+        client.preview(handle, cold, **answers.of("newer"))
         gate.open()
         answers.wait("answer then")
     assert answers.ends() == ["newer then", "answer then"]
     shown = answers.wait("newer then")
-    assert (shown.start, len(shown.candidates), shown.remaining) == (1, 3, 1)
-    assert shown.handle == handle
+    assert (shown.remaining, shown.handle) == (1, handle)
     before = answers.names()[: answers.names().index("newer then")]
     assert before.count("answer steps") == 3
     assert without_handles(answers.steps("answer")) == without_handles(
@@ -578,28 +576,19 @@ def test_a_preview_is_served_during_a_generation_without_disturbing_it() -> None
     )
 
 
-@pytest.mark.parametrize(
-    ("verb", "arguments", "title"),
-    [
-        ("preview", (12345, PLAIN), "can't be drawn again"),
-        ("search_vocabulary", (12345, "a", PLAIN), "can't be searched here"),
-    ],
-)
-def test_an_unknown_position_fails_alone(
-    verb: str, arguments: tuple[Any, ...], title: str
-) -> None:
+def test_an_unknown_position_fails_alone() -> None:
     with running(FakeWriter([ANSWER])) as (answers, client):
-        getattr(client, verb)(*arguments, **answers.of("unknown"))
+        client.preview(12345, PLAIN, **answers.of("unknown"))
         failed = answers.wait("unknown failed")
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         answers.wait("answer then")
-    assert title in failed.title
+    assert (failed.title, failed.hint) == ("gone", "Come back.")
     assert answers.ends() == ["unknown failed", "answer then"]
 
 
 def test_a_message_is_scored_as_the_draft_it_was() -> None:
     with running(FakeWriter()) as (answers, client):
-        client.score_draft(HELLO, "why?", PLAIN, **answers.of("draft"))
+        client.score_draft("why?", **answers.of("draft"))
         looked = answers.wait("draft then")
         client.score(TextAfter(HELLO, "why?"), **answers.of("score", "scored"))
         assert answers.wait("score then") == looked.tokens
@@ -608,7 +597,7 @@ def test_a_message_is_scored_as_the_draft_it_was() -> None:
 
 def test_generated_tokens_are_scored_as_they_were_drawn() -> None:
     with running(FakeWriter([ANSWER])) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         answers.wait("answer then")
         prompt, _ = answers.wait("answer prompt_ready")
         steps = answers.steps("answer")
@@ -624,26 +613,24 @@ def test_draft_interrupts_a_score_that_then_resumes() -> None:
     with running(FakeWriter(on_token=gate)) as (answers, client):
         client.score(TokensAfter(tuple(range(9))), **answers.of("score", "dropped"))
         gate.wait()
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.score_draft("h", **answers.of("draft"))
         gate.open()
         tokens = answers.wait("score then")
     assert answers.names() == ["draft then", "score then"]
     assert [token.id for token in tokens] == list(range(9))
 
 
-def test_document_is_tokenized_and_a_part_of_it_is_scored() -> None:
+def test_a_part_of_a_document_is_scored_in_batches() -> None:
     engine = FakeWriter(adds_bos=True, context=7)
-    whole = engine.encode("naïve text")
-    scored = list(engine.score(whole.ids, prefix=whole.prefix, top_n=3))
-    windows = engine.windows(1)
+    document = tokenize_document(engine, DocumentAlone("naïve text"))
+    ids, prefix = document.encoding.ids, document.encoding.prefix
+    scored = list(engine.score(ids, prefix=prefix, top_n=3))
+    assert [t.bytes for t in document.tokens] == [t.bytes for t in scored]
+    assert all(token.logprob is None for token in document.tokens)
+    assert document.windows == engine.windows(1)
     with running(engine, standing_clock) as (answers, client):
-        client.tokenize(DocumentAlone("naïve text"), **answers.of("document"))
-        cut = answers.wait("document then")
-        assert (cut.encoding, cut.windows) == (whole, windows)
-        assert [t.bytes for t in cut.tokens] == [t.bytes for t in scored]
-        assert all(token.logprob is None for token in cut.tokens)
-        _, (_, end, since), *_ = windows.over(len(whole.ids))
-        part = PartOf(whole.ids, whole.prefix, windows, since, end, top_n=3)
+        _, (_, end, since), *_ = document.windows.over(len(ids))
+        part = PartOf(ids, prefix, document.windows, since, end, top_n=3)
         client.score(part, **answers.of("part", "scored"))
         tokens = answers.wait("part then")
     assert list(tokens) == scored[since:end]
@@ -658,12 +645,12 @@ def test_interrupted_lens_goes_on_behind_its_last_column() -> None:
     ids = engine.encode("a document").ids
     with running(engine) as (answers, client):
         part = PartOf(ids, (), engine.windows(), start=0, end=len(ids) + 1)
-        client.logit_lens(part, **answers.of("lens", "columns"))
+        client.ask(Slot.SUGGEST, lens_parts(part), **answers.of("lens", "batch"))
         gate.wait()
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.score_draft("h", **answers.of("draft"))
         gate.open()
         answers.wait("lens then")
-    columns = [each for batch in answers.values("lens columns") for each in batch]
+    columns = [each for batch in answers.values("lens batch") for each in batch]
     assert [column.index for column in columns] == [*range(len(ids) + 1)]
     assert answers.ends() == ["draft then", "lens then"]
     asked = [what for verb, what in engine.calls if verb == "lens"]
@@ -678,7 +665,7 @@ def test_interrupted_part_of_a_document_is_scored_anew() -> None:
         part = PartOf(ids, (), engine.windows(), start=0, end=len(ids))
         client.score(part, **answers.of("part", "scored"))
         gate.wait()
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.score_draft("h", **answers.of("draft"))
         gate.open()
         answers.wait("part then")
     again = len("a document")
@@ -707,9 +694,9 @@ def test_a_generation_that_waits_is_stopped_at_once() -> None:
     gate = Gate(at=1)
     engine = FakeWriter(["a b"], on_token=gate)
     with running(engine) as (answers, client):
-        client.another().generate(HELLO, PLAIN, **answers.generation("runs"))
+        client.another().generate(HELLO, **answers.generation("runs"))
         gate.wait()
-        client.generate(HELLO, PLAIN, **answers.generation("waits"))
+        client.generate(HELLO, **answers.generation("waits"))
         client.stop(Slot.GENERATE)
         answers.drain()
         assert answers.ends() == ["waits dropped"]
@@ -721,11 +708,11 @@ def test_a_generation_that_waits_is_stopped_at_once() -> None:
 
 def test_a_stop_for_a_request_that_ended_changes_nothing() -> None:
     with running(FakeWriter(["a", "b"])) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("one"))
+        client.generate(HELLO, **answers.generation("one"))
         answers.wait("one then")
         assert not client.stop(Slot.GENERATE)
         assert not client.stop(Slot.SCORE)
-        client.generate(HELLO, PLAIN, **answers.generation("two"))
+        client.generate(HELLO, **answers.generation("two"))
         done = answers.wait("two then")
     assert done.reason is FinishReason.STOP
     assert answers.ends() == ["one then", "two then"]
@@ -736,15 +723,15 @@ def test_closing_during_an_answer_hands_nothing_more_over() -> None:
     client = Bridge(answers.deliver, running_clock())
     engine = FakeWriter([ANSWER], on_token=gate)
     client.load(lambda _: engine, **answers.of("model", "progress"))
-    client.generate(HELLO, PLAIN, **answers.generation("answer"))
+    client.generate(HELLO, **answers.generation("answer"))
     gate.wait()
-    client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+    client.score_draft("h", **answers.of("draft"))
     answers.drain()
     before = answers.names()
     assert not client.close(timeout=0)  # it does not wait for a token that hangs
     gate.open()
     assert client.close(SECONDS)
-    client.generate(HELLO, PLAIN, **answers.generation("late"))
+    client.generate(HELLO, **answers.generation("late"))
     assert not answers.on_their_way()
     assert answers.names() == before
     assert len(answers.steps("answer")) == 3
@@ -762,9 +749,9 @@ def test_engine_error_ends_one_request(broken: str) -> None:
     engine = FakeWriter(["fine"], error=error)
     with running(engine) as (answers, client):
         if broken == "look":
-            client.score_draft(HELLO, "h", PLAIN, **answers.of("broken"))
+            client.score_draft("h", **answers.of("broken"))
         elif broken == "generate":
-            client.generate(HELLO, PLAIN, **answers.generation("broken"))
+            client.generate(HELLO, **answers.generation("broken"))
         else:
             message = broken == "message"
             passage = TextAfter(HELLO, "h") if message else TokensAfter((1,))
@@ -772,7 +759,7 @@ def test_engine_error_ends_one_request(broken: str) -> None:
         failed = answers.wait("broken failed")
         assert not client.pending()
         engine.error = None
-        client.generate(HELLO, PLAIN, **answers.generation("fine"))
+        client.generate(HELLO, **answers.generation("fine"))
         answers.wait("fine then")
     assert answers.ends() == ["broken failed", "fine then"]
     assert (failed.title, failed.detail, failed.hint) == (
@@ -796,9 +783,9 @@ def test_an_unexpected_error_says_that_it_is_a_bug(
 
     engine = FakeWriter([ANSWER, "fine"], on_token=fail)
     with running(engine, standing_clock) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("broken"))
+        client.generate(HELLO, **answers.generation("broken"))
         failed = answers.wait("broken failed")
-        client.generate(HELLO, PLAIN, top_n=5, **answers.generation("fine"))
+        client.generate(HELLO, **answers.generation("fine"))
         answers.wait("fine then")
     assert "bug" in failed.title
     assert failed.detail == "ZeroDivisionError: oops"
@@ -814,9 +801,9 @@ def test_library_panic_ends_one_request() -> None:
 
     engine = FakeWriter([ANSWER, "fine"], on_token=fail)
     with running(engine) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("broken"))
+        client.generate(HELLO, **answers.generation("broken"))
         failed = answers.wait("broken failed")
-        client.generate(HELLO, PLAIN, **answers.generation("fine"))
+        client.generate(HELLO, **answers.generation("fine"))
         answers.wait("fine then")
     assert failed.title and failed.hint
     assert "retry-limit" in failed.detail
@@ -835,17 +822,17 @@ def test_an_event_loop_that_went_away_does_not_end_the_thread(
 
     client = Bridge(deliver, running_clock())
     client.load(lambda _: FakeWriter(["a"]), **answers.of("model", "progress"))
-    client.generate(HELLO, PLAIN, **answers.generation("answer"))
+    client.generate(HELLO, **answers.generation("answer"))
     answers.wait("answer then")
     assert client.close(SECONDS)
 
 
 def test_requests_without_a_model_fail() -> None:
     with running() as (answers, client):
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.score_draft("h", **answers.of("draft"))
+        client.generate(HELLO, **answers.generation("answer"))
         client.score(TokensAfter((1,)), **answers.of("score", "dropped"))
-        client.count_tokens(["abc"], **answers.of("count"))
+        client.count("abc", **answers.of("count"))
         for name in ("draft", "answer", "score", "count"):
             assert answers.wait(f"{name} failed").title == "no model is loaded"
         assert not client.pending()
@@ -890,7 +877,7 @@ def test_load_after_a_failed_one_serves_the_waiting_request() -> None:
         client.load(fail, **answers.of("bad", "progress"))
         assert answers.wait("bad failed").title == "no such model"
         client.load(load, **answers.of("good", "progress"))
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))  # waits for it
+        client.generate(HELLO, **answers.generation("answer"))  # waits for it
         gate.set()
         answers.wait("answer then")
     assert answers.names()[:3] == ["bad failed", "good then", "answer prompt_ready"]
@@ -913,19 +900,19 @@ def test_second_model_replaces_the_first_and_drops_its_requests(
         other = client.another()
         client.load(lambda _: old.pop(), **answers.of("old", "progress"))
         answers.wait("old then")
-        client.generate(HELLO, PLAIN, **answers.generation("runs"))
+        client.generate(HELLO, **answers.generation("runs"))
         gate.wait()
         answers.wait("runs steps")
         handle = answers.steps("runs")[0].distribution.handle
-        other.generate(HELLO, PLAIN, **answers.generation("waits"))
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        other.generate(HELLO, **answers.generation("waits"))
+        client.score_draft("h", **answers.of("draft"))
         client.load(load, **answers.of("new", "progress"))
         client.preview(handle, PLAIN, **answers.of("preview"))
         client.score(TokensAfter((1,)), **answers.of("score", "dropped"))
         gate.open()
         assert answers.wait("new then").info.model == "new"
         assert not client.pending() and not other.is_pending(Slot.GENERATE)
-        client.generate(HELLO, PLAIN, **answers.generation("second"))
+        client.generate(HELLO, **answers.generation("second"))
         answers.wait("second then")
     assert answers.wait("runs then").reason is FinishReason.CANCELLED
     assert answers.wait("second then").reason is FinishReason.STOP
@@ -973,13 +960,13 @@ def test_a_newer_load_overtakes_the_one_that_runs(ends: str, asks: str) -> None:
 def test_every_client_gets_only_its_own_answers() -> None:
     gate, first, second = Gate(at=2), Answers(), Answers()
     with running(FakeWriter([ANSWER, "another"], on_token=gate)) as (rest, client):
-        one = EngineClient(client.engine, first.deliver)
-        other = EngineClient(client.engine, second.deliver)
-        one.generate(HELLO, PLAIN, **first.generation("answer"))
+        one = Asker(client.engine, first.deliver)
+        other = Asker(client.engine, second.deliver)
+        one.generate(HELLO, **first.generation("answer"))
         gate.wait()
-        one.count_tokens(["abc"], **first.of("count"))
-        other.score_draft(HELLO, "h", PLAIN, **second.of("draft"))
-        other.generate(HELLO, PLAIN, **second.generation("answer"))
+        one.count("abc", **first.of("count"))
+        other.score_draft("h", **second.of("draft"))
+        other.generate(HELLO, **second.generation("answer"))
         other.score(TextAfter(HELLO, "h"), **second.of("score", "dropped"))
         gate.open()
         second.wait("score then")
@@ -993,11 +980,11 @@ def test_every_client_gets_only_its_own_answers() -> None:
 
 def test_preview_with_a_handle_of_a_replaced_model_fails() -> None:
     with running(FakeWriter(name="old")) as (answers, client):
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("old"))
+        client.score_draft("h", **answers.of("old"))
         handle = answers.wait("old then").distribution.handle
         client.load(lambda _: FakeWriter(name="new"), **answers.of("load", "progress"))
         answers.wait("load then")
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("new"))
+        client.score_draft("h", **answers.of("new"))
         other = answers.wait("new then").distribution.handle
         client.preview(handle, PLAIN, **answers.of("preview"))
         answers.wait("preview failed")
@@ -1005,24 +992,12 @@ def test_preview_with_a_handle_of_a_replaced_model_fails() -> None:
     assert not answers.values("preview then")
 
 
-def test_count_tokens_counts_texts_one_by_one_without_bos() -> None:
-    with running(FakeWriter([ANSWER], adds_bos=True)) as (answers, client):
-        client.count_tokens(["abc", "", "é"], **answers.of("count"))
-        assert answers.wait("count then") == (3, 0, 2)
+# What holds in each slot, and for the newest request of it.
 
 
-# What holds for each verb, and for the newest request of a slot.
-
-
-def test_table_of_verbs_has_every_method_of_the_client() -> None:
-    public = {name for name in vars(EngineClient) if not name.startswith("_")}
-    assert VERBS.keys() == public - {"is_pending", "stop", "cancel"}
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_request_is_pending_until_its_end_is_handed_over(verb: str) -> None:
-    slot, _ = VERBS[verb]
-    with trying(verb) as (answers, client, ask):
+@pytest.mark.parametrize("slot", Slot)
+def test_a_request_is_pending_until_its_end_is_handed_over(slot: Slot) -> None:
+    with trying(slot) as (answers, client, ask):
         assert not client.pending()
         ask(client, "it")
         while not answers.ends():
@@ -1032,22 +1007,21 @@ def test_a_request_is_pending_until_its_end_is_handed_over(verb: str) -> None:
     assert answers.ends() == ["it then"]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_request_with_ids_or_handles_is_dropped_while_a_model_loads(verb: str) -> None:
-    slot, _ = VERBS[verb]
-    looks = ("next_distribution", "preview", "search_vocabulary")
-    bound = (*looks, "describe_tokens", "continue_each", "score", "logit_lens")
-    tells = "dropped" in functions_of(verb)
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("bound", [True, False])
+def test_request_with_ids_or_handles_is_dropped_while_a_model_loads(
+    slot: Slot, bound: bool
+) -> None:
     gate = Gate(at=1)
-    with trying(verb, gate) as (answers, client, ask):
+    with trying(slot, gate) as (answers, client, ask):
         loading = Answers()
-        loader = EngineClient(client.engine, loading.deliver)
+        loader = Asker(client.engine, loading.deliver)
         loader.load(lambda _: FakeWriter(), **loading.of("model", "progress"))
-        ask(client, "it")
+        ask(client, "it", bound=bound)
         answers.drain()
-        if verb in bound:
+        if bound and slot is not Slot.LOAD:
             assert not client.pending()
-            assert answers.names() == (["it dropped"] if tells else [])
+            assert answers.names() == ["it dropped"]
         else:
             assert client.pending() == [slot] and not answers.names()
             gate.open()
@@ -1055,10 +1029,10 @@ def test_request_with_ids_or_handles_is_dropped_while_a_model_loads(verb: str) -
 
 
 def test_generation_after_a_prompt_is_dropped_while_a_model_loads() -> None:
-    with trying("load", Gate(at=1)) as (answers, client, ask):
+    with trying(Slot.LOAD, Gate(at=1)) as (answers, client, ask):
         ask(client, "model")
         prompt = Prompt((104, 105), "hi")
-        client.generate(prompt, PLAIN, **answers.generation("answer"))
+        client.generate(prompt, **answers.generation("answer"))
         answers.drain()
         assert client.pending() == [Slot.LOAD]
     assert answers.names() == ["answer dropped"]
@@ -1066,7 +1040,7 @@ def test_generation_after_a_prompt_is_dropped_while_a_model_loads() -> None:
 
 def test_score_of_a_message_waits_while_a_model_loads() -> None:
     gate = Gate(at=1)
-    with trying("load", gate) as (answers, client, ask):
+    with trying(Slot.LOAD, gate) as (answers, client, ask):
         ask(client, "model")
         client.score(TextAfter(HELLO, "hi"), **answers.of("score", "dropped"))
         gate.open()
@@ -1074,11 +1048,8 @@ def test_score_of_a_message_waits_while_a_model_loads() -> None:
     assert answers.ends() == ["model then", "score then"]
 
 
-@pytest.mark.parametrize(
-    "verb", [verb for verb in VERBS if "other" in signature_of(verb)]
-)
-def test_request_to_the_other_model_fails_where_there_is_none(verb: str) -> None:
-    with trying(verb) as (answers, client, ask):
+def test_request_to_the_other_model_fails_where_there_is_none() -> None:
+    with trying(Slot.LOOK) as (answers, client, ask):
         ask(client, "it", other=True)
         failed = answers.wait("it failed")
     assert "compare" in failed.title
@@ -1091,10 +1062,10 @@ def test_a_request_has_ended_when_its_answer_is_taken() -> None:
 
         def then(_: object) -> None:
             pending.append(client.pending())
-            client.score_draft(HELLO, "again", PLAIN, **answers.of("second"))
+            client.score_draft("again", **answers.of("second"))
 
         functions = answers.of("first") | {"then": then}
-        client.score_draft(HELLO, "h", PLAIN, **functions)
+        client.score_draft("h", **functions)
         answers.call_next()
         assert client.pending() == [Slot.LOOK]
         answers.wait("second then")
@@ -1102,12 +1073,9 @@ def test_a_request_has_ended_when_its_answer_is_taken() -> None:
     assert answers.names() == ["second then"]
 
 
-@pytest.mark.parametrize(
-    "verb", [verb for verb, (slot, _) in VERBS.items() if slot is not Slot.SCORE]
-)
-def test_answer_on_its_way_is_dropped_for_a_newer_request(verb: str) -> None:
-    slot, _ = VERBS[verb]
-    with trying(verb) as (answers, client, ask):
+@pytest.mark.parametrize("slot", set(Slot) - {Slot.SCORE})
+def test_answer_on_its_way_is_dropped_for_a_newer_request(slot: Slot) -> None:
+    with trying(slot) as (answers, client, ask):
         ask(client, "older")
         client.finish()
         assert answers.on_their_way() and client.pending() == [slot]
@@ -1121,29 +1089,28 @@ def test_answer_on_its_way_is_dropped_for_a_newer_request(verb: str) -> None:
 def test_failure_on_its_way_is_dropped_for_a_newer_request() -> None:
     engine = FakeWriter(error=LmtuiError("it broke"))
     with running(engine) as (answers, client):
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("older"))
+        client.score_draft("h", **answers.of("older"))
         client.finish()
         assert answers.on_their_way() == 1
         engine.error = None
-        client.score_draft(HELLO, "hi", PLAIN, **answers.of("newer"))
+        client.score_draft("hi", **answers.of("newer"))
         answers.wait("newer then")
     assert answers.names() == ["newer then"]
 
 
 def test_answer_to_a_request_of_another_slot_is_handed_over() -> None:
     with running(FakeWriter()) as (answers, client):
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.score_draft("h", **answers.of("draft"))
         client.finish()
-        client.count_tokens(["abc"], **answers.of("count"))
+        client.count("abc", **answers.of("count"))
         answers.wait("count then")
     assert answers.names() == ["draft then", "count then"]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_nothing_of_a_cancelled_request_that_waits_is_handed_over(verb: str) -> None:
-    slot, _ = VERBS[verb]
+@pytest.mark.parametrize("slot", Slot)
+def test_nothing_of_a_cancelled_request_that_waits_is_handed_over(slot: Slot) -> None:
     gate = Gate(at=1)
-    with trying(verb, gate) as (answers, client, ask):
+    with trying(slot, gate) as (answers, client, ask):
         ask(client, "it")
         assert client.pending() == [slot]
         assert client.cancel(slot)
@@ -1155,23 +1122,19 @@ def test_nothing_of_a_cancelled_request_that_waits_is_handed_over(verb: str) -> 
     assert not answers.names()
 
 
-@pytest.mark.parametrize("verb", ["score_draft", "generate", "score", "suggest"])
-def test_nothing_of_a_cancelled_request_that_runs_is_handed_over(verb: str) -> None:
+@pytest.mark.parametrize("slot", [Slot.LOOK, Slot.GENERATE, Slot.SCORE])
+def test_nothing_of_a_cancelled_request_that_runs_is_handed_over(slot: Slot) -> None:
     gate = Gate(at=1)
     engine = FakeWriter([ANSWER], on_token=gate)
     with running(engine) as (answers, client):
-        slot = VERBS[verb][0]
-        functions = answers.of("it", *functions_of(verb))
-        match verb:
-            case "score_draft":
-                client.score_draft(HELLO, "a draft", PLAIN, **functions)
-            case "generate":
-                client.generate(HELLO, PLAIN, **functions)
-            case "score":
+        match slot:
+            case Slot.LOOK:
+                client.score_draft("a draft", **answers.of("it"))
+            case Slot.GENERATE:
+                client.generate(HELLO, **answers.generation("it"))
+            case _:
                 part = PartOf((1, 2, 3), (), engine.windows(), start=0, end=3)
-                client.score(part, **functions)
-            case "suggest":
-                client.suggest(TEXT, len(TEXT), SuggestionRules(), **functions)
+                client.score(part, **answers.of("it", "scored"))
         gate.wait()
         assert client.cancel(slot)
         assert not client.pending()
@@ -1190,7 +1153,7 @@ def test_cancelled_generation_ends_within_a_token() -> None:
         gate(index)
 
     with running(FakeWriter([ANSWER], on_token=on_token)) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("answer"))
+        client.generate(HELLO, **answers.generation("answer"))
         gate.wait()
         client.cancel(Slot.GENERATE)
         gate.open()
@@ -1200,7 +1163,7 @@ def test_cancelled_generation_ends_within_a_token() -> None:
 
 def test_cancelled_answer_on_its_way_is_not_handed_over() -> None:
     with running(FakeWriter()) as (answers, client):
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.score_draft("h", **answers.of("draft"))
         client.finish()
         assert answers.on_their_way() == 1
         assert client.cancel(Slot.LOOK)
@@ -1212,10 +1175,10 @@ def test_cancelled_answer_on_its_way_is_not_handed_over() -> None:
 def test_request_after_a_cancelled_one_is_answered() -> None:
     gate = Gate(at=1)
     with running(FakeWriter(["a b", "c"], on_token=gate)) as (answers, client):
-        client.generate(HELLO, PLAIN, **answers.generation("cancelled"))
+        client.generate(HELLO, **answers.generation("cancelled"))
         gate.wait()
         client.cancel(Slot.GENERATE)
-        client.generate(HELLO, PLAIN, **answers.generation("next"))
+        client.generate(HELLO, **answers.generation("next"))
         gate.open()
         done = answers.wait("next then")
     assert done.reason is FinishReason.STOP
@@ -1225,13 +1188,12 @@ def test_request_after_a_cancelled_one_is_answered() -> None:
 
 def test_cancel_ends_the_named_slots_or_all() -> None:
     gate = Gate(at=1)
-    with trying("score_draft", gate) as (answers, client, ask):
+    with trying(Slot.LOOK, gate) as (answers, client, ask):
         other = client.another()
-        other.count_tokens(["a"], **answers.of("other"))
+        other.count("a", **answers.of("other"))
         ask(client, "draft")
-        client.suggest(TEXT, 4, SuggestionRules(), **answers.of("ghost", "grown"))
-        client.replacements(TEXT, 4, 7, **answers.of("words"))
-        client.score_span(TEXT, 4, 7, **answers.of("span", "scored"))
+        for slot in (Slot.SUGGEST, Slot.REPLACE, Slot.SPAN):
+            client.ask(slot, lambda *_: None, **answers.of(slot.name))
         assert client.cancel(Slot.REPLACE, Slot.SPAN, Slot.SCORE)
         assert client.pending() == [Slot.LOOK, Slot.SUGGEST]
         assert client.cancel()
@@ -1244,22 +1206,20 @@ def test_cancel_ends_the_named_slots_or_all() -> None:
     assert answers.names() == ["other then"]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_stopped_request_that_waits_is_dropped_at_once(verb: str) -> None:
-    slot, _ = VERBS[verb]
-    with trying(verb, Gate(at=1)) as (answers, client, ask):
+@pytest.mark.parametrize("slot", Slot)
+def test_stopped_request_that_waits_is_dropped_at_once(slot: Slot) -> None:
+    with trying(slot, Gate(at=1)) as (answers, client, ask):
         ask(client, "it")
         assert client.stop(slot)
         assert client.pending() == [slot]  # its end is on its way
         answers.drain()
         assert not client.pending()
-    tells = "dropped" in functions_of(verb)
-    assert answers.names() == (["it dropped"] if tells else [])
+    assert answers.names() == ([] if slot is Slot.LOAD else ["it dropped"])
 
 
 def test_answer_on_its_way_is_handed_over_after_a_stop() -> None:
     with running(FakeWriter()) as (answers, client):
-        client.score_draft(HELLO, "h", PLAIN, **answers.of("draft"))
+        client.score_draft("h", **answers.of("draft"))
         client.finish()
         assert answers.on_their_way() == 1
         assert client.stop(Slot.LOOK)
@@ -1268,18 +1228,16 @@ def test_answer_on_its_way_is_handed_over_after_a_stop() -> None:
     assert answers.names() == ["draft then"]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_request_of_another_client_drops_the_one_that_waits(verb: str) -> None:
-    slot, _ = VERBS[verb]
+@pytest.mark.parametrize("slot", Slot)
+def test_request_of_another_client_drops_the_one_that_waits(slot: Slot) -> None:
     gate = Gate(at=1)
-    with trying(verb, gate) as (answers, client, ask):
+    with trying(slot, gate) as (answers, client, ask):
         other = client.another()
         ask(client, "first")
         ask(other, "second")
         answers.drain()
         assert not client.pending() and other.is_pending(slot)
-        tells = "dropped" in functions_of(verb)
-        assert answers.names() == (["first dropped"] if tells else [])
+        assert answers.names() == ([] if slot is Slot.LOAD else ["first dropped"])
         gate.open()
         answers.wait("second then")
     assert "first then" not in answers.names()
@@ -1304,14 +1262,18 @@ def test_versions_come_as_they_are_drawn_and_a_stop_ends_them_all() -> None:
     gate = Gate(2)
     engine = FakeWriter(["a b c d", "e f g h"], on_token=gate)
     with running(engine, standing_clock) as (answers, client):
-        functions = answers.of("it", "prompt_ready", "progress", "items", "dropped")
-        client.generate_versions(HELLO, asked, **functions)
+        client.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_versions(engine, context, HELLO, asked),
+            batch=generation_batch(answers.take("it items"), answers.take("it prompt")),
+            **answers.of("it", "dropped"),
+        )
         gate.wait()
         client.stop(Slot.GENERATE)
         gate.open()
         answers.wait("it then")
         items = [each for batch in answers.values("it items") for each in batch]
-    assert answers.names()[0] == "it prompt_ready"
+    assert answers.names()[0] == "it prompt"
     drawn = [each.version for each in items if isinstance(each.item, Step)]
     assert drawn == [0, 1, 0, 1]  # none after the stop
     ends = [e.item.reason for e in items if isinstance(e.item, GenerationResult)]
