@@ -111,7 +111,7 @@ class Bench:
     @property
     def suggestion_id(self) -> int | None:
         """The id of the request for a suggestion or for alternatives, if any."""
-        return self.suggestions._client._requests._newest.get(Slot.SUGGEST)
+        return self.suggestions._client._newest.get(Slot.SUGGEST)
 
     def note_end(self, request: Any, suggestion: Suggestion) -> None:
         self.ended = suggestion

@@ -33,6 +33,8 @@ from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_cursor import TokenText
+from lmtui.worker.partial_answers import lens_parts
+from lmtui.worker.requests import Slot
 
 TEXT = Path(__file__).parent.parent / "LICENSE"
 MOVES, PAGES, AHEADS = 60, 40, 12
@@ -179,11 +181,13 @@ class Bench:
             columns: list[LensColumn] = []
             ended = asyncio.Event()
             begin = time.perf_counter()
-            client.logit_lens(
-                part,
-                columns=columns.extend,
-                then=ended.set,
-                failed=lambda error: sys.exit(str(error)),
+            client.ask(
+                Slot.SUGGEST,
+                lens_parts(part),
+                lambda _, ended=ended: ended.set(),
+                lambda error: sys.exit(str(error)),
+                batch=columns.extend,
+                bound=True,
             )
             await ended.wait()
             taken.append((time.perf_counter() - begin) * 1e3)

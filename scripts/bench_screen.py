@@ -29,6 +29,8 @@ from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
+from lmtui.worker.generation import run_generation
+from lmtui.worker.requests import Slot
 
 QUESTION = "Write a long story about a lighthouse keeper who learns to paint."
 PARAGRAPH = """\
@@ -130,12 +132,13 @@ class Bench:
 
         client = EngineClient(self.app._engine, loop.call_soon_threadsafe)
         messages = self.chat.session.conversation.messages()[:-1]
-        client.generate(
-            messages,
-            self.settings,
-            steps=lambda _: None,
-            then=end,
-            failed=broken_off,
+        client.ask(
+            Slot.GENERATE,
+            lambda engine, context: run_generation(
+                engine, context, messages, self.settings
+            ),
+            end,
+            broken_off,
             dropped=broken_off,
         )
         await finished.wait()
