@@ -17,7 +17,7 @@ from functools import lru_cache
 from operator import itemgetter
 
 from lmtui.engine.stage_effect import StageEffect
-from lmtui.engine.types import Cut, SamplingSettings
+from lmtui.engine.types import Mark, SamplingSettings
 
 Answer = str | Sequence[str | bytes]
 """A text, cut into words, or the very tokens."""
@@ -65,7 +65,7 @@ def draw_from(
     ranked: Sequence[tuple[int, float]],
     settings: SamplingSettings,
     banned: frozenset[int] = frozenset(),
-) -> tuple[list[float], list[Cut | None]]:
+) -> tuple[list[float], list[Mark | None]]:
     """Per ranked token its sampled probability and the stage that cut it (penalties are
     left out)."""
     if banned:
@@ -80,9 +80,9 @@ def draw_from(
         math.exp((logprob - ranked[0][1]) / settings.temperature)
         for _, logprob in ranked
     ]
-    cuts: list[Cut | None] = [None] * len(weights)
+    cuts: list[Mark | None] = [None] * len(weights)
     kept = len(weights)
-    stages: dict[Cut, Callable[[Sequence[float]], int]] = {
+    stages: dict[Mark, Callable[[Sequence[float]], int]] = {
         "k": lambda left: min(settings.top_k or kept, kept),
         "p": lambda left: _nucleus(left, settings.top_p),
         "m": lambda left: sum(w >= settings.min_p for w in left),  # the first is 1

@@ -27,12 +27,12 @@ from lmtui.engine.types import (
     Candidate,
     Capabilities,
     ChatTurn,
-    Cut,
     Distribution,
     Encoding,
     EngineInfo,
     FinishReason,
     GenerationResult,
+    Mark,
     Prompt,
     RankedCandidate,
     SamplingSettings,
@@ -582,7 +582,7 @@ class FakeEngine:
         logprob: float,
         *,
         sampled_prob: float | None = None,
-        cut: Cut | None = None,
+        cut: Mark | None = None,
     ) -> Candidate:
         data = self._bytes[token]
         return Candidate(

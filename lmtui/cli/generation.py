@@ -20,7 +20,7 @@ from lmtui.cli.output import (
 )
 from lmtui.engine import token_bias
 from lmtui.engine.protocol import Engine
-from lmtui.engine.sampler_stages import chain_of
+from lmtui.engine.sampling.stages import chain_of
 from lmtui.engine.types import (
     EngineInfo,
     FinishReason,

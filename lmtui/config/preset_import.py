@@ -14,8 +14,7 @@ from typing import Any
 
 from lmtui.config.settings import item
 from lmtui.engine import token_bias
-from lmtui.engine.stage_names import stages_of
-from lmtui.engine.types import STAGES
+from lmtui.engine.sampling.stages import STAGES, stages_of
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import KINDS
 

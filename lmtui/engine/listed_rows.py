@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmtui.engine.sampler_stages import active_stages, come_in_order
 from lmtui.engine.sampling.filters import count_min_p, count_top_p
 from lmtui.engine.sampling.ranks import entropy, rank
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
+from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialect import Order
 
 

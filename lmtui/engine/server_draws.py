@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.listed_rows import ORDERS, other_stage
-from lmtui.engine.sampler_stages import active_stages, come_in_order
+from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
 from lmtui.engine.server_settings import require_applied, without_idle_stages
 from lmtui.engine.thinking import opens
-from lmtui.engine.types import STAGES, Prompt, SamplingSettings
+from lmtui.engine.types import Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.dialect import Order
 

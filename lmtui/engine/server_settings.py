@@ -7,37 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from lmtui.engine.sampler_stages import active_stages, come_in_order
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.sampling.stages import (
+    NEUTRAL,
+    STAGES,
+    TABLE,
+    active_stages,
+    come_in_order,
+)
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 
-NEUTRAL: Mapping[str, Any] = {
-    "temperature": 1.0,
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "top_n_sigma": 0.0,
-    "xtc_probability": 0.0,
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "penalty_window": 0,
-    "dry_multiplier": 0.0,
-}
-"""Values at which a setting changes nothing."""
 _OF_STAGE: Mapping[str, tuple[str, ...]] = {
-    **{stage: (stage,) for stage in STAGES},
-    "penalties": (
-        "repetition_penalty",
-        "presence_penalty",
-        "frequency_penalty",
-        "penalty_window",
-    ),
-    "dry": ("dry_multiplier",),
-    "xtc": ("xtc_probability",),
+    stage.name: tuple(each.name for each in stage.settings if each.name in NEUTRAL)
+    for stage in TABLE
 }
 _LISTS = "logit_bias", "banned_phrases"
 

@@ -11,34 +11,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Literal, NamedTuple
 
 from lmtui.engine import token_bias
 from lmtui.engine.grammar.text import grammar_of
+from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.setting_field import MOST_TOKENS, check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
 
-Cut = Literal["b", "s", "n", "k", "t", "p", "m", "x", "g"]
-"""The stage that removed a token: a ban, the grammar, top-nσ, top-k, typical-p, top-p,
-min-p, XTC, or greedy decoding (not the argmax)."""
-
-Change = Literal["b", "r", "d"]
-"""The stage that changed a token's logit: bias, penalties or DRY."""
-
-STAGES = (
-    "penalties",
-    "dry",
-    "temperature",
-    "top_n_sigma",
-    "top_k",
-    "typical_p",
-    "top_p",
-    "min_p",
-    "xtc",
-)
-"""The sampler's stages in their default order; bans, bias and a grammar come first."""
+Mark = str
+"""Letter of a stage of the sampler, as `Stage.mark`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,200 +37,180 @@ class ChatTurn:
     has them wherever they spell what the chat template writes."""
 
 
+_setting = partial(setting, at_once=True)
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
     """Settings of the sampler: the stages of its chain with their order, bans and bias,
     seed and length."""
 
-    temperature: float = setting(
+    temperature: float = _setting(
         0.7,
         "Divides the logits before drawing; 0 always takes the most probable token.",
         low=0,
         high=100,
         metavar="T",
-        at_once=True,
     )
-    top_k: int = setting(
+    top_k: int = _setting(
         40,
         "Draw from the k most probable tokens; 0 keeps all.",
         low=0,
         high=MOST_TOKENS,
         metavar="K",
-        at_once=True,
     )
-    top_p: float = setting(
+    top_p: float = _setting(
         0.95,
         "Draw from the smallest set of tokens with this much probability; 1 keeps all.",
         low=0,
         high=1,
         metavar="P",
-        at_once=True,
     )
-    min_p: float = setting(
+    min_p: float = _setting(
         0.05,
         "Never draw a token below this fraction of the top token's probability; 0 "
         "keeps all.",
         low=0,
         high=1,
         metavar="P",
-        at_once=True,
     )
-    repetition_penalty: float = setting(
+    repetition_penalty: float = _setting(
         1.0,
         "Weakens tokens that are already in the context by this factor; 1 changes "
         "nothing.",
         low=0.01,
         high=100,
         metavar="X",
-        at_once=True,
     )
-    presence_penalty: float = setting(
+    presence_penalty: float = _setting(
         0.0,
         "Subtracted from the logit of each token that is already in the context, "
         "prompt and answer alike; 0 changes nothing.",
         low=-100,
         high=100,
         metavar="X",
-        at_once=True,
     )
-    frequency_penalty: float = setting(
+    frequency_penalty: float = _setting(
         0.0,
         "Subtracted from the logit of a token for each time that it is already in the "
         "context, prompt and answer alike; 0 changes nothing.",
         low=-100,
         high=100,
         metavar="X",
-        at_once=True,
     )
-    penalty_window: int = setting(
+    penalty_window: int = _setting(
         0,
         "The three penalties see this many of the last tokens, of prompt and answer; 0 "
         "sees all.",
         low=0,
         high=MOST_TOKENS,
         metavar="N",
-        at_once=True,
     )
-    dry_multiplier: float = setting(
+    dry_multiplier: float = _setting(
         0.0,
         "DRY weakens the token that would go on with a repeated passage, by this times "
         "dry-base to the power of the passage's length; 0 switches it off.",
         low=0,
         high=100,
         metavar="X",
-        at_once=True,
     )
-    dry_base: float = setting(
+    dry_base: float = _setting(
         1.75,
         "How fast DRY grows with each further token of a repeated passage.",
         low=1,
         high=100,
         metavar="X",
-        at_once=True,
     )
-    dry_allowed_length: int = setting(
+    dry_allowed_length: int = _setting(
         2,
         "A repeated passage of fewer tokens costs nothing under DRY.",
         low=1,
         high=MOST_TOKENS,
         metavar="N",
-        at_once=True,
     )
-    dry_window: int = setting(
+    dry_window: int = _setting(
         0,
         "DRY looks for repeats in this many of the last tokens, of prompt and answer; "
         "0 looks in all.",
         low=0,
         high=MOST_TOKENS,
         metavar="N",
-        at_once=True,
     )
-    dry_breakers: tuple[str, ...] = setting(
+    dry_breakers: tuple[str, ...] = _setting(
         ("\n", ":", '"', "*"),
         "Texts that end a repeated passage for DRY.",
         metavar="LIST",
-        at_once=True,
     )
-    top_n_sigma: float = setting(
+    top_n_sigma: float = _setting(
         0.0,
         "Draw from tokens whose logit is within this many standard deviations of the "
         "greatest; 0 keeps all.",
         low=0,
         high=100,
         metavar="N",
-        at_once=True,
     )
-    typical_p: float = setting(
+    typical_p: float = _setting(
         1.0,
         "Draw from the tokens whose surprise is nearest to the expected one, up to "
         "this much probability; 1 keeps all.",
         low=0,
         high=1,
         metavar="P",
-        at_once=True,
     )
-    xtc_probability: float = setting(
+    xtc_probability: float = _setting(
         0.0,
         "How often XTC removes the most probable tokens; 0 switches it off.",
         low=0,
         high=1,
         metavar="P",
-        at_once=True,
     )
-    xtc_threshold: float = setting(
+    xtc_threshold: float = _setting(
         0.1,
         "XTC removes all tokens of at least this probability but the least probable of "
         "them; above 0.5 it does nothing.",
         low=0,
         high=1,
         metavar="P",
-        at_once=True,
     )
-    sampler_order: tuple[str, ...] = setting(
+    sampler_order: tuple[str, ...] = _setting(
         STAGES,
         "The stages of the sampler in the order in which they run; one that is left "
         "out does not run. Bans, bias and a grammar come before all of them.",
         items=STAGES,
         metavar="LIST",
-        at_once=True,
     )
-    logit_bias: tuple[str, ...] = setting(
+    logit_bias: tuple[str, ...] = _setting(
         (),
         'Tokens with what is added to their logits, as in " very=-1.5", or a ban, as '
         'in " delve=ban". A token is given by its bytes; each model finds its own.',
         metavar="LIST",
-        at_once=True,
     )
-    banned_phrases: tuple[str, ...] = setting(
+    banned_phrases: tuple[str, ...] = _setting(
         (),
         "Texts that an answer may not contain, as they are written, case included: "
         "when one is complete, the answer goes back to its first token and takes "
         "another.",
         metavar="LIST",
-        at_once=True,
     )
-    grammar: str | None = setting(
+    grammar: str | None = _setting(
         None,
         "What an answer has to follow: a JSON schema, a regular expression between "
         "slashes, or a grammar as Lark or GBNF; `lmtui help grammar` shows each.",
         metavar="FILE",
-        at_once=True,
     )
-    seed: int | None = setting(
+    seed: int | None = _setting(
         None,
         "Random seed; unset takes a new one each time.",
         low=0,
         high=2**63 - 1,
         metavar="N",
-        at_once=True,
     )
-    max_tokens: int = setting(
+    max_tokens: int = _setting(
         1024,
         "Stop an answer after this many tokens.",
         low=1,
         high=MOST_TOKENS,
         metavar="N",
-        at_once=True,
     )
 
     def __post_init__(self) -> None:
@@ -276,9 +241,9 @@ class Candidate(NamedTuple):
     sampled_prob: float | None = None
     """Probability under the distribution drawn from, 0 when cut; None where a text is
     scored and nothing is drawn."""
-    cut: Cut | None = None
+    cut: Mark | None = None
     """Stage that removed it; None while it can be drawn."""
-    changed: Change | None = None
+    changed: Mark | None = None
     """Last stage that changed its logit."""
 
     @property

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 from lmtui import notation
-from lmtui.engine.types import Candidate, Cut
+from lmtui.engine.sampling.stages import TABLE
+from lmtui.engine.types import Candidate, Mark
 from lmtui.learn.course import Page, Paragraph, Sentence, Span
 from lmtui.learn.figure import (
     Bars,
@@ -61,15 +62,10 @@ def _bar(row: Candidate) -> str:
     return f"{visible_token(row.text)}: {_probs(row.prob, row.sampled_prob)}{cut}"
 
 
-CUTS: Mapping[Cut, str] = {
+CUTS: Mapping[Mark, str] = {
+    **{stage.mark: stage.settings[0].label for stage in TABLE},
     "b": "a ban",
     "s": "the grammar",
-    "n": "top-nσ",
-    "k": "top-k",
-    "t": "typical-p",
-    "p": "top-p",
-    "m": "min-p",
-    "x": "XTC",
     "g": "greedy decoding",
 }
 """The stage that cut a token, in words."""

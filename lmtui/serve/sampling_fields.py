@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lmtui.engine.stage_names import stages_of
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.sampling.stages import BY_NAME, STAGES, TABLE, stages_of
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.serve.shapes import shortened
 
@@ -35,25 +35,17 @@ _SAME: Mapping[str, str] = {
 """Other names of fields."""
 _WINDOWS = "penalty_window", "dry_window"
 """Our own names of windows: 0 is all of the context there, not nothing."""
-_NUMBERS = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "xtc_probability",
-    "xtc_threshold",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "dry_multiplier",
-    "dry_base",
-    "dry_allowed_length",
+_OTHERWISE = "top_k", "top_n_sigma", *_WINDOWS, "dry_breakers"
+_NUMBERS = tuple(
+    each.name
+    for stage in TABLE
+    for each in stage.settings
+    if each.name not in _OTHERWISE
 )
 """Fields that mean what the setting of their name means."""
-_NO_PENALTIES: Mapping[str, float] = {
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
+_PENALTIES = BY_NAME["penalties"]
+_NO_PENALTIES = {
+    each.name: each.neutral for each in _PENALTIES.settings[: _PENALTIES.switches]
 }
 
 

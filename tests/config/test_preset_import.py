@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.config.preset_import import ImportedSampling, imported
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.sampling.stages import STAGES
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 
 IDLE: dict[str, Any] = {

@@ -19,7 +19,8 @@ from lmtui.engine.listed_rows import (
 )
 from lmtui.engine.logits_store import StoredLogits
 from lmtui.engine.sampling.chain import SamplerChain, filter_logits
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.sampling.stages import STAGES
+from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.dialect import Order
 
 VOCABULARY, LISTED = 60, 15

@@ -23,8 +23,9 @@ from lmtui.engine.sampling.dry import DrySettings, repeated_passages
 from lmtui.engine.sampling.effects import stage_effects
 from lmtui.engine.sampling.ranks import to_cpu
 from lmtui.engine.sampling.sampled import SampledDistribution
+from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.token_ids import GrowingIds, ids_array
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.types import SamplingSettings
 
 OFF = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
 SIZE = 60

@@ -25,7 +25,8 @@ from transformers import (
 from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.ranks import entropy, rank
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.sampling.stages import STAGES
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 
 SIZE = 300

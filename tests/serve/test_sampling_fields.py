@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lmtui.engine.types import STAGES, Prompt, SamplingSettings, Step
+from lmtui.engine.sampling.stages import STAGES
+from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.serve.bodies import CompletionBody, InfillBody, read_body
 from tests.engine import tiny

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from lmtui.engine import token_bias
-from lmtui.engine.sampler_stages import CHANGES, CUTS, active_stages
-from lmtui.engine.sampling import filters
 from lmtui.engine.sampling.dry import (
     DrySettings,
     RepeatedPassage,
     penalize_repeats,
     repeated_passages,
 )
+from lmtui.engine.sampling.filters import FILTERS
 from lmtui.engine.sampling.penalties import (
     biased,
     masked,
@@ -40,9 +39,10 @@ from lmtui.engine.sampling.ranks import (
     to_device,
 )
 from lmtui.engine.sampling.sampled import Band, Changes, SampledDistribution
+from lmtui.engine.sampling.stages import BY_NAME, active_stages
 from lmtui.engine.softmax import log_total
 from lmtui.engine.token_ids import Ids
-from lmtui.engine.types import Change, Cut, SamplingSettings
+from lmtui.engine.types import Mark, SamplingSettings
 from lmtui.errors import LmtuiError
 
 _NO_IDS = np.zeros(0, dtype=np.int64)
@@ -168,7 +168,7 @@ class SamplerChain:
         for place, stage in enumerate(self.stages):
             if stage == "temperature" and self.settings.temperature != 0:
                 temperature = self.settings.temperature
-            elif stage in ("penalties", "dry"):
+            elif BY_NAME[stage].changes_logits:
                 if temperature != 1:
                     logits, temperature = logits / temperature, 1.0
                 logits, change = self._weakened(stage, logits, conditions)
@@ -189,7 +189,7 @@ class SamplerChain:
         bias, changes = self.all_bias(conditions.bias), Changes()
         if bias:
             logits = biased(logits, *self._bias_tensors(bias, logits))
-            changes = ((CHANGES["bias"], bias),)
+            changes = ((BY_NAME["bias"].mark, bias),)
             if observe:
                 observe("bias", logits)
         if conditions.allowed is not None and self._uses_grammar:
@@ -235,13 +235,13 @@ class SamplerChain:
 
     def _weakened(
         self, stage: str, logits: Tensor, conditions: DrawConditions
-    ) -> tuple[Tensor, tuple[Change, Container[int]]]:
+    ) -> tuple[Tensor, tuple[Mark, Container[int]]]:
         """Apply the penalties or DRY to logits [V]; return them and what changed."""
         settings = self.settings
         if stage == "dry":
             passages = self.passages(conditions.context)
             logits = penalize_repeats(logits, passages, self._dry)
-            return logits, (CHANGES[stage], passages)
+            return logits, (BY_NAME[stage].mark, passages)
         context = _last(conditions.context, settings.penalty_window)
         counts = occurrences(context, logits.numel())
         logits = penalize(
@@ -252,7 +252,7 @@ class SamplerChain:
             presence=settings.presence_penalty,
             frequency=settings.frequency_penalty,
         )
-        return logits, (CHANGES[stage], context)
+        return logits, (BY_NAME[stage].mark, context)
 
     def passages(self, context: Ids) -> Mapping[int, RepeatedPassage]:
         """Return the repeated passages that DRY sees at the end of a context [n], by
@@ -307,15 +307,15 @@ class SamplerChain:
         kept = RankedTokens(ranking, prepared.temperature, prepared.allowed)
         bands, changes, later = list[Band](), prepared.changes, list[Tensor]()
         for stage in prepared.stages:
-            if stage in ("penalties", "dry"):
+            if BY_NAME[stage].changes_logits:
                 kept, change = self._ranked_again(stage, kept, conditions)
                 later.append(kept.ranking.logits)
                 changes += (change,)
             else:
                 before = len(kept)
-                self._apply(stage, kept, conditions)
+                FILTERS[stage](kept, self.settings, conditions.coin)
                 if len(kept) < before:
-                    bands.append(_band(CUTS[stage], len(later), kept))
+                    bands.append(_band(BY_NAME[stage].mark, len(later), kept))
             if observe:
                 observe(stage, kept)
         kept_ids, _ = kept.ranking.first(kept.stop)
@@ -331,60 +331,9 @@ class SamplerChain:
             changes=changes,
         )
 
-    def _apply(
-        self, stage: str, kept: RankedTokens, conditions: DrawConditions
-    ) -> None:
-        """Apply a filter, or the temperature."""
-        settings, stop = self.settings, len(kept)
-        match stage:
-            case "temperature":
-                kept.apply_temperature(settings.temperature)
-                return
-            case "top_k":
-                stop = filters.count_top_k(stop, settings.top_k)
-            case "top_p":
-                stop = kept.count(
-                    lambda probs: filters.count_top_p(probs, settings.top_p), kept.probs
-                )
-            case "min_p":
-                look = min(stop, FIRST_LOOK)
-                found = filters.count_min_p(kept.probs(look), settings.min_p)
-                if found < look or look == stop:
-                    kept.cut_to(0, found)
-                else:
-                    first = float(kept.values(1)[0])
-                    kept.cut_below(
-                        filters.min_p_floor(first, kept.temperature, settings.min_p)
-                    )
-                return
-            case "top_n_sigma":
-                first = float(kept.values(1)[0])
-                kept.cut_below(
-                    filters.top_n_sigma_floor(
-                        first, _deviation(kept), settings.top_n_sigma
-                    )
-                )
-                return
-            case "typical_p":
-                kept.cut_to(*filters.typical_band(kept.probs(stop), settings.typical_p))
-                return
-            case "xtc":
-                if conditions.coin is None or (
-                    conditions.coin < settings.xtc_probability
-                ):
-                    above = kept.count(
-                        lambda probs: filters.count_at_least(
-                            probs, settings.xtc_threshold
-                        ),
-                        kept.probs,
-                    )
-                    kept.cut_to(max(0, above - 1), stop)
-                return
-        kept.cut_to(0, stop)
-
     def _ranked_again(
         self, stage: str, kept: RankedTokens, conditions: DrawConditions
-    ) -> tuple[RankedTokens, tuple[Change, Container[int]]]:
+    ) -> tuple[RankedTokens, tuple[Mark, Container[int]]]:
         """Change the logits of the tokens that are left, and rank these again."""
         ids, values = kept.ranking.first(kept.stop)
         ids, values = ids[kept.start :], values[kept.start :]
@@ -403,18 +352,7 @@ def _last(context: Ids, window: int) -> Ids:
     return context[-window:] if window else context
 
 
-def _deviation(kept: RankedTokens) -> float:
-    """Return the standard deviation of the logits that are left, before any
-    temperature: both sides of the comparison scale alike."""
-    if not kept.is_everything:
-        values = kept.values(len(kept))
-        return float(np.std(values[values > -math.inf]))
-    if kept.ranking.deviation is None:
-        return float(standard_deviation(kept.ranking.logits))
-    return kept.ranking.deviation
-
-
-def _band(mark: Cut, ranking: int, kept: RankedTokens) -> Band:
+def _band(mark: Mark, ranking: int, kept: RankedTokens) -> Band:
     first = kept.ranking.key(kept.start) if kept.start else None
     return Band(mark, ranking, first, kept.last_key())
 

@@ -1,16 +1,19 @@
 """Filters of the sampler: which of the ranked tokens they keep.
 
 Each is a pure function on the first n tokens of a ranking; all keep consecutive ones.
+`FILTERS` applies them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-Probs = NDArray[np.float64]
+from lmtui.engine.sampling.ranked_tokens import FIRST_LOOK, Probs, RankedTokens
+from lmtui.engine.sampling.ranks import standard_deviation
+from lmtui.engine.types import SamplingSettings
 
 
 def count_top_k(available: int, top_k: int) -> int:
@@ -73,3 +76,72 @@ def count_at_least(probs: Probs, threshold: float) -> int:
     but the last of them.
     """
     return int(np.count_nonzero(probs >= threshold))
+
+
+Filter = Callable[[RankedTokens, SamplingSettings, float | None], None]
+"""Applies a stage to the tokens that are left; the number is the coin of XTC, None
+where nothing is drawn."""
+
+
+def _temperature(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
+    kept.apply_temperature(settings.temperature)
+
+
+def _top_n_sigma(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
+    greatest, deviation = float(kept.values(1)[0]), _deviation(kept)
+    kept.cut_below(top_n_sigma_floor(greatest, deviation, settings.top_n_sigma))
+
+
+def _deviation(kept: RankedTokens) -> float:
+    """Return the standard deviation of the logits that are left, before any
+    temperature: both sides of the comparison scale alike."""
+    if not kept.is_everything:
+        values = kept.values(len(kept))
+        return float(np.std(values[values > -math.inf]))
+    if kept.ranking.deviation is None:
+        return float(standard_deviation(kept.ranking.logits))
+    return kept.ranking.deviation
+
+
+def _top_k(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
+    kept.cut_to(0, count_top_k(len(kept), settings.top_k))
+
+
+def _typical_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
+    kept.cut_to(*typical_band(kept.probs(len(kept)), settings.typical_p))
+
+
+def _top_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
+    kept.cut_to(
+        0, kept.count(lambda probs: count_top_p(probs, settings.top_p), kept.probs)
+    )
+
+
+def _min_p(kept: RankedTokens, settings: SamplingSettings, _: object) -> None:
+    look = min(len(kept), FIRST_LOOK)
+    found = count_min_p(kept.probs(look), settings.min_p)
+    if found < look or look == len(kept):
+        kept.cut_to(0, found)
+    else:
+        first = float(kept.values(1)[0])
+        kept.cut_below(min_p_floor(first, kept.temperature, settings.min_p))
+
+
+def _xtc(kept: RankedTokens, settings: SamplingSettings, coin: float | None) -> None:
+    if coin is None or coin < settings.xtc_probability:
+        above = kept.count(
+            lambda probs: count_at_least(probs, settings.xtc_threshold), kept.probs
+        )
+        kept.cut_to(max(0, above - 1), len(kept))
+
+
+FILTERS: Mapping[str, Filter] = {
+    "temperature": _temperature,
+    "top_n_sigma": _top_n_sigma,
+    "top_k": _top_k,
+    "typical_p": _typical_p,
+    "top_p": _top_p,
+    "min_p": _min_p,
+    "xtc": _xtc,
+}
+"""The stages that remove tokens, and the temperature, by their names."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmtui.engine.sampling.filters import Probs
 from lmtui.engine.sampling.ranks import LEAST, Ranking, SortKey, count_from
+
+Probs = NDArray[np.float64]
 
 FIRST_LOOK = 64
 """Tokens ranked before it is known whether more are needed."""

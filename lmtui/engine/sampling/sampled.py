@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.sampling.ranks import SortKey
-from lmtui.engine.types import Change, Cut
+from lmtui.engine.types import Mark
 
-Changes = tuple[tuple[Change, Container[int]], ...]
+Changes = tuple[tuple[Mark, Container[int]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
     """What a filter kept of a ranking: consecutive tokens."""
 
-    mark: Cut
+    mark: Mark
     ranking: int
     """Index of the ranking among those of the chain."""
     first: SortKey | None
@@ -65,7 +65,7 @@ class SampledDistribution:
         """Return the number of tokens that can be drawn."""
         return self.ids.numel()
 
-    def cuts(self, tokens: Tensor, scores: Tensor) -> list[Cut | None]:
+    def cuts(self, tokens: Tensor, scores: Tensor) -> list[Mark | None]:
         """Return, for each token of int64 [m], the stage that cut it, or None; `scores`
         [m] are their `logits`, in main memory."""
         columns = [scores.tolist(), *(each[tokens].tolist() for each in self.later)]
@@ -74,7 +74,7 @@ class SampledDistribution:
             for token, *values in zip(tokens.tolist(), *columns, strict=True)
         ]
 
-    def _cut(self, token: int, values: Sequence[float]) -> Cut | None:
+    def _cut(self, token: int, values: Sequence[float]) -> Mark | None:
         """Return the stage that cut a token, given its logit in each ranking."""
         if values[0] == -math.inf:
             if self.bias.get(token) == -math.inf:
@@ -86,10 +86,10 @@ class SampledDistribution:
                 return band.mark
         return None
 
-    def changed(self, tokens: Tensor) -> list[Change | None]:
+    def changed(self, tokens: Tensor) -> list[Mark | None]:
         """Return, for each token of int64 [m], the last stage that changed its
         logit."""
-        found: list[Change | None] = [None] * tokens.numel()
+        found: list[Mark | None] = [None] * tokens.numel()
         for stage, ids in self.changes:
             for at, token in enumerate(tokens.tolist()):
                 if token in ids:

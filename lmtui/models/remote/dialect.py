@@ -131,6 +131,7 @@ COMMON_SETTINGS = frozenset(
 LLAMA_SETTINGS = COMMON_SETTINGS | {
     "penalty_window",
     "dry_multiplier",
+    "dry_window",
     "top_n_sigma",
     "typical_p",
     "xtc_probability",

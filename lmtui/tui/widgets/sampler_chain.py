@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 
 from lmtui import notation
-from lmtui.engine.sampler_stages import CHANGES, CUTS, active_stages
+from lmtui.engine.sampling.stages import BY_NAME, FIXED, STAGES, active_stages
 from lmtui.engine.stage_effect import StageEffect
-from lmtui.engine.types import STAGES, SamplingSettings
+from lmtui.engine.types import SamplingSettings
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.sampler_fields import (
@@ -26,18 +26,15 @@ from lmtui.tui.widgets.sampler_fields import (
 )
 from lmtui.tui.widgets.styled_lines import Part
 
-FIXED = ("bias", "grammar")
-"""Stages that come first and can't be moved."""
-MARKS: Mapping[str, str] = {**CUTS, **CHANGES, "temperature": ""}
+_FIXED = tuple(stage.name for stage in FIXED)
+MARKS: Mapping[str, str] = {
+    **{name: stage.mark for name, stage in BY_NAME.items()},
+    "temperature": "",
+}
 """The mark of each stage in the panel; greedy decoding alone has one for the
 temperature."""
 LABELS = {stage: fields[0].label for stage, fields in STAGE_FIELDS.items()}
 """The name of each stage."""
-_SWITCHED_ON: Mapping[str, float] = {
-    "penalties": 1.1, "dry": 0.8, "temperature": 0.7, "top_n_sigma": 1.0, "top_k": 40,
-    "typical_p": 0.95, "top_p": 0.95, "min_p": 0.05, "xtc": 0.5,
-}  # fmt: skip
-"""Value with which a stage is switched on that does nothing so far."""
 _ALSO = ("banned_phrases", "presence_penalty", "frequency_penalty")
 _WIDE = 36  # width in cells from which the number of removed tokens is written out
 
@@ -65,7 +62,7 @@ def rows_of(
         if stage not in order:
             order.insert(places.get(stage, _default_place(stage, order)), stage)
     rows = [ChainRow(TEMPERATURE)]
-    for stage in (*FIXED, *order):
+    for stage in (*_FIXED, *order):
         first, *others = STAGE_FIELDS[stage]
         rows.append(ChainRow(first, stage, is_stage=True))
         if stage == open_stage:
@@ -75,7 +72,7 @@ def rows_of(
 
 def is_in_chain(stage: str, settings: SamplingSettings) -> bool:
     """Return whether a stage runs: it is fixed, or in the order."""
-    return stage in FIXED or stage in settings.sampler_order
+    return stage in _FIXED or stage in settings.sampler_order
 
 
 def moved(settings: SamplingSettings, stage: str, by: int) -> SamplingSettings:
@@ -108,7 +105,7 @@ def switched(
     elif stage not in order:
         order.insert(places.get(stage, _default_place(stage, order)), stage)
     if is_off:
-        settings = field.set(settings, _SWITCHED_ON[stage])
+        settings = field.set(settings, BY_NAME[stage].switched_on)
     return replace(settings, sampler_order=tuple(order))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from lmtui.config.values import written
 from lmtui.engine.grammar.text import grammar_of
+from lmtui.engine.sampling.stages import BY_NAME, StageSetting
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import Texts, value_text
@@ -180,85 +181,35 @@ def _next_seed(seed: Value, by: int) -> int | None:
     return min(following, 2**63 - 1) if following >= 0 else None
 
 
-TEMPERATURE = Field("temperature", "temperature", "0: greedy; higher: flatter.", ())
+def _field(setting: StageSetting) -> Field:
+    """Return a setting of a stage as a field."""
+    rungs = setting.rungs
+    return Field(
+        setting.name,
+        setting.label,
+        setting.meaning,
+        rungs,
+        whole=bool(rungs) and all(isinstance(rung, int) for rung in rungs),
+        off=(setting.neutral, setting.neutral_name) if setting.neutral_name else None,
+        is_text=not rungs and setting.name != "temperature",
+        long_label=setting.long_label,
+    )
 
-_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
-_COUNTS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
-_LESS = (-2.0, -1.0, -0.5, 0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
-_ALL = (0, "all")
-_OFF, _ONE = (0.0, "off"), (1.0, "off")
 
-TOP_K = Field(
-    "top_k", "top-k", "Keep the k most probable.",
-    (0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 200, 500, 1000), whole=True, off=(0, "off"),
-)  # fmt: skip
-TOP_P = Field("top_p", "top-p", "Keep the set of this mass.", _SHARES, off=_ONE)
-MIN_P = Field(
-    "min_p", "min-p", "Drop p under this × top p.",
-    (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0), off=_OFF,
-)  # fmt: skip
-PENALTY = Field(
-    "repetition_penalty", "penalty", "Weakens tokens used before.",
-    (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0), off=_ONE,
-    long_label="repetition penalty",
-)  # fmt: skip
+STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
+    name: tuple(map(_field, stage.settings)) for name, stage in BY_NAME.items()
+}
+"""The settings of each stage; the first one switches it."""
+TEMPERATURE, TOP_K, TOP_P, MIN_P, PENALTY = (
+    STAGE_FIELDS[stage][0]
+    for stage in ("temperature", "top_k", "top_p", "min_p", "penalties")
+)
 SEED = Field("seed", "seed", "Same seed, same tokens.", (), whole=True,
              off=(None, "random"))  # fmt: skip
-MAX_TOKENS = Field("max_tokens", "max tokens", "Stop after this many.",
-                   (1, *_COUNTS[1:]), whole=True)  # fmt: skip
+MAX_TOKENS = Field(
+    "max_tokens", "max tokens", "Stop after this many.",
+    (1, *(2**power for power in range(4, 16))), whole=True,
+)  # fmt: skip
 
 FIELDS = (TOP_K, TOP_P, MIN_P, PENALTY, SEED, MAX_TOKENS)
 """The settings that are always shown, below the slider."""
-
-STAGE_FIELDS: Mapping[str, tuple[Field, ...]] = {
-    "bias": (
-        Field("logit_bias", "bias", "x on a row bans its token.", (),
-              off=((), "none"), is_text=True),
-        Field("banned_phrases", "phrases", "Texts to write around.", (),
-              off=((), "none"), is_text=True),
-    ),
-    "grammar": (
-        Field("grammar", "grammar", "What an answer must follow.", (),
-              off=(None, "none"), is_text=True),
-    ),
-    "penalties": (
-        PENALTY,
-        Field("presence_penalty", "presence", "Subtracted if used before.", _LESS,
-              off=_OFF, long_label="presence penalty"),
-        Field("frequency_penalty", "frequency", "Subtracted for each use.", _LESS,
-              off=_OFF, long_label="frequency penalty"),
-        Field("penalty_window", "window", "Tokens looked back.", _COUNTS, whole=True,
-              off=_ALL),
-    ),
-    "dry": (
-        Field("dry_multiplier", "DRY", "Weakens repeated passages.",
-              (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0), off=_OFF),
-        Field("dry_base", "base", "Growth for each token.",
-              (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)),
-        Field("dry_allowed_length", "length", "Shorter repeats are free.",
-              tuple(range(1, 21)), whole=True),
-        Field("dry_window", "window", "Tokens looked back.", _COUNTS, whole=True,
-              off=_ALL),
-        Field("dry_breakers", "breakers", "Texts that end a repeat.", (),
-              off=((), "none"), is_text=True),
-    ),
-    "temperature": (TEMPERATURE,),
-    "top_n_sigma": (
-        Field("top_n_sigma", "top-nσ", "Keep logits within n σ.",
-              (0.0, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0), off=_OFF),
-    ),
-    "top_k": (TOP_K,),
-    "typical_p": (
-        Field("typical_p", "typical-p", "Keep typical surprisals.", _SHARES,
-              off=_ONE),
-    ),
-    "top_p": (TOP_P,),
-    "min_p": (MIN_P,),
-    "xtc": (
-        Field("xtc_probability", "XTC", "Chance to drop top tokens.",
-              (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), off=_OFF),
-        Field("xtc_threshold", "threshold", "Least p of a top token.",
-              (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)),
-    ),
-}  # fmt: skip
-"""The settings of each stage; the first one switches it."""

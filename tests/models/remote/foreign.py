@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import torch
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.stage_names import stages_of
-from lmtui.engine.types import STAGES, Prompt, SamplingSettings, Step
+from lmtui.engine.sampling.stages import STAGES, stages_of
+from lmtui.engine.types import Prompt, SamplingSettings, Step
 
 Json = dict[str, Any]
 

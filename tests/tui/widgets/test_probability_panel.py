@@ -14,8 +14,8 @@ from textual.message import Message
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
-    Cut,
     Distribution,
+    Mark,
     SamplingSettings,
     Step,
 )
@@ -44,7 +44,7 @@ def look(text: str = "the cat", *, top_n: int = 20) -> Distribution:
 
 
 def distribution(
-    texts: list[str], *, start: int = 0, cut: Cut | None = None, handle: int = 7
+    texts: list[str], *, start: int = 0, cut: Mark | None = None, handle: int = 7
 ) -> Distribution:
     prob = 0.9 / max(1, len(texts))
     rows = tuple(
