@@ -18,7 +18,7 @@ from lmtui.models.source import ModelRef
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.dialogs import ErrorScreen
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.client import EngineClient, ignore
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.models import ModelsScreen
 from lmtui.tui.start import StartScreen
@@ -26,6 +26,7 @@ from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
+from lmtui.worker.generation import run_generation
 from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.programs import SETTINGS, Program, holding, program
@@ -269,10 +270,12 @@ async def test_failed_first_load_offers_no_going_back() -> None:
 
 def generate_unheard(client: EngineClient) -> None:
     """Ask for a generation of which nothing is shown."""
-    ignore: dict[str, Any] = dict.fromkeys(
-        ("steps", "then", "failed", "dropped"), lambda *_: None
+    turns = (ChatTurn("user", "x"),)
+    client.ask(
+        Slot.GENERATE,
+        lambda engine, context: run_generation(engine, context, turns, SETTINGS),
+        ignore,
     )
-    client.generate((ChatTurn("user", "x"),), SETTINGS, **ignore)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from textual.events import Paste
 from lmtui.tui.chat.prompt import FOLDED
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.widgets.status import Status
+from lmtui.worker.requests import Slot
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_editing import answered, on_message, prompt, talking
 from tests.tui.programs import Program, program
@@ -142,7 +143,7 @@ async def test_draft_displaced_by_another_screen_is_scored_again() -> None:
         prompt(running).insert("ab")
         await running.until(reached.is_set)
         other = running.app.make_client(running.app.call_later)
-        other.predict_at("", 0, then=lambda _: None, failed=lambda _: None)
+        other.ask(Slot.LOOK, lambda *_: None, lambda _: None)
         await running.until(lambda: running.chat.panel.stale)
         go_on.set()
         await running.until(lambda: not running.chat.panel.stale)
@@ -154,18 +155,18 @@ async def test_new_conversation_asks_once_what_comes_next(
 ) -> None:
     async with talking("first") as running:
         await opened(running)
-        asked, score = [], EngineClient.score_draft
+        asked, ask = [], EngineClient.ask
 
-        def count(client: EngineClient, turns: Any, draft: str, *rest: Any, **of: Any):
-            asked.append((turns, draft))
-            score(client, turns, draft, *rest, **of)
+        def count(client: EngineClient, slot: Slot, *rest: Any, **of: Any) -> None:
+            asked.append(slot)
+            ask(client, slot, *rest, **of)
 
-        monkeypatch.setattr(EngineClient, "score_draft", count)
+        monkeypatch.setattr(EngineClient, "ask", count)
         await running.press("ctrl+n")
         await running.until(lambda: not running.chat.has_class("-tokens"))
         await running.until(lambda: asked)
         await running.pilot.pause()
-        assert asked == [((), "")]
+        assert asked.count(Slot.LOOK) == 1
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -41,6 +41,7 @@ from lmtui.tui.editor.status import FileStatus, following_forms, forms, typed_fo
 from lmtui.tui.widgets.cells import fit_best
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
+from lmtui.worker.requests import Slot
 from tests.editing.test_lock_file import editing_elsewhere
 from tests.fake_writing import FakeWriter
 from tests.tui.editor.writer import NEVER, TEXT, Writer, writing
@@ -704,7 +705,7 @@ async def test_prediction_displaced_by_another_screen_is_asked_again(
         other = app.make_client(app.call_later)
         for _ in range(2):  # the first one runs; what comes after it is dropped
             await writer.type("y")
-            other.predict_at("", 0, then=lambda _: None, failed=lambda _: None)
+            other.ask(Slot.LOOK, lambda *_: None, lambda _: None)
         go_on.set()
         await writer.until(lambda: writer.screen.predictions.prediction is not before)
         await writer.expected()

@@ -198,16 +198,21 @@ class Asked:
     def cancel(self) -> None:
         self.cancelled += 1
 
-    def logit_lens(self, part: PartOf, *, slot: Slot, **functions: Any) -> None:
-        self.all.append((range(part.start, part.end), slot))
-        self.functions = functions
+    def ask(self, slot: Slot, run: Any, then: Any, failed: Any, **how: Any) -> None:
+        run(self, None)
+        self.all.append((self._wanted, slot))
+        self.functions = {"then": then, "failed": failed, **how}
+
+    def logit_lens(self, _: object, positions: range, **how: Any) -> list[LensColumn]:
+        self._wanted = positions
+        return []
 
     def answer(self, *, only: int | None = None) -> None:
         """Answer the last request, with so many columns or with all."""
         wanted, _ = self.all[-1]
-        self.functions["columns"](tuple(LensColumn(at, ()) for at in wanted[:only]))
+        self.functions["batch"](tuple(LensColumn(at, ()) for at in wanted[:only]))
         if only is None:
-            self.functions["then"]()
+            self.functions["then"](None)
 
 
 def columns_of(client: Any) -> LensColumns:
