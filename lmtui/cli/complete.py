@@ -38,7 +38,7 @@ from lmtui.engine.editor_types import (
     ContextFile,
     ContextPart,
 )
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
@@ -270,7 +270,7 @@ def _from_file(name: str) -> str:
 
 
 def go_on(
-    engine: EditorEngine,
+    engine: Engine,
     request: CompletionRequest,
     settings: SamplingSettings,
     output: Output,

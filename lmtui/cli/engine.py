@@ -18,19 +18,19 @@ from lmtui import paths
 from lmtui.cli.errors import take_stderr
 from lmtui.cli.ngram import ComparedRef, NgramRef
 from lmtui.config.settings import Settings, bits
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.models.errors import hush
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote.address import ServerOptions, is_address
 from lmtui.models.source import ModelRef, resolve
 
-OpenEngine = Callable[[Settings], EditorEngine]
+OpenEngine = Callable[[Settings], Engine]
 
 
 def open_local(
     settings: Settings, *, says_unkept: bool = True, slots: int = 1
-) -> EditorEngine:
+) -> Engine:
     """Load the model that `settings` name, with progress on stderr.
 
     Without `says_unkept`, warnings about files that can't be cached are left out;
@@ -91,7 +91,7 @@ def open_model(
     on_progress: OnProgress,
     *,
     slots: int = 1,
-) -> EditorEngine:
+) -> Engine:
     """Load the model `ref` with the other settings.
 
     Raises:
@@ -149,7 +149,7 @@ def is_local(settings: Settings, ref: ModelRef) -> bool:
 
 def open_pair(
     settings: Settings, other: ComparedRef, on_progress: OnProgress
-) -> tuple[EditorEngine, EditorEngine]:
+) -> tuple[Engine, Engine]:
     """Load the model of `settings`, and `other` to compare it with.
 
     If they differ only by an adapter, they share the weights.
@@ -171,8 +171,8 @@ def open_pair(
 
 
 def open_compared(
-    settings: Settings, own: EditorEngine, other: ComparedRef, on_progress: OnProgress
-) -> EditorEngine:
+    settings: Settings, own: Engine, other: ComparedRef, on_progress: OnProgress
+) -> Engine:
     """Load `other`, which the model that is open is compared with.
 
     Raises:
@@ -184,8 +184,8 @@ def open_compared(
 
 
 def open_counted(
-    own: EditorEngine, other: NgramRef, on_progress: OnProgress = ignore
-) -> EditorEngine:
+    own: Engine, other: NgramRef, on_progress: OnProgress = ignore
+) -> Engine:
     """Count the n-grams of texts in the tokens of the model that is open.
 
     Raises:
@@ -200,7 +200,7 @@ def open_counted(
 
 def _open_sharing(
     settings: Settings, own: ModelRef, adapter: str, on_progress: OnProgress
-) -> tuple[EditorEngine, EditorEngine]:
+) -> tuple[Engine, Engine]:
     """Load the model `own`, and the same with another adapter, on the same weights."""
     if own.adapter is None and settings.origin("model").source != "flag":
         own = ModelRef()  # the adapter names the model that it was made for
@@ -225,7 +225,7 @@ def _open_sharing(
         return first, second
 
 
-def _share_threads(*engines: EditorEngine) -> None:
+def _share_threads(*engines: Engine) -> None:
     """Set the number of threads that the model which runs here needs: one on a server
     needs a single one."""
     import torch
@@ -235,7 +235,7 @@ def _share_threads(*engines: EditorEngine) -> None:
 
 def open_for_comparison(
     settings: Settings, ref: ModelRef, other: ComparedRef, on_progress: OnProgress
-) -> EditorEngine | tuple[EditorEngine, EditorEngine]:
+) -> Engine | tuple[Engine, Engine]:
     """Load a model chosen later, and `other`, which it is compared with.
 
     If `other` can't be loaded beside it, that is reported, and the model opens alone.
@@ -277,7 +277,7 @@ def engine_for(
     says_unkept: bool = True,
     slots: int = 1,
     only_talks: bool = False,
-) -> EditorEngine:
+) -> Engine:
     """Open the engine for a command; `only_talks` says that it scores and continues no
     text.
 
@@ -291,7 +291,7 @@ def engine_for(
     return engine if only_talks else _require_scores(engine)
 
 
-def _require_scores(engine: EditorEngine) -> EditorEngine:
+def _require_scores(engine: Engine) -> Engine:
     """Return an engine that scores texts.
 
     Raises:
@@ -306,7 +306,7 @@ def _require_scores(engine: EditorEngine) -> EditorEngine:
 
 def engines_for(
     context: typer.Context, settings: Settings, other: ComparedRef
-) -> tuple[EditorEngine, EditorEngine]:
+) -> tuple[Engine, Engine]:
     """Open the engine for a command, and one to compare it with."""
     open_engine: OpenEngine = context.obj or open_local
     if open_engine is not open_local:

@@ -41,7 +41,7 @@ from lmtui.text import visible_line
 if TYPE_CHECKING:
     from lmtui.chat.summary import StoredConversation
     from lmtui.editing.text_file import TextFile
-    from lmtui.engine.protocol import EditorEngine
+    from lmtui.engine.protocol import Engine
     from lmtui.learn.lesson import Lesson
     from lmtui.models.list_rows import ListedModel
     from lmtui.models.progress import OnProgress
@@ -270,7 +270,7 @@ def _open(
             return open_for_comparison(settings, ref, against, on_progress)
         return open_pair(settings, against, on_progress)
 
-    def opened(which: ModelRef) -> EditorEngine:
+    def opened(which: ModelRef) -> Engine:
         model, adapter = which.model, which.adapter
         return open_engine(replace(settings, model=model, adapter=adapter, origins={}))
 

@@ -127,7 +127,7 @@ class _Row:
 
 
 class ChatServerEngine:
-    """Engine for a model that is only talked with; see `protocol.EditorEngine` for each
+    """Engine for a model that is only talked with; see `protocol.Engine` for each
     method's contract. What needs ids or scores of a text raises an LmtuiError."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Value types of `EditorEngine`: predictions at a cursor, contexts, replacements and
+"""Value types of `Engine`: predictions at a cursor, contexts, replacements and
 corrections. Frozen, torch-free and complete, as those of `types`.
 """
 

@@ -11,7 +11,7 @@ from lmtui.engine.backends.ngram import counted_model
 from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.ngram import NgramModel
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.load import ChatModel, chat_only, load_remote
@@ -24,7 +24,7 @@ def open_served(
     context: int | None = None,
     slots: int = 1,
     on_progress: OnProgress = ignore,
-) -> EditorEngine:
+) -> Engine:
     """Return the engine for the model at the address `spec`, which is used as `server`
     says. `context` and `slots` are for a model that is used by its token ids.
 
@@ -42,7 +42,7 @@ def open_served(
 
 
 def open_ngrams(
-    own: EditorEngine, texts: Iterable[str], *, order: int, name: str
+    own: Engine, texts: Iterable[str], *, order: int, name: str
 ) -> LocalEngine:
     """Return the engine for an n-gram model of `texts`, to compare with `own`: it has
     the same tokens, and the same windows.

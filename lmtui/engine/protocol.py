@@ -320,15 +320,11 @@ class Engine(Protocol):
                 found out by the first call.
         """
 
-
-class EditorEngine(Engine, Protocol):
-    """Engine that follows a text while it is edited.
-
-    It remembers the last text it was asked about: of the next one, only what differs is
-    tokenised and run. The text is a document, never a chat; its windows are those of
-    `score` with no prefix but BOS, so that the numbers are the same. A cursor within a
-    word is handled by token healing (see `token_healing`).
-    """
+    # A text that is edited: the engine remembers the last one that it was asked about,
+    # and of the next one, only what differs is tokenised and run. The text is a
+    # document, never a chat; its windows are those of `score` with no prefix but BOS,
+    # so that the numbers are the same. A cursor within a word is handled by token
+    # healing (see `token_healing`).
 
     def read_with(
         self, files: Sequence[ContextFile], *, name: str = ""

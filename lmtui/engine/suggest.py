@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.suggestion import (
     Suggestion,
     SuggestionBuilder,
@@ -27,7 +27,7 @@ _ENDS = {
 
 
 def suggest(
-    engine: EditorEngine,
+    engine: Engine,
     text: str,
     cursor: int,
     rules: SuggestionRules,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmtui import cancellation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.learn.instrument import Instrument, Measurement
 
 Reported = Callable[[], None]
@@ -32,7 +32,7 @@ class _Inline:
 
 def run_inline(
     measurement: Measurement | None,
-    engine: EditorEngine,
+    engine: Engine,
     reported: Reported = lambda: None,
 ) -> None:
     """Make a measurement and wait for it; `reported` is called whenever a part of it is
@@ -46,7 +46,7 @@ def run_inline(
         measurement.take(measurement.run(engine, context))
 
 
-def enter_inline(instrument: Instrument, line: str, engine: EditorEngine) -> None:
+def enter_inline(instrument: Instrument, line: str, engine: Engine) -> None:
     """Type a line into the field of an instrument, and enter it; wait for both.
 
     Raises:

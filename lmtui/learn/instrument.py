@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.learn.figure import Figure
 from lmtui.worker.requests import Context
 
@@ -29,7 +29,7 @@ class Measurement:
     are called where the instrument lives.
     """
 
-    run: Callable[[EditorEngine, Context], Any]
+    run: Callable[[Engine, Context], Any]
     take: Callable[[Any], None]
     report: Callable[[Any], None] = _nothing
     """Takes each value that `run` emits."""

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from lmtui import log
 from lmtui.engine.grammar.check import compile_check
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import BugError, LmtuiError, Unavailable
 from lmtui.serve.answers import Answers, ChatAnswers, CompletionAnswers
 from lmtui.serve.bodies import (
@@ -172,7 +172,7 @@ class Api:
         body = read_body(TokenizeBody, data)
         self._planner.require_short([body.prompt])
 
-        def read(engine: EditorEngine) -> tuple[int, ...]:
+        def read(engine: Engine) -> tuple[int, ...]:
             found = engine.encode(
                 body.prompt, bos="auto" if body.add_special_tokens else "no"
             )
@@ -313,11 +313,11 @@ class Api:
 
     # Tasks.
 
-    async def _call(self, read: Callable[[EditorEngine], T]) -> T:
+    async def _call(self, read: Callable[[Engine], T]) -> T:
         """Call the engine between two turns."""
         found: list[T] = []
 
-        def steps(engine: EditorEngine, _: int) -> Iterator[None]:
+        def steps(engine: Engine, _: int) -> Iterator[None]:
             found.append(read(engine))
             yield
 

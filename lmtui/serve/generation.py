@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lmtui.engine.prompt_types import ScoredPrompt
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
@@ -97,7 +97,7 @@ def logits_steps(
     """Return the steps of a task that emits the raw logits after each of the last
     `keep` tokens of some prompts, block by block."""
 
-    def steps(engine: EditorEngine, slot: int) -> Iterator[None]:
+    def steps(engine: Engine, slot: int) -> Iterator[None]:
         for ids in prompts:
             for block in engine.raw_logits(ids, keep=keep, slot=slot):
                 if block:
@@ -114,7 +114,7 @@ def drawing_steps(
     token with the raw logits that it was drawn from; at last nothing, unless the answer
     was stopped. The last `drawn` tokens of the prompt belong to the answer already."""
 
-    def steps(engine: EditorEngine, slot: int) -> Iterator[None]:
+    def steps(engine: Engine, slot: int) -> Iterator[None]:
         (prompt,) = request.prompts
         for _ in engine.prefill(prompt.ids, slot=slot):
             yield
@@ -138,7 +138,7 @@ def drawing_steps(
 
 @dataclass(frozen=True, slots=True)
 class _Generation:
-    engine: EditorEngine
+    engine: Engine
     slot: int
     request: GenerationRequest
     emit: Emit

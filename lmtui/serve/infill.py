@@ -13,7 +13,7 @@ from typing import Any
 
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.editor_types import ContextFile
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     GenerationResult,
     SamplingSettings,
@@ -129,7 +129,7 @@ class Infiller:
         if body.logit_bias:
             raise LmtuiError("logit_bias can't be used with /infill")
 
-        def steps(engine: EditorEngine, slot: int) -> Iterator[None]:
+        def steps(engine: Engine, slot: int) -> Iterator[None]:
             if not engine.capabilities.infill:
                 raise LmtuiError(
                     "this model reads only what is before the cursor",
@@ -147,7 +147,7 @@ class Infiller:
 
         return steps
 
-    def _read_files(self, engine: EditorEngine, body: InfillBody) -> None:
+    def _read_files(self, engine: Engine, body: InfillBody) -> None:
         files = tuple(ContextFile(e.filename, e.text) for e in body.input_extra)
         if files != self._files:
             engine.read_with(files)

@@ -17,7 +17,7 @@ from threading import Event as Flag
 from threading import Lock
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import Cancelled, LmtuiError, Unavailable
 from lmtui.notation import counted
 from lmtui.worker.batching import Clock
@@ -30,7 +30,7 @@ TURN = 0.05
 SHORT = 512
 """Tokens that a short task reads and writes, at the most."""
 
-Steps = Callable[[EditorEngine, int], Iterator[None]]
+Steps = Callable[[Engine, int], Iterator[None]]
 """Does the work with a slot of the engine, step by step; other tasks may run between
 two steps."""
 
@@ -172,7 +172,7 @@ class Scheduler:
 
     # A turn, on the worker's thread.
 
-    def _turn(self, engine: EditorEngine, _: Context) -> bool:
+    def _turn(self, engine: Engine, _: Context) -> bool:
         """Take the turn of the next task; return whether it goes on after it."""
         with self._lock:
             self._admit(engine)
@@ -197,7 +197,7 @@ class Scheduler:
         finally:
             running.used += self._clock() - began
 
-    def _admit(self, engine: EditorEngine) -> None:
+    def _admit(self, engine: Engine) -> None:
         """Give free slots to tasks that wait."""
         # Who comes later has had as much as the one that has had the least.
         least = min((each.used for each in self._running), default=0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmtui.engine.drop_turns import prompt_of
-from lmtui.engine.protocol import EditorEngine, Engine, ReportCount
+from lmtui.engine.protocol import Engine, ReportCount
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -88,7 +88,7 @@ def _progress(context: Context) -> ReportCount:
 
 
 def run_completion(
-    engine: EditorEngine,
+    engine: Engine,
     context: Context,
     text: str,
     cursor: int,

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.engine.passages import PartOf, Passage, score_passage
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
 from lmtui.worker.requests import Context
 
 
 def score_parts(
     passage: Passage,
-) -> Callable[[EditorEngine, Context], tuple[ScoredToken, ...]]:
+) -> Callable[[Engine, Context], tuple[ScoredToken, ...]]:
     """Return a request that scores a passage, and gathers the tokens of a part of a
     document."""
 
-    def run(engine: EditorEngine, context: Context) -> tuple[ScoredToken, ...]:
+    def run(engine: Engine, context: Context) -> tuple[ScoredToken, ...]:
         tokens = []
         for token in score_passage(engine, passage):
             tokens.append(token)
@@ -31,13 +31,11 @@ def score_parts(
     return run
 
 
-def span_parts(
-    text: str, start: int, end: int
-) -> Callable[[EditorEngine, Context], None]:
+def span_parts(text: str, start: int, end: int) -> Callable[[Engine, Context], None]:
     """Return a request that scores a part of a text, and emits one window after the
     other."""
 
-    def run(engine: EditorEngine, context: Context) -> None:
+    def run(engine: Engine, context: Context) -> None:
         for span in engine.score_span(text, start, end):
             context.emit(span)
 
@@ -46,12 +44,12 @@ def span_parts(
 
 def proofread_parts(
     text: str, start: int, end: int
-) -> Callable[[EditorEngine, Context], None]:
+) -> Callable[[Engine, Context], None]:
     """Return a request that proofreads a part of a text, and emits one part of it after
     the other; it goes on where the last one ended."""
     reached = start
 
-    def run(engine: EditorEngine, context: Context) -> None:
+    def run(engine: Engine, context: Context) -> None:
         nonlocal reached
         for part in engine.proofread(text, reached, end):
             reached = part.end
@@ -60,12 +58,12 @@ def proofread_parts(
     return run
 
 
-def lens_parts(part: PartOf) -> Callable[[EditorEngine, Context], None]:
+def lens_parts(part: PartOf) -> Callable[[Engine, Context], None]:
     """Return a request for what each layer predicts in a part of a document; it gathers
     the columns, and goes on where the last one was."""
     reached = part.start
 
-    def run(engine: EditorEngine, context: Context) -> None:
+    def run(engine: Engine, context: Context) -> None:
         nonlocal reached
         for column in engine.logit_lens(
             part.ids,

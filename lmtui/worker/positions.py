@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.worker.requests import Context
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 def of_position(
-    read: Callable[[EditorEngine], T], title: str, hint: str
-) -> Callable[[EditorEngine, Context], T]:
+    read: Callable[[Engine], T], title: str, hint: str
+) -> Callable[[Engine, Context], T]:
     """Return a request that reads a position; where its numbers are gone, the error has
     this title and hint."""
 
-    def run(engine: EditorEngine, _: Context) -> T:
+    def run(engine: Engine, _: Context) -> T:
         try:
             return read(engine)
         except KeyError as error:

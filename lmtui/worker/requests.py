@@ -13,11 +13,11 @@ from threading import Event as Flag
 from typing import Any, Protocol
 
 from lmtui.cancellation import Condition
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.models.progress import OnProgress
 from lmtui.worker.events import Event
 
-Opened = EditorEngine | tuple[EditorEngine, EditorEngine]
+Opened = Engine | tuple[Engine, Engine]
 """An engine, or an engine and one to compare it with."""
 OpenEngine = Callable[[OnProgress], Opened]
 """Opens the engine on the worker's thread and reports its progress."""
@@ -69,7 +69,7 @@ class EngineRequest:
     """A number that no other request has."""
     slot: Slot
     run: Callable[[Any, Context], Any]
-    """Called on the worker's thread with an `EditorEngine`, for `Slot.LOAD` with None;
+    """Called on the worker's thread with an `Engine`, for `Slot.LOAD` with None;
     what it returns is the answer's value, for `Slot.LOAD` what was `Opened`."""
     reply: Reply
     bound: bool = False

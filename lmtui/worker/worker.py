@@ -16,7 +16,7 @@ from typing import Any
 
 from lmtui import cancellation, log
 from lmtui.cancellation import Condition, cancelled_when
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import (
     BugError,
     Cancelled,
@@ -45,8 +45,8 @@ class EngineWorker:
         self._queue = RequestQueue()
         self._clock = clock
         self._numbers = count(1)
-        self._engine: EditorEngine | None = None
-        self._other: EditorEngine | None = None  # to compare it with
+        self._engine: Engine | None = None
+        self._other: Engine | None = None  # to compare it with
         self._thread = Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 

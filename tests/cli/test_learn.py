@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmtui.cli.learn import dialog
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.learn.course import read_course
 from lmtui.learn.instrument import Action, Measurement
 from lmtui.learn.instruments.bars import BarsInstrument
@@ -128,7 +128,7 @@ def test_long_measurement_tells_how_far_it_is(
         """Bars that take their time."""
 
         def act(self, action: str) -> Measurement | None:
-            def run(engine: EditorEngine, context: Context) -> None:
+            def run(engine: Engine, context: Context) -> None:
                 for step in (1, 2):
                     context.emit(step)
 

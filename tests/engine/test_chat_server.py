@@ -18,7 +18,7 @@ from lmtui.cli.output import bounds, encode
 from lmtui.engine.chat_server import ChatPrompt, ChatServerEngine, pieces_of
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.open import open_served
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -51,7 +51,7 @@ def both(family: str = "llama") -> Iterator[tuple[LocalEngine, ChatServerEngine]
 
 
 def answered(
-    engine: EditorEngine, settings: SamplingSettings = GREEDY, **how: Any
+    engine: Engine, settings: SamplingSettings = GREEDY, **how: Any
 ) -> tuple[list[Step], GenerationResult]:
     *steps, end = engine.generate(engine.prompt(TURNS), settings, **how)
     assert isinstance(end, GenerationResult)
@@ -151,7 +151,7 @@ def test_everything_else_says_why_not() -> None:
     with both() as (here, there):
         verbs = {
             name
-            for name, _ in inspect.getmembers(EditorEngine, inspect.isfunction)
+            for name, _ in inspect.getmembers(Engine, inspect.isfunction)
             if not name.startswith("_")
         }
         own = {"close", "prompt", "generate", "preview", "search_vocabulary"}

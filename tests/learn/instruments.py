@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from lmtui.engine.editor_types import ScoredSpan
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Table, Words
 from lmtui.learn.inline import run_inline
@@ -58,7 +58,7 @@ class Naive:
     def __init__(self) -> None:
         from tests.engine import tiny
 
-        self.engine: EditorEngine = tiny.engine()
+        self.engine: Engine = tiny.engine()
         self._logprobs = tiny.reference_logprobs
 
     def ids(self, text: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from queue import Queue
 from threading import Thread
 from typing import Any
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import SamplingSettings
 from lmtui.serve.app import Api
 from lmtui.serve.guard import Access, Guard
@@ -110,7 +110,7 @@ def read(response: HTTPResponse) -> Reply:
 
 @contextmanager
 def serving(
-    engine: EditorEngine | Callable[[], EditorEngine],
+    engine: Engine | Callable[[], Engine],
     *,
     limits: Limits | None = None,
     access: Access | None = None,

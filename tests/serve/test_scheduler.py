@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from lmtui import cancellation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError, Unavailable
 from lmtui.serve.scheduler import SHORT, Scheduler, Steps, Task
 from lmtui.worker.events import Answer
@@ -58,7 +58,7 @@ class Work:
         self.gate = Event()
 
     def task(self, name: str, steps: int = 3, **how: object) -> Task:
-        def run(_: EditorEngine, slot: int) -> Iterator[None]:
+        def run(_: Engine, slot: int) -> Iterator[None]:
             self.slots[name] = slot
             assert self.gate.wait(WAIT)
             for index in range(steps):

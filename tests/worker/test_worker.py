@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui import cancellation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.worker import events
 from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Failed
@@ -65,7 +65,7 @@ class Gate:
     def __init__(self) -> None:
         self.reached, self.opened = Event(), Event()
 
-    def __call__(self, engine: EditorEngine, context: Context) -> str:
+    def __call__(self, engine: Engine, context: Context) -> str:
         self.reached.set()
         assert self.opened.wait(SECONDS)
         return "through"
@@ -97,7 +97,7 @@ def working(clock: Callable[[], float] = lambda: 0.0) -> Iterator[Asker]:
         assert asker.worker.close(SECONDS)
 
 
-def name_of(engine: EditorEngine, _: Context) -> str:
+def name_of(engine: Engine, _: Context) -> str:
     return engine.info.model
 
 
@@ -142,7 +142,7 @@ def test_newest_request_of_a_slot_displaces_the_waiting_one() -> None:
 def test_less_urgent_request_is_interrupted_and_runs_again() -> None:
     gate, runs = Gate(), []
 
-    def score(engine: EditorEngine, context: Context) -> str:
+    def score(engine: Engine, context: Context) -> str:
         runs.append(len(runs))
         if len(runs) == 1:
             gate(engine, context)
@@ -164,7 +164,7 @@ def test_less_urgent_request_is_interrupted_and_runs_again() -> None:
 def test_a_stopped_request_is_dropped(waits: bool) -> None:
     gate = Gate()
 
-    def cancelled(engine: EditorEngine, context: Context) -> None:
+    def cancelled(engine: Engine, context: Context) -> None:
         gate(engine, context)
         if context.stopped():
             raise Cancelled
@@ -182,13 +182,13 @@ def test_a_stopped_request_is_dropped(waits: bool) -> None:
 
 
 def test_a_failure_ends_one_request_and_never_the_thread() -> None:
-    def refuse(engine: EditorEngine, context: Context) -> None:
+    def refuse(engine: Engine, context: Context) -> None:
         raise LmtuiError("it is too long", "", "Shorten it.")
 
-    def crash(engine: EditorEngine, context: Context) -> None:
+    def crash(engine: Engine, context: Context) -> None:
         raise KeyError("lost")
 
-    def starve(engine: EditorEngine, context: Context) -> None:
+    def starve(engine: Engine, context: Context) -> None:
         raise RuntimeError("can't start new thread")
 
     with working() as asker:
@@ -274,7 +274,7 @@ def test_garbage_is_collected_only_where_a_model_goes(
 def test_gathered_values_come_in_batches_before_the_answer() -> None:
     now = [0.0]
 
-    def run(engine: EditorEngine, context: Context) -> str:
+    def run(engine: Engine, context: Context) -> str:
         for number in range(6):
             now[0] += 0.05
             context.gather(number)
@@ -291,7 +291,7 @@ def test_gathered_values_come_in_batches_before_the_answer() -> None:
 def test_a_preview_is_answered_between_two_tokens() -> None:
     gate = Gate()
 
-    def generate(engine: EditorEngine, context: Context) -> str:
+    def generate(engine: Engine, context: Context) -> str:
         gate(engine, context)
         context.gather("token")
         return "end"
@@ -322,7 +322,7 @@ VERBS = st.sampled_from(["load", "stop", "wait", *Slot])
 def test_every_request_ends_once_whatever_is_asked(asked: list[str | Slot]) -> None:
     """Here the thread runs freely: any interleaving has to be right."""
 
-    def run(engine: EditorEngine, context: Context) -> None:
+    def run(engine: Engine, context: Context) -> None:
         context.gather("value")
         cancellation.check()
 

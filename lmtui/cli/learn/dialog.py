@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from lmtui.cli.output import Output
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.learn.inline import enter_inline, run_inline
 from lmtui.learn.instrument import SLIDE, Instrument, Measurement
@@ -43,7 +43,7 @@ PROGRESS_EVERY = 5.0
 class Dialog:
     """Reads lines from stdin and writes pages and figures to stdout."""
 
-    def __init__(self, lesson: Lesson, engine: EditorEngine) -> None:
+    def __init__(self, lesson: Lesson, engine: Engine) -> None:
         self._lesson, self._engine = lesson, engine
         self._output = Output()
         self._progress_at = 0.0

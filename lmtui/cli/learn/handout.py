@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lmtui import cancellation, paths
 from lmtui.cli.errors import cancel_on_interrupt, note
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Catalogue, Course
 from lmtui.learn.handout.worksheet import worksheet
@@ -40,7 +40,7 @@ def _unwritten(out: Path, why: str, hint: str) -> LmtuiError:
 
 def write_handout(
     course: Course, material: Material, instruments: Catalogue, *,
-    engine: EditorEngine, out: Path,
+    engine: Engine, out: Path,
 ) -> None:  # fmt: skip
     """Write all pages of a course into a folder, with the numbers of a model.
 

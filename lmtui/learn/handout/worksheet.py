@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lmtui import cancellation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Page
 from lmtui.learn.figure import Figure, Words
@@ -50,7 +50,7 @@ class Worksheet:
 
 
 def worksheet(
-    kind: type[Instrument], page: Page, material: Material, engine: EditorEngine
+    kind: type[Instrument], page: Page, material: Material, engine: Engine
 ) -> Worksheet:
     """Do the steps of an instrument for its handout, and return what it showed."""
     instrument = kind(page.options, material)
@@ -94,7 +94,7 @@ def _do(
     step: str,
     value: str,
     *,
-    engine: EditorEngine,
+    engine: Engine,
 ) -> str:
     """Do one step, and return it in words."""
     if step == "enter":

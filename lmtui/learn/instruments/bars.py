@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     Distribution,
     RankedCandidate,
@@ -78,7 +78,7 @@ class BarsInstrument(Instrument):
             self.message = "Write at least two words."
             return None
 
-        def run(engine: EditorEngine, context: Context) -> tuple[Reading, _Typed]:
+        def run(engine: Engine, context: Context) -> tuple[Reading, _Typed]:
             reading = score(engine, text, context, top_n=1)
             return reading, self._expect(engine, text, context)
 
@@ -89,12 +89,12 @@ class BarsInstrument(Instrument):
             self.message = "Write something: a model needs a text to go on from."
             return None
 
-        def run(engine: EditorEngine, context: Context) -> _Typed:
+        def run(engine: Engine, context: Context) -> _Typed:
             return self._expect(engine, text, context)
 
         return Measurement(run, self._take)
 
-    def _expect(self, engine: EditorEngine, text: str, context: Context) -> _Typed:
+    def _expect(self, engine: Engine, text: str, context: Context) -> _Typed:
         found = expect(engine, text, context, top_n=self.options["rows"])
         words = [word.strip() for word in self.options["pinned"].split(",")]
         pinned = (_pin(engine, found, f" {word}") for word in words if word)
@@ -148,9 +148,7 @@ class BarsInstrument(Instrument):
         )
 
 
-def _pin(
-    engine: EditorEngine, found: Distribution, text: str
-) -> RankedCandidate | None:
+def _pin(engine: Engine, found: Distribution, text: str) -> RankedCandidate | None:
     """Return the row of the token with this text; None where there is none."""
     matches = engine.search_vocabulary(found.handle, text, SamplingSettings())
     for row in matches.rows:

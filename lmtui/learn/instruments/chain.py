@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.words import spans_of_words
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
@@ -113,7 +113,7 @@ class ChainInstrument(Instrument):
 
 
 def _measure(text: str, take: Callable[[Reading], None]) -> Measurement:
-    def run(engine: EditorEngine, context: Context) -> Reading:
+    def run(engine: Engine, context: Context) -> Reading:
         return score(engine, text, context)
 
     return Measurement(run, take)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     Distribution,
     FinishReason,
@@ -82,7 +82,7 @@ class _News:
     branch: _Branch = _Branch()
 
 
-Work = Callable[[EditorEngine, Prompt, Context], Iterator[_News]]
+Work = Callable[[Engine, Prompt, Context], Iterator[_News]]
 """Part of a measurement, on the engine's thread."""
 
 
@@ -194,7 +194,7 @@ class DecodingInstrument(Instrument):
         ways = ("long", *_WAYS) if self._front == "long" else (*_WAYS, "long")
         works += (self._work_for(way) for way in ways if way in self._open)
 
-        def run(engine: EditorEngine, context: Context) -> None:
+        def run(engine: Engine, context: Context) -> None:
             encoding = encoded(engine, text)
             prompt = Prompt((*encoding.prefix, *encoding.ids), text)
             for work in works:
@@ -341,7 +341,7 @@ def _filters(settings: SamplingSettings) -> str:
 def _looking(settings: SamplingSettings, rows: int) -> Work:
     """Return the work of finding what is expected first."""
 
-    def work(engine: EditorEngine, prompt: Prompt, context: Context) -> Iterator[_News]:
+    def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
         first = engine.next_distribution(prompt.ids, settings, top_n=rows)
         yield _News(prompt.text, first, settings)
 
@@ -351,7 +351,7 @@ def _looking(settings: SamplingSettings, rows: int) -> Work:
 def _writing(way: Way, settings: SamplingSettings) -> Work:
     """Return the work of generating a branch."""
 
-    def work(engine: EditorEngine, prompt: Prompt, context: Context) -> Iterator[_News]:
+    def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
         news = _News(prompt.text, way=way)
         for item in engine.generate(prompt, settings, top_n=1):
             if isinstance(item, Step):
@@ -367,7 +367,7 @@ def _writing(way: Way, settings: SamplingSettings) -> Work:
 def _beam(width: int, count: int) -> Work:
     """Return the work of beam search."""
 
-    def work(engine: EditorEngine, prompt: Prompt, context: Context) -> Iterator[_News]:
+    def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
         news = _News(prompt.text, way="beam")
         for beam in beam_search(engine, prompt.ids, width=width, count=count):
             best = beam[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Bars, Cell, Column, Figure, Table, Words, row
@@ -92,9 +92,7 @@ class CountsInstrument(Instrument):
         self._seen = {self._chosen}
         text, asked = self.material.text, self.entered
 
-        def run(
-            engine: EditorEngine, context: Context
-        ) -> tuple[CountedModels, _Looked]:
+        def run(engine: Engine, context: Context) -> tuple[CountedModels, _Looked]:
             counted = count_models(engine, text, context)
             return counted, _look(engine, counted.models, asked, context)
 
@@ -115,7 +113,7 @@ class CountsInstrument(Instrument):
             self.message = "Write a word or two."
             return None
 
-        def run(engine: EditorEngine, context: Context) -> _Looked:
+        def run(engine: Engine, context: Context) -> _Looked:
             return _look(engine, counted.models, text, context)
 
         def take(looked: _Looked) -> None:
@@ -187,7 +185,7 @@ class CountsInstrument(Instrument):
 _READS = ("nothing", "counts alone", "1 token", "2 tokens", "all of it")
 
 
-def count_models(engine: EditorEngine, text: str, context: Context) -> CountedModels:
+def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     """Count the n-grams of a text's tokens but the last tenth, and score the beginning
     of that by each model.
 
@@ -224,7 +222,7 @@ def count_models(engine: EditorEngine, text: str, context: Context) -> CountedMo
 
 
 def _look(
-    engine: EditorEngine, models: Sequence[NgramModel], text: str, context: Context
+    engine: Engine, models: Sequence[NgramModel], text: str, context: Context
 ) -> _Looked:
     encoding = engine.encode(text)
     rows, rests = [], []
@@ -237,7 +235,7 @@ def _look(
 
 
 def _most_probable(
-    engine: EditorEngine, model: NgramModel, ids: Sequence[int]
+    engine: Engine, model: NgramModel, ids: Sequence[int]
 ) -> tuple[Candidate, ...]:
     """Return the most probable tokens after `ids`; of equal ones, those with the lower
     id."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.totals import bits_per
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
@@ -123,7 +123,7 @@ class GuessInstrument(Instrument):
             )
             return None
 
-        def run(engine: EditorEngine, context: Context) -> Reading:
+        def run(engine: Engine, context: Context) -> Reading:
             return score(engine, text, context, top_n=_TOP)
 
         def take(reading: Reading) -> None:
@@ -236,7 +236,7 @@ class GuessInstrument(Instrument):
         before = self._reading.text[:start]
         new = [attempt for attempt in play.attempts if not attempt.tokens]
 
-        def run(engine: EditorEngine, context: Context) -> Sequence[Reading]:
+        def run(engine: Engine, context: Context) -> Sequence[Reading]:
             return [score(engine, before + each.word, context) for each in new]
 
         def take(readings: Sequence[Reading]) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
@@ -59,7 +59,7 @@ class LensInstrument(Instrument):
         return self._look(text)
 
     def _look(self, text: str) -> Measurement:
-        def run(engine: EditorEngine, context: Context) -> _Seen:
+        def run(engine: Engine, context: Context) -> _Seen:
             return look(engine, text, context)
 
         return Measurement(run, self._take, words="looking into the layers")
@@ -106,7 +106,7 @@ class LensInstrument(Instrument):
         return None if self._seen is None else self._seen.text
 
 
-def look(engine: EditorEngine, text: str, context: Context) -> _Seen:
+def look(engine: Engine, text: str, context: Context) -> _Seen:
     """Look into the layers at each token of a text but the first, and at its end.
 
     Raises:

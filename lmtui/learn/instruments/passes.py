@@ -11,7 +11,7 @@ from itertools import islice
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
 from lmtui.engine.words import spans_of_words
 from lmtui.errors import LmtuiError
@@ -136,7 +136,7 @@ class PassesInstrument(Instrument):
         if shown is None:
             return None
 
-        def run(engine: EditorEngine, context: Context) -> _Generated:
+        def run(engine: Engine, context: Context) -> _Generated:
             for step in _one_by_one(engine, shown.text, context):
                 context.gather(step)
             return step
@@ -150,7 +150,7 @@ class PassesInstrument(Instrument):
 
         base = self._base
 
-        def run(engine: EditorEngine, context: Context) -> _Pass:
+        def run(engine: Engine, context: Context) -> _Pass:
             found = read(engine, text, context)
             return replace(found, comparison=_compare(engine, base, found, context))
 
@@ -244,7 +244,7 @@ class PassesInstrument(Instrument):
         return Table(f"“{excerpt(shown.text)}”", columns, tuple(rows), note)
 
 
-def read(engine: EditorEngine, text: str, context: Context) -> _Pass:
+def read(engine: Engine, text: str, context: Context) -> _Pass:
     """Score a text in one forward pass.
 
     Raises:
@@ -253,9 +253,7 @@ def read(engine: EditorEngine, text: str, context: Context) -> _Pass:
     return _forward(engine, text, encoded(engine, text), context)
 
 
-def _forward(
-    engine: EditorEngine, text: str, encoding: Encoding, context: Context
-) -> _Pass:
+def _forward(engine: Engine, text: str, encoding: Encoding, context: Context) -> _Pass:
     """Score the tokens of a text in one forward pass."""
     begun = time.perf_counter()
     scores = engine.score(encoding.ids, prefix=encoding.prefix, top_n=_TOP)
@@ -270,9 +268,7 @@ def _forward(
     return _Pass(text, encoding, tokens, positions, seconds)
 
 
-def _one_by_one(
-    engine: EditorEngine, text: str, context: Context
-) -> Iterator[_Generated]:
+def _one_by_one(engine: Engine, text: str, context: Context) -> Iterator[_Generated]:
     """Score a text anew, so that both times are measured in a row; then generate as
     many tokens after its first words, greedily and each with a pass of its own: nothing
     is guessed ahead. Yield the state after each."""
@@ -299,7 +295,7 @@ def _begun(scored: _Pass) -> int:
 
 
 def _compare(
-    engine: EditorEngine, base: str, found: _Pass, context: Context
+    engine: Engine, base: str, found: _Pass, context: Context
 ) -> _Comparison | None:
     """Compare the positions of a text with those of another one, `base`; None where
     that can't be scored.

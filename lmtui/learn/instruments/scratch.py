@@ -7,7 +7,7 @@ from typing import ClassVar, get_args
 
 from lmtui import cancellation, notation
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.learn.figure import Bars, Chart, Column, Figure, Level, Table, Words, row
 from lmtui.learn.instrument import (
     Action,
@@ -93,7 +93,7 @@ class ScratchInstrument(Instrument):
         )
         text = self.material.text
 
-        def run(engine: EditorEngine, context: Context) -> bool:
+        def run(engine: Engine, context: Context) -> bool:
             if self._started is not None:  # the page was left meanwhile
                 return False
             # Only a stop for good ends it: begun anew, it would lose what was watched.

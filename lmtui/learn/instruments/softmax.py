@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, SamplingSettings
 from lmtui.learn.chi_square import ChiSquare, chi_square
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
@@ -166,7 +166,7 @@ class SoftmaxInstrument(Instrument):
             self.message = "Write something: a model needs a text to go on from."
             return None
 
-        def run(engine: EditorEngine, context: Context) -> _Logits:
+        def run(engine: Engine, context: Context) -> _Logits:
             found = expect(engine, text, context, top_n=self.options["rows"])
             values = engine.logits_at(found.handle)
             numbers = _numbers(values)
@@ -205,7 +205,7 @@ class SoftmaxInstrument(Instrument):
         times = range(self._counted, self._times)
         first = self.options["seed"]
 
-        def run(engine: EditorEngine, context: Context) -> Counter[int]:
+        def run(engine: Engine, context: Context) -> Counter[int]:
             drawn: Counter[int] = Counter()
             for number in times:
                 drawn += draw(logits.values, softmax.temperature, first + number)

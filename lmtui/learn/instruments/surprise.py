@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.totals import Sums
 from lmtui.learn.figure import (
     Cell,
@@ -113,7 +113,7 @@ class SurpriseInstrument(Instrument):
             self.message = "Write a text."
             return None
 
-        def run(engine: EditorEngine, context: Context) -> Reading:
+        def run(engine: Engine, context: Context) -> Reading:
             return score_edited(engine, text, context)
 
         return Measurement(run, take)
@@ -144,7 +144,7 @@ class SurpriseInstrument(Instrument):
             return None
         answer, texts = int(action == "second"), self._pair
 
-        def run(engine: EditorEngine, context: Context) -> tuple[Reading, ...]:
+        def run(engine: Engine, context: Context) -> tuple[Reading, ...]:
             return tuple(score(engine, text, context) for text in texts)
 
         def take(readings: tuple[Reading, ...]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Distribution, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.instrument import Material
@@ -54,7 +54,7 @@ class Reading:
         ]
 
 
-def encoded(engine: EditorEngine, text: str) -> Encoding:
+def encoded(engine: Engine, text: str) -> Encoding:
     """Tokenise a text for an instrument.
 
     Raises:
@@ -70,9 +70,7 @@ def encoded(engine: EditorEngine, text: str) -> Encoding:
     return encoding
 
 
-def expect(
-    engine: EditorEngine, text: str, context: Context, *, top_n: int
-) -> Distribution:
+def expect(engine: Engine, text: str, context: Context, *, top_n: int) -> Distribution:
     """Return the distribution of the token after a text.
 
     Raises:
@@ -84,9 +82,7 @@ def expect(
     )
 
 
-def score(
-    engine: EditorEngine, text: str, context: Context, *, top_n: int = 0
-) -> Reading:
+def score(engine: Engine, text: str, context: Context, *, top_n: int = 0) -> Reading:
     """Score a text as a document.
 
     Raises:
@@ -97,7 +93,7 @@ def score(
     return Reading(text, tuple(tokens), encoding.spans)
 
 
-def score_edited(engine: EditorEngine, text: str, context: Context) -> Reading:
+def score_edited(engine: Engine, text: str, context: Context) -> Reading:
     """Score a text that is being typed: of the one before, only what differs is run.
 
     Raises:

@@ -13,7 +13,7 @@ from itertools import count
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import Attachment, attach, plain
 from lmtui.editing import positions
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.tui.background import run_in_thread
@@ -215,9 +215,7 @@ def _location(text: str, offset: int) -> tuple[int, int]:
     return line - 1, column - 1
 
 
-def _token_counts(
-    engine: EditorEngine, texts: Sequence[str], most: int
-) -> tuple[int, ...]:
+def _token_counts(engine: Engine, texts: Sequence[str], most: int) -> tuple[int, ...]:
     """Return the tokens of each text, encoded by itself; nothing where `most` tokens
     can't spell the texts together."""
     length = sum(len(text.encode("utf-8", "replace")) for text in texts)

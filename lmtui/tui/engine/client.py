@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import Progress
 from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Event, Failed
@@ -50,7 +50,7 @@ class EngineClient:
     def ask(
         self,
         slot: Slot,
-        run: Callable[[EditorEngine, Context], T],
+        run: Callable[[Engine, Context], T],
         then: Then[T],
         failed: OnError = ignore,
         *,

@@ -22,7 +22,7 @@ from lmtui.engine.engine import LocalEngine
 from lmtui.engine.ngram import NgramModel
 from lmtui.engine.open import open_ngrams, open_served
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import (
     ChatTurn,
@@ -44,7 +44,7 @@ PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
 IDS = st.lists(st.integers(3, 60), min_size=1, max_size=12)
 
 
-def ngrams(order: int, own: EditorEngine | None = None) -> LocalEngine:
+def ngrams(order: int, own: Engine | None = None) -> LocalEngine:
     """An engine over n-grams of the corpus."""
     own = own or tiny.engine()
     return open_ngrams(own, COUNTED, order=order, name=f"ngram:{order}")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from lmtui.engine.protocol import EditorEngine
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Course, Exercise, Page, Paragraph, Span, Term
@@ -107,7 +107,7 @@ class GalleryInstrument(Instrument):
         self._figure: Figure = ()
 
     def _step(self, name: str, value: object) -> Measurement:
-        def run(engine: EditorEngine, context: Context) -> tuple[str, object]:
+        def run(engine: Engine, context: Context) -> tuple[str, object]:
             engine.encode("x")
             return name, value
 
@@ -145,7 +145,7 @@ class BrokenInstrument(GalleryInstrument):
     NAME = "broken"
 
     def act(self, action: str) -> Measurement | None:
-        def run(engine: EditorEngine, context: Context) -> None:
+        def run(engine: Engine, context: Context) -> None:
             raise LmtuiError("this model has no <layers>", "http://host/v1", "None.")
 
         return Measurement(run, lambda _: None)
