@@ -22,6 +22,7 @@ from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.protocol import ReportCount
+from lmtui.engine.rows import RowItem, RowRequest
 from lmtui.engine.types import (
     BosRule,
     Candidate,
@@ -40,7 +41,6 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.wire import LOGIT_BYTES
@@ -237,23 +237,6 @@ class FakeEngine:
         ranked = [RankedCandidate(position.rank(row.id), row) for row in rows[:count]]
         return TokenMatches(tuple(ranked), len(rows), len(self._bytes))
 
-    def continue_each(
-        self, ids: Sequence[int], starts: Sequence[int], *, max_new_tokens: int = 6
-    ) -> list[tuple[ScoredToken, ...]]:
-        """Each start, and the most probable tokens after it."""
-        self._begin("look_ahead", (tuple(ids), tuple(starts)))
-        self._require_room(len(ids), spare=0)
-        cancellation.check()
-        return [self._way(tuple(ids), start, max_new_tokens) for start in starts]
-
-    def _way(
-        self, ids: tuple[int, ...], start: int, more: int
-    ) -> tuple[ScoredToken, ...]:
-        way = [start]
-        for _ in range(min(more, self.context - len(ids) - 1)):
-            way.append(self._position(state_after((*ids, *way))).ranked[0][0])
-        return tuple(self._scores(tuple(way), ids, 0))
-
     def generate(
         self,
         prompt: Prompt,
@@ -276,38 +259,63 @@ class FakeEngine:
         script = self._next_script()
         return self._answer(prompt, settings, script, top_n, single_line)
 
-    def generate_versions(
+    def generate_rows(
         self,
         prompt: Prompt,
-        settings: Sequence[SamplingSettings],
+        rows: Sequence[RowRequest],
         *,
         top_n: int = 20,
         progress: ReportCount | None = None,
-    ) -> Iterator[VersionItem]:
-        """The next scripted answers, one for each of the settings, token by token."""
-        self._begin("generate_versions", (prompt, tuple(settings)))
-        self._require_room(len(prompt.ids), spare=1)
+    ) -> Iterator[RowItem]:
+        """The next scripted answers, one for each of the rows, token by token; behind
+        given starts, the most probable tokens."""
+        starts = tuple(start for row in rows for start in row.start)
+        if starts:
+            self._begin("look_ahead", (prompt.ids, starts))
+        else:
+            settings = tuple(row.settings for row in rows)
+            self._begin("generate_rows", (prompt, settings))
+        self._require_room(len(prompt.ids), spare=0 if starts else 1)
         if progress:
             progress(len(prompt.ids), len(prompt.ids))
-        return self._versions(prompt, settings, top_n)
+        return self._rows(prompt, rows, top_n)
 
-    def _versions(
-        self, prompt: Prompt, settings: Sequence[SamplingSettings], top: int
-    ) -> Iterator[VersionItem]:
+    def _rows(
+        self, prompt: Prompt, rows: Sequence[RowRequest], top: int
+    ) -> Iterator[RowItem]:
         going = {
-            version: self._answer(prompt, own, self._next_script(), top, False)
-            for version, own in enumerate(settings)
+            index: self._way(prompt.ids, row)
+            if row.start
+            else self._answer(prompt, row.settings, self._next_script(), top, False)
+            for index, row in enumerate(rows)
         }
         while going:
-            for version, answer in list(going.items()):
+            for index, answer in list(going.items()):
                 item = next(answer)
-                if isinstance(item, Step) and self.breaks_off == (version, item.index):
-                    del going[version]
-                    yield VersionItem(version, LmtuiError("this version broke off"))
+                if isinstance(item, Step) and self.breaks_off == (index, item.index):
+                    del going[index]
+                    yield index, LmtuiError("this version broke off")
                     continue
                 if isinstance(item, GenerationResult):
-                    del going[version]
-                yield VersionItem(version, item)
+                    del going[index]
+                yield index, item
+
+    def _way(
+        self, ids: tuple[int, ...], row: RowRequest
+    ) -> Iterator[Step | GenerationResult]:
+        """A start, and the most probable tokens after it."""
+        state = state_after(ids)
+        token, *_ = row.start
+        steps: list[Step] = []
+        most = min(row.settings.max_tokens, self.context - len(ids))
+        for index in range(max(1, most)):
+            cancellation.check()
+            piece = bytes_text(self._bytes[token])
+            steps.append(self._step(index, token, piece, state, row.settings, 1))
+            yield steps[-1]
+            state = state_after((token,), state)
+            token = self._position(state).ranked[0][0]
+        yield self._result(FinishReason.LENGTH, steps, len(ids), row.settings)
 
     def reusable(self, ids: Sequence[int], slot: int) -> int:
         """The first tokens that were in the last prompt of the slot, too."""
@@ -460,16 +468,26 @@ class FakeEngine:
                 reason = FinishReason.NEWLINE
                 break
             state = state_after((token,), state)
-        yield GenerationResult(
+        yield self._result(reason, steps, len(ids), settings, text.finish())
+
+    def _result(
+        self,
+        reason: FinishReason,
+        steps: Sequence[Step],
+        prompt_tokens: int,
+        settings: SamplingSettings,
+        piece: str = "",
+    ) -> GenerationResult:
+        return GenerationResult(
             reason=reason,
             tokens=len(steps),
-            logprob=math.fsum(step.logprob for step in steps),
-            prompt_tokens=len(ids),
+            logprob=math.fsum(step.logprob or 0.0 for step in steps),
+            prompt_tokens=prompt_tokens,
             reused_tokens=0,
             prompt_seconds=0.0,
             seconds=0.01 * len(steps),
             seed=settings.seed or 0,
-            piece=text.finish(),
+            piece=piece,
             first_token_seconds=0.25 if steps else None,
         )
 

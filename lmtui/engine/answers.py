@@ -1,43 +1,27 @@
-"""Answers to a prompt: one of them, or several versions in a batch.
-
-Makes the decoders with what an engine has: its KV caches, its positions, its
-vocabulary. Knows no chat and no text.
+"""Answers to a prompt: makes the rows of a generation with what an engine has, its
+sampler and its layout of prompts. Knows no KV cache and no decode loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
-from torch import Tensor
-
-from lmtui.engine.generate import Decoder, StopRules
-from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.answer_row import AnswerRow, StopRules
+from lmtui.engine.backends.base import AnyBackend
 from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.protocol import ReportCount
+from lmtui.engine.rows import RowRequest
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.server_draws import require_drawable
-from lmtui.engine.types import GenerationResult, Prompt, SamplingSettings, Step
-from lmtui.engine.version_batch import VersionBatch
-from lmtui.engine.versions import VersionItem, one_after_another
+from lmtui.engine.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerOptions:
-    """What applies to each answer besides the sampler's settings."""
+class AnswerRows:
+    """Makes the answers of one engine."""
 
-    top_n: int = 20
-    """Rows of the distribution of each step."""
-    single_line: bool = False
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    drawn: int = 0
-    """Tokens that were drawn with the same seed before."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerGenerator:
-    """Generates the answers of one engine."""
-
+    backend: AnyBackend
     sampler: Sampler
     prompts: PromptBuilder
     context: int
@@ -45,77 +29,41 @@ class AnswerGenerator:
     ends_after: Callable[[Sequence[int]], frozenset[int]]
     """Returns the tokens that end an answer to a prompt."""
 
-    def one(
+    def of(
         self,
-        cache: PrefixCache,
         prompt: Prompt,
-        settings: SamplingSettings,
-        options: AnswerOptions,
+        row: RowRequest,
         *,
-        known: Tensor | None = None,
-        progress: ReportCount | None,
-    ) -> Iterator[Step | GenerationResult]:
-        """Yield the steps of an answer, then its result; `known` are the logits [V]
-        after the prompt, if they are known.
+        top_n: int,
+        single_line: bool = False,
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
+        drawn: int = 0,
+    ) -> AnswerRow:
+        """Return an answer that has not begun; the options are those of
+        `protocol.Engine.generate`.
 
         Raises:
             LmtuiError: the settings can't be applied to what a server lists.
         """
-        decoder = self._decoder(cache, prompt, settings, options)
-        return decoder.run(prompt.ids, progress, known=known)
-
-    def several(
-        self,
-        cache: PrefixCache,
-        prompt: Prompt,
-        settings: Sequence[SamplingSettings],
-        options: AnswerOptions,
-        *,
-        progress: ReportCount | None,
-    ) -> Iterator[VersionItem]:
-        """Yield the items of versions, one for each of the settings: in a batch where
-        the model's state can be copied here, else one after the other.
-
-        Raises:
-            LmtuiError: as in `one`; or while iterating, if the prompt can't be read.
-        """
-        backend = cache.backend
-        goes_back = any(each.banned_phrases for each in settings)
-        if backend.is_remote or not cache.can_rollback or goes_back:
-            return one_after_another(
-                lambda each: self.one(cache, prompt, each, options, progress=progress),
-                settings,
-            )
-        decoders = [self._decoder(cache, prompt, each, options) for each in settings]
-        batch = VersionBatch(cache, decoders)
-        return batch.run(prompt.ids, progress)
-
-    def _decoder(
-        self,
-        cache: PrefixCache,
-        prompt: Prompt,
-        settings: SamplingSettings,
-        options: AnswerOptions,
-    ) -> Decoder:
-        chain = self.sampler.chain(settings)
-        require_drawable(cache.backend, chain.settings)
+        settings = row.settings
+        require_drawable(self.backend, self.sampler.chain(settings).settings)
         rules = StopRules(
             end_ids=self.ends_after(prompt.ids),
             max_tokens=settings.max_tokens,
             context=self.context,
             stop_texts=prompt.stop_texts,
-            single_line=options.single_line,
+            single_line=single_line,
         )
-        return Decoder(
-            cache,
-            self.sampler.positions,
-            self.sampler.vocabulary,
-            chain=chain,
-            rules=rules,
-            top_n=options.top_n,
-            logit_bias=options.logit_bias,
-            drawn=options.drawn,
+        return AnswerRow(
+            self.sampler,
+            settings,
+            rules,
+            top_n=max(1, top_n),
+            start=row.start,
+            logit_bias=logit_bias,
+            drawn=drawn,
             grammar=self.sampler.answer_grammar(
                 settings, rules.end_ids, prompt, self.prompts.thinking_ids
             ),
+            is_stored=top_n > 0,
         )

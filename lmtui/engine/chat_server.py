@@ -33,6 +33,7 @@ from lmtui.engine.logits_store import (
     new_handle,
 )
 from lmtui.engine.protocol import ReportCount
+from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.sampling.chain import SamplerChain
 from lmtui.engine.server_settings import (
     require_applied,
@@ -52,7 +53,6 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.versions import VersionItem, one_after_another
 from lmtui.engine.vocabulary_search import VocabularyIndex, search
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.load import CHAT_ONLY, chat_only
@@ -214,17 +214,17 @@ class ChatServerEngine:
         )
         return self._answer(request, sent, top_n)
 
-    def generate_versions(
+    def generate_rows(
         self,
         prompt: Prompt,
-        settings: Sequence[SamplingSettings],
+        rows: Sequence[RowRequest],
         *,
         top_n: int = 20,
         progress: ReportCount | None = None,
-    ) -> Iterator[VersionItem]:
-        """Draw several versions of an answer, one after the other."""
+    ) -> Iterator[RowItem]:
+        """Generate several answers, one after the other."""
         return one_after_another(
-            lambda each: self.generate(prompt, each, top_n=top_n), settings
+            self.generate(prompt, row.settings, top_n=top_n) for row in rows
         )
 
     def _answer(
@@ -384,7 +384,7 @@ class ChatServerEngine:
         raise chat_only(self.capabilities.why_not)
 
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
-    next_distribution = score_draft = continue_each = prefill = reusable = _refuse
+    next_distribution = score_draft = prefill = reusable = _refuse
     score_prompts = describe_tokens = windows = score = logit_lens = _refuse
     read_with = predict_at = score_span = completion_context = complete = _refuse
     alternatives = replacements = proofread = _refuse

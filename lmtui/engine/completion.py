@@ -6,7 +6,6 @@ to the decode loop. Control tokens end a completion. Knows no screen and no file
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lmtui.engine.answer_row import AnswerRow, FirstStep, StopRules
 from lmtui.engine.backends.base import AnyBackend
-from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.editor_types import (
     MOSTLY,
@@ -23,16 +22,16 @@ from lmtui.engine.editor_types import (
     CursorPrediction,
 )
 from lmtui.engine.fill_in_the_middle import Infill
-from lmtui.engine.generate import Decoder, FirstStep, StopRules
+from lmtui.engine.generate import generate_from, generate_rows
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.document import DocumentGrammar
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
+from lmtui.engine.rows import steps_of
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.sampled import SampledDistribution
-from lmtui.engine.score import TokenScore
 from lmtui.engine.server_draws import require_drawable
 from lmtui.engine.suggestion import (
     Suggestion,
@@ -53,6 +52,8 @@ from lmtui.text import bytes_text
 
 _DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
 _CHARACTERS = 8  # upper bound of the average code points of a token
+MOST = 16
+"""Most branches of one call."""
 _TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
 ROWS = 20
 """Least number of rows to compute: as many as a panel shows, so that its request finds
@@ -126,29 +127,6 @@ class ContextPlanner:
         return before[max(0, len(before) + minimum - room) :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Branch:
-    """One of several suggestions, while they are decoded as a batch."""
-
-    begin: tuple[int, ...]
-    """Its first tokens."""
-    builder: SuggestionBuilder
-    grammar: AnswerGrammar | None
-
-    def feed(self, token: int, data: bytes, row: TokenScore) -> bool:
-        """Add a token other than an end token; return whether more may follow. Under a
-        grammar, none is too improbable."""
-        if self.grammar is None:
-            assert row.logprob is not None
-            return self.builder.feed(data, math.exp(row.logprob))
-        self.grammar.accept(token, data)
-        return self.builder.feed(data, 1.0) and not self.grammar.is_finished
-
-    def mask(self) -> Tensor | None:
-        """Return which tokens may follow, bool [V]; None for all."""
-        return None if self.grammar is None else self.grammar.mask()
-
-
 class DocumentReader(Protocol):
     """Reads the text around a cursor and predicts its continuations."""
 
@@ -178,6 +156,25 @@ class CompletionModel:
     vocabulary: Vocabulary
     context: int
     """Most tokens that the model can read."""
+
+    def greedy(
+        self,
+        start: Sequence[int],
+        more: int,
+        end_ids: frozenset[int],
+        grammar: AnswerGrammar | None = None,
+    ) -> AnswerRow:
+        """Return an answer of `start` and up to `more` greedy tokens; a grammar is
+        where `start` ends."""
+        return AnswerRow(
+            self.sampler,
+            SamplingSettings(temperature=0),
+            StopRules(end_ids, len(start) + max(0, more), self.context),
+            top_n=1,
+            start=start,
+            grammar=grammar,
+            is_stored=False,
+        )
 
 
 class Completer:
@@ -262,21 +259,11 @@ class Completer:
             context=model.context,
             single_line=single_line,
         )
-        chain = model.sampler.chain(settings)
-        require_drawable(model.backend, chain.settings)
+        require_drawable(model.backend, model.sampler.chain(settings).settings)
         grammar = None
         if settings.grammar is not None:
             grammar = self._grammar.at(settings.grammar, begun)
-        decoder = Decoder(
-            model.cache,
-            model.sampler.positions,
-            model.vocabulary,
-            chain=chain,
-            rules=rules,
-            top_n=top_n,
-            lookup_ids=lookup_ids,
-            grammar=grammar,
-        )
+        answer = AnswerRow(model.sampler, settings, rules, top_n=top_n, grammar=grammar)
 
         # The first step is drawn from the healed distribution of the typed bytes.
         def open_with(random: torch.Generator) -> FirstStep:
@@ -293,7 +280,7 @@ class Completer:
                 grammar.accept_bytes(row.beyond)
             return FirstStep(row.cover.ids, step, reused)
 
-        return decoder.run_from(read.ids, open_with)
+        return generate_from(model.cache, answer, read.ids, open_with, lookup_ids)
 
     def alternatives(
         self, text: str, cursor: int, rules: SuggestionRules, *, count: int
@@ -310,35 +297,29 @@ class Completer:
         # 1) rows of the healed distribution that may begin a suggestion
         before, after = text[:cursor], text[cursor:]
         branches = [
-            _Branch(row.cover.ids, builder, grammar)
+            (row, builder, grammar)
             for row, grammar in self._rows(read, before, rules, count)
             if (builder := _begun(row, rules, after, read)).suggestion is None
         ][: min(count, MOST)]
-
-        def goes_on(branch: int, token: int, row: TokenScore) -> bool:
-            return branches[branch].feed(token, model.vocabulary.bytes(token), row)
-
         # 2) decode all branches as one batch, each until its suggestion ends
-        model.cache.read(read.ids)
-        begins = [branch.begin for branch in branches]
-        longest = max(map(len, begins), default=0)
-        grown = decode_batch(
-            model.backend,
-            model.cache,
-            begins,
-            max_new_tokens=min(
-                rules.max_tokens - 1, model.context - len(read.ids) - longest
-            ),
-            end_ids=self._end_ids,
-            goes_on=goes_on,
-            mask=lambda branch: branches[branch].mask(),
-        )
-        # 3) finish those that the rules have not ended
-        ended = [branch.ids[-1] in self._end_ids for branch in grown]
-        finished = [
-            branch.builder.finish(SuggestionEnd.STOP if end else SuggestionEnd.CONTEXT)
-            for branch, end in zip(branches, ended, strict=True)
+        longest = max((len(row.cover.ids) for row, *_ in branches), default=0)
+        more = min(rules.max_tokens - 1, model.context - len(read.ids) - longest)
+        answers = [
+            model.greedy(row.cover.ids, more, self._end_ids, grammar)
+            for row, _, grammar in branches
         ]
+        for index, step in steps_of(generate_rows(model.cache, answers, read.ids)):
+            row, builder, grammar = branches[index]
+            if step.index < len(row.cover.ids):
+                continue
+            if step.id in self._end_ids:
+                builder.finish(SuggestionEnd.STOP)
+                continue
+            # Under a grammar, none is too improbable.
+            prob = 1.0 if grammar is not None else step.prob or 0.0
+            answers[index].is_stopped = not builder.feed(step.bytes, prob)
+        # 3) finish those that the rules have not ended
+        finished = [builder.finish(SuggestionEnd.CONTEXT) for _, builder, _ in branches]
         return [suggestion for suggestion in finished if suggestion.text]
 
     def _rows(

@@ -14,9 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lmtui.engine.answers import AnswerGenerator, AnswerOptions
+from lmtui.engine.answers import AnswerRows
 from lmtui.engine.backends.select import backend_of
-from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner
 from lmtui.engine.context_files import context_ids
 from lmtui.engine.cursor import CursorPredictor
@@ -33,6 +32,7 @@ from lmtui.engine.editor_types import (
     ScoredSpan,
 )
 from lmtui.engine.fill_in_the_middle import Infill, file_separator
+from lmtui.engine.generate import generate, generate_rows
 from lmtui.engine.info import capabilities_of, info_of
 from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
@@ -45,9 +45,11 @@ from lmtui.engine.proofreader import Proofreader
 from lmtui.engine.protocol import ReportCount, ReportReplacements
 from lmtui.engine.raw_logits import as_bytes, raw_logits
 from lmtui.engine.replacements import ReplacementFinder
+from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.score import UNSCORED, score_rows
 from lmtui.engine.scored_tokens import scored_tokens
+from lmtui.engine.server_draws import is_drawn_there
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.tokenizer import TextTokenizer
@@ -64,7 +66,6 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
@@ -104,8 +105,12 @@ class LocalEngine:
         self._sampler = Sampler(
             self.backend, self._vocabulary, tokenizer, size, self._logits_after
         )
-        self._answers = AnswerGenerator(
-            self._sampler, self.prompts, self._info.context, self._ends_after
+        self._answers = AnswerRows(
+            self.backend,
+            self._sampler,
+            self.prompts,
+            self._info.context,
+            self._ends_after,
         )
         self._prepare_editing(())
 
@@ -284,25 +289,6 @@ class LocalEngine:
         """Return the tokens of an earlier position whose text contains `text`."""
         return self._sampler.search(handle, text, settings, count)
 
-    def continue_each(
-        self, ids: Sequence[int], starts: Sequence[int], *, max_new_tokens: int = 6
-    ) -> list[tuple[ScoredToken, ...]]:
-        """Return several branches after `ids`, decoded as one batch."""
-        self._require_room(len(ids), spare=0)
-        room = max(0, self._info.context - len(ids) - 1)
-        ways: list[tuple[ScoredToken, ...]] = []
-        for first in range(0, len(starts), MOST):
-            self.cache.read(ids)
-            grown = decode_batch(
-                self.backend,
-                self.cache,
-                [[start] for start in starts[first : first + MOST]],
-                max_new_tokens=min(max_new_tokens, room),
-                end_ids=self._ends_after(ids),
-            )
-            ways += (tuple(self._scored(way.ids, way.rows)) for way in grown)
-        return ways
-
     def generate(
         self,
         prompt: Prompt,
@@ -318,28 +304,36 @@ class LocalEngine:
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
-        return self._answers.one(
-            self._slots[slot],
+        row = self._answers.of(
             prompt,
-            settings,
-            AnswerOptions(top_n, single_line, logit_bias, drawn),
-            known=None if after is None else self._sampler.positions.get(after).logits,
-            progress=progress,
+            RowRequest(settings),
+            top_n=top_n,
+            single_line=single_line,
+            logit_bias=logit_bias,
+            drawn=drawn,
         )
+        known = None if after is None else self._sampler.positions.get(after).logits
+        cache = self._slots[slot]
+        return generate(cache, row, prompt.ids, progress=progress, known=known)
 
-    def generate_versions(
+    def generate_rows(
         self,
         prompt: Prompt,
-        settings: Sequence[SamplingSettings],
+        rows: Sequence[RowRequest],
         *,
         top_n: int = 20,
         progress: ReportCount | None = None,
-    ) -> Iterator[VersionItem]:
-        """Draw several versions of an answer."""
-        self._require_room(len(prompt.ids), spare=1)
-        return self._answers.several(
-            self.cache, prompt, settings, AnswerOptions(top_n), progress=progress
-        )
+    ) -> Iterator[RowItem]:
+        """Generate several answers to a prompt."""
+        begun = any(row.start for row in rows)
+        self._require_room(len(prompt.ids), spare=0 if begun else 1)
+        if is_drawn_there(self.backend) and not begun:
+            return one_after_another(
+                self.generate(prompt, row.settings, top_n=top_n, progress=progress)
+                for row in rows
+            )
+        answers = [self._answers.of(prompt, row, top_n=top_n) for row in rows]
+        return generate_rows(self.cache, answers, prompt.ids, progress=progress)
 
     def prefill(self, ids: Sequence[int], *, slot: int = 0) -> Iterator[int]:
         """Read a prompt into the KV cache of a slot."""

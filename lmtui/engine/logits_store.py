@@ -325,6 +325,10 @@ class LogitsStore:
             self._conditions.popitem(last=False)
         return self._remember(logits, conditions, handle)
 
+    def transient(self, logits: Tensor, conditions: DrawConditions) -> StoredLogits:
+        """Return a position that is not stored, and has no handle."""
+        return StoredLogits(logits, conditions, listed=self._listed, order=self._order)
+
     def get(self, handle: int) -> StoredLogits:
         """Return the position of a handle; its logits are recomputed if they were
         dropped.

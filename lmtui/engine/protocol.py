@@ -22,6 +22,7 @@ from lmtui.engine.editor_types import (
 )
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
+from lmtui.engine.rows import RowItem, RowRequest
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     BosRule,
@@ -37,7 +38,6 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.versions import VersionItem
 from lmtui.engine.windows import Windows
 
 ReportCount = Callable[[int, int], None]
@@ -175,17 +175,6 @@ class Engine(Protocol):
             KeyError: the handle is unknown or too old.
         """
 
-    def continue_each(
-        self, ids: Sequence[int], starts: Sequence[int], *, max_new_tokens: int = 6
-    ) -> list[tuple[ScoredToken, ...]]:
-        """Return one branch for each token of `starts` after `ids`: that token, then up
-        to `max_new_tokens` greedy ones; fewer before an end token or where the context
-        is full. The numbers are those that each branch would have alone.
-
-        Raises:
-            LmtuiError: `ids` is empty or does not fit the context.
-        """
-
     def generate(
         self,
         prompt: Prompt,
@@ -215,20 +204,21 @@ class Engine(Protocol):
             KeyError: `after` is unknown or too old.
         """
 
-    def generate_versions(
+    def generate_rows(
         self,
         prompt: Prompt,
-        settings: Sequence[SamplingSettings],
+        rows: Sequence[RowRequest],
         *,
         top_n: int = 20,
         progress: ReportCount | None = None,
-    ) -> Iterator[VersionItem]:
-        """Draw several versions of an answer, one for each of `settings`, and yield
-        their items: of each version, what `generate` yields with its settings, or the
-        error that it broke off with. One that fails ends no other.
+    ) -> Iterator[RowItem]:
+        """Generate several answers to a prompt, and yield their items: of each answer,
+        what `generate` yields with its settings, or the error that it broke off with.
+        One that fails ends no other. With a `top_n` of 0, their positions are not
+        stored.
 
-        They are decoded in one batch where `capabilities.batches` says so. Of a version
-        that had not begun when it was stopped, there may be no item.
+        They are decoded in one batch where `capabilities.batches` says so. Of an answer
+        that had not begun when all were cancelled, there may be no item.
 
         Raises:
             LmtuiError: as in `generate`, or the prompt can't be read.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lmtui.engine.batched import MOST, decode_batch
 from lmtui.engine.cloze import (
     FOLLOWING,
     LONGEST,
@@ -21,8 +20,10 @@ from lmtui.engine.cloze import (
 )
 from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
 from lmtui.engine.editor_types import Replacement
+from lmtui.engine.generate import generate_rows
 from lmtui.engine.path_scores import reads_trees
 from lmtui.engine.protocol import ReportCount, ReportReplacements
+from lmtui.engine.rows import steps_of
 from lmtui.engine.token_healing import HealedDistribution, HealedRow
 from lmtui.engine.words import can_cut, in_word, words_like
 
@@ -174,19 +175,15 @@ class ReplacementFinder:
         model = self._model
         begins = [each.ids[: each.own] for each in fillings]
         room = model.context - len(cloze.context) - max(map(len, begins))
-        written: list[str] = []
-        for first in range(0, len(begins), MOST):
-            model.cache.read(cloze.context)
-            grown = decode_batch(
-                model.backend,
-                model.cache,
-                begins[first : first + MOST],
-                max_new_tokens=max(0, min(_AHEAD, room)),
-                end_ids=self._end_ids,
-            )
-            written += [self._spelled(branch.ids) for branch in grown]
+        written = [list[int]() for _ in begins]
+        answers = [
+            model.greedy(begin, min(_AHEAD, room), self._end_ids) for begin in begins
+        ]
+        for index, step in steps_of(generate_rows(model.cache, answers, cloze.context)):
+            written[index].append(step.id)
         lengths = [len(self._spelled(begin)) for begin in begins]
-        ahead = [text[size:] for text, size in zip(written, lengths, strict=True)]
+        texts = map(self._spelled, written)
+        ahead = [text[size:] for text, size in zip(texts, lengths, strict=True)]
         return [
             text if can_cut(each.text + text, len(each.text)) else ""
             for each, text in zip(fillings, ahead, strict=True)

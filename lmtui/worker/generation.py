@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from lmtui.engine.drop_turns import prompt_of
 from lmtui.engine.protocol import Engine, ReportCount
+from lmtui.engine.rows import RowRequest, steps_of
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
     GenerationResult,
     Prompt,
     SamplingSettings,
+    Step,
 )
 from lmtui.errors import Cancelled
 from lmtui.worker.events import CountReported, PromptReady
@@ -78,8 +80,27 @@ def run_versions(
         engine, turns, thinking=thinking, answer=longest if drop_oldest else None
     )
     context.emit(PromptReady(prompt, left_out))
-    for item in engine.generate_versions(prompt, settings, progress=_progress(context)):
+    rows = list(map(RowRequest, settings))
+    for item in engine.generate_rows(prompt, rows, progress=_progress(context)):
         context.gather(item)
+
+
+def run_continuations(
+    engine: Engine, ids: Sequence[int], starts: Sequence[int], count: int
+) -> list[list[Step]]:
+    """Return, for each of several tokens after `ids`, the token and up to `count`
+    greedy ones after it; fewer before an end token or where the context is full.
+
+    Raises:
+        LmtuiError: `ids` is empty or does not fit the context.
+    """
+    greedy = SamplingSettings(temperature=0, max_tokens=1 + count)
+    found = [list[Step]() for _ in starts]
+    rows = [RowRequest(greedy, (start,)) for start in starts]
+    items = engine.generate_rows(Prompt(tuple(ids), ""), rows, top_n=0)
+    for index, step in steps_of(items):
+        found[index].append(step)
+    return found
 
 
 def _progress(context: Context) -> ReportCount:

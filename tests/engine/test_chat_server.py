@@ -19,6 +19,7 @@ from lmtui.engine.chat_server import ChatPrompt, ChatServerEngine, pieces_of
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.open import open_served
 from lmtui.engine.protocol import Engine
+from lmtui.engine.rows import RowRequest
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -155,7 +156,7 @@ def test_everything_else_says_why_not() -> None:
             if not name.startswith("_")
         }
         own = {"close", "prompt", "generate", "preview", "search_vocabulary"}
-        own.add("generate_versions")
+        own.add("generate_rows")
         for name in verbs - own:
             with pytest.raises(LmtuiError, match="a text can't be used here"):
                 getattr(there, name)([1], 2, x=3)
@@ -300,9 +301,10 @@ def test_versions_are_drawn_one_after_the_other() -> None:
     with both() as (_, there):
         assert not there.capabilities.batches
         asked = [replace(GREEDY, temperature=1.0, seed=seed) for seed in (5, 6)]
-        items = list(there.generate_versions(there.prompt(TURNS), asked))
-        assert [each.version for each in items] == sorted(e.version for e in items)
+        rows = list(map(RowRequest, asked))
+        items = list(there.generate_rows(there.prompt(TURNS), rows))
+        assert [row for row, _ in items] == sorted(row for row, _ in items)
         for version, settings in enumerate(asked):
             steps, _ = answered(there, settings)
-            mine = [each.item for each in items if each.version == version]
+            mine = [item for row, item in items if row == version]
             assert [s.bytes for s in mine[:-1]] == [s.bytes for s in steps]  # type: ignore[union-attr]

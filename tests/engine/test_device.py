@@ -15,6 +15,7 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
+from lmtui.worker.generation import run_continuations
 from tests.engine import tiny
 from tests.engine.far import Far, FarForward, watched
 
@@ -73,7 +74,7 @@ def verbs(engine: LocalEngine) -> list[Any]:
         shown.candidates,
         engine.preview(shown.handle, SamplingSettings(), start=5, count=300).candidates,
         engine.search_vocabulary(shown.handle, "a", plain),
-        engine.continue_each(ids, [5, 6, 7]),
+        run_continuations(engine, ids, [5, 6, 7], 6),
         list(engine.score(ids, top_n=3)),
         engine.score_draft([ChatTurn("user", "the")], "dog", plain).tokens,
         engine.predict_at(TEXT, len(TEXT) - 2).unexplored,

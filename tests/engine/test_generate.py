@@ -172,7 +172,7 @@ def test_generation_times_end_at_the_last_token(
 ) -> None:
     now = itertools.count()  # seconds: a step later at each look
     clock = SimpleNamespace(perf_counter=lambda: float(next(now)))
-    monkeypatch.setattr("lmtui.engine.generate.time", clock)
+    monkeypatch.setattr("lmtui.engine.answer_row.time", clock)
     made: list[tuple[Step | GenerationResult, float]] = []
 
     def stop() -> bool:

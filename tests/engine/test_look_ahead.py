@@ -11,6 +11,7 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.worker.generation import run_continuations
 from tests.engine import tiny
 
 PLAIN = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0)
@@ -30,14 +31,14 @@ def one_by_one(engine: LocalEngine, ids: list[int], start: int, more: int) -> li
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_continue_each_equals_one_start_at_a_time(family: str) -> None:
+def test_continuations_equal_one_start_at_a_time(family: str) -> None:
     engine = tiny.engine(family)
 
     @settings(max_examples=6, deadline=None)
     @given(ids=IDS, starts=STARTS, more=st.integers(0, 6))
     def check(ids: list[int], starts: list[int], more: int) -> None:
         starts = [start for start in starts if start not in engine.end_ids]
-        ways = engine.continue_each(ids, starts, max_new_tokens=more)
+        ways = run_continuations(engine, ids, starts, more)
         assert len(ways) == len(starts)
         for start, way in zip(starts, ways, strict=True):
             own = [token.id for token in way]
@@ -55,20 +56,20 @@ def test_continue_each_equals_one_start_at_a_time(family: str) -> None:
 def test_full_context_leaves_alternatives_without_continuation() -> None:
     engine = tiny.engine("llama", context=8)
     for length, more in ((6, 1), (7, 0), (8, 0)):
-        ways = engine.continue_each([5] * length, [9, 11], max_new_tokens=6)
+        ways = run_continuations(engine, [5] * length, [9, 11], 6)
         assert [len(way) for way in ways] == [1 + more] * 2
     with pytest.raises(LmtuiError, match="does not fit"):
-        engine.continue_each([5] * 9, [9])
+        run_continuations(engine, [5] * 9, [9], 6)
     with pytest.raises(LmtuiError, match="nothing to continue"):
-        engine.continue_each([], [9])
+        run_continuations(engine, [], [9], 6)
 
 
-def test_continue_each_can_be_cancelled_and_repeated() -> None:
+def test_continuations_can_be_cancelled_and_repeated() -> None:
     engine = tiny.engine("llama")
     with pytest.raises(Cancelled), cancelled_when(lambda: True):
-        engine.continue_each([5, 6, 7], [9, 11])
-    ids = [[token.id for token in way] for way in engine.continue_each([5, 6, 7], [9])]
-    assert ids == [one_by_one(engine, [5, 6, 7], 9, 6)]
+        run_continuations(engine, [5, 6, 7], [9, 11], 6)
+    (way,) = run_continuations(engine, [5, 6, 7], [9], 6)
+    assert [step.id for step in way] == one_by_one(engine, [5, 6, 7], 9, 6)
 
 
 @settings(max_examples=20, deadline=None)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lmtui.engine import phrases
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.phrases import MOST_RETURNS, PhraseGuard
+from lmtui.engine.rows import RowRequest, steps_of
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
@@ -178,9 +179,10 @@ def test_versions_have_no_banned_phrase() -> None:
     each = [settings(*banned, seed=seed) for seed in (1, 2)]
     prompt = Prompt(engine.encode(TEXT).ids, TEXT)
     said = {0: b"", 1: b""}
-    for item in engine.generate_versions(prompt, each):
-        if isinstance(item.item, Step):
-            said[item.version] += item.item.bytes
+    for index, step in steps_of(
+        engine.generate_rows(prompt, list(map(RowRequest, each)))
+    ):
+        said[index] += step.bytes
     assert all(text.encode() not in data for text in banned for data in said.values())
 
 

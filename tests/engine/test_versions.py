@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
+from lmtui.engine.answer_row import AnswerRow
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.generate import Decoder
+from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
@@ -21,7 +22,6 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.versions import VersionItem, one_after_another
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import counted
@@ -38,13 +38,20 @@ def seeded(count: int, first: int = 5, **others: Any) -> list[SamplingSettings]:
     return [SamplingSettings(seed=first + number, **values) for number in range(count)]
 
 
+def versions(
+    engine: LocalEngine, prompt: Prompt, asked: Sequence[SamplingSettings]
+) -> Iterator[RowItem]:
+    """An answer with each of the settings."""
+    return engine.generate_rows(prompt, list(map(RowRequest, asked)))
+
+
 def by_version(
-    items: Iterable[VersionItem], count: int
+    items: Iterable[RowItem], count: int
 ) -> list[tuple[list[Step], GenerationResult | LmtuiError]]:
     """The steps and the end of each version."""
     found: list[list[Any]] = [[] for _ in range(count)]
-    for each in items:
-        found[each.version].append(each.item)
+    for index, item in items:
+        found[index].append(item)
     return [(steps, end) for *steps, end in found]
 
 
@@ -76,7 +83,7 @@ def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> Non
     engine = tiny.engine(family, device, context=256)
     wide = {"temperature": 20.0, "min_p": 0.0} if family == "gemma3" else {}
     prompt, asked = prompt_of(engine), seeded(4, max_tokens=24, **wide)
-    found = by_version(engine.generate_versions(prompt, asked), 4)
+    found = by_version(versions(engine, prompt, asked), 4)
     assert_alone(tiny.engine(family, device, context=256), prompt, asked, found)
     assert len({tuple(step.id for step in steps) for steps, _ in found}) == 4
 
@@ -97,7 +104,7 @@ def test_versions_may_end_in_any_order(
     asked = seeded(
         count, first, temperature=temperature, repetition_penalty=penalty, max_tokens=70
     )
-    found = by_version(engine.generate_versions(prompt, asked), count)
+    found = by_version(versions(engine, prompt, asked), count)
     assert_alone(tiny.engine(context=64), prompt, asked, found)
 
 
@@ -105,7 +112,7 @@ def test_batch_reads_the_prompt_once_and_runs_a_token_of_each_row() -> None:
     engine = tiny.engine()
     prompt = prompt_of(engine)
     with counted(tiny.model()) as lengths:
-        found = by_version(engine.generate_versions(prompt, seeded(4)), 4)
+        found = by_version(versions(engine, prompt, seeded(4)), 4)
     longest = max(len(steps) for steps, _ in found)
     assert lengths == [len(prompt.ids)] + [1] * (longest - 1)
     assert engine.cache.ids == list(prompt.ids)
@@ -123,8 +130,8 @@ def test_state_that_cannot_be_copied_gives_the_versions_one_after_the_other(
         engine = tiny.engine()
         monkeypatch.setattr(engine.cache, "_reuse", reuse)
         prompt, asked = prompt_of(engine), seeded(3)
-        items = list(engine.generate_versions(prompt, asked))
-        order = [each.version for each in items]
+        items = list(versions(engine, prompt, asked))
+        order = [version for version, _ in items]
         assert order == sorted(order)
         assert_alone(tiny.engine(), prompt, asked, by_version(items, 3))
 
@@ -133,16 +140,16 @@ def test_state_that_cannot_be_copied_gives_the_versions_one_after_the_other(
 def test_a_stop_ends_all_versions_within_a_token(after: int) -> None:
     engine, seen = tiny.engine(), []
     with cancelled_when(lambda: len(seen) >= after):
-        for item in engine.generate_versions(prompt_of(engine), seeded(3)):
-            if isinstance(item.item, Step):
+        for _, item in versions(engine, prompt_of(engine), seeded(3)):
+            if isinstance(item, Step):
                 seen.append(item)
             else:
-                assert isinstance(item.item, GenerationResult)
-                assert item.item.reason is FinishReason.CANCELLED
+                assert isinstance(item, GenerationResult)
+                assert item.reason is FinishReason.CANCELLED
     assert len(seen) <= after + 3  # the others of the same pass
     # The engine can be used as before.
     asked = seeded(2)
-    found = by_version(engine.generate_versions(prompt_of(engine), asked), 2)
+    found = by_version(versions(engine, prompt_of(engine), asked), 2)
     assert_alone(tiny.engine(), prompt_of(engine), asked, found)
 
 
@@ -154,24 +161,24 @@ def test_a_stop_within_a_pass_ends_all_versions(
 
     monkeypatch.setattr(TransformersBackend, "next_logits", stopped)
     engine = tiny.engine()
-    found = by_version(engine.generate_versions(prompt_of(engine), seeded(3)), 3)
+    found = by_version(versions(engine, prompt_of(engine), seeded(3)), 3)
     for steps, end in found:
         assert len(steps) == 1 and isinstance(end, GenerationResult)
         assert end.reason is FinishReason.CANCELLED
 
 
 def test_a_version_that_fails_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, advance = tiny.engine(), Decoder.advance
+    engine, advance = tiny.engine(), AnswerRow.advance
     asked = seeded(4)
     broken = asked[1].seed
 
-    def fail(self: Decoder, logits: torch.Tensor, **how: Any) -> Any:
+    def fail(self: AnswerRow, logits: torch.Tensor, **how: Any) -> Any:
         if self._seed == broken and len(self._logprobs) == 3:
             raise LmtuiError("its numbers are damaged")
         return advance(self, logits, **how)
 
-    monkeypatch.setattr(Decoder, "advance", fail)
-    found = by_version(engine.generate_versions(prompt_of(engine), asked), 4)
+    monkeypatch.setattr(AnswerRow, "advance", fail)
+    found = by_version(versions(engine, prompt_of(engine), asked), 4)
     steps, error = found.pop(1)
     assert len(steps) == 3 and isinstance(error, LmtuiError)
     del asked[1]
@@ -191,7 +198,7 @@ def test_versions_go_on_alone_where_a_pass_of_all_fails(
 
     monkeypatch.setattr(TransformersBackend, "next_logits", fail)
     asked = seeded(3)
-    found = by_version(engine.generate_versions(prompt_of(engine), asked), 3)
+    found = by_version(versions(engine, prompt_of(engine), asked), 3)
     assert len(passes) == 4
     assert_alone(tiny.engine(), prompt_of(engine), asked, found)
 
@@ -199,7 +206,7 @@ def test_versions_go_on_alone_where_a_pass_of_all_fails(
 def test_prompt_that_does_not_fit_is_refused_at_once() -> None:
     engine = tiny.engine(context=8)
     with pytest.raises(LmtuiError, match="does not fit"):
-        engine.generate_versions(prompt_of(engine), seeded(2))
+        versions(engine, prompt_of(engine), seeded(2))
 
 
 def test_one_after_another_goes_on_behind_an_error_and_ends_at_a_stop() -> None:
@@ -212,7 +219,7 @@ def test_one_after_another_goes_on_behind_an_error_and_ends_at_a_stop() -> None:
         yield own
 
     with cancelled_when(lambda: len(begun) == 3):
-        items = list(one_after_another(generate, asked))
+        items = list(one_after_another(map(generate, asked)))
     assert begun == [5, 6, 7]
-    assert [each.version for each in items] == [0, 1, 2]
-    assert isinstance(items[0].item, LmtuiError)
+    assert [version for version, _ in items] == [0, 1, 2]
+    assert isinstance(items[0][1], LmtuiError)

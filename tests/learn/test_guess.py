@@ -15,6 +15,7 @@ from lmtui import notation
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.learn.instruments.guess import GuessInstrument, model_guesses
 from lmtui.learn.instruments.texts import Reading
+from lmtui.worker.generation import run_continuations
 from tests.fake_writing import FakeWriter
 from tests.learn.instruments import (
     Naive,
@@ -365,7 +366,7 @@ def test_model_finds_what_it_would_write(
         ][:3]
         written = [
             "".join(token.text for token in branch).split()[0].strip(".,'")
-            for branch in engine.continue_each(ids, starts, max_new_tokens=4)
+            for branch in run_continuations(engine, ids, starts, 4)
         ]
         expected = written.index(play.word) + 1 if play.word in written else None
         assert play.model_guesses == expected, (before, play.word, written)

@@ -13,6 +13,7 @@ from functools import partial
 from lmtui import notation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import ReasoningTracker, thought_of
+from lmtui.engine.rows import RowItem
 from lmtui.engine.types import (
     EngineInfo,
     GenerationResult,
@@ -20,7 +21,6 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.versions import VersionItem
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.chat.commands import Refused
@@ -230,10 +230,10 @@ class VersionsController(Controller):
         self._words = f"reading the prompt {done:,}/{total:,}"
         self._activity.unsay()
 
-    def show_items(self, items: Sequence[VersionItem]) -> None:
+    def show_items(self, items: Sequence[RowItem]) -> None:
         """Show what was drawn since the last report, and store it."""
         for version, each in enumerate(self._versions):
-            own = [item.item for item in items if item.version == version]
+            own = [item for row, item in items if row == version]
             if steps := tuple(item for item in own if isinstance(item, Step)):
                 self._grow(version, each, steps)
             for item in own:

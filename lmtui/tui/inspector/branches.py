@@ -31,7 +31,7 @@ from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
-from lmtui.worker.generation import run_generation
+from lmtui.worker.generation import run_continuations, run_generation
 from lmtui.worker.requests import Slot
 
 ALTERNATIVES = 8
@@ -155,9 +155,7 @@ class BranchController(Controller):
         before, starts = document.ids_before(index), [row.id for row in rows]
         self._client.ask(
             Slot.SUGGEST,
-            lambda engine, _: engine.continue_each(
-                before, starts, max_new_tokens=AHEAD
-            ),
+            lambda engine, _: run_continuations(engine, before, starts, AHEAD),
             dialog.show,
             dialog.show_error,
             bound=True,

@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from lmtui.analysis.branches import ROOT, Branch
-from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.engine.types import Candidate, Step
 from lmtui.errors import LmtuiError
 from lmtui.notation import NONE, log_prob, percent, surprisal
 from lmtui.text import bytes_text, visible_line, visible_token
@@ -56,13 +56,13 @@ surprisal of both together. ● marks the token in the text.
     def _listed(
         self,
         rows: Sequence[Candidate],
-        ways: Sequence[Sequence[ScoredToken]],
+        ways: Sequence[Sequence[Step]],
         foot: str,
     ) -> PickerRows[Candidate]:
         heads, lines = rows_of(rows, ways, self._chosen)
         return PickerRows(rows, lines, heads=heads, foot=foot)
 
-    def show(self, ways: Sequence[Sequence[ScoredToken]]) -> None:
+    def show(self, ways: Sequence[Sequence[Step]]) -> None:
         """Show the greedy continuation of each token."""
         self.show_rows(self._listed(self.items, ways, _ALTERNATIVES_FOOT))
 
@@ -74,7 +74,7 @@ surprisal of both together. ● marks the token in the text.
 
 def rows_of(
     rows: Sequence[Candidate],
-    ways: Sequence[Sequence[ScoredToken]],
+    ways: Sequence[Sequence[Step]],
     chosen: int | None,
 ) -> tuple[str, list[Content]]:
     """Return the headings and a row for each token: probability, surprisal of the
@@ -97,13 +97,13 @@ def rows_of(
     return heads + ("  leads to" if ways else ""), lines
 
 
-def cost(way: Sequence[ScoredToken]) -> str:
+def cost(way: Sequence[Step]) -> str:
     """Return the surprisal of a whole continuation."""
     known = [token.logprob for token in way if token.logprob is not None]
     return f"{surprisal(sum(known))} bits" if known else NONE
 
 
-def ahead(way: Sequence[ScoredToken]) -> str:
+def ahead(way: Sequence[Step]) -> str:
     """Return the text of a continuation behind its first token. If the first is a part
     of a character, the text begins with that character."""
     pieces = list(pieces_of(way))

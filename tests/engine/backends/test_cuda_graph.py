@@ -14,7 +14,6 @@ from lmtui.engine.backends import cuda_graph
 from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.backends.transformers import TransformersBackend
-from lmtui.engine.batched import decode_batch
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt_lookup import PromptLookup
@@ -22,6 +21,7 @@ from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.errors import Cancelled
 from tests.engine import tiny
+from tests.engine.growing import grown
 
 FAMILIES = ("llama", "gpt2", "qwen3")
 IDS = [3 + (7 * i * i + i) % 300 for i in range(200)]
@@ -101,8 +101,8 @@ def test_forked_rows_and_trees_equal_the_reference(family: str, device: str) -> 
     states = runs.hidden_states_tree(tree, cache.fork(1, 30))[tree.places]
     for state, path in zip(runs.head(states), paths, strict=True):
         close(state[None], family, [*IDS[:30], *path], device)
-    branches = decode_batch(runs, cache, [[5], [6, 7]], max_new_tokens=6)
-    assert [len(branch.ids) for branch in branches] == [7, 8]
+    found = grown(cache, cache.ids, [[5], [6, 7]], 6)
+    assert [len(steps) for steps in found] == [7, 8]
     assert cache.ids == [*IDS[:40], 5]
     close(cache.extend([6]), family, [*IDS[:40], 5, 6], device)
 

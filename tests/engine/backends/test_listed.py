@@ -30,6 +30,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.remote import llama_server, sglang, vllm
 from lmtui.models.remote.address import ServerOptions
+from lmtui.worker.generation import run_continuations
 from tests.byte_level import trained
 from tests.engine import tiny
 from tests.models.remote.foreign import (
@@ -357,10 +358,9 @@ def test_alternatives_are_greedy_branches(dialect: str, tmp_path: Path) -> None:
     with both(dialect, tmp_path) as (here, there):
         ids = list(here.encode(TEXT).ids)
         starts = [row.id for row in there.next_distribution(ids, DRAWN).candidates[:3]]
-        expected = here.continue_each(ids, starts)
-        for found, other in zip(
-            there.continue_each(ids, starts), expected, strict=True
-        ):
+        expected = run_continuations(here, ids, starts, 6)
+        ways = run_continuations(there, ids, starts, 6)
+        for found, other in zip(ways, expected, strict=True):
             assert [token.id for token in found] == [token.id for token in other]
             assert [token.rank for token in found] == [token.rank for token in other]
             logprobs = [token.logprob for token in other]

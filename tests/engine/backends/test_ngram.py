@@ -33,6 +33,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.address import ServerOptions
+from lmtui.worker.generation import run_continuations
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import contexts
 from tests.serve.serving import serving
@@ -168,7 +169,8 @@ def test_steps_of_an_answer_are_scored_as_its_text(order: int) -> None:
 def test_text_that_was_counted_is_continued_by_heart() -> None:
     engine = ngrams(5)
     ids = engine.encode("The quick brown").ids
-    (way,) = engine.continue_each(ids, [engine.encode(" fox").ids[0]], max_new_tokens=9)
+    start = engine.encode(" fox").ids[0]
+    (way,) = run_continuations(engine, ids, [start], 9)
     text = b"".join(token.bytes for token in way).decode()
     assert text.startswith(" fox jumps over the lazy dog. ")
     steps = engine.complete("Der Hund am M", 13, replace(PLAIN, max_tokens=1))

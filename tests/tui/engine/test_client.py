@@ -1274,8 +1274,8 @@ def test_versions_come_as_they_are_drawn_and_a_stop_ends_them_all() -> None:
         answers.wait("it then")
         items = [each for batch in answers.values("it items") for each in batch]
     assert answers.names()[0] == "it prompt"
-    drawn = [each.version for each in items if isinstance(each.item, Step)]
+    drawn = [row for row, item in items if isinstance(item, Step)]
     assert drawn == [0, 1, 0, 1]  # none after the stop
-    ends = [e.item.reason for e in items if isinstance(e.item, GenerationResult)]
+    ends = [item.reason for _, item in items if isinstance(item, GenerationResult)]
     assert ends == [FinishReason.CANCELLED] * 2
     assert answers.ends() == ["it then"]

@@ -13,6 +13,7 @@ from lmtui.analysis.branches import ROOT
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import PAUSE, ConfirmDialog
+from lmtui.tui.inspector.branches import AHEAD
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen, ahead
 from lmtui.tui.inspector.screen import InspectScreen
@@ -21,6 +22,7 @@ from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.start import StartScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from lmtui.tui.widgets.text_totals import TextTotals
+from lmtui.worker.generation import run_continuations
 from tests.fake_numbers import state_after
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting, inspecting
@@ -116,8 +118,9 @@ async def test_alternative_becomes_a_branch_and_the_text_stays() -> None:
         listed = await page.running.on(AlternativesScreen)
         await page.until(lambda: "leads to" in page.running.seen)
         ids = tuple(TEXT[:3].encode())
-        assert ("look_ahead", (ids, tuple(r.id for r in listed.items))) in engine.calls
-        ways = engine.continue_each(ids, [row.id for row in listed.items])
+        starts = [row.id for row in listed.items]
+        assert ("look_ahead", (ids, tuple(starts))) in engine.calls
+        ways = run_continuations(engine, ids, starts, AHEAD)
         lines = page.running.seen.splitlines()
         heads = next(place for place, line in enumerate(lines) if "leads to" in line)
         for place, way in enumerate(ways, heads + 1):

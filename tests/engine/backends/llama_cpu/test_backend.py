@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
-from lmtui.engine.batched import decode_batch
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.score import score_rows
 from lmtui.engine.token_tree import Tree
@@ -17,6 +16,7 @@ from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled
 from lmtui.models.llama.weights import unsupported_reason
 from tests.engine.backends.llama_cpu import lean
+from tests.engine.growing import grown, ids_of
 
 IDS = [3 + (7 * i * i + i) % 290 for i in range(400)]
 PATHS = [[7], [7, 8], [9, 8, 7], [7, 9]]
@@ -119,19 +119,19 @@ def test_paths_side_by_side_equal_each_alone(
     close(cache.extend([5]).double().log_softmax(-1), lean.naive(kind, [*IDS, 5])[-1:])
 
 
-def test_decode_batch_rows_equal_naive_logprobs(
+def test_rows_of_a_batch_equal_naive_logprobs(
     kind: str, forward: LlamaCpuBackend
 ) -> None:
     cache = PrefixCache(forward)
     cache.read(IDS[:90])
     begins = [[5], [6], [7, 8], [9]]
-    branches = decode_batch(forward, cache, begins, max_new_tokens=40)
-    for begin, branch in zip(begins, branches, strict=True):
-        assert branch.ids[: len(begin)] == tuple(begin)
-        assert len(branch.ids) == len(begin) + 40
-        logprobs = lean.naive(kind, [*IDS[:90], *branch.ids])[89:-1]
-        for place, (token, row) in enumerate(zip(branch.ids, branch.rows, strict=True)):
-            assert row.logprob == pytest.approx(float(logprobs[place, token]), abs=2e-4)
+    for begin, steps in zip(begins, grown(cache, IDS[:90], begins, 40), strict=True):
+        ids = ids_of(steps)
+        assert ids[: len(begin)] == begin
+        assert len(ids) == len(begin) + 40
+        logprobs = lean.naive(kind, [*IDS[:90], *ids])[89:-1]
+        for row, step in zip(logprobs, steps, strict=True):
+            assert step.logprob == pytest.approx(float(row[step.id]), abs=2e-4)
     assert cache.ids == IDS[:90]
 
 
