@@ -19,7 +19,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.timer import Timer
 from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
@@ -28,6 +27,7 @@ from lmtui.models.source import ModelRef
 from lmtui.text import visible, visible_line
 from lmtui.tui.keys import shown_actions
 from lmtui.tui.model_state import full_name, shown_name
+from lmtui.tui.one_shot import call_after
 
 _NAME = 13  # cells for the name of a choice
 
@@ -163,7 +163,7 @@ class Question(ModalScreen[str]):
         self._expected = expected
         self._held: events.Key | None = None  # a letter that may be an answer
         self._marked: int | None = None  # the choice that was marked before that letter
-        self._timer: Timer | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
 
     def close(self, answer: str) -> None:
@@ -255,8 +255,8 @@ class Question(ModalScreen[str]):
 
     def _wait(self, seconds: float, then: Callable[[], object]) -> None:
         if self._timer is not None:
-            self._timer.stop()
-        self._timer = self.set_timer(seconds, then)
+            self._timer.cancel()
+        self._timer = call_after(self, seconds, then)
 
     def _field(self) -> Input | TextArea | None:
         """Return the field below that has the focus, if one has."""

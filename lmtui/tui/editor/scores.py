@@ -6,9 +6,8 @@ torch.
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from heapq import nsmallest
-
-from textual.timer import Timer
 
 from lmtui.editing.edit_cost import EditCosts
 from lmtui.editing.positions import paragraph_at
@@ -40,6 +39,7 @@ from lmtui.tui.editor.status import FileLine, FileStatus
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.surprisal_styles import TINTED, level_of
 from lmtui.tui.widgets.text_totals import BRIEF, TextTotals
@@ -90,7 +90,7 @@ class ScoreController(Controller):
         self._document = Sums("document", 0.0, 0, None, 0, 0)
         self._list: SurprisesScreen | None = None  # while it is open
         self._measure: Measure | None = None
-        self._idle: Timer | None = None
+        self._idle: TimerHandle | None = None
         self._has_model = False
         self._halted = ""  # why scoring has ended early, until it goes on
         self._halted_at = 0  # revision of the text at which that changed
@@ -209,8 +209,8 @@ class ScoreController(Controller):
     def score_when_idle(self) -> None:
         """Go on with scoring once the user does not write."""
         if self._idle is not None:
-            self._idle.stop()
-        self._idle = self._screen.set_timer(IDLE, self._score_on)
+            self._idle.cancel()
+        self._idle = call_after(self._screen, IDLE, self._score_on)
 
     def _score_on(self) -> None:
         """Score what is visible, then the rest of a text that is not too long."""

@@ -28,6 +28,7 @@ from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.one_shot import call_after
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.status import HintLine
 from lmtui.worker.requests import Slot
@@ -140,10 +141,7 @@ class SuggestionController(Controller):
             return
         if self._delay > 0:
             wait = max(0.001, self._delay - _DRAWN_IN)
-            # A timer of Textual never ends if so much time has passed when it begins.
-            self._pause = asyncio.get_running_loop().call_later(
-                wait, self._screen.call_next, self._end_pause
-            )
+            self._pause = call_after(self._screen, wait, self._end_pause)
         self._ask(self._request(self._rules))
 
     def _end_pause(self) -> None:

@@ -7,9 +7,8 @@ torch.
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable
-
-from textual.timer import Timer
 
 from lmtui.analysis.branches import Token, as_scored
 from lmtui.engine.types import Distribution, ScoredToken
@@ -19,6 +18,7 @@ from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.one_shot import call_after
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
 from lmtui.worker.positions import of_position
@@ -51,7 +51,7 @@ class PanelController(Controller):
         self._document, self._sampler = document, sampler
         self._is_writing, self._is_reading = is_writing, is_reading
         self._answered = answered
-        self._rest: Timer | None = None
+        self._rest: TimerHandle | None = None
         self.finder = TokenFinder(id="finder")
         """The field that finds tokens, in place of the panel."""
         self.distribution: Distribution | None = None
@@ -68,7 +68,7 @@ class PanelController(Controller):
         scoring, and a part is scored again."""
         self._client.cancel(Slot.LOOK)
         if self._is_reading():
-            self._rest = self._screen.set_timer(_REST, self._ask_here)
+            self._rest = call_after(self._screen, _REST, self._ask_here)
 
     def _ask_here(self) -> None:
         ids = self._document.ids_before(self._document.view.index)
@@ -94,7 +94,7 @@ class PanelController(Controller):
             panel.clear(self._why_nothing(ids))
         idle = not self._is_writing() and not self._is_reading()
         if self._rest is not None:
-            self._rest.stop()
+            self._rest.cancel()
         if ids and document.can_ask and idle:
             self._ask(ids)
         else:

@@ -6,6 +6,7 @@ the lines.
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -17,8 +18,9 @@ from textual.filter import LineFilter
 from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.timer import Timer
 from textual.widget import Widget
+
+from lmtui.tui.one_shot import call_after
 
 Part = tuple[str, str]
 """A text, and its component class without the widget's `PREFIX`."""
@@ -90,7 +92,7 @@ class StyledLines(DirectLines):
         self._part_styles: dict[str, Style] = {}
         self._around: tuple[Color, list[LineFilter]] | None = None
         # runs from `outdate` until the content is dimmed
-        self._outdating: Timer | None = None
+        self._outdating: TimerHandle | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """Return the lines to draw, from the top, at most `width` cells wide."""
@@ -111,12 +113,12 @@ class StyledLines(DirectLines):
     def outdate(self, after: float = STALE_AFTER) -> None:
         """Draw dim from `after` seconds on, unless `renew` is called before."""
         if not self.stale and self._outdating is None:
-            self._outdating = self.set_timer(after, self._turn_stale)
+            self._outdating = call_after(self, after, self._turn_stale)
 
     def renew(self) -> None:
         """Mark the content as current again."""
         if self._outdating is not None:
-            self._outdating.stop()
+            self._outdating.cancel()
         self._outdating, self.stale = None, False
 
     def _turn_stale(self) -> None:

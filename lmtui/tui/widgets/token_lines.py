@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from asyncio import TimerHandle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,11 +22,11 @@ from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.timer import Timer
 
 from lmtui.engine.types import ScoredToken, Step
 from lmtui.surprisal_scale import SIGNED, Shade, difference_step, surprisal_step
 from lmtui.text import bytes_text, visible_codes
+from lmtui.tui.one_shot import call_after
 from lmtui.tui.widgets.cells import clip, clusters, limit_combining
 from lmtui.tui.widgets.surprisal_styles import (
     CLASSES,
@@ -216,7 +217,7 @@ class TokenLines(ScrollView):
         self._lines: list[list[GroupPart]] = []
         self._line_of: list[int] = []
         self._to_come: Iterator[list[GroupPart]] = iter(())
-        self._rest: Timer | None = None
+        self._rest: TimerHandle | None = None
         self._width = -1
         self.index = 0
 
@@ -367,8 +368,10 @@ class TokenLines(ScrollView):
         self.virtual_size = Size(self._width, len(self._lines))
         self.refresh()
         if self._rest is not None:
-            self._rest.stop()
-        self._rest = self.set_timer(_PAUSE, self._go_on) if self.is_attached else None
+            self._rest.cancel()
+        self._rest = None
+        if self.is_attached:
+            self._rest = call_after(self, _PAUSE, self._go_on)
 
     def _go_on(self) -> None:
         if self._lay_out_more():

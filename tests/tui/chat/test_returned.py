@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -76,6 +77,17 @@ async def test_message_that_returns_during_an_edit_joins_the_draft() -> None:
         assert prompt(running).text == "Arr"
         await running.press("escape")
         assert prompt(running).text == "count\na draft"
+
+
+async def test_choices_are_offered_where_the_program_stalls_before_its_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = count()
+    monkeypatch.setattr("textual._time.get_time", lambda: next(looks) / 100)
+    monkeypatch.setattr("lmtui.tui.dialogs.PAUSE", 0.004)
+    error = {"default": LmtuiError("no such model")}
+    async with program(error, first="chat") as running:
+        await running.on(ErrorScreen)
 
 
 async def test_escape_stops_the_message_that_was_on_its_way(
