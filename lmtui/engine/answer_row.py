@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.matcher import GrammarStuck
-from lmtui.engine.logits_store import distribution
+from lmtui.engine.logits_store import LogitsView, StoredLogits, distribution
 from lmtui.engine.phrases import BeforeToken, PhraseGuard
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.sampling.chain import DrawConditions, NothingLeft
@@ -58,6 +59,15 @@ class FirstStep:
     """Its `bytes` are what the tokens add to the typed text; its `piece` is empty."""
     reused: int
     """Prompt tokens that were already in the KV cache."""
+
+
+class _Choice(NamedTuple):
+    """A token, and its numbers."""
+
+    id: int
+    logprob: float
+    prob: float | None
+    rank: int | None
 
 
 class AnswerRow:
@@ -210,34 +220,20 @@ class AnswerRow:
         position = add(logits, conditions)
         look = position.view(self._chain, self._top_n)
         # 2) draw
-        rank: int | None
-        prob: float | None
-        if drawn is None and given is None:
-            place = draw(look.sampled, self.random)
-            token = int(look.sampled.ids[place])
-            logprob = float(look.sampled_rows.logprobs[place])
-            prob, rank = float(look.sampled.probs[place]), position.rank(place, look)
-        elif drawn is not None:
-            token, logprob = drawn.id, drawn.logprob
-            uniform(self.random)  # lmtui serve has drawn with it: the next coin agrees
-            prob = float(look.sampled.prob(torch.tensor([token])))
-            if not prob:  # the server drew what our filters cut: they differ
-                look = replace(look, is_certain=False)
-            prob = prob if look.is_certain else None
-            rank = position.rank_of(token)
+        if drawn is not None:
+            choice, look = self._drawn_there(position, look, drawn)
+        elif given is None:
+            choice = self._drawn_here(position, look)
         else:
-            assert given is not None
-            token = given
-            (logprob,) = position.rows(torch.tensor([token]), look.sampled).logprobs
-            logprob, prob = float(logprob), 1.0
-            rank = position.rank_of(token)
+            choice = _given(position, look, given)
+        token = choice.id
         vocabulary = self._sampler.vocabulary
         data = vocabulary.bytes(token)
         ends = token in self._rules.end_ids
         forced = self._follow_grammar(grammar, token, b"" if ends else data)
         self.ids.append(token)
         self._array.append(token)
-        self._add(logprob)
+        self._add(choice.logprob)
         if self.guessed is not None:
             self.guessed += ahead
         # 3) decode to text, and search for stop texts
@@ -248,10 +244,10 @@ class AnswerRow:
             text=vocabulary.text(token),
             bytes=data,
             piece="" if ends else self._text.feed(data),
-            logprob=logprob,
-            rank=rank,
+            logprob=choice.logprob,
+            rank=choice.rank,
             entropy=shown.entropy,
-            sampled_prob=prob,
+            sampled_prob=choice.prob,
             distribution=shown,
             guessed=None if self.guessed is None else ahead,
             forced=forced or shown.allowed == 1,
@@ -259,6 +255,27 @@ class AnswerRow:
         if self._guard is not None:
             self._guard.add(step, b"" if ends else data, before)
         return step
+
+    def _drawn_here(self, position: StoredLogits, look: LogitsView) -> _Choice:
+        place = draw(look.sampled, self.random)
+        return _Choice(
+            int(look.sampled.ids[place]),
+            float(look.sampled_rows.logprobs[place]),
+            float(look.sampled.probs[place]),
+            position.rank(place, look),
+        )
+
+    def _drawn_there(
+        self, position: StoredLogits, look: LogitsView, drawn: DrawnToken
+    ) -> tuple[_Choice, LogitsView]:
+        """Return what a server has drawn, and what is known of the distribution."""
+        uniform(self.random)  # lmtui serve has drawn with it: the next coin agrees
+        prob = float(look.sampled.prob(torch.tensor([drawn.id])))
+        if not prob:  # the server drew what our filters cut: they differ
+            look = replace(look, is_certain=False)
+        known = prob if look.is_certain else None
+        rank = position.rank_of(drawn.id)
+        return _Choice(drawn.id, drawn.logprob, known, rank), look
 
     def _bias_here(self) -> Mapping[int, float]:
         """Return the bias of the next token's logits, with what began a phrase."""
@@ -290,7 +307,7 @@ class AnswerRow:
 
     # Banned phrases.
 
-    def held_back(
+    def settled(
         self, items: Iterator[Step | GenerationResult]
     ) -> Iterator[Step | GenerationResult]:
         """Yield the items of the generation, each step once it can't be taken back."""
@@ -370,3 +387,9 @@ class AnswerRow:
             notice=notice or (self._guard.notice if self._guard else ""),
             taken_back=tuple(self._guard.taken_back) if self._guard else (),
         )
+
+
+def _given(position: StoredLogits, look: LogitsView, token: int) -> _Choice:
+    """Return a token that is not drawn."""
+    (logprob,) = position.rows(torch.tensor([token]), look.sampled).logprobs
+    return _Choice(token, float(logprob), 1.0, position.rank_of(token))

@@ -43,7 +43,7 @@ def generate(
     """Generate after `prompt` (at least one id, shorter than the context). Yields each
     step, then the result. `known` are the logits [V] after the prompt, if they are
     known: the prompt is then read after the first step."""
-    return row.held_back(_generate(cache, row, prompt, progress, known))
+    return row.settled(_generate(cache, row, prompt, progress, known))
 
 
 def _generate(
@@ -88,7 +88,7 @@ def generate_from(
     """Generate after `prompt`, with the first step from `open_with`. Yields each step,
     then the result. `lookup_ids` are tokens near the prompt that the text may
     repeat."""
-    return row.held_back(_generate_from(cache, row, prompt, open_with, lookup_ids))
+    return row.settled(_generate_from(cache, row, prompt, open_with, lookup_ids))
 
 
 def _generate_from(
