@@ -215,9 +215,7 @@ class AnswerRow:
             allowed=grammar.mask() if grammar else None,
             coin=self._toss(),
         )
-        positions = self._sampler.positions
-        add = positions.add if self._is_stored else positions.transient
-        position = add(logits, conditions)
+        position = self._position(logits, conditions)
         look = position.view(self._chain, self._top_n)
         # 2) draw
         if drawn is not None:
@@ -255,6 +253,11 @@ class AnswerRow:
         if self._guard is not None:
             self._guard.add(step, b"" if ends else data, before)
         return step
+
+    def _position(self, logits: Tensor, conditions: DrawConditions) -> StoredLogits:
+        positions = self._sampler.positions
+        add = positions.add if self._is_stored else positions.transient
+        return add(logits, conditions)
 
     def _drawn_here(self, position: StoredLogits, look: LogitsView) -> _Choice:
         place = draw(look.sampled, self.random)
