@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -311,17 +312,18 @@ class AnswerRow:
     # Banned phrases.
 
     def settled(
-        self, items: Iterator[Step | GenerationResult]
+        self, items: Generator[Step | GenerationResult]
     ) -> Iterator[Step | GenerationResult]:
         """Yield the items of the generation, each step once it can't be taken back."""
-        for item in items:
-            if self._guard is None:
-                yield item
-            elif isinstance(item, Step):
-                yield from self._guard.sure()
-            else:
-                yield from self._guard.rest()
-                yield item
+        with closing(items):
+            for item in items:
+                if self._guard is None:
+                    yield item
+                elif isinstance(item, Step):
+                    yield from self._guard.sure()
+                else:
+                    yield from self._guard.rest()
+                    yield item
 
     def take_back(self) -> Tensor | None:
         """Take back the phrase that the last token completes, unless it has to stay;

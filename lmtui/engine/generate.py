@@ -6,7 +6,7 @@ shares a prompt, or a server that draws itself. Know ids only; no text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from logging import getLogger
 
@@ -52,7 +52,7 @@ def _generate(
     prompt: Sequence[int],
     progress: ReportCount | None,
     known: Tensor | None,
-) -> Iterator[Step | GenerationResult]:
+) -> Generator[Step | GenerationResult]:
     # 1) prefill
     _begin(cache, row, prompt)
     if row.grammar is not None and row.grammar.is_finished:
@@ -97,7 +97,7 @@ def _generate_from(
     prompt: Sequence[int],
     open_with: Open,
     lookup_ids: Iterable[int],
-) -> Iterator[Step | GenerationResult]:
+) -> Generator[Step | GenerationResult]:
     # 1) first step, with token healing; `open_with` prefills as it needs
     _begin(cache, row, prompt)
     try:
