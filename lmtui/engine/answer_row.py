@@ -396,5 +396,6 @@ class AnswerRow:
 
 def _given(position: StoredLogits, look: LogitsView, token: int) -> _Choice:
     """Return a token that is not drawn."""
-    (logprob,) = position.rows(torch.tensor([token]), look.sampled).logprobs
-    return _Choice(token, float(logprob), 1.0, position.rank_of(token))
+    rows = position.rows(torch.tensor([token]), look.sampled)
+    rank = position.rank_of(token) if position.listed else position.ranks(rows)[0]
+    return _Choice(token, float(rows.logprobs[0]), 1.0, rank)
