@@ -7,7 +7,7 @@ a field of the server's requests. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ _LESS = (-2.0, -1.0, -0.5, 0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class StageSetting:
-    """A setting of a stage, and how it is shown and changed."""
+class Control:
+    """A setting of a stage: how it is shown and changed."""
 
     name: str
     """The attribute of `SamplingSettings`."""
@@ -47,7 +47,7 @@ class Stage:
     mark: str
     """Letter of the tokens that it removed, or whose logit it changed; of the
     temperature, those that greedy decoding removed."""
-    settings: tuple[StageSetting, ...]
+    settings: tuple[Control, ...]
     """The first one switches it."""
     switched_on: float = 0.0
     """Value of that with which it is switched on."""
@@ -60,80 +60,80 @@ class Stage:
     """How many of its first settings switch it, each by itself."""
     changes_logits: bool = False
     """Whether it changes logits instead of removing tokens."""
+    works: Callable[[SamplingSettings], bool] = lambda settings: True
+    """Whether it can change anything once it is switched on."""
 
     def is_active(self, settings: SamplingSettings) -> bool:
         """Return whether it can change anything with these settings."""
-        if self.name == "xtc" and settings.xtc_threshold > 0.5:
-            return False  # then at most one token is that probable, and it stays
-        return any(
+        return self.works(settings) and any(
             getattr(settings, each.name) != each.neutral
             for each in self.settings[: self.switches]
         )
 
 
-_Setting = StageSetting
 FIXED = (
     Stage("bias", "b", (
-        _Setting("logit_bias", "bias", "x on a row bans its token.", (), (), "none"),
-        _Setting("banned_phrases", "phrases", "Texts to write around.", (), (), "none"),
+        Control("logit_bias", "bias", "x on a row bans its token.", (), (), "none"),
+        Control("banned_phrases", "phrases", "Texts to write around.", (), (), "none"),
     ), changes_logits=True),
     Stage("grammar", "s", (
-        _Setting("grammar", "grammar", "What an answer must follow.", (), None, "none"),
+        Control("grammar", "grammar", "What an answer must follow.", (), None, "none"),
     )),
 )  # fmt: skip
 """What comes first and can't be moved."""
 
 TABLE = (
     Stage("penalties", "r", (
-        _Setting("repetition_penalty", "penalty", "Weakens tokens used before.",
+        Control("repetition_penalty", "penalty", "Weakens tokens used before.",
                  (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0), 1.0, "off",
                  long_label="repetition penalty"),
-        _Setting("presence_penalty", "presence", "Subtracted if used before.", _LESS,
+        Control("presence_penalty", "presence", "Subtracted if used before.", _LESS,
                  0.0, "off", long_label="presence penalty"),
-        _Setting("frequency_penalty", "frequency", "Subtracted for each use.", _LESS,
+        Control("frequency_penalty", "frequency", "Subtracted for each use.", _LESS,
                  0.0, "off", long_label="frequency penalty"),
-        _Setting("penalty_window", "window", "Tokens looked back.", _COUNTS, 0, "all"),
+        Control("penalty_window", "window", "Tokens looked back.", _COUNTS, 0, "all"),
     ), 1.1, "e", switches=3, changes_logits=True),
     Stage("dry", "d", (
-        _Setting("dry_multiplier", "DRY", "Weakens repeated passages.",
+        Control("dry_multiplier", "DRY", "Weakens repeated passages.",
                  (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0), 0.0, "off"),
-        _Setting("dry_base", "base", "Growth for each token.",
+        Control("dry_base", "base", "Growth for each token.",
                  (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)),
-        _Setting("dry_allowed_length", "length", "Shorter repeats are free.",
+        Control("dry_allowed_length", "length", "Shorter repeats are free.",
                  tuple(range(1, 21))),
-        _Setting("dry_window", "window", "Tokens looked back.", _COUNTS, 0, "all"),
-        _Setting("dry_breakers", "breakers", "Texts that end a repeat.",
+        Control("dry_window", "window", "Tokens looked back.", _COUNTS, 0, "all"),
+        Control("dry_breakers", "breakers", "Texts that end a repeat.",
                  (), (), "none"),
     ), 0.8, "d", changes_logits=True),
     Stage("temperature", "g", (
-        _Setting("temperature", "temperature", "0: greedy; higher: flatter.", (), 1.0),
+        Control("temperature", "temperature", "0: greedy; higher: flatter.", (), 1.0),
     ), 0.7, "t", ("temp",)),
     Stage("top_n_sigma", "n", (
-        _Setting("top_n_sigma", "top-nσ", "Keep logits within n σ.",
+        Control("top_n_sigma", "top-nσ", "Keep logits within n σ.",
                  (0.0, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0), 0.0, "off"),
     ), 1.0, "s"),
     Stage("top_k", "k", (
-        _Setting("top_k", "top-k", "Keep the k most probable.",
+        Control("top_k", "top-k", "Keep the k most probable.",
                  (0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 200, 500, 1000), 0, "off"),
     ), 40, "k"),
     Stage("typical_p", "t", (
-        _Setting("typical_p", "typical-p", "Keep typical surprisals.", _SHARES,
+        Control("typical_p", "typical-p", "Keep typical surprisals.", _SHARES,
                  1.0, "off"),
     ), 0.95, "y", ("typ_p", "typ", "typical")),
     Stage("top_p", "p", (
-        _Setting("top_p", "top-p", "Keep the set of this mass.", _SHARES, 1.0, "off"),
+        Control("top_p", "top-p", "Keep the set of this mass.", _SHARES, 1.0, "off"),
     ), 0.95, "p", ("nucleus",)),
     Stage("min_p", "m", (
-        _Setting("min_p", "min-p", "Drop p under this × top p.",
+        Control("min_p", "min-p", "Drop p under this × top p.",
                  (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0),
                  0.0, "off"),
     ), 0.05, "m"),
     Stage("xtc", "x", (
-        _Setting("xtc_probability", "XTC", "Chance to drop top tokens.",
+        Control("xtc_probability", "XTC", "Chance to drop top tokens.",
                  (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), 0.0, "off"),
-        _Setting("xtc_threshold", "threshold", "Least p of a top token.",
+        Control("xtc_threshold", "threshold", "Least p of a top token.",
                  (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)),
-    ), 0.5, "x"),
+        # Above a half, at most one token is that probable, and it stays.
+    ), 0.5, "x", works=lambda settings: settings.xtc_threshold <= 0.5),
 )  # fmt: skip
 """The stages in their default order."""
 STAGES = tuple(stage.name for stage in TABLE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lmtui.config.values import written
 from lmtui.engine.grammar.text import grammar_of
-from lmtui.engine.sampling.stages import BY_NAME, StageSetting
+from lmtui.engine.sampling.stages import BY_NAME, Control
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.setting_field import Texts, value_text
@@ -181,7 +181,7 @@ def _next_seed(seed: Value, by: int) -> int | None:
     return min(following, 2**63 - 1) if following >= 0 else None
 
 
-def _field(setting: StageSetting) -> Field:
+def _field(setting: Control) -> Field:
     """Return a setting of a stage as a field."""
     rungs = setting.rungs
     return Field(
