@@ -2,7 +2,9 @@
 
 Imports value types only, so that it can be used without torch. An engine is not
 thread-safe: one thread owns it and makes every call, and runs each iterator to its end
-(or closes it) before the next call.
+(or closes it) before the next call. Whatever takes long can be cancelled (see
+`cancellation`): a generation then ends with a result that says so, all else raises
+`Cancelled`. What was read until then, and yielded, stays usable.
 """
 
 from __future__ import annotations
