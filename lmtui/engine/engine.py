@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lmtui.engine.answers import AnswerRows
+from lmtui.engine.answer_row import AnswerRow, StopRules
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner
 from lmtui.engine.context_files import context_ids
@@ -49,7 +49,7 @@ from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.score import UNSCORED, score_rows
 from lmtui.engine.scored_tokens import scored_tokens
-from lmtui.engine.server_draws import is_drawn_there
+from lmtui.engine.server_draws import is_drawn_there, require_drawable
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.tokenizer import TextTokenizer
@@ -104,13 +104,6 @@ class LocalEngine:
         size = self._info.vocabulary
         self._sampler = Sampler(
             self.backend, self._vocabulary, tokenizer, size, self._logits_after
-        )
-        self._answers = AnswerRows(
-            self.backend,
-            self._sampler,
-            self.prompts,
-            self._info.context,
-            self._ends_after,
         )
         self._prepare_editing(())
 
@@ -304,7 +297,7 @@ class LocalEngine:
     ) -> Iterator[Step | GenerationResult]:
         """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
-        row = self._answers.of(
+        row = self._answer(
             prompt,
             RowRequest(settings),
             top_n=top_n,
@@ -315,6 +308,43 @@ class LocalEngine:
         known = None if after is None else self._sampler.positions.get(after).logits
         cache = self._slots[slot]
         return generate(cache, row, prompt.ids, progress=progress, known=known)
+
+    def _answer(
+        self,
+        prompt: Prompt,
+        row: RowRequest,
+        *,
+        top_n: int,
+        single_line: bool = False,
+        logit_bias: Mapping[int, float] = MappingProxyType({}),
+        drawn: int = 0,
+    ) -> AnswerRow:
+        """Return an answer that has not begun; the options are those of `generate`.
+
+        Raises:
+            LmtuiError: the settings can't be applied to what a server lists.
+        """
+        settings, ends = row.settings, self._ends_after(prompt.ids)
+        require_drawable(self.backend, self._sampler.chain(settings).settings)
+        return AnswerRow(
+            self._sampler,
+            settings,
+            StopRules(
+                end_ids=ends,
+                max_tokens=settings.max_tokens,
+                context=self._info.context,
+                stop_texts=prompt.stop_texts,
+                single_line=single_line,
+            ),
+            top_n=max(1, top_n),
+            start=row.start,
+            logit_bias=logit_bias,
+            drawn=drawn,
+            grammar=self._sampler.answer_grammar(
+                settings, ends, prompt, self.prompts.thinking_ids
+            ),
+            is_stored=top_n > 0,
+        )
 
     def generate_rows(
         self,
@@ -332,7 +362,7 @@ class LocalEngine:
                 self.generate(prompt, row.settings, top_n=top_n, progress=progress)
                 for row in rows
             )
-        answers = [self._answers.of(prompt, row, top_n=top_n) for row in rows]
+        answers = [self._answer(prompt, row, top_n=top_n) for row in rows]
         return generate_rows(self.cache, answers, prompt.ids, progress=progress)
 
     def prefill(self, ids: Sequence[int], *, slot: int = 0) -> Iterator[int]:
