@@ -43,6 +43,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.kernels import cpu_features
 from lmtui.models import default_model
 from lmtui.models.load import load
@@ -298,7 +299,9 @@ def print_engine(engine: LocalEngine, loaded: LoadedModel, options: Namespace) -
     greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
     drawn = SamplingSettings(seed=1, max_tokens=options.tokens)
     source = Path(__file__).read_text(encoding="utf-8") * 4
-    window = engine.encode(source).ids[: engine.windows().window]
+    window = engine.encode(source).ids[
+        : Windows.choose(context=engine.info.context).window
+    ]
     print("\n| what | lmtui | peer | ratio |\n|---|---|---|---|")
     pairs: list[tuple[str, Work, Work, str]] = [
         # The one with a second thread comes last: threads slow what runs after them.

@@ -175,7 +175,7 @@ def print_proofreading(engine: LocalEngine) -> None:
     start = time.perf_counter()
     found = [
         correction
-        for part in engine.proofread(text, 0, len(text))
+        for part in engine.document.proofread(text, 0, len(text))
         for correction in part.corrections
     ]
     taken = time.perf_counter() - start

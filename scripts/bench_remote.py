@@ -155,7 +155,7 @@ def _over_a_link(port: int, dialect: str, name: str, tokens: int) -> None:
         )
         _typed(
             f"key in a text to panel{where}",
-            lambda draft: far.predict_at(draft, len(draft)),
+            lambda draft: far.document.predict_at(draft, len(draft)),
         )
         speed = f"{in_process(far, tokens, 20):.1f} tokens/s"
         print(f"| an answer{name} over {1000 * ROUND_TRIP:.0f} ms | {speed} | | |")

@@ -179,7 +179,7 @@ def record(engine: LocalEngine, text: str, places: int, seed: int) -> list[Place
 def _record_at(engine: LocalEngine, text: str, cursor: int) -> Place:
     greedy = SamplingSettings(temperature=0, max_tokens=_LONGEST)
     steps: list[tuple[bytes, float]] = []
-    for item in engine.complete(text[:cursor], cursor, greedy, top_n=1):
+    for item in engine.document.complete(text[:cursor], cursor, greedy, top_n=1):
         if isinstance(item, GenerationResult) or not item.bytes:  # or an end token
             break
         steps.append((item.bytes, item.prob or 0.0))

@@ -63,7 +63,7 @@ def our_rescore(engine: LocalEngine, texts: list[str]) -> float:
     """1 / seconds for all tokens of a text whose first word has changed."""
     texts.reverse()
     start = time.perf_counter()
-    for _ in engine.score_span(texts[0], 0, len(texts[0])):
+    for _ in engine.document.score_span(texts[0], 0, len(texts[0])):
         pass
     return 1 / (time.perf_counter() - start)
 
@@ -79,9 +79,9 @@ def bare_score(loaded: LoadedModel, ids: Sequence[int]) -> float:
 def our_ghost(engine: LocalEngine, text: str) -> float:
     """1 / seconds for a suggestion, where the panel was told already."""
     greedy = SamplingSettings(temperature=0, max_tokens=GHOST)
-    engine.predict_at(text, len(text))
+    engine.document.predict_at(text, len(text))
     start = time.perf_counter()
-    steps = list(engine.complete(text, len(text), greedy, top_n=1))
+    steps = list(engine.document.complete(text, len(text), greedy, top_n=1))
     taken = time.perf_counter() - start
     assert len(steps) == GHOST + 1, "the text ends where the model goes on"
     return 1 / taken

@@ -19,9 +19,10 @@ from lmtui.engine.editor_types import (
     CursorPrediction,
     ProofreadPart,
     Replacement,
+    ReplacementList,
     ScoredSpan,
 )
-from lmtui.engine.protocol import ReportCount, ReportReplacements
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     Candidate,
@@ -150,25 +151,18 @@ class FakeWriter(FakeEngine):
         return list(self.others[:count])
 
     def replacements(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        *,
-        count: int = 8,
-        progress: ReportCount | None = None,
-        partial: ReportReplacements | None = None,
-    ) -> list[Replacement]:
+        self, text: str, start: int, end: int, *, count: int = 8
+    ) -> Iterator[ReplacementList]:
         """As scripted; of more than two, the first half comes before the others."""
         self._begin("replacements", (text, start, end))
-        for done, _ in enumerate(self.words[:count]):
-            if progress:
-                progress(done, len(self.words[:count]))
-            if partial and len(self.words) > 2 and done == len(self.words) // 2:
-                partial(self.words[:done])
+        words, early = tuple(self.words[:count]), tuple[Replacement, ...]()
+        for done, _ in enumerate(words):
+            if len(words) > 2 and done == len(words) // 2:
+                early = words[:done]
+            yield ReplacementList(early, done, len(words))
             self.on_token(done)
         cancellation.check()
-        return list(self.words[:count])
+        yield ReplacementList(words, len(words), len(words))
 
     def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
         """The scripted parts that begin at `start` or behind it."""

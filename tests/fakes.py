@@ -107,6 +107,11 @@ class FakeEngine:
         self._read: dict[int, tuple[int, ...]] = {}  # slot → the prompt read last
         self.biases: list[dict[int, float]] = []
 
+    @property
+    def document(self) -> Any:
+        """Itself: only a `FakeWriter` edits."""
+        return self
+
     def close(self) -> None:
         """Note that it was closed."""
         self.calls.append(("close", None))
@@ -341,13 +346,6 @@ class FakeEngine:
             following = self.next_distribution(ids, settings, top_n=max(1, top_n))
             yield ScoredPrompt(tokens, following)
 
-    def windows(
-        self, prefix: int = 0, window: int | None = None, stride: int | None = None
-    ) -> Windows:
-        """As the real engine's; the fake itself always reads the whole text."""
-        room = self.context - prefix
-        return Windows.choose(window, stride, room=room, prefix=prefix)
-
     def score(
         self,
         ids: Sequence[int],
@@ -360,7 +358,9 @@ class FakeEngine:
     ) -> Iterator[ScoredToken]:
         """Each token under the model that `generate` draws from."""
         self._begin("score", tuple(ids))
-        windows = self.windows(len(prefix), window, stride)
+        windows = Windows.choose(
+            window, stride, context=self.context, prefix=len(prefix)
+        )
         assert not start or start in (first for *_, first in windows.over(len(ids)))
         return self._scores(tuple(ids), tuple(prefix), top_n, since=start)
 
@@ -393,7 +393,7 @@ class FakeEngine:
     ) -> Iterator[LensColumn]:
         """The scores of the last layer; each before it is another model."""
         self._begin("lens", tuple(positions))
-        self.windows(len(prefix), window, stride)
+        Windows.choose(window, stride, context=self.context, prefix=len(prefix))
         return self._columns(tuple(ids), positions, tuple(prefix), top_n)
 
     def _columns(

@@ -287,9 +287,9 @@ def go_on(
     text, cursor = request.text, request.cursor
     read_first: tuple[ContextPart, ...] = ()
     if request.context:
-        read_first = engine.read_with(request.context, name=request.name)
+        read_first = engine.document.read_with(request.context, name=request.name)
     with cancel_on_interrupt(), meter("reading the text") as progress:
-        items = engine.complete(
+        items = engine.document.complete(
             text,
             cursor,
             settings,
@@ -301,7 +301,7 @@ def go_on(
         first = next(items)
         progress.clear()
         if top is not None:
-            read = engine.completion_context(text, cursor, settings)
+            read = engine.document.completion_context(text, cursor, settings)
             begun = {"typed": read.typed.decode("utf-8", "replace")}
             event = start_event(engine.info, read.ids, begun, settings)
             output.event({**event, **_with_field(read_first)})

@@ -385,9 +385,8 @@ class ChatServerEngine:
 
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = prefill = reusable = _refuse
-    score_prompts = describe_tokens = windows = score = logit_lens = _refuse
-    read_with = predict_at = score_span = completion_context = complete = _refuse
-    alternatives = replacements = proofread = _refuse
+    score_prompts = describe_tokens = score = logit_lens = _refuse
+    document = property(_refuse)
 
 
 def pieces_of(part: ChatPart) -> list[tuple[ChatToken | None, str]]:

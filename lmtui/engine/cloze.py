@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from lmtui.engine.completion import CompletionModel, ContextPlanner, DocumentReader
+from lmtui.engine.completion import CompletionModel
 from lmtui.engine.path_scores import score_paths
 from lmtui.engine.softmax import log_softmax
 from lmtui.errors import LmtuiError
@@ -63,8 +63,6 @@ class Cloze:
     def __init__(
         self,
         model: CompletionModel,
-        reader: DocumentReader,
-        layout: ContextPlanner,
         text: str,
         span: tuple[int, int],
     ) -> None:
@@ -75,10 +73,10 @@ class Cloze:
         """
         start, end = span
         # No infill: the text that follows is scored, so it must not be in the context.
-        alone = replace(layout, infill=None)
-        place = reader.context_at(text, start)
+        alone = replace(model.planner, infill=None)
+        place = model.reader.context_at(text, start)
         read = alone.completion_context(place, lambda _: (), FOLLOWING + LONGEST)
-        self._model, self._reader = model, reader
+        self._model = model
         self.context = read.ids
         """Ids that the model reads before the piece at the gap."""
         self.typed = read.typed
@@ -94,13 +92,13 @@ class Cloze:
         room = self._model.context - len(self.context) - LONGEST * _CHARACTERS
         most = max(0, min(FOLLOWING, room))
         last = min(len(text), end + FOLLOWING * _CHARACTERS)
-        spans = self._reader.part(text, end, last).spans[:most]
+        spans = self._model.reader.part(text, end, last).spans[:most]
         return text[end : spans[-1][1]] if spans else ""
 
     def fill(self, word: str) -> Filling:
         """Return the tokens of the text with `word` in the gap."""
         text = self._lead + word + self.following
-        read = self._reader.part(text, 0, len(text))
+        read = self._model.reader.part(text, 0, len(text))
         starts = [start - len(self._lead) for start, _ in read.spans]
         first = sum(start < self._piece for start in starts)
         own = sum(start < len(word) for start in starts[first:])
@@ -140,15 +138,9 @@ class Cloze:
             ]
 
 
-def cloze_at(
-    model: CompletionModel,
-    reader: DocumentReader,
-    layout: ContextPlanner,
-    text: str,
-    span: tuple[int, int],
-) -> Cloze | None:
+def cloze_at(model: CompletionModel, text: str, span: tuple[int, int]) -> Cloze | None:
     """Return the gap at a span of a text; None where no text is before it."""
     try:
-        return Cloze(model, reader, layout, text, span)
+        return Cloze(model, text, span)
     except LmtuiError:
         return None

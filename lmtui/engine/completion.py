@@ -148,20 +148,26 @@ class DocumentReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CompletionModel:
-    """Parts of an engine that run a model."""
+    """Parts of an engine that run a model, and read the text to continue."""
 
     backend: AnyBackend
     cache: PrefixCache
     sampler: Sampler
     vocabulary: Vocabulary
-    context: int
-    """Most tokens that the model can read."""
+    reader: DocumentReader
+    planner: ContextPlanner
+    end_ids: frozenset[int]
+    """Tokens that end a continuation."""
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model can read."""
+        return self.planner.context
 
     def greedy(
         self,
         start: Sequence[int],
         more: int,
-        end_ids: frozenset[int],
         grammar: AnswerGrammar | None = None,
     ) -> AnswerRow:
         """Return an answer of `start` and up to `more` greedy tokens; a grammar is
@@ -169,7 +175,7 @@ class CompletionModel:
         return AnswerRow(
             self.sampler,
             SamplingSettings(temperature=0),
-            StopRules(end_ids, len(start) + max(0, more), self.context),
+            StopRules(self.end_ids, len(start) + max(0, more), self.context),
             top_n=1,
             start=start,
             grammar=grammar,
@@ -180,20 +186,10 @@ class CompletionModel:
 class Completer:
     """Continues texts at cursors."""
 
-    def __init__(
-        self,
-        model: CompletionModel,
-        scorer: DocumentReader,
-        layout: ContextPlanner,
-        end_ids: frozenset[int],
-    ) -> None:
+    def __init__(self, model: CompletionModel) -> None:
         self._model = model
-        self._scorer = scorer
-        self._layout = layout
-        infill = layout.infill.end_ids if layout.infill else frozenset()
-        self._end_ids = end_ids | infill | model.vocabulary.specials
         self._grammar = DocumentGrammar(
-            lambda setting: model.sampler.text_grammar(setting, self._end_ids)
+            lambda setting: model.sampler.text_grammar(setting, model.end_ids)
         )
 
     def mark_forbidden(
@@ -229,14 +225,14 @@ class Completer:
         def after(count: int) -> list[int]:
             return self.after(text, cursor, count) if text[cursor:].strip() else []
 
-        return self._layout.completion_context(
-            self._scorer.context_at(text, cursor), after, max_new_tokens
+        return self._model.planner.completion_context(
+            self._model.reader.context_at(text, cursor), after, max_new_tokens
         )
 
     def after(self, text: str, cursor: int, count: int) -> list[int]:
         """Return the first `count` tokens after a cursor."""
         end = min(len(text), cursor + count * _CHARACTERS)
-        return self._scorer.part(text, cursor, end).ids[:count]
+        return self._model.reader.part(text, cursor, end).ids[:count]
 
     def steps(
         self,
@@ -254,7 +250,7 @@ class Completer:
         the tokens `lookup_ids`."""
         model = self._model
         rules = StopRules(
-            end_ids=self._end_ids,
+            end_ids=model.end_ids,
             max_tokens=settings.max_tokens,
             context=model.context,
             single_line=single_line,
@@ -305,14 +301,13 @@ class Completer:
         longest = max((len(row.cover.ids) for row, *_ in branches), default=0)
         more = min(rules.max_tokens - 1, model.context - len(read.ids) - longest)
         answers = [
-            model.greedy(row.cover.ids, more, self._end_ids, grammar)
-            for row, _, grammar in branches
+            model.greedy(row.cover.ids, more, grammar) for row, _, grammar in branches
         ]
         for index, step in steps_of(generate_rows(model.cache, answers, read.ids)):
             row, builder, grammar = branches[index]
             if step.index < len(row.cover.ids):
                 continue
-            if step.id in self._end_ids:
+            if step.id in model.end_ids:
                 builder.finish(SuggestionEnd.STOP)
                 continue
             # Under a grammar, none is too improbable.
@@ -343,7 +338,7 @@ class Completer:
 
     def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)
-        found = self._scorer.continuations(read.ids, read.typed, top_n=top)
+        found = self._model.reader.continuations(read.ids, read.typed, top_n=top)
         if self._model.backend.listed and found.unexplored > MOSTLY:
             raise LmtuiError(
                 "the server does not list how this word goes on",
@@ -397,7 +392,7 @@ class Completer:
             rank=1 + sum(other.logprob > row.logprob for other in healed.rows),
             entropy=healed.entropy,
             sampled_prob=float(kept.probs[place]),
-            distribution=_drawn(self._scorer.distribution(healed, top_n), kept),
+            distribution=_drawn(self._model.reader.distribution(healed, top_n), kept),
         )
         return row, step
 

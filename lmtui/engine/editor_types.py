@@ -127,6 +127,24 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacementList:
+    """The replacements that are known so far."""
+
+    rows: tuple[Replacement, ...]
+    """The most probable together with what follows first; those that are not scored
+    with that come last. `ahead` is known in the complete list only."""
+    done: int
+    """How many scores of candidates are computed; some are scored more than once."""
+    total: int
+    """How many there will be, as far as is known; `done` where the list is complete."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no other list comes."""
+        return self.done == self.total
+
+
+@dataclass(frozen=True, slots=True)
 class Correction:
     """Change of a text that makes it more probable by more than chance does."""
 

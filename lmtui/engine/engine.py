@@ -16,24 +16,11 @@ from torch import Tensor
 
 from lmtui.engine.answer_row import AnswerRow, StopRules
 from lmtui.engine.backends.select import backend_of
-from lmtui.engine.completion import Completer, CompletionModel, ContextPlanner
-from lmtui.engine.context_files import context_ids
-from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.detokenizer import Vocabulary
-from lmtui.engine.document_scorer import DocumentScorer
 from lmtui.engine.draft_scorer import DraftScorer
-from lmtui.engine.editor_types import (
-    CompletionContext,
-    ContextFile,
-    ContextPart,
-    CursorPrediction,
-    ProofreadPart,
-    Replacement,
-    ScoredSpan,
-)
-from lmtui.engine.fill_in_the_middle import Infill, file_separator
+from lmtui.engine.edited_document import EditedDocument
 from lmtui.engine.generate import generate, generate_rows
-from lmtui.engine.info import capabilities_of, info_of
+from lmtui.engine.info import info_of
 from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.normalization import rewritten
@@ -41,18 +28,14 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.prompt import PromptBuilder
 from lmtui.engine.prompt_scores import score_prompts
 from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
-from lmtui.engine.proofreader import Proofreader
-from lmtui.engine.protocol import ReportCount, ReportReplacements
+from lmtui.engine.protocol import ReportCount
 from lmtui.engine.raw_logits import as_bytes, raw_logits
-from lmtui.engine.replacements import ReplacementFinder
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.sampler import Sampler
 from lmtui.engine.score import UNSCORED, score_rows
 from lmtui.engine.scored_tokens import scored_tokens
 from lmtui.engine.server_draws import is_drawn_there, require_drawable
-from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.token_ids import Ids
-from lmtui.engine.tokenizer import TextTokenizer
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
@@ -73,8 +56,6 @@ from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.source import Quantize
-
-_BESIDE = 512  # tokens after a cursor that prompt lookup searches
 
 
 class LocalEngine:
@@ -105,35 +86,16 @@ class LocalEngine:
         self._sampler = Sampler(
             self.backend, self._vocabulary, tokenizer, size, self._logits_after
         )
-        self._prepare_editing(())
-
-    def _prepare_editing(self, before: tuple[int, ...]) -> None:
-        """Edit texts that begin after the tokens `before`."""
-        tokenizer = self.loaded.tokenizer
-        prefix = (*self.prompts.prefix("auto"), *before)
-        context, windows = self._info.context, self.windows(len(prefix))
-        scorer = DocumentScorer(
+        self.document = EditedDocument(
             self.backend,
             self.cache,
-            TextTokenizer(tokenizer),
-            prefix=prefix,
-            windows=windows,
-            context=context,
+            self._sampler,
+            self.prompts,
+            tokenizer,
+            context=self._info.context,
+            end_ids=self.end_ids,
         )
-        self.predictor = CursorPredictor(
-            self.backend, scorer, self._vocabulary, size=self._info.vocabulary
-        )
-        infill = Infill.of(tokenizer, bos=prefix)
-        layout = ContextPlanner(context, windows.window, windows.stride, infill)
-        model = CompletionModel(
-            self.backend, self.cache, self._sampler, self._vocabulary, context
-        )
-        self._completer = Completer(model, self.predictor, layout, self.end_ids)
-        self._replacements = ReplacementFinder(
-            model, self.predictor, layout, self.end_ids
-        )
-        self._proofreader = Proofreader(model, self.predictor, layout)
-        self.capabilities = capabilities_of(self.backend, infill=infill is not None)
+        self.capabilities = self.document.capabilities
 
     @classmethod
     def open(
@@ -385,10 +347,11 @@ class LocalEngine:
         """Score every token of some prompts, and predict the tokens after them."""
         for ids in prompts:
             self._require_room(len(ids), spare=0)
+        windows = Windows.choose(context=self._info.context)
         scores = score_prompts(
             self._slots[slot],
             prompts,
-            window=self.windows().window if self._info.precision == "exact" else None,
+            window=windows.window if self._info.precision == "exact" else None,
             top_n=top_n,
         )
         waiting = iter(prompts)
@@ -411,11 +374,12 @@ class LocalEngine:
         top_n: int = 0,
     ) -> Iterator[ScoredToken]:
         """Yield the score of each of `ids`, in order, from `start` on."""
+        context = self._info.context
         rows = score_rows(
             self.backend,
             ids,
             prefix=prefix,
-            windows=self.windows(len(prefix), window, stride),
+            windows=Windows.choose(window, stride, context=context, prefix=len(prefix)),
             start=start,
             top_n=top_n,
         )
@@ -432,29 +396,20 @@ class LocalEngine:
         top_n: int = 1,
     ) -> Iterator[LensColumn]:
         """Yield what each layer predicts at some positions of a text."""
+        context, before = self._info.context, len(prefix)
+        windows = Windows.choose(window, stride, context=context, prefix=before)
         return lens_columns(
             self.cache,
             self._vocabulary,
-            LensText(ids, prefix, self.windows(len(prefix), window, stride)),
+            LensText(ids, prefix, windows),
             positions,
             top_n=top_n,
             records=self._info.precision == "exact" and self._info.device == "cpu",
         )
 
-    def windows(
-        self, prefix: int = 0, window: int | None = None, stride: int | None = None
-    ) -> Windows:
-        """Return the windows in which `score` reads a text after `prefix` tokens."""
-        room = self._info.context - prefix
-        return Windows.choose(window, stride, room=room, prefix=prefix)
-
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """Return the tokens with these ids, without scores."""
         return tuple(self._scored(ids, [UNSCORED] * len(ids)))
-
-    def _require(self, can: bool, what: str) -> None:
-        if not can:
-            raise LmtuiError(f"{what} can't be found here", self.capabilities.why_not)
 
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:
         """Return the tokens that end a continuation of `ids`."""
@@ -475,85 +430,3 @@ class LocalEngine:
                 f"{tokens:,} tokens, the context holds {room:,}",
                 "Shorten the prompt, or raise --context where the model allows it.",
             )
-
-    # A text that is being edited.
-
-    def read_with(
-        self, files: Sequence[ContextFile], *, name: str = ""
-    ) -> tuple[ContextPart, ...]:
-        """Read other files before the text, from now on."""
-        ids, parts = context_ids(
-            files,
-            name,
-            lambda text: self.prompts.document(text, "no").ids,
-            budget=self._info.context // 2,
-            separator=file_separator(self.loaded.tokenizer),
-        )
-        self._prepare_editing(ids)
-        return parts
-
-    def predict_at(
-        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
-    ) -> CursorPrediction:
-        """Return the prediction at a cursor."""
-        prediction = self.predictor.predict_at(text, cursor, top_n=top_n)
-        return self._completer.mark_forbidden(prediction, grammar, text[:cursor])
-
-    def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
-        """Yield the scores of a part of a text."""
-        return self.predictor.score_span(text, start, end)
-
-    def completion_context(
-        self, text: str, cursor: int, settings: SamplingSettings
-    ) -> CompletionContext:
-        """Return the context that `complete` reads."""
-        return self._completer.completion_context(text, cursor, settings.max_tokens)
-
-    def complete(
-        self,
-        text: str,
-        cursor: int,
-        settings: SamplingSettings,
-        *,
-        grammar_from: int | None = None,
-        top_n: int = 20,
-        single_line: bool = False,
-        progress: ReportCount | None = None,
-    ) -> Iterator[Step | GenerationResult]:
-        """Continue a text at a cursor."""
-        return self._completer.steps(
-            self.completion_context(text, cursor, settings),
-            settings,
-            begun=text[cursor if grammar_from is None else grammar_from : cursor],
-            lookup_ids=self._completer.after(text, cursor, _BESIDE),
-            top_n=top_n,
-            single_line=single_line,
-            progress=progress,
-        )
-
-    def alternatives(
-        self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
-    ) -> list[Suggestion]:
-        """Return suggestions that begin in different ways."""
-        return self._completer.alternatives(text, cursor, rules, count=count)
-
-    def replacements(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        *,
-        count: int = 8,
-        progress: ReportCount | None = None,
-        partial: ReportReplacements | None = None,
-    ) -> list[Replacement]:
-        """Return texts that could replace a part of a text."""
-        self._require(self.capabilities.replaces, "replacements")
-        return self._replacements.find(
-            text, start, end, count=count, progress=progress, partial=partial
-        )
-
-    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
-        """Yield the corrections of a part of a text."""
-        self._require(self.capabilities.proofreads, "corrections")
-        return self._proofreader.read(text, start, end)

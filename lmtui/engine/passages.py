@@ -98,7 +98,12 @@ def tokenize_document(engine: Engine, document: DocumentAlone) -> DocumentTokens
     """
     encoding = encode_document(engine, document)
     cancellation.check()
-    windows = engine.windows(len(encoding.prefix), document.window, document.stride)
+    windows = Windows.choose(
+        document.window,
+        document.stride,
+        context=engine.info.context,
+        prefix=len(encoding.prefix),
+    )
     return DocumentTokens(encoding, windows, engine.describe_tokens(encoding.ids))
 
 

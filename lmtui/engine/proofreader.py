@@ -17,7 +17,7 @@ from itertools import chain, pairwise
 from torch import Tensor
 
 from lmtui.engine.cloze import Cloze, cloze_at
-from lmtui.engine.completion import CompletionModel, ContextPlanner
+from lmtui.engine.completion import CompletionModel
 from lmtui.engine.cursor import CursorPredictor
 from lmtui.engine.dictionary import dictionary, misspelt_words
 from lmtui.engine.editor_types import (
@@ -108,10 +108,8 @@ class _Change:
 class Proofreader:
     """Finds corrections, word by word."""
 
-    def __init__(
-        self, model: CompletionModel, reader: CursorPredictor, layout: ContextPlanner
-    ) -> None:
-        self._model, self._reader, self._layout = model, reader, layout
+    def __init__(self, model: CompletionModel, reader: CursorPredictor) -> None:
+        self._model, self._reader = model, reader
 
     def read(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
         """Proofread the words from `start` to `end`; yield one part after the other,
@@ -178,11 +176,11 @@ class Proofreader:
         if not (is_wrong or _is_looked_at(pair, word, is_listed)):
             return None
         span = pair.first[0], pair.end
-        cloze = cloze_at(self._model, self._reader, self._layout, text, span)
+        cloze = cloze_at(self._model, text, span)
         if cloze is None and is_listed:  # the first word of the text
             moved = span[0] + 1, span[1] + 1
             line = f"\n{text}"
-            cloze = cloze_at(self._model, self._reader, self._layout, line, moved)
+            cloze = cloze_at(self._model, line, moved)
         if cloze is None:
             return None
         logprobs = cloze.read()

@@ -11,21 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lmtui.engine.editor_types import (
-    CompletionContext,
-    ContextFile,
-    ContextPart,
-    CursorPrediction,
-    ProofreadPart,
-    Replacement,
-    ScoredSpan,
-)
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.rows import RowItem, RowRequest
-from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     BosRule,
     Capabilities,
@@ -40,14 +30,13 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.windows import Windows
+
+if TYPE_CHECKING:  # it needs torch
+    from lmtui.engine.edited_document import EditedDocument
 
 ReportCount = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during prefill; where a method says so, with
 counts of something else than tokens."""
-
-ReportReplacements = Callable[[Sequence[Replacement]], None]
-"""Called with the replacements that are scored so far, the best first."""
 
 
 class Engine(Protocol):
@@ -64,6 +53,14 @@ class Engine(Protocol):
     @property
     def longest_token(self) -> int:
         """Most bytes of a text that one token stands for; 0 where that is not known."""
+
+    @property
+    def document(self) -> EditedDocument:
+        """The text that is being edited.
+
+        Raises:
+            LmtuiError: `capabilities.edits` says no.
+        """
 
     def close(self) -> None:
         """Close the connection to the model's server, if it is on one; the engine is
@@ -258,15 +255,6 @@ class Engine(Protocol):
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
         """Return the tokens with these ids, without scores."""
 
-    def windows(
-        self, prefix: int = 0, window: int | None = None, stride: int | None = None
-    ) -> Windows:
-        """Return the windows in which `score` reads a text after `prefix` tokens.
-
-        Raises:
-            LmtuiError: window or stride can't be used.
-        """
-
     def score(
         self,
         ids: Sequence[int],
@@ -310,101 +298,4 @@ class Engine(Protocol):
             LmtuiError: window or stride can't be used, or the model's layers can't be
                 looked into: `capabilities.why_no_lens` says so of a server, others are
                 found out by the first call.
-        """
-
-    # A text that is edited: the engine remembers the last one that it was asked about,
-    # and of the next one, only what differs is tokenised and run. The text is a
-    # document, never a chat; its windows are those of `score` with no prefix but BOS,
-    # so that the numbers are the same. A cursor within a word is handled by token
-    # healing (see `token_healing`).
-
-    def read_with(
-        self, files: Sequence[ContextFile], *, name: str = ""
-    ) -> tuple[ContextPart, ...]:
-        """Read other files before the text, called `name`, from now on: every number of
-        this protocol is then given them. Return how much of each is read; at most half
-        of the context is theirs.
-        """
-
-    def predict_at(
-        self, text: str, cursor: int, *, top_n: int = 20, grammar: str | None = None
-    ) -> CursorPrediction:
-        """Return the prediction at a cursor, with token healing.
-
-        A cursor whose neighbourhood was scored before costs no forward pass. Rows that
-        a `grammar` of the whole text forbids are marked; none are where the text does
-        not follow it.
-        """
-
-    def score_span(self, text: str, start: int, end: int) -> Iterator[ScoredSpan]:
-        """Yield the scores of the tokens from `start` to `end` of a text, in order;
-        known scores are not computed again.
-        """
-
-    def completion_context(
-        self, text: str, cursor: int, settings: SamplingSettings
-    ) -> CompletionContext:
-        """Return the context that `complete` would read, without running it.
-
-        Raises:
-            LmtuiError: there is nothing to continue.
-        """
-
-    def complete(
-        self,
-        text: str,
-        cursor: int,
-        settings: SamplingSettings,
-        *,
-        grammar_from: int | None = None,
-        top_n: int = 20,
-        single_line: bool = False,
-        progress: ReportCount | None = None,
-    ) -> Iterator[Step | GenerationResult]:
-        """Continue a text at a cursor, with token healing; the last item is the
-        `GenerationResult`.
-
-        The first step may be several tokens, whose bytes are those beyond the cursor.
-        It is drawn from the rows of `predict_at` by the same sampler, without the
-        repetition penalty. Control tokens end the continuation. Where
-        `capabilities.infill` says so, the model reads the text after the cursor as
-        well. `grammar_from` is where the text begins that the grammar describes; None
-        is the cursor.
-
-        Raises:
-            LmtuiError: there is nothing to continue, or the text before the cursor does
-                not follow the grammar.
-        """
-
-    def alternatives(
-        self, text: str, cursor: int, rules: SuggestionRules, *, count: int = 5
-    ) -> list[Suggestion]:
-        """Return suggestions that begin with the first rows of `predict_at`, in their
-        order, and continue greedily.
-
-        Raises:
-            LmtuiError: there is nothing to continue.
-        """
-
-    def replacements(
-        self,
-        text: str,
-        start: int,
-        end: int,
-        *,
-        count: int = 8,
-        progress: ReportCount | None = None,
-        partial: ReportReplacements | None = None,
-    ) -> list[Replacement]:
-        """Return texts that could replace the one from `start` to `end`, the most
-        probable together with what follows first; the present one is among them.
-        `progress` counts scores of candidates; some are scored more than once.
-        `partial` takes the best of those that are scored to the end, whenever there are
-        more; `ahead` is still empty there.
-        """
-
-    def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:
-        """Yield the corrections of the words from `start` to `end` of a text, one part
-        after the other; the last part ends at `end`. What comes after a part can be
-        proofread anew from its end.
         """

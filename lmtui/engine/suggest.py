@@ -45,7 +45,7 @@ def suggest(
     )
     shown = ""
     pending: Step | None = None
-    items = engine.complete(text, cursor, greedy, grammar_from=0, top_n=1)
+    items = engine.document.complete(text, cursor, greedy, grammar_from=0, top_n=1)
     for item in items:
         if isinstance(item, GenerationResult):
             return _ended(builder, item, pending, rules)

@@ -23,10 +23,15 @@ class Windows:
 
     @classmethod
     def choose(
-        cls, window: int | None, stride: int | None, *, room: int, prefix: int = 0
+        cls,
+        window: int | None = None,
+        stride: int | None = None,
+        *,
+        context: int,
+        prefix: int = 0,
     ) -> Windows:
-        """Return the requested windows, or the default ones, for `room` tokens of
-        context.
+        """Return the requested windows, or the default ones, for a text after `prefix`
+        tokens, where a model reads up to `context` tokens.
 
         With a `prefix`, the stride may equal the window: the prefix is context for each
         window's first token, which would otherwise have none.
@@ -34,6 +39,7 @@ class Windows:
         Raises:
             LmtuiError: the windows don't fit, or would leave tokens unscored.
         """
+        room = context - prefix
         if window is not None and not 2 <= window <= room:
             raise LmtuiError(
                 "the window can't be used",

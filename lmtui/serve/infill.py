@@ -139,10 +139,10 @@ class Infiller:
             self._read_files(engine, body)
             before = body.input_prefix + body.prompt
             text, cursor = before + body.input_suffix, len(before)
-            ids = engine.completion_context(text, cursor, settings).ids
+            ids = engine.document.completion_context(text, cursor, settings).ids
             result.prompt_tokens = len(ids)
             result.cached = engine.reusable(ids, SLOT)
-            items = engine.complete(text, cursor, settings, top_n=1)
+            items = engine.document.complete(text, cursor, settings, top_n=1)
             yield from _take(items, body, result, emit)
 
         return steps
@@ -150,7 +150,7 @@ class Infiller:
     def _read_files(self, engine: Engine, body: InfillBody) -> None:
         files = tuple(ContextFile(e.filename, e.text) for e in body.input_extra)
         if files != self._files:
-            engine.read_with(files)
+            engine.document.read_with(files)
             self._files = files
 
 

@@ -122,7 +122,9 @@ def run_completion(
         Cancelled: it was interrupted, and begins anew unless it was stopped.
         LmtuiError: there is nothing to continue.
     """
-    for item in engine.complete(text, cursor, settings, grammar_from=0, top_n=1):
+    for item in engine.document.complete(
+        text, cursor, settings, grammar_from=0, top_n=1
+    ):
         if not isinstance(item, GenerationResult):
             context.gather(item)
         elif item.reason is FinishReason.CANCELLED:

@@ -6,7 +6,7 @@ reported yet, where a part stays valid. Knows no screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lmtui.engine.passages import PartOf, Passage, score_passage
 from lmtui.engine.protocol import Engine
@@ -31,13 +31,14 @@ def score_parts(
     return run
 
 
-def span_parts(text: str, start: int, end: int) -> Callable[[Engine, Context], None]:
-    """Return a request that scores a part of a text, and emits one window after the
-    other."""
+def emit_each(
+    parts: Callable[[Engine], Iterable[object]],
+) -> Callable[[Engine, Context], None]:
+    """Return a request that emits each of what a function of the engine yields."""
 
     def run(engine: Engine, context: Context) -> None:
-        for span in engine.score_span(text, start, end):
-            context.emit(span)
+        for part in parts(engine):
+            context.emit(part)
 
     return run
 
@@ -51,7 +52,7 @@ def proofread_parts(
 
     def run(engine: Engine, context: Context) -> None:
         nonlocal reached
-        for part in engine.proofread(text, reached, end):
+        for part in engine.document.proofread(text, reached, end):
             reached = part.end
             context.emit(part)
 

@@ -9,6 +9,7 @@ from lmtui.analysis.branches import ROOT
 from lmtui.analysis.scored_document import Names, PackedRows, ScoredDocument
 from lmtui.analysis.summary import Totals
 from lmtui.engine.types import Candidate
+from lmtui.engine.windows import Windows
 from tests.fakes import FakeEngine
 
 CANDIDATES = st.builds(
@@ -38,7 +39,7 @@ def test_scored_document_is_the_same_in_any_part_order(
 ) -> None:
     engine = FakeEngine(context=context, adds_bos=bos)
     encoding = engine.encode(text)
-    windows = engine.windows(len(encoding.prefix))
+    windows = Windows.choose(context=engine.info.context, prefix=len(encoding.prefix))
     reading = ScoredDocument.of(encoding, windows, engine.describe_tokens(encoding.ids))
     while not reading.is_read:
         place = data.draw(st.integers(0, len(encoding.ids)))

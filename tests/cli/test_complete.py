@@ -57,7 +57,10 @@ def greedy(text: str, cursor: int | None = None, tokens: int = 48, **how: Any) -
     """What the engine writes there, with a newline at the end."""
     wanted = SamplingSettings(temperature=0, max_tokens=tokens)
     place = len(text) if cursor is None else cursor
-    pieces = [item.piece for item in tiny.engine().complete(text, place, wanted, **how)]
+    pieces = [
+        item.piece
+        for item in tiny.engine().document.complete(text, place, wanted, **how)
+    ]
     return "".join(pieces).removesuffix("\n") + "\n"
 
 
@@ -163,8 +166,17 @@ class Interrupted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
+    @property
+    def document(self) -> Any:
+        """Itself, since it completes."""
+        return self
+
+    def completion_context(self, *given: Any) -> Any:
+        """The engine's."""
+        return self._engine.document.completion_context(*given)
+
     def complete(self, *given: Any, **how: Any) -> Iterator[Step | GenerationResult]:
-        for item in self._engine.complete(*given, **how):
+        for item in self._engine.document.complete(*given, **how):
             if isinstance(item, Step) and item.index == 2:
                 signal.raise_signal(signal.SIGINT)
             yield item

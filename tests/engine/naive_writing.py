@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lmtui.engine.backends.transformers import TransformersBackend
-from lmtui.engine.completion import CompletionModel, CursorContext
+from lmtui.engine.completion import CompletionModel, ContextPlanner, CursorContext
 from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.sampler import Sampler
@@ -83,9 +83,18 @@ class NaiveReader:
         )
 
 
-def parts(model: Any, tokenizer: Any) -> CompletionModel:
-    """The parts of an engine around a model, with an empty cache."""
+LAYOUT = ContextPlanner(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
+
+
+def parts(
+    model: Any,
+    tokenizer: Any,
+    planner: ContextPlanner = LAYOUT,
+    end_ids: frozenset[int] = frozenset(),
+) -> CompletionModel:
+    """The parts of an engine around a model, with an empty cache; they read slowly."""
     forward, vocabulary = TransformersBackend(model), Vocabulary(tokenizer)
+    infill_ends = planner.infill.end_ids if planner.infill else frozenset[int]()
 
     def recompute(context: Ids) -> torch.Tensor:
         return forward.logits(context.tolist())[-1]
@@ -95,5 +104,7 @@ def parts(model: Any, tokenizer: Any) -> CompletionModel:
         PrefixCache(forward),
         Sampler(forward, vocabulary, tokenizer, len(tokenizer), recompute),
         vocabulary,
-        CONTEXT,
+        NaiveReader(model, tokenizer),
+        planner,
+        end_ids | vocabulary.specials | infill_ends,
     )

@@ -28,13 +28,12 @@ from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings,
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import test_fill_in_the_middle as test_infill
 from tests.engine import tiny
-from tests.engine.naive_writing import CONTEXT, NaiveReader, parts
+from tests.engine.naive_writing import CONTEXT, LAYOUT, NaiveReader, parts
 
 TEXT = "The quick brown fox jumps over the lazy dog. The qui"
 GREEDY = SamplingSettings(temperature=0, max_tokens=12)
 FREE = SamplingSettings(temperature=1, top_k=0, top_p=1, min_p=0, max_tokens=12)
 VOCABULARY = Vocabulary(tiny.tokenizer())
-LAYOUT = ContextPlanner(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
 RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
 CUTS = [1, 9, 12, 16, 44, 45, 47, len(TEXT)]
 
@@ -44,8 +43,8 @@ def reader(family: str = "llama") -> NaiveReader:
 
 
 def going_on(family: str = "llama", end_ids: frozenset[int] = frozenset()) -> Completer:
-    model = parts(tiny.model(family), tiny.tokenizer())
-    return Completer(model, reader(family), LAYOUT, end_ids)
+    model, tokenizer = tiny.model(family), tiny.tokenizer()
+    return Completer(parts(model, tokenizer, end_ids=end_ids))
 
 
 def run(
@@ -194,11 +193,7 @@ def infilling(family: str) -> tuple[Any, Any, Completer]:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     reader = NaiveReader(model, tokenizer)
     layout = replace(LAYOUT, infill=Infill.of(tokenizer))
-    return (
-        reader,
-        layout,
-        Completer(parts(model, tokenizer), reader, layout, frozenset()),
-    )
+    return reader, layout, Completer(parts(model, tokenizer, layout))
 
 
 @pytest.mark.parametrize("family", test_infill.ORDERS)

@@ -64,28 +64,28 @@ def test_only_the_beginning_of_a_long_file_is_read() -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_number_of_a_text_is_given_the_files(family: str) -> None:
     engine = tiny.engine(family)
-    plain = engine.completion_context(TEXT, len(TEXT), GREEDY).ids
-    parts = engine.read_with(FILES, name="own.txt")
+    plain = engine.document.completion_context(TEXT, len(TEXT), GREEDY).ids
+    parts = engine.document.read_with(FILES, name="own.txt")
     try:
         assert [part.name for part in parts] == ["notes.txt", "b.txt"]
-        read = engine.completion_context(TEXT, len(TEXT), GREEDY).ids
+        read = engine.document.completion_context(TEXT, len(TEXT), GREEDY).ids
         bos = engine.encode("").prefix
         before = read[: len(read) - len(plain) + len(bos)]
         assert len(before) == sum(p.tokens for p in parts) + len(bos) + len(
             engine.encode("own.txt\n", bos="no").ids
         )
         ids = engine.encode(TEXT).ids
-        (span,) = engine.score_span(TEXT, 0, len(TEXT))
+        (span,) = engine.document.score_span(TEXT, 0, len(TEXT))
         expected = list(engine.score(ids, prefix=before))
         for one, other in zip(span.tokens, expected, strict=True):
             assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
-        panel = engine.predict_at(TEXT, len(TEXT)).distribution
-        first = next(iter(engine.complete(TEXT, len(TEXT), GREEDY)))
+        panel = engine.document.predict_at(TEXT, len(TEXT)).distribution
+        first = next(iter(engine.document.complete(TEXT, len(TEXT), GREEDY)))
         assert panel is not None
         assert first.bytes == panel.candidates[0].bytes
     finally:
-        engine.read_with(())
-    again = engine.completion_context(TEXT, len(TEXT), GREEDY).ids
+        engine.document.read_with(())
+    again = engine.document.completion_context(TEXT, len(TEXT), GREEDY).ids
     assert again == plain
 
 

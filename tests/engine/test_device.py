@@ -77,10 +77,10 @@ def verbs(engine: LocalEngine) -> list[Any]:
         run_continuations(engine, ids, [5, 6, 7], 6),
         list(engine.score(ids, top_n=3)),
         engine.score_draft([ChatTurn("user", "the")], "dog", plain).tokens,
-        engine.predict_at(TEXT, len(TEXT) - 2).unexplored,
-        [stretch.tokens for stretch in engine.score_span(TEXT, 0, len(TEXT))],
-        engine.alternatives(TEXT, len(TEXT), rules),
-        engine.replacements(TEXT, 4, 7),
+        engine.document.predict_at(TEXT, len(TEXT) - 2).unexplored,
+        [stretch.tokens for stretch in engine.document.score_span(TEXT, 0, len(TEXT))],
+        engine.document.alternatives(TEXT, len(TEXT), rules),
+        list(engine.document.replacements(TEXT, 4, 7))[-1],
     ]
 
 

@@ -88,8 +88,8 @@ def test_score_span_after_edits_equals_scoring_the_whole_text(
         start, end = sorted(round(p * len(text)) for p in part)
         encoding = engine.encode(text)
         expected = scored(tiny.engine(family, context=SMALL), text)
-        engine.predict_at(text, at)
-        heat = list(engine.score_span(text, start, end))
+        engine.document.predict_at(text, at)
+        heat = list(engine.document.score_span(text, start, end))
         for stretch in heat:
             for token, span in zip(stretch.tokens, stretch.spans, strict=True):
                 assert encoding.spans[token.index] == span
@@ -117,14 +117,14 @@ def test_scored_spans_never_end_within_a_character(shift: int) -> None:
     engine = tiny.engine()
     text = "x" * shift + " 日本🦉" * 40
     spans = engine.encode(text).spans
-    read = engine.predict_at(text, len(text)).read
+    read = engine.document.predict_at(text, len(text)).read
     assert read is not None and read.tokens
     first = read.tokens[0].index
     assert spans[first - 1][1] <= spans[first][0]
     parts = ScoredText(text)
     part = parts.next_span(0, 1, length=30)
     while part is not None:
-        for stretch in tiny.engine().score_span(text, *part):
+        for stretch in tiny.engine().document.score_span(text, *part):
             parts.put(stretch)
         part = parts.next_span(0, 1, length=30)
     total = parts.sum()
@@ -135,12 +135,14 @@ def test_scored_spans_never_end_within_a_character(shift: int) -> None:
 
 def to_the_end(engine: LocalEngine) -> None:
     """Let it search for as long as there is something to find."""
-    engine.predictor.budget = SearchBudget(least=1e-6, least_scored=1e-6, runs=30)
+    engine.document.predictor.budget = SearchBudget(
+        least=1e-6, least_scored=1e-6, runs=30
+    )
 
 
 def reference(engine: LocalEngine, text: str, cursor: int, top: int) -> Any:
     """The same answer, each run from the beginning."""
-    reader = engine.predictor.scorer
+    reader = engine.document.predictor.scorer
     reader.update(text)
     spot = reader.scored_cursor(cursor)
     vocabulary = engine._vocabulary
@@ -173,8 +175,10 @@ def test_predict_at_equals_a_fresh_run_of_every_path(
     to_the_end(engine)
     for place in places:
         cursor = round(place * len(text))
-        engine.predict_at(text[:cursor], max(0, cursor - 1), top_n=5)  # a letter before
-        expectation = engine.predict_at(text, cursor, top_n=5)
+        engine.document.predict_at(
+            text[:cursor], max(0, cursor - 1), top_n=5
+        )  # a letter before
+        expectation = engine.document.predict_at(text, cursor, top_n=5)
         if cursor == 0:
             assert expectation.distribution is None
             continue
@@ -201,26 +205,28 @@ TEXT = "the quick brown fox jumps over the lazy dog. the cat sat on the mat "
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_prediction_at_a_scored_place_runs_no_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
-    list(engine.score_span(TEXT, 0, len(TEXT)))
-    engine.predict_at(TEXT, len(TEXT))
-    engine.predictor.budget = SearchBudget(least=1e-3, least_scored=1.0, runs=2)
+    list(engine.document.score_span(TEXT, 0, len(TEXT)))
+    engine.document.predict_at(TEXT, len(TEXT))
+    engine.document.predictor.budget = SearchBudget(
+        least=1e-3, least_scored=1.0, runs=2
+    )
     with run(family) as lengths:
         for _, end in engine.encode(TEXT).spans:
-            assert engine.predict_at(TEXT, end).distribution is not None
-        assert list(engine.score_span(TEXT, 0, len(TEXT)))
+            assert engine.document.predict_at(TEXT, end).distribution is not None
+        assert list(engine.document.score_span(TEXT, 0, len(TEXT)))
     assert lengths == []
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
     engine = tiny.engine(family)
-    engine.predictor.budget = SearchBudget(least=1.0, least_scored=1.0, runs=2)
-    engine.predict_at(TEXT, len(TEXT))
+    engine.document.predictor.budget = SearchBudget(least=1.0, least_scored=1.0, runs=2)
+    engine.document.predict_at(TEXT, len(TEXT))
     for size in range(1, 12):
         text = TEXT + "and the dog"[:size]
         with run(family) as lengths:
-            expectation = engine.predict_at(text, len(text))
-            list(engine.score_span(text, len(TEXT), len(text)))
+            expectation = engine.document.predict_at(text, len(text))
+            list(engine.document.score_span(text, len(TEXT), len(text)))
         assert sum(lengths) <= 6
         assert expectation.window == (0, len(engine.encode(text).ids))
 
@@ -228,34 +234,36 @@ def test_typing_at_the_end_runs_only_changed_tokens(family: str) -> None:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_one_more_letter_takes_one_forward_pass(family: str) -> None:
     engine = tiny.engine(family)
-    engine.predictor.budget = SearchBudget(least=1e-6, least_scored=1e-6, runs=1)
+    engine.document.predictor.budget = SearchBudget(
+        least=1e-6, least_scored=1e-6, runs=1
+    )
     _ = engine.backend.reads_trees  # found out only once
-    engine.predict_at(TEXT + "q", len(TEXT) + 1)
+    engine.document.predict_at(TEXT + "q", len(TEXT) + 1)
     for size in range(2, 6):
         text = TEXT + "quick"[:size]
         with run(family) as lengths:
-            assert engine.predict_at(text, len(text)).distribution
+            assert engine.document.predict_at(text, len(text)).distribution
         assert len(lengths) == 1
 
 
 def test_prediction_at_an_earlier_place_keeps_the_prefix_cache() -> None:
     engine = tiny.engine()
-    engine.predict_at(TEXT, len(TEXT))
+    engine.document.predict_at(TEXT, len(TEXT))
     held = list(engine.cache.ids)
-    engine.predict_at(TEXT, TEXT.index("ick"))
+    engine.document.predict_at(TEXT, TEXT.index("ick"))
     assert engine.cache.ids == held
     text = TEXT + "a"
     with run() as lengths:
-        engine.predict_at(text, len(text))
+        engine.document.predict_at(text, len(text))
     assert lengths[0] <= 3
 
 
 def test_scoring_another_window_keeps_the_prefix_cache() -> None:
     engine = tiny.engine(context=SMALL)
     text = TEXT * 4
-    engine.predict_at(text, len(text))
+    engine.document.predict_at(text, len(text))
     held = list(engine.cache.ids)
-    list(engine.score_span(text, 0, len(text) // 2))
+    list(engine.document.score_span(text, 0, len(text) // 2))
     assert engine.cache.ids == held
 
 
@@ -264,11 +272,11 @@ def test_cancelled_score_span_is_resumed() -> None:
     text = TEXT * 10
     seen: list[ScoredSpan] = []
     with pytest.raises(Cancelled), cancelled_when(lambda: bool(seen)):
-        for stretch in engine.score_span(text, 0, len(text)):
+        for stretch in engine.document.score_span(text, 0, len(text)):
             seen.append(stretch)
     assert seen
     with run() as lengths:
-        again = list(engine.score_span(text, 0, len(text)))
+        again = list(engine.document.score_span(text, 0, len(text)))
     assert len(tokens(again)) == len(engine.encode(text).ids)
     assert sum(lengths) <= len(tokens(again)) - len(tokens(seen)) + 1
 
@@ -279,9 +287,9 @@ def test_scores_outlive_their_evicted_states(monkeypatch: pytest.MonkeyPatch) ->
     text = TEXT * 6
     expected = scored(tiny.engine(context=SMALL), text)
     for _ in range(2):
-        found = tokens(list(engine.score_span(text, 0, len(text))))
+        found = tokens(list(engine.document.score_span(text, 0, len(text))))
         assert [t.logprob for t in found[1:]] == pytest.approx(expected[1:], abs=1e-4)
-    assert len(engine.predictor.scorer._states) <= 70
+    assert len(engine.document.predictor.scorer._states) <= 70
 
 
 def test_predict_at_never_exceeds_the_context() -> None:
@@ -291,7 +299,7 @@ def test_predict_at_never_exceeds_the_context() -> None:
     spans = engine.encode(text).spans
     for index in range(most - 3, most + 2):
         typed = text[: spans[index][1]] + "zqzqzqzqzqzq"
-        expectation = engine.predict_at(typed, len(typed))
+        expectation = engine.document.predict_at(typed, len(typed))
         assert expectation.distribution is not None
         assert expectation.window[1] - expectation.window[0] <= most
 
@@ -304,8 +312,8 @@ def test_model_without_rollback_scores_like_the_whole_text() -> None:
     engine = LocalEngine(replace(tiny.loaded(), model=made))
     text = TEXT + "qu"
     for cursor in (len(text), len(TEXT), 20):
-        assert engine.predict_at(text, cursor).distribution is not None
-        heat = tokens(list(engine.score_span(text, 0, len(text))))
+        assert engine.document.predict_at(text, cursor).distribution is not None
+        heat = tokens(list(engine.document.score_span(text, 0, len(text))))
         expected = scored(engine, text)
         assert [t.logprob for t in heat[1:]] == pytest.approx(expected[1:], abs=1e-4)
 
@@ -317,7 +325,7 @@ def test_following_token_has_the_rank_and_logprob_of_its_row(
 ) -> None:
     engine = tiny.engine()
     cursor = round(place * len(text))
-    expectation = engine.predict_at(text, cursor, top_n=1000)
+    expectation = engine.document.predict_at(text, cursor, top_n=1000)
     following, after = expectation.following, text[cursor:].encode()
     if following is None:
         assert not after or expectation.distribution is None
@@ -337,7 +345,7 @@ def test_predict_at_returns_the_scores_of_typed_tokens() -> None:
     expected = scored(engine, TEXT)
     known: dict[int, float | None] = {}
     for end in range(1, len(TEXT) + 1):
-        if read := engine.predict_at(TEXT[:end], end).read:
+        if read := engine.document.predict_at(TEXT[:end], end).read:
             known |= {token.index: token.logprob for token in read.tokens}
     count = len(expected) - 1  # the space at the end is still being typed
     assert known.pop(0) is None
@@ -348,7 +356,7 @@ def test_predict_at_returns_the_scores_of_typed_tokens() -> None:
 
 @pytest.mark.parametrize("text", ["", "the cat"])
 def test_predict_at_the_beginning_has_no_distribution(text: str) -> None:
-    expectation = tiny.engine().predict_at(text, 0)
+    expectation = tiny.engine().document.predict_at(text, 0)
     assert expectation.distribution is None
     assert expectation.typed_logprob is None
     assert expectation.typed == ""
@@ -357,7 +365,7 @@ def test_predict_at_the_beginning_has_no_distribution(text: str) -> None:
 
 def test_the_first_word_is_context_and_not_healed() -> None:
     engine = tiny.engine()
-    expectation = engine.predict_at("the", 3)
+    expectation = engine.document.predict_at("the", 3)
     row = tiny.reference_logprobs("llama", list(engine.encode("the").ids))[-1]
     assert expectation.distribution is not None
     best = expectation.distribution.candidates[0]

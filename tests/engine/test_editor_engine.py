@@ -25,7 +25,7 @@ RULES = SuggestionRules(min_prob=None, seconds=None, single_line=False)
 def gone_on(
     engine: LocalEngine, text: str, cursor: int, **how: Any
 ) -> tuple[list[Step], GenerationResult]:
-    *steps, finish = engine.complete(text, cursor, GREEDY, **how)
+    *steps, finish = engine.document.complete(text, cursor, GREEDY, **how)
     assert isinstance(finish, GenerationResult)
     return steps, finish  # type: ignore[return-value]
 
@@ -37,13 +37,13 @@ def test_first_completion_step_equals_the_first_predicted_row(
     family: str, cursor: int
 ) -> None:
     engine = tiny.engine(family, context=64)
-    expectation = engine.predict_at(TEXT, cursor, top_n=5)
+    expectation = engine.document.predict_at(TEXT, cursor, top_n=5)
     assert expectation.distribution
     first = expectation.distribution.candidates[0]
     steps, _ = gone_on(engine, TEXT, cursor)
     fresh, _ = gone_on(tiny.engine(family, context=64), TEXT, cursor)
     assert [step.bytes for step in steps] == [step.bytes for step in fresh]
-    if engine.completion_context(TEXT, cursor, GREEDY).ids == _read(
+    if engine.document.completion_context(TEXT, cursor, GREEDY).ids == _read(
         engine, expectation.window
     ):
         assert (steps[0].id, steps[0].bytes) == (first.id, first.bytes)
@@ -59,9 +59,9 @@ def _read(engine: LocalEngine, window: tuple[int, int]) -> tuple[int, ...]:
 
 def test_completion_reuses_what_predict_at_computed() -> None:
     engine = tiny.engine()
-    engine.predict_at(TEXT, 49)
+    engine.document.predict_at(TEXT, 49)
     with counted(tiny.model()) as lengths:
-        first = next(iter(engine.complete(TEXT, 49, GREEDY)))
+        first = next(iter(engine.document.complete(TEXT, 49, GREEDY)))
     assert isinstance(first, Step)
     assert lengths == []
     with counted(tiny.model()) as lengths:
@@ -72,7 +72,7 @@ def test_completion_reuses_what_predict_at_computed() -> None:
 
 def test_alternatives_are_ordered_like_the_predicted_rows() -> None:
     engine = tiny.engine()
-    expectation = engine.predict_at(TEXT, 49)
+    expectation = engine.document.predict_at(TEXT, 49)
     assert expectation.distribution
     rows = [row.text for row in expectation.distribution.candidates]
     begins = [
@@ -81,7 +81,7 @@ def test_alternatives_are_ordered_like_the_predicted_rows() -> None:
             for i, row in enumerate(rows)
             if ghost.text.startswith(row.strip("\ufffd"))
         )
-        for ghost in engine.alternatives(TEXT, 49, RULES, count=6)
+        for ghost in engine.document.alternatives(TEXT, 49, RULES, count=6)
     ]
     assert begins == sorted(begins)
 
@@ -96,9 +96,9 @@ def behind(engine: LocalEngine, text: str, place: int) -> float:
 def test_replacement_sums_differ_by_the_difference_of_scores() -> None:
     engine, start, end = tiny.engine(), 10, 15
     text = TEXT[:80]
-    found = engine.replacements(text, start, end, count=4)
-    assert len(found) > 2
-    sums, piece = {one.text: one.total for one in found}, start - 1
+    *_, found = engine.document.replacements(text, start, end, count=4)
+    assert len(found.rows) > 2
+    sums, piece = {one.text: one.total for one in found.rows}, start - 1
     now = sums.pop(text[start:end]) - behind(engine, text, piece)
     for word, total in sums.items():
         other = text[:start] + word + text[end:]
@@ -111,7 +111,7 @@ def test_engine_with_infill_reads_both_sides() -> None:
     loaded = replace(tiny.loaded(), tokenizer=tokenizer)
     engine, text = LocalEngine(loaded), "one two thr\nfour"
     assert engine.capabilities.infill
-    read = engine.completion_context(text, 11, GREEDY)
+    read = engine.document.completion_context(text, 11, GREEDY)
     assert (read.infilled, read.typed) == (True, b" thr")
     assert tokenizer.decode(read.ids) == (
         "<|fim_prefix|>one two<|fim_suffix|>\nfour<|fim_middle|>"
@@ -119,4 +119,4 @@ def test_engine_with_infill_reads_both_sides() -> None:
     steps, finish = gone_on(engine, text, 11)
     assert finish.prompt_tokens == len(read.ids)
     assert steps[0].distribution.candidates[0].bytes == steps[0].bytes
-    assert not engine.completion_context(text, len(text), GREEDY).infilled
+    assert not engine.document.completion_context(text, len(text), GREEDY).infilled

@@ -26,7 +26,7 @@ def engine(default_home: Path) -> LocalEngine:
 
 
 def corrections(engine: LocalEngine, text: str) -> list[Correction]:
-    parts = engine.proofread(text, 0, len(text))
+    parts = engine.document.proofread(text, 0, len(text))
     return [each for part in parts for each in part.corrections]
 
 

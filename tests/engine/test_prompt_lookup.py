@@ -149,7 +149,7 @@ def test_prompt_lookup_sees_the_text_after_the_cursor(
     engine = tiny.engine(context=256)
     settings = SamplingSettings(temperature=0, max_tokens=6)
     text = TEXT + " the dog sat on the log\n"
-    list(engine.complete(text, len(TEXT), settings))
+    list(engine.document.complete(text, len(TEXT), settings))
     beside, before = seen[:2]
     assert beside == list(engine.encode(text).ids[-len(beside) :])
     assert before[:5] == list(engine.encode(TEXT).ids[:5])

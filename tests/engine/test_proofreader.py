@@ -34,7 +34,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
 def found(
     engine: LocalEngine, start: int = 0, end: int = len(TEXT)
 ) -> list[Correction]:
-    parts = list(engine.proofread(TEXT, start, end))
+    parts = list(engine.document.proofread(TEXT, start, end))
     ends = [part.end for part in parts]
     assert ends == sorted(ends) and ends[-1] == end
     return [each for part in parts for each in part.corrections]
@@ -74,7 +74,7 @@ def test_rest_can_be_read_from_the_end_of_any_part(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proofreader, "COSTS", dict.fromkeys(SlipKind, 0.0))
         patch.setattr(proofreader, "SURPRISING", 0.0)
-        parts = list(engine.proofread(TEXT, 0, len(TEXT)))
+        parts = list(engine.document.proofread(TEXT, 0, len(TEXT)))
         taken = data.draw(st.integers(1, len(parts)))
         before = [each for part in parts[:taken] for each in part.corrections]
         rest = found(engine, parts[taken - 1].end)
@@ -98,7 +98,7 @@ def test_slips_cost_more_than_chance_gains(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("text", ["", "   \n", "42", "word"])
 def test_text_without_neighbours_is_read(text: str, eager: LocalEngine) -> None:
-    (part,) = eager.proofread(text, 0, len(text))
+    (part,) = eager.document.proofread(text, 0, len(text))
     assert (part.end, part.corrections) == (len(text), ())
     assert part.words == len(text.split())
 
@@ -107,4 +107,4 @@ def test_text_without_neighbours_is_read(text: str, eager: LocalEngine) -> None:
 def test_proofreading_can_be_cancelled(eager: LocalEngine, patience: int) -> None:
     asked = count()
     with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):
-        list(eager.proofread(TEXT, 0, len(TEXT)))
+        list(eager.document.proofread(TEXT, 0, len(TEXT)))

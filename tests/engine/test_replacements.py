@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 import pytest
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine import path_scores
-from lmtui.engine.completion import ContextPlanner
-from lmtui.engine.editor_types import Replacement
-from lmtui.engine.replacements import ReplacementFinder
+from lmtui.engine.completion import CompletionModel, ContextPlanner
+from lmtui.engine.editor_types import Replacement, ReplacementList
+from lmtui.engine.replacements import replacements
 from lmtui.engine.words import can_cut
 from lmtui.errors import Cancelled
 from tests.engine import test_families, tiny
 from tests.engine import test_fill_in_the_middle as fim
-from tests.engine.naive_writing import CONTEXT, NaiveReader, parts
+from tests.engine.naive_writing import CONTEXT, LAYOUT, NaiveReader, parts
 
 TEXT = "The quick brown fox jumps over the lazy dog. The quick brown fox sat on it."
-LAYOUT = ContextPlanner(context=CONTEXT, window=CONTEXT, stride=CONTEXT // 2)
 WORDS = [(10, 15), (16, 19), (15, 19), (40, 43), (70, 72)]
 
 
@@ -28,16 +26,20 @@ def reader(family: str = "llama") -> NaiveReader:
     return NaiveReader(tiny.model(family), tiny.tokenizer())
 
 
-def replacing(
-    family: str = "llama", layout: ContextPlanner = LAYOUT
-) -> ReplacementFinder:
-    model = parts(tiny.model(family), tiny.tokenizer())
-    return ReplacementFinder(model, reader(family), layout, frozenset())
+def model(family: str = "llama", planner: ContextPlanner = LAYOUT) -> CompletionModel:
+    return parts(tiny.model(family), tiny.tokenizer(), planner)
 
 
-def find(text: str, start: int, end: int, **how: Any) -> list[Replacement]:
-    options = {"count": 6}
-    return replacing().find(text, start, end, **(options | how))
+def lists(text: str, start: int, end: int) -> list[ReplacementList]:
+    return list(replacements(model(), text, start, end, count=6))
+
+
+def find(
+    text: str, start: int, end: int, read: CompletionModel | None = None, count: int = 6
+) -> list[Replacement]:
+    *_, last = replacements(read or model(), text, start, end, count=count)
+    assert last.is_complete
+    return list(last.rows)
 
 
 def naive_scores(
@@ -66,7 +68,7 @@ def test_replacement_numbers_equal_those_of_the_text_read_anew(
 ) -> None:
     start, end = place
     naive, behind = reader(family), TEXT[end:]
-    found = replacing(family).find(TEXT, start, end, count=6)
+    found = find(TEXT, start, end, model(family))
     for one in found:
         own, following = naive_scores(naive, start, one.text, behind)
         assert one.logprob == pytest.approx(own, abs=1e-3)
@@ -116,8 +118,8 @@ def test_count_limits_the_replacements() -> None:
 def test_replacements_are_found_in_a_text_longer_than_the_window() -> None:
     text = TEXT + " " + TEXT * 12
     start = text.rindex("lazy")
-    small = replacing(layout=ContextPlanner(context=CONTEXT, window=300, stride=150))
-    found = small.find(text, start, start + 4, count=3)
+    small = model(planner=ContextPlanner(context=CONTEXT, window=300, stride=150))
+    found = find(text, start, start + 4, small, count=3)
     assert len(found) >= 2
     assert all(one.following is not None for one in found)
 
@@ -130,16 +132,11 @@ def test_replacement_search_can_be_cancelled(patience: int) -> None:
 
 
 def test_model_that_cannot_fork_repeats_its_replacements() -> None:
-    model, tokenizer = (
-        test_families.model("lfm2"),
-        fim.tokenizer("qwen"),
-    )
-    naive = NaiveReader(model, tokenizer)
-    one = ReplacementFinder(parts(model, tokenizer), naive, LAYOUT, frozenset())
+    one = parts(test_families.model("lfm2"), fim.tokenizer("qwen"))
     text = "a b a b a b"
-    first = one.find(text, 4, 5, count=4)
+    first = find(text, 4, 5, one, count=4)
     assert len(first) == 4
-    again = one.find(text, 4, 5, count=4)
+    again = find(text, 4, 5, one, count=4)
     assert [found.text for found in again] == [found.text for found in first]
     for before, after in zip(first, again, strict=True):
         assert after.logprob == pytest.approx(before.logprob, abs=1e-3)
@@ -147,20 +144,18 @@ def test_model_that_cannot_fork_repeats_its_replacements() -> None:
 
 
 def test_progress_counts_the_candidates() -> None:
-    told: list[tuple[int, int]] = []
-    find(TEXT, 10, 15, progress=lambda *counts: told.append(counts))
+    told = [(each.done, each.total) for each in lists(TEXT, 10, 15)]
     assert told == sorted(told)
-    assert told[0][0] == 0 and told[-1][0] == told[-1][1]
+    assert [done == total for done, total in told] == [False] * (len(told) - 1) + [True]
 
 
 def test_partial_lists_have_the_final_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(path_scores, "TREE_TOKENS", 80)
-    lists: list[list[Replacement]] = []
-    found = find(TEXT, 10, 15, partial=lambda best: lists.append(list(best)))
-    assert len(lists) > 2
-    assert lists[-1] == [replace(one, ahead="") for one in found]
-    known = {one.text: one for best in lists for one in best if one.is_scored}
-    for whole in lists:
+    *early, found = [each.rows for each in lists(TEXT, 10, 15)]
+    assert len(early) > 2
+    assert early[-1] == tuple(replace(one, ahead="") for one in found)
+    known = {one.text: one for best in early for one in best if one.is_scored}
+    for whole in early:
         best = [one for one in whole if one.is_scored]
         assert best == [known[one.text] for one in best]
         assert best == sorted(best, key=lambda one: -one.total)
@@ -168,11 +163,10 @@ def test_partial_lists_have_the_final_numbers(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_first_lists_have_words_before_what_follows_is_scored() -> None:
-    lists: list[list[Replacement]] = []
-    found = find(TEXT, 10, 15, partial=lambda best: lists.append(list(best)))
-    first, final = lists[0], {one.text: one for one in found}
+    *early, found = [each.rows for each in lists(TEXT, 10, 15)]
+    first, final = early[0], {one.text: one for one in found}
     assert first and not any(one.is_scored for one in first)
     assert all(one.following is None for one in first)
-    rows = [one for best in lists for one in best if one.text in final]
+    rows = [one for best in early for one in best if one.text in final]
     for one in rows:
         assert one.logprob == pytest.approx(final[one.text].logprob, abs=1e-4)

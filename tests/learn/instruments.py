@@ -97,7 +97,12 @@ class Silent:
         """The scores that are told."""
         return map(self._heard, self._engine.score(*arguments, **options))
 
+    @property
+    def document(self) -> Any:
+        """Itself, since it scores."""
+        return self
+
     def score_span(self, *arguments: Any, **options: Any) -> Iterator[ScoredSpan]:
         """The same of a part."""
-        for part in self._engine.score_span(*arguments, **options):
+        for part in self._engine.document.score_span(*arguments, **options):
             yield replace(part, tokens=tuple(map(self._heard, part.tokens)))

@@ -32,7 +32,7 @@ def test_tokenizer_panic_is_an_error_with_a_hint(spoilt: Path, quantize) -> None
     with pytest.raises(LmtuiError, match=TITLE):
         engine.prompt([ChatTurn("user", panics.TEXT)])
     with pytest.raises(LmtuiError, match=TITLE):
-        list(engine.score_span(panics.TEXT, 0, 1))
+        list(engine.document.score_span(panics.TEXT, 0, 1))
     assert engine.encode("the quick fox").ids
 
 

@@ -124,7 +124,7 @@ def test_a_template_is_run_only_for_a_conversation(
     ids = engine.encode("the quick fox").ids
     assert len(list(engine.score(ids))) == len(ids)
     list(engine.generate(Prompt(ids, ""), GREEDY))
-    list(engine.score_span("the quick fox", 0, 13))
+    list(engine.document.score_span("the quick fox", 0, 13))
     assert not asked
     with pytest.raises(LmtuiError, match="runs for more than"):
         engine.prompt([ChatTurn("user", "Hi")])

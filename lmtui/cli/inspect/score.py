@@ -25,6 +25,7 @@ from lmtui.cli.progress import Meter, meter
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import BosRule, Encoding
+from lmtui.engine.windows import Windows
 from lmtui.files import TextSource
 
 WORST = 20
@@ -199,8 +200,11 @@ class ModelScores:
             self.encoding, self._kept = document.read(engine)
         else:
             self.encoding = engine.encode(document.text, bos=rules.bos)
-        self._windows = engine.windows(
-            len(self.encoding.prefix), rules.window, rules.stride
+        self._windows = Windows.choose(
+            rules.window,
+            rules.stride,
+            context=engine.info.context,
+            prefix=len(self.encoding.prefix),
         )
         self.totals = Totals(limit=WORST)
 

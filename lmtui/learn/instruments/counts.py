@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lmtui import notation
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Bars, Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
@@ -211,7 +212,8 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     ]
     context.emit(f"{len(held_out):,} held-out tokens are scored.")
     prefix = engine.encode("").prefix
-    window = engine.windows(len(prefix)).window
+    room = engine.info.context
+    window = Windows.choose(context=room, prefix=len(prefix)).window
     tokens = list(engine.score(held_out[:window], prefix=prefix))
     own = [token.logprob for token in tokens[1:]]
     nats = [-float(model.score(held_out[: len(tokens)])[1:].sum()) for model in models]

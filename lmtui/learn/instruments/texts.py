@@ -100,7 +100,7 @@ def score_edited(engine: Engine, text: str, context: Context) -> Reading:
         LmtuiError: it is too long for an instrument.
     """
     encoded(engine, text)
-    parts = [*engine.score_span(text, 0, len(text))]
+    parts = [*engine.document.score_span(text, 0, len(text))]
     return Reading(
         text,
         tuple(token for part in parts for token in part.tokens),

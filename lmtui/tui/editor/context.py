@@ -55,7 +55,7 @@ class ContextController(Controller):
             files, name = self._files, self._own.current.name
             self._client.ask(
                 Slot.CONTEXT,
-                lambda engine, _: engine.read_with(files, name=name),
+                lambda engine, _: engine.document.read_with(files, name=name),
                 self._take,
                 self._screen.show_error,
             )

@@ -22,6 +22,7 @@ from lmtui.editing.surprises import SurprisingWord, most_surprising
 from lmtui.engine.editor_types import (
     Correction,
     Replacement,
+    ReplacementList,
 )
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2, counted, in_bits, percent, rank, surprisal
@@ -79,25 +80,22 @@ than yours (●) makes the text more probable to the model, which does not make 
     def __init__(self, present: str) -> None:
         self._present = present
         self._early = 0  # cursor movement requested before the list has arrived
-        self._waits, self._asking = True, ASKING
+        self._waits = True
         word = clip(visible_line(present), _WIDEST)
         super().__init__(f"In place of “{word}”", _no_rows(ASKING, _WAITING))
 
-    def show(self, replacements: Sequence[Replacement]) -> None:
-        """Show the replacements that the model found."""
-        if replacements:
-            self._list(replacements, _REPLACEMENTS_FOOT)
-        else:
-            self._waits = False
-            self.show_rows(_no_rows(NOTHING))
-
-    def show_partial(self, replacements: Sequence[Replacement]) -> None:
-        """Show the best of those that are found so far."""
-        self._list(replacements, f"{self._asking} · {_REPLACEMENTS_FOOT}")
-
-    def _list(self, replacements: Sequence[Replacement], foot: str) -> None:
-        """List replacements; the mark stays on its word where that is still there."""
-        at, self._waits = self._early, False
+    def show(self, found: ReplacementList) -> None:
+        """Show the replacements that are known by now; the mark stays on its word where
+        that is still there."""
+        asking = ""
+        if not found.is_complete:
+            asking = f"{ASKING} {percent(found.done / found.total)}"
+        replacements, at = found.rows, self._early
+        self._waits = bool(asking) and not replacements
+        if not replacements:
+            self.show_rows(_no_rows(asking, _WAITING) if asking else _no_rows(NOTHING))
+            return
+        foot = " · ".join(filter(None, (asking, _REPLACEMENTS_FOOT)))
         if self.is_mounted and self.marked is not None:
             word = self.marked.text
             rows = (i for i, each in enumerate(replacements) if each.text == word)
@@ -106,12 +104,6 @@ than yours (●) makes the text more probable to the model, which does not make 
         self.show_rows(
             PickerRows(replacements, lines, heads=heads, note=LEGEND, foot=foot, at=at)
         )
-
-    def show_progress(self, done: int, total: int) -> None:
-        """Show how much of the work is done; of a list with its next rows."""
-        self._asking = f"{ASKING} {percent(done / max(1, total))}"
-        if not self.items:
-            self.show_rows(_no_rows(self._asking, _WAITING))
 
     def show_error(self, error: LmtuiError) -> None:
         """Show why the model can't answer."""

@@ -89,7 +89,7 @@ class PredictionController(Controller):
         grammar = self._grammar
         self._client.ask(
             Slot.LOOK,
-            lambda engine, _: engine.predict_at(
+            lambda engine, _: engine.document.predict_at(
                 text, cursor, top_n=_ROWS, grammar=grammar
             ),
             self._show,

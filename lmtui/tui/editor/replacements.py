@@ -13,9 +13,10 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.pickers import ReplacementsScreen
 from lmtui.tui.editor.text_area import GhostEditor
-from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.engine.client import EngineClient, ignore
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.screen import ModelScreen
+from lmtui.worker.partial_answers import emit_each
 from lmtui.worker.requests import Slot
 
 
@@ -62,18 +63,10 @@ class ReplacementController(Controller):
         self._screen.app.push_screen(dialog, answer)
         self._client.ask(
             Slot.REPLACE,
-            lambda engine, context: engine.replacements(
-                text,
-                start,
-                end,
-                progress=context.emit,
-                partial=lambda best: context.emit(tuple(best)),
-            ),
-            dialog.show,
+            emit_each(lambda engine: engine.document.replacements(text, start, end)),
+            ignore,
             dialog.show_error,
-            batch=lambda values: (
-                dialog.show_progress if len(values) > 1 else dialog.show_partial
-            )(*values),
+            batch=lambda lists: dialog.show(*lists),
         )
         self._screen.activity.unsay()
 

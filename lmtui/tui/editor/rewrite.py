@@ -42,7 +42,7 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import pad_to
 from lmtui.tui.widgets.line_prompt import LinePrompt, LineQuestion
 from lmtui.worker.generation import run_generation
-from lmtui.worker.partial_answers import span_parts
+from lmtui.worker.partial_answers import emit_each
 from lmtui.worker.requests import Slot
 
 QUESTION = LineQuestion(
@@ -375,7 +375,7 @@ class RewriteController(Controller):
         last = max(end, paragraph_at(text, max(start, end - 1))[1])
         self._client.ask(
             Slot.SPAN,
-            span_parts(text, start, last),
+            emit_each(lambda engine: engine.document.score_span(text, start, last)),
             lambda _: then(version_bits(_newest(found), start, end)),
             self._show_failed,
             batch=found.extend,

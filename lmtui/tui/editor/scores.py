@@ -44,7 +44,7 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.surprisal_styles import TINTED, level_of
 from lmtui.tui.widgets.text_totals import BRIEF, TextTotals
 from lmtui.tui.widgets.token_view import TokenLegend
-from lmtui.worker.partial_answers import span_parts
+from lmtui.worker.partial_answers import emit_each
 from lmtui.worker.requests import Slot
 
 IDLE = 0.3
@@ -216,7 +216,7 @@ class ScoreController(Controller):
         """Score what is visible, then the rest of a text that is not too long."""
         if not self._has_model or self._halted or self._client.is_pending(Slot.SPAN):
             return
-        part = self._next_part()
+        text, part = self.text.text, self._next_part()
         if part is None:
             self._show_totals()  # at once, as the status line says that all is scored
         else:
@@ -228,7 +228,7 @@ class ScoreController(Controller):
 
             self._client.ask(
                 Slot.SPAN,
-                span_parts(self.text.text, *part),
+                emit_each(lambda engine: engine.document.score_span(text, *part)),
                 lambda _: end(),
                 self._show_failed,
                 dropped=self._activity.update,

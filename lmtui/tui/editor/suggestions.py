@@ -267,7 +267,9 @@ class SuggestionController(Controller):
         self._client.ask(
             Slot.SUGGEST,
             lambda engine, _: tuple(
-                engine.alternatives(text, request.cursor, request.rules, count=_COUNT)
+                engine.document.alternatives(
+                    text, request.cursor, request.rules, count=_COUNT
+                )
             ),
             then,
             self._show_failed,

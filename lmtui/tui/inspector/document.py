@@ -232,7 +232,7 @@ class DocumentController(Controller):
         context = self.info.context if self.info and mine else 0
         room = context - len(known.before)
         enough = room >= _SHORTEST_WINDOW
-        self.shown.windows = Windows.choose(None, None, room=room) if enough else None
+        self.shown.windows = Windows.choose(context=room) if enough else None
         self.draw(self.view.index)
         self._end("" if mine else f"these tokens are of {shown_label(known.model)}")
 

@@ -26,6 +26,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.remote import llama_server, sglang, vllm
@@ -190,11 +191,17 @@ def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
         for end in (len(TEXT), 30, len(TEXT)):
             text = TEXT[:end]
             scored = [
-                [t.logprob for span in e.score_span(text, 0, end) for t in span.tokens]
+                [
+                    t.logprob
+                    for span in e.document.score_span(text, 0, end)
+                    for t in span.tokens
+                ]
                 for e in (there, here)
             ]
             assert scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
-            there_at, here_at = (e.predict_at(text, end) for e in (there, here))
+            there_at, here_at = (
+                e.document.predict_at(text, end) for e in (there, here)
+            )
             assert there_at.distribution and here_at.distribution
             # Rows are conditional on what is listed: above by the unexplored share.
             share = there_at.unexplored
@@ -212,7 +219,7 @@ def test_word_that_is_begun_is_continued_by_tokens_that_are_not_listed(
     text = "the cat sat on the dog and the lazy fox jum"
     with both(dialect, tmp_path) as (here, there):
         for end in range(len(text) - 6, len(text) + 1):
-            one, other = (e.predict_at(text[:end], end) for e in (there, here))
+            one, other = (e.document.predict_at(text[:end], end) for e in (there, here))
             if not text[:end].endswith(" "):
                 assert one.typed == other.typed and one.unexplored < 0.2
                 assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)
@@ -335,22 +342,23 @@ def test_setting_that_a_server_has_not_is_refused(
         with pytest.raises(LmtuiError, match=f"^{name} can't be applied by this"):
             answer(there, replace(idle, **changed))
         with pytest.raises(LmtuiError, match="can't be applied by this server"):
-            list(there.complete("the cat", 7, replace(idle, **changed)))
+            list(there.document.complete("the cat", 7, replace(idle, **changed)))
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "sglang"])
 def test_replacements_have_the_same_numbers(dialect: str, tmp_path: Path) -> None:
     with both(dialect, tmp_path) as (here, there):
-        expected = {r.text: r for r in here.replacements(TEXT, 4, 7, count=300)}
-        found = there.replacements(TEXT, 4, 7, count=8)
-        both_found = [each for each in found if each.text in expected]
+        *_, found_here = here.document.replacements(TEXT, 4, 7, count=300)
+        expected = {each.text: each for each in found_here.rows}
+        *_, found = there.document.replacements(TEXT, 4, 7, count=8)
+        both_found = [each for each in found.rows if each.text in expected]
         assert len(both_found) > 1
         for each in both_found:
             assert each.following == pytest.approx(
                 expected[each.text].following, abs=1e-3
             )
         with pytest.raises(LmtuiError, match="corrections can't be found here"):
-            list(there.proofread(TEXT, 0, 9))
+            list(there.document.proofread(TEXT, 0, 9))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -374,7 +382,7 @@ def test_replacements_need_scores_at_once(tmp_path: Path) -> None:
         both("llama-server", tmp_path) as (_, there),
         pytest.raises(LmtuiError, match="token by token"),
     ):
-        there.replacements(TEXT, 4, 7)
+        next(there.document.replacements(TEXT, 4, 7))
 
 
 def test_long_text_is_not_scored_token_by_token(
@@ -425,7 +433,7 @@ def test_text_longer_than_the_context_of_a_server_is_scored_in_windows(
         # A request draws a token behind its prompt.
         assert there.info.context == here.info.context - 1
         ids = (here.encode(TEXT).ids * 40)[: here.info.context + 50]
-        windows = there.windows()
+        windows = Windows.choose(context=there.info.context)
         assert windows.window == there.info.context
         expected = here.score(ids, window=windows.window, stride=windows.stride)
         values = [token.logprob for token in expected]
@@ -478,7 +486,7 @@ def test_word_that_is_begun_needs_a_server_that_is_asked_for_tokens(
     shares = []
     for kind in (Vllm, old):
         with vllm_model(tmp_path, kind) as (there, here):
-            one, other = (e.predict_at(text, len(text)) for e in (there, here))
+            one, other = (e.document.predict_at(text, len(text)) for e in (there, here))
             shares.append(one.unexplored)
             if kind is Vllm:
                 assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=0.2)

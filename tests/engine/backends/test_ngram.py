@@ -173,14 +173,14 @@ def test_text_that_was_counted_is_continued_by_heart() -> None:
     (way,) = run_continuations(engine, ids, [start], 9)
     text = b"".join(token.bytes for token in way).decode()
     assert text.startswith(" fox jumps over the lazy dog. ")
-    steps = engine.complete("Der Hund am M", 13, replace(PLAIN, max_tokens=1))
+    steps = engine.document.complete("Der Hund am M", 13, replace(PLAIN, max_tokens=1))
     assert any(isinstance(step, Step) for step in steps)
 
 
 @pytest.mark.parametrize("order", [0, 2])
 def test_editor_verbs_work(order: int) -> None:
     engine = ngrams(order)
-    seen = engine.predict_at(TEXT, 10, top_n=5)
+    seen = engine.document.predict_at(TEXT, 10, top_n=5)
     assert seen.distribution is not None
     draft = engine.score_draft([ChatTurn("user", "Hi")], "the cat", PLAIN)
     assert all(token.logprob is not None for token in draft.tokens)
@@ -193,7 +193,6 @@ def test_model_is_told_apart_from_the_one_beside_it() -> None:
     assert (info.label, info.precision, info.dtype) == ("ngram:3", "exact", "float64")
     assert info.architecture == "interpolated Kneser-Ney, order 3"
     assert (info.context, info.vocabulary) == (64, own.info.vocabulary)
-    assert engine.windows() == own.windows()
     assert engine.encode(TEXT) == own.encode(TEXT)
     assert info.parameters == model(3).size > 0
     assert (ngrams(0).info.parameters, info.end_ids) == (0, own.info.end_ids)

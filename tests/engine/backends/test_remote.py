@@ -172,7 +172,9 @@ def test_text_has_the_same_scores(family: str, window: int | None) -> None:
 def test_text_is_edited_with_the_same_predictions() -> None:
     with both() as (here, there):
         for cursor in (len(TEXT), 6, 0):
-            one, other = (e.predict_at(TEXT, cursor, top_n=5) for e in (there, here))
+            one, other = (
+                e.document.predict_at(TEXT, cursor, top_n=5) for e in (there, here)
+            )
             assert one.typed_logprob == pytest.approx(other.typed_logprob, abs=1e-4)
             rows = [
                 [row.bytes for row in each.distribution.candidates]
@@ -181,18 +183,18 @@ def test_text_is_edited_with_the_same_predictions() -> None:
             ]
             assert rows[:1] == rows[1:]
         spans = [
-            [t.logprob for s in e.score_span(TEXT, 0, 30) for t in s.tokens]
+            [t.logprob for s in e.document.score_span(TEXT, 0, 30) for t in s.tokens]
             for e in (there, here)
         ]
         assert spans[0] == pytest.approx(spans[1], abs=1e-4)
-        found = [
-            [each.text for each in engine.replacements(TEXT, 4, 7, count=3)]
+        lists = [
+            list(engine.document.replacements(TEXT, 4, 7, count=3))[-1].rows
             for engine in (there, here)
         ]
-        assert found[0] == found[1]
+        assert [row.text for row in lists[0]] == [row.text for row in lists[1]]
         rules = SuggestionRules()
         ghosts = [
-            [s.text for s in engine.alternatives(TEXT[:7], 7, rules, count=3)]
+            [s.text for s in engine.document.alternatives(TEXT[:7], 7, rules, count=3)]
             for engine in (there, here)
         ]
         assert ghosts[0] == ghosts[1]

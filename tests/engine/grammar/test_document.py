@@ -74,21 +74,21 @@ def test_ghost_text_goes_on_with_what_the_text_has_begun(text: str) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_alternative_follows_the_grammar(text: str) -> None:
-    found = tiny.engine().alternatives(text, len(text), RULES, count=5)
+    found = tiny.engine().document.alternatives(text, len(text), RULES, count=5)
     assert len(found) == (1 if text.endswith("\n") else 5)
     assert all(is_begun(text + each.text) for each in found)
 
 
 def test_free_alternatives_do_not() -> None:
     free = replace(RULES, grammar=None)
-    found = tiny.engine().alternatives("- the", 5, free, count=5)
+    found = tiny.engine().document.alternatives("- the", 5, free, count=5)
     assert not all(is_begun("- the" + each.text) for each in found)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_rows_that_it_forbids_are_marked(text: str) -> None:
     engine = tiny.engine()
-    prediction = engine.predict_at(text, len(text), top_n=40, grammar=LIST)
+    prediction = engine.document.predict_at(text, len(text), top_n=40, grammar=LIST)
     assert prediction.distribution is not None
     rows = prediction.distribution.candidates
     for row in rows:
@@ -96,7 +96,7 @@ def test_rows_that_it_forbids_are_marked(text: str) -> None:
             can_follow = is_begun_by_bytes(text, row.bytes)
             assert row.cut == (None if can_follow else "s")
     unmarked = [row._replace(cut=None) for row in rows]
-    free = engine.predict_at(text, len(text), top_n=40).distribution
+    free = engine.document.predict_at(text, len(text), top_n=40).distribution
     assert free is not None and list(free.candidates) == unmarked
 
 
@@ -108,8 +108,8 @@ def is_begun_by_bytes(text: str, data: bytes) -> bool:
 def test_rows_are_as_they_are_where_the_text_breaks_it() -> None:
     engine = tiny.engine()
     text = "no list"
-    marked = engine.predict_at(text, len(text), grammar=LIST)
-    free = engine.predict_at(text, len(text))
+    marked = engine.document.predict_at(text, len(text), grammar=LIST)
+    free = engine.document.predict_at(text, len(text))
     assert marked.distribution is not None and free.distribution is not None
     assert marked.distribution.candidates == free.distribution.candidates
 
@@ -120,7 +120,7 @@ def test_drawn_text_ends_with_the_grammar() -> None:
         temperature=1, top_k=0, seed=3, max_tokens=60, grammar="/the (cat|dog)!{2}/"
     )
     text = "the ca"
-    *steps, finish = engine.complete(text, len(text), wanted, grammar_from=0)
+    *steps, finish = engine.document.complete(text, len(text), wanted, grammar_from=0)
     assert isinstance(finish, GenerationResult)
     said = "".join(step.piece for step in steps if isinstance(step, Step))
     assert text + said + finish.piece == "the cat!!"

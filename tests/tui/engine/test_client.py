@@ -38,6 +38,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.progress import OnProgress, Progress
 from lmtui.tui.engine.batches import generation_batch
@@ -627,7 +628,7 @@ def test_a_part_of_a_document_is_scored_in_batches() -> None:
     scored = list(engine.score(ids, prefix=prefix, top_n=3))
     assert [t.bytes for t in document.tokens] == [t.bytes for t in scored]
     assert all(token.logprob is None for token in document.tokens)
-    assert document.windows == engine.windows(1)
+    assert document.windows == Windows.choose(context=engine.info.context, prefix=1)
     with running(engine, standing_clock) as (answers, client):
         _, (_, end, since), *_ = document.windows.over(len(ids))
         part = PartOf(ids, prefix, document.windows, since, end, top_n=3)
@@ -644,7 +645,13 @@ def test_interrupted_lens_goes_on_behind_its_last_column() -> None:
     engine = FakeWriter(on_token=gate)
     ids = engine.encode("a document").ids
     with running(engine) as (answers, client):
-        part = PartOf(ids, (), engine.windows(), start=0, end=len(ids) + 1)
+        part = PartOf(
+            ids,
+            (),
+            Windows.choose(context=engine.info.context),
+            start=0,
+            end=len(ids) + 1,
+        )
         client.ask(Slot.SUGGEST, lens_parts(part), **answers.of("lens", "batch"))
         gate.wait()
         client.score_draft("h", **answers.of("draft"))
@@ -662,7 +669,9 @@ def test_interrupted_part_of_a_document_is_scored_anew() -> None:
     engine = FakeWriter(on_token=gate)
     ids = engine.encode("a document").ids
     with running(engine) as (answers, client):
-        part = PartOf(ids, (), engine.windows(), start=0, end=len(ids))
+        part = PartOf(
+            ids, (), Windows.choose(context=engine.info.context), start=0, end=len(ids)
+        )
         client.score(part, **answers.of("part", "scored"))
         gate.wait()
         client.score_draft("h", **answers.of("draft"))
@@ -1133,7 +1142,13 @@ def test_nothing_of_a_cancelled_request_that_runs_is_handed_over(slot: Slot) -> 
             case Slot.GENERATE:
                 client.generate(HELLO, **answers.generation("it"))
             case _:
-                part = PartOf((1, 2, 3), (), engine.windows(), start=0, end=3)
+                part = PartOf(
+                    (1, 2, 3),
+                    (),
+                    Windows.choose(context=engine.info.context),
+                    start=0,
+                    end=3,
+                )
                 client.score(part, **answers.of("it", "scored"))
         gate.wait()
         assert client.cancel(slot)

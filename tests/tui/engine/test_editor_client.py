@@ -13,7 +13,7 @@ from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.batches import longest_text
 from lmtui.tui.engine.client import EngineClient
-from lmtui.worker.partial_answers import proofread_parts, span_parts
+from lmtui.worker.partial_answers import emit_each, proofread_parts
 from lmtui.worker.requests import Slot
 from tests.fake_writing import FakeWriter
 from tests.tui.engine.test_client import TEXT, Gate, running, verbs
@@ -22,7 +22,9 @@ RULES = SuggestionRules(seconds=None, min_prob=None)
 
 
 def predict(client: EngineClient, text: str, cursor: int, **how: Any) -> None:
-    client.ask(Slot.LOOK, lambda engine, _: engine.predict_at(text, cursor), **how)
+    client.ask(
+        Slot.LOOK, lambda engine, _: engine.document.predict_at(text, cursor), **how
+    )
 
 
 def ghost(
@@ -161,7 +163,8 @@ def test_span_scores_give_way_to_a_prediction_and_cover_the_span() -> None:
     gate = Gate(at=9)
     engine = FakeWriter(on_token=gate)
     with running(engine) as (answers, client):
-        client.ask(Slot.SPAN, span_parts(TEXT, 4, 11), **answers.of("span", "batch"))
+        run = emit_each(lambda engine: engine.document.score_span(TEXT, 4, 11))
+        client.ask(Slot.SPAN, run, **answers.of("span", "batch"))
         gate.wait()
         predict(client, TEXT, 3, **answers.of("prediction"))
         gate.open()
@@ -197,7 +200,8 @@ def test_failure_is_reported_for_the_request_that_asked() -> None:
     with running(FakeWriter(error=error)) as (answers, client):
         predict(client, TEXT, 2, **answers.of("prediction"))
         ghost(client, TEXT, RULES, **answers.of("ghost", "grown"))
-        client.ask(Slot.SPAN, span_parts(TEXT, 0, 2), **answers.of("span"))
+        run = emit_each(lambda engine: engine.document.score_span(TEXT, 0, 2))
+        client.ask(Slot.SPAN, run, **answers.of("span"))
         for name in ("prediction", "ghost", "span"):
             assert answers.wait(f"{name} failed").title == "no"
         assert not client.pending()
