@@ -189,7 +189,6 @@ class AnswerRow:
         return DrawOptions(self._chain.settings, self._seed, self.room, bias)
 
     def follow_server(self, token: DrawnToken) -> Step:
-        """Append a token that a server has drawn."""
         if not self._logprobs:
             self._prompt_read = time.perf_counter()
         return self.draw(token.logits, token)

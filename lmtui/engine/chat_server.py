@@ -109,7 +109,6 @@ class TokenTable:
         return known
 
     def bytes(self, token: int) -> bytes:
-        """Return the bytes of a token."""
         return self._spelled[token]
 
     def text(self, token: int) -> str:
@@ -159,7 +158,6 @@ class ChatServerEngine:
         """Facts about the model."""
 
     def close(self) -> None:
-        """Close the connection to the server."""
         self._model.connection.close()
 
     def prompt(
@@ -188,7 +186,6 @@ class ChatServerEngine:
         drawn: int = 0,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
-        """Yield the answer that the server draws, token by token."""
         if not isinstance(prompt, ChatPrompt):
             self._refuse()
         if settings.grammar is not None:
@@ -368,7 +365,6 @@ class ChatServerEngine:
     def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        """Return the listed tokens of an earlier position that contain `text`."""
         position, chain = self._position(self._rows[handle]), self._chain(settings)
         index = VocabularyIndex(self._tokens, len(self._tokens))
         return search(position, index, text, chain, count=count)
@@ -459,7 +455,6 @@ class _Totals:
             self._logprobs.append(step.logprob)
 
     def finish(self, reason: FinishReason) -> GenerationResult:
-        """Return the result."""
         first = self._last_at if self._first_at is None else self._first_at
         complete = len(self._logprobs) == self.steps
         return GenerationResult(

@@ -109,7 +109,6 @@ class CursorPredictor:
         """Paths of whose rows nothing else is known."""
 
     def predict_at(self, text: str, cursor: int, *, top_n: int) -> CursorPrediction:
-        """Return the prediction at a cursor."""
         scorer = self.scorer
         scorer.update(text)
         spot = scorer.scored_cursor(cursor)
@@ -320,7 +319,6 @@ class CursorPredictor:
 
     @cached_property
     def tokens(self) -> TokenBytes:
-        """Bytes of every token."""
         spelled = [self._vocabulary.bytes(i) for i in range(self._size)]
         return TokenBytes(spelled, self._vocabulary.specials)
 

@@ -135,7 +135,6 @@ class LocalEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """Facts about the loaded model."""
         return self._info
 
     @cached_property
@@ -145,12 +144,10 @@ class LocalEngine:
         return 0 if self.prompts.normalizes else self._vocabulary.longest
 
     def close(self) -> None:
-        """Close the connection to the model's server, if it is on one."""
         if self._connection is not None:
             self._connection.close()
 
     def encode(self, text: str, *, bos: BosRule = "auto") -> Encoding:
-        """Tokenise a document."""
         encoding = self.prompts.document(text, bos)
         if not self.prompts.normalizes:
             return encoding
@@ -165,7 +162,6 @@ class LocalEngine:
         prefill: str = "",
         thinking: bool | None = None,
     ) -> Prompt:
-        """Lay out a conversation for the model."""
         return self.prompts.write(messages, prefill, thinking=thinking)
 
     def tokenizer_info(self) -> Mapping[str, Any]:
@@ -174,24 +170,20 @@ class LocalEngine:
         return {**about, "model_max_length": self._info.context}
 
     def tokenizer_json(self) -> str:
-        """Return the tokenizer as `tokenizer.json` has it."""
         return str(self.loaded.tokenizer.backend_tokenizer.to_str())
 
     def raw_logits(
         self, ids: Sequence[int], *, keep: int = 1, slot: int = 0
     ) -> Iterator[bytes]:
-        """Yield the raw logits after the last `keep` of `ids`."""
         self._require_room(len(ids), spare=0)
         return raw_logits(self._slots[slot], ids, keep)
 
     def logits_at(self, handle: int) -> bytes:
-        """Return the raw logits of an earlier position."""
         return as_bytes(self._sampler.positions.get(handle).logits)
 
     def next_distribution(
         self, ids: Sequence[int], settings: SamplingSettings, *, top_n: int = 20
     ) -> Distribution:
-        """Return the distribution of the token after `ids`."""
         self._require_room(len(ids), spare=0)
         self.cache.read(ids)
         logits = self.cache.logits
@@ -208,7 +200,6 @@ class LocalEngine:
         thinking: bool | None = None,
         top_n: int = 20,
     ) -> DraftScores:
-        """Score a message that is being written, and predict its next token."""
         context, ids = self.prompts.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
         rows = self._tracer.rows(context, ids)
@@ -228,7 +219,6 @@ class LocalEngine:
         until: str | None = None,
         with_chain: bool = False,
     ) -> Distribution:
-        """Return the distribution of an earlier position under other settings."""
         return self._sampler.preview(
             handle,
             settings,
@@ -241,7 +231,6 @@ class LocalEngine:
     def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        """Return the tokens of an earlier position whose text contains `text`."""
         return self._sampler.search(handle, text, settings, count)
 
     def generate(
@@ -257,7 +246,6 @@ class LocalEngine:
         drawn: int = 0,
         progress: ReportCount | None = None,
     ) -> Iterator[Step | GenerationResult]:
-        """Draw tokens one by one."""
         self._require_room(len(prompt.ids), spare=1)
         row = self._answer(
             prompt,
@@ -316,7 +304,6 @@ class LocalEngine:
         top_n: int = 20,
         progress: ReportCount | None = None,
     ) -> Iterator[RowItem]:
-        """Generate several answers to a prompt."""
         begun = any(row.start for row in rows)
         self._require_room(len(prompt.ids), spare=0 if begun else 1)
         if is_drawn_there(self.backend) and not begun:
@@ -328,12 +315,10 @@ class LocalEngine:
         return generate_rows(self.cache, answers, prompt.ids, progress=progress)
 
     def prefill(self, ids: Sequence[int], *, slot: int = 0) -> Iterator[int]:
-        """Read a prompt into the KV cache of a slot."""
         self._require_room(len(ids), spare=0)
         return self._slots[slot].prefill(ids)
 
     def reusable(self, ids: Sequence[int], slot: int) -> int:
-        """Return how many first tokens of a prompt a slot holds."""
         return self._slots[slot].common(ids)
 
     def score_prompts(
@@ -344,7 +329,6 @@ class LocalEngine:
         top_n: int = 0,
         slot: int = 0,
     ) -> Iterator[ScoredPrompt | None]:
-        """Score every token of some prompts, and predict the tokens after them."""
         for ids in prompts:
             self._require_room(len(ids), spare=0)
         windows = Windows.choose(context=self._info.context)
@@ -373,7 +357,6 @@ class LocalEngine:
         start: int = 0,
         top_n: int = 0,
     ) -> Iterator[ScoredToken]:
-        """Yield the score of each of `ids`, in order, from `start` on."""
         context = self._info.context
         rows = score_rows(
             self.backend,
@@ -395,7 +378,6 @@ class LocalEngine:
         stride: int | None = None,
         top_n: int = 1,
     ) -> Iterator[LensColumn]:
-        """Yield what each layer predicts at some positions of a text."""
         context, before = self._info.context, len(prefix)
         windows = Windows.choose(window, stride, context=context, prefix=before)
         return lens_columns(
@@ -408,7 +390,6 @@ class LocalEngine:
         )
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
-        """Return the tokens with these ids, without scores."""
         return tuple(self._scored(ids, [UNSCORED] * len(ids)))
 
     def _ends_after(self, ids: Sequence[int]) -> frozenset[int]:

@@ -145,7 +145,6 @@ def _spelled(spelling: _Spelling, tokenizer: Any, bos: Sequence[int]) -> Infill 
 
 
 def _ids_of(names: Iterable[str], tokenizer: Any) -> Iterator[int]:
-    """Yield the ids of those tokens that there are."""
     for name in names:
         found: int | None = tokenizer.backend_tokenizer.token_to_id(name)
         if found is not None:

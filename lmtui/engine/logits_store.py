@@ -251,7 +251,6 @@ def distribution(
 
 
 def without_sampled(row: Candidate) -> Candidate:
-    """Return a row without what the sampler does to it."""
     return row._replace(sampled_prob=None, cut=None, changed=None)
 
 

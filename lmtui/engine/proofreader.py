@@ -86,7 +86,6 @@ class _Pair:
 
     @property
     def end(self) -> int:
-        """End of both."""
         return self.second[1] if self.second else self.first[1]
 
 

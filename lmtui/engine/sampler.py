@@ -52,7 +52,6 @@ class Sampler:
     def chain(
         self, settings: SamplingSettings, until: str | None = None
     ) -> SamplerChain:
-        """Return the chain for settings, up to the stage `until`."""
         drawn = drawn_with(self._backend, settings)
         return SamplerChain(drawn, self.lookup, until=until)
 

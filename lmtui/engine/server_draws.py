@@ -65,7 +65,6 @@ class DrawingBackend(Protocol):
 
 
 def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
-    """Return whether a backend's server is to draw."""
     return isinstance(backend, DrawingBackend) and backend.draws
 
 

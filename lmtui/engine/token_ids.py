@@ -23,7 +23,6 @@ class GrowingIds:
         self._length = len(ids)
 
     def append(self, *ids: int) -> None:
-        """Append ids."""
         needed = self._length + len(ids)
         if needed > len(self._ids):
             larger = np.empty(max(2 * len(self._ids), needed, 64), dtype=np.int64)

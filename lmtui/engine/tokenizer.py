@@ -63,7 +63,6 @@ class TokenBytes:
         return self._beyond[key - bare], None
 
     def exactly(self, data: bytes) -> list[int]:
-        """Return the tokens with exactly these bytes."""
         place = bisect_left(self._sorted, data)
         end = place
         while end < len(self._sorted) and self._sorted[end] == data:
@@ -152,7 +151,6 @@ class TextTokenizer:
         """Code points of the longest string that is always matched as one token."""
 
     def read(self, text: str) -> TokenizedText:
-        """Tokenise `text`."""
         backend = self._backend
         kept = backend.encode_special_tokens, backend.post_processor
         # The post-processor of some tokenizers trims spaces off the spans.

@@ -36,7 +36,6 @@ class VocabularyIndex:
         return [text.lower() for text in self._texts]
 
     def spell(self, token: int) -> bytes:
-        """Return the bytes of a token."""
         return self.vocabulary.bytes(token)
 
     @cached_property

@@ -52,7 +52,6 @@ class ModelState:
 
     @property
     def loading(self) -> bool:
-        """Whether the model is being loaded."""
         return self.info is None and self.error is None
 
     @property

@@ -44,7 +44,6 @@ class CommandList(SystemCommandsProvider):
 def commands(
     app: App[Any], screen: Screen[object], own: Iterable[SystemCommand]
 ) -> Iterator[SystemCommand]:
-    """Yield the commands for a screen; `own` are Textual's commands."""
     for binding, keys in shown_actions(screen):
         if not binding.action.startswith("app."):  # yielded by the next loop
             yield _command(screen, binding, keys)

@@ -88,7 +88,6 @@ class Picker(ModalScreen[Answer | None], Generic[Item, Answer]):
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items that are listed."""
         return self._rows.items
 
     @property

@@ -175,7 +175,6 @@ class PreferencesApp(ColourlessApp):
 
     @on(ThemePalette.Chosen)
     def save_theme(self, event: ThemePalette.Chosen) -> None:
-        """Show the chosen theme, and save it."""
         self.apply_theme(event.name)
         try:
             remark = self._preferences.save_theme(event.name)

@@ -96,7 +96,6 @@ class SamplerController(Controller):
         self.follow_controls(settings)
 
     def follow_controls(self, settings: SamplingSettings) -> None:
-        """Use the settings that the controls show."""
         now, default = self.settings, self.controls.defaults
         for name in NAMES:
             value = getattr(settings, name)

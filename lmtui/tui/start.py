@@ -51,7 +51,6 @@ class ModelLine(Static):
     """
 
     def show(self, state: ModelState) -> None:
-        """Show the state of the model."""
         self.set_class(state.loading, "-loading")
         self.set_class(state.error is not None, "-failed")
         parts = [Content.styled(state.name, "bold"), Content(state.words)]

@@ -85,7 +85,6 @@ class Themes:
     """File of each theme, by name."""
 
     def get(self, name: str) -> Theme | None:
-        """Return the theme with this name, or None."""
         return next((theme for theme in self.themes if theme.name == name), None)
 
     def or_default(self, name: str) -> Theme:

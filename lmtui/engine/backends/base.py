@@ -250,7 +250,6 @@ def no_such_token(token: int) -> LmtuiError:
 
 
 def not_a_distribution() -> LmtuiError:
-    """Return the error for logits that are no distribution."""
     return LmtuiError(
         "the model's output is not a distribution",
         "its logits are NaN or infinite",

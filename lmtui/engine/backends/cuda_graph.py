@@ -63,7 +63,6 @@ class StaticKVCache:
 
     @property
     def length(self) -> int:
-        """Number of tokens of the row."""
         return self._length
 
     @property
@@ -72,7 +71,6 @@ class StaticKVCache:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that each row of a fork allocates at first."""
         whole: int = sum(x.keys.nbytes + x.values.nbytes for x in self._used)
         return whole * self._length // self._room
 
@@ -82,7 +80,6 @@ class StaticKVCache:
 
     @torch.inference_mode()
     def crop(self, length: int) -> None:
-        """Keep only the first `length` tokens, in every layer."""
         self._length = min(self._length, length)
         self.back()
         for layer in self._used:  # masked values are multiplied by 0, and 0 · NaN = NaN
@@ -113,7 +110,6 @@ class StaticKVCache:
         self.cache, self.step = larger, None
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
-        """Return `rows` rows of the first `length` tokens of this row, or of all."""
         end = self._length if length is None else min(length, self._length)
         forked = DynamicCache()
         for layer in self._used:
@@ -230,7 +226,6 @@ class CudaGraphBackend(TransformersBackend):
         return all(type(layer) is StaticLayer for layer in layers)
 
     def new_cache(self) -> Any:
-        """Return an empty KV cache."""
         if self.reuse is not Reuse.ANY_PREFIX:
             return super().new_cache()
         config = self.model.config.get_text_config()
@@ -238,7 +233,6 @@ class CudaGraphBackend(TransformersBackend):
         return StaticKVCache(config.num_hidden_layers, most)
 
     def logits(self, ids: Sequence[int], held: Any = None, *, keep: int = 1) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`."""
         if not _is_static(held):
             return super().logits(ids, held, keep=keep)
         held.make_room(len(ids))
@@ -253,7 +247,6 @@ class CudaGraphBackend(TransformersBackend):
     def hidden_states(
         self, ids: Sequence[int], held: Any = None, *, keep: int = 1
     ) -> Tensor:
-        """States [keep, width] after the last `keep` of `ids`: the input of `head`."""
         if not _is_static(held):
             return super().hidden_states(ids, held, keep=keep)
         held.make_room(len(ids))

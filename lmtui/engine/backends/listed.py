@@ -50,7 +50,6 @@ class ListedBackend(ServerBackend):
     def logits(
         self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`."""
         prompt = [*(held.rows[0] if held else ()), *ids]
         ends = range(len(prompt) - keep + 1, len(prompt) + 1)
         rows = self._rows_after([prompt[:end] for end in ends])
@@ -61,7 +60,6 @@ class ListedBackend(ServerBackend):
     hidden_states = logits
 
     def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows."""
         for row, token in zip(held.rows, tokens, strict=True):
             row.append(token)
         return self._filled(self._rows_after(held.rows))
@@ -69,13 +67,11 @@ class ListedBackend(ServerBackend):
     def hidden_states_after(
         self, paths: Sequence[Sequence[int]], held: IdsKVCache
     ) -> Tensor:
-        """Logits [n, V] after each of n paths."""
         pairs = zip(held.rows, paths, strict=True)
         prompts = [[*row, *path] for row, path in pairs]
         return self._filled(self._rows_after(prompts))
 
     def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
-        """Yield the logits after each of `ids` but the first `skip`, in blocks."""
         for start in range(skip, len(ids), _PART):
             end = min(start + _PART, len(ids))
             yield self.logits(ids[:end], keep=end - start)
@@ -83,7 +79,6 @@ class ListedBackend(ServerBackend):
     def score_tokens(
         self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
-        """Yield the scores of all of `ids` but the first `skip` + 1."""
         if top_n > self.listed:
             raise LmtuiError(
                 "the server lists fewer tokens",
@@ -114,7 +109,6 @@ class ListedBackend(ServerBackend):
 
     @property
     def asks_for_tokens(self) -> bool:
-        """Whether it has `token_logprobs`."""
         return self.model.asks_for_tokens
 
     def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
@@ -123,7 +117,6 @@ class ListedBackend(ServerBackend):
         return self.model.token_logprobs(ids, tokens)
 
     def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
-        """Yield the tokens after `ids` that the server draws."""
         request = draw_request(ids, options)
         for token in self.model.draw(request):
             yield self._drawn(token)

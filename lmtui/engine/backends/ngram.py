@@ -72,17 +72,14 @@ class NgramBackend:
         self._width = max(0, ngrams.order - 1)
 
     def new_cache(self) -> IdsKVCache:
-        """Return an empty cache of one row."""
         return IdsKVCache([[]])
 
     def logits(
         self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`."""
         return self.head(self.hidden_states(ids, held, keep=keep))
 
     def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows."""
         paths = [[token] for token in tokens]
         return self.head(self.hidden_states_after(paths, held))
 
@@ -127,7 +124,6 @@ class NgramBackend:
         )
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32, of states [n, width]."""
         # In numpy: torch's threads would wait for each other longer than a row takes.
         logits = np.empty((len(states), self._ngrams.vocabulary), np.float32)
         for row, state in enumerate(states.tolist()):
@@ -136,7 +132,6 @@ class NgramBackend:
         return torch.from_numpy(logits)
 
     def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
-        """Yield the logits after each of `ids` but the first `skip`, in blocks."""
         for start in range(skip, len(ids), _ROWS):
             end = min(start + _ROWS, len(ids))
             yield self.logits(ids[:end], keep=end - start)
@@ -144,7 +139,6 @@ class NgramBackend:
     def score_tokens(
         self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
-        """Yield the scores of all of `ids` but the first `skip` + 1."""
         logprobs = self._ngrams.score(ids).tolist()
         for place in range(skip + 1, len(ids)):
             cancellation.check()

@@ -63,7 +63,6 @@ class ServerBackend:
     extra_token_costs: tuple[float, ...] = ()
 
     def new_cache(self) -> IdsKVCache:
-        """Return an empty cache of one row."""
         return IdsKVCache([[]])
 
     def hidden_states_tree(self, tree: Tree, held: IdsKVCache) -> Tensor:
@@ -99,7 +98,6 @@ class RemoteBackend(ServerBackend):
     def logits(
         self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`."""
         prompt = [*(held.rows[0] if held else ()), *ids]
         skip = len(prompt) - keep
         none = torch.empty(0, self._vocabulary)
@@ -112,7 +110,6 @@ class RemoteBackend(ServerBackend):
     hidden_states = logits
 
     def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows."""
         for row, token in zip(held.rows, tokens, strict=True):
             row.append(token)
         return self._each(held.rows)
@@ -120,12 +117,10 @@ class RemoteBackend(ServerBackend):
     def hidden_states_after(
         self, paths: Sequence[Sequence[int]], held: IdsKVCache
     ) -> Tensor:
-        """Logits [n, V] after each of n paths."""
         rows = zip(held.rows, paths, strict=True)
         return self._each([[*row, *path] for row, path in rows])
 
     def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
-        """Yield the logits after each of `ids` but the first `skip`, in blocks."""
         for start in range(skip, len(ids), self.block_rows):
             end = min(start + self.block_rows, len(ids))
             yield self._ask([ids[:end]], end - start)
@@ -141,7 +136,6 @@ class RemoteBackend(ServerBackend):
                 yield TokenScore(each.logprob, each.rank, each.entropy, each.top)
 
     def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
-        """Yield the tokens after `ids` that the server draws."""
         request = draw_request(ids, options)
         for token, row in self._model.draw(request):
             logits = float_logits(from_bytes(row, self._vocabulary)[0])

@@ -10,7 +10,6 @@ from lmtui.models.loaded_model import LoadedModel
 
 
 def backend_of(loaded: LoadedModel) -> AnyBackend:
-    """Return the backend that runs the model."""
     if loaded.is_remote:
         from lmtui.models.remote.lmtui_server import LmtuiServerModel
 

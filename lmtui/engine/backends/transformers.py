@@ -156,27 +156,22 @@ class TransformersKVCache:
 
     @property
     def length(self) -> int:
-        """Number of tokens of a row."""
         return int(self.cache.get_seq_length())
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that each row of a fork allocates at first."""
         return sum(layer.row_bytes for layer in self.cache.layers)
 
     def crop(self, length: int) -> None:
-        """Keep only the first `length` tokens, in every layer."""
         for layer in self.cache.layers:
             layer.crop(min(0, length - layer.get_seq_length()))
 
     def fork(self, rows: int, length: int | None = None) -> TransformersKVCache:
-        """Return `rows` rows of the first `length` tokens of this row, or of all."""
         forked = preallocated_cache()
         forked.layers += [layer.fork(rows, length) for layer in self.cache.layers]
         return TransformersKVCache(forked)
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Keep only these rows."""
         for layer in self.cache.layers:
             layer.batch_select_indices(rows)
 
@@ -230,7 +225,6 @@ class TransformersBackend:
         return float(difference.abs().max()) < 0.01
 
     def new_cache(self) -> TransformersKVCache:
-        """Return an empty KV cache."""
         # Without the config, the cache keeps all tokens of sliding-window layers. The
         # attention mask still limits the window, and any number of tokens can be
         # removed.
@@ -252,7 +246,6 @@ class TransformersBackend:
         *,
         keep: int = 1,
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`."""
         with torch.inference_mode():
             output = self.model(
                 input_ids=self._inputs(ids),
@@ -263,7 +256,6 @@ class TransformersBackend:
             return float_logits(output.logits[0, -keep:])
 
     def next_logits(self, tokens: Sequence[int], held: TransformersKVCache) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows."""
         inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
         with torch.inference_mode():
             output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
@@ -296,7 +288,6 @@ class TransformersBackend:
     def hidden_states_after(
         self, paths: Sequence[Sequence[int]], held: TransformersKVCache
     ) -> Tensor:
-        """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
         # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
@@ -305,7 +296,6 @@ class TransformersBackend:
         return self._batch(inputs, held)[range(len(paths)), last]
 
     def hidden_states_tree(self, tree: Tree, held: TransformersKVCache) -> Tensor:
-        """States [n, width] after each token of a tree."""
         device, before = self.model.device, held.length
         # 1 where a tree token attends to a cached or a tree token: [n, before + n]
         seen = torch.cat([torch.ones(len(tree.ids), before), tree.seen], 1)
@@ -360,7 +350,6 @@ class TransformersBackend:
         *,
         keep: int = 1,
     ) -> Tensor:
-        """States [keep, layers + 1, width] after the last `keep` of `ids`."""
         stream = self._stream
         if isinstance(stream, str):
             raise no_layer_states(f"{type(self.model).__name__}: {stream}")
@@ -383,7 +372,6 @@ class TransformersBackend:
             return str(error)
 
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32, of states [n, width]."""
         if not self._apart:
             return states
         hidden = states.unsqueeze(0)

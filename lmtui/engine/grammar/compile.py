@@ -132,7 +132,6 @@ def _left_out(grammar: Grammar) -> tuple[str, ...]:
 
 
 def _refusal(grammar: Grammar, message: str) -> LmtuiError:
-    """Return the error for a grammar that llguidance refuses with `message`."""
     kind = grammar.kind
     if kind == "schema" and "Unimplemented keys" in message:
         keywords = refused_keywords(parsed_schema(grammar.text))

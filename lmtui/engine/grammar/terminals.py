@@ -99,7 +99,6 @@ class _Grammar:
         self._by_character = True
 
     def expression(self, part: Part) -> Expression:
-        """Return the regular expression of a part that is a terminal."""
         if part not in self._expressions:
             self._expressions[part] = expression_of(part, self.rules)
         return self._expressions[part]

@@ -78,7 +78,6 @@ class Ranking:
         return self.totals[key]
 
     def key(self, index: int) -> SortKey:
-        """Return the sort key of the token at an index of the ranking."""
         ids, values = self.first(index + 1)
         return -float(values[index]), int(ids[index])
 

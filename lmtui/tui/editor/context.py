@@ -67,7 +67,6 @@ class ContextController(Controller):
         self._screen.activity.say(summary(parts))
 
     def list_files(self) -> None:
-        """List the files."""
         words = listed(self.parts) if self._files else EMPTY
         self._page = PageScreen("Read before the text", Content(words))
         self._screen.app.push_screen(self._page)

@@ -145,7 +145,6 @@ class LineDocument(Document):
         return before[-count:], after[:count]
 
     def get_index_from_location(self, location: Location) -> int:
-        """Return the offset of a location."""
         return self._line_starts()[location[0]] + location[1]
 
     def get_location_from_index(self, index: int) -> Location:
@@ -178,7 +177,6 @@ class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
 
 
 def end_of(location: Location, text: str) -> Location:
-    """Return the location of the end of a text that begins at `location`."""
     lines = text.count("\n")
     if not lines:
         return location[0], location[1] + len(text)
@@ -333,7 +331,6 @@ class HeatMap:
         """Whether all spans of a line are stale, whatever their own flag says."""
 
     def of(self, line: int) -> LineSpans:
-        """Return the heat spans of a line."""
         if self._stale[line]:
             self._stale[line] = 0
             self._marks[line] = _made_stale(self._marks[line], 0, sys.maxsize)

@@ -206,7 +206,6 @@ class DrawnArea(TextArea):
             self.move_cursor(result.end_location)
 
     def get_line(self, line_index: int) -> Text:
-        """Return a line as it is drawn."""
         return Text(drawn(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def get_column_width(self, row: int, column: int) -> int:
@@ -459,7 +458,6 @@ class ExactArea(LineArea):
     # Layout.
 
     def _layout(self) -> GhostRows:
-        """Return the current layout."""
         return GhostRows(self._rows)
 
     def watch_soft_wrap(self, wrap: bool) -> None:

@@ -137,7 +137,6 @@ class FileController(Controller):
 
     @property
     def is_deleted(self) -> bool:
-        """Whether another program has deleted it."""
         return self._change is not None and self._change.kind == "gone"
 
     @property
@@ -370,7 +369,6 @@ class FileController(Controller):
         )
 
     def _take(self, file: TextFile) -> None:
-        """Take the file as it is on the disk now."""
         self.current, self._change = file, None
 
     # Saving.
@@ -543,7 +541,6 @@ class FileController(Controller):
         self._ask_disk(lambda: _read(path), end, bug)
 
     def _edit(self, opened: _Opened) -> None:
-        """Edit another file."""
         file, copy, lock = opened.file, self._copy, self._lock
         write_undo = self._undo_writer()
         self._copy, self._lock = RecoveryCopy(file), (new_lock := LockFile(file))

@@ -58,11 +58,9 @@ class HeatPageController(Controller):
         self._info: EngineInfo | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Remember the model."""
         self._info = state.info
 
     def ask(self, prompt: LinePrompt) -> None:
-        """Ask for the name of the page."""
         if self._info is None:
             self._screen.notify("No model is loaded yet.")
         elif not self._scored.text.strip():

@@ -419,7 +419,6 @@ class GhostRows:
 
     @property
     def height(self) -> int:
-        """The number of rows."""
         return self._rows.height + (self._more if self._ghost else 0)
 
     @property

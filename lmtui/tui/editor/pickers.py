@@ -221,7 +221,6 @@ text does: the same key opens it again and reads on where it was stopped.
             self.show_rows(self._listed())
 
     def action_apply_all(self) -> None:
-        """Apply all corrections that are listed."""
         if self.items:
             self._put_all()
             self.show_rows(self._listed())

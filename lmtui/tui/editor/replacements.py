@@ -37,7 +37,6 @@ class ReplacementController(Controller):
         self._why_not = ModelState().why_not(False, "")
 
     def follow_model(self, state: ModelState) -> None:
-        """Remember whether there is a model."""
         can = state.capabilities.replaces
         self._why_not = state.why_not(can, "Replacements")
 

@@ -143,7 +143,6 @@ The first token of a text has no surprisal.
         self._update()
 
     def show_end(self, version: str, note: str) -> None:
-        """Show the whole version."""
         self._version, self._ended, self._note = version, bool(version), note
         self._update()
 
@@ -229,7 +228,6 @@ class _Part:
 
     @property
     def present(self) -> str:
-        """The part as it is."""
         return self.text[self.start : self.end]
 
     def with_version(self) -> str:

@@ -197,7 +197,6 @@ then none, then the first one again.
         self.file.close()
 
     def focus_text(self) -> None:
-        """Focus the text."""
         self.editor.focus()
 
     def key_name(self, binding: Binding) -> str:
@@ -256,7 +255,6 @@ then none, then the first one again.
 
     @on(GhostEditor.CursorMoved)
     def follow_cursor(self) -> None:
-        """Follow the cursor."""
         self._search_again()
         self.predictions.ask()
         self.passages.forget()
@@ -422,5 +420,4 @@ then none, then the first one again.
         self.editor.soft_wrap = not self.editor.soft_wrap
 
     def action_numbers(self) -> None:
-        """Show the numbers of the lines, or not."""
         self.editor.show_line_numbers = not self.editor.show_line_numbers

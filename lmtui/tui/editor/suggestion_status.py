@@ -27,7 +27,6 @@ def mode_words(mode: str) -> str:
 
 
 def short_mode(mode: str) -> str:
-    """Return a mode in one word."""
     return _SHORT[mode]
 
 

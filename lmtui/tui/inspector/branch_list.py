@@ -159,7 +159,6 @@ class BranchListController(Controller):
     # Exporting.
 
     def text_of(self, branch: int) -> str:
-        """Return the whole text of a branch."""
         shown = self._document.shown
         branches = shown.branches
         path, shared = branches.path(branch), branches.leaves(branch)

@@ -90,7 +90,6 @@ class BranchController(Controller):
                 self._document.draw(self._document.view.index)
 
     def stop(self) -> bool:
-        """Stop writing."""
         return self._client.stop(Slot.GENERATE)
 
     def follow_cursor(self, index: int) -> None:

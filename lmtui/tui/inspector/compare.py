@@ -105,7 +105,6 @@ class CompareController(Controller):
         self._document.view.compare(())
 
     def stop(self) -> bool:
-        """Stop comparing."""
         return self._client.stop(Slot.SCORE)
 
     # Reading.

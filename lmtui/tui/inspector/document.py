@@ -237,7 +237,6 @@ class DocumentController(Controller):
         self._end("" if mine else f"these tokens are of {shown_label(known.model)}")
 
     def stop(self) -> bool:
-        """Stop scoring."""
         if self.is_scoring:
             self._stopping = True
             self._client.stop(Slot.SCORE)

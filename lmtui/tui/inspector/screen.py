@@ -170,7 +170,6 @@ the one you choose; the old text stays on its own branch.
             controller.stop()
 
     def focus_text(self) -> None:
-        """Focus the tokens."""
         self.document.view.focus()
 
     def stop_work(self) -> bool:

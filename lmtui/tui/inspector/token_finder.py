@@ -100,12 +100,10 @@ Alt+Left add to its logit.
 
     @property
     def is_open(self) -> bool:
-        """Whether the finder is shown."""
         return self.has_class("-open")
 
     @property
     def text(self) -> str:
-        """The search text."""
         return self._field.value
 
     @property

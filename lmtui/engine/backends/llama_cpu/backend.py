@@ -53,7 +53,6 @@ class LlamaCpuBackend:
         self._head = weights.lm_head
 
     def new_cache(self) -> PreallocatedKVCache:
-        """Return an empty KV cache."""
         return PreallocatedKVCache(self.decoder.sizes)
 
     @torch.inference_mode()
@@ -64,13 +63,11 @@ class LlamaCpuBackend:
         *,
         keep: int = 1,
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`."""
         states = self.hidden_states(ids, held, keep=keep)
         return self.head(states)
 
     @torch.inference_mode()
     def next_logits(self, tokens: Sequence[int], held: PreallocatedKVCache) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows."""
         ids = torch.tensor(tokens).unsqueeze(1)
         states = self.decoder.hidden_states(ids, held)
         return self.head(states)
@@ -83,7 +80,6 @@ class LlamaCpuBackend:
         *,
         keep: int = 1,
     ) -> Tensor:
-        """States [keep, D] after the last `keep` of `ids`: the input of `head`."""
         return self.decoder.hidden_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
@@ -98,7 +94,6 @@ class LlamaCpuBackend:
         *,
         keep: int = 1,
     ) -> Tensor:
-        """States [keep, layers + 1, D] after the last `keep` of `ids`."""
         states = self.decoder.layer_states(
             torch.tensor([list(ids)]),
             self.new_cache() if held is None else held,
@@ -114,7 +109,6 @@ class LlamaCpuBackend:
     def hidden_states_after(
         self, paths: Sequence[Sequence[int]], held: PreallocatedKVCache
     ) -> Tensor:
-        """States [n, width] after each of n paths."""
         longest = max(map(len, paths))
         # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
@@ -127,7 +121,6 @@ class LlamaCpuBackend:
 
     @torch.inference_mode()
     def hidden_states_tree(self, tree: Tree, held: PreallocatedKVCache) -> Tensor:
-        """States [n, width] after each token of a tree."""
         return self.decoder.hidden_states(
             torch.tensor([tree.ids]),
             held,
@@ -137,12 +130,9 @@ class LlamaCpuBackend:
 
     @torch.inference_mode()
     def head(self, states: Tensor) -> Tensor:
-        """Logits [n, V], float32, of states [n, D]."""
         return require_distribution(self._head.times(states))
 
     def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
-        """Yield the logits after each of `ids` but the first `skip`, in blocks [rows,
-        V]."""
         if skip >= len(ids):
             return
         states = self.hidden_states(ids, keep=len(ids) - skip)

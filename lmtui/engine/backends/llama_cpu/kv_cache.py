@@ -71,11 +71,9 @@ class PreallocatedKVCache:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that each row of a fork allocates at first."""
         return self._data[:, :1, :, :1].nbytes * FORK_ROOM
 
     def crop(self, length: int) -> None:
-        """Keep only the first `length` tokens."""
         if length < self._shared:
             raise ValueError("rows keep what they continue")
         self._own = min(self._own, length - self._shared)
@@ -89,7 +87,6 @@ class PreallocatedKVCache:
         return PreallocatedKVCache(self._sizes, rows, before=self, shared=shared)
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Keep only these rows."""
         self._data = self._data[:, rows]
         self._rows = len(rows)
 
