@@ -26,10 +26,10 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.lens import LensScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.inspector.screen import InspectScreen
-from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.token_cursor import TokenText

@@ -42,7 +42,7 @@ from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.finetune.options import Finetuning
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker.requests import OpenEngine
 

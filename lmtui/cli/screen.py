@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from lmtui.tui.chat.options import ChatOptions
     from lmtui.tui.editor.options import Writing
     from lmtui.tui.finetune.options import Finetuning
-    from lmtui.tui.inspector.source import InspectSource
+    from lmtui.tui.inspect_source import InspectSource
     from lmtui.tui.preferences import Preferences
     from lmtui.worker.requests import Opened
 

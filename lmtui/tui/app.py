@@ -43,7 +43,7 @@ from lmtui.tui.chat import store as kept
 from lmtui.tui.chat.store import ConversationStore
 from lmtui.tui.dialogs import ConfirmDialog, ErrorScreen
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.key_order import KeysInOrder
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.preferences import Preferences, PreferencesApp

@@ -10,7 +10,7 @@ from textual.message import Message
 
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 
 
 @dataclass

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lmtui.models.list_rows import ListedModel
     from lmtui.tui.editor.options import Writing
     from lmtui.tui.finetune.options import Finetuning
-    from lmtui.tui.inspector.source import InspectSource
+    from lmtui.tui.inspect_source import InspectSource
     from lmtui.tui.preferences import Preferences
 
 ListModels = Callable[[], "Sequence[ListedModel]"]

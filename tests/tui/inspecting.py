@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from lmtui.analysis.branches import BranchTree
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.screen import InspectScreen
-from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView

@@ -12,7 +12,7 @@ from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
 from lmtui.engine.suggestion import SuggestionRules
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from tests.fake_writing import FakeWriter

@@ -17,8 +17,8 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.screen import InspectScreen
-from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.worker.batching import INTERVAL

@@ -21,7 +21,7 @@ from lmtui.tui import background
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import FirstScreen
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.worker import worker
 from tests.engine import tiny
 from tests.tui.programs import Program, program

@@ -32,8 +32,8 @@ from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.status import ExpectedLines
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.screen import InspectScreen
-from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.screen import LOADING
 from lmtui.tui.screen import READING as READING_SENTENCE
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip

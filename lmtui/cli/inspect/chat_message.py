@@ -20,7 +20,7 @@ from lmtui.engine.types import ChatTurn, Encoding, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 
 if TYPE_CHECKING:
-    from lmtui.tui.inspector.source import InspectSource
+    from lmtui.tui.inspect_source import InspectSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class StoredMessageText(TextAfterContext):
 
     def subject(self, rules: Rules) -> InspectSource:
         """Return the message as the screen's source."""
-        from lmtui.tui.inspector.source import InspectSource, KnownTokens
+        from lmtui.tui.inspect_source import InspectSource, KnownTokens
 
         if self.steps:
             known = KnownTokens(self.steps, self.before, self.model or "")

@@ -29,7 +29,7 @@ from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.tui.inspector.source import InspectSource
+    from lmtui.tui.inspect_source import InspectSource
 
 PAGE_TOP = 5
 """Default number of alternatives for each token of a page."""
@@ -185,7 +185,7 @@ def open_inspector(
 def _subject(document: TextSource, rules: Rules) -> InspectSource:
     if isinstance(document, StoredMessageText):
         return document.subject(rules)
-    from lmtui.tui.inspector.source import InspectSource
+    from lmtui.tui.inspect_source import InspectSource
 
     return InspectSource(
         Path(document.name).name,

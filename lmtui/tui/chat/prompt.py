@@ -19,7 +19,7 @@ from textual.message import Message
 
 from lmtui.cache_dir import size
 from lmtui.chat.attachments import unnamed
-from lmtui.tui.editor.exact_area import DrawnArea, pasted_text
+from lmtui.tui.widgets.drawn_area import DrawnArea, pasted_text
 from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
 
 _ONE, _TWO = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")

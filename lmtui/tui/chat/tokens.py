@@ -25,7 +25,7 @@ from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.inspector.source import InspectSource, KnownTokens
+from lmtui.tui.inspect_source import InspectSource, KnownTokens
 from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.widgets.probability_panel import AS_DRAWN, WITH_THESE
 from lmtui.tui.widgets.token_view import TokenView

@@ -1,4 +1,4 @@
-"""The text of the editor: line document, syntax spans, and heat map.
+"""The text of the editor: its syntax spans and its heat map.
 
 An edit costs what is in the lines it touches; the spans of other lines move with them.
 Locations are (line, column) from 0, offsets and columns in code points. Knows no widget
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from textual._tree_sitter import get_language
-from textual.document._document import Document, EditResult, Location
+from textual.document._document import Location
 from textual.document._syntax_aware_document import SyntaxAwareDocument
 from textual.widgets import TextArea
+
+from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Query
@@ -67,102 +68,6 @@ _NO_CODE = {"comment": " ", "string": '"'}
 _BLOCK = 64
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentChange:
-    """The text between two locations was replaced."""
-
-    top: Location
-    bottom: Location
-    """End of the replaced text."""
-    end: Location
-    """End of the new text."""
-
-    @property
-    def lines(self) -> int:
-        """The number of lines added."""
-        return self.end[0] - self.bottom[0]
-
-
-class LineDocument(Document):
-    """A document whose lines are those of `text.split("\\n")`."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("")
-        self._lines: list[str] = text.split("\n")
-        self._text: str | None = text
-        self._starts: list[int] | None = None
-        self._words: int | None = None
-        self.on_change: Callable[[DocumentChange], None] | None = None
-        """Called after each change, also by undo and redo."""
-
-    @property
-    def text(self) -> str:
-        """The whole text; joined once after each change."""
-        if self._text is None:
-            self._text = "\n".join(self._lines)
-        return self._text
-
-    @property
-    def characters(self) -> int:
-        """The number of code points of the text."""
-        return self._line_starts()[-1] - 1
-
-    @property
-    def words(self) -> int:
-        """The number of words of the text; counted once, then updated."""
-        if self._words is None:
-            self._words = _words(self._lines)
-        return self._words
-
-    def replace_range(self, start: Location, end: Location, text: str) -> EditResult:
-        """Replace the text between two locations."""
-        top, bottom = sorted((min(start, self.end), min(end, self.end)))
-        replaced = self.get_text_range(top, bottom)
-        before = self._lines[top[0] : bottom[0] + 1]
-        after = text.split("\n")
-        after[0] = self._lines[top[0]][: top[1]] + after[0]
-        after[-1] += self._lines[bottom[0]][bottom[1] :]
-        self._lines[top[0] : bottom[0] + 1] = after
-        if self._words is not None:
-            self._words += _words(after) - _words(before)
-        self._text = self._starts = None
-        result = EditResult(end_of(top, text), replaced)
-        if self.on_change is not None:
-            self.on_change(DocumentChange(top, bottom, result.end_location))
-        return result
-
-    def around(self, location: Location, count: int) -> tuple[str, str]:
-        """Return at most `count` characters before a location, and after it."""
-        row, column = location
-        before, after = self._lines[row][:column], self._lines[row][column:]
-        above, below = row - 1, row + 1
-        while len(before) < count and above >= 0:
-            before = f"{self._lines[above]}\n{before}"
-            above -= 1
-        while len(after) < count and below < len(self._lines):
-            after = f"{after}\n{self._lines[below]}"
-            below += 1
-        return before[-count:], after[:count]
-
-    def get_index_from_location(self, location: Location) -> int:
-        return self._line_starts()[location[0]] + location[1]
-
-    def get_location_from_index(self, index: int) -> Location:
-        """Return the location of an offset; the end of the text for a larger one."""
-        starts = self._line_starts()
-        index = max(0, min(index, starts[-1] - 1))
-        line = bisect_right(starts, index) - 1
-        return line, index - starts[line]
-
-    def _line_starts(self) -> list[int]:
-        """Return the offset of each line, and of a line behind the last one
-        (cached)."""
-        if self._starts is None:
-            lengths = (len(line) + 1 for line in self._lines)
-            self._starts = list(accumulate(lengths, initial=0))
-        return self._starts
-
-
 class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
     """A line document with a syntax tree."""
 
@@ -176,19 +81,8 @@ class SyntaxLineDocument(SyntaxAwareDocument, LineDocument):
         return above + _bytes(line[:column])
 
 
-def end_of(location: Location, text: str) -> Location:
-    lines = text.count("\n")
-    if not lines:
-        return location[0], location[1] + len(text)
-    return location[0] + lines, len(text) - text.rfind("\n") - 1
-
-
 def _bytes(line: str) -> int:
     return len(line) if line.isascii() else len(line.encode())
-
-
-def _words(lines: list[str]) -> int:
-    return sum(len(line.split()) for line in lines)
 
 
 SyntaxPart = tuple[int, int, str]

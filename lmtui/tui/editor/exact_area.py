@@ -12,16 +12,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import ClassVar, overload
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 from textual import events
-from textual.document._document import Document, DocumentBase, Location, Selection
-from textual.document._document_navigator import DocumentNavigator
+from textual.document._document import Location, Selection
 from textual.document._edit import Edit
-from textual.document._wrapped_document import WrappedDocument
 from textual.geometry import Offset, Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -32,27 +29,22 @@ from textual.widgets.text_area import EditResult
 from lmtui.editing.find import Matches
 from lmtui.editing.indent import is_prose, step_of
 from lmtui.editing.undo_file import MOST_STEPS, UndoEdit, UndoStep
-from lmtui.tui.editor.document import (
-    DocumentChange,
-    LineDocument,
-    SyntaxParts,
-    syntax_document,
-)
+from lmtui.tui.editor.document import SyntaxParts, syntax_document
 from lmtui.tui.editor.layout import (
     GhostRow,
     GhostRows,
     RowNavigator,
     WrappedLines,
-    cells_of,
-    drawn,
-    is_plain,
     pieces_of,
     steps,
 )
 from lmtui.tui.editor.line_area import LineArea
 from lmtui.tui.editor.undo_steps import batch_of, undo_step_of
 from lmtui.tui.editor.word_history import WordHistory
+from lmtui.tui.widgets.cells import cells_of, drawn, is_plain
+from lmtui.tui.widgets.drawn_area import pasted_text
 from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
+from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
 from lmtui.tui.widgets.styled_lines import rendered
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -151,66 +143,6 @@ def _styles(
         for n in range(bisect_left(cuts, a), bisect_left(cuts, b)):
             styles[n] += style
     return list(zip(cuts, styles, strict=True))
-
-
-def pasted_text(event: events.Paste) -> str:
-    """Return what is pasted, with newlines instead of carriage returns."""
-    return event.text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-class DrawnDocument(Document):
-    """A view of a document with its lines as they are drawn, for wrapping."""
-
-    def __init__(self, document: DocumentBase) -> None:
-        super().__init__("")
-        self._document = document
-
-    @property
-    def lines(self) -> list[str]:
-        """All lines, as they are drawn."""
-        return [drawn(line) for line in self._document.lines]
-
-    @property
-    def line_count(self) -> int:
-        """The number of lines."""
-        return self._document.line_count
-
-    @overload
-    def __getitem__(self, line_index: int) -> str: ...
-    @overload
-    def __getitem__(self, line_index: slice) -> list[str]: ...
-    def __getitem__(self, line_index: int | slice) -> str | list[str]:
-        if isinstance(line_index, slice):
-            return [drawn(line) for line in self._document.lines[line_index]]
-        return drawn(self._document.lines[line_index])
-
-
-class DrawnArea(TextArea):
-    """A text area that keeps every character and draws control characters as
-    pictures."""
-
-    def _set_document(self, text: str, language: str | None) -> None:
-        super()._set_document("", language)
-        self.document = LineDocument(text)
-        self.wrapped_document = WrappedDocument(
-            DrawnDocument(self.document), tab_width=self.indent_width
-        )
-        self.navigator = DocumentNavigator(self.wrapped_document)
-        self._rewrap_and_refresh_virtual_size()
-
-    async def _on_paste(self, event: events.Paste) -> None:
-        event.prevent_default()
-        event.stop()
-        text = pasted_text(event)
-        if result := self._replace_via_keyboard(text, *self.selection):
-            self.move_cursor(result.end_location)
-
-    def get_line(self, line_index: int) -> Text:
-        return Text(drawn(self.document.get_line(line_index)), end="", no_wrap=True)
-
-    def get_column_width(self, row: int, column: int) -> int:
-        """Return the number of cells of a line up to a column."""
-        return cells_of(drawn(self.document[row])[:column], self.indent_width)
 
 
 class ExactArea(LineArea):

@@ -11,7 +11,6 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 
 from rich.cells import cell_len
@@ -23,15 +22,15 @@ from textual.geometry import Offset
 
 from lmtui.editing.indent import hanging
 from lmtui.text import visible_same_length
-from lmtui.tui.editor.document import DocumentChange, LineDocument
-from lmtui.tui.widgets.cells import chunks, clusters, limit_combining_same_length
-
-
-@lru_cache(maxsize=256)
-def drawn(line: str) -> str:
-    """Return a line as it is drawn, with as many characters; tabs stay."""
-    plain = line.isascii() and line.isprintable()
-    return line if plain else limit_combining_same_length(visible_same_length(line))
+from lmtui.tui.widgets.cells import (
+    cells_of,
+    chunks,
+    clusters,
+    drawn,
+    is_plain,
+    limit_combining_same_length,
+)
+from lmtui.tui.widgets.line_document import DocumentChange, LineDocument
 
 
 def steps(line: str) -> Iterator[str]:
@@ -43,23 +42,6 @@ def steps(line: str) -> Iterator[str]:
         if index:
             yield "\t"
         yield from clusters(part)
-
-
-def is_plain(text: str) -> bool:
-    """Return whether each character of a drawn text takes one cell."""
-    return text.isascii() and "\t" not in text
-
-
-def cells_of(text: str, tab: int, *, at: int = 0) -> int:
-    """Return the number of cells of a drawn text that begins at cell `at` of its
-    row."""
-    if is_plain(text):
-        return len(text)
-    first, *others = text.split("\t")
-    used = at + cell_len(first)
-    for part in others:
-        used += tab - used % tab + cell_len(part)
-    return used - at
 
 
 def pieces_of(text: str, tab: int, *, at: int = 0) -> Iterator[tuple[str, int]]:

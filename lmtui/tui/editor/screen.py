@@ -35,7 +35,7 @@ from lmtui.tui.editor.suggestion_status import short_mode
 from lmtui.tui.editor.suggestions import SuggestionController
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.client import MakeClient
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.find_bar import FindBar
 from lmtui.tui.widgets.line_prompt import LinePrompt

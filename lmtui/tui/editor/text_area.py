@@ -23,9 +23,10 @@ from textual.strip import Strip
 from textual.widgets.text_area import EditResult
 
 from lmtui.engine.words import can_cut
-from lmtui.tui.editor.document import KINDS, DocumentChange, HeatMap, HeatSpan
+from lmtui.tui.editor.document import KINDS, HeatMap, HeatSpan
 from lmtui.tui.editor.exact_area import ExactArea, StyleSpan, bar
 from lmtui.tui.editor.layout import GhostRow, GhostRows, room_for
+from lmtui.tui.widgets.line_document import DocumentChange
 from lmtui.tui.widgets.styled_lines import STALE
 from lmtui.tui.widgets.surprisal_styles import CLASSES, TINTED, sheet, tinted_sheet
 

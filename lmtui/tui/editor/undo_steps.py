@@ -8,7 +8,7 @@ from textual.document._document import EditResult, Selection
 from textual.document._edit import Edit
 
 from lmtui.editing.undo_file import UndoEdit, UndoStep
-from lmtui.tui.editor.document import end_of
+from lmtui.tui.widgets.line_document import end_of
 
 
 def undo_step_of(batch: Sequence[Edit]) -> UndoStep:

@@ -25,7 +25,7 @@ from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.cells import progress_bar

@@ -20,6 +20,7 @@ from lmtui.analysis.summary import Totals
 from lmtui.engine.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.engine.client import MakeClient
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.branch_list import BranchListController
 from lmtui.tui.inspector.branches import WRITING, BranchController
 from lmtui.tui.inspector.compare import CompareController
@@ -27,7 +28,6 @@ from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.lens import LensController
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.panel import PanelController
-from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.find_bar import FindBar

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from rich.cells import cell_len
+
+from lmtui.text import visible_same_length
 
 _WIDE = (
     "\u1100-\u115f\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
@@ -179,3 +181,30 @@ def progress_bar(share: float, width: int = 10) -> str:
     """Return a bar of `width` cells that shows how much is done (`share`, 0 to 1)."""
     done = int(min(1.0, max(0.0, share)) * width)
     return "█" * done + "░" * (width - done)
+
+
+# Text that keeps every character, drawn with as many.
+
+
+@lru_cache(maxsize=256)
+def drawn(line: str) -> str:
+    """Return a line as it is drawn, with as many characters; tabs stay."""
+    plain = line.isascii() and line.isprintable()
+    return line if plain else limit_combining_same_length(visible_same_length(line))
+
+
+def is_plain(text: str) -> bool:
+    """Return whether each character of a drawn text takes one cell."""
+    return text.isascii() and "\t" not in text
+
+
+def cells_of(text: str, tab: int, *, at: int = 0) -> int:
+    """Return the number of cells of a drawn text that begins at cell `at` of its
+    row."""
+    if is_plain(text):
+        return len(text)
+    first, *others = text.split("\t")
+    used = at + cell_len(first)
+    for part in others:
+        used += tab - used % tab + cell_len(part)
+    return used - at

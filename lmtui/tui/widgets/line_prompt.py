@@ -24,8 +24,8 @@ from lmtui.editing import file_names, positions
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.editor.exact_area import DrawnArea
-from lmtui.tui.editor.layout import drawn
+from lmtui.tui.widgets.cells import drawn
+from lmtui.tui.widgets.drawn_area import DrawnArea
 from lmtui.tui.widgets.entry_history import EntryHistory
 from lmtui.tui.widgets.key_input import take_key
 

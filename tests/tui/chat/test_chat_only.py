@@ -14,7 +14,7 @@ from lmtui.chat.json_format import from_json, to_json
 from lmtui.chat.summary import ConversationMeta
 from lmtui.cli.main import main
 from lmtui.engine.types import Capabilities, ChatTurn, Prompt, SamplingSettings, Step
-from lmtui.tui.inspector.source import InspectSource
+from lmtui.tui.inspect_source import InspectSource
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import chat
 from tests.tui.programs import program

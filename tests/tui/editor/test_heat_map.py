@@ -7,7 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.tui.editor.document import HeatMap, HeatSpan, LineDocument
+from lmtui.tui.editor.document import HeatMap, HeatSpan
+from lmtui.tui.widgets.line_document import LineDocument
 from tests.tui.texts import edits, texts
 
 

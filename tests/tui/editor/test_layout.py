@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.geometry import Offset
 
-from lmtui.tui.editor.document import LineDocument
-from lmtui.tui.editor.layout import GhostRows, WrappedLines, cells_of, room_for
+from lmtui.tui.editor.layout import GhostRows, WrappedLines, room_for
+from lmtui.tui.widgets.cells import cells_of
+from lmtui.tui.widgets.line_document import LineDocument
 from tests.tui.texts import texts
 
 widths = st.sampled_from([0, 4, 9, 16])

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.geometry import Offset
 
-from lmtui.tui.editor.document import LineDocument
-from lmtui.tui.editor.layout import (
-    RowNavigator,
-    WrappedLines,
-    breaks,
-    cells_of,
-    drawn,
-    pieces_of,
-)
+from lmtui.tui.editor.layout import RowNavigator, WrappedLines, breaks, pieces_of
+from lmtui.tui.widgets.cells import cells_of, drawn
+from lmtui.tui.widgets.line_document import LineDocument
 from tests.tui.hosts import HOSTILE, safe
 from tests.tui.texts import edits, texts
 

@@ -13,11 +13,11 @@ from lmtui.analysis.branches import ROOT
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import PAUSE, ConfirmDialog
+from lmtui.tui.inspect_source import InspectSource, KnownTokens
 from lmtui.tui.inspector.branches import AHEAD
 from lmtui.tui.inspector.overview import OverviewScreen
 from lmtui.tui.inspector.pickers import AlternativesScreen, BranchesScreen, ahead
 from lmtui.tui.inspector.screen import InspectScreen
-from lmtui.tui.inspector.source import InspectSource, KnownTokens
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.start import StartScreen
 from lmtui.tui.widgets.line_prompt import LinePrompt

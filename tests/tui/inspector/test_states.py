@@ -20,10 +20,10 @@ from lmtui.notation import NONE, log_prob
 from lmtui.surprisal_scale import MEASURES
 from lmtui.text import visible_token
 from lmtui.tui.dialogs import ErrorScreen
+from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector import document
 from lmtui.tui.inspector.lens import LensScreen
 from lmtui.tui.inspector.screen import InspectScreen
-from lmtui.tui.inspector.source import InspectSource
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.screen import LOADING
 from lmtui.tui.start import StartScreen

@@ -6,12 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.tui.editor.document import (
-    DocumentChange,
-    LineDocument,
-    end_of,
-    syntax_document,
-)
+from lmtui.tui.editor.document import syntax_document
+from lmtui.tui.widgets.line_document import DocumentChange, LineDocument, end_of
 from tests.tui.texts import edits, texts
 
 
