@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
 
-from lmtui.engine.editor_types import Replacement
+from lmtui.engine.editor_types import Replacement, ReplacementList
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (
@@ -26,6 +26,7 @@ FOUND = (
     Replacement("Lyon", -5.5 * LN2, " is known", -21.25 * LN2),
     Replacement("the", -12 * LN2, " most", -31 * LN2),
 )
+COMPLETE = ReplacementList(FOUND, 3, 3)
 LAST = ("  22.0  ", "  26.8  ", "  43.0  ", "  12.2  ")
 """The sums of these, and of a fourth one of 12.2 bits."""
 
@@ -51,7 +52,7 @@ async def test_replacements_screen_waits_and_then_shows_the_list(
         assert "In place of “Lyon”" in app.text() and ASKING in app.text()
         await pilot.press("enter")
         assert app.answers == []
-        app.asked.show(FOUND)
+        app.asked.show(COMPLETE)
         await pilot.pause()
         assert ASKING not in app.text()
         first = next(i for i, line in enumerate(app.lines()) if "Paris" in line)
@@ -71,14 +72,14 @@ async def test_arrow_keys_before_the_list_arrives_are_remembered() -> None:
         assert "Enter works once the words are there" in app.text()
         await pilot.press("down", "down", "up", "enter")
         assert app.answers == []
-        app.asked.show(FOUND)
+        app.asked.show(COMPLETE)
         await pilot.press("enter")
         assert app.answers == [FOUND[1]]
 
 
 async def test_replacements_found_before_the_screen_opens_are_shown() -> None:
     app = Chooser()
-    app.asked.show(FOUND)
+    app.asked.show(COMPLETE)
     async with app.run_test(size=(80, 24)) as pilot:
         assert "Paris" in app.text() and "22.0" in app.text()
         await pilot.press("escape")
@@ -88,15 +89,14 @@ async def test_replacements_found_before_the_screen_opens_are_shown() -> None:
 async def test_mark_stays_on_its_word_while_the_list_grows() -> None:
     app = Chooser()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.asked.show_partial((FOUND[1], FOUND[2]))
+        app.asked.show(ReplacementList((FOUND[1], FOUND[2]), 1, 3))
         await pilot.pause()
-        assert f"{ASKING} · Enter" in app.text()
+        assert f"{ASKING} 33.3% · Enter" in app.text()
         await pilot.press("down")
-        app.asked.show_progress(2, 3)
-        app.asked.show_partial(FOUND)
+        app.asked.show(ReplacementList(FOUND, 2, 3))
         await pilot.pause()
         assert "Paris" in app.text() and f"{ASKING} 66.7% · Enter" in app.text()
-        app.asked.show(FOUND)
+        app.asked.show(COMPLETE)
         await pilot.pause()
         assert ASKING not in app.text()
         await pilot.press("enter")
@@ -106,7 +106,7 @@ async def test_mark_stays_on_its_word_while_the_list_grows() -> None:
 async def test_replacements_screen_tells_an_empty_list_and_an_error() -> None:
     app = Chooser()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.asked.show(())
+        app.asked.show(ReplacementList((), 1, 1))
         await pilot.pause()
         assert NOTHING in app.text()
         app.asked.show_error(LmtuiError("no [model]", "a\x1bb", "Load one."))
