@@ -107,17 +107,10 @@ class Refused(Exception):
 class SlashCommands:
     """Offers the commands that what is written can become, and runs them."""
 
-    def __init__(
-        self,
-        parts: ChatParts,
-        actions: Mapping[str, Run],
-        *,
-        is_editing: Callable[[], bool],
-    ) -> None:
-        """`actions` runs each command by its name. None is offered while a message is
-        edited."""
+    def __init__(self, parts: ChatParts, actions: Mapping[str, Run]) -> None:
+        """`actions` runs each command by its name."""
         self._screen, self._prompt, self._actions = parts.screen, parts.prompt, actions
-        self._is_busy, self._is_editing = parts.is_busy, is_editing
+        self._is_busy = parts.is_busy
         self.list = DialogList(id="commands")
         """The commands to choose from, above the prompt."""
         self.list.can_focus = False
@@ -125,10 +118,12 @@ class SlashCommands:
         self._left = False  # whether the list was closed, of what is written now
 
     def offer(self, text: str) -> bool:
-        """List what this can become; return whether there is anything."""
+        """List what this can become, unless it is an edit; return whether there is
+        anything."""
         found = matching(text)
         self._left = self._left and bool(found)
-        offered = () if self._is_editing() or self._left else tuple(found)
+        is_edit = self._prompt.edited is not None
+        offered = () if is_edit or self._left else tuple(found)
         if offered != self._offered:
             self._offered = offered
             self.list.display = bool(offered)

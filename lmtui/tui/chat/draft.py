@@ -31,18 +31,16 @@ class DraftController(Controller):
         client: EngineClient,
         parts: ChatParts,
         *,
-        before: Callable[[], tuple[ChatTurn, ...] | None],
         is_answering: Callable[[], bool],
         is_covered: Callable[[], bool],
     ) -> None:
-        """`before` returns the messages before the draft, None where it is no message
-        of the user's; `is_answering` says whether an answer is being made, `is_covered`
-        whether the panel shows something else."""
+        """`is_answering` says whether an answer is being made, `is_covered` whether the
+        panel shows something else."""
         self._client, self._screen = client, parts.screen
         self._session, self._sampler = parts.session, parts.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
-        self._before, self._is_answering = before, is_answering
-        self._is_covered = is_covered
+        self._owner = parts.owner
+        self._is_answering, self._is_covered = is_answering, is_covered
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no draft is scored
 
@@ -80,7 +78,7 @@ class DraftController(Controller):
         """Ask what comes next in the draft."""
         if self._info is None or self._is_answering() or self._is_covered():
             return
-        if (before := self._before()) is None:
+        if (before := self._before) is None:
             return
         panel = self._screen.panel
         # The tokens of a long text are more than can be shown at every key.
@@ -105,6 +103,16 @@ class DraftController(Controller):
         )
         if panel.distribution is None:
             self._screen.activity.unsay()
+
+    @property
+    def _before(self) -> tuple[ChatTurn, ...] | None:
+        """The messages before the draft; None where a message that is not the user's is
+        edited."""
+        conversation, edited = self._session.conversation, self._prompt.edited
+        if edited is None:
+            return self._owner.messages(conversation.turns[-1].id)
+        node = conversation.node(edited)
+        return self._owner.messages(node.parent) if node.role == "user" else None
 
     def _ask_again(self) -> None:
         """Ask anew, unless the request of a screen in front of this one came between:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from lmtui.chat.message import ChatMessage
-from lmtui.engine.types import Candidate, ChatTurn
+from lmtui.engine.types import Candidate
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.pages import totals_page
 from lmtui.tui.chat.parts import BUSY, EMPTY, ChatParts
@@ -41,7 +41,6 @@ class MessageEditor:
         self._prompt, self._switcher = parts.prompt, switcher
         self._reply, self._tokens = reply, tokens
         self._is_busy, self._changed = parts.is_busy, parts.changed
-        self._edited: int | None = None
         self._edits = 0  # how many were begun
         self._deleted: tuple[int, ...] = ()  # since something was said
 
@@ -69,47 +68,26 @@ class MessageEditor:
 
     # Other words.
 
-    @property
-    def is_editing(self) -> bool:
-        """Whether a message is in the prompt to be changed."""
-        return self._edited is not None
-
-    @property
-    def before_draft(self) -> tuple[ChatTurn, ...] | None:
-        """The messages before the draft; None where a message that is not the user's is
-        edited."""
-        conversation = self._session.conversation
-        if self._edited is None:
-            return self._owner.messages(conversation.turns[-1].id)
-        node = conversation.node(self._edited)
-        return self._owner.messages(node.parent) if node.role == "user" else None
-
     def edit(self, node: ChatMessage) -> None:
         """Take a message into the prompt to be changed there."""
-        self._edited = node.id
         self._edits += 1
         may_be_empty = node.role == "system"
-        self._prompt.begin_edit(node.content, _TITLES[node.role], empty=may_be_empty)
+        self._prompt.begin_edit(
+            node.id, node.content, _TITLES[node.role], empty=may_be_empty
+        )
         self._prompt.focus()
-
-    def leave(self) -> bool:
-        """Leave the message as it is; return whether one was edited."""
-        was, self._edited = self._edited, None
-        if was is not None:
-            self._prompt.end_edit()
-        return was is not None
 
     async def save(self) -> None:
         """Save the edit without asking the model."""
-        if self.is_editing and self._prompt.can_send:
+        if self._prompt.edited is not None and self._prompt.can_send:
             await self.send(self._prompt.draft, ask=False)
 
     async def send(self, text: str, *, ask: bool) -> None:
         """Take the other words; with `ask`, the model goes on from them."""
-        if self._edited is None:
+        if self._prompt.edited is None:
             return
         conversation = self._session.conversation
-        node = conversation.node(self._edited)
+        node = conversation.node(self._prompt.edited)
         if self._is_busy():
             self._screen.notify(BUSY)
             return
@@ -123,7 +101,7 @@ class MessageEditor:
             return
         if ask and self._owner.asks_first(partial(self._resend, self._edits, text)):
             return
-        self.leave()
+        self._prompt.end_edit()
         if node.role == "assistant":
             await self._amend(node, text, ask=ask)
         elif ask and node.role == "user":

@@ -114,7 +114,9 @@ pasted text is shown as one line and sent in full.
         self._sent: list[str] = []
         self._place = 0
         self._unsent = ""
-        self._draft: str | None = None  # the draft, while something else is edited
+        self._draft = ""  # put aside, while something else is edited
+        self.edited: int | None = None
+        """Id of the message that is edited in place of the draft."""
         self._may_be_empty = False
         self._folds: dict[str, str] = {}  # folded texts by their placeholders
         self.refusal = ""
@@ -156,7 +158,7 @@ pasted text is shown as one line and sent in full.
 
     def _send(self) -> None:
         text = self.draft
-        if self._draft is None:
+        if self.edited is None:
             self._sent.append(text)
             self._place = len(self._sent)
             self.text = ""  # sending can't be undone
@@ -172,29 +174,35 @@ pasted text is shown as one line and sent in full.
         """Whether Enter sends: the text is not blank, or may be empty."""
         return bool(self.text.strip()) or self._may_be_empty
 
-    def begin_edit(self, text: str, title: str, *, empty: bool = False) -> None:
-        """Edit another text in the field, which may be empty if `empty`; the draft is
-        kept."""
-        if self._draft is None:
+    def begin_edit(
+        self, id_: int, text: str, title: str, *, empty: bool = False
+    ) -> None:
+        """Edit a message's text in the field, which may be empty if `empty`; the draft
+        is kept."""
+        if self.edited is None:
             self._draft = self.text
+        self.edited = id_
         self._may_be_empty = empty
         self.border_title, self.placeholder = title, ""
         self.write(text)
 
-    def end_edit(self) -> None:
-        """End `begin_edit` and restore the draft."""
+    def end_edit(self) -> bool:
+        """Restore the draft; return whether a message was edited."""
+        if self.edited is None:
+            return False
+        self.edited = None
         self.border_title, self.placeholder = None, _HINT
         self._may_be_empty = False
-        self.text = self._draft or ""
-        self._draft = None
+        self.text = self._draft
         self.move_cursor(self.document.end)
+        return True
 
     def give_back(self, text: str) -> None:
         """Put a prompt that could not be answered before the draft, also while that is
         put aside."""
-        draft = self.text if self._draft is None else self._draft
+        draft = self.text if self.edited is None else self._draft
         whole = self._folded_again(text) + (f"\n{draft}" if draft else "")
-        if self._draft is None:
+        if self.edited is None:
             self.write(whole)
         else:
             self._draft = whole
@@ -241,7 +249,7 @@ pasted text is shown as one line and sent in full.
     @property
     def own_draft(self) -> str:
         """The user's draft in full, also while it is put aside for an edit."""
-        return self._in_full(self.text if self._draft is None else self._draft)
+        return self._in_full(self.text if self.edited is None else self._draft)
 
     @property
     def folded(self) -> tuple[str, ...]:
@@ -286,7 +294,7 @@ pasted text is shown as one line and sent in full.
         event.prevent_default()
         event.stop()
         text = pasted_text(event)
-        if len(text) >= FOLDED and self._draft is None:
+        if len(text) >= FOLDED and self.edited is None:
             at_start = min(self.selection) == (0, 0)
             text = as_draft(text) if at_start else unnamed(text)
         if result := self._replace_via_keyboard(self._folded(text), *self.selection):

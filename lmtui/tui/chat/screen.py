@@ -164,7 +164,6 @@ class ChatScreen(SamplingScreen):
         self.draft = DraftController(
             self.new_client(),
             parts,
-            before=lambda: self.editor.before_draft,
             is_answering=lambda: self.reply.is_busy,
             is_covered=lambda: self.tokens.is_shown or self._shows_message,
         )
@@ -183,9 +182,7 @@ class ChatScreen(SamplingScreen):
             tokens=self.tokens,
             versions=self.versions,
         )
-        self.commands = SlashCommands(
-            self.parts, self.actions.table, is_editing=lambda: self.editor.is_editing
-        )
+        self.commands = SlashCommands(self.parts, self.actions.table)
         self.prompt.take_first = self._take_key
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.instructions, self.sender,
@@ -235,7 +232,7 @@ class ChatScreen(SamplingScreen):
         """All that was written and not sent: what waits, the draft, and an edit."""
         if not self.is_mounted:
             return ""
-        edit = self.prompt.draft if self.editor.is_editing else ""
+        edit = "" if self.prompt.edited is None else self.prompt.draft
         texts = (*self.reply.queued, self.prompt.own_draft, edit)
         return "\n".join(filter(None, texts))
 
@@ -281,7 +278,7 @@ class ChatScreen(SamplingScreen):
     def _conversation_changed(self) -> None:
         """Follow a change of the conversation, or of its active branch."""
         self.versions.hide()
-        self.editor.leave()
+        self.prompt.end_edit()
         self.parts.owner.update()
         self.instructions.update()
         if not self.tokens.close():  # closing them asks
@@ -292,13 +289,13 @@ class ChatScreen(SamplingScreen):
     @on(TextArea.Changed, "#prompt")
     def follow_draft(self) -> None:
         """Ask what comes next in the draft, or which command it can become."""
-        self.sender.follow_draft(is_editing=self.editor.is_editing)
+        self.sender.follow_draft()
         if not self.commands.offer(self.prompt.text):
             self.draft.ask()
 
     @on(TextArea.SelectionChanged, "#prompt")
     def follow_cursor(self) -> None:
-        self.sender.follow_draft(is_editing=self.editor.is_editing)
+        self.sender.follow_draft()
 
     @on(Attachments.Taken)
     def write_name(self, event: Attachments.Taken) -> None:
@@ -315,7 +312,7 @@ class ChatScreen(SamplingScreen):
     @on(PromptField.Submitted)
     async def send(self, event: PromptField.Submitted) -> None:
         """Send a message, an edit or a command."""
-        if self.editor.is_editing:
+        if self.prompt.edited is not None:
             await self.editor.send(event.text, ask=True)
         elif not is_command(event.text):
             self.sender.send(event.text)
@@ -366,7 +363,7 @@ class ChatScreen(SamplingScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enable "save_edit" and "alternatives" only where they apply."""
         if action == "save_edit":
-            return self.editor.is_editing
+            return self.prompt.edited is not None
         if action == "alternatives":
             return self.tokens.is_shown
         return super().check_action(action, parameters)
@@ -375,7 +372,7 @@ class ChatScreen(SamplingScreen):
         """Leave an edit, stop the answer, close the tokens or the versions, or go back
         to the prompt; hide the hint."""
         self._hint.hide()
-        if not (self.editor.leave() or self.stop_work()):
+        if not (self.prompt.end_edit() or self.stop_work()):
             self.tokens.close()
             self.versions.hide()
         if not self.versions.is_shown:

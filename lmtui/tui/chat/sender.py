@@ -81,7 +81,7 @@ class MessageSender(Controller):
 
     # The draft.
 
-    def follow_draft(self, *, is_editing: bool) -> None:
+    def follow_draft(self) -> None:
         """Follow the names and the long texts in the prompt."""
         area = self._prompt
         if area.folded != self._folded:
@@ -89,7 +89,7 @@ class MessageSender(Controller):
             self._count()
         row, column = area.cursor_location
         cursor = positions.offset_of(area.text, row + 1, column + 1)
-        draft = "" if is_editing else area.text
+        draft = area.text if area.edited is None else ""
         self.attachments.follow(draft, min(cursor, len(draft)))
 
     def write_name(self, event: Attachments.Taken) -> None:

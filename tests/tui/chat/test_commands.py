@@ -193,7 +193,7 @@ async def test_system_command_sets_and_edits_the_system_message() -> None:
         await running.ask("/system")
         assert prompt(running).text == "Be brief."
         await running.press("!", "enter")
-        await running.until(lambda: not running.chat.editor.is_editing)
+        await running.until(lambda: running.chat.prompt.edited is None)
         assert running.chat.session.conversation.messages()[0].content == "Be brief.!"
 
 

@@ -208,12 +208,12 @@ async def test_system_message_edited_to_nothing_is_removed() -> None:
             await running.until(
                 lambda: not running.chat.session.conversation.root.content
             )
-            assert not running.chat.editor.is_editing
+            assert running.chat.prompt.edited is None
             await running.ask("/system Be brief.")
         await on_message(running, 1, "e")
         prompt(running).text = ""
         await running.press("enter", "ctrl+s")
-        assert running.chat.editor.is_editing  # other messages need words
+        assert running.chat.prompt.edited is not None  # other messages need words
         await running.press("escape")
 
 
@@ -391,7 +391,7 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
         await running.until(lambda: len(running.views) == 2 and running.views[1].text)
         for key in ("e", "d", "k"):
             await on_message(running, 0, key)
-            assert not running.chat.editor.is_editing and len(running.views) == 2
+            assert running.chat.prompt.edited is None and len(running.views) == 2
         go_on.set()
         await answered(running, "one", "a b c")
         await on_message(running, 0, "e")
@@ -400,7 +400,7 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
             lambda: running.chat.sender.is_busy or running.views[1].note
         )
         await running.until(lambda: not running.chat.sender.is_busy)
-        assert running.chat.editor.is_editing
+        assert running.chat.prompt.edited is not None
         await running.press("!", "enter")
         await running.until(lambda: running.views[0].text == "one!")
 

@@ -244,7 +244,7 @@ async def test_edit_that_was_left_during_the_load_is_not_sent(
             await running.press("e")
         await settled(running, loaded)
         assert [view.text for view in running.views] == ["question", "old answer"]
-        assert running.chat.editor.is_editing is edited_again
+        assert (running.chat.prompt.edited is not None) is edited_again
     assert stored(file) == OLD
 
 
