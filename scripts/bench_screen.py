@@ -92,12 +92,14 @@ class Bench:
 
     async def answered(self, key: str) -> None:
         """Press a key that asks for an answer, and wait until that is whole."""
-        conversation = self.chat.session.conversation
-        before = len(conversation.nodes)
+        session = self.chat.session
+        before = len(session.conversation.nodes)
         await self.pilot.press(key)
         # Seldom: looking five hundred times a second would slow the answer down.
         await self.until(
-            lambda: len(conversation.nodes) > before and not self.chat.reply.is_busy,
+            lambda: (
+                len(session.conversation.nodes) > before and not session.is_answering
+            ),
             every=0.05,
         )
 
@@ -212,7 +214,7 @@ class Bench:
             conversation.leaf.id, model="m", settings=self.settings
         )
         await chat.parts.branch.show()
-        chat.reply.is_busy = True
+        chat.session.is_answering = True
         for i in range(0, len(steps) - 200, 100):
             await self.batch(tuple(steps[i : i + 100]))
         return [

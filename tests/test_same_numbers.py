@@ -176,7 +176,7 @@ async def test_chat_screens_show_the_numbers_of_json(
         await running.until(lambda: len(running.views) == 2)
         status = running.chat.query_one(Status)
         await running.until(
-            lambda: status.state == "ready" and not running.chat.sender.is_busy
+            lambda: status.state == "ready" and not running.chat.session.is_busy
         )
         assert_same(running.seen, truth, wanted=("logprob", "perplexity"))
         assert "surprisal" in running.seen or size[0] == 80

@@ -287,9 +287,9 @@ async def queued_reply(running: Program, engine: FakeEngine) -> AsyncIterator[No
     await running.until(lambda: "generate" in dict(engine.calls))
     yield
     await running.until(lambda: running.chat.reply._client.is_pending(Slot.GENERATE))
-    assert running.chat.reply.is_busy
+    assert running.chat.session.is_answering
     generate_unheard(other)
-    await running.until(lambda: not running.chat.reply.is_busy)
+    await running.until(lambda: not running.chat.session.is_answering)
 
 
 async def test_dropped_answer_is_ended_as_stopped() -> None:

@@ -361,10 +361,10 @@ async def test_conversation_changed_elsewhere_is_stored_as_a_copy(file: Path) ->
         await running.ask("here")
         await running.until(lambda: texts(running)[-1] == "mine")
         await running.until(lambda: "as a copy" in running.notices)
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         await running.ask("again")
         await running.until(lambda: texts(running)[-1] == "more")
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
     assert sorted(stored(file)) == [
         ["apples", "about apples", "elsewhere", "a b"],
         ["apples", "about apples", "here", "mine", "again", "more"],
@@ -399,7 +399,7 @@ async def test_copy_stops_an_answer_that_another_program_is_writing(
         await running.ask("here")
         await running.until(lambda: "as a copy" in running.notices)
         await running.until(lambda: running.last_text == "mine")
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         shown = [text for text in texts(running) if text]
         assert shown == (["apples", half, "here", "mine"] if half else ["here", "mine"])
         assert "not answered" not in running.seen
@@ -503,7 +503,7 @@ async def test_the_oldest_turns_are_left_out_where_all_do_not_fit(file: Path) ->
         for number, text in enumerate(("one", "two", "three"), 1):
             await running.ask(text)
             await running.until(lambda number=number: len(running.views) == 2 * number)
-            await running.until(lambda: not running.chat.sender.is_busy)
+            await running.until(lambda: not running.chat.session.is_busy)
         assert running.views[-1].note == "without 2 earlier messages"
         node = running.chat.session.conversation.leaf
         assert node.prompt is not None and "user: one" not in node.prompt.text
@@ -519,7 +519,7 @@ async def test_broken_store_is_put_aside_and_told(file: Path) -> None:
         await running.until(lambda: "was damaged" in running.notices)
         await running.ask("count")
         await running.until(lambda: texts(running) == ["count", "one two three"])
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
     assert stored(file) == [["count", "one two three"]]
     assert file.with_name("chats.db.broken-1").read_bytes().startswith(b"no database")
 
@@ -597,5 +597,5 @@ async def test_opened_hit_changes_the_conversation_only_when_continued(
         await running.press("escape")
         await running.ask("go on")
         await running.until(lambda: texts(running)[-1] == "more")
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
     assert stored(file) == [["lighthouse", "a b", "go on", "more"]]

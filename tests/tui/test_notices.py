@@ -95,7 +95,7 @@ async def test_notice_stands_above_the_title_prompt_of_the_history(
         await running.ready()
         await running.ask("count")
         await running.until(
-            lambda: len(running.views) == 2 and not running.chat.sender.is_busy
+            lambda: len(running.views) == 2 and not running.chat.session.is_busy
         )
         await running.press("ctrl+o")
         await running.on(HistoryScreen)

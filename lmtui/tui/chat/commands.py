@@ -110,7 +110,7 @@ class SlashCommands:
     def __init__(self, parts: ChatParts, actions: Mapping[str, Run]) -> None:
         """`actions` runs each command by its name."""
         self._screen, self._prompt, self._actions = parts.screen, parts.prompt, actions
-        self._is_busy = parts.is_busy
+        self._session = parts.session
         self.list = DialogList(id="commands")
         """The commands to choose from, above the prompt."""
         self.list.can_focus = False
@@ -191,7 +191,7 @@ class SlashCommands:
         command = _BY_NAME.get(name)
         if command is None:
             raise Refused("There is no such command; /help lists them all.")
-        if command.waits and self._is_busy():
+        if command.waits and self._session.is_busy:
             raise Refused(BUSY)
         if command.needs and not argument:
             raise Refused(f"Usage: {name} {command.argument} ({command.what}).")

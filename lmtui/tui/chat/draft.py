@@ -31,16 +31,14 @@ class DraftController(Controller):
         client: EngineClient,
         parts: ChatParts,
         *,
-        is_answering: Callable[[], bool],
         is_covered: Callable[[], bool],
     ) -> None:
-        """`is_answering` says whether an answer is being made, `is_covered` whether the
-        panel shows something else."""
+        """`is_covered` says whether the panel shows something else."""
         self._client, self._screen = client, parts.screen
         self._session, self._sampler = parts.session, parts.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
         self._owner = parts.owner
-        self._is_answering, self._is_covered = is_answering, is_covered
+        self._is_covered = is_covered
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no draft is scored
 
@@ -76,7 +74,7 @@ class DraftController(Controller):
 
     def ask(self) -> None:
         """Ask what comes next in the draft."""
-        if self._info is None or self._is_answering() or self._is_covered():
+        if self._info is None or self._session.is_answering or self._is_covered():
             return
         if (before := self._before) is None:
             return

@@ -40,7 +40,7 @@ class MessageEditor:
         self._branch, self._owner = parts.branch, parts.owner
         self._prompt, self._switcher = parts.prompt, switcher
         self._reply, self._tokens = reply, tokens
-        self._is_busy, self._changed = parts.is_busy, parts.changed
+        self._changed = parts.changed
         self._edits = 0  # how many were begun
         self._deleted: tuple[int, ...] = ()  # since something was said
 
@@ -49,7 +49,7 @@ class MessageEditor:
         node = self._session.conversation.node(int(event.key))
         if event.wish == "totals":
             self._show_totals(node)
-        elif self._is_busy():
+        elif self._session.is_busy:
             self._screen.notify(BUSY)
         elif event.wish == "edit":
             self.edit(node)
@@ -88,7 +88,7 @@ class MessageEditor:
             return
         conversation = self._session.conversation
         node = conversation.node(self._prompt.edited)
-        if self._is_busy():
+        if self._session.is_busy:
             self._screen.notify(BUSY)
             return
         if ask and node.role != "system" and not self._reply.has_model:
@@ -147,8 +147,8 @@ class MessageEditor:
 
     async def take_token(self, token: Candidate) -> None:
         """Let the answer go on from another token, as a version of its own."""
-        node = self._tokens.message
-        if not self._tokens.is_shown or node.role != "assistant" or self._is_busy():
+        node, is_shown = self._tokens.message, self._tokens.is_shown
+        if not is_shown or node.role != "assistant" or self._session.is_busy:
             return
         if self._reply.why_no_prefill:
             self._screen.notify(self._reply.why_no_prefill)
@@ -177,7 +177,7 @@ class MessageEditor:
         whether the active branch is another one."""
         shown, node = self._tokens.is_shown, self._tokens.subject
         conversation = self._session.conversation
-        if node is None or self._reply.is_busy:
+        if node is None or self._session.is_answering:
             return False
         if self._tokens.is_scoring:
             self._screen.notify(SCORING)
@@ -233,7 +233,7 @@ class MessageEditor:
 
     def show_tree(self) -> None:
         """Show every branch."""
-        if self._is_busy():
+        if self._session.is_busy:
             self._screen.notify(BUSY)
         elif not self._session.is_begun:
             self._screen.notify(EMPTY)

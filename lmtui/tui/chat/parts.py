@@ -30,8 +30,6 @@ class ChatParts:
     strip: LikelihoodStrip
     owner: OwnerController
     sampler: SamplerController
-    is_busy: Callable[[], bool]
-    """Returns whether an answer is being made, or a message is on its way to it."""
     changed: Callable[[], object]
     """To be called when the conversation or its active branch is another one, before it
     is drawn."""

@@ -74,8 +74,6 @@ class ReplyController(Controller):
         self._prompt, self._strip = parts.prompt, parts.strip
         self.waiting = Static(id="waiting", markup=False)
         """The lines of the messages that wait."""
-        self.is_busy = False
-        """Whether an answer is being made, from the request to its end."""
         self._info: EngineInfo | None = None
         self.why_no_prefill = ""
         """Why the model can't go on with the beginning of an answer; "" if it can."""
@@ -99,7 +97,7 @@ class ReplyController(Controller):
     @property
     def doing(self) -> str:
         """Reading the prompt, or answering."""
-        return self._words if self.is_busy else ""
+        return self._words if self._session.is_answering else ""
 
     def follow_model(self, state: ModelState) -> None:
         """Give what waits back to the prompt where there is no model to come."""
@@ -201,15 +199,11 @@ class ReplyController(Controller):
 
     def claim(self) -> None:
         """Mark an answer as begun: from here on it can be stopped."""
-        if not self.is_busy:
-            self.is_busy, self._given_up = True, False
+        if not self._session.is_answering:
+            self._session.is_answering, self._given_up = True, False
             self._answers += 1
             self._words = ""
         self._begun()
-
-    def release(self) -> None:
-        """Mark what was claimed for another controller as ended."""
-        self.is_busy = False
 
     def _start(self, begin: Begin, prefill: str = "") -> None:
         self._begin = begin, prefill
@@ -223,7 +217,7 @@ class ReplyController(Controller):
         answer = self._answers
 
         def generate() -> None:
-            if self.is_busy and self._answers == answer:
+            if self._session.is_answering and self._answers == answer:
                 self._generate()
 
         self._session.save_first(generate)
@@ -308,7 +302,7 @@ class ReplyController(Controller):
 
     async def _end(self, result: GenerationResult) -> None:
         assert self.message is not None
-        self.is_busy = False
+        self._session.is_answering = False
         self._strip.finish(result)
         if (waited := self._strip.first_token_seconds) is not None:
             result = replace(result, first_token_seconds=waited)  # as the user did
@@ -378,11 +372,12 @@ class ReplyController(Controller):
             self._queue.insert(0, (content, written))  # it was sent first
 
     async def end_dropped(self) -> None:
-        if self.is_busy and self.message is not None:
+        if self._session.is_answering and self.message is not None:
             await self._break_off(self._session.conversation.stop(self.message.id))
 
     async def _break_off(self, reply: ChatMessage) -> None:
-        self.is_busy, self.message, self._begin = False, reply, None
+        self._session.is_answering = False
+        self.message, self._begin = reply, None
         self._session.save()
         if self._info is not None:
             stopped = reply.state == "stopped" and reply.is_empty
@@ -392,10 +387,10 @@ class ReplyController(Controller):
 
     def stop(self) -> bool:
         """Stop the answer."""
-        if self.is_busy and not self._client.stop(Slot.GENERATE):
+        if self._session.is_answering and not self._client.stop(Slot.GENERATE):
             self._given_up = True
             self._screen.call_later(self.end_dropped)
-        return self.is_busy
+        return self._session.is_answering
 
     # What waits.
 

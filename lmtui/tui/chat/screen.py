@@ -144,7 +144,6 @@ class ChatScreen(SamplingScreen):
             strip=LikelihoodStrip(id="strip"),
             owner=OwnerController(self, session, prompt),
             sampler=self.sampler,
-            is_busy=lambda: self.sender.is_busy,
             changed=self._conversation_changed,
         )
         self._shows_message = False  # whether the panel is about a message in focus
@@ -164,7 +163,6 @@ class ChatScreen(SamplingScreen):
         self.draft = DraftController(
             self.new_client(),
             parts,
-            is_answering=lambda: self.reply.is_busy,
             is_covered=lambda: self.tokens.is_shown or self._shows_message,
         )
         self.exporter = ChatExporter(parts)
@@ -249,7 +247,7 @@ class ChatScreen(SamplingScreen):
     def _follow_focus(self) -> None:
         """Show the numbers of the message in focus; in the prompt, those of the
         draft. An answer that is being made, and tokens, are shown in any case."""
-        if self.reply.is_busy or self.tokens.is_shown or self.versions.is_shown:
+        if self.session.is_answering or self.tokens.is_shown or self.versions.is_shown:
             return
         if (node := self.parts.branch.focused()) is not None:
             self._shows_message = True
@@ -411,7 +409,7 @@ class ChatScreen(SamplingScreen):
         made or where no model is loaded."""
         if self.tokens.close():
             self.focus_text()
-        free = self.reply.has_model and not self.reply.is_busy
+        free = self.reply.has_model and not self.session.is_answering
         return self.session.conversation.leaf if free else None
 
     def action_message(self, by: int) -> None:
@@ -427,12 +425,12 @@ class ChatScreen(SamplingScreen):
 
     def action_tokens(self) -> None:
         """Show a message as tokens, or the conversation again."""
-        if not self.reply.is_busy:
+        if not self.session.is_answering:
             self.versions.hide()
         if self.tokens.is_shown:
             self.tokens.close()
             self.focus_text()
-        elif self.reply.is_busy:
+        elif self.session.is_answering:
             self.notify(BUSY)
         elif self.tokens.is_scoring:
             self.notify(SCORING)
@@ -444,7 +442,7 @@ class ChatScreen(SamplingScreen):
     def action_inspect(self) -> None:
         """Look into a message, by its very tokens."""
         node = self.tokens.subject
-        if node is None or self.reply.is_busy:
+        if node is None or self.session.is_answering:
             self.notify("There is no finished message yet to inspect.")
         else:
             self.post_message(SubjectChosen(self.tokens.source_of(node)))

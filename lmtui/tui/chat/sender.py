@@ -46,13 +46,7 @@ class MessageSender(Controller):
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
         self._numbers = count(1)  # of the messages that are sent
-        self._on_the_way: set[int] = set()  # those that are not said yet
-        self._stopped: set[int] = set()  # those of them that were stopped
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether an answer is being made, or a message is on its way to the model."""
-        return self._reply.is_busy or bool(self._on_the_way)
+        self._stopped: set[int] = set()  # those on their way that were stopped
 
     def start(self) -> None:
         """Have the prompt recall what was asked before, in all conversations."""
@@ -75,7 +69,7 @@ class MessageSender(Controller):
 
     def stop(self) -> bool:
         """Stop messages on their way to the model."""
-        stopped = self._on_the_way - self._stopped
+        stopped = self._session.on_the_way - self._stopped
         self._stopped |= stopped
         return bool(stopped)
 
@@ -177,14 +171,14 @@ class MessageSender(Controller):
     def _depart(self) -> int:
         """Note that a message is on its way, and return its number."""
         number = next(self._numbers)
-        self._on_the_way.add(number)
+        self._session.on_the_way.add(number)
         return number
 
     def _arrive(self, number: int) -> bool:
         """Note that a message is no longer on its way; return whether it was
         stopped."""
         stopped = number in self._stopped
-        self._on_the_way.discard(number)
+        self._session.on_the_way.discard(number)
         self._stopped.discard(number)
         return stopped
 
@@ -199,7 +193,7 @@ class MessageSender(Controller):
         """Add the message now, or queue it until there is a model and no other answer:
         one that is answered with one reply."""
         stopped = self._arrive(number)
-        if self._info is not None and not self._reply.is_busy:
+        if self._info is not None and not self._session.is_answering:
             await self._reply.say(whole, written, stopped=stopped, answer=answer)
         elif stopped or answer is not None:
             self._prompt.give_back(written)

@@ -48,6 +48,10 @@ class ChatSession:
         """How the chat is set up."""
         self.conversation = Conversation(system)
         """The messages."""
+        self.is_answering = False
+        """Whether an answer is being made, from the request to its end."""
+        self.on_the_way: set[int] = set()
+        """Numbers of the messages that were sent and are not in it yet."""
         self.thinking_setting: str | None = None
         """What a model is told of thinking in this conversation, as `chat.thinking` has
         it; None leaves it to that."""
@@ -61,6 +65,11 @@ class ChatSession:
     def is_begun(self) -> bool:
         """Whether anything was said."""
         return len(self.conversation.nodes) > 1
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is being made, or a message is on its way to it."""
+        return self.is_answering or bool(self.on_the_way)
 
     @property
     def meta(self) -> ConversationMeta:

@@ -25,7 +25,7 @@ class ConversationSwitcher(Controller):
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._owner = parts.branch, parts.owner
         self._sampler = parts.sampler
-        self._is_busy, self._changed = parts.is_busy, parts.changed
+        self._changed = parts.changed
 
     def start(self) -> None:
         """Draw the conversation that there is from the beginning."""
@@ -41,7 +41,7 @@ class ConversationSwitcher(Controller):
 
     def open(self, chosen: ConversationChosen) -> None:
         """Go on with a stored conversation, as it was left or at a message."""
-        if self._is_busy():
+        if self._session.is_busy:
             self._screen.notify(BUSY)
         else:
             self._session.open(chosen, partial(self._show_opened, chosen.message))
@@ -49,7 +49,7 @@ class ConversationSwitcher(Controller):
     async def _show_opened(
         self, message: int | None, loaded: StoredConversation, passage: Excerpt
     ) -> None:
-        if self._is_busy():
+        if self._session.is_busy:
             self._screen.notify(BUSY)
             return
         self._session.take(loaded)

@@ -145,7 +145,7 @@ class VersionsController(Controller):
     async def _again(self, id_: int, count: int) -> None:
         """Draw versions beside a reply, or of the answer to a user message."""
         leaf = self._session.conversation.leaf
-        if leaf.id != id_ or self._reply.is_busy or self._info is None:
+        if leaf.id != id_ or self._session.is_answering or self._info is None:
             return
         if leaf.role == "user":
             await self.answer_to(leaf, count)
@@ -330,7 +330,7 @@ class VersionsController(Controller):
         """Show that all have ended. Where none has a text, what was shown before is
         shown again."""
         self._growing = False
-        self._reply.release()
+        self._session.is_answering = False
         conversation = self._session.conversation
         whole = [
             i for i, each in enumerate(self._versions) if not each.message.is_empty

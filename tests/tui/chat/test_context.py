@@ -90,7 +90,7 @@ class Talk:
 
     def _is_idle(self) -> bool:
         app = self.running.app
-        return bool(app.model.info and not self.running.chat.sender.is_busy)
+        return bool(app.model.info and not self.running.chat.session.is_busy)
 
     async def write(self, text: str) -> None:
         """Put a text into the prompt in place of what is there."""

@@ -50,7 +50,7 @@ async def answered(running: Program, *texts: str) -> None:
         lambda: (
             [view.text for view in running.views] == list(texts)
             and running.chat.query_one(Status).state == "ready"
-            and not running.chat.sender.is_busy
+            and not running.chat.session.is_busy
         )
     )
 
@@ -397,9 +397,9 @@ async def test_messages_cannot_be_edited_while_an_answer_is_generated() -> None:
         await on_message(running, 0, "e")
         await running.press("ctrl+r")
         await running.until(
-            lambda: running.chat.sender.is_busy or running.views[1].note
+            lambda: running.chat.session.is_busy or running.views[1].note
         )
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         assert running.chat.prompt.edited is not None
         await running.press("!", "enter")
         await running.until(lambda: running.views[0].text == "one!")

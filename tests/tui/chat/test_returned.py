@@ -49,7 +49,7 @@ async def test_recalled_message_is_left_out_once() -> None:
         assert prompt(running).text == "same"
         await running.press("escape")
         go_on.set()
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         assert prompt(running).text == "same\nother\nsame"
 
 
@@ -106,14 +106,14 @@ async def test_escape_stops_the_message_that_was_on_its_way(
         await running.ready()
         running.chat.sender.attachments.folder = tmp_path
         await running.ask("see @notes.md ")
-        assert running.chat.sender.is_busy
+        assert running.chat.session.is_busy
         await running.press("escape")
         await running.ask("second")
         await running.until(lambda: len(running.views) == 2)
-        await running.until(lambda: not running.chat.reply.is_busy)
+        await running.until(lambda: not running.chat.session.is_answering)
         assert [view.text for view in running.views] == ["second", "one"]
         read.set()
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         await running.until(lambda: "You · not answered; the next one" in running.seen)
         assert running.views[2].text.startswith("see notes.md")
 
@@ -128,7 +128,7 @@ async def test_text_that_waits_is_part_of_what_is_unsent() -> None:
         await running.until(lambda: running.chat.reply.queued == ("second", "third"))
         assert running.chat.unsent == "second\nthird\na draft"
         go_on.set()
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
 
 
 @pytest.mark.parametrize("ask", ["", "/n 2 "])
@@ -143,7 +143,7 @@ async def test_full_context_is_refused_with_what_the_chat_can_do(ask: str) -> No
         await running.press("ctrl+u")
         await running.ask("a")
         await running.until(lambda: running.last_text == "one")
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         await running.ask(ask + "b" * 30)
         await running.until(lambda: "/undo takes back" in running.notices)
         assert "when_full" in running.notices and "/fork" in running.notices

@@ -72,7 +72,7 @@ async def settled(running: Chat) -> None:
     await running.until(
         lambda: (
             not (
-                running.screen.sender.is_busy
+                running.screen.session.is_busy
                 or running.state.startswith(
                     ("reading", "answering", "scoring", "loading")
                 )

@@ -40,7 +40,7 @@ async def begun(running: Program) -> None:
     await screen.transcript.add(entry_of(conversation, asked))
     reply = conversation.reply(asked.id, model="m", settings=SamplingSettings())
     await screen.transcript.add(entry_of(conversation, reply))
-    screen.reply.message, screen.reply.is_busy = reply, True
+    screen.reply.message, screen.session.is_answering = reply, True
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -126,6 +126,6 @@ async def test_answer_stands_still_when_it_ends() -> None:
         before = line()
         go_on.set()
         await running.until(lambda: "█ one two three" in running.seen)
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         await running.pilot.pause()
         assert line() == before

@@ -55,7 +55,7 @@ async def test_esc_closes_the_list_of_commands_before_it_stops_an_answer() -> No
         await running.until(lambda: "/help " in running.seen)
         await running.press("escape")
         assert "/help " not in running.seen
-        assert (draft(running), running.chat.sender.is_busy) == ("/", True)
+        assert (draft(running), running.chat.session.is_busy) == ("/", True)
         await running.press("h")  # no list comes back while this command is written
         assert "/help " not in running.seen
         go_on.set()
@@ -80,7 +80,7 @@ async def test_waiting_prompts_are_shown_and_recalled_one_by_one() -> None:
         await running.press("ctrl+u")
         go_on.set()
         await running.until(
-            lambda: len(texts(running)) == 4 and not running.chat.sender.is_busy
+            lambda: len(texts(running)) == 4 and not running.chat.session.is_busy
         )
         assert texts(running)[::2] == ["first", "second"]
         assert "waits" not in running.seen
@@ -96,7 +96,7 @@ async def test_escape_does_not_return_a_recalled_prompt_twice() -> None:
         assert draft(running) == "def"
         await running.press("escape")
         go_on.set()
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         assert draft(running) == "abc\ndef"
 
 
@@ -108,7 +108,7 @@ async def test_answer_stopped_before_its_first_word_leaves_no_message() -> None:
         await running.until(lambda: len(texts(running)) == 2)
         await running.press("escape")
         go_on.set()
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         await running.until(lambda: texts(running) == ["count"])
         await running.until(lambda: "You · not answered; the next one" in running.seen)
         assert "stopped before the first word" in state(running)
@@ -144,7 +144,7 @@ async def test_status_shows_scoring_until_escape_stops_it() -> None:
         await running.ready()
         await running.ask("count")
         await running.until(lambda: texts(running)[1:] == ["a"])
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         held.set()
         running.views[0].focus()
         await running.press("f3")
@@ -182,7 +182,7 @@ async def test_panel_stops_saying_loading_once_the_model_is_loaded() -> None:
         assert "The model is loading" not in running.seen
         await running.press("escape")
         go_on.set()
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         assert state(running).startswith("stopped")
         assert "The model is loading" not in running.seen
 
@@ -193,10 +193,10 @@ async def test_bracket_switches_versions_from_the_panel() -> None:
         await running.ready()
         await running.ask("go")
         await running.until(lambda: texts(running)[1:] == ["first"])
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         await running.press("ctrl+r")
         await running.until(lambda: texts(running)[1:] == ["second"])
-        await running.until(lambda: not running.chat.sender.is_busy)
+        await running.until(lambda: not running.chat.session.is_busy)
         running.chat.query_one(ProbabilityPanel).focus()
         await running.press("left_square_bracket")
         await running.until(lambda: texts(running)[1:] == ["first"])

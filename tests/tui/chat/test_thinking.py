@@ -51,7 +51,7 @@ async def answered(running: Program, count: int = 2) -> None:
         lambda: (
             len(running.views) == count
             and running.chat.query_one(Status).state == "ready"
-            and not running.chat.sender.is_busy
+            and not running.chat.session.is_busy
         )
     )
 

@@ -107,7 +107,7 @@ async def all_ended(running: Chat, count: int) -> None:
     await running.until(
         lambda: len(panes(running)) == count and "…" not in ends(running)
     )
-    await running.until(lambda: not running.screen.reply.is_busy)
+    await running.until(lambda: not running.screen.session.is_answering)
     await running.pilot.pause()
 
 
@@ -247,7 +247,7 @@ async def test_prompt_that_cannot_be_read_goes_back_to_the_field() -> None:
         await running.until(lambda: running.prompt.text)
         assert running.prompt.text == "/n 2 a question"
         assert not running.screen.versions.is_shown
-        assert not running.screen.reply.is_busy
+        assert not running.screen.session.is_answering
         assert not running.views
 
 

@@ -94,7 +94,7 @@ async def said(running: Program, count: int) -> None:
         lambda: (
             len(running.views) == count
             and running.chat.query_one(Status).state == "ready"
-            and not running.chat.sender.is_busy
+            and not running.chat.session.is_busy
         )
     )
 
@@ -225,7 +225,7 @@ async def settled(running: Program, loaded: Event) -> None:
     loaded.set()
     await running.ready("fake")
     await running.pilot.pause()
-    assert not running.chat.sender.is_busy
+    assert not running.chat.session.is_busy
 
 
 @pytest.mark.parametrize("edited_again", [False, True])

@@ -35,7 +35,7 @@ async def test_inspector_opens_an_answer_by_its_ids() -> None:
         assert isinstance(running.app.screen, ChatScreen)
         await running.ask("hello")
         await running.until(lambda: running.views and running.views[-1].text)
-        await running.until(lambda: not running.chat.reply.is_busy)
+        await running.until(lambda: not running.chat.session.is_answering)
         node = running.chat.session.conversation.leaf
         await running.press("ctrl+t")
         page = await opened(running)
@@ -63,7 +63,7 @@ async def test_inspector_scores_a_user_message_in_its_context() -> None:
         await running.ready()
         await running.ask("hello")
         await running.until(lambda: running.views and running.views[-1].text)
-        await running.until(lambda: not running.chat.reply.is_busy)
+        await running.until(lambda: not running.chat.session.is_answering)
         running.views[0].focus()
         assert isinstance(running.views[0], MessageView)
         await running.press("ctrl+t")

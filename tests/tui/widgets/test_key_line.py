@@ -21,7 +21,7 @@ async def answered(**how: Any) -> AsyncIterator[Program]:
         await running.ready()
         await running.ask("go")
         await running.until(lambda: running.last_text == "one two")
-        await running.until(lambda: not running.chat.reply.is_busy)
+        await running.until(lambda: not running.chat.session.is_answering)
         yield running
 
 
