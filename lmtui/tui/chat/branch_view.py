@@ -9,13 +9,34 @@ from lmtui.chat.message import ChatMessage
 from lmtui.tui.chat.message import MessageView, Places, entries_of, entry_of
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.chat.transcript import Transcript
+from lmtui.tui.screen import ModelScreen
+
+TOKENS, VERSIONS = "-tokens", "-versions"
+"""Classes of a screen that shows these in place of the conversation."""
 
 
 class BranchView:
-    """Draws the messages of a session in its transcript."""
+    """Draws the messages of a session in its transcript, or makes way for what is shown
+    in place of it."""
 
-    def __init__(self, session: ChatSession, transcript: Transcript) -> None:
-        self._session, self._transcript = session, transcript
+    def __init__(
+        self, screen: ModelScreen, session: ChatSession, transcript: Transcript
+    ) -> None:
+        self._screen, self._session, self._transcript = screen, session, transcript
+        self.cover = ""
+        """What is shown in place of the conversation: `TOKENS`, `VERSIONS` or ""."""
+
+    def show_instead(self, cover: str) -> None:
+        """Show something in place of the conversation, or that again for ""."""
+        self.cover = cover
+        for each in (TOKENS, VERSIONS):
+            self._screen.set_class(each == cover, each)
+
+    def hide_versions(self) -> None:
+        """Show the conversation again where versions of an answer are shown."""
+        if self.cover == VERSIONS:
+            self.show_instead("")
+            self._screen.focus_text()
 
     async def show(self, *, at: str | None = None, matches: Places = ()) -> None:
         """Draw the active branch anew: its end, or the message with key `at` and the
@@ -41,7 +62,7 @@ class BranchView:
 
     def focused(self) -> ChatMessage | None:
         """Return the message that has the focus, if one has."""
-        focused = self._transcript.screen.focused
+        focused = self._screen.focused
         if not isinstance(focused, MessageView):
             return None
         return self._session.conversation.node(int(focused.key))

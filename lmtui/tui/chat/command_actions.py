@@ -60,7 +60,7 @@ class CommandActions:
         self._screen, self._session = screen, session = parts.screen, parts.session
         self._branch, self._sampler = parts.branch, parts.sampler
         self._editor, self._instructions = editor, instructions
-        self._changed = parts.changed
+        self._switcher = switcher
         grammars, bans = GrammarCommands(parts), BanCommands(parts)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
@@ -147,7 +147,7 @@ class CommandActions:
         if info is not None and not info.switches_thinking:
             raise Refused("This model's chat template has no such switch.")
         self._session.set_thinking(value)
-        self._changed()
+        self._switcher.follow_change()
         self._screen.notify(f"Thinking is {value} in this conversation.")
 
     def _use(self, ref: ModelRef | None) -> Awaitable[object] | None:

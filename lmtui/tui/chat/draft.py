@@ -5,14 +5,14 @@ Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lmtui.engine.prompt_types import DraftScores
 from lmtui.engine.types import (
     ChatTurn,
     EngineInfo,
 )
 from lmtui.errors import LmtuiError
+from lmtui.tui.chat.branch_view import TOKENS
+from lmtui.tui.chat.numbers import show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
@@ -24,21 +24,15 @@ _FOLDED = "While the message holds a long pasted text, nothing is computed."
 
 
 class DraftController(Controller):
-    """Scores the draft at every key, and shows what comes next in it."""
+    """Scores the draft at every key, and shows what comes next in it; or the numbers of
+    the message in focus."""
 
-    def __init__(
-        self,
-        client: EngineClient,
-        parts: ChatParts,
-        *,
-        is_covered: Callable[[], bool],
-    ) -> None:
-        """`is_covered` says whether the panel shows something else."""
+    def __init__(self, client: EngineClient, parts: ChatParts) -> None:
         self._client, self._screen = client, parts.screen
         self._session, self._sampler = parts.session, parts.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
-        self._owner = parts.owner
-        self._is_covered = is_covered
+        self._branch, self._owner = parts.branch, parts.owner
+        self._shows_message = False  # in the panel, in place of the draft
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no draft is scored
 
@@ -50,9 +44,8 @@ class DraftController(Controller):
         return "reading your message" if waits and unseen else ""
 
     def start(self) -> None:
-        """Tell that the draft is read from when the panel is out of date."""
-        activity = self._screen.activity
-        self._screen.watch(self._screen.panel, "stale", lambda: activity.update())
+        """Follow the focus."""
+        self._screen.watch(self._screen, "focused", self.follow_focus, init=False)
 
     def follow_model(self, state: ModelState) -> None:
         """Ask the new model."""
@@ -68,13 +61,35 @@ class DraftController(Controller):
         if outdated and not self._client.is_pending(Slot.LOOK):
             self.ask()
 
+    def follow_focus(self) -> None:
+        """Show the numbers of the message in focus; in the prompt, those of the
+        draft. An answer that is being made, tokens and versions are shown in any
+        case."""
+        if self._session.is_answering or self._branch.cover:
+            return
+        if (node := self._branch.focused()) is not None:
+            self.cancel()
+            self._shows_message = True
+            show_strip(self._strip, node, self._info)
+            show_last_token(self._screen.panel, node)
+            self._screen.activity.update()
+        elif self._shows_message and self._screen.focused is self._prompt:
+            self.ask_anew()
+
     def cancel(self) -> None:
         """Show nothing more of the draft: the panel is for something else."""
+        self._shows_message = False
         self._client.cancel()
 
+    def ask_anew(self) -> None:
+        """Ask what comes next in the draft, also where a message is shown."""
+        self._shows_message = False
+        self.ask()
+
     def ask(self) -> None:
-        """Ask what comes next in the draft."""
-        if self._info is None or self._session.is_answering or self._is_covered():
+        """Ask what comes next in the draft, unless something else is shown."""
+        is_covered = self._shows_message or self._branch.cover == TOKENS
+        if self._info is None or self._session.is_answering or is_covered:
             return
         if (before := self._before) is None:
             return

@@ -40,9 +40,7 @@ class MessageEditor:
         self._branch, self._owner = parts.branch, parts.owner
         self._prompt, self._switcher = parts.prompt, switcher
         self._reply, self._tokens = reply, tokens
-        self._changed = parts.changed
         self._edits = 0  # how many were begun
-        self._deleted: tuple[int, ...] = ()  # since something was said
 
     async def fulfil(self, event: MessageView.Wished) -> None:
         """Do what the user wants with a message."""
@@ -140,7 +138,7 @@ class MessageEditor:
     async def branch_changed(self) -> None:
         """Store and draw what the active branch is now."""
         self._session.save()
-        self._changed()
+        self._switcher.follow_change()
         await self._branch.show()
 
     # Other tokens and versions.
@@ -204,20 +202,16 @@ class MessageEditor:
 
     async def _delete(self, node: ChatMessage) -> None:
         self._session.conversation.delete(node.id)
-        self._deleted = (*self._deleted, node.id)
+        self._session.deleted = (*self._session.deleted, node.id)
         await self.branch_changed()
         self._screen.notify("Deleted, with what followed; /undo brings it back.")
-
-    def forget_deleted(self) -> None:
-        """Leave what was deleted as it is: something is said."""
-        self._deleted = ()
 
     async def undo(self) -> None:
         """Have back what was deleted since something was said, or else end the
         conversation before the last turn."""
-        if self._deleted:
-            *before, last = self._deleted
-            self._deleted = tuple(before)
+        if self._session.deleted:
+            *before, last = self._session.deleted
+            self._session.deleted = tuple(before)
             self._session.conversation.restore(last)
         elif self._session.conversation.undo() is None:
             self._screen.notify("There is nothing to undo.")

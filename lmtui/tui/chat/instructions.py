@@ -5,12 +5,12 @@ Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from lmtui.config.settings import THINKING
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible_line
+from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.grammar import grammar_words
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
@@ -28,12 +28,11 @@ class InstructionController(Controller):
     """Follows the chat's settings; says in the status line whether the model is told to
     think, which grammar it follows, and that it has no chat template."""
 
-    def __init__(self, parts: ChatParts, *, changed: Callable[[], object]) -> None:
-        """`changed` is called when the model is told something else."""
+    def __init__(self, parts: ChatParts, draft: DraftController) -> None:
         self._screen, self._session = parts.screen, parts.session
         self._sampler = parts.sampler
         self._sampler.changed = self.update
-        self._changed = changed
+        self._draft = draft
         self._notified = ""  # label of the base model that the user was told of last
         self.info: EngineInfo | None = None
         """The model in use."""
@@ -54,7 +53,7 @@ class InstructionController(Controller):
         if session.thinking_setting is not None:  # by a command: this was said later
             session.set_thinking(str(value))
         self.update()
-        self._changed()
+        self._draft.ask_anew()
 
     def follow_model(self, state: ModelState) -> None:
         """Say it of the new model; notify once how a base model is asked."""

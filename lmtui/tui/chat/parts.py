@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmtui.tui.chat.branch_view import BranchView
@@ -30,6 +29,3 @@ class ChatParts:
     strip: LikelihoodStrip
     owner: OwnerController
     sampler: SamplerController
-    changed: Callable[[], object]
-    """To be called when the conversation or its active branch is another one, before it
-    is drawn."""

@@ -25,7 +25,9 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
+from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
@@ -62,12 +64,10 @@ class ReplyController(Controller):
         self,
         client: EngineClient,
         parts: ChatParts,
-        *,
-        begun: Callable[[], object],
-        ended: Callable[[], object],
+        draft: DraftController,
+        tokens: TokensController,
     ) -> None:
-        """`begun` is called when an answer begins, `ended` when it has ended."""
-        self._client, self._begun, self._ended = client, begun, ended
+        self._client, self._draft, self._tokens = client, draft, tokens
         self._screen, self._activity = parts.screen, parts.screen.activity
         self._session, self._branch = parts.session, parts.branch
         self._owner, self._sampler = parts.owner, parts.sampler
@@ -198,12 +198,16 @@ class ReplyController(Controller):
         self._start(messages, prefill=words)
 
     def claim(self) -> None:
-        """Mark an answer as begun: from here on it can be stopped."""
+        """Mark an answer as begun, and make way for it: from here on it can be
+        stopped."""
         if not self._session.is_answering:
             self._session.is_answering, self._given_up = True, False
             self._answers += 1
             self._words = ""
-        self._begun()
+        self._branch.hide_versions()
+        self._tokens.close()
+        self._draft.cancel()
+        self._session.deleted = ()
 
     def _start(self, begin: Begin, prefill: str = "") -> None:
         self._begin = begin, prefill
@@ -339,7 +343,7 @@ class ReplyController(Controller):
         self._branch.renew(reply)
         if view := self._branch.view_of(reply):
             view.complete()
-        self._ended()
+        self._draft.follow_focus()
 
     async def _return_prompt(self, error: LmtuiError) -> None:
         """Give the user's message back to the prompt field, unless the model has read

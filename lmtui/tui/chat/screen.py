@@ -140,31 +140,23 @@ class ChatScreen(SamplingScreen):
             self,
             session,
             prompt,
-            branch=BranchView(session, self.transcript),
+            branch=BranchView(self, session, self.transcript),
             strip=LikelihoodStrip(id="strip"),
             owner=OwnerController(self, session, prompt),
             sampler=self.sampler,
-            changed=self._conversation_changed,
         )
-        self._shows_message = False  # whether the panel is about a message in focus
-        self.reply = ReplyController(
-            self.new_client(), parts, begun=self._make_room, ended=self._follow_focus
-        )
-        self.tokens = TokensController(
-            self.new_client(), parts, opened=self._drop_draft, closed=self._ask_draft
-        )
-        self.instructions = InstructionController(parts, changed=self._ask_draft)
+        self.draft = draft = DraftController(self.new_client(), parts)
+        self.tokens = TokensController(self.new_client(), parts, draft)
+        self.reply = ReplyController(self.new_client(), parts, draft, self.tokens)
+        self.instructions = InstructionController(parts, draft)
         self.sender = MessageSender(self.new_client(), parts, self.reply)
         self.versions = VersionsController(
             self.new_client(), parts, self.reply, self.sender
         )
-        self.switcher = ConversationSwitcher(parts)
-        self.editor = MessageEditor(parts, self.reply, self.tokens, self.switcher)
-        self.draft = DraftController(
-            self.new_client(),
-            parts,
-            is_covered=lambda: self.tokens.is_shown or self._shows_message,
+        self.switcher = ConversationSwitcher(
+            parts, draft, self.tokens, self.instructions
         )
+        self.editor = MessageEditor(parts, self.reply, self.tokens, self.switcher)
         self.exporter = ChatExporter(parts)
         self._connect()
 
@@ -217,10 +209,6 @@ class ChatScreen(SamplingScreen):
         yield self.status
         yield self.key_line
 
-    def on_mount(self) -> None:
-        """Follow the focus. Textual calls the base class's method too."""
-        self.watch(self, "focused", self._follow_focus, init=False)
-
     def focus_text(self) -> None:
         """Focus the prompt."""
         self.prompt.focus()
@@ -241,46 +229,6 @@ class ChatScreen(SamplingScreen):
         answers = self.versions.stop() or self.reply.stop()
         stopped = answers or self.tokens.stop() or self.reply.take_back()
         return stopped or on_the_way or self.stop_load()
-
-    # What the controllers tell.
-
-    def _follow_focus(self) -> None:
-        """Show the numbers of the message in focus; in the prompt, those of the
-        draft. An answer that is being made, and tokens, are shown in any case."""
-        if self.session.is_answering or self.tokens.is_shown or self.versions.is_shown:
-            return
-        if (node := self.parts.branch.focused()) is not None:
-            self._shows_message = True
-            self.draft.cancel()
-            self.tokens.show_numbers(node)
-            self.activity.update()
-        elif self._shows_message and self.focused is self.prompt:
-            self._ask_draft()
-
-    def _make_room(self) -> None:
-        """Make way for the reply that begins."""
-        self._shows_message = False
-        self.versions.hide()
-        self.tokens.close()
-        self.draft.cancel()
-        self.editor.forget_deleted()
-
-    def _ask_draft(self) -> None:
-        self._shows_message = False
-        self.draft.ask()
-
-    def _drop_draft(self) -> None:
-        self._shows_message = False
-        self.draft.cancel()
-
-    def _conversation_changed(self) -> None:
-        """Follow a change of the conversation, or of its active branch."""
-        self.versions.hide()
-        self.prompt.end_edit()
-        self.parts.owner.update()
-        self.instructions.update()
-        if not self.tokens.close():  # closing them asks
-            self._ask_draft()
 
     # What the widgets post.
 
@@ -372,7 +320,7 @@ class ChatScreen(SamplingScreen):
         self._hint.hide()
         if not (self.prompt.end_edit() or self.stop_work()):
             self.tokens.close()
-            self.versions.hide()
+            self.parts.branch.hide_versions()
         if not self.versions.is_shown:
             self.focus_text()
 
@@ -426,7 +374,7 @@ class ChatScreen(SamplingScreen):
     def action_tokens(self) -> None:
         """Show a message as tokens, or the conversation again."""
         if not self.session.is_answering:
-            self.versions.hide()
+            self.parts.branch.hide_versions()
         if self.tokens.is_shown:
             self.tokens.close()
             self.focus_text()

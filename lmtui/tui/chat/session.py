@@ -52,6 +52,8 @@ class ChatSession:
         """Whether an answer is being made, from the request to its end."""
         self.on_the_way: set[int] = set()
         """Numbers of the messages that were sent and are not in it yet."""
+        self.deleted: tuple[int, ...] = ()
+        """Messages that were deleted since something was said."""
         self.thinking_setting: str | None = None
         """What a model is told of thinking in this conversation, as `chat.thinking` has
         it; None leaves it to that."""

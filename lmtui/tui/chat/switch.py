@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.summary import StoredConversation
+from lmtui.tui.chat.draft import DraftController
+from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.chat.store import ConversationChosen
+from lmtui.tui.chat.tokens import TokensController
 from lmtui.tui.controller import Controller
 
 if TYPE_CHECKING:
@@ -21,22 +24,38 @@ if TYPE_CHECKING:
 class ConversationSwitcher(Controller):
     """Begins conversations, and opens stored ones."""
 
-    def __init__(self, parts: ChatParts) -> None:
+    def __init__(
+        self,
+        parts: ChatParts,
+        draft: DraftController,
+        tokens: TokensController,
+        instructions: InstructionController,
+    ) -> None:
+        self._draft, self._tokens, self._instructions = draft, tokens, instructions
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._owner = parts.branch, parts.owner
-        self._sampler = parts.sampler
-        self._changed = parts.changed
+        self._prompt, self._sampler = parts.prompt, parts.sampler
 
     def start(self) -> None:
         """Draw the conversation that there is from the beginning."""
         if self._session.is_begun:
             self._screen.call_later(self._branch.show)
 
+    def follow_change(self) -> None:
+        """Follow a change of the conversation or its active branch, before it is
+        drawn."""
+        self._branch.hide_versions()
+        self._prompt.end_edit()
+        self._owner.update()
+        self._instructions.update()
+        if not self._tokens.close():  # closing them asks
+            self._draft.ask_anew()
+
     async def begin_new(self, conversation: Conversation | None = None) -> None:
         """Begin a conversation, with the sampler and the thinking of the one before."""
         self._owner.conversation_begun(forked=conversation is not None)
         self._session.begin(conversation)
-        self._changed()
+        self.follow_change()
         await self._branch.show()
 
     def open(self, chosen: ConversationChosen) -> None:
@@ -61,6 +80,6 @@ class ConversationSwitcher(Controller):
         settings = conversation.path[-1].settings
         if settings is not None:
             self._sampler.use(settings)
-        self._changed()
+        self.follow_change()
         at = None if message is None else str(message)
         await self._branch.show(at=at, matches=passage.places)

@@ -5,7 +5,6 @@ A message that the model did not write is scored first. Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from lmtui.chat.message import ChatMessage
@@ -19,7 +18,9 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import LmtuiError
-from lmtui.tui.chat.numbers import show_last_token, show_strip
+from lmtui.tui.chat.branch_view import TOKENS
+from lmtui.tui.chat.draft import DraftController
+from lmtui.tui.chat.numbers import show_strip
 from lmtui.tui.chat.pages import last_reply, prompt_page
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
@@ -40,16 +41,9 @@ class TokensController(Controller):
     """Shows one message as tokens, with the distribution at each."""
 
     def __init__(
-        self,
-        client: EngineClient,
-        parts: ChatParts,
-        *,
-        opened: Callable[[], object],
-        closed: Callable[[], object],
+        self, client: EngineClient, parts: ChatParts, draft: DraftController
     ) -> None:
-        """`opened` is called when tokens are shown, `closed` when the conversation is
-        shown again."""
-        self._client, self._opened, self._closed = client, opened, closed
+        self._client, self._draft = client, draft
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._strip = parts.branch, parts.strip
         self._owner, self._sampler = parts.owner, parts.sampler
@@ -63,7 +57,7 @@ class TokensController(Controller):
     @property
     def is_shown(self) -> bool:
         """Whether tokens are shown in place of the conversation."""
-        return self._screen.has_class("-tokens")
+        return self._branch.cover == TOKENS
 
     @property
     def is_scoring(self) -> bool:
@@ -96,12 +90,12 @@ class TokensController(Controller):
         """Show the conversation again; return whether tokens were shown."""
         self._client.cancel()
         self._screen.activity.update()
-        shown = self.is_shown
-        self._screen.remove_class("-tokens")
-        if shown:
-            self._screen.activity.unsay()
-            self._closed()
-        return shown
+        if not self.is_shown:
+            return False
+        self._branch.show_instead("")
+        self._screen.activity.unsay()
+        self._draft.ask_anew()
+        return True
 
     @property
     def subject(self) -> ChatMessage | None:
@@ -163,11 +157,6 @@ class TokensController(Controller):
         )
         self._screen.activity.unsay()
 
-    def show_numbers(self, node: ChatMessage) -> None:
-        """Show the stored numbers of a message beside the conversation."""
-        show_strip(self._strip, node, self._info)
-        show_last_token(self._screen.panel, node)
-
     def _scores_hold(self, node: ChatMessage) -> bool:
         known = self._info is None or self._owner.is_in_use(node.scored_by)
         return bool(node.scored) and known
@@ -186,8 +175,8 @@ class TokensController(Controller):
 
     def _show(self, node: ChatMessage) -> None:
         self.message = node
-        self._opened()
-        self._screen.add_class("-tokens")
+        self._draft.cancel()
+        self._branch.show_instead(TOKENS)
         show_strip(self._strip, node, self._info)
         self.view.show(node.tokens)
         self.view.focus()

@@ -23,6 +23,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
+from lmtui.tui.chat.branch_view import VERSIONS
 from lmtui.tui.chat.commands import Refused
 from lmtui.tui.chat.numbers import show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
@@ -37,8 +38,6 @@ from lmtui.worker.generation import run_versions
 from lmtui.worker.requests import Slot
 
 FEWEST, MOST = 2, 8
-SHOWN = "-versions"
-"""The class of a screen that shows versions."""
 _EMPTY = "stopped before the first word · Ctrl+R again"
 
 
@@ -101,7 +100,7 @@ class VersionsController(Controller):
     @property
     def is_shown(self) -> bool:
         """Whether versions are shown in place of the conversation."""
-        return self._screen.has_class(SHOWN)
+        return self._branch.cover == VERSIONS
 
     @property
     def doing(self) -> str:
@@ -180,7 +179,7 @@ class VersionsController(Controller):
         self._screen.panel.outdate()
         self._strip.reset(info=self._info)
         await self.view.begin(str(number) for number in range(1, count + 1))
-        self._screen.add_class(SHOWN)
+        self._branch.show_instead(VERSIONS)
         self.view.focus()
         self._show_numbers()
         first = self._versions[0].message.id
@@ -351,7 +350,7 @@ class VersionsController(Controller):
         self._session.save()
         await self._branch.show()
         if not whole:
-            self.hide()
+            self._branch.hide_versions()
 
     def _say(self, words: str) -> None:
         if words and self._info is not None:
@@ -388,15 +387,9 @@ class VersionsController(Controller):
         if self._growing:
             self._activity.say("not all have ended yet; Esc stops all")
             return
-        self.hide()
+        self._branch.hide_versions()
         if self._reply.is_waited_for and self._info is not None:
             await self._reply.say(*self._reply.next_waiting())
-
-    def hide(self) -> None:
-        """Show the conversation again."""
-        if self.is_shown:
-            self._screen.remove_class(SHOWN)
-            self._screen.focus_text()
 
 
 def _settings(node: ChatMessage) -> SamplingSettings:
