@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from lmtui.text import visible_line
 from lmtui.tui.chat.commands import Refused
-from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.sampler import SamplingScreen
 
 ALL = "all"
 _QUOTES = (('"', '"'), ("“", "”"))
@@ -18,8 +18,8 @@ _QUOTES = (('"', '"'), ("“", "”"))
 class BanCommands:
     """Adds phrases that no answer may have, lists them and takes them off."""
 
-    def __init__(self, parts: ChatParts) -> None:
-        self._screen, self._sampler = parts.screen, parts.sampler
+    def __init__(self, screen: SamplingScreen) -> None:
+        self._screen, self._sampler = screen, screen.sampler
 
     def ban(self, argument: str) -> None:
         """Ban a phrase; without one, list them."""

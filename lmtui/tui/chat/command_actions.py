@@ -58,10 +58,10 @@ class CommandActions:
         versions: VersionsController,
     ) -> None:
         self._screen, self._session = screen, session = parts.screen, parts.session
-        self._branch, self._sampler = parts.branch, parts.sampler
+        self._branch, self._sampler = parts.branch, parts.screen.sampler
         self._editor, self._instructions = editor, instructions
         self._switcher = switcher
-        grammars, bans = GrammarCommands(parts), BanCommands(parts)
+        grammars, bans = GrammarCommands(screen), BanCommands(screen)
         self.table: Mapping[str, Run] = {
             "/help": lambda _: self._show_help(),
             "/new": lambda _: switcher.begin_new(),

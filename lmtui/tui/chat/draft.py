@@ -29,7 +29,7 @@ class DraftController(Controller):
 
     def __init__(self, client: EngineClient, parts: ChatParts) -> None:
         self._client, self._screen = client, parts.screen
-        self._session, self._sampler = parts.session, parts.sampler
+        self._session, self._sampler = parts.session, parts.screen.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
         self._branch, self._owner = parts.branch, parts.owner
         self._shows_message = False  # in the panel, in place of the draft

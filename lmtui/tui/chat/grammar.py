@@ -22,7 +22,7 @@ from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
-from lmtui.tui.chat.parts import ChatParts
+from lmtui.tui.sampler import SamplingScreen
 
 _READS: dict[str, Callable[[str], Grammar]] = {
     "/schema": lambda name: read_schema(Path(name).expanduser()),
@@ -38,8 +38,8 @@ _BUG = LmtuiError("the grammar can't be checked", "", "See the log.")
 class GrammarCommands:
     """Sets the grammar that the next answers follow, once it has compiled."""
 
-    def __init__(self, parts: ChatParts) -> None:
-        self._screen, self._sampler = parts.screen, parts.sampler
+    def __init__(self, screen: SamplingScreen) -> None:
+        self._screen, self._sampler = screen, screen.sampler
         self._asked = 0  # the last one counts, whichever has compiled first
 
     def set(self, name: str, argument: str) -> None:

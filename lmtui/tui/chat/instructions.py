@@ -30,7 +30,7 @@ class InstructionController(Controller):
 
     def __init__(self, parts: ChatParts, draft: DraftController) -> None:
         self._screen, self._session = parts.screen, parts.session
-        self._sampler = parts.sampler
+        self._sampler = parts.screen.sampler
         self._sampler.changed = self.update
         self._draft = draft
         self._notified = ""  # label of the base model that the user was told of last

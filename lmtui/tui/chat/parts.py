@@ -8,8 +8,7 @@ from lmtui.tui.chat.branch_view import BranchView
 from lmtui.tui.chat.owner import OwnerController
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.session import ChatSession
-from lmtui.tui.sampler import SamplerController
-from lmtui.tui.screen import ModelScreen
+from lmtui.tui.sampler import SamplingScreen
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 
 BUSY = "The model is answering; Esc stops it."
@@ -20,7 +19,7 @@ EMPTY = "The conversation is empty."
 class ChatParts:
     """The screen, the conversation on it, and what all its controllers work with."""
 
-    screen: ModelScreen
+    screen: SamplingScreen
     session: ChatSession
     prompt: PromptField
     """Where messages are written, and where those that failed go back to."""
@@ -28,4 +27,3 @@ class ChatParts:
     """The active branch, as it is drawn."""
     strip: LikelihoodStrip
     owner: OwnerController
-    sampler: SamplerController

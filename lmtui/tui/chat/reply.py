@@ -70,7 +70,7 @@ class ReplyController(Controller):
         self._client, self._draft, self._tokens = client, draft, tokens
         self._screen, self._activity = parts.screen, parts.screen.activity
         self._session, self._branch = parts.session, parts.branch
-        self._owner, self._sampler = parts.owner, parts.sampler
+        self._owner, self._sampler = parts.owner, parts.screen.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
         self.waiting = Static(id="waiting", markup=False)
         """The lines of the messages that wait."""

@@ -143,7 +143,6 @@ class ChatScreen(SamplingScreen):
             branch=BranchView(self, session, self.transcript),
             strip=LikelihoodStrip(id="strip"),
             owner=OwnerController(self, session, prompt),
-            sampler=self.sampler,
         )
         self.draft = draft = DraftController(self.new_client(), parts)
         self.tokens = TokensController(self.new_client(), parts, draft)

@@ -34,7 +34,7 @@ class ConversationSwitcher(Controller):
         self._draft, self._tokens, self._instructions = draft, tokens, instructions
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._owner = parts.branch, parts.owner
-        self._prompt, self._sampler = parts.prompt, parts.sampler
+        self._prompt, self._sampler = parts.prompt, parts.screen.sampler
 
     def start(self) -> None:
         """Draw the conversation that there is from the beginning."""

@@ -46,7 +46,7 @@ class TokensController(Controller):
         self._client, self._draft = client, draft
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._strip = parts.branch, parts.strip
-        self._owner, self._sampler = parts.owner, parts.sampler
+        self._owner, self._sampler = parts.owner, parts.screen.sampler
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no text is scored
         self.view = TokenView(id="tokens")

@@ -79,7 +79,7 @@ class VersionsController(Controller):
         self._client, self._reply, self._sender = client, reply, sender
         self._screen, self._activity = parts.screen, parts.screen.activity
         self._session, self._branch = parts.session, parts.branch
-        self._owner, self._sampler = parts.owner, parts.sampler
+        self._owner, self._sampler = parts.owner, parts.screen.sampler
         self._strip = parts.strip
         self.view = VersionsView(id="versions")
         self._info: EngineInfo | None = None
