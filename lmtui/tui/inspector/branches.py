@@ -26,7 +26,6 @@ from lmtui.tui.controller import Controller
 from lmtui.tui.engine.batches import generation_batch
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController
-from lmtui.tui.inspector.panel import PanelController
 from lmtui.tui.inspector.pickers import AlternativesScreen
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
@@ -55,11 +54,10 @@ class BranchController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         document: DocumentController,
-        panel: PanelController,
         sampler: SamplerController,
     ) -> None:
         self._client, self._screen, self._activity = client, screen, screen.activity
-        self._document, self._panel, self._sampler = document, panel, sampler
+        self._document, self._sampler = document, sampler
         self._tip = (ROOT, 0)  # the branch that is written, and its next position
         self._follows = False  # whether the cursor goes along
         self._read: tuple[int, int] | None = (
@@ -130,11 +128,12 @@ class BranchController(Controller):
 
     # Alternatives.
 
-    def show_alternatives(self) -> None:
-        """Show what could stand here, and ask where each would lead."""
+    def show_alternatives(self, offered: Distribution | None) -> None:
+        """Show what could stand here, as the distribution at the cursor has it, and ask
+        where each would lead."""
         if not self._may_write():
             return
-        document, offered = self._document, self._panel.distribution
+        document = self._document
         if offered is None:
             self._screen.notify(_SOON)
             return
@@ -168,9 +167,8 @@ class BranchController(Controller):
         if shown is not None and self._may_write():
             self._put(shown, candidate, rank_in(shown, candidate))
 
-    def take_match(self, match: RankedCandidate) -> None:
-        """Put a token from the finder at the cursor."""
-        shown = self._panel.distribution
+    def take_match(self, shown: Distribution | None, match: RankedCandidate) -> None:
+        """Put a token from the finder, found in what is shown, at the cursor."""
         if shown is not None and self._may_write():
             self._put(shown, match.candidate, match.rank)
 

@@ -19,7 +19,6 @@ from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.inspector.document import DocumentController, document_of, part_of
-from lmtui.tui.inspector.panel import expected
 from lmtui.tui.model_state import ModelState
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
@@ -72,11 +71,16 @@ class CompareController(Controller):
         return self._client.is_pending(Slot.SCORE)
 
     @property
+    def either_reads(self) -> bool:
+        """Whether either model tokenizes or scores the text."""
+        return self._document.is_scoring or self.is_reading
+
+    @property
     def is_missing(self) -> bool:
         """Whether the other model has not read the text and does not read it now: it
         was stopped, or failed. Before that the model itself reads."""
         compared = self._against is None or self.comparison is not None
-        return not (compared or self.is_reading or self._document.is_scoring)
+        return not (compared or self.either_reads)
 
     @property
     def doing(self) -> str:
@@ -256,6 +260,26 @@ class CompareController(Controller):
     def _show_failed(self, error: LmtuiError) -> None:
         if self.panel.distribution is None:
             self.panel.clear(visible_line(str(error)))
+
+
+def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
+    """Build the panel's distribution from a scored token's rows. Nothing was sampled
+    there, so no candidate is cut; and it can't be drawn again. How many tokens a server
+    lists is told only where the token is none of them."""
+    listed = sum(candidate.prob for candidate in token.top)
+    return Distribution(
+        candidates=tuple(token.top),
+        start=0,
+        vocabulary=vocabulary,
+        rest_prob=max(0.0, 1.0 - listed),
+        rest_sampled_prob=0.0,
+        remaining=vocabulary,
+        remaining_prob=1.0,
+        entropy=token.entropy,
+        handle=-1 - token.index,
+        listed=token.rank_above,
+        entropy_range=token.entropy_range,
+    )
 
 
 def shares_of(compared: list[ComparedSpan], count: int) -> list[float | None]:

@@ -8,13 +8,14 @@ torch.
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable
 
 from lmtui.analysis.branches import Token, as_scored
 from lmtui.engine.types import Distribution, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.inspector.branches import BranchController
+from lmtui.tui.inspector.compare import CompareController, expected
 from lmtui.tui.inspector.document import DocumentController
 from lmtui.tui.inspector.token_finder import TokenFinder
 from lmtui.tui.model_state import ModelState
@@ -41,16 +42,12 @@ class PanelController(Controller):
         document: DocumentController,
         sampler: SamplerController,
         *,
-        is_writing: Callable[[], bool],
-        is_reading: Callable[[], bool],
-        answered: Callable[[], object],
+        compare: CompareController,
+        branches: BranchController,
     ) -> None:
-        """`is_writing` and `is_reading` say what the model does, `answered` is called
-        when the engine's own distribution is shown."""
         self._client, self._screen, self._panel = client, screen, screen.panel
         self._document, self._sampler = document, sampler
-        self._is_writing, self._is_reading = is_writing, is_reading
-        self._answered = answered
+        self._compare, self._branches = compare, branches
         self._rest: TimerHandle | None = None
         self.finder = TokenFinder(id="finder")
         """The field that finds tokens, in place of the panel."""
@@ -67,12 +64,12 @@ class PanelController(Controller):
         """Ask once the cursor rests, while the text is scored: a look interrupts the
         scoring, and a part is scored again."""
         self._client.cancel(Slot.LOOK)
-        if self._is_reading():
+        if self._compare.either_reads:
             self._rest = call_after(self._screen, _REST, self._ask_here)
 
     def _ask_here(self) -> None:
         ids = self._document.ids_before(self._document.view.index)
-        if ids and self._document.can_ask and not self._is_writing():
+        if ids and self._document.can_ask and not self._branches.is_writing:
             self._ask(ids)
 
     def show(self, index: int) -> None:
@@ -92,7 +89,7 @@ class PanelController(Controller):
         ids = document.ids_before(index)
         if self.distribution is None:
             panel.clear(self._why_nothing(ids))
-        idle = not self._is_writing() and not self._is_reading()
+        idle = not (self._branches.is_writing or self._compare.either_reads)
         if self._rest is not None:
             self._rest.cancel()
         if ids and document.can_ask and idle:
@@ -124,7 +121,7 @@ class PanelController(Controller):
         chosen = as_scored(path[index], index) if index < len(path) else None
         self._panel.show(distribution, chosen=chosen, same=same)
         self.search()
-        self._answered()
+        self._compare.ask()
 
     def _show_failed(self, error: LmtuiError) -> None:
         if self.distribution is None:
@@ -178,23 +175,3 @@ def own_rows(token: Token, *, vocabulary: int) -> Distribution | None:
     if token.logprob is None or not token.top:
         return None
     return expected(token, vocabulary=vocabulary)
-
-
-def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
-    """Build the panel's distribution from a scored token's rows. Nothing was sampled
-    there, so no candidate is cut; and it can't be drawn again. How many tokens a server
-    lists is told only where the token is none of them."""
-    listed = sum(candidate.prob for candidate in token.top)
-    return Distribution(
-        candidates=tuple(token.top),
-        start=0,
-        vocabulary=vocabulary,
-        rest_prob=max(0.0, 1.0 - listed),
-        rest_sampled_prob=0.0,
-        remaining=vocabulary,
-        remaining_prob=1.0,
-        entropy=token.entropy,
-        handle=-1 - token.index,
-        listed=token.rank_above,
-        entropy_range=token.entropy_range,
-    )

@@ -120,20 +120,19 @@ the one you choose; the old text stays on its own branch.
             compared=self._show_all,
         )
         """The other model, if there is one."""
+        self.branches = BranchController(
+            self.new_client(), self, self.document, self.sampler
+        )
+        """Other ways on, drawn by hand or by the model."""
         self.at_cursor = PanelController(
             self.new_client(),
             self,
             self.document,
             self.sampler,
-            is_writing=lambda: self.branches.is_writing,
-            is_reading=lambda: self.is_reading,
-            answered=self.compare.ask,
+            compare=self.compare,
+            branches=self.branches,
         )
         """The distribution at the cursor."""
-        self.branches = BranchController(
-            self.new_client(), self, self.document, self.at_cursor, self.sampler
-        )
-        """Other ways on, drawn by hand or by the model."""
         self.branch_list = BranchListController(self, self.document, self.branches)
         """Naming, deleting and exporting branches, and leaving them."""
         self.lens = LensController(self.new_client(), self, self.document)
@@ -177,11 +176,6 @@ the one you choose; the old text stays on its own branch.
         stopped = self.branches.stop() or self.compare.stop() or self.document.stop()
         return stopped or self.stop_load()
 
-    @property
-    def is_reading(self) -> bool:
-        """Whether either model reads the text."""
-        return self.document.is_scoring or self.compare.is_reading
-
     # What the controllers tell.
 
     def _show_position(self, index: int) -> None:
@@ -201,7 +195,9 @@ the one you choose; the old text stays on its own branch.
         if first < end:
             parts.append(written.sums("selection", first, end))
         self._totals.show(*parts)
-        if self.is_reading and isinstance(page := self.app.screen, OverviewScreen):
+        if self.compare.either_reads and isinstance(
+            page := self.app.screen, OverviewScreen
+        ):
             page.show(written, self._sums_of_branch())
 
     def _show_all(self) -> None:
@@ -236,7 +232,7 @@ the one you choose; the old text stays on its own branch.
 
     @on(TokenFinder.Picked)
     def take_match(self, event: TokenFinder.Picked) -> None:
-        self.branches.take_match(event.ranked)
+        self.branches.take_match(self.at_cursor.distribution, event.ranked)
 
     @on(TokenFinder.Closed)
     def close_finder(self) -> None:
@@ -259,7 +255,7 @@ the one you choose; the old text stays on its own branch.
         self.branch_list.show()
 
     def action_alternatives(self) -> None:
-        self.branches.show_alternatives()
+        self.branches.show_alternatives(self.at_cursor.distribution)
 
     def action_go_on(self) -> None:
         self.branches.write_on()
@@ -334,7 +330,7 @@ the one you choose; the old text stays on its own branch.
 
     def action_interrupt(self) -> None:
         """Copy the selection, or the token under the cursor; or stop."""
-        working = self.branches.is_writing or self.is_reading
+        working = self.branches.is_writing or self.compare.either_reads
         if self.selected_words() or working:
             super().action_interrupt()
             return

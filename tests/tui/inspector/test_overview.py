@@ -157,7 +157,7 @@ async def test_overview_follows_a_text_while_it_is_scored() -> None:
         await page.until(lambda: "as far as it is read: " in page.running.seen)
         assert overview.query_one(DialogList).option_count < 10
         gate.set()
-        await page.until(lambda: not page.screen.is_reading)
+        await page.until(lambda: not page.screen.compare.either_reads)
         await page.until(lambda: "as far as it is read" not in page.running.seen)
         rows = overview.query_one(DialogList)
         assert (rows.option_count, rows.highlighted) == (MOST, 0)

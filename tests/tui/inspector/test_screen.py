@@ -15,7 +15,7 @@ import pytest
 from lmtui.models.source import ModelRef
 from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.inspector.panel import expected
+from lmtui.tui.inspector.compare import expected
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.start import StartScreen, shown_path
 from lmtui.tui.widgets.panel_lines import summary_forms
