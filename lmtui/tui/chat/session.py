@@ -87,7 +87,7 @@ class ChatSession:
     def take(self, opened: StoredConversation) -> None:
         """Hold a conversation of the store."""
         self.conversation, self._about = opened.conversation, opened.about
-        self._uid, self._title = opened.about.uid, ""
+        self._uid, self._title, self.deleted = opened.about.uid, "", ()
         self.thinking_setting = opened.about.thinking
 
     def begin(self, conversation: Conversation | None = None) -> None:
@@ -95,6 +95,7 @@ class ChatSession:
         the store."""
         self.conversation = conversation or Conversation(self._system)
         self._uid, self._about, self._title = new_uid(), None, ""
+        self.deleted = ()
         self.save()
 
     def open(

@@ -334,6 +334,16 @@ async def test_undo_restores_a_deleted_version(tmp_path: Path) -> None:
         await answered(running, "one", "second")
 
 
+async def test_undo_leaves_what_was_deleted_in_another_conversation() -> None:
+    async with talking("first") as running:
+        await on_message(running, 1, "d")
+        await answered(running, "one")
+        await running.press("escape", "ctrl+n")
+        await answered(running)
+        await running.ask("/undo")
+        await running.until(lambda: "nothing to undo" in running.notices)
+
+
 async def test_undo_and_redo_commands_walk_the_turns() -> None:
     async with talking("first", "second") as running:
         await running.ask("two")
