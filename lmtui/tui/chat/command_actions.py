@@ -12,7 +12,6 @@ from typing import Any
 
 from textual.content import Content
 
-from lmtui.chat.conversation import Conversation
 from lmtui.chat.thinking import answer_of
 from lmtui.config.settings import THINKING
 from lmtui.errors import LmtuiError
@@ -86,7 +85,7 @@ class CommandActions:
             "/save": session.save_title,
             "/export": exporter.export,
             "/search": lambda words: screen.app.run_action(f"history({words!r})"),
-            "/stats": lambda _: self._show("In numbers", self._stats),
+            "/stats": lambda _: self._show_stats(),
             "/prompt": lambda _: self._show_prompt(tokens),
             "/quit": lambda _: screen.app.run_action("quit"),
             **{name: partial(self._set, name) for name in _SAMPLING},
@@ -184,17 +183,14 @@ class CommandActions:
         else:
             self._screen.notify(EMPTY)
 
-    def _stats(self, conversation: Conversation) -> Content:
-        return stats_page(conversation, self._instructions.info)
-
     def _show_help(self) -> None:
         lines = Content("\n").join(map(line_of, COMMANDS))
         page = PageScreen("Commands; F1 shows the keys", lines)
         self._screen.app.push_screen(page)
 
-    def _show(self, title: str, page: Callable[[Conversation], Content]) -> None:
+    def _show_stats(self) -> None:
         if self._session.is_begun:
-            text = page(self._session.conversation)
-            self._screen.app.push_screen(PageScreen(title, text))
+            page = stats_page(self._session.conversation, self._instructions.info)
+            self._screen.app.push_screen(PageScreen("In numbers", page))
         else:
             self._screen.notify(EMPTY)
