@@ -1,4 +1,5 @@
-"""Next-token distribution in the message that is being written.
+"""Next-token distribution in the message that is being written, or the numbers of the
+message in focus.
 
 Knows no torch.
 """
