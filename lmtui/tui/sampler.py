@@ -51,8 +51,6 @@ class SamplerController(Controller):
         """The settings that the next token is drawn with."""
         self.presets: Mapping[str, Preset] = {}
         """Presets that can be used, by name."""
-        self.changed: Callable[[], object] = lambda: None
-        """Called when other settings are used."""
         self.controls = SamplerControls(settings, id="sampler")
         """The widget in which the user changes them."""
         self._panels: list[tuple[ProbabilityPanel, bool]] = [(screen.panel, False)]
@@ -104,7 +102,6 @@ class SamplerController(Controller):
             elif value != getattr(now, name):
                 self._own |= {name}
         self.settings = settings
-        self.changed()
         self.redraw()
 
     def bias(self, candidate: Candidate, by: float | None) -> None:

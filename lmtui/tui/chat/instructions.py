@@ -30,16 +30,16 @@ class InstructionController(Controller):
 
     def __init__(self, parts: ChatParts, draft: DraftController) -> None:
         self._screen, self._session = parts.screen, parts.session
-        self._sampler = parts.screen.sampler
-        self._sampler.changed = self.update
+        self._controls = parts.screen.sampler.controls
         self._draft = draft
         self._notified = ""  # label of the base model that the user was told of last
         self.info: EngineInfo | None = None
         """The model in use."""
 
     def start(self) -> None:
-        """Follow the settings of the chat."""
+        """Follow the settings of the chat and of the sampler."""
         screen = self._screen
+        screen.watch(self._controls, "settings", self.update, init=False)
         screen.watch(screen.app, "chat_change", self._follow_setting)
 
     def _follow_setting(self, changed: SettingChanged | None) -> None:
@@ -69,7 +69,7 @@ class InstructionController(Controller):
 
     def update(self) -> None:
         """Say it of the conversation as it is now."""
-        words = grammar_words(self._sampler.settings)
+        words = grammar_words(self._controls.settings)
         parts = (self._about_thinking(), words)
         self._screen.status.note = " · ".join(filter(None, parts))
 

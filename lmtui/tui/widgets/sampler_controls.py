@@ -16,6 +16,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset, Size
 from textual.message import Message
+from textual.reactive import reactive
 
 from lmtui.engine.stage_effect import StageEffect
 from lmtui.engine.types import SamplingSettings
@@ -129,6 +130,9 @@ makers recommend, where its card or its files say so.
     class StageChanged(Message):
         """The cursor came to another stage, or the focus came or went."""
 
+    settings: reactive[SamplingSettings] = reactive(SamplingSettings(), init=False)
+    """The current settings. Where others are put here, no message is posted."""
+
     def __init__(
         self,
         settings: SamplingSettings | None = None,
@@ -137,7 +141,7 @@ makers recommend, where its card or its files say so.
         classes: str = "",
     ) -> None:
         super().__init__(id=id, classes=classes)
-        self._settings = settings or SamplingSettings()
+        self.set_reactive(SamplerControls.settings, settings or SamplingSettings())
         self.defaults = SamplingSettings()
         """The settings that a reset brings back."""
         self.recommended: Collection[str] = ()
@@ -152,17 +156,6 @@ makers recommend, where its card or its files say so.
         self._typing: str | None = None
         self._error = ""
         self._dragging = False
-
-    @property
-    def settings(self) -> SamplingSettings:
-        """The current settings."""
-        return self._settings
-
-    @settings.setter
-    def settings(self, settings: SamplingSettings) -> None:
-        """Show other settings without posting a message."""
-        self._settings = settings
-        self.refresh(layout=True)
 
     @property
     def stage(self) -> str | None:
@@ -186,7 +179,7 @@ makers recommend, where its card or its files say so.
     # Keys.
 
     def _rows(self) -> list[ChainRow]:
-        return sampler_chain.rows_of(self._settings, self._stage, self._places)
+        return sampler_chain.rows_of(self.settings, self._stage, self._places)
 
     def _row(self) -> ChainRow:
         """Return the row under the cursor."""
@@ -209,22 +202,22 @@ makers recommend, where its card or its files say so.
         self._go_to(rows[(rows.index(self._row()) + by) % len(rows)])
 
     def action_step(self, by: int) -> None:
-        self._change(self._row().field.stepped(self._settings, by))
+        self._change(self._row().field.stepped(self.settings, by))
 
     def action_reset(self) -> None:
         """Reset the setting under the cursor to its default."""
-        self._change(self._row().field.reset(self._settings, self.defaults))
+        self._change(self._row().field.reset(self.settings, self.defaults))
 
     def action_switch(self) -> None:
         """Switch the stage under the cursor off, or on again."""
-        self._change(sampler_chain.switched(self._settings, self._stage, self._places))
+        self._change(sampler_chain.switched(self.settings, self._stage, self._places))
 
     def action_order(self, by: int) -> None:
         """Move the stage under the cursor within the chain."""
-        self._change(sampler_chain.moved(self._settings, self._stage, by))
+        self._change(sampler_chain.moved(self.settings, self._stage, by))
 
     def action_type(self) -> None:
-        self._typing, self._error = self._row().field.editable(self._settings), ""
+        self._typing, self._error = self._row().field.editable(self.settings), ""
         self.refresh()
 
     def on_key(self, event: events.Key) -> None:
@@ -283,7 +276,7 @@ makers recommend, where its card or its files say so.
     def _take_typed(self) -> None:
         assert self._typing is not None
         try:
-            settings = self._row().field.typed(self._settings, self._typing)
+            settings = self._row().field.typed(self.settings, self._typing)
         except LmtuiError as error:
             self._error = visible_line(error.hint or str(error))
             return
@@ -296,8 +289,8 @@ makers recommend, where its card or its files say so.
 
     def _change(self, settings: SamplingSettings) -> None:
         self._error = ""
-        if settings != self._settings:
-            self._settings = settings
+        if settings != self.settings:
+            self.settings = settings
             self.post_message(self.SettingsChanged(settings))
         self.refresh()
 
@@ -348,7 +341,7 @@ makers recommend, where its card or its files say so.
     def _drag(self, offset: Offset) -> None:
         start, width = _track(self.content_size.width)
         temperature = temperature_in(offset.x - start, width)
-        self._change(TEMPERATURE.set(self._settings, temperature))
+        self._change(TEMPERATURE.set(self.settings, temperature))
 
     def _row_at(self, offset: Offset) -> ChainRow | None:
         """Return the row that is drawn at an offset."""
@@ -383,14 +376,14 @@ makers recommend, where its card or its files say so.
 
     def _slider(self, width: int) -> list[Part]:
         start, cells = _track(width)
-        knob = cell_of(self._settings.temperature, cells)
+        knob = cell_of(self.settings.temperature, cells)
         left, right = ("flat ◄", "► sharp") if start > 1 else ("◄", "►")
         return [
             (left, "quiet"),
             ("━" * knob, "filled"),
             ("●", "knob"),
             ("─" * (cells - knob - 1), "track"),
-            (right, "filled" if self._settings.temperature == 0 else "quiet"),
+            (right, "filled" if self.settings.temperature == 0 else "quiet"),
         ]
 
     # With the focus: the chain.
@@ -426,7 +419,7 @@ makers recommend, where its card or its files say so.
         ]
 
     def _temperature(self) -> str:
-        value = self._settings.temperature
+        value = self.settings.temperature
         return f"T {value:g}" if value else "T 0 greedy"
 
     def _line(self, row: ChainRow, width: int) -> list[Part]:
@@ -434,7 +427,7 @@ makers recommend, where its card or its files say so.
         typed = self._typing is not None and current
         return sampler_chain.row_parts(
             row,
-            self._settings,
+            self.settings,
             self._effects.get(row.stage),
             defaults=self.defaults,
             width=width,
@@ -447,7 +440,7 @@ makers recommend, where its card or its files say so.
             return _wrapped(self._error, "error", width)
         row = self._row()
         effect = self._effects.get(row.stage) if row.is_stage else None
-        words = sampler_chain.effect_words(effect, self._settings)
+        words = sampler_chain.effect_words(effect, self.settings)
         by = "As the model's makers recommend." if self._by_model(row.field) else ""
         return _wrapped(f"{row.field.meaning} {by} {words}", "quiet", width)
 
@@ -464,11 +457,11 @@ makers recommend, where its card or its files say so.
         ]  # fmt: skip
 
     def _field(self, field: Field, width: int) -> list[Part]:
-        shown = field.shown(self._settings)
+        shown = field.shown(self.settings)
         if field is TEMPERATURE:
             shown = self._temperature()
         shown = clip(shown, max(1, width - 8))
-        default = field.value(self.defaults) == field.value(self._settings)
+        default = field.value(self.defaults) == field.value(self.settings)
         room = width - cell_len(shown) - 4
         fits = cell_len(field.full_label) <= room
         label = clip(field.full_label if fits else field.label, room)
@@ -482,7 +475,7 @@ makers recommend, where its card or its files say so.
     def _others(self, width: int) -> list[Part]:
         """Name the stages that are on and not among the settings above, and the
         settings that are those of the model's makers."""
-        also = ", ".join(sampler_chain.others_on(self._settings))
+        also = ", ".join(sampler_chain.others_on(self.settings))
         names = [f.label for f in (TEMPERATURE, *FIELDS) if self._by_model(f)]
         others = [f"also {also}"] if also else []
         words = [others or [""]]
@@ -498,7 +491,7 @@ makers recommend, where its card or its files say so.
 
     def _by_model(self, field: Field) -> bool:
         """Return whether a value is the one that the model's makers recommend."""
-        same = field.value(self._settings) == field.value(self.defaults)
+        same = field.value(self.settings) == field.value(self.defaults)
         return same and field.name in self.recommended
 
 
