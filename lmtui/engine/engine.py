@@ -41,13 +41,11 @@ from lmtui.engine.types import (
     ChatTurn,
     Distribution,
     Encoding,
-    EngineInfo,
     GenerationResult,
     Prompt,
     SamplingSettings,
     ScoredToken,
     Step,
-    TokenMatches,
 )
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -74,25 +72,28 @@ class LocalEngine:
         self._vocabulary = Vocabulary(tokenizer)
         self._scored = partial(scored_tokens, self._vocabulary)
         self.prompts = PromptBuilder(tokenizer)
+        self.prompt = self.prompts.write
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
-        self._info = info_of(
+        self.info = info_of(
             loaded,
             context=context,
             has_template=self.prompts.has_template,
             switches_thinking=self.prompts.switch is not None,
             slots=slots,
         )
-        size = self._info.vocabulary
+        size = self.info.vocabulary
         self._sampler = Sampler(
             self.backend, self._vocabulary, tokenizer, size, self._logits_after
         )
+        self.preview = self._sampler.preview
+        self.search_vocabulary = self._sampler.search
         self.document = EditedDocument(
             self.backend,
             self.cache,
             self._sampler,
             self.prompts,
             tokenizer,
-            context=self._info.context,
+            context=self.info.context,
             end_ids=self.end_ids,
         )
         self.capabilities = self.document.capabilities
@@ -133,10 +134,6 @@ class LocalEngine:
         )
         return cls(loaded, context=context, slots=slots)
 
-    @property
-    def info(self) -> EngineInfo:
-        return self._info
-
     @cached_property
     def longest_token(self) -> int:
         """Most bytes of a text that one token stands for; 0 if the tokenizer rewrites
@@ -155,19 +152,10 @@ class LocalEngine:
         count = rewritten(text, zip(encoding.spans, spelled, strict=True))
         return replace(encoding, rewritten=count) if count else encoding
 
-    def prompt(
-        self,
-        messages: Sequence[ChatTurn],
-        *,
-        prefill: str = "",
-        thinking: bool | None = None,
-    ) -> Prompt:
-        return self.prompts.write(messages, prefill, thinking=thinking)
-
     def tokenizer_info(self) -> Mapping[str, Any]:
         """Return what `tokenizer_config.json` says."""
         about = self.prompts.tokenizer_info()
-        return {**about, "model_max_length": self._info.context}
+        return {**about, "model_max_length": self.info.context}
 
     def tokenizer_json(self) -> str:
         return str(self.loaded.tokenizer.backend_tokenizer.to_str())
@@ -208,30 +196,6 @@ class LocalEngine:
             [*context, *ids[:prefix_len]], settings, top_n=top_n
         )
         return DraftScores(shown, tokens, tuple(context))
-
-    def preview(
-        self,
-        handle: int,
-        settings: SamplingSettings,
-        *,
-        start: int = 0,
-        count: int = 20,
-        until: str | None = None,
-        with_chain: bool = False,
-    ) -> Distribution:
-        return self._sampler.preview(
-            handle,
-            settings,
-            start=start,
-            count=count,
-            until=until,
-            with_chain=with_chain,
-        )
-
-    def search_vocabulary(
-        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
-    ) -> TokenMatches:
-        return self._sampler.search(handle, text, settings, count)
 
     def generate(
         self,
@@ -282,7 +246,7 @@ class LocalEngine:
             StopRules(
                 end_ids=ends,
                 max_tokens=settings.max_tokens,
-                context=self._info.context,
+                context=self.info.context,
                 stop_texts=prompt.stop_texts,
                 single_line=single_line,
             ),
@@ -331,11 +295,11 @@ class LocalEngine:
     ) -> Iterator[ScoredPrompt | None]:
         for ids in prompts:
             self._require_room(len(ids), spare=0)
-        windows = Windows.choose(context=self._info.context)
+        windows = Windows.choose(context=self.info.context)
         scores = score_prompts(
             self._slots[slot],
             prompts,
-            window=windows.window if self._info.precision == "exact" else None,
+            window=windows.window if self.info.precision == "exact" else None,
             top_n=top_n,
         )
         waiting = iter(prompts)
@@ -357,7 +321,7 @@ class LocalEngine:
         start: int = 0,
         top_n: int = 0,
     ) -> Iterator[ScoredToken]:
-        context = self._info.context
+        context = self.info.context
         rows = score_rows(
             self.backend,
             ids,
@@ -378,7 +342,7 @@ class LocalEngine:
         stride: int | None = None,
         top_n: int = 1,
     ) -> Iterator[LensColumn]:
-        context, before = self._info.context, len(prefix)
+        context, before = self.info.context, len(prefix)
         windows = Windows.choose(window, stride, context=context, prefix=before)
         return lens_columns(
             self.cache,
@@ -386,7 +350,7 @@ class LocalEngine:
             LensText(ids, prefix, windows),
             positions,
             top_n=top_n,
-            records=self._info.precision == "exact" and self._info.device == "cpu",
+            records=self.info.precision == "exact" and self.info.device == "cpu",
         )
 
     def describe_tokens(self, ids: Sequence[int]) -> tuple[ScoredToken, ...]:
@@ -404,7 +368,7 @@ class LocalEngine:
     def _require_room(self, tokens: int, *, spare: int) -> None:
         if tokens == 0:
             raise LmtuiError("there is nothing to continue", "the context is empty")
-        room = self._info.context
+        room = self.info.context
         if tokens + spare > room:
             raise LmtuiError(
                 "the prompt does not fit the context",

@@ -105,8 +105,8 @@ class Sampler:
         handle: int,
         settings: SamplingSettings,
         *,
-        start: int,
-        count: int,
+        start: int = 0,
+        count: int = 20,
         until: str | None = None,
         with_chain: bool = False,
     ) -> Distribution:
@@ -120,8 +120,9 @@ class Sampler:
         )
 
     def search(
-        self, handle: int, text: str, settings: SamplingSettings, count: int
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
     ) -> TokenMatches:
-        """Return the tokens of a stored position whose text contains `text`."""
+        """Return the tokens of a stored position whose text contains `text`; see
+        `protocol.Engine.search_vocabulary`."""
         position = self.positions.get(handle)
         return search(position, self.lookup, text, self.chain(settings), count=count)

@@ -94,7 +94,7 @@ def test_ended_hypotheses_stay_as_they_are(
     ids = ids_of(engine, "the cat sat")
     first = last(engine, ids, width=1, count=1)[0].ids[0]
     info = replace(engine.info, end_ids=(first,))
-    monkeypatch.setattr(engine, "_info", info)
+    monkeypatch.setattr(engine, "info", info)
     beams = list(beam_search(engine, ids, width=1, count=5))
     assert [beam[0].ids for beam in beams] == [(first,)]
 
