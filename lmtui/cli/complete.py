@@ -97,8 +97,6 @@ MaxTokens = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """Request for a continuation of a text at a cursor."""
-
     text: str
     cursor: int
     """Offset of the cursor in code points."""

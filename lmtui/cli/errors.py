@@ -191,7 +191,6 @@ def flush_or_raise(stream: TextIO | None) -> None:
 
 
 def output_failed(error: OSError) -> LmtuiError:
-    """Return the error for an output that can't be written."""
     return LmtuiError(
         "the output can't be written",
         error.strerror or str(error),

@@ -44,14 +44,11 @@ class AnswerView(Protocol):
         prompt: Prompt,
         prefill: str,
         sampling: SamplingSettings,
-    ) -> None:
-        """Begin the answer to `prompt`."""
+    ) -> None: ...
 
-    def token(self, step: Step) -> None:
-        """Write one generated token."""
+    def token(self, step: Step) -> None: ...
 
-    def end(self, finish: GenerationResult) -> None:
-        """End the answer."""
+    def end(self, finish: GenerationResult) -> None: ...
 
 
 def write(
@@ -109,7 +106,6 @@ class TextView:
         self._output.text(prefill)
 
     def token(self, step: Step) -> None:
-        """Write the text that the token adds."""
         self._output.text(step.piece)
 
     def end(self, finish: GenerationResult) -> None:

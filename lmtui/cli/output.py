@@ -223,7 +223,6 @@ class Output:
 
 
 def stdin_is_terminal() -> bool:
-    """Return whether stdin is a terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 

@@ -81,7 +81,6 @@ class ProgressLine:
         note(text)
 
     def clear(self) -> None:
-        """Erase the line."""
         self._next = float("-inf")
         if self._bar is not None:
             bar, self._bar = self._bar, None
@@ -138,7 +137,6 @@ class Meter:
         self._line.show(self._title, done, whole, amount)
 
     def clear(self) -> None:
-        """Erase the line."""
         self._line.clear()
 
     def pause(self, results: TextIO | None = None) -> None:

@@ -201,7 +201,6 @@ def _chat_options(settings: Settings, missing: LmtuiError | None) -> ChatOptions
 
 
 def _preferences(settings: Settings) -> Preferences:
-    """Return the preferences for the screens."""
     from lmtui.tui.preferences import Preferences
 
     folder, origin = paths.themes_folder(), settings.origin("theme")

@@ -114,8 +114,7 @@ def follow(
 class TrainingView(Protocol):
     """Receiver of a training's events."""
 
-    def show(self, event: Event) -> None:
-        """Handle one event."""
+    def show(self, event: Event) -> None: ...
 
 
 class Gathered:
@@ -217,7 +216,6 @@ def doing_words(doing: Doing) -> str:
 
 
 def step_words(step: Step, steps: int) -> str:
-    """Describe a step in one line."""
     words = (
         f"step {step.step:,} of {steps:,}",
         f"loss {notation.rate(step.loss)}",
@@ -256,7 +254,6 @@ def _report_lines(file: Path) -> Sequence[str]:
 
 
 def text_of(paragraphs: Iterable[Paragraph]) -> str:
-    """Return paragraphs as plain lines."""
     lines = ("".join(text for text, _ in each.parts).rstrip() for each in paragraphs)
     return "".join(f"{line}\n" for line in lines)
 

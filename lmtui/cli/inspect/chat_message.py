@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessageText(TextAfterContext):
-    """Message of a conversation, with the messages before it."""
-
     messages: Callable[[str | None], tuple[ChatTurn, ...]] = lambda _: ()
     """Returns the messages before it; the answers of a model by their ids."""
     steps: tuple[Step, ...] = ()

@@ -80,7 +80,6 @@ class JsonLensView:
         self._output.event(event)
 
     def end(self, scored: Scored) -> None:
-        """Write the summary."""
         JsonRows(self._output).row(scored)
 
 

@@ -77,12 +77,10 @@ _PART = 4096  # characters of one line that are drawn at once
 
 
 def surprise_style(value: float | None) -> str:
-    """Return the style for a surprisal in bits."""
     return "none" if value is None else SURPRISE[scale.step(value, "surprisal")]
 
 
 def difference_style(value: float | None) -> str:
-    """Return the style for a difference in bits."""
     middle = len(DIFFERENCE) // 2
     return (
         "none" if value is None else DIFFERENCE[scale.difference_step(value) + middle]
@@ -95,8 +93,7 @@ class ShadingScale(Protocol):
     def value(self, piece: ComparedSpan) -> float | None:
         """Return the value in bits, or None. Parts drawn together add up."""
 
-    def style(self, value: float | None) -> str:
-        """Return the style for a value."""
+    def style(self, value: float | None) -> str: ...
 
     def sign(self, value: float | None) -> str:
         """Return the sign drawn behind the part, or ""."""

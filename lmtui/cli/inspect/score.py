@@ -81,14 +81,12 @@ class ScoreView(Protocol):
     def grows(self) -> bool:
         """Whether the text appears while it is scored, or only at its end."""
 
-    def start(self, document: TextSource) -> None:
-        """Begin a text."""
+    def start(self, document: TextSource) -> None: ...
 
     def piece(self, piece: ComparedSpan) -> None:
         """Take the next part. Its tokens may have more alternatives than asked for."""
 
-    def end(self, scored: Scored) -> None:
-        """End the text."""
+    def end(self, scored: Scored) -> None: ...
 
 
 def score_all(

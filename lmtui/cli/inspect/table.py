@@ -33,7 +33,6 @@ class Total:
     """The text added last. It names the models, which are the same for all texts."""
 
     def add(self, scored: Scored) -> None:
-        """Add a text."""
         self.files += 1
         self.last = scored
         self.own.merge(scored.summary.totals)
@@ -63,7 +62,6 @@ class SummaryLine:
 
     @classmethod
     def of(cls, scored: Scored) -> SummaryLine:
-        """Return the row of one text."""
         other = scored.other.totals if scored.other else None
         name = scored.document.name
         return cls(name, scored.summary.totals, other, scored.comparison)
@@ -71,8 +69,6 @@ class SummaryLine:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Numeric column of the table."""
-
     name: str
     """The heading, and the name for `--sort`."""
     width: int
@@ -151,13 +147,9 @@ def _falling(value: float | None) -> tuple[bool, float]:
 
 
 class Writer(Protocol):
-    """Writer of rows."""
+    def begin(self) -> None: ...
 
-    def begin(self) -> None:
-        """Begin, before the first row."""
-
-    def row(self, scored: Scored) -> None:
-        """Write the row of one text."""
+    def row(self, scored: Scored) -> None: ...
 
     def total(self, total: Total) -> None:
         """Write the totals over all texts."""
