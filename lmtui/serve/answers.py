@@ -47,7 +47,6 @@ class Part:
     """Why the answer ended, if it has."""
 
     def add(self, other: Part) -> None:
-        """Add a later part."""
         self.text += other.text
         self.rows += other.rows
         self.ids += other.ids
@@ -55,8 +54,6 @@ class Part:
 
 
 class Answers(ABC):
-    """The answers of one request."""
-
     announces = False
     """Whether a stream has a part before the first token."""
 
@@ -84,7 +81,6 @@ class Answers(ABC):
         return max(1, self.request.answers)
 
     def take(self, event: GenerationEvent) -> None:
-        """Add an event to the answers."""
         for index, part in self._parts(event):
             self._whole[index].add(part)
 

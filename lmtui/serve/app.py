@@ -77,7 +77,6 @@ class Api:
         self._checks = asyncio.Semaphore(_CHECKS)
 
     def app(self) -> Starlette:
-        """Return the application with all routes."""
         posts = {
             "/v1/completions": self.completions,
             "/v1/chat/completions": self.chat,
@@ -110,7 +109,6 @@ class Api:
     # Endpoints.
 
     async def health(self, _: Request) -> Response:
-        """`GET /health`."""
         return JSONResponse({"status": "ok"})
 
     async def models(self, _: Request) -> Response:
@@ -118,7 +116,6 @@ class Api:
         return JSONResponse({"object": "list", "data": [self._about()]})
 
     async def one_model(self, request: Request) -> Response:
-        """`GET /v1/models/NAME`."""
         self._require_model(request.path_params["name"])
         return JSONResponse(self._about())
 
@@ -144,7 +141,6 @@ class Api:
         }
 
     async def completions(self, request: Request) -> Response:
-        """`POST /v1/completions`."""
         body = read_body(CompletionBody, await request.body())
         self._require_model(body.model)
         await self._check_grammar(body)
@@ -153,7 +149,6 @@ class Api:
         return await self._answered(request, plan, CompletionAnswers(body, plan, head))
 
     async def chat(self, request: Request) -> Response:
-        """`POST /v1/chat/completions`."""
         body = read_body(ChatBody, await request.body())
         self._require_model(body.model)
         await self._check_grammar(body)
@@ -197,7 +192,6 @@ class Api:
         )
 
     async def detokenize(self, request: Request) -> Response:
-        """`POST /detokenize`."""
         body = read_body(DetokenizeBody, await request.body())
         self._planner.require_short([body.tokens])
         self._planner.require_ids(body.tokens)
@@ -267,7 +261,6 @@ class Api:
         return StreamingResponse(sent(), media_type="application/octet-stream")
 
     async def infill(self, request: Request) -> Response:
-        """`POST /infill`."""
         body = read_body(InfillBody, await request.body())
         result = InfillResult()
         pieces = self._events(

@@ -166,7 +166,6 @@ class GenerationBody(SamplingFields, GrammarBody, RequestBody):
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
-        """The texts that end an answer."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def settings(self, default: SamplingSettings) -> SamplingSettings:
@@ -241,8 +240,6 @@ class ToolCall(BaseModel):
 
 
 class MessageBody(BaseModel):
-    """A message of a conversation."""
-
     model_config = ConfigDict(strict=True, extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -353,8 +350,6 @@ class LogitsBody(RequestBody):
 
 
 class ExtraText(BaseModel):
-    """Text of another file."""
-
     model_config = ConfigDict(strict=True, extra="ignore")
 
     filename: str = ""

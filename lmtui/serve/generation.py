@@ -44,7 +44,6 @@ class GenerationRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of all prompts."""
         return sum(len(prompt.ids) for prompt in self.prompts)
 
     @property
@@ -67,16 +66,12 @@ class PromptRead:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStep:
-    """A token of the answer with this index."""
-
     index: int
     step: Step
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnd:
-    """The answer with this index has ended."""
-
     index: int
     result: GenerationResult
 

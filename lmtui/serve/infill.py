@@ -49,7 +49,6 @@ class InfillResult:
         return Counts(self.prompt_tokens, self.cached, made, seconds, max(0, made - 1))
 
     def add(self, step: Step, text: str) -> None:
-        """Add a token and its text."""
         self.ended = time.perf_counter()
         self.prompt_read = self.prompt_read or self.ended
         self.tokens.append(step.id)

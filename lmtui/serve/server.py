@@ -46,7 +46,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(made: socket.socket) -> str:
-    """Return the URL of a listening socket."""
     host, port = made.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

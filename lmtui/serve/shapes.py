@@ -42,7 +42,6 @@ class Row:
 
 
 def row_of(token: ScoredToken | Step, top_n: int) -> Row:
-    """Return the row of a scored or a generated token."""
     top = token.distribution.candidates if isinstance(token, Step) else token.top
     return Row(
         token.id, token.bytes, token.logprob, token.rank, token.entropy, top[:top_n]
@@ -50,8 +49,6 @@ def row_of(token: ScoredToken | Step, top_n: int) -> Row:
 
 
 class Token(Protocol):
-    """A token by its id and its bytes."""
-
     @property
     def id(self) -> int: ...
 
@@ -119,7 +116,6 @@ class LegacyLogprobs:
 
 
 def chat_logprobs(rows: Sequence[Row], names: Names) -> Json:
-    """Return the `logprobs` of chat completions."""
     content = [
         _entry(row, names) | {"top_logprobs": [_entry(each, names) for each in row.top]}
         for row in rows
@@ -174,7 +170,6 @@ class Head:
 
     @classmethod
     def new(cls, prefix: str, kind: str, model: str) -> Head:
-        """Return the head of a new response."""
         return cls(f"{prefix}-{secrets.token_hex(12)}", kind, int(time.time()), model)
 
     def around(self, choices: Sequence[Json], **more: Any) -> Json:
