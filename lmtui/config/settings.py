@@ -191,7 +191,6 @@ class Preset:
     """The fields of `SamplingSettings` that it sets, by name."""
 
     def applied(self, settings: SamplingSettings) -> SamplingSettings:
-        """Return `settings` with the preset's values."""
         return replace(settings, **self.sampling)
 
 
@@ -313,7 +312,6 @@ class Settings:
     """The origin of each value that is not a default."""
 
     def value(self, name: str) -> SettingValue:
-        """Return the value of a setting."""
         found = item(name)
         holder = getattr(self, found.holder) if found.holder else self
         value: SettingValue = getattr(holder, found.field.name)
@@ -337,7 +335,6 @@ class Settings:
         return replace(self, **own, **others)
 
     def origin(self, name: str) -> Origin:
-        """Return where the value of `name` was set."""
         return self.origins.get(name, Origin())
 
     def with_recommended(
@@ -466,13 +463,11 @@ class SettingItem:
 
     @property
     def flag(self) -> str | None:
-        """The command-line flag, if any."""
         flag = self.declaration.flag
         return "--" + self.own_name.replace("_", "-") if flag == "" else flag
 
     @property
     def variable(self) -> str:
-        """The environment variable."""
         return PREFIX + self.name.upper()
 
     def check(self, value: SettingValue) -> None:
@@ -512,7 +507,6 @@ def items() -> Iterator[SettingItem]:
 
 
 def item(name: str) -> SettingItem:
-    """Return a setting by its name."""
     return _items()[name]
 
 
