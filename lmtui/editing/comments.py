@@ -17,8 +17,6 @@ from lmtui.editing.line_edits import LineEdit, Selected, Splice, lines_of, splic
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """The signs of a comment."""
-
     begin: str
     end: str = ""
     """Empty where a comment ends with its line."""

@@ -38,12 +38,10 @@ class ProofreadText:
 
     @property
     def applied(self) -> int:
-        """Number of the corrections that were applied."""
         return len(self._applied)
 
     @property
     def is_read(self) -> bool:
-        """Whether all of it has been read."""
         return self.reached >= self.end
 
     @property
@@ -53,7 +51,6 @@ class ProofreadText:
         return (self.reached - self.start) / size if size else 1.0
 
     def add(self, part: ProofreadPart) -> None:
-        """Add a part that has been read."""
         self.reached = part.end
         self.words += part.words
         self.is_english = part.is_english
@@ -71,7 +68,6 @@ class ProofreadText:
         return self.original(correction).lower(), correction.text.lower()
 
     def original(self, correction: Correction) -> str:
-        """Return the text that a correction replaces."""
         return self.text[correction.start : correction.end]
 
     def span(self, correction: Correction) -> tuple[int, int]:

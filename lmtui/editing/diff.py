@@ -20,8 +20,6 @@ Sign = Literal[" ", "-", "+"]
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """A line of a diff."""
-
     sign: Sign
     """In both texts, only in the first, or only in the second."""
     text: str

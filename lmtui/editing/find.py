@@ -40,7 +40,6 @@ class Query:
 
     @property
     def case_matters(self) -> bool:
-        """Whether the search is case-sensitive."""
         words = _ESCAPED.sub("", self.words) if self.regex else self.words
         return self.match_case or has_capital(words)
 
@@ -59,7 +58,6 @@ class Matches:
         return len(self.starts)
 
     def span(self, number: int) -> Span:
-        """Return start and end of one match."""
         return self.starts[number], self.ends[number]
 
     def spans(self) -> tuple[Span, ...]:

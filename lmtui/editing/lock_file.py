@@ -57,7 +57,6 @@ class LockFile:
         return min(others, key=lambda other: other.since, default=None)
 
     def release(self) -> None:
-        """Remove the lock."""
         if self._key:
             with suppress(OSError):
                 self._own.unlink(missing_ok=True)

@@ -63,7 +63,6 @@ def offset_named(text: str, line_col: str) -> int:
 
 
 def location_of(text: str, offset: int) -> tuple[int, int]:
-    """Return the line and the column of an offset."""
     line = text.count("\n", 0, offset) + 1
     return line, offset - text.rfind("\n", 0, offset)
 

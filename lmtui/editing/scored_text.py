@@ -22,8 +22,6 @@ _WHOLE = sys.maxsize  # value of `_fresh` for a line that is fresh to its end
 
 @dataclass(frozen=True, slots=True)
 class TokenAt:
-    """A scored token and its span."""
-
     start: int
     """Offset in code points: in the text, or in the line while it is stored."""
     end: int

@@ -70,8 +70,6 @@ def _write(words: Iterable[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SurprisingToken:
-    """A scored token: its span and its surprisal."""
-
     start: int
     end: int
     bits: float
@@ -83,8 +81,6 @@ class SurprisingToken:
 
 @dataclass(frozen=True, slots=True)
 class SurprisingWord:
-    """A word and its surprisal."""
-
     start: int
     end: int
     word: str

@@ -53,8 +53,6 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """The line endings of a file."""
-
     main: str = "\n"
     """The ending of most lines; the first in the file where two are equally
     frequent."""
@@ -417,8 +415,6 @@ def _is_read_only(path: Path, info: os.stat_result) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SaveResult:
-    """The result of a save."""
-
     file: TextFile
     """The file as it is now."""
     notes: tuple[str, ...] = ()

@@ -33,8 +33,6 @@ Location = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class UndoEdit:
-    """One replacement in a text."""
-
     start: Location
     replaced: str
     """The text that was there before."""
