@@ -178,7 +178,6 @@ class BranchTree:
         return branch.parent
 
     def rename(self, id_: int, name: str) -> None:
-        """Set or clear a branch's name."""
         self._put(replace(self._branches[id_], name=name))
 
     def family(self, id_: int) -> tuple[int, ...]:

@@ -65,7 +65,6 @@ class _Bins:
 
 
 def bin_of(prob: float) -> int:
-    """Return the index of a probability's bin."""
     return min(max(math.ceil(prob * BINS) - 1, 0), BINS - 1)
 
 

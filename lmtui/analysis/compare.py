@@ -79,7 +79,6 @@ def _sum(tokens: Iterable[PlacedToken]) -> float | None:
 
 
 def unit_of(one: Encoding, other: Encoding) -> Unit:
-    """Return the unit of comparison for two encodings of a text."""
     return "token" if (one.ids, one.spans) == (other.ids, other.spans) else "span"
 
 
@@ -171,7 +170,6 @@ class Comparison:
     _most: list[tuple[float, int, ComparedSpan]] = field(default_factory=list)
 
     def add(self, piece: ComparedSpan) -> None:
-        """Add a span."""
         own, other, difference = piece.logprob, piece.other_logprob, piece.bits
         self.tokens += len(piece.tokens)
         self.other_tokens += len(piece.others)

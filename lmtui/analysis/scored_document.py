@@ -114,7 +114,6 @@ class ScoredDocument:
 
     @property
     def encoding(self) -> Encoding:
-        """The text's encoding."""
         return Encoding(self.ids, self.spans, self.before)
 
     @property

@@ -29,7 +29,6 @@ ENTROPY_BINS = 12
 
 
 def rank_bin(rank: int) -> int:
-    """Return the index of a rank's bin."""
     return bisect_left(RANKS, rank)
 
 
@@ -67,7 +66,6 @@ class Totals:
     _worst: list[tuple[float, int, ScoredToken, Span]] = field(default_factory=list)
 
     def add(self, token: ScoredToken, span: Span = (0, 0)) -> None:
-        """Add a token."""
         self.tokens += 1
         if token.logprob is None:
             self._unscored.append(token)
