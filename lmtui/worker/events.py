@@ -31,8 +31,6 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request raised an error."""
-
     id: int
     error: LmtuiError
 

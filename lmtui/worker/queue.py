@@ -28,7 +28,6 @@ class RequestQueue:
 
     @property
     def running(self) -> EngineRequest | None:
-        """The request that runs now, if any."""
         return self._running
 
     def put(self, request: EngineRequest) -> list[EngineRequest]:

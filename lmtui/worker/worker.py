@@ -54,7 +54,6 @@ class EngineWorker:
 
     @property
     def running(self) -> EngineRequest | None:
-        """The request that runs now, if any."""
         return self._queue.running
 
     def number(self) -> int:
