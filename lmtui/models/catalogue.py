@@ -15,8 +15,6 @@ DEFAULT = "smollm2-135m-instruct"
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One model of the catalogue."""
-
     name: str
     """The short name for `--model`."""
     hub_id: str
@@ -41,7 +39,6 @@ class CatalogueEntry:
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the default model."""
         return self.name == DEFAULT
 
 
@@ -197,7 +194,6 @@ def smallest_infill() -> CatalogueEntry:
 
 
 def default() -> CatalogueEntry:
-    """Return the default model."""
     return CATALOGUE[0]
 
 

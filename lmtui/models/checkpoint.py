@@ -102,7 +102,6 @@ class ModelFolder:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of all tensors, by name."""
         return {
             name: shape for file in self.weights for name, shape in file.shapes.items()
         }

@@ -16,8 +16,6 @@ from lmtui.models.checkpoint import ModelFolder
 
 
 class FolderTensors:
-    """The tensors of a folder, by name."""
-
     def __init__(self, folder: ModelFolder) -> None:
         """Open the files.
 
@@ -40,7 +38,6 @@ class FolderTensors:
         return tensor
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor."""
         return tuple(self.tensor(name).shape)
 
     def blocks(self, name: str) -> tuple[Tensor, str]:

@@ -50,7 +50,6 @@ def path_of(model_source: source.ModelSource) -> Path | None:
 
 
 def entry_facts(entry: CatalogueEntry) -> ModelFacts:
-    """Return the facts in the catalogue."""
     return {
         "name": entry.name,
         "hub_id": entry.hub_id,

@@ -80,7 +80,6 @@ def adapter_row(adapter: Adapter) -> ListedModel:
 
 
 def no_adapter_row(model: str) -> ListedModel:
-    """Return the row of the current model without its adapter."""
     words = f"{model} alone, as it was before it learned anything"
     return ListedModel("no adapter", "", "", "", "yes", words, chosen=ModelRef(model))
 

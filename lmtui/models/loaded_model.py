@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The user's options for loading a model."""
-
     device: str
     dtype: str
     quantize: Quantize
@@ -34,8 +32,7 @@ class DescribedModel(Protocol):
     """Model that knows its properties; one of transformers has a configuration."""
 
     @property
-    def facts(self) -> ModelInfo:
-        """The model's properties."""
+    def facts(self) -> ModelInfo: ...
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,12 @@ class LoadedModel:
 
     @property
     def is_llama(self) -> bool:
-        """Whether it is a `LlamaModel`."""
         from lmtui.models.llama.weights import LlamaModel
 
         return isinstance(self.model, LlamaModel)
 
     @property
     def is_remote(self) -> bool:
-        """Whether a server has it."""
         return self.precision == "remote"
 
     @property
@@ -94,7 +89,6 @@ class LoadedModel:
 
     @property
     def facts(self) -> ModelInfo:
-        """The model's properties."""
         if isinstance(self.model, DescribedModel):
             return self.model.facts
         return facts_of(self.model)

@@ -47,7 +47,6 @@ def facts_of(model: Any) -> ModelInfo:
 
 
 def weights_in(module: Any) -> int:
-    """Return the number of weights of a torch module."""
     return sum(int(parameter.numel()) for parameter in module.parameters())
 
 

@@ -29,5 +29,4 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-def ignore(progress: Progress) -> None:
-    """Ignore a report."""
+def ignore(progress: Progress) -> None: ...

@@ -109,8 +109,6 @@ class FolderModel:
 
 @dataclass(frozen=True, slots=True)
 class GgufModel:
-    """A GGUF file."""
-
     name: str
     path: Path
 

@@ -87,8 +87,6 @@ def _unusable(why: str) -> LmtuiError:
 
 
 class _Process:
-    """A running worker process."""
-
     def __init__(self) -> None:
         self._of = os.getpid()
         ours, theirs = os.pipe()

@@ -39,8 +39,6 @@ _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The tokens of a text."""
-
     input_ids: list[int]
     offset_mapping: list[tuple[int, int]]
     """Start and end of each token, in code points."""
@@ -81,7 +79,6 @@ class LightTokenizer:
 
     @property
     def bos_token_id(self) -> int | None:
-        """The token that begins a text."""
         return self._id("bos_token")
 
     @property

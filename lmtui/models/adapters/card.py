@@ -31,8 +31,6 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The base model of an adapter."""
-
     name: str
     """The name to display."""
     spec: str
@@ -44,8 +42,6 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A training file."""
-
     path: str
     """Relative to the root of the training files."""
     sha256: str
@@ -54,8 +50,6 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The training data."""
-
     files: tuple[DataFile, ...]
     documents: int
     """The number of documents that were trained on."""

@@ -31,8 +31,6 @@ from lmtui.models.progress import OnProgress, ignore
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An adapter on this machine."""
-
     name: str
     """The name of its folder."""
     path: Path

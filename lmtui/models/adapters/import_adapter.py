@@ -35,8 +35,6 @@ _LONGEST_NAME = 200  # bytes
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A file of the adapter in its source."""
-
     name: str
     size: int
     open: Callable[[], IO[bytes]]

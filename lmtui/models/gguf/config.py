@@ -121,7 +121,6 @@ class _Fields:
         return {"partial_rotary_factor": turned / head}
 
     def _head(self) -> int | None:
-        """Return the width of a head."""
         width, heads = (
             self._value("embedding_length"),
             self._value("attention.head_count"),

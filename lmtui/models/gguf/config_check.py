@@ -75,8 +75,6 @@ def _without_lists(header: GgufHeader) -> GgufHeader:
 
 
 class _Numbers:
-    """The numbers of one header."""
-
     def __init__(self, header: GgufHeader) -> None:
         self._header = header
         self._shapes = {tensor.name: tensor.shape for tensor in header.tensors}

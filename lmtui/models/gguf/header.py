@@ -50,8 +50,6 @@ class _Hostile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """One tensor's entry in the header."""
-
     name: str
     shape: tuple[int, ...]
     """The fastest-varying dimension first, as GGUF writes it."""

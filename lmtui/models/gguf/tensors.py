@@ -15,8 +15,6 @@ from lmtui.models.gguf.header import GgufHeader, GgufTensor
 
 
 class GgufTensors:
-    """The tensors of a GGUF file."""
-
     def __init__(self, header: GgufHeader) -> None:
         self._file = str(header.path)
         self._entries = {tensor.name: tensor for tensor in header.tensors}

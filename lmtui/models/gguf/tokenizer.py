@@ -274,7 +274,6 @@ class _Fields:
         return found
 
     def backend(self) -> tokenizers.Tokenizer:
-        """Build the tokenizer."""
         build = {
             "gpt2": self._byte_level,
             "llama": self._sentencepiece,

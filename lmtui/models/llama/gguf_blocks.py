@@ -75,14 +75,12 @@ class GgufWeights:
     rounds = False
 
     def files(self, folder: Path) -> list[Path]:
-        """See `MappedWeights`."""
         return [self.checkpoint.path]
 
     def write(self, config: dict[str, Any], folder: Path) -> None:
         """See `MappedWeights`: nothing is missing."""
 
     def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
-        """See `MappedWeights`."""
         header = self.checkpoint
         naming, source = Naming.gguf(header.architecture), GgufTensors(header)
         rope = frequencies_of(config, header)

@@ -73,14 +73,12 @@ class HalfWeights:
     rounds = False
 
     def files(self, folder: Path) -> list[Path]:
-        """See `MappedWeights`."""
         return [file.path for file in self.checkpoint.weights]
 
     def write(self, config: dict[str, Any], folder: Path) -> None:
         """See `MappedWeights`: nothing is missing."""
 
     def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
-        """See `MappedWeights`."""
         source = FolderTensors(self.checkpoint)
         _require_head(source, tied=bool(config.get("tie_word_embeddings")))
         rope = frequencies_of(config, self.checkpoint)

@@ -77,7 +77,6 @@ class BlockLinear:
         return DTYPES.get(name, name)
 
     def with_lora(self, lora: LoraWeights) -> BlockLinear:
-        """Return the same layer with a LoRA adapter."""
         factors = lora.first, lora.second
         return replace(self, matrix=replace(self.matrix, lora=factors))
 

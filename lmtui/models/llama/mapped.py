@@ -58,8 +58,7 @@ class MappedWeights(Protocol):
         """Whether the weights are rounded first, and kept in the cache."""
 
     @property
-    def checkpoint(self) -> ModelFolder | GgufHeader:
-        """The model's files."""
+    def checkpoint(self) -> ModelFolder | GgufHeader: ...
 
     def files(self, folder: Path) -> Sequence[Path]:
         """Return the files that are mapped, given the cache folder."""

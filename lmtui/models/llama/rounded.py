@@ -81,7 +81,6 @@ class RoundedWeights:
 
     @property
     def kind(self) -> str:
-        """See `MappedWeights`."""
         return _TYPES[self.bits].lower()
 
     @property
@@ -91,11 +90,9 @@ class RoundedWeights:
         return Naming.library()
 
     def files(self, folder: Path) -> list[Path]:
-        """See `MappedWeights`."""
         return [folder / _FILE]
 
     def write(self, config: dict[str, Any], folder: Path) -> None:
-        """See `MappedWeights`."""
         checkpoint, naming = self.checkpoint, self._naming
         shape = shape_of(config)
         with wrap_load_errors(str(checkpoint.path)):
@@ -151,7 +148,6 @@ class RoundedWeights:
         return types
 
     def read(self, folder: Path, config: dict[str, Any]) -> LlamaWeights:
-        """See `MappedWeights`."""
         try:
             header = read_gguf_header(folder / _FILE)
         except LmtuiError as error:

@@ -85,7 +85,6 @@ class Naming:
 
     @classmethod
     def gguf(cls, architecture: str) -> Naming:
-        """Return the naming of a GGUF file."""
         return cls(_GGUF, apart=architecture != "llama")
 
     @classmethod
@@ -109,8 +108,6 @@ class LlamaConfig:
 
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
-    """The weights of one decoder layer."""
-
     attention_norm: Tensor
     """float32 [D]."""
     ffn_norm: Tensor
@@ -143,8 +140,6 @@ class DecoderLayer:
 
 @dataclass(frozen=True, slots=True)
 class LlamaWeights:
-    """The weights of a whole model."""
-
     shape: LlamaConfig
     layers: tuple[DecoderLayer, ...]
     norm: Tensor
@@ -203,7 +198,6 @@ def _is_odd(shape: LlamaConfig) -> bool:
 
 
 def shape_of(config: Mapping[str, Any]) -> LlamaConfig:
-    """Return the sizes in a config."""
     heads, width = config["num_attention_heads"], config["hidden_size"]
     return LlamaConfig(
         layers=config["num_hidden_layers"],

@@ -35,8 +35,6 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a server."""
-
     url: str
     """Without `/v1` and without a slash at the end."""
     host: str

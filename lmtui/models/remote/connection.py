@@ -166,7 +166,6 @@ class Connection:
     async def _streamed(
         self, path: str, body: Any, cut: _Lines | _Records
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the parts of a streamed answer."""
         begun = False
         url = f"{self.address.url}{path}"
         with self._explained():

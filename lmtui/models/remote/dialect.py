@@ -51,8 +51,6 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PromptToken:
-    """A token of a prompt with its score."""
-
     logprob: float
     rank: int | None
     """None where the server does not tell it."""
@@ -149,16 +147,14 @@ class ListingModel(Protocol):
         """What the server is, as `--dialect` names it."""
 
     @property
-    def connection(self) -> Connection:
-        """The connection to it."""
+    def connection(self) -> Connection: ...
 
     @property
     def name(self) -> str:
         """The model's name, as the server calls it."""
 
     @property
-    def facts(self) -> ModelInfo:
-        """What is known of the model."""
+    def facts(self) -> ModelInfo: ...
 
     @property
     def number_format(self) -> str:

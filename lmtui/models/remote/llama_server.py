@@ -141,7 +141,6 @@ class LlamaServerModel:
         return [min(0.0, logs.get(token, -math.inf) + scale) for token in tokens]
 
     def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
-        """Yield the tokens of a continuation."""
         body = {
             **self._body(request.ids),
             **self._sampling(request),

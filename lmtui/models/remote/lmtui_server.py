@@ -45,8 +45,6 @@ _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
 
 @dataclass(frozen=True, slots=True)
 class RemoteScore:
-    """Score of one token of a prompt."""
-
     logprob: float
     rank: int
     entropy: float
@@ -56,8 +54,6 @@ class RemoteScore:
 
 @dataclass(frozen=True)
 class LmtuiServerModel:
-    """A model on a server of lmtui."""
-
     dialect: ClassVar[str] = "lmtui"
     takes: ClassVar[frozenset[str]] = LLAMA_SETTINGS
 

@@ -92,7 +92,6 @@ class SglangModel:
             return [values[token] for token in tokens]
 
     def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
-        """Yield the tokens of a continuation."""
         body = self._body(list(request.ids), -1)
         body["stream"] = True
         body["sampling_params"] = {

@@ -154,7 +154,6 @@ class VllmModel:
             return {self._id(i): listed.logprob(value) for i, value in top.items()}
 
     def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
-        """Yield the tokens of a continuation."""
         body = {
             **self._body(),
             "prompt": list(request.ids),
