@@ -106,12 +106,10 @@ class WorkerProcess:
 
     @property
     def folder(self) -> Path:
-        """The run folder."""
         return self._run.path
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker was told to stop."""
         return self._stops > 0
 
     @property

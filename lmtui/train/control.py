@@ -117,7 +117,6 @@ class EventWriter:
         self._started = self._ended = False
 
     def __call__(self, event: Event) -> None:
-        """Write one event."""
         with self._lock:
             self._write(event)
 

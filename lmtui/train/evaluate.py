@@ -97,7 +97,6 @@ class Evaluator:
         *,
         advance: Advance = _uncounted,
     ) -> tuple[DocumentScore, ...]:
-        """Score each document."""
         return tuple(
             self._score(engine, example, advance=advance) for example in examples
         )

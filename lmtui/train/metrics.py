@@ -16,8 +16,6 @@ from lmtui.notation import LN2
 
 @dataclass(frozen=True, slots=True)
 class DocumentScore:
-    """The score of one document under a model."""
-
     path: str
     tokens: int
     """Number of tokens that count: trained on, with a context, and not a control

@@ -129,8 +129,6 @@ def _deviation(width: int, vocabulary: int) -> float:
 
 @dataclass(frozen=True)
 class TrainableModel:
-    """A model that is ready to be trained."""
-
     loaded: LoadedModel
     """The loaded model; its `model` is the object whose weights change."""
     model: Any
@@ -145,23 +143,19 @@ class TrainableModel:
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
-        """The trainable weights, by name."""
         named = self.model.named_parameters()
         return {name: weight for name, weight in named if weight.requires_grad}
 
     @cached_property
     def summed_loss(self) -> SummedLoss:
-        """The loss function of the model."""
         return SummedLoss(self.loaded.model)
 
     @property
     def parameters(self) -> int:
-        """Number of all weights."""
         return sum(weight.numel() for weight in self.model.parameters())
 
     @property
     def trainable(self) -> int:
-        """Number of trainable weights."""
         return sum(weight.numel() for weight in self.weights.values())
 
     @property

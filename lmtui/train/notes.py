@@ -376,8 +376,6 @@ class NotesDocument:
 
 @dataclass(frozen=True, slots=True)
 class NoteFile:
-    """A file that documents were read from."""
-
     path: str
     sha256: str
     """Hexadecimal digest of the file's bytes."""

@@ -33,8 +33,6 @@ _ASKED = 2  # full evaluations: before and after the training
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The time and memory of one optimiser step."""
-
     seconds: float
     memory: int
     """Peak of the memory in use, in bytes; model and optimiser included."""

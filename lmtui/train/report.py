@@ -125,7 +125,6 @@ def from_json(text: str) -> Report | None:
 
 
 def to_markdown(report: Report) -> str:
-    """Return the report as a Markdown document."""
     return "\n".join(_markdown(report)) + "\n"
 
 

@@ -27,7 +27,6 @@ class Unfinished(NameTaken):
 
 
 def resume_command(name: str) -> str:
-    """Return the command line that resumes a training."""
     return f"lmtui finetune --resume --name {name}"
 
 
@@ -94,7 +93,6 @@ def _require_same(
 
 
 def nothing_to_resume(name: str = "") -> LmtuiError:
-    """Return the error for a training that has no checkpoint to resume from."""
     names = ", ".join(run.name for run in run_folder.unfinished())
     return LmtuiError(
         "there is nothing to resume",

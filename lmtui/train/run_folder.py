@@ -57,12 +57,10 @@ class RunFolder:
 
     @classmethod
     def named(cls, name: str) -> RunFolder:
-        """Return the run folder of the training with this name."""
         return cls(paths.runs_folder() / name)
 
     @property
     def name(self) -> str:
-        """The folder's name, which is the training's."""
         return self.path.name
 
     @property
@@ -151,7 +149,6 @@ class RunFolder:
     # Checkpoints.
 
     def checkpoint(self, step: int) -> Path:
-        """Return the folder of a step's checkpoint."""
         return self.checkpoints_folder / f"{_BEFORE}{step}"
 
     def checkpoints(self) -> tuple[int, ...]:
@@ -224,7 +221,6 @@ class RunFolder:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process trains in this folder now."""
         try:
             with self._lock_file.open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -266,7 +262,6 @@ def unfinished() -> tuple[RunFolder, ...]:
 
 
 def in_use(name: str) -> LmtuiError:
-    """Return the error for a training that another process runs."""
     return LmtuiError(
         "this training is running already",
         name,

@@ -58,7 +58,6 @@ class TrainResult:
 
 
 def report_of(learned: TrainResult, evaluating: Evaluator) -> Report:
-    """Build the report of a finished training."""
     name, method = learned.request.name, learned.request.settings.method
     window = window_of(learned, evaluating)
     course = RunSummary(

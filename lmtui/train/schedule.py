@@ -54,7 +54,6 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """Number of optimiser steps."""
         return math.ceil(self.sequences / self.batch)
 
     def rate(self, step: int) -> float:

@@ -36,8 +36,6 @@ from lmtui.train.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """The figures of an optimiser step."""
-
     step: int
     loss: float
     """Mean over the tokens that count, in nats."""
