@@ -18,8 +18,6 @@ _TERMS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ChiSquare:
-    """Result of the test."""
-
     statistic: float
     """Σ (count − expected)² / expected."""
     freedom: int

@@ -84,8 +84,6 @@ class Exercise:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a course."""
-
     id: str
     title: str
     before: tuple[Paragraph, ...]
@@ -103,8 +101,6 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Term of the glossary."""
-
     name: str
     meaning: Sentence
 
@@ -213,7 +209,6 @@ def _inside(folder: Path, name: str, *, most: int = _LARGEST) -> str:
 
 
 def _wrong(name: str, line: int, what: str, hint: str = "") -> LmtuiError:
-    """Return the error for a line of a course."""
     return LmtuiError("the course can't be used", f"{name}, line {line}: {what}", hint)
 
 
@@ -465,7 +460,6 @@ class _PageReader:
         )
 
     def _paragraphs(self, start: int, end: int) -> Iterator[Paragraph]:
-        """Yield the paragraphs and items in the lines from `start` to `end`."""
         joined: list[str] = []
         first, is_item = start, False
 

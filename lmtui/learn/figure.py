@@ -74,8 +74,6 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Cell of a table."""
-
     text: str
     share: float | None = None
     """Length of a bar in this cell, 0 to 1, instead of a text; None for no bar. Its
@@ -89,8 +87,6 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Column of a table."""
-
     heading: str
     right: bool = False
     """Whether its cells are aligned to the right: numbers."""
@@ -112,8 +108,6 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class ShadedToken:
-    """A token and its surprisal."""
-
     text: str
     surprisal: float | None
     """Bits; None where there is none."""
@@ -121,8 +115,6 @@ class ShadedToken:
 
 @dataclass(frozen=True, slots=True)
 class ShadedText:
-    """A text whose tokens are shaded by their surprisal."""
-
     title: str
     tokens: tuple[ShadedToken, ...]
     at: int | None = None

@@ -42,7 +42,6 @@ class Lesson:
 
     @property
     def page(self) -> Page:
-        """The page that is open."""
         return self.course.pages[self.number]
 
     @property

@@ -58,7 +58,6 @@ class Handout:
         return _page(course.title, parts)
 
     def page(self, sheet: Worksheet) -> str:
-        """Return a page of the course."""
         page, keys = sheet.page, sheet.keys
         number = self.course.pages.index(page)
         parts = [

@@ -159,7 +159,6 @@ def _pin(engine: Engine, found: Distribution, text: str) -> RankedCandidate | No
 
 
 def _ranks(tokens: Sequence[ScoredToken]) -> str:
-    """Return the ranks of the tokens of a word, in words."""
     ranks = [notation.rank(token.rank, token.rank_above) for token in tokens]
     if len(ranks) == 1:
         return f"rank {ranks[0]}"

@@ -30,8 +30,6 @@ class Leaf(Generic[Name]):
 
 @dataclass(frozen=True, slots=True)
 class TreeLine(Generic[Name]):
-    """Line of the tree."""
-
     text: str
     name: Name | None = None
     """Name of the continuation that ends here, if one does."""

@@ -333,7 +333,6 @@ class DecodingInstrument(Instrument):
 
 
 def _filters(settings: SamplingSettings) -> str:
-    """Return the filters of a sampler, in words."""
     top_k = f"top-k {settings.top_k}, " if settings.top_k else ""
     return f"{top_k}top-p {settings.top_p:g}"
 
@@ -349,8 +348,6 @@ def _looking(settings: SamplingSettings, rows: int) -> Work:
 
 
 def _writing(way: Way, settings: SamplingSettings) -> Work:
-    """Return the work of generating a branch."""
-
     def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
         news = _News(prompt.text, way=way)
         for item in engine.generate(prompt, settings, top_n=1):
@@ -365,8 +362,6 @@ def _writing(way: Way, settings: SamplingSettings) -> Work:
 
 
 def _beam(width: int, count: int) -> Work:
-    """Return the work of beam search."""
-
     def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
         news = _News(prompt.text, way="beam")
         for beam in beam_search(engine, prompt.ids, width=width, count=count):

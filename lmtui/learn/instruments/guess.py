@@ -45,8 +45,6 @@ _BLANK = "____"
 
 @dataclass(slots=True)
 class Attempt:
-    """A guess of the learner."""
-
     word: str
     tokens: Sequence[ScoredToken] = ()
     """Empty until they are scored."""
@@ -54,8 +52,6 @@ class Attempt:
 
 @dataclass(slots=True)
 class Play:
-    """A word of the text and the guesses at it."""
-
     word: str
     tokens: Sequence[ScoredToken]
     spelling: float

@@ -117,7 +117,6 @@ class ScratchInstrument(Instrument):
         self._is_running, self._progress = False, ""
 
     def hear(self, event: Event) -> None:
-        """Follow an event of the training."""
         match event:
             case Started():
                 self._started = event

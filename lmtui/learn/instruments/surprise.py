@@ -238,7 +238,6 @@ def _rate(reading: Reading) -> float | None:
 
 
 def shaded(title: str, reading: Reading) -> ShadedText:
-    """Return the tokens of a text with their surprisal."""
     tokens = (
         ShadedToken(
             token.text, None if token.logprob is None else notation.bits(token.logprob)

@@ -20,8 +20,6 @@ _EXCERPT = 40
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A text and its scored tokens."""
-
     text: str
     tokens: tuple[ScoredToken, ...]
     spans: tuple[tuple[int, int], ...]

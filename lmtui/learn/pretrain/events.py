@@ -98,8 +98,6 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class ByteProb:
-    """One possible next byte."""
-
     bytes: str
     """The byte in hexadecimal."""
     prob: float

@@ -55,7 +55,6 @@ class ByteModel:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
         return sum(weight.numel() for weight in self.model.parameters())
 
     def logits(self, ids: Tensor) -> Tensor:
