@@ -47,8 +47,6 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file attached to a message."""
-
     path: str
     """The path as the draft names it."""
     text: str
@@ -61,8 +59,6 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A draft with its attached files."""
-
     text: str
     """The text that the model reads and the store keeps."""
     files: tuple[Attachment, ...] = ()

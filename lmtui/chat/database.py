@@ -43,7 +43,6 @@ class Database:
         self._inode = _inode(file)
 
     def close(self) -> None:
-        """Close the connection."""
         with suppress(sqlite3.Error):
             self._connection.close()
 

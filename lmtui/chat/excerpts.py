@@ -26,8 +26,6 @@ _LEADING = re.compile(r"^(?:[#>*\-\s]|```\w*)+")
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
-    """A fenced code block's text and language."""
-
     text: str
     language: str
 
@@ -38,7 +36,6 @@ class CodeBlock:
 
 
 def blocks_of(text: str) -> list[CodeBlock]:
-    """Return the fenced code blocks of a text, in order."""
     from markdown_it import MarkdownIt  # imported here: it takes 15 ms
 
     return [

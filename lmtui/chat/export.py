@@ -225,8 +225,6 @@ def _article(node: ChatMessage) -> str:
 
 
 class Format(StrEnum):
-    """The file formats of an export."""
-
     MARKDOWN = "md"
     JSON = "json"
     HTML = "html"

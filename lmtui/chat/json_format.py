@@ -47,8 +47,6 @@ _COUNTS = ("ids", "ranks", "pieces", "ranks_above", FORCED)
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A conversation from a file."""
-
     conversation: Conversation
     facts: ConversationMeta
 

@@ -42,8 +42,6 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """The result of a repair."""
-
     damaged_copy: Path
     """The path of the damaged file now."""
     conversations: int

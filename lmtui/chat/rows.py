@@ -109,7 +109,6 @@ def storable(text: str) -> str:
 
 
 def settings_fields(settings: SamplingSettings) -> dict[str, Any]:
-    """Return sampling settings as JSON values."""
     return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 

@@ -35,8 +35,6 @@ ConversationFlag = Literal["pinned", "archived", "deleted"]
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """The result of saving."""
-
     touched: Mapping[str, int]
     """The new value of `touched` of each conversation."""
     refused: frozenset[str] = frozenset()
@@ -45,8 +43,6 @@ class StoreResult:
 
 
 class Store:
-    """The conversations of one file."""
-
     def __init__(self, file: Path, *, readonly: bool = False) -> None:
         """Open the file, which is created where there is none.
 
@@ -57,7 +53,6 @@ class Store:
         self.database = Database(file, readonly=readonly)
 
     def close(self) -> None:
-        """Close the file."""
         self.database.close()
 
     # Writing.

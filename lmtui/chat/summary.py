@@ -10,8 +10,6 @@ from lmtui.chat.conversation import Conversation
 
 @dataclass(frozen=True, slots=True)
 class ConversationMeta:
-    """The metadata of a conversation."""
-
     title: str
     named: bool = False
     """Whether the user set the title."""
@@ -67,7 +65,5 @@ class ConversationSummary:
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """A conversation from the store."""
-
     about: ConversationSummary
     conversation: Conversation

@@ -19,8 +19,6 @@ from lmtui.notation import counted, number
 
 @dataclass(frozen=True, slots=True)
 class ReasoningInfo:
-    """The reasoning of one reply."""
-
     span: ReasoningSpan
     """Its span in the reply's text."""
     tokens: int = 0

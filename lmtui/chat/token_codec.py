@@ -115,7 +115,6 @@ class EncodedTokens:
 
 
 def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
-    """Return tokens as columns."""
     nan = math.nan
     drawn = [token for token in tokens if isinstance(token, Step)]
     return TokenColumns(
@@ -154,7 +153,6 @@ def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
 
 
 def pack_columns(columns: TokenColumns) -> bytes:
-    """Pack columns into bytes."""
     parts = [_HEAD.pack(len(columns.ids), len(columns.data))]
     parts += [_little(array("I", getattr(columns, name))) for name in _COUNTS]
     parts += [_little(array("f", getattr(columns, name))) for name in _NUMBERS]
