@@ -17,21 +17,17 @@ class TrainingSource(Protocol):
     """A training in another process; no method blocks."""
 
     @property
-    def running(self) -> bool:
-        """Whether the process is alive."""
+    def running(self) -> bool: ...
 
     def poll(self) -> Sequence[Event]:
         """Return the events since the last call; the last event of all is always an
         `End`."""
 
-    def go(self) -> None:
-        """Start the planned training."""
+    def go(self) -> None: ...
 
-    def pause(self) -> None:
-        """Pause before the next step."""
+    def pause(self) -> None: ...
 
-    def resume(self) -> None:
-        """Continue after a pause."""
+    def resume(self) -> None: ...
 
     def stop(self) -> None:
         """Finish the step, save and end; the second call ends at once."""

@@ -152,7 +152,6 @@ def facts_of(plan: Plan) -> Iterator[Paragraph]:
 
 
 def _settings(plan: Plan) -> str:
-    """Return the training settings in the plan."""
     named = {
         "rate": plan.lr and f"{plan.lr:g}",
         "rank": plan.rank and f"{plan.rank} (alpha {plan.alpha})",
@@ -398,7 +397,6 @@ def _one_line(text: str) -> str:
 
 
 def title_of(sample: Sample | None) -> str:
-    """Return the title of the samples."""
     if sample is None:
         return "Samples"
     when = f"after step {sample.step:,}" if sample.step else "before the first step"

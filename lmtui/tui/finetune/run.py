@@ -69,7 +69,6 @@ class TrainingRun:
 
     @property
     def phase(self) -> Phase:
-        """The phase of the run."""
         if self.end is not None or self.failed is not None:
             return "over"
         if self.started:
@@ -80,7 +79,6 @@ class TrainingRun:
 
     @property
     def last_step(self) -> int:
-        """The number of the last step that was made."""
         return self.step.step if self.step else self.resumed_from
 
     @property

@@ -124,7 +124,6 @@ def figures_of(run: TrainingRun) -> RunMetrics:
 
 
 def question_of(run: TrainingRun) -> list[Paragraph]:
-    """Return the question before a training."""
     if run.phase != "planned":
         return []
     begins = f"goes on after step {run.saved:,}" if run.saved else "starts"
@@ -210,7 +209,6 @@ def _keys(*more: tuple[str, str]) -> Paragraph:
 
 
 def report_file(adapters: Path, adapter: str) -> Path:
-    """Return the path of an adapter's report."""
     return adapters / adapter / "report.md"
 
 
@@ -288,7 +286,6 @@ the weights of a run that was never stopped.
         yield Status(id="status")
 
     def on_mount(self) -> None:
-        """Start polling."""
         self.query_one("#sample").focus()
         self._timer = self.set_interval(EVERY, self.look)
         self._draw()
@@ -385,7 +382,6 @@ the weights of a run that was never stopped.
         return super().check_action(action, parameters)
 
     def action_begin(self) -> None:
-        """Start the training."""
         self.run.begun = True
         self._training.go()
         self.refresh_bindings()

@@ -66,7 +66,6 @@ def _row_of(value: float, scale: ChartScale) -> int:
 
 
 def _curve(scale: ChartScale, width: int) -> list[str]:
-    """Return the rows of the curve."""
     columns = width * ACROSS
     heights: list[float | None] = [None] * columns
     for x, y in scale.points:

@@ -89,7 +89,6 @@ class FigureView(StyledLines):
         """The line that has to be seen, if any."""
 
     def show(self, figure: Figure) -> None:
-        """Draw another figure."""
         before = len(self._laid_out[1])
         self._figure = tuple(figure)
         self._laid_out = (-1, [])
@@ -99,7 +98,6 @@ class FigureView(StyledLines):
         return len(self._lines_at(width))
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
-        """Return all lines of the figure."""
         return self._lines_at(width)
 
     def _lines_at(self, width: int) -> list[Line]:
@@ -119,7 +117,6 @@ class FigureView(StyledLines):
 def part_lines(
     part: Words | Bars | Table | ShadedText | Chart, width: int
 ) -> Iterator[Line]:
-    """Yield the lines of a part of a figure, `width` cells wide."""
     if width <= 0:
         return
     match part:

@@ -164,11 +164,9 @@ progress is saved.
         self.watch(self.app, "model", self.follow_model)
 
     def on_screen_resume(self) -> None:
-        """Go on with what another screen displaced."""
         self.measure.resume()
 
     def on_unmount(self) -> None:
-        """Stop the model."""
         self.measure.leave()
 
     def follow_model(self, state: ModelState) -> None:
@@ -374,7 +372,6 @@ progress is saved.
         message.set_class(bool(words), "-said")
 
     def show_error(self, error: LmtuiError) -> None:
-        """Show an error in place of a result."""
         parts = (error.title, error.detail, error.hint)
         self._say(" · ".join(part for part in parts if part))
         self.activity.update()
@@ -390,7 +387,6 @@ progress is saved.
         self._mark_outdated()
 
     def action_enter(self) -> None:
-        """Enter what is written."""
         instrument, text = self.lesson.instrument, self.field.value
         if instrument.EMPTIES:
             self._fill_field("")
@@ -398,7 +394,6 @@ progress is saved.
             self.measure.add(partial(instrument.take, text), self.field.value, "enter")
 
     def action_act(self, number: int) -> None:
-        """Do one of the actions of the instrument."""
         instrument = self.lesson.instrument
         if number < len(instrument.ACTIONS):
             act = partial(instrument.act, instrument.ACTIONS[number].id)
@@ -454,8 +449,6 @@ progress is saved.
             self.activity.say(words)
 
     def action_pages(self) -> None:
-        """List all pages."""
-
         def go(number: int | None) -> None:
             if number is not None and self.lesson.move_to(number):
                 self.open_page()
@@ -478,7 +471,6 @@ progress is saved.
 def _paragraphs(
     shown: Sequence[PageParagraph], keys: Mapping[str, str]
 ) -> Iterator[Paragraph]:
-    """Yield paragraphs of a page as they are drawn."""
     for number, paragraph in enumerate(shown):
         if number and not paragraph.is_item:
             yield Paragraph()
@@ -488,6 +480,5 @@ def _paragraphs(
 
 
 def _parts(sentence: Sentence, keys: Mapping[str, str]) -> Iterator[Part]:
-    """Yield the styled parts of a sentence."""
     for span in sentence:
         yield visible_line(span_text(span, keys)), _STYLES.get(span.style, "")

@@ -31,8 +31,6 @@ from lmtui.tui.widgets.line_prompt import TextField
 
 @dataclass(frozen=True, slots=True)
 class SettingQuestion:
-    """A question for a value."""
-
     title: str
     meaning: str
     value: SettingValue
@@ -50,7 +48,6 @@ class SettingQuestion:
 def about_setting(
     name: str, value: SettingValue, *, choices: Sequence[str]
 ) -> SettingQuestion:
-    """Return the question for a setting."""
     found = item(name)
     unset = "empty: unset" if found.field.default is None else ""
     return SettingQuestion(
@@ -100,7 +97,6 @@ Enter writes the typed or marked value into config.toml; Esc changes nothing.
             yield Static(Content("Enter takes it · Esc leaves it"), id="foot")
 
     def on_mount(self) -> None:
-        """Begin with the current value."""
         if self._question.choices:
             self._offer()
             return

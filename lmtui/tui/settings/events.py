@@ -12,15 +12,11 @@ from lmtui.setting_field import SettingValue
 
 @dataclass(frozen=True, slots=True)
 class SettingChanged:
-    """A setting and its effective value."""
-
     name: str
     value: SettingValue
 
 
 class SheetRead(Message):
-    """The settings were read."""
-
     def __init__(self, sheet: SettingsSnapshot) -> None:
         self.sheet = sheet
         super().__init__()

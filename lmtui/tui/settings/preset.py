@@ -93,7 +93,6 @@ config.toml.
             yield Static(Content(foot), id="foot")
 
     def on_mount(self) -> None:
-        """Fill the fields from the preset."""
         before = self._before or Preset("")
         self._field("name").value = before.name
         self.query_one(TextBox).text = before.system or ""
@@ -135,7 +134,6 @@ config.toml.
 
     @on(Input.Submitted)
     def next_field(self) -> None:
-        """Move to the next field on Enter."""
         self.focus_next()
 
     def action_save(self) -> None:
@@ -155,7 +153,6 @@ config.toml.
         return super().check_action(action, parameters)
 
     def action_delete(self) -> None:
-        """Return that the preset is to be deleted."""
         self.dismiss(Edited(None))
 
     def action_leave(self) -> None:

@@ -33,8 +33,6 @@ _SYSTEM = 400  # characters of a system prompt that the preview shows
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A list row of an action that has keys."""
-
     item: Bound
 
 
@@ -46,7 +44,6 @@ def keys_of(item: Bound, sheet: SettingsSnapshot) -> tuple[str, ...]:
 
 
 def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
-    """Return the list row of an action."""
     keys, kept = keys_of(item, sheet), item.id in sheet.saved.keys
     return Content.assemble(
         f"  {item.id:<{_ID}} ",
@@ -56,7 +53,6 @@ def line_of_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
 
 
 def about_keys(item: Bound, sheet: SettingsSnapshot) -> Content:
-    """Return the preview of an action."""
     kept = sheet.saved.keys.get(item.id)
     lines = [
         Content.assemble((item.id, "bold"), f"\n{item.name}: {item.what}\n"),
@@ -112,8 +108,6 @@ def _shown(keys: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """A list row of a setting."""
-
     name: str
 
 

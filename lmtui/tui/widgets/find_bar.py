@@ -105,8 +105,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
     ]  # fmt: skip
 
     class MatchesChanged(Message):
-        """The matches in the text have changed; there may be none."""
-
         def __init__(self, matches: Matches) -> None:
             self.matches = matches
             super().__init__()
@@ -167,7 +165,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
 
     @property
     def is_open(self) -> bool:
-        """Whether the bar is shown."""
         return self.has_class("-open")
 
     def open(self, text: str, cursor: int, words: str = "") -> None:
@@ -353,7 +350,6 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
 
     @on(Input.Changed, "#by")
     def check_template(self) -> None:
-        """Show whether the replacement is valid."""
         self._tell()
 
     @on(Input.Submitted)

@@ -135,8 +135,6 @@ Complete = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class LineQuestion:
-    """A question that is answered with one line."""
-
     id: str
     label: str
     hint: str
@@ -228,7 +226,6 @@ class LinePrompt(Horizontal):
 
     @property
     def is_open(self) -> bool:
-        """Whether a question is asked."""
         return self._question is not None
 
     def ask_location(self, text: str) -> None:

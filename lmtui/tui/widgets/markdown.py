@@ -227,7 +227,6 @@ class StreamingMarkdown(DirectLines):
         return self._behind
 
     def block_at(self, y: int) -> MarkdownBlock:
-        """Return the block at line `y`."""
         return self._blocks[max(0, bisect_right(self._starts, y) - 1)]
 
     def left_of_text(self) -> list[Segment]:
@@ -235,7 +234,6 @@ class StreamingMarkdown(DirectLines):
         return []
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        """Return the lines of a block, wrapped to `width` cells."""
         from lmtui.tui.widgets.markdown_renderer import draw, look_of
 
         lines = draw(block, width, look_of(self.styled_by))

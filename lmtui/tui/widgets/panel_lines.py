@@ -249,7 +249,6 @@ def rest_line(rows: PanelRows, columns: PanelColumns, *, chosen: bool) -> list[P
 
 
 def _legend(text: str) -> list[Part]:
-    """Return the legend in the colours it explains."""
     before, upper, rest = text.partition("▀")
     between, lower, after = rest.partition("▄")
     return [

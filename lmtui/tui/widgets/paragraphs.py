@@ -113,7 +113,6 @@ class Paragraphs(DirectLines):
         self._part_styles: dict[str, Style] = {}
 
     def show(self, paragraphs: Iterable[Paragraph]) -> None:
-        """Replace the text."""
         shown = tuple(paragraphs)
         if shown == self._paragraphs:
             return
@@ -213,9 +212,7 @@ class Pane(VerticalScroll, can_focus=True):
             self.anchor()
 
     def head(self, title: str) -> None:
-        """Set the heading."""
         self.border_title = Content(title)
 
     def show(self, paragraphs: Iterable[Paragraph]) -> None:
-        """Replace the text."""
         self.query_one(Paragraphs).show(paragraphs)

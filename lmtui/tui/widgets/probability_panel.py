@@ -173,7 +173,6 @@ server that is only talked with may apply the sampler's stages in another order.
 
     @property
     def distribution(self) -> Distribution | None:
-        """The distribution that is drawn now."""
         return self._distribution
 
     @property

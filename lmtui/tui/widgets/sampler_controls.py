@@ -116,8 +116,6 @@ makers recommend, where its card or its files say so.
 
     @dataclass
     class SettingsChanged(Message):
-        """The user changed a setting."""
-
         settings: SamplingSettings
 
     @dataclass
@@ -182,7 +180,6 @@ makers recommend, where its card or its files say so.
         return sampler_chain.rows_of(self.settings, self._stage, self._places)
 
     def _row(self) -> ChainRow:
-        """Return the row under the cursor."""
         at = self._at, self._stage
         return next(r for r in self._rows() if (r.field.name, r.stage) == at)
 
@@ -197,7 +194,6 @@ makers recommend, where its card or its files say so.
             self.post_message(self.StageChanged())
 
     def action_move(self, by: int) -> None:
-        """Move to another setting."""
         rows = self._rows()
         self._go_to(rows[(rows.index(self._row()) + by) % len(rows)])
 
@@ -334,7 +330,6 @@ makers recommend, where its card or its files say so.
 
     @property
     def content_offset_in_widget(self) -> Offset:
-        """The offset of the content within the widget."""
         gutter = self.gutter
         return Offset(gutter.left, gutter.top)
 
@@ -344,7 +339,6 @@ makers recommend, where its card or its files say so.
         self._change(TEMPERATURE.set(self.settings, temperature))
 
     def _row_at(self, offset: Offset) -> ChainRow | None:
-        """Return the row that is drawn at an offset."""
         rows = self._rows()[1:]
         if self._shows_chain:
             at = self._first + offset.y - _TOP

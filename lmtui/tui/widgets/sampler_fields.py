@@ -92,11 +92,9 @@ class Field:
 
     @property
     def full_label(self) -> str:
-        """The label that says the most."""
         return self.long_label or self.label
 
     def value(self, settings: SamplingSettings) -> Value:
-        """Return the value of this setting."""
         value: Value = getattr(settings, self.name)
         return value
 
@@ -182,7 +180,6 @@ def _next_seed(seed: Value, by: int) -> int | None:
 
 
 def _field(setting: Control) -> Field:
-    """Return a setting of a stage as a field."""
     rungs = setting.rungs
     return Field(
         setting.name,

@@ -60,12 +60,10 @@ class HintLine(Static):
             self.wonder()
 
     def wonder(self) -> None:
-        """Post `Wondered`."""
         # Later, as the hint itself: what its parent sends does not get beyond that.
         self.call_later(lambda: self.post_message(self.Wondered(self)))
 
     def show(self) -> None:
-        """Show the hint."""
         self.add_class("-shown")
 
     def hide(self) -> bool:

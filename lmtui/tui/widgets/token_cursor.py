@@ -197,7 +197,6 @@ class TokenText(TokenLines, can_focus=True):
     # Mouse.
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Move the cursor to the token under the mouse."""
         index = self._token_at(event)
         if index is not None:
             self.capture_mouse()

@@ -402,7 +402,6 @@ class TokenLines(ScrollView):
         return next(run for run in runs if run.piece == piece)
 
     def _refresh_place(self, index: int) -> None:
-        """Redraw the lines of a token."""
         if not self._pieces:
             return
         first, piece = self._line_at(index), self._piece_of[index]

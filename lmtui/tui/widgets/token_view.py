@@ -85,7 +85,6 @@ class TokenLegend(StyledLines):
         self._measure: Shade = "surprisal"
 
     def show(self, measure: Shade) -> None:
-        """Show the legend of this measure."""
         self._measure = measure
         self.refresh()
 
@@ -191,7 +190,6 @@ line, · is a space at its beginning.
         yield self._detail
 
     def focus(self, scroll_visible: bool = True) -> TokenView:
-        """Focus the text."""
         self._text.focus(scroll_visible)
         return self
 
@@ -212,7 +210,6 @@ line, · is a space at its beginning.
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        """The tokens that are shown."""
         return self._tokens
 
     @property
