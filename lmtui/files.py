@@ -21,8 +21,6 @@ _FIRST_PART = 1 << 16  # bytes that show whether a file is text
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """A text and its source."""
-
     name: str
     text: str
 
@@ -76,7 +74,6 @@ def decode(name: str, data: bytes) -> str:
 
 
 def unreadable(name: str, error: OSError | ValueError) -> LmtuiError:
-    """Return the error for a path that can't be read."""
     if isinstance(error, IsADirectoryError):
         hint = "Name the files in it, for example with a pattern."
         return LmtuiError("this is a folder, not a text", name, hint)
@@ -102,7 +99,6 @@ def _read_text_bytes(name: str, file: BinaryIO) -> bytes:
 
 
 def binary(name: str, place: str) -> LmtuiError:
-    """Return the error for a file that is no text."""
     hint = "Give a text file in UTF-8."
     return LmtuiError("this is a binary file, not a text", f"{name}, {place}", hint)
 

@@ -39,5 +39,4 @@ def _digest(part: str) -> str:
 
 
 def asset(package: str, name: str) -> str:
-    """Return a file of a package."""
     return (files(package) / name).read_text(encoding="utf-8")

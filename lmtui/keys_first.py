@@ -26,12 +26,10 @@ class _Keys:
         self._drawn.set()
 
     def came(self) -> None:
-        """Note that a key has come."""
         self._until = monotonic() + _LONGEST
         self._drawn.clear()
 
     def drawn(self) -> None:
-        """Note that the screen has been drawn."""
         self._drawn.set()
 
     def give_way(self) -> None:
@@ -56,7 +54,6 @@ class _YieldingFinder(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> None:
-        """See `MetaPathFinder`."""
         if threading.get_ident() == self._thread:
             keys.give_way()
 

@@ -71,7 +71,6 @@ def data_folder() -> Path:
 
 
 def chats_file() -> Path:
-    """Return the file of the conversations."""
     return data_folder() / "chats.db"
 
 
@@ -87,7 +86,6 @@ def state_folder() -> Path:
 
 
 def log_folder() -> Path:
-    """Return the folder of the log files."""
     return _folder("logs", platformdirs.user_log_path)
 
 
@@ -227,7 +225,6 @@ def require_writable(folder: Path) -> None:
 
 
 def unwritable(folder: Path, error: OSError | None = None) -> LmtuiError:
-    """Return the error for a folder of the program that can't be written to."""
     reason = f" ({error.strerror})" if error and error.strerror else ""
     return LmtuiError(
         "this folder can't be written to",
