@@ -84,7 +84,6 @@ class ScoredDocument:
     before: tuple[int, ...] = ()
     """Ids before the text's tokens (the prefix, such as BOS)."""
     ids: tuple[int, ...] = ()
-    """Ids of the text."""
     spans: tuple[tuple[int, int], ...] = ()
     windows: Windows | None = None
     branches: BranchTree = field(default_factory=BranchTree)
@@ -93,7 +92,6 @@ class ScoredDocument:
     unread: list[WindowPart] = field(default_factory=list)
     """Parts that are not scored yet, in the order of the text."""
     totals: Totals = field(default_factory=lambda: Totals(limit=MOST))
-    """Totals of the parts that are scored."""
     _names: Names = field(default_factory=dict)
 
     @classmethod

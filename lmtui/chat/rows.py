@@ -33,7 +33,6 @@ UPSERT = (
     f"INSERT INTO messages (conversation, {_NAMES}) VALUES (:conversation, {_PLACES})"
     f" ON CONFLICT (conversation, id) DO UPDATE SET {_UPDATES}"
 )
-"""The statement that inserts or updates a message."""
 
 Fields = Mapping[str, Any]
 

@@ -47,7 +47,6 @@ class ConversationSummary:
     It gives the order of use, and shows whether another program has changed this one.
     """
     thinking: str | None = None
-    """As in `ConversationMeta`."""
 
     @property
     def facts(self) -> ConversationMeta:

@@ -34,7 +34,6 @@ class NgramRef:
 
 
 ComparedRef = ModelRef | NgramRef
-"""What a model can be compared with."""
 
 
 def ngram_ref(spec: str | None, files: Sequence[str]) -> NgramRef | None:

@@ -28,7 +28,6 @@ from lmtui.models.remote.address import KEY_VARIABLE, is_address, parse
 ADDRESS = "address"
 KEY = "key"
 KEYS = (ADDRESS, KEY, *(item(name).own_name for name in names(REMOTE)))
-"""The keys of a server's table."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 # In capitals: many a key would be a good name of a variable in small letters.
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")

@@ -46,7 +46,6 @@ PRESETS = "presets"
 SERVERS = "servers"
 SYSTEM = "system"
 KEYS = (SYSTEM, *(item.name for item in fields(SamplingSettings)))
-"""The keys of a preset."""
 LONGEST_NAME = 40
 _NEAREST: tuple[SettingOrigin, ...] = ("flag", "environment", "file", "default")
 
@@ -175,7 +174,6 @@ class Server:
     address: str
     """Perhaps with `#MODEL`."""
     key_variable: str = KEY_VARIABLE
-    """The environment variable with its key."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """What its table sets of `RemoteSettings`, by the names of their fields."""
 

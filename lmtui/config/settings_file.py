@@ -40,7 +40,6 @@ class SettingsSnapshot:
     saved: Settings
     """The settings of the file alone."""
     text: str
-    """The text of the file."""
 
     def stronger(self, name: str) -> Origin | None:
         """Return the flag or variable that overrides the file, if any."""

@@ -30,7 +30,6 @@ _SIGNS = {
     "sql": Signs("--"),
     "css": Signs("/*", "*/"),
 }
-"""The signs of each language that has comments."""
 
 
 def signs_of(language: str | None) -> Signs | None:

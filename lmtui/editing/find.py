@@ -28,8 +28,6 @@ _ESCAPED = re.compile(r"\\.|\(\?P?[<=][^>)]*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search text with its options."""
-
     words: str = ""
     match_case: bool = False
     """Whether case always matters; otherwise it does if the words have a capital."""
@@ -61,7 +59,6 @@ class Matches:
         return self.starts[number], self.ends[number]
 
     def spans(self) -> tuple[Span, ...]:
-        """Return start and end of every match."""
         return tuple(zip(self.starts, self.ends, strict=True))
 
     def within(self, low: int, high: int) -> tuple[Span, ...]:

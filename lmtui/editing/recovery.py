@@ -26,7 +26,6 @@ from lmtui.errors import LmtuiError
 SECONDS = 1.0
 """Seconds after which edits are in the copy, if `RecoveryCopy.note` is called often."""
 DISCARDED_DAYS = 30
-"""Days for which a discarded copy is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,6 @@ class SurprisingWord:
     rank: int | None
     """Rank of the same token."""
     rank_above: int | None = None
-    """As in `SurprisingToken`."""
 
 
 def places_of(

@@ -192,7 +192,6 @@ class Stamp:
     modified: float
     """Modification time in seconds since the epoch."""
     size: int
-    """Size in bytes."""
     digest: str
     """SHA-256 of the content."""
 
@@ -208,13 +207,11 @@ class TextFile:
     bom: bool = False
     """Whether the file begins with a byte-order mark."""
     endings: Endings = field(default_factory=Endings)
-    """The file's line endings."""
     stamp: Stamp | None = None
     """The file's state on disk; None for a new file that was not saved yet."""
     read_only: bool = False
     """Whether it can't be written; it can be opened, and saved under another name."""
     encoding: Encoding = "utf-8"
-    """How the text is written in the file."""
     is_named: bool = True
     """Whether it has a name; a text that was piped in gets one when it is saved."""
 
@@ -416,7 +413,6 @@ def _is_read_only(path: Path, info: os.stat_result) -> bool:
 @dataclass(frozen=True, slots=True)
 class SaveResult:
     file: TextFile
-    """The file as it is now."""
     notes: tuple[str, ...] = ()
     """Properties of the file that were lost, a clause each; usually empty."""
 

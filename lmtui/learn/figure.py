@@ -143,7 +143,6 @@ class Chart:
 
 
 Part = Words | Bars | Table | ShadedText | Chart
-"""A part of a figure."""
 
 Figure = Sequence[Part]
 """Parts, from top to bottom."""

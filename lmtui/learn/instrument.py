@@ -65,7 +65,6 @@ class Material:
     text: str
     """The text of the course, or the learner's own."""
     name: str
-    """Its name."""
     is_own: bool = False
     """Whether it is the learner's own text, of which the examples are then taken."""
 

@@ -57,7 +57,6 @@ class Lesson:
         return exercise in self._done_of(page or self.page)
 
     def is_complete(self, page: Page) -> bool:
-        """Return whether all exercises of a page were done."""
         return all(self.is_done(exercise.id, page) for exercise in page.exercises)
 
     def _done_of(self, page: Page) -> list[str]:

@@ -10,7 +10,6 @@ import difflib
 from dataclasses import dataclass
 
 DEFAULT = "smollm2-135m-instruct"
-"""The name of the default model."""
 
 
 @dataclass(frozen=True, slots=True)

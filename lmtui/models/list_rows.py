@@ -85,7 +85,6 @@ def no_adapter_row(model: str) -> ListedModel:
 
 
 def server_row(name: str, address: str) -> ListedModel:
-    """Return the row of a server that the settings file declares."""
     at = parse(address)
     note = f"{at.model or 'a model'} on the server {at.host}"
     return ListedModel(name, "", "", "", "", note, address=address)

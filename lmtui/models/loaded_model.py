@@ -45,7 +45,6 @@ class LoadedModel:
     tokenizer: Any
     """A fast tokenizer of transformers, or a `LightTokenizer`."""
     name: str
-    """The model's name, as the user gave it."""
     folder: Path
     """The folder that weights and tokenizer were read from."""
     device: torch.device
@@ -55,7 +54,6 @@ class LoadedModel:
     threads: int
     """The number of threads that torch computes with."""
     adapter: str | None = None
-    """The name of its adapter, if any."""
     why: str = ""
     """The reason why it is not a `LlamaModel`, where that was tried."""
     exact_drawing: bool = False

@@ -82,7 +82,6 @@ class ExampleRow:
     """From 1 on; empty lines count."""
     content: Content | None
     problem: str = ""
-    """Why the row can't be used."""
 
 
 class _UnusableRow(Exception):

@@ -305,7 +305,6 @@ class Answers:
     held_out: tuple[DocumentScore, ...]
     neutral: DocumentScore
     continued: tuple[str, ...]
-    """The continuation of each prompt."""
     recalled: Memorized | None
 
     def to_json(self) -> str:
@@ -342,7 +341,6 @@ class RunSummary:
     steps: int
     best_step: int
     inspect: str = ""
-    """As in `Report`."""
 
 
 def compare(

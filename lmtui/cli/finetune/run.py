@@ -355,11 +355,9 @@ class _Overheard:
 
     @property
     def running(self) -> bool:
-        """Whether the worker process is alive."""
         return self._worker.running
 
     def poll(self) -> Sequence[Event]:
-        """Return the events since the last call."""
         events = self._worker.poll()
         for event in events:
             self._run.take(event)

@@ -42,7 +42,6 @@ SURPRISE = (
     "red reverse",
     "red bold reverse underline",
 )
-"""Style of each step of surprisal."""
 
 DIFFERENCE = (
     "red bold reverse",

@@ -50,7 +50,6 @@ def _mark(words: str) -> str:
 
 
 CHOSEN = f" {_mark('◂ chosen')}"
-"""Mark of the token that was chosen."""
 
 
 def _part(part: Part) -> str:

@@ -30,8 +30,6 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Worksheet:
-    """A page of a course, and what its instrument showed."""
-
     page: Page
     keys: Mapping[str, str]
     """Name of each action that the text of the page names."""

@@ -31,4 +31,3 @@ INSTRUMENTS: Mapping[str, type[Instrument]] = {
         LensInstrument,
     )
 }
-"""The class of each instrument."""

@@ -23,7 +23,6 @@ from lmtui.text import visible
 from lmtui.train.events import Failed
 
 COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.learn.pretrain")
-"""The command that starts the process."""
 
 _POLLED_EVERY = 0.05  # seconds between two looks at the cancellation
 _PART = 1 << 16  # bytes that are read at once

@@ -54,7 +54,6 @@ class PretrainOptions:
     """Text that every snapshot continues; if empty, the first words of the held-out
     text."""
     sample_bytes: int = 80
-    """Bytes of a sample."""
 
     def __post_init__(self) -> None:
         """Refuse values that can't be used.

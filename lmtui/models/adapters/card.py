@@ -94,7 +94,6 @@ class Card:
     base: Base
     data: Data
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The training settings."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """The versions of the packages that were used."""
     metrics: Metrics = field(default_factory=Metrics)

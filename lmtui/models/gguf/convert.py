@@ -228,7 +228,6 @@ class Dequantised:
 
 
 def cache_root() -> Path:
-    """Return the folder that holds the copies."""
     return cache_dir.root("gguf")
 
 

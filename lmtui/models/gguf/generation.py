@@ -48,7 +48,6 @@ def generation_config(header: GgufHeader, tokenizer: GgufTokenizer) -> dict[str,
 
 
 def sampling_in(header: GgufHeader) -> dict[str, float]:
-    """Return the sampling settings that the file recommends."""
     found: dict[str, float] = {}
     for name, (field, low, high) in _SAMPLING.items():
         value = header.values.get(f"general.sampling.{field}")

@@ -130,7 +130,6 @@ class GgufHeader:
 
     @property
     def has_template(self) -> bool:
-        """Whether the file holds a chat template."""
         return "tokenizer.chat_template" in self.values
 
 

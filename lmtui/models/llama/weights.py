@@ -95,8 +95,6 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class LlamaConfig:
-    """The sizes and constants of a model."""
-
     layers: int
     width: int
     heads: int

@@ -279,7 +279,6 @@ class RunMetrics:
     judged: bool = True
     """Whether any documents are held out."""
     over: bool = False
-    """Whether the run has ended."""
 
 
 class RunFigures(StyledLines):

@@ -259,7 +259,6 @@ the weights of a run that was never stopped.
         self._training = finetuning.training
         self._leave, self._can_write = leave, can_write
         self.run = TrainingRun(finetuning.earlier)
-        """The state of the training run."""
         self._stopping = self._pausing = False
 
     @property

@@ -34,7 +34,6 @@ class SettingQuestion:
     title: str
     meaning: str
     value: SettingValue
-    """The current value."""
     read: Callable[[str], SettingValue]
     """Parse a text to a value; raises LmtuiError where it is invalid."""
     empty: str

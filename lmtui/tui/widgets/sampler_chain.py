@@ -34,7 +34,6 @@ MARKS: Mapping[str, str] = {
 """The mark of each stage in the panel; greedy decoding alone has one for the
 temperature."""
 LABELS = {stage: fields[0].label for stage, fields in STAGE_FIELDS.items()}
-"""The name of each stage."""
 _ALSO = ("banned_phrases", "presence_penalty", "frequency_penalty")
 _WIDE = 36  # width in cells from which the number of removed tokens is written out
 

@@ -109,7 +109,6 @@ class Status(Static):
     state: reactive[str] = reactive("")
     """The current state in a few words; parts after ` · ` are dropped first."""
     model: reactive[str] = reactive("")
-    """The label of the model in use."""
     path: reactive[tuple[str, ...]] = reactive(())
     """How the model is computed, in full; then the precision alone."""
     note: reactive[str] = reactive("")

@@ -14,7 +14,6 @@ from lmtui.engine.types import ScoredToken, Step
 from lmtui.surprisal_scale import STEPS, Measure
 
 CLASSES = frozenset(f"surprise--{step}" for step in range(STEPS))
-"""The component class of each step."""
 
 # Steps 0 and 1 look the same without colour: less than a bit is not worth marking.
 _ATTRIBUTES = ("none", "none", "underline", "bold underline", "reverse",
