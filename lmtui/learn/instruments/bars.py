@@ -26,7 +26,6 @@ from lmtui.learn.instruments.texts import (
     score,
 )
 from lmtui.text import visible_line
-from lmtui.worker.requests import Context
 
 _LIKELY = 0.9
 """Probability of the most probable token from which the model is nearly sure."""
@@ -78,24 +77,22 @@ class BarsInstrument(Instrument):
             self.message = "Write at least two words."
             return None
 
-        def run(engine: Engine, context: Context) -> tuple[Reading, _Typed]:
-            reading = score(engine, text, context, top_n=1)
-            return reading, self._expect(engine, text, context)
-
-        return Measurement(run, self._take_word)
+        return Measurement(
+            lambda engine, _: (
+                score(engine, text, top_n=1),
+                self._expect(engine, text),
+            ),
+            self._take_word,
+        )
 
     def _look(self, text: str) -> Measurement | None:
         if not text.strip():
             self.message = "Write something: a model needs a text to go on from."
             return None
+        return Measurement(lambda engine, _: self._expect(engine, text), self._take)
 
-        def run(engine: Engine, context: Context) -> _Typed:
-            return self._expect(engine, text, context)
-
-        return Measurement(run, self._take)
-
-    def _expect(self, engine: Engine, text: str, context: Context) -> _Typed:
-        found = expect(engine, text, context, top_n=self.options["rows"])
+    def _expect(self, engine: Engine, text: str) -> _Typed:
+        found = expect(engine, text, top_n=self.options["rows"])
         words = [word.strip() for word in self.options["pinned"].split(",")]
         pinned = (_pin(engine, found, f" {word}") for word in words if word)
         return _Typed(text, found, tuple(row for row in pinned if row is not None))

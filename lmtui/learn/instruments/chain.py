@@ -9,13 +9,11 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import Engine
 from lmtui.engine.words import spans_of_words
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import Reading, excerpt, sample_of, score
 from lmtui.text import visible_token
-from lmtui.worker.requests import Context
 
 
 class ChainInstrument(Instrument):
@@ -113,10 +111,7 @@ class ChainInstrument(Instrument):
 
 
 def _measure(text: str, take: Callable[[Reading], None]) -> Measurement:
-    def run(engine: Engine, context: Context) -> Reading:
-        return score(engine, text, context)
-
-    return Measurement(run, take)
+    return Measurement(lambda engine, _: score(engine, text), take)
 
 
 def _compared(shown: Reading, before: Reading) -> str:

@@ -82,7 +82,7 @@ class _News:
     branch: _Branch = _Branch()
 
 
-Work = Callable[[Engine, Prompt, Context], Iterator[_News]]
+Work = Callable[[Engine, Prompt], Iterator[_News]]
 """Part of a measurement, on the engine's thread."""
 
 
@@ -198,7 +198,7 @@ class DecodingInstrument(Instrument):
             encoding = encoded(engine, text)
             prompt = Prompt((*encoding.prefix, *encoding.ids), text)
             for work in works:
-                for news in work(engine, prompt, context):
+                for news in work(engine, prompt):
                     context.gather(news)
 
         return Measurement(
@@ -340,7 +340,7 @@ def _filters(settings: SamplingSettings) -> str:
 def _looking(settings: SamplingSettings, rows: int) -> Work:
     """Return the work of finding what is expected first."""
 
-    def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
+    def work(engine: Engine, prompt: Prompt) -> Iterator[_News]:
         first = engine.next_distribution(prompt.ids, settings, top_n=rows)
         yield _News(prompt.text, first, settings)
 
@@ -348,7 +348,7 @@ def _looking(settings: SamplingSettings, rows: int) -> Work:
 
 
 def _writing(way: Way, settings: SamplingSettings) -> Work:
-    def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
+    def work(engine: Engine, prompt: Prompt) -> Iterator[_News]:
         news = _News(prompt.text, way=way)
         for item in engine.generate(prompt, settings, top_n=1):
             if isinstance(item, Step):
@@ -362,7 +362,7 @@ def _writing(way: Way, settings: SamplingSettings) -> Work:
 
 
 def _beam(width: int, count: int) -> Work:
-    def work(engine: Engine, prompt: Prompt, context: Context) -> Iterator[_News]:
+    def work(engine: Engine, prompt: Prompt) -> Iterator[_News]:
         news = _News(prompt.text, way="beam")
         for beam in beam_search(engine, prompt.ids, width=width, count=count):
             best = beam[0]

@@ -95,7 +95,7 @@ class CountsInstrument(Instrument):
 
         def run(engine: Engine, context: Context) -> tuple[CountedModels, _Looked]:
             counted = count_models(engine, text, context)
-            return counted, _look(engine, counted.models, asked, context)
+            return counted, _look(engine, counted.models, asked)
 
         def take(result: tuple[CountedModels, _Looked]) -> None:
             self._counted, self._looked = result
@@ -114,15 +114,12 @@ class CountsInstrument(Instrument):
             self.message = "Write a word or two."
             return None
 
-        def run(engine: Engine, context: Context) -> _Looked:
-            return _look(engine, counted.models, text, context)
-
         def take(looked: _Looked) -> None:
             if self._looked is not None and looked.text != self._looked.text:
                 self.done.add("entered")
             self._looked, self.message = looked, ""
 
-        return Measurement(run, take)
+        return Measurement(lambda engine, _: _look(engine, counted.models, text), take)
 
     def slide(self, by: int) -> Measurement | None:
         if self._counted is not None:
@@ -223,16 +220,14 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     return CountedModels(models, end, len(own), size, (*nats, whole))
 
 
-def _look(
-    engine: Engine, models: Sequence[NgramModel], text: str, context: Context
-) -> _Looked:
+def _look(engine: Engine, models: Sequence[NgramModel], text: str) -> _Looked:
     encoding = engine.encode(text)
     rows, rests = [], []
     for model in models:
         found = _most_probable(engine, model, encoding.ids)
         rows.append(found)
         rests.append(max(0.0, 1 - sum(each.prob for each in found)))
-    bars = Bars.of("", expect(engine, text, context, top_n=_ROWS))
+    bars = Bars.of("", expect(engine, text, top_n=_ROWS))
     return _Looked(text, (*rows, bars.rows), (*rests, bars.rest_prob))
 
 

@@ -19,13 +19,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import Engine
 from lmtui.engine.totals import bits_per
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import Reading, score, sentences_of
-from lmtui.worker.requests import Context
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _LONGEST = 240
@@ -119,9 +117,6 @@ class GuessInstrument(Instrument):
             )
             return None
 
-        def run(engine: Engine, context: Context) -> Reading:
-            return score(engine, text, context, top_n=_TOP)
-
         def take(reading: Reading) -> None:
             self.message = ""
             if self.material.is_own and text == self.options["text"]:
@@ -132,7 +127,11 @@ class GuessInstrument(Instrument):
             self._reading, self._words, self._at = reading, words, given
             self._plays.append(self._next_play())
 
-        return Measurement(run, take, words="reading the text")
+        return Measurement(
+            lambda engine, _: score(engine, text, top_n=_TOP),
+            take,
+            words="reading the text",
+        )
 
     def _passage(self) -> str:
         """Return the text of the page, then sentences of the course's; of the learner's
@@ -232,15 +231,14 @@ class GuessInstrument(Instrument):
         before = self._reading.text[:start]
         new = [attempt for attempt in play.attempts if not attempt.tokens]
 
-        def run(engine: Engine, context: Context) -> Sequence[Reading]:
-            return [score(engine, before + each.word, context) for each in new]
-
         def take(readings: Sequence[Reading]) -> None:
             for attempt, reading in zip(new, readings, strict=True):
                 numbers = word_tokens(reading, start, len(reading.text))
                 attempt.tokens = [reading.tokens[number] for number in numbers]
 
-        return Measurement(run, take)
+        return Measurement(
+            lambda engine, _: [score(engine, before + each.word) for each in new], take
+        )
 
     def _uncover(self, words: str) -> None:
         """End the play of a word, and begin that of the next one."""

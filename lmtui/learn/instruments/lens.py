@@ -16,7 +16,6 @@ from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import LONGEST, expect, sample_of
 from lmtui.text import visible_token
-from lmtui.worker.requests import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +58,11 @@ class LensInstrument(Instrument):
         return self._look(text)
 
     def _look(self, text: str) -> Measurement:
-        def run(engine: Engine, context: Context) -> _Seen:
-            return look(engine, text, context)
-
-        return Measurement(run, self._take, words="looking into the layers")
+        return Measurement(
+            lambda engine, _: look(engine, text),
+            self._take,
+            words="looking into the layers",
+        )
 
     def _take(self, seen: _Seen) -> None:
         if self._seen is not None and seen.text != self._seen.text:
@@ -106,7 +106,7 @@ class LensInstrument(Instrument):
         return None if self._seen is None else self._seen.text
 
 
-def look(engine: Engine, text: str, context: Context) -> _Seen:
+def look(engine: Engine, text: str) -> _Seen:
     """Look into the layers at each token of a text but the first, and at its end.
 
     Raises:
@@ -120,7 +120,7 @@ def look(engine: Engine, text: str, context: Context) -> _Seen:
             f"Write at most {LONGEST // 4} tokens; `lmtui inspect` has a lens for any "
             "length.",
         )
-    found = expect(engine, text, context, top_n=1)
+    found = expect(engine, text, top_n=1)
     ids = (*encoding.ids, found.candidates[0].id)
     start = 0 if encoding.prefix else 1
     columns = engine.logit_lens(ids, range(start, len(ids)), prefix=encoding.prefix)

@@ -137,7 +137,7 @@ class PassesInstrument(Instrument):
             return None
 
         def run(engine: Engine, context: Context) -> _Generated:
-            for step in _one_by_one(engine, shown.text, context):
+            for step in _one_by_one(engine, shown.text):
                 context.gather(step)
             return step
 
@@ -150,14 +150,11 @@ class PassesInstrument(Instrument):
 
         base = self._base
 
-        def run(engine: Engine, context: Context) -> _Pass:
-            found = read(engine, text, context)
-            return replace(found, comparison=_compare(engine, base, found, context))
+        def run(engine: Engine, _: Context) -> _Pass:
+            found = read(engine, text)
+            return replace(found, comparison=_compare(engine, base, found))
 
-        def take(found: _Pass) -> None:
-            self._take(found, entered=entered)
-
-        return Measurement(run, take)
+        return Measurement(run, lambda found: self._take(found, entered=entered))
 
     def _take(self, found: _Pass, *, entered: bool) -> None:
         self.message = ""
@@ -244,16 +241,16 @@ class PassesInstrument(Instrument):
         return Table(f"“{excerpt(shown.text)}”", columns, tuple(rows), note)
 
 
-def read(engine: Engine, text: str, context: Context) -> _Pass:
+def read(engine: Engine, text: str) -> _Pass:
     """Score a text in one forward pass.
 
     Raises:
         LmtuiError: it is too long for an instrument.
     """
-    return _forward(engine, text, encoded(engine, text), context)
+    return _forward(engine, text, encoded(engine, text))
 
 
-def _forward(engine: Engine, text: str, encoding: Encoding, context: Context) -> _Pass:
+def _forward(engine: Engine, text: str, encoding: Encoding) -> _Pass:
     """Score the tokens of a text in one forward pass."""
     begun = time.perf_counter()
     scores = engine.score(encoding.ids, prefix=encoding.prefix, top_n=_TOP)
@@ -268,11 +265,11 @@ def _forward(engine: Engine, text: str, encoding: Encoding, context: Context) ->
     return _Pass(text, encoding, tokens, positions, seconds)
 
 
-def _one_by_one(engine: Engine, text: str, context: Context) -> Iterator[_Generated]:
+def _one_by_one(engine: Engine, text: str) -> Iterator[_Generated]:
     """Score a text anew, so that both times are measured in a row; then generate as
     many tokens after its first words, greedily and each with a pass of its own: nothing
     is guessed ahead. Yield the state after each."""
-    scored = read(engine, text, context)
+    scored = read(engine, text)
     ids = [*scored.encoding.prefix, *scored.encoding.ids[: _begun(scored)]]
     made: list[int] = []
     seconds = 0.0
@@ -294,9 +291,7 @@ def _begun(scored: _Pass) -> int:
     return min(max(1, count), len(scored.tokens) - 1)
 
 
-def _compare(
-    engine: Engine, base: str, found: _Pass, context: Context
-) -> _Comparison | None:
+def _compare(engine: Engine, base: str, found: _Pass) -> _Comparison | None:
     """Compare the positions of a text with those of another one, `base`; None where
     that can't be scored.
 
@@ -312,7 +307,7 @@ def _compare(
         return None
     ids, count = encoding.ids, len(found.tokens)
     same_length = replace(encoding, ids=(ids + found.encoding.ids[len(ids) :])[:count])
-    old = _forward(engine, base, same_length, context).positions
+    old = _forward(engine, base, same_length).positions
     own = len(found.positions) + len(ids) - count  # positions of `base` itself
     same = tuple(
         number < own and position.agrees(old[number])

@@ -166,8 +166,8 @@ class SoftmaxInstrument(Instrument):
             self.message = "Write something: a model needs a text to go on from."
             return None
 
-        def run(engine: Engine, context: Context) -> _Logits:
-            found = expect(engine, text, context, top_n=self.options["rows"])
+        def run(engine: Engine, _: Context) -> _Logits:
+            found = expect(engine, text, top_n=self.options["rows"])
             values = engine.logits_at(found.handle)
             numbers = _numbers(values)
             return _Logits(text, values, numbers, found.candidates, found.listed)
@@ -205,7 +205,7 @@ class SoftmaxInstrument(Instrument):
         times = range(self._counted, self._times)
         first = self.options["seed"]
 
-        def run(engine: Engine, context: Context) -> Counter[int]:
+        def run(_: Engine, _context: Context) -> Counter[int]:
             drawn: Counter[int] = Counter()
             for number in times:
                 drawn += draw(logits.values, softmax.temperature, first + number)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.protocol import Engine
 from lmtui.engine.totals import Sums
 from lmtui.learn.figure import (
     Cell,
@@ -29,7 +28,6 @@ from lmtui.learn.instruments.texts import (
     sentences_of,
 )
 from lmtui.text import visible_token
-from lmtui.worker.requests import Context
 
 _LOW, _HIGH = 10, 1000
 """Perplexities of the exercises `below` and `above`."""
@@ -112,11 +110,7 @@ class SurpriseInstrument(Instrument):
         if not text.strip():
             self.message = "Write a text."
             return None
-
-        def run(engine: Engine, context: Context) -> Reading:
-            return score_edited(engine, text, context)
-
-        return Measurement(run, take)
+        return Measurement(lambda engine, _: score_edited(engine, text), take)
 
     def _judged(self, perplexity: float) -> str:
         """Return where the perplexity of what was entered lies."""
@@ -144,13 +138,10 @@ class SurpriseInstrument(Instrument):
             return None
         answer, texts = int(action == "second"), self._pair
 
-        def run(engine: Engine, context: Context) -> tuple[Reading, ...]:
-            return tuple(score(engine, text, context) for text in texts)
-
-        def take(readings: tuple[Reading, ...]) -> None:
-            self._take_answer(answer, readings)
-
-        return Measurement(run, take)
+        return Measurement(
+            lambda engine, _: tuple(score(engine, text) for text in texts),
+            lambda readings: self._take_answer(answer, readings),
+        )
 
     def _show_pair(self) -> None:
         pairs = self._pairs()

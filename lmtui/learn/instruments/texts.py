@@ -10,7 +10,6 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Distribution, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.instrument import Material
-from lmtui.worker.requests import Context
 
 LONGEST = 256
 """Most tokens of a text that is typed into an instrument."""
@@ -68,7 +67,7 @@ def encoded(engine: Engine, text: str) -> Encoding:
     return encoding
 
 
-def expect(engine: Engine, text: str, context: Context, *, top_n: int) -> Distribution:
+def expect(engine: Engine, text: str, *, top_n: int) -> Distribution:
     """Return the distribution of the token after a text.
 
     Raises:
@@ -80,7 +79,7 @@ def expect(engine: Engine, text: str, context: Context, *, top_n: int) -> Distri
     )
 
 
-def score(engine: Engine, text: str, context: Context, *, top_n: int = 0) -> Reading:
+def score(engine: Engine, text: str, *, top_n: int = 0) -> Reading:
     """Score a text as a document.
 
     Raises:
@@ -91,7 +90,7 @@ def score(engine: Engine, text: str, context: Context, *, top_n: int = 0) -> Rea
     return Reading(text, tuple(tokens), encoding.spans)
 
 
-def score_edited(engine: Engine, text: str, context: Context) -> Reading:
+def score_edited(engine: Engine, text: str) -> Reading:
     """Score a text that is being typed: of the one before, only what differs is run.
 
     Raises:
