@@ -125,11 +125,7 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def require_space(folder: Path, need: int) -> None:
-    """Check that `need` bytes fit into `folder`.
-
-    Raises:
-        LmtuiError: they don't.
-    """
+    """Check that `need` bytes fit into `folder`."""
     free = free_bytes(folder)
     if free is not None and free < need:
         raise disk_full(folder, need=need, free=free)

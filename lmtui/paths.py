@@ -212,11 +212,7 @@ def open_private(path: str | Path, flags: int) -> int:
 
 
 def require_writable(folder: Path) -> None:
-    """Check that a folder of the program can be written to, with a probe file.
-
-    Raises:
-        LmtuiError: it can't.
-    """
+    """Check that a folder of the program can be written to, with a probe file."""
     try:
         with scratch_folder(ensure_folder(folder)) as scratch:
             (scratch / "probe").write_bytes(bytes(4096))

@@ -129,11 +129,7 @@ def _kind(hint: Any) -> Kind:
 
 
 def check(name: str, declaration: Declaration, value: Any) -> None:
-    """Refuse a value that a setting can't have.
-
-    Raises:
-        LmtuiError: it is no choice, or out of its range.
-    """
+    """Refuse a value that a setting can't have."""
     if declaration.holds(value):
         return
     shown = f"{value:g}" if isinstance(value, float) else value_text(value)
@@ -143,11 +139,7 @@ def check(name: str, declaration: Declaration, value: Any) -> None:
 
 
 def check_fields(holder: Any) -> None:
-    """Refuse a dataclass with a setting that can't have its value.
-
-    Raises:
-        LmtuiError: one is no choice, or out of its range.
-    """
+    """Refuse a dataclass with a setting that can't have its value."""
     for item in fields(holder):
         if (declaration := declaration_of(item)) is not None:
             value = getattr(holder, item.name)

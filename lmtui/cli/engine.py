@@ -292,11 +292,7 @@ def engine_for(
 
 
 def _require_scores(engine: Engine) -> Engine:
-    """Return an engine that scores texts.
-
-    Raises:
-        LmtuiError: it can only be talked with.
-    """
+    """Return an engine that scores texts."""
     if engine.capabilities.edits:
         return engine
     from lmtui.models.remote.load import chat_only

@@ -126,11 +126,7 @@ def settings(context: typer.Context, **more: SettingValue) -> Settings:
 
 
 def _require_theme(name: str) -> None:
-    """Check that the theme exists, also where no screen opens.
-
-    Raises:
-        LmtuiError: there is no such theme.
-    """
+    """Check that the theme exists, also where no screen opens."""
     from lmtui.tui.themes import load_themes
 
     found = load_themes(paths.themes_folder())

@@ -469,11 +469,7 @@ class SettingItem:
         return PREFIX + self.name.upper()
 
     def check(self, value: SettingValue) -> None:
-        """Refuse a value that can't be used.
-
-        Raises:
-            LmtuiError: it is no choice, out of its range, or empty.
-        """
+        """Refuse a value that can't be used."""
         if value == "":
             title = f"{self.key} is empty"
             raise LmtuiError(title, "", self.declaration.meaning)

@@ -347,11 +347,7 @@ def from_bytes(data: bytes, encoding: Encoding) -> tuple[str, bool, Endings]:
 
 
 def require_regular(path: Path, info: os.stat_result) -> None:
-    """Refuse folders, devices, pipes and sockets.
-
-    Raises:
-        LmtuiError: the path is not a regular file.
-    """
+    """Refuse folders, devices, pipes and sockets."""
     if stat.S_ISDIR(info.st_mode):
         hint = "Name a file in it."
         raise LmtuiError("this is a folder, not a text", str(path), hint)

@@ -290,11 +290,7 @@ def _sentence(name: str, line: int, text: str, *, keys: Sequence[str]) -> Senten
 
 
 def _require_plain(name: str, line: int, text: str, *, keys: Sequence[str]) -> None:
-    """Refuse a line with something that a page may not use.
-
-    Raises:
-        LmtuiError: there is an address, HTML, unknown Markdown or an unknown key.
-    """
+    """Refuse a line with something that a page may not use."""
     for pattern, what in _REFUSED.items():
         if pattern.search(text):
             hint = "A page has paragraphs, lists, **strong**, *emphasis* and `code`."

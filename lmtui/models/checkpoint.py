@@ -146,11 +146,7 @@ def has_tokenizer(path: Path) -> bool:
 
 
 def require_plain_files(path: Path) -> None:
-    """Refuse a folder with pipes and the like: reading one could block for ever.
-
-    Raises:
-        LmtuiError: it holds one.
-    """
+    """Refuse a folder with pipes and the like: reading one could block for ever."""
     for place in (path, path / "additional_chat_templates"):
         for entry in place.iterdir() if place.is_dir() else ():
             try:

@@ -74,11 +74,7 @@ def _require_fitting(files: ModelFolder) -> None:
 
 def require_small(config: Any, stored: int, path: Path) -> None:
     """Refuse a configuration of transformers whose model would be larger than its
-    files, which have `stored` numbers.
-
-    Raises:
-        LmtuiError: the model would be larger.
-    """
+    files, which have `stored` numbers."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -95,11 +91,7 @@ def require_small(config: Any, stored: int, path: Path) -> None:
 
 def refuse_leftover(files: ModelFolder, unused: Iterable[str]) -> None:
     """Refuse a model that leaves out layers of its files. `unused` are the tensors that
-    it does not use.
-
-    Raises:
-        LmtuiError: layers are left out.
-    """
+    it does not use."""
     # extra layers for multi-token prediction
     guesses = files.config.get("num_nextn_predict_layers")
     further = guesses if isinstance(guesses, int) else 0

@@ -204,9 +204,6 @@ def refuse_incomplete(info: dict[str, Any], path: Path) -> None:
     """Refuse a model for which transformers made up some weights.
 
     `info` is the loading info of `from_pretrained`.
-
-    Raises:
-        LmtuiError: weights are missing or have the wrong shape.
     """
     missing = sorted(map(str, info.get("missing_keys") or ()))
     wrong = sorted(str(key) for key in info.get("mismatched_keys") or ())

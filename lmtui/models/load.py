@@ -94,11 +94,7 @@ def load_pair(
     spec: str | None, *, adapter: str | None, other: str, how: LoadOptions
 ) -> tuple[LoadedModel, LoadedModel]:
     """Load a model, with `adapter` or without one, and the same model with `other`.
-    They share the weights, unless an adapter is a whole model.
-
-    Raises:
-        LmtuiError: as in `load`.
-    """
+    They share the weights, unless an adapter is a whole model."""
     own = folders.find(adapter) if adapter else None
     added = folders.find(other)
     if added.is_whole or (own and own.is_whole):

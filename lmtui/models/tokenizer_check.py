@@ -61,11 +61,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def prepare(backend: tokenizers.Tokenizer) -> None:
     """Turn off truncation, padding and BPE dropout, so that a text has one encoding,
-    and refuse a tokenizer that makes texts far longer.
-
-    Raises:
-        LmtuiError: it does.
-    """
+    and refuse a tokenizer that makes texts far longer."""
     backend.no_truncation()
     backend.no_padding()
     model = backend.model

@@ -288,11 +288,7 @@ class Api:
 
     async def _check_grammar(self, body: GrammarBody) -> None:
         """Compile the grammar of a request in a process of its own, while others are
-        answered.
-
-        Raises:
-            LmtuiError: it can't be used.
-        """
+        answered."""
         grammar = body.follows
         if grammar is not None:
             async with self._checks:

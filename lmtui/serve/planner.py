@@ -118,22 +118,14 @@ class Planner:
         return Prompt(tuple(prompt), data.decode(errors="replace"))
 
     def require_short(self, given: Sequence[str | Sequence[int]]) -> None:
-        """Refuse texts or ids that would take long to read, before they are read.
-
-        Raises:
-            LmtuiError: together they are longer than the server takes.
-        """
+        """Refuse texts or ids that would take long to read, before they are read."""
         texts = sum(len(each) for each in given if isinstance(each, str))
         ids = [len(each) for each in given if not isinstance(each, str)]
         _require_most("characters", texts, self.limits.text)
         _require_most("tokens", sum(ids), self.limits.ids)
 
     def require_ids(self, ids: Sequence[int]) -> None:
-        """Refuse ids that the vocabulary lacks.
-
-        Raises:
-            LmtuiError: there is one.
-        """
+        """Refuse ids that the vocabulary lacks."""
         size = self.info.vocabulary
         if wrong := [token for token in ids if token >= size]:
             detail = f"{wrong[0]:,}; the vocabulary has {size:,} tokens"

@@ -161,11 +161,7 @@ class TrainSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse values that can't be used.
-
-        Raises:
-            LmtuiError: a value is out of its range.
-        """
+        """Refuse values that can't be used."""
         check_fields(self)
 
     @property

@@ -101,11 +101,7 @@ def method_of(*, full: bool, from_scratch: bool) -> Method | None:
 
 
 def require_fitting(settings: Settings) -> None:
-    """Check that each flag given applies to the training method.
-
-    Raises:
-        LmtuiError: one does not.
-    """
+    """Check that each flag given applies to the training method."""
     for name, (method, hint) in _METHODS.items():
         given = settings.origin(name).source == "flag"
         if given and settings.training.method != method:

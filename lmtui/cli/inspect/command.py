@@ -316,11 +316,7 @@ class Form:
     lens: bool = False
 
     def require_one(self) -> None:
-        """Check that the flags do not exclude each other.
-
-        Raises:
-            LmtuiError: they do.
-        """
+        """Check that the flags do not exclude each other."""
         asked = {
             "--json": self.json,
             "--plain": self.plain,
@@ -336,11 +332,7 @@ class Form:
             raise LmtuiError(title, "", "Give --lens alone; it prints JSON.")
 
     def require_alone(self, other: ComparedRef | None) -> None:
-        """Check that no model is to be compared with, where one is looked into.
-
-        Raises:
-            LmtuiError: there is one.
-        """
+        """Check that no model is to be compared with, where one is looked into."""
         if self.lens and other is not None:
             hint = "Leave out --against, or run it once for each model."
             raise LmtuiError("--lens looks into one model", "", hint)

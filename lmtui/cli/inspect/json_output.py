@@ -195,9 +195,6 @@ def require_writable_file(name: str) -> Path:
     """Return the path of a page, if it can be written.
 
     Called before a model is loaded.
-
-    Raises:
-        LmtuiError: it can't be written.
     """
     target = Path(os.path.realpath(name))
     if target.is_dir():

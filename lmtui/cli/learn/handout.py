@@ -20,9 +20,6 @@ def require_folder(out: Path) -> None:
     """Check that pages can be written into a folder, or that it can be made.
 
     Called before a model is loaded.
-
-    Raises:
-        LmtuiError: they can't.
     """
     if os.path.lexists(out) and not out.is_dir():
         hint = "Name a folder; it is made if there is none."
@@ -62,11 +59,7 @@ def write_handout(
 
 
 def _write(out: Path, name: str, text: str) -> None:
-    """Write a page whole, or leave what is there.
-
-    Raises:
-        LmtuiError: it can't be written.
-    """
+    """Write a page whole, or leave what is there."""
     cancellation.check()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -56,11 +56,7 @@ class PretrainOptions:
     sample_bytes: int = 80
 
     def __post_init__(self) -> None:
-        """Refuse values that can't be used.
-
-        Raises:
-            LmtuiError: a value is out of its range.
-        """
+        """Refuse values that can't be used."""
         sizes = (self.layers, self.width, self.heads, self.batch, self.sample_bytes)
         lengths = self.seconds > 0 and (self.steps is None or self.steps >= 1)
         right = (
@@ -94,11 +90,7 @@ def from_fields(values: Mapping[str, Any]) -> PretrainOptions:
 
 
 def require_enough(data: bytes) -> None:
-    """Refuse a text that is too small to train on.
-
-    Raises:
-        LmtuiError: it has fewer than `LEAST_BYTES` bytes.
-    """
+    """Refuse a text that is too small to train on."""
     if len(data) < LEAST_BYTES:
         raise LmtuiError(
             "the text is too small to train on",

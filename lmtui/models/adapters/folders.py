@@ -231,11 +231,7 @@ def require_base(
     path: Path,
     on_progress: OnProgress = ignore,
 ) -> None:
-    """Check by the weights that `model_source` is the base model of an adapter.
-
-    Raises:
-        LmtuiError: the adapter was made for another one.
-    """
+    """Check by the weights that `model_source` is the base model of an adapter."""
     if adapter.card is None:
         return  # only the shapes can be checked, when it is loaded
     if _digests(path, on_progress) != adapter.card.base.sha256:

@@ -28,11 +28,7 @@ def runnable() -> list[str]:
 
 
 def require_runnable(header: GgufHeader) -> None:
-    """Refuse a file whose architecture can't run.
-
-    Raises:
-        LmtuiError: it can't.
-    """
+    """Refuse a file whose architecture can't run."""
     known = runnable()
     if header.architecture not in known:
         raise LmtuiError(

@@ -42,11 +42,7 @@ def amend_config(config: Any, header: GgufHeader) -> None:
 
 
 def require_scaled(config: Any, header: GgufHeader) -> None:
-    """Refuse a file whose RoPE factors no configuration expresses.
-
-    Raises:
-        LmtuiError: it is one.
-    """
+    """Refuse a file whose RoPE factors no configuration expresses."""
     if _FACTORS in header.shapes and _rope_of(config)["rope_type"] == "default":
         raise _unknown_scaling(header, "its factors are not those of Llama 3")
 

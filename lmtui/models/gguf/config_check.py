@@ -82,11 +82,7 @@ class _Numbers:
         self._largest = max(max(s, default=1) for s in self._shapes.values())
 
     def check(self) -> None:
-        """Check all numbers.
-
-        Raises:
-            LmtuiError: one does not fit.
-        """
+        """Check all numbers."""
         self._counts()
         self._layers()
         self._floats()

@@ -49,11 +49,7 @@ def load_half(name: str, files: ModelFolder, on_progress: OnProgress) -> LoadedM
 
 
 def _require_shapes(files: ModelFolder) -> None:
-    """Check that the tensors have the shapes that the configuration implies.
-
-    Raises:
-        NotSupported: they have others.
-    """
+    """Check that the tensors have the shapes that the configuration implies."""
     config = files.config
     try:
         shape, vocabulary = shape_of(config), config["vocab_size"]

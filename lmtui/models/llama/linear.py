@@ -221,11 +221,7 @@ def _row_order(parts: Sequence[MatrixRows]) -> Tensor | None:
 
 
 def of_shape(tensor: Tensor, *shape: int) -> Tensor:
-    """Return the tensor, checked to have the given shape.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Return the tensor, checked to have the given shape."""
     if tensor.shape != shape:
         raise ValueError(f"a tensor of {tuple(tensor.shape)} should be of {shape}")
     return tensor

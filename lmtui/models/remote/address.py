@@ -93,11 +93,7 @@ def parse(spec: str, *, key_variable: str = KEY_VARIABLE) -> Address:
 
 
 def require_sendable(key: str, source: str) -> None:
-    """Refuse a key that no request can carry; `source` is what it was read from.
-
-    Raises:
-        LmtuiError: it has other characters than those of ASCII.
-    """
+    """Refuse a key that no request can carry; `source` is what it was read from."""
     if not (key.isascii() and key.isprintable()):
         raise LmtuiError(
             "this API key can't be used",

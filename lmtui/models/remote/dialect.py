@@ -270,11 +270,7 @@ def tells_raw_numbers(model: ListingModel) -> bool:
 
 def require_model(connection: Connection, name: str | None, answer: Any) -> None:
     """Refuse an answer that says it is another model's: the server may have been
-    started anew.
-
-    Raises:
-        LmtuiError: it is.
-    """
+    started anew."""
     told = answer.get("model") if isinstance(answer, Mapping) else None
     if name is not None and isinstance(told, str) and told != name:
         raise LmtuiError(

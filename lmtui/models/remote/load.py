@@ -146,11 +146,7 @@ def _draws_as_told(model: ServedModel) -> bool:
 
 
 def described(connection: Connection, name: str, server: ServerOptions) -> ServedModel:
-    """Return the model `name` of a server, or its first one.
-
-    Raises:
-        LmtuiError: as in `open_served`.
-    """
+    """Return the model `name` of a server, or its first one."""
     about = find_model(connection, name)
     if dialect_of(about, server) == "lmtui":
         return open_model(connection, about)

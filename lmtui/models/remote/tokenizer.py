@@ -116,11 +116,7 @@ def require_same(
     tokenizer: Any, connection: Connection, dialect: str, model: str
 ) -> None:
     """Refuse a tokenizer that reads texts otherwise than the server, if that can be
-    asked.
-
-    Raises:
-        LmtuiError: it does.
-    """
+    asked."""
     # vLLM and SGLang read control tokens, so they are asked about plain text only.
     for text in _PROBES if dialect == "llama-server" else _PROBES[:1]:
         body = {"model": model, **_TOKENIZE[dialect](text)}

@@ -82,11 +82,7 @@ def about_changing(item: Bound, keymap: Mapping[str, str]) -> SettingQuestion:
 
 def read_keys(item: Bound, keymap: Mapping[str, str], text: str) -> str | None:
     """Parse the keys typed for an action, beside the user's keys of all others; None
-    for an empty text.
-
-    Raises:
-        LmtuiError: they can't be used.
-    """
+    for an empty text."""
     if not text.strip():
         return None
     others = {id: keys for id, keys in keymap.items() if id != item.id}
