@@ -41,7 +41,7 @@ from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
 from lmtui.worker.requests import OpenEngine
@@ -300,7 +300,7 @@ def learning(home: Path) -> Iterator[Finetuning]:
         threads=None,
     )
     worker = WorkerProcess.start(request)
-    yield Finetuning(worker, name, paths.adapters_folder())
+    yield Finetuning(worker, TrainingRun(), name, paths.adapters_folder())
     worker.stop()
     worker.stop()  # at once
     while worker.running:

@@ -302,10 +302,7 @@ def go_on(
             read = engine.document.completion_context(text, cursor, settings)
             begun = {"typed": read.typed.decode("utf-8", "replace")}
             event = start_event(engine.info, read.ids, begun, settings)
-            output.event({**event, **_with_field(read_first)})
+            if read_first:
+                event["with"] = [asdict(part) for part in read_first]
+            output.event(event)
         return write(first, items, view)
-
-
-def _with_field(parts: Sequence[ContextPart]) -> dict[str, object]:
-    """Return the field for files that were read first; none without such files."""
-    return {"with": [asdict(part) for part in parts]} if parts else {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import (
@@ -30,25 +30,6 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.text import visible_line
-
-
-class AnswerView(Protocol):
-    """Writer of an answer while it is generated."""
-
-    top: int
-    """Number of alternatives needed for each token."""
-
-    def start(
-        self,
-        info: EngineInfo,
-        prompt: Prompt,
-        prefill: str,
-        sampling: SamplingSettings,
-    ) -> None: ...
-
-    def token(self, step: Step) -> None: ...
-
-    def end(self, finish: GenerationResult) -> None: ...
 
 
 def write(
@@ -161,6 +142,11 @@ class JsonAnswerView:
     def end(self, finish: GenerationResult) -> None:
         """Write the finish reason and the totals."""
         self._output.event(end_event(finish))
+
+
+AnswerView = TextView | JsonAnswerView
+"""Writer of an answer while it is generated; `top` is the number of alternatives that
+it needs for each token."""
 
 
 def start_event(

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from lmtui.tui.app_options import FirstScreen, OpenLesson
     from lmtui.tui.chat.options import ChatOptions
     from lmtui.tui.editor.options import Writing
-    from lmtui.tui.finetune.options import Finetuning
+    from lmtui.tui.finetune.run import Finetuning
     from lmtui.tui.inspect_source import InspectSource
     from lmtui.tui.preferences import Preferences
     from lmtui.worker.requests import Opened

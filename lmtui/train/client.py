@@ -33,11 +33,6 @@ _TAIL = 12  # lines of the log that are quoted
 _MOST = 2000  # characters of them
 
 
-def history(folder: Path) -> list[Event]:
-    """Return the events of earlier parts of a training, as far as they still count."""
-    return RunFolder(folder).history()
-
-
 class WorkerProcess:
     """A running worker. Any thread may call it; calls are serialised."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lmtui.learn.lesson import Lesson
     from lmtui.models.list_rows import ListedModel
     from lmtui.tui.editor.options import Writing
-    from lmtui.tui.finetune.options import Finetuning
+    from lmtui.tui.finetune.run import Finetuning
     from lmtui.tui.inspect_source import InspectSource
     from lmtui.tui.preferences import Preferences
 

@@ -17,7 +17,7 @@ import pytest
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import client
-from lmtui.train.client import WorkerProcess, history
+from lmtui.train.client import WorkerProcess
 from lmtui.train.events import (
     End,
     Eval,
@@ -176,7 +176,7 @@ def test_stopped_training_resumes_from_its_checkpoint(
     assert heard == [Saved(3), End("stopped", 3, best_step=3)]
     assert training.wait(PATIENCE)
     training.poll()
-    assert steps(history(training.folder)) == [1, 2, 3]
+    assert steps(RunFolder(training.folder).history()) == [1, 2, 3]
     request = resolve(REQUEST, overwrite=False, resume=True)
     training = start(request, resume=True, go=True)
     heard = heard_until(training, over)

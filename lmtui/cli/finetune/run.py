@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
-from typing import Protocol
 
 import typer
 
@@ -27,15 +26,14 @@ from lmtui.errors import LmtuiError
 from lmtui.notation import lasting
 from lmtui.text import visible_line
 from lmtui.train import report
-from lmtui.train.client import WorkerProcess, history
+from lmtui.train.client import WorkerProcess
 from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_fields
 from lmtui.train.request import TrainRequest
 from lmtui.train.resolve import resume_command
 from lmtui.train.run_folder import RunFolder
 from lmtui.tui.finetune.format import describe_event, home_path
-from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.panes import facts_of, sample_of
-from lmtui.tui.finetune.run import TrainingRun
+from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.finetune.screen import report_file
 from lmtui.tui.widgets.paragraphs import Paragraph
 
@@ -82,6 +80,10 @@ def asked_to_end() -> Iterator[StopRequests]:
             signal.signal(number, handler)
 
 
+TrainingView = Callable[[Event], object]
+"""Takes a training's events."""
+
+
 def follow(
     training: WorkerProcess,
     views: Sequence[TrainingView],
@@ -103,38 +105,12 @@ def follow(
                 say(SAVING if training.began else LEAVING)
         for event in training.poll():
             for view in views:
-                view.show(event)
+                view(event)
             if isinstance(event, End):
                 training.wait(LAST)
                 training.poll()  # cleans up after the process, if it has exited
                 return
         training.wait(EVERY)
-
-
-class TrainingView(Protocol):
-    """Receiver of a training's events."""
-
-    def show(self, event: Event) -> None: ...
-
-
-class Gathered:
-    """View that writes nothing and collects the events in a `TrainingRun`."""
-
-    def __init__(self, run: TrainingRun) -> None:
-        self._run = run
-
-    def show(self, event: Event) -> None:
-        self._run.take(event)
-
-
-class JsonTrainingView:
-    """View that writes every event as one JSON object a line."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def show(self, event: Event) -> None:
-        self._output.event(to_fields(event))
 
 
 class ProgressView:
@@ -145,7 +121,7 @@ class ProgressView:
         self._status = status
         self._written = ""
 
-    def show(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
         if not isinstance(event, Doing):
             self._status.clear()
         elif self._status.is_terminal:
@@ -163,7 +139,7 @@ class LinesView:
         self._status = status
         self._skipped: list[Skip] = []
 
-    def show(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
         match event:
             case Skip():
                 self._skipped.append(event)
@@ -187,9 +163,9 @@ def views_for(
     JSON goes to stdout when asked for or when stdout is no terminal. Lines go to
     stderr, but not beside JSON on the same terminal.
     """
-    views: list[TrainingView] = [Gathered(run)]
+    views: list[TrainingView] = [run.take]
     if as_json or not output.is_terminal:
-        views.append(JsonTrainingView(output))
+        views.append(lambda event: output.event(to_fields(event)))
     if len(views) == 1 or (status.is_terminal and not output.is_terminal):
         views.append(LinesView(run, status))
     return views
@@ -202,11 +178,6 @@ def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
         reason = visible_line(skip.reason)
         lines += f"  {visible_line(skip.path)}: {reason}\n"
     return lines
-
-
-def sample_text(plan: Plan) -> str:
-    """Return a training sample; brackets mark what is left out of the loss."""
-    return text_of(sample_of(plan))
 
 
 def doing_words(doing: Doing) -> str:
@@ -265,18 +236,21 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
         LmtuiError: the training can't be done.
     """
     output, run = Output(), TrainingRun()
-    views: list[TrainingView] = [Gathered(run)]
     status = ProgressLine()
-    views.append(JsonTrainingView(output) if as_json else ProgressView(status))
+    view: TrainingView = (
+        (lambda event: output.event(to_fields(event)))
+        if as_json
+        else ProgressView(status)
+    )
     with asked_to_end() as asked:
         worker = WorkerProcess.start(request, plan_only=True)
-        follow(worker, views, asked, say=status.lines)
+        follow(worker, [run.take, view], asked, say=status.lines)
     _raise_failure(run)
     if asked.times or run.plan is None:
         return asked.code
     if not as_json:
         output.text(plan_text(run.plan, run.skipped))
-        output.text("\n" + sample_text(run.plan))
+        output.text("\n" + text_of(sample_of(run.plan)))
     return 0
 
 
@@ -307,16 +281,11 @@ def train_on_screen(
     Raises:
         LmtuiError: the training failed.
     """
-    earlier = _earlier(request, resume=resume)
-    run = TrainingRun(earlier)
+    run = TrainingRun(_earlier(request, resume=resume))
     writing = new_writing(request.name, settings)
     worker = WorkerProcess.start(request, resume=resume)
     finetuning = Finetuning(
-        training=_Overheard(worker, run),
-        name=request.name,
-        adapters=paths.adapters_folder(),
-        base=request.base,
-        earlier=earlier,
+        worker, run, request.name, paths.adapters_folder(), base=request.base
     )
     try:
         open_screen(
@@ -342,26 +311,7 @@ def _end(worker: WorkerProcess, run: TrainingRun) -> None:
     with asked_to_end() as asked:
         if not worker.stopping:
             worker.stop()
-        follow(worker, [Gathered(run)], asked, say=status.lines)
-
-
-class _Overheard:
-    """Training client for the screen that also records its events for the outcome."""
-
-    def __init__(self, worker: WorkerProcess, run: TrainingRun) -> None:
-        self._worker, self._run = worker, run
-        self.go, self.pause, self.resume = worker.go, worker.pause, worker.resume
-        self.stop = worker.stop
-
-    @property
-    def running(self) -> bool:
-        return self._worker.running
-
-    def poll(self) -> Sequence[Event]:
-        events = self._worker.poll()
-        for event in events:
-            self._run.take(event)
-        return events
+        follow(worker, [run.take], asked, say=status.lines)
 
 
 def _earlier(request: TrainRequest, *, resume: bool) -> Sequence[Event]:
@@ -369,7 +319,7 @@ def _earlier(request: TrainRequest, *, resume: bool) -> Sequence[Event]:
 
     To be called before the next part starts.
     """
-    return history(RunFolder.named(request.name).path) if resume else ()
+    return RunFolder.named(request.name).history() if resume else ()
 
 
 def _last_words(run: TrainingRun, name: str, asked: StopRequests | None = None) -> int:

@@ -9,19 +9,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmtui import state
+from lmtui import cancellation, state
 from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, engines_for
-from lmtui.cli.errors import DONE, USER, note, print_error
+from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, note, print_error
 from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
-from lmtui.cli.inspect.json_output import JsonLensView, JsonRows, JsonScoreView
-from lmtui.cli.inspect.lens import write_layers
-from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
+from lmtui.cli.inspect.json_output import (
+    HtmlView,
+    JsonLensView,
+    JsonRows,
+    JsonScoreView,
+    headings,
+    require_writable_file,
+)
+from lmtui.cli.inspect.score import (
+    Engines,
+    ModelScores,
+    Rules,
+    Scored,
+    ScoreView,
+    score_all,
+)
 from lmtui.cli.inspect.table import AGAINST, ALONE, RowsView, SortKey, Table, sort_key
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
+from lmtui.cli.progress import meter
 from lmtui.cli.screen import is_interactive, open_screen
 from lmtui.config.settings import Settings, bits
+from lmtui.engine.protocol import Engine
 from lmtui.engine.types import BosRule
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.files import TextSource
@@ -159,29 +174,6 @@ NgramText = Annotated[
 ]
 
 
-def open_inspector(
-    context: typer.Context,
-    settings: Settings,
-    document: TextSource,
-    rules: Rules,
-    other: ComparedRef | None,
-    *,
-    no_color: bool,
-) -> None:
-    """Inspect one text on the screen until the user leaves it.
-
-    `other` is the model to compare with, if any.
-    """
-    open_screen(
-        settings,
-        first="inspect",
-        subject=_subject(document, rules),
-        against=other,
-        no_color=no_color,
-        open_engine=context.obj,
-    )
-
-
 def _subject(document: TextSource, rules: Rules) -> InspectSource:
     if isinstance(document, StoredMessageText):
         return document.subject(rules)
@@ -259,7 +251,7 @@ def inspect(
     """
     form = Form(json=json, plain=plain, rows=summary, html=html, lens=lens)
     form.require_one()
-    page = None if html is None else _place(html)
+    page = None if html is None else require_writable_file(html)
     settings = options.settings(ctx)
     watched = is_interactive()  # asked before stdin is read to its end
     if not files and chat is None and not stdin_is_terminal():
@@ -275,7 +267,14 @@ def inspect(
     rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
     alone = len(documents) == 1 and form == Form() and top is None
     if watched and alone:
-        open_inspector(ctx, settings, documents[0], rules, other, no_color=no_color)
+        open_screen(
+            settings,
+            first="inspect",
+            subject=_subject(documents[0], rules),
+            against=other,
+            no_color=no_color,
+            open_engine=ctx.obj,
+        )
         return
     _tell_empty(documents)
     engines = _engines(ctx, settings, other)
@@ -465,10 +464,25 @@ def score_rows(
     view.close(whole=True)
 
 
-def _place(html: str) -> Path:
-    from lmtui.cli.inspect.json_output import require_writable_file
+def write_layers(
+    engine: Engine, document: TextSource, rules: Rules, *, view: JsonLensView
+) -> None:
+    """Write what each layer predicts for every token of a document.
 
-    return require_writable_file(html)
+    Raises:
+        LmtuiError: the rules can't be applied with this model, or its layers can't be
+            looked into.
+        Cancelled: Ctrl-C was pressed; the output so far is complete.
+    """
+    with cancel_on_interrupt(), meter("looking into the layers") as shown:
+        scores = ModelScores(engine, document, rules)
+        whole = len(scores.encoding.ids)
+
+        with cancellation.polling(lambda: shown(scores.totals.tokens, whole)):
+            for placed, column in scores.columns():
+                shown.pause()
+                view.column(placed, column)
+        view.end(Scored(document, scores.summary()))
 
 
 def score_page(
@@ -480,8 +494,6 @@ def score_page(
         LmtuiError: the rules can't be applied, or the page can't be written.
         Cancelled: Ctrl-C was pressed; nothing was written.
     """
-    from lmtui.cli.inspect.json_output import HtmlView, headings
-
     view = HtmlView(target, headings(documents), top_n=rules.top)
     score_all(engines, documents, rules, view=view)
     view.write()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -54,7 +54,7 @@ DIFFERENCE = (
 )
 """Style of each step of difference: how much more another model expected the text."""
 
-_PLAIN = {"dim", "none"}
+_PLAIN = {"dim", "none"}  # too weak to mark newlines
 
 _CELLS = 24  # width of a token in a table
 _LABELS = (
@@ -86,60 +86,11 @@ def difference_style(value: float | None) -> str:
     )
 
 
-class ShadingScale(Protocol):
-    """Measure that the parts of a text are shaded by."""
-
-    def value(self, piece: ComparedSpan) -> float | None:
-        """Return the value in bits, or None. Parts drawn together add up."""
-
-    def style(self, value: float | None) -> str: ...
-
-    def sign(self, value: float | None) -> str:
-        """Return the sign drawn behind the part, or ""."""
-
-    def legend(self) -> Text:
-        """Return the meaning of the styles."""
-
-
-class SurprisalScale:
-    """Shading by the surprisal of each part under the first model."""
-
-    def value(self, piece: ComparedSpan) -> float | None:
-        return None if piece.logprob is None else bits(piece.logprob)
-
-    def style(self, value: float | None) -> str:
-        return surprise_style(value)
-
-    def sign(self, value: float | None) -> str:
-        """Return "": surprisal has no sign."""
+def _sign(difference: float | None) -> str:
+    """Return the sign of a difference that is large enough."""
+    if difference is None or abs(difference) < scale.SIGNED:
         return ""
-
-    def legend(self) -> Text:
-        return _legend("surprisal", SURPRISE)
-
-
-class Gain:
-    """Shading by how much more the other model expected each part, in bits."""
-
-    def value(self, piece: ComparedSpan) -> float | None:
-        return piece.bits
-
-    def style(self, value: float | None) -> str:
-        return difference_style(value)
-
-    def sign(self, value: float | None) -> str:
-        """Return the sign of a difference that is large enough."""
-        if value is None or abs(value) < scale.SIGNED:
-            return ""
-        return "⁺" if value > 0 else "⁻"
-
-    def legend(self) -> Text:
-        return _legend("difference", DIFFERENCE)
-
-
-def stands_out(style: str) -> bool:
-    """Return whether a style is strong enough to mark newlines in the part."""
-    return style not in _PLAIN
+    return "⁺" if difference > 0 else "⁻"
 
 
 def _legend(measure: scale.Shade, styles: Sequence[str]) -> Text:
@@ -414,7 +365,9 @@ class PlainView:
         self._console = console
         self._headings = headings
         self._alternatives = alternatives
-        self._scale: ShadingScale = Gain() if compares else SurprisalScale()
+        self._compares = compares
+        """Shade by how much more the other model expected each part, not by the
+        surprisal under the first one."""
         self._source = ""
         self._drawn = 0
         self._open: tuple[int, int] = (0, 0)
@@ -432,7 +385,7 @@ class PlainView:
     def piece(self, piece: ComparedSpan) -> None:
         """Add one part; parts that share a character are drawn together."""
         start, end = self._open
-        span, value = piece.span, self._scale.value(piece)
+        span, value = piece.span, self._value_of(piece)
         if span[0] < end:
             self._open = (start, max(end, span[1]))
             self._value = _sum(self._value, value)
@@ -447,7 +400,12 @@ class PlainView:
         self._flush(newline=bool(self._line) or not self._source.endswith("\n"))
         self._console.print()
         if self._console.is_terminal:
-            self._console.print(self._scale.legend(), soft_wrap=True)
+            legend = (
+                _legend("difference", DIFFERENCE)
+                if self._compares
+                else _legend("surprisal", SURPRISE)
+            )
+            self._console.print(legend, soft_wrap=True)
             self._console.print()
         if scored.other:
             parts = comparison_of(scored)
@@ -460,18 +418,26 @@ class PlainView:
         if self._headings:
             self._console.print()
 
+    def _value_of(self, piece: ComparedSpan) -> float | None:
+        """Return the value in bits. Those of parts that are drawn together add up."""
+        if self._compares:
+            return piece.bits
+        return None if piece.logprob is None else bits(piece.logprob)
+
     def _close(self) -> None:
         """Draw the pending parts, and before them the text that no token covers."""
         start, end = self._open
         self._draw(self._source[self._drawn : start], "none")
-        style = self._scale.style(self._value)
-        sign = self._scale.sign(self._value) if self._console.is_terminal else ""
+        style_of = difference_style if self._compares else surprise_style
+        style, sign = style_of(self._value), ""
+        if self._compares and self._console.is_terminal:
+            sign = _sign(self._value)
         self._draw(self._source[start:end], style, sign)
         self._drawn = end
 
     def _draw(self, text: str, style: str, sign: str = "") -> None:
         shown = visible(text)
-        if stands_out(style) and self._console.is_terminal:
+        if style not in _PLAIN and self._console.is_terminal:
             shown = shown.replace("\n", "⏎\n")
         if sign:
             body = shown.rstrip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from shutil import get_terminal_size
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lmtui import notation
 from lmtui.analysis.compare import ComparedSpan, Comparison
@@ -19,6 +19,9 @@ from lmtui.cli.output import Output
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_line
+
+if TYPE_CHECKING:
+    from lmtui.cli.inspect.json_output import JsonRows
 
 
 @dataclass(slots=True)
@@ -103,17 +106,18 @@ def _of_other(name: str) -> Callable[[SummaryLine], float | None]:
     return lambda line: getattr(line.other, name) if line.other else None
 
 
-def _gain(line: SummaryLine) -> float | None:
-    return line.comparison.bits if line.comparison else None
-
-
 AGAINST = (
     _TOKENS,
     _PERPLEXITY,
     Column("other-ppl", 12, notation.perplexity, _of_other("perplexity")),
     _PER_BYTE,
     Column("other-b/b", 10, notation.rate, _of_other("bits_per_byte")),
-    Column("gain", 12, notation.difference, _gain),
+    Column(
+        "gain",
+        12,
+        notation.difference,
+        lambda line: line.comparison.bits if line.comparison else None,
+    ),
 )
 """Columns for two models; the gain is what the other model saves, in bits."""
 
@@ -146,21 +150,12 @@ def _falling(value: float | None) -> tuple[bool, float]:
     return value is None, -(value or 0.0)
 
 
-class Writer(Protocol):
-    def begin(self) -> None: ...
-
-    def row(self, scored: Scored) -> None: ...
-
-    def total(self, total: Total) -> None:
-        """Write the totals over all texts."""
-
-
 class RowsView:
     """View that writes a row at the end of each text, or all at the end if sorted."""
 
     grows = False
 
-    def __init__(self, writer: Writer, *, key: SortKey | None = None) -> None:
+    def __init__(self, writer: JsonRows | Table, *, key: SortKey | None = None) -> None:
         self._writer = writer
         self._key = key
         self._kept: list[Scored] = []

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from lmtui.train.client import WorkerProcess
 from lmtui.train.events import (
     Doing,
     End,
@@ -145,3 +148,18 @@ class TrainingRun:
         if isinstance(event, Doing):
             return event
         return self.doing if isinstance(event, Skip | Warned | Paused) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuning:
+    """A training and what its screen needs to know."""
+
+    training: WorkerProcess
+    run: TrainingRun
+    """As far as the training has come before, where it is resumed."""
+    name: str
+    """The name of the adapter."""
+    adapters: Path
+    """The folder that holds all adapters."""
+    base: str | None = None
+    """The base model, as `--model` takes it; None is the default model."""

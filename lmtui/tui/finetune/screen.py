@@ -26,7 +26,6 @@ from lmtui.tui.app_messages import AdapterChosen
 from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.finetune.format import epochs, home_path
 from lmtui.tui.finetune.loss_chart import LossChart
-from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.panes import (
     PlanView,
     RunFigures,
@@ -37,7 +36,7 @@ from lmtui.tui.finetune.panes import (
     title_of,
 )
 from lmtui.tui.finetune.report import ReportScreen
-from lmtui.tui.finetune.run import TrainingRun
+from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs
 from lmtui.tui.widgets.status import Status
 
@@ -258,7 +257,7 @@ the weights of a run that was never stopped.
         self._given = finetuning
         self._training = finetuning.training
         self._leave, self._can_write = leave, can_write
-        self.run = TrainingRun(finetuning.earlier)
+        self.run = finetuning.run
         self._stopping = self._pausing = False
 
     @property

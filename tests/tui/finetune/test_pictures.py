@@ -17,7 +17,7 @@ from lmtui.train.events import Doing, End, Event, Failed, Paused, Skip
 from lmtui.tui.app import LmtuiApp
 from lmtui.tui.app_options import AppOptions
 from lmtui.tui.editor.options import Writing
-from lmtui.tui.finetune.options import Finetuning
+from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.finetune.screen import FinetuneScreen
 from lmtui.tui.preferences import Preferences
 from tests.fake_training import FakeTraining, before_it, ended, steps
@@ -72,7 +72,7 @@ def picture(snap_compare: Compare, home: Path) -> Callable[..., bool]:
                 sampling=SamplingSettings(seed=1),
                 first="finetune",
                 writing=Writing(TextFile(Path("/nowhere/walks.txt"), "")),
-                finetuning=Finetuning(training, "walks", adapters),
+                finetuning=Finetuning(training, TrainingRun(), "walks", adapters),
                 preferences=Preferences(theme=theme),
             ),
         )

@@ -32,8 +32,8 @@ from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.finetune import screen as screen_module
 from lmtui.tui.finetune.loss_chart import LossChart
-from lmtui.tui.finetune.options import Finetuning
 from lmtui.tui.finetune.report import ReportScreen
+from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.finetune.screen import EVERY, FinetuneScreen
 from lmtui.tui.help import HelpScreen
 from lmtui.tui.start import StartScreen
@@ -113,7 +113,7 @@ async def watching(
     **options: Any,
 ) -> AsyncIterator[Watched]:
     training, opened = FakeTraining(), list[str]()
-    finetuning = Finetuning(training, "walks", adapters, earlier=earlier)
+    finetuning = Finetuning(training, TrainingRun(earlier), "walks", adapters)
 
     def open_model(name: str) -> Any:
         opened.append(name)
