@@ -145,14 +145,14 @@ def _asked(model: str, settings: Settings) -> Iterator[Line]:
     facts = describe.file_facts(place)
     stored = f"{cache_dir.size(int(facts['bytes'] or 0))}, {facts['dtype']}"
     yield "model", visible_line(f"{place} ({stored})")
-    plan = run_plan.plan_for(
+    way, need = run_plan.plan_for(
         place,
         device=settings.device,
         dtype=settings.dtype,
         quantize=bits(settings),
     )
-    yield "runs", visible_line(plan.way)
-    yield "needs", plan.memory
+    yield "runs", visible_line(way)
+    yield "needs", need
 
 
 def _served(spec: str, server: ServerOptions) -> Iterator[Line]:
@@ -232,7 +232,7 @@ def _path(computed: str, device: str, settings: Settings) -> str:
 
 
 def _fast_path(quantize: str) -> str:
-    from lmtui.models.llama.gguf_blocks import why_no_blocks
+    from lmtui.models.llama.stored import why_no_blocks
 
     why = why_no_blocks()
     if why and quantize != "auto":

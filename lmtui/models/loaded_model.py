@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from lmtui.models.hardware import Precision
 from lmtui.models.model_info import ModelInfo, facts_of
@@ -25,14 +25,6 @@ class LoadOptions:
     quantize: Quantize
     threads: int | None
     on_progress: OnProgress
-
-
-@runtime_checkable
-class DescribedModel(Protocol):
-    """Model that knows its properties; one of transformers has a configuration."""
-
-    @property
-    def facts(self) -> ModelInfo: ...
 
 
 @dataclass(frozen=True)
@@ -87,6 +79,5 @@ class LoadedModel:
 
     @property
     def facts(self) -> ModelInfo:
-        if isinstance(self.model, DescribedModel):
-            return self.model.facts
-        return facts_of(self.model)
+        facts: ModelInfo | None = getattr(self.model, "facts", None)
+        return facts_of(self.model) if facts is None else facts

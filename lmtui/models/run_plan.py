@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lmtui.cache_dir import size
@@ -12,17 +11,11 @@ from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.source import Quantize
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """What a user is told about a model."""
-
-    way: str
-    """Exact or fast, and from which weights."""
-    memory: str
-
-
-def plan_for(path: Path, *, device: str, dtype: str, quantize: Quantize) -> RunPlan:
-    """Return how the model in a folder or a GGUF file would run.
+def plan_for(
+    path: Path, *, device: str, dtype: str, quantize: Quantize
+) -> tuple[str, str]:
+    """Return how the model in a folder or a GGUF file would run (exact or fast, and
+    from which weights), and the memory that it needs, in words.
 
     Raises:
         LmtuiError: it is damaged, or no model.
@@ -41,7 +34,7 @@ def plan_for(path: Path, *, device: str, dtype: str, quantize: Quantize) -> RunP
     return _fast(found, quantize)
 
 
-def _fast(found: ModelFolder | GgufHeader, quantize: Quantize) -> RunPlan:
+def _fast(found: ModelFolder | GgufHeader, quantize: Quantize) -> tuple[str, str]:
     from lmtui.models.llama.cache import NotSupported
     from lmtui.models.llama.load import bits_for, weights_for
     from lmtui.models.llama.rounded import bytes_rounded
@@ -55,21 +48,21 @@ def _fast(found: ModelFolder | GgufHeader, quantize: Quantize) -> RunPlan:
         return _loaded(found, way, "float32")
     if weights == "half":
         way = "fast, if all of it is shaped like Llama: its 16-bit weights, mapped"
-        return RunPlan(way, f"{size(found.bytes)} mapped")
+        return (way, f"{size(found.bytes)} mapped")
     if isinstance(found, GgufHeader) and weights == "blocks":
         way = f"fast: its weights ({found.quantisation}) mapped from the file"
-        return RunPlan(way, _mapped(found.bytes))
+        return (way, _mapped(found.bytes))
     bits = bits_for(quantize)
     way = f"fast: its weights rounded to int{bits} once, and mapped from the cache"
-    return RunPlan(way, _mapped(bytes_rounded(found.parameters, bits)))
+    return (way, _mapped(bytes_rounded(found.parameters, bits)))
 
 
 def _loaded(
     found: ModelFolder | GgufHeader, way: str, dtype: str, why: str = ""
-) -> RunPlan:
+) -> tuple[str, str]:
     from_gguf = isinstance(found, GgufHeader)
     need = _about(found.parameters, dtype, from_gguf=from_gguf)
-    return RunPlan(f"{way}, all weights loaded{why}", need)
+    return (f"{way}, all weights loaded{why}", need)
 
 
 def _mapped(file: int) -> str:

@@ -57,15 +57,6 @@ def is_complete(folder: Path) -> bool:
     return cache_dir.is_complete(folder, _made_by())
 
 
-def commit_model(scratch: Path, folder: Path, source: str) -> None:
-    """Move `scratch`, in which everything is written, to its name in the cache.
-
-    Raises:
-        OSError: the disk is full, or can't be written.
-    """
-    cache_dir.commit_dir(scratch, folder, source=source, made_by=_made_by())
-
-
 def _made_by() -> dict[str, str]:
     capability = torch.backends.cpu.get_cpu_capability()
     return {
@@ -167,7 +158,9 @@ class ModelConverter:
             with paths.scratch_folder(root) as scratch:
                 config = self._describe(scratch)
                 write(config, scratch)
-                commit_model(scratch, folder, self._source)
+                cache_dir.commit_dir(
+                    scratch, folder, source=self._source, made_by=_made_by()
+                )
         except (OSError, LmtuiError) as error:
             if is_complete(folder):
                 return  # another process has made it meanwhile

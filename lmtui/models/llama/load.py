@@ -1,7 +1,7 @@
 """Choose how a Llama-shaped model runs on a CPU, and load it so.
 
-Its weights are mapped: from the model's own files (`llama/gguf_blocks`, `llama/half`),
-or rounded in the cache (`llama/rounded`). Whatever can't be mapped is left to
+Its weights are mapped: from the model's own files (`llama/stored`), or
+rounded in the cache (`llama/rounded`). Whatever can't be mapped is left to
 transformers. Runs no model.
 """
 
@@ -22,14 +22,14 @@ from lmtui.models.config_check import read_model
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.llama.cache import NotSupported
-from lmtui.models.llama.gguf_blocks import (
-    has_known_blocks,
-    load_blocks,
-    why_no_blocks,
-)
-from lmtui.models.llama.half import load_half
 from lmtui.models.llama.lora import UnsupportedLora, add_lora
 from lmtui.models.llama.rounded import load_rounded
+from lmtui.models.llama.stored import (
+    has_known_blocks,
+    load_blocks,
+    load_half,
+    why_no_blocks,
+)
 from lmtui.models.llama.weights import FAMILIES, LlamaModel
 from lmtui.models.loaded_model import LoadedModel, LoadOptions
 from lmtui.models.source import Quantize

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from lmtui.kernels import build
 from lmtui.kernels.build import NotCompiled
 from lmtui.kernels.gguf_matmul import GgufMatmulKernel
 from lmtui.models.checkpoint import ModelFolder
+from lmtui.models.checkpoint_tensors import FolderTensors
 from lmtui.models.digests import model_digest
 from lmtui.models.gguf.header import GgufHeader
 from lmtui.models.gguf.tensors import GgufTensors
@@ -30,9 +33,14 @@ from lmtui.models.llama.cache import (
     cached_model,
     read_config,
 )
-from lmtui.models.llama.linear import of_shape
+from lmtui.models.llama.linear import BlockMatrices, BlockSource, of_shape
 from lmtui.models.llama.weights import (
+    LIBRARY,
     LlamaWeights,
+    Naming,
+    has_more,
+    read_weights,
+    require_shapes,
     shape_of,
 )
 from lmtui.models.loaded_model import LoadedModel
@@ -46,26 +54,42 @@ _ROPE_FACTORS = "rope_freqs.weight"
 """By what a GGUF file divides RoPE's frequencies: Llama 3's scaling."""
 
 
-class MappedWeights(Protocol):
-    """Weights of a model in files that can be mapped."""
+@dataclass(frozen=True)
+class MappedWeights:
+    """Weights of a model in files that can be mapped: those of the model itself."""
+
+    checkpoint: ModelFolder | GgufHeader
+
+    rounds: ClassVar[bool] = False
+    """Whether the weights are rounded first, and kept in the cache."""
 
     @property
     def kind(self) -> str:
         """The end of the cache folder's name."""
+        return "stored"
 
     @property
-    def rounds(self) -> bool:
-        """Whether the weights are rounded first, and kept in the cache."""
+    def naming(self) -> Naming:
+        if isinstance(self.checkpoint, GgufHeader):
+            return Naming.gguf(self.checkpoint.architecture)
+        return Naming.library()
 
     @property
-    def checkpoint(self) -> ModelFolder | GgufHeader: ...
+    def source(self) -> GgufTensors | FolderTensors:
+        """The tensors in the model's files."""
+        if isinstance(self.checkpoint, GgufHeader):
+            return GgufTensors(self.checkpoint)
+        return FolderTensors(self.checkpoint)
 
     def files(self, folder: Path) -> Sequence[Path]:
         """Return the files that are mapped, given the cache folder."""
+        if isinstance(self.checkpoint, GgufHeader):
+            return [self.checkpoint.path]
+        return [file.path for file in self.checkpoint.weights]
 
     def write(self, config: dict[str, Any], folder: Path) -> None:
         """Write what the model's files lack into a new cache folder, given the
-        configuration in the form of transformers.
+        configuration in the form of transformers: here nothing.
 
         Raises:
             NotSupported: the Llama backend can't run the model.
@@ -79,6 +103,11 @@ class MappedWeights(Protocol):
             NotSupported: the Llama backend can't run them.
             OSError, ValueError, KeyError: they are damaged.
         """
+        source = self.source
+        if isinstance(source, FolderTensors):
+            _require_head(source, tied=bool(config.get("tie_word_embeddings")))
+        rope = frequencies_of(config, self.checkpoint)
+        return read_blocks(source, self.checkpoint, self.naming, config, rope)
 
 
 def load_mapped(
@@ -183,3 +212,49 @@ def frequencies_of(
 def _opened(folder: Path, name: str, weights: MappedWeights) -> LoadedModel:
     config = cache.config_in(folder)
     return cached_model(folder, name, config, weights.read(folder, config))
+
+
+def formats_in(checkpoint: ModelFolder | GgufHeader) -> tuple[str, ...]:
+    """Return the formats of a model's matrices, in the order of their names."""
+    if isinstance(checkpoint, ModelFolder):
+        return (checkpoint.dtype,)
+    header = checkpoint
+    return tuple(sorted({t.type for t in header.tensors if len(t.shape) > 1}))
+
+
+def read_blocks(
+    source: BlockSource,
+    checkpoint: ModelFolder | GgufHeader,
+    naming: Naming,
+    config: dict[str, Any],
+    rope: Tensor,
+) -> LlamaWeights:
+    """Return the weights of a source, memory-mapped. `checkpoint` describes its
+    tensors, `rope` are the frequencies, float32 [d/2].
+
+    Raises:
+        NotSupported: the Llama backend can't run them.
+        OSError, ValueError, KeyError: they are damaged.
+    """
+    shape, vocabulary = shape_of(config), config["vocab_size"]
+    require_shapes(shape, vocabulary, checkpoint.shapes, naming)
+    kernel = checked_kernel(config, formats_in(checkpoint))
+    if has_more(shape, source, naming):
+        raise NotSupported("its layers have parts that Llama's layers lack")
+    matrices = BlockMatrices(source, kernel)
+    return read_weights(shape, matrices, naming, vocabulary, rope)
+
+
+def _require_head(source: FolderTensors, *, tied: bool) -> None:
+    """Check that the LM head is stored, or tied, as the configuration says.
+
+    Raises:
+        NotSupported: it is another one, or missing.
+    """
+    embedding, head = LIBRARY["embedding"], LIBRARY["head"]
+    if head not in source:
+        right = tied
+    else:
+        right = not tied or torch.equal(source.tensor(embedding), source.tensor(head))
+    if not right:
+        raise NotSupported("its output layer does not match its configuration")

@@ -1,7 +1,7 @@
 """Load Llama-shaped models with weights rounded to 8 or 4 bits.
 
 The first time, the weights are rounded into a GGUF file in the cache, which is then
-mapped like any other (`gguf_blocks`). Weights that have as few bits already stay as
+mapped like any other (`stored`). Weights that have as few bits already stay as
 they are.
 """
 
@@ -25,11 +25,14 @@ from lmtui.models.errors import wrap_load_errors
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.llama.cache import NotSupported
-from lmtui.models.llama.gguf_blocks import read_blocks
-from lmtui.models.llama.mapped import frequencies_of, load_mapped
+from lmtui.models.llama.mapped import (
+    MappedWeights,
+    frequencies_of,
+    load_mapped,
+    read_blocks,
+)
 from lmtui.models.llama.weights import (
     LlamaWeights,
-    Naming,
     has_more,
     require_shapes,
     shape_of,
@@ -57,7 +60,7 @@ def load_rounded(
         NotSupported: the Llama backend can't run it.
         LmtuiError: it can't be read, or is too large for the memory.
     """
-    weights = RoundedWeights(name, checkpoint, bits, on_progress)
+    weights = RoundedWeights(checkpoint, name, bits, on_progress)
     count, have = checkpoint.parameters, hardware.available_ram()
     memory.require_mapped(count, bytes_rounded(count, bits), have, rounds=True)
     return load_mapped(name, weights, on_progress)
@@ -70,33 +73,27 @@ def bytes_rounded(parameters: int, bits: int) -> int:
 
 
 @dataclass(frozen=True)
-class RoundedWeights:
-    """The rounded weights of a model; see `mapped.MappedWeights`."""
+class RoundedWeights(MappedWeights):
+    """The rounded weights of a model, in the cache."""
 
     name: str
-    checkpoint: ModelFolder | GgufHeader
     bits: int
     on_progress: OnProgress
+
     rounds = True
 
     @property
     def kind(self) -> str:
         return _TYPES[self.bits].lower()
 
-    @property
-    def _naming(self) -> Naming:
-        if isinstance(self.checkpoint, GgufHeader):
-            return Naming.gguf(self.checkpoint.architecture)
-        return Naming.library()
-
     def files(self, folder: Path) -> list[Path]:
         return [folder / _FILE]
 
     def write(self, config: dict[str, Any], folder: Path) -> None:
-        checkpoint, naming = self.checkpoint, self._naming
+        checkpoint, naming = self.checkpoint, self.naming
         shape = shape_of(config)
         with wrap_load_errors(str(checkpoint.path)):
-            source = _source_of(checkpoint)
+            source = self.source
             require_shapes(shape, config["vocab_size"], checkpoint.shapes, naming)
         if has_more(shape, source, naming):
             raise NotSupported("its layers have parts that Llama's layers lack")
@@ -134,7 +131,7 @@ class RoundedWeights:
         stored = {}
         if isinstance(self.checkpoint, GgufHeader):
             stored = {tensor.name: tensor.type for tensor in self.checkpoint.tensors}
-        names = self._naming.names
+        names = self.naming.names
         types = {}
         for name, shape in self.checkpoint.shapes.items():
             # The embedding is often the LM head, too, and all logits depend on that.
@@ -153,13 +150,7 @@ class RoundedWeights:
         except LmtuiError as error:
             raise ValueError(str(error)) from error
         rope = frequencies_of(config, self.checkpoint)
-        return read_blocks(GgufTensors(header), header, self._naming, config, rope)
-
-
-def _source_of(checkpoint: ModelFolder | GgufHeader) -> _Source:
-    if isinstance(checkpoint, GgufHeader):
-        return GgufTensors(checkpoint)
-    return FolderTensors(checkpoint)
+        return read_blocks(GgufTensors(header), header, self.naming, config, rope)
 
 
 def _rounded(source: _Source, name: str, kind: str) -> np.ndarray[Any, Any]:

@@ -21,7 +21,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.kernels import build, compiler, cpu_features, gguf_matmul
 from lmtui.models import memory
 from lmtui.models.gguf import convert
-from lmtui.models.llama import gguf_blocks
+from lmtui.models.llama import stored
 from lmtui.models.llama.linear import FEW, BlockLinear, LoraWeights
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
@@ -265,7 +265,7 @@ def test_files_run_exactly_where_blocks_are_slow(
         monkeypatch.setattr(cpu_features, "instruction_class", lambda: "")
     found = loaded(file)
     assert (found.precision, found.number_format) == ("exact", "float32")
-    assert found.why == gguf_blocks.why_no_blocks()
+    assert found.why == stored.why_no_blocks()
 
 
 @pytest.mark.parametrize(
