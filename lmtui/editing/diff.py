@@ -1,14 +1,17 @@
-"""Unified diff of two texts, in time that grows with their length.
+"""Differences of two texts: by lines, as a unified diff, in time that grows with their
+length, and by words.
 
 Lines are paired as by `text_file.partners_of`. Knows no file and no screen.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from difflib import SequenceMatcher
+from typing import Literal, NamedTuple
 
 from lmtui.editing.text_file import partners_of
 
@@ -16,6 +19,9 @@ CONTEXT = 3
 """Unchanged lines shown before and after a change."""
 
 Sign = Literal[" ", "-", "+"]
+Kind = Literal["same", "removed", "added"]
+
+_PIECES = re.compile(r"\w+|\s+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +88,27 @@ def diff_lines(first: str, second: str) -> Iterator[DiffLine]:
         yield DiffLine(" ", line)
     yield from (DiffLine("-", gone) for gone in old[at:])
     yield from added
+
+
+class DiffPart(NamedTuple):
+    """Consecutive words of one version, or of both."""
+
+    kind: Kind
+    text: str
+
+
+def word_diff(old: str, new: str) -> Iterator[DiffPart]:
+    """Yield the parts of both versions, in order; what was removed comes before what
+    was added in its place. The parts without the added ones are `old`, those without
+    the removed ones `new`."""
+    before, after = _PIECES.findall(old), _PIECES.findall(new)
+    matcher = SequenceMatcher(a=before, b=after, autojunk=False)
+    for _, first, last, start, end in matcher.get_opcodes():
+        removed, added = "".join(before[first:last]), "".join(after[start:end])
+        if removed == added:
+            yield DiffPart("same", removed)
+            continue
+        if removed:
+            yield DiffPart("removed", removed)
+        if added:
+            yield DiffPart("added", added)

@@ -13,19 +13,20 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from lmtui.engine.ngram import NgramModel
 from lmtui.errors import LmtuiError
 from lmtui.learn.pretrain.events import (
     Evaluated,
     Event,
     Finished,
     Passed,
+    ReferenceLines,
     Snapshot,
     Started,
     Stepped,
 )
 from lmtui.learn.pretrain.model import VOCABULARY, ByteModel
 from lmtui.learn.pretrain.options import PretrainOptions, small_text_remark
-from lmtui.learn.pretrain.reference_lines import reference_lines
 from lmtui.learn.pretrain.text_split import TextSplit
 
 SNAPSHOTS = frozenset(n * 10**k for k in range(1, 7) for n in (1, 3)) | {0}
@@ -81,6 +82,19 @@ def events(data: bytes, options: PretrainOptions) -> Iterator[Event]:
                 if line not in passed:
                     passed.add(line)
                     yield Passed(line, event.step, event.seconds)
+
+
+def reference_lines(split: TextSplit) -> ReferenceLines:
+    """Count the training part and score the held-out part, all but its first byte."""
+    unigram, bigram, trigram = (_loss(split, order) for order in (1, 2, 3))
+    return ReferenceLines(math.log(256), unigram, bigram, trigram)
+
+
+def _loss(split: TextSplit, order: int) -> float:
+    # Lists, since numpy takes bytes for text.
+    training, held_out = list(split.training), list(split.held_out)
+    model = NgramModel.count([training], order=order, vocabulary=256)
+    return -float(model.score(held_out)[1:].mean())
 
 
 class PretrainLoop:

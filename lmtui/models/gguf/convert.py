@@ -25,7 +25,6 @@ from lmtui.models import digests
 from lmtui.models.checkpoint import read_folder
 from lmtui.models.config_check import require_small
 from lmtui.models.errors import offline, quiet, refuse_incomplete, replaced
-from lmtui.models.gguf.architectures import require_runnable
 from lmtui.models.gguf.config import amend_config, require_scaled
 from lmtui.models.gguf.generation import generation_config
 from lmtui.models.gguf.header import (
@@ -52,6 +51,16 @@ _HIDDEN = ("gpt-oss.rope.scaling.", "gpt_oss.rope.scaling.")
 """Fields that transformers fails to read; `gguf/config` reads them."""
 _ARRAY = 9
 _KINDS = {bool: 7, int: 10, float: 12, str: STRING}
+_OTHER_NAMES = {
+    "gpt-oss": "gpt_oss",
+    "minimax-m2": "minimax_m2",
+    "qwen2moe": "qwen2_moe",
+    "qwen3moe": "qwen3_moe",
+}
+"""Names in files, and those by which transformers lists what it reads."""
+_NOT_RUN = {"general", "tokenizer", "mistral", "deci", "t5", "umt5"}
+"""Entries of that list that are no architecture of a file, no causal model, or have no
+model in transformers."""
 
 
 @contextmanager
@@ -365,3 +374,25 @@ def _keep(
 def _not_kept(file: Path, error: Exception) -> str:
     why = "the disk is full" if cache_dir.is_disk_full(error) else str(error)
     return f"{file.name} can't be kept for a faster next start: {why}"
+
+
+def runnable() -> list[str]:
+    """Return the architectures that transformers reads, by their names in files."""
+    from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    listed = {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES} - _NOT_RUN
+    in_files = {theirs: ours for ours, theirs in _OTHER_NAMES.items()}
+    return sorted(in_files.get(name, name) for name in listed)
+
+
+def require_runnable(header: GgufHeader) -> None:
+    """Refuse a file whose architecture can't run."""
+    known = runnable()
+    if header.architecture not in known:
+        raise LmtuiError(
+            "this kind of model is not supported",
+            f"{header.path}: its architecture is {header.architecture}",
+            f"GGUF files of these run: {', '.join(known)}. For others, try the model's "
+            "folder from the Hub.",
+        )

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.remote import dialect as listed
+from lmtui.models.remote.connection import RequestRefused
 from lmtui.models.remote.dialect import checked
-from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection

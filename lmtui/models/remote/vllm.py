@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
+from lmtui.models.remote.connection import RequestRefused
 from lmtui.models.remote.dialect import (
     COMMON_SETTINGS,
     AnswerToken,
@@ -19,7 +20,6 @@ from lmtui.models.remote.dialect import (
     checked,
     require_model,
 )
-from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection

@@ -18,8 +18,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from lmtui.editing.diff import word_diff
 from lmtui.editing.positions import paragraph_at
-from lmtui.editing.word_diff import word_diff
 from lmtui.engine.editor_types import ScoredSpan
 from lmtui.engine.thinking import thinking_in
 from lmtui.engine.types import (

@@ -29,8 +29,8 @@ from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.keys import key_display
 from lmtui.tui.learn.figure_view import FigureView
 from lmtui.tui.learn.measure import MeasureController
-from lmtui.tui.learn.pages import PagesScreen
 from lmtui.tui.model_state import ModelState
+from lmtui.tui.picker import Picker, PickerRows
 from lmtui.tui.widgets.cells import fit_best
 from lmtui.tui.widgets.line_prompt import TextField
 from lmtui.tui.widgets.paragraphs import Paragraph, Paragraphs
@@ -482,3 +482,31 @@ def _paragraphs(
 def _parts(sentence: Sentence, keys: Mapping[str, str]) -> Iterator[Part]:
     for span in sentence:
         yield visible_line(span_text(span, keys)), _STYLES.get(span.style, "")
+
+
+class PagesScreen(Picker[int, int]):
+    """The pages of a course, and what is done of each. Returns the number of the chosen
+    one."""
+
+    HELP = """\
+A page is ticked once all that it asks for is done. Any page can be opened at any time.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="pages.close",
+                tooltip="Stay on the page that is open."),
+    ]  # fmt: skip
+
+    def __init__(self, lesson: Lesson) -> None:
+        pages = lesson.course.pages
+        lines = []
+        for number, page in enumerate(pages, 1):
+            done = sum(lesson.is_done(exercise.id, page) for exercise in page.exercises)
+            mark = "☑" if lesson.is_complete(page) else "☐"
+            text = f"{mark} {number:>2}  {visible_line(page.title)}"
+            lines.append(
+                Content.assemble(text, (f"  {done} of {len(page.exercises)}", "$quiet"))
+            )
+        rows = PickerRows(
+            range(len(pages)), lines, foot="Enter opens · Esc closes", at=lesson.number
+        )
+        super().__init__(lesson.course.title, rows)

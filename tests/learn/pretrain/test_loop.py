@@ -23,9 +23,9 @@ from lmtui.learn.pretrain.events import (
     Stepped,
     from_json,
 )
+from lmtui.learn.pretrain.loop import reference_lines
 from lmtui.learn.pretrain.model import ByteModel
 from lmtui.learn.pretrain.options import PretrainOptions
-from lmtui.learn.pretrain.reference_lines import reference_lines
 from lmtui.learn.pretrain.text_split import TextSplit
 from lmtui.train.events import to_json
 from tests.learn.pretrain import tiny

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.editing.word_diff import word_diff
+from lmtui.editing.diff import word_diff
 from lmtui.engine.editor_types import ScoredSpan
 from lmtui.engine.types import (
     SamplingSettings,

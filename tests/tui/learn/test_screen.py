@@ -18,8 +18,7 @@ from lmtui.learn.instrument import Action, Instrument, Measurement
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.learn.lesson import Lesson
 from lmtui.tui.help import HelpScreen
-from lmtui.tui.learn.pages import PagesScreen
-from lmtui.tui.learn.screen import LearnScreen
+from lmtui.tui.learn.screen import LearnScreen, PagesScreen
 from lmtui.tui.start import StartScreen
 from tests.fakes import FakeEngine
 from tests.learn.courses import PAGE, write_course
