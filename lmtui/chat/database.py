@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from lmtui import paths
 from lmtui.chat import schema
+from lmtui.chat.cjk import spaced
 from lmtui.errors import LmtuiError
 
 WAIT = 5.0
@@ -146,7 +147,8 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
         name, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=uri
     )
     connection.row_factory = sqlite3.Row
-    schema.teach(connection)
+    # The SQL function that the triggers and the view use.
+    connection.create_function("spaced", 1, spaced, deterministic=True)
     return connection
 
 

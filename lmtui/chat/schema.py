@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 
-from lmtui.chat.cjk import spaced
 from lmtui.errors import LmtuiError
 
 APPLICATION = 0x6C6D7475
@@ -131,11 +130,6 @@ STEPS = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 VERSION = len(STEPS)
 """The version that this program writes."""
-
-
-def teach(connection: sqlite3.Connection) -> None:
-    """Register the SQL function that the triggers and the view use."""
-    connection.create_function("spaced", 1, spaced, deterministic=True)
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -117,6 +117,7 @@ class EncodedTokens:
 def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
     nan = math.nan
     drawn = [token for token in tokens if isinstance(token, Step)]
+    forced = [int(step.forced) for step in drawn]
     return TokenColumns(
         ids=[token.id for token in tokens],
         ranks=[token.rank or 0 for token in tokens],
@@ -128,12 +129,8 @@ def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
         or [nan] * len(tokens),
         data=b"".join(token.bytes for token in tokens),
         **_bound_columns(tokens),
-        forced=[int(step.forced) for step in drawn] if _any_forced(drawn) else (),
+        forced=forced if any(forced) else (),
     )
-
-
-def _any_forced(steps: Sequence[Step]) -> bool:
-    return any(step.forced for step in steps)
 
 
 def _bound_columns(
@@ -204,7 +201,8 @@ def pack_prompt(prompt: Prompt | None) -> bytes:
     """Pack a prompt into bytes; empty for None."""
     if prompt is None:
         return b""
-    texts = [_utf8(text) for text in (prompt.text, *prompt.stop_texts)]
+    said = (prompt.text, *prompt.stop_texts)
+    texts = [text.encode("utf-8", "surrogatepass") for text in said]
     sizes = [len(prompt.ids), len(texts), *map(len, texts)]
     numbers = _little(array("I", [*sizes, *prompt.ids]))
     return zlib.compress(numbers + b"".join(texts), _LEVEL)
@@ -228,10 +226,6 @@ def unpack_prompt(data: bytes) -> Prompt:
         whole[at:to].decode("utf-8", "surrogatepass") for at, to in pairwise(ends)
     )
     return Prompt(tuple(ids), text, tuple(stops))
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _whole(data: bytes) -> bytes:

@@ -296,7 +296,9 @@ def show_list(
     found, total = read(find) or ([], 0)
     if json:
         for listed in found:
-            output.event({"event": "conversation", **_fields(listed)})
+            names = (name for name in listed.__slots__ if name not in _OURS)
+            fields = {name: getattr(listed, name) for name in names}
+            output.event({"event": "conversation", **fields})
     elif found:
         output.text(_table(found, terminal=output.is_terminal))
         if len(found) < total:
@@ -394,10 +396,6 @@ def delete(
     for about in found:
         remove(about)
         Output().text(f"deleted {about.id}  {visible_line(about.title)}\n")
-
-
-def _fields(about: ConversationSummary) -> JsonEvent:
-    return {name: getattr(about, name) for name in about.__slots__ if name not in _OURS}
 
 
 def _table(summaries: list[ConversationSummary], *, terminal: bool) -> str:

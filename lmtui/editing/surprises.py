@@ -30,7 +30,7 @@ def ignore(word: str) -> bool:
     """Ignore `word` from now on; return whether that is saved."""
     word = word.strip()
     words = _words()
-    if words is None or not _is_one_line(word):
+    if words is None or not word or "\n" in word:
         return False
     return word in words or _write([*words, word])
 
@@ -52,10 +52,6 @@ def _words() -> list[str] | None:
         return None
     lines = (line.strip() for line in text.split("\n"))
     return [line for line in lines if line]
-
-
-def _is_one_line(word: str) -> bool:
-    return bool(word) and "\n" not in word
 
 
 def _write(words: Iterable[str]) -> bool:

@@ -59,7 +59,7 @@ def write(file: TextFile, steps: Sequence[UndoStep]) -> None:
         paths.ensure_folder(_folder())
         data = json.dumps(header).encode() + b"\n" + body
         paths.write_atomically(_history_of(file), data)
-        for stale in _by_age()[_MOST_FILES:]:
+        for stale in sorted(_folder().glob("*.json"), key=_age)[_MOST_FILES:]:
             stale.unlink(missing_ok=True)
     except (OSError, LmtuiError) as error:
         _log().warning("the undo history was not written: %s", error)
@@ -145,11 +145,6 @@ def _folder() -> Path:
 
 def _history_of(file: TextFile) -> Path:
     return _folder() / f"{key_of(file.path)}.json"
-
-
-def _by_age() -> list[Path]:
-    """Return all histories, the one written last first."""
-    return sorted(_folder().glob("*.json"), key=_age)
 
 
 def _age(history: Path) -> float:

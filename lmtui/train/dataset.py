@@ -145,7 +145,9 @@ def conversation(
     Raises:
         LmtuiError: the model's template refuses it, or shows no answer as it is.
     """
-    answered = [i for i, message in enumerate(messages, 1) if _is_answer(message)]
+    answered = [
+        i for i, message in enumerate(messages, 1) if message.role == "assistant"
+    ]
     ids, answers = writer.answered(messages[: answered[-1]])
     if not answers:
         raise LmtuiError("the model's chat template hides the answers")
@@ -156,10 +158,6 @@ def conversation(
         ids += ending
         trained += [writer.turn_end is None] * len(ending)
     return ids, trained
-
-
-def _is_answer(message: ChatTurn) -> bool:
-    return message.role == "assistant"
 
 
 def completion(

@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.types import Prompt
 from lmtui.errors import Cancelled
 from lmtui.train import checkpoints
+from lmtui.train.baseline import Baseline
 from lmtui.train.checkpoints import TrainState
 from lmtui.train.control import WorkerControl
 from lmtui.train.dataset import Example
@@ -32,17 +32,6 @@ from lmtui.train.trainer import Sequences, StepResult
 _RECENT = 20  # steps over which the speed is averaged
 
 
-@dataclass(frozen=True)
-class EvalSet:
-    """The documents and prompts of every evaluation during a training."""
-
-    evaluating: Evaluator
-    held_out: Sequence[Example]
-    prompts: Sequence[Prompt]
-    before: Sequence[str]
-    """The continuations of the prompts before the training."""
-
-
 class TrainLoop:
     """The state of a training between its steps."""
 
@@ -53,7 +42,9 @@ class TrainLoop:
         optimizer: torch.optim.Optimizer,
         *,
         sequences: Sequences,
-        judging: EvalSet,
+        evaluator: Evaluator,
+        held_out: Sequence[Example],
+        baseline: Baseline,
         patience: int,
         state: TrainState,
         commands: WorkerControl,
@@ -65,7 +56,9 @@ class TrainLoop:
         self._optimizer = optimizer
         self._sequences = sequences
         self._schedule = sequences.schedule
-        self._judging = judging
+        self._evaluator, self._held_out = evaluator, held_out
+        self._prompts = baseline.prompts
+        self._before = baseline.answers
         self._patience = patience
         self._commands = commands
         self._tell = tell
@@ -80,25 +73,23 @@ class TrainLoop:
         """Whether all steps are done or the training stopped early."""
         return self.state.early or self.state.step >= self._schedule.steps
 
-    def catch_up(self) -> bool:
-        """Make an evaluation that a stop has skipped; return whether a step follows."""
-        return self._judge_and_save()
-
     def after_step(self, made: StepResult) -> bool:
         """Report a step and do what is due; return whether another one follows."""
         self.state = replace(self.state, step=made.step)
         self._tokens += self._sequences.tokens(made.step)
         self._recent.append((made.seconds, self._sequences.tokens(made.step)))
         self._tell(self._told(made))
-        return self._judge_and_save()
+        return self.catch_up()
 
-    def first_judged(self, scores: Sequence[DocumentScore]) -> None:
+    def first_judged(self) -> None:
         """Report the evaluation from before the first step, and save."""
-        self._note(scores)
-        self._tell(self._sample(self._judging.before))
+        self._note(self._before.held_out)
+        self._tell(self._sample(self._before.continued))
         self._save()
 
-    def _judge_and_save(self) -> bool:
+    def catch_up(self) -> bool:
+        """Make the evaluation that is due, also one that a stop has skipped before;
+        return whether a step follows."""
         step = self.state.step
         due = self._schedule.evaluated(step) and self.state.evaluated != step
         if due and not self._commands.stopping():
@@ -132,10 +123,10 @@ class TrainLoop:
             Cancelled: the training was told to stop.
         """
         began = time.perf_counter()
-        judging, engine = self._judging, self._trainee.engine()
+        engine = self._trainee.engine()
         with cancelled_when(self._commands.stopping):
-            scores = judging.evaluating.score(engine, judging.held_out)
-            said = judging.evaluating.continued(engine, judging.prompts)
+            scores = self._evaluator.score(engine, self._held_out)
+            said = self._evaluator.continued(engine, self._prompts)
         self._note(scores)
         self._tell(self._sample(said))
         self._evaluation_seconds = time.perf_counter() - began
@@ -178,8 +169,7 @@ class TrainLoop:
         )
 
     def _sample(self, said: Sequence[str]) -> Sample:
-        judging = self._judging
-        items = zip(judging.prompts, judging.before, said, strict=True)
+        items = zip(self._prompts, self._before.continued, said, strict=True)
         return Sample(
             self.state.step,
             tuple(Continuation(p.text, old, now) for p, old, now in items),

@@ -331,23 +331,16 @@ class Answers:
             raise ValueError(f"these are no answers: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """The facts of a training that the report names."""
-
-    name: str
-    base: str
-    method: str
-    steps: int
-    best_step: int
-    inspect: str = ""
-
-
 def compare(
-    course: RunSummary,
     before: Answers,
     after: Answers,
     *,
+    name: str,
+    base: str,
+    method: str,
+    steps: int,
+    best_step: int,
+    inspect: str = "",
     prompts: Sequence[Prompt],
     quote: Quote,
 ) -> Report:
@@ -356,12 +349,12 @@ def compare(
     neutral = together([before.neutral]), together([after.neutral])
     texts = zip(prompts, before.continued, after.continued, strict=True)
     return Report(
-        name=course.name,
-        base=course.base,
-        method=course.method,
-        steps=course.steps,
-        best_step=course.best_step,
-        inspect=course.inspect,
+        name=name,
+        base=base,
+        method=method,
+        steps=steps,
+        best_step=best_step,
+        inspect=inspect,
         before=together(before.held_out),
         after=together(after.held_out),
         neutral_before=neutral[0],

@@ -28,7 +28,7 @@ from lmtui.train.evaluate import Evaluator
 from lmtui.train.metrics import LossTotals
 from lmtui.train.model import TrainableModel
 from lmtui.train.notes import Notes
-from lmtui.train.report import Answers, Report, RunSummary, compare
+from lmtui.train.report import Answers, Report, compare
 from lmtui.train.request import TrainRequest
 from lmtui.train.run_folder import RunFolder
 
@@ -60,18 +60,15 @@ class TrainResult:
 def report_of(learned: TrainResult, evaluating: Evaluator) -> Report:
     name, method = learned.request.name, learned.request.settings.method
     window = window_of(learned, evaluating)
-    course = RunSummary(
+    return compare(
+        learned.before,
+        learned.after,
         name=name,
         base=learned.trainee.base.name,
         method=method,
         steps=learned.steps,
         best_step=learned.best_step,
         inspect=card.inspect_command(name, method, window) if window else "",
-    )
-    return compare(
-        course,
-        learned.before,
-        learned.after,
         prompts=learned.prompts,
         quote=lambda number, place: evaluating.quote(learned.held_out[number], place),
     )

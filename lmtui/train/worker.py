@@ -26,7 +26,7 @@ from lmtui.train.control import EventWriter, WorkerControl
 from lmtui.train.dataset import Dataset
 from lmtui.train.evaluate import Evaluator
 from lmtui.train.events import Doing, End, Ending, Failed, Start, Warned
-from lmtui.train.loop import EvalSet, TrainLoop
+from lmtui.train.loop import TrainLoop
 from lmtui.train.model import TrainableModel, open_trainee, save_memory_where_needed
 from lmtui.train.plan import calibrate, evaluation_seconds, plan_of
 from lmtui.train.run_folder import RunFolder
@@ -244,31 +244,26 @@ class Worker:
     def _start(self, prepared: _Prepared) -> TrainLoop:
         """Return the training loop, after evaluating the model if that was not done
         before."""
-        material, evaluating = prepared.material, prepared.evaluating
         beginning = prepared.beginning
         if beginning is None:
             beginning = self._ask_first(prepared)
             write_beginning(self._place, beginning)
         self._prepared = replace(prepared, beginning=beginning)
-        judging = EvalSet(
-            evaluating,
-            material.held_out,
-            beginning.prompts,
-            beginning.answers.continued,
-        )
         running = TrainLoop(
             self._place,
             prepared.trainee,
             prepared.optimizer,
             sequences=prepared.sequences,
-            judging=judging,
+            evaluator=prepared.evaluating,
+            held_out=prepared.material.held_out,
+            baseline=beginning,
             patience=self._settings.patience,
             state=prepared.state,
             commands=self._commands,
             tell=self._tell,
         )
         if prepared.beginning is None:
-            running.first_judged(beginning.answers.held_out)
+            running.first_judged()
         return running
 
     def _ask_first(self, prepared: _Prepared) -> Baseline:

@@ -16,7 +16,6 @@ from lmtui.train.metrics import DocumentScore, LossTotals, together
 from lmtui.train.report import (
     Answers,
     Report,
-    RunSummary,
     compare,
     from_json,
     to_json,
@@ -66,8 +65,12 @@ def report(
         for scores in (before, after)
     ]
     return compare(
-        RunSummary(text, text, "lora", 10, 5),
         *answers,
+        name=text,
+        base=text,
+        method="lora",
+        steps=10,
+        best_step=5,
         prompts=[Prompt((1,), text)],
         quote=lambda document, place: (f"{text} {document}", f"{place}"),
     )

@@ -31,7 +31,7 @@ from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_f
 from lmtui.train.request import TrainRequest
 from lmtui.train.resolve import resume_command
 from lmtui.train.run_folder import RunFolder
-from lmtui.tui.finetune.format import describe_event, home_path
+from lmtui.tui.finetune.format import describe_event, doing_words, home_path
 from lmtui.tui.finetune.panes import facts_of, sample_of
 from lmtui.tui.finetune.run import Finetuning, TrainingRun
 from lmtui.tui.finetune.screen import report_file
@@ -178,12 +178,6 @@ def plan_text(plan: Plan, skipped: Sequence[Skip]) -> str:
         reason = visible_line(skip.reason)
         lines += f"  {visible_line(skip.path)}: {reason}\n"
     return lines
-
-
-def doing_words(doing: Doing) -> str:
-    """Describe work under way in words, with its share done where that is known."""
-    share = "" if doing.share is None else f" {doing.share:.0%}"
-    return visible_line(doing.what) + share
 
 
 def step_words(step: Step, steps: int) -> str:

@@ -28,7 +28,7 @@ from lmtui.analysis.compare import (
 )
 from lmtui.analysis.summary import RANKS, Summary, Totals, figures
 from lmtui.cli.inspect.score import Scored
-from lmtui.engine.types import Candidate, EngineInfo, ScoredToken
+from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.files import TextSource
 from lmtui.models.source import short_label, short_labels
 from lmtui.notation import bits, counted
@@ -265,11 +265,9 @@ def _clipped(token: str, style: str = "none") -> Text:
 def _best_other(token: ScoredToken) -> Text:
     """Return the most probable other token, with its probability."""
     other = next((row for row in token.top if row.id != token.id), None)
-    return Text("–") if other is None else _with_probability(other)
-
-
-def _with_probability(row: Candidate) -> Text:
-    return _clipped(row.text).append(f"  {notation.percent(row.prob)}")
+    if other is None:
+        return Text("–")
+    return _clipped(other.text).append(f"  {notation.percent(other.prob)}")
 
 
 def _both(own: Summary, other: Summary, comparison: Comparison) -> Table:

@@ -93,3 +93,9 @@ def home_path(path: Path) -> str:
     with suppress(ValueError, RuntimeError):
         return str(Path("~") / path.relative_to(Path.home()))
     return str(path)
+
+
+def doing_words(doing: Doing) -> str:
+    """Describe work under way in words, with its share done where that is known."""
+    share = "" if doing.share is None else f" {doing.share:.0%}"
+    return visible_line(doing.what) + share

@@ -19,12 +19,12 @@ from textual.screen import Screen
 from lmtui.models.source import ModelRef
 from lmtui.notation import counted, lasting
 from lmtui.text import visible_line
-from lmtui.train.events import Doing, End, Event, Failed, Paused, Warned
+from lmtui.train.events import End, Event, Failed, Paused, Warned
 from lmtui.train.resolve import resume_command
 from lmtui.train.verdict import PRIVACY
 from lmtui.tui.app_messages import AdapterChosen
 from lmtui.tui.dialogs import Choice, ConfirmDialog
-from lmtui.tui.finetune.format import epochs, home_path
+from lmtui.tui.finetune.format import doing_words, epochs, home_path
 from lmtui.tui.finetune.loss_chart import LossChart
 from lmtui.tui.finetune.panes import (
     PlanView,
@@ -80,7 +80,7 @@ def _state(run: TrainingRun, stopping: bool) -> str:
     if phase == "paused":
         return "‖ paused"
     if phase == "training" and run.doing is not None:
-        return _doing_words(run.doing)
+        return doing_words(run.doing)
     return phase
 
 
@@ -88,11 +88,6 @@ def _over(run: TrainingRun) -> str:
     if run.end is None or run.end.finish == "failed":
         return "✗ failed" if run.begun else "✗ not started"
     return "stopped" if run.end.finish in ("stopped", "declined") else "✓ done"
-
-
-def _doing_words(doing: Doing) -> str:
-    share = "" if doing.share is None else f" {doing.share:.0%}"
-    return visible_line(doing.what) + share
 
 
 def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:

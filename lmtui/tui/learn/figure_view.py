@@ -191,7 +191,10 @@ def _widths(table: Table, width: int) -> list[int]:
         max(
             [
                 cell_len(visible_line(column.heading)),
-                *(_width_of(row[number]) for row in table.rows),
+                *(
+                    min(_WIDEST_CELL, cell_len(visible_line(row[number].text)))
+                    for row in table.rows
+                ),
             ]
         )
         for number, column in enumerate(table.columns)
@@ -203,10 +206,6 @@ def _widths(table: Table, width: int) -> list[int]:
         needed[number] = max(_LEAST_BAR, needed[number] + more)
         left -= more
     return needed
-
-
-def _width_of(cell: Cell) -> int:
-    return min(_WIDEST_CELL, cell_len(visible_line(cell.text)))
 
 
 def _row(

@@ -158,7 +158,7 @@ def row_parts(
         label = "temp."
     shown, style = value or _value(row, settings, defaults, runs=runs)
     right = _effect(effect, wide=wide) if row.is_stage else ""
-    right = right.rjust(_effect_width(width))
+    right = right.rjust(15 if width >= _WIDE else 11)
     room = width - 2 - cell_len(shown) - cell_len(right) - 1
     if value and row.field.is_text:  # a long text that is being typed
         shown, right = shown[-(width - 4 - cell_len(label)) :], ""
@@ -198,10 +198,6 @@ def _value(
         return shown, "quiet"
     default = row.field.value(defaults) == row.field.value(settings)
     return shown, "value" if default else "changed"
-
-
-def _effect_width(width: int) -> int:
-    return 15 if width >= _WIDE else 11
 
 
 def _effect(effect: StageEffect | None, *, wide: bool) -> str:
