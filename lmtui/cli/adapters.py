@@ -16,7 +16,7 @@ import typer
 from lmtui import notation
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
-from lmtui.cli.output import JsonEvent, Output, stdin_is_terminal, table
+from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 from lmtui.text import visible_line
@@ -247,20 +247,9 @@ def remove(name: AdapterName, yes: options.Yes = False) -> None:
     adapter = folders.stored(name)
     freed = _size(adapter)
     if not yes:
-        _confirm(adapter)
+        confirm_removal(f"{visible_line(str(adapter.path))}  {freed}\n")
     folders.remove(adapter)
     Output().text(f"removed {adapter.name}, {freed} freed\n")
-
-
-def _confirm(adapter: Adapter) -> None:
-    if not stdin_is_terminal():
-        raise LmtuiError(
-            "removing needs a confirmation",
-            "there is no terminal to ask on",
-            "Add --yes.",
-        )
-    note(f"{visible_line(str(adapter.path))}  {_size(adapter)}\n")
-    typer.confirm("Remove this?", abort=True, err=True)
 
 
 def _size(adapter: Adapter) -> str:

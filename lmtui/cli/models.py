@@ -13,9 +13,7 @@ import typer
 
 from lmtui import paths
 from lmtui.cli import completion, options
-from lmtui.cli.errors import note
-from lmtui.cli.output import JsonEvent, Output, stdin_is_terminal, table
-from lmtui.errors import LmtuiError
+from lmtui.cli.output import JsonEvent, Output, confirm_removal, table
 from lmtui.models import catalogue
 from lmtui.notation import percent
 from lmtui.text import visible_line
@@ -167,22 +165,12 @@ def remove(name: Name, yes: options.Yes = False) -> None:
 
     items = inventory.items_of(source.resolve(name))
     if not yes:
-        _confirm(items)
+        lines = (f"{visible_line(str(i.path))}  {_size(i.bytes)}\n" for i in items)
+        confirm_removal("".join(lines))
     for item in items:
         inventory.remove(item)
     freed = _size(sum(item.bytes for item in items))
     Output().text(f"removed {name}, {freed} freed\n")
-
-
-def _confirm(items: list[Item]) -> None:
-    if not stdin_is_terminal():
-        raise LmtuiError(
-            "removing needs a confirmation",
-            "there is no terminal to ask on",
-            "Add --yes.",
-        )
-    note("".join(f"{visible_line(str(i.path))}  {_size(i.bytes)}\n" for i in items))
-    typer.confirm("Remove this?", abort=True, err=True)
 
 
 def _size(count: int) -> str:

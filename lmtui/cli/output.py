@@ -15,7 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from lmtui.cli.errors import output_failed
+import typer
+
+from lmtui.cli.errors import note, output_failed
 from lmtui.engine.types import (
     Candidate,
     EngineInfo,
@@ -224,6 +226,23 @@ class Output:
 
 def stdin_is_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def confirm_removal(what: str) -> None:
+    """Show what is to be removed, a line each, and ask whether to.
+
+    Raises:
+        LmtuiError: there is no terminal to ask on.
+        typer.Abort: it is not to be removed.
+    """
+    if not stdin_is_terminal():
+        raise LmtuiError(
+            "removing needs a confirmation",
+            "there is no terminal to ask on",
+            "Add --yes.",
+        )
+    note(what)
+    typer.confirm("Remove this?", abort=True, err=True)
 
 
 def prepare_streams() -> None:

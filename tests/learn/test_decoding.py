@@ -287,7 +287,7 @@ def leaf(name: str, text: str) -> Leaf[str]:
 
 
 def drawn(*leaves: Leaf[str]) -> list[tuple[str, str | None]]:
-    return [(line.text, line.name) for line in tree_lines(leaves)]
+    return list(tree_lines(leaves))
 
 
 def test_shared_beginnings_stand_once() -> None:

@@ -263,11 +263,10 @@ class DecodingInstrument(Instrument):
             for way, branch in branches.items()
         ]
         rows = []
-        for line in tree_lines(leaves):
-            cells = [Cell(line.text), Cell(""), Cell(""), Cell("")]
-            if line.name:
-                name = Cell(line.name, tone="strong")
-                cells[1:] = (name, *_sums(branches[line.name]))
+        for text, way in tree_lines(leaves):
+            cells = [Cell(text), Cell(""), Cell(""), Cell("")]
+            if way:
+                cells[1:] = (Cell(way, tone="strong"), *_sums(branches[way]))
             rows.append(tuple(cells))
         columns = (
             Column("", grows=True),

@@ -24,6 +24,7 @@ import httpx2
 from lmtui import cancellation
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import KEY_VARIABLE, Address
+from lmtui.models.remote.refusal import RequestRefused
 
 T = TypeVar("T")
 
@@ -32,23 +33,6 @@ _TIMEOUT = httpx2.Timeout(60, connect=10, read=600)  # a long prompt takes minut
 _PATIENCE = 60.0  # seconds between two parts of a streamed answer
 _SHORT = 1 << 20  # bytes of an answer that is no data, about
 _SHOWN = 300  # characters that are shown of a server's own words
-_OTHER_REASONS = (404, 429, 503)  # no such model, too many requests, still loading
-
-
-class RequestRefused(LmtuiError):
-    """A server refuses a request, for another reason than its key."""
-
-    def __init__(
-        self, title: str, detail: str = "", hint: str = "", *, status: int | None = None
-    ) -> None:
-        """`status` is that of the response; None within an answer."""
-        super().__init__(title, detail, hint)
-        self.status = status
-
-    @property
-    def is_about_fields(self) -> bool:
-        """Whether a request with other fields may be taken."""
-        return self.status not in _OTHER_REASONS
 
 
 class Connection:

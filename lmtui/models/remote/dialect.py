@@ -75,6 +75,9 @@ class AnswerToken:
     row: Row
 
 
+LEAST_TOP_P = 1e-6  # 0 is refused
+
+
 @dataclass(frozen=True, slots=True)
 class DrawRequest:
     """A prompt, and how its continuation is drawn; the fields have the names of
@@ -113,6 +116,19 @@ class DrawRequest:
         100."""
         pairs = self.logit_bias.items()
         return {str(token): max(-100.0, min(100.0, each)) for token, each in pairs}
+
+    @property
+    def filters(self) -> dict[str, float]:
+        """Settings of the sampler as vLLM and SGLang take them."""
+        return {
+            "temperature": self.temperature,
+            "top_k": self.top_k or -1,
+            "top_p": max(self.top_p, LEAST_TOP_P),
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+        }
 
     @property
     def llama_bias(self) -> list[tuple[int, float | bool]]:

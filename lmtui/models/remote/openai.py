@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.remote import dialect as listed
-from lmtui.models.remote.connection import RequestRefused
-from lmtui.models.remote.dialect import checked
+from lmtui.models.remote.dialect import LEAST_TOP_P, checked
+from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -29,7 +29,6 @@ _FORMS = (
     ("max_completion_tokens",),  # OpenAI's models that reason
 )
 """Fields of OpenAI's API, the first that the server takes all of."""
-_LEAST_TOP_P = 1e-6  # 0 is refused
 _TOKEN_BYTES = 1 << 12
 _LINE_BYTES = 1 << 20  # of an event without its lists
 _SLACK = 1e-3  # a server may round
@@ -154,7 +153,7 @@ class OpenAiModel:
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         known = {
             "temperature": request.temperature,
-            "top_p": max(request.top_p, _LEAST_TOP_P),
+            "top_p": max(request.top_p, LEAST_TOP_P),
             "seed": request.seed,
             "max_tokens": request.max_tokens,
             "max_completion_tokens": request.max_tokens,

@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 
 _PATH = "/generate"
 _ROWS = 500
-_LEAST_TOP_P = 1e-6  # 0 is refused
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,7 @@ class SglangModel:
         body["stream"] = True
         body["sampling_params"] = {
             "max_new_tokens": request.max_tokens,
-            "temperature": request.temperature,
-            "top_k": request.top_k or -1,
-            "top_p": max(request.top_p, _LEAST_TOP_P),
-            "min_p": request.min_p,
-            "repetition_penalty": request.repetition_penalty,
-            "presence_penalty": request.presence_penalty,
-            "frequency_penalty": request.frequency_penalty,
+            **request.filters,
             "sampling_seed": request.seed,
             "logit_bias": request.openai_bias,
         }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
-from lmtui.models.remote.connection import RequestRefused
 from lmtui.models.remote.dialect import (
     COMMON_SETTINGS,
     AnswerToken,
@@ -20,6 +19,7 @@ from lmtui.models.remote.dialect import (
     checked,
     require_model,
 )
+from lmtui.models.remote.refusal import RequestRefused
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -28,7 +28,6 @@ _PATH = "/v1/completions"
 _AS_ID = "token_id:"
 _COUNTS = 500, 100, 20, 5, 1
 # Tokens to ask for, the first that the server allows: 20 without --max-logprobs.
-_LEAST_TOP_P = 1e-6  # 0 is refused
 _ASKED = 128  # tokens of one `logprob_token_ids`, at the most
 _PROBED = range(8)
 _CHOICE = "zq"
@@ -158,13 +157,7 @@ class VllmModel:
             **self._body(),
             "prompt": list(request.ids),
             "max_tokens": request.max_tokens,
-            "temperature": request.temperature,
-            "top_k": request.top_k or -1,
-            "top_p": max(request.top_p, _LEAST_TOP_P),
-            "min_p": request.min_p,
-            "repetition_penalty": request.repetition_penalty,
-            "presence_penalty": request.presence_penalty,
-            "frequency_penalty": request.frequency_penalty,
+            **request.filters,
             "seed": request.seed,
             "logit_bias": request.openai_bias,
             "stream": True,
