@@ -21,6 +21,7 @@ from lmtui.serve.generation import (
 )
 from lmtui.serve.shapes import (
     BROKEN_OFF,
+    FINISH,
     Counts,
     Head,
     Json,
@@ -28,7 +29,6 @@ from lmtui.serve.shapes import (
     Names,
     Row,
     chat_logprobs,
-    finish,
     prompt_logprobs,
     row_of,
 )
@@ -96,7 +96,7 @@ class Answers(ABC):
                 self.counts.seconds += result.prompt_seconds + result.seconds - first
             yield (
                 event.index,
-                Part(event.result.piece, reason=finish(event.result.reason)),
+                Part(event.result.piece, reason=FINISH[event.result.reason]),
             )
         else:
             yield from self._read(event)

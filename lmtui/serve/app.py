@@ -47,7 +47,7 @@ from lmtui.serve.generation import (
 from lmtui.serve.grammars import GrammarBody
 from lmtui.serve.infill import SLOT, Infiller, InfillResult
 from lmtui.serve.planner import Planner, PromptTooLong
-from lmtui.serve.scheduler import Scheduler, Task
+from lmtui.serve.scheduler import Scheduler, Steps, Task
 from lmtui.serve.shapes import Counts, Head, Json, failure, shortened
 
 T = TypeVar("T")
@@ -216,12 +216,9 @@ class Api:
         request.state.counts = Counts(prompt=sum(map(len, body.prompts)))
         blocks = self._events(
             request,
-            lambda put: Task(
-                logits_steps(body.prompts, body.last_tokens, put),
-                _end_of(put),
-                prompt=tuple(body.prompts[0]),
-                tokens=request.state.counts.prompt,
-            ),
+            lambda put: logits_steps(body.prompts, body.last_tokens, put),
+            prompt=tuple(body.prompts[0]),
+            tokens=request.state.counts.prompt,
         )
         found = [block async for block in blocks]
         expected = self._planner.logits_bytes(body.prompts, body.last_tokens)
@@ -238,12 +235,9 @@ class Api:
         counts = request.state.counts = Counts(prompt=plan.prompt_tokens)
         events = self._events(
             request,
-            lambda put: Task(
-                drawing_steps(plan, body.drawn, put),
-                _end_of(put),
-                prompt=plan.prompts[0].ids,
-                tokens=plan.tokens,
-            ),
+            lambda put: drawing_steps(plan, body.drawn, put),
+            prompt=plan.prompts[0].ids,
+            tokens=plan.tokens,
         )
         # An error before the first token has a status of its own.
         first = await anext(events, None)
@@ -265,9 +259,8 @@ class Api:
         result = InfillResult()
         pieces = self._events(
             request,
-            lambda put: Task(
-                self._infiller.steps(body, result, put), _end_of(put), slot=SLOT
-            ),
+            lambda put: self._infiller.steps(body, result, put),
+            slot=SLOT,
         )
         first = await anext(pieces, "")
 
@@ -331,12 +324,9 @@ class Api:
         request.state.counts = answers.counts
         events: AsyncGenerator[GenerationEvent] = self._events(
             request,
-            lambda put: Task(
-                generation_steps(plan, put),
-                _end_of(put),
-                prompt=plan.prompts[0].ids,
-                tokens=plan.tokens,
-            ),
+            lambda put: generation_steps(plan, put),
+            prompt=plan.prompts[0].ids,
+            tokens=plan.tokens,
         )
         # An error before the first event has a status of its own, in a stream, too.
         first = await anext(events, None)
@@ -356,10 +346,16 @@ class Api:
         return await asyncio.to_thread(respond)
 
     async def _events(
-        self, request: Request, task_of: Callable[[Callable[[Any], object]], Task]
+        self,
+        request: Request,
+        steps_of: Callable[[Callable[[Any], object]], Steps],
+        *,
+        prompt: tuple[int, ...] = (),
+        slot: int | None = None,
+        tokens: int = 0,
     ) -> AsyncGenerator[Any]:
-        """Yield what a task puts, up to an `_End`; the task ends when the client
-        goes."""
+        """Yield what the steps of a task put, up to an `_End`; the task ends when the
+        client goes."""
         loop, most = asyncio.get_running_loop(), self._planner.limits.unread
         queue: asyncio.Queue[Any] = asyncio.Queue()
         unread = 0
@@ -371,7 +367,16 @@ class Api:
             if unread > most:  # the client reads more slowly than the engine writes
                 task.paused.set()
 
-        task = task_of(lambda event: loop.call_soon_threadsafe(add, event))
+        def put(event: Any) -> None:
+            loop.call_soon_threadsafe(add, event)
+
+        task = Task(
+            steps_of(put),
+            lambda error: put(_End(error)),
+            prompt=prompt,
+            slot=slot,
+            tokens=tokens,
+        )
         self._scheduler.submit(task)
         watch = asyncio.create_task(self._stop_when_gone(request, task))
         try:
@@ -402,10 +407,6 @@ def _size(event: Any) -> int:
         case PromptRead(tokens=tokens):
             return _ROW_BYTES * sum(1 + len(token.top) for token in tokens)
     return 0
-
-
-def _end_of(put: Callable[[Any], object]) -> Callable[[LmtuiError | None], object]:
-    return lambda error: put(_End(error))
 
 
 async def _server_sent(

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from lmtui.engine.types import Candidate, FinishReason, ScoredToken, Step
 from lmtui.models.remote.wire import IMPOSSIBLE
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 _SHOWN = 80
 BROKEN_OFF = "abort"
 """Why an answer ended that was stopped; vLLM's word, since OpenAI has none."""
-_FINISH = {
+FINISH = {
     FinishReason.STOP: "stop",
     FinishReason.NEWLINE: "stop",
     FinishReason.LENGTH: "length",
@@ -27,6 +27,7 @@ _FINISH = {
     FinishReason.CANCELLED: BROKEN_OFF,
     FinishReason.BLOCKED: "blocked",
 }
+"""The word for the reason why an answer ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,6 @@ def row_of(token: ScoredToken | Step, top_n: int) -> Row:
     )
 
 
-class Token(Protocol):
-    @property
-    def id(self) -> int: ...
-
-    @property
-    def bytes(self) -> bytes: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Names:
     """How tokens are written in a response."""
@@ -63,7 +56,7 @@ class Names:
     as_ids: bool = False
     """As `token_id:N`, which no two tokens share."""
 
-    def of(self, token: Token) -> str:
+    def of(self, token: Row | Candidate) -> str:
         """Return a token's text; bytes that are no text, as `bytes:\\xe3\\x81`."""
         if self.as_ids:
             return f"token_id:{token.id}"
@@ -152,11 +145,6 @@ def _ranked(token: Row | Candidate, rank: int | None, names: Names) -> Json:
         "rank": rank,
         "decoded_token": names.of(token),
     }
-
-
-def finish(reason: FinishReason) -> str:
-    """Return why an answer ended."""
-    return _FINISH[reason]
 
 
 @dataclass(frozen=True, slots=True)
