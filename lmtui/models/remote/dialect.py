@@ -8,10 +8,11 @@ anything.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
@@ -155,51 +156,39 @@ LLAMA_SETTINGS = COMMON_SETTINGS | {
 others."""
 
 
-class ListingModel(Protocol):
+@dataclass(frozen=True)
+class ListingModel(ABC):
     """A model on a server that lists the most probable tokens of a position."""
 
-    @property
-    def dialect(self) -> str:
-        """What the server is, as `--dialect` names it."""
+    dialect: ClassVar[str]
+    """What the server is, as `--dialect` names it."""
+    order: ClassVar[Order] = "min_p_last"
+    """Order of the filters that it draws with."""
+    scores_at_once: ClassVar[bool] = True
+    """Whether a prompt is scored by one request; else by one for each token."""
 
-    @property
-    def connection(self) -> Connection: ...
-
-    @property
-    def name(self) -> str:
-        """The model's name, as the server calls it."""
-
-    @property
-    def facts(self) -> ModelInfo: ...
-
-    @property
-    def number_format(self) -> str:
-        """The format of its weights, as the server tells it."""
+    connection: Connection
+    name: str
+    """As the server calls it."""
+    facts: ModelInfo
+    rows: int = 1
+    """Number of tokens that are listed of each position."""
+    number_format: str = "unknown"
+    """The format of its weights, as the server tells it."""
+    answer_name: str | None = None
+    """What its answers call the model: the first of several names, or that which a
+    build gives to every model."""
+    takes: frozenset[str] = COMMON_SETTINGS
+    """Names of the sampling settings that it draws with."""
+    asks_for_tokens: bool = True
+    """Whether it has `token_logprobs`."""
 
     @property
     def device(self) -> str:
         """What runs it there, as far as that is told: the program."""
+        return self.dialect
 
-    @property
-    def rows(self) -> int:
-        """Number of tokens that are listed of each position."""
-
-    @property
-    def order(self) -> Order:
-        """Order of the filters that it draws with."""
-
-    @property
-    def takes(self) -> frozenset[str]:
-        """Names of the sampling settings that it draws with."""
-
-    @property
-    def asks_for_tokens(self) -> bool:
-        """Whether it has `token_logprobs`."""
-
-    @property
-    def scores_at_once(self) -> bool:
-        """Whether a prompt is scored by one request; else by one for each token."""
-
+    @abstractmethod
     def rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
         """Return the row after each prompt.
 
@@ -207,6 +196,7 @@ class ListingModel(Protocol):
             LmtuiError: the server can't be reached, refuses, or sends nonsense.
         """
 
+    @abstractmethod
     def score(
         self, prompts: Sequence[Sequence[int]], start: int, *, least: int
     ) -> list[ScoredTokens]:
@@ -217,6 +207,7 @@ class ListingModel(Protocol):
             LmtuiError, Cancelled: as in `rows_after`.
         """
 
+    @abstractmethod
     def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probability of each of some tokens after a prompt, whether
         they are listed or not.
@@ -225,6 +216,7 @@ class ListingModel(Protocol):
             LmtuiError, Cancelled: as in `rows_after`.
         """
 
+    @abstractmethod
     def draw(self, request: DrawRequest) -> Generator[AnswerToken]:
         """Yield the tokens of a continuation; closing the iterator ends it.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
@@ -17,7 +17,7 @@ from lmtui.models.remote.dialect import (
     LLAMA_SETTINGS,
     AnswerToken,
     DrawRequest,
-    Order,
+    ListingModel,
     PromptToken,
     Row,
     ScoredTokens,
@@ -37,23 +37,10 @@ _PARAMETERS = 1 << 62
 
 
 @dataclass(frozen=True)
-class LlamaServerModel:
-    """A model of llama-server; see `dialect.ListingModel` for each method's
-    contract."""
-
-    connection: Connection
-    name: str
-    facts: ModelInfo
-    number_format: str
-    rows: int
-    answer_name: str | None = None
-    """What its answers call the model: some builds call every model the same."""
-    order: ClassVar[Order] = "min_p_last"
-    device: str = "llama-server"
-    dialect: ClassVar[str] = "llama-server"
-    scores_at_once: ClassVar[bool] = False
-    asks_for_tokens: ClassVar[bool] = True
-    takes: ClassVar[frozenset[str]] = LLAMA_SETTINGS
+class LlamaServerModel(ListingModel):
+    dialect = "llama-server"
+    scores_at_once = False
+    takes: frozenset[str] = LLAMA_SETTINGS
 
     @classmethod
     def open(
@@ -80,7 +67,7 @@ class LlamaServerModel:
             )
             stored = str(meta.get("ftype") or "unknown")[: listed.SHOWN]
             name = str(about["id"])
-            model = cls(connection, name, facts, stored, min(_ROWS, size))
+            model = cls(connection, name, facts, min(_ROWS, size), stored)
             answer = connection.json(_PATH, {**model._body([0]), "n_predict": 1})
             return replace(model, answer_name=answer.get("model"))
 

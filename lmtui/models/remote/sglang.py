@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
 from lmtui.models.remote.dialect import (
-    COMMON_SETTINGS,
     AnswerToken,
     DrawRequest,
-    Order,
+    ListingModel,
     PromptToken,
     Row,
     ScoredTokens,
@@ -27,20 +26,8 @@ _ROWS = 500
 
 
 @dataclass(frozen=True)
-class SglangModel:
-    """A model of SGLang; see `dialect.ListingModel` for each method's contract."""
-
-    connection: Connection
-    name: str
-    facts: ModelInfo
-    rows: int
-    number_format: str = "unknown"
-    order: ClassVar[Order] = "min_p_last"
-    device: str = "sglang"
-    dialect: ClassVar[str] = "sglang"
-    scores_at_once: ClassVar[bool] = True
-    takes: ClassVar[frozenset[str]] = COMMON_SETTINGS
-    asks_for_tokens: ClassVar[bool] = True
+class SglangModel(ListingModel):
+    dialect = "sglang"
 
     @classmethod
     def open(

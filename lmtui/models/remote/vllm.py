@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote import dialect as listed
@@ -12,7 +12,7 @@ from lmtui.models.remote.dialect import (
     COMMON_SETTINGS,
     AnswerToken,
     DrawRequest,
-    Order,
+    ListingModel,
     PromptToken,
     Row,
     ScoredTokens,
@@ -41,21 +41,9 @@ _GRAMMARS = {"schema": "json", "regex": "regex", "lark": "grammar", "gbnf": "gra
 
 
 @dataclass(frozen=True)
-class VllmModel:
-    """A model of vLLM; see `dialect.ListingModel` for each method's contract."""
-
-    connection: Connection
-    name: str
-    facts: ModelInfo
-    rows: int = 1
-    answer_name: str | None = None
-    """What its answers call the model: the first of several names."""
-    number_format: str = "unknown"
-    order: ClassVar[Order] = "min_p_first"
-    device: str = "vllm"
-    dialect: ClassVar[str] = "vllm"
-    scores_at_once: ClassVar[bool] = True
-    takes: frozenset[str] = COMMON_SETTINGS
+class VllmModel(ListingModel):
+    dialect = "vllm"
+    order = "min_p_first"
     asks_for_tokens: bool = False
 
     @classmethod

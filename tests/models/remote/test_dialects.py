@@ -40,7 +40,7 @@ def model(dialect: str, connection: Connection) -> ListingModel:
         return VllmModel(connection, "m", FACTS, 2, answer_name="m")
     if dialect == "sglang":
         return SglangModel(connection, "m", FACTS, 2)
-    return LlamaServerModel(connection, "m", FACTS, "Q4_1", 2, answer_name="m")
+    return LlamaServerModel(connection, "m", FACTS, 2, "Q4_1", answer_name="m")
 
 
 def pairs(*listed: tuple[Any, Any]) -> list[tuple[Any, Any]]:
