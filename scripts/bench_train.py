@@ -45,7 +45,7 @@ def schedule(blocks: int) -> Any:
     """In which order both read the blocks."""
     from lmtui.train.schedule import Schedule
 
-    return Schedule.of(blocks, settings())
+    return Schedule(blocks, settings())
 
 
 class Peak:

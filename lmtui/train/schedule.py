@@ -22,35 +22,17 @@ class Schedule:
 
     blocks: int
     """Blocks in an epoch; at least 1."""
-    batch: int
-    """Blocks in an optimiser step."""
-    epochs: float
-    warmup: float
-    """Share of the steps during which the learning rate rises."""
-    peak: float
-    """The highest learning rate."""
-    evaluations: int
-    """Evaluations in an epoch."""
-    seed: int
+    settings: TrainSettings
 
-    @classmethod
-    def of(cls, blocks: int, settings: TrainSettings) -> Schedule:
-        """Return the schedule for these settings; a batch has at most all the
-        blocks."""
-        return cls(
-            blocks=blocks,
-            batch=min(settings.batch, blocks),
-            epochs=settings.epochs,
-            warmup=settings.warmup,
-            peak=settings.peak_rate,
-            evaluations=settings.evaluations,
-            seed=settings.seed,
-        )
+    @property
+    def batch(self) -> int:
+        """Blocks in an optimiser step: at most all of them."""
+        return min(self.settings.batch, self.blocks)
 
     @property
     def sequences(self) -> int:
         """Number of blocks read in the whole training, repetitions included."""
-        return max(1, math.ceil(self.epochs * self.blocks))
+        return max(1, math.ceil(self.settings.epochs * self.blocks))
 
     @property
     def steps(self) -> int:
@@ -61,11 +43,11 @@ class Schedule:
 
         It would reach 0 one step after the last, so no step has a rate of 0.
         """
-        rising = math.ceil(self.warmup * self.steps)
+        rising = math.ceil(self.settings.warmup * self.steps)
         if step <= rising:
-            return self.peak * step / (rising + 1)
+            return self.settings.peak_rate * step / (rising + 1)
         done = (step - rising - 1) / (self.steps - rising)
-        return self.peak * (1 + math.cos(math.pi * done)) / 2
+        return self.settings.peak_rate * (1 + math.cos(math.pi * done)) / 2
 
     def blocks_of(self, step: int) -> tuple[int, ...]:
         """Return the indices of a step's blocks."""
@@ -75,7 +57,7 @@ class Schedule:
 
     def _block(self, number: int) -> int:
         epoch, index = divmod(number, self.blocks)
-        return _shuffled(self.blocks, self.seed, epoch)[index]
+        return _shuffled(self.blocks, self.settings.seed, epoch)[index]
 
     def epoch(self, step: int) -> float:
         """Return the number of epochs read once a step is over."""
@@ -92,7 +74,7 @@ class Schedule:
         return self._share(step) > self._share(step - 1)
 
     def _share(self, step: int) -> int:
-        return step * self.batch * self.evaluations // self.blocks
+        return step * self.batch * self.settings.evaluations // self.blocks
 
     def evaluations_after(self, step: int) -> int:
         """Return the number of evaluations after the one that may follow `step`."""

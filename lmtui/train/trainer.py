@@ -75,7 +75,7 @@ def train(
 
     def share(more: int) -> float:
         step = min(made + 1 + more, schedule.steps)
-        return schedule.rate(step) / schedule.peak
+        return schedule.rate(step) / schedule.settings.peak_rate
 
     watch = _Watch(after_step, made)
     kept = trainee.model.config.use_cache  # the Trainer changes it

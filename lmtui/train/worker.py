@@ -180,7 +180,7 @@ class Worker:
         state, beginning = self._take_up(trainee, optimizer)
         if beginning is not None:
             made = replace(made, held_out=beginning.known(made.held_out))
-        schedule = Schedule.of(len(made.blocks), settings)
+        schedule = Schedule(len(made.blocks), settings)
         state = replace(state, step=min(state.step, schedule.steps))
         return _Prepared(
             trainee=trainee,

@@ -74,12 +74,12 @@ def test_random_model_starts_at_the_loss_of_uniform_guessing(
     family: str, tmp_path: Path
 ) -> None:
     subject = trainee(family, method="scratch", layers=2)
-    batch = together([Sequences(blocks(1), Schedule.of(1, TrainSettings()), 0)[0]])
+    batch = together([Sequences(blocks(1), Schedule(1, TrainSettings()), 0)[0]])
     first = float(share_of_loss(subject, batch).detach())
     vocabulary = subject.loaded.model.config.vocab_size
     assert first == pytest.approx(math.log(vocabulary), rel=0.05)
     settings = TrainSettings(batch=2, epochs=10, lr=1e-2)
-    schedule = Schedule.of(4, settings)
+    schedule = Schedule(4, settings)
     told = steps_of(subject, blocks(4), tmp_path, schedule=schedule)
     assert told[-1].loss < 0.9 * told[0].loss
 

@@ -19,7 +19,7 @@ from tests.train.tiny_training import blocks, copied, same, trainee
 
 
 def sequences(made: int = 0) -> Sequences:
-    return Sequences(blocks(5), Schedule.of(5, TrainSettings(batch=2)), made)
+    return Sequences(blocks(5), Schedule(5, TrainSettings(batch=2)), made)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

@@ -32,7 +32,7 @@ SETTINGS = TrainSettings(batch=3, epochs=2, lr=1e-2)
 
 
 def schedule_for(count: int, settings: TrainSettings = SETTINGS) -> Schedule:
-    return Schedule.of(count, settings)
+    return Schedule(count, settings)
 
 
 def steps_of(
