@@ -133,11 +133,9 @@ def before_from(places: Sequence[SurprisingWord], cursor: int) -> SurprisingWord
     return places[bisect_left(places, cursor, key=lambda place: place.start) - 1]
 
 
-def most_surprising(
-    places: Iterable[SurprisingWord], count: int = MOST
-) -> list[SurprisingWord]:
+def most_surprising(places: Iterable[SurprisingWord]) -> list[SurprisingWord]:
     """Return the most surprising words first; the earlier of equal ones first."""
-    return sorted(places, key=lambda place: (-place.bits, place.start))[:count]
+    return sorted(places, key=lambda place: (-place.bits, place.start))[:MOST]
 
 
 def _grown(text: str, start: int, end: int, *, minimum: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from lmtui.axis import ticks
 from lmtui.learn.figure import Chart, Level
 
 _MARGIN = 0.05  # of the range of y, above and below
+_TICKS = 5  # of an axis, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +61,20 @@ class ChartScale:
         """Return how far from the top a y is: 0 is the top, 1 the bottom."""
         return (self.high - y) / (self.high - self.low)
 
-    def x_ticks(self, limit: int = 5) -> list[tuple[float, str]]:
+    def x_ticks(self) -> list[tuple[float, str]]:
         """Return round values of x with their labels."""
         if not self.points:
             return []
         greatest = self.points[-1][0]
         if not self.log_x:
-            return ticks(self.points[0][0], greatest, limit)
+            return ticks(self.points[0][0], greatest, _TICKS)
         powers = range(int(math.log10(greatest + 1)) + 1)
         marks = [0, *(10**n for n in powers if 10**n <= greatest)]
         return [(float(mark), f"{mark:,}") for mark in dict.fromkeys(marks)]
 
-    def y_ticks(self, limit: int = 5) -> list[tuple[float, str]]:
+    def y_ticks(self) -> list[tuple[float, str]]:
         """Return round values of y with their labels."""
-        return ticks(self.low, self.high, limit)
+        return ticks(self.low, self.high, _TICKS)
 
 
 def _scaled(x: float, log_x: bool) -> float:

@@ -196,8 +196,8 @@ def default() -> CatalogueEntry:
     return CATALOGUE[0]
 
 
-def closest(name: str, count: int = 3) -> tuple[str, ...]:
+def closest(name: str) -> tuple[str, ...]:
     """Return names similar to `name`, the most similar first; maybe none."""
     names = [entry.name for entry in CATALOGUE]
     wanted = name.lower().rsplit("/", 1)[-1]
-    return tuple(difflib.get_close_matches(wanted, names, n=count, cutoff=0.5))
+    return tuple(difflib.get_close_matches(wanted, names, n=3, cutoff=0.5))

@@ -80,8 +80,6 @@ def token_changes(
     before: Sequence[DocumentScore],
     after: Sequence[DocumentScore],
     quote: Any,
-    *,
-    count: int = _SHOWN,
 ) -> tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]:
     """Return the tokens whose probability rose most, and those whose fell most.
 
@@ -104,8 +102,8 @@ def token_changes(
         costs = (bits(s[number].logprobs[place] or 0.0) for s in (before, after))
         return TokenChange(before[number].path, lead, text, *costs)
 
-    gained = [told(change) for change in changes[:count] if change[0] > 0]
-    lost = [told(change) for change in changes[: -count - 1 : -1] if change[0] < 0]
+    gained = [told(change) for change in changes[:_SHOWN] if change[0] > 0]
+    lost = [told(change) for change in changes[: -_SHOWN - 1 : -1] if change[0] < 0]
     return tuple(gained), tuple(lost)
 
 

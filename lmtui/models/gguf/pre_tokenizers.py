@@ -43,9 +43,9 @@ _SOUTHEAST_ASIAN = (
 )
 
 
-def _cl100k(digits: str, word: str = _WORD) -> str:
+def _cl100k(digits: str) -> str:
     """Return the pattern of OpenAI's cl100k vocabulary, with other rules for digits."""
-    return f"{_CONTRACTIONS}|{word}|{digits}|{_SIGNS}|{_SPACES}"
+    return f"{_CONTRACTIONS}|{_WORD}|{digits}|{_SIGNS}|{_SPACES}"
 
 
 def _o200k(digits: str, *, contractions: str = "", without: str = "") -> str:

@@ -20,6 +20,7 @@ from lmtui.notation import NONE, counted, lasting, percent
 from lmtui.text import visible, visible_line
 from lmtui.train.events import Eval, Plan, Sample, Skip, Step
 from lmtui.tui.finetune.format import epochs
+from lmtui.tui.finetune.run import TrainingRun
 from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.paragraphs import Pane, Paragraph, Paragraphs, paragraphs
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
@@ -266,21 +267,6 @@ class RunHead(StyledLines):
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class RunMetrics:
-    """The evaluations and the last step of a run."""
-
-    before: Eval | None = None
-    now: Eval | None = None
-    best: Eval | None = None
-    step: Step | None = None
-    loss: float | None = None
-    """The smoothed training loss, in nats."""
-    judged: bool = True
-    """Whether any documents are held out."""
-    over: bool = False
-
-
 class RunFigures(StyledLines):
     """Held-out metrics in columns; below them, loss, pace and memory of the
     training."""
@@ -305,24 +291,27 @@ the model without training; best is the checkpoint that is saved as the adapter.
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._figures = RunMetrics()
+        self._run = TrainingRun()
 
-    def show(self, figures: RunMetrics) -> None:
-        if figures != self._figures:
-            self._figures = figures
-            self.refresh()
+    def show(self, run: TrainingRun) -> None:
+        self._run = run
+        self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [*self._held_out(width), [], *self._how_it_goes(width)]
 
     def _held_out(self, width: int) -> list[Line]:
-        shown = self._figures
-        if not shown.judged:
+        run = self._run
+        if run.plan is not None and not (run.plan.held_out_documents or run.evals):
             return [[("Held-out", "name")], [(clip(_NOT_EVALUATED, width), "quiet")]]
         columns = (
-            ("before", shown.before, ""),
-            ("last" if shown.over else "now", shown.now, ""),
-            ("best", shown.best, "best"),
+            ("before", run.before, ""),
+            (
+                "last" if run.phase == "over" else "now",
+                run.evals[-1] if run.evals else None,
+                "",
+            ),
+            ("best", run.best, "best"),
         )
         longest = max(len(long) for long, _, _ in _MEASURES)
         wide = width >= longest + len(columns) * _COLUMN
@@ -343,12 +332,12 @@ the model without training; best is the checkpoint that is saved as the adapter.
             ]
             for long, short, value in _MEASURES
         ]
-        where = f"at step {shown.best.step:,}" if shown.best else ""
+        where = f"at step {run.best.step:,}" if run.best else ""
         return [head, *rows, [(_right(where, width), "quiet")]]
 
     def _how_it_goes(self, width: int) -> list[Line]:
-        step, over = self._figures.step, self._figures.over
-        pace = [("training loss", notation.rate(self._figures.loss))]
+        step, over = self._run.step, self._run.phase == "over"
+        pace = [("training loss", notation.rate(self._run.curve.last))]
         pace += [
             (name, value(step) if step else NONE)
             for name, value in _PACE

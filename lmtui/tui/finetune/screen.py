@@ -30,7 +30,6 @@ from lmtui.tui.finetune.panes import (
     PlanView,
     RunFigures,
     RunHead,
-    RunMetrics,
     RunStatus,
     samples_of,
     title_of,
@@ -102,19 +101,6 @@ def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
         return ((steps, whole), (steps, epoch), (steps,), (short,))
     left = f"{lasting(run.step.eta_seconds)} left"
     return ((steps, whole, left), (steps, epoch, left), (steps, left), (short, left))
-
-
-def figures_of(run: TrainingRun) -> RunMetrics:
-    """Return the evaluations and the last step for `RunFigures`."""
-    return RunMetrics(
-        before=run.before,
-        now=run.evals[-1] if run.evals else None,
-        best=run.best,
-        step=run.step,
-        loss=run.curve.last,
-        judged=run.plan is None or run.plan.held_out_documents > 0 or bool(run.evals),
-        over=run.phase == "over",
-    )
 
 
 def question_of(run: TrainingRun) -> list[Paragraph]:
@@ -340,7 +326,7 @@ the weights of a run that was never stopped.
         epochs = run.plan.epochs if run.plan else 0.0
         chart = self.query_one(LossChart)
         chart.show(run.curve, run.evals, steps=run.steps, epochs=epochs)
-        self.query_one(RunFigures).show(figures_of(run))
+        self.query_one(RunFigures).show(run)
         samples = self.query_one("#samples", Pane)
         samples.head(title_of(run.sample))
         samples.show(samples_of(run.sample))

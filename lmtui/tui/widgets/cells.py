@@ -177,10 +177,10 @@ def fit_best(
     return [clip(" · ".join(forms[-1]), width)]
 
 
-def progress_bar(share: float, width: int = 10) -> str:
-    """Return a bar of `width` cells that shows how much is done (`share`, 0 to 1)."""
-    done = int(min(1.0, max(0.0, share)) * width)
-    return "█" * done + "░" * (width - done)
+def progress_bar(share: float) -> str:
+    """Return a bar of 10 cells that shows how much is done (`share`, 0 to 1)."""
+    done = int(min(1.0, max(0.0, share)) * 10)
+    return "█" * done + "░" * (10 - done)
 
 
 # Text that keeps every character, drawn with as many.

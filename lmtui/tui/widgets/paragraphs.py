@@ -33,9 +33,9 @@ class Paragraph:
     """Cells before every wrapped line but the first."""
 
 
-def paragraphs(text: str, style: str = "", *, indent: int = 0) -> list[Paragraph]:
+def paragraphs(text: str, style: str) -> list[Paragraph]:
     """Return a paragraph for each line of a text."""
-    return [Paragraph(((line, style),), indent) for line in text.split("\n")]
+    return [Paragraph(((line, style),)) for line in text.split("\n")]
 
 
 def wrapped(paragraph: Paragraph, width: int) -> list[Line]:
