@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.cells import cell_len
 
@@ -74,13 +73,6 @@ held-out documents, which are never trained on, and ● the best of these. Lower
 better. If the line falls while the circles rise, the model is memorising the notes.
 """
     PREFIX = "chart--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "chart--title",
-        "chart--train",
-        "chart--held-out",
-        "chart--best",
-        "chart--quiet",
-    }
     DEFAULT_CSS = """
     LossChart { height: 1fr; color: $foreground; }
     LossChart > .chart--title { color: $accent; text-style: bold; }

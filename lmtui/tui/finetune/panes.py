@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -222,12 +221,6 @@ class RunHead(StyledLines):
     """Title and state on one line; below, a progress bar and the progress in words."""
 
     PREFIX = "head--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "head--title",
-        "head--state",
-        "head--done",
-        "head--quiet",
-    }
     DEFAULT_CSS = """
     RunHead { height: 2; color: $foreground; }
     RunHead > .head--title { color: $primary; text-style: bold; }
@@ -277,11 +270,6 @@ nats, perplexity its exponential; bits a byte can be compared between models. Be
 the model without training; best is the checkpoint that is saved as the adapter.
 """
     PREFIX = "figures--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "figures--name",
-        "figures--quiet",
-        "figures--best",
-    }
     DEFAULT_CSS = """
     RunFigures { height: 12; color: $foreground; }
     RunFigures > .figures--name { color: $accent; text-style: bold; }

@@ -7,7 +7,6 @@ same everywhere. Knows no instrument.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.geometry import Size
@@ -56,12 +55,6 @@ class FigureView(StyledLines):
     """Draws a figure, as high as it needs to be."""
 
     PREFIX = "figure--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"figure--{name}"
-        for name in ("title", "quiet", "token", "raw", "sampled", "chosen", "cut",
-                     "cursor", "strong", "warning", "success", "line",
-                     *(f"surprise-{step}" for step in range(surprisal_scale.STEPS)))
-    }  # fmt: skip
     DEFAULT_CSS = "\n".join(
         (
             "FigureView { width: 1fr; height: auto; color: $foreground; }",

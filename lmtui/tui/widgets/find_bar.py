@@ -51,7 +51,6 @@ class SearchOptions(StyledLines):
     """One line: the options with their keys, or why a search is not complete."""
 
     PREFIX = "search--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"search--wrong"}
     DEFAULT_CSS = """
     SearchOptions { height: 1; color: $quiet; background: $panel; }
     SearchOptions > .search--wrong { color: $error; text-style: bold; }

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import ClassVar
 
 from textual.geometry import Size
 
@@ -21,7 +20,7 @@ from lmtui.engine.types import EngineInfo, GenerationResult, ScoredToken, Step
 from lmtui.notation import bits
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
-from lmtui.tui.widgets.surprisal_styles import CLASSES, sheet
+from lmtui.tui.widgets.surprisal_styles import sheet
 
 CAPACITY = 512
 """Most columns that are kept; terminals are rarely wider."""
@@ -115,12 +114,6 @@ the answer's tokens whose logits were there already, since they had been guessed
 the words before (lmtui help speed). Numbers that are not known yet are left out. With
 a message in focus, all of this is about that message.
 """
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "strip--number",
-        "strip--quiet",
-        *CLASSES,
-    }
 
     DEFAULT_CSS = f"""
     LikelihoodStrip {{

@@ -26,7 +26,6 @@ from textual.widget import Widget
 from lmtui.text import signs_undone, visible
 from lmtui.tui.widgets.cells import tame_heaps
 from lmtui.tui.widgets.markdown_blocks import (
-    CLASSES,
     SHEET,
     MarkdownBlock,
     is_plain,
@@ -302,7 +301,6 @@ class StreamingMarkdown(DirectLines):
 class MarkdownView(StreamingMarkdown):
     """Markdown in its own component styles."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = CLASSES
     DEFAULT_CSS = f"MarkdownView {{ {SHEET} }}"
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -87,14 +86,6 @@ def _pieces(paragraph: Paragraph, width: int) -> Iterator[Part]:
 class Paragraphs(DirectLines):
     """Selectable text in styled parts, wrapped at words."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "paragraphs--strong",
-        "paragraphs--quiet",
-        "paragraphs--accent",
-        "paragraphs--warning",
-        "paragraphs--error",
-        "paragraphs--untrained",
-    }
     DEFAULT_CSS = """
     Paragraphs { width: 1fr; height: auto; color: $foreground; }
     Paragraphs > .paragraphs--strong { color: $foreground; text-style: bold; }

@@ -90,11 +90,6 @@ server that is only talked with may apply the sampler's stages in another order.
     ]  # fmt: skip
 
     PREFIX = "panel--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"panel--{name}"
-        for name in ("title", "quiet", "token", "raw", "sampled", "chosen", "cut",
-                     "cursor")
-    }  # fmt: skip
 
     DEFAULT_CSS = """
     ProbabilityPanel {

@@ -82,11 +82,6 @@ makers recommend, where its card or its files say so.
     ]  # fmt: skip
 
     PREFIX = "sampler--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"sampler--{name}"
-        for name in ("label", "value", "changed", "track", "filled", "knob", "cursor",
-                     "quiet", "error", "mark", "effect")
-    }  # fmt: skip
 
     DEFAULT_CSS = """
     SamplerControls {

@@ -6,9 +6,10 @@ the lines.
 
 from __future__ import annotations
 
+import re
 from asyncio import TimerHandle
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -33,6 +34,8 @@ STALE = Style(dim=True)
 STALE_AFTER = 0.08
 """Seconds until outdated content is dimmed: drawn, it is less than a tenth of a
 second."""
+
+_COMPONENT = re.compile(r"\.([\w-]+--[\w-]+)")
 
 
 def rendered(
@@ -63,8 +66,14 @@ def filled(line: list[Segment], width: int, base: Style) -> Strip:
 class DirectLines(Widget):
     """A widget without border or padding that draws every line to its full width.
 
-    Its lines bypass Textual's style cache, which costs more than drawing them.
+    Its lines bypass Textual's style cache, which costs more than drawing them. Its
+    component classes are those that its `DEFAULT_CSS` names.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        named = _COMPONENT.findall(cls.__dict__.get("DEFAULT_CSS", ""))
+        cls.COMPONENT_CLASSES = cls.__dict__.get("COMPONENT_CLASSES", set(named))
+        super().__init_subclass__(**options)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         if self.is_attached and any(self.gutter):

@@ -7,7 +7,6 @@ engine and no text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.cells import cell_len
 
@@ -45,7 +44,6 @@ models, are those of the tokens scored so far. ≈ marks numbers that will chang
 are still to be scored, or were scored before an edit.
 """
     PREFIX = "totals--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"totals--name", "totals--quiet"}
     DEFAULT_CSS = """
     TextTotals {
         height: 9;

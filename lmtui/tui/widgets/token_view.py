@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -21,8 +20,6 @@ from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import clip, fit_best
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.surprisal_styles import (
-    CLASSES,
-    DIFFERENCE_CLASSES,
     difference_sheet,
     sheet,
     tinted_sheet,
@@ -66,11 +63,6 @@ class RunningSums:
 class TokenLegend(StyledLines):
     """The legend: the name of the measure and its six shades."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "legend--quiet",
-        *CLASSES,
-        *DIFFERENCE_CLASSES,
-    }
     DEFAULT_CSS = f"""
     TokenLegend {{ height: 1; color: $quiet; }}
     TokenLegend > .legend--quiet {{ color: $quiet; }}
