@@ -37,7 +37,6 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="A name from `lmtui adapters list`, or an adapter's folder.",
-        show_default=False,
         autocompletion=completion.adapters,
     ),
 ]
@@ -46,22 +45,18 @@ AdapterName = Annotated[
     typer.Argument(
         metavar="NAME",
         help="A name from `lmtui adapters list`.",
-        show_default=False,
         autocompletion=completion.adapters,
     ),
 ]
 Out = Annotated[
     Path,
-    typer.Argument(
-        metavar="OUT", help="A path that does not exist yet.", show_default=False
-    ),
+    typer.Argument(metavar="OUT", help="A path that does not exist yet."),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
         help="The model it was made for, if that is not found automatically.",
-        show_default=False,
         autocompletion=completion.models,
     ),
 ]
@@ -196,7 +191,6 @@ def import_one(
         typer.Argument(
             metavar="FILE|FOLDER",
             help="A .zip file from `lmtui adapters export`, or an adapter's folder.",
-            show_default=False,
         ),
     ],
     name: Annotated[
@@ -204,7 +198,6 @@ def import_one(
         typer.Option(
             metavar="NAME",
             help="The name of the adapter here; by default that of the file or folder.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -32,7 +32,6 @@ PresetName = Annotated[
         metavar="NAME",
         help="Begin with a preset of config.toml: its system prompt and its sampling. "
         "Other flags override it; it overrides all other settings.",
-        show_default=False,
         autocompletion=completion.presets,
     ),
 ]
@@ -113,7 +112,6 @@ Resume = Annotated[
         metavar="ID|last",
         help="Resume a saved conversation, with its model: a number from "
         "`lmtui history list`, or last.",
-        show_default=False,
         autocompletion=completion.conversations,
     ),
 ]
@@ -124,7 +122,6 @@ Think = Annotated[
         help="Tell a model that can think before it answers to do so, or not to; saved "
         "with the conversation. Without this flag, the conversation's own choice "
         "counts, or else the setting chat.thinking.",
-        show_default=False,
     ),
 ]
 Top = Annotated[

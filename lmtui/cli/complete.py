@@ -59,7 +59,6 @@ At = Annotated[
         metavar="LINE:COL",
         help="Position of the cursor, counted from 1, columns in characters; unset is "
         "the end of the text for --print, the beginning in the editor.",
-        show_default=False,
     ),
 ]
 SingleLine = Annotated[
@@ -80,7 +79,6 @@ With = Annotated[
         metavar="PATH",
         help="Another file, or a folder, that the model reads before the text; may be "
         "repeated.",
-        show_default=False,
     ),
 ]
 MaxTokens = Annotated[
@@ -90,7 +88,6 @@ MaxTokens = Annotated[
         metavar="N",
         help=f"Stop after this many tokens; unset is {_TOKENS}, or what the settings "
         "say.",
-        show_default=False,
     ),
 ]
 

@@ -51,7 +51,6 @@ PresetFile = Annotated[
         metavar="FILE",
         help="Write a sampler preset of SillyTavern (JSON) into config.toml; - is "
         "stdin.",
-        show_default=False,
     ),
 ]
 PresetName = Annotated[
@@ -60,7 +59,6 @@ PresetName = Annotated[
         "--name",
         metavar="NAME",
         help="The name of the imported preset; that of its file otherwise.",
-        show_default=False,
     ),
 ]
 

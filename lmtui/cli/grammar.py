@@ -19,7 +19,6 @@ Schema = Annotated[
         "--schema",
         metavar="FILE",
         help="Allow only JSON that follows this JSON schema.",
-        show_default=False,
     ),
 ]
 Regex = Annotated[
@@ -28,7 +27,6 @@ Regex = Annotated[
         "--regex",
         metavar="RE",
         help="Allow only a text that matches this regular expression as a whole.",
-        show_default=False,
     ),
 ]
 GrammarFile = Annotated[
@@ -37,7 +35,6 @@ GrammarFile = Annotated[
         "--grammar",
         metavar="FILE",
         help="Allow only a text that follows this grammar: Lark, or llama.cpp's GBNF.",
-        show_default=False,
     ),
 ]
 

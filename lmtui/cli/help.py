@@ -30,7 +30,6 @@ Topic = Annotated[
     typer.Argument(
         metavar="TOPIC",
         help="A name from the list.",
-        show_default=False,
         autocompletion=completions,
     ),
 ]

@@ -34,7 +34,6 @@ Which = Annotated[
     typer.Argument(
         metavar="ID|last",
         help="A number from `lmtui history list`, or last for the one used last.",
-        show_default=False,
         autocompletion=completion.conversations,
     ),
 ]
@@ -113,7 +112,6 @@ def export(
         typer.Argument(
             metavar="[ID|last]",
             help="The conversation; not with --all.",
-            show_default=False,
             autocompletion=completion.conversations,
         ),
     ] = None,
@@ -122,7 +120,6 @@ def export(
         typer.Argument(
             metavar="[OUT]",
             help="A new file, whose extension gives the format; without it, stdout.",
-            show_default=False,
         ),
     ] = None,
     *,
@@ -132,7 +129,6 @@ def export(
             "--format",
             help="md is the current branch as text, html the same for a browser, json "
             "everything; without this and OUT, md.",
-            show_default=False,
         ),
     ] = None,
     everything: Annotated[
@@ -164,9 +160,7 @@ def export(
 def import_files(
     files: Annotated[
         list[str],
-        typer.Argument(
-            metavar="FILE|-...", help="Files; - is stdin.", show_default=False
-        ),
+        typer.Argument(metavar="FILE|-...", help="Files; - is stdin."),
     ],
     *,
     json: options.Json = False,
@@ -311,9 +305,7 @@ def show_list(
 def search(
     words: Annotated[
         list[str],
-        typer.Argument(
-            metavar="WORDS...", help="Words, or '\"a phrase\"'.", show_default=False
-        ),
+        typer.Argument(metavar="WORDS...", help="Words, or '\"a phrase\"'."),
     ],
     *,
     limit: Limit = 50,
@@ -372,7 +364,6 @@ def delete(
         typer.Argument(
             metavar="ID|last...",
             help="Numbers from `lmtui history list`, or last.",
-            show_default=False,
             autocompletion=completion.conversations,
         ),
     ],

@@ -35,7 +35,6 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="`default`, a catalogue name, a Hub id, a folder or a .gguf file.",
-        show_default=False,
         autocompletion=completion.models,
     ),
 ]

@@ -84,7 +84,6 @@ def _option(name: str) -> Any:
         found.flag or "",
         metavar=declared.metavar or None,
         help=declared.meaning,
-        show_default=False,
         autocompletion=_COMPLETIONS.get(name, choices),
     )
 

@@ -32,7 +32,6 @@ KeyFile = Annotated[
         metavar="FILE",
         help=f"The file with the API key that clients have to send; without it, the "
         f"environment variable {KEY_VARIABLE}.",
-        show_default=False,
     ),
 ]
 Hosts = Annotated[
@@ -42,7 +41,6 @@ Hosts = Annotated[
         metavar="NAME",
         help="A host name by which clients call this server, besides those of "
         "loopback; may be repeated.",
-        show_default=False,
     ),
 ]
 Origins = Annotated[
@@ -52,7 +50,6 @@ Origins = Annotated[
         metavar="ORIGIN",
         help="A web page that may ask, such as http://localhost:3000; may be given "
         "again.",
-        show_default=False,
     ),
 ]
 

@@ -30,7 +30,6 @@ Show = Annotated[
     typer.Option(
         metavar="NAME",
         help="Print the file of this theme.",
-        show_default=False,
         autocompletion=completion.themes,
     ),
 ]

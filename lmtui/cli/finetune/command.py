@@ -42,7 +42,6 @@ Places = Annotated[
     typer.Argument(
         metavar="NOTES",
         help="Files, folders and patterns such as 'notes/**/*.md'.",
-        show_default=False,
     ),
 ]
 Name = Annotated[
@@ -50,7 +49,6 @@ Name = Annotated[
     typer.Option(
         metavar="NAME",
         help="Name of the adapter; unset is the name of the notes' folder.",
-        show_default=False,
     ),
 ]
 Headless = Annotated[

@@ -54,7 +54,6 @@ Files = Annotated[
     typer.Argument(
         metavar="FILE...",
         help="Text files; - is stdin, which is also read in a pipe without FILE.",
-        show_default=False,
     ),
 ]
 Chat = Annotated[
@@ -62,7 +61,6 @@ Chat = Annotated[
     typer.Option(
         metavar="ID|last",
         help="A message of this conversation, instead of a file.",
-        show_default=False,
         autocompletion=completion.conversations,
     ),
 ]
@@ -73,7 +71,6 @@ Number = Annotated[
         min=1,
         metavar="N",
         help="Number of the message on the current branch; unset is the last one.",
-        show_default=False,
     ),
 ]
 Plain = Annotated[
@@ -95,7 +92,6 @@ Sort = Annotated[
     typer.Option(
         metavar="COLUMN",
         help="Sort the rows by a column: the largest numbers first, or by name.",
-        show_default=False,
     ),
 ]
 Html = Annotated[
@@ -103,7 +99,6 @@ Html = Annotated[
     typer.Option(
         metavar="OUT",
         help="Write a self-contained web page into this file.",
-        show_default=False,
     ),
 ]
 Top = Annotated[
@@ -113,7 +108,6 @@ Top = Annotated[
         metavar="N",
         help=f"Alternatives for each token; unset is 0, {PAGE_TOP} with --html, and 1 "
         "for each layer with --lens.",
-        show_default=False,
     ),
 ]
 Lens = Annotated[
@@ -128,7 +122,6 @@ Window = Annotated[
     typer.Option(
         metavar="N",
         help="Tokens read together; unset is 2048, or the context if smaller.",
-        show_default=False,
     ),
 ]
 Stride = Annotated[
@@ -136,7 +129,6 @@ Stride = Annotated[
     typer.Option(
         metavar="N",
         help="Tokens between the starts of two windows; unset is half a window.",
-        show_default=False,
     ),
 ]
 Bos = Annotated[
@@ -150,7 +142,6 @@ Against = Annotated[
         help="Compare with another model on the same text; ngram:1 to "
         f"ngram:{HIGHEST_ORDER} count the tokens of --ngram-text, and for ngram:0 all "
         "tokens are equally probable.",
-        show_default=False,
         autocompletion=completion.models,
     ),
 ]
@@ -159,7 +150,6 @@ AgainstAdapter = Annotated[
     typer.Option(
         metavar="NAME",
         help="Compare with the same model and this adapter on it.",
-        show_default=False,
         autocompletion=completion.adapters,
     ),
 ]
@@ -169,7 +159,6 @@ NgramText = Annotated[
     typer.Option(
         metavar="FILE",
         help="A text for --against ngram:N to count; may be repeated.",
-        show_default=False,
     ),
 ]
 

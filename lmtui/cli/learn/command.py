@@ -25,7 +25,6 @@ Which = Annotated[
         metavar="[COURSE] [PAGE]",
         help="The folder of a course, unset for the one that comes with the program; "
         "and a page by number or name, unset for the one that was open last.",
-        show_default=False,
     ),
 ]
 Text = Annotated[
@@ -33,7 +32,6 @@ Text = Annotated[
     typer.Option(
         metavar="FILE",
         help="A text of your own, which the pages then use; - is stdin.",
-        show_default=False,
     ),
 ]
 Plain = Annotated[
@@ -50,7 +48,6 @@ Html = Annotated[
         metavar="OUT",
         help="Write the course as web pages into this folder, with the numbers of the "
         "model.",
-        show_default=False,
     ),
 ]
 
