@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,15 +32,6 @@ UNDO = 24 * 3600.0
 ConversationFlag = Literal["pinned", "archived", "deleted"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreResult:
-    touched: Mapping[str, int]
-    """The new value of `touched` of each conversation."""
-    refused: frozenset[str] = frozenset()
-    """Conversations that another program has changed meanwhile; nothing of them is
-    saved."""
-
-
 class Store:
     def __init__(self, file: Path, *, readonly: bool = False) -> None:
         """Open the file, which is created where there is none.
@@ -61,11 +51,12 @@ class Store:
         self,
         changes: Mapping[str, ConversationDelta],
         known: Mapping[str, int] | None = None,
-    ) -> StoreResult:
+    ) -> tuple[dict[str, int], set[str]]:
         """Save changes of conversations, named by their uids; new ones are created.
 
-        All of it is on the disk when this returns. `known` is the `touched` of each
-        that the caller knows: a conversation that another program has changed since is
+        All of it is on the disk when this returns: the new `touched` of each, and the
+        refused ones, of which nothing is saved. `known` is the `touched` of each that
+        the caller knows: a conversation that another program has changed since is
         refused.
 
         Raises:
@@ -84,7 +75,7 @@ class Store:
                 if change.nodes:
                     _summarise(connection, id_, change.nodes)
                 touched[uid] = _touched(connection, uid)
-        return StoreResult(touched, frozenset(refused))
+        return touched, refused
 
     def add(self, uid: str, conversation: Conversation, facts: ConversationMeta) -> int:
         """Save a whole conversation with its metadata; return its id.

@@ -213,7 +213,9 @@ class ConversationWriter:
 
     def _save(self, held: dict[str, ConversationDelta]) -> None:
         try:
-            saved = self._with_store(lambda store: store.save(held, self._known))
+            touched, refused = self._with_store(
+                lambda store: store.save(held, self._known)
+            )
         except Exception as error:
             self._hold_again(held)
             self._let_go()  # an open read-only file stays so; reopening may help
@@ -223,8 +225,8 @@ class ConversationWriter:
             self._due = self._clock() + _AGAIN
             return
         self._due = self._clock() + GROWING
-        self._known.update(saved.touched)
-        for uid in saved.refused:
+        self._known.update(touched)
+        for uid in refused:
             self._tell(ChangedByOther(uid))
         if self._failed:
             self._failed = False

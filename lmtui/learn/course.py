@@ -100,12 +100,6 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
-    name: str
-    meaning: Sentence
-
-
-@dataclass(frozen=True, slots=True)
 class Course:
     """A course that was read and checked."""
 
@@ -116,7 +110,8 @@ class Course:
     text: str
     """The text that is counted and trained on."""
     text_name: str
-    glossary: tuple[Term, ...]
+    glossary: tuple[tuple[str, Sentence], ...]
+    """Terms and their meanings."""
 
     def number_of(self, name: str) -> int:
         """Return the number from 0 of a page, given its number from 1 or its id.
@@ -252,7 +247,7 @@ def _line_of(source: str, key: str) -> int:
     return next((n for n, line in lines if line.lstrip().startswith(key)), 1)
 
 
-def _glossary(folder: Path) -> Iterator[Term]:
+def _glossary(folder: Path) -> Iterator[tuple[str, Sentence]]:
     """Yield the terms of `glossary.md`: lines like `**term**: meaning`."""
     name = "glossary.md"
     if not (folder / name).exists():
@@ -263,7 +258,7 @@ def _glossary(folder: Path) -> Iterator[Term]:
         match = re.fullmatch(r"\*\*([^*]+)\*\*:\s+(\S.*)", text)
         if match is None:
             raise _wrong(name, line, "this is no term", "Write **term**: meaning.")
-        yield Term(match[1], _sentence(name, line, match[2], keys=()))
+        yield match[1], _sentence(name, line, match[2], keys=())
 
 
 def _sentence(name: str, line: int, text: str, *, keys: Sequence[str]) -> Sentence:

@@ -185,29 +185,14 @@ def _row_text(value: Any, what: str) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class NotesFile:
-    """A file that may hold notes."""
-
-    path: Path
-    """Absolute path."""
-    name: str
-    """Path relative to the notes' root, with slashes; bytes that are not UTF-8 are
-    escaped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """All files that were named or found, sorted by name."""
-
-    root: Path
-    """The folder that all names are relative to; absolute."""
-    files: tuple[NotesFile, ...]
-    skipped: tuple[Skip, ...]
-
-
-def find(places: Sequence[str | Path]) -> Sources:
+def find(
+    places: Sequence[str | Path],
+) -> tuple[Path, dict[str, Path], tuple[Skip, ...]]:
     """Find the files that `places` name: files, folders and patterns such as `**/*.md`.
+
+    Returns the absolute root; the files by name, sorted; and what is left out. A name
+    is the path relative to the root, with slashes; bytes that are not UTF-8 are
+    escaped.
 
     A file that is named is taken even if it is hidden. The root is the named folder,
     the folder of a named file, or the folder before a pattern; for several places it is
@@ -227,11 +212,8 @@ def find(places: Sequence[str | Path]) -> Sources:
     named = search.files.union(search.bases)
     left_out = {path: why for path, why in search.left_out.items() if path not in named}
     skips = {_name(path, root): why for path, why in (left_out | search.closed).items()}
-    return Sources(
-        root,
-        tuple(NotesFile(path, name) for name, path in sorted(files.items())),
-        tuple(Skip(name, why) for name, why in sorted(skips.items())),
-    )
+    skipped = tuple(Skip(name, why) for name, why in sorted(skips.items()))
+    return root, dict(sorted(files.items())), skipped
 
 
 def _name(path: Path, root: Path) -> str:
@@ -403,19 +385,19 @@ def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
         LmtuiError: nothing is at one of the places, or none of the files has text; with
             `strict`, also that a row can't be used.
     """
-    found = find(places)
-    reading = _Reading(settings, skipped=list(found.skipped))
-    of_files = {source: _Reading(settings, seen=reading.seen) for source in found.files}
+    root, files, skipped = find(places)
+    reading = _Reading(settings, skipped=list(skipped))
+    of_files = {name: _Reading(settings, seen=reading.seen) for name in files}
     # Of equal files the first one that is read is used: the original's name is shorter
     # than that of "copy of" it. The order of the documents stays that of the names.
-    for source in sorted(found.files, key=lambda each: (len(each.name), each.name)):
-        of_files[source].read(source)
+    for name in sorted(files, key=lambda each: (len(each), each)):
+        of_files[name].read(name, files[name])
     for each in of_files.values():
         reading.add(each)
     if not reading.documents:
-        raise _nothing(found.root, reading.skipped)
+        raise _nothing(root, reading.skipped)
     return Notes(
-        found.root,
+        root,
         tuple(reading.files),
         tuple(reading.documents),
         tuple(reading.skipped),
@@ -469,22 +451,22 @@ class _Reading:
             more = ", …" if count > _SECRETS_NAMED else ""
             yield f"{count:,} {looks} that would be learned: {named}{more}"
 
-    def read(self, source: NotesFile) -> None:
+    def read(self, name: str, path: Path) -> None:
         """Add a file's documents, or note why it is left out."""
         try:
-            data = _read(source.path, int(self.settings.max_file_mb * 1e6))
+            data = _read(path, int(self.settings.max_file_mb * 1e6))
             whole = _text(data)
-            text = self._learned(source, whole)
+            text = self._learned(path, whole)
             digest = hashlib.sha256(text.encode()).digest()
             if same := self.seen.get(digest):
                 raise SkipReason(f"the same as {same}")
-            documents = self._documents(source, text)
+            documents = self._documents(name, text)
         except SkipReason as why:
-            self.skipped.append(Skip(source.name, str(why)))
+            self.skipped.append(Skip(name, str(why)))
             return
-        self.seen[digest] = source.name
+        self.seen[digest] = name
         sha256 = hashlib.sha256(data).hexdigest()
-        self.files.append(NoteFile(source.name, sha256, len(data), len(documents)))
+        self.files.append(NoteFile(name, sha256, len(data), len(documents)))
         self.documents += documents
         dropped = whole.count("\n") - text.count("\n")  # lines of front matter
         for document in documents:
@@ -492,21 +474,21 @@ class _Reading:
             if document.is_row:
                 self.secrets += [document.path] if lines else []
             else:
-                self.secrets += [f"{source.name}:{dropped + line}" for line in lines]
+                self.secrets += [f"{name}:{dropped + line}" for line in lines]
 
-    def _learned(self, source: NotesFile, text: str) -> str:
-        if self.settings.front_matter == "drop" and _suffix(source) in _NOTES:
+    def _learned(self, path: Path, text: str) -> str:
+        if self.settings.front_matter == "drop" and path.suffix.lower() in _NOTES:
             text = without_front_matter(text)
         if not text.strip():
             raise SkipReason("empty")
         return text
 
-    def _documents(self, source: NotesFile, text: str) -> list[NotesDocument]:
-        if _suffix(source) != _ROWS:
-            return [NotesDocument(source.name, text)]
+    def _documents(self, name: str, text: str) -> list[NotesDocument]:
+        if Path(name).suffix.lower() != _ROWS:
+            return [NotesDocument(name, text)]
         usable, broken, count = [], [], 0
         for row in read_rows(text):
-            path = f"{source.name}:{row.line}"
+            path = f"{name}:{row.line}"
             if row.content is not None:
                 usable.append(NotesDocument(path, row.content, is_row=True))
                 continue
@@ -517,7 +499,7 @@ class _Reading:
             raise _refused(broken[0], more=count - 1)
         self.skipped += broken
         if more := count - len(broken):
-            self.skipped.append(Skip(source.name, f"{more:,} more broken rows"))
+            self.skipped.append(Skip(name, f"{more:,} more broken rows"))
         if not usable:
             raise SkipReason(_NO_ROWS)
         return usable
@@ -576,10 +558,6 @@ def _text(data: bytes) -> str:
         why = "binary" if _CONTROLS.search(data) else f"not UTF-8, byte {error.start:,}"
         raise SkipReason(why) from None
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _suffix(source: NotesFile) -> str:
-    return source.path.suffix.lower()
 
 
 def without_front_matter(text: str) -> str:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 
 import psutil
@@ -31,20 +30,14 @@ _SHOWN = 400  # tokens of the sample
 _ASKED = 2  # full evaluations: before and after the training
 
 
-@dataclass(frozen=True, slots=True)
-class StepCost:
-    seconds: float
-    memory: int
-    """Peak of the memory in use, in bytes; model and optimiser included."""
-
-
 def calibrate(
     trainee: TrainableModel, sequences: Sequences, *, clip: float
-) -> StepCost:
+) -> tuple[float, int]:
     """Measure one block of the next step, or of the last step where none is left.
 
-    A step's time is that of a block times the number of blocks, plus one optimiser
-    update. The weights don't change: the learning rate is 0.
+    Returns the seconds of a step and the peak of the memory in use, in bytes, with
+    model and optimiser. The time is that of a block times the number of blocks, plus
+    one optimiser update. The weights don't change: the learning rate is 0.
 
     Raises:
         NonFiniteLoss: the gradient is NaN or infinite.
@@ -68,7 +61,7 @@ def calibrate(
         optimizer.step()
         optimizer.zero_grad()
         optimising = time.perf_counter() - began - a_block
-    return StepCost(len(blocks) * a_block + optimising, max(peak))
+    return len(blocks) * a_block + optimising, max(peak)
 
 
 @contextmanager
@@ -108,12 +101,13 @@ def plan_of(
     material: Dataset,
     sequences: Sequences,
     *,
-    calibration: StepCost,
+    step: float,
+    memory: int,
     evaluation: float,
 ) -> Plan:
     """Return the plan of the remaining steps.
 
-    `evaluation` is the time of one evaluation in seconds.
+    `step` and `evaluation` are the times of one each in seconds, `memory` is in bytes.
     """
     settings = request.settings
     schedule, made = sequences.schedule, sequences.made
@@ -135,9 +129,8 @@ def plan_of(
         epochs=settings.epochs,
         trainable=trainee.trainable,
         parameters=trainee.parameters,
-        memory=calibration.memory,
-        seconds=(schedule.steps - made) * calibration.seconds
-        + evaluations * evaluation,
+        memory=memory,
+        seconds=(schedule.steps - made) * step + evaluations * evaluation,
         sample=pieces(material.blocks, trainee),
         notes=material.remarks,
         lr=settings.peak_rate,

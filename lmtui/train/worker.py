@@ -220,7 +220,7 @@ class Worker:
         self._tell(Doing("timing one block"))
         missing = save_memory_where_needed(trainee, self._settings.block)
         with cancelled_when(self._commands.stopping):
-            calibration = calibrate(
+            step, memory = calibrate(
                 trainee, prepared.sequences, clip=self._settings.clip
             )
             self._tell(Doing("timing an evaluation"))
@@ -236,7 +236,8 @@ class Worker:
                 trainee,
                 material,
                 prepared.sequences,
-                calibration=calibration,
+                step=step,
+                memory=memory,
                 evaluation=evaluation,
             )
         )

@@ -8,17 +8,20 @@ from pathlib import Path
 import pytest
 
 from lmtui.errors import LmtuiError
-from lmtui.train.notes import Sources, find
+from lmtui.train.events import Skip
+from lmtui.train.notes import find
 from tests.test_imports import loaded_by
 from tests.train.notes_tree import write
 
-
-def names(found: Sources) -> list[str]:
-    return [source.name for source in found.files]
+Found = tuple[Path, dict[str, Path], tuple[Skip, ...]]
 
 
-def skipped(found: Sources) -> dict[str, str]:
-    return {skip.path: skip.reason for skip in found.skipped}
+def names(found: Found) -> list[str]:
+    return list(found[1])
+
+
+def skipped(found: Found) -> dict[str, str]:
+    return {skip.path: skip.reason for skip in found[2]}
 
 
 def refused(*places: str | Path) -> LmtuiError:
@@ -31,11 +34,9 @@ def refused(*places: str | Path) -> LmtuiError:
 def test_find_lists_the_files_of_a_folder_by_name(tmp_path: Path) -> None:
     write(tmp_path, {"b.md": "", "a/c.txt": "", "a-b.py": "", "a/b/.d/e": "", "Z": ""})
     found = find([tmp_path])
-    assert found.root == tmp_path
+    assert found[0] == tmp_path
     assert names(found) == ["Z", "a-b.py", "a/c.txt", "b.md"]
-    assert [source.path for source in found.files] == [
-        tmp_path / name for name in names(found)
-    ]
+    assert list(found[1].values()) == [tmp_path / name for name in names(found)]
     assert skipped(found) == {"a/b/.d": "a hidden folder"}
 
 
@@ -66,7 +67,7 @@ def test_hidden_and_program_files_are_skipped_once(tmp_path: Path) -> None:
 def test_named_hidden_files_and_folders_are_read(tmp_path: Path) -> None:
     write(tmp_path, {".a.md": "", ".b/c.md": "", ".b/.d": "", "node_modules/e": ""})
     found = find([tmp_path / ".a.md", tmp_path / ".b", tmp_path / "node_modules"])
-    assert found.root == tmp_path
+    assert found[0] == tmp_path
     assert names(found) == [".a.md", ".b/c.md", "node_modules/e"]
     both = find([tmp_path, tmp_path / ".a.md", tmp_path / ".b"])
     assert names(both) == [".a.md", ".b/c.md"]
@@ -77,12 +78,12 @@ def test_root_is_the_named_or_common_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"a/x/1.md": "", "a/y/2.md": "", "b.md": ""})
-    assert find([tmp_path / "a" / "x" / "1.md"]).root == tmp_path / "a" / "x"
-    assert find([tmp_path / "a" / "x", tmp_path / "a" / "y"]).root == tmp_path / "a"
-    assert find([tmp_path / "a/x/1.md", tmp_path / "a"]).root == tmp_path / "a"
-    assert find([tmp_path / "a/*/*.md"]).root == tmp_path / "a"
+    assert find([tmp_path / "a" / "x" / "1.md"])[0] == tmp_path / "a" / "x"
+    assert find([tmp_path / "a" / "x", tmp_path / "a" / "y"])[0] == tmp_path / "a"
+    assert find([tmp_path / "a/x/1.md", tmp_path / "a"])[0] == tmp_path / "a"
+    assert find([tmp_path / "a/*/*.md"])[0] == tmp_path / "a"
     monkeypatch.chdir(tmp_path / "a")
-    assert find(["**/*.md"]).root == tmp_path / "a"
+    assert find(["**/*.md"])[0] == tmp_path / "a"
     assert names(find(["x", "../b.md"])) == ["a/x/1.md", "b.md"]
     monkeypatch.setenv("HOME", str(tmp_path))
     assert names(find(["~/a"])) == ["x/1.md", "y/2.md"]
@@ -122,7 +123,7 @@ def test_a_pattern_matches_files_and_folders(
         ),
     )
     found = find([tmp_path / pattern])
-    assert {str(source.path.relative_to(tmp_path)) for source in found.files} == set(
+    assert {str(path.relative_to(tmp_path)) for path in found[1].values()} == set(
         matched
     )
 
@@ -185,9 +186,9 @@ def test_file_name_that_is_not_utf8_is_written_out(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     except OSError:
         pytest.skip("this file system has only names in UTF-8")
-    (source,) = find([tmp_path]).files
-    assert source.name == "caf⟨E9⟩.md"
-    assert source.path.read_text() == "x"
+    ((found, path),) = find([tmp_path])[1].items()
+    assert found == "caf⟨E9⟩.md"
+    assert path.read_text() == "x"
 
 
 def test_missing_files_and_unmatched_patterns_are_refused(tmp_path: Path) -> None:

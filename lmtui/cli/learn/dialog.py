@@ -76,8 +76,8 @@ class Dialog:
         elif word == ":textbook":
             self._write_textbook()
         elif word == ":words":
-            for term in lesson.course.glossary:
-                self._write(f"{term.name}: {sentence_text(term.meaning, {})}")
+            for term, meaning in lesson.course.glossary:
+                self._write(f"{term}: {sentence_text(meaning, {})}")
         elif word.startswith(":"):
             self._act(word[1:], rest)
         else:

@@ -84,8 +84,8 @@ class Handout:
         if not self.course.glossary:
             return
         terms = "\n".join(
-            f"<dt>{shown(term.name)}</dt><dd>{_sentence(term.meaning, {})}</dd>"
-            for term in self.course.glossary
+            f"<dt>{shown(term)}</dt><dd>{_sentence(meaning, {})}</dd>"
+            for term, meaning in self.course.glossary
         )
         yield f"<section>\n<h2>Glossary</h2>\n<dl>\n{terms}\n</dl>\n</section>"
 

@@ -195,8 +195,8 @@ progress is saved.
     def help_terms(self) -> str:
         """The glossary of the course, a line a term."""
         return "\n".join(
-            visible_line(f"{term.name}: {sentence_text(term.meaning, {})}")
-            for term in self.lesson.course.glossary
+            visible_line(f"{term}: {sentence_text(meaning, {})}")
+            for term, meaning in self.lesson.course.glossary
         )
 
     # The page.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import Course, Exercise, Page, Paragraph, Span, Term
+from lmtui.learn.course import Course, Exercise, Page, Paragraph, Span
 from lmtui.learn.figure import (
     Bars,
     Cell,
@@ -195,7 +195,7 @@ def course_of(*pages: Page, foreign: str = " the") -> Course:
         pages=pages or tuple(page_of(n, foreign=foreign) for n in (1, 2, 3)),
         text="A text.",
         text_name=foreign,
-        glossary=(Term(f"term {foreign}", (Span("A meaning "), Span("x", "code"))),),
+        glossary=((f"term {foreign}", (Span("A meaning "), Span("x", "code"))),),
     )
 
 
