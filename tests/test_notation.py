@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lmtui import notation, surprisal_scale
 from lmtui.analysis.html.writer import page
-from lmtui.cli.inspect.plain import Gain, SurprisalScale
+from lmtui.cli.inspect.plain import DIFFERENCE, SURPRISE, legend_of
 from lmtui.tui.widgets.text_totals import LABELS
 from lmtui.tui.widgets.token_view import TokenLegend
 
@@ -126,11 +126,10 @@ def test_screen_shell_and_page_have_one_scale() -> None:
     assert scales["surprisal"]["bounds"] == list(surprisal_scale.BOUNDS)
     for name in surprisal_scale.MEASURES:
         assert scales[name]["names"] == list(surprisal_scale.explained(name))
-    shell = SurprisalScale().legend().plain
+    shell = legend_of("surprisal", SURPRISE).plain
     assert all(words in shell for words in scales["surprisal"]["names"])
-    assert all(
-        words in Gain().legend().plain for words in scales["difference"]["names"]
-    )
+    shell = legend_of("difference", DIFFERENCE).plain
+    assert all(words in shell for words in scales["difference"]["names"])
     (line,) = TokenLegend().lines(100, 1)
     screen = "".join(part for part, _ in line)
     assert all(words in screen for words in scales["surprisal"]["names"])

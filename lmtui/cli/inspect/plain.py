@@ -93,7 +93,7 @@ def _sign(difference: float | None) -> str:
     return "⁺" if difference > 0 else "⁻"
 
 
-def _legend(measure: scale.Shade, styles: Sequence[str]) -> Text:
+def legend_of(measure: scale.Shade, styles: Sequence[str]) -> Text:
     legend = Text(f"{measure}  ")
     for words, style in zip(scale.explained(measure), styles, strict=True):
         legend.append(words, style)
@@ -399,9 +399,9 @@ class PlainView:
         self._console.print()
         if self._console.is_terminal:
             legend = (
-                _legend("difference", DIFFERENCE)
+                legend_of("difference", DIFFERENCE)
                 if self._compares
-                else _legend("surprisal", SURPRISE)
+                else legend_of("surprisal", SURPRISE)
             )
             self._console.print(legend, soft_wrap=True)
             self._console.print()

@@ -94,13 +94,13 @@ async def test_pane_follows_the_end_while_scrolled_to_it() -> None:
     async with app.run_test(size=(20, 6)) as pilot:
         pane.focus()
         lines = [f"line {number}" for number in range(40)]
-        pane.show(paragraphs("\n".join(lines[:20])))
+        pane.show(paragraphs("\n".join(lines[:20]), ""))
         await pilot.pause()
         assert "line 19" in app.text()
         await pilot.press("pageup")
         await until(pilot, lambda: still(pane) and "line 19" not in app.text())
         seen = app.text()
-        pane.show(paragraphs("\n".join(lines)))
+        pane.show(paragraphs("\n".join(lines), ""))
         await pilot.pause()
         assert app.text().split("\n")[1] == seen.split("\n")[1]  # nothing jumps
         await pilot.press("end")
@@ -111,7 +111,7 @@ async def test_paragraphs_rewrap_at_another_width() -> None:
     app = Host(Paragraphs())
     async with app.run_test(size=(12, 6)) as pilot:
         assert isinstance(app.widget, Paragraphs)
-        app.widget.show(paragraphs("one two three four"))
+        app.widget.show(paragraphs("one two three four", ""))
         await pilot.pause()
         assert [line for line in app.lines() if line] == ["one two", "three four"]
         await resized(pilot, 40, 6)
