@@ -57,8 +57,7 @@ class TrainLoop:
         self._sequences = sequences
         self._schedule = sequences.schedule
         self._evaluator, self._held_out = evaluator, held_out
-        self._prompts = baseline.prompts
-        self._before = baseline.answers
+        self.baseline = baseline
         self._patience = patience
         self._commands = commands
         self._tell = tell
@@ -83,8 +82,8 @@ class TrainLoop:
 
     def first_judged(self) -> None:
         """Report the evaluation from before the first step, and save."""
-        self._note(self._before.held_out)
-        self._tell(self._sample(self._before.continued))
+        self._note(self.baseline.answers.held_out)
+        self._tell(self._sample(self.baseline.answers.continued))
         self._save()
 
     def catch_up(self) -> bool:
@@ -126,7 +125,7 @@ class TrainLoop:
         engine = self._trainee.engine()
         with cancelled_when(self._commands.stopping):
             scores = self._evaluator.score(engine, self._held_out)
-            said = self._evaluator.continued(engine, self._prompts)
+            said = self._evaluator.continued(engine, self.baseline.prompts)
         self._note(scores)
         self._tell(self._sample(said))
         self._evaluation_seconds = time.perf_counter() - began
@@ -169,7 +168,9 @@ class TrainLoop:
         )
 
     def _sample(self, said: Sequence[str]) -> Sample:
-        items = zip(self._prompts, self._before.continued, said, strict=True)
+        items = zip(
+            self.baseline.prompts, self.baseline.answers.continued, said, strict=True
+        )
         return Sample(
             self.state.step,
             tuple(Continuation(p.text, old, now) for p, old, now in items),

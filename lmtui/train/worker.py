@@ -161,7 +161,7 @@ class Worker:
         self._make_steps(prepared, running)
         if not running.over or self._commands.stopping():
             return self._stopped()
-        return self._finish(prepared, running.state)
+        return self._finish(prepared, running)
 
     # Before the first step.
 
@@ -249,7 +249,6 @@ class Worker:
         if beginning is None:
             beginning = self._ask_first(prepared)
             write_beginning(self._place, beginning)
-        self._prepared = replace(prepared, beginning=beginning)
         running = TrainLoop(
             self._place,
             prepared.trainee,
@@ -299,12 +298,10 @@ class Worker:
                 folder=self._place.checkpoints_folder,
             )
 
-    def _finish(self, prepared: _Prepared, state: TrainState) -> End:
+    def _finish(self, prepared: _Prepared, running: TrainLoop) -> End:
         """Evaluate the best weights and write the adapter."""
         material, trainee = prepared.material, prepared.trainee
-        assert self._prepared is not None
-        assert self._prepared.beginning is not None
-        beginning = self._prepared.beginning.about(material.held_out)
+        state, beginning = running.state, running.baseline.about(material.held_out)
         best_step = state.step
         if state.best_step is not None:
             best_step = checkpoints.load_best(self._place, trainee.weights)
@@ -363,7 +360,7 @@ class Worker:
         end = None
         if prepared and running and running.state.best_step is not None:
             with suppress(Cancelled, LmtuiError):
-                end = self._finish(prepared, running.state)
+                end = self._finish(prepared, running)
         kept = end.best_step if end else None
         failed = self._failed(no_number(error, rate=rate, half=half, saved_step=kept))
         return replace(end, finish="failed") if end else failed
