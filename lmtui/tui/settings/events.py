@@ -16,18 +16,16 @@ class SettingChanged:
     value: SettingValue
 
 
+@dataclass
 class SheetRead(Message):
-    def __init__(self, sheet: SettingsSnapshot) -> None:
-        self.sheet = sheet
-        super().__init__()
+    sheet: SettingsSnapshot
 
 
+@dataclass
 class SettingSaved(SheetRead):
     """A setting was written to the file or removed from it."""
 
-    def __init__(self, sheet: SettingsSnapshot, name: str) -> None:
-        self.name = name
-        super().__init__(sheet)
+    name: str
 
 
 class PresetsSaved(SheetRead):

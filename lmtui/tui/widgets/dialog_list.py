@@ -10,7 +10,6 @@ class DialogList(OptionList):
 
     DEFAULT_CSS = """
     DialogList {
-        height: auto;
         border: none;
         padding: 0;
         background: transparent;

@@ -148,31 +148,31 @@ match at every line; \\1 or \\g<name> in the replacement is a group of the match
                 tooltip="Close the bar; the match stays selected."),
     ]  # fmt: skip
 
+    @dataclass
     class MatchesChanged(Message):
-        def __init__(self, matches: Matches) -> None:
-            self.matches = matches
-            super().__init__()
+        matches: Matches
 
+    @dataclass
     class Moved(Message):
         """The selection moves to this match."""
 
-        def __init__(self, start: int, end: int) -> None:
-            self.start, self.end = start, end
-            super().__init__()
+        start: int
+        end: int
 
+    @dataclass
     class Replaced(Message):
         """The selected match is to be replaced."""
 
-        def __init__(self, start: int, end: int, text: str) -> None:
-            self.start, self.end, self.text = start, end, text
-            super().__init__()
+        start: int
+        end: int
+        text: str
 
+    @dataclass
     class ReplacedAll(Message):
         """Every match is to be replaced by its own text, in one step."""
 
-        def __init__(self, spans: Sequence[Span], texts: Sequence[str]) -> None:
-            self.spans, self.texts = tuple(spans), tuple(texts)
-            super().__init__()
+        spans: Sequence[Span]
+        texts: Sequence[str]
 
     class Closed(Message):
         """The user has closed the bar."""

@@ -117,13 +117,12 @@ class SearchField(TextField):
                 show=False, tooltip="A page down."),
     ]  # fmt: skip
 
+    @dataclass
     class Walked(Message):
         """The cursor of the list is to move."""
 
-        def __init__(self, where: Where) -> None:
-            self.where = where
-            """The name of an action of `OptionList`."""
-            super().__init__()
+        where: Where
+        """The name of an action of `OptionList`."""
 
     def action_walk(self, where: Where) -> None:
         self.post_message(self.Walked(where))
@@ -200,15 +199,13 @@ class LinePrompt(Horizontal):
                 tooltip="Close the bar without a change."),
     ]  # fmt: skip
 
+    @dataclass
     class Answered(Message):
         """The user gave a valid answer."""
 
-        def __init__(self, question: str, text: str) -> None:
-            self.question = question
-            """The id of the question: `place`, `path` or `open` for those asked
-            here."""
-            self.text = text
-            super().__init__()
+        question: str
+        """The id of the question: `place`, `path` or `open` for those asked here."""
+        text: str
 
     class Closed(Message):
         """The user closed the bar without an answer."""

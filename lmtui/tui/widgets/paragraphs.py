@@ -172,7 +172,6 @@ class Pane(VerticalScroll, can_focus=True):
 
     DEFAULT_CSS = """
     Pane {
-        height: 1fr;
         padding: 0 1;
         border-top: solid $panel;
         border-title-color: $quiet;

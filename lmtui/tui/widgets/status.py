@@ -7,6 +7,7 @@ are dropped or cut in a fixed order. Knows no engine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from textual import on
@@ -30,7 +31,6 @@ class HintLine(Static):
     DEFAULT_CSS = """
     HintLine {
         display: none;
-        height: auto;
         max-height: 3;
         padding: 0 2;
         background: $surface;
@@ -38,12 +38,11 @@ class HintLine(Static):
     }
     """
 
+    @dataclass
     class Wondered(Message):
         """A hint fits now; `show` it if the user has not seen it before."""
 
-        def __init__(self, hint: HintLine) -> None:
-            self.hint = hint
-            super().__init__()
+        hint: HintLine
 
     def __init__(
         self, name: str, words: str, *, lead: str = "New here?", at_once: bool = True

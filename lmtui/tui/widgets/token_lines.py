@@ -182,7 +182,6 @@ class TokenLines(ScrollView):
 
     DEFAULT_CSS = f"""
     TokenLines {{
-        height: 1fr;
         color: $foreground;
         overflow-x: hidden;
         scrollbar-size-vertical: 1;
