@@ -124,10 +124,6 @@ Think = Annotated[
         "counts, or else the setting chat.thinking.",
     ),
 ]
-Top = Annotated[
-    int,
-    typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
-]
 
 
 @options.with_settings(*options.MODEL, *options.SAMPLING, "theme")
@@ -144,7 +140,7 @@ def chat(
     regex: Regex = None,
     grammar: GrammarFile = None,
     json: options.Json = False,
-    top: Top = 10,
+    top: options.Top = 10,
     no_color: options.NoColor = False,
 ) -> None:
     """Talk to the model and watch every word being chosen.

@@ -68,10 +68,6 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="Like --print, one JSON object a line, for programs."),
 ]
-Top = Annotated[
-    int,
-    typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
-]
 With = Annotated[
     list[str] | None,
     typer.Option(
@@ -117,7 +113,7 @@ def complete(
     regex: Regex = None,
     grammar: GrammarFile = None,
     json: Json = False,
-    top: Top = 10,
+    top: options.Top = 10,
     max_tokens: MaxTokens = None,
     no_color: options.NoColor = False,
 ) -> None:

@@ -95,6 +95,10 @@ NoColor = Annotated[
     bool,
     typer.Option("--no-color", help="Use no colours, as with NO_COLOR."),
 ]
+Top = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Alternatives shown with each JSON token."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

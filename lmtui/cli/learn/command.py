@@ -107,7 +107,6 @@ def _write_pages(
 
     Raises:
         LmtuiError: course, text, model or folder can't be used.
-        Cancelled: Ctrl-C was pressed.
     """
     from lmtui.cli.learn.handout import require_folder, write_handout
     from lmtui.learn.instrument import Material
