@@ -1,7 +1,6 @@
 """The reasoning of a reply: its span in the text, its tokens and its duration.
 
 All of it follows from the text, the tokens and the prompt; nothing extra is stored.
-Knows no screen.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Corrections of a text, some of which are applied while others are still looked for.
 
 The text is read as it was at first. Applied corrections move what stands behind them,
-so each is found where it is now. Offsets are in code points. Knows no engine and no
-screen.
+so each is found where it is now. Offsets are in code points. Knows no engine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Find and replace in a text: words, or a regular expression, with a time limit.
 
 Matches never overlap; the first one wins. Regular expressions are those of the `regex`
-package, which releases the GIL while it matches and ends at a time limit. Knows no
-screen.
+package, which releases the GIL while it matches and ends at a time limit.
 """
 
 from __future__ import annotations

@@ -11,8 +11,7 @@ has one instrument:
     :::
 
 `text:` is an option, `- typed:` an exercise, `- paper:` a question of the handout. A
-paragraph below it that begins with `In a textbook:` is folded. Knows no engine and no
-screen.
+paragraph below it that begins with `In a textbook:` is folded. Knows no engine.
 """
 
 from __future__ import annotations

@@ -116,11 +116,7 @@ class TrainLoop:
         self._tell(Paused(False))
 
     def _judge(self) -> None:
-        """Score the held-out documents and continue the prompts.
-
-        Raises:
-            Cancelled: the training was told to stop.
-        """
+        """Score the held-out documents and continue the prompts."""
         began = time.perf_counter()
         engine = self._trainee.engine()
         with cancelled_when(self._commands.stopping):

@@ -1,7 +1,4 @@
-"""Generations as the engine's worker runs them: prompt, progress, steps, result.
-
-Knows no screen.
-"""
+"""Generations as the engine's worker runs them: prompt, progress, steps, result."""
 
 from __future__ import annotations
 

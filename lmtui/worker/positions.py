@@ -1,7 +1,4 @@
-"""Requests about an earlier position, whose numbers may be gone.
-
-Knows no screen.
-"""
+"""Requests about an earlier position, whose numbers may be gone."""
 
 from __future__ import annotations
 

@@ -183,14 +183,10 @@ class GuessInstrument(Instrument):
         """Where the text is still covered, in code points."""
         return self._words[self._at][0]
 
-    @property
-    def _is_over(self) -> bool:
-        return self.current.is_over
-
     def enter(self, text: str) -> Measurement | None:
         if self._reading is None:
             return self._open()
-        if self._is_over:
+        if self.current.is_over:
             self._number += 1
             return self._open()
         play = self.current
@@ -263,11 +259,11 @@ class GuessInstrument(Instrument):
     def _uncovered(self) -> str:
         assert self._reading is not None
         text = self._reading.text
-        if not self._is_over:
+        if not self.current.is_over:
             text = text[: self.covered_from]
         if len(text) > _SHOWN:
             text = f"… {text[-_SHOWN:].partition(' ')[2]}"
-        return text if self._is_over else text + _BLANK
+        return text if self.current.is_over else text + _BLANK
 
     def _last(self) -> Figure:
         """The last guess and the word as far as it is uncovered, with the score."""

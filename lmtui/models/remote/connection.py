@@ -84,7 +84,7 @@ class Connection:
         an event has up to `most` bytes. Closing the iterator ends the server's work.
 
         Raises:
-            LmtuiError, Cancelled: as in `json`; also where the answer breaks off.
+            LmtuiError: as in `json`; also where the answer breaks off.
         """
         for line in self._parts(path, body, _Lines(most)):
             name, _, text = line.partition(b":")

@@ -202,18 +202,12 @@ class ListingModel(ABC):
     ) -> list[ScoredTokens]:
         """Return the scores of each prompt from index `start` (1 or more) on, each with
         at least so many tokens listed; of long prompts not many more.
-
-        Raises:
-            LmtuiError, Cancelled: as in `rows_after`.
         """
 
     @abstractmethod
     def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Return the log-probability of each of some tokens after a prompt, whether
         they are listed or not.
-
-        Raises:
-            LmtuiError, Cancelled: as in `rows_after`.
         """
 
     @abstractmethod
@@ -221,7 +215,7 @@ class ListingModel(ABC):
         """Yield the tokens of a continuation; closing the iterator ends it.
 
         Raises:
-            LmtuiError, Cancelled: as in `rows_after`; also where the answer breaks off.
+            LmtuiError: as in `rows_after`; also where the answer breaks off.
         """
 
 

@@ -109,7 +109,7 @@ class LmtuiServerModel:
         was drawn from; closing the iterator ends it.
 
         Raises:
-            LmtuiError, Cancelled: as in `logits`; also where the answer breaks off.
+            LmtuiError: as in `logits`; also where the answer breaks off.
         """
         row = self.facts.vocabulary * LOGIT_BYTES
         most = max(1, DRAWN_BYTES // row)
@@ -137,11 +137,7 @@ class LmtuiServerModel:
                 return
 
     def scores(self, ids: Sequence[int], *, top_n: int) -> Iterator[RemoteScore]:
-        """Yield the score of each of `ids` but the first, given those before it.
-
-        Raises:
-            LmtuiError, Cancelled: as in `logits`.
-        """
+        """Yield the score of each of `ids` but the first, given those before it."""
         body = {
             "model": self.name,
             "prompt": list(ids),
