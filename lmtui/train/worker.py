@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +23,6 @@ from lmtui.train import request as requests
 from lmtui.train.baseline import Baseline, read_beginning, write_beginning
 from lmtui.train.checkpoints import TrainState
 from lmtui.train.control import EventWriter, WorkerControl
-from lmtui.train.dataset import Dataset
 from lmtui.train.evaluate import Evaluator
 from lmtui.train.events import Doing, End, Ending, Failed, Start, Warned
 from lmtui.train.loop import TrainLoop
@@ -87,20 +86,6 @@ def _out_of_memory(error: Exception) -> LmtuiError:
     )
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The inputs of a training, ready before the first step."""
-
-    trainee: TrainableModel
-    material: Dataset
-    sequences: Sequences
-    optimizer: torch.optim.Optimizer
-    evaluating: Evaluator
-    state: TrainState
-    beginning: Baseline | None
-    """The evaluation before training; None where it was not made yet."""
-
-
 class Worker:
     """One training, from the request to its end."""
 
@@ -125,7 +110,6 @@ class Worker:
         self._request = run_folder.read_request()
         self._settings = self._request.settings
         self._begun = False
-        self._prepared: _Prepared | None = None
         self._running: TrainLoop | None = None
 
     def work(self) -> int:
@@ -146,29 +130,30 @@ class Worker:
             return self._failed(explained(error, self._place.path))
 
     def _all(self) -> End:
-        prepared = self._prepared = self._prepare()
-        self._plan(prepared)
+        self._prepare()
+        self._plan()
         if self._plan_only:
-            return End("declined", prepared.state.step)
+            return End("declined", self._state.step)
         if not self._go_at_once and not self._commands.wait_for_go():
             return self._stopped()
         self._begun = True
         self._commands.save_first()
-        steps = prepared.sequences.schedule.steps
-        resumed = prepared.state.step if self._resume else None
+        steps = self._sequences.schedule.steps
+        resumed = self._state.step if self._resume else None
         self._tell(Start(self._request.name, steps, resumed))
-        running = self._running = self._start(prepared)
-        self._make_steps(prepared, running)
+        running = self._running = self._start()
+        self._make_steps(running)
         if not running.over or self._commands.stopping():
             return self._stopped()
-        return self._finish(prepared, running)
+        return self._finish(running)
 
     # Before the first step.
 
-    def _prepare(self) -> _Prepared:
+    def _prepare(self) -> None:
+        """Make the inputs of the training."""
         settings = self._settings
         self._go_on()
-        trainee = open_trainee(self._request, self._tell.report)
+        trainee = self._trainee = open_trainee(self._request, self._tell.report)
         self._go_on()
         self._tell(Doing("preparing the notes"))
         _require_context(trainee, settings.block)
@@ -176,21 +161,15 @@ class Worker:
         made = dataset.prepare(
             self._notes, tokenizer, length=settings.block, skip=self._tell
         )
-        optimizer = adam(trainee, settings.peak_rate)
-        state, beginning = self._take_up(trainee, optimizer)
-        if beginning is not None:
-            made = replace(made, held_out=beginning.known(made.held_out))
+        self._optimizer = adam(trainee, settings.peak_rate)
+        state, self._beginning = self._take_up(trainee, self._optimizer)
+        if self._beginning is not None:
+            made = replace(made, held_out=self._beginning.known(made.held_out))
+        self._material = made
         schedule = Schedule(len(made.blocks), settings)
-        state = replace(state, step=min(state.step, schedule.steps))
-        return _Prepared(
-            trainee=trainee,
-            material=made,
-            sequences=Sequences(made.blocks, schedule, state.step),
-            optimizer=optimizer,
-            evaluating=Evaluator(tokenizer, settings.block),
-            state=state,
-            beginning=beginning,
-        )
+        self._state = replace(state, step=min(state.step, schedule.steps))
+        self._sequences = Sequences(made.blocks, schedule, self._state.step)
+        self._evaluating = Evaluator(tokenizer, settings.block)
 
     def _take_up(
         self, trainee: TrainableModel, optimizer: torch.optim.Optimizer
@@ -212,20 +191,18 @@ class Worker:
         state = checkpoints.load(self._place, step, trainee.weights, optimizer)
         return state, beginning
 
-    def _plan(self, prepared: _Prepared) -> None:
-        trainee, material = prepared.trainee, prepared.material
-        resumed = prepared.state.step > 0
+    def _plan(self) -> None:
+        trainee, material = self._trainee, self._material
+        resumed = self._state.step > 0
         need = checkpoints.space_for(trainee.weights, resumed=resumed)
         cache_dir.require_space(self._place.path, need)
         self._tell(Doing("timing one block"))
         missing = save_memory_where_needed(trainee, self._settings.block)
         with cancelled_when(self._commands.stopping):
-            step, memory = calibrate(
-                trainee, prepared.sequences, clip=self._settings.clip
-            )
+            step, memory = calibrate(trainee, self._sequences, clip=self._settings.clip)
             self._tell(Doing("timing an evaluation"))
             evaluation = evaluation_seconds(
-                trainee, prepared.evaluating, material.held_out, material.blocks[0]
+                trainee, self._evaluating, material.held_out, material.blocks[0]
             )
         if missing is not None:
             short = f"{cache_dir.size(missing)} more memory may be needed than is free"
@@ -235,49 +212,49 @@ class Worker:
                 self._request,
                 trainee,
                 material,
-                prepared.sequences,
+                self._sequences,
                 step=step,
                 memory=memory,
                 evaluation=evaluation,
             )
         )
 
-    def _start(self, prepared: _Prepared) -> TrainLoop:
+    def _start(self) -> TrainLoop:
         """Return the training loop, after evaluating the model if that was not done
         before."""
-        beginning = prepared.beginning
+        beginning = self._beginning
         if beginning is None:
-            beginning = self._ask_first(prepared)
+            beginning = self._ask_first()
             write_beginning(self._place, beginning)
         running = TrainLoop(
             self._place,
-            prepared.trainee,
-            prepared.optimizer,
-            sequences=prepared.sequences,
-            evaluator=prepared.evaluating,
-            held_out=prepared.material.held_out,
+            self._trainee,
+            self._optimizer,
+            sequences=self._sequences,
+            evaluator=self._evaluating,
+            held_out=self._material.held_out,
             baseline=beginning,
             patience=self._settings.patience,
-            state=prepared.state,
+            state=self._state,
             commands=self._commands,
             tell=self._tell,
         )
-        if prepared.beginning is None:
+        if self._beginning is None:
             running.first_judged()
         return running
 
-    def _ask_first(self, prepared: _Prepared) -> Baseline:
-        material, evaluating = prepared.material, prepared.evaluating
+    def _ask_first(self) -> Baseline:
+        material, evaluating = self._material, self._evaluating
         prompts = evaluating.prompts(material.held_out, material.training)
         with cancelled_when(self._commands.stopping):
             answers = evaluating.ask(
-                prepared.trainee.engine(),
+                self._trainee.engine(),
                 held_out=material.held_out,
                 training=material.training,
                 prompts=prompts,
                 on_share=self._share_of("evaluating before training"),
             )
-        return Baseline(prepared.trainee.base.sha256, prompts, answers)
+        return Baseline(self._trainee.base.sha256, prompts, answers)
 
     def _share_of(self, what: str) -> Callable[[int, int], None]:
         """Report the beginning of a longer piece of work; return a function that
@@ -287,26 +264,26 @@ class Worker:
 
     # The steps and the result.
 
-    def _make_steps(self, prepared: _Prepared, running: TrainLoop) -> None:
+    def _make_steps(self, running: TrainLoop) -> None:
         if running.catch_up():
             train(
-                prepared.trainee,
-                prepared.optimizer,
-                prepared.sequences,
+                self._trainee,
+                self._optimizer,
+                self._sequences,
                 clip=self._settings.clip,
                 after_step=running.after_step,
                 folder=self._place.checkpoints_folder,
             )
 
-    def _finish(self, prepared: _Prepared, running: TrainLoop) -> End:
+    def _finish(self, running: TrainLoop) -> End:
         """Evaluate the best weights and write the adapter."""
-        material, trainee = prepared.material, prepared.trainee
+        material, trainee = self._material, self._trainee
         state, beginning = running.state, running.baseline.about(material.held_out)
         best_step = state.step
         if state.best_step is not None:
             best_step = checkpoints.load_best(self._place, trainee.weights)
         with cancelled_when(self._commands.stopping):
-            after = prepared.evaluating.ask(
+            after = self._evaluating.ask(
                 trainee.engine(),
                 held_out=material.held_out,
                 training=material.training,
@@ -319,15 +296,15 @@ class Worker:
             notes=material.notes,
             training=material.training,
             held_out=material.held_out,
-            tokens=prepared.sequences.counted,
+            tokens=self._sequences.counted,
             steps=state.step,
             best_step=best_step,
             prompts=beginning.prompts,
             before=beginning.answers,
             after=after,
         )
-        report = save.report_of(learned, prepared.evaluating)
-        window = save.window_of(learned, prepared.evaluating)
+        report = save.report_of(learned, self._evaluating)
+        window = save.window_of(learned, self._evaluating)
         save.save_adapter(self._place, learned, report, window=window)
         finish: Ending = "early" if state.early else "done"
         return End(
@@ -354,15 +331,17 @@ class Worker:
 
     def _saved_from(self, error: NonFiniteLoss) -> End:
         """End after a non-finite loss: write the best weights if there are any."""
-        prepared, running = self._prepared, self._running
-        rate = self._settings.peak_rate
-        half = prepared is not None and prepared.trainee.half
-        end = None
-        if prepared and running and running.state.best_step is not None:
+        running, end = self._running, None
+        if running and running.state.best_step is not None:
             with suppress(Cancelled, LmtuiError):
-                end = self._finish(prepared, running)
-        kept = end.best_step if end else None
-        failed = self._failed(no_number(error, rate=rate, half=half, saved_step=kept))
+                end = self._finish(running)
+        told = no_number(
+            error,
+            rate=self._settings.peak_rate,
+            half=self._trainee.half,
+            saved_step=end.best_step if end else None,
+        )
+        failed = self._failed(told)
         return replace(end, finish="failed") if end else failed
 
 
