@@ -98,9 +98,6 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         & > .message--thought { color: $quiet; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "message--bar", "message--head", "message--thought",
-    }  # fmt: skip
     LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "wish('edit')", "Edit", id="message.edit",
@@ -124,12 +121,12 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
                 tooltip="How probable it was in all, and which seed draws it again."),
     ]  # fmt: skip
 
+    @dataclass
     class Wished(Message):
         """The user requests an action on a message."""
 
-        def __init__(self, key: str, wish: MessageAction) -> None:
-            self.key, self.wish = key, wish
-            super().__init__()
+        key: str
+        wish: MessageAction
 
     def __init__(self, entry: Entry, *, matches: Places = ()) -> None:
         self.key, self.role = entry.key, entry.role

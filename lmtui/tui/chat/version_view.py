@@ -52,7 +52,6 @@ class VersionNumbers:
 class VersionHead(StyledLines):
     """The numbers of one version, in as few lines as they fit."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"head--marked", "head--quiet"}
     DEFAULT_CSS = """
     VersionHead {
         height: 2;
@@ -182,7 +181,6 @@ class VersionPane(Vertical):
 class VersionHint(StyledLines):
     """The line above the versions."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"hint--quiet"}
     DEFAULT_CSS = """
     VersionHint { height: 1; & > .hint--quiet { color: $quiet; } }
     """
@@ -234,12 +232,11 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
     }
     """
 
+    @dataclass
     class Marked(Message):
         """Another version is marked."""
 
-        def __init__(self, index: int) -> None:
-            self.index = index
-            super().__init__()
+        index: int
 
     class Taken(Message):
         """The user wants the marked version."""

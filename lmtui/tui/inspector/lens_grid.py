@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from textual import events
 from textual.message import Message
@@ -85,10 +84,6 @@ class LensGrid(StyledLines):
     probability."""
 
     PREFIX = "lens--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "lens--quiet", "lens--head", "lens--cursor",
-        *(f"lens--p{each}" for each in range(len(_TINTS))),
-    }  # fmt: skip
     DEFAULT_CSS = """
     LensGrid { color: $foreground; }
     LensGrid > .lens--quiet { color: $quiet; }
@@ -193,9 +188,6 @@ class LensTable(StyledLines):
     """Column of one token with the numbers of every layer."""
 
     PREFIX = "lens--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "lens--quiet", "lens--head", "lens--cursor",
-    }  # fmt: skip
     DEFAULT_CSS = """
     LensTable { color: $foreground; }
     LensTable > .lens--quiet { color: $quiet; }

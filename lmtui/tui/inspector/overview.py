@@ -64,9 +64,6 @@ class SummaryFigures(StyledLines):
     """Totals, histograms and calibration, as high as they need to be."""
 
     PREFIX = "figures--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"figures--{name}" for name in ("title", "bar", "claim", "quiet")
-    }
     DEFAULT_CSS = """
     SummaryFigures { height: auto; color: $foreground; }
     SummaryFigures > .figures--title { text-style: bold; }
@@ -198,9 +195,6 @@ class SurprisalPlot(StyledLines):
     """A plot of surprisal along the text."""
 
     PREFIX = "plot--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "plot--title", "plot--line", "plot--quiet",
-    }  # fmt: skip
     DEFAULT_CSS = """
     SurprisalPlot { height: 7; color: $foreground; }
     SurprisalPlot > .plot--title { text-style: bold; }

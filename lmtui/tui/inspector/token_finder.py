@@ -6,6 +6,7 @@ engine and no screen.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -69,19 +70,17 @@ Alt+Left add to its logit.
                 tooltip="Back to the panel."),
     ]  # fmt: skip
 
+    @dataclass
     class Typed(Message):
         """The search text has changed."""
 
-        def __init__(self, text: str) -> None:
-            self.text = text
-            super().__init__()
+        text: str
 
+    @dataclass
     class Picked(Message):
         """A token was picked."""
 
-        def __init__(self, ranked: RankedCandidate) -> None:
-            self.ranked = ranked
-            super().__init__()
+        ranked: RankedCandidate
 
     class Closed(Message):
         """The user has closed the finder."""
