@@ -5,6 +5,8 @@ Nothing here sleeps: a `Gate` holds the worker in the middle of a request.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +22,13 @@ from hypothesis import strategies as st
 from lmtui import cancellation
 from lmtui.engine.protocol import Engine
 from lmtui.errors import Cancelled, LmtuiError
+from lmtui.models.progress import OnProgress, Progress
 from lmtui.worker import events
 from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Failed
 from lmtui.worker.requests import Context, EngineRequest, Slot
 from lmtui.worker.worker import EngineWorker
 from tests.fakes import FakeEngine
+from tests.models import panics
 from tests.test_imports import loaded_by
 
 SECONDS = 20  # until a test that waits in vain gives up
@@ -65,7 +69,7 @@ class Gate:
     def __init__(self) -> None:
         self.reached, self.opened = Event(), Event()
 
-    def __call__(self, engine: Engine, context: Context) -> str:
+    def __call__(self, *_: object) -> str:
         self.reached.set()
         assert self.opened.wait(SECONDS)
         return "through"
@@ -114,9 +118,16 @@ def test_load_answers_with_the_engine_info() -> None:
 
 
 def test_the_most_urgent_slot_goes_first() -> None:
+    """No answer is interrupted for it."""
     gate = Gate()
+
+    def generate(engine: Engine, context: Context) -> str:
+        gate()
+        assert not cancellation.requested()
+        return "through"
+
     with working() as asker:
-        first = asker.ask(Slot.GENERATE, gate)
+        first = asker.ask(Slot.GENERATE, generate)
         assert gate.reached.wait(SECONDS)
         slots = [Slot.SCORE, Slot.COUNT, Slot.SPAN, Slot.PREVIEW, Slot.SUGGEST]
         ids = {asker.ask(slot, name_of): slot for slot in slots}
@@ -139,7 +150,11 @@ def test_newest_request_of_a_slot_displaces_the_waiting_one() -> None:
         assert isinstance(asker.replies.end(new), Answer)
 
 
-def test_less_urgent_request_is_interrupted_and_runs_again() -> None:
+@pytest.mark.parametrize("by", [Slot.LOOK, Slot.SCORE])
+def test_request_is_interrupted_and_runs_again_after_a_more_urgent_one(
+    by: Slot,
+) -> None:
+    """A newer one of its own slot takes its place."""
     gate, runs = Gate(), []
 
     def score(engine: Engine, context: Context) -> str:
@@ -153,11 +168,15 @@ def test_less_urgent_request_is_interrupted_and_runs_again() -> None:
     with working() as asker:
         slow = asker.ask(Slot.SCORE, score)
         assert gate.reached.wait(SECONDS)
-        urgent = asker.ask(Slot.LOOK, name_of)
+        other = asker.ask(by, name_of)
         gate.opened.set()
-        assert asker.replies.end(slow) == Answer(slow, "scored")
-    assert asker.replies.ended()[1:] == [urgent, slow]
-    assert runs == [0, 1]
+        asker.replies.end(other)
+        if by is Slot.SCORE:
+            assert asker.replies.end(slow) == Dropped(slow)
+        else:
+            assert asker.replies.end(slow) == Answer(slow, "scored")
+            assert asker.replies.ended()[1:] == [other, slow]
+    assert len(runs) == (1 if by is Slot.SCORE else 2)
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -172,7 +191,7 @@ def test_a_stopped_request_is_dropped(waits: bool) -> None:
     with working() as asker:
         running = asker.ask(Slot.SCORE, cancelled)
         assert gate.reached.wait(SECONDS)
-        waiting = asker.ask(Slot.SCORE, name_of)
+        waiting = asker.ask(Slot.COUNT, name_of)
         asker.worker.stop(waiting if waits else running)
         gate.opened.set()
         other = asker.replies.end(running if waits else waiting)
@@ -181,27 +200,38 @@ def test_a_stopped_request_is_dropped(waits: bool) -> None:
         assert asker.replies.end(stopped) == Dropped(stopped)
 
 
-def test_a_failure_ends_one_request_and_never_the_thread() -> None:
-    def refuse(engine: Engine, context: Context) -> None:
-        raise LmtuiError("it is too long", "", "Shorten it.")
+@pytest.mark.parametrize(
+    ("error", "title"),
+    [
+        (LmtuiError("it is too long", "", "Shorten it."), "it is too long"),
+        (RuntimeError("can't start new thread"), "no thread or process can be started"),
+        (KeyError("lost"), "this is a bug in lmtui"),
+        (None, "a library that runs the model broke off"),
+    ],
+)
+def test_a_failure_ends_one_request_and_never_the_thread(
+    error: Exception | None, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was gathered before is not lost. Without an error, a library panics."""
+    recorded: list[BaseException] = []
+    monkeypatch.setattr("lmtui.log.record_bug", recorded.append)
 
-    def crash(engine: Engine, context: Context) -> None:
-        raise KeyError("lost")
-
-    def starve(engine: Engine, context: Context) -> None:
-        raise RuntimeError("can't start new thread")
+    def fail(engine: Engine, context: Context) -> None:
+        context.gather("first")
+        context.gather("second")
+        if error is None:
+            panics.panic()
+        else:
+            raise error
 
     with working() as asker:
-        refused = asker.replies.end(asker.ask(Slot.LOOK, refuse))
-        starved = asker.replies.end(asker.ask(Slot.LOOK, starve))
-        crashed = asker.replies.end(asker.ask(Slot.LOOK, crash))
+        failed = asker.replies.end(asker.ask(Slot.LOOK, fail))
         again = asker.replies.end(asker.ask(Slot.LOOK, name_of))
-    assert isinstance(refused, Failed) and refused.error.title == "it is too long"
-    assert (
-        isinstance(crashed, Failed) and crashed.error.title == "this is a bug in lmtui"
-    )
-    assert isinstance(starved, Failed)
-    assert starved.error.title == "no thread or process can be started"
+    assert isinstance(failed, Failed) and failed.error.title == title
+    assert failed.error.__traceback__ is None  # it would keep the model in memory
+    batches = [event for event in asker.replies.events if isinstance(event, Batch)]
+    assert [batch.values for batch in batches] == [("first",), ("second",)]
+    assert recorded == ([error] if isinstance(error, KeyError) else [])
     assert isinstance(again, Answer)
 
 
@@ -244,6 +274,84 @@ def test_loading_an_engine_drops_requests_bound_to_the_last() -> None:
         assert isinstance(asker.replies.end(loading), Answer)
         assert asker.replies.end(free) == Answer(free, "second")
         assert asker.replies.end(running).id == running
+
+
+def test_a_request_bound_to_a_new_engine_is_taken_once_it_is_loaded() -> None:
+    with working() as asker:
+        bound: list[int] = []
+
+        def reply(event: events.Event) -> None:
+            bound.append(asker.ask(Slot.LOOK, name_of, bound=True))
+
+        asker.worker.load(lambda _: FakeEngine(name="second"), reply)
+        asker.replies.end(asker.ask(Slot.COUNT, name_of))
+        assert asker.replies.end(bound[0]) == Answer(bound[0], "second")
+
+
+@pytest.mark.parametrize("ends", ["by itself", "at a report", "with an error"])
+def test_a_newer_load_overtakes_the_one_that_runs(ends: str) -> None:
+    gate = Gate()
+    outlived: list[str] = []
+
+    def first(on_progress: OnProgress) -> FakeEngine:
+        gate()
+        if ends == "at a report":
+            on_progress(Progress("loading"))
+            outlived.append(ends)
+        if ends == "with an error":
+            raise LmtuiError("failed")
+        return FakeEngine(name="first")
+
+    with working() as asker:
+        old = asker.worker.load(first, asker.replies)
+        assert gate.reached.wait(SECONDS)
+        new = asker.load(FakeEngine(name="second"))
+        gate.opened.set()
+        assert isinstance(asker.replies.end(new), Answer)
+        name = asker.replies.end(asker.ask(Slot.LOOK, name_of))
+    assert asker.replies.end(old) == Dropped(old)
+    assert isinstance(name, Answer) and name.value == "second"
+    assert not outlived
+
+
+def test_what_waits_is_served_by_the_load_after_a_failed_one() -> None:
+    gate = Gate()
+
+    def fail(on_progress: OnProgress) -> FakeEngine:
+        raise LmtuiError("no such model", "x", "Name another.")
+
+    def load(on_progress: OnProgress) -> FakeEngine:
+        gate()
+        return FakeEngine(name="second")
+
+    with working() as asker:
+        failed = asker.replies.end(asker.worker.load(fail, asker.replies))
+        assert isinstance(failed, Failed) and failed.error.title == "no such model"
+        asker.worker.load(load, asker.replies)
+        assert gate.reached.wait(SECONDS)
+        waits = asker.ask(Slot.LOOK, name_of)
+        gate.opened.set()
+        assert asker.replies.end(waits) == Answer(waits, "second")
+
+
+def test_a_model_is_gone_before_the_next_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lmtui.worker.worker.gc", gc)
+    old = [FakeEngine()]
+    gone = weakref.ref(old[0])
+    was_gone: list[bool] = []
+
+    def load(on_progress: OnProgress) -> FakeEngine:
+        was_gone.append(gone() is None)
+        return FakeEngine()
+
+    with working() as asker:
+        first = asker.worker.load(lambda _: old.pop(), asker.replies)
+        asker.replies.end(first)
+        asker.replies.end(asker.ask(Slot.LOOK, name_of))
+        asker.replies.end(asker.worker.load(load, asker.replies))
+    assert was_gone == [True]
 
 
 def test_engines_are_closed_once_they_are_not_used() -> None:
@@ -310,9 +418,11 @@ def test_a_closed_worker_replies_no_more() -> None:
     with working() as asker:
         id_ = asker.ask(Slot.SCORE, gate)
         assert gate.reached.wait(SECONDS)
-        asker.worker.close(0)
+        assert not asker.worker.close(0)
         gate.opened.set()
-    assert id_ not in asker.replies.ended()
+        assert asker.worker.close(SECONDS)
+        late = asker.ask(Slot.LOOK, name_of)
+    assert not {id_, late} & {*asker.replies.ended()}
 
 
 VERBS = st.sampled_from(["load", "stop", "wait", *Slot])
