@@ -3,8 +3,7 @@
 SCRIPT is JSON: `engine` holds FakeWriter's fields, `interrupt` how often Ctrl-C is
 pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
 engine fail in an unforeseen way, `missing` is why there is no model at all, `models`
-holds the fields of others by their names, `gone` are names of models that are not
-here, `worker` is what a training's worker does.
+holds the fields of others by their names, `worker` is what a training's worker does.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from lmtui.cli.errors import leave
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
 from lmtui.engine.editor_types import (
-    Correction,
-    ProofreadPart,
     Replacement,
 )
 from lmtui.engine.suggestion import Suggestion, SuggestionEnd
@@ -47,13 +44,7 @@ def open_fake(settings: Settings, script: dict[str, Any]) -> FakeWriter:
     fields = {"adapter": settings.adapter, **fields}
     others = [Suggestion(text, SuggestionEnd.STOP) for text in fields.pop("others", ())]
     words = [Replacement(*each) for each in fields.pop("words", ())]
-    parts = [
-        ProofreadPart(end, count, tuple(Correction(*each) for each in found))
-        for end, count, found in fields.pop("parts", ())
-    ]
-    engine = FakeWriter(
-        **fields, others=others, words=words, parts=parts, on_token=press
-    )
+    engine = FakeWriter(**fields, others=others, words=words, on_token=press)
     if flood := script.get("flood"):
         engine = FakeWriter([["x" * 8000] * flood])
     if script.get("bug"):
@@ -66,7 +57,7 @@ def run_scripted() -> NoReturn:
     given = json.loads(sys.argv[1])
     worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
     scripted = json.dumps(given.get("worker", {}))
-    inventory.is_local = lambda ref: ref.model not in given.get("gone", ())
+    inventory.is_local = lambda ref: True
     client.COMMAND = (sys.executable, str(worker), scripted)
     leave(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))
 

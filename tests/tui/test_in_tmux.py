@@ -1,4 +1,4 @@
-"""Every key of the chat's screen in plain tmux at 80x24, and the shell after it.
+"""The chat in plain tmux at 80x24, and the shell after it: what only a terminal shows.
 
 What a key does is read off the screen, as a person would.
 """
@@ -12,19 +12,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from lmtui import paths
-from lmtui.chat.conversation import Conversation
-from lmtui.chat.store import Store
-from lmtui.config.settings import names
-from lmtui.engine.types import SamplingSettings
-from tests.chat.test_message import answer
 from tests.tui.tmux import Tmux, needs_tmux, server
 
 pytestmark = needs_tmux
-
-ENDLESS = "la " * 20_000
-"""An answer that no test waits for."""
-
 
 Start = Callable[..., Tmux]
 
@@ -86,95 +76,6 @@ def test_prompt_keys_write_send_recall_and_quit_to_a_clean_shell(start: Start) -
     tmux.shows("echo al''ive", "\nalive")
 
 
-def test_answer_keys_stop_regenerate_and_continue(start: Start) -> None:
-    answers = [ENDLESS, "second", " and more", ENDLESS]
-    tmux = start("--max-tokens", "30000", answers=answers)
-    tmux.press("C-c")
-    tmux.shows("Ctrl+Q quits")
-    tmux.type("sing")
-    tmux.press("Enter")
-    tmux.shows("la la", "Esc stops")
-    tmux.press("Escape")
-    tmux.shows("stopped · Ctrl+G")
-    tmux.press("C-r")
-    tmux.until(lambda screen: "second" in screen and "la la" not in screen)
-    tmux.shows("ready")
-    tmux.press("C-g")
-    tmux.shows("second and more", "ready")
-    tmux.press("C-r")
-    tmux.shows("la la", "Esc stops")
-    tmux.press("C-c")
-    tmux.shows("stopped · Ctrl+G")
-    # The prompt has the keys all the time.
-    tmux.type("still here")
-    tmux.shows("still here")
-
-
-def test_live_keys_toggle_panel_sampler_and_pause(start: Start) -> None:
-    tmux = start()
-    tmux.shows("kept ")
-    tmux.press("F2")
-    tmux.lacks("kept ")
-    tmux.press("F2")
-    tmux.shows("kept ")
-
-    tmux.press("F4")
-    tmux.shows("‹ T 0.7 ›")
-    tmux.press("Left")
-    tmux.until(lambda screen: "‹ T " in screen and "‹ T 0.7 ›" not in screen)
-    tmux.press("BSpace")
-    tmux.shows("‹ T 0.7 ›")
-    tmux.press(*["Down"] * 6)  # the penalties have further settings
-    tmux.shows("frequency")
-    tmux.press(*["Down"] * 9)
-    tmux.shows("After top-k")
-    tmux.press("Enter")
-    tmux.type("3")
-    tmux.press("Enter")
-    tmux.until(lambda screen: "top-k 3 −" in " ".join(screen.split()))
-    tmux.press("BSpace")
-    tmux.until(lambda screen: "top-k 40 −" in " ".join(screen.split()))
-    tmux.press("F4")
-    tmux.lacks("After top-k")
-
-    tmux.press("F6")
-    before = tmux.shows("‖")
-    tmux.type("x")
-    tmux.until(lambda screen: prompt_of(screen) == ["x"])
-    assert _rows(tmux.screen) == _rows(before)
-    tmux.press("F6")
-    tmux.until(lambda screen: "‖" not in screen and _rows(screen) != _rows(before))
-
-
-def _rows(screen: str) -> list[str]:
-    """The rows of the panel, without its title."""
-    lines = [line.partition("│")[2] for line in screen.splitlines()]
-    return [line for line in lines[1:] if line.rstrip().endswith(tuple("0kpm"))]
-
-
-def test_token_keys_walk_the_answer_and_c_copies_a_message(start: Start) -> None:
-    # Every token has more than four bits: a surprise.
-    tmux = start(answers=["one two three four"], likelihood=0.05)
-    tmux.type("count")
-    tmux.press("Enter")
-    tmux.shows("four", "ready")
-    tmux.press("F3")
-    tmux.shows("1/5 “one”", "Token 1")
-    for key, place in (
-        ("Right", "2/5"), ("n", "3/5"), ("n", "4/5"), ("N", "3/5"), ("Left", "2/5"),
-        ("End", "5/5"), ("Home", "1/5"),
-    ):  # fmt: skip
-        tmux.press(key)
-        tmux.shows(place)
-    tmux.press("Escape")
-    tmux.until(lambda screen: "1/5" not in screen and "You" in screen)
-
-    # The user's own words, and copying, once a message has the focus.
-    tmux.press("BTab", "BTab")
-    tmux.press("c")
-    tmux.shows("Copied the message")
-
-
 def test_help_palette_and_resizing_leave_the_chat_usable(start: Start) -> None:
     tmux = start()
     tmux.press("F1")
@@ -208,92 +109,6 @@ def test_ctrl_c_copies_the_selected_prompt(start: Start) -> None:
     tmux.press("C-c")
     tmux.until(lambda _: "take this" in tmux.run("list-buffers"))
     assert tmux.run("show-buffer") == "take this"
-
-
-def test_settings_keys_find_change_and_reset_a_setting(
-    start: Start, home: Path
-) -> None:
-    file = home / "config.toml"
-    file.write_text("# mine\n[sampling]\ntop_k = 30  # few\n")
-    tmux = start()
-    tmux.press("F10")
-    tmux.shows("Type to search", f"{len(names())} settings")
-    tmux.type("top_k")
-    tmux.shows("In config.toml: 30")
-    tmux.press("Enter")
-    tmux.shows("Enter takes it")
-    tmux.press("BSpace", "BSpace")
-    tmux.type("7")
-    tmux.press("Enter")
-    tmux.shows("In config.toml: 7")
-    assert file.read_text() == "# mine\n[sampling]\ntop_k = 7  # few\n"
-    tmux.press("F8")
-    tmux.shows("In config.toml: nothing")
-    assert file.read_text() == "# mine\n[sampling]\n"
-    tmux.press("Escape", "Escape")
-    tmux.shows("ready")
-    tmux.press("F4")
-    tmux.shows("‹ T ")
-    tmux.press(*["Down"] * 16)  # the penalties and DRY have further settings
-    tmux.until(lambda screen: "top-k 40" in " ".join(screen.split()))
-
-
-def test_thinking_is_folded_and_unfolded_by_keys(start: Start) -> None:
-    tokens = ["<think>", "\n", "so", " so", "\n", "</think>", "\n\n", "It", " is."]
-    tmux = start(answers=[tokens, tokens])
-    tmux.type("/think off")
-    tmux.press("Enter")
-    tmux.shows("has no such")
-    tmux.press("C-u")  # what was refused stays, to be corrected
-    for count in (1, 2):
-        tmux.type("why")
-        tmux.press("Enter")
-        tmux.until(lambda screen, n=count: screen.count("▸ thought 7 tokens") == n)
-    tmux.lacks("so so")
-    tmux.until(lambda screen: screen.count("It is.") == 2)
-    tmux.press("BTab", "BTab")
-    tmux.press("f")
-    tmux.shows("▾ thought 7 tokens", "so so", "It is.")
-    tmux.press("F")
-    tmux.until(lambda screen: screen.count("so so") == 2)
-    tmux.press("F")
-    tmux.lacks("so so")
-
-
-def test_conversation_of_a_missing_model_is_read_and_continued(home: Path) -> None:
-    chat = Conversation()
-    asked = chat.say("question")
-    reply = chat.reply(asked.id, model="lost", settings=SamplingSettings())
-    prompt, steps, finish = answer("old", " answer")
-    chat.lay_out(reply.id, prompt)
-    chat.grow(reply.id, steps)
-    chat.finish(reply.id, finish)
-    store = Store(paths.chats_file())
-    store.save({"a": chat.take_changes()})
-    store.close()
-    with server(home) as tmux:
-        tmux.start(
-            "chat", "--resume", "last", engine={"answers": ["new"]}, gone=["lost"]
-        )
-        tmux.shows("lost wrote this and is not", "no model", "old answer")
-        tmux.press("F3")
-        tmux.shows("1/3 “old”")
-        tmux.press("Escape")
-        tmux.lacks("1/3 “old”")
-        tmux.type("more")
-        tmux.press("Enter")
-        tmux.shows("Which model should continue", "Another model")
-        tmux.press("Escape")
-        tmux.until(lambda screen: prompt_of(screen) == ["more"])
-        tmux.press("C-u")
-        tmux.until(lambda screen: prompt_of(screen) != ["more"])
-        tmux.type("/model other")
-        tmux.press("Enter")
-        tmux.shows("ready")
-        tmux.lacks("lost wrote this")
-        tmux.type("more")
-        tmux.press("Enter")
-        tmux.shows(" █ fake", " █ new", "ready")
 
 
 def test_emoji_and_joiners_move_nothing_beside_them(start: Start) -> None:

@@ -125,3 +125,7 @@ async def test_the_finder_bans_the_token_that_it_marks() -> None:
         await shown.press("alt+x")
         await shown.until(lambda: finder.rows[1].candidate.cut != "b")
         assert shown.screen.sampler.settings.logit_bias == ()
+        await shown.press("alt+right", "alt+left", "alt+left")
+        assert shown.screen.sampler.settings.logit_bias == (
+            f"{second.bytes.decode()}=-1",
+        )

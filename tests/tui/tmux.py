@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,16 +53,15 @@ class Tmux:
         *arguments: str,
         engine: Mapping[str, Any] | None = None,
         worker: Mapping[str, Any] | None = None,
-        gone: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         real: bool = False,
     ) -> None:
         """Run the program with these arguments, over an engine and a training's worker
-        with these fields, where the models `gone` are not here, or over the `real`
-        default model; how it ended is said on the screen."""
+        with these fields, or over the `real` default model; how it ended is said on
+        the screen."""
         given = {"LMTUI_HOME": str(self._home), "PYTHONUTF8": "1", "LC_ALL": "C.UTF-8"}
         given |= env or {}
-        script = {"engine": engine or {}, "worker": worker or {}, "gone": list(gone)}
+        script = {"engine": engine or {}, "worker": worker or {}}
         run = command(arguments, script)
         if real:
             run = [sys.executable, "-m", "lmtui", *arguments]
@@ -117,22 +116,6 @@ class Tmux:
     def lacks(self, word: str) -> str:
         """Wait until this does not stand on the screen."""
         return self.until(lambda screen: word not in screen)
-
-    def press_for(self, key: str, seen: str | Seen) -> str:
-        """Press a key, and see that it is this that changed the screen.
-
-        What was done before may still be on its way to the screen, so this waits until
-        what the key is to show is not there yet.
-        """
-        found = (lambda screen: seen in screen) if isinstance(seen, str) else seen
-        self.until(lambda screen: not found(screen))
-        self.press(key)
-        return self.until(found)
-
-
-def without(*words: str) -> Seen:
-    """None of these stands on the screen."""
-    return lambda screen: not any(word in screen for word in words)
 
 
 @contextmanager

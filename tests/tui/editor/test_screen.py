@@ -388,6 +388,23 @@ async def test_go_to_line_moves_the_cursor(tmp_path: Path) -> None:
         assert writer.editor.has_focus
 
 
+async def test_lines_are_wrapped_numbered_and_copied_by_keys(tmp_path: Path) -> None:
+    async with writing(tmp_path, text="word " * 40 + "end\n", size=(80, 24)) as writer:
+        await writer.until(lambda: "word end" in writer.seen)
+        assert " 1  word" in writer.seen
+        await writer.press("alt+z")
+        await writer.until(lambda: "end" not in writer.seen)
+        await writer.press("alt+z", "alt+l")
+        await writer.until(lambda: "word end" in writer.seen)
+        assert " 1  word" not in writer.seen
+        await writer.press("alt+l")
+        await writer.until(lambda: " 1  word" in writer.seen)
+        await writer.press(*["shift+right"] * 4, "ctrl+c")
+        assert writer.running.app.clipboard == "word"
+        await writer.press("left", "ctrl+c")
+        await writer.until(lambda: "Ctrl+Q quits." in writer.running.notices)
+
+
 async def test_replacing_a_word_is_one_undo_step(tmp_path: Path) -> None:
     words = [Replacement("dog", -1.0, " sat", -9.5), Replacement("cat", -2.0, "", -9.0)]
     engine = FakeWriter(words=words)
@@ -426,6 +443,8 @@ async def test_replacements_screen_shows_how_much_is_done(
 
 async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
     async with writing(tmp_path, text="") as writer:
+        assert writer.editor.history.checkpoint_timer <= 1  # a pause ends a step, too
+        writer.editor.history.checkpoint_timer = NEVER
         await writer.type("Then it ran. It was tired")
         steps = []
         while writer.editor.text:
@@ -441,7 +460,6 @@ async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
         ]
         await writer.press("ctrl+y", "ctrl+y")
         assert writer.editor.text == "Then it "
-        assert writer.editor.history.checkpoint_timer <= 1  # a pause ends a step, too
 
 
 # The file.
