@@ -193,7 +193,7 @@ def test_reply_grown_on_a_full_disk_is_written_after_recovery(keeping: Keeping) 
     chat = Conversation()
     reply = chat.reply(chat.say("go").id, model="m", settings=PLAIN)
     keeping.kept("a", chat.take_changes())
-    prompt, steps, finish = answer(*[f" word{n}" for n in range(3_000)])
+    prompt, steps, finish = answer(*[" word"] * 3_000)
     chat.lay_out(reply.id, prompt)
     with no_file_grows():
         chat.grow(reply.id, steps)

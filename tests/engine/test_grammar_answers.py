@@ -21,6 +21,7 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from tests.engine import tiny
 from tests.engine.test_prompt_lookup import assert_same, without_guesses
+from tests.examples import examples
 
 TEXT = '{"name": "the cat", "age": 1} {"name": "the cat'
 SCHEMA: dict[str, Any] = {
@@ -59,7 +60,7 @@ def answered(
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_finished_answer_is_valid(family: str) -> None:
     ended = 0
-    for seed in range(8):
+    for seed in range(examples(4, 8)):
         _, finish, text = answered(tiny.engine(family), schema(seed=seed))
         if finish.reason is FinishReason.STOP:
             VALID.validate(json.loads(text))
@@ -79,7 +80,8 @@ def test_an_answer_ends_where_nothing_can_be_added() -> None:
 def test_guesses_change_no_answer(
     temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [schema(temperature=temperature, seed=seed) for seed in range(4)]
+    seeds = range(examples(2, 4) if temperature else 1)
+    asked = [schema(temperature=temperature, seed=seed) for seed in seeds]
     guessed = [answered(tiny.engine(), each) for each in asked]
     without_guesses(monkeypatch)
     for each, (steps, finish, _) in zip(asked, guessed, strict=True):

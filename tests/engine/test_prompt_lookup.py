@@ -15,9 +15,9 @@ from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.types import GenerationResult, Prompt, SamplingSettings, Step
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import counted
+from tests.examples import examples
 
 TEXT = "the cat sat on the mat and the dog sat on the log\nthe cat sat on the mat and"
-SEEDS = 80
 COSTS = TransformersBackend.extra_token_costs
 MOST = len(COSTS)
 
@@ -52,7 +52,7 @@ def test_prompt_lookup_changes_no_token(
     family: str, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = tiny.engine(family, context=256)
-    seeds = range(SEEDS // (2 * len(tiny.FAMILIES)) if temperature else 1)
+    seeds = range(examples(3, 10) if temperature else 1)
     asked = [
         SamplingSettings(temperature=temperature, seed=seed, max_tokens=24)
         for seed in seeds

@@ -25,6 +25,7 @@ from lmtui.engine.types import (
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 from tests.engine.test_prefix_cache import counted
+from tests.examples import examples
 
 TEXT = "the cat sat on the mat and the dog"
 
@@ -88,7 +89,7 @@ def test_each_version_is_the_answer_of_its_seed(family: str, device: str) -> Non
     assert len({tuple(step.id for step in steps) for steps, _ in found}) == 4
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(5, 12), deadline=None)
 @given(
     count=st.integers(1, 8),
     first=st.integers(0, 2**31),

@@ -116,7 +116,6 @@ def test_a_chat_is_asked_for_with_the_grammar() -> None:
         ({"guided_choice": []}, "needs one text"),
         ({"grammar": GBNF, "guided_regex": "a"}, "one grammar only"),
         ({"structured_outputs": {"structural_tag": "{}"}}, "is not a field"),
-        ({"json_schema": {"type": "integer", "multipleOf": 1234567}}, "5 seconds"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -127,6 +126,13 @@ def test_what_can_not_be_followed_is_refused(
         for reply in (server.chat(**fields), server.complete(prompt="a", **fields)):
             assert reply.status == 400
             assert words in reply.message
+
+
+def test_grammar_that_takes_too_long_to_compile_is_refused() -> None:
+    schema = {"type": "integer", "multipleOf": 1234567}
+    with serving(FakeWriter(["a"])) as server:
+        reply = server.chat(json_schema=schema)
+    assert reply.status == 400 and "5 seconds" in reply.message
 
 
 def test_drawing_for_another_lmtui_takes_no_grammar() -> None:

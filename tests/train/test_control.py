@@ -69,13 +69,13 @@ def test_end_of_commands_after_a_stop_is_no_second_stop(
     commands: WorkerControl, left: Left
 ) -> None:
     reader, writer = pipe()
+    before = {*threading.enumerate()}
     commands.listen(reader)
     writer.write(b"stop\n")
     writer.close()
     assert not commands.wait_for_go()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
-            thread.join(1)
+    for thread in {*threading.enumerate()} - before:
+        thread.join(10)
     assert not left.times
 
 

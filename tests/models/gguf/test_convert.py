@@ -39,7 +39,6 @@ def readings(file: Path) -> list[str]:
     place = str(file)
     return [
         outcome(lambda: legacy.load_gguf_checkpoint(place)),
-        outcome(lambda: legacy.load_gguf_checkpoint(place)["config"]),
         outcome(lambda: reader.read_gguf_metadata(place)),
         outcome(lambda: reader.read_gguf_metadata(place, ARRAYS)),
         outcome(lambda: gguf_tokenizer_mapping.get_gguf_tokenizer(place)),
@@ -50,12 +49,11 @@ def check(file: Path) -> list[str]:
     wanted = readings(file)
     with read_once(read_gguf_header(file)):
         assert readings(file) == wanted
-    assert readings(file) == wanted
     return wanted
 
 
 def test_readings_of_a_model_are_the_same_with_read_once(llama_gguf: Path) -> None:
-    assert "'hidden_size'" in check(llama_gguf)[1]
+    assert "'hidden_size'" in check(llama_gguf)[0]
 
 
 @pytest.mark.real
@@ -63,7 +61,7 @@ def test_readings_of_the_default_model_are_the_same_with_read_once(
     default_home: Path,
 ) -> None:
     (file,) = (default_home / "models").glob("*.gguf")
-    assert "'vocab_size': 49152" in check(file)[1]
+    assert "'vocab_size': 49152" in check(file)[0]
 
 
 def test_read_once_restores_the_readers_of_the_libraries(llama_gguf: Path) -> None:

@@ -114,7 +114,7 @@ async def test_scored_text_is_not_scored_again(tmp_path: Path, tokens: int) -> N
                 yield ScoredSpan(stretch.tokens[:tokens], stretch.spans[:tokens])
 
     engine = Sparse()
-    async with writing(tmp_path, engine, text=TEXT * 40) as writer:
+    async with writing(tmp_path, engine, text=TEXT * 15) as writer:
         await writer.expected()
         asked = [call for call in engine.calls if call[0] == "heat"]
         assert 0 < len(asked) <= 3
@@ -542,7 +542,7 @@ async def test_diff_of_a_changed_file_is_shown_before_the_question_comes_back(
 
 
 def test_diff_words_are_bounded_and_say_so() -> None:
-    long = "\n".join(f"{n} " + "漢" * 5000 for n in range(5000))
+    long = "\n".join(f"{n} " + "漢" * 500 for n in range(2500))
     assert "only their endings" in diff_words("a\n", "a\n").plain
     shown = diff_words("", long).plain.splitlines()
     assert len(shown) < 2100 and shown[-1].startswith("… there are more")

@@ -16,6 +16,7 @@ from lmtui.tui.finetune.report import ReportScreen
 from lmtui.tui.widgets.markdown import MarkdownView
 from lmtui.tui.widgets.markdown_blocks import STYLES, MarkdownBlock
 from lmtui.tui.widgets.markdown_renderer import MarkdownStyles, blocks_of, cut, draw
+from tests.examples import examples
 from tests.tui.hosts import HOSTILE, Host, resized, safe
 
 LOOK = MarkdownStyles({name: Style() for name in STYLES})
@@ -245,7 +246,7 @@ MOSTLY_PLAIN = st.lists(st.tuples(PLAIN, MARKED), min_size=1, max_size=2).map(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10, 25), deadline=None)
 @given(MOSTLY_PLAIN, st.integers(3, 9), st.integers(12, 40), st.integers(12, 40))
 async def test_growing_markdown_always_equals_the_text_drawn_at_once(
     text: str, size: int, width: int, other: int
