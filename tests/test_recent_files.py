@@ -9,7 +9,6 @@ import pytest
 
 from lmtui.state import recent_files, remember
 from tests.cli.program import run, run_in_terminal
-from tests.test_imports import loaded_by
 
 
 def made(folder: Path, *names: str) -> list[str]:
@@ -82,7 +81,3 @@ def test_inspect_remembers_files_only_on_a_terminal(home: Path, tmp_path: Path) 
     assert not (home / "state").exists()
     run_in_terminal("inspect", b, "--plain")
     assert json.loads((home / "state" / "recent.json").read_bytes()) == [b]
-
-
-def test_state_loads_nothing_heavy() -> None:
-    assert loaded_by("lmtui.state") == set()

@@ -230,13 +230,6 @@ def test_damaged_adapter_can_be_removed(home: Path) -> None:
     assert not folder.exists()
 
 
-def test_remove_refuses_folders_outside_the_adapters(lora: Path) -> None:
-    error = refused("remove", str(lora), "--yes")
-    assert error.title == "this folder is not in the folder of adapters"
-    assert "adapter's folder" not in run("remove", "--help")
-    assert lora.exists()
-
-
 def test_an_adapter_can_be_removed_by_its_folder(notes: Path) -> None:
     for wrong in ("x" * 5000, "a\0b", ""):
         assert refused("remove", wrong, "--yes").title == "there is no such adapter"
@@ -365,13 +358,6 @@ def test_pipes_and_devices_in_an_adapter_are_refused(
     assert refused("show", "notes").hint
     assert "no ordinary file" in refused("export", "notes", "out").detail
     assert "notes" in run("list")
-
-
-@pytest.mark.parametrize(
-    "verb", ["list", "show", "merge", "export", "import", "remove"]
-)
-def test_every_verb_has_an_example(verb: str) -> None:
-    assert f"lmtui adapters {verb}" in run(verb, "--help")
 
 
 def test_doctor_names_the_adapters(notes: Path, llama: Path) -> None:

@@ -18,6 +18,8 @@ from lmtui.cli import main as entry
 from lmtui.cli.main import VERBS, main
 from tests.cli.program import REPOSITORY, begun, command, run
 
+ADAPTER_VERBS = ("list", "show", "merge", "export", "import", "remove")
+
 
 def test_lmtui_without_arguments_prints_its_help() -> None:
     alone, asked = run(), run("--help")
@@ -52,9 +54,16 @@ def test_version_flag_prints_the_version() -> None:
     assert run("--version").out == f"lmtui {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *VERBS,
+        *(f"adapters {verb}" for verb in ADAPTER_VERBS),
+        *(f"models {verb}" for verb in ("list", "show", "fetch", "remove")),
+    ],
+)
 def test_every_verb_has_help_with_examples(verb: str) -> None:
-    done = run(verb, "-h")
+    done = run(*verb.split(), "-h")
     assert done.code == 0
     assert f"  lmtui {verb}" in done.out.partition("Examples:")[2]
     assert max(len(line) for line in done.out.splitlines()) <= 80

@@ -193,11 +193,6 @@ def test_doctor_refuses_a_device_that_is_not_there():
         run("doctor", "--device", "abacus")
 
 
-@pytest.mark.parametrize("verb", ["list", "show", "fetch", "remove"])
-def test_every_verb_has_an_example(verb: str):
-    assert f"lmtui models {verb}" in run("models", verb, "--help")
-
-
 LATE = """
 import sys
 from typer.testing import CliRunner

@@ -209,25 +209,20 @@ def test_rewritten_recovery_copy_is_not_discarded(file: TextFile) -> None:
     assert again and again.text == "crashed, and more"
 
 
-@pytest.mark.parametrize("kept", [0, 1, 40, -2, -1])
-def test_truncated_recovery_copy_is_ignored(
-    home: Path, file: TextFile, kept: int
-) -> None:
-    write(file.path, file.digest, "some text")
-    (copy,) = copies(home)
-    copy.write_bytes(copy.read_bytes()[:kept])
-    assert find(file.path) is None
-
-
 @pytest.mark.parametrize(
-    "data", [b"{}\n", b"[]\n", b"null\n", b"\xff\n", b"[" * 100_000, b'{"digest":1}\n']
+    "broken",
+    [
+        *(0, 1, 40, -2, -1),
+        *(b"{}\n", b"[]\n", b"null\n", b"\xff\n", b"[" * 100_000, b'{"digest":1}\n'),
+    ],
 )
-def test_broken_recovery_copy_is_ignored(
-    home: Path, file: TextFile, data: bytes
+def test_truncated_or_broken_recovery_copy_is_ignored(
+    home: Path, file: TextFile, broken: int | bytes
 ) -> None:
     write(file.path, file.digest, "some text")
     (copy,) = copies(home)
-    copy.write_bytes(data)
+    cut = isinstance(broken, int)
+    copy.write_bytes(copy.read_bytes()[:broken] if cut else broken)
     assert find(file.path) is None
 
 

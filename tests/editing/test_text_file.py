@@ -22,7 +22,6 @@ from lmtui.editing.text_file import (
     to_bytes,
 )
 from lmtui.errors import LmtuiError
-from tests.test_imports import loaded_by
 
 CONTENTS = st.tuples(
     st.sampled_from(["", "\ufeff", "\ufeff\ufeff"]),
@@ -273,11 +272,3 @@ def test_surrogate_in_the_text_is_refused(tmp_path: Path) -> None:
         to_bytes(file, "a\ud800")
     assert caught.value.title == "a character of the text can't be saved"
     assert "U+D800" in caught.value.detail
-
-
-@pytest.mark.parametrize(
-    "module",
-    ["text_file", "file_names", "find", "positions", "recovery", "surprises"],
-)
-def test_editing_modules_load_nothing_heavy(module: str) -> None:
-    assert loaded_by(f"lmtui.editing.{module}") == set()

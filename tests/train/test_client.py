@@ -34,7 +34,6 @@ from lmtui.train.request import TrainRequest, versions
 from lmtui.train.resolve import resolve, resume_command
 from lmtui.train.run_folder import RunFolder, mark_complete
 from lmtui.train.settings import TrainSettings
-from tests.test_imports import loaded_by
 
 WORKER = Path(__file__).with_name("fake_worker.py")
 REQUEST = TrainRequest("notes", ("/notes",))
@@ -403,7 +402,3 @@ def test_a_resumed_training_keeps_its_request(
         1,
     )
     assert again.force
-
-
-def test_the_client_loads_nothing_heavy() -> None:
-    assert loaded_by("lmtui.train.client") == set()

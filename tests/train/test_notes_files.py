@@ -10,7 +10,6 @@ import pytest
 from lmtui.errors import LmtuiError
 from lmtui.train.events import Skip
 from lmtui.train.notes import find
-from tests.test_imports import loaded_by
 from tests.train.notes_tree import write
 
 Found = tuple[Path, dict[str, Path], tuple[Skip, ...]]
@@ -202,7 +201,3 @@ def test_missing_files_and_unmatched_patterns_are_refused(tmp_path: Path) -> Non
     assert refused("a\0b").title == "the notes can't be read"
     (tmp_path / "itself").symlink_to("itself")
     assert refused(tmp_path / "itself").title == "the notes can't be read"
-
-
-def test_reading_notes_needs_nothing_heavy() -> None:
-    assert loaded_by("lmtui.train.split") == set()

@@ -32,8 +32,6 @@ from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen
 from lmtui.tui.editor.status import ExpectedLines
-from lmtui.tui.inspect_source import InspectSource
-from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.screen import LOADING
 from lmtui.tui.screen import READING as READING_SENTENCE
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
@@ -240,26 +238,6 @@ async def test_panel_says_reading_for_a_message_that_waited_for_the_model() -> N
         await here.press("escape")
         await here.says("stopped")
         assert READING not in here.running.seen
-
-
-async def test_the_inspector_says_what_the_model_does() -> None:
-    engine = Slow()
-    engine.hold("encode", "score")
-    subject = InspectSource("notes.txt", read=lambda: TEXT)
-    async with walk("inspect", engine, source=subject) as here:
-        await here.running.on(InspectScreen)
-        await here.says("loading the model", LOADING, TEXT.split("\n")[0])
-        engine.let("load")
-        await here.says("reading notes.txt", TEXT.split("\n")[0])
-        engine.let("encode")
-        await here.says("scoring 0/23 tokens")
-        assert "The text appears here" not in here.running.seen
-        await here.press("escape")
-        await here.says("stopped at 0/23 tokens")
-        engine.let("score")
-        await here.press("r")
-        await here.says("ready")
-        await here.fail_to_load()
 
 
 async def test_the_start_screen_says_what_the_model_does() -> None:

@@ -22,7 +22,6 @@ from lmtui.learn.pretrain.client import pretrain
 from lmtui.learn.pretrain.events import Evaluated, Event, Finished, Snapshot, Stepped
 from lmtui.train.events import Failed
 from tests.learn.pretrain import tiny
-from tests.test_imports import loaded_by
 from tests.test_text import obeyed
 
 FAKE = Path(__file__).with_name("fake_process.py")
@@ -205,7 +204,3 @@ def losses(events: list[Event]) -> list[float]:
     return [
         loss for event in events if isinstance(event, Stepped) for loss in event.losses
     ]
-
-
-def test_client_loads_nothing_heavy() -> None:
-    assert loaded_by("lmtui.learn.pretrain.client") == set()

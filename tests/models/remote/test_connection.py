@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,11 +149,18 @@ def test_stream_that_can_not_be_used_is_an_error(data: bytes, words: str) -> Non
         events(data)
 
 
-def test_stream_that_breaks_off_is_not_asked_for_again() -> None:
+@contextmanager
+def begun(**how: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """A server, a connection to it, and a stream of which one event has come."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
-    with scripted([head, head]) as served, connected(served) as connection:
+    with scripted([head, head], **how) as served, connected(served) as connection:
         found = connection.events("/x", {})
         assert next(found) == 1
+        yield served, connection, found
+
+
+def test_stream_that_breaks_off_is_not_asked_for_again() -> None:
+    with begun() as (served, _, found):
         with pytest.raises(LmtuiError, match="broke off"):
             next(found)
         assert len(served.asked) == 1
@@ -158,29 +168,20 @@ def test_stream_that_breaks_off_is_not_asked_for_again() -> None:
 
 def test_stream_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "_PATIENCE", 0.1)
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
-    with scripted([head], stays=True) as served, connected(served) as connection:
-        found = connection.events("/x", {})
-        assert next(found) == 1
+    with begun(stays=True) as (served, _, found):
         with pytest.raises(LmtuiError, match="does not answer"):
             next(found)
         assert served.gone.wait(20)
 
 
 def test_reader_that_goes_closes_the_stream() -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
-    with scripted([head], stays=True) as served, connected(served) as connection:
-        found = connection.events("/x", {})
-        assert next(found) == 1
+    with begun(stays=True) as (served, _, found):
         found.close()
         assert served.gone.wait(20)
 
 
 def test_reader_that_goes_after_the_connection_is_quiet() -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: 1\n\n"
-    with scripted([head], stays=True) as served, connected(served) as connection:
-        found = connection.events("/x", {})
-        assert next(found) == 1
+    with begun(stays=True) as (_, connection, found):
         connection.close()
         found.close()
 

@@ -30,56 +30,58 @@ def put(page: Editing, marked: str, language: str | None = None) -> None:
     page.editor.go_to(len(before), len("".join((before, *others[:-1]))))
 
 
-ENTER = [
-    ("python", "if x:|\n", "if x:\n    |\n"),
-    ("python", "def f():\n  x = {|}", "def f():\n  x = {\n    |\n  }"),
-    ("python", "x = 1  # so:|", "x = 1  # so:\n|"),
-    ("python", "x = 'a:|b|'", "x = 'a:\n|'"),
-    ("python", "    pass|\n", "    pass\n|\n"),
-    ("markdown", "- one|", "- one\n- |"),
-    ("markdown", "- one\n- |", "- one\n|"),
-    (None, "\tone| two|", "\tone\n\t|"),
-    (None, "one|", "one\n|"),
+KEYS = [
+    ("enter", "python", "if x:|\n", "if x:\n    |\n"),
+    ("enter", "python", "def f():\n  x = {|}", "def f():\n  x = {\n    |\n  }"),
+    ("enter", "python", "x = 1  # so:|", "x = 1  # so:\n|"),
+    ("enter", "python", "x = 'a:|b|'", "x = 'a:\n|'"),
+    ("enter", "python", "    pass|\n", "    pass\n|\n"),
+    ("enter", "markdown", "- one|", "- one\n- |"),
+    ("enter", "markdown", "- one\n- |", "- one\n|"),
+    ("enter", None, "\tone| two|", "\tone\n\t|"),
+    ("enter", None, "one|", "one\n|"),
+    # A closing bracket is as deep as the line of its partner.
+    ("}", "javascript", "\tif (x) {\n\t\ta();\n\t\t|", "\tif (x) {\n\t\ta();\n\t}|"),
+    ("}", "python", "x = {\n        1: '}',\n    |", "x = {\n        1: '}',\n}|"),
+    ("}", "python", "x = {\n|", "x = {\n}|"),
+    ("}", "python", "x = {\n    1|", "x = {\n    1}|"),
+    ("}", "python", "x = {}\n    |", "x = {}\n    }|"),
+    ("}", "python", 'x = {"""\n    |"""', 'x = {"""\n    }|"""'),
+    ("}", "css", "a {\n  /* b */|", "a {\n  /* b */}|"),
+    ("}", None, "x = {\n    |", "x = {\n    }|"),
+    # In leading white space, to the stop before.
+    ("backspace", None, "a\n    b\n        |", "a\n    b\n    |"),
+    ("backspace", None, "a\n    b\n      |", "a\n    b\n    |"),
+    ("backspace", None, "a\n  b\n    |c", "a\n  b\n  |c"),
+    ("backspace", None, "a\n\tb\n\t\t|c", "a\n\tb\n\t|c"),
+    ("backspace", None, "    a|b", "    |b"),
+    ("backspace", None, "a\n|    b", "a|    b"),
+    ("backspace", None, "|  |  a", "|  a"),
+    ("shift+tab", None, "    a|b", "a|b"),
+    ("shift+tab", None, "a\n  b\n    c|", "a\n  b\n  c|"),
+    ("shift+tab", None, "a\n\tb\n\t\t|c\n\t\td|", "a\n\tb\n\t|c\n\td|"),
+    ("shift+tab", None, "    a|\n      b|\n    c", "a|\n  b|\n    c"),
+    ("shift+tab", None, "a|b", "a|b"),
+    ("alt+up", None, "one\nt|wo\n", "t|wo\none\n"),
+    ("alt+down", None, "|one\ntwo|\nsix", "six\n|one\ntwo|"),
+    ("alt+down", None, "one\nt|wo\n", "one\nt|wo\n"),
+    ("alt+d", None, "on|e\ntwo", "one\non|e\ntwo"),
+    ("alt+d", None, "one |two|", "one two|two|"),
+    ("alt+j", None, "o|ne\n  two\n", "one| two\n"),
 ]
 
 
-@pytest.mark.parametrize(("language", "before", "after"), ENTER)
-async def test_enter_is_one_undo_step(
-    language: str | None, before: str, after: str
+@pytest.mark.parametrize(("key", "language", "before", "after"), KEYS)
+async def test_each_key_for_lines_is_one_undo_step(
+    key: str, language: str | None, before: str, after: str
 ) -> None:
     async with editing() as page:
         put(page, before, language)
-        await page.press("enter")
-        assert now(page) == after
-        await page.press("ctrl+z")
-        assert now(page) == before
-        await page.press("ctrl+y")
-        assert now(page) == after
-
-
-@pytest.mark.parametrize(
-    ("language", "before", "after"),
-    [
-        ("javascript", "\tif (x) {\n\t\ta();\n\t\t|", "\tif (x) {\n\t\ta();\n\t}|"),
-        ("python", "x = {\n        1: '}',\n    |", "x = {\n        1: '}',\n}|"),
-        ("python", "x = {\n|", "x = {\n}|"),
-        ("python", "x = {\n    1|", "x = {\n    1}|"),
-        ("python", "x = {}\n    |", "x = {}\n    }|"),
-        ("python", 'x = {"""\n    |"""', 'x = {"""\n    }|"""'),
-        ("css", "a {\n  /* b */|", "a {\n  /* b */}|"),
-        (None, "x = {\n    |", "x = {\n    }|"),
-    ],
-)
-async def test_closing_bracket_is_as_deep_as_the_line_of_its_partner(
-    language: str | None, before: str, after: str
-) -> None:
-    async with editing() as page:
-        put(page, before, language)
-        page.editor.post_message(events.Key("right_curly_bracket", "}"))
-        await page.pilot.pause()
-        assert now(page) == after
-        await page.press("ctrl+z")
-        assert now(page) == before
+        await page.press(key)
+        assert now(page) == after and page.editor.has_focus
+        for undo, text in (("ctrl+z", before), ("ctrl+y", after)):
+            await page.press(undo)
+            assert now(page) == text
 
 
 async def test_letters_typed_around_enter_are_undone_without_it() -> None:
@@ -128,52 +130,6 @@ async def test_enter_and_undo_restore_any_text(
         assert page.editor.selection_indexes == tuple(sorted(ends))
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("a\n    b\n        |", "a\n    b\n    |"),
-        ("a\n    b\n      |", "a\n    b\n    |"),
-        ("a\n  b\n    |c", "a\n  b\n  |c"),
-        ("a\n\tb\n\t\t|c", "a\n\tb\n\t|c"),
-        ("    a|b", "    |b"),
-        ("a\n|    b", "a|    b"),
-        ("|  |  a", "|  a"),
-    ],
-)
-async def test_backspace_in_leading_white_space_goes_to_the_stop_before(
-    before: str, after: str
-) -> None:
-    async with editing() as page:
-        put(page, before)
-        await page.press("backspace")
-        assert now(page) == after
-        await page.press("ctrl+z")
-        assert now(page) == before
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("    a|b", "a|b"),
-        ("a\n  b\n    c|", "a\n  b\n  c|"),
-        ("a\n\tb\n\t\t|c\n\t\td|", "a\n\tb\n\t|c\n\td|"),
-        ("    a|\n      b|\n    c", "a|\n  b|\n    c"),
-        ("a|b", "a|b"),
-    ],
-)
-async def test_shift_tab_dedents_the_lines_of_the_selection(
-    before: str, after: str
-) -> None:
-    async with editing() as page:
-        put(page, before)
-        await page.press("shift+tab")
-        assert now(page) == after
-        assert page.editor.has_focus
-        if after != before:
-            await page.press("ctrl+z")
-            assert now(page) == before
-
-
 async def test_tab_indents_by_the_step_of_the_text() -> None:
     async with editing() as page:
         for before, after in (
@@ -205,29 +161,6 @@ async def test_comment_key_leaves_a_file_without_comments_alone() -> None:
         await page.press("ctrl+underscore")
         assert page.editor.text == "a"
         assert not page.editor.history.undo_stack
-
-
-KEYS = [
-    ("alt+up", "one\nt|wo\n", "t|wo\none\n"),
-    ("alt+down", "|one\ntwo|\nsix", "six\n|one\ntwo|"),
-    ("alt+down", "one\nt|wo\n", "one\nt|wo\n"),
-    ("alt+d", "on|e\ntwo", "one\non|e\ntwo"),
-    ("alt+d", "one |two|", "one two|two|"),
-    ("alt+j", "o|ne\n  two\n", "one| two\n"),
-]
-
-
-@pytest.mark.parametrize(("key", "before", "after"), KEYS)
-async def test_each_key_for_lines_is_one_undo_step(
-    key: str, before: str, after: str
-) -> None:
-    async with editing() as page:
-        put(page, before)
-        await page.press(key)
-        assert now(page) == after
-        for undo, text in (("ctrl+z", before), ("ctrl+y", after)):
-            await page.press(undo)
-            assert now(page) == text
 
 
 @settings(max_examples=15)

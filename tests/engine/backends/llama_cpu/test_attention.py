@@ -103,6 +103,26 @@ def naively(
     ).transpose(1, 2)
 
 
+def attended(
+    attending: Attention,
+    form: tuple[int, int, int],
+    sizes: tuple[int, int, int, int],
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What attention gives for so many rows and tokens, after so many tokens that all
+    rows share and so many of each row, and what it naively is; its keys are kept."""
+    rows, tokens, shared, own = sizes
+    heads = torch.randn(rows, tokens, form[0] + 2 * form[1], form[2])
+    far = torch.randn(1, 2 * form[1], shared + 7, form[2]).half()
+    near = torch.randn(rows, 2 * form[1], own + tokens + 2, form[2]).half()
+    wanted = naively(heads, [far[:, :, :shared], near[:, :, :own]], mask, form)
+    places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
+    found = attending.attend(heads, places, 0, mask)
+    new = heads[:, :, form[0] :].transpose(1, 2).half()
+    assert torch.equal(near[:, :, own : own + tokens], new)
+    return found.double(), wanted
+
+
 @settings(max_examples=25)
 @given(data=st.data())
 def test_attention_of_few_tokens_equals_naive_attention(
@@ -112,19 +132,11 @@ def test_attention_of_few_tokens_equals_naive_attention(
     rows, tokens = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 20))
     shared = data.draw(st.sampled_from([0, 1, 100, 255, 256, 700]))
     own = data.draw(st.sampled_from([0, 3, 250, 256, 513]))
-    every, head = form[0] + 2 * form[1], form[2]
-    heads = torch.randn(rows, tokens, every, head)
-    far = torch.randn(1, 2 * form[1], shared + 7, head).half()
-    near = torch.randn(rows, 2 * form[1], own + tokens + 2, head).half()
     mask = None
     if data.draw(st.booleans()):
         mask = torch.randint(0, 2, (tokens, tokens)).float().fill_diagonal_(1).log()
-    wanted = naively(heads, [far[:, :, :shared], near[:, :, :own]], mask, form)
-    places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
-    found = attending.attend(heads, places, 0, mask)
-    assert torch.allclose(found.double(), wanted, atol=3e-5)
-    new = heads[:, :, form[0] :].transpose(1, 2).half()
-    assert torch.equal(near[:, :, own : own + tokens], new)
+    found, wanted = attended(attending, form, (rows, tokens, shared, own), mask)
+    assert torch.allclose(found, wanted, atol=3e-5)
 
 
 @settings(max_examples=20)
@@ -137,17 +149,10 @@ def test_attention_of_many_tokens_is_near_naive_attention(
     rows, tokens = data.draw(st.integers(1, 3)), data.draw(st.integers(33, 140))
     shared = data.draw(st.sampled_from([0, 1, 63, 64, 200]))
     own = data.draw(st.sampled_from([0, 3, 64, 255]))
-    heads = torch.randn(rows, tokens, form[0] + 2 * form[1], form[2])
-    far = torch.randn(1, 2 * form[1], shared + 7, form[2]).half()
-    near = torch.randn(rows, 2 * form[1], own + tokens + 2, form[2]).half()
-    wanted = naively(heads, [far[:, :, :shared], near[:, :, :own]], None, form)
-    places = KVAddresses(KVAddress.of(far[None], shared), KVAddress.of(near[None], own))
-    found = attending.attend(heads, places, 0, None)
-    away = (found.double() - wanted).abs()
+    found, wanted = attended(attending, form, (rows, tokens, shared, own))
+    away = (found - wanted).abs()
     assert away.max() < 0.02  # of numbers about 1, rounded to 8 bits
     assert away.mean() < 0.002
-    new = heads[:, :, form[0] :].transpose(1, 2).half()
-    assert torch.equal(near[:, :, own : own + tokens], new)
 
 
 def test_attention_of_many_tokens_is_causal(
