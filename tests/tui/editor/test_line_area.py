@@ -57,6 +57,14 @@ KEYS = [
     ("backspace", None, "    a|b", "    |b"),
     ("backspace", None, "a\n|    b", "a|    b"),
     ("backspace", None, "|  |  a", "|  a"),
+    ("tab", None, "a\n  b\n|c", "a\n  b\n  |c"),
+    ("tab", None, "a\n  b\nc|", "a\n  b\nc |"),
+    ("tab", None, "a\n  b\n|c\nd|", "a\n  b\n|  c\n  d|"),
+    ("tab", None, "a\n\tb\nc|", "a\n\tb\nc\t|"),
+    ("tab", None, "a|b", "a   |b"),
+    ("tab", None, "\ta\n|b", "\ta\n\t|b"),
+    ("tab", None, "|a\n\nb|\nc", "|    a\n\n    b|\nc"),
+    ("tab", None, "|a\n|b", "|    a\n|b"),
     ("shift+tab", None, "    a|b", "a|b"),
     ("shift+tab", None, "a\n  b\n    c|", "a\n  b\n  c|"),
     ("shift+tab", None, "a\n\tb\n\t\t|c\n\t\td|", "a\n\tb\n\t|c\n\td|"),
@@ -128,19 +136,6 @@ async def test_enter_and_undo_restore_any_text(
         await page.press("ctrl+z")
         assert page.editor.text == text
         assert page.editor.selection_indexes == tuple(sorted(ends))
-
-
-async def test_tab_indents_by_the_step_of_the_text() -> None:
-    async with editing() as page:
-        for before, after in (
-            ("a\n  b\n|c", "a\n  b\n  |c"),
-            ("a\n  b\nc|", "a\n  b\nc |"),
-            ("a\n  b\n|c\nd|", "a\n  b\n|  c\n  d|"),
-            ("a\n\tb\nc|", "a\n\tb\nc\t|"),
-        ):
-            put(page, before)
-            await page.press("tab")
-            assert now(page) == after
 
 
 @pytest.mark.parametrize("key", ["ctrl+slash", "ctrl+underscore"])

@@ -130,17 +130,6 @@ async def test_what_follows_the_cursor_has_a_row_of_its_own(tmp_path: Path) -> N
         assert re.search("● ?⏎", writer.seen) and "●rest" not in writer.seen
 
 
-async def test_f3_cycles_the_heat_map_through_its_measures(tmp_path: Path) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.expected()
-        for name in ("surprisal", "rank", "entropy"):
-            await writer.press("f3")
-            assert f"heat: {name}" in writer.seen
-            assert writer.editor.heat
-        await writer.press("f3")
-        assert "heat: off" in writer.seen and not writer.editor.heat
-
-
 async def test_surprises_are_visited_by_keys_and_from_the_list(tmp_path: Path) -> None:
     async with writing(tmp_path) as writer:
         await writer.expected()
@@ -332,17 +321,29 @@ def marked(writer: Writer) -> list[str]:
     return [t for t, s in parts if s.bgcolor == look.bgcolor and s.underline]
 
 
-async def test_find_bar_replaces_all_and_undo_restores_the_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keys", "words", "first", "others", "by", "after"),
+    [
+        (["ctrl+f"], "the", "the", ["the", "the"], "a", "a cat sat on a mat"),
+        (["ctrl+f", "alt+r"], r"(\w)at\b", "cat", ["sat", "mat"], r"\1og",
+         "the cog sog on the mog"),
+    ],
+    ids=["words", "regular expression"],
+)  # fmt: skip
+async def test_find_bar_replaces_all_and_undo_restores_the_text(
+    tmp_path: Path, keys: list[str], words: str, first: str, others: list[str],
+    by: str, after: str,
+) -> None:  # fmt: skip
     async with writing(tmp_path) as writer:
-        await writer.press("ctrl+f")
-        await writer.type("the")
+        await writer.press(*keys)
+        await writer.type(words)
         await writer.until(lambda: "1 of 3" in writer.seen)
-        assert writer.editor.selected_text == "the"
-        assert marked(writer) == ["the", "the"]  # and one that is selected
+        assert writer.editor.selected_text == first
+        assert marked(writer) == others
         await writer.press("tab")
-        await writer.type("a")
+        await writer.type(by)
         await writer.press("alt+a")
-        await writer.until(lambda: writer.editor.text.startswith("a cat sat on a mat"))
+        await writer.until(lambda: writer.editor.text.startswith(after))
         await writer.press("escape")
         assert not writer.screen.query_one(FindBar).is_open
         assert marked(writer) == []
@@ -360,23 +361,6 @@ async def test_keys_typed_at_once_go_to_the_field_that_each_is_meant_for(
         words, by = (writer.screen.query_one(f"#{id}", Input) for id in ("words", "by"))
         await writer.until(lambda: by.value == "a b")
         assert words.value == "the"
-
-
-async def test_regular_expression_replaces_all_by_groups_in_one_step(
-    tmp_path: Path,
-) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.press("ctrl+f", "alt+r")
-        await writer.type(r"(\w)at\b")
-        await writer.until(lambda: "1 of 3" in writer.seen)
-        assert writer.editor.selected_text == "cat"
-        assert marked(writer) == ["sat", "mat"]
-        await writer.press("tab")
-        await writer.type(r"\1og")
-        await writer.press("alt+a")
-        await writer.until(lambda: "cog sog on the mog" in writer.editor.text)
-        await writer.press("escape", "ctrl+z")
-        assert writer.editor.text == TEXT
 
 
 async def test_go_to_line_moves_the_cursor(tmp_path: Path) -> None:
@@ -439,27 +423,6 @@ async def test_replacements_screen_shows_how_much_is_done(
         go_on.set()
         await writer.until(lambda: "dog" in writer.seen)
         assert "Asking" not in writer.seen
-
-
-async def test_undo_takes_a_word_at_a_time(tmp_path: Path) -> None:
-    async with writing(tmp_path, text="") as writer:
-        assert writer.editor.history.checkpoint_timer <= 1  # a pause ends a step, too
-        writer.editor.history.checkpoint_timer = NEVER
-        await writer.type("Then it ran. It was tired")
-        steps = []
-        while writer.editor.text:
-            await writer.press("ctrl+z")
-            steps.append(writer.editor.text)
-        assert steps == [
-            "Then it ran. It was ",
-            "Then it ran. It ",
-            "Then it ran. ",
-            "Then it ",
-            "Then ",
-            "",
-        ]
-        await writer.press("ctrl+y", "ctrl+y")
-        assert writer.editor.text == "Then it "
 
 
 # The file.
@@ -588,8 +551,10 @@ async def test_leaving_with_unsaved_text_asks(
         await writer.until(lambda: not app.is_running or not left)
         assert app._exit == left
         assert writer.file.read_text() == text
-    if answer == "d":
+    if answer == "d":  # what is left is kept aside
         assert recovery.find(writer.file) is None
+        (kept,) = Path(os.environ["LMTUI_HOME"], "state", "discarded").iterdir()
+        assert kept.read_bytes().partition(b"\n")[2] == ("x" + TEXT).encode()
 
 
 async def test_quitting_without_unsaved_text_asks_nothing(tmp_path: Path) -> None:
@@ -613,17 +578,6 @@ async def test_recovery_copy_is_offered_after_an_unclean_exit(tmp_path: Path) ->
         await writer.press("ctrl+s")
         await writer.until(lambda: writer.file.read_text() == "x" + TEXT)
     assert recovery.find(writer.file) is None
-
-
-async def test_recovery_copy_is_written_while_typing(tmp_path: Path) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.type("x")
-        copies = Path(os.environ["LMTUI_HOME"])
-
-        def kept() -> bool:
-            return any(b"xthe cat" in p.read_bytes() for p in copies.rglob("*.txt"))
-
-        await writer.until(kept)
 
 
 async def test_editor_goes_on_while_no_thread_can_be_started(
@@ -823,19 +777,6 @@ async def test_discarded_text_is_brought_back_by_undo(tmp_path: Path) -> None:
         assert writer.editor.text == TEXT
         await writer.press("ctrl+z")
         assert writer.editor.text == "precious\nwords"
-
-
-async def test_text_that_is_left_without_saving_is_kept_aside(tmp_path: Path) -> None:
-    async with writing(tmp_path) as writer:
-        await writer.type("x")
-        await writer.press("ctrl+q")
-        await writer.asked("has unsaved changes")
-        await writer.press("d")
-        await writer.until(lambda: writer.running.app._exit)
-    (kept,) = Path(os.environ["LMTUI_HOME"], "state", "discarded").iterdir()
-    assert kept.read_bytes().partition(b"\n")[2] == ("x" + TEXT).encode()
-    assert recovery.find(writer.file) is None
-    assert writer.file.read_text() == TEXT
 
 
 async def test_deleted_file_without_edits_is_left_without_a_question(
@@ -1157,13 +1098,17 @@ async def test_heat_map_legend_is_shown_while_heat_is_on(tmp_path: Path) -> None
         assert "<0.32" not in writer.seen
         await writer.press("f3")
         await writer.until(lambda: "surprisal  <0.32 (p > 0.8) <1 <3" in writer.seen)
+        assert "heat: surprisal" in writer.seen and writer.editor.heat
         await writer.press("f3")
         await writer.until(lambda: "rank  1 ≤3 ≤10" in writer.seen)
         await writer.press("right")  # the legend stays when the status goes
         await writer.until(lambda: "heat: rank" not in writer.seen)
         assert "rank  1 ≤3 ≤10" in writer.seen
         assert_laid_out(writer.screen)
-        await writer.press("f3", "f3")
+        await writer.press("f3")
+        assert "heat: entropy" in writer.seen and writer.editor.heat
+        await writer.press("f3")
+        assert "heat: off" in writer.seen and not writer.editor.heat
         assert "≤10" not in writer.seen
 
 

@@ -196,23 +196,6 @@ async def test_editor_handles_keys_in_their_order() -> None:
         assert on.editor.text == "    dbac"
 
 
-async def test_tab_indents_at_the_cursor_or_the_selected_lines() -> None:
-    indented = [
-        ("ab", (1, 1), "a   b"),
-        ("\ta\nb", (3, 3), "\ta\n\tb"),
-        ("a\n\nb\nc", (0, 4), "    a\n\n    b\nc"),
-        ("a\nb", (0, 2), "    a\nb"),
-    ]
-    async with editing() as on:
-        for text, selected, after in indented:
-            on.editor.load(text)
-            on.editor.go_to(*selected)
-            await on.press("tab")
-            assert on.editor.text == after
-            await on.press("ctrl+z")
-            assert on.editor.text == text
-
-
 async def test_words_and_characters_are_counted() -> None:
     async with editing("one two\nthree", 0) as on:
         assert (on.editor.words, on.editor.characters) == (3, 13)

@@ -82,6 +82,7 @@ async def test_ghost_text_is_a_step_between_typed_ones() -> None:
 
 async def test_pause_ends_a_step() -> None:
     async with editing() as page:
+        assert page.editor.history.checkpoint_timer <= 1  # seconds
         page.editor.history.checkpoint_timer = -1.0  # any time is a pause
         await page.press("a", "b")
         assert undone(page) == ["a", ""]
