@@ -309,6 +309,23 @@ def test_preview_of_an_old_position_is_computed_again() -> None:
         engine.preview(10**9, FREE)
 
 
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_previews_between_two_tokens_do_not_change_the_answer(family: str) -> None:
+    wanted = plain(seed=4, max_tokens=100)
+    undisturbed, _ = run(tiny.engine(family), wanted=wanted)
+    engine = tiny.engine(family)
+    first = engine.next_distribution(PROMPT.ids, FREE)
+    steps = []
+    for item in engine.generate(PROMPT, wanted):
+        engine.preview(first.handle, FREE)  # soon one that is computed again
+        if isinstance(item, Step):
+            steps.append(item)
+    assert [step.id for step in steps] == [step.id for step in undisturbed]
+    assert [step.logprob for step in steps] == pytest.approx(
+        [step.logprob for step in undisturbed], abs=1e-4
+    )
+
+
 def test_next_distribution_is_the_same_when_asked_twice() -> None:
     engine = tiny.engine()
     first = engine.next_distribution(PROMPT.ids, FREE)
