@@ -178,6 +178,7 @@ async def test_text_stays_in_sight_beside_its_version(
         await writer.running.on(RewriteScreen)
         await writer.until(lambda: "rewritten" in writer.seen)
         await writer.press("v")  # without what it replaces
+        await writer.until(lambda: "v with marks" in writer.seen)
         await writer.until(lambda: f"line {line} of the text" in writer.seen)
 
 
