@@ -35,7 +35,8 @@ from transformers import TextIteratorStreamer
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.prompt_lookup import PromptLookup
+from lmtui.engine.generation.prompt_lookup import PromptLookup
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
@@ -43,7 +44,6 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.windows import Windows
 from lmtui.kernels import cpu_features
 from lmtui.models import default_model
 from lmtui.models.load import load
@@ -260,7 +260,7 @@ def print_speculation(engine: LocalEngine, options: Namespace) -> None:
     """The table of what guesses at the next tokens win, and lose."""
     root = Path(__file__).parent.parent
     page = (root / "README.md").read_text(encoding="utf-8")[:3_000]
-    code = (root / "lmtui/engine/windows.py").read_text(encoding="utf-8")
+    code = (root / "lmtui/engine/scoring/windows.py").read_text(encoding="utf-8")
     told = f"Repeat this code, but call the class Frames:\n\n```python\n{code}```"
     changed = code + code[:900].replace("Windows", "Frames")
     prompts = {

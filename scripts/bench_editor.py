@@ -24,7 +24,7 @@ from textual.pilot import Pilot
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing import text_file
-from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.models.source import ModelRef
 from lmtui.tui.app import LmtuiApp

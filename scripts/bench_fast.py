@@ -23,10 +23,10 @@ import torch
 from bench_tools import compare, row
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.logits_store import LogitsStore, distribution
-from lmtui.engine.prompt_lookup import PromptLookup
+from lmtui.engine.generation.prompt_lookup import PromptLookup
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw
+from lmtui.engine.sampling.logits_store import LogitsStore, distribution
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.models import default_model
 from lmtui.models.load import load

@@ -23,7 +23,7 @@ from torch import Tensor
 from lmtui.analysis import calibration
 from lmtui.analysis.summary import Totals
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.windows import Windows
+from lmtui.engine.scoring.windows import Windows
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 

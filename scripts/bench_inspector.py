@@ -21,7 +21,7 @@ from bench_tools import measured_by
 from textual.pilot import Pilot
 
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.passages import PartOf
+from lmtui.engine.scoring.passages import PartOf
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pydoc_data import topics
 
-from lmtui.engine.editor_types import Correction
+from lmtui.engine.document.slips import FUNCTION_WORDS, SlipKind
+from lmtui.engine.document.types import Correction
+from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.slips import FUNCTION_WORDS, SlipKind
-from lmtui.engine.words import spans_of_words
 
 PLANTED = 50
 """Slips of each kind."""

@@ -22,8 +22,12 @@ from gzip import decompress
 from pathlib import Path
 from tempfile import gettempdir
 
+from lmtui.engine.document.suggestion import (
+    SuggestionBuilder,
+    SuggestionEnd,
+    SuggestionRules,
+)
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.suggestion import SuggestionBuilder, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings
 from lmtui.tui.editor.text_area import first_line, first_word
 

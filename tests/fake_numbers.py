@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import itemgetter
 
-from lmtui.engine.stage_effect import StageEffect
-from lmtui.engine.types import Mark, SamplingSettings
+from lmtui.engine.types import Mark, SamplingSettings, StageEffect
 
 Answer = str | Sequence[str | bytes]
 """A text, cut into words, or the very tokens."""

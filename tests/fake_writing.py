@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from lmtui import cancellation
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.suggestion import Suggestion, SuggestionRules
+from lmtui.engine.document.types import (
     ActualNext,
     CompletionContext,
     ContextFile,
@@ -23,7 +24,6 @@ from lmtui.engine.editor_types import (
     ScoredSpan,
 )
 from lmtui.engine.protocol import ReportCount
-from lmtui.engine.suggestion import Suggestion, SuggestionRules
 from lmtui.engine.types import (
     Candidate,
     Capabilities,

@@ -17,18 +17,19 @@ from typing import Any
 
 from lmtui import cancellation
 from lmtui.engine import token_bias
-from lmtui.engine.common_prefix import common_prefix_len
-from lmtui.engine.detokenizer import TextStream
 from lmtui.engine.lens import LensColumn, LensRow
-from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest
+from lmtui.engine.scoring.windows import Windows
+from lmtui.engine.text.common_prefix import common_prefix_len
+from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.types import (
     BosRule,
     Candidate,
     Capabilities,
     ChatTurn,
     Distribution,
+    DraftScores,
     Encoding,
     EngineInfo,
     FinishReason,
@@ -37,11 +38,11 @@ from lmtui.engine.types import (
     Prompt,
     RankedCandidate,
     SamplingSettings,
+    ScoredPrompt,
     ScoredToken,
     Step,
     TokenMatches,
 )
-from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.wire import LOGIT_BYTES
 from lmtui.text import bytes_text

@@ -17,8 +17,8 @@ from jsonschema import validate
 
 from lmtui.cli.main import main
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.prompt_lookup import PromptLookup
-from lmtui.engine.recommended import recommended
+from lmtui.engine.generation.prompt_lookup import PromptLookup
+from lmtui.engine.sampling.recommended import recommended
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,

@@ -15,8 +15,8 @@ from lmtui.cli.main import main
 from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.suggestion import SuggestionRules
 from lmtui.tui.dialogs import PageScreen
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.widgets.status import Status

@@ -15,7 +15,7 @@ from typing import Literal
 
 from lmtui import notation
 from lmtui.analysis.summary import Span
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.totals import Sums
 from lmtui.engine.types import Encoding, ScoredToken
 from lmtui.notation import LN2
 

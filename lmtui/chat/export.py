@@ -19,7 +19,7 @@ from lmtui.chat.json_format import to_json
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.summary import ConversationMeta
 from lmtui.chat.thinking import thought_of
-from lmtui.engine.thinking import thinking_in
+from lmtui.engine.text.thinking import thinking_in
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_flow

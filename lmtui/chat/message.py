@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lmtui.chat.token_codec import EncodedTokens, unpack, unpack_prompt
-from lmtui.engine.thinking import MARKS, ReasoningSpan, opens, thinking_in
+from lmtui.engine.text.thinking import MARKS, ReasoningSpan, opens, thinking_in
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import unpack
-from lmtui.engine.thinking import ReasoningSpan, ThinkingFinder, thinking_in
+from lmtui.engine.text.thinking import ReasoningSpan, ThinkingFinder, thinking_in
 from lmtui.engine.types import FinishReason, Step
 from lmtui.notation import counted, number
 

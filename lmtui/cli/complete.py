@@ -34,12 +34,12 @@ from lmtui.config.settings import Settings
 from lmtui.editing import positions, text_file
 from lmtui.editing.context_files import read_context
 from lmtui.editing.text_file import TextFile, taken_off
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.document.types import (
     ContextFile,
     ContextPart,
 )
 from lmtui.engine.protocol import Engine
-from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 

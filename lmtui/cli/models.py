@@ -19,7 +19,7 @@ from lmtui.notation import percent
 from lmtui.text import visible_line
 
 if TYPE_CHECKING:
-    from lmtui.engine.text_facts import TextFact
+    from lmtui.engine.text.text_facts import TextFact
     from lmtui.models.describe import ModelFact
     from lmtui.models.inventory import Item
 
@@ -112,7 +112,7 @@ def show_one(name: Name = "default", json: options.Json = False) -> None:
       lmtui models show qwen3-0.6b
       lmtui models show ./model.gguf --json
     """
-    from lmtui.engine.text_facts import text_facts
+    from lmtui.engine.text.text_facts import text_facts
     from lmtui.models import describe, hardware, memory, source
 
     wanted = source.resolve(name)

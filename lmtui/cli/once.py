@@ -28,8 +28,8 @@ from lmtui.cli.output import (
 )
 from lmtui.cli.progress import meter
 from lmtui.config.settings import THINKING
-from lmtui.engine.drop_turns import dropped, fitted
 from lmtui.engine.protocol import Engine
+from lmtui.engine.text.drop_turns import dropped, fitted
 from lmtui.engine.types import (
     GenerationResult,
     Prompt,

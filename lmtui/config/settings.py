@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any, Literal, cast, get_args
 
 from lmtui import setting_field as declared
-from lmtui.engine.recommended import NAMES, recommended
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.sampling.recommended import NAMES, recommended
 from lmtui.engine.types import EngineInfo, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import (

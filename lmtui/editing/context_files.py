@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmtui.editing import text_file
-from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.document.types import ContextFile
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted
 

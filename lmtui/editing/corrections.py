@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmtui.editing.positions import paragraph_at
-from lmtui.engine.text_diff import changed
+from lmtui.engine.text.text_diff import changed
 
 Cost = Callable[[int, int], float | None]
 """Surprisal in bits of what begins from one offset up to another; None if unknown."""

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
-from lmtui.engine.editor_types import ScoredSpan
-from lmtui.engine.text_diff import changed
+from lmtui.engine.document.types import ScoredSpan
+from lmtui.engine.text.text_diff import changed
 from lmtui.engine.types import ScoredToken
 
 _WHOLE = sys.maxsize  # value of `_fresh` for a line that is fresh to its end

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmtui import paths
-from lmtui.engine.words import can_cut
+from lmtui.engine.document.words import can_cut
 from lmtui.errors import LmtuiError
 
 _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)

@@ -23,24 +23,25 @@ from typing import NoReturn
 import torch
 
 from lmtui import cancellation
-from lmtui.engine.backends.base import NO_STATES
-from lmtui.engine.detokenizer import TextStream
-from lmtui.engine.listed_rows import filled
-from lmtui.engine.logits_store import (
+from lmtui.engine.backend import NO_STATES
+from lmtui.engine.protocol import ReportCount
+from lmtui.engine.rows import RowItem, RowRequest, one_after_another
+from lmtui.engine.sampling.chain import SamplerChain
+from lmtui.engine.sampling.listed_rows import filled
+from lmtui.engine.sampling.logits_store import (
     LogitsView,
     StoredLogits,
     distribution,
     new_handle,
 )
-from lmtui.engine.protocol import ReportCount
-from lmtui.engine.rows import RowItem, RowRequest, one_after_another
-from lmtui.engine.sampling.chain import SamplerChain
-from lmtui.engine.server_settings import (
+from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
+from lmtui.engine.servers.settings import (
     require_applied,
     switched_off,
     without_idle_stages,
 )
-from lmtui.engine.thinking import thinking_in
+from lmtui.engine.text.detokenizer import TextStream
+from lmtui.engine.text.thinking import thinking_in
 from lmtui.engine.types import (
     Capabilities,
     ChatTurn,
@@ -53,7 +54,6 @@ from lmtui.engine.types import (
     Step,
     TokenMatches,
 )
-from lmtui.engine.vocabulary_search import VocabularyIndex, search
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.load import CHAT_ONLY, chat_only
 from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel

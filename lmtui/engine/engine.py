@@ -14,40 +14,41 @@ from typing import Any
 
 from torch import Tensor
 
-from lmtui.engine.answer_row import AnswerRow, StopRules
 from lmtui.engine.backends.select import backend_of
-from lmtui.engine.detokenizer import Vocabulary
-from lmtui.engine.draft_scorer import DraftScorer
-from lmtui.engine.edited_document import EditedDocument
-from lmtui.engine.generate import generate, generate_rows
+from lmtui.engine.document.edited import EditedDocument
+from lmtui.engine.generation.answer_row import AnswerRow, StopRules
+from lmtui.engine.generation.generate import generate, generate_rows
+from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.info import info_of
-from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.normalization import rewritten
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.prompt_scores import score_prompts
-from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.protocol import ReportCount
-from lmtui.engine.raw_logits import as_bytes, raw_logits
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
-from lmtui.engine.sampler import Sampler
-from lmtui.engine.score import UNSCORED, score_rows
-from lmtui.engine.scored_tokens import scored_tokens
-from lmtui.engine.server_draws import is_drawn_there, require_drawable
+from lmtui.engine.scoring.draft_scorer import DraftScorer
+from lmtui.engine.scoring.layer_scores import LensText, lens_columns
+from lmtui.engine.scoring.prompt_scores import score_prompts
+from lmtui.engine.scoring.raw_logits import as_bytes, raw_logits
+from lmtui.engine.scoring.score import UNSCORED, score_rows
+from lmtui.engine.scoring.scored_tokens import scored_tokens
+from lmtui.engine.scoring.windows import Windows
+from lmtui.engine.servers.draws import is_drawn_there, require_drawable
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.text.normalization import rewritten
+from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
     Distribution,
+    DraftScores,
     Encoding,
     GenerationResult,
     Prompt,
     SamplingSettings,
+    ScoredPrompt,
     ScoredToken,
     Step,
 )
-from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lmtui.engine.backends.base import NO_STATES, AnyBackend, Reuse
-from lmtui.engine.score import ScoringBackend
+from lmtui.engine.backend import NO_STATES, AnyBackend, Reuse
+from lmtui.engine.scoring.score import ScoringBackend
 from lmtui.engine.types import Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue

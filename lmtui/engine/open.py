@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 
 from lmtui.engine.backends.ngram import counted_model
+from lmtui.engine.backends.ngram_model import NgramModel
 from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.ngram import NgramModel
 from lmtui.engine.protocol import Engine
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.address import ServerOptions

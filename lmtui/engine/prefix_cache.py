@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from lmtui import cancellation
-from lmtui.engine.backends.base import AnyBackend, KVCache, Reuse, part_len
-from lmtui.engine.common_prefix import common_prefix_len
+from lmtui.engine.backend import AnyBackend, KVCache, Reuse, part_len
 from lmtui.engine.protocol import ReportCount
+from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.errors import Cancelled
 
 

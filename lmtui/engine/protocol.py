@@ -14,25 +14,26 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.prompt_types import DraftScores, ScoredPrompt
 from lmtui.engine.rows import RowItem, RowRequest
 from lmtui.engine.types import (
     BosRule,
     Capabilities,
     ChatTurn,
     Distribution,
+    DraftScores,
     Encoding,
     EngineInfo,
     GenerationResult,
     Prompt,
     SamplingSettings,
+    ScoredPrompt,
     ScoredToken,
     Step,
     TokenMatches,
 )
 
 if TYPE_CHECKING:  # it needs torch
-    from lmtui.engine.edited_document import EditedDocument
+    from lmtui.engine.document.edited import EditedDocument
 
 ReportCount = Callable[[int, int], None]
 """Called with (tokens done, tokens in all) during prefill; where a method says so, with

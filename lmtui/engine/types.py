@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple
 from lmtui.engine import token_bias
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.sampling.stages import STAGES
-from lmtui.engine.stage_effect import StageEffect
 from lmtui.setting_field import MOST_TOKENS, check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
@@ -250,6 +249,42 @@ class Candidate(NamedTuple):
     def prob(self) -> float:
         """The model's own probability."""
         return math.exp(self.logprob)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRepeat:
+    """Passage at the end of the context that DRY found earlier in it, too."""
+
+    start: int
+    """Index in the context of the earlier one's first token."""
+    end: int
+    """Index after its last token."""
+    text: str
+    """Its text; bytes that are no character show as `⟨E3 81⟩`."""
+    following: str
+    """Text of the token that came after it, and is weakened now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEffect:
+    """What a stage of the sampler did at one position."""
+
+    stage: str
+    """One of `STAGES`, `bias` or `grammar`."""
+    removed: int
+    """Number of tokens that it removed."""
+    left: int
+    """Number of tokens that can be drawn after it."""
+    moved_mass: float
+    """Share of the probability that it took from some tokens and gave to others: half
+    the sum of all differences. For a stage that removes tokens, what they had."""
+    coin: float | None = None
+    """Random number from 0 up to 1 that XTC was decided by: it removes tokens below
+    `xtc_probability`. None where nothing was drawn: then shown as if it did."""
+    repeat: SeenRepeat | None = None
+    """The longest repeated passage that DRY saw."""
+    without_token: tuple[str, ...] = ()
+    """Entries of `logit_bias` that are no single token of this model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -574,6 +609,27 @@ class Capabilities:
     """Why there is no logit lens, where that is known before the first use."""
     batches: bool = True
     """Draws the versions of an answer together, not one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPrompt:
+    """Scores of a prompt, and what comes after it."""
+
+    tokens: tuple[ScoredToken, ...]
+    following: Distribution
+    """Distribution of the token after the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftScores:
+    """Scores of a message that is being written."""
+
+    distribution: Distribution
+    """Distribution of the token after the draft, in the same message."""
+    tokens: tuple[ScoredToken, ...]
+    """The message's own tokens so far."""
+    context: tuple[int, ...]
+    """Ids that the model reads before the draft."""
 
 
 BosRule = Literal["auto", "yes", "no"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lmtui.engine.prompt_types import ScoredPrompt
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import (
     FinishReason,
     GenerationResult,
     Prompt,
     SamplingSettings,
+    ScoredPrompt,
     ScoredToken,
     Step,
 )

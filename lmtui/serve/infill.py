@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lmtui.engine.detokenizer import TextStream
-from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.document.types import ContextFile
 from lmtui.engine.protocol import Engine
+from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.types import (
     GenerationResult,
     SamplingSettings,

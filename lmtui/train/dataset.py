@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.tokenizer import TextTokenizer
+from lmtui.engine.text.prompt import PromptBuilder
+from lmtui.engine.text.tokenizer import TextTokenizer
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from lmtui.train.events import Skip

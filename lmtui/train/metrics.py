@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lmtui.engine.totals import perplexity
+from lmtui.engine.scoring.totals import perplexity
 from lmtui.notation import LN2
 
 

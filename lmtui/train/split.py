@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from lmtui.engine.words import word_end
+from lmtui.engine.document.words import word_end
 from lmtui.errors import LmtuiError
 from lmtui.train.events import Skip
 from lmtui.train.notes import Completion, Content, Notes, NotesDocument, read_notes

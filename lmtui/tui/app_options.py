@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lmtui.engine.recommended import SamplingFor
+from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef
 from lmtui.tui.chat.options import ChatOptions

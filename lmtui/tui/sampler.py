@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from lmtui.config.settings import Preset
 from lmtui.engine import token_bias
-from lmtui.engine.recommended import NAMES, SamplingFor, recommended
+from lmtui.engine.sampling.recommended import NAMES, SamplingFor, recommended
 from lmtui.engine.types import Candidate, Distribution, SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmtui.engine.drop_turns import prompt_of
 from lmtui.engine.protocol import Engine, ReportCount
 from lmtui.engine.rows import RowRequest, steps_of
+from lmtui.engine.text.drop_turns import prompt_of
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,

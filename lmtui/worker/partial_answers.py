@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lmtui.engine.passages import PartOf, Passage, score_passage
 from lmtui.engine.protocol import Engine
+from lmtui.engine.scoring.passages import PartOf, Passage, score_passage
 from lmtui.engine.types import ScoredToken
 from lmtui.worker.requests import Context
 

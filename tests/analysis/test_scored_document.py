@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from lmtui.analysis.branches import ROOT
 from lmtui.analysis.scored_document import Names, PackedRows, ScoredDocument
 from lmtui.analysis.summary import Totals
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import Candidate
-from lmtui.engine.windows import Windows
 from tests.fakes import FakeEngine
 
 CANDIDATES = st.builds(

@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 from lmtui.cli.errors import leave
 from lmtui.cli.main import main
 from lmtui.config.settings import Settings
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd
+from lmtui.engine.document.types import (
     Replacement,
 )
-from lmtui.engine.suggestion import Suggestion, SuggestionEnd
 from lmtui.errors import LmtuiError
 from lmtui.models import inventory
 from lmtui.train import client

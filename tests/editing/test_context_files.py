@@ -8,7 +8,7 @@ import pytest
 
 from lmtui.editing import context_files
 from lmtui.editing.context_files import read_context
-from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.document.types import ContextFile
 from lmtui.errors import LmtuiError
 
 

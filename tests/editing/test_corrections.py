@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
 )

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.editing.scored_text import ScoredText
-from lmtui.engine.editor_types import ScoredSpan
-from lmtui.engine.text_diff import changed
+from lmtui.engine.document.types import ScoredSpan
+from lmtui.engine.text.text_diff import changed
 from lmtui.engine.types import ScoredToken
 
 TEXTS = st.text(alphabet="ab é\n漢", max_size=30)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from lmtui.engine.answer_row import AnswerRow, StopRules
-from lmtui.engine.generate import generate_rows
-from lmtui.engine.logits_store import LogitsStore
+from lmtui.engine.generation.answer_row import AnswerRow, StopRules
+from lmtui.engine.generation.generate import generate_rows
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.rows import steps_of
 from lmtui.engine.sampling.chain import SamplerChain
+from lmtui.engine.sampling.logits_store import LogitsStore
 from lmtui.engine.types import SamplingSettings, Step
 
 SAMPLER: Any = SimpleNamespace(

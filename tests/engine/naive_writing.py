@@ -9,13 +9,17 @@ from typing import Any
 import torch
 
 from lmtui.engine.backends.transformers import TransformersBackend
-from lmtui.engine.completion import CompletionModel, ContextPlanner, CursorContext
-from lmtui.engine.detokenizer import Vocabulary
+from lmtui.engine.document.completion import (
+    CompletionModel,
+    ContextPlanner,
+    CursorContext,
+)
+from lmtui.engine.document.token_healing import HealedDistribution, search
+from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.sampler import Sampler
-from lmtui.engine.token_healing import HealedDistribution, search
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.text.tokenizer import TextTokenizer, TokenBytes, TokenizedText
 from lmtui.engine.token_ids import Ids
-from lmtui.engine.tokenizer import TextTokenizer, TokenBytes, TokenizedText
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.text import bytes_text
 

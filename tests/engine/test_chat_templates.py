@@ -12,8 +12,8 @@ from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from lmtui.engine.prompt import PromptBuilder
-from lmtui.engine.thinking import MARKS
+from lmtui.engine.text.prompt import PromptBuilder
+from lmtui.engine.text.thinking import MARKS
 from lmtui.engine.types import ChatTurn
 from lmtui.errors import LmtuiError
 from tests.engine import tiny

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from lmtui.engine.backends.base import Reuse
+from lmtui.engine.backend import Reuse
 from lmtui.engine.backends.transformers import TransformersBackend
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import ChatTurn, Prompt, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.worker.generation import run_continuations

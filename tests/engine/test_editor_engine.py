@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
-from tests.engine import test_fill_in_the_middle as test_infill
 from tests.engine import tiny
+from tests.engine.document import test_fill_in_the_middle as test_infill
 from tests.engine.test_prefix_cache import counted
 
 TEXT = "The quick brown fox jumps over the lazy dog.\nThe cat sat on the mat. " * 3

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.detokenizer import Vocabulary
-from lmtui.engine.drop_turns import prompt_of
-from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.text.drop_turns import prompt_of
+from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.types import Encoding, Prompt
 from tests.byte_level import trained
 

@@ -20,7 +20,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from tests.engine import tiny
-from tests.engine.test_prompt_lookup import assert_same, without_guesses
+from tests.engine.generation.test_prompt_lookup import assert_same, without_guesses
 from tests.examples import examples
 
 TEXT = '{"name": "the cat", "age": 1} {"name": "the cat'

@@ -16,12 +16,12 @@ from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.layer_scores import LensText, lens_columns
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.score import score_rows
+from lmtui.engine.scoring.layer_scores import LensText, lens_columns
+from lmtui.engine.scoring.score import score_rows
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import SamplingSettings, ScoredToken
-from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 from tests.engine.backends.llama_cpu import lean

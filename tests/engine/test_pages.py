@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmtui.engine.editor_types import Correction
+from lmtui.engine.document.types import Correction
 from lmtui.engine.engine import LocalEngine
 from lmtui.models.load import load
 from tests.engine.pages import CLEAN, PAGES, Page

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine import generate
 from lmtui.engine.backends.transformers import TransformersBackend
+from lmtui.engine.generation import generate
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.types import Step
 from lmtui.errors import Cancelled

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lmtui.engine.logits_store import StoredLogits
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
-from lmtui.engine.score import rows_of
+from lmtui.engine.sampling.logits_store import StoredLogits
+from lmtui.engine.scoring.score import rows_of
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_ids import ids_array
 from lmtui.engine.types import SamplingSettings

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.answer_row import AnswerRow
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.generation.answer_row import AnswerRow
 from lmtui.engine.rows import RowItem, RowRequest, one_after_another
 from lmtui.engine.types import (
     FinishReason,
@@ -125,7 +125,7 @@ def test_batch_reads_the_prompt_once_and_runs_a_token_of_each_row() -> None:
 def test_state_that_cannot_be_copied_gives_the_versions_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from lmtui.engine.backends.base import Reuse
+    from lmtui.engine.backend import Reuse
 
     for reuse in (Reuse.WHOLE, Reuse.NOTHING):
         engine = tiny.engine()

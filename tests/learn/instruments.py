@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from lmtui.engine.editor_types import ScoredSpan
+from lmtui.engine.document.types import ScoredSpan
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Table, Words

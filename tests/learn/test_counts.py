@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lmtui.engine.ngram import NgramModel
+from lmtui.engine.backends.ngram_model import NgramModel
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Bars, Table, Words
 from lmtui.learn.instrument import Material

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lmtui.engine.editor_types import ContextFile
+from lmtui.engine.document.types import ContextFile
 from lmtui.engine.types import Capabilities
 from tests.fake_writing import FakeWriter
 from tests.serve.serving import serving

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lmtui.engine.raw_logits import from_bytes
+from lmtui.engine.scoring.raw_logits import from_bytes
 from lmtui.engine.types import Prompt, SamplingSettings
 from lmtui.serve.limits import Limits
 from tests.engine import tiny

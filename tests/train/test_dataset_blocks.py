@@ -15,12 +15,12 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.train.dataset import Example, example, examples, pack, padding
 from lmtui.train.notes import NotesDocument
 from tests.byte_level import SPECIALS
 from tests.engine import tiny
-from tests.engine.test_detokenizer import texts
+from tests.engine.text.test_detokenizer import texts
 from tests.models import tiny as small
 
 made_up = st.lists(

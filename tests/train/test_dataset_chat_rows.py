@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from lmtui.engine.prompt import PromptBuilder
+from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.types import ChatTurn, Role
 from lmtui.errors import LmtuiError
 from lmtui.train.dataset import Example, example, examples
 from lmtui.train.notes import Completion, Content, NotesDocument
 from tests.byte_level import SPECIALS
 from tests.engine import tiny
-from tests.engine.test_detokenizer import texts
+from tests.engine.text.test_detokenizer import texts
 
 ENDING = (0,)
 RESERVED = frozenset("\ufdd0\ufdd1\ufdd2")  # Unicode's, for use within programs

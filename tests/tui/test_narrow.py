@@ -10,7 +10,7 @@ import pytest
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel

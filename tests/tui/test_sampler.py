@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lmtui.engine.stage_effect import SeenRepeat, StageEffect
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import SamplingSettings, SeenRepeat, StageEffect
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from tests.fakes import FakeEngine

@@ -18,12 +18,12 @@ from textual.widget import Widget
 from lmtui import cancellation
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     CursorPrediction,
     ScoredSpan,
 )
-from lmtui.engine.prompt_types import DraftScores
 from lmtui.engine.types import (
+    DraftScores,
     Encoding,
 )
 from lmtui.errors import Cancelled, LmtuiError

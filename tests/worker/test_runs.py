@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from lmtui.cancellation import cancelled_when, never
-from lmtui.engine.editor_types import ProofreadPart
-from lmtui.engine.passages import DocumentAlone, PartOf, TextAfter, tokenize_document
+from lmtui.engine.document.types import ProofreadPart
 from lmtui.engine.protocol import Engine
+from lmtui.engine.scoring.passages import (
+    DocumentAlone,
+    PartOf,
+    TextAfter,
+    tokenize_document,
+)
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -20,7 +26,6 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.worker.events import CountReported, PromptReady
 from lmtui.worker.generation import run_completion, run_generation, run_versions

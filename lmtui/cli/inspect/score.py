@@ -24,8 +24,8 @@ from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.progress import Meter, meter
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import BosRule, Encoding
-from lmtui.engine.windows import Windows
 from lmtui.files import TextSource
 
 WORST = 20

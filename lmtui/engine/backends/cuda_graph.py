@@ -19,7 +19,7 @@ from transformers import Cache, DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
 from lmtui import cancellation
-from lmtui.engine.backends.base import Reuse, float_logits, grown_room
+from lmtui.engine.backend import Reuse, float_logits, grown_room
 from lmtui.engine.backends.transformers import TransformersBackend, TransformersKVCache
 
 _FIRST = 512  # tokens of the first allocation

@@ -15,9 +15,9 @@ from torch import Tensor
 from lmtui import cancellation
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import ServerBackend, draw_request
-from lmtui.engine.listed_rows import entropy_range, filled
-from lmtui.engine.score import TokenScore
-from lmtui.engine.server_draws import DrawnToken, DrawOptions
+from lmtui.engine.sampling.listed_rows import entropy_range, filled
+from lmtui.engine.scoring.score import TokenScore
+from lmtui.engine.servers.draws import DrawnToken, DrawOptions
 from lmtui.errors import LmtuiError
 from lmtui.models.remote.dialect import (
     AnswerToken,

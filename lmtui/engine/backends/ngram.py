@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lmtui import cancellation
-from lmtui.engine.backends.base import Reuse, no_layer_states
+from lmtui.engine.backend import Reuse, no_layer_states
 from lmtui.engine.backends.ids_cache import IdsKVCache
-from lmtui.engine.ngram import NgramModel
-from lmtui.engine.score import TokenScore
+from lmtui.engine.backends.ngram_model import NgramModel
+from lmtui.engine.scoring.score import TokenScore
 from lmtui.engine.token_tree import Tree
 from lmtui.models.model_info import ModelInfo
 

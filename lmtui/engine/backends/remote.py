@@ -13,7 +13,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from lmtui.engine.backends.base import (
+from lmtui.engine.backend import (
     NO_STATES,
     Reuse,
     float_logits,
@@ -21,9 +21,9 @@ from lmtui.engine.backends.base import (
 )
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.grammar.text import grammar_of
-from lmtui.engine.raw_logits import from_bytes
-from lmtui.engine.score import TokenScore
-from lmtui.engine.server_draws import DrawnToken, DrawOptions
+from lmtui.engine.scoring.raw_logits import from_bytes
+from lmtui.engine.scoring.score import TokenScore
+from lmtui.engine.servers.draws import DrawnToken, DrawOptions
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import SamplingSettings

@@ -5,7 +5,7 @@ Each backend is imported only where it is used.
 
 from __future__ import annotations
 
-from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.backend import AnyBackend
 from lmtui.models.loaded_model import LoadedModel
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.grammar.matcher import CompiledGrammar, GrammarStuck
-from lmtui.engine.thinking import (
+from lmtui.engine.text.thinking import (
     ThinkingFinder,
     before_thinking,
     opens,

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.grammar.check import compile_check
 from lmtui.engine.grammar.matcher import CompiledGrammar
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.grammar.vocabulary import GrammarVocabulary
+from lmtui.engine.text.detokenizer import Vocabulary
 
 
 class GrammarCompiler:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.grammar.compile import compiled, require_llguidance
 from lmtui.engine.grammar.matcher import CompiledGrammar
 from lmtui.engine.grammar.text import Grammar
-from lmtui.engine.tokenizer import TextTokenizer
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.text.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer

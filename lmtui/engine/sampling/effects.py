@@ -15,7 +15,7 @@ from torch import Tensor
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.ranked_tokens import RankedTokens
 from lmtui.engine.sampling.ranks import to_cpu
-from lmtui.engine.stage_effect import SeenRepeat, StageEffect
+from lmtui.engine.types import SeenRepeat, StageEffect
 from lmtui.text import bytes_text
 
 _ROUNDING = 1e-12  # sum of the errors of float64 probabilities

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from lmtui.engine.common_prefix import common_prefix_len
+from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.text import visible_line
 
 Name = TypeVar("Name")

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.words import spans_of_words
+from lmtui.engine.document.words import spans_of_words
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option
 from lmtui.learn.instruments.texts import Reading, excerpt, sample_of, score

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import Candidate
-from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Bars, Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
@@ -17,7 +17,7 @@ from lmtui.learn.instruments.texts import excerpt, expect, sample_of
 from lmtui.worker.requests import Context
 
 if TYPE_CHECKING:
-    from lmtui.engine.ngram import NgramModel
+    from lmtui.engine.backends.ngram_model import NgramModel
 
 NAMES = ("uniform", "unigram", "bigram", "trigram")
 TRANSFORMER = "this model"
@@ -190,7 +190,7 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     Raises:
         LmtuiError: the text is too short.
     """
-    from lmtui.engine.ngram import NgramModel
+    from lmtui.engine.backends.ngram_model import NgramModel
 
     context.emit("The text is cut into tokens.")
     ids = engine.encode(text, bos="no").ids

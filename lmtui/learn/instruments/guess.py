@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.totals import bits_per
+from lmtui.engine.scoring.totals import bits_per
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import ClassVar
 
 from lmtui import notation
+from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
-from lmtui.engine.words import spans_of_words
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words
 from lmtui.learn.instrument import Action, Instrument, Measurement, Option

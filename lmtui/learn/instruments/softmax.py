@@ -309,9 +309,9 @@ def draw(values: bytes, temperature: float, seed: int) -> Counter[int]:
     filter; return how often each token came."""
     import torch
 
-    from lmtui.engine.raw_logits import from_bytes
     from lmtui.engine.sampling.chain import filter_logits
     from lmtui.engine.sampling.draw import draw_many
+    from lmtui.engine.scoring.raw_logits import from_bytes
 
     settings = SamplingSettings(temperature=temperature, top_k=0, top_p=1, min_p=0)
     (logits,) = from_bytes(values, len(values) // array("f").itemsize)

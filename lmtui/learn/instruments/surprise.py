@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from lmtui import notation
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.totals import Sums
 from lmtui.learn.figure import (
     Cell,
     Column,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lmtui.engine.ngram import NgramModel
+from lmtui.engine.backends.ngram_model import NgramModel
 from lmtui.errors import LmtuiError
 from lmtui.learn.pretrain.events import (
     Evaluated,

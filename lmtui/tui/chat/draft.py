@@ -6,9 +6,9 @@ Knows no torch.
 
 from __future__ import annotations
 
-from lmtui.engine.prompt_types import DraftScores
 from lmtui.engine.types import (
     ChatTurn,
+    DraftScores,
     EngineInfo,
 )
 from lmtui.errors import LmtuiError

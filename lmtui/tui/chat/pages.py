@@ -14,7 +14,7 @@ from lmtui import notation
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.thinking import thought_of
-from lmtui.engine.totals import bits_per, mean_nll, perplexity
+from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken, Step
 from lmtui.text import visible
 from lmtui.tui.model_state import shown_label

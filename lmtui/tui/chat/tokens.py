@@ -9,10 +9,10 @@ from functools import partial
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import NO_VALUE
-from lmtui.engine.passages import Passage, TextAfter, TokensAfter
-from lmtui.engine.prompt_types import DraftScores
+from lmtui.engine.scoring.passages import Passage, TextAfter, TokensAfter
 from lmtui.engine.types import (
     Distribution,
+    DraftScores,
     EngineInfo,
     ScoredToken,
     Step,

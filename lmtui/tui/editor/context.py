@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     ContextFile,
     ContextPart,
 )

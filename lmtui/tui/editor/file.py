@@ -27,7 +27,7 @@ from lmtui.editing.text_file import (
     save,
 )
 from lmtui.editing.undo_file import UndoStep
-from lmtui.engine.text_diff import changed
+from lmtui.engine.text.text_diff import changed
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread

@@ -14,7 +14,11 @@ from lmtui.analysis.summary import Summary, Totals
 from lmtui.editing import file_names
 from lmtui.editing.file_names import path_named
 from lmtui.editing.scored_text import ScoredText
-from lmtui.engine.passages import DocumentAlone, DocumentTokens, tokenize_document
+from lmtui.engine.scoring.passages import (
+    DocumentAlone,
+    DocumentTokens,
+    tokenize_document,
+)
 from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line

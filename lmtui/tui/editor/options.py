@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.recovery import Recovered
 from lmtui.editing.text_file import TextFile
-from lmtui.engine.editor_types import ContextFile
-from lmtui.engine.recommended import SamplingFor
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.document.types import ContextFile
+from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from secrets import randbelow
 
-from lmtui.engine.recommended import NAMES
+from lmtui.engine.sampling.recommended import NAMES
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted

@@ -19,7 +19,7 @@ from lmtui.editing import surprises
 from lmtui.editing.corrections import ProofreadText
 from lmtui.editing.positions import location_of
 from lmtui.editing.surprises import SurprisingWord, most_surprising
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     Correction,
     Replacement,
     ReplacementList,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.editor_types import CursorPrediction
+from lmtui.engine.document.types import CursorPrediction
 from lmtui.engine.grammar.text import SHORT_NAMES, grammar_of
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
 )

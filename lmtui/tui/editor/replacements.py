@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmtui.engine.editor_types import Replacement
-from lmtui.engine.words import word_at
+from lmtui.engine.document.types import Replacement
+from lmtui.engine.document.words import word_at
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
 from lmtui.tui.editor.pickers import ReplacementsScreen

@@ -20,8 +20,8 @@ from textual.widgets import Static
 
 from lmtui.editing.diff import word_diff
 from lmtui.editing.positions import paragraph_at
-from lmtui.engine.editor_types import ScoredSpan
-from lmtui.engine.thinking import thinking_in
+from lmtui.engine.document.types import ScoredSpan
+from lmtui.engine.text.thinking import thinking_in
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,

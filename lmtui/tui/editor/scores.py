@@ -21,11 +21,11 @@ from lmtui.editing.surprises import (
     places_of,
 )
 from lmtui.editing.text_file import ENCODING_NAMES
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     CursorPrediction,
     ScoredSpan,
 )
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.totals import Sums
 from lmtui.errors import LmtuiError
 from lmtui.notation import bits, in_bits, rank
 from lmtui.surprisal_scale import Measure

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lmtui.engine.editor_types import CursorPrediction
+from lmtui.engine.document.types import CursorPrediction
 from lmtui.notation import (
     NONE,
     counted,

@@ -5,7 +5,7 @@ Knows no widget and no model.
 
 from __future__ import annotations
 
-from lmtui.engine.suggestion import SuggestionEnd, SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionEnd, SuggestionRules
 from lmtui.tui.widgets.cells import fit_best
 
 _WIDEST = 160  # cells

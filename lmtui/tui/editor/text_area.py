@@ -22,7 +22,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widgets.text_area import EditResult
 
-from lmtui.engine.words import can_cut
+from lmtui.engine.document.words import can_cut
 from lmtui.tui.editor.document import KINDS, HeatMap, HeatSpan
 from lmtui.tui.editor.exact_area import ExactArea, StyleSpan, bar
 from lmtui.tui.editor.layout import GhostRow, GhostRows, room_for

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from lmtui.analysis.compare import ComparedSpan, Comparison, pieces, unit_of
 from lmtui.analysis.scored_document import MOST, ScoredDocument
-from lmtui.engine.passages import DocumentTokens, tokenize_document
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.passages import DocumentTokens, tokenize_document
+from lmtui.engine.scoring.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.models.source import short_labels

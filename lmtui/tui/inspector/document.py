@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
-from lmtui.engine.passages import (
+from lmtui.engine.scoring.passages import (
     DocumentAlone,
     DocumentTokens,
     PartOf,
     tokenize_document,
 )
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import EngineInfo, ScoredToken
-from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted, lasting
 from lmtui.text import visible_line

@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from lmtui.analysis.branches import Token
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.passages import PartOf
+from lmtui.engine.scoring.passages import PartOf
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient

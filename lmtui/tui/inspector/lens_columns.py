@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.passages import PartOf
+from lmtui.engine.scoring.passages import PartOf
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.client import EngineClient
 from lmtui.worker.partial_answers import lens_parts

@@ -28,7 +28,7 @@ from lmtui.analysis.calibration import Bin
 from lmtui.analysis.compare import ComparedSpan, Comparison
 from lmtui.analysis.summary import RANKS, Totals
 from lmtui.axis import ticks, whole_ticks
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.totals import Sums
 from lmtui.notation import NONE, bits, percent
 from lmtui.text import bytes_text, visible_line, visible_token
 from lmtui.tui.widgets.cells import clip, pack, pad_to

@@ -17,7 +17,7 @@ from textual.containers import Vertical
 from lmtui.analysis.branches import ROOT, as_scored
 from lmtui.analysis.scored_document import MOST
 from lmtui.analysis.summary import Totals
-from lmtui.engine.recommended import SamplingFor
+from lmtui.engine.sampling.recommended import SamplingFor
 from lmtui.engine.types import SamplingSettings
 from lmtui.tui.engine.client import MakeClient
 from lmtui.tui.inspect_source import InspectSource

@@ -12,8 +12,7 @@ from rich.cells import cell_len
 
 from lmtui import notation
 from lmtui.engine.sampling.stages import BY_NAME, FIXED, STAGES, active_stages
-from lmtui.engine.stage_effect import StageEffect
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import SamplingSettings, StageEffect
 from lmtui.text import visible_line
 from lmtui.tui.widgets.cells import clip
 from lmtui.tui.widgets.sampler_fields import (

@@ -18,8 +18,7 @@ from textual.geometry import Offset, Size
 from textual.message import Message
 from textual.reactive import reactive
 
-from lmtui.engine.stage_effect import StageEffect
-from lmtui.engine.types import SamplingSettings
+from lmtui.engine.types import SamplingSettings, StageEffect
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.widgets import sampler_chain

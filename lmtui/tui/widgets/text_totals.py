@@ -1,6 +1,7 @@
 """A table of totals of a text: document, paragraph and selection side by side.
 
-Drops columns where it is narrow. The arithmetic is in `lmtui.engine.totals`. Knows no
+Drops columns where it is narrow. The arithmetic is in
+`lmtui.engine.scoring.totals`. Knows no
 engine and no text.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from lmtui import notation
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.totals import Sums
 from lmtui.notation import NONE, Label
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.styled_lines import Line, StyledLines

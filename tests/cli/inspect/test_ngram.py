@@ -14,7 +14,7 @@ from lmtui.cli import screen
 from lmtui.cli.main import main
 from lmtui.cli.ngram import HIGHEST_ORDER, NgramRef, ngram_ref
 from lmtui.config.load import load
-from lmtui.engine.ngram import NgramModel
+from lmtui.engine.backends.ngram_model import NgramModel
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.models.progress import ignore

@@ -15,8 +15,8 @@ from lmtui.engine.backends.cuda_graph import CudaGraphBackend
 from lmtui.engine.backends.select import backend_of
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.generation.prompt_lookup import PromptLookup
 from lmtui.engine.prefix_cache import PrefixCache
-from lmtui.engine.prompt_lookup import PromptLookup
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.errors import Cancelled

@@ -15,9 +15,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine import score
 from lmtui.engine.backends.listed import ListedBackend
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.scoring import score
+from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -26,7 +27,6 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
-from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
 from lmtui.models.remote import llama_server, sglang, vllm

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.backends.base import AnyBackend
+from lmtui.engine.backend import AnyBackend
 from lmtui.engine.backends.ngram import NgramBackend
+from lmtui.engine.backends.ngram_model import NgramModel
 from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.ngram import NgramModel
 from lmtui.engine.open import open_ngrams, open_served
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Engine

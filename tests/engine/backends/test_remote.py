@@ -14,8 +14,8 @@ import torch
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.ids_cache import IdsKVCache
 from lmtui.engine.backends.remote import RemoteBackend
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmtui.engine.document.suggest import suggest
+from lmtui.engine.document.suggestion import SuggestionEnd, SuggestionRules
 from lmtui.engine.grammar.answer import AnswerGrammar
 from lmtui.engine.grammar.document import DocumentGrammar
 from lmtui.engine.grammar.text import Grammar, grammar_of
-from lmtui.engine.suggest import suggest
-from lmtui.engine.suggestion import SuggestionEnd, SuggestionRules
 from lmtui.engine.types import GenerationResult, SamplingSettings, Step
 from lmtui.errors import LmtuiError
 from tests.engine import tiny

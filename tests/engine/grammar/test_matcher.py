@@ -12,10 +12,10 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.grammar.matcher import GrammarMatcher
 from lmtui.engine.grammar.text import Grammar
 from lmtui.engine.grammar.vocabulary import GrammarVocabulary
+from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.errors import LmtuiError
 from tests.engine.grammar.vocabularies import TOKENIZERS, Made, drawn, made
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from lmtui.engine.detokenizer import Vocabulary
 from lmtui.engine.grammar.matcher import GrammarMatcher
 from lmtui.engine.grammar.text import Grammar, Kind
 from lmtui.engine.grammar.vocabulary import GrammarVocabulary
+from lmtui.engine.text.detokenizer import Vocabulary
 from tests.engine import tiny
-from tests.engine.test_detokenizer import sentencepiece_like
+from tests.engine.text.test_detokenizer import sentencepiece_like
 
 PADDED = 7
 """Rows of the model's head that have no token."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lmtui.editing.text_file import load
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     ContextFile,
     ContextPart,
 )

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from lmtui.editing.corrections import ProofreadText
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.editing.diff import word_diff
-from lmtui.engine.editor_types import ScoredSpan
+from lmtui.engine.document.types import ScoredSpan
 from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,

@@ -15,12 +15,12 @@ import pytest
 
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import TextFile
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.suggestion import SuggestionRules
+from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
     Replacement,
 )
-from lmtui.engine.suggestion import SuggestionRules
 from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,

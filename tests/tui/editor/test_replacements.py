@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Static
 
-from lmtui.engine.editor_types import Replacement, ReplacementList
+from lmtui.engine.document.types import Replacement, ReplacementList
 from lmtui.errors import LmtuiError
 from lmtui.notation import LN2
 from lmtui.tui.editor.pickers import (

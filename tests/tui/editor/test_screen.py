@@ -22,13 +22,13 @@ from textual.widgets import Input
 from lmtui import state
 from lmtui.editing import recovery, undo_file
 from lmtui.editing.text_file import load, save
-from lmtui.engine.editor_types import (
+from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
+from lmtui.engine.document.types import (
     ActualNext,
     CursorPrediction,
     Replacement,
     ScoredSpan,
 )
-from lmtui.engine.suggestion import Suggestion, SuggestionEnd, SuggestionRules
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from textual.screen import ModalScreen
 
-from lmtui.engine.editor_types import ProofreadPart, Replacement
+from lmtui.engine.document.types import ProofreadPart, Replacement
 from lmtui.errors import LmtuiError
 from lmtui.models.source import ModelRef
 from lmtui.tui.editor import scores

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmtui.engine.suggestion import SuggestionEnd
+from lmtui.engine.document.suggestion import SuggestionEnd
 from lmtui.tui.editor.suggestion_status import ghost_words
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lmtui.config.settings import EditorSettings
 from lmtui.editing import recovery
 from lmtui.editing.text_file import load
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.dialogs import ConfirmDialog
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.screen import EditorScreen

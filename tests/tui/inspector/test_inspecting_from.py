@@ -7,7 +7,7 @@ from pathlib import Path
 from lmtui.analysis.branches import ROOT
 from lmtui.config.settings import EditorSettings
 from lmtui.editing.text_file import load
-from lmtui.engine.suggestion import SuggestionRules
+from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.tui.chat.screen import ChatScreen
 from lmtui.tui.chat.transcript import MessageView
 from lmtui.tui.dialogs import PAUSE, ConfirmDialog

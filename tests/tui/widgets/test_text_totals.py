@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmtui.engine.totals import Sums
+from lmtui.engine.scoring.totals import Sums
 from lmtui.tui.editor.status import FileStatus, forms
 from lmtui.tui.widgets.text_totals import (
     EMPTY,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lmtui import cache_dir
-from lmtui.engine.backends.base import Reuse, chunk_for, require_distribution
+from lmtui.engine.backend import Reuse, chunk_for, require_distribution
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.decoder import DecoderLayers
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmtui import cancellation
-from lmtui.engine.backends.base import no_such_token
+from lmtui.engine.backend import no_such_token
 from lmtui.engine.backends.llama_cpu.attention import Attention
 from lmtui.engine.backends.llama_cpu.fused_block import FusedLayer
 from lmtui.engine.backends.llama_cpu.kv_cache import PreallocatedKVCache, Sizes

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmtui.engine.backends.base import FIRST_ROOM, FORK_ROOM, grown_room
+from lmtui.engine.backend import FIRST_ROOM, FORK_ROOM, grown_room
 from lmtui.kernels.gguf_matmul import KVAddress
 
 _FEW = 8  # most tokens of a decode step: one drawn, the rest speculated

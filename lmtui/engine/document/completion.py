@@ -1,0 +1,424 @@
+"""Completion of a text at a cursor, with token healing and fill-in-the-middle.
+
+Plans the context, samples the first step from the healed distribution, and hands over
+to the decode loop. Control tokens end a completion. Knows no screen and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backend import AnyBackend
+from lmtui.engine.document.fill_in_the_middle import Infill
+from lmtui.engine.document.suggestion import (
+    Suggestion,
+    SuggestionBuilder,
+    SuggestionEnd,
+    SuggestionRules,
+)
+from lmtui.engine.document.token_healing import HealedDistribution, HealedRow
+from lmtui.engine.document.types import (
+    MOSTLY,
+    CompletionContext,
+    CursorPrediction,
+)
+from lmtui.engine.generation.answer_row import AnswerRow, FirstStep, StopRules
+from lmtui.engine.generation.generate import generate_from, generate_rows
+from lmtui.engine.generation.sampler import Sampler
+from lmtui.engine.grammar.answer import AnswerGrammar
+from lmtui.engine.grammar.document import DocumentGrammar
+from lmtui.engine.prefix_cache import PrefixCache
+from lmtui.engine.protocol import ReportCount
+from lmtui.engine.rows import steps_of
+from lmtui.engine.sampling.chain import filter_logits
+from lmtui.engine.sampling.draw import draw
+from lmtui.engine.sampling.sampled import SampledDistribution
+from lmtui.engine.servers.draws import require_drawable
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.text.tokenizer import TokenizedText
+from lmtui.engine.types import (
+    Distribution,
+    GenerationResult,
+    SamplingSettings,
+    Step,
+)
+from lmtui.errors import LmtuiError
+from lmtui.text import bytes_text
+
+_DRAWN_FROM = 1000  # rows that a first step is drawn from where top-k keeps all
+_CHARACTERS = 8  # upper bound of the average code points of a token
+MOST = 16
+"""Most branches of one call."""
+_TO_CHOOSE_BY = 16  # most tokens of an alternative: all are waited for together
+ROWS = 20
+"""Least number of rows to compute: as many as a panel shows, so that its request finds
+them cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorContext:
+    """Tokens before a cursor, up to the piece (pre-tokenizer word) that it is in or
+    behind."""
+
+    prefix: tuple[int, ...]
+    """Ids that begin every text: BOS, or none."""
+    before: tuple[int, ...]
+    """Tokens of the window before the piece."""
+    typed: bytes
+    """Bytes of the piece before the cursor; empty where the piece has no context."""
+    start: int
+    """Where the piece begins, as an offset in code points."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPlanner:
+    """Plans which tokens the model reads before it continues a text."""
+
+    context: int
+    """Most tokens that the model can read."""
+    window: int
+    stride: int
+    infill: Infill | None = None
+
+    def completion_context(
+        self,
+        context: CursorContext,
+        after: Callable[[int], Sequence[int]],
+        max_new_tokens: int,
+    ) -> CompletionContext:
+        """Return the context for `max_new_tokens` new tokens at a cursor.
+
+        `after(n)` returns the first n tokens after the cursor, or none.
+
+        Raises:
+            LmtuiError: there is nothing to continue, or no room for a single token.
+        """
+        least = (
+            len(context.typed) + 1
+        )  # at most one token per typed byte, and a new one
+        if self.infill and (following := after(self.window)):
+            most = self.window + len(context.prefix)
+            room = min(most, self.context - least - max_new_tokens)
+            ids = self.infill.ids(context.before, following, room=room)
+            return CompletionContext(ids, context.typed, infilled=True)
+        ids = (*context.prefix, *self._kept(context, least, max_new_tokens))
+        if not ids:
+            raise LmtuiError(
+                "there is nothing to continue",
+                "there is no text before the cursor",
+                "Type a word first, or move the cursor behind one.",
+            )
+        return CompletionContext(ids, context.typed)
+
+    def _kept(
+        self, context: CursorContext, minimum: int, max_new_tokens: int
+    ) -> Sequence[int]:
+        """Return the tokens to read before the piece: those of the window; from one
+        stride later where the context would otherwise run out; fewer if there were no
+        room to begin."""
+        before, room = context.before, self.context - len(context.prefix)
+        if len(before) + minimum + max_new_tokens > room and len(before) > self.stride:
+            before = before[self.stride :]
+        return before[max(0, len(before) + minimum - room) :]
+
+
+class DocumentReader(Protocol):
+    """Reads the text around a cursor and predicts its continuations."""
+
+    def context_at(self, text: str, cursor: int) -> CursorContext:
+        """Return the context of a cursor."""
+
+    def part(self, text: str, start: int, end: int) -> TokenizedText:
+        """Return the tokens of a part of a text; offsets are in code points."""
+
+    def continuations(
+        self, context: Sequence[int], typed: bytes, *, top_n: int
+    ) -> HealedDistribution:
+        """Return the healed distribution after a context, of what begins with
+        `typed`."""
+
+    def distribution(self, healed: HealedDistribution, top_n: int) -> Distribution:
+        """Return the first `top_n` rows as a distribution without sampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionModel:
+    """Parts of an engine that run a model, and read the text to continue."""
+
+    backend: AnyBackend
+    cache: PrefixCache
+    sampler: Sampler
+    vocabulary: Vocabulary
+    reader: DocumentReader
+    planner: ContextPlanner
+    end_ids: frozenset[int]
+    """Tokens that end a continuation."""
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model can read."""
+        return self.planner.context
+
+    def greedy(
+        self,
+        start: Sequence[int],
+        more: int,
+        grammar: AnswerGrammar | None = None,
+    ) -> AnswerRow:
+        """Return an answer of `start` and up to `more` greedy tokens; a grammar is
+        where `start` ends."""
+        return AnswerRow(
+            self.sampler,
+            SamplingSettings(temperature=0),
+            StopRules(self.end_ids, len(start) + max(0, more), self.context),
+            top_n=1,
+            start=start,
+            grammar=grammar,
+            is_stored=False,
+        )
+
+
+class Completer:
+    """Continues texts at cursors."""
+
+    def __init__(self, model: CompletionModel) -> None:
+        self._model = model
+        self._grammar = DocumentGrammar(
+            lambda setting: model.sampler.text_grammar(setting, model.end_ids)
+        )
+
+    def mark_forbidden(
+        self, prediction: CursorPrediction, setting: str | None, before: str
+    ) -> CursorPrediction:
+        """Return a prediction whose rows are marked that a grammar forbids behind the
+        text before the cursor; as it is, where that does not follow the grammar."""
+        shown = prediction.distribution
+        if shown is None or setting is None:
+            return prediction
+        try:
+            grammar = self._grammar.at(setting, before)
+        except LmtuiError:
+            return prediction
+        controls = prediction.control_ids
+        rows = tuple(
+            row
+            if grammar.allows(None if row.id in controls else row.bytes)
+            else row._replace(cut="s")
+            for row in shown.candidates
+        )
+        return replace(prediction, distribution=replace(shown, candidates=rows))
+
+    def completion_context(
+        self, text: str, cursor: int, max_new_tokens: int
+    ) -> CompletionContext:
+        """Return the context for `max_new_tokens` new tokens at a cursor.
+
+        Raises:
+            LmtuiError: there is nothing to continue.
+        """
+
+        def after(count: int) -> list[int]:
+            return self.after(text, cursor, count) if text[cursor:].strip() else []
+
+        return self._model.planner.completion_context(
+            self._model.reader.context_at(text, cursor), after, max_new_tokens
+        )
+
+    def after(self, text: str, cursor: int, count: int) -> list[int]:
+        """Return the first `count` tokens after a cursor."""
+        end = min(len(text), cursor + count * _CHARACTERS)
+        return self._model.reader.part(text, cursor, end).ids[:count]
+
+    def steps(
+        self,
+        read: CompletionContext,
+        settings: SamplingSettings,
+        *,
+        begun: str = "",
+        lookup_ids: Sequence[int] = (),
+        top_n: int,
+        single_line: bool,
+        progress: ReportCount | None,
+    ) -> Iterator[Step | GenerationResult]:
+        """Continue a context: yield each step, then the result. `begun` is the text
+        before the cursor that the grammar also describes; prompt lookup also searches
+        the tokens `lookup_ids`."""
+        model = self._model
+        rules = StopRules(
+            end_ids=model.end_ids,
+            max_tokens=settings.max_tokens,
+            context=model.context,
+            single_line=single_line,
+        )
+        require_drawable(model.backend, model.sampler.chain(settings).settings)
+        grammar = None
+        if settings.grammar is not None:
+            grammar = self._grammar.at(settings.grammar, begun)
+        answer = AnswerRow(model.sampler, settings, rules, top_n=top_n, grammar=grammar)
+
+        # The first step is drawn from the healed distribution of the typed bytes.
+        def open_with(random: torch.Generator) -> FirstStep:
+            reused = model.cache.common(read.ids)
+            if progress:
+                model.cache.read(read.ids, progress=progress)
+            drawn_from = settings.top_k or _DRAWN_FROM if settings.temperature else 1
+            found = self._continuations(read, max(top_n, drawn_from))
+            allowed = None
+            if grammar is not None:
+                found, allowed = self._allowed(read, found, grammar)
+            row, step = self._first(found, allowed, settings, top_n, random)
+            if grammar is not None and row.special is None:
+                grammar.accept_bytes(row.beyond)
+            return FirstStep(row.cover.ids, step, reused)
+
+        return generate_from(model.cache, answer, read.ids, open_with, lookup_ids)
+
+    def alternatives(
+        self, text: str, cursor: int, rules: SuggestionRules, *, count: int
+    ) -> list[Suggestion]:
+        """Return suggestions with different beginnings, the most probable first; each
+        is long enough to choose by.
+
+        Raises:
+            LmtuiError: there is nothing to continue.
+        """
+        model = self._model
+        read = self.completion_context(text, cursor, rules.max_tokens)
+        rules = replace(rules, max_tokens=min(rules.max_tokens, _TO_CHOOSE_BY))
+        # 1) rows of the healed distribution that may begin a suggestion
+        before, after = text[:cursor], text[cursor:]
+        branches = [
+            (row, builder, grammar)
+            for row, grammar in self._rows(read, before, rules, count)
+            if (builder := _begun(row, rules, after, read)).suggestion is None
+        ][: min(count, MOST)]
+        # 2) decode all branches as one batch, each until its suggestion ends
+        longest = max((len(row.cover.ids) for row, *_ in branches), default=0)
+        more = min(rules.max_tokens - 1, model.context - len(read.ids) - longest)
+        answers = [
+            model.greedy(row.cover.ids, more, grammar) for row, _, grammar in branches
+        ]
+        for index, step in steps_of(generate_rows(model.cache, answers, read.ids)):
+            row, builder, grammar = branches[index]
+            if step.index < len(row.cover.ids):
+                continue
+            if step.id in model.end_ids:
+                builder.finish(SuggestionEnd.STOP)
+                continue
+            # Under a grammar, none is too improbable.
+            prob = 1.0 if grammar is not None else step.prob or 0.0
+            answers[index].is_stopped = not builder.feed(step.bytes, prob)
+        # 3) finish those that the rules have not ended
+        finished = [builder.finish(SuggestionEnd.CONTEXT) for _, builder, _ in branches]
+        return [suggestion for suggestion in finished if suggestion.text]
+
+    def _rows(
+        self, read: CompletionContext, before: str, rules: SuggestionRules, count: int
+    ) -> list[tuple[HealedRow, AnswerGrammar | None]]:
+        """Return rows that the rules' grammar allows behind the text before the cursor,
+        `count` or more of them where there are so many, and the grammar behind each."""
+        if rules.grammar is None:
+            found = self._continuations(read, count)
+            return [(row, None) for row in found.rows if row.special is None]
+        grammar = self._grammar.at(rules.grammar, before)
+        found = self._continuations(read, _DRAWN_FROM)
+        found, allowed = self._allowed(read, found, grammar)
+        rows = list[tuple[HealedRow, AnswerGrammar | None]]()
+        for row, possible in zip(found.rows, allowed.tolist(), strict=True):
+            if possible and row.special is None and len(rows) < MOST:
+                behind = grammar.copy()
+                behind.accept_bytes(row.beyond)
+                rows.append((row, behind))
+        return rows
+
+    def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
+        top = max(count, ROWS)
+        found = self._model.reader.continuations(read.ids, read.typed, top_n=top)
+        if self._model.backend.listed and found.unexplored > MOSTLY:
+            raise LmtuiError(
+                "the server does not list how this word goes on",
+                "",
+                "Finish the word, or use llama-server, SGLang or lmtui serve.",
+            )
+        return found
+
+    def _allowed(
+        self, read: CompletionContext, found: HealedDistribution, grammar: AnswerGrammar
+    ) -> tuple[HealedDistribution, Tensor]:
+        """Return the rows, and which of them a grammar allows, bool [rows]. There are
+        more rows than were found where it allows none of these."""
+        counts = iter((_DRAWN_FROM, self._model.sampler.lookup.size))
+        while True:
+            allowed = [
+                grammar.allows(None if row.special is not None else row.beyond)
+                for row in found.rows
+            ]
+            count = None if any(allowed) else next(counts, None)
+            if count is None:
+                return found, torch.tensor(allowed, dtype=torch.bool)
+            found = self._continuations(read, count)
+
+    def _first(
+        self,
+        healed: HealedDistribution,
+        allowed: Tensor | None,
+        settings: SamplingSettings,
+        top_n: int,
+        random: torch.Generator,
+    ) -> tuple[HealedRow, Step]:
+        """Draw one of the rows, of those that are allowed, bool [rows]; return it and
+        its step."""
+        if not healed.rows:
+            raise LmtuiError("the model has no tokens for this text")
+        logprobs = torch.tensor([row.logprob for row in healed.rows])
+        kept = filter_logits(logprobs, settings, allowed=allowed)
+        place = draw(kept, random)
+        row = healed.rows[int(kept.ids[place])]
+        vocabulary = self._model.vocabulary
+        control = row.special is not None
+        token = row.cover.ids[-1]
+        step = Step(
+            index=0,
+            id=token,
+            text=vocabulary.text(token) if control else bytes_text(row.beyond),
+            bytes=vocabulary.bytes(token) if control else row.beyond,
+            piece="",
+            logprob=row.logprob,
+            rank=1 + sum(other.logprob > row.logprob for other in healed.rows),
+            entropy=healed.entropy,
+            sampled_prob=float(kept.probs[place]),
+            distribution=_drawn(self._model.reader.distribution(healed, top_n), kept),
+        )
+        return row, step
+
+
+def _begun(
+    row: HealedRow, rules: SuggestionRules, after: str, read: CompletionContext
+) -> SuggestionBuilder:
+    """Return a suggestion that has to begin with `row`, however improbable that is."""
+    patient = replace(rules, seconds=None)
+    builder = SuggestionBuilder(patient, after, sees_after=read.infilled)
+    builder.feed(row.beyond, 1.0)
+    return builder
+
+
+def _drawn(shown: Distribution, sampled: SampledDistribution) -> Distribution:
+    """Return `shown` with the sampler's probs and cuts; the ids of `sampled` are row
+    indices."""
+    places = torch.arange(len(shown.candidates))
+    probs, cuts = sampled.prob(places), sampled.cuts(places, sampled.logits[places])
+    rows = zip(shown.candidates, probs.tolist(), cuts, strict=True)
+    return replace(
+        shown,
+        candidates=tuple(
+            row._replace(sampled_prob=prob, cut=cut) for row, prob, cut in rows
+        ),
+        rest_sampled_prob=max(0.0, 1 - float(probs.sum())),
+        remaining=len(sampled),
+        remaining_prob=float(sampled.logits[sampled.ids].double().exp().sum()),
+    )

@@ -1,0 +1,285 @@
+"""Replacements of a word, by how well they fit the text on both sides.
+
+Candidates are the beginnings that the model finds most probable there, completed to
+whole words, and words of the text. All are scored with a little of the text that
+follows, and the best of them with more. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lmtui.engine.document.cloze import (
+    FOLLOWING,
+    LONGEST,
+    Cloze,
+    Filling,
+    FillingScore,
+    cloze_at,
+)
+from lmtui.engine.document.completion import CompletionModel
+from lmtui.engine.document.token_healing import HealedRow
+from lmtui.engine.document.types import Replacement, ReplacementList
+from lmtui.engine.document.words import can_cut, in_word, words_like
+from lmtui.engine.generation.generate import generate_rows
+from lmtui.engine.rows import steps_of
+from lmtui.engine.scoring.path_scores import reads_trees
+
+BEGINNINGS = 200
+"""Rows of the healed distribution that may begin a candidate."""
+FROM_TEXT = 64
+"""Most words of the text among the candidates."""
+
+_FEW = 12  # beginnings where each candidate costs a pass of its own
+_ROUNDS = ((48, 4), (16, FOLLOWING))
+"""How many candidates a round scores at most (more where more are asked for), and with
+how many of the tokens that follow."""
+_AHEAD = 4  # tokens decoded after a word
+
+
+def replacements(
+    model: CompletionModel, text: str, start: int, end: int, *, count: int
+) -> Iterator[ReplacementList]:
+    """Yield what could stand from `start` to `end` of a text, whenever more is known;
+    the last list is complete, and empty without context."""
+    cloze = cloze_at(model, text, (start, end))
+    if cloze is None:
+        yield ReplacementList((), 1, 1)
+        return
+    is_word = can_cut(text, start) and can_cut(text, end)
+    search = _Search(model, cloze, text[start:end], is_word=is_word, count=count)
+    many = reads_trees(model.backend, model.cache)
+    known = words_like(text, start, end, count=FROM_TEXT) if many and is_word else []
+    yield from search.run(known, BEGINNINGS if many else _FEW)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Candidate as it was scored in the last round."""
+
+    filling: Filling
+    score: FillingScore
+
+    @property
+    def promise(self) -> float:
+        """Natural log of the probability of what was scored, and of the token that
+        follows it in the text."""
+        score, filling = self.score, self.filling
+        rest = filling.ids[filling.own + score.count :]
+        return score.total + (float(score.next[rest[0]]) if rest else 0.0)
+
+
+class _Search:
+    """Search for what fits into one gap."""
+
+    def __init__(
+        self,
+        model: CompletionModel,
+        cloze: Cloze,
+        present: str,
+        *,
+        is_word: bool,
+        count: int,
+    ) -> None:
+        """`present` is the text in the gap, which stays in every round; where it
+        `is_word`, so are its replacements, of which `count` are wanted."""
+        self._model = model
+        self._cloze = cloze
+        self._present = present
+        self._is_word = is_word
+        self._count = count
+        self._rounds = [(max(most, count), following) for most, following in _ROUNDS]
+        self._healed = model.reader.continuations(
+            cloze.context, cloze.typed, top_n=BEGINNINGS
+        )
+        self._words = 0  # candidates so far
+        self._done = 0  # scores so far
+
+    def run(self, known: Sequence[str], most: int) -> Iterator[ReplacementList]:
+        """Yield the best so far, whenever more is scored. Candidates are the `known`
+        words and up to `most` probable beginnings."""
+        # 1) the candidates by themselves
+        begun = _beginnings(self._healed.rows, self._present)[:most]
+        pool = yield from self._candidates(known, begun)
+        yield self._list(pool)
+        # 2) the best of them, with more and more of what follows
+        for number, (kept, following) in enumerate(self._rounds, 1):
+            fillings = [each.filling for each in self._best(pool, kept)]
+            scored: list[_Candidate] = []
+            for scored in self._scores(fillings, following):
+                sure = self._best(scored) if number == len(self._rounds) else []
+                yield self._list(pool, sure)
+            pool = scored
+        # 3) what the model would write after the best
+        best = self._best(pool)
+        ahead = self._ahead([each.filling for each in best])
+        rows = zip(self._rows(best), ahead, strict=True)
+        complete = tuple(replace(row, ahead=written) for row, written in rows)
+        yield ReplacementList(complete, self._total, self._total)
+
+    def _candidates(
+        self, known: Sequence[str], begun: Sequence[str]
+    ) -> Generator[ReplacementList, None, list[_Candidate]]:
+        """Score the words that are known and those that are begun; return them, and
+        what these become where a whole word is replaced."""
+        words: list[_Candidate] = []
+        pool: list[_Candidate] = []
+        seen = 0
+        for pool in self._scores_of([self._present, *begun, *known]):
+            words += [
+                each
+                for each in pool[seen:]
+                if not self._is_word
+                or each.filling.text not in begun
+                or self._grown(each) is None
+            ]
+            seen = len(pool)
+            yield self._list(words)
+        return self._completed(pool, set(begun)) if self._is_word else pool
+
+    def _completed(self, pool: list[_Candidate], begun: set[str]) -> list[_Candidate]:
+        """Return the candidates with the words that the beginnings among them greedily
+        become. A beginning that goes on stays where text follows, which then says
+        whether it is a word."""
+        stays, new = bool(self._cloze.following), pool
+        for _ in range(LONGEST):
+            grown = {
+                each.filling.text: word
+                for each in new
+                if each.filling.text in begun and (word := self._grown(each))
+            }
+            if not stays:
+                pool = [each for each in pool if each.filling.text not in grown]
+            known = {each.filling.text for each in pool}
+            begun = set(grown.values()) - known
+            if not begun:
+                break
+            *_, new = self._scores_of(sorted(begun))
+            pool = [*pool, *new]
+        return pool
+
+    def _grown(self, candidate: _Candidate) -> str | None:
+        """Return the word that continues a candidate by the most probable token; None
+        where that token does not continue it."""
+        word, token = candidate.filling.text, int(candidate.score.next.argmax())
+        if token in self._model.end_ids:
+            return None
+        longer = word + self._model.vocabulary.bytes(token).decode("utf-8", "ignore")
+        if longer == word or can_cut(longer, len(word)):
+            return None
+        return _first_word(longer)
+
+    def _ahead(self, fillings: Sequence[Filling]) -> list[str]:
+        """Return what the model greedily writes after each; empty where that would go
+        on with the word."""
+        model, context = self._model, self._cloze.context
+        begins = [each.ids[: each.own] for each in fillings]
+        room = model.context - len(context) - max(map(len, begins))
+        written = [list[int]() for _ in begins]
+        answers = [model.greedy(begin, min(_AHEAD, room)) for begin in begins]
+        for index, step in steps_of(generate_rows(model.cache, answers, context)):
+            written[index].append(step.id)
+        lengths = [len(self._spelled(begin)) for begin in begins]
+        texts = map(self._spelled, written)
+        ahead = [text[size:] for text, size in zip(texts, lengths, strict=True)]
+        return [
+            text if can_cut(each.text + text, len(each.text)) else ""
+            for each, text in zip(fillings, ahead, strict=True)
+        ]
+
+    def _spelled(self, ids: Iterable[int]) -> str:
+        model = self._model
+        data = (model.vocabulary.bytes(i) for i in ids if i not in model.end_ids)
+        return b"".join(data).decode("utf-8", "ignore")
+
+    # Scores, and lists of what is scored.
+
+    def _scores_of(self, words: Iterable[str]) -> Iterator[list[_Candidate]]:
+        """Score further words, without what follows; yield those that are scored,
+        whenever there are more."""
+        fillings = [self._cloze.fill(word) for word in dict.fromkeys(words)]
+        self._words += len(fillings)
+        return self._scores(fillings, 0)
+
+    def _scores(
+        self, fillings: Sequence[Filling], following: int
+    ) -> Iterator[list[_Candidate]]:
+        """Score words with so many tokens that follow; yield those that are scored,
+        whenever there are more."""
+        done: list[_Candidate] = []
+        for part in self._cloze.scores(fillings, following=following):
+            done += map(_Candidate, fillings[len(done) :], part)
+            self._done += len(part)
+            yield done
+
+    def _best(
+        self, pool: Sequence[_Candidate], most: int | None = None
+    ) -> list[_Candidate]:
+        """Return the most promising candidates, best first; the present text is one."""
+
+        def order(each: _Candidate) -> tuple[float, str]:
+            return -each.promise, each.filling.text
+
+        ranked = sorted(pool, key=order)
+        first = [each for each in ranked if each.filling.text == self._present]
+        first += [each for each in ranked if each.filling.text != self._present]
+        return sorted(first[: max(1, most or self._count)], key=order)
+
+    def _list(
+        self, early: Sequence[_Candidate], scored: Sequence[_Candidate] = ()
+    ) -> ReplacementList:
+        """Return the best: of those that are `scored` with what follows, and then of
+        the others."""
+        rows = self._rows(scored)
+        sure, is_end = {row.text for row in rows}, not self._cloze.following
+        for row in self._rows(self._best(early)):
+            if row.text not in sure:
+                rows.append(replace(row, following=None, is_scored=is_end))
+        return ReplacementList(tuple(rows[: self._count]), self._done, self._total)
+
+    @property
+    def _total(self) -> int:
+        """Scores in all, as far as is known, and one for what is written ahead."""
+        later = sum(min(most, self._words) for most, _ in self._rounds)
+        return self._words + later + 1
+
+    def _rows(self, candidates: Iterable[_Candidate]) -> list[Replacement]:
+        follows = bool(self._cloze.following)
+        return [
+            Replacement(
+                text=each.filling.text,
+                logprob=each.score.own - self._healed.logprob,
+                ahead="",
+                following=each.score.following if follows else None,
+            )
+            for each in candidates
+        ]
+
+
+def _beginnings(rows: Iterable[HealedRow], present: str) -> list[str]:
+    """Return the beginnings of words among some rows, of the kind of the present
+    text: white space before them or none, and a letter or digit first, or none."""
+    kind = _kind(present)
+    words = []
+    for row in rows:
+        try:
+            word = _first_word(row.beyond.decode("utf-8"))
+        except UnicodeDecodeError:  # not yet a whole character
+            continue
+        if row.special is None and word.strip() and _kind(word) == kind:
+            words.append(word)
+    return words
+
+
+def _kind(text: str) -> tuple[bool, bool]:
+    stripped = text.lstrip()
+    return stripped != text, in_word(stripped[:1] or " ")
+
+
+def _first_word(text: str) -> str:
+    """Return the first word of `text`, with white space before it; all of it where no
+    word surely ends."""
+    begin = len(text) - len(text.lstrip())
+    ends = (i for i in range(begin + 1, len(text)) if can_cut(text, i))
+    return text[: next(ends, len(text))]

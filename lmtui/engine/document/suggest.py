@@ -1,0 +1,83 @@
+"""Write a suggestion at a cursor: the engine's text, step by step, under the rules.
+
+Knows the engine only through its protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmtui.engine.document.suggestion import (
+    Suggestion,
+    SuggestionBuilder,
+    SuggestionEnd,
+    SuggestionRules,
+)
+from lmtui.engine.protocol import Engine
+from lmtui.engine.types import FinishReason, GenerationResult, SamplingSettings, Step
+from lmtui.errors import Cancelled
+
+_ENDS = {
+    FinishReason.STOP: SuggestionEnd.STOP,
+    FinishReason.LENGTH: SuggestionEnd.LENGTH,
+    FinishReason.CONTEXT: SuggestionEnd.CONTEXT,
+    FinishReason.NEWLINE: SuggestionEnd.NEWLINE,
+    FinishReason.BLOCKED: SuggestionEnd.BLOCKED,
+}
+
+
+def suggest(
+    engine: Engine,
+    text: str,
+    cursor: int,
+    rules: SuggestionRules,
+    *,
+    on_text: Callable[[str], object],
+) -> Suggestion:
+    """Write a suggestion at a cursor; `on_text` gets what of it can be shown, which
+    only ever gets longer.
+    """
+    after = text[cursor:]
+    sees_after = engine.capabilities.infill and bool(after.strip())
+    builder = SuggestionBuilder(rules, after, sees_after=sees_after)
+    greedy = SamplingSettings(
+        temperature=0, max_tokens=rules.max_tokens, grammar=rules.grammar
+    )
+    shown = ""
+    pending: Step | None = None
+    items = engine.document.complete(text, cursor, greedy, grammar_from=0, top_n=1)
+    for item in items:
+        if isinstance(item, GenerationResult):
+            return _ended(builder, item, pending, rules)
+        steps = [step for step in (pending, item) if step is not None]
+        # A step without text is half a character, or the end: the next item tells.
+        pending = None if item.piece else steps.pop()
+        if not all(builder.feed(step.bytes, _prob(step, rules)) for step in steps):
+            break
+        if builder.shown != shown:
+            shown = builder.shown
+            on_text(shown)
+    assert builder.suggestion is not None, "a continuation ends with its result"
+    return builder.suggestion
+
+
+def _ended(
+    builder: SuggestionBuilder,
+    finish: GenerationResult,
+    pending: Step | None,
+    rules: SuggestionRules,
+) -> Suggestion:
+    if finish.reason is FinishReason.CANCELLED:
+        raise Cancelled
+    if pending is not None and finish.reason is not FinishReason.STOP:
+        builder.feed(pending.bytes, _prob(pending, rules))
+    return builder.finish(_ENDS[finish.reason])
+
+
+def _prob(step: Step, rules: SuggestionRules) -> float:
+    """Return how probable a step is among what the grammar allows. The first one, which
+    may end a half-typed word, counts as certain under a grammar."""
+    if rules.grammar is not None and step.index == 0:
+        return 1.0
+    shown = step.distribution
+    return (step.prob or 0.0) / ((shown.allowed_prob if shown else 1.0) or 1.0)

@@ -1,0 +1,288 @@
+"""Suggestion rules: when a suggestion at a cursor ends, and which part of it is shown.
+
+A suggestion is a prefix of the model's text, in whole characters. If the model was
+interrupted, it ends with a whole word. It never repeats the text after the cursor.
+Knows strings and probabilities; no model.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lmtui.engine.document.words import can_cut, in_word, word_end
+from lmtui.setting_field import setting
+
+_FOLLOWING = 8192  # code points after the cursor that a suggestion is compared with
+_REPEATED = 24  # that many equal ones, without white space, are no coincidence
+_LINE_REPEATED = 2  # a shorter rest of a line may be equal by coincidence
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionRules:
+    """Conditions that end a suggestion, besides an end token and a full context."""
+
+    max_tokens: int = setting(
+        48,
+        "Maximum number of tokens of a suggestion in the editor.",
+        low=1,
+        high=4096,
+        key="ghost_tokens",
+        flag=None,
+    )
+    single_line: bool = False
+    """End at the first newline, which is not part of it."""
+    seconds: float | None = setting(
+        0.6,
+        "A suggestion ends with the first whole word after this many seconds.",
+        low=0,
+        high=600,
+        key="ghost_seconds",
+        flag=None,
+    )
+    min_prob: float | None = setting(
+        0.05,
+        "A suggestion ends before the token with which the probability of all of it, "
+        "the product of those of its tokens, falls below this.",
+        low=0,
+        high=1,
+        key="ghost_prob",
+        flag=None,
+    )
+    spare_following: bool = True
+    """Never suggest what already follows the cursor."""
+    grammar: str | None = None
+    """Grammar, as in `SamplingSettings`, that the text follows from its beginning."""
+
+
+class SuggestionEnd(StrEnum):
+    """Reason why a suggestion ended, or why there is none."""
+
+    STOP = "end token"
+    LENGTH = "max tokens"
+    NEWLINE = "newline"
+    TIME = "time limit"
+    UNSURE = "low confidence"
+    """All of it was too improbable with the next token; or the bytes are no
+    characters."""
+    REPEATS = "repeats what follows"
+    CONTEXT = "context full"
+    BLOCKED = "grammar leaves no token"
+    CANCELLED = "interrupted"
+    NOTHING = "no whole word"
+    """No whole word was left, or it would run into the following word."""
+
+
+# Ends at which the model was interrupted, perhaps within a word.
+_UNDONE = {
+    SuggestionEnd.LENGTH,
+    SuggestionEnd.TIME,
+    SuggestionEnd.UNSURE,
+    SuggestionEnd.CONTEXT,
+    SuggestionEnd.BLOCKED,
+    SuggestionEnd.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Suggestion that has ended."""
+
+    text: str
+    """Empty if there is nothing to suggest."""
+    end: SuggestionEnd
+
+
+class SuggestionBuilder:
+    """Suggestion that is built token by token; the part shown never shrinks.
+
+    `after` is the text after the cursor. `sees_after` says that the model read it too
+    (fill-in-the-middle), so that its end token means that both sides meet.
+    """
+
+    def __init__(
+        self,
+        rules: SuggestionRules,
+        after: str = "",
+        *,
+        sees_after: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rules = rules
+        self._after = after[:_FOLLOWING] if rules.spare_following else ""
+        self._sees_after = sees_after
+        self._clock = clock
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._text = ""
+        self._tokens = 0
+        self._prob = 1.0  # of all tokens together
+        self._started = 0.0
+        self.shown = ""
+        """Part that is certain to be in the suggestion; it only grows."""
+        self.suggestion: Suggestion | None = None
+        """The suggestion, once it has ended."""
+
+    def feed(self, data: bytes, prob: float) -> bool:
+        """Add a token other than an end token; return False once the suggestion has
+        ended."""
+        if self.suggestion is None:
+            self._add(data, prob)
+        return self.suggestion is None
+
+    def finish(self, end: SuggestionEnd) -> Suggestion:
+        """End the suggestion for a reason outside these rules, such as an end token."""
+        if self.suggestion is None:
+            self._end(end, len(self._text))
+        assert self.suggestion is not None
+        return self.suggestion
+
+    def _add(self, data: bytes, prob: float) -> None:
+        if self._tokens == 0:
+            self._started = self._clock()
+        self._tokens += 1
+        self._prob *= prob
+        before = len(self._text)
+        whole = self._decode(data)
+        least = self._rules.min_prob
+        if not whole or (least is not None and self._prob < least):
+            self._end(SuggestionEnd.UNSURE, before)
+        elif (newline := self._newline()) is not None:
+            self._end(SuggestionEnd.NEWLINE, newline)
+        elif _repeated_from(self._text, self._after) is not None:
+            self._end(SuggestionEnd.REPEATS, len(self._text))
+        elif self._tokens >= self._rules.max_tokens:
+            self._end(SuggestionEnd.LENGTH, len(self._text))
+        elif self._late() and self._text[: self._last_word()].strip():
+            self._end(SuggestionEnd.TIME, len(self._text))
+        else:
+            self.shown = self._certain()
+
+    def _decode(self, data: bytes) -> bool:
+        """Append whole characters; return False for bytes that can't become any."""
+        try:
+            self._text += self._decoder.decode(data)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _newline(self) -> int | None:
+        if not self._rules.single_line:
+            return None
+        places = (i for i, c in enumerate(self._text) if c in "\r\n")
+        return next(places, None)
+
+    def _late(self) -> bool:
+        limit = self._rules.seconds
+        return limit is not None and self._clock() - self._started >= limit
+
+    def _last_word(self) -> int:
+        return word_end(self._text, len(self._text))
+
+    def _certain(self) -> str:
+        """Return the part that no later token can remove."""
+        if _begins_with_word(self._after):
+            return ""  # whether it joins that word is known only at its end
+        sure = self._text[: self._last_word()]
+        kept = sure[: _agreement(sure, self._after)].rstrip()
+        return "" if _repeats(kept, self._after) else kept
+
+    def _end(self, end: SuggestionEnd, size: int) -> None:
+        cut = word_end(self._text, size) if end in _UNDONE else size
+        written = self._text[:cut]
+        text = self._fitting(written, done=end is SuggestionEnd.STOP)
+        if not text and _repeats(written, self._after):
+            end = SuggestionEnd.REPEATS
+        elif not text and (
+            written.strip() or end in (SuggestionEnd.LENGTH, SuggestionEnd.TIME)
+        ):
+            end = SuggestionEnd.NOTHING
+        self.suggestion = Suggestion(text, end)
+        self.shown = text
+
+    def _fitting(self, text: str, *, done: bool) -> str:
+        """Return `text` without the part that repeats `after`; empty where the two
+        can't be adjacent."""
+        after = self._after
+        if not text.strip() or _repeats(text, after):
+            return ""
+        place = _repeated_from(text, after)
+        if place is None:
+            place = _overlap(text, after)
+        kept = text[:place]
+        if not after or after[0].isspace():
+            kept = kept.rstrip()
+        if not kept.strip() or _repeats(kept, after):
+            return ""
+        free = place < len(text) or not _begins_with_word(after)
+        return kept if free or self._may_touch(kept, done) else ""
+
+    def _may_touch(self, text: str, done: bool) -> bool:
+        """Return whether `text` may stand directly before the word that follows."""
+        if self._sees_after:
+            return done or not in_word(text[-1])
+        return text[-1].isspace()
+
+
+def _begins_with_word(text: str) -> bool:
+    return bool(text) and in_word(text[0])
+
+
+def _squeeze(text: str) -> str:
+    """Return `text` without its white space."""
+    return "".join(text.split())
+
+
+def _repeats(text: str, after: str) -> bool:
+    """Return whether `text` is only a prefix of `after`, white space aside."""
+    squeezed = _squeeze(text)
+    return bool(squeezed) and _squeeze(after).startswith(squeezed)
+
+
+def _overlap(text: str, after: str) -> int:
+    """Return where the longest suffix of `text` begins that is a prefix of `after`.
+
+    Before a word, the suffix has to begin with a word: one equal letter means nothing.
+    """
+    whole = _begins_with_word(after)
+    for place in range(len(text)):
+        if after.startswith(text[place:]) and (not whole or can_cut(text, place)):
+            return place
+    return len(text)
+
+
+def _agreement(text: str, after: str) -> int:
+    """Return the offset from which `text` may turn out to repeat `after`: like
+    `_overlap`, white space aside."""
+    following = _squeeze(after)
+    for place, character in enumerate(text):
+        if not character.isspace() and following.startswith(_squeeze(text[place:])):
+            return place
+    return len(text)
+
+
+def _repeated_from(text: str, after: str) -> int | None:
+    """Return where `text` begins to repeat the rest of the line, or the next line, if
+    it surely does."""
+    rest = _squeeze(after.partition("\n")[0])[:_REPEATED]
+    if rest:
+        return _find_squeezed(text, rest) if len(rest) >= _LINE_REPEATED else None
+    following = _squeeze(next((ln for ln in after.split("\n") if ln.strip()), ""))
+    if len(following) < _LINE_REPEATED:
+        return None
+    start = 0
+    for line in text.split("\n")[:-1]:  # the last one is not complete
+        if _squeeze(line) == following:
+            return start
+        start += len(line) + 1
+    return None
+
+
+def _find_squeezed(text: str, target: str) -> int | None:
+    """Return where `target`, which has no white space, begins in `text`, white space
+    aside."""
+    places = [i for i, character in enumerate(text) if not character.isspace()]
+    found = _squeeze(text).find(target)
+    return places[found] if found >= 0 else None

@@ -1,0 +1,128 @@
+"""Sampler of an engine: recent positions, and what the settings make of them.
+
+Knows no cache and no decode loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lmtui.engine.backend import AnyBackend
+from lmtui.engine.grammar.answer import AnswerGrammar, answer_grammar
+from lmtui.engine.grammar.compiler import GrammarCompiler
+from lmtui.engine.grammar.matcher import CompiledGrammar
+from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
+from lmtui.engine.sampling.logits_store import LogitsStore, distribution
+from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
+from lmtui.engine.servers.draws import (
+    drawn_with,
+    follows_grammar,
+    order_of,
+    require_whole,
+)
+from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.token_ids import Ids, ids_array
+from lmtui.engine.types import Distribution, Prompt, SamplingSettings, TokenMatches
+
+
+class Sampler:
+    """Positions by handle, and their distributions under any settings."""
+
+    def __init__(
+        self,
+        backend: AnyBackend,
+        vocabulary: Vocabulary,
+        tokenizer: Any,
+        size: int,
+        recompute: Callable[[Ids], Tensor],
+    ) -> None:
+        """`size` is the number of tokens that the model chooses from; `recompute`
+        returns the logits [V] after some ids."""
+        self._grammars = GrammarCompiler(tokenizer, vocabulary, size)
+        self._backend = backend
+        self.vocabulary = vocabulary
+        self.positions = LogitsStore(recompute, backend.listed, order_of(backend))
+        """The logits of recent positions."""
+        self.lookup = VocabularyIndex(vocabulary, size)
+        """The tokens by their text."""
+
+    def chain(
+        self, settings: SamplingSettings, until: str | None = None
+    ) -> SamplerChain:
+        drawn = drawn_with(self._backend, settings)
+        return SamplerChain(drawn, self.lookup, until=until)
+
+    def text_grammar(self, setting: str, end_ids: Collection[int]) -> AnswerGrammar:
+        """Return the grammar of a setting at the beginning of a text, which `end_ids`
+        end.
+
+        Raises:
+            LmtuiError: it can't be used here.
+        """
+        return AnswerGrammar(self._compiled(setting), end_ids)
+
+    def answer_grammar(
+        self,
+        settings: SamplingSettings,
+        end_ids: Collection[int],
+        prompt: Prompt,
+        mark: Sequence[int],
+    ) -> AnswerGrammar | None:
+        """Return the grammar of the answer to a prompt, which `end_ids` end; None
+        without one, or where a server follows it. `mark` are the tokens with which the
+        model may begin to think.
+
+        Raises:
+            LmtuiError: it can't be used here, or does not allow the beginning of the
+                answer.
+        """
+        if settings.grammar is None or follows_grammar(self._backend, prompt):
+            return None
+        return answer_grammar(self._compiled(settings.grammar), end_ids, prompt, mark)
+
+    def _compiled(self, setting: str) -> CompiledGrammar:
+        require_whole(self._backend, "a grammar")
+        return self._grammars.compiled(setting)
+
+    def look(
+        self,
+        logits: Tensor,
+        ids: Sequence[int],
+        settings: SamplingSettings,
+        count: int,
+    ) -> Distribution:
+        """Store the logits [V] of the position after `ids`; return its distribution
+        with `count` rows."""
+        position = self.positions.add(logits, DrawConditions(ids_array(ids)))
+        view = position.view(self.chain(settings), count)
+        return distribution(position, view, self.vocabulary, count=count)
+
+    def preview(
+        self,
+        handle: int,
+        settings: SamplingSettings,
+        *,
+        start: int = 0,
+        count: int = 20,
+        until: str | None = None,
+        with_chain: bool = False,
+    ) -> Distribution:
+        """Return the distribution of a stored position; see
+        `protocol.Engine.preview`."""
+        position = self.positions.get(handle)
+        view = position.view(self.chain(settings, until), start + count)
+        effects = position.effects(self.chain(settings)) if with_chain else ()
+        return distribution(
+            position, view, self.vocabulary, start=start, count=count, effects=effects
+        )
+
+    def search(
+        self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
+    ) -> TokenMatches:
+        """Return the tokens of a stored position whose text contains `text`; see
+        `protocol.Engine.search_vocabulary`."""
+        position = self.positions.get(handle)
+        return search(position, self.lookup, text, self.chain(settings), count=count)

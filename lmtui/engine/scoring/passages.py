@@ -1,0 +1,131 @@
+"""What can be scored besides a draft: messages, ids, documents and parts of them.
+
+Knows the engine only through its protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from lmtui import cancellation
+from lmtui.engine.protocol import Engine
+from lmtui.engine.scoring.windows import Windows
+from lmtui.engine.types import (
+    BosRule,
+    ChatTurn,
+    Encoding,
+    SamplingSettings,
+    ScoredToken,
+)
+
+
+@dataclass(frozen=True)
+class TextAfter:
+    """A message to score, after the messages before it."""
+
+    messages: tuple[ChatTurn, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class TokensAfter:
+    """Ids to score, after the ids before them."""
+
+    ids: tuple[int, ...]
+    prefix: tuple[int, ...] = ()
+    top_n: int = 0
+    """How many of the most probable tokens to report at each."""
+
+
+@dataclass(frozen=True)
+class DocumentAlone:
+    """A document to read, or a message like one, as it stands."""
+
+    text: str
+    after: tuple[ChatTurn, ...] | None = None
+    """The messages before it, where it is one of a conversation."""
+    bos: BosRule = "auto"
+    window: int | None = None
+    stride: int | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class PartOf:
+    """Part of a document to score within one of its windows."""
+
+    ids: tuple[int, ...]
+    """Of the whole document."""
+    prefix: tuple[int, ...]
+    windows: Windows
+    start: int
+    end: int
+    top_n: int = 20
+    """How many of the most probable tokens to report at each."""
+
+
+Passage = TextAfter | TokensAfter | PartOf
+
+
+@dataclass(frozen=True, repr=False)
+class DocumentTokens:
+    """A document as tokens, and the windows that it can be scored in."""
+
+    encoding: Encoding
+    windows: Windows
+    tokens: tuple[ScoredToken, ...]
+    """Without scores."""
+
+
+def encode_document(engine: Engine, document: DocumentAlone) -> Encoding:
+    """Return the tokens of a document, as the model reads them.
+
+    Raises:
+        LmtuiError: the engine can't read it.
+    """
+    if document.after is None:
+        return engine.encode(document.text, bos=document.bos)
+    scores = engine.score_draft(document.after, document.text, SamplingSettings())
+    return Encoding(tuple(t.id for t in scores.tokens), (), scores.context)
+
+
+def tokenize_document(engine: Engine, document: DocumentAlone) -> DocumentTokens:
+    """Return a document as tokens.
+
+    Raises:
+        LmtuiError: the engine can't read it, or its context is too short.
+    """
+    encoding = encode_document(engine, document)
+    cancellation.check()
+    windows = Windows.choose(
+        document.window,
+        document.stride,
+        context=engine.info.context,
+        prefix=len(encoding.prefix),
+    )
+    return DocumentTokens(encoding, windows, engine.describe_tokens(encoding.ids))
+
+
+def score_passage(engine: Engine, passage: Passage) -> Iterator[ScoredToken]:
+    """Yield the scored tokens of a passage.
+
+    Raises:
+        LmtuiError: the engine can't read it.
+    """
+    match passage:
+        case TextAfter(turns, text):
+            drawn = SamplingSettings()  # nothing is drawn from the distribution
+            scores = engine.score_draft(turns, text, drawn)
+            return iter(scores.tokens)
+        case TokensAfter(ids, prefix, top_n):
+            return engine.score(ids, prefix=prefix, top_n=top_n)
+    tokens = engine.score(
+        passage.ids,
+        prefix=passage.prefix,
+        window=passage.windows.window,
+        stride=passage.windows.stride,
+        start=passage.start,
+        top_n=passage.top_n,
+    )
+    return islice(tokens, passage.end - passage.start)

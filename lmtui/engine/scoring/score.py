@@ -1,0 +1,159 @@
+"""Teacher forcing: score every token of a given text.
+
+Each window runs the layers once; memory does not grow with tokens × vocabulary. Knows
+ids only, no text and no bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from lmtui.engine.backend import AnyBackend, not_a_distribution
+from lmtui.engine.sampling.listed_rows import listed_scores
+from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
+from lmtui.engine.scoring.windows import Windows
+from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
+from lmtui.errors import LmtuiError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """Scores of one token of a text."""
+
+    logprob: float | None
+    """None for a first token without context; so are rank and entropy."""
+    rank: int | None
+    entropy: float | None
+    top: tuple[tuple[int, float], ...] = ()
+    """(id, logprob) of the most probable tokens, by (-logit, id)."""
+    rank_above: int | None = None
+    """A number that the rank is greater than, where it is not known."""
+    entropy_range: tuple[float, float] | None = None
+    """Least and greatest entropy, where it is not known."""
+
+
+@runtime_checkable
+class ScoringBackend(Protocol):
+    """Backend that scores tokens itself, without handing out their logits."""
+
+    @property
+    def listed(self) -> int | None:
+        """As in `ModelBackend`."""
+
+    @property
+    def scores_at_once(self) -> bool:
+        """Whether that takes one request; else it takes one for each token."""
+
+    def score_tokens(
+        self, ids: Sequence[int], *, skip: int, top_n: int
+    ) -> Iterator[TokenScore]:
+        """Yield the scores of all of `ids` but the first `skip` + 1."""
+
+
+SHORT_TEXT = 2048
+"""Most tokens of a text for a server that scores it by one request for each."""
+UNSCORED = TokenScore(None, None, None)
+"""Row of a token without a distribution."""
+
+
+def score_rows(
+    backend: AnyBackend,
+    ids: Sequence[int],
+    *,
+    prefix: Sequence[int],
+    windows: Windows,
+    start: int = 0,
+    top_n: int = 0,
+) -> Iterator[TokenScore]:
+    """Yield one row per token of `ids`, in order, from `start` on, the first token that
+    is scored in a window; `prefix` begins every window.
+
+    Raises:
+        LmtuiError: a server would take a request for each of too many tokens.
+    """
+    _require_short(backend, len(ids) - start)
+    for begin, end, first in windows.over(len(ids)):
+        if first < start:
+            continue
+        read = [*prefix, *ids[begin:end]]
+        # The row at position i of `read` is the distribution of read[i + 1].
+        targets = read[1:]
+        skipped = len(prefix) + first - begin - 1  # rows of tokens not scored here
+        if skipped < 0:
+            yield UNSCORED
+            skipped = 0
+        if isinstance(backend, ScoringBackend):
+            yield from backend.score_tokens(read, skip=skipped, top_n=top_n)
+            continue
+        position = 0
+        for block in backend.all_logits(read[:-1], skip=skipped):
+            at = skipped + position
+            yield from rows_of(block, targets[at : at + block.shape[0]], top_n)
+            position += block.shape[0]
+
+
+def _require_short(backend: AnyBackend, tokens: int) -> None:
+    slow = isinstance(backend, ScoringBackend) and not backend.scores_at_once
+    if slow and tokens > SHORT_TEXT:
+        raise LmtuiError(
+            "the text is too long for this server",
+            f"it takes a request for each token, and there are {tokens:,}",
+            f"Give up to {SHORT_TEXT:,} tokens, or use vLLM, SGLang or lmtui serve.",
+        )
+
+
+def rows_of(
+    block: Tensor, targets: Sequence[int], top_n: int = 0, *, listed: int | None = None
+) -> Iterator[TokenScore]:
+    """Yield the rows of n target tokens, given the logits [n, V] they are predicted
+    from. Where only some tokens of each row are known, `listed` is their number; other
+    targets have no logprob then.
+
+    Raises:
+        LmtuiError: the logits are no distribution.
+    """
+    if listed is not None:
+        for score in listed_scores(block, targets, listed):
+            least = listed if score.rank is None else None
+            yield TokenScore(
+                score.logprob, score.rank, None, (), least, score.entropy_range
+            )
+        return
+    own = block.gather(1, to_device(targets, block).unsqueeze(1))  # [n, 1]
+    normaliser, entropies = log_normaliser_and_entropy(block)
+    best: list[Tensor] = []
+    if top_n:
+        ids, values = rank(block, top_n)
+        best = [ids, logprobs_of(values, normaliser)]
+    logprobs = logprobs_of(own, normaliser).squeeze(1)
+    numbers = to_cpu(logprobs, _ranks(block, own), entropies, *best)
+    logprob, place, nats, *tops = (each.tolist() for each in numbers)
+    if any(map(math.isnan, logprob)):
+        raise not_a_distribution()
+    tokens = _pairs(*tops) if top_n else [()] * len(block)
+    yield from map(TokenScore, logprob, place, nats, tokens)
+
+
+def _ranks(block: Tensor, own: Tensor) -> Tensor:
+    """Return the ranks [n] of logits [n, 1] among those of their rows [n, V]."""
+    parts = blocks(block)
+    # As float32, in memory that is used again: sums of booleans take four times longer.
+    above = torch.empty_like(parts[0])
+    counts = [
+        torch.gt(rows, each, out=above[: len(rows)]).sum(1)
+        for rows, each in zip(parts, torch.split(own, len(parts[0]) or 1), strict=True)
+    ]
+    return torch.cat(counts).long() + 1  # exact in float32: counts are below 2^24
+
+
+def _pairs(
+    ids: list[list[int]], logprobs: list[list[float]]
+) -> list[tuple[tuple[int, float], ...]]:
+    both = zip(ids, logprobs, strict=True)
+    return [tuple(zip(*pair, strict=True)) for pair in both]

@@ -1,0 +1,123 @@
+"""Rows of which only some tokens are known: what is said of them is true of the whole
+row, whatever the others are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lmtui.engine.sampling.chain import SamplerChain, filter_logits
+from lmtui.engine.sampling.listed_rows import (
+    ORDERS,
+    entropy_range,
+    filled,
+    is_certain,
+    listed_scores,
+    only_listed,
+)
+from lmtui.engine.sampling.logits_store import StoredLogits
+from lmtui.engine.sampling.stages import STAGES
+from lmtui.engine.types import SamplingSettings
+from lmtui.models.remote.dialect import Order
+
+VOCABULARY, LISTED = 60, 15
+
+
+def whole_row(seed: int) -> torch.Tensor:
+    """Logprobs [V], float64, flat or sharp."""
+    random = torch.Generator().manual_seed(seed)
+    width = 0.3 + 4 * torch.rand(1, generator=random, dtype=torch.float64)
+    logits = width * torch.randn(VOCABULARY, generator=random, dtype=torch.float64)
+    return logits.log_softmax(-1)
+
+
+def listed_row(whole: torch.Tensor) -> torch.Tensor:
+    top = whole.topk(LISTED)
+    return filled(top.indices.tolist(), top.values.tolist(), len(whole))
+
+
+def settings_for(seed: int) -> SamplingSettings:
+    random = torch.Generator().manual_seed(1000 + seed)
+    chosen = torch.rand(4, generator=random).tolist()
+    return SamplingSettings(
+        temperature=(0.0, 0.4, 0.8, 1.0, 1.7)[seed % 5],
+        top_k=(0, 5, 14, 30)[int(4 * chosen[0])],
+        top_p=(1.0, 0.95, 0.7, 0.3)[int(4 * chosen[1])],
+        min_p=(0.0, 0.02, 0.1, 0.3)[int(4 * chosen[2])],
+    )
+
+
+def ordered(settings: SamplingSettings, order: Order) -> SamplingSettings:
+    return replace(settings, sampler_order=ORDERS.get(order, STAGES))
+
+
+def drawn_from(
+    logprobs: torch.Tensor, settings: SamplingSettings, order: Order
+) -> dict[int, float]:
+    """Probability of each token that can be drawn, from all logprobs [V]."""
+    kept = filter_logits(logprobs, ordered(settings, order))
+    return dict(zip(kept.ids.tolist(), kept.probs.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("order", ["min_p_last", "min_p_first", "unknown"])
+def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
+    certain = 0
+    orders: tuple[Order, ...] = (
+        ("min_p_last", "min_p_first") if order == "unknown" else (order,)
+    )
+    for seed in range(400):
+        whole, settings = whole_row(seed), settings_for(seed)
+        row = listed_row(whole)
+        if not is_certain(row, ordered(settings, order), LISTED, order=order):
+            continue
+        certain += 1
+        for each in orders:
+            told = drawn_from(row, settings, each)
+            true = drawn_from(whole.float(), settings, each)
+            assert told.keys() == true.keys(), (seed, settings)
+            assert told == pytest.approx(true, abs=1e-6)
+    assert certain > 100  # it is not merely never certain
+
+
+@pytest.mark.parametrize("order", ["min_p_last", "min_p_first"])
+def test_view_of_a_position_draws_in_the_order_of_its_server(order: Order) -> None:
+    for seed in range(40):
+        whole, settings = whole_row(seed), settings_for(seed)
+        position = StoredLogits(listed_row(whole), listed=LISTED, order=order)
+        look = position.view(SamplerChain(ordered(settings, order)))
+        if look.is_certain:
+            kept = dict(
+                zip(look.sampled.ids.tolist(), look.sampled.probs.tolist(), strict=True)
+            )
+            assert kept == pytest.approx(
+                drawn_from(whole.float(), settings, order), abs=1e-6
+            )
+
+
+def test_entropy_lies_in_its_range_and_scores_are_those_of_the_row() -> None:
+    for seed in range(100):
+        whole = whole_row(seed)
+        row = listed_row(whole)
+        true = float(-(whole.exp() * whole).sum())
+        least, most = entropy_range(row, LISTED)
+        assert least - 1e-5 <= true <= most + 1e-5
+        assert entropy_range(row, LISTED, math.inf)[1] == math.inf
+        order = whole.argsort(descending=True).tolist()
+        known, unknown = order[seed % LISTED], order[LISTED]
+        found, other = listed_scores(torch.stack([row, row]), [known, unknown], LISTED)
+        assert found.logprob == pytest.approx(float(whole[known]), abs=1e-5)
+        assert found.rank == 1 + seed % LISTED
+        assert other.logprob is None and other.rank is None
+        only = only_listed(row, LISTED)
+        assert int(only.isfinite().sum()) == LISTED
+
+
+def test_listed_tokens_that_are_impossible_leave_nothing_for_the_rest() -> None:
+    row = filled([3, 4, 5], [-0.0001, -9.5, -math.inf], VOCABULARY)
+    least, most = entropy_range(row, 3)
+    assert 0 <= least == most < 0.01
+    settings = SamplingSettings(temperature=0.7, top_k=0, top_p=0.9, min_p=0.0)
+    assert is_certain(row, settings, 3)
