@@ -5,60 +5,42 @@ Knows no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lmtui.editing.corrections import ProofreadText
 from lmtui.engine.document.types import (
     Correction,
     ProofreadPart,
 )
-from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
+from lmtui.tui.editor.offers import OfferController
 from lmtui.tui.editor.pickers import CorrectionsScreen
-from lmtui.tui.editor.text_area import GhostEditor
-from lmtui.tui.engine.client import EngineClient
 from lmtui.tui.model_state import ModelState
-from lmtui.tui.screen import ModelScreen
 from lmtui.worker.partial_answers import proofread_parts
 from lmtui.worker.requests import Slot
 
 
-class ProofreadController(Controller):
+class ProofreadController(OfferController):
     """Asks for corrections, lists them while they come, and applies the chosen ones."""
 
-    def __init__(
-        self,
-        client: EngineClient,
-        screen: ModelScreen,
-        editor: GhostEditor,
-        *,
-        before: Callable[[], object],
-    ) -> None:
-        """`before` is called before the model is asked."""
-        self._client, self._screen, self._editor = client, screen, editor
-        self._before = before
-        self._why_not = ModelState().why_not(False, "")
-        self._read: ProofreadText | None = None
-        self._ignored: set[tuple[str, str]] = set()  # changes, in this session
+    _read: ProofreadText | None = None
+    _ignored: frozenset[tuple[str, str]] = frozenset()  # changes, in this session
 
     def follow_model(self, state: ModelState) -> None:
         """Forget the corrections of the model before."""
-        can = state.capabilities.proofreads
-        self._why_not = state.why_not(can, "Corrections")
+        super().follow_model(state)
         self._read = None
 
     def ask(self) -> None:
         """List the corrections of the selection, or of the text. While the text stays
         as it is, the list is the one of before, and goes on where it was stopped."""
-        if self._why_not:
-            self._screen.notify(self._why_not)
+        can = self._model.capabilities.proofreads
+        if why_not := self._model.why_not(can, "Corrections"):
+            self._screen.notify(why_not)
             return
         read = self._text_to_read()
         if not read.text[read.start : read.end].strip():
             self._screen.notify("There is no text to proofread.")
             return
         self._read = read
-        self._before()
         dialog = CorrectionsScreen(
             read,
             apply=self._apply,
@@ -68,12 +50,11 @@ class ProofreadController(Controller):
             stop=self._client.cancel,
         )
 
-        def answer(chosen: Correction | None) -> None:
-            self._client.cancel()
-            if chosen is not None and read.current == self._editor.text:
+        def go_to(chosen: Correction) -> None:
+            if read.current == self._editor.text:
                 self._editor.go_to(*read.span(chosen))
 
-        self._screen.app.push_screen(dialog, answer)
+        self._open(dialog, go_to)
         if not read.is_read:
             self._ask_engine(read, dialog)
         self._screen.activity.unsay()
@@ -132,7 +113,7 @@ class ProofreadController(Controller):
         """Make a change nowhere, until the program ends."""
         assert self._read is not None
         change = self._read.change(correction)
-        self._ignored.add(change)
+        self._ignored |= {change}
         self._read.ignore(change)
 
     def _show(self, correction: Correction, dialog: CorrectionsScreen) -> None:

@@ -33,6 +33,7 @@ from lmtui.notation import NONE, SURPRISAL, bits, counted, in_bits
 from lmtui.text import visible
 from lmtui.tui.controller import Controller
 from lmtui.tui.dialogs import uncover
+from lmtui.tui.editor.offers import OfferController
 from lmtui.tui.editor.options import Writing
 from lmtui.tui.editor.text_area import GhostEditor
 from lmtui.tui.engine.batches import generation_batch
@@ -235,7 +236,7 @@ class _Part:
         return self.text[: self.start] + self.version + self.text[self.end :]
 
 
-class RewriteController(Controller):
+class RewriteController(OfferController):
     """Asks a chat model for other versions of a part of the text."""
 
     def __init__(
@@ -243,27 +244,19 @@ class RewriteController(Controller):
         client: EngineClient,
         screen: ModelScreen,
         editor: GhostEditor,
+        ghosts: Sequence[Controller],
         writing: Writing,
-        *,
-        before: Callable[[], object],
     ) -> None:
-        """`before` is called before the model is asked."""
-        self._client, self._screen, self._editor = client, screen, editor
-        self._sampling, self._before = writing.sampling, before
-        self._sampling_for = writing.sampling_for
+        super().__init__(client, screen, editor, ghosts)
+        self._sampling, self._sampling_for = writing.sampling, writing.sampling_for
         self._part: _Part | None = None
-        self._chats = self._has_model = False
-        self._thinking: bool | None = None
         self._dialog: RewriteScreen | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Remember whether the model can chat, and how it is to be drawn from."""
-        self._has_model = state.info is not None
+        """Take what the model's makers recommend to draw with."""
+        super().follow_model(state)
         if state.info is not None and self._sampling_for is not None:
             self._sampling = self._sampling_for(state.info)
-        self._chats = state.info is not None and state.info.has_template
-        switches = state.info is not None and state.info.switches_thinking
-        self._thinking = False if switches else None
 
     def ask(self, prompt: LinePrompt) -> None:
         """Ask how the selection, or the paragraph at the cursor, is to be rewritten."""
@@ -271,9 +264,9 @@ class RewriteController(Controller):
         start, end = editor.selection_indexes
         if start == end:
             start, end = paragraph_at(editor.text, editor.cursor_index)
-        if not self._has_model:
+        if self._model.info is None:
             self._screen.notify("No model is loaded yet.")
-        elif not self._chats:
+        elif not self._model.info.has_template:
             self._screen.notify(
                 "This model does not chat, so it takes no instruction; F5 has others."
             )
@@ -290,18 +283,15 @@ class RewriteController(Controller):
             self._screen.notify("The text has changed; ask again.")
             return
         part.instruction = instruction.strip()
-        self._before()
         dialog = RewriteScreen(part.present, part.instruction, self._write)
         uncover(dialog, self._editor.cursor_screen_offset.y)
         self._dialog = dialog
 
-        def answer(version: str | None) -> None:
-            self._client.cancel()
-            self._dialog = None
-            if version is not None and part.revision == self._editor.revision:
+        def put(version: str) -> None:
+            if part.revision == self._editor.revision:
                 self._editor.replace_span(part.start, part.end, version)
 
-        self._screen.app.push_screen(dialog, answer)
+        self._open(dialog, put)
         self._write()
 
     def _write(self) -> None:
@@ -333,7 +323,8 @@ class RewriteController(Controller):
             max_tokens=64 + len(part.present) // 2,
             seed=None,  # another one each time
         )
-        turns, thinking = (ChatTurn("user", asked),), self._thinking
+        turns, info = (ChatTurn("user", asked),), self._model.info
+        thinking = False if info and info.switches_thinking else None
         self._client.ask(
             Slot.GENERATE,
             lambda engine, context: run_generation(

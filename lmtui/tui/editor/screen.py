@@ -151,12 +151,12 @@ then none, then the first one again.
             new_client(), self, editor, writing, before=self.suggestions.cancel
         )
         """Passages that the sampler writes."""
-        first = {"before": self._stop_ghosts}
-        self.replacements = ReplacementController(new_client(), self, editor, **first)
+        ghosts = self.suggestions, self.passages
+        self.replacements = ReplacementController(new_client(), self, editor, ghosts)
         """Other words for the one under the cursor."""
-        self.proofread = ProofreadController(new_client(), self, editor, **first)
+        self.proofread = ProofreadController(new_client(), self, editor, ghosts)
         """Corrections of the text."""
-        self.rewrite = RewriteController(new_client(), self, editor, writing, **first)
+        self.rewrite = RewriteController(new_client(), self, editor, ghosts, writing)
         """Other versions of a part of the text."""
         self.page = HeatPageController(
             new_client(), self, self.file, self.context, self.scores.text
@@ -217,17 +217,14 @@ then none, then the first one again.
 
     def action_stop(self) -> None:
         """Close what lies over the text, and back to it; scoring goes on."""
-        self._stop_ghosts()
+        self.suggestions.stop()
+        self.passages.stop()
         for bar in (self._find_bar, self._prompt):
             if bar.is_open:
                 bar.action_close()
         self._hint.hide()
         self.suggestions.code_hint.hide()
         self.focus_text()
-
-    def _stop_ghosts(self) -> None:
-        self.suggestions.stop()
-        self.passages.stop()
 
     def _outdate_totals(self) -> None:
         self.scores.outdate_totals()

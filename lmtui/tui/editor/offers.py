@@ -1,0 +1,52 @@
+"""Offers of the model for a part of the text: shown in a dialog, to be put there or
+left.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from textual.screen import ModalScreen
+
+from lmtui.tui.controller import Controller
+from lmtui.tui.editor.text_area import GhostEditor
+from lmtui.tui.engine.client import EngineClient
+from lmtui.tui.model_state import ModelState
+from lmtui.tui.screen import ModelScreen
+
+T = TypeVar("T")
+
+
+class OfferController(Controller):
+    """Asks the model for something, and shows it over the text."""
+
+    def __init__(
+        self,
+        client: EngineClient,
+        screen: ModelScreen,
+        editor: GhostEditor,
+        ghosts: Sequence[Controller],
+    ) -> None:
+        """`ghosts` write ghost text, which makes way for an offer."""
+        self._client, self._screen, self._editor = client, screen, editor
+        self._ghosts = ghosts
+        self._model = ModelState()
+
+    def follow_model(self, state: ModelState) -> None:
+        self._model = state
+
+    def _open(self, dialog: ModalScreen[T | None], take: Callable[[T], object]) -> None:
+        """Show a dialog; `take` gets what is chosen. The model works for it until it is
+        closed."""
+        for each in self._ghosts:
+            each.stop()
+
+        def answer(chosen: T | None) -> None:
+            self._client.cancel()
+            if chosen is not None:
+                take(chosen)
+
+        self._screen.app.push_screen(dialog, answer)
