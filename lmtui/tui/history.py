@@ -65,7 +65,8 @@ opens its conversation at that message.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="history.close",
                 tooltip="Clear the field; if it is empty, close this screen."),
-        Binding("alt+f", "find", "New search", id="history.find",
+        # Alt+F is read as Ctrl+Right from terminals without the Kitty protocol.
+        Binding("ctrl+f,alt+f", "find", "New search", id="history.find", priority=True,
                 tooltip="Select the words of the search: what you type replaces them."),
         Binding("alt+r", "rename", "Rename", id="history.rename",
                 tooltip="Give it another title."),

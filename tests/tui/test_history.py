@@ -255,7 +255,7 @@ async def test_keys_of_the_list_do_nothing_while_a_title_is_written(
         await running.until(lambda: rows() == ["plums", "pearsx", "apples"])
         await running.press(*"plums")
         await running.until(lambda: "2 hits" in running.seen)
-        await running.press("alt+f", *"apples")
+        await running.press("ctrl+f", *"apples")
         await running.until(lambda: rows() == ["apples", "apples"])
         await running.press("enter")
         await running.on(ChatScreen)
