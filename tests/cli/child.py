@@ -3,7 +3,8 @@
 SCRIPT is JSON: `engine` holds FakeWriter's fields, `interrupt` how often Ctrl-C is
 pressed before token 3, `flood` how many long tokens the answer has, `bug` makes the
 engine fail in an unforeseen way, `missing` is why there is no model at all, `models`
-holds the fields of others by their names, `worker` is what a training's worker does.
+holds the fields of others by their names, `gone` are names of models that are not
+here, `worker` is what a training's worker does.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def run_scripted() -> NoReturn:
     given = json.loads(sys.argv[1])
     worker = Path(__file__).parents[1] / "train" / "fake_worker.py"
     scripted = json.dumps(given.get("worker", {}))
-    inventory.is_local = lambda ref: True
+    inventory.is_local = lambda ref: ref.model not in given.get("gone", ())
     client.COMMAND = (sys.executable, str(worker), scripted)
     leave(main(sys.argv[2:], open_engine=lambda s: open_fake(s, given)))
 
