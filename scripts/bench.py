@@ -36,7 +36,6 @@ from transformers import TextIteratorStreamer
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.generation.prompt_lookup import PromptLookup
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     ChatTurn,
     GenerationResult,
@@ -260,7 +259,7 @@ def print_speculation(engine: LocalEngine, options: Namespace) -> None:
     """The table of what guesses at the next tokens win, and lose."""
     root = Path(__file__).parent.parent
     page = (root / "README.md").read_text(encoding="utf-8")[:3_000]
-    code = (root / "lmtui/engine/scoring/windows.py").read_text(encoding="utf-8")
+    code = (root / "lmtui/engine/windows.py").read_text(encoding="utf-8")
     told = f"Repeat this code, but call the class Frames:\n\n```python\n{code}```"
     changed = code + code[:900].replace("Windows", "Frames")
     prompts = {
@@ -299,9 +298,7 @@ def print_engine(engine: LocalEngine, loaded: LoadedModel, options: Namespace) -
     greedy = SamplingSettings(temperature=0, max_tokens=options.tokens)
     drawn = SamplingSettings(seed=1, max_tokens=options.tokens)
     source = Path(__file__).read_text(encoding="utf-8") * 4
-    window = engine.encode(source).ids[
-        : Windows.choose(context=engine.info.context).window
-    ]
+    window = engine.encode(source).ids[: engine.info.windows().window]
     print("\n| what | lmtui | peer | ratio |\n|---|---|---|---|")
     pairs: list[tuple[str, Work, Work, str]] = [
         # The one with a second thread comes last: threads slow what runs after them.

@@ -23,7 +23,6 @@ from torch import Tensor
 from lmtui.analysis import calibration
 from lmtui.analysis.summary import Totals
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.scoring.windows import Windows
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 
@@ -58,9 +57,7 @@ def print_inspect(
     engine: LocalEngine, loaded: LoadedModel, *, model: str | None, rounds: int
 ) -> None:
     """The tables of time and of memory."""
-    ids = engine.encode(
-        cut(engine, prose(), Windows.choose(context=engine.info.context).window)
-    ).ids
+    ids = engine.encode(cut(engine, prose(), engine.info.windows().window)).ids
     ours, theirs = score(engine, ids).logprob, naive(loaded, ids)
     assert ours is not None and abs(ours - theirs) < 1e-3 * abs(theirs)
 

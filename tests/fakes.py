@@ -20,7 +20,6 @@ from lmtui.engine import token_bias
 from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, RowRequest
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.engine.text.detokenizer import TextStream
 from lmtui.engine.types import (
@@ -359,9 +358,7 @@ class FakeEngine:
     ) -> Iterator[ScoredToken]:
         """Each token under the model that `generate` draws from."""
         self._begin("score", tuple(ids))
-        windows = Windows.choose(
-            window, stride, context=self.context, prefix=len(prefix)
-        )
+        windows = self.info.windows(len(prefix), window, stride)
         assert not start or start in (first for *_, first in windows.over(len(ids)))
         return self._scores(tuple(ids), tuple(prefix), top_n, since=start)
 
@@ -394,7 +391,7 @@ class FakeEngine:
     ) -> Iterator[LensColumn]:
         """The scores of the last layer; each before it is another model."""
         self._begin("lens", tuple(positions))
-        Windows.choose(window, stride, context=self.context, prefix=len(prefix))
+        self.info.windows(len(prefix), window, stride)
         return self._columns(tuple(ids), positions, tuple(prefix), top_n)
 
     def _columns(

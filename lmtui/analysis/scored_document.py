@@ -14,8 +14,8 @@ from typing import overload
 
 from lmtui.analysis.branches import ROOT, BranchTree, as_scored
 from lmtui.analysis.summary import Totals
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import Candidate, Encoding, ScoredToken
+from lmtui.engine.windows import Windows
 
 Names = dict[int, tuple[str, bytes]]
 """Text and bytes of every token that was listed as an alternative, by its id."""

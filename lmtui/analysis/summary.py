@@ -16,8 +16,8 @@ from lmtui import notation
 from lmtui.analysis.calibration import RANKS as WITHIN
 from lmtui.analysis.calibration import Bin, Calibration
 from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import EngineInfo, ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.models.source import short_labels
 
 Span = tuple[int, int]

@@ -30,7 +30,6 @@ from lmtui.engine.scoring.prompt_scores import score_prompts
 from lmtui.engine.scoring.raw_logits import as_bytes, raw_logits
 from lmtui.engine.scoring.score import UNSCORED, score_rows
 from lmtui.engine.scoring.scored_tokens import scored_tokens
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.servers.draws import is_drawn_there, require_drawable
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.normalization import rewritten
@@ -296,7 +295,7 @@ class LocalEngine:
     ) -> Iterator[ScoredPrompt | None]:
         for ids in prompts:
             self._require_room(len(ids), spare=0)
-        windows = Windows.choose(context=self.info.context)
+        windows = self.info.windows()
         scores = score_prompts(
             self._slots[slot],
             prompts,
@@ -322,12 +321,11 @@ class LocalEngine:
         start: int = 0,
         top_n: int = 0,
     ) -> Iterator[ScoredToken]:
-        context = self.info.context
         rows = score_rows(
             self.backend,
             ids,
             prefix=prefix,
-            windows=Windows.choose(window, stride, context=context, prefix=len(prefix)),
+            windows=self.info.windows(len(prefix), window, stride),
             start=start,
             top_n=top_n,
         )
@@ -343,12 +341,10 @@ class LocalEngine:
         stride: int | None = None,
         top_n: int = 1,
     ) -> Iterator[LensColumn]:
-        context, before = self.info.context, len(prefix)
-        windows = Windows.choose(window, stride, context=context, prefix=before)
         return lens_columns(
             self.cache,
             self._vocabulary,
-            LensText(ids, prefix, windows),
+            LensText(ids, prefix, self.info.windows(len(prefix), window, stride)),
             positions,
             top_n=top_n,
             records=self.info.precision == "exact" and self.info.device == "cpu",

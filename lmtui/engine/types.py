@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from lmtui.engine import token_bias
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.sampling.stages import STAGES
+from lmtui.engine.windows import Windows
 from lmtui.setting_field import MOST_TOKENS, check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
@@ -576,6 +577,16 @@ class EngineInfo:
     """Why the weights are not packed, where that was tried."""
     end_ids: tuple[int, ...] = ()
     """Tokens that end a text or an answer."""
+
+    def windows(
+        self, prefix: int = 0, window: int | None = None, stride: int | None = None
+    ) -> Windows:
+        """Return the windows in which a text after `prefix` tokens is scored.
+
+        Raises:
+            LmtuiError: window or stride can't be used.
+        """
+        return Windows.choose(window, stride, context=self.context, prefix=prefix)
 
     @property
     def number_format(self) -> str:

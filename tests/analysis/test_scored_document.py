@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from lmtui.analysis.branches import ROOT
 from lmtui.analysis.scored_document import Names, PackedRows, ScoredDocument
 from lmtui.analysis.summary import Totals
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import Candidate
 from tests.fakes import FakeEngine
 
@@ -39,7 +38,7 @@ def test_scored_document_is_the_same_in_any_part_order(
 ) -> None:
     engine = FakeEngine(context=context, adds_bos=bos)
     encoding = engine.encode(text)
-    windows = Windows.choose(context=engine.info.context, prefix=len(encoding.prefix))
+    windows = engine.info.windows(len(encoding.prefix))
     reading = ScoredDocument.of(encoding, windows, engine.describe_tokens(encoding.ids))
     while not reading.is_read:
         place = data.draw(st.integers(0, len(encoding.ids)))

@@ -19,8 +19,8 @@ from lmtui.analysis.summary import (
     scored_size,
     summary_fields,
 )
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.notation import LN2, bits
 from tests.analysis.scored import places, token
 from tests.fakes import FakeEngine

@@ -104,10 +104,8 @@ def parts(
         return forward.logits(context.tolist())[-1]
 
     return CompletionModel(
-        forward,
         PrefixCache(forward),
         Sampler(forward, vocabulary, tokenizer, len(tokenizer), recompute),
-        vocabulary,
         NaiveReader(model, tokenizer),
         planner,
         end_ids | vocabulary.specials | infill_ends,

@@ -16,8 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.scoring.score import score_rows
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.token_tree import Tree
+from lmtui.engine.windows import Windows
 
 SIZE: dict[str, Any] = {
     "vocab_size": 300,

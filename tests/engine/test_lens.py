@@ -20,8 +20,8 @@ from lmtui.engine.lens import LensColumn
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.scoring.layer_scores import LensText, lens_columns
 from lmtui.engine.scoring.score import score_rows
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import SamplingSettings, ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 from tests.engine.backends.llama_cpu import lean

@@ -17,7 +17,6 @@ from lmtui.engine.scoring.passages import (
     TextAfter,
     tokenize_document,
 )
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -98,7 +97,7 @@ def test_versions_come_as_they_are_drawn_and_a_stop_ends_them_all() -> None:
 
 
 def whole_part(engine: FakeWriter, end: int) -> PartOf:
-    windows = Windows.choose(context=engine.info.context)
+    windows = engine.info.windows()
     return PartOf(engine.encode(TEXT).ids, (), windows, start=0, end=end)
 
 
@@ -155,7 +154,7 @@ def test_a_part_of_a_document_is_scored_token_by_token() -> None:
     scored = list(engine.score(ids, prefix=prefix, top_n=3))
     assert [t.bytes for t in document.tokens] == [t.bytes for t in scored]
     assert all(token.logprob is None for token in document.tokens)
-    assert document.windows == Windows.choose(context=engine.info.context, prefix=1)
+    assert document.windows == engine.info.windows(1)
     _, (_, end, since), *_ = document.windows.over(len(ids))
     part = PartOf(ids, prefix, document.windows, since, end, top_n=3)
     assert list(score_parts(part)(engine, reports)) == scored[since:end] == reports.all

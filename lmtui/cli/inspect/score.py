@@ -24,7 +24,6 @@ from lmtui.cli.errors import cancel_on_interrupt
 from lmtui.cli.progress import Meter, meter
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.files import TextSource
 
@@ -198,11 +197,8 @@ class ModelScores:
             self.encoding, self._kept = document.read(engine)
         else:
             self.encoding = engine.encode(document.text, bos=rules.bos)
-        self._windows = Windows.choose(
-            rules.window,
-            rules.stride,
-            context=engine.info.context,
-            prefix=len(self.encoding.prefix),
+        self._windows = engine.info.windows(
+            len(self.encoding.prefix), rules.window, rules.stride
         )
         self.totals = Totals(limit=WORST)
 

@@ -32,8 +32,8 @@ from lmtui.engine.backend import (
     part_len,
 )
 from lmtui.engine.backends.residual_stream import ResidualStream
-from lmtui.engine.scoring.windows import DEFAULT_WINDOW
 from lmtui.engine.token_tree import Tree
+from lmtui.engine.windows import DEFAULT_WINDOW
 from lmtui.models.model_info import weights_in
 
 _MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing

@@ -117,14 +117,10 @@ class Cloze:
         """Yield the scores of fillings with up to so many tokens that follow, in order,
         some at a time.
         """
-        model = self._model
-        model.cache.read(self.context)
-        done = 0
-        for some in score_paths(
-            model.backend,
-            model.cache,
-            [each.ids[: each.own + following] for each in fillings],
-        ):
+        cache, done = self._model.cache, 0
+        cache.read(self.context)
+        paths = [each.ids[: each.own + following] for each in fillings]
+        for some in score_paths(cache, paths):
             part = fillings[done : done + len(some)]
             done += len(some)
             yield [

@@ -13,7 +13,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lmtui.engine.backend import AnyBackend
 from lmtui.engine.document.fill_in_the_middle import Infill
 from lmtui.engine.document.suggestion import (
     Suggestion,
@@ -39,7 +38,6 @@ from lmtui.engine.sampling.chain import filter_logits
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.sampled import SampledDistribution
 from lmtui.engine.servers.draws import require_drawable
-from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.tokenizer import TokenizedText
 from lmtui.engine.types import (
     Distribution,
@@ -150,10 +148,8 @@ class DocumentReader(Protocol):
 class CompletionModel:
     """Parts of an engine that run a model, and read the text to continue."""
 
-    backend: AnyBackend
     cache: PrefixCache
     sampler: Sampler
-    vocabulary: Vocabulary
     reader: DocumentReader
     planner: ContextPlanner
     end_ids: frozenset[int]
@@ -255,7 +251,7 @@ class Completer:
             context=model.context,
             single_line=single_line,
         )
-        require_drawable(model.backend, model.sampler.chain(settings).settings)
+        require_drawable(model.cache.backend, model.sampler.chain(settings).settings)
         grammar = None
         if settings.grammar is not None:
             grammar = self._grammar.at(settings.grammar, begun)
@@ -339,7 +335,7 @@ class Completer:
     def _continuations(self, read: CompletionContext, count: int) -> HealedDistribution:
         top = max(count, ROWS)
         found = self._model.reader.continuations(read.ids, read.typed, top_n=top)
-        if self._model.backend.listed and found.unexplored > MOSTLY:
+        if self._model.cache.backend.listed and found.unexplored > MOSTLY:
             raise LmtuiError(
                 "the server does not list how this word goes on",
                 "",
@@ -379,7 +375,7 @@ class Completer:
         kept = filter_logits(logprobs, settings, allowed=allowed)
         place = draw(kept, random)
         row = healed.rows[int(kept.ids[place])]
-        vocabulary = self._model.vocabulary
+        vocabulary = self._model.sampler.vocabulary
         control = row.special is not None
         token = row.cover.ids[-1]
         step = Step(

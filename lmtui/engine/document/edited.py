@@ -34,7 +34,6 @@ from lmtui.engine.generation.sampler import Sampler
 from lmtui.engine.info import capabilities_of
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.text.prompt import PromptBuilder
 from lmtui.engine.text.tokenizer import TextTokenizer
 from lmtui.engine.types import (
@@ -42,6 +41,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     Step,
 )
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 
 _BESIDE = 512  # tokens after a cursor that prompt lookup searches
@@ -90,10 +90,8 @@ class EditedDocument:
         )
         infill = Infill.of(self._tokenizer, bos=prefix)
         self._model = CompletionModel(
-            self._backend,
             self._cache,
             self._sampler,
-            vocabulary,
             self.predictor,
             ContextPlanner(self._context, windows.window, windows.stride, infill),
             self._end_ids | vocabulary.specials | (infill.end_ids if infill else set()),

@@ -49,7 +49,7 @@ def replacements(
         return
     is_word = can_cut(text, start) and can_cut(text, end)
     search = _Search(model, cloze, text[start:end], is_word=is_word, count=count)
-    many = reads_trees(model.backend, model.cache)
+    many = reads_trees(model.cache)
     known = words_like(text, start, end, count=FROM_TEXT) if many and is_word else []
     yield from search.run(known, BEGINNINGS if many else _FEW)
 
@@ -165,7 +165,7 @@ class _Search:
         word, token = candidate.filling.text, int(candidate.score.next.argmax())
         if token in self._model.end_ids:
             return None
-        longer = word + self._model.vocabulary.bytes(token).decode("utf-8", "ignore")
+        longer = word + self._spelled([token])
         if longer == word or can_cut(longer, len(word)):
             return None
         return _first_word(longer)
@@ -190,7 +190,8 @@ class _Search:
 
     def _spelled(self, ids: Iterable[int]) -> str:
         model = self._model
-        data = (model.vocabulary.bytes(i) for i in ids if i not in model.end_ids)
+        spell = model.sampler.vocabulary.bytes
+        data = (spell(token) for token in ids if token not in model.end_ids)
         return b"".join(data).decode("utf-8", "ignore")
 
     # Scores, and lists of what is scored.

@@ -19,10 +19,10 @@ from lmtui.engine.backend import AnyBackend
 from lmtui.engine.document.tokenized import Splice, TokenizedDocument
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.scoring.score import UNSCORED, ScoringBackend, TokenScore, rows_of
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.text.common_prefix import common_prefix_len
 from lmtui.engine.text.tokenizer import TextTokenizer
 from lmtui.engine.token_tree import Tree
+from lmtui.engine.windows import Windows
 
 PART = 128
 """Most tokens that are scored together: twice as many gain only a twentieth, and a part

@@ -19,8 +19,8 @@ from lmtui.engine.lens import LensColumn, LensRow
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.scoring.score import TokenScore, rows_of
 from lmtui.engine.scoring.scored_tokens import candidates
-from lmtui.engine.scoring.windows import DEFAULT_WINDOW, Windows
 from lmtui.engine.text.detokenizer import Vocabulary
+from lmtui.engine.windows import DEFAULT_WINDOW, Windows
 
 
 class LensText(NamedTuple):

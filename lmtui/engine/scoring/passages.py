@@ -11,7 +11,6 @@ from itertools import islice
 
 from lmtui import cancellation
 from lmtui.engine.protocol import Engine
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     BosRule,
     ChatTurn,
@@ -19,6 +18,7 @@ from lmtui.engine.types import (
     SamplingSettings,
     ScoredToken,
 )
+from lmtui.engine.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,8 @@ def tokenize_document(engine: Engine, document: DocumentAlone) -> DocumentTokens
     """
     encoding = encode_document(engine, document)
     cancellation.check()
-    windows = Windows.choose(
-        document.window,
-        document.stride,
-        context=engine.info.context,
-        prefix=len(encoding.prefix),
-    )
+    prefix = len(encoding.prefix)
+    windows = engine.info.windows(prefix, document.window, document.stride)
     return DocumentTokens(encoding, windows, engine.describe_tokens(encoding.ids))
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lmtui import cancellation
-from lmtui.engine.backend import AnyBackend, not_a_distribution
+from lmtui.engine.backend import not_a_distribution
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.sampling.ranks import to_device
 from lmtui.engine.softmax import log_normaliser, logprobs_of
@@ -49,18 +49,19 @@ class PathBackend(Protocol):
         """
 
 
-def reads_trees(backend: AnyBackend, cache: PrefixCache) -> bool:
+def reads_trees(cache: PrefixCache) -> bool:
     """Return whether many paths after one context cost little more than their
     tokens."""
-    return backend.reads_trees and cache.can_rollback
+    return cache.backend.reads_trees and cache.can_rollback
 
 
 def score_paths(
-    backend: AnyBackend, cache: PrefixCache, paths: Sequence[Sequence[int]]
+    cache: PrefixCache, paths: Sequence[Sequence[int]]
 ) -> Iterator[list[PathScore]]:
     """Yield the scores of all paths, in order, some at a time. A path is a token or
     more that continue the context in `cache`, which does not change.
     """
+    backend = cache.backend
     if isinstance(backend, PathBackend):
         for some in _parts(paths):
             rows = backend.score_paths(cache.ids, some)
@@ -68,7 +69,7 @@ def score_paths(
         return
     assert cache.logits is not None
     first = cache.logits.unsqueeze(0)  # [1, V]
-    trees = reads_trees(backend, cache)
+    trees = reads_trees(cache)
     for some in _parts(paths) if trees else ([path] for path in paths):
         cancellation.check()
         if trees:
@@ -77,7 +78,7 @@ def score_paths(
             blocks = map(backend.head, torch.split(states, _ROWS))
             yield _scores(some, tree.rows, chain([first], blocks))
         else:
-            logits = _alone(backend, cache, some[0])
+            logits = _alone(cache, some[0])
             yield _scores(some, [list(range(len(logits)))], [first, logits])
 
 
@@ -95,11 +96,11 @@ def _parts(paths: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         yield part
 
 
-def _alone(backend: AnyBackend, cache: PrefixCache, path: Sequence[int]) -> Tensor:
+def _alone(cache: PrefixCache, path: Sequence[int]) -> Tensor:
     """Return the logits [n, V] after each token of one path."""
     forked = cache.fork(1)
     before = cache.ids if forked is None else []
-    return backend.logits([*before, *path], forked, keep=len(path))
+    return cache.backend.logits([*before, *path], forked, keep=len(path))
 
 
 def _scores(

@@ -17,8 +17,8 @@ from torch import Tensor
 from lmtui.engine.backend import AnyBackend, not_a_distribution
 from lmtui.engine.sampling.listed_rows import listed_scores
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Bars, Cell, Column, Figure, Table, Words, row
@@ -209,8 +208,7 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     ]
     context.emit(f"{len(held_out):,} held-out tokens are scored.")
     prefix = engine.encode("").prefix
-    room = engine.info.context
-    window = Windows.choose(context=room, prefix=len(prefix)).window
+    window = engine.info.windows(len(prefix)).window
     tokens = list(engine.score(held_out[:window], prefix=prefix))
     own = [token.logprob for token in tokens[1:]]
     nats = [-float(model.score(held_out[: len(tokens)])[1:].sum()) for model in models]

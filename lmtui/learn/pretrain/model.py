@@ -15,8 +15,8 @@ from torch.nn import functional
 from transformers import LlamaConfig
 
 from lmtui.engine.sampling.ranks import entropy
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.softmax import log_softmax
+from lmtui.engine.windows import Windows
 from lmtui.learn.pretrain.events import ByteProb, NextBytes
 from lmtui.learn.pretrain.options import PretrainOptions
 from lmtui.train.model import random_model

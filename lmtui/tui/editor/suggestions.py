@@ -14,8 +14,8 @@ from typing import Literal
 
 from lmtui.engine.document.suggest import suggest
 from lmtui.engine.document.suggestion import Suggestion, SuggestionEnd, SuggestionRules
-from lmtui.engine.scoring.windows import DEFAULT_WINDOW
 from lmtui.engine.types import Capabilities
+from lmtui.engine.windows import DEFAULT_WINDOW
 from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.text import visible_line

@@ -17,8 +17,8 @@ from lmtui.engine.scoring.passages import (
     PartOf,
     tokenize_document,
 )
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import EngineInfo, ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import counted, lasting
 from lmtui.text import visible_line

@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerFast
 from lmtui.engine.backends.listed import ListedBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.scoring import score
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -433,7 +432,7 @@ def test_text_longer_than_the_context_of_a_server_is_scored_in_windows(
         # A request draws a token behind its prompt.
         assert there.info.context == here.info.context - 1
         ids = (here.encode(TEXT).ids * 40)[: here.info.context + 50]
-        windows = Windows.choose(context=there.info.context)
+        windows = there.info.windows()
         assert windows.window == there.info.context
         expected = here.score(ids, window=windows.window, stride=windows.stride)
         values = [token.logprob for token in expected]

@@ -293,13 +293,13 @@ def test_alternatives_run_as_one_batch_after_one_prefill() -> None:
     going = going_on()
     batches: list[int] = []
     model = going._model
-    run_one = model.backend.next_logits
+    run_one = model.cache.backend.next_logits
 
     def note(tokens: list[int], *rest: Any, **how: Any) -> Any:
         batches.append(len(tokens))
         return run_one(tokens, *rest, **how)
 
-    model.backend.next_logits = note  # type: ignore[method-assign]
+    model.cache.backend.next_logits = note  # type: ignore[method-assign]
     assert len(alternatives(going, TEXT)) > 1
     assert batches[0] == 5
     assert batches == sorted(batches, reverse=True)

@@ -22,7 +22,7 @@ PATHS = st.lists(st.lists(st.integers(3, 60), min_size=1, max_size=6), max_size=
 
 
 def scored(cache: PrefixCache, paths: list[list[int]]) -> list[PathScore]:
-    parts = score_paths(cache.backend, cache, paths)
+    parts = score_paths(cache, paths)
     return [score for part in parts for score in part]
 
 
@@ -53,7 +53,7 @@ def test_path_scores_equal_those_of_each_path_alone(
 ) -> None:
     cache = PrefixCache(TransformersBackend(tiny.model(family)))
     cache.read(CONTEXT)
-    assert reads_trees(cache.backend, cache) == (family == "llama")
+    assert reads_trees(cache) == (family == "llama")
     check(cache, paths)
 
 
@@ -62,14 +62,14 @@ def test_paths_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PrefixCache(TransformersBackend(tiny.model("llama")))
     cache.read(CONTEXT)
     paths = [[5, 6], [5], [7, 8, 9, 4, 6], [5, 6, 7]]
-    parts = score_paths(cache.backend, cache, paths)
+    parts = score_paths(cache, paths)
     assert [len(part) for part in parts] == [2, 1, 1]
     check(cache, paths)
 
 
 def test_model_that_cannot_fork_scores_paths_one_by_one() -> None:
     cache = opened("lfm2")
-    assert not reads_trees(cache.backend, cache)
+    assert not reads_trees(cache)
     check(cache, [[5, 6], [5], [7, 8, 9]])
 
 
@@ -78,5 +78,5 @@ def test_path_scores_can_be_cancelled(patience: int) -> None:
     cache, asked = PrefixCache(TransformersBackend(tiny.model("llama"))), count()
     cache.read(CONTEXT)
     with pytest.raises(Cancelled), cancelled_when(lambda: next(asked) >= patience):
-        list(score_paths(cache.backend, cache, [[5, 6]]))
+        list(score_paths(cache, [[5, 6]]))
     check(cache, [[5, 6]])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
-from lmtui.engine.scoring.windows import Windows
+from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled, LmtuiError
 from tests.engine import tiny
 
@@ -181,7 +181,7 @@ from tests.engine import tiny
 from transformers import LlamaConfig, AutoModelForCausalLM
 from lmtui.engine.backends.transformers import TransformersBackend
 from lmtui.engine.scoring.score import score_rows
-from lmtui.engine.scoring.windows import Windows
+from lmtui.engine.windows import Windows
 config = LlamaConfig(vocab_size=49152, hidden_size=16, num_hidden_layers=2,
     intermediate_size=32, num_attention_heads=2, num_key_value_heads=1)
 forward = TransformersBackend(AutoModelForCausalLM.from_config(config).eval())

@@ -15,8 +15,8 @@ from rich.cells import cell_len
 
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.scoring.passages import PartOf
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.types import Candidate, Capabilities, ScoredToken
+from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
 from lmtui.notation import percent
 from lmtui.surprisal_scale import step

@@ -11,8 +11,8 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.scoring.score import score_rows
-from lmtui.engine.scoring.windows import Windows
 from lmtui.engine.token_tree import Tree
+from lmtui.engine.windows import Windows
 from lmtui.errors import Cancelled
 from lmtui.models.llama.weights import unsupported_reason
 from tests.engine.backends.llama_cpu import lean
