@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import typer
 
@@ -276,10 +277,10 @@ def engine_for(
     *,
     says_unkept: bool = True,
     slots: int = 1,
-    only_talks: bool = False,
+    needs: Literal["", "edits", "scores"] = "edits",
 ) -> Engine:
-    """Open the engine for a command; `only_talks` says that it scores and continues no
-    text.
+    """Open the engine for a command; `needs` is the field of `Capabilities` that it
+    needs.
 
     Raises:
         LmtuiError: the model can't be opened, or the command needs more of it.
@@ -288,16 +289,22 @@ def engine_for(
     open_engine: OpenEngine = context.obj or own
     engine = open_engine(settings)
     context.call_on_close(engine.close)
-    return engine if only_talks else _require_scores(engine)
+    return _require(engine, needs)
 
 
-def _require_scores(engine: Engine) -> Engine:
-    """Return an engine that scores texts."""
-    if engine.capabilities.edits:
+def _require(engine: Engine, need: Literal["", "edits", "scores"]) -> Engine:
+    """Return an engine that has this field of `Capabilities`.
+
+    Raises:
+        LmtuiError: it does not.
+    """
+    if not need or getattr(engine.capabilities, need):
         return engine
-    from lmtui.models.remote.load import chat_only
+    from lmtui.models.remote.load import no_scores, text_only
 
-    raise chat_only(engine.capabilities.why_not)
+    if engine.capabilities.edits:
+        raise no_scores(engine.info.device)
+    raise text_only(engine.capabilities.why_not)
 
 
 def engines_for(
@@ -315,4 +322,4 @@ def engines_for(
         first, second = open_pair(settings, other, show)
     context.call_on_close(first.close)
     context.call_on_close(second.close)
-    return _require_scores(first), _require_scores(second)
+    return _require(first, "scores"), _require(second, "scores")

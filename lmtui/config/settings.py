@@ -144,9 +144,10 @@ class RemoteSettings:
 
     dialect: str = setting(
         "auto",
-        "How the server is spoken to: as an `lmtui serve` (lmtui), vLLM (vllm), SGLang "
-        "(sglang), llama.cpp's server (llama-server) or any other with OpenAI's API "
-        "(openai); auto asks the server what it is.",
+        "How the server is spoken to: as an `lmtui serve` (lmtui), vLLM (vllm), "
+        "llama.cpp's server (llama-server), any with log-probabilities of completions, "
+        "as SGLang (completions), or any with OpenAI's API, for chats alone (openai); "
+        "auto asks the server what it is.",
         choices=DIALECTS,
         metavar="NAME",
     )

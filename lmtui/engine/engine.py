@@ -190,8 +190,9 @@ class LocalEngine:
     ) -> DraftScores:
         context, ids = self.prompts.draft(messages, draft, thinking=thinking)
         self._require_room(len(context) + len(ids), spare=0)
-        rows = self._tracer.rows(context, ids)
-        tokens = tuple(self._scored(ids, rows))
+        tokens: tuple[ScoredToken, ...] = ()
+        if self.capabilities.scores:
+            tokens = tuple(self._scored(ids, self._tracer.rows(context, ids)))
         shown = self.next_distribution(
             [*context, *ids[:prefix_len]], settings, top_n=top_n
         )

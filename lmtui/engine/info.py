@@ -16,16 +16,16 @@ def capabilities_of(backend: AnyBackend, *, infill: bool) -> Capabilities:
     batches = backend.reuse is Reuse.ANY_PREFIX and not backend.is_remote
     if backend.listed is None:
         return Capabilities(infill=infill, why_no_lens=no_lens, batches=batches)
-    at_once = isinstance(backend, ScoringBackend) and backend.scores_at_once
+    scores = isinstance(backend, ScoringBackend) and backend.scores_prompts
     return Capabilities(
         infill=infill,
         why_no_lens=no_lens,
         batches=batches,
         listed=backend.listed,
-        replaces=at_once,
+        scores=scores,
         proofreads=False,
         why_not=f"The server tells the {backend.listed:,} most probable tokens only"
-        + ("." if at_once else ", and scores a text token by token."),
+        + ("." if scores else ", and no scores of a text."),
     )
 
 

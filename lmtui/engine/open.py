@@ -9,12 +9,12 @@ import torch
 
 from lmtui.engine.backends.ngram import counted_model
 from lmtui.engine.backends.ngram_model import NgramModel
-from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.protocol import Engine
+from lmtui.engine.text_only import TextOnlyEngine
 from lmtui.models.progress import OnProgress, ignore
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.load import ChatModel, chat_only, load_remote
+from lmtui.models.remote.load import TextOnlyModel, load_remote, text_only
 
 
 def open_served(
@@ -32,8 +32,8 @@ def open_served(
         LmtuiError: the server can't be reached or used.
     """
     found = load_remote(spec, on_progress, server)
-    if isinstance(found, ChatModel):
-        return ChatServerEngine(found.model, found.label, found.why_not)
+    if isinstance(found, TextOnlyModel):
+        return TextOnlyEngine(found.model, found.label, found.why_not)
     try:
         return LocalEngine(found, context=context, slots=slots)
     except BaseException:
@@ -51,7 +51,7 @@ def open_ngrams(
         LmtuiError: `own` can only be talked with.
     """
     if not isinstance(own, LocalEngine):
-        raise chat_only(own.capabilities.why_not)
+        raise text_only(own.capabilities.why_not)
     encodings = map(own.encode, texts)
     ngrams = NgramModel.count(
         [(*each.prefix, *each.ids) for each in encodings],

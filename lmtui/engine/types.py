@@ -608,12 +608,12 @@ class Capabilities:
     listed: int | None = None
     """Number of the most probable tokens that a server tells at each position; None for
     the whole vocabulary."""
-    replaces: bool = True
-    """Finds other texts for a part of a text."""
     proofreads: bool = True
     """Finds corrections of a text."""
     edits: bool = True
-    """Whether texts can be scored, continued and edited, not only conversations."""
+    """Whether texts can be continued and edited, not only conversations."""
+    scores: bool = True
+    """Whether a given text can be scored."""
     why_not: str = ""
     """One sentence on what the server does not offer."""
     why_no_lens: str = ""

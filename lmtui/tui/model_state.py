@@ -6,6 +6,7 @@ Knows no screen and no engine.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from lmtui.engine.types import UNKNOWN, Capabilities, EngineInfo
 from lmtui.errors import LmtuiError
@@ -72,13 +73,11 @@ class ModelState:
             ready += f" · context {self.info.context:,}"
         return f"{ready} · {visible_line(self.info.why)}" if self.info.why else ready
 
-    @property
-    def scores_texts(self) -> bool:
-        """Whether texts can be scored and continued; True while that is not known."""
-        return self.info is None or self.capabilities.edits
-
-    def without_model(self) -> ModelState:
-        """Return the state for a screen that this model is of no use for."""
+    def usable_with(self, need: Literal["", "edits", "scores"]) -> ModelState:
+        """Return the state for a screen that needs this field of `Capabilities`: one
+        without a model, where this one is of no use for it."""
+        if self.info is None or not need or getattr(self.capabilities, need):
+            return self
         why = self.capabilities.why_not.removesuffix(".")
         return replace(self, info=None, error=LmtuiError(why))
 

@@ -6,7 +6,7 @@ Knows no torch and no verb of the engine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -40,8 +40,8 @@ class ModelScreen(Screen[None]):
         (100, "-wide"),
         (160, "-very-wide"),
     ]
-    SCORES_TEXTS: ClassVar[bool] = True
-    """Whether the screen is of no use with a model that is only talked with."""
+    NEEDS: ClassVar[Literal["", "edits", "scores"]] = "scores"
+    """The field of `Capabilities` without which the screen is of no use."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Copy or stop", id="live.interrupt",
                 tooltip="Copy the selection, or stop what the model does.",
@@ -97,9 +97,8 @@ class ModelScreen(Screen[None]):
 
     def follow_model(self, state: ModelState) -> None:
         """Show the state of the model; the screen stays usable while it loads, and
-        where the model can't score texts."""
-        if self.SCORES_TEXTS and not state.scores_texts:
-            state = state.without_model()
+        with one that is of no use for it."""
+        state = state.usable_with(self.NEEDS)
         self.status.show_info(state.info)
         if state.info is not None:
             self.panel.clear(READING)

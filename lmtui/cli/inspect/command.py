@@ -421,7 +421,7 @@ def _engines(
     context: typer.Context, settings: Settings, other: ComparedRef | None
 ) -> Engines:
     if other is None:
-        engines = Engines(engine_for(context, settings))
+        engines = Engines(engine_for(context, settings, needs="scores"))
     else:
         engines = Engines(*engines_for(context, settings, other))
     for engine in filter(None, (engines.own, engines.other)):

@@ -65,7 +65,7 @@ class NgramBackend:
     listed = None
     is_remote = False
     reads_trees = True
-    scores_at_once = True
+    scores_prompts = True
 
     def __init__(self, ngrams: NgramModel) -> None:
         self._ngrams = ngrams

@@ -7,6 +7,7 @@ no text and no sampling.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import fields
 
@@ -26,44 +27,80 @@ from lmtui.engine.scoring.score import TokenScore
 from lmtui.engine.servers.draws import DrawnToken, DrawOptions
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.token_tree import Tree
-from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.dialect import DrawRequest, Order
 from lmtui.models.remote.lmtui_server import LmtuiServerModel
+from lmtui.models.remote.top_logprobs import DrawSettings, Order
 from lmtui.models.remote.wire import LOGIT_BYTES
 
 _CHUNK = 512  # prompt tokens of one request: progress is seen between two
 _RESPONSE_BYTES = 1 << 24  # of the logits of one response
 
 
-def draw_request(ids: Sequence[int], options: DrawOptions) -> DrawRequest:
+def draw_settings(options: DrawOptions) -> DrawSettings:
     """Return what a server is told of a generation."""
-    known = {each.name for each in fields(SamplingSettings)}
-    of_chain = {
-        each.name: getattr(options.settings, each.name)
-        for each in fields(DrawRequest)
-        if each.name in known
-    }
-    text = options.settings.grammar
-    found = None if text is None else grammar_of(text)
-    of_draw = {
+    settings = options.settings
+    grammar = None if settings.grammar is None else grammar_of(settings.grammar)
+    return {each.name: getattr(settings, each.name) for each in fields(settings)} | {
         "seed": options.seed,
         "max_tokens": options.limit,
         "logit_bias": options.bias,
-        "grammar": found and (found.kind, found.text),
+        "grammar": grammar and (grammar.kind, grammar.text),
     }
-    return DrawRequest(ids=ids, **{**of_chain, **of_draw})
 
 
-class ServerBackend:
-    """What is the same whatever the server sends."""
+class ServerBackend(ABC):
+    """What is the same whatever the server sends; see `backend.ModelBackend` for each
+    method's contract."""
 
     reuse = Reuse.ANY_PREFIX
     reads_trees = False
     is_remote = True
     extra_token_costs: tuple[float, ...] = ()
+    block_rows: int
+
+    def __init__(self, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+
+    @abstractmethod
+    def _logits_after(self, prompts: Sequence[Sequence[int]], keep: int = 1) -> Tensor:
+        """Logits [n · keep, V] after the last `keep` tokens of each of n prompts."""
 
     def new_cache(self) -> IdsKVCache:
         return IdsKVCache([[]])
+
+    def logits(
+        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
+    ) -> Tensor:
+        prompt = [*(held.rows[0] if held else ()), *ids]
+        none = torch.empty(0, self._vocabulary)
+        rows = torch.cat([none, *self.all_logits(prompt, skip=len(prompt) - keep)])
+        if held:
+            held.rows[0] += ids
+        return rows
+
+    hidden_states = logits
+
+    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
+        for row, token in zip(held.rows, tokens, strict=True):
+            row.append(token)
+        return self._logits_of(held.rows)
+
+    def hidden_states_after(
+        self, paths: Sequence[Sequence[int]], held: IdsKVCache
+    ) -> Tensor:
+        rows = zip(held.rows, paths, strict=True)
+        return self._logits_of([[*row, *path] for row, path in rows])
+
+    def _logits_of(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Logits [n, V] after each of n prompts."""
+        parts = range(0, len(prompts), self.block_rows)
+        return torch.cat(
+            [self._logits_after(prompts[at : at + self.block_rows]) for at in parts]
+        )
+
+    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
+        for start in range(skip, len(ids), self.block_rows):
+            end = min(start + self.block_rows, len(ids))
+            yield self._logits_after([ids[:end]], end - start)
 
     def hidden_states_tree(self, tree: Tree, held: IdsKVCache) -> Tensor:
         """Raise a ValueError: a server reads no trees."""
@@ -78,76 +115,37 @@ class ServerBackend:
         return states
 
 
-class RemoteBackend(ServerBackend):
-    """Forward passes on a server of lmtui; see `base.ModelBackend` for each method's
-    contract."""
+class LmtuiServerBackend(ServerBackend):
+    """Forward passes on a server of lmtui, which sends whole rows of logits."""
 
     listed = None
     order: Order = "min_p_last"
-    scores_at_once = True
+    scores_prompts = True
     prefill_chunk = _CHUNK
 
     def __init__(self, model: LmtuiServerModel, *, draws: bool = True) -> None:
+        super().__init__(model.facts.vocabulary)
         self._model = model
         self.draws = draws
         self.takes = model.takes
-        self._vocabulary = model.facts.vocabulary
         self.block_rows = max(1, _RESPONSE_BYTES // (LOGIT_BYTES * self._vocabulary))
         """Rows of logits of one response."""
 
-    def logits(
-        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
-    ) -> Tensor:
-        prompt = [*(held.rows[0] if held else ()), *ids]
-        skip = len(prompt) - keep
-        none = torch.empty(0, self._vocabulary)
-        blocks = self.all_logits(prompt, skip=skip)
-        rows = torch.cat([none, *blocks])
-        if held:
-            held.rows[0] += ids
-        return rows
-
-    hidden_states = logits
-
-    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
-        for row, token in zip(held.rows, tokens, strict=True):
-            row.append(token)
-        return self._each(held.rows)
-
-    def hidden_states_after(
-        self, paths: Sequence[Sequence[int]], held: IdsKVCache
-    ) -> Tensor:
-        rows = zip(held.rows, paths, strict=True)
-        return self._each([[*row, *path] for row, path in rows])
-
-    def all_logits(self, ids: Sequence[int], *, skip: int = 0) -> Iterator[Tensor]:
-        for start in range(skip, len(ids), self.block_rows):
-            end = min(start + self.block_rows, len(ids))
-            yield self._ask([ids[:end]], end - start)
+    def _logits_after(self, prompts: Sequence[Sequence[int]], keep: int = 1) -> Tensor:
+        data = self._model.logits(prompts, keep=keep)
+        return float_logits(from_bytes(data, self._vocabulary))
 
     def score_tokens(
         self, ids: Sequence[int], *, skip: int, top_n: int
     ) -> Iterator[TokenScore]:
         """Yield the scores of all of `ids` but the first `skip` + 1, as the server
         computes them: a hundredth of the bytes of their logits."""
-        found = self._model.scores(ids, top_n=top_n)
-        for index, each in enumerate(found):
+        scores = self._model.scores(ids, top_n=top_n)
+        for index, (logprob, rank, entropy, top) in enumerate(scores):
             if index >= skip:
-                yield TokenScore(each.logprob, each.rank, each.entropy, each.top)
+                yield TokenScore(logprob, rank, entropy, top)
 
     def draw(self, ids: Sequence[int], options: DrawOptions) -> Generator[DrawnToken]:
-        request = draw_request(ids, options)
-        for token, row in self._model.draw(request):
+        for token, row in self._model.draw(ids, draw_settings(options)):
             logits = float_logits(from_bytes(row, self._vocabulary)[0])
             yield DrawnToken(token, float(log_softmax(logits)[token]), logits)
-
-    def _each(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Logits [n, V] after each of n prompts."""
-        parts = range(0, len(prompts), self.block_rows)
-        return torch.cat(
-            [self._ask(prompts[start : start + self.block_rows], 1) for start in parts]
-        )
-
-    def _ask(self, prompts: Sequence[Sequence[int]], keep: int) -> Tensor:
-        data = self._model.logits(prompts, keep=keep)
-        return float_logits(from_bytes(data, self._vocabulary))

@@ -14,12 +14,12 @@ def backend_of(loaded: LoadedModel) -> AnyBackend:
         from lmtui.models.remote.lmtui_server import LmtuiServerModel
 
         if isinstance(loaded.model, LmtuiServerModel):
-            from lmtui.engine.backends.remote import RemoteBackend
+            from lmtui.engine.backends.remote import LmtuiServerBackend
 
-            return RemoteBackend(loaded.model, draws=not loaded.exact_drawing)
-        from lmtui.engine.backends.listed import ListedBackend
+            return LmtuiServerBackend(loaded.model, draws=not loaded.exact_drawing)
+        from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 
-        return ListedBackend(loaded.model, draws=not loaded.exact_drawing)
+        return TopLogprobsBackend(loaded.model, draws=not loaded.exact_drawing)
     if loaded.is_llama:
         from lmtui.engine.backends.llama_cpu.backend import LlamaCpuBackend
 

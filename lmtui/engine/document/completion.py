@@ -339,7 +339,7 @@ class Completer:
             raise LmtuiError(
                 "the server does not list how this word goes on",
                 "",
-                "Finish the word, or use llama-server, SGLang or lmtui serve.",
+                "Finish the word, or use vLLM or lmtui serve.",
             )
         return found
 

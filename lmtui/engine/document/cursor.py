@@ -307,8 +307,8 @@ class CursorPredictor:
         if new:
             logits = self._backend.head(torch.stack([states[path] for path in new]))
             # Token healing sums over covers in main memory.
-            if listed := self._backend.listed:
-                logprobs = only_listed(logits, listed)
+            if self._backend.listed:
+                logprobs = only_listed(logits)
             else:
                 logprobs = log_softmax(logits).cpu()
             require_distribution(logprobs)

@@ -198,9 +198,9 @@ class EditedDocument:
         is known of them; the present one is among them.
 
         Raises:
-            LmtuiError: `capabilities.replaces` says no.
+            LmtuiError: `capabilities.scores` says no.
         """
-        self._require(self.capabilities.replaces, "replacements")
+        self._require(self.capabilities.scores, "replacements")
         return replacements(self._model, text, start, end, count=count)
 
     def proofread(self, text: str, start: int, end: int) -> Iterator[ProofreadPart]:

@@ -44,7 +44,9 @@ class Sampler:
         self._grammars = GrammarCompiler(tokenizer, vocabulary, size)
         self._backend = backend
         self.vocabulary = vocabulary
-        self.positions = LogitsStore(recompute, backend.listed, order_of(backend))
+        self.positions = LogitsStore(
+            recompute, partial=backend.listed is not None, order=order_of(backend)
+        )
         """The logits of recent positions."""
         self.lookup = VocabularyIndex(vocabulary, size)
         """The tokens by their text."""

@@ -2,9 +2,10 @@
 
 A server lists N tokens of V with their log-probabilities. The probability of all others
 together, the rest, follows exactly, and so does every rank up to N; the entropy lies in
-a range. Such a row is held as logits [V] that are logprobs, in which each token that is
+a range. Such a row is kept as logits [V] that are logprobs, in which each token that is
 not listed has an equal share of the rest: of all distributions with these N rows, that
-is the one of greatest entropy. Knows no server and no text.
+is the one of greatest entropy. So the tokens that are listed are those above the least
+value. Knows no server and no text.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.sampling.filters import count_min_p, count_top_p
-from lmtui.engine.sampling.ranks import entropy, rank
+from lmtui.engine.sampling.ranks import entropy
 from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.dialect import Order
+from lmtui.models.remote.top_logprobs import Order
 
 
 def filled(ids: Sequence[int], logprobs: Sequence[float], vocabulary: int) -> Tensor:
@@ -35,16 +36,19 @@ def filled(ids: Sequence[int], logprobs: Sequence[float], vocabulary: int) -> Te
     return logits
 
 
-def only_listed(logits: Tensor, listed: int) -> Tensor:
+def listed_count(logits: Tensor) -> int:
+    """Return the number of tokens of a row [V] that are listed."""
+    return int((logits > logits.min()).sum())
+
+
+def only_listed(logits: Tensor) -> Tensor:
     """Return rows [n, V] as logprobs in which the tokens that are not listed are
     impossible."""
-    ids, values = rank(logits, listed)
-    return torch.full_like(logits, -math.inf).scatter(-1, ids, values)
+    least = logits.min(-1, keepdim=True).values
+    return logits.masked_fill(logits <= least, -math.inf)
 
 
-def entropy_range(
-    logits: Tensor, listed: int, size: float | None = None
-) -> tuple[float, float]:
+def entropy_range(logits: Tensor, size: float | None = None) -> tuple[float, float]:
     """Return the least and the greatest entropy of a row [V], in nats.
 
     `size` is that of the vocabulary where it is not V: infinite where it is not known,
@@ -54,8 +58,8 @@ def entropy_range(
     probable as the last listed one, p_N, so that the rest adds at least
     rest · ln(1 / p_N).
     """
-    known = _known(logits, listed)
-    rest, others = _rest(known), (size or logits.numel()) - listed
+    known = _known(logits)
+    rest, others = _rest(known), (size or logits.numel()) - len(known)
     inside = float(entropy(known))
     if not rest or not others or known[-1] == -math.inf:
         return inside, inside  # none is more probable than the last
@@ -73,16 +77,13 @@ class ListedScore:
     entropy_range: tuple[float, float]
 
 
-def listed_scores(
-    block: Tensor, targets: Sequence[int], listed: int
-) -> Iterator[ListedScore]:
+def listed_scores(block: Tensor, targets: Sequence[int]) -> Iterator[ListedScore]:
     """Yield the scores of target tokens, given the rows [n, V] that they are predicted
     from."""
     for logits, target in zip(block, targets, strict=True):
-        own, spread = float(logits[target]), entropy_range(logits, listed)
-        above = int((logits > own).sum())
-        if above < listed:
-            yield ListedScore(own, 1 + above, spread)
+        own, spread = float(logits[target]), entropy_range(logits)
+        if own > float(logits.min()):
+            yield ListedScore(own, 1 + int((logits > own).sum()), spread)
         else:
             yield ListedScore(None, None, spread)
 
@@ -109,7 +110,6 @@ def other_stage(settings: SamplingSettings, order: Sequence[str] = STAGES) -> st
 def is_certain(
     logits: Tensor,
     settings: SamplingSettings,
-    listed: int,
     size: float | None = None,
     order: Order = "min_p_last",
 ) -> bool:
@@ -120,7 +120,8 @@ def is_certain(
         return False
     if settings.temperature == 0:
         return True
-    known = _known(logits, listed)
+    known = _known(logits)
+    listed = len(known)
     probs = _scaled(known, settings)  # of the first token
     after_m = count_min_p(probs.numpy(), settings.min_p)
     top_k, size = settings.top_k or math.inf, size or logits.numel()
@@ -158,9 +159,11 @@ def _scaled(logprobs: Tensor, settings: SamplingSettings) -> Tensor:
     return ((logprobs - logprobs[0]) / settings.temperature).exp()
 
 
-def _known(logits: Tensor, listed: int) -> Tensor:
-    """Return the logprobs [N] of the listed tokens of a row, the greatest first."""
-    return logits.topk(listed).values.double()
+def _known(logits: Tensor) -> Tensor:
+    """Return the logprobs [N] of the listed tokens of a row, the greatest first. A last
+    one of -inf says that all others are impossible."""
+    impossible = bool(logits.min().isinf())
+    return logits.topk(listed_count(logits) + impossible).values.double()
 
 
 def _rest(known: Tensor) -> float:

@@ -21,7 +21,11 @@ from torch import Tensor
 from lmtui.engine.backend import not_a_distribution
 from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.effects import stage_effects
-from lmtui.engine.sampling.listed_rows import entropy_range, is_certain
+from lmtui.engine.sampling.listed_rows import (
+    entropy_range,
+    is_certain,
+    listed_count,
+)
 from lmtui.engine.sampling.penalties import masked
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.sampling.sampled import SampledDistribution
@@ -33,7 +37,7 @@ from lmtui.engine.softmax import (
 from lmtui.engine.text.detokenizer import Spelling
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Candidate, Distribution, StageEffect
-from lmtui.models.remote.dialect import Order
+from lmtui.models.remote.top_logprobs import Order
 
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
@@ -148,11 +152,9 @@ class StoredLogits:
             return look
         return replace(
             look,
-            entropy_range=entropy_range(self.logits, self.listed, self.size),
+            entropy_range=entropy_range(self.logits, self.size),
             is_certain=not self.conditions.bias
-            and is_certain(
-                self.logits, chain.settings, self.listed, self.size, self.order
-            ),
+            and is_certain(self.logits, chain.settings, self.size, self.order),
         )
 
     def effects(self, chain: SamplerChain) -> tuple[StageEffect, ...]:
@@ -304,14 +306,14 @@ class LogitsStore:
     def __init__(
         self,
         recompute: Callable[[Ids], Tensor],
-        listed: int | None = None,
+        *,
+        partial: bool = False,
         order: Order = "min_p_last",
     ) -> None:
-        """`recompute` returns the logits after some ids; `listed` is the number of
-        tokens that are known of each position, where not all are; `order` is that of
-        the filters."""
+        """`recompute` returns the logits after some ids; with `partial`, only some
+        tokens of a position are listed; `order` is that of the filters."""
         self._recompute = recompute
-        self._listed, self._order = listed, order
+        self._partial, self._order = partial, order
         self._recent: OrderedDict[int, StoredLogits] = OrderedDict()
         self._conditions: OrderedDict[int, _Conditions] = OrderedDict()
 
@@ -325,7 +327,7 @@ class LogitsStore:
 
     def transient(self, logits: Tensor, conditions: DrawConditions) -> StoredLogits:
         """Return a position that is not stored, and has no handle."""
-        return StoredLogits(logits, conditions, listed=self._listed, order=self._order)
+        return self._position(logits, conditions, -1)
 
     def get(self, handle: int) -> StoredLogits:
         """Return the position of a handle; its logits are recomputed if they were
@@ -343,10 +345,14 @@ class LogitsStore:
     def _remember(
         self, logits: Tensor, conditions: DrawConditions, handle: int
     ) -> StoredLogits:
-        position = StoredLogits(
-            logits, conditions, handle, self._listed, order=self._order
-        )
+        position = self._position(logits, conditions, handle)
         self._recent[handle] = position
         if len(self._recent) > _WITH_LOGITS:
             self._recent.popitem(last=False)
         return position
+
+    def _position(
+        self, logits: Tensor, conditions: DrawConditions, handle: int
+    ) -> StoredLogits:
+        listed = listed_count(logits) if self._partial else None
+        return StoredLogits(logits, conditions, handle, listed, order=self._order)

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend, not_a_distribution
-from lmtui.engine.sampling.listed_rows import listed_scores
+from lmtui.engine.sampling.listed_rows import listed_count, listed_scores
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
 from lmtui.engine.windows import Windows
-from lmtui.errors import LmtuiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ class ScoringBackend(Protocol):
         """As in `ModelBackend`."""
 
     @property
-    def scores_at_once(self) -> bool:
-        """Whether that takes one request; else it takes one for each token."""
+    def scores_prompts(self) -> bool:
+        """Whether it can; some servers can't."""
 
     def score_tokens(
         self, ids: Sequence[int], *, skip: int, top_n: int
@@ -56,8 +55,6 @@ class ScoringBackend(Protocol):
         """Yield the scores of all of `ids` but the first `skip` + 1."""
 
 
-SHORT_TEXT = 2048
-"""Most tokens of a text for a server that scores it by one request for each."""
 UNSCORED = TokenScore(None, None, None)
 """Row of a token without a distribution."""
 
@@ -75,9 +72,8 @@ def score_rows(
     is scored in a window; `prefix` begins every window.
 
     Raises:
-        LmtuiError: a server would take a request for each of too many tokens.
+        LmtuiError: the server can't score a text.
     """
-    _require_short(backend, len(ids) - start)
     for begin, end, first in windows.over(len(ids)):
         if first < start:
             continue
@@ -98,29 +94,20 @@ def score_rows(
             position += block.shape[0]
 
 
-def _require_short(backend: AnyBackend, tokens: int) -> None:
-    slow = isinstance(backend, ScoringBackend) and not backend.scores_at_once
-    if slow and tokens > SHORT_TEXT:
-        raise LmtuiError(
-            "the text is too long for this server",
-            f"it takes a request for each token, and there are {tokens:,}",
-            f"Give up to {SHORT_TEXT:,} tokens, or use vLLM, SGLang or lmtui serve.",
-        )
-
-
 def rows_of(
-    block: Tensor, targets: Sequence[int], top_n: int = 0, *, listed: int | None = None
+    block: Tensor, targets: Sequence[int], top_n: int = 0, *, partial: bool = False
 ) -> Iterator[TokenScore]:
     """Yield the rows of n target tokens, given the logits [n, V] they are predicted
-    from. Where only some tokens of each row are known, `listed` is their number; other
-    targets have no logprob then.
+    from. With `partial`, only some tokens of each row are listed; other targets have no
+    logprob then.
 
     Raises:
         LmtuiError: the logits are no distribution.
     """
-    if listed is not None:
-        for score in listed_scores(block, targets, listed):
-            least = listed if score.rank is None else None
+    if partial:
+        scores = listed_scores(block, targets)
+        for logits, score in zip(block, scores, strict=True):
+            least = listed_count(logits) if score.rank is None else None
             yield TokenScore(
                 score.logprob, score.rank, None, (), least, score.entropy_range
             )

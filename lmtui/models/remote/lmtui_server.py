@@ -8,48 +8,33 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmtui.models.model_info import ModelInfo
-from lmtui.models.remote.dialect import (
+from lmtui.models.remote import checks
+from lmtui.models.remote.checks import checked
+from lmtui.models.remote.top_logprobs import (
     LLAMA_SETTINGS,
-    MOST_CONTEXT,
-    MOST_VOCABULARY,
-    SHOWN,
-    DrawRequest,
-    checked,
-    count,
+    DrawSettings,
+    llama_bias,
 )
-from lmtui.models.remote.wire import (
-    DRAWN_BYTES,
-    ID_BYTES,
-    IMPOSSIBLE,
-    LOGIT_BYTES,
-)
+from lmtui.models.remote.wire import DRAWN_BYTES, ID_BYTES, LOGIT_BYTES
 from lmtui.models.tokenizer_check import check_file
 from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
 
-_SENT = tuple(
-    each.name
-    for each in fields(DrawRequest)
-    if each.name not in ("ids", "logit_bias", "grammar")
-)
+_NOT_SENT = "logit_bias", "banned_phrases", "grammar"
 _TOKENIZER_BYTES = 1 << 27
 _ENTRY_BYTES = 1 << 12  # of one logprob in JSON, at the most
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteScore:
-    logprob: float
-    rank: int
-    entropy: float
-    top: tuple[tuple[int, float], ...]
-    """(id, logprob) of the most probable tokens, by (-logprob, id)."""
+Score = tuple[float, int, float, tuple[tuple[int, float], ...]]
+"""Log-probability, rank and entropy of a token, and (id, logprob) of the most probable
+tokens there, by (-logprob, id)."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +89,9 @@ class LmtuiServerModel:
             raise self.connection.nonsense(f"{len(data):,} bytes instead of {size:,}")
         return data
 
-    def draw(self, request: DrawRequest) -> Generator[tuple[int, bytes]]:
+    def draw(
+        self, prompt: Sequence[int], settings: DrawSettings
+    ) -> Generator[tuple[int, bytes]]:
         """Yield the tokens of a continuation, each with the row of raw logits that it
         was drawn from; closing the iterator ends it.
 
@@ -113,16 +100,17 @@ class LmtuiServerModel:
         """
         row = self.facts.vocabulary * LOGIT_BYTES
         most = max(1, DRAWN_BYTES // row)
-        ids, drawn = list(request.ids), 0
-        while drawn < request.max_tokens:
-            count = min(most, request.max_tokens - drawn)
+        ids, drawn = list(prompt), 0
+        sent = {name: settings[name] for name in settings if name not in _NOT_SENT}
+        while drawn < settings["max_tokens"]:
+            count = min(most, settings["max_tokens"] - drawn)
             body = {
-                **{name: getattr(request, name) for name in _SENT},
+                **sent,
                 "model": self.name,
                 "prompt": ids,
                 "drawn": drawn,
                 "max_tokens": count,
-                "logit_bias": request.llama_bias,
+                "logit_bias": llama_bias(settings["logit_bias"]),
             }
             records = self.connection.records("/draw", body, ID_BYTES + row)
             begun = drawn
@@ -136,7 +124,7 @@ class LmtuiServerModel:
             if drawn < begun + count:
                 return
 
-    def scores(self, ids: Sequence[int], *, top_n: int) -> Iterator[RemoteScore]:
+    def scores(self, ids: Sequence[int], *, top_n: int) -> Iterator[Score]:
         """Yield the score of each of `ids` but the first, given those before it."""
         body = {
             "model": self.name,
@@ -149,7 +137,7 @@ class LmtuiServerModel:
         answer = self.connection.json(
             "/v1/completions", body, most=_ENTRY_BYTES * (top_n + 2) * len(ids)
         )
-        try:
+        with checked(self.connection, "its scores"):
             choice = answer["choices"][0]
             rows, entropies = choice["prompt_logprobs"], choice["prompt_entropies"]
             if not len(rows) == len(entropies) == len(ids):
@@ -158,23 +146,15 @@ class LmtuiServerModel:
                 ids[1:], rows[1:], entropies[1:], strict=True
             ):
                 yield self._score(token, row, entropy, top_n)
-        except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
-            raise self.connection.nonsense(f"its scores: {error}") from error
 
-    def _score(self, token: int, row: Any, entropy: Any, top_n: int) -> RemoteScore:
-        listed = {int(name): _logprob(each["logprob"]) for name, each in row.items()}
-        ranked = sorted(listed.items(), key=lambda pair: (-pair[1], pair[0]))
-        rank, nats = int(row[str(token)]["rank"]), float(entropy)
-        if not (1 <= rank <= self.facts.vocabulary and 0 <= nats < math.inf):
-            raise ValueError(f"rank {rank}, entropy {nats}")
-        return RemoteScore(listed[token], rank, nats, tuple(ranked[:top_n]))
-
-
-def _logprob(value: Any) -> float:
-    number = float(value)
-    if not number <= 1e-6:  # NaN is not, either
-        raise ValueError(f"{number} is no log-probability")
-    return -math.inf if number <= IMPOSSIBLE else number
+    def _score(self, token: int, row: Any, entropy: Any, top_n: int) -> Score:
+        logprobs = {int(i): checks.logprob(each["logprob"]) for i, each in row.items()}
+        ranked = sorted(logprobs.items(), key=lambda pair: (-pair[1], pair[0]))
+        rank = checks.count(row[str(token)]["rank"], self.facts.vocabulary)
+        nats = float(entropy)
+        if not 0 <= nats < math.inf:
+            raise ValueError(f"an entropy of {nats}")
+        return logprobs[token], rank, nats, tuple(ranked[:top_n])
 
 
 def open_model(connection: Connection, about: Mapping[str, Any]) -> LmtuiServerModel:
@@ -187,14 +167,14 @@ def open_model(connection: Connection, about: Mapping[str, Any]) -> LmtuiServerM
         meta = about["meta"]
         facts = ModelInfo(
             architecture=str(meta["architecture"]),
-            parameters=count(meta["n_params"], 1 << 62),
-            vocabulary=count(meta["n_vocab"], MOST_VOCABULARY),
-            context=count(about["max_model_len"], MOST_CONTEXT),
+            parameters=checks.count(meta["n_params"], checks.MOST_PARAMETERS),
+            vocabulary=checks.count(meta["n_vocab"], checks.MOST_VOCABULARY),
+            context=checks.count(about["max_model_len"], checks.MOST_CONTEXT),
             end_ids=frozenset(map(int, meta["eos_token_ids"])),
             generation_defaults=tuple(
                 (str(name), float(value))
                 for name, value in meta["generation_defaults"].items()
             ),
         )
-        told = (str(meta[name])[:SHOWN] for name in ("dtype", "device"))
+        told = (str(meta[name])[: checks.SHOWN] for name in ("dtype", "device"))
         return LmtuiServerModel(connection, str(about["id"]), facts, *told)

@@ -1,9 +1,10 @@
-"""Open the model of a server as one that is loaded."""
+"""Find out what a server is, and open its model as one that is loaded."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,39 @@ from typing import Any
 from lmtui import state
 from lmtui.errors import LmtuiError
 from lmtui.models.loaded_model import LoadedModel
+from lmtui.models.model_info import ModelInfo
 from lmtui.models.progress import OnProgress, Progress, ignore
 from lmtui.models.remote import address
 from lmtui.models.remote.address import Address, ServerOptions
+from lmtui.models.remote.checks import checked
 from lmtui.models.remote.connection import Connection
-from lmtui.models.remote.dialect import ListingModel, tells_raw_numbers
 from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
-from lmtui.models.remote.open import (
-    dialect_of,
-    find_model,
-    open_listing,
-    tokenizer_for,
-)
 from lmtui.models.remote.openai import OpenAiModel
-from lmtui.models.remote.tokenizer import require_same
+from lmtui.models.remote.tokenizer import (
+    ResolvedTokenizer,
+    local_tokenizer,
+    named_tokenizer,
+    require_same,
+)
+from lmtui.models.remote.top_logprobs import (
+    DIALECTS,
+    LLAMA_SERVER,
+    TopLogprobsModel,
+    open_top_logprobs,
+)
+from lmtui.models.source import is_hub_id
 
-ServedModel = LmtuiServerModel | ListingModel | OpenAiModel
+ServedModel = LmtuiServerModel | TopLogprobsModel | OpenAiModel
+_OWNERS = {
+    "lmtui": "lmtui",
+    "vllm": "vllm",
+    "sglang": "completions",
+    "llamacpp": "llama-server",
+}
+"""Dialects by what `/v1/models` says of who owns a model."""
 _DRAWS_ITSELF = "This server draws its answers itself, whatever exact_drawing says."
 _SCALED = (
-    "The server tells the probabilities of what it draws after the temperature only: "
+    "The server tells no probabilities before the temperature with what it draws: "
     "tokens are drawn here, at a request for each."
 )
 _READS_CONTROLS = "This server reads control tokens in a text that you send as such."
@@ -40,8 +55,8 @@ _NO_TOKENIZER = (
 
 
 @dataclass(frozen=True)
-class ChatModel:
-    """A model that is only talked with, and its name for the user."""
+class TextOnlyModel:
+    """A model that takes texts alone, and its name for the user."""
 
     model: OpenAiModel
     label: str
@@ -49,38 +64,44 @@ class ChatModel:
     """What it does not offer, and why."""
 
 
-CHAT_ONLY = "This server only takes part in chats: it scores and continues no text."
-"""What a server does not offer whose model is only talked with."""
-
-
-CHAT_DIALECT = "The dialect openai is for chats: it scores and continues no text."
+TEXT_ONLY = "This server only takes part in chats: it scores and continues no text."
+"""What a server does not offer that takes texts alone."""
+TEXT_ONLY_DIALECT = "The dialect openai is for chats: it scores and continues no text."
 """The same, where the user has said that this dialect is to be spoken."""
 
 
-def chat_only(why_not: str = CHAT_ONLY) -> LmtuiError:
+def text_only(why_not: str = TEXT_ONLY) -> LmtuiError:
     """Return the error for what needs token ids, or scores of a text."""
-    if why_not.startswith(CHAT_DIALECT):
+    if why_not.startswith(TEXT_ONLY_DIALECT):
         return LmtuiError(
             "a text can't be used here",
-            CHAT_DIALECT,
+            TEXT_ONLY_DIALECT,
             "Leave the dialect out: the server is then asked what it is.",
         )
     return LmtuiError(
         "a text can't be used here",
-        CHAT_ONLY,
-        "Use vLLM, SGLang, llama-server or lmtui serve, or name a tokenizer with "
-        "--tokenizer.",
+        TEXT_ONLY,
+        "Use vLLM, llama-server or lmtui serve, or name a tokenizer with --tokenizer.",
     )
 
 
-def with_ids(model: LoadedModel | ChatModel) -> LoadedModel:
+def no_scores(server: str) -> LmtuiError:
+    """Return the error for what needs scores of a text from such a server."""
+    return LmtuiError(
+        "a text can't be scored here",
+        f"{server} tells no probabilities of a given text",
+        "Use vLLM, lmtui serve, or a model on this machine.",
+    )
+
+
+def with_ids(model: LoadedModel | TextOnlyModel) -> LoadedModel:
     """Return a model that is used by its token ids.
 
     Raises:
-        LmtuiError: it is only talked with.
+        LmtuiError: it takes texts alone.
     """
-    if isinstance(model, ChatModel):
-        raise chat_only(model.why_not)
+    if isinstance(model, TextOnlyModel):
+        raise text_only(model.why_not)
     return model
 
 
@@ -98,9 +119,9 @@ def connection_to(place: Address, server: ServerOptions) -> Connection:
 
 def load_remote(
     spec: str, on_progress: OnProgress, server: ServerOptions
-) -> LoadedModel | ChatModel:
+) -> LoadedModel | TextOnlyModel:
     """Return the model of the server at the address `spec`. Its weights stay there; the
-    key comes from the server's variable. A `ChatModel` is only talked with.
+    key comes from the server's variable.
 
     Raises:
         LmtuiError: the server can't be reached or refuses, or none of its
@@ -118,8 +139,8 @@ def load_remote(
         connection.close()
         raise
     if isinstance(model, OpenAiModel):
-        why_not = CHAT_DIALECT if server.dialect == "openai" else CHAT_ONLY
-        return ChatModel(model, place.label(model.name), why_not)
+        why_not = TEXT_ONLY_DIALECT if server.dialect == "openai" else TEXT_ONLY
+        return TextOnlyModel(model, place.label(model.name), why_not)
     if exact and not server.exact_drawing:
         on_progress(Progress(_SCALED, warning=True))
     import torch
@@ -139,10 +160,11 @@ def load_remote(
 
 
 def _draws_as_told(model: ServedModel) -> bool:
-    """Return whether the numbers of what the server draws are those of its model."""
-    if isinstance(model, LmtuiServerModel | OpenAiModel):
-        return True
-    return tells_raw_numbers(model)
+    """Return whether the server draws tokens that it names by their ids, and tells them
+    with the numbers of its model."""
+    if isinstance(model, TopLogprobsModel):
+        return not model.texts and model.tells_raw_numbers
+    return True
 
 
 def described(connection: Connection, name: str, server: ServerOptions) -> ServedModel:
@@ -157,7 +179,7 @@ def open_served(
     connection: Connection, name: str, server: ServerOptions, on_progress: OnProgress
 ) -> tuple[ServedModel, Any]:
     """Return the model `name` of a server, or its first one, and its tokenizer. Without
-    a tokenizer, the model is only talked with.
+    a tokenizer, the model takes texts alone.
 
     Raises:
         LmtuiError: the server can't be reached, refuses, or sends nonsense; or it has
@@ -170,22 +192,88 @@ def open_served(
         return own, own.tokenizer()
     found = None
     if dialect != "openai":
-        found = tokenizer_for(connection, about, dialect, server, on_progress)
+        found = _tokenizer_for(connection, about, dialect, server, on_progress)
         if found is None:
             on_progress(Progress(_NO_TOKENIZER.format(about["id"]), warning=True))
     if found is None:
         if server.exact_drawing:
             on_progress(Progress(_DRAWS_ITSELF, warning=True))
-        return _open_chat(connection, about, on_progress), None
-    model = open_listing(connection, about, dialect, found)
+        return _open_text_only(connection, about, on_progress), None
+    facts = ModelInfo("unknown", 0, found.size, 1, found.end_ids, ())
+    model = open_top_logprobs(
+        connection, DIALECTS[dialect], about, facts, found.texts_of_ids
+    )
     require_same(found.tokenizer, connection, dialect, model.name)
     return model, found.tokenizer
 
 
-def _open_chat(
+def dialect_of(about: Mapping[str, Any], server: ServerOptions) -> str:
+    """Return how to speak to the server that has the model `about`, an entry of
+    `/v1/models`. One that is not known has log-probabilities if a tokenizer is named
+    for it."""
+    if server.dialect != "auto":
+        return server.dialect
+    other = "completions" if server.tokenizer else "openai"
+    return _OWNERS.get(str(about.get("owned_by")), other)
+
+
+def find_model(connection: Connection, name: str = "") -> Mapping[str, Any]:
+    """Return what `/v1/models` says of the model `name`, or of the first one.
+
+    Raises:
+        LmtuiError: the server can't be reached, or has no such model.
+    """
+    with checked(connection, "its models"):
+        listed = connection.json("/v1/models")["data"]
+        known: dict[str, Mapping[str, Any]] = {str(each["id"]): each for each in listed}
+        found = known.get(name) if name else next(iter(known.values()))
+        if isinstance(found, Mapping):
+            # A LoRA adapter has the context and the tokenizer of its parent.
+            parent = known.get(str(found.get("parent")), {})
+            return {**found, **parent, "id": found["id"]}
+    raise LmtuiError(
+        "the server has no such model",
+        f"{name} at {connection.address.host}",
+        f"It has {', '.join(list(known)[:5])}.",
+    )
+
+
+def _tokenizer_for(
+    connection: Connection,
+    about: Mapping[str, Any],
+    dialect: str,
+    server: ServerOptions,
+    on_progress: OnProgress,
+) -> ResolvedTokenizer | None:
+    """Return the tokenizer of the model `about`: the one that is named for the server,
+    or the one that this machine or the Hub has by the names that the server tells; None
+    without one.
+
+    Raises:
+        LmtuiError: the one that is named can't be found or read.
+    """
+    if server.tokenizer:
+        return named_tokenizer(server.tokenizer, on_progress)
+    names, template = [str(about["id"]), str(about.get("root") or "")], None
+    if dialect == LLAMA_SERVER.name:
+        props = connection.json("/props")
+        names.append(str(props.get("model_path") or ""))
+        template = props.get("chat_template")
+    if not connection.address.is_loopback:  # its files are not ours
+        names = [name for name in names if is_hub_id(name)]
+    found = local_tokenizer(*names)
+    for name in filter(is_hub_id, names):
+        with suppress(LmtuiError):  # no network, or no such model
+            found = found or named_tokenizer(name, on_progress)
+    if found and not found.tokenizer.chat_template and isinstance(template, str):
+        found.tokenizer.chat_template = template
+    return found
+
+
+def _open_text_only(
     connection: Connection, about: Mapping[str, Any], on_progress: OnProgress
 ) -> OpenAiModel:
-    """Return a model that is only talked with, and warn of what its server reads in a
+    """Return a model that takes texts alone, and warn of what its server reads in a
     text, and of settings that it ignores."""
     model = OpenAiModel.open(connection, about)
     words = _READS_CONTROLS

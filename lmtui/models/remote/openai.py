@@ -7,14 +7,14 @@ questions of a few tokens.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lmtui.models.remote import dialect as listed
-from lmtui.models.remote.dialect import LEAST_TOP_P, checked
+from lmtui.models.remote import checks
+from lmtui.models.remote.checks import checked
 from lmtui.models.remote.refusal import RequestRefused
+from lmtui.models.remote.top_logprobs import LEAST_TOP_P
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -31,7 +31,6 @@ _FORMS = (
 """Fields of OpenAI's API, the first that the server takes all of."""
 _TOKEN_BYTES = 1 << 12
 _LINE_BYTES = 1 << 20  # of an event without its lists
-_SLACK = 1e-3  # a server may round
 _PROBED = 8
 """Tokens that are drawn to see whether a setting has an effect."""
 _THINK = "<think>\n", "\n</think>\n\n"
@@ -86,7 +85,7 @@ class ChatPart:
 
 @dataclass(frozen=True)
 class OpenAiModel:
-    """A model that is talked with."""
+    """A model on a server that takes texts alone."""
 
     connection: Connection
     name: str
@@ -97,7 +96,7 @@ class OpenAiModel:
     fields: tuple[str, ...] = _FORMS[0]
     """Fields of OpenAI's API that it takes."""
     extra: frozenset[str] = field(default_factory=frozenset)
-    """Fields that it takes besides, of `_PROBES`."""
+    """Fields that it takes besides, of `_EXTRA`."""
     number_format: str = "unknown"
     device: str = "openai"
     dialect: ClassVar[str] = "openai"
@@ -111,15 +110,13 @@ class OpenAiModel:
         """
         with checked(connection, "its models"):
             model = cls(connection, str(about["id"]), context=_context(about))
-        model = model._with_fields()
-        extra = [name for name in _PROBES if model._takes(name)]
-        return replace(model, extra=frozenset(extra))
+        return model._with_fields()._with_extra()
 
     @property
     def takes(self) -> frozenset[str]:
         """Names of the sampling settings that it draws with."""
         known = {*self.fields, *(_SAME.get(name, name) for name in self.extra)}
-        return frozenset(known & {*_SETTINGS, *_PENALTIES})
+        return frozenset(known & (_PENALTIES | {*_SETTINGS}))
 
     @property
     def ignores(self) -> tuple[str, ...]:
@@ -135,7 +132,7 @@ class OpenAiModel:
                 answer breaks off.
         """
         body = self._body(request)
-        most = _LINE_BYTES + listed.ENTRY_BYTES * 64 * (self.rows + 1)
+        most = _LINE_BYTES + checks.ENTRY_BYTES * 64 * (self.rows + 1)
         ended, thinks = False, False
         for event in self.connection.events(_PATH, body, most=most):
             with checked(self.connection, "an event"):
@@ -198,22 +195,31 @@ class OpenAiModel:
         assert refusal is not None
         raise refusal
 
-    def _takes(self, name: str) -> bool:
-        """Return whether the server takes a field beyond OpenAI's API and, as far as
-        can be seen, whether that has an effect: with some, only the most probable token
-        can be drawn."""
-        tried = replace(self, extra=frozenset((name,)))
-        values: dict[str, Any] = {**_PROBES[name], "temperature": 2.0}
-        asked = replace(_QUESTION, **values)
+    def _with_extra(self) -> OpenAiModel:
+        """Return the model with the fields beyond OpenAI's API that the server takes
+        and, as far as can be seen, that have an effect: with a filter, only the most
+        probable token can be drawn."""
+        question = replace(_QUESTION, temperature=2.0, max_tokens=_PROBED)
+        whole = replace(self, extra=_EXTRA)
         try:
-            if name in _GREEDY:
-                return tried._is_greedy(asked)
-            tried._tokens_of(asked)
-            return True
+            idle = {
+                name
+                for name, value in _GREEDY.items()
+                if not whole._is_greedy(replace(question, **{name: value}))
+            }
+            return replace(self, extra=_EXTRA - idle)
         except RequestRefused as error:
             if not error.is_about_fields:
                 raise
-            return False
+        # It refuses what it does not know: OpenAI's own penalties may be left.
+        with_penalties = replace(self, extra=_PENALTIES)
+        try:
+            with_penalties._tokens_of(_QUESTION)
+        except RequestRefused as error:
+            if not error.is_about_fields:
+                raise
+            return self
+        return with_penalties
 
     def _is_greedy(self, request: ChatRequest) -> bool:
         """Return whether every token that is drawn is the most probable one. Without
@@ -222,7 +228,7 @@ class OpenAiModel:
             drawn = [token for token in self._tokens_of(request) if token.listed]
             known = [(token.logprob, token.listed[0][1]) for token in drawn]
             return bool(known) and all(
-                own is not None and own >= best - _SLACK for own, best in known
+                own is not None and own >= best - checks.SLACK for own, best in known
             )
         texts = {
             "".join(part.text for part in self._parts_of(each))
@@ -253,7 +259,7 @@ class OpenAiModel:
         part = ChatPart(
             _text(delta.get("content") or ""),
             tuple(map(self._token, _entries(choice.get("logprobs")))),
-            None if reason is None else str(reason)[: listed.SHOWN],
+            None if reason is None else str(reason)[: checks.SHOWN],
             prompt,
             answer,
         )
@@ -262,15 +268,14 @@ class OpenAiModel:
     def _token(self, entry: Mapping[str, Any]) -> ChatToken:
         if entry["logprob"] is None:
             return ChatToken(_bytes(entry), None)
-        own = listed.logprob(entry["logprob"])
+        own = checks.logprob(entry["logprob"])
         pairs = [
             _pair(each)
             for each in entry.get("top_logprobs") or ()
             if each["logprob"] is not None
         ]
         pairs.sort(key=lambda pair: -pair[1])
-        if math.fsum(math.exp(value) for _, value in pairs) > 1 + _SLACK:
-            raise ValueError("probabilities of more than 1")
+        checks.require_distribution([value for _, value in pairs])
         return ChatToken(_bytes(entry), own, tuple(pairs[: self.rows]))
 
 
@@ -281,21 +286,15 @@ _SAME = {"repeat_penalty": "repetition_penalty"}
 """Names of some servers for our settings."""
 _GREEDY: Mapping[str, Any] = {"top_k": 1, "min_p": 1.0}
 """Settings that leave the most probable token only."""
-_PENALTIES = "presence_penalty", "frequency_penalty"
-_PROBES: Mapping[str, Mapping[str, Any]] = {
-    **{name: {name: value, "max_tokens": _PROBED} for name, value in _GREEDY.items()},
-    "repetition_penalty": {},
-    "repeat_penalty": {},
-    **{name: {name: 0.1} for name in _PENALTIES},
-    _ORDER: {},
-}
-"""Fields beyond OpenAI's API, and the request that each is tried with."""
+_PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
+_EXTRA = _PENALTIES | {*_GREEDY, *_SAME.values(), *_SAME, _ORDER}
+"""Fields beyond those of `_FORMS`."""
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 def _told(value: Any) -> int | None:
     """Return a number of tokens, if it is one."""
-    return value if type(value) is int and 0 < value <= listed.MOST_CONTEXT else None
+    return value if type(value) is int and 0 < value <= checks.MOST_CONTEXT else None
 
 
 def _context(about: Mapping[str, Any]) -> int | None:
@@ -303,7 +302,7 @@ def _context(about: Mapping[str, Any]) -> int | None:
     meta = about.get("meta") or {}
     for value in (about.get("max_model_len"), meta.get("n_ctx")):
         if value is not None:
-            return listed.count(value, listed.MOST_CONTEXT)
+            return checks.count(value, checks.MOST_CONTEXT)
     return None
 
 
@@ -332,7 +331,7 @@ def _entries(logprobs: Any) -> Iterable[Mapping[str, Any]]:
 
 
 def _pair(entry: Mapping[str, Any]) -> tuple[bytes, float]:
-    return _bytes(entry), listed.logprob(entry["logprob"])
+    return _bytes(entry), checks.logprob(entry["logprob"])
 
 
 def _bytes(entry: Mapping[str, Any]) -> bytes:
@@ -343,7 +342,7 @@ def _bytes(entry: Mapping[str, Any]) -> bytes:
     elif isinstance(sent, list):
         found = bytes(sent)
     else:
-        raise TypeError(f"{str(sent)[: listed.SHOWN]} are no bytes")
+        raise TypeError(f"{str(sent)[: checks.SHOWN]} are no bytes")
     if len(found) > _TOKEN_BYTES:
         raise ValueError(f"a token of {len(found):,} bytes")
     return found
@@ -352,5 +351,5 @@ def _bytes(entry: Mapping[str, Any]) -> bytes:
 def _text(value: Any) -> str:
     """Return a text that a server sent, without halves of characters."""
     if not isinstance(value, str):
-        raise TypeError(f"{str(value)[: listed.SHOWN]} is no text")
+        raise TypeError(f"{str(value)[: checks.SHOWN]} is no text")
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -20,6 +20,7 @@ from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
 from lmtui.models.model_info import end_ids_in
 from lmtui.models.progress import OnProgress
+from lmtui.models.remote.top_logprobs import LLAMA_SERVER
 from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # its library takes a tenth of a second to import
 
 
 @dataclass(frozen=True, slots=True)
-class LocatedTokenizer:
+class ResolvedTokenizer:
     """A tokenizer, and the tokens that end an answer as far as its files tell."""
 
     tokenizer: Any
@@ -38,8 +39,15 @@ class LocatedTokenizer:
         """1 + the greatest id."""
         return 1 + max(self.tokenizer.get_vocab().values(), default=-1)
 
+    def texts_of_ids(self) -> list[str]:
+        """Return the text of each id, decoded alone."""
+        ids: list[list[int]] = [[token] for token in range(self.size)]
+        decoder = self.tokenizer.backend_tokenizer
+        texts: list[str] = decoder.decode_batch(ids, skip_special_tokens=False)
+        return texts
 
-def named_tokenizer(name: str, on_progress: OnProgress) -> LocatedTokenizer:
+
+def named_tokenizer(name: str, on_progress: OnProgress) -> ResolvedTokenizer:
     """Return the tokenizer of a folder, a `.gguf` file, or a model of the Hub, whose
     small files are fetched where they are not here.
 
@@ -61,7 +69,7 @@ def named_tokenizer(name: str, on_progress: OnProgress) -> LocatedTokenizer:
     return _in_gguf(default_model(on_progress))
 
 
-def local_tokenizer(*names: str) -> LocatedTokenizer | None:
+def local_tokenizer(*names: str) -> ResolvedTokenizer | None:
     """Return the tokenizer of the first of these names that has one on this machine: a
     path, or a model of the Hub that is in a cache. Never uses the network."""
     for name in filter(None, names):
@@ -78,21 +86,21 @@ def local_tokenizer(*names: str) -> LocatedTokenizer | None:
     return None
 
 
-def _in_gguf(path: Path) -> LocatedTokenizer:
+def _in_gguf(path: Path) -> ResolvedTokenizer:
     header = read_gguf_model(path)
     read = read_tokenizer(header)
     with tempfile.TemporaryDirectory(prefix="lmtui-") as name:
         save_tokenizer(read, Path(name))
-        return LocatedTokenizer(
+        return ResolvedTokenizer(
             LightTokenizer(Path(name)), frozenset(end_ids(header, read))
         )
 
 
-def _in_folder(folder: Path) -> LocatedTokenizer:
+def _in_folder(folder: Path) -> ResolvedTokenizer:
     if not has_tokenizer(folder):
         raise LmtuiError("this folder has no tokenizer", str(folder))
     try:
-        return LocatedTokenizer(library_tokenizer(folder), end_ids_in(folder))
+        return ResolvedTokenizer(library_tokenizer(folder), end_ids_in(folder))
     except Exception as error:  # transformers raises anything for a damaged one
         raise LmtuiError(
             "this tokenizer can't be read", f"{folder}: {error}"
@@ -100,26 +108,23 @@ def _in_folder(folder: Path) -> LocatedTokenizer:
 
 
 _PROBES = "Hello, naïve wörld 12345 → 日本", "  two  spaces\n\tand a tab <|im_end|>"
+
+
 # The second holds what a server must not take for a control token.
-_TOKENIZE = {
-    "llama-server": lambda text: {
-        "content": text,
-        "add_special": False,
-        "parse_special": False,
-    },
-    "vllm": lambda text: {"prompt": text, "add_special_tokens": False},
-    "sglang": lambda text: {"prompt": text, "add_special_tokens": False},
-}
-
-
 def require_same(
     tokenizer: Any, connection: Connection, dialect: str, model: str
 ) -> None:
     """Refuse a tokenizer that reads texts otherwise than the server, if that can be
     asked."""
-    # vLLM and SGLang read control tokens, so they are asked about plain text only.
-    for text in _PROBES if dialect == "llama-server" else _PROBES[:1]:
-        body = {"model": model, **_TOKENIZE[dialect](text)}
+    # Others than llama-server read control tokens: they are asked about plain text.
+    is_llama = dialect == LLAMA_SERVER.name
+    for text in _PROBES if is_llama else _PROBES[:1]:
+        body = {
+            "model": model,
+            **dict.fromkeys(("prompt", "content"), text),
+            **dict.fromkeys(("add_special", "add_special_tokens"), False),
+            "parse_special": False,
+        }
         try:
             found = connection.json("/tokenize", body)["tokens"]
         except (LmtuiError, KeyError, TypeError):  # it has no such route

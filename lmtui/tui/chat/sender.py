@@ -57,7 +57,7 @@ class MessageSender(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         """Count again, as another model has another tokenizer; send what waited."""
-        self._info, self._counts = state.info, state.scores_texts
+        self._info, self._counts = state.info, state.capabilities.edits
         if state.info is None:
             return
         self._count()

@@ -76,7 +76,8 @@ class TokensController(Controller):
         """Make way for the conversation: beside the panel of another model the tokens
         would be taken for its."""
         self._info = state.info
-        self._why_not = "" if state.scores_texts else state.capabilities.why_not
+        scores = state.info is None or state.capabilities.scores
+        self._why_not = "" if scores else state.capabilities.why_not
         if state.info is not None and self.close():
             self._screen.focus_text()
 

@@ -20,7 +20,7 @@ class ReplacementController(OfferController):
 
     def ask(self) -> None:
         """List the words that could replace the one under the cursor."""
-        can = self._model.capabilities.replaces
+        can = self._model.capabilities.scores
         if why_not := self._model.why_not(can, "Replacements"):
             self._screen.notify(why_not)
             return

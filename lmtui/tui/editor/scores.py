@@ -92,6 +92,7 @@ class ScoreController(Controller):
         self._measure: Measure | None = None
         self._idle: TimerHandle | None = None
         self._has_model = False
+        self._why_not = ""  # why this model scores no text
         self._halted = ""  # why scoring has ended early, until it goes on
         self._halted_at = 0  # revision of the text at which that changed
         self._tokens: int | None = None  # of the text, as the last prediction counts
@@ -111,15 +112,18 @@ class ScoreController(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         """Forget the scores of the model before, and score anew."""
-        self._has_model = state.info is not None
+        can = state.capabilities.scores
+        self._has_model = state.info is not None and can
+        self._why_not = "" if can else state.capabilities.why_not
         self._client.cancel()
         self._halt("")
-        if not self._has_model:
+        if self._has_model or self._why_not:
+            self.forget()
+        if self._has_model:
+            self.score_when_idle()
+        else:
             self.totals.outdate()
             self._show_totals()
-            return
-        self.forget()
-        self.score_when_idle()
 
     def forget(self) -> None:
         """Forget the scores: they are of another model or text."""
@@ -147,6 +151,12 @@ class ScoreController(Controller):
     def _halt(self, why: str) -> None:
         self._halted, self._halted_at = why, self._editor.revision
         self.is_shown = False
+
+    def _can_score(self) -> bool:
+        """Return whether the model scores texts; say why, where it does not."""
+        if self._why_not:
+            self._screen.notify(self._why_not)
+        return not self._why_not
 
     def _go_on(self) -> None:
         """Score on after a stop: the scores are asked for."""
@@ -256,6 +266,8 @@ class ScoreController(Controller):
 
     def next_measure(self) -> None:
         """Shade by the next measure, or not at all after the last."""
+        if not self._can_score():
+            return
         at = _MEASURES.index(self._measure)
         self._measure = _MEASURES[(at + 1) % len(_MEASURES)]
         self._editor.heat = self.legend.display = self._measure is not None
@@ -299,8 +311,8 @@ class ScoreController(Controller):
     def _why_partial(self) -> str:
         """Return why some of the totals will stay those of a part; "" where they will
         not."""
-        if self._halted:
-            return self.doing
+        if self._halted or self._why_not:
+            return self._why_not or self.doing
         partial = len(self.text.text) > WHOLE and self.text.stale()
         return "≈ of the lines that were shown" if partial else ""
 
@@ -377,6 +389,8 @@ class ScoreController(Controller):
 
     def to_surprise(self, by: int) -> None:
         """Go to the next surprising word, or with a negative `by` to the one before."""
+        if not self._can_score():
+            return
         words = self.surprising_words(self._surprise_bits)
         self._go_on()
         word = (next_from if by > 0 else before_from)(words, self._editor.cursor_index)
@@ -397,6 +411,8 @@ class ScoreController(Controller):
 
     def list_surprises(self) -> None:
         """List the most surprising words, and go to the chosen one."""
+        if not self._can_score():
+            return
         self._go_on()
         self._list = SurprisesScreen(
             self.text.text, self._most_surprising(), self._part()

@@ -53,6 +53,7 @@ class EditorScreen(ModelScreen):
     """Editor and panel, the lines about the text, bars and status."""
 
     CSS_PATH = "screen.tcss"
+    NEEDS = "edits"
     HELP = """\
 Alt+E moves to the panel, where Enter inserts a row at the cursor, as a click does.
 Ctrl+Z undoes, also what an earlier session has saved, and Ctrl+Y redoes; Ctrl+X, Ctrl+C

@@ -171,8 +171,7 @@ progress is saved.
 
     def follow_model(self, state: ModelState) -> None:
         """Begin the instrument once the model is there, and anew with another one."""
-        if not state.scores_texts:
-            state = state.without_model()
+        state = state.usable_with("edits")
         self.status.show_info(state.info)
         self.activity.follow_model(state)
         label = state.info.label if state.info else ""

@@ -18,11 +18,11 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.backend import AnyBackend
 from lmtui.engine.backends.ngram import NgramBackend
 from lmtui.engine.backends.ngram_model import NgramModel
-from lmtui.engine.chat_server import ChatServerEngine
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.open import open_ngrams, open_served
 from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import Engine
+from lmtui.engine.text_only import TextOnlyEngine
 from lmtui.engine.token_tree import Tree
 from lmtui.engine.types import (
     ChatTurn,
@@ -234,7 +234,7 @@ def test_a_stop_is_heeded_and_leaves_a_usable_cache() -> None:
 
 
 def test_a_server_that_only_chats_has_no_tokens_to_count() -> None:
-    chats = ChatServerEngine.__new__(ChatServerEngine)
+    chats = TextOnlyEngine.__new__(TextOnlyEngine)
     chats.capabilities = replace(tiny.engine().capabilities, why_not="It only chats.")
     with pytest.raises(LmtuiError, match="a text can't be used here"):
         open_ngrams(chats, ["text"], order=2, name="ngram:2")

@@ -13,7 +13,7 @@ import torch
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.backends.ids_cache import IdsKVCache
-from lmtui.engine.backends.remote import RemoteBackend
+from lmtui.engine.backends.remote import LmtuiServerBackend
 from lmtui.engine.document.suggestion import SuggestionRules
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import (
@@ -31,7 +31,7 @@ from lmtui.models.remote import lmtui_server
 from lmtui.models.remote.address import parse
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
-from lmtui.models.remote.open import find_model
+from lmtui.models.remote.load import find_model
 from tests.engine import tiny
 from tests.models.remote.scripted import answer, connected, scripted
 from tests.serve.serving import Served, serving
@@ -75,7 +75,7 @@ def test_chat_draws_the_same_tokens_with_the_same_numbers(
     # An answer that takes several responses.
     monkeypatch.setattr(lmtui_server, "DRAWN_BYTES", 4 * 4 * len(tiny.tokenizer()))
     with both(family) as (here, there):
-        assert isinstance(there.backend, RemoteBackend)
+        assert isinstance(there.backend, LmtuiServerBackend)
         there.backend.draws = draws
         assert there.info.precision == "remote"
         assert there.info.label.startswith("http://127.0.0.1:")
@@ -117,7 +117,7 @@ def test_whole_chain_draws_the_same_tokens_whatever_the_server_was_told(
     )  # fmt: skip
     own = SamplingSettings(presence_penalty=3, logit_bias=("a=ban", "o=ban"))
     with both(settings=own) as (here, there):
-        assert isinstance(there.backend, RemoteBackend)
+        assert isinstance(there.backend, LmtuiServerBackend)
         there.backend.draws = draws
         prompt = here.prompt([ChatTurn("user", "the cat sat on the cat")])
         found, expected = (
@@ -203,7 +203,7 @@ def test_text_is_edited_with_the_same_predictions() -> None:
 def test_many_rows_come_in_several_responses() -> None:
     with both() as (here, there):
         backend, ids = there.backend, here.encode(TEXT).ids
-        assert isinstance(backend, RemoteBackend)
+        assert isinstance(backend, LmtuiServerBackend)
         backend.block_rows = 4
         expected = torch.cat(list(here.backend.all_logits(ids, skip=3)))
         blocks = list(backend.all_logits(ids, skip=3))
@@ -242,7 +242,7 @@ def test_server_with_another_model_is_an_error_not_other_numbers() -> None:
         connection = Connection(parse(f"http://127.0.0.1:{served.port}"))
         before = replace(open_model(connection, find_model(connection)), name="another")
         with pytest.raises(LmtuiError, match="this model is not served: another"):
-            RemoteBackend(before).logits([5, 6, 7])
+            LmtuiServerBackend(before).logits([5, 6, 7])
         connection.close()
 
 
@@ -252,7 +252,7 @@ def test_rows_that_are_no_distribution_are_an_error() -> None:
     with scripted([rows]) as served, connected(served) as connection:
         model = LmtuiServerModel(connection, "tiny", facts, "float32", "cpu")
         with pytest.raises(LmtuiError):
-            RemoteBackend(model).logits([1])
+            LmtuiServerBackend(model).logits([1])
 
 
 def test_adapter_belongs_to_the_server() -> None:

@@ -15,13 +15,14 @@ from lmtui.engine.sampling.listed_rows import (
     entropy_range,
     filled,
     is_certain,
+    listed_count,
     listed_scores,
     only_listed,
 )
 from lmtui.engine.sampling.logits_store import StoredLogits
 from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.types import SamplingSettings
-from lmtui.models.remote.dialect import Order
+from lmtui.models.remote.top_logprobs import Order
 
 VOCABULARY, LISTED = 60, 15
 
@@ -71,7 +72,7 @@ def test_what_is_certain_is_what_the_whole_row_gives(order: Order) -> None:
     for seed in range(400):
         whole, settings = whole_row(seed), settings_for(seed)
         row = listed_row(whole)
-        if not is_certain(row, ordered(settings, order), LISTED, order=order):
+        if not is_certain(row, ordered(settings, order), order=order):
             continue
         certain += 1
         for each in orders:
@@ -102,22 +103,23 @@ def test_entropy_lies_in_its_range_and_scores_are_those_of_the_row() -> None:
         whole = whole_row(seed)
         row = listed_row(whole)
         true = float(-(whole.exp() * whole).sum())
-        least, most = entropy_range(row, LISTED)
+        least, most = entropy_range(row)
         assert least - 1e-5 <= true <= most + 1e-5
-        assert entropy_range(row, LISTED, math.inf)[1] == math.inf
+        assert entropy_range(row, math.inf)[1] == math.inf
         order = whole.argsort(descending=True).tolist()
         known, unknown = order[seed % LISTED], order[LISTED]
-        found, other = listed_scores(torch.stack([row, row]), [known, unknown], LISTED)
+        found, other = listed_scores(torch.stack([row, row]), [known, unknown])
         assert found.logprob == pytest.approx(float(whole[known]), abs=1e-5)
         assert found.rank == 1 + seed % LISTED
         assert other.logprob is None and other.rank is None
-        only = only_listed(row, LISTED)
+        assert listed_count(row) == LISTED
+        only = only_listed(row)
         assert int(only.isfinite().sum()) == LISTED
 
 
 def test_listed_tokens_that_are_impossible_leave_nothing_for_the_rest() -> None:
     row = filled([3, 4, 5], [-0.0001, -9.5, -math.inf], VOCABULARY)
-    least, most = entropy_range(row, 3)
+    least, most = entropy_range(row)
     assert 0 <= least == most < 0.01
     settings = SamplingSettings(temperature=0.7, top_k=0, top_p=0.9, min_p=0.0)
-    assert is_certain(row, settings, 3)
+    assert is_certain(row, settings)

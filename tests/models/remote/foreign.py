@@ -1,8 +1,8 @@
 """Servers of other programs, as far as their answers are read, over a tiny model.
 
 llama-server's shapes are those of a real one (its build of llama-cpp-python 0.3.36),
-and vLLM's (0.32.0 on a CPU). SGLang's are typed from its documentation and have never
-met a real server.
+and vLLM's (0.32.0 on a CPU). Those of other servers with log-probabilities of
+completions are typed from documentation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -102,16 +101,12 @@ class LlamaServer(Foreign):
             assert body["parse_special"] is False
             self.send({"tokens": self.tokens(body["content"])})
             return
-        ids, count = list(body["prompt"]), body["n_probs"]
+        count = body["n_probs"]
         assert (body["mirostat"], body.get("min_keep", 0)) == (0, 0)
         bias = {
             i: -math.inf if value is False else float(value)
             for i, value in body["logit_bias"]
         }
-        if body.get("post_sampling_probs"):
-            assert body["samplers"] == []
-            self.send(self._shares(ids, count, bias))
-            return
         settings = {
             "temperature": body.get("temperature", 1.0),
             "top_k": body.get("top_k", 40),
@@ -122,11 +117,13 @@ class LlamaServer(Foreign):
         }
         if body.get("stream"):  # an answer: nothing is left to what it was started with
             settings |= self._sampling(body)
-        events = self._events(ids, count, settings, bias)
+        answers = [self._events(ids, count, settings, bias) for ids in body["prompt"]]
         if body.get("stream"):
-            self.send_events(events)
+            self.send_events(answers[0])
+        elif len(answers) == 1:
+            self.send(next(answers[0]))
         else:
-            self.send(next(events))
+            self.send([{**next(a), "index": i} for i, a in enumerate(answers)][::-1])
 
     def _sampling(self, body: Json) -> Json:
         assert body["repeat_last_n"] > 0 and body["dry_penalty_last_n"] > 0
@@ -150,15 +147,6 @@ class LlamaServer(Foreign):
             "sampler_order": stages_of(body["samplers"])[0],
         }
 
-    def _shares(self, ids: list[int], count: int, bias: dict[int, float]) -> Json:
-        """The distribution after the logit bias, which is all of the chain."""
-        logprobs = self.logprobs(ids)
-        for token, value in bias.items():
-            logprobs[token] += value
-        probs = logprobs.softmax(-1)
-        top = [{"id": int(i), "prob": float(probs[i])} for i in probs.topk(count)[1]]
-        return {"completion_probabilities": [{**top[0], "top_probs": top}]}
-
     def _events(self, ids: list[int], count: int, settings: Json, bias: Any) -> Any:
         for step in self.drawn(list(ids), settings, bias):
             logprobs = self.logprobs(ids)
@@ -176,83 +164,6 @@ class LlamaServer(Foreign):
             "bytes": list(known.bytes),
             "logprob": float(logprobs[known.id]),
         }
-
-
-class Sglang(Foreign):
-    """SGLang's server."""
-
-    def get(self, path: str) -> Any:
-        if path == "/get_model_info":
-            return {"model_path": "tiny", "tokenizer_path": "tiny"}
-        length = self.engine.info.context
-        return {"data": [{"id": "t", "owned_by": "sglang", "max_model_len": length}]}
-
-    def post(self, path: str, body: Json) -> None:
-        if path == "/tokenize":
-            self.send({"tokens": self.tokens(body["prompt"])})
-            return
-        asked, count = body["sampling_params"], body["top_logprobs_num"]
-        settings = {
-            "temperature": asked["temperature"],
-            "top_k": max(0, asked.get("top_k", 0)),
-            "top_p": asked.get("top_p", 1.0),
-            "min_p": asked.get("min_p", 0.0),
-            "repetition_penalty": asked.get("repetition_penalty", 1.0),
-            "presence_penalty": asked.get("presence_penalty", 0.0),
-            "frequency_penalty": asked.get("frequency_penalty", 0.0),
-            "seed": asked.get("sampling_seed", 1),
-            "max_tokens": asked["max_new_tokens"],
-        }
-        if body.get("stream"):
-            bias = {int(i): value for i, value in asked["logit_bias"].items()}
-            self.send_events(self._events(body["input_ids"], count, settings, bias))
-            return
-        answers = []
-        for ids in body["input_ids"]:
-            *_, answer = self._events(list(ids), count, settings)
-            if named := body.get("token_ids_logprob"):
-                logprobs = self.logprobs(ids)
-                entries = [[float(logprobs[token]), token, None] for token in named]
-                answer["meta_info"]["output_token_ids_logprobs"] = [entries]
-            if (start := body["logprob_start_len"]) >= 0:
-                rows = [self._scored(ids, i, count) for i in range(start, len(ids))]
-                answer["meta_info"]["input_token_logprobs"] = [own for own, _ in rows]
-                answer["meta_info"]["input_top_logprobs"] = [top for _, top in rows]
-            answers.append(answer)
-        self.send(answers)
-
-    def _scored(self, ids: list[int], index: int, count: int) -> Any:
-        if index == 0:
-            return [None, ids[0], None], None
-        return self._entries(self.logprobs(ids[:index]), ids[index], count)
-
-    def _entries(self, logprobs: torch.Tensor, token: int, count: int) -> Any:
-        top = logprobs.topk(count)
-        pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
-        own = [float(logprobs[token]), token, None]
-        return own, [[value, i, None] for value, i in pairs]
-
-    def _events(
-        self,
-        ids: list[int],
-        count: int,
-        settings: Json,
-        bias: Any = MappingProxyType({}),
-    ) -> Any:
-        own, tops = [], []
-        steps = list(self.drawn(list(ids), settings, bias))
-        for left, step in enumerate(steps, 1 - len(steps)):
-            entry, top = self._entries(self.logprobs(ids), step.id, count)
-            own.append(entry)
-            tops.append(top)
-            ids.append(step.id)
-            meta = {
-                "completion_tokens": len(own),
-                "finish_reason": None if left else {"type": "length"},
-                "output_token_logprobs": list(own),
-                "output_top_logprobs": list(tops),
-            }
-            yield {"text": "", "meta_info": meta}
 
 
 class Vllm(Foreign):
@@ -277,8 +188,6 @@ class Vllm(Foreign):
             return
         body = {name: body[name] for name in body if name not in self.lacks}
         prompts = body["prompt"]
-        if isinstance(prompts[0], int):
-            prompts = [prompts]
         if words := self._refusal(prompts, body):
             self.send({"error": {"message": words, "code": 400}}, 400)
             return
@@ -324,7 +233,12 @@ class Vllm(Foreign):
 
     def _choice(self, index: int, ids: list[int], body: Json) -> Json:
         (step,) = self._steps(ids, body)
-        found = _joined([self._row(ids, step.id, body)])
+        rows = [self._row(ids, step.id, body)]
+        if body.get("echo"):
+            read = range(1, len(ids))
+            rows[:0] = [self._row(ids[:end], ids[end], body) for end in read]
+            rows[:0] = [{self.name(ids[0]): None}]
+        found = _joined(rows)
         if "prompt_logprobs" in body:
             found["prompt_logprobs"] = self._scores(ids, body["prompt_logprobs"])
         return {**found, "index": index, "text": step.piece}
@@ -332,11 +246,14 @@ class Vllm(Foreign):
     def _row(self, before: list[int], token: int, body: Json) -> Json:
         logprobs = self.logprobs(before)
         if "structured_outputs" in body:  # they are of what the grammar allows
-            return {f"token_id:{token}": 0.0}
+            return {self.name(token): 0.0}
         asked = body.get("logprob_token_ids")
         shown = logprobs.topk(body["logprobs"])[1].tolist() if asked is None else asked
         ids = [token, *shown]
-        return {f"token_id:{i}": max(-9999.0, float(logprobs[i])) for i in ids}
+        return {self.name(i): max(-9999.0, float(logprobs[i])) for i in ids}
+
+    def name(self, token: int) -> str:
+        return f"token_id:{token}"
 
     def _scores(self, ids: list[int], count: int) -> list[Json | None]:
         found: list[Json | None] = [None]
@@ -353,6 +270,24 @@ class Vllm(Foreign):
                 }
             )
         return found
+
+
+class Completions(Vllm):
+    """Another server with log-probabilities of completions, of prompts by `echo`."""
+
+    lacks = ("prompt_logprobs", "logprob_token_ids", "structured_outputs")
+
+    def get(self, path: str) -> Any:
+        length = self.engine.info.context
+        return {"data": [{"id": "t", "owned_by": "sglang", "max_model_len": length}]}
+
+
+class NamesByText(Completions):
+    """One that names each token by its text, as SGLang."""
+
+    def name(self, token: int) -> str:
+        decoder = self.engine.loaded.tokenizer.backend_tokenizer
+        return str(decoder.decode([token], skip_special_tokens=False))
 
 
 def _grammar(

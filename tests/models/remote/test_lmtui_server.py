@@ -13,7 +13,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.lmtui_server import LmtuiServerModel, open_model
-from lmtui.models.remote.open import find_model
+from lmtui.models.remote.load import find_model
 from tests.models.remote.scripted import answer, connected, scripted
 
 FACTS = ModelInfo("Tiny", 1, 5, 100, frozenset({0}), ())
@@ -107,11 +107,11 @@ def entry(logprob: object, rank: object = 1) -> dict[str, object]:
 
 
 def test_scores_are_those_of_the_rows() -> None:
-    (found,) = scored({"2": entry(-2.0, 2), "3": entry(-1.0)})
-    assert (found.logprob, found.rank, found.entropy) == (-2.0, 2, 1.5)
-    assert found.top == ((3, -1.0),)
-    (impossible,) = scored({"2": entry(-9999.0, 5)})
-    assert impossible.logprob == -math.inf
+    assert scored({"2": entry(-2.0, 2), "3": entry(-1.0)}) == [
+        (-2.0, 2, 1.5, ((3, -1.0),))
+    ]
+    [(impossible, *_)] = scored({"2": entry(-9999.0, 5)})
+    assert impossible == -math.inf
 
 
 @pytest.mark.parametrize(

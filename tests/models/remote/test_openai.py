@@ -12,7 +12,7 @@ from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.load import load
 from lmtui.models.progress import Progress
 from lmtui.models.remote.address import ServerOptions
-from lmtui.models.remote.load import ChatModel, load_remote
+from lmtui.models.remote.load import TextOnlyModel, load_remote
 from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
 from tests.models.remote.scripted import answer, connected, scripted
 
@@ -176,11 +176,10 @@ def opened(*sent: bytes, about: Any = ABOUT) -> tuple[OpenAiModel, list[Any]]:
 
 
 def test_all_fields_are_sent_to_a_server_that_takes_them() -> None:
-    model, bodies = opened(*[ONE] * 8, about={**ABOUT, "max_model_len": 4096})
+    model, bodies = opened(*[ONE] * 3, about={**ABOUT, "max_model_len": 4096})
     assert (model.rows, model.context, model.ignores) == (2, 4096, ())
-    assert bodies[0]["top_logprobs"] == 20
-    asked = [set(body) - set(bodies[0]) for body in bodies[1:]]
-    names = (
+    assert [body["top_logprobs"] for body in bodies] == [20, 2, 2]
+    beyond = {
         "top_k",
         "min_p",
         "repetition_penalty",
@@ -188,30 +187,31 @@ def test_all_fields_are_sent_to_a_server_that_takes_them() -> None:
         "presence_penalty",
         "frequency_penalty",
         "samplers",
-    )
-    assert asked == [{name} for name in names]
+    }
+    assert [set(body) - set(bodies[0]) for body in bodies[1:]] == [beyond, beyond]
     assert model.takes >= {"temperature", "presence_penalty", "frequency_penalty"}
 
 
 def test_settings_are_left_out_where_the_server_refuses_them() -> None:
-    model, _ = opened(ONE, *[REFUSED] * 7)
+    model, _ = opened(ONE, REFUSED, ONE)
     assert model.ignores == ("top_k", "min_p", "repetition_penalty")
+    assert model.extra == {"presence_penalty", "frequency_penalty"}
+    model, _ = opened(ONE, REFUSED, REFUSED)
+    assert model.extra == frozenset()
 
 
 def test_setting_without_effect_is_one_that_the_server_ignores() -> None:
     rare = {**ENTRY, "token": " a", "bytes": [32, 97], "logprob": -1.2}
     other = stream(choice({"content": [rare]}, " a"), END)
-    model, _ = opened(ONE, other, *[ONE] * 6)
+    model, _ = opened(ONE, other, ONE)
     assert model.ignores == ("top_k",)
-    model, _ = opened(*[ONE] * 3, REFUSED, *[ONE] * 4)
-    assert model.ignores == () and "repetition_penalty" not in model.extra
 
 
 def test_setting_whose_effect_is_not_seen_is_one_that_the_server_ignores() -> None:
-    model, _ = opened(ONE, *[stream(END)] * 2, *[ONE] * 5)
+    model, _ = opened(ONE, *[stream(END)] * 2)
     assert model.rows == 2 and model.ignores == ("top_k", "min_p")
     yes, no = (stream(choice(None, text), END) for text in ("Yes", "No"))
-    model, _ = opened(yes, yes, yes, yes, no, *[yes] * 5)
+    model, _ = opened(yes, yes, yes, yes, no)
     assert model.rows == 0 and model.ignores == ("min_p",)
 
 
@@ -249,7 +249,7 @@ def listed(**about: Any) -> bytes:
 def test_unknown_server_is_talked_with() -> None:
     with scripted([listed(), *[ONE] * 8]) as served:
         found = load_remote(served.url, lambda _: None, ServerOptions())
-    assert isinstance(found, ChatModel) and found.label.endswith("#some-model")
+    assert isinstance(found, TextOnlyModel) and found.label.endswith("#some-model")
 
 
 @pytest.mark.usefixtures("home")
@@ -257,7 +257,7 @@ def test_missing_tokenizer_leaves_answers() -> None:
     heard: list[Progress] = []
     with scripted([listed(owned_by="vllm"), *[ONE] * 8]) as served:
         found = load_remote(served.url, heard.append, ServerOptions())
-    assert isinstance(found, ChatModel)
+    assert isinstance(found, TextOnlyModel)
     said, _ = [each.what for each in heard if each.warning]
     assert "some-model" in said and "--tokenizer" in said
 
@@ -285,5 +285,5 @@ def test_exact_drawing_that_can_not_be_is_said() -> None:
     options = ServerOptions(dialect="openai", exact_drawing=True)
     with scripted([listed, *[stream(EVENT, END, USAGE)] * 8]) as served:
         found = load_remote(served.url, said.append, options)
-    assert isinstance(found, ChatModel)
+    assert isinstance(found, TextOnlyModel)
     assert any("exact_drawing" in each.what for each in said if each.warning)

@@ -15,11 +15,11 @@ import pytest
 from lmtui.cancellation import cancelled_when
 from lmtui.chat.conversation import Conversation
 from lmtui.cli.output import bounds, encode
-from lmtui.engine.chat_server import ChatPrompt, ChatServerEngine, pieces_of
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.open import open_served
 from lmtui.engine.protocol import Engine
 from lmtui.engine.rows import RowRequest
+from lmtui.engine.text_only import ChatPrompt, TextOnlyEngine, pieces_of
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -43,11 +43,11 @@ OPENAI = ServerOptions(dialect="openai")
 
 
 @contextmanager
-def both(family: str = "llama") -> Iterator[tuple[LocalEngine, ChatServerEngine]]:
+def both(family: str = "llama") -> Iterator[tuple[LocalEngine, TextOnlyEngine]]:
     """A tiny model, and the same one behind a server that it is only talked with."""
     with serving(tiny.engine(family)) as served:
         there = open_served(f"http://127.0.0.1:{served.port}/v1", OPENAI)
-        assert isinstance(there, ChatServerEngine)
+        assert isinstance(there, TextOnlyEngine)
         yield tiny.engine(family), there
 
 
@@ -203,7 +203,7 @@ def test_json_has_no_infinity() -> None:
 def over(*events: Any, rows: int = 2, most: int = 8) -> list[Any]:
     """Items of an answer that a scripted server sends."""
     with scripted([stream(*events)]) as served, connected(served) as connection:
-        engine = ChatServerEngine(OpenAiModel(connection, "m", rows), "m")
+        engine = TextOnlyEngine(OpenAiModel(connection, "m", rows), "m")
         settings = replace(GREEDY, max_tokens=most)
         return list(engine.generate(engine.prompt(TURNS), settings))
 

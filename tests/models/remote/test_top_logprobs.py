@@ -1,46 +1,44 @@
-"""What servers of other programs send is checked before it is used.
-
-llama-server's and vLLM's shapes are those of a real one; SGLang's are typed from its
-documentation.
-"""
+"""What servers of other programs send is checked before it is used."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
+from lmtui.engine.types import SamplingSettings
 from lmtui.errors import LmtuiError
 from lmtui.models.model_info import ModelInfo
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.connection import Connection
-from lmtui.models.remote.dialect import (
+from lmtui.models.remote.load import dialect_of
+from lmtui.models.remote.top_logprobs import (
+    DIALECTS,
+    VLLM,
     AnswerToken,
-    DrawRequest,
-    ListingModel,
+    PromptToken,
     Row,
-    tells_raw_numbers,
+    TopLogprobsModel,
+    open_top_logprobs,
 )
-from lmtui.models.remote.llama_server import LlamaServerModel
-from lmtui.models.remote.open import dialect_of
-from lmtui.models.remote.sglang import SglangModel
-from lmtui.models.remote.vllm import VllmModel
 from tests.models.remote.scripted import answer, connected, scripted
 
 FACTS = ModelInfo("unknown", 0, 9, 100, frozenset({0}), ())
-REQUEST = DrawRequest([1, 2], 0.7, 40, 0.95, 0.05, 1.0, 7, 5)
+DRAWN: Any = {
+    each.name: getattr(SamplingSettings(), each.name)
+    for each in fields(SamplingSettings)
+} | {"logit_bias": {}, "seed": 7, "max_tokens": 5}
 ROW = Row((3, 4), (-1.0, -1.5))
 
 
-def model(dialect: str, connection: Connection) -> ListingModel:
-    if dialect == "vllm":
-        return VllmModel(connection, "m", FACTS, 2, answer_name="m")
-    if dialect == "sglang":
-        return SglangModel(connection, "m", FACTS, 2)
-    return LlamaServerModel(connection, "m", FACTS, 2, "Q4_1", answer_name="m")
+def model(dialect: str, connection: Connection) -> TopLogprobsModel:
+    return TopLogprobsModel(
+        connection, DIALECTS[dialect], "m", FACTS, 2, answer_name="m"
+    )
 
 
 def pairs(*listed: tuple[Any, Any]) -> list[tuple[Any, Any]]:
@@ -66,25 +64,13 @@ def llama(listed: list[tuple[Any, Any]], own: Any = (3, -1.0)) -> Any:
     return {"content": "x", "completion_probabilities": [{**entry(*own), **top}]}
 
 
-def sglang(listed: list[tuple[Any, Any]], own: Any = (3, -1.0)) -> Any:
-    meta = {
-        "completion_tokens": 1,
-        "output_token_logprobs": [[own[1], own[0], None]],
-        "output_top_logprobs": [[[value, token, None] for token, value in listed]],
-    }
-    return {"text": "x", "meta_info": meta}
-
-
 SHAPES: dict[str, Callable[..., Any]] = {
     "vllm": vllm,
-    "sglang": sglang,
     "llama-server": llama,
 }
 
 
 def next_row(dialect: str, sent: Any) -> Row:
-    if dialect == "sglang":
-        sent = [sent]
     with (
         scripted([answer(json.dumps(sent).encode())]) as served,
         connected(served) as connection,
@@ -95,23 +81,19 @@ def next_row(dialect: str, sent: Any) -> Row:
 
 ENDS: dict[str, Any] = {
     "vllm": {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}]},
-    "sglang": None,  # its last event has the last token, too
     "llama-server": {"content": "", "stop": True},
 }
 
 
 def drawn(dialect: str, *sent: Any, whole: bool = True) -> Any:
-    if whole and ENDS[dialect]:
+    if whole:
         sent = *sent, ENDS[dialect]
-    elif whole:
-        meta = sent[-1]["meta_info"]
-        sent[-1]["meta_info"] = {**meta, "finish_reason": {"type": "length"}}
     lines = "".join(f"data: {json.dumps(each)}\n\n" for each in sent)
     with (
         scripted([answer(lines.encode())]) as served,
         connected(served) as connection,
     ):
-        return list(model(dialect, connection).draw(REQUEST))
+        return list(model(dialect, connection).draw([1, 2], DRAWN))
 
 
 @pytest.mark.parametrize("dialect", SHAPES)
@@ -147,7 +129,7 @@ def test_row_that_is_none_is_an_error(dialect: str, listed: Any) -> None:
 
 
 @pytest.mark.parametrize("dialect", SHAPES)
-@pytest.mark.parametrize("sent", [[], {}, None, 5, {"choices": []}, {"meta_info": 1}])
+@pytest.mark.parametrize("sent", [[], {}, None, 5, {"choices": []}])
 def test_answer_of_another_shape_is_an_error(dialect: str, sent: Any) -> None:
     with pytest.raises(LmtuiError, match="can't be used"):
         next_row(dialect, sent)
@@ -197,14 +179,14 @@ def test_fewer_tokens_are_asked_for_only_where_so_many_are_refused(
         connected(served) as connection,
         pytest.raises(LmtuiError),
     ):
-        VllmModel.open(connection, about, FACTS)
+        open_top_logprobs(connection, VLLM, about, FACTS, list)
     bodies = [json.loads(each.partition(b"\r\n\r\n")[2]) for each in served.asked]
     assert [body["logprobs"] for body in bodies] == asked
 
 
 @pytest.mark.parametrize(("power", "raw"), [(1.0, True), (2.0, False)])
 def test_numbers_after_the_temperature_are_noticed(power: float, raw: bool) -> None:
-    class Scaled(VllmModel):
+    class Scaled(TopLogprobsModel):
         def rows_after(self, *_: Any, **__: Any) -> list[Row]:
             return [ROW]
 
@@ -213,29 +195,34 @@ def test_numbers_after_the_temperature_are_noticed(power: float, raw: bool) -> N
             yield AnswerToken(3, -1.0, scaled)
 
     with scripted([]) as served, connected(served) as connection:
-        found = tells_raw_numbers(Scaled(connection, "m", FACTS, 2))
-    assert found is raw
+        assert Scaled(connection, VLLM, "m", FACTS, 2).tells_raw_numbers is raw
 
 
-def test_sglang_may_send_all_tokens_so_far_or_only_the_new_ones() -> None:
-    first, second = sglang(pairs()), sglang(pairs(), (4, -1.5))
-    both = json.loads(json.dumps(second))
-    for name in ("output_token_logprobs", "output_top_logprobs"):
-        rows = first["meta_info"][name], second["meta_info"][name]
-        both["meta_info"][name] = [*rows[0], *rows[1]]
-    second["meta_info"]["completion_tokens"] = 2
-    both["meta_info"]["completion_tokens"] = 2
-    for later in (second, both):
-        assert [token.id for token in drawn("sglang", first, later)] == [3, 4]
+TEXTS = ["a", "b", " the", "\N{REPLACEMENT CHARACTER}", " cat", "x", "y"]
+TEXTS += ["\N{REPLACEMENT CHARACTER}", "z"]  # two are halves of characters
 
 
-def test_llama_server_that_draws_another_token_than_it_has_to_is_an_error() -> None:
-    with (
-        scripted([answer(json.dumps(llama(pairs())).encode())]) as served,
-        connected(served) as connection,
-        pytest.raises(LmtuiError, match="another token"),
-    ):
-        model("llama-server", connection).score([[1, 2]], 1, least=1)
+def test_token_is_found_by_its_text_unless_others_have_the_same() -> None:
+    top = {" cat": -1.0, " the": -1.5, TEXTS[3]: -2.0, "x": -2.5, "y": -3.0}
+    logprobs = {"tokens": [" cat"], "token_logprobs": [-1.0], "top_logprobs": [top]}
+    sent = json.dumps({"choices": [{"index": 0, "logprobs": logprobs}]}).encode()
+    with scripted([answer(sent)]) as served, connected(served) as connection:
+        named = replace(model("completions", connection), rows=5, texts=TEXTS)
+        # What is as probable as the unknown one, or less, is not told in its order.
+        assert named.rows_after([[1, 2]]) == [Row((4, 2), (-1.0, -1.5))]
+
+
+def test_prompt_is_scored_by_its_echo() -> None:
+    tops = [None, {" the": -0.5, "x": -2.0}, {"x": -0.1, "y": -3.0}]
+    values = [None, -2.0, -0.1]
+    logprobs = {"tokens": ["a", "x", "x"], "token_logprobs": values}
+    choice = {"index": 0, "logprobs": {**logprobs, "top_logprobs": tops}}
+    sent = json.dumps({"choices": [choice]}).encode()
+    with scripted([answer(sent)]) as served, connected(served) as connection:
+        named = replace(model("completions", connection), texts=TEXTS)
+        [scored] = named.score([[0, 5]], 1, least=1)
+    assert scored.tokens == [PromptToken(-2.0, None, Row((2, 5), (-0.5, -2.0)))]
+    assert scored.after == Row((5, 6), (-0.1, -3.0))
 
 
 @pytest.mark.parametrize("dialect", ["vllm", "llama-server"])
@@ -248,9 +235,10 @@ def test_answer_of_another_model_is_an_error(dialect: str) -> None:
 
 
 def test_dialect_is_told_by_the_server_or_the_user() -> None:
-    named = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama-server"}
+    named = {"vllm": "vllm", "sglang": "completions", "llamacpp": "llama-server"}
     for owner, dialect in {**named, "lmtui": "lmtui", "openai": "openai"}.items():
         assert dialect_of({"owned_by": owner}, ServerOptions()) == dialect
     assert dialect_of({}, ServerOptions()) == "openai"
+    assert dialect_of({}, ServerOptions(tokenizer="here")) == "completions"
     forced = ServerOptions(dialect="vllm")
     assert dialect_of({"owned_by": "lmtui"}, forced) == "vllm"

@@ -15,9 +15,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from lmtui.engine.backends.listed import ListedBackend
+from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 from lmtui.engine.engine import LocalEngine
-from lmtui.engine.scoring import score
 from lmtui.engine.types import (
     ChatTurn,
     FinishReason,
@@ -28,16 +27,18 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.models.load import load
-from lmtui.models.remote import llama_server, sglang, vllm
+from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
+from lmtui.models.remote.top_logprobs import DIALECTS as TABLE
 from lmtui.worker.generation import run_continuations
 from tests.byte_level import trained
 from tests.engine import tiny
 from tests.models.remote.foreign import (
     VLLM_ORDER,
+    Completions,
     Foreign,
     LlamaServer,
-    Sglang,
+    NamesByText,
     Vllm,
     foreign,
 )
@@ -45,10 +46,11 @@ from tests.models.remote.foreign import (
 ROWS = 40
 KINDS: dict[str, type[Foreign]] = {
     "vllm": Vllm,
-    "sglang": Sglang,
+    "completions": Completions,
     "llama-server": LlamaServer,
 }
 DIALECTS = tuple(KINDS)
+SCORING = "vllm", "completions"
 TEXT = "the cat sat on the mat and the dog sat on the log, naïve façade"
 DRAWN = SamplingSettings(
     temperature=0.9, top_k=30, top_p=0.95, min_p=0.01, seed=5, max_tokens=9
@@ -59,9 +61,8 @@ DRAWN = SamplingSettings(
 def few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that list a tenth of the tiny vocabulary."""
     monkeypatch.setenv("LMTUI_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(vllm, "_COUNTS", (ROWS,))
-    monkeypatch.setattr(sglang, "_ROWS", ROWS)
-    monkeypatch.setattr(llama_server, "_ROWS", ROWS)
+    few = {name: replace(each, counts=(ROWS,)) for name, each in TABLE.items()}
+    monkeypatch.setattr(remote_load, "DIALECTS", few)
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def both(
     )
     with address(dialect) as url:
         there = LocalEngine(load(url, server=server))
-        assert isinstance(there.backend, ListedBackend)
+        assert isinstance(there.backend, TopLogprobsBackend)
         yield tiny.engine("llama"), there
 
 
@@ -112,7 +113,7 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     dialect: str, exact: bool, tmp_path: Path
 ) -> None:
     settings = DRAWN
-    if dialect == "vllm" and not exact:  # its min-p comes first
+    if dialect in SCORING and not exact:  # their min-p comes first
         settings = replace(DRAWN, sampler_order=VLLM_ORDER)
     with both(dialect, tmp_path, exact_drawing=exact) as (here, there):
         expected, whole = answer(here, settings)
@@ -122,17 +123,21 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     for step, other in zip(steps, expected, strict=True):
         assert step.logprob == pytest.approx(other.logprob, abs=1e-4)
         assert step.rank == other.rank and step.entropy is None
-        assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
+        if step.sampled_prob is not None:
+            assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
+        else:  # with an order of stages that is not known, only some are certain
+            assert (dialect, exact) == ("completions", False)
         least, most = step.entropy_range or (math.inf, 0)
         assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
         shown, known = step.distribution, other.distribution
-        assert (shown.listed, shown.is_certain) == (ROWS, True)
+        assert shown.listed == ROWS
+        assert shown.is_certain is (step.sampled_prob is not None)
         assert shown.rest_prob == pytest.approx(known.rest_prob, abs=1e-4)
-        assert shown.remaining == known.remaining
+        assert not shown.is_certain or shown.remaining == known.remaining
         assert [r.id for r in shown.candidates] == [r.id for r in known.candidates]
 
 
-@pytest.mark.parametrize(("dialect", "exact"), [("vllm", True), ("sglang", False)])
+@pytest.mark.parametrize(("dialect", "exact"), [("vllm", True), ("completions", False)])
 def test_a_grammar_needs_all_tokens(dialect: str, exact: bool, tmp_path: Path) -> None:
     with (
         both(dialect, tmp_path, exact_drawing=exact) as (_, there),
@@ -141,7 +146,7 @@ def test_a_grammar_needs_all_tokens(dialect: str, exact: bool, tmp_path: Path) -
         answer(there, replace(DRAWN, grammar="/a/"))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", SCORING)
 def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
     dialect: str, tmp_path: Path
 ) -> None:
@@ -167,7 +172,7 @@ def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
             list(there.score(ids, top_n=ROWS + 1))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", SCORING)
 def test_draft_is_scored_and_what_comes_next_is_listed(
     dialect: str, tmp_path: Path
 ) -> None:
@@ -196,8 +201,9 @@ def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
                     for t in span.tokens
                 ]
                 for e in (there, here)
+                if dialect in SCORING
             ]
-            assert scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
+            assert not scored or scored[0][1:] == pytest.approx(scored[1][1:], abs=1e-4)
             there_at, here_at = (
                 e.document.predict_at(text, end) for e in (there, here)
             )
@@ -211,12 +217,11 @@ def test_edited_text_has_the_same_scores_and_no_row_that_is_wrong(
                     assert low - 1e-3 <= known[row.bytes] <= high + 1e-3
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
 def test_word_that_is_begun_is_continued_by_tokens_that_are_not_listed(
-    dialect: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     text = "the cat sat on the dog and the lazy fox jum"
-    with both(dialect, tmp_path) as (here, there):
+    with both("vllm", tmp_path) as (here, there):
         for end in range(len(text) - 6, len(text) + 1):
             one, other = (e.document.predict_at(text[:end], end) for e in (there, here))
             if not text[:end].endswith(" "):
@@ -317,7 +322,7 @@ def test_stage_that_is_left_out_is_not_drawn_with(dialect: str, tmp_path: Path) 
         assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
 
 
-@pytest.mark.parametrize("dialect", ["vllm", "sglang"])
+@pytest.mark.parametrize("dialect", SCORING)
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
@@ -344,7 +349,7 @@ def test_setting_that_a_server_has_not_is_refused(
             list(there.document.complete("the cat", 7, replace(idle, **changed)))
 
 
-@pytest.mark.parametrize("dialect", ["vllm", "sglang"])
+@pytest.mark.parametrize("dialect", SCORING)
 def test_replacements_have_the_same_numbers(dialect: str, tmp_path: Path) -> None:
     with both(dialect, tmp_path) as (here, there):
         *_, found_here = here.document.replacements(TEXT, 4, 7, count=300)
@@ -376,22 +381,46 @@ def test_alternatives_are_greedy_branches(dialect: str, tmp_path: Path) -> None:
             )
 
 
-def test_replacements_need_scores_at_once(tmp_path: Path) -> None:
-    with (
-        both("llama-server", tmp_path) as (_, there),
-        pytest.raises(LmtuiError, match="token by token"),
-    ):
-        next(there.document.replacements(TEXT, 4, 7))
-
-
-def test_long_text_is_not_scored_token_by_token(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(score, "SHORT_TEXT", 10)
+    """Some tokens are halves of characters: their rows end before the first of them."""
+    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
+    server = ServerOptions(tokenizer=str(tmp_path / "tokenizer"))
+    here = tiny.engine("llama")
+    with foreign(NamesByText, here) as (url, _):
+        there = LocalEngine(load(url, server=server))
+        assert isinstance(there.backend, TopLogprobsBackend)
+        assert not there.backend.draws
+        ids = here.encode(TEXT).ids
+        expected = list(here.score(ids, top_n=ROWS))
+        scores = list(there.score(ids, top_n=ROWS))
+    shortened = 0
+    for token, other in zip(scores[1:], expected[1:], strict=True):
+        assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
+        listed = [row.id for row in token.top]
+        assert listed == [row.id for row in other.top][: len(listed)]
+        assert token.rank in (other.rank, None)
+        assert token.rank or (token.rank_above == len(listed) < (other.rank or 0))
+        least, most = token.entropy_range or (math.inf, 0)
+        assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
+        shortened += len(listed) < ROWS
+    assert shortened
+
+
+def test_given_text_has_no_scores_on_a_llama_server(tmp_path: Path) -> None:
     with both("llama-server", tmp_path) as (_, there):
-        assert len(list(there.score([5] * 10))) == 10
-        with pytest.raises(LmtuiError, match="too long for this server"):
-            list(there.score([5] * 11))
+        asked = (
+            lambda: list(there.score([5] * 10)),
+            lambda: list(there.document.score_span(TEXT, 0, 9)),
+        )
+        for ask in asked:
+            with pytest.raises(LmtuiError, match="a text can't be scored here"):
+                ask()
+        draft = there.score_draft([], "the cat", DRAWN)
+        assert draft.distribution.candidates and not draft.tokens
+        with pytest.raises(LmtuiError, match="no scores of a text"):
+            next(there.document.replacements(TEXT, 4, 7))
 
 
 def test_wrong_tokenizer_is_refused(tmp_path: Path) -> None:
@@ -463,7 +492,7 @@ def test_adapter_has_the_tokenizer_of_its_parent(tmp_path: Path) -> None:
 
     with foreign(Here, tiny.engine("llama")) as (url, _):
         there = LocalEngine(load(f"{url}#tuned"))
-    assert isinstance(there.backend, ListedBackend)
+    assert isinstance(there.backend, TopLogprobsBackend)
 
 
 @pytest.mark.parametrize(("most", "listed"), [(500, 500), (100, 100), (20, 20)])

@@ -55,7 +55,7 @@ from lmtui.engine.types import (
     TokenMatches,
 )
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.models.remote.load import CHAT_ONLY, chat_only
+from lmtui.models.remote.load import TEXT_ONLY, text_only
 from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
 from lmtui.text import bytes_text
 
@@ -125,12 +125,12 @@ class _Row:
     handle: int
 
 
-class ChatServerEngine:
+class TextOnlyEngine:
     """Engine for a model that is only talked with; see `protocol.Engine` for each
     method's contract. What needs ids or scores of a text raises an LmtuiError."""
 
     def __init__(
-        self, model: OpenAiModel, label: str, why_not: str = CHAT_ONLY
+        self, model: OpenAiModel, label: str, why_not: str = TEXT_ONLY
     ) -> None:
         self._model = model
         self._tokens = TokenTable()
@@ -138,6 +138,7 @@ class ChatServerEngine:
         self.longest_token = 0
         self.capabilities = Capabilities(
             edits=False,
+            scores=False,
             listed=model.rows,
             why_no_lens=NO_STATES,
             batches=False,
@@ -169,7 +170,7 @@ class ChatServerEngine:
     ) -> ChatPrompt:
         """Return a conversation as the server is sent it."""
         if prefill:
-            raise chat_only(self.capabilities.why_not)
+            raise text_only(self.capabilities.why_not)
         text = "\n".join(message.content for message in messages)
         return ChatPrompt((), text, messages=tuple(messages))
 
@@ -377,7 +378,7 @@ class ChatServerEngine:
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         """Raise the error for what the server does not offer."""
-        raise chat_only(self.capabilities.why_not)
+        raise text_only(self.capabilities.why_not)
 
     encode = tokenizer_info = tokenizer_json = raw_logits = logits_at = _refuse
     next_distribution = score_draft = prefill = reusable = _refuse

@@ -1,0 +1,634 @@
+"""Models on servers that list the most probable tokens of a position.
+
+A table tells the servers apart: where they are asked, by which fields, and what they
+tell besides. Where the log-probabilities lie shows in the answer itself. Ids are those
+of the model's own tokenizer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from lmtui.errors import LmtuiError
+from lmtui.models.model_info import ModelInfo
+from lmtui.models.remote import checks
+from lmtui.models.remote.checks import checked, require_model
+from lmtui.models.remote.refusal import RequestRefused
+
+if TYPE_CHECKING:  # its library takes a tenth of a second to import
+    from lmtui.models.remote.connection import Connection
+
+Order = Literal["min_p_last", "min_p_first", "unknown"]
+"""Whether min-p comes after top-k and top-p, or before them."""
+DrawSettings = Mapping[str, Any]
+"""How an answer is drawn: values by the names of `SamplingSettings`, with a `seed`, the
+`logit_bias` of ids (-inf for a ban), and a `grammar` by its kind and its text. Whoever
+asks ends the answer at an end token, if the server does not."""
+Json = dict[str, Any]
+
+COMMON_SETTINGS = frozenset(
+    {"temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+     "presence_penalty", "frequency_penalty", "logit_bias"}
+)  # fmt: skip
+"""Sampling settings that vLLM and others with its API draw with."""
+LLAMA_SETTINGS = COMMON_SETTINGS | {
+    "penalty_window",
+    "dry_multiplier",
+    "dry_window",
+    "top_n_sigma",
+    "typical_p",
+    "xtc_probability",
+    "sampler_order",
+}
+"""Those that llama.cpp draws with, and lmtui; a stage's first setting stands for its
+others."""
+LEAST_TOP_P = 1e-6  # 0 is refused
+_CONTEXT = 2048  # of a server that does not tell it
+_ENTRIES = 100_000  # listed tokens of a response with the scores of a text, about
+_FEW_ENTRIES = 4_000  # of one that a key waits for
+_MOST_BYTES = 1 << 28  # of a body, however much was asked for
+_COMPARED, _SAME = 5, 0.05  # tokens of a row; servers batch, which rounds otherwise
+_AS_ID = "token_id:"
+_ASKED = 128  # tokens of one `logprob_token_ids`, at the most
+_PROBED = range(8)
+_CHOICE = "zq"
+_GRAMMARS = {"schema": "json", "regex": "regex", "lark": "grammar", "gbnf": "grammar"}
+"""Fields of vLLM's `structured_outputs` by the kinds of a grammar."""
+_STAGES = {"typical_p": "typ_p"}  # of llama.cpp, where they are not ours
+_COMPLETION_NAMES = (
+    "temperature", "min_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "seed",
+)  # fmt: skip
+_LLAMA_NAMES = (
+    "temperature", "top_k", "top_p", "min_p", "typical_p", "xtc_probability",
+    "xtc_threshold", "presence_penalty", "frequency_penalty", "dry_multiplier",
+    "dry_base", "dry_allowed_length",
+)  # fmt: skip
+"""Settings that are sent under our names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The most probable tokens of one position, by (-logprob, id)."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Natural logs, of the whole vocabulary, before the sampler."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    logprob: float
+    rank: int | None
+    """None where the server does not tell it."""
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTokens:
+    """Scores of the last tokens of a prompt."""
+
+    tokens: list[PromptToken]
+    after: Row | None
+    """The row after them, where that comes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerToken:
+    """A token that the server drew."""
+
+    id: int
+    logprob: float
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A kind of server, as it is asked."""
+
+    name: str
+    """As `--dialect` names it."""
+    path: str
+    length: str
+    """Field of the number of tokens to draw."""
+    rows: str
+    """Field of the number of tokens to list."""
+    counts: Sequence[int]
+    """Numbers of tokens to list: the first that the server allows is used."""
+    always: Mapping[str, Any]
+    """Fields of every request."""
+    greedy: Mapping[str, Any]
+    """Fields with which the most probable token is drawn."""
+    sampling: Callable[[DrawSettings, int], Json]
+    """Returns the fields of some settings, given the context."""
+    takes: frozenset[str]
+    """Names of the sampling settings that it draws with."""
+    order: Order
+    """Order of the filters that it draws with."""
+    scores: Literal["", "echo", "prompt_logprobs"]
+    """Field that asks for the scores of a prompt; empty where there is none."""
+
+
+def _completion_fields(settings: DrawSettings, _: int) -> Json:
+    bias = settings["logit_bias"].items()
+    body = {name: settings[name] for name in _COMPLETION_NAMES} | {
+        "top_k": settings["top_k"] or -1,
+        "top_p": max(settings["top_p"], LEAST_TOP_P),
+        # From -100, which is as good as a ban, to 100.
+        "logit_bias": {str(i): max(-100.0, min(100.0, value)) for i, value in bias},
+    }
+    if settings["grammar"]:
+        kind, text = settings["grammar"]
+        body |= {"structured_outputs": {_GRAMMARS[kind]: text}, "logprobs": 1}
+    return body
+
+
+def llama_bias(bias: Mapping[int, float]) -> list[tuple[int, float | bool]]:
+    """Return a bias of ids as llama.cpp takes it: false for a ban."""
+    return [(i, each if each > -math.inf else False) for i, each in bias.items()]
+
+
+def _llama_fields(settings: DrawSettings, context: int) -> Json:
+    """Return all of the sampler's settings: what is left out has the value that the
+    server was started with."""
+    order = settings["sampler_order"]
+    return {name: settings[name] for name in _LLAMA_NAMES} | {
+        "top_n_sigma": settings["top_n_sigma"] or -1,  # 0 is on in some versions
+        "repeat_penalty": settings["repetition_penalty"],
+        "repeat_last_n": settings["penalty_window"] or context,
+        "dry_penalty_last_n": settings["dry_window"] or context,
+        # It refuses an empty list, and passes over an empty text.
+        "dry_sequence_breakers": list(settings["dry_breakers"]) or [""],
+        "samplers": [_STAGES.get(stage, stage) for stage in order],
+        "dynatemp_range": 0,
+        "min_keep": 0,
+        "ignore_eos": False,
+        "seed": settings["seed"] % (1 << 32),
+        "logit_bias": llama_bias(settings["logit_bias"]),
+    }
+
+
+VLLM = Dialect(
+    name="vllm",
+    path="/v1/completions",
+    length="max_tokens",
+    rows="logprobs",
+    counts=(500, 100, 20, 5, 1),  # 20 without --max-logprobs
+    always={"return_tokens_as_token_ids": True},
+    greedy={"temperature": 0},
+    sampling=_completion_fields,
+    takes=COMMON_SETTINGS,
+    order="min_p_first",
+    scores="prompt_logprobs",
+)
+COMPLETIONS = replace(VLLM, name="completions", order="unknown", scores="echo")
+"""Any server with log-probabilities in OpenAI's older API, SGLang among them."""
+LLAMA_SERVER = Dialect(
+    name="llama-server",
+    path="/completion",
+    length="n_predict",
+    rows="n_probs",
+    # As fast as 1: the server sorts its whole vocabulary in either case.
+    counts=(500,),
+    # Mirostat would replace the other stages.
+    always={"cache_prompt": True, "mirostat": 0},
+    greedy={"samplers": ["top_k"], "top_k": 1, "logit_bias": []},
+    sampling=_llama_fields,
+    takes=LLAMA_SETTINGS,
+    order="min_p_last",
+    scores="",
+)
+DIALECTS: Mapping[str, Dialect] = {
+    each.name: each for each in (VLLM, COMPLETIONS, LLAMA_SERVER)
+}
+
+
+@dataclass(frozen=True)
+class TopLogprobsModel:
+    """A model on a server that lists the most probable tokens of a position.
+
+    Its methods raise an LmtuiError where the server can't be reached, refuses, or sends
+    nonsense.
+    """
+
+    connection: Connection
+    server: Dialect
+    name: str
+    """As the server calls it."""
+    facts: ModelInfo
+    rows: int = 1
+    """Most tokens that are listed of each position."""
+    number_format: str = "unknown"
+    """The format of its weights, as the server tells it."""
+    answer_name: str | None = None
+    """What its answers call the model: the first of several names, or that which a
+    build gives to every model."""
+    takes: frozenset[str] = frozenset()
+    """Names of the sampling settings that it draws with."""
+    asks_for_tokens: bool = False
+    """Whether it has `token_logprobs`."""
+    texts: Sequence[str] = field(default=(), repr=False, compare=False)
+    """Text of each id, for a server that names tokens by their text."""
+
+    @property
+    def dialect(self) -> str:
+        return self.server.name
+
+    @property
+    def device(self) -> str:
+        """What runs it there, as far as that is told: the program."""
+        return self.server.name
+
+    def rows_after(self, prompts: Sequence[Sequence[int]]) -> list[Row]:
+        """Return the row after each prompt, by one request."""
+        choices = self._choices(self._greedy(prompts), self.rows, prompts)
+        with checked(self.connection, "its rows"):
+            return [self._tokens(choice)[0].row for choice in choices]
+
+    def score(
+        self, prompts: Sequence[Sequence[int]], start: int, *, least: int
+    ) -> list[ScoredTokens]:
+        """Return the scores of each prompt from index `start` (1 or more) on, by one
+        request, each with at least so many tokens listed; of long prompts not many
+        more."""
+        sent = sum(map(len, prompts))
+        rows = _score_rows(self.rows, least, sent, sent - start * len(prompts))
+        body = self._greedy(prompts)
+        if self.server.scores == "echo":
+            body |= {"echo": True, self.server.rows: rows}
+        else:
+            body |= {self.server.scores: rows}
+        choices = self._choices(body, rows, prompts, positions=sent + len(prompts))
+        with checked(self.connection, "its scores"):
+            pairs = zip(prompts, choices, strict=True)
+            return [self._scored(ids, start, choice, rows) for ids, choice in pairs]
+
+    def token_logprobs(self, ids: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Return the log-probability of each of some tokens after a prompt, whether
+        they are listed or not."""
+        values: dict[int, float] = {}
+        for start in range(0, len(tokens), _ASKED):
+            asked = list(tokens[start : start + _ASKED])
+            body = self._greedy([ids]) | {"logprob_token_ids": asked}
+            [choice] = self._choices(body, len(asked), [ids])
+            with checked(self.connection, "its tokens"):
+                (top,) = choice["logprobs"]["top_logprobs"]
+                values |= {self._id(name): checks.logprob(top[name]) for name in top}
+        with checked(self.connection, "its tokens"):
+            return [values[token] for token in tokens]
+
+    def draw(
+        self, ids: Sequence[int], settings: DrawSettings
+    ) -> Generator[AnswerToken]:
+        """Yield the tokens of a continuation; closing the iterator ends it.
+
+        Raises:
+            LmtuiError: as elsewhere; also where the answer breaks off.
+        """
+        body = {
+            **self._body([ids], settings["max_tokens"]),
+            **self.server.sampling(settings, self.facts.context),
+            "stream": True,
+        }
+        most = checks.ENTRY_BYTES * (self.rows + 64)
+        read, ended = list(ids), False
+        for event in self.connection.events(self.server.path, body, most=16 * most):
+            require_model(self.connection, self.answer_name, event)
+            with checked(self.connection, "an event"):
+                found = [
+                    token
+                    for choice in _choices_of(event)
+                    for token in self._tokens(choice, masked=bool(settings["grammar"]))
+                ]
+                ended = ended or any(map(_is_end, _choices_of(event)))
+            for token in found:
+                yield self._unmasked(read, token) if settings["grammar"] else token
+                read.append(token.id)
+        if not ended:
+            raise self.connection.broke_off()
+
+    def _unmasked(self, ids: Sequence[int], token: AnswerToken) -> AnswerToken:
+        """Return a token that a grammar allowed with the numbers of the model."""
+        (row,) = self.rows_after([ids])
+        if token.id in row.ids:
+            value = row.logprobs[row.ids.index(token.id)]
+        else:
+            (value,) = self.token_logprobs(ids, [token.id])
+        return replace(token, logprob=value, row=row)
+
+    # Questions at the opening. Servers pass over fields that they do not know.
+
+    @property
+    def tells_raw_numbers(self) -> bool:
+        """Whether the log-probabilities of drawn tokens are those before the
+        temperature, as with vLLM's default; some servers' are not."""
+        if self.server.name == LLAMA_SERVER.name:  # it says so
+            return True
+        settings = {
+            "temperature": 0.5, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
+            "repetition_penalty": 1.0, "presence_penalty": 0.0,
+            "frequency_penalty": 0.0, "seed": 7, "max_tokens": 1, "logit_bias": {},
+            "grammar": None,
+        }  # fmt: skip
+        (row,) = self.rows_after([[0]])
+        with closing(self.draw([0], settings)) as tokens:
+            token = next(tokens, None)
+        if token is None:
+            return False
+        drawn = dict(zip(token.row.ids, token.row.logprobs, strict=True))
+        pairs = list(zip(row.ids, row.logprobs, strict=True))[:_COMPARED]
+        return all(abs(drawn.get(i, 0.0) - value) < _SAME for i, value in pairs)
+
+    def has_token_logprobs(self) -> bool:
+        """Return whether the server has vLLM's `logprob_token_ids`, from 0.32 on."""
+        asked = [token for token in _PROBED if token < self.facts.vocabulary]
+        body = self._greedy([[0]]) | {"logprob_token_ids": asked}
+        try:
+            [choice] = self._choices(body, len(asked), [[0]])
+        except RequestRefused as error:
+            return _lacks_field(error)
+        with checked(self.connection, "its tokens"):
+            (top,) = choice["logprobs"]["top_logprobs"]
+            return {self._id(name) for name in top} >= set(asked)
+
+    def follows_grammars(self) -> bool:
+        """Return whether the server has vLLM's `structured_outputs`."""
+        body = self._greedy([[0]]) | {"structured_outputs": {"choice": [_CHOICE]}}
+        try:
+            [choice] = self._choices(body, self.rows, [[0]])
+        except RequestRefused as error:
+            return _lacks_field(error)
+        with checked(self.connection, "its answer"):
+            text = str(choice["text"])
+            return bool(text) and _CHOICE.startswith(text)
+
+    # What it is asked, and what it says.
+
+    def _body(self, prompts: Sequence[Sequence[int]], length: int) -> Json:
+        return {
+            "model": self.name,
+            "prompt": list(map(list, prompts)),
+            self.server.length: length,
+            self.server.rows: self.rows,
+            **self.server.always,
+        }
+
+    def _greedy(self, prompts: Sequence[Sequence[int]]) -> Json:
+        return {**self._body(prompts, 1), **self.server.greedy}
+
+    def _choices(
+        self,
+        body: Json,
+        rows: int,
+        prompts: Sequence[Sequence[int]],
+        *,
+        positions: int | None = None,
+    ) -> list[Any]:
+        """Return the answer to each prompt, with `rows` tokens of each position: by
+        default, of one a prompt."""
+        positions = positions or len(prompts)
+        size = checks.ENTRY_BYTES * (rows + 16) * (positions + 1)
+        # llama-server repeats the prompts.
+        size += 64 * sum(map(len, prompts))
+        answer = self.connection.json(
+            self.server.path, body, most=min(_MOST_BYTES, size)
+        )
+        for each in answer if isinstance(answer, list) else [answer]:
+            require_model(self.connection, self.answer_name, each)
+        with checked(self.connection, "its answers"):
+            choices = _choices_of(answer)
+            if len(choices) != len(prompts):
+                raise ValueError(f"{len(choices)} answers to {len(prompts)} prompts")
+            return choices
+
+    def _tokens(self, choice: Any, *, masked: bool = False) -> list[AnswerToken]:
+        """Return the tokens of an answer or of a part of it. `masked` numbers are those
+        of a grammar: a token has no row then."""
+        if "completion_probabilities" in choice:
+            return [
+                AnswerToken(
+                    checks.token_id(each["id"], self.facts.vocabulary),
+                    checks.logprob(each["logprob"]),
+                    self._row((e["id"], e["logprob"]) for e in each["top_logprobs"]),
+                )
+                for each in choice["completion_probabilities"]
+            ]
+        logprobs = choice.get("logprobs")
+        if not logprobs:  # in the event that tells why the answer ended
+            return []
+        return [
+            AnswerToken(
+                self._id(name),
+                checks.logprob(value),
+                Row((), ()) if masked else self._row(self._pairs(top)),
+            )
+            for name, value, top in zip(
+                logprobs["tokens"],
+                logprobs["token_logprobs"],
+                logprobs["top_logprobs"],
+                strict=True,
+            )
+        ]
+
+    def _scored(
+        self, ids: Sequence[int], start: int, choice: Any, rows: int
+    ) -> ScoredTokens:
+        if self.server.scores == "echo":
+            return self._echoed(ids, start, choice["logprobs"], rows)
+        scores = choice["prompt_logprobs"]
+        if len(scores) != len(ids):
+            raise ValueError(f"{len(scores)} scores of {len(ids)} tokens")
+        tokens = []
+        for token, entries in zip(ids[start:], scores[start:], strict=True):
+            # The token itself may be one more than were asked for.
+            row = self._row(
+                ((int(i), each["logprob"]) for i, each in entries.items()), rows
+            )
+            own = entries[str(token)]
+            rank = checks.count(own["rank"], self.facts.vocabulary)
+            tokens.append(PromptToken(checks.logprob(own["logprob"]), rank, row))
+        return ScoredTokens(tokens, self._tokens(choice)[0].row)
+
+    def _echoed(
+        self, ids: Sequence[int], start: int, logprobs: Any, rows: int
+    ) -> ScoredTokens:
+        """Return the scores of a prompt that comes back before its continuation."""
+        values, tops = logprobs["token_logprobs"], logprobs["top_logprobs"]
+        if not len(values) == len(tops) == len(ids) + 1:
+            raise ValueError(f"{len(values)} scores of {len(ids)} tokens and one more")
+        found = [self._row(self._pairs(top), rows) for top in tops[start:]]
+        numbers = map(checks.logprob, values[start:-1])
+        tokens = [
+            PromptToken(*each)
+            for each in zip(numbers, [None] * len(found), found, strict=False)
+        ]
+        return ScoredTokens(tokens, found[-1] if rows == self.rows else None)
+
+    def _pairs(self, top: Mapping[str, Any]) -> Iterable[tuple[int | None, Any]]:
+        if self.texts:
+            return ((self._ids.get(text), value) for text, value in top.items())
+        return ((self._id(name), value) for name, value in top.items())
+
+    def _id(self, name: str) -> int:
+        if self.texts:
+            return self._ids[name]
+        if not name.startswith(_AS_ID):
+            raise ValueError(f"{name[: checks.SHOWN]} is no token's id")
+        return checks.token_id(int(name.removeprefix(_AS_ID)), self.facts.vocabulary)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """Id of each text that is that of one token alone."""
+        ids: dict[str, int] = {}
+        several = set()
+        for token, text in enumerate(self.texts):
+            if ids.setdefault(text, token) != token:
+                several.add(text)
+        return {text: token for text, token in ids.items() if text not in several}
+
+    def _row(
+        self, pairs: Iterable[tuple[int | None, Any]], count: int | None = None
+    ) -> Row:
+        """Return the row of (id, logprob) pairs: the first `count`, which have to be
+        there, or those whose ranks are certain.
+
+        Raises:
+            ValueError, TypeError: they are no such row.
+        """
+        count = self.rows if count is None else count
+        size = self.facts.vocabulary
+        ranked = sorted(
+            (-checks.logprob(value), -1 if i is None else checks.token_id(i, size))
+            for i, value in pairs
+        )[:count]
+        checks.require_distribution([-cost for cost, _ in ranked])
+        if self.texts:
+            ranked = _certain(ranked, count)
+        row = {i: -cost for cost, i in ranked}
+        if len(row) < count and not self.texts:
+            raise ValueError(f"{len(row)} tokens instead of {count}")
+        return Row(tuple(row), tuple(row.values()))
+
+
+def _certain(ranked: list[tuple[float, int]], count: int) -> list[tuple[float, int]]:
+    """Return the first of some (cost, id) whose ranks are certain, where tokens are
+    named by their texts. An id of -1 is a text that several tokens have. Of these, only
+    one is there: less than `count` say that others, each at most as probable as the
+    rest, are more probable than it."""
+    most = next((cost for cost, i in ranked if i < 0), math.inf)
+    if len(ranked) < count:
+        rest = 1 - math.fsum(math.exp(-cost) for cost, _ in ranked)
+        most = min(most, -math.log(rest) if rest > 0 else math.inf)
+    return [(cost, i) for cost, i in ranked if cost < most]
+
+
+def _choices_of(answer: Any) -> list[Any]:
+    """Return the answers to all prompts, in the order of these."""
+    if isinstance(answer, list):  # of llama-server, to several
+        return sorted(answer, key=lambda each: each["index"])
+    if "choices" in answer:
+        return sorted(answer["choices"], key=lambda each: each.get("index", 0))
+    return [answer]
+
+
+def _is_end(choice: Any) -> bool:
+    reason = choice.get("finish_reason")
+    return choice.get("stop") is True or reason in checks.ENDS
+
+
+def _score_rows(rows: int, least: int, sent: int, wanted: int) -> int:
+    """Return how many tokens a server should list for each of `sent` positions, of
+    which `wanted` are wanted: up to `rows`, but not so many that it takes long."""
+    most = _ENTRIES if 2 * wanted > sent else _FEW_ENTRIES
+    return max(1, least, min(rows, most // max(1, sent)))
+
+
+def _lacks_field(error: RequestRefused) -> bool:
+    """Return False where a request was refused for its fields.
+
+    Raises:
+        RequestRefused: it was refused for another reason.
+    """
+    if error.is_about_fields:
+        return False
+    raise error
+
+
+def open_top_logprobs(
+    connection: Connection,
+    server: Dialect,
+    about: Mapping[str, Any],
+    facts: ModelInfo,
+    texts: Callable[[], Sequence[str]],
+) -> TopLogprobsModel:
+    """Return the model that `about`, an entry of `/v1/models`, is about. `facts` are
+    what its tokenizer tells, and `texts` returns the text of each id.
+
+    Raises:
+        LmtuiError: the server can't be reached, lists no tokens, or sends nonsense.
+    """
+    number_format = "unknown"
+    with checked(connection, "its models"):
+        name = str(about["id"])
+        if server.name == LLAMA_SERVER.name:
+            meta, props = about["meta"], connection.json("/props")
+            number_format = str(meta.get("ftype") or "unknown")[: checks.SHOWN]
+            length = props["default_generation_settings"]["n_ctx"]
+            facts = replace(
+                facts,
+                vocabulary=checks.count(meta["n_vocab"], checks.MOST_VOCABULARY),
+                parameters=checks.count(meta["n_params"], checks.MOST_PARAMETERS),
+            )
+        else:
+            # A token is drawn by every request: a prompt has one less.
+            length = (about.get("max_model_len") or _CONTEXT + 1) - 1
+        facts = replace(facts, context=checks.count(length, checks.MOST_CONTEXT))
+    model = TopLogprobsModel(
+        connection, server, name, facts, number_format=number_format, takes=server.takes
+    )
+    model, names = _with_rows(model)
+    if server.name == COMPLETIONS.name:
+        if not all(name.startswith(_AS_ID) for name in names):
+            return replace(model, texts=texts())
+        return replace(model, rows=min(model.rows, len(names)))
+    if server.name == VLLM.name and model.has_token_logprobs():
+        grammar = {"grammar"} if model.follows_grammars() else set()
+        return replace(model, asks_for_tokens=True, takes=server.takes | grammar)
+    return model
+
+
+def _with_rows(model: TopLogprobsModel) -> tuple[TopLogprobsModel, Sequence[str]]:
+    """Return the model with as many tokens a row as the server allows, and what it
+    calls itself in answers; and the names of the tokens of such a row."""
+    size = model.facts.vocabulary
+    counts = sorted({min(each, size) for each in model.server.counts})[::-1]
+    for count in counts:
+        asked = replace(model, rows=count)
+        most = checks.ENTRY_BYTES * (count + 80)
+        try:
+            answer = model.connection.json(
+                model.server.path, asked._greedy([[0]]), most=most
+            )
+        except RequestRefused as error:
+            if error.status != 400 or count == counts[-1]:
+                raise
+            continue
+        with checked(model.connection, "its rows"):
+            asked = replace(asked, answer_name=answer.get("model"))
+            [choice] = _choices_of(answer)
+            if model.server.name == LLAMA_SERVER.name:
+                return asked, ()
+            if choice.get("logprobs"):
+                [top] = choice["logprobs"]["top_logprobs"]
+                return asked, list(top)
+        break
+    raise LmtuiError(
+        "the server lists no tokens",
+        f"{model.connection.address.host} has no log-probabilities of completions",
+        "Use it for conversations: --dialect openai.",
+    )
