@@ -1,12 +1,12 @@
 """Grammars written as Lark, with terminals as large as the language allows.
 
 llguidance reads a terminal up to its longest match, and never less; the rules of GBNF
-know no such thing. Terminals of one character each would always mean the same, but they
-take up to fifty times as long. So a part without recursion becomes a terminal where the
-longest match is the only one that the text can go on from: no character that can follow
-a match can go on with it, in this terminal or in another one that is possible at the
-same point. A part for which this can't be shown is divided, if need be into its
-characters.
+know no such thing. Terminals of one character each would always mean the same, but for
+JSON they take 4 ms a mask of 49,152 tokens instead of 0.03. So a part without recursion
+becomes a terminal where the longest match is the only one that the text can go on from:
+no character that can follow a match can go on with it, in this terminal or in another
+one that is possible at the same point. A part for which this can't be shown is divided,
+if need be into its characters.
 """
 
 from __future__ import annotations
