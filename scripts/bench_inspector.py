@@ -21,7 +21,7 @@ from bench_tools import measured_by
 from textual.pilot import Pilot
 
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.scoring.passages import PartOf
+from lmtui.engine.scoring.passages import DocumentSpan
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.source import ModelRef, Quantize
 from lmtui.tui.app import LmtuiApp
@@ -177,7 +177,9 @@ class Bench:
         assert shown.windows is not None
         client, taken = self.screen.new_client(), []
         for start in range(100, 100 + GRIDS):
-            part = PartOf(shown.ids, shown.before, shown.windows, start, start + WIDE)
+            part = DocumentSpan(
+                shown.ids, shown.before, shown.windows, start, start + WIDE
+            )
             columns: list[LensColumn] = []
             ended = asyncio.Event()
             begin = time.perf_counter()

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pydoc_data import topics
 
-from lmtui.engine.document.slips import FUNCTION_WORDS, SlipKind
 from lmtui.engine.document.types import Correction
+from lmtui.engine.document.typos import FUNCTION_WORDS, EditKind
 from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.engine import LocalEngine
 
@@ -196,7 +196,7 @@ def print_proofreading(engine: LocalEngine) -> None:
         f"{good / max(1, len(found)):.2f}, recall {good / len(slips):.2f}; "
         f"{marked} are within a slip. {words / taken:.0f} words/s."
     )
-    for reported in SlipKind:
+    for reported in EditKind:
         ours = [each for each in found if each.kind == reported]
         hits = sum(any(each in some for some in right.values()) for each in ours)
         print(f"Reported as {reported}: {len(ours)}, right: {hits}.")

@@ -121,11 +121,11 @@ def print_remote(engine: LocalEngine, file: Path, options: Namespace) -> None:
     with ours(file) as port:
         for name, dialect in (("", "auto"), (", as vLLM", "vllm")):
             there = opened(port, dialect)
-            _beside(there, engine, name, options)
+            lookup_ids(there, engine, name, options)
             _over_a_link(port, dialect, name, options.tokens)
 
 
-def _beside(
+def lookup_ids(
     there: LocalEngine, engine: LocalEngine, name: str, options: Namespace
 ) -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

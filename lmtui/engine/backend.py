@@ -59,7 +59,7 @@ H = TypeVar("H", bound=KVCache)
 class ModelBackend(Protocol[H]):
     """Forward passes of one model, which can be cancelled between two layers.
 
-    `held` is the KV cache that the tokens continue; None reads them without one.
+    `cache` is the KV cache that the tokens continue; None reads them without one.
     """
 
     @property
@@ -98,51 +98,51 @@ class ModelBackend(Protocol[H]):
         """Return an empty KV cache."""
 
     def logits(
-        self, ids: Sequence[int], held: H | None = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: H | None = None, *, keep: int = 1
     ) -> Tensor:
-        """Logits [keep, V] after the last `keep` of `ids`, which continue `held`.
+        """Logits [keep, V] after the last `keep` of `ids`, which continue `cache`.
 
         Raises:
             to be cropped. LmtuiError: the logits are no distribution."""
 
-    def next_logits(self, tokens: Sequence[int], held: H) -> Tensor:
-        """Logits [n, V] after one more token for each of the n rows of `held`.
+    def next_logits(self, tokens: Sequence[int], cache: H) -> Tensor:
+        """Logits [n, V] after one more token for each of the n rows of `cache`.
 
         Raises:
             LmtuiError: the logits are no distribution.
         """
 
     def hidden_states(
-        self, ids: Sequence[int], held: H | None = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: H | None = None, *, keep: int = 1
     ) -> Tensor:
-        """States [keep, width] after the last `keep` of `ids`, which continue `held`:
+        """States [keep, width] after the last `keep` of `ids`, which continue `cache`:
         the input of `head`, on the model's device.
 
         Raises:
             Cancelled, LmtuiError: as in `logits`.
         """
 
-    def hidden_states_after(self, paths: Sequence[Sequence[int]], held: H) -> Tensor:
-        """States [n, width] after each of n paths of at least one token; `held` has one
+    def hidden_states_after(self, paths: Sequence[Sequence[int]], cache: H) -> Tensor:
+        """States [n, width] after each of n paths of at least one token; `cache` has a
         row for each path.
 
         Raises:
             LmtuiError: as in `logits`.
         """
 
-    def hidden_states_tree(self, tree: Tree, held: H) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, cache: H) -> Tensor:
         """States [n, width] after each token of a tree that continues the one row of
-        `held`. A token attends to `held`, its ancestors and itself.
+        `cache`. A token attends to `cache`, its ancestors and itself.
 
         Raises:
             Cancelled, LmtuiError: as in `hidden_states_after`.
         """
 
     def layer_states(
-        self, ids: Sequence[int], held: H | None = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: H | None = None, *, keep: int = 1
     ) -> Tensor:
         """States [keep, layers + 1, width] after the last `keep` of `ids`, which
-        continue `held`: those before the first layer and after each. All went through
+        continue `cache`: those before the first layer and after each. All went through
         the final norm, so that they are inputs of `head`; the last ones are those of
         `hidden_states`.
 

@@ -30,7 +30,7 @@ from lmtui.engine.scoring.prompt_scores import score_prompts
 from lmtui.engine.scoring.raw_logits import as_bytes, raw_logits
 from lmtui.engine.scoring.score import UNSCORED, score_rows
 from lmtui.engine.scoring.scored_tokens import scored_tokens
-from lmtui.engine.servers.draws import is_drawn_there, require_drawable
+from lmtui.engine.servers.draws import require_drawable, server_samples
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.text.normalization import rewritten
 from lmtui.engine.text.prompt import PromptBuilder
@@ -72,7 +72,7 @@ class LocalEngine:
         self._vocabulary = Vocabulary(tokenizer)
         self._scored = partial(scored_tokens, self._vocabulary)
         self.prompts = PromptBuilder(tokenizer)
-        self.prompt = self.prompts.write
+        self.prompt = self.prompts.render
         self.end_ids = self.prompts.text_end_ids(loaded.facts.end_ids)
         self.info = info_of(
             loaded,
@@ -271,7 +271,7 @@ class LocalEngine:
     ) -> Iterator[RowItem]:
         begun = any(row.start for row in rows)
         self._require_room(len(prompt.ids), spare=0 if begun else 1)
-        if is_drawn_there(self.backend) and not begun:
+        if server_samples(self.backend) and not begun:
             return one_after_another(
                 self.generate(prompt, row.settings, top_n=top_n, progress=progress)
                 for row in rows

@@ -66,11 +66,11 @@ class PrefixCache:
         Raises:
             Cancelled: as in `read`.
         """
-        self._keep(self._shared(ids))
+        self._truncate(self._shared(ids))
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
             yield done
-            part = self._part(ids, done)
+            part = self._next_part(ids, done)
             if self.records_layers and done + len(part) == len(ids):
                 self._record_layers(part)
             else:
@@ -84,7 +84,7 @@ class PrefixCache:
         self._layers, self._state = states[-1:].clone(), states[-1:, -1].clone()
         return states
 
-    def _part(
+    def _next_part(
         self, ids: Sequence[int], done: int, most: int | None = None
     ) -> Sequence[int]:
         """Return the next tokens to run in one pass."""
@@ -110,10 +110,10 @@ class PrefixCache:
         after its n tokens. The first part begins at `start` or before; of a model on a
         server, at `start`.
         """
-        self._keep(min(self.common(ids), start))
+        self._truncate(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
-            part = self._part(ids, done, most)
+            part = self._next_part(ids, done, most)
             count = len(part)
             if self.backend.is_remote:
                 count = max(0, min(count, done + count - start))
@@ -137,10 +137,10 @@ class PrefixCache:
         if start == len(ids) - 1 and self._layers is not None and self.ids == list(ids):
             yield start, self._layers
             return
-        self._keep(min(self.common(ids), start))
+        self._truncate(min(self.common(ids), start))
         while (done := len(self.ids)) < len(ids):
             cancellation.check()
-            part = self._part(ids, done, most)
+            part = self._next_part(ids, done, most)
             end = done + len(part)
             if end <= start:
                 self._last(self._run(self.backend.logits, part))
@@ -161,7 +161,7 @@ class PrefixCache:
 
     def rollback(self, count: int) -> None:
         """Keep only the first `count` tokens, for a model that `can_rollback`."""
-        self._keep(count)
+        self._truncate(count)
 
     @property
     def row_bytes(self) -> int:
@@ -189,7 +189,7 @@ class PrefixCache:
         # Removing tokens drops the logits too, so at least the last token runs again.
         return min(same, len(ids) - 1) if self._reuse is Reuse.ANY_PREFIX else 0
 
-    def _keep(self, count: int) -> None:
+    def _truncate(self, count: int) -> None:
         """Remove all but the first `count` tokens."""
         extra = len(self.ids) - count
         if extra == 0:
@@ -216,7 +216,7 @@ class PrefixCache:
         except Cancelled:
             # Only the layers that ran hold the part: crop all to the same length.
             self.ids += part
-            self._keep(held)
+            self._truncate(held)
             raise
         except BaseException:
             self.reset()

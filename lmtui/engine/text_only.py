@@ -195,11 +195,11 @@ class TextOnlyEngine:
                 "the server draws the answer itself",
                 "Switch the grammar off, or use a model on this machine.",
             )
-        sent = self._applied(settings)
+        sent = self._sent_settings(settings)
         require_applied(sent, self._model.takes)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         request = ChatRequest(
-            messages=[(each.role, _said(each)) for each in prompt.messages],
+            messages=[(each.role, _without_thinking(each)) for each in prompt.messages],
             temperature=sent.temperature,
             top_k=sent.top_k,
             top_p=sent.top_p,
@@ -249,7 +249,7 @@ class TextOnlyEngine:
                 reason = FinishReason.CANCELLED
         yield answer.finish(reason or FinishReason.STOP)
 
-    def _applied(self, settings: SamplingSettings) -> SamplingSettings:
+    def _sent_settings(self, settings: SamplingSettings) -> SamplingSettings:
         """Return the settings that the server draws with: it was said at the loading
         that it draws without some."""
         settings = without_idle_stages(settings)
@@ -280,9 +280,9 @@ class TextOnlyEngine:
         self._rows[row.handle] = row
         if len(self._rows) > _POSITIONS:
             self._rows.popitem(last=False)
-        position, look = self._look(row, settings, top_n)
-        shown = self._shown(row, position, look, count=top_n)
-        at = _place(token)
+        position, look = self._view(row, settings, top_n)
+        shown = self._distribution(row, position, look, count=top_n)
+        at = _listed_index(token)
         # Not the id of a listed token with the same bytes, if it is none of them.
         number = sum(each == token.data for each, _ in token.listed)
         id_ = self._tokens.id(token.data, number) if at is None else row.ids[at]
@@ -290,7 +290,7 @@ class TextOnlyEngine:
         drawn = float(look.sampled.prob(torch.tensor([id_])))
         if not drawn:  # the server applies the stages in another order
             look = replace(look, is_certain=False)
-            shown = self._shown(row, position, look, count=top_n)
+            shown = self._distribution(row, position, look, count=top_n)
         return Step(
             index=0,
             id=id_,
@@ -321,13 +321,13 @@ class TextOnlyEngine:
             order="unknown",
         )
 
-    def _look(
+    def _view(
         self, row: _Row, settings: SamplingSettings, count: int
     ) -> tuple[StoredLogits, LogitsView]:
         position = self._position(row)
         return position, position.view(self._chain(settings), count)
 
-    def _shown(
+    def _distribution(
         self,
         row: _Row,
         position: StoredLogits,
@@ -358,10 +358,10 @@ class TextOnlyEngine:
     ) -> Distribution:
         """Return the distribution of an earlier position under other settings. Nothing
         is known of the single stages: a server's order is not."""
-        sent = self._applied(settings)
+        sent = self._sent_settings(settings)
         row = self._rows[handle]
-        position, look = self._look(row, sent, start + count)
-        return self._shown(row, position, look, start=start, count=count)
+        position, look = self._view(row, sent, start + count)
+        return self._distribution(row, position, look, start=start, count=count)
 
     def search_vocabulary(
         self, handle: int, text: str, settings: SamplingSettings, *, count: int = 50
@@ -398,7 +398,7 @@ def pieces_of(part: ChatPart) -> list[tuple[ChatToken | None, str]]:
     return list(zip(part.tokens, pieces, strict=True))
 
 
-def _place(token: ChatToken) -> int | None:
+def _listed_index(token: ChatToken) -> int | None:
     """Return the place of a token among those that are listed with it; None where that
     is not certain. llama-server names the last token of a character by all bytes of
     that: then the number tells, if only one token has it."""
@@ -421,7 +421,7 @@ def _is_part(data: bytes, whole: bytes) -> bool:
     return bytes_text(data) != data.decode(errors="ignore") and whole.endswith(data)
 
 
-def _said(message: ChatTurn) -> str:
+def _without_thinking(message: ChatTurn) -> str:
     """Return the text of a message without its thinking, which no server wants back."""
     thought = thinking_in(message.content) if message.role == "assistant" else None
     return message.content[thought.end if thought else 0 :]

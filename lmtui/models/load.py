@@ -113,10 +113,10 @@ def load_pair(
                 return first, second
         why = next(each for each in halves if isinstance(each, str))
         base = replace(_load_base(own or added, spec, _unpacked(how)), why=why)
-    return _beside(base, own, how) if own else base, _beside(base, added, how)
+    return lookup_ids(base, own, how) if own else base, lookup_ids(base, added, how)
 
 
-def _beside(base: LoadedModel, adapter: Adapter, how: LoadOptions) -> LoadedModel:
+def lookup_ids(base: LoadedModel, adapter: Adapter, how: LoadOptions) -> LoadedModel:
     from lmtui.models.adapters import merge
 
     how.on_progress(Progress(f"adding {adapter.name}"))
@@ -292,7 +292,11 @@ def _load_gguf(header: GgufHeader, plan: _Plan) -> tuple[Any, Any, Path]:
         with wrap_load_errors(str(file)):
             result = convert.dequantise(header, plan.dtype, report)
         if result.folder is None:
-            return result.model, _checked(result.tokenizer, file), file.parent
+            return (
+                result.model,
+                _require_fast_tokenizer(result.tokenizer, file),
+                file.parent,
+            )
         folder = result.folder
     return _load_folder(read_model(folder), plan)
 
@@ -341,7 +345,7 @@ def _load_folder(files: ModelFolder, plan: _Plan) -> tuple[Any, Any, Path]:
         )
     refuse_incomplete(info, folder)
     refuse_leftover(files, info.get("unexpected_keys") or ())
-    return model, _checked(tokenizer, folder), folder
+    return model, _require_fast_tokenizer(tokenizer, folder), folder
 
 
 def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) -> None:
@@ -358,7 +362,7 @@ def _require_memory(parameters: int, plan: _Plan, *, from_gguf: bool = False) ->
     )
 
 
-def _checked(tokenizer: Any, path: Path) -> Any:
+def _require_fast_tokenizer(tokenizer: Any, path: Path) -> Any:
     if tokenizer is None:
         raise _no_tokenizer(path)
     if not getattr(tokenizer, "is_fast", False):

@@ -35,7 +35,7 @@ class LoadedModel:
     """A `PreTrainedModel` in evaluation mode on its device, a `LlamaModel` for the
     Llama backend, a `LmtuiServerModel`, a `ListingModel` or a `CountedModel`."""
     tokenizer: Any
-    """A fast tokenizer of transformers, or a `LightTokenizer`."""
+    """A fast tokenizer of transformers, or a `TokenizersTokenizer`."""
     name: str
     folder: Path
     """The folder that weights and tokenizer were read from."""

@@ -25,7 +25,7 @@ _compiled = lru_cache(maxsize=4)(chat_template.compiled)
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    _say({"ready": True})
+    _send({"ready": True})
     while line := sys.stdin.buffer.readline():
         _limit(len(line))
         try:
@@ -36,7 +36,7 @@ def main() -> None:
             answer = {"refused": str(error) or type(error).__name__}
         except Exception as error:  # a template can divide by zero, among much else
             answer = {"failed": f"{type(error).__name__}: {error}"}
-        _say(answer)
+        _send(answer)
 
 
 def _answer(question: Mapping[str, Any], limit: int) -> dict[str, Any]:
@@ -58,18 +58,18 @@ def _limit(size: int) -> None:
     """Set the limits for a request of `size` bytes."""
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     # in case the client does not kill it
-    _soften(resource.RLIMIT_CPU, int(used + SECONDS + 2))
-    _soften(resource.RLIMIT_AS, MEMORY + 32 * size)
+    _set_soft_limit(resource.RLIMIT_CPU, int(used + SECONDS + 2))
+    _set_soft_limit(resource.RLIMIT_AS, MEMORY + 32 * size)
 
 
-def _soften(kind: int, limit: int) -> None:
+def _set_soft_limit(kind: int, limit: int) -> None:
     hard = resource.getrlimit(kind)[1]
     least = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     with suppress(ValueError, OSError):  # some systems lack some limits
         resource.setrlimit(kind, (least, hard))
 
 
-def _say(answer: Mapping[str, Any]) -> None:
+def _send(answer: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 

@@ -44,7 +44,7 @@ class Encoded:
     """Start and end of each token, in code points."""
 
 
-class LightTokenizer:
+class TokenizersTokenizer:
     """The tokenizer in a folder that transformers wrote."""
 
     def __init__(self, folder: Path) -> None:
@@ -211,7 +211,7 @@ _WAYS = (
 )
 
 
-def same_as(library: Any, light: LightTokenizer) -> bool:
+def same_as(library: Any, light: TokenizersTokenizer) -> bool:
     """Return whether a saved tokenizer agrees with the original of transformers: on the
     tokens of some texts with all control tokens, on special tokens and on the template.
     """

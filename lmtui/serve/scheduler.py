@@ -20,9 +20,9 @@ from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import Engine
 from lmtui.errors import Cancelled, LmtuiError, Unavailable
 from lmtui.notation import counted
-from lmtui.worker.batching import Clock
 from lmtui.worker.events import Answer, Event, Failed
 from lmtui.worker.requests import Context, EngineRequest, Slot
+from lmtui.worker.throttle import Clock
 from lmtui.worker.worker import EngineWorker
 
 TURN = 0.05

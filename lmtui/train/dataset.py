@@ -148,7 +148,7 @@ def conversation(
     answered = [
         i for i, message in enumerate(messages, 1) if message.role == "assistant"
     ]
-    ids, answers = writer.answered(messages[: answered[-1]])
+    ids, answers = writer.render_with_answer_spans(messages[: answered[-1]])
     if not answers:
         raise LmtuiError("the model's chat template hides the answers")
     trained = [False] * len(ids)

@@ -27,8 +27,8 @@ from lmtui.tui.screen import ModelScreen
 from lmtui.tui.widgets.probability_panel import WITH_THESE, ProbabilityPanel
 from lmtui.tui.widgets.sampler_chain import LABELS
 from lmtui.tui.widgets.sampler_controls import SamplerControls
-from lmtui.worker.positions import of_position
 from lmtui.worker.requests import Slot
+from lmtui.worker.stale_handles import of_position
 
 
 class SamplerController(Controller):

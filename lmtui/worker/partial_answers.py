@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.scoring.passages import PartOf, Passage, score_passage
+from lmtui.engine.scoring.passages import DocumentSpan, Passage, score_passage
 from lmtui.engine.types import ScoredToken
 from lmtui.worker.requests import Context
 
@@ -24,7 +24,7 @@ def score_parts(
         tokens = []
         for token in score_passage(engine, passage):
             tokens.append(token)
-            if isinstance(passage, PartOf):
+            if isinstance(passage, DocumentSpan):
                 context.gather(token)
         return tuple(tokens)
 
@@ -59,7 +59,7 @@ def proofread_parts(
     return run
 
 
-def lens_parts(part: PartOf) -> Callable[[Engine, Context], None]:
+def lens_parts(part: DocumentSpan) -> Callable[[Engine, Context], None]:
     """Return a request for what each layer predicts in a part of a document; it gathers
     the columns, and goes on where the last one was."""
     reached = part.start

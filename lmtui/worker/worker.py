@@ -25,7 +25,6 @@ from lmtui.errors import (
     system_limit,
 )
 from lmtui.models.progress import Progress
-from lmtui.worker.batching import Batcher, Clock, throttled
 from lmtui.worker.events import Answer, Batch, Dropped, EngineOpened, Event, Failed
 from lmtui.worker.queue import RequestQueue
 from lmtui.worker.requests import (
@@ -36,6 +35,7 @@ from lmtui.worker.requests import (
     Reply,
     Slot,
 )
+from lmtui.worker.throttle import Batcher, Clock, throttled
 
 
 class EngineWorker:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 
-from lmtui.models.tokenizer_json import LightTokenizer
+from lmtui.models.tokenizer_json import TokenizersTokenizer
 from tests.models import tiny
 
 
@@ -57,7 +57,7 @@ def test_the_parts_make_the_whole(tmp_path: Path, change: Any) -> None:
     whole.no_padding()
     whole.no_truncation()
 
-    assert LightTokenizer(folder).backend_tokenizer.to_str() == whole.to_str()
+    assert TokenizersTokenizer(folder).backend_tokenizer.to_str() == whole.to_str()
 
 
 @pytest.mark.parametrize("model", [[], {"type": "BPE"}, {"type": "BPE", "vocab": 3}])
@@ -67,4 +67,4 @@ def test_a_damaged_file_is_a_value_error(tmp_path: Path, model: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_bytes()) | {"model": model}))
 
     with pytest.raises(ValueError, match=r".+"):
-        LightTokenizer(folder)
+        TokenizersTokenizer(folder)

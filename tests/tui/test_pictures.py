@@ -21,7 +21,7 @@ from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.screen import InspectScreen
 from lmtui.tui.preferences import Preferences
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
-from lmtui.worker.batching import INTERVAL
+from lmtui.worker.throttle import INTERVAL
 from tests.fakes import FakeEngine
 from tests.tui.pictures import Compare, Show, looks_as_kept
 from tests.tui.programs import ROWS, Program

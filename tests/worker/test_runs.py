@@ -12,9 +12,9 @@ from lmtui.cancellation import cancelled_when, never
 from lmtui.engine.document.types import ProofreadPart
 from lmtui.engine.protocol import Engine
 from lmtui.engine.scoring.passages import (
-    DocumentAlone,
-    PartOf,
-    TextAfter,
+    DocumentSpan,
+    TextInContext,
+    WholeDocument,
     tokenize_document,
 )
 from lmtui.engine.types import (
@@ -34,8 +34,8 @@ from lmtui.worker.partial_answers import (
     proofread_parts,
     score_parts,
 )
-from lmtui.worker.positions import of_position
 from lmtui.worker.requests import Context
+from lmtui.worker.stale_handles import of_position
 from tests.fake_writing import FakeWriter
 
 HELLO = (ChatTurn("user", "hello"),)
@@ -96,9 +96,9 @@ def test_versions_come_as_they_are_drawn_and_a_stop_ends_them_all() -> None:
     assert ends == [FinishReason.CANCELLED] * 2
 
 
-def whole_part(engine: FakeWriter, end: int) -> PartOf:
+def whole_part(engine: FakeWriter, end: int) -> DocumentSpan:
     windows = engine.info.windows()
-    return PartOf(engine.encode(TEXT).ids, (), windows, start=0, end=end)
+    return DocumentSpan(engine.encode(TEXT).ids, (), windows, start=0, end=end)
 
 
 def interrupted(engine: FakeWriter, run: Callable[[Engine, Context], Any]) -> list[Any]:
@@ -149,21 +149,21 @@ def test_an_interrupted_completion_begins_anew() -> None:
 
 def test_a_part_of_a_document_is_scored_token_by_token() -> None:
     engine, reports = FakeWriter(adds_bos=True, context=7), Reports()
-    document = tokenize_document(engine, DocumentAlone("naïve text"))
+    document = tokenize_document(engine, WholeDocument("naïve text"))
     ids, prefix = document.encoding.ids, document.encoding.prefix
     scored = list(engine.score(ids, prefix=prefix, top_n=3))
     assert [t.bytes for t in document.tokens] == [t.bytes for t in scored]
     assert all(token.logprob is None for token in document.tokens)
     assert document.windows == engine.info.windows(1)
     _, (_, end, since), *_ = document.windows.over(len(ids))
-    part = PartOf(ids, prefix, document.windows, since, end, top_n=3)
+    part = DocumentSpan(ids, prefix, document.windows, since, end, top_n=3)
     assert list(score_parts(part)(engine, reports)) == scored[since:end] == reports.all
 
 
 def test_a_message_is_scored_as_the_draft_it_was_and_reports_no_part() -> None:
     engine, reports = FakeWriter(), Reports()
     looked = engine.score_draft(HELLO, "why?", PLAIN)
-    assert score_parts(TextAfter(HELLO, "why?"))(engine, reports) == looked.tokens
+    assert score_parts(TextInContext(HELLO, "why?"))(engine, reports) == looked.tokens
     assert not reports.all
 
 

@@ -129,10 +129,10 @@ class StaticKVCache:
 class CapturedStep:
     """One decode step, recorded as a CUDA graph or run as it is."""
 
-    def __init__(self, model: Any, held: StaticKVCache) -> None:
+    def __init__(self, model: Any, cache: StaticKVCache) -> None:
         self._model = model
-        self._held = held
-        self._cache = held.cache
+        self._held = cache
+        self._cache = cache.cache
         self._ids = torch.zeros(1, 1, dtype=torch.long, device=model.device)
         self._logits: Tensor | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -160,7 +160,7 @@ class CapturedStep:
                     self._run()
                     self._held.back()
                 # 2) check that no operation waits for the GPU
-                with _refusing_to_wait():
+                with _error_on_sync():
                     self._run()
                 self._held.back()
             here.wait_stream(aside)
@@ -183,7 +183,7 @@ class CapturedStep:
 
 
 @contextmanager
-def _refusing_to_wait() -> Iterator[None]:
+def _error_on_sync() -> Iterator[None]:
     """Raise a RuntimeError for an operation that waits for the GPU and so would
     make a recording fail. A failed recording leaves torch's allocator in an
     undefined state."""
@@ -232,42 +232,42 @@ class CudaGraphBackend(TransformersBackend):
         most = getattr(config, "max_position_embeddings", _FIRST)
         return StaticKVCache(config.num_hidden_layers, most)
 
-    def logits(self, ids: Sequence[int], held: Any = None, *, keep: int = 1) -> Tensor:
-        if not _is_static(held):
-            return super().logits(ids, held, keep=keep)
-        held.make_room(len(ids))
-        if len(ids) == 1 and held.length > 0:
+    def logits(self, ids: Sequence[int], cache: Any = None, *, keep: int = 1) -> Tensor:
+        if not _is_static(cache):
+            return super().logits(ids, cache, keep=keep)
+        cache.make_room(len(ids))
+        if len(ids) == 1 and cache.length > 0:
             cancellation.check()
-            logits = self._step(held).logits(ids[0])
+            logits = self._step(cache).logits(ids[0])
         else:
-            logits = super().logits(ids, held, keep=keep)
-        held.commit(len(ids))
+            logits = super().logits(ids, cache, keep=keep)
+        cache.commit(len(ids))
         return logits
 
     def hidden_states(
-        self, ids: Sequence[int], held: Any = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: Any = None, *, keep: int = 1
     ) -> Tensor:
-        if not _is_static(held):
-            return super().hidden_states(ids, held, keep=keep)
-        held.make_room(len(ids))
-        before = held.length
-        states = super().hidden_states(ids, held, keep=keep)
-        if held.length == before:  # `states` may fall back to `logits`, which counts
-            held.commit(len(ids))
+        if not _is_static(cache):
+            return super().hidden_states(ids, cache, keep=keep)
+        cache.make_room(len(ids))
+        before = cache.length
+        states = super().hidden_states(ids, cache, keep=keep)
+        if cache.length == before:  # `states` may fall back to `logits`, which counts
+            cache.commit(len(ids))
         return states
 
-    def _step(self, held: Any) -> CapturedStep:
-        if held.step is None:
-            held.step = self._recorded(held) if self._records else None
-        return held.step or CapturedStep(self.model, held)
+    def _step(self, cache: Any) -> CapturedStep:
+        if cache.step is None:
+            cache.step = self._capture(cache) if self._records else None
+        return cache.step or CapturedStep(self.model, cache)
 
-    def _recorded(self, held: Any) -> CapturedStep | None:
+    def _capture(self, cache: Any) -> CapturedStep | None:
         """Record the step over a cache; None where that fails or the logits are
         wrong."""
-        step = CapturedStep(self.model, held)
+        step = CapturedStep(self.model, cache)
         try:
-            wanted = super().logits([1], held)
-            held.back()
+            wanted = super().logits([1], cache)
+            cache.back()
             step.record()
             found = step.logits(1)
             off = (found.log_softmax(-1) - wanted.log_softmax(-1)).abs().max()
@@ -278,9 +278,9 @@ class CudaGraphBackend(TransformersBackend):
             self._records = False
             return None
         finally:
-            held.back()
+            cache.back()
         return step
 
 
-def _is_static(held: Any) -> bool:
-    return isinstance(held, StaticKVCache)
+def _is_static(cache: Any) -> bool:
+    return isinstance(cache, StaticKVCache)

@@ -75,35 +75,35 @@ class NgramBackend:
         return IdsKVCache([[]])
 
     def logits(
-        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
-        return self.head(self.hidden_states(ids, held, keep=keep))
+        return self.head(self.hidden_states(ids, cache, keep=keep))
 
-    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], cache: IdsKVCache) -> Tensor:
         paths = [[token] for token in tokens]
-        return self.head(self.hidden_states_after(paths, held))
+        return self.head(self.hidden_states_after(paths, cache))
 
     def hidden_states(
-        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
         """Last tokens [keep, width] of the contexts that end with the last `keep` of
         `ids`."""
         cancellation.check()
-        text = [*(held.rows[0] if held else ()), *ids]
+        text = [*(cache.rows[0] if cache else ()), *ids]
         ends = range(len(text) - keep + 1, len(text) + 1)
-        states = self._states([self._last(text, end) for end in ends])
-        if held:
-            held.rows[0] += ids
+        states = self._states([self._last_tokens(text, end) for end in ends])
+        if cache:
+            cache.rows[0] += ids
         return states
 
     def hidden_states_after(
-        self, paths: Sequence[Sequence[int]], held: IdsKVCache
+        self, paths: Sequence[Sequence[int]], cache: IdsKVCache
     ) -> Tensor:
         """Last tokens [n, width] after each of n paths, one for each row."""
         cancellation.check()
-        for row, path in zip(held.rows, paths, strict=True):
+        for row, path in zip(cache.rows, paths, strict=True):
             row += path
-        return self._states([self._last(row) for row in held.rows])
+        return self._states([self._last_tokens(row) for row in cache.rows])
 
     def layer_states(self, *_: object, **__: object) -> Tensor:
         """Refuse: counts have no layers.
@@ -113,14 +113,17 @@ class NgramBackend:
         """
         raise no_layer_states("an n-gram model has no layers")
 
-    def hidden_states_tree(self, tree: Tree, held: IdsKVCache) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, cache: IdsKVCache) -> Tensor:
         """Last tokens [n, width] after each token of a tree."""
         cancellation.check()
-        before = self._last(held.rows[0])
+        before = self._last_tokens(cache.rows[0])
         # A parent comes before its children, so that a row of the mask is a path.
         paths = [row.nonzero().flatten().tolist() for row in tree.seen]
         return self._states(
-            [self._last([*before, *(tree.ids[i] for i in path)]) for path in paths]
+            [
+                self._last_tokens([*before, *(tree.ids[i] for i in path)])
+                for path in paths
+            ]
         )
 
     def head(self, states: Tensor) -> Tensor:
@@ -145,9 +148,11 @@ class NgramBackend:
             before = ids[max(0, place - self._width) : place]
             probs, entropy = self._ngrams.row(before)
             above = int(np.count_nonzero(probs > probs[ids[place]]))
-            yield TokenScore(logprobs[place], 1 + above, entropy, _best(probs, top_n))
+            yield TokenScore(
+                logprobs[place], 1 + above, entropy, _top_logprobs(probs, top_n)
+            )
 
-    def _last(self, ids: Sequence[int], end: int | None = None) -> list[int]:
+    def _last_tokens(self, ids: Sequence[int], end: int | None = None) -> list[int]:
         """Return the tokens that matter of the context `ids[:end]`, with `_NO_TOKEN`
         for those that it lacks: [width]."""
         end = len(ids) if end is None else end
@@ -158,7 +163,9 @@ class NgramBackend:
         return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self._width)
 
 
-def _best(probs: NDArray[np.float64], count: int) -> tuple[tuple[int, float], ...]:
+def _top_logprobs(
+    probs: NDArray[np.float64], count: int
+) -> tuple[tuple[int, float], ...]:
     """Return the first tokens by (-probability, id), with log-probabilities."""
     if not count:
         return ()

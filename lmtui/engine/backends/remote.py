@@ -68,26 +68,26 @@ class ServerBackend(ABC):
         return IdsKVCache([[]])
 
     def logits(
-        self, ids: Sequence[int], held: IdsKVCache | None = None, *, keep: int = 1
+        self, ids: Sequence[int], cache: IdsKVCache | None = None, *, keep: int = 1
     ) -> Tensor:
-        prompt = [*(held.rows[0] if held else ()), *ids]
+        prompt = [*(cache.rows[0] if cache else ()), *ids]
         none = torch.empty(0, self._vocabulary)
         rows = torch.cat([none, *self.all_logits(prompt, skip=len(prompt) - keep)])
-        if held:
-            held.rows[0] += ids
+        if cache:
+            cache.rows[0] += ids
         return rows
 
     hidden_states = logits
 
-    def next_logits(self, tokens: Sequence[int], held: IdsKVCache) -> Tensor:
-        for row, token in zip(held.rows, tokens, strict=True):
+    def next_logits(self, tokens: Sequence[int], cache: IdsKVCache) -> Tensor:
+        for row, token in zip(cache.rows, tokens, strict=True):
             row.append(token)
-        return self._logits_of(held.rows)
+        return self._logits_of(cache.rows)
 
     def hidden_states_after(
-        self, paths: Sequence[Sequence[int]], held: IdsKVCache
+        self, paths: Sequence[Sequence[int]], cache: IdsKVCache
     ) -> Tensor:
-        rows = zip(held.rows, paths, strict=True)
+        rows = zip(cache.rows, paths, strict=True)
         return self._logits_of([[*row, *path] for row, path in rows])
 
     def _logits_of(self, prompts: Sequence[Sequence[int]]) -> Tensor:
@@ -102,7 +102,7 @@ class ServerBackend(ABC):
             end = min(start + self.block_rows, len(ids))
             yield self._logits_after([ids[:end]], end - start)
 
-    def hidden_states_tree(self, tree: Tree, held: IdsKVCache) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, cache: IdsKVCache) -> Tensor:
         """Raise a ValueError: a server reads no trees."""
         raise ValueError("a server reads no trees")
 

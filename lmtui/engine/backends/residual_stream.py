@@ -50,13 +50,13 @@ class ResidualStream:
 
         with ExitStack() as hooks:
             hooks.enter_context(_removed(layers[-1].register_forward_hook(leave)))
-            for module in _neighbours(model, layers[0]):
+            for module in _sibling_modules(model, layers[0]):
                 hooks.enter_context(_removed(module.register_forward_hook(note)))
             last = run()
         if len(left) != 1:
             raise ValueError(_MANY_STATES)
         self._device = last.device
-        self.norm = _path(calls, left[0], last)
+        self.norm = _modules_to_head(calls, left[0], last)
         with self.recorded(len(last)) as entered:
             run()
         if [each.shape for each in entered] != [last.shape] * len(layers):
@@ -102,7 +102,7 @@ def _state_in(values: Any) -> Tensor:
     return state
 
 
-def _neighbours(model: nn.Module, layer: nn.Module) -> list[nn.Module]:
+def _sibling_modules(model: nn.Module, layer: nn.Module) -> list[nn.Module]:
     """Return the modules beside the list of layers that begins with `layer`."""
     for owner in model.modules():
         children = list(owner.children())
@@ -112,7 +112,7 @@ def _neighbours(model: nn.Module, layer: nn.Module) -> list[nn.Module]:
     return []
 
 
-def _path(
+def _modules_to_head(
     calls: Sequence[tuple[nn.Module, Any, Any]], first: Tensor, last: Tensor
 ) -> tuple[nn.Module, ...]:
     """Return the modules that lead from the last layer's output [1, n, width] to the

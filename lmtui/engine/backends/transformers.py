@@ -38,7 +38,7 @@ from lmtui.models.model_info import weights_in
 
 _MOST_TOKENS = {"cpu": 512}  # of one prefill pass, by device; more gains nothing
 _GPU_TOKENS = 2048
-# Arbitrary tokens for the checks of `_goes_on` and `reads_trees`: the answers do not
+# Arbitrary tokens for the checks of `_is_resumable` and `reads_trees`, which do not
 # depend on them.
 _PROBE = (1, 2, 3, 4)
 _PROBES = ((1, 2), (1, 3), (1, 2, 4), (1, 3, 4))
@@ -91,15 +91,18 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         """Append tokens and return all keys and values [n, KV, t, d]."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        held = self.keys.shape[2]
-        end = held + key_states.shape[2]
+        cache = self.keys.shape[2]
+        end = cache + key_states.shape[2]
         room = 0 if self.allocated is None else self.allocated[0].shape[2]
         if self.allocated is None or end > room:
             room = grown_room(room, end, self._spare)
-            self.allocated = _moved(self.keys, room), _moved(self.values, room)
+            self.allocated = (
+                _copy_to_larger(self.keys, room),
+                _copy_to_larger(self.values, room),
+            )
         keys, values = self.allocated
-        keys[:, :, held:end] = key_states
-        values[:, :, held:end] = value_states
+        keys[:, :, cache:end] = key_states
+        values[:, :, cache:end] = value_states
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
         return self.keys, self.values
 
@@ -139,7 +142,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         super().reset()
 
 
-def _moved(tokens: Tensor, room: int) -> Tensor:
+def _copy_to_larger(tokens: Tensor, room: int) -> Tensor:
     """Copy keys or values [n, KV, t, d] to the beginning of new memory [n, KV, room,
     d]."""
     rows, heads, length, width = tokens.shape
@@ -176,7 +179,7 @@ class TransformersKVCache:
             layer.batch_select_indices(rows)
 
 
-def _check(*_: object) -> None:
+def _cancel_pass(*_: object) -> None:
     """Cancel a pass, as a hook before each layer."""
     cancellation.check()
 
@@ -195,7 +198,7 @@ class TransformersBackend:
         self._decoder: nn.Module | None = None if decoder is model else decoder
         """The layers without the head; None where they can't be told apart."""
         layers = self._layers = _layers(model)
-        hooks = [layer.register_forward_pre_hook(_check) for layer in layers]
+        hooks = [layer.register_forward_pre_hook(_cancel_pass) for layer in layers]
         # The model can outlive the backend: in a training, each evaluation has its own.
         weakref.finalize(self, _remove, hooks)
         kind = model.device.type
@@ -213,14 +216,14 @@ class TransformersBackend:
             or ["full_attention"]
         )
         self.reuse = Reuse.ANY_PREFIX if kinds <= _ATTENTION else Reuse.WHOLE
-        if self.reuse is Reuse.WHOLE and not self._goes_on():
+        if self.reuse is Reuse.WHOLE and not self._is_resumable():
             self.reuse = Reuse.NOTHING
 
-    def _goes_on(self) -> bool:
+    def _is_resumable(self) -> bool:
         """Return whether a recurrent model computes the same in two parts as in one."""
-        held, half = self.new_cache(), len(_PROBE) // 2
-        self.logits(_PROBE[:half], held)
-        parts = self.logits(_PROBE[half:], held)
+        cache, half = self.new_cache(), len(_PROBE) // 2
+        self.logits(_PROBE[:half], cache)
+        parts = self.logits(_PROBE[half:], cache)
         difference = parts.log_softmax(-1) - self.logits(_PROBE).log_softmax(-1)
         return float(difference.abs().max()) < 0.01
 
@@ -242,29 +245,29 @@ class TransformersBackend:
     def logits(
         self,
         ids: Sequence[int],
-        held: TransformersKVCache | None = None,
+        cache: TransformersKVCache | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
         with torch.inference_mode():
             output = self.model(
                 input_ids=self._inputs(ids),
-                cache=held and held.cache,
-                use_cache=held is not None,
+                cache=cache and cache.cache,
+                use_cache=cache is not None,
                 logits_to_keep=keep,
             )
             return float_logits(output.logits[0, -keep:])
 
-    def next_logits(self, tokens: Sequence[int], held: TransformersKVCache) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], cache: TransformersKVCache) -> Tensor:
         inputs = torch.tensor([[t] for t in tokens], device=self.model.device)  # [n, 1]
         with torch.inference_mode():
-            output = self.model(input_ids=inputs, cache=held.cache, use_cache=True)
+            output = self.model(input_ids=inputs, cache=cache.cache, use_cache=True)
             return float_logits(output.logits[:, -1])
 
     def hidden_states(
         self,
         ids: Sequence[int],
-        held: TransformersKVCache | None = None,
+        cache: TransformersKVCache | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
@@ -273,37 +276,37 @@ class TransformersBackend:
         They are the output of the last layer; the logits themselves where the layers
         can't be told apart from the head.
         """
-        if not self._apart:
-            return self.logits(ids, held, keep=keep)
+        if not self._layers_output_type:
+            return self.logits(ids, cache, keep=keep)
         assert self._decoder is not None
         with torch.inference_mode():
             output = self._decoder(
                 input_ids=self._inputs(ids),
-                cache=held and held.cache,
-                use_cache=held is not None,
+                cache=cache and cache.cache,
+                use_cache=cache is not None,
             )
         states: Tensor = output.last_hidden_state[0, -keep:]
         return states.clone()  # the others need not stay in memory
 
     def hidden_states_after(
-        self, paths: Sequence[Sequence[int]], held: TransformersKVCache
+        self, paths: Sequence[Sequence[int]], cache: TransformersKVCache
     ) -> Tensor:
         longest = max(map(len, paths))
         # Attention is causal: padding behind a path changes none of its states.
         filled = [[*path, *[0] * (longest - len(path))] for path in paths]
         inputs = torch.tensor(filled, device=self.model.device)  # [n, longest]
         last = [len(path) - 1 for path in paths]
-        return self._batch(inputs, held)[range(len(paths)), last]
+        return self._batch(inputs, cache)[range(len(paths)), last]
 
-    def hidden_states_tree(self, tree: Tree, held: TransformersKVCache) -> Tensor:
-        device, before = self.model.device, held.length
+    def hidden_states_tree(self, tree: Tree, cache: TransformersKVCache) -> Tensor:
+        device, before = self.model.device, cache.length
         # 1 where a tree token attends to a cached or a tree token: [n, before + n]
         seen = torch.cat([torch.ones(len(tree.ids), before), tree.seen], 1)
         mask = (1 - seen).to(device, self.model.dtype)
         inputs = torch.tensor([tree.ids], device=device)
         states = self._batch(
             inputs,
-            held,
+            cache,
             attention_mask=(mask * torch.finfo(mask.dtype).min)[None, None],
             position_ids=torch.tensor([tree.depths], device=device) + before,
         )
@@ -312,13 +315,13 @@ class TransformersBackend:
     def _batch(
         self,
         inputs: Tensor,
-        held: TransformersKVCache,
+        cache: TransformersKVCache,
         **masked: Tensor,
     ) -> Tensor:
         """States [n, length, width] after every token of inputs [n, length]."""
-        asked = {"input_ids": inputs, "cache": held.cache, "use_cache": True, **masked}
+        asked = {"input_ids": inputs, "cache": cache.cache, "use_cache": True, **masked}
         with torch.inference_mode():
-            if self._apart and self._decoder is not None:
+            if self._layers_output_type and self._decoder is not None:
                 states: Tensor = self._decoder(**asked).last_hidden_state
                 return states
             return float_logits(self.model(**asked).logits)
@@ -332,11 +335,11 @@ class TransformersBackend:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
             return False
-        held = TransformersKVCache(preallocated_cache())
+        cache = TransformersKVCache(preallocated_cache())
         tree = Tree.of([path[1:] for path in _PROBES])
         try:
-            self.hidden_states(_PROBES[0][:1], held)
-            found = self.head(self.hidden_states_tree(tree, held)[tree.places])
+            self.hidden_states(_PROBES[0][:1], cache)
+            found = self.head(self.hidden_states_tree(tree, cache)[tree.places])
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
             return False
         single = torch.cat([self.logits(path) for path in _PROBES])
@@ -346,21 +349,21 @@ class TransformersBackend:
     def layer_states(
         self,
         ids: Sequence[int],
-        held: TransformersKVCache | None = None,
+        cache: TransformersKVCache | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
-        stream = self._stream
+        stream = self._residual_stream
         if isinstance(stream, str):
             raise no_layer_states(f"{type(self.model).__name__}: {stream}")
         with stream.recorded(keep) as entered:
-            last = self.hidden_states(ids, held, keep=keep)
+            last = self.hidden_states(ids, cache, keep=keep)
         return torch.stack([*entered, last], 1)
 
     @cached_property
-    def _stream(self) -> ResidualStream | str:
+    def _residual_stream(self) -> ResidualStream | str:
         """What passes from layer to layer; where that can't be seen, the reason."""
-        if not self._apart:
+        if not self._layers_output_type:
             return "the head can't be told apart from the layers"
 
         def run() -> Tensor:
@@ -372,17 +375,17 @@ class TransformersBackend:
             return str(error)
 
     def head(self, states: Tensor) -> Tensor:
-        if not self._apart:
+        if not self._layers_output_type:
             return states
         hidden = states.unsqueeze(0)
         inputs = self._inputs([0] * len(states))
-        output = self._apart(last_hidden_state=hidden)
-        with torch.inference_mode(), self._replaced(output, hidden):
+        output = self._layers_output_type(last_hidden_state=hidden)
+        with torch.inference_mode(), self._with_hidden_states(output, hidden):
             block = self.model(input_ids=inputs, use_cache=False)
         return float_logits(block.logits[0])
 
     @cached_property
-    def _apart(self) -> type[Any] | None:
+    def _layers_output_type(self) -> type[Any] | None:
         """Type of the output that the layers return to the head; None where the model
         does not call its layers as one module."""
         if self._decoder is None:
@@ -390,7 +393,7 @@ class TransformersBackend:
         inputs = self._inputs([0])
         with torch.inference_mode():
             output = self._decoder(input_ids=inputs, use_cache=False)
-            with self._replaced(output, output.last_hidden_state) as used:
+            with self._with_hidden_states(output, output.last_hidden_state) as used:
                 self.model(input_ids=inputs, use_cache=False)
         return type(output) if used else None
 
@@ -403,21 +406,21 @@ class TransformersBackend:
         """
         if skip >= len(ids):
             return
-        if not self._apart:
-            yield from self._whole(self._inputs(ids), skip)
+        if not self._layers_output_type:
+            yield from self._all_logits_at_once(self._inputs(ids), skip)
             return
         most = len(ids) if self.reuse is Reuse.NOTHING else DEFAULT_WINDOW
-        held = self.new_cache() if len(ids) > most else None
+        cache = self.new_cache() if len(ids) > most else None
         start = 0
         while left := len(ids) - start:
             count = part_len(left, most)
             part = ids[start : start + count]
-            states = self.hidden_states(part, held, keep=count)
+            states = self.hidden_states(part, cache, keep=count)
             for first in range(max(0, skip - start), count, self.block_rows):
                 yield self.head(states[first : first + self.block_rows])
             start += count
 
-    def _whole(self, inputs: Tensor, skip: int) -> Iterator[Tensor]:
+    def _all_logits_at_once(self, inputs: Tensor, skip: int) -> Iterator[Tensor]:
         """Yield blocks of logits that are computed at once: memory grows with tokens ×
         vocabulary."""
         with torch.inference_mode():
@@ -426,7 +429,7 @@ class TransformersBackend:
             yield float_logits(block)
 
     @contextmanager
-    def _replaced(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:
+    def _with_hidden_states(self, output: Any, hidden: Tensor) -> Iterator[list[bool]]:
         """Make the layers return `hidden` at once, so that a call of the model runs the
         head alone.
 

@@ -104,7 +104,7 @@ class ContextPlanner:
             room = min(most, self.context - least - max_new_tokens)
             ids = self.infill.ids(context.before, following, room=room)
             return CompletionContext(ids, context.typed, infilled=True)
-        ids = (*context.prefix, *self._kept(context, least, max_new_tokens))
+        ids = (*context.prefix, *self._window_ids(context, least, max_new_tokens))
         if not ids:
             raise LmtuiError(
                 "there is nothing to continue",
@@ -113,7 +113,7 @@ class ContextPlanner:
             )
         return CompletionContext(ids, context.typed)
 
-    def _kept(
+    def _window_ids(
         self, context: CursorContext, minimum: int, max_new_tokens: int
     ) -> Sequence[int]:
         """Return the tokens to read before the piece: those of the window; from one
@@ -266,8 +266,8 @@ class Completer:
             found = self._continuations(read, max(top_n, drawn_from))
             allowed = None
             if grammar is not None:
-                found, allowed = self._allowed(read, found, grammar)
-            row, step = self._first(found, allowed, settings, top_n, random)
+                found, allowed = self._grammar_mask(read, found, grammar)
+            row, step = self._draw_first_row(found, allowed, settings, top_n, random)
             if grammar is not None and row.special is None:
                 grammar.accept_bytes(row.beyond)
             return FirstStep(row.cover.ids, step, reused)
@@ -291,7 +291,8 @@ class Completer:
         branches = [
             (row, builder, grammar)
             for row, grammar in self._rows(read, before, rules, count)
-            if (builder := _begun(row, rules, after, read)).suggestion is None
+            if (builder := _builder_beginning_with(row, rules, after, read)).suggestion
+            is None
         ][: min(count, MOST)]
         # 2) decode all branches as one batch, each until its suggestion ends
         longest = max((len(row.cover.ids) for row, *_ in branches), default=0)
@@ -323,7 +324,7 @@ class Completer:
             return [(row, None) for row in found.rows if row.special is None]
         grammar = self._grammar.at(rules.grammar, before)
         found = self._continuations(read, _DRAWN_FROM)
-        found, allowed = self._allowed(read, found, grammar)
+        found, allowed = self._grammar_mask(read, found, grammar)
         rows = list[tuple[HealedRow, AnswerGrammar | None]]()
         for row, possible in zip(found.rows, allowed.tolist(), strict=True):
             if possible and row.special is None and len(rows) < MOST:
@@ -343,7 +344,7 @@ class Completer:
             )
         return found
 
-    def _allowed(
+    def _grammar_mask(
         self, read: CompletionContext, found: HealedDistribution, grammar: AnswerGrammar
     ) -> tuple[HealedDistribution, Tensor]:
         """Return the rows, and which of them a grammar allows, bool [rows]. There are
@@ -359,7 +360,7 @@ class Completer:
                 return found, torch.tensor(allowed, dtype=torch.bool)
             found = self._continuations(read, count)
 
-    def _first(
+    def _draw_first_row(
         self,
         healed: HealedDistribution,
         allowed: Tensor | None,
@@ -388,12 +389,14 @@ class Completer:
             rank=1 + sum(other.logprob > row.logprob for other in healed.rows),
             entropy=healed.entropy,
             sampled_prob=float(kept.probs[place]),
-            distribution=_drawn(self._model.reader.distribution(healed, top_n), kept),
+            distribution=_with_sampled_probs(
+                self._model.reader.distribution(healed, top_n), kept
+            ),
         )
         return row, step
 
 
-def _begun(
+def _builder_beginning_with(
     row: HealedRow, rules: SuggestionRules, after: str, read: CompletionContext
 ) -> SuggestionBuilder:
     """Return a suggestion that has to begin with `row`, however improbable that is."""
@@ -403,7 +406,9 @@ def _begun(
     return builder
 
 
-def _drawn(shown: Distribution, sampled: SampledDistribution) -> Distribution:
+def _with_sampled_probs(
+    shown: Distribution, sampled: SampledDistribution
+) -> Distribution:
     """Return `shown` with the sampler's probs and cuts; the ids of `sampled` are row
     indices."""
     places = torch.arange(len(shown.candidates))

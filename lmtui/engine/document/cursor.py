@@ -125,7 +125,7 @@ class CursorPredictor:
             typed=typed,
             typed_logprob=found.logprob if spot.context else None,
             unexplored=found.unexplored,
-            following=self._following(cursor, found),
+            following=self._actual_next(cursor, found),
             read=read,
             tokens=len(scorer),
             window=window,
@@ -156,8 +156,8 @@ class CursorPredictor:
         """Return whether cached logprobs show that the search needs other paths than
         the typed tokens: one batch of all paths then costs less than a pass over those
         and another batch."""
-        known = self._known(context)
-        if () not in known or not self._searches or self._asks:
+        known = self._cached_rows(context)
+        if () not in known or not self._can_search or self._has_token_logprobs:
             return False
         wanted = required_paths(
             self.tokens,
@@ -193,7 +193,7 @@ class CursorPredictor:
             return known
         likely = self.tokens.guess(typed)
         states: dict[Path, Tensor] = {}
-        if not {(), likely} <= self._known(key[0]).keys():
+        if not {(), likely} <= self._cached_rows(key[0]).keys():
             states = _by_path(likely, self.scorer.read(context, likely))
         return self._search(key, states, tolerance=self.budget.least)
 
@@ -201,16 +201,18 @@ class CursorPredictor:
         self, key: Key, states: dict[Path, Tensor], *, tolerance: float
     ) -> HealedDistribution:
         context, typed, top = key
-        known = self._known(context)
-        self._learn(known, states)
-        whole = self._complete(known, key)
+        known = self._cached_rows(context)
+        self._cache_rows(known, states)
+        whole = self._complete_rows(known, key)
 
         def run(paths: list[Path]) -> list[Tensor]:
-            if self._asks:  # only the tokens that matter, of which there are few
-                self._ask(known, key, paths, whole)
+            if (
+                self._has_token_logprobs
+            ):  # only the tokens that matter, of which there are few
+                self._ask_tokens(known, key, paths, whole)
             if new := [path for path in paths if path not in known]:
                 states = self.scorer.hidden_states_after(context, new)
-                self._learn(known, dict(zip(new, states, strict=True)))
+                self._cache_rows(known, dict(zip(new, states, strict=True)))
             return [known[path] for path in paths]
 
         found = search(
@@ -221,7 +223,7 @@ class CursorPredictor:
             known=known,
             top_n=top,
             tolerance=tolerance,
-            most_runs=self._runs,
+            most_runs=self._max_batches,
             whole=whole,
         )
         self._kept[key] = found
@@ -230,41 +232,41 @@ class CursorPredictor:
         return found
 
     @property
-    def _searches(self) -> bool:
+    def _can_search(self) -> bool:
         """Whether other tokenisations of the typed bytes can be tried. A server that
         tells of listed tokens only has little to say of them."""
         is_listed = self._backend.listed is not None
-        return self.scorer.branches and (self._asks or not is_listed)
+        return self.scorer.branches and (self._has_token_logprobs or not is_listed)
 
     @property
-    def _runs(self) -> int:
+    def _max_batches(self) -> int:
         """Most batches of a search. A server that is asked takes a request for each
         path."""
         return (
             min(self.budget.runs, 1)
-            if self._asks
-            else self.budget.runs * self._searches
+            if self._has_token_logprobs
+            else self.budget.runs * self._can_search
         )
 
     @property
-    def _asks(self) -> bool:
+    def _has_token_logprobs(self) -> bool:
         """Whether a server can be asked about tokens that it does not list."""
         backend = self._backend
         return isinstance(backend, TokenBackend) and backend.asks_for_tokens
 
-    def _complete(self, known: dict[Path, Tensor], key: Key) -> set[Path]:
+    def _complete_rows(self, known: dict[Path, Tensor], key: Key) -> set[Path]:
         """Ask a server about the tokens that it does not list and that could continue
         the typed bytes. Return the paths after which all of those are known."""
         whole: set[Path] = set()
-        if self._asks:
+        if self._has_token_logprobs:
             typed = key[1]
             for path in [path for path in known if self._bytes(path) == typed]:
                 if path in self._bare:  # its row has to be listed now
                     del known[path]
-            self._ask(known, key, list(known), whole)
+            self._ask_tokens(known, key, list(known), whole)
         return whole
 
-    def _ask(
+    def _ask_tokens(
         self, known: dict[Path, Tensor], key: Key, paths: list[Path], whole: set[Path]
     ) -> None:
         """Complete the rows after some paths; add those paths to `whole`. A path
@@ -296,13 +298,15 @@ class CursorPredictor:
                 known[path] = row
             whole.add(path)
 
-    def _known(self, context: Path) -> dict[Path, Tensor]:
+    def _cached_rows(self, context: Path) -> dict[Path, Tensor]:
         if self._context != context or len(self._logprobs) > _PATHS:
             self._context, self._logprobs = context, {}
             self._asked, self._bare = {}, set()
         return self._logprobs
 
-    def _learn(self, known: dict[Path, Tensor], states: dict[Path, Tensor]) -> None:
+    def _cache_rows(
+        self, known: dict[Path, Tensor], states: dict[Path, Tensor]
+    ) -> None:
         new = [path for path in states if path not in known]
         if new:
             logits = self._backend.head(torch.stack([states[path] for path in new]))
@@ -345,7 +349,9 @@ class CursorPredictor:
         name, data = self._vocabulary.text(token), self._vocabulary.bytes(token)
         return Candidate(token, name, data, row.logprob)
 
-    def _following(self, cursor: int, healed: HealedDistribution) -> ActualNext | None:
+    def _actual_next(
+        self, cursor: int, healed: HealedDistribution
+    ) -> ActualNext | None:
         """Return the row of the text after the cursor: the one of the text's own token,
         or else the longest row that the text begins with."""
         document = self.scorer.document
@@ -388,11 +394,14 @@ class CursorPredictor:
         scorer = self.scorer
         scorer.update(text)
         first, last = scorer.document.between(start, end)
-        first, last = self._whole(first, -1), self._whole(last, 1)
+        first, last = (
+            self._character_boundary(first, -1),
+            self._character_boundary(last, 1),
+        )
         for _, known in scorer.rows(first, last):
-            whole = self._whole(known, -1)
+            whole = self._character_boundary(known, -1)
             if first < whole:
-                yield self._stretch(first, whole)
+                yield self._token_range(first, whole)
                 first = whole
 
     def _read_before(self, cursor: ScoredCursor) -> ScoredSpan | None:
@@ -401,9 +410,9 @@ class CursorPredictor:
         first = self.scorer.score_read(cursor.index - PART, cursor.index)
         if first is None:
             return None
-        return self._stretch(self._whole(first, 1), cursor.index)
+        return self._token_range(self._character_boundary(first, 1), cursor.index)
 
-    def _whole(self, index: int, step: int) -> int:
+    def _character_boundary(self, index: int, step: int) -> int:
         """Return the first token from `index` on, in direction `step`, that begins a
         character."""
         document = self.scorer.document
@@ -414,7 +423,7 @@ class CursorPredictor:
             index += step
         return index
 
-    def _stretch(self, first: int, last: int) -> ScoredSpan:
+    def _token_range(self, first: int, last: int) -> ScoredSpan:
         document = self.scorer.document
         ids = document.ids(first, last)
         rows = self.scorer.scored(first, last)

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import chain
 
-from lmtui.engine.document.slips import WordIndex
+from lmtui.engine.document.typos import WordIndex
 from lmtui.engine.document.words import spans_of_words
 
 _LIST = "frequency_dictionary_en_82_765.txt"
@@ -59,7 +59,7 @@ def _counts() -> dict[str, int]:
 def is_known(word: str) -> bool:
     """Return whether a word is spelt right: in the dictionary, in its British spelling,
     with an ending after an apostrophe, or joined from two common words."""
-    plain, words = _plain(word), dictionary()
+    plain, words = _normalised(word), dictionary()
     stem, apostrophe, ending = plain.partition("'")
     if plain in words or (ending in _ENDINGS and apostrophe and stem in words):
         return True
@@ -74,7 +74,7 @@ def is_known(word: str) -> bool:
     )
 
 
-def _plain(word: str) -> str:
+def _normalised(word: str) -> str:
     """Return a word in lower case, without accents, with straight apostrophes."""
     apart = unicodedata.normalize("NFD", word.lower().replace("’", "'"))
     return "".join(each for each in apart if not unicodedata.combining(each))

@@ -16,12 +16,16 @@ from itertools import chain, pairwise
 
 from torch import Tensor
 
-from lmtui.engine.document.cloze import Cloze, cloze_at
 from lmtui.engine.document.completion import CompletionModel
 from lmtui.engine.document.cursor import CursorPredictor
 from lmtui.engine.document.dictionary import dictionary, misspelt_words
-from lmtui.engine.document.slips import (
-    SlipKind,
+from lmtui.engine.document.span_scorer import SpanScorer, span_scorer_at
+from lmtui.engine.document.types import (
+    Correction,
+    ProofreadPart,
+)
+from lmtui.engine.document.typos import (
+    EditKind,
     WordIndex,
     confused_with,
     doubled,
@@ -29,10 +33,6 @@ from lmtui.engine.document.slips import (
     other_words,
     swapped,
     ungrammatical,
-)
-from lmtui.engine.document.types import (
-    Correction,
-    ProofreadPart,
 )
 from lmtui.engine.document.words import spans_of_words
 
@@ -44,15 +44,15 @@ SURPRISING_PAIR = 5.0
 """Surprisal of a word that is often confused, with the word after it, from which it is
 looked at."""
 COSTS = {
-    SlipKind.UNKNOWN: -3.0,
-    SlipKind.UNGRAMMATICAL: -4.5,
-    SlipKind.CONFUSED: 3.5,
-    SlipKind.MISSPELT: 12.0,
-    SlipKind.SIMILAR: 13.0,
-    SlipKind.FUNCTION_WORD: 14.0,
-    SlipKind.LETTER_CASE: 8.0,
-    SlipKind.SWAPPED: 10.0,
-    SlipKind.DOUBLED: 5.0,
+    EditKind.UNKNOWN: -3.0,
+    EditKind.UNGRAMMATICAL: -4.5,
+    EditKind.CONFUSED: 3.5,
+    EditKind.MISSPELT: 12.0,
+    EditKind.SIMILAR: 13.0,
+    EditKind.FUNCTION_WORD: 14.0,
+    EditKind.LETTER_CASE: 8.0,
+    EditKind.SWAPPED: 10.0,
+    EditKind.DOUBLED: 5.0,
 }
 """Gain in bits from which a correction is reported: rare words are unlikely wherever
 they are right, so a spelling has to gain more than a word order. What a dictionary or
@@ -100,7 +100,7 @@ class _Change:
     @property
     def margin(self) -> float:
         """Bits by which the gain is above the cost of such a slip."""
-        cost = COSTS[SlipKind(self.correction.kind)]
+        cost = COSTS[EditKind(self.correction.kind)]
         return self.correction.gain / _LN2 - cost
 
 
@@ -172,32 +172,38 @@ class Proofreader:
         before, after = pair.between
         is_wrong = pair.is_unknown or bool(ungrammatical(before, word, after))
         is_listed = is_wrong or bool(confused_with(word))
-        if not (is_wrong or _is_looked_at(pair, word, is_listed)):
+        if not (is_wrong or _may_be_wrong(pair, word, is_listed)):
             return None
         span = pair.first[0], pair.end
-        cloze = cloze_at(self._model, text, span)
-        if cloze is None and is_listed:  # the first word of the text
+        scorer = span_scorer_at(self._model, text, span)
+        if scorer is None and is_listed:  # the first word of the text
             moved = span[0] + 1, span[1] + 1
             line = f"\n{text}"
-            cloze = cloze_at(self._model, line, moved)
-        if cloze is None:
+            scorer = span_scorer_at(self._model, line, moved)
+        if scorer is None:
             return None
-        logprobs = cloze.read()
-        changes = list(self._changes(text, pair, cloze, logprobs, own))
+        logprobs = scorer.read()
+        changes = list(self._changes(text, pair, scorer, logprobs, own))
         for following in _ROUNDS:
             if not changes:
                 return None
-            changes = self._judged(cloze, text[slice(*span)], changes, following)
+            changes = self._with_gains(scorer, text[slice(*span)], changes, following)
         best = max(changes, key=lambda each: each.margin, default=None)
         return best.correction if best and best.margin >= 0 else None
 
-    def _judged(
-        self, cloze: Cloze, present: str, changes: Sequence[_Change], following: int
+    def _with_gains(
+        self,
+        scorer: SpanScorer,
+        present: str,
+        changes: Sequence[_Change],
+        following: int,
     ) -> list[_Change]:
         """Return the changes with their gain over the present text, without those that
         gain far too little."""
-        fillings = [cloze.fill(each) for each in (present, *(c.whole for c in changes))]
-        parts = cloze.scores(fillings, following=following)
+        fillings = [
+            scorer.fill(each) for each in (present, *(c.whole for c in changes))
+        ]
+        parts = scorer.scores(fillings, following=following)
         now, *totals = (score.total for part in parts for score in part)
         judged = [
             replace(each, correction=replace(each.correction, gain=total - now))
@@ -206,14 +212,19 @@ class Proofreader:
         return [each for each in judged if each.margin >= -_NEAR]
 
     def _changes(
-        self, text: str, pair: _Pair, cloze: Cloze, logprobs: Tensor, own: WordIndex
+        self,
+        text: str,
+        pair: _Pair,
+        scorer: SpanScorer,
+        logprobs: Tensor,
+        own: WordIndex,
     ) -> Iterator[_Change]:
         """Yield the changes of a pair that its context does not rule out."""
         (start, middle), end = pair.first, pair.end
         first, rest = text[start:middle], text[middle:end]
 
         def logprob(word: str) -> float:
-            ids = self._tokens_of(cloze.typed + word.encode())
+            ids = self._tokens_of(scorer.typed + word.encode())
             return float(logprobs[ids[0]]) if ids else -math.inf
 
         # 1) the first word dropped, or swapped with the second
@@ -221,12 +232,12 @@ class Proofreader:
             second = text[slice(*pair.second)]
             between = rest[: len(rest) - len(second)]
             if doubled(first, between, second):
-                made = Correction(middle, end, "", SlipKind.DOUBLED, 0.0)
+                made = Correction(middle, end, "", EditKind.DOUBLED, 0.0)
                 yield _Change(first, made)
             elif (other := swapped(first, between, second)) and logprob(
                 other.partition(between)[0]
-            ) >= logprob(first) + _least_gain(SlipKind.SWAPPED):
-                yield _Change(other, Correction(start, end, other, SlipKind.SWAPPED, 0))
+            ) >= logprob(first) + _least_gain(EditKind.SWAPPED):
+                yield _Change(other, Correction(start, end, other, EditKind.SWAPPED, 0))
         # 2) other words in place of the first
         spelling = dictionary() if pair.is_unknown else None
         others = other_words(
@@ -240,7 +251,7 @@ class Proofreader:
             for word, kind in kinds.items()
             if scores[word] >= present + _least_gain(kind) or pair.is_unknown
         ]
-        listed = SlipKind.CONFUSED, SlipKind.UNGRAMMATICAL
+        listed = EditKind.CONFUSED, EditKind.UNGRAMMATICAL
         confused = [word for word in kinds if kinds[word] in listed]
         likely.sort(key=lambda word: (-scores[word], word))
         for word in dict.fromkeys([*confused, *likely[:_MOST]]):
@@ -259,7 +270,7 @@ class Proofreader:
         return WordIndex(word for word in words if word.isalpha() and word.islower())
 
 
-def _is_looked_at(pair: _Pair, word: str, is_listed: bool) -> bool:
+def _may_be_wrong(pair: _Pair, word: str, is_listed: bool) -> bool:
     """Return whether a pair, or its first word, may need a correction; `is_listed`:
     the word is often confused."""
     threshold = SURPRISING_FUNCTION_WORD if is_function_word(word) else SURPRISING
@@ -268,7 +279,7 @@ def _is_looked_at(pair: _Pair, word: str, is_listed: bool) -> bool:
     return is_listed and sum(pair.bits) >= SURPRISING_PAIR
 
 
-def _least_gain(kind: SlipKind) -> float:
+def _least_gain(kind: EditKind) -> float:
     """Return the nats that a word itself has to gain, so that with what follows it can
     gain what its kind costs."""
     return max(_LEAST, COSTS[kind] - _FOLLOWS) * _LN2

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from lmtui.engine.document.cloze import (
+from lmtui.engine.document.completion import CompletionModel
+from lmtui.engine.document.span_scorer import (
     FOLLOWING,
     LONGEST,
-    Cloze,
-    Filling,
     FillingScore,
-    cloze_at,
+    Infilled,
+    SpanScorer,
+    span_scorer_at,
 )
-from lmtui.engine.document.completion import CompletionModel
 from lmtui.engine.document.token_healing import HealedRow
 from lmtui.engine.document.types import Replacement, ReplacementList
 from lmtui.engine.document.words import can_cut, in_word, words_like
@@ -43,12 +43,12 @@ def replacements(
 ) -> Iterator[ReplacementList]:
     """Yield what could stand from `start` to `end` of a text, whenever more is known;
     the last list is complete, and empty without context."""
-    cloze = cloze_at(model, text, (start, end))
-    if cloze is None:
+    scorer = span_scorer_at(model, text, (start, end))
+    if scorer is None:
         yield ReplacementList((), 1, 1)
         return
     is_word = can_cut(text, start) and can_cut(text, end)
-    search = _Search(model, cloze, text[start:end], is_word=is_word, count=count)
+    search = _Search(model, scorer, text[start:end], is_word=is_word, count=count)
     many = reads_trees(model.cache)
     known = words_like(text, start, end, count=FROM_TEXT) if many and is_word else []
     yield from search.run(known, BEGINNINGS if many else _FEW)
@@ -58,15 +58,15 @@ def replacements(
 class _Candidate:
     """Candidate as it was scored in the last round."""
 
-    filling: Filling
+    infilled: Infilled
     score: FillingScore
 
     @property
     def promise(self) -> float:
         """Natural log of the probability of what was scored, and of the token that
         follows it in the text."""
-        score, filling = self.score, self.filling
-        rest = filling.ids[filling.own + score.count :]
+        score, infilled = self.score, self.infilled
+        rest = infilled.ids[infilled.own + score.count :]
         return score.total + (float(score.next[rest[0]]) if rest else 0.0)
 
 
@@ -76,7 +76,7 @@ class _Search:
     def __init__(
         self,
         model: CompletionModel,
-        cloze: Cloze,
+        scorer: SpanScorer,
         present: str,
         *,
         is_word: bool,
@@ -85,13 +85,13 @@ class _Search:
         """`present` is the text in the gap, which stays in every round; where it
         `is_word`, so are its replacements, of which `count` are wanted."""
         self._model = model
-        self._cloze = cloze
+        self._scorer = scorer
         self._present = present
         self._is_word = is_word
         self._count = count
         self._rounds = [(max(most, count), following) for most, following in _ROUNDS]
         self._healed = model.reader.continuations(
-            cloze.context, cloze.typed, top_n=BEGINNINGS
+            scorer.context, scorer.typed, top_n=BEGINNINGS
         )
         self._words = 0  # candidates so far
         self._done = 0  # scores so far
@@ -105,15 +105,15 @@ class _Search:
         yield self._list(pool)
         # 2) the best of them, with more and more of what follows
         for number, (kept, following) in enumerate(self._rounds, 1):
-            fillings = [each.filling for each in self._best(pool, kept)]
+            infilled_texts = [each.infilled for each in self._best(pool, kept)]
             scored: list[_Candidate] = []
-            for scored in self._scores(fillings, following):
+            for scored in self._scores(infilled_texts, following):
                 sure = self._best(scored) if number == len(self._rounds) else []
                 yield self._list(pool, sure)
             pool = scored
         # 3) what the model would write after the best
         best = self._best(pool)
-        ahead = self._ahead([each.filling for each in best])
+        ahead = self._predicted_texts([each.infilled for each in best])
         rows = zip(self._rows(best), ahead, strict=True)
         complete = tuple(replace(row, ahead=written) for row, written in rows)
         yield ReplacementList(complete, self._total, self._total)
@@ -131,8 +131,8 @@ class _Search:
                 each
                 for each in pool[seen:]
                 if not self._is_word
-                or each.filling.text not in begun
-                or self._grown(each) is None
+                or each.infilled.text not in begun
+                or self._extended(each) is None
             ]
             seen = len(pool)
             yield self._list(words)
@@ -142,16 +142,16 @@ class _Search:
         """Return the candidates with the words that the beginnings among them greedily
         become. A beginning that goes on stays where text follows, which then says
         whether it is a word."""
-        stays, new = bool(self._cloze.following), pool
+        stays, new = bool(self._scorer.following), pool
         for _ in range(LONGEST):
             grown = {
-                each.filling.text: word
+                each.infilled.text: word
                 for each in new
-                if each.filling.text in begun and (word := self._grown(each))
+                if each.infilled.text in begun and (word := self._extended(each))
             }
             if not stays:
-                pool = [each for each in pool if each.filling.text not in grown]
-            known = {each.filling.text for each in pool}
+                pool = [each for each in pool if each.infilled.text not in grown]
+            known = {each.infilled.text for each in pool}
             begun = set(grown.values()) - known
             if not begun:
                 break
@@ -159,10 +159,10 @@ class _Search:
             pool = [*pool, *new]
         return pool
 
-    def _grown(self, candidate: _Candidate) -> str | None:
+    def _extended(self, candidate: _Candidate) -> str | None:
         """Return the word that continues a candidate by the most probable token; None
         where that token does not continue it."""
-        word, token = candidate.filling.text, int(candidate.score.next.argmax())
+        word, token = candidate.infilled.text, int(candidate.score.next.argmax())
         if token in self._model.end_ids:
             return None
         longer = word + self._spelled([token])
@@ -170,11 +170,11 @@ class _Search:
             return None
         return _first_word(longer)
 
-    def _ahead(self, fillings: Sequence[Filling]) -> list[str]:
+    def _predicted_texts(self, infilled_texts: Sequence[Infilled]) -> list[str]:
         """Return what the model greedily writes after each; empty where that would go
         on with the word."""
-        model, context = self._model, self._cloze.context
-        begins = [each.ids[: each.own] for each in fillings]
+        model, context = self._model, self._scorer.context
+        begins = [each.ids[: each.own] for each in infilled_texts]
         room = model.context - len(context) - max(map(len, begins))
         written = [list[int]() for _ in begins]
         answers = [model.greedy(begin, min(_AHEAD, room)) for begin in begins]
@@ -185,7 +185,7 @@ class _Search:
         ahead = [text[size:] for text, size in zip(texts, lengths, strict=True)]
         return [
             text if can_cut(each.text + text, len(each.text)) else ""
-            for each, text in zip(fillings, ahead, strict=True)
+            for each, text in zip(infilled_texts, ahead, strict=True)
         ]
 
     def _spelled(self, ids: Iterable[int]) -> str:
@@ -199,18 +199,18 @@ class _Search:
     def _scores_of(self, words: Iterable[str]) -> Iterator[list[_Candidate]]:
         """Score further words, without what follows; yield those that are scored,
         whenever there are more."""
-        fillings = [self._cloze.fill(word) for word in dict.fromkeys(words)]
-        self._words += len(fillings)
-        return self._scores(fillings, 0)
+        infilled_texts = [self._scorer.fill(word) for word in dict.fromkeys(words)]
+        self._words += len(infilled_texts)
+        return self._scores(infilled_texts, 0)
 
     def _scores(
-        self, fillings: Sequence[Filling], following: int
+        self, infilled_texts: Sequence[Infilled], following: int
     ) -> Iterator[list[_Candidate]]:
         """Score words with so many tokens that follow; yield those that are scored,
         whenever there are more."""
         done: list[_Candidate] = []
-        for part in self._cloze.scores(fillings, following=following):
-            done += map(_Candidate, fillings[len(done) :], part)
+        for part in self._scorer.scores(infilled_texts, following=following):
+            done += map(_Candidate, infilled_texts[len(done) :], part)
             self._done += len(part)
             yield done
 
@@ -220,11 +220,11 @@ class _Search:
         """Return the most promising candidates, best first; the present text is one."""
 
         def order(each: _Candidate) -> tuple[float, str]:
-            return -each.promise, each.filling.text
+            return -each.promise, each.infilled.text
 
         ranked = sorted(pool, key=order)
-        first = [each for each in ranked if each.filling.text == self._present]
-        first += [each for each in ranked if each.filling.text != self._present]
+        first = [each for each in ranked if each.infilled.text == self._present]
+        first += [each for each in ranked if each.infilled.text != self._present]
         return sorted(first[: max(1, most or self._count)], key=order)
 
     def _list(
@@ -233,7 +233,7 @@ class _Search:
         """Return the best: of those that are `scored` with what follows, and then of
         the others."""
         rows = self._rows(scored)
-        sure, is_end = {row.text for row in rows}, not self._cloze.following
+        sure, is_end = {row.text for row in rows}, not self._scorer.following
         for row in self._rows(self._best(early)):
             if row.text not in sure:
                 rows.append(replace(row, following=None, is_scored=is_end))
@@ -246,10 +246,10 @@ class _Search:
         return self._words + later + 1
 
     def _rows(self, candidates: Iterable[_Candidate]) -> list[Replacement]:
-        follows = bool(self._cloze.following)
+        follows = bool(self._scorer.following)
         return [
             Replacement(
-                text=each.filling.text,
+                text=each.infilled.text,
                 logprob=each.score.own - self._healed.logprob,
                 ahead="",
                 following=each.score.following if follows else None,

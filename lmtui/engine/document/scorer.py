@@ -32,7 +32,9 @@ _REMOTE_PART = 512  # a server may read all of the text before them again
 _STATE_BYTES = 64 * 2**20  # limit of all cached states
 _BRANCH_BYTES = 512 * 2**20  # limit of the KV cache of all paths of a batch
 _SPARE = 24  # tokens that need room in the context after the typed ones
-_TYPED = 16  # most uncached tokens of a cursor that is read in a fork (`_looks_back`)
+_TYPED = (
+    16  # most uncached tokens of a cursor that is read in a fork (`_reads_in_fork`)
+)
 _LOST = 4  # tokens that may be removed from the cache to read up to a cursor
 
 
@@ -132,8 +134,8 @@ class DocumentScorer:
             return
         unread = [i for i in missing if not self._is_read(i)]
         if unread:
-            self._read(unread[0], unread[-1])
-        self._make_rows(missing)
+            self._compute_states(unread[0], unread[-1])
+        self._score_states(missing)
 
     def _ask(self, backend: ScoringBackend, indexes: Sequence[int]) -> None:
         """Let the backend score tokens of one window, and those between them."""
@@ -156,7 +158,7 @@ class DocumentScorer:
         all tokens up to `last` are scored, if one of those is new; else None."""
         indexes = range(max(0, first), last)
         new = [i for i in indexes if self._rows[i] is None and self._is_read(i)]
-        self._make_rows(new)
+        self._score_states(new)
         gaps = (i + 1 for i in reversed(indexes) if self._rows[i] is None)
         known = next(gaps, max(0, first))
         return next((i for i in new if i >= known), None)
@@ -164,7 +166,7 @@ class DocumentScorer:
     def _is_read(self, index: int) -> bool:
         return index in self._states or (index == 0 and not self.prefix)
 
-    def _make_rows(self, indexes: Sequence[int]) -> None:
+    def _score_states(self, indexes: Sequence[int]) -> None:
         if indexes and indexes[0] not in self._states:  # a first token without context
             self._rows[indexes[0]] = UNSCORED
             indexes = indexes[1:]
@@ -178,7 +180,7 @@ class DocumentScorer:
             # A server that does not list a token still scores it when it is asked.
             self._rows[index] = row if row.logprob is not None else None
 
-    def _read(self, first: int, last: int) -> None:
+    def _compute_states(self, first: int, last: int) -> None:
         """Compute the states of tokens of one window."""
         window = self._windows.start_of(first)
         ids = [*self.prefix, *self.document.ids(window, last)]
@@ -250,7 +252,7 @@ class DocumentScorer:
 
     def known_at(self, cursor: ScoredCursor) -> list[Tensor]:
         """Return the leading states of `states_at` that are cached."""
-        own = self._own(cursor)
+        own = self._last_read(cursor)
         first = cursor.index if cursor.context else 1
         indexes = range(first, min(own, cursor.index + len(cursor.typed)) + 1)
         return [self._states[i] for i in takewhile(self._states.__contains__, indexes)]
@@ -264,16 +266,16 @@ class DocumentScorer:
         since = max(0, len(cursor.context) - 1) + len(known)
         if since == len(ids):
             return known
-        if self._looks_back(ids, cursor.window):
+        if self._reads_in_fork(ids, cursor.window):
             forked = self._cache.fork(1, since)
             keep = len(ids) - since
             seen = self._backend.hidden_states(ids[since:], forked, keep=keep)
             return [*known, *seen]
-        self._writing, own = cursor.window, self._own(cursor)
+        self._writing, own = cursor.window, self._last_read(cursor)
         new = self._run(self._cache, ids, since, window=cursor.window, own=own)
         return [*known, *new]
 
-    def _looks_back(self, ids: Sequence[int], window: int) -> bool:
+    def _reads_in_fork(self, ids: Sequence[int], window: int) -> bool:
         """Return whether `ids` should be read in a fork: reading them in the cache
         itself would remove many tokens of the text, which a later cursor needs."""
         cache, text = self._cache, self.document
@@ -283,7 +285,7 @@ class DocumentScorer:
         read = [*self.prefix, *text.ids(window, window + len(cache.ids))]
         return cache.common(read) > common + _LOST
 
-    def _own(self, cursor: ScoredCursor) -> int:
+    def _last_read(self, cursor: ScoredCursor) -> int:
         """Return the last index whose state is computed on the way to a cursor; -1
         for none."""
         if not (cursor.own and self._belongs(cursor.index, cursor.window)):

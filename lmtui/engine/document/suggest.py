@@ -48,7 +48,7 @@ def suggest(
     items = engine.document.complete(text, cursor, greedy, grammar_from=0, top_n=1)
     for item in items:
         if isinstance(item, GenerationResult):
-            return _ended(builder, item, pending, rules)
+            return _finish(builder, item, pending, rules)
         steps = [step for step in (pending, item) if step is not None]
         # A step without text is half a character, or the end: the next item tells.
         pending = None if item.piece else steps.pop()
@@ -61,7 +61,7 @@ def suggest(
     return builder.suggestion
 
 
-def _ended(
+def _finish(
     builder: SuggestionBuilder,
     finish: GenerationResult,
     pending: Step | None,

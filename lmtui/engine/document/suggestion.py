@@ -135,7 +135,7 @@ class SuggestionBuilder:
     def finish(self, end: SuggestionEnd) -> Suggestion:
         """End the suggestion for a reason outside these rules, such as an end token."""
         if self.suggestion is None:
-            self._end(end, len(self._text))
+            self._finish(end, len(self._text))
         assert self.suggestion is not None
         return self.suggestion
 
@@ -148,17 +148,17 @@ class SuggestionBuilder:
         whole = self._decode(data)
         least = self._rules.min_prob
         if not whole or (least is not None and self._prob < least):
-            self._end(SuggestionEnd.UNSURE, before)
+            self._finish(SuggestionEnd.UNSURE, before)
         elif (newline := self._newline()) is not None:
-            self._end(SuggestionEnd.NEWLINE, newline)
+            self._finish(SuggestionEnd.NEWLINE, newline)
         elif _repeated_from(self._text, self._after) is not None:
-            self._end(SuggestionEnd.REPEATS, len(self._text))
+            self._finish(SuggestionEnd.REPEATS, len(self._text))
         elif self._tokens >= self._rules.max_tokens:
-            self._end(SuggestionEnd.LENGTH, len(self._text))
+            self._finish(SuggestionEnd.LENGTH, len(self._text))
         elif self._late() and self._text[: self._last_word()].strip():
-            self._end(SuggestionEnd.TIME, len(self._text))
+            self._finish(SuggestionEnd.TIME, len(self._text))
         else:
-            self.shown = self._certain()
+            self.shown = self._certain_text()
 
     def _decode(self, data: bytes) -> bool:
         """Append whole characters; return False for bytes that can't become any."""
@@ -181,7 +181,7 @@ class SuggestionBuilder:
     def _last_word(self) -> int:
         return word_end(self._text, len(self._text))
 
-    def _certain(self) -> str:
+    def _certain_text(self) -> str:
         """Return the part that no later token can remove."""
         if _begins_with_word(self._after):
             return ""  # whether it joins that word is known only at its end
@@ -189,10 +189,10 @@ class SuggestionBuilder:
         kept = sure[: _agreement(sure, self._after)].rstrip()
         return "" if _repeats(kept, self._after) else kept
 
-    def _end(self, end: SuggestionEnd, size: int) -> None:
+    def _finish(self, end: SuggestionEnd, size: int) -> None:
         cut = word_end(self._text, size) if end in _UNDONE else size
         written = self._text[:cut]
-        text = self._fitting(written, done=end is SuggestionEnd.STOP)
+        text = self._without_overlap(written, done=end is SuggestionEnd.STOP)
         if not text and _repeats(written, self._after):
             end = SuggestionEnd.REPEATS
         elif not text and (
@@ -202,7 +202,7 @@ class SuggestionBuilder:
         self.suggestion = Suggestion(text, end)
         self.shown = text
 
-    def _fitting(self, text: str, *, done: bool) -> str:
+    def _without_overlap(self, text: str, *, done: bool) -> str:
         """Return `text` without the part that repeats `after`; empty where the two
         can't be adjacent."""
         after = self._after
@@ -230,15 +230,15 @@ def _begins_with_word(text: str) -> bool:
     return bool(text) and in_word(text[0])
 
 
-def _squeeze(text: str) -> str:
+def _without_space(text: str) -> str:
     """Return `text` without its white space."""
     return "".join(text.split())
 
 
 def _repeats(text: str, after: str) -> bool:
     """Return whether `text` is only a prefix of `after`, white space aside."""
-    squeezed = _squeeze(text)
-    return bool(squeezed) and _squeeze(after).startswith(squeezed)
+    squeezed = _without_space(text)
+    return bool(squeezed) and _without_space(after).startswith(squeezed)
 
 
 def _overlap(text: str, after: str) -> int:
@@ -256,9 +256,11 @@ def _overlap(text: str, after: str) -> int:
 def _agreement(text: str, after: str) -> int:
     """Return the offset from which `text` may turn out to repeat `after`: like
     `_overlap`, white space aside."""
-    following = _squeeze(after)
+    following = _without_space(after)
     for place, character in enumerate(text):
-        if not character.isspace() and following.startswith(_squeeze(text[place:])):
+        if not character.isspace() and following.startswith(
+            _without_space(text[place:])
+        ):
             return place
     return len(text)
 
@@ -266,15 +268,15 @@ def _agreement(text: str, after: str) -> int:
 def _repeated_from(text: str, after: str) -> int | None:
     """Return where `text` begins to repeat the rest of the line, or the next line, if
     it surely does."""
-    rest = _squeeze(after.partition("\n")[0])[:_REPEATED]
+    rest = _without_space(after.partition("\n")[0])[:_REPEATED]
     if rest:
         return _find_squeezed(text, rest) if len(rest) >= _LINE_REPEATED else None
-    following = _squeeze(next((ln for ln in after.split("\n") if ln.strip()), ""))
+    following = _without_space(next((ln for ln in after.split("\n") if ln.strip()), ""))
     if len(following) < _LINE_REPEATED:
         return None
     start = 0
     for line in text.split("\n")[:-1]:  # the last one is not complete
-        if _squeeze(line) == following:
+        if _without_space(line) == following:
             return start
         start += len(line) + 1
     return None
@@ -284,5 +286,5 @@ def _find_squeezed(text: str, target: str) -> int | None:
     """Return where `target`, which has no white space, begins in `text`, white space
     aside."""
     places = [i for i, character in enumerate(text) if not character.isspace()]
-    found = _squeeze(text).find(target)
+    found = _without_space(text).find(target)
     return places[found] if found >= 0 else None

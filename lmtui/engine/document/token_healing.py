@@ -107,7 +107,7 @@ def search(
             break
         wanted = [path.ids for path in covers.needed(tolerance)]
         if turn == 0:
-            wanted = _ahead(tokens.guess(typed[:_GUESSED]), wanted)
+            wanted = _first_paths(tokens.guess(typed[:_GUESSED]), wanted)
         covers.learn(wanted, run(wanted))
     # 3) sum the covers by the bytes that they add
     return covers.continuations(top_n)
@@ -140,7 +140,7 @@ def _covers(
     return covers
 
 
-def _ahead(
+def _first_paths(
     guess: tuple[int, ...], paths: list[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
     """Return the paths of the first batch. If one of them begins the likely
@@ -216,10 +216,10 @@ class _Covers:
         while ready := [path for path in self.open if path.ids in self._known]:
             self.open = [path for path in self.open if path.ids not in self._known]
             for path in ready:
-                self._step(path, self._known.pop(path.ids))
+                self._expand(path, self._known.pop(path.ids))
         self.open.sort(key=lambda path: (-path.logprob, path.ids))
 
-    def _step(self, path: _Path, logprobs: Tensor) -> None:
+    def _expand(self, path: _Path, logprobs: Tensor) -> None:
         ids, keys = self._tokens.beyond(path.rest)
         masses = logprobs[ids].double() + path.logprob
         self._steps.append(_Step(path, logprobs, keys, masses))
@@ -246,7 +246,7 @@ class _Covers:
         doubtful = _sum([path.logprob for path in left if path.rest])
         return min(1.0, math.exp(missing - _sum([self.logprob, doubtful])))
 
-    def _missing(self) -> float:
+    def _unexplored(self) -> float:
         """Return an upper bound of the share of P(r) that was not found: what is behind
         the open paths, and what is not listed."""
         if self._unlisted == -math.inf:
@@ -274,7 +274,7 @@ class _Covers:
         return HealedDistribution(
             rows=self._rows(logprobs, top_n),
             logprob=min(0.0, self.logprob),  # float32 sums can pass 1
-            unexplored=self._missing(),
+            unexplored=self._unexplored(),
             entropy=entropy if self._unlisted == -math.inf else None,
             _tokens=self._tokens,
             _logprobs=logprobs,

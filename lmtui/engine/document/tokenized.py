@@ -92,7 +92,7 @@ class TokenizedDocument:
         end = min(len(text), new_end + _AFTER)
         while True:
             read = self.read(text, start, end)
-            meeting = self._meeting(text, read, grown, new_end, end)
+            meeting = self._resync_index(text, read, grown, new_end, end)
             if meeting or end == len(text):
                 break
             end = min(len(text), new_end + (end - new_end) * _WIDENING)
@@ -172,7 +172,7 @@ class TokenizedDocument:
         """Return the tokens of `text` from the safe boundary `start` to `end`."""
         return self._tokenizer.read_from(text, start, end)
 
-    def _meeting(
+    def _resync_index(
         self, text: str, read: TokenizedText, grown: int, changed: int, end: int
     ) -> tuple[int, int] | None:
         """Return the first new token from which on all tokens are as before, and the

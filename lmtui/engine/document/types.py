@@ -154,7 +154,7 @@ class Correction:
     text: str
     """Text in its place; empty for a doubled word."""
     kind: str
-    """Kind of the slip: one of `slips.SlipKind`."""
+    """Kind of the slip: one of `slips.EditKind`."""
     gain: float
     """By how many nats the log P of the word and of the text that follows rises."""
 

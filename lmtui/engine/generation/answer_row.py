@@ -109,7 +109,7 @@ class AnswerRow:
         self._seed = random if seed is None else seed
         self.random = torch.Generator().manual_seed(self._seed)
         for _ in range(drawn):
-            self._toss()
+            self._draw_coin()
             uniform(self.random)
         self.ids: list[int] = []
         """Prompt and answer so far."""
@@ -211,19 +211,19 @@ class AnswerRow:
         grammar = self.grammar if given is None else None
         conditions = DrawConditions(
             self._array.view(),
-            self._bias_here(),
+            self._token_bias(),
             allowed=grammar.mask() if grammar else None,
-            coin=self._toss(),
+            coin=self._draw_coin(),
         )
         position = self._position(logits, conditions)
         look = position.view(self._chain, self._top_n)
         # 2) draw
         if drawn is not None:
-            choice, look = self._drawn_there(position, look, drawn)
+            choice, look = self._accept_server_token(position, look, drawn)
         elif given is None:
-            choice = self._drawn_here(position, look)
+            choice = self._draw_here(position, look)
         else:
-            choice = _given(position, look, given)
+            choice = _forced_choice(position, look, given)
         token = choice.id
         vocabulary = self._sampler.vocabulary
         data = vocabulary.bytes(token)
@@ -259,7 +259,7 @@ class AnswerRow:
         add = positions.add if self._is_stored else positions.transient
         return add(logits, conditions)
 
-    def _drawn_here(self, position: StoredLogits, look: LogitsView) -> _Choice:
+    def _draw_here(self, position: StoredLogits, look: LogitsView) -> _Choice:
         place = draw(look.sampled, self.random)
         return _Choice(
             int(look.sampled.ids[place]),
@@ -268,7 +268,7 @@ class AnswerRow:
             position.rank(place, look),
         )
 
-    def _drawn_there(
+    def _accept_server_token(
         self, position: StoredLogits, look: LogitsView, drawn: DrawnToken
     ) -> tuple[_Choice, LogitsView]:
         """Return what a server has drawn, and what is known of the distribution."""
@@ -280,7 +280,7 @@ class AnswerRow:
         rank = position.rank_of(drawn.id)
         return _Choice(drawn.id, drawn.logprob, known, rank), look
 
-    def _bias_here(self) -> Mapping[int, float]:
+    def _token_bias(self) -> Mapping[int, float]:
         """Return the bias of the next token's logits, with what began a phrase."""
         masked = self._guard.masked(len(self._logprobs)) if self._guard else ()
         if not masked:
@@ -297,7 +297,7 @@ class AnswerRow:
         grammar.accept(token, data)
         return forced
 
-    def _toss(self) -> float | None:
+    def _draw_coin(self) -> float | None:
         """Return the random number that XTC is decided by at the next token."""
         return float(uniform(self.random)) if self._chain.tosses else None
 
@@ -393,7 +393,7 @@ class AnswerRow:
         )
 
 
-def _given(position: StoredLogits, look: LogitsView, token: int) -> _Choice:
+def _forced_choice(position: StoredLogits, look: LogitsView, token: int) -> _Choice:
     """Return a token that is not drawn."""
     rows = position.rows(torch.tensor([token]), look.sampled)
     rank = position.rank_of(token) if position.listed else position.ranks(rows)[0]

@@ -21,7 +21,7 @@ from lmtui.engine.prefix_cache import PrefixCache
 from lmtui.engine.protocol import ReportCount
 from lmtui.engine.rows import RowItem, one_after_another
 from lmtui.engine.sampling.chain import NothingLeft
-from lmtui.engine.servers.draws import DrawingBackend, is_drawn_there
+from lmtui.engine.servers.draws import DrawingBackend, server_samples
 from lmtui.engine.types import FinishReason, GenerationResult, Step
 from lmtui.errors import Cancelled, LmtuiError
 
@@ -58,8 +58,8 @@ def _generate(
     if row.grammar is not None and row.grammar.is_finished:
         yield row.finish(FinishReason.STOP)
         return
-    if server := _server_of(cache, row):
-        yield from _follow(server, row)
+    if server := _drawing_server(cache, row):
+        yield from _follow_server(server, row)
         return
     try:
         if known is not None:
@@ -75,7 +75,7 @@ def _generate(
         yield row.broken_off(error)
         return
     # 2) decode steps
-    yield from _go_on(cache, row)
+    yield from _decode_loop(cache, row)
 
 
 def generate_from(
@@ -106,8 +106,8 @@ def _generate_from(
         if reason := row.reason(step.id):
             yield row.finish(reason)
             return
-        if server := _server_of(cache, row):
-            yield from _follow(server, row)
+        if server := _drawing_server(cache, row):
+            yield from _follow_server(server, row)
             return
         # 2) prefill of the prompt and the first step's tokens
         cache.read(row.ids)
@@ -115,7 +115,7 @@ def _generate_from(
         yield row.broken_off(error)
         return
     # 3) decode steps
-    yield from _go_on(cache, row, lookup_ids)
+    yield from _decode_loop(cache, row, lookup_ids)
 
 
 def _begin(cache: PrefixCache, row: AnswerRow, prompt: Sequence[int]) -> None:
@@ -123,7 +123,7 @@ def _begin(cache: PrefixCache, row: AnswerRow, prompt: Sequence[int]) -> None:
     row.guessed = 0 if is_guessing(cache) else None
 
 
-def _go_on(
+def _decode_loop(
     cache: PrefixCache, row: AnswerRow, lookup_ids: Iterable[int] = ()
 ) -> Iterator[Step | GenerationResult]:
     """Run decode steps from the logits in the cache until the generation ends."""
@@ -149,14 +149,14 @@ def _go_on(
         yield row.finish(FinishReason.CANCELLED)
 
 
-def _server_of(cache: PrefixCache, row: AnswerRow) -> DrawingBackend | None:
+def _drawing_server(cache: PrefixCache, row: AnswerRow) -> DrawingBackend | None:
     """Return the backend, if its server is to draw. It knows no grammar: with one,
     tokens are drawn here."""
     backend = cache.backend
-    return backend if is_drawn_there(backend) and not row.grammar else None
+    return backend if server_samples(backend) and not row.grammar else None
 
 
-def _follow(
+def _follow_server(
     server: DrawingBackend, row: AnswerRow
 ) -> Iterator[Step | GenerationResult]:
     """Report the tokens that a server draws, until the generation ends."""
@@ -264,11 +264,11 @@ def _generate_batch(
             logits = cache.backend.next_logits(tokens, forked)
         except LmtuiError as error:  # of one row, perhaps, but it ends all
             getLogger("lmtui").warning("answers go on one by one: %s", error)
-            yield from _each_alone(cache, going, batch)
+            yield from _generate_each(cache, going, batch)
             return
 
 
-def _each_alone(
+def _generate_each(
     cache: PrefixCache, going: dict[int, AnswerRow], batch: Sequence[int]
 ) -> Iterator[RowItem]:
     """Go on with each answer by itself: only those that fail alone are lost."""
@@ -276,7 +276,7 @@ def _each_alone(
         row = going[index]
         try:
             cache.read(row.ids)
-            for item in _go_on(cache, row):
+            for item in _decode_loop(cache, row):
                 yield index, item
         except LmtuiError as error:
             yield index, error

@@ -48,7 +48,7 @@ class PromptLookup:
 
     def add(self, token: int) -> None:
         """Append a token to the text, and update the hit rate."""
-        if found := self._again():
+        if found := self._longest_match():
             same, place = found
             right = self._ids[place] == token
             self._right[same] = _FORGETS * self._right[same] + right
@@ -65,15 +65,15 @@ class PromptLookup:
     def guess(self, limit: int) -> Sequence[int]:
         """Return at most `limit` tokens that may come next; none without a match, or
         where guesses do not pay."""
-        found = self._again()
+        found = self._longest_match()
         if found is None:
             return ()
         same, place = found
-        count = self._pays(self._right[same] / self._all[same], limit)
+        count = self._best_guess_count(self._right[same] / self._all[same], limit)
         # Past its end, the text is taken to repeat from the match on.
         return list(islice(cycle(self._ids[place:]), count))
 
-    def _again(self) -> tuple[int, int] | None:
+    def _longest_match(self) -> tuple[int, int] | None:
         """Return the longest match: its length, and the index of the token that
         followed it."""
         for same in _SAME:
@@ -82,7 +82,7 @@ class PromptLookup:
                 return same, place
         return None
 
-    def _pays(self, probable: float, limit: int) -> int:
+    def _best_guess_count(self, probable: float, limit: int) -> int:
         """Return how many guesses save most passes, if each is right with probability
         `probable` given that those before it are.
 

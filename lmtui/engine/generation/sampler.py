@@ -18,10 +18,10 @@ from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.logits_store import LogitsStore, distribution
 from lmtui.engine.sampling.vocabulary_search import VocabularyIndex, search
 from lmtui.engine.servers.draws import (
-    drawn_with,
+    effective_settings,
     follows_grammar,
     order_of,
-    require_whole,
+    require_full_distribution,
 )
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.token_ids import Ids, ids_array
@@ -54,7 +54,7 @@ class Sampler:
     def chain(
         self, settings: SamplingSettings, until: str | None = None
     ) -> SamplerChain:
-        drawn = drawn_with(self._backend, settings)
+        drawn = effective_settings(self._backend, settings)
         return SamplerChain(drawn, self.lookup, until=until)
 
     def text_grammar(self, setting: str, end_ids: Collection[int]) -> AnswerGrammar:
@@ -86,7 +86,7 @@ class Sampler:
         return answer_grammar(self._compiled(settings.grammar), end_ids, prompt, mark)
 
     def _compiled(self, setting: str) -> CompiledGrammar:
-        require_whole(self._backend, "a grammar")
+        require_full_distribution(self._backend, "a grammar")
         return self._grammars.compiled(setting)
 
     def look(

@@ -163,7 +163,7 @@ class SamplerChain:
         observe: Observe | None = None,
     ) -> Prepared:
         """Apply everything before the first filter to logits [V], on their device."""
-        logits, allowed, changes = self._constrained(logits, conditions, observe)
+        logits, allowed, changes = self._apply_constraints(logits, conditions, observe)
         temperature = 1.0
         for place, stage in enumerate(self.stages):
             if stage == "temperature" and self.settings.temperature != 0:
@@ -171,7 +171,7 @@ class SamplerChain:
             elif BY_NAME[stage].changes_logits:
                 if temperature != 1:
                     logits, temperature = logits / temperature, 1.0
-                logits, change = self._weakened(stage, logits, conditions)
+                logits, change = self._apply_penalties(stage, logits, conditions)
                 changes += (change,)
             else:
                 return Prepared(
@@ -181,7 +181,7 @@ class SamplerChain:
                 observe(stage, logits.double() / temperature)
         return Prepared(logits, temperature, (), changes, allowed)
 
-    def _constrained(
+    def _apply_constraints(
         self, logits: Tensor, conditions: DrawConditions, observe: Observe | None
     ) -> tuple[Tensor, int, Changes]:
         """Apply bans, bias and the grammar's mask. Return logits [V], how many tokens
@@ -233,7 +233,7 @@ class SamplerChain:
             self._on_device = tensors
         return tensors
 
-    def _weakened(
+    def _apply_penalties(
         self, stage: str, logits: Tensor, conditions: DrawConditions
     ) -> tuple[Tensor, tuple[Mark, Container[int]]]:
         """Apply the penalties or DRY to logits [V]; return them and what changed."""
@@ -308,7 +308,7 @@ class SamplerChain:
         bands, changes, later = list[Band](), prepared.changes, list[Tensor]()
         for stage in prepared.stages:
             if BY_NAME[stage].changes_logits:
-                kept, change = self._ranked_again(stage, kept, conditions)
+                kept, change = self._rerank(stage, kept, conditions)
                 later.append(kept.ranking.logits)
                 changes += (change,)
             else:
@@ -331,7 +331,7 @@ class SamplerChain:
             changes=changes,
         )
 
-    def _ranked_again(
+    def _rerank(
         self, stage: str, kept: RankedTokens, conditions: DrawConditions
     ) -> tuple[RankedTokens, tuple[Mark, Container[int]]]:
         """Change the logits of the tokens that are left, and rank these again."""
@@ -340,7 +340,7 @@ class SamplerChain:
         logits = torch.full((kept.ranking.logits.numel(),), -math.inf)
         scaled = torch.from_numpy(values) / kept.temperature
         logits[torch.from_numpy(ids)] = scaled
-        logits, change = self._weakened(stage, logits, conditions)
+        logits, change = self._apply_penalties(stage, logits, conditions)
         count = len(kept)
         again, least = rank(logits, count)
         ranking = Ranking(logits, again.numpy(), least.numpy())

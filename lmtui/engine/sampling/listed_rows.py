@@ -58,8 +58,8 @@ def entropy_range(logits: Tensor, size: float | None = None) -> tuple[float, flo
     probable as the last listed one, p_N, so that the rest adds at least
     rest · ln(1 / p_N).
     """
-    known = _known(logits)
-    rest, others = _rest(known), (size or logits.numel()) - len(known)
+    known = _listed_logprobs(logits)
+    rest, others = _rest_prob(known), (size or logits.numel()) - len(known)
     inside = float(entropy(known))
     if not rest or not others or known[-1] == -math.inf:
         return inside, inside  # none is more probable than the last
@@ -120,28 +120,28 @@ def is_certain(
         return False
     if settings.temperature == 0:
         return True
-    known = _known(logits)
+    known = _listed_logprobs(logits)
     listed = len(known)
-    probs = _scaled(known, settings)  # of the first token
+    probs = _at_temperature(known, settings)  # of the first token
     after_m = count_min_p(probs.numpy(), settings.min_p)
     top_k, size = settings.top_k or math.inf, size or logits.numel()
-    beyond = _most(known, settings.temperature, size - listed)
+    beyond = _max_rest_weight(known, settings.temperature, size - listed)
     counts = set()
     if order in ("min_p_last", "unknown"):
         among = probs[: int(min(top_k, listed))]
-        more = _most(known, settings.temperature, min(top_k, size) - listed)
-        counts |= _kept(among, more, settings, after_m)
+        more = _max_rest_weight(known, settings.temperature, min(top_k, size) - listed)
+        counts |= _kept_counts(among, more, settings, after_m)
     if order in ("min_p_first", "unknown"):
         among = probs[: int(min(top_k, after_m))]
         more = beyond if after_m == listed < top_k else 0.0
-        counts |= _kept(among, more, settings, after_m)
+        counts |= _kept_counts(among, more, settings, after_m)
     if order == "unknown":  # each filter on its own
-        counts |= _kept(probs, beyond, settings, int(min(after_m, top_k)))
+        counts |= _kept_counts(probs, beyond, settings, int(min(after_m, top_k)))
     # As many as are listed may be more, unless top-k keeps no more.
     return len(counts) == 1 and (max(counts) < listed or top_k <= listed)
 
 
-def _kept(
+def _kept_counts(
     probs: Tensor, more: float, settings: SamplingSettings, most: int
 ) -> set[int]:
     """Return how many of the ranked probs [n] top-p keeps, `most` at the most, if the
@@ -153,31 +153,31 @@ def _kept(
     }
 
 
-def _scaled(logprobs: Tensor, settings: SamplingSettings) -> Tensor:
+def _at_temperature(logprobs: Tensor, settings: SamplingSettings) -> Tensor:
     """Return ranked logprobs [n] as probabilities at the temperature, as shares of the
     first."""
     return ((logprobs - logprobs[0]) / settings.temperature).exp()
 
 
-def _known(logits: Tensor) -> Tensor:
+def _listed_logprobs(logits: Tensor) -> Tensor:
     """Return the logprobs [N] of the listed tokens of a row, the greatest first. A last
     one of -inf says that all others are impossible."""
     impossible = bool(logits.min().isinf())
     return logits.topk(listed_count(logits) + impossible).values.double()
 
 
-def _rest(known: Tensor) -> float:
+def _rest_prob(known: Tensor) -> float:
     return max(0.0, 1 - float(known.exp().sum()))
 
 
-def _most(known: Tensor, temperature: float, others: float) -> float:
+def _max_rest_weight(known: Tensor, temperature: float, others: float) -> float:
     """Return a bound of Σ (p / p_1)^(1/T) over `others` tokens that are not listed,
     given the logprobs [N] of those that are.
 
     They sum to at most the rest, and each is at most p_N. For T ≤ 1, x^(1/T) is convex,
     and few tokens of p_N give the most; for T > 1 it is concave, and equal shares do.
     """
-    rest = _rest(known)
+    rest = _rest_prob(known)
     if not rest or others <= 0 or known[-1] == -math.inf:
         return 0.0
     first, last, power = float(known[0]), float(known[-1]), 1 / temperature

@@ -89,13 +89,13 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     few = 0 < count < logits.shape[-1] // 8
     if few and logits.device.type == "cpu":
         if logits.dim() == 1:
-            ids = torch.from_numpy(_first(logits.numpy(), count))
+            ids = torch.from_numpy(_top_ids(logits.numpy(), count))
         else:
             rows = logits.reshape(-1, logits.shape[-1]).numpy()
-            each = torch.from_numpy(np.stack([_first(row, count) for row in rows]))
+            each = torch.from_numpy(np.stack([_top_ids(row, count) for row in rows]))
             ids = each.view(*logits.shape[:-1], count)
         return ids, logits.gather(-1, ids)
-    places = _places(logits)
+    places = _order_keys(logits)
     if few:
         ids = places.topk(count).indices
     else:
@@ -103,7 +103,7 @@ def rank(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return ids, logits.gather(-1, ids)
 
 
-def _first(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+def _top_ids(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Return the ids of the first `count` tokens of logits [V] by (-logit, id).
 
     The n greatest logits are at least as great as the n greatest maxima of blocks, so
@@ -125,7 +125,7 @@ def _first(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return ids
 
 
-def _places(logits: Tensor) -> Tensor:
+def _order_keys(logits: Tensor) -> Tensor:
     """Map logits [..., V] to distinct int64 [..., V], greatest first in the order
     (-logit, id).
 

@@ -70,11 +70,11 @@ class SampledDistribution:
         [m] are their `logits`, in main memory."""
         columns = [scores.tolist(), *(each[tokens].tolist() for each in self.later)]
         return [
-            self._cut(token, values)
+            self._cut_mark(token, values)
             for token, *values in zip(tokens.tolist(), *columns, strict=True)
         ]
 
-    def _cut(self, token: int, values: Sequence[float]) -> Mark | None:
+    def _cut_mark(self, token: int, values: Sequence[float]) -> Mark | None:
         """Return the stage that cut a token, given its logit in each ranking."""
         if values[0] == -math.inf:
             if self.bias.get(token) == -math.inf:

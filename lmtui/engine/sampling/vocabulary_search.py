@@ -69,13 +69,13 @@ class VocabularyIndex:
         cased = any(character.isupper() for character in text)
         texts = self._texts if cased else self._folded
         return [
-            (_fit(known, text), token)
+            (_match_rank(known, text), token)
             for token, known in enumerate(texts)
             if text in known
         ]
 
 
-def _fit(known: str, text: str) -> int:
+def _match_rank(known: str, text: str) -> int:
     """Return 0 for an exact match, 1 for a prefix, 2 for any other place."""
     for form in (known, known.removeprefix(" ")):
         if form == text:

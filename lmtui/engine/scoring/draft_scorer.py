@@ -34,7 +34,7 @@ class DraftScorer:
         """Return one row for each of `ids`, given `context` (at least one token) and
         the tokens before it.
         """
-        known = self._known(context, ids)
+        known = self._valid_rows(context, ids)
         self._context, self._ids = list(context), list(ids[:known])
         del self._rows[known:]
         if known == len(ids):
@@ -73,7 +73,7 @@ class DraftScorer:
         self._after[known] = cache.logits
         return cache.logits
 
-    def _known(self, context: Sequence[int], ids: Sequence[int]) -> int:
+    def _valid_rows(self, context: Sequence[int], ids: Sequence[int]) -> int:
         """Return how many of the first `ids` have a row that is still valid."""
         if list(context) != self._context:
             self._after.clear()

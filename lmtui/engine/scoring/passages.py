@@ -22,7 +22,7 @@ from lmtui.engine.windows import Windows
 
 
 @dataclass(frozen=True)
-class TextAfter:
+class TextInContext:
     """A message to score, after the messages before it."""
 
     messages: tuple[ChatTurn, ...]
@@ -30,7 +30,7 @@ class TextAfter:
 
 
 @dataclass(frozen=True)
-class TokensAfter:
+class TokensInContext:
     """Ids to score, after the ids before them."""
 
     ids: tuple[int, ...]
@@ -40,7 +40,7 @@ class TokensAfter:
 
 
 @dataclass(frozen=True)
-class DocumentAlone:
+class WholeDocument:
     """A document to read, or a message like one, as it stands."""
 
     text: str
@@ -52,7 +52,7 @@ class DocumentAlone:
 
 
 @dataclass(frozen=True, repr=False)
-class PartOf:
+class DocumentSpan:
     """Part of a document to score within one of its windows."""
 
     ids: tuple[int, ...]
@@ -65,7 +65,7 @@ class PartOf:
     """How many of the most probable tokens to report at each."""
 
 
-Passage = TextAfter | TokensAfter | PartOf
+Passage = TextInContext | TokensInContext | DocumentSpan
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +78,7 @@ class DocumentTokens:
     """Without scores."""
 
 
-def encode_document(engine: Engine, document: DocumentAlone) -> Encoding:
+def encode_document(engine: Engine, document: WholeDocument) -> Encoding:
     """Return the tokens of a document, as the model reads them.
 
     Raises:
@@ -90,7 +90,7 @@ def encode_document(engine: Engine, document: DocumentAlone) -> Encoding:
     return Encoding(tuple(t.id for t in scores.tokens), (), scores.context)
 
 
-def tokenize_document(engine: Engine, document: DocumentAlone) -> DocumentTokens:
+def tokenize_document(engine: Engine, document: WholeDocument) -> DocumentTokens:
     """Return a document as tokens.
 
     Raises:
@@ -110,11 +110,11 @@ def score_passage(engine: Engine, passage: Passage) -> Iterator[ScoredToken]:
         LmtuiError: the engine can't read it.
     """
     match passage:
-        case TextAfter(turns, text):
+        case TextInContext(turns, text):
             drawn = SamplingSettings()  # nothing is drawn from the distribution
             scores = engine.score_draft(turns, text, drawn)
             return iter(scores.tokens)
-        case TokensAfter(ids, prefix, top_n):
+        case TokensInContext(ids, prefix, top_n):
             return engine.score(ids, prefix=prefix, top_n=top_n)
     tokens = engine.score(
         passage.ids,

@@ -78,7 +78,7 @@ def score_paths(
             blocks = map(backend.head, torch.split(states, _ROWS))
             yield _scores(some, tree.rows, chain([first], blocks))
         else:
-            logits = _alone(cache, some[0])
+            logits = _path_logits(cache, some[0])
             yield _scores(some, [list(range(len(logits)))], [first, logits])
 
 
@@ -96,7 +96,7 @@ def _parts(paths: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         yield part
 
 
-def _alone(cache: PrefixCache, path: Sequence[int]) -> Tensor:
+def _path_logits(cache: PrefixCache, path: Sequence[int]) -> Tensor:
     """Return the logits [n, V] after each token of one path."""
     forked = cache.fork(1)
     before = cache.ids if forked is None else []

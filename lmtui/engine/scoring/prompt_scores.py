@@ -44,13 +44,13 @@ def score_prompts(
     by itself, which is as fast.
     """
     if window and len(prompts) > 1 and cache.backend.reads_trees:
-        yield from _together(cache.backend, prompts, top_n)
+        yield from _score_tree(cache.backend, prompts, top_n)
         return
     for ids in prompts:
-        yield from _alone(cache, ids, window, top_n)
+        yield from _score_each(cache, ids, window, top_n)
 
 
-def _alone(
+def _score_each(
     cache: PrefixCache, ids: Sequence[int], window: int | None, top_n: int
 ) -> Iterator[PromptScores | None]:
     rows = [UNSCORED]
@@ -66,13 +66,13 @@ def _alone(
     yield PromptScores(tuple(rows), cache.logits)
 
 
-def _together(
+def _score_tree(
     backend: AnyBackend, prompts: Sequence[Sequence[int]], top_n: int
 ) -> Iterator[PromptScores]:
     """Yield the scores of prompts from one forward pass over their tree."""
     # A fork, since a cache that stays where it is has no room for a tree's mask.
-    tree, held = Tree.of(prompts), backend.new_cache().fork(1)
-    states = backend.hidden_states_tree(tree, held)
+    tree, cache = Tree.of(prompts), backend.new_cache().fork(1)
+    states = backend.hidden_states_tree(tree, cache)
     # A row is computed once for each node and each different token that follows it.
     pairs = {
         (node, token): None

@@ -64,7 +64,7 @@ class DrawingBackend(Protocol):
         """Yield the tokens after `ids` until the server ends the answer."""
 
 
-def is_drawn_there(backend: object) -> TypeGuard[DrawingBackend]:
+def server_samples(backend: object) -> TypeGuard[DrawingBackend]:
     return isinstance(backend, DrawingBackend) and backend.draws
 
 
@@ -73,7 +73,7 @@ def follows_grammar(backend: object, prompt: Prompt) -> bool:
     begins with the first token that it draws, so that nothing may be thought or said
     before."""
     return (
-        is_drawn_there(backend)
+        server_samples(backend)
         and "grammar" in backend.takes
         and not prompt.begun
         and not opens(prompt.text)
@@ -82,10 +82,12 @@ def follows_grammar(backend: object, prompt: Prompt) -> bool:
 
 def order_of(backend: AnyBackend) -> Order:
     """Return the order of the filters that tokens are drawn with."""
-    return backend.order if is_drawn_there(backend) else "min_p_last"
+    return backend.order if server_samples(backend) else "min_p_last"
 
 
-def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSettings:
+def effective_settings(
+    backend: AnyBackend, settings: SamplingSettings
+) -> SamplingSettings:
     """Return the settings with which tokens are drawn: where a server draws, with its
     own order in place of the default one; where it lists N tokens for a draw here, from
     no more than those."""
@@ -93,7 +95,7 @@ def drawn_with(backend: AnyBackend, settings: SamplingSettings) -> SamplingSetti
     if listed is None:
         return settings
     settings = without_idle_stages(settings)
-    if is_drawn_there(backend):
+    if server_samples(backend):
         order, active = ORDERS.get(backend.order, STAGES), active_stages(settings)
         if come_in_order(active, STAGES) and set(active) <= set(order):
             settings = replace(settings, sampler_order=order)
@@ -109,7 +111,7 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
         LmtuiError: there is one.
     """
     listed = backend.listed
-    if is_drawn_there(backend):
+    if server_samples(backend):
         order = ORDERS.get(backend.order, STAGES)
         other = "" if listed else " Or draw here: exact_drawing = true."
         require_applied(settings, backend.takes, order=order, otherwise=other)
@@ -121,7 +123,7 @@ def require_drawable(backend: AnyBackend, settings: SamplingSettings) -> None:
         )
 
 
-def require_whole(backend: AnyBackend, what: str) -> None:
+def require_full_distribution(backend: AnyBackend, what: str) -> None:
     """Refuse what needs the probabilities of all tokens, where a server lists some.
 
     Raises:

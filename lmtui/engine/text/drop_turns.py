@@ -94,24 +94,24 @@ def prompt_of(
     template may leave some out.
     """
     if isinstance(start, Prompt):
-        return _extended(engine, start, prefill), 0
+        return _with_text(engine, start, prefill), 0
     if answer is not None:
         return fitted(engine, start, prefill=prefill, thinking=thinking, answer=answer)
     prompt = engine.prompt(start, prefill=prefill, thinking=thinking)
     return prompt, dropped(start, prompt)
 
 
-def _extended(engine: Engine, prompt: Prompt, text: str) -> Prompt:
+def _with_text(engine: Engine, prompt: Prompt, text: str) -> Prompt:
     """Append a text to a prompt. The prompt's ids stay as they are; the text is encoded
     by itself, and nothing in it becomes a control token."""
     if not text:
         return prompt
-    ids = (*prompt.ids, *_inside(engine, text))
+    ids = (*prompt.ids, *_encode_continuation(engine, text))
     begun = prompt.begun + text
     return Prompt(ids, prompt.text + text, prompt.stop_texts, begun=begun)
 
 
-def _inside(engine: Engine, text: str) -> tuple[int, ...]:
+def _encode_continuation(engine: Engine, text: str) -> tuple[int, ...]:
     """Return the ids of a text that does not begin a document. Some tokenizers put a
     space before the first word, so the text is also encoded after a newline."""
     alone, line = (engine.encode(part, bos="no").ids for part in (text, "\n"))

@@ -80,12 +80,12 @@ class OwnAnswerFinder:
             if not words or not rendered.startswith(words.rstrip() or words, at):
                 continue
             for begin, place in ((0, at - start), (start, at)):
-                own = self._spelled(turn, begin, rendered, place)
+                own = self._spelled_part(turn, begin, rendered, place)
                 if place >= least and own is not None and own.end > at:
                     return own
         return None
 
-    def _spelled(
+    def _spelled_part(
         self, turn: ChatTurn, begin: int, rendered: str, at: int
     ) -> OwnAnswer | None:
         """Return the part from `at` on that the ids of an answer spell, from the code
@@ -109,7 +109,7 @@ class OwnAnswerFinder:
             if piece is not None:
                 sure = last, size
         last, size = sure
-        end = self._behind(rendered, at, size)
+        end = self._offset_after(rendered, at, size)
         whole = not begin and size >= words
         return OwnAnswer(at, end, turn.ids[first:last], whole)
 
@@ -133,7 +133,7 @@ class OwnAnswerFinder:
             text = text.replace(mark, "")
         return text
 
-    def _behind(self, rendered: str, at: int, count: int) -> int:
+    def _offset_after(self, rendered: str, at: int, count: int) -> int:
         """Return where `count` characters from `at` on end, marks not counted."""
         while count:
             count -= rendered[at] not in self.marks

@@ -90,7 +90,7 @@ class PromptBuilder:
         self._openings: dict[bool | None, str] = {}
 
     @cached_property
-    def _steering(self) -> frozenset[str]:
+    def _template_markers(self) -> frozenset[str]:
         """Strings such as <think>, which are no special tokens but which the template
         uses."""
         shown = (text for text in self._others if text.strip())
@@ -147,7 +147,7 @@ class PromptBuilder:
         known = template_renderer.variables(self._template)
         return next((name for name in _SWITCHES if name in known), None)
 
-    def write(
+    def render(
         self,
         messages: Sequence[ChatTurn],
         prefill: str = "",
@@ -166,18 +166,18 @@ class PromptBuilder:
             return self._plain(messages, prefill)
         turns = [self._message(turn) for turn in messages]
         if prefill:
-            rendered = self._continued(turns, prefill, thinking)
+            rendered = self._render_continued(turns, prefill, thinking)
         else:
             rendered = self._render(turns, thinking=thinking)
         own = self._own_answers(messages, rendered, thinking)
-        ids = self._with_own(rendered, own)
-        given = self._given(rendered, own, ids, self._guard(prefill))
+        ids = self._ids_with_answers(rendered, own)
+        given = self._prefill_length(rendered, own, ids, self._guard(prefill))
         return Prompt(
             ids, _unmarked(rendered), given=given, begun=prefill,
-            reread=_reread(messages, own, rendered, self._opening(thinking)),
+            reread=_reread_count(messages, own, rendered, self._opening(thinking)),
         )  # fmt: skip
 
-    def _given(
+    def _prefill_length(
         self,
         rendered: str,
         own: Sequence[OwnAnswer],
@@ -189,7 +189,7 @@ class PromptBuilder:
         if not prefill or not rendered.endswith(prefill):
             return 0
         before = rendered.removesuffix(prefill)
-        first = self._with_own(before, own, apart=_is_marked(rendered))
+        first = self._ids_with_answers(before, own, apart=_is_marked(rendered))
         return len(ids) - len(first) if ids[: len(first)] == first else 0
 
     # Answers whose ids are known.
@@ -206,7 +206,7 @@ class PromptBuilder:
             marked = self._render(marks, thinking=thinking)
         else:
             marked = _plain_turns(messages, OWN)
-        return self._own_finder.find(turns, rendered, marked)
+        return self._answer_finder.find(turns, rendered, marked)
 
     def _opening(self, thinking: bool | None) -> str:
         """Return what the template writes behind a question, for the model to answer;
@@ -223,7 +223,7 @@ class PromptBuilder:
         return self._openings[thinking]
 
     @cached_property
-    def _own_finder(self) -> OwnAnswerFinder:
+    def _answer_finder(self) -> OwnAnswerFinder:
         vocabulary = Vocabulary(self._tokenizer)
         return OwnAnswerFinder(
             vocabulary.bytes,
@@ -232,7 +232,7 @@ class PromptBuilder:
             has_end=self.has_template,
         )
 
-    def _with_own(
+    def _ids_with_answers(
         self, rendered: str, own: Sequence[OwnAnswer], *, apart: bool = False
     ) -> tuple[int, ...]:
         """Return a rendered conversation as ids: those that are known, and between them
@@ -240,12 +240,12 @@ class PromptBuilder:
         ids: list[int] = []
         at = 0
         for part in own:
-            ids += self._between(rendered[at : part.start], at, apart=apart)
+            ids += self._encode_part(rendered[at : part.start], at, apart=apart)
             ids += part.ids
             at = part.end
-        return (*ids, *self._between(rendered[at:], at, apart=apart))
+        return (*ids, *self._encode_part(rendered[at:], at, apart=apart))
 
-    def _between(self, text: str, at: int, *, apart: bool) -> list[int]:
+    def _encode_part(self, text: str, at: int, *, apart: bool) -> list[int]:
         """Return the ids of a part of a rendered conversation. Some tokenizers put a
         space before the first word of a text: what is not the beginning of the
         conversation is encoded after a newline."""
@@ -285,13 +285,13 @@ class PromptBuilder:
         prefix = () if self.has_template else self.prefix("auto")
         own = self._own_answers(messages, before, thinking)
         written = self._guard(text) if self.has_template else text
-        context = [*prefix, *self._with_own(before, own)]
-        ids = [*prefix, *self._with_own(before + written, own)]
+        context = [*prefix, *self._ids_with_answers(before, own)]
+        ids = [*prefix, *self._ids_with_answers(before + written, own)]
         # A token that merges text with what is before it counts as the text's.
         same = common_prefix_len(context, ids)
         return ids[:same], ids[same:]
 
-    def answered(
+    def render_with_answer_spans(
         self, messages: Sequence[ChatTurn]
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """Return a whole conversation as ids, and the range of ids of each of the
@@ -303,7 +303,7 @@ class PromptBuilder:
             LmtuiError: the model's template refuses the conversation.
         """
         turns = [ChatTurn(m.role, self._guard(m.content)) for m in messages]
-        rendered = self._whole(turns)
+        rendered = self._render_all(turns)
         # Around a typed control string, parts are tokenised one by one. Whatever is
         # compared with the result has to be tokenised in the same way.
         apart = _is_marked(rendered)
@@ -312,18 +312,18 @@ class PromptBuilder:
         for index, turn in enumerate(turns):
             if turn.role != "assistant":
                 continue
-            if place := self._answer_in(rendered, turns, index):
+            if place := self._answer_span(rendered, turns, index):
                 cuts = (self._ids_of(rendered[:at], apart=apart) for at in place)
                 first, behind = (common_prefix_len(ids, cut) for cut in cuts)
                 ranges.append((first, behind))
         return ids, ranges
 
-    def _whole(self, turns: Sequence[ChatTurn]) -> str:
+    def _render_all(self, turns: Sequence[ChatTurn]) -> str:
         if self.has_template:
             return self._render(map(_plain_message, turns), open_ended=False)
         return _plain_turns(turns).removesuffix("\n")
 
-    def _asked(self, turns: Sequence[ChatTurn]) -> str:
+    def _render_question(self, turns: Sequence[ChatTurn]) -> str:
         if self.has_template:
             return self._render(map(_plain_message, turns))
         return f"{_plain_turns(turns)}Assistant:"
@@ -334,18 +334,18 @@ class PromptBuilder:
         encoding = self.document(_unmarked(rendered), "auto")
         return [*encoding.prefix, *encoding.ids]
 
-    def _answer_in(
+    def _answer_span(
         self, rendered: str, turns: list[ChatTurn], index: int
     ) -> tuple[int, int] | None:
         """Return where in a rendered conversation an answer begins and ends, in code
         points; None where that can't be told."""
         marked = [*turns[:index], ChatTurn("assistant", _WRITING), *turns[index + 1 :]]
-        before, found, after = self._whole(marked).partition(_WRITING)
+        before, found, after = self._render_all(marked).partition(_WRITING)
         start, end = len(before), len(rendered) - len(after)
         fits = rendered.startswith(before) and rendered.endswith(after)
         if not (found and fits and start <= end):
             return None
-        asked = self._asked(turns[:index]) if index else before
+        asked = self._render_question(turns[:index]) if index else before
         if before.startswith(asked):  # the model writes all that follows the prompt
             start = len(asked)
         closing = self._closing[0]
@@ -359,7 +359,7 @@ class PromptBuilder:
             return "\n", None
         turns = [ChatTurn("user", "question"), ChatTurn("assistant", "ANSWER")]
         try:
-            after = self._whole(turns).rpartition("ANSWER")[2]
+            after = self._render_all(turns).rpartition("ANSWER")[2]
         except LmtuiError:
             return "", None
         for pattern in _any_of(self._specials):
@@ -383,7 +383,7 @@ class PromptBuilder:
         return self._closing[1]
 
     @cached_property
-    def _controls(self) -> frozenset[int]:
+    def _template_control_ids(self) -> frozenset[int]:
         """Control tokens that the template writes, as far as its text shows: those
         whose strings are in it."""
         found = {i for text, i in self._specials.items() if text in self._template}
@@ -394,7 +394,9 @@ class PromptBuilder:
     def is_conversation(self, ids: Sequence[int]) -> bool:
         """Return whether `ids` have control tokens of the template. A document has
         none: there, their strings are text."""
-        return not self._controls.isdisjoint(ids[len(self.prefix("auto")) :])
+        return not self._template_control_ids.isdisjoint(
+            ids[len(self.prefix("auto")) :]
+        )
 
     @property
     def document_end(self) -> int | None:
@@ -403,7 +405,7 @@ class PromptBuilder:
         eos: int | None = self._tokenizer.eos_token_id
         if self._tokenizer.eos_token in _DOCUMENT_ENDS:
             return eos
-        if eos is not None and eos not in self._controls:
+        if eos is not None and eos not in self._template_control_ids:
             return eos
         known = (self._specials[t] for t in _DOCUMENT_ENDS if t in self._specials)
         return next(known, eos)
@@ -426,13 +428,13 @@ class PromptBuilder:
 
     def _plain(self, messages: Sequence[ChatTurn], prefill: str) -> Prompt:
         asked = f"{_plain_turns(messages)}Assistant:"
-        text = asked + (_space(prefill) + prefill if prefill else "")
+        text = asked + (_space_before(prefill) + prefill if prefill else "")
         own = self._own_answers(messages, text, None)
-        ids = (*self.prefix("auto"), *self._with_own(text, own))
-        reread = _reread(messages, own, text, "Assistant:")
+        ids = (*self.prefix("auto"), *self._ids_with_answers(text, own))
+        reread = _reread_count(messages, own, text, "Assistant:")
         return Prompt(ids, text, ("\nUser:",), begun=prefill, reread=reread)
 
-    def _continued(
+    def _render_continued(
         self, messages: Sequence[Message], prefill: str, thinking: bool | None
     ) -> str:
         """Return a conversation up to the end of an answer that is to be continued, as
@@ -444,18 +446,22 @@ class PromptBuilder:
         asked = self._render(messages, thinking=thinking)
         span = thinking_in(prefill)
         if span is None:
-            return self._answered(messages, self._guard(prefill), thinking, asked)
+            return self._render_plain_answer(
+                messages, self._guard(prefill), thinking, asked
+            )
         if self._takes_reasoning:
             with suppress(LmtuiError):
-                answer = self._apart_marked(prefill, span)
-                found = self._ended(messages, answer, thinking)
-                if _keeps(messages, asked, found):
+                answer = self._marked_reasoning(prefill, span)
+                found = self._render_to_answer_end(messages, answer, thinking)
+                if _has_all_messages(messages, asked, found):
                     return found
         # The template drops thinking: it is put where the model itself would write it.
         base, marks = before_thinking(asked)
         marks = marks or marks_of(self._template)
         if marks is None:  # text, to this template
-            return self._answered(messages, self._guard(prefill), thinking, asked)
+            return self._render_plain_answer(
+                messages, self._guard(prefill), thinking, asked
+            )
         lead = prefill[: span.start].lstrip().removeprefix(span.opening)
         opening = asked[len(base) :] if opens(asked) else marks[0] + lead
         text = base + opening + self._guard(prefill[span.start : span.stop])
@@ -463,11 +469,11 @@ class PromptBuilder:
             return text
         text += marks[1] + prefill[span.stop + len(span.closing) : span.end]
         rest = self._guard(prefill[span.end :])
-        whole = self._answered(messages, rest, thinking, asked)
+        whole = self._render_plain_answer(messages, rest, thinking, asked)
         own = whole[len(base) :] if whole.startswith(base) else rest
         return text + behind_thinking(own)
 
-    def _answered(
+    def _render_plain_answer(
         self,
         messages: Sequence[Message],
         answer: str,
@@ -478,11 +484,11 @@ class PromptBuilder:
         the conversation up to where the model would begin it."""
         message = {"role": "assistant", "content": answer + _WRITING}
         whole = _Answer(message, ((answer, _WRITING),))
-        found = self._ended(messages, whole, thinking)
+        found = self._render_to_answer_end(messages, whole, thinking)
         # Some templates write the system message only before a last question.
-        return found if _keeps(messages, asked, found) else asked + answer
+        return found if _has_all_messages(messages, asked, found) else asked + answer
 
-    def _ended(
+    def _render_to_answer_end(
         self, messages: Sequence[Message], answer: _Answer, thinking: bool | None
     ) -> str:
         """Render a conversation up to the end of an answer.
@@ -502,9 +508,9 @@ class PromptBuilder:
             )
         return rendered[:end].translate(_NO_MARKS)
 
-    def _apart_marked(self, text: str, span: ReasoningSpan) -> _Answer:
+    def _marked_reasoning(self, text: str, span: ReasoningSpan) -> _Answer:
         """Return an answer that is to be continued, its thinking apart."""
-        message = dict(self._apart(text, span))
+        message = dict(self._split_reasoning(text, span))
         thought, answer = message[_REASONING[0]], message["content"]
         if not span.closing:
             thought = self._guard(text[span.start : span.stop].lstrip("\n"))
@@ -541,11 +547,11 @@ class PromptBuilder:
         if span is None:
             return {"role": turn.role, "content": mark + self._guard(text)}
         if self._takes_reasoning:
-            message = self._apart(text, span)
+            message = self._split_reasoning(text, span)
             return {**message, "content": mark + message["content"]}
         return {"role": turn.role, "content": self._with_marks(text, span, mark)}
 
-    def _apart(self, text: str, span: ReasoningSpan) -> Message:
+    def _split_reasoning(self, text: str, span: ReasoningSpan) -> Message:
         """Return an answer with its thinking under each name that templates use."""
         thought = self._guard(text[span.start : span.stop].strip("\n"))
         answer = self._guard(text[span.end :])
@@ -573,7 +579,10 @@ class PromptBuilder:
     def _guard(self, text: str) -> str:
         """Put a mark into every control string of a user's text."""
         text = text.translate(_MARKS)
-        for mark, strings in ((_REMOVE, self._specials), (_SPLIT, self._steering)):
+        for mark, strings in (
+            (_REMOVE, self._specials),
+            (_SPLIT, self._template_markers),
+        ):
             for pattern in _any_of(strings):
                 text = _marked(text, pattern, mark)
         return text
@@ -618,7 +627,7 @@ def _plain_message(turn: ChatTurn) -> Message:
     return {"role": turn.role, "content": turn.content}
 
 
-def _keeps(messages: Sequence[Message], asked: str, continued: str) -> bool:
+def _has_all_messages(messages: Sequence[Message], asked: str, continued: str) -> bool:
     """Return whether a conversation with an answer still has every message that it has
     without one."""
     texts = (message["content"].strip() for message in messages)
@@ -630,19 +639,19 @@ def _plain_turns(messages: Sequence[ChatTurn], mark: str = "") -> str:
     `mark` before each answer whose ids are known."""
     return "".join(
         f"{m.content}\n\n" if m.role not in _SPEAKERS
-        else f"Assistant:{_space(m.content)}{mark}{m.content}\n" if m.ids
+        else f"Assistant:{_space_before(m.content)}{mark}{m.content}\n" if m.ids
         else f"{_SPEAKERS[m.role]}: {m.content}\n"
         for m in messages
     )  # fmt: skip
 
 
-def _space(answer: str) -> str:
+def _space_before(answer: str) -> str:
     """Return what stands between a speaker's name and an answer of the model, which
     mostly begins with a space itself."""
     return "" if answer[:1].isspace() else " "
 
 
-def _reread(
+def _reread_count(
     messages: Sequence[ChatTurn],
     own: Sequence[OwnAnswer],
     rendered: str,

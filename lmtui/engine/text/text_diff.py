@@ -11,7 +11,7 @@ from collections.abc import Callable
 def changed(old: str, new: str) -> tuple[int, int, int]:
     """Return where two texts begin to differ, and where in each the difference ends."""
     shorter = min(len(old), len(new))
-    first = _most(shorter, lambda low, high: old[low:high] == new[low:high])
+    first = _longest_equal(shorter, lambda low, high: old[low:high] == new[low:high])
 
     def same_end(low: int, high: int) -> bool:
         return (
@@ -19,11 +19,11 @@ def changed(old: str, new: str) -> tuple[int, int, int]:
             == new[len(new) - high : len(new) - low]
         )
 
-    tail = _most(shorter - first, same_end)
+    tail = _longest_equal(shorter - first, same_end)
     return first, len(old) - tail, len(new) - tail
 
 
-def _most(limit: int, same: Callable[[int, int], bool]) -> int:
+def _longest_equal(limit: int, same: Callable[[int, int], bool]) -> int:
     """Return the length, at most `limit`, up to which `same` is true, by bisection."""
     low, high = 0, limit
     while low < high:

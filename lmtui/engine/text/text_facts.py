@@ -18,7 +18,7 @@ from lmtui.models import template_renderer
 from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.header import GgufHeader, read_gguf_header
 from lmtui.models.gguf.tokenizer import GgufTokenizer, read_tokenizer, save_tokenizer
-from lmtui.models.tokenizer_json import LightTokenizer
+from lmtui.models.tokenizer_json import TokenizersTokenizer
 
 TextFact = str | bool | int | list[str] | dict[str, float]
 
@@ -48,7 +48,7 @@ def text_facts(path: Path) -> dict[str, TextFact]:
     """
     if path.is_dir():
         try:
-            tokenizer = LightTokenizer(path)
+            tokenizer = TokenizersTokenizer(path)
         except (OSError, ValueError, KeyError):
             return {}
         return _facts(tokenizer, _kind(tokenizer), _declared(path))
@@ -66,7 +66,7 @@ def text_facts(path: Path) -> dict[str, TextFact]:
 def _gguf_facts(header: GgufHeader, read: GgufTokenizer) -> dict[str, TextFact]:
     with tempfile.TemporaryDirectory(prefix="lmtui-") as folder:
         save_tokenizer(read, Path(folder))
-        tokenizer = LightTokenizer(Path(folder))
+        tokenizer = TokenizersTokenizer(Path(folder))
     facts = _facts(tokenizer, read.kind, frozenset(end_ids(header, read)))
     if read.pre_tokenizer:
         facts["pre_tokenizer"] = read.pre_tokenizer
@@ -77,7 +77,7 @@ def _gguf_facts(header: GgufHeader, read: GgufTokenizer) -> dict[str, TextFact]:
 
 
 def _facts(
-    tokenizer: LightTokenizer, kind: str, declared: frozenset[int]
+    tokenizer: TokenizersTokenizer, kind: str, declared: frozenset[int]
 ) -> dict[str, TextFact]:
     prompts = PromptBuilder(tokenizer)
     known = declared & {*tokenizer.get_vocab().values()}
@@ -96,7 +96,7 @@ def _facts(
     return facts
 
 
-def _kind(tokenizer: LightTokenizer) -> str:
+def _kind(tokenizer: TokenizersTokenizer) -> str:
     """Return the kind of vocabulary that a tokenizer.json holds, in words."""
     parts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = str(parts["model"]["type"])

@@ -72,9 +72,11 @@ class TokenBytes:
     def starting_with(self, data: bytes) -> list[bytes]:
         """Return the bytes of the tokens that begin with `data`, in order."""
         start = bisect_left(self._sorted, data)
-        return self._sorted[start : bisect_right(self._sorted, self._after_all(data))]
+        return self._sorted[
+            start : bisect_right(self._sorted, self._bytes_after_prefix(data))
+        ]
 
-    def _after_all(self, data: bytes) -> bytes:
+    def _bytes_after_prefix(self, data: bytes) -> bytes:
         """Return bytes after those of all tokens that begin with `data`."""
         return data + b"\xff" * self._longest
 
@@ -91,7 +93,7 @@ class TokenBytes:
 
     def _number(self, data: bytes) -> tuple[Tensor, Tensor]:
         start = bisect_right(self._sorted, data)
-        end = bisect_right(self._sorted, self._after_all(data))
+        end = bisect_right(self._sorted, self._bytes_after_prefix(data))
         ids, bare, keys = self._ids[start:end], len(self._bare), self._keys
         met, size = len(keys), len(data)
         added = [

@@ -90,14 +90,14 @@ def find(name: str) -> Adapter:
     inside = paths.adapters_folder() / name
     for folder in (*([inside] if is_name(name) else []), _place(name)):
         try:
-            if name and folder.is_dir() and _can_mean(name, folder):
+            if name and folder.is_dir() and _may_be_adapter(name, folder):
                 return read(folder.absolute())
         except (OSError, ValueError):  # too long for a path, or with a null character
             continue
-    raise _nothing(name)
+    raise _not_found(name)
 
 
-def _can_mean(name: str, folder: Path) -> bool:
+def _may_be_adapter(name: str, folder: Path) -> bool:
     """Return whether `name` can mean this folder. A bare name means one of the current
     folder only if that holds weights: after training on `notes/`, `notes` is the
     adapter."""
@@ -146,7 +146,7 @@ def stored(name: str) -> Adapter:
             name,
             "Give a name from `lmtui adapters list`, or remove the folder yourself.",
         )
-    raise _nothing(name)
+    raise _not_found(name)
 
 
 def looks_like_one(folder: Path) -> bool:
@@ -333,7 +333,7 @@ def _hinted(adapter: Adapter) -> source.ModelSource:
     )
 
 
-def _nothing(name: str) -> LmtuiError:
+def _not_found(name: str) -> LmtuiError:
     names = [adapter.name for adapter in listed()]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:

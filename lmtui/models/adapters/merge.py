@@ -55,7 +55,7 @@ def apply_adapter(model: Any, adapter: Adapter) -> Any:
 
     asked = lora_config.read_lora(adapter.path)
     with wrap_load_errors(str(adapter.path)), quiet(), offline():
-        modules = _fitting(model, adapter)
+        modules = _require_fit(model, adapter)
         config = LoraConfig(
             task_type="CAUSAL_LM", target_modules=modules, **_scaling(asked)
         )
@@ -86,12 +86,12 @@ def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
     weights = chain(base.model.parameters(), base.model.buffers())
     twin = copy.deepcopy(base.model, {id(each): each for each in weights})
     apply_adapter(twin, adapter)
-    if not all(bool(each.isfinite().all()) for each in _added(twin)):
+    if not all(bool(each.isfinite().all()) for each in _delta(twin)):
         raise _not_finite(adapter)
     return replace(base, model=twin.eval(), adapter=adapter.name)
 
 
-def _added(model: Any) -> list[Tensor]:
+def _delta(model: Any) -> list[Tensor]:
     return [each for name, each in model.named_parameters() if ".lora_" in name]
 
 
@@ -124,7 +124,7 @@ def write_merged(
             on_progress(Progress("comparing it with its parts"))
             error = _largest_error(made, wanted, base.tokenizer)
             paths.make_all_private(made)
-            _sync(made)
+            _fsync(made)
             os.rename(made, out)
     except OSError as failure:
         if cache_dir.is_disk_full(failure):
@@ -144,7 +144,7 @@ def _scaling(asked: Lora) -> dict[str, Any]:
     }
 
 
-def _fitting(model: Any, adapter: Adapter) -> list[str]:
+def _require_fit(model: Any, adapter: Adapter) -> list[str]:
     """Return the modules that an adapter changes, each checked against the model's
     shape.
 
@@ -269,7 +269,7 @@ def _largest_error(folder: Path, expected: list[Tensor], tokenizer: Any) -> floa
     return error
 
 
-def _sync(folder: Path) -> None:
+def _fsync(folder: Path) -> None:
     for file in folder.iterdir():
         with file.open("rb") as written:
             os.fsync(written.fileno())

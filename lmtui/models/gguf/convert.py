@@ -247,7 +247,7 @@ def cached_folder(file: Path, dtype: str, on_progress: OnProgress) -> Path | Non
         LmtuiError: the file can't be read.
     """
     folder = _folder(digests.file_digest(file, on_progress), dtype)
-    if not cache_dir.is_complete(folder, _made_by()):
+    if not cache_dir.is_complete(folder, _provenance()):
         return None
     seen = cache_dir.identity(folder)
     try:
@@ -276,9 +276,9 @@ def dequantise(
     model = _read(header, dtype, on_progress)
     on_progress(Progress(f"saving {file.name} for the next start"))
     try:
-        _keep(model, tokenizer, folder, header)
+        _store(model, tokenizer, folder, header)
     except Exception as error:  # whatever the error is, the model itself is fine
-        on_progress(Progress(_not_kept(file, error), warning=True, unkept=True))
+        on_progress(Progress(_cannot_store(file, error), warning=True, unkept=True))
         for name, value in generation_config(header, tokenizer).items():
             setattr(model.generation_config, name, value)
         return Dequantised(None, model, library_tokenizer_of(tokenizer))
@@ -289,7 +289,7 @@ def _folder(digest: str, dtype: str) -> Path:
     return cache_root() / f"{digest}-{dtype}"
 
 
-def _made_by() -> dict[str, str]:
+def _provenance() -> dict[str, str]:
     """Return what decides the content of a copy: the version of transformers, whose
     reading of GGUF changes now and then, and that of our reading. A copy made by
     another version is made again."""
@@ -355,7 +355,7 @@ def _bars(what: str, on_progress: OnProgress) -> Iterator[None]:
         reader.tqdm = before
 
 
-def _keep(
+def _store(
     model: Any, tokenizer: GgufTokenizer, folder: Path, header: GgufHeader
 ) -> None:
     root = paths.ensure_folder(folder.parent)
@@ -368,10 +368,10 @@ def _keep(
         said = json.dumps(generation_config(header, tokenizer), indent=1)
         (scratch / "generation_config.json").write_text(said)
         source = header.path.name
-        cache_dir.commit_dir(scratch, folder, source=source, made_by=_made_by())
+        cache_dir.commit_dir(scratch, folder, source=source, made_by=_provenance())
 
 
-def _not_kept(file: Path, error: Exception) -> str:
+def _cannot_store(file: Path, error: Exception) -> str:
     why = "the disk is full" if cache_dir.is_disk_full(error) else str(error)
     return f"{file.name} can't be kept for a faster next start: {why}"
 

@@ -236,10 +236,10 @@ class _Reader:
             version,
             len(self.data),
             self.pairs,
-            self._placed(entries),
+            self._located_tensors(entries),
         )
 
-    def _take(self, length: int) -> int:
+    def _skip(self, length: int) -> int:
         """Move past `length` bytes; return where they began."""
         start = self.at
         if length > len(self.data) - start:
@@ -251,7 +251,7 @@ class _Reader:
         return _Hostile(f"it ends at {len(self.data):,} bytes, inside its header")
 
     def _number(self, kind: struct.Struct) -> int:
-        value: int = kind.unpack_from(self.data, self._take(kind.size))[0]
+        value: int = kind.unpack_from(self.data, self._skip(kind.size))[0]
         return value
 
     def _count(self, limit: int, what: str) -> int:
@@ -264,7 +264,7 @@ class _Reader:
         length = self._number(_U64)
         if longest is not None and length > longest:
             raise _Hostile(f"it has a name of {length:,} bytes")
-        start = self._take(length)
+        start = self._skip(length)
         return self.data[start : start + length].decode("utf-8", errors="replace")
 
     def _pair(self) -> None:
@@ -286,21 +286,21 @@ class _Reader:
         kind, count = self._number(_U32), self._number(_U64)
         array = GgufArray(kind, count, self.at)
         if kind in SCALARS:
-            self._take(count * SCALARS[kind].size)
+            self._skip(count * SCALARS[kind].size)
         elif kind == STRING and count <= _MOST_STRINGS:
-            self._take_strings(count)
+            self._skip_strings(count)
         else:
             raise _Hostile(f"an array of {count:,} items of type {kind}")
         return array
 
-    def _take_strings(self, count: int) -> None:
+    def _skip_strings(self, count: int) -> None:
         """Move past `count` strings, of which a header has about a hundred thousand."""
         data, at, last = self.data, self.at, len(self.data) - _U64.size
         for _ in range(count):
             if at > last:
                 raise self._too_short()
             at += _U64.size + _U64.unpack_from(data, at)[0]
-        self._take(at - self.at)
+        self._skip(at - self.at)
 
     def _entry(self) -> tuple[str, tuple[int, ...], int, int]:
         """Read a tensor's name, shape, type and offset, unchecked."""
@@ -311,7 +311,7 @@ class _Reader:
         shape = tuple(self._number(_U64) for _ in range(dimensions))
         return name, shape, self._number(_U32), self._number(_U64)
 
-    def _placed(
+    def _located_tensors(
         self, entries: list[tuple[str, tuple[int, ...], int, int]]
     ) -> tuple[GgufTensor, ...]:
         """Return the tensors with their sizes, checked to lie inside the file."""
@@ -319,7 +319,7 @@ class _Reader:
         if not isinstance(alignment, int) or not 1 <= alignment <= _LARGEST_ALIGNMENT:
             raise _Hostile(f"its alignment is {alignment}")
         begin = -(-self.at // alignment) * alignment
-        tensors = tuple(_sized(entry, begin, alignment) for entry in entries)
+        tensors = tuple(_located_tensor(entry, begin, alignment) for entry in entries)
         if len({tensor.name for tensor in tensors}) < len(tensors):
             raise _Hostile("two of its tensors have the same name")
         end = max((tensor.offset + tensor.bytes for tensor in tensors), default=0)
@@ -331,7 +331,7 @@ class _Reader:
         return tensors
 
 
-def _sized(
+def _located_tensor(
     entry: tuple[str, tuple[int, ...], int, int], begin: int, alignment: int
 ) -> GgufTensor:
     # Imported here: it takes 0.2 s, and only GGUF files need it.

@@ -141,7 +141,7 @@ def read_tokenizer(header: GgufHeader) -> GgufTokenizer:
 
 
 def save_tokenizer(tokenizer: GgufTokenizer, folder: Path) -> None:
-    """Write it as transformers would, for that library and for `LightTokenizer`.
+    """Write it as transformers would, for that library and for `TokenizersTokenizer`.
 
     Raises:
         OSError: the folder can't be written.

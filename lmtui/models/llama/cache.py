@@ -36,7 +36,7 @@ from lmtui.models.llama.weights import (
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.model_info import facts_in
 from lmtui.models.progress import OnProgress, Progress
-from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer, same_as
+from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer, same_as
 
 _LAYOUT = "1"  # of this module; another number gives another folder
 Doing = Literal["preparing", "rounding"]
@@ -54,10 +54,10 @@ def folder_of(digest: str, kind: str) -> Path:
 def is_complete(folder: Path) -> bool:
     """Return whether a folder is complete and was made by this version on this
     processor."""
-    return cache_dir.is_complete(folder, _made_by())
+    return cache_dir.is_complete(folder, _provenance())
 
 
-def _made_by() -> dict[str, str]:
+def _provenance() -> dict[str, str]:
     capability = torch.backends.cpu.get_cpu_capability()
     return {
         "torch": torch.__version__,
@@ -115,7 +115,7 @@ def cached_model(
     facts = facts_in(folder, config, config[_PARAMETERS])
     return LoadedModel(
         model=LlamaModel(weights, facts),
-        tokenizer=LightTokenizer(folder),
+        tokenizer=TokenizersTokenizer(folder),
         name=name,
         folder=folder,
         device=torch.device("cpu"),
@@ -153,20 +153,20 @@ class ModelConverter:
         try:
             root = paths.ensure_folder(folder.parent)
         except LmtuiError as error:
-            raise _not_kept(error) from error
+            raise _cannot_store(error) from error
         try:
             with paths.scratch_folder(root) as scratch:
                 config = self._describe(scratch)
                 write(config, scratch)
                 cache_dir.commit_dir(
-                    scratch, folder, source=self._source, made_by=_made_by()
+                    scratch, folder, source=self._source, made_by=_provenance()
                 )
         except (OSError, LmtuiError) as error:
             if is_complete(folder):
                 return  # another process has made it meanwhile
             if isinstance(error, LmtuiError) and not cache_dir.is_disk_full(error):
                 raise
-            raise _not_kept(error) from error
+            raise _cannot_store(error) from error
 
     @property
     def _source(self) -> str:
@@ -222,9 +222,9 @@ class ModelConverter:
         with quiet(), offline():
             tokenizer = library_tokenizer(folder)
             tokenizer.save_pretrained(scratch)
-            return same_as(tokenizer, LightTokenizer(scratch))
+            return same_as(tokenizer, TokenizersTokenizer(scratch))
 
 
-def _not_kept(error: Exception) -> NotSupported:
+def _cannot_store(error: Exception) -> NotSupported:
     full = cache_dir.is_disk_full(error)
     return NotSupported(f"it can't be kept: {'the disk is full' if full else error}")

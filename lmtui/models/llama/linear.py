@@ -84,12 +84,12 @@ class BlockLinear:
         """Return the product with inputs, float32 [m, K]: float32 [m, N]."""
         if len(inputs) <= FEW:
             return self.kernel.matmul(self.matrix, inputs)
-        product = self._many(inputs)
+        product = self._matmul_many(inputs)
         if self.matrix.lora is not None:
             product += LoraWeights(*self.matrix.lora).times(inputs)
         return product
 
-    def _many(self, inputs: Tensor) -> Tensor:
+    def _matmul_many(self, inputs: Tensor) -> Tensor:
         if self.uses_gemm:
             return self.kernel.gemm(self.matrix, inputs)
         if not self.rounds:

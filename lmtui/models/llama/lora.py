@@ -48,7 +48,7 @@ def add_lora(weights: LlamaWeights, adapter: Adapter) -> LlamaWeights:
     layers = list(weights.layers)
     for index, layer in enumerate(layers):
         own = {name: pair for (at, name), pair in pairs.items() if at == index}
-        layers[index] = _with(layer, own, weights.shape)
+        layers[index] = _with_adapter(layer, own, weights.shape)
     if any(at >= len(layers) for at, _ in pairs):
         raise UnsupportedLora("it has more layers than the model")
     return replace(weights, layers=tuple(layers))
@@ -78,7 +78,7 @@ def _pairs(adapter: Adapter, scale: float) -> dict[tuple[int, str], _Pair]:
     return pairs
 
 
-def _with(
+def _with_adapter(
     layer: DecoderLayer, pairs: dict[str, _Pair], shape: LlamaConfig
 ) -> DecoderLayer:
     sizes = {
@@ -98,7 +98,7 @@ def _with(
         if name in by_name:
             a, b = by_name[name]
             _require_rows(b, sizes[name])
-            by_name[name] = a, b[order_of(heads, shape.head_dim, apart=True)]
+            by_name[name] = a, b[order_of(heads, shape.head_dim, half_split_rope=True)]
 
     def part(matrix: BlockLinear, *names: str) -> BlockLinear:
         return _stacked(matrix, [(by_name.get(name), sizes[name]) for name in names])

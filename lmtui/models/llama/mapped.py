@@ -72,7 +72,7 @@ class MappedWeights:
     def naming(self) -> Naming:
         if isinstance(self.checkpoint, GgufHeader):
             return Naming.gguf(self.checkpoint.architecture)
-        return Naming.library()
+        return Naming.transformers()
 
     @property
     def source(self) -> GgufTensors | FolderTensors:

@@ -54,7 +54,7 @@ def _require_shapes(files: ModelFolder) -> None:
     config = files.config
     try:
         shape, vocabulary = shape_of(config), config["vocab_size"]
-        require_shapes(shape, vocabulary, files.shapes, Naming.library())
+        require_shapes(shape, vocabulary, files.shapes, Naming.transformers())
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise NotSupported(
             f"its tensors do not match its configuration: {error}"

@@ -78,19 +78,19 @@ differ in details that this code does not run."""
 @dataclass(frozen=True, slots=True)
 class Naming:
     """The names of a source's tensors, and where it has the two numbers of a RoPE pair:
-    side by side, or half a head `apart`."""
+    side by side, or half a head apart."""
 
     names: Mapping[str, str]
-    apart: bool
+    half_split_rope: bool
 
     @classmethod
     def gguf(cls, architecture: str) -> Naming:
-        return cls(_GGUF, apart=architecture != "llama")
+        return cls(_GGUF, half_split_rope=architecture != "llama")
 
     @classmethod
-    def library(cls) -> Naming:
+    def transformers(cls) -> Naming:
         """Return the naming of a model in the format of transformers."""
-        return cls(LIBRARY, apart=True)
+        return cls(LIBRARY, half_split_rope=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +289,11 @@ def read_weights(
     )
 
 
-def order_of(heads: int, head_dim: int, *, apart: bool) -> Tensor:
-    """Return the source's row of each row of q or k, int64 [heads · head_dim]; `apart`
-    says whether the source has RoPE pairs half a head apart or side by side."""
+def order_of(heads: int, head_dim: int, *, half_split_rope: bool) -> Tensor:
+    """Return the source's row of each row of q or k, int64 [heads · head_dim]. The
+    source has RoPE pairs half a head apart, or side by side."""
     order = torch.arange(heads * head_dim).view(heads, head_dim)
-    if apart:
+    if half_split_rope:
         order = order.view(-1, 2, head_dim // 2).transpose(1, 2)
     return order.flatten()
 
@@ -340,8 +340,8 @@ class _LayerReader:
         return of_shape(self._floats(self._names[name]), self._shape.width)
 
     def _order(self, heads: int) -> Tensor:
-        apart = self._naming.apart
-        return order_of(heads, self._shape.head_dim, apart=apart)
+        half_split_rope = self._naming.half_split_rope
+        return order_of(heads, self._shape.head_dim, half_split_rope=half_split_rope)
 
     def _bias(self) -> Tensor | None:
         names = [f"{self._names[name]}.bias" for name in "qkv"]

@@ -22,7 +22,7 @@ from lmtui.models.remote.top_logprobs import (
 )
 from lmtui.models.remote.wire import DRAWN_BYTES, ID_BYTES, LOGIT_BYTES
 from lmtui.models.tokenizer_check import check_file
-from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, LightTokenizer
+from lmtui.models.tokenizer_json import CONFIG, TOKENIZER, TokenizersTokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -51,7 +51,7 @@ class LmtuiServerModel:
     device: str
     """The device that it runs on there."""
 
-    def tokenizer(self) -> LightTokenizer:
+    def tokenizer(self) -> TokenizersTokenizer:
         """Return the model's tokenizer.
 
         Raises:
@@ -66,7 +66,7 @@ class LmtuiServerModel:
             (folder / CONFIG).write_bytes(config)
             try:
                 check_file(folder / TOKENIZER)
-                return LightTokenizer(folder)
+                return TokenizersTokenizer(folder)
             except (ValueError, KeyError) as error:
                 raise self.connection.nonsense(f"its tokenizer: {error}") from error
 

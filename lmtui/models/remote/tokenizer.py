@@ -21,7 +21,7 @@ from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
 from lmtui.models.model_info import end_ids_in
 from lmtui.models.progress import OnProgress
 from lmtui.models.remote.top_logprobs import LLAMA_SERVER
-from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer
+from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer
 
 if TYPE_CHECKING:  # its library takes a tenth of a second to import
     from lmtui.models.remote.connection import Connection
@@ -92,7 +92,7 @@ def _in_gguf(path: Path) -> ResolvedTokenizer:
     with tempfile.TemporaryDirectory(prefix="lmtui-") as name:
         save_tokenizer(read, Path(name))
         return ResolvedTokenizer(
-            LightTokenizer(Path(name)), frozenset(end_ids(header, read))
+            TokenizersTokenizer(Path(name)), frozenset(end_ids(header, read))
         )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.token_codec import NO_VALUE
-from lmtui.engine.scoring.passages import Passage, TextAfter, TokensAfter
+from lmtui.engine.scoring.passages import Passage, TextInContext, TokensInContext
 from lmtui.engine.types import (
     Distribution,
     DraftScores,
@@ -144,17 +144,17 @@ class TokensController(Controller):
             self._screen.notify(self._why_not)
             return
         if node.own_ids and by_itself:
-            passage: Passage = TokensAfter(node.own_ids, node.ids_before)
+            passage: Passage = TokensInContext(node.own_ids, node.ids_before)
         else:
             before = self._owner.messages(node.parent)
-            passage = TextAfter(before, node.content)
+            passage = TextInContext(before, node.content)
         self._client.ask(
             Slot.SCORE,
             score_parts(passage),
             partial(self._keep_scores, node.id),
             self._show_score_failed,
             dropped=self._screen.activity.update,
-            bound=isinstance(passage, TokensAfter),
+            bound=isinstance(passage, TokensInContext),
         )
         self._screen.activity.unsay()
 

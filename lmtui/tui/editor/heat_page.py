@@ -15,8 +15,8 @@ from lmtui.editing import file_names
 from lmtui.editing.file_names import path_named
 from lmtui.editing.scored_text import ScoredText
 from lmtui.engine.scoring.passages import (
-    DocumentAlone,
     DocumentTokens,
+    WholeDocument,
     tokenize_document,
 )
 from lmtui.engine.types import EngineInfo
@@ -115,7 +115,7 @@ class HeatPageController(Controller):
 
         self._client.ask(
             Slot.SCORE,
-            lambda engine, _: tokenize_document(engine, DocumentAlone(text)),
+            lambda engine, _: tokenize_document(engine, WholeDocument(text)),
             save,
             self._screen.show_error,
         )

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from lmtui.analysis.branches import ROOT, BranchText, BranchTree, Token
 from lmtui.analysis.scored_document import ScoredDocument, WindowPart
 from lmtui.engine.scoring.passages import (
-    DocumentAlone,
+    DocumentSpan,
     DocumentTokens,
-    PartOf,
+    WholeDocument,
     tokenize_document,
 )
 from lmtui.engine.types import EngineInfo, ScoredToken
@@ -406,9 +406,9 @@ def unscored(token: Token) -> ScoredToken:
     return ScoredToken(0, token.id, token.text, token.bytes, None, None, None)
 
 
-def document_of(source: InspectSource, text: str) -> DocumentAlone:
+def document_of(source: InspectSource, text: str) -> WholeDocument:
     """Return the request to tokenize a text as its source says."""
-    return DocumentAlone(
+    return WholeDocument(
         text,
         after=source.after,
         bos=source.bos,
@@ -417,7 +417,9 @@ def document_of(source: InspectSource, text: str) -> DocumentAlone:
     )
 
 
-def part_of(document: ScoredDocument, part: WindowPart) -> PartOf:
+def part_of(document: ScoredDocument, part: WindowPart) -> DocumentSpan:
     """Return the request to score a part."""
     assert document.windows is not None, "it has parts"
-    return PartOf(document.ids, document.before, document.windows, part.first, part.end)
+    return DocumentSpan(
+        document.ids, document.before, document.windows, part.first, part.end
+    )

@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from lmtui.analysis.branches import Token
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.scoring.passages import PartOf
+from lmtui.engine.scoring.passages import DocumentSpan
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
@@ -66,7 +66,7 @@ class LensController(Controller):
             return
         tokens = document.path
         ids = tuple(token.id for token in tokens)
-        text = PartOf(ids, document.shown.before, windows, 0, len(ids) + 1, TOP)
+        text = DocumentSpan(ids, document.shown.before, windows, 0, len(ids) + 1, TOP)
         self._shown = LensScreen(
             document.name, tokens, self._client, text, index=document.view.index
         )
@@ -152,7 +152,7 @@ then the probability and the rank of the real next token, and the entropy.
         name: str,
         tokens: Sequence[Token],
         client: EngineClient,
-        text: PartOf,
+        text: DocumentSpan,
         *,
         index: int,
     ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.scoring.passages import PartOf
+from lmtui.engine.scoring.passages import DocumentSpan
 from lmtui.errors import LmtuiError
 from lmtui.tui.engine.client import EngineClient
 from lmtui.worker.partial_answers import lens_parts
@@ -23,7 +23,7 @@ class LensColumns:
     """What each layer predicts along one text, as far as it was looked at."""
 
     def __init__(
-        self, client: EngineClient, text: PartOf, *, changed: Callable[[], object]
+        self, client: EngineClient, text: DocumentSpan, *, changed: Callable[[], object]
     ) -> None:
         """`text` is the whole text; `changed` is called when more is known."""
         self._client, self._text, self._changed = client, text, changed

@@ -22,8 +22,8 @@ from lmtui.tui.model_state import ModelState
 from lmtui.tui.one_shot import call_after
 from lmtui.tui.sampler import SamplerController
 from lmtui.tui.screen import ModelScreen
-from lmtui.worker.positions import of_position
 from lmtui.worker.requests import Slot
+from lmtui.worker.stale_handles import of_position
 
 NO_CONTEXT = "A first token without context has no probability."
 _EMPTY = "The text is empty: there is nothing to predict."

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.document import proofreader
-from lmtui.engine.document.slips import SlipKind
 from lmtui.engine.document.types import Correction
+from lmtui.engine.document.typos import EditKind
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import Cancelled
 from tests.engine import tiny
@@ -26,7 +26,7 @@ TEXT = (
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     """An engine that looks at every word and reports whatever gains."""
-    monkeypatch.setattr(proofreader, "COSTS", dict.fromkeys(SlipKind, 0.0))
+    monkeypatch.setattr(proofreader, "COSTS", dict.fromkeys(EditKind, 0.0))
     monkeypatch.setattr(proofreader, "SURPRISING", 0.0)
     return tiny.engine()
 
@@ -72,7 +72,7 @@ def test_corrections_do_not_overlap(eager: LocalEngine) -> None:
 def test_rest_can_be_read_from_the_end_of_any_part(data: st.DataObject) -> None:
     engine = tiny.engine()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proofreader, "COSTS", dict.fromkeys(SlipKind, 0.0))
+        patch.setattr(proofreader, "COSTS", dict.fromkeys(EditKind, 0.0))
         patch.setattr(proofreader, "SURPRISING", 0.0)
         parts = list(engine.document.proofread(TEXT, 0, len(TEXT)))
         taken = data.draw(st.integers(1, len(parts)))
@@ -91,7 +91,7 @@ def test_part_of_a_text_is_proofread_alone(eager: LocalEngine) -> None:
 
 
 def test_slips_cost_more_than_chance_gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proofreader, "COSTS", dict.fromkeys(SlipKind, 1e6))
+    monkeypatch.setattr(proofreader, "COSTS", dict.fromkeys(EditKind, 1e6))
     monkeypatch.setattr(proofreader, "SURPRISING", 0.0)
     assert found(tiny.engine()) == []
 

@@ -83,9 +83,9 @@ def test_next_prompt_begins_with_the_last_one_and_its_answer(
         if template is None:  # a base model begins with the space
             answer = f" {answer}"
         turns.append(ChatTurn("user", asked))
-        prompt = made.write(turns)
+        prompt = made.render(turns)
         assert prompt.ids[: len(before)] == before
-        bare = made.write([replace(turn, ids=()) for turn in turns])
+        bare = made.render([replace(turn, ids=()) for turn in turns])
         assert prompt.reread == bare.reread == 0
         if template is not None:
             assert prompt.text == bare.text
@@ -105,7 +105,7 @@ def test_draft_is_read_after_the_ids_that_its_prompt_will_have(
         turns.append(ChatTurn("user", asked))
         turns.append(ChatTurn("assistant", answer, in_pieces(answer, cuts)))
     context, ids = builder().draft(turns, draft)
-    whole = builder().write([*turns, ChatTurn("user", draft)]).ids
+    whole = builder().render([*turns, ChatTurn("user", draft)]).ids
     assert whole[: len(context)] == tuple(context)
     assert tiny.tokenizer().decode([*context, *ids]).endswith(f"user\n{draft}")
 
@@ -117,8 +117,8 @@ def test_ids_that_spell_another_text_never_change_the_prompt_text(
     turns = [ChatTurn("user", "a"), ChatTurn("assistant", answer, tuple(ids))]
     turns.append(ChatTurn("user", "b"))
     for made in (builder(), builder(TRIMMED)):
-        prompt = made.write(turns)
-        assert prompt.text == made.write([replace(t, ids=()) for t in turns]).text
+        prompt = made.render(turns)
+        assert prompt.text == made.render([replace(t, ids=()) for t in turns]).text
         assert tiny.tokenizer().decode(prompt.ids) == prompt.text
 
 
@@ -127,11 +127,11 @@ def test_trimmed_answer_keeps_the_ids_of_its_words_and_is_told() -> None:
     newline = in_pieces("\n", [])
     answer = ChatTurn("assistant", "\nthe cat sat\n", (*newline, *ids, *newline, END))
     turns = [ChatTurn("user", "a"), answer, ChatTurn("user", "b")]
-    prompt = builder(TRIMMED).write(turns)
+    prompt = builder(TRIMMED).render(turns)
     place = next(i for i in range(len(prompt.ids)) if prompt.ids[i:][: len(ids)] == ids)
     assert prompt.ids[place + len(ids)] == END
     assert prompt.reread == 1
-    assert builder(CHATML).write(turns).reread == 0
+    assert builder(CHATML).render(turns).reread == 0
 
 
 def test_prompt_that_opens_thinking_is_told_to_be_read_otherwise() -> None:
@@ -139,7 +139,7 @@ def test_prompt_that_opens_thinking_is_told_to_be_read_otherwise() -> None:
         CHATML.replace("assistant\n{% endif", "assistant\n<think>{% endif")
     )
     answer = ChatTurn("assistant", "yes", in_pieces("yes", [1]))
-    assert opened.write([ChatTurn("user", "a"), answer, ChatTurn("user", "b")]).reread
+    assert opened.render([ChatTurn("user", "a"), answer, ChatTurn("user", "b")]).reread
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,10 @@ def test_published_templates_write_the_same_text_with_ids(
     turns = [ChatTurn("user", "a"), ChatTurn("assistant", answer, ids)]
     turns.append(ChatTurn("user", "b"))
     try:
-        bare = made.write([replace(turn, ids=()) for turn in turns])
+        bare = made.render([replace(turn, ids=()) for turn in turns])
     except LmtuiError:
         pytest.skip("the template refuses the conversation")
-    prompt = made.write(turns)
+    prompt = made.render(turns)
     assert prompt.text == bare.text
     own = in_pieces(words, [1])
     kept = any(prompt.ids[i:][: len(own)] == own for i in range(len(prompt.ids)))

@@ -135,7 +135,7 @@ def asked(made: PromptBuilder, *turns: str, thinking: bool | None = None) -> str
     """What is sent after these turns of the user and the model."""
     roles = ("user", "assistant")
     messages = [ChatTurn(roles[i % 2], text) for i, text in enumerate(turns)]  # type: ignore[arg-type]
-    prompt = made.write(messages, thinking=thinking)
+    prompt = made.render(messages, thinking=thinking)
     assert made._tokenizer.decode(prompt.ids) == prompt.text
     return prompt.text
 
@@ -163,7 +163,7 @@ def test_thinking_marks_of_an_answer_are_control_tokens() -> None:
         ChatTurn("assistant", f"<think>{inside}</think>c </think>"),
         ChatTurn("user", "d"),
     ]
-    ids = list(made.write(messages).ids)
+    ids = list(made.render(messages).ids)
     first, last = (fast.convert_tokens_to_ids(mark) for mark in MARKS[0])
     assert [i for i in ids if i in (first, last)] == [first, last]
     assert ids.count(2) == 3  # the end of each turn, and of nothing else
@@ -197,11 +197,11 @@ def test_thinking_on_a_harmony_channel_is_found() -> None:
     assert parts(cut) == ("a cat", "")
     made = PromptBuilder(fast)
     for answer, kept in ((said, "the dog"), (cut, "")):
-        prompt = made.write([ChatTurn("user", "Hi"), ChatTurn("assistant", answer)])
+        prompt = made.render([ChatTurn("user", "Hi"), ChatTurn("assistant", answer)])
         before, _, sent = prompt.text.partition("<|channel|>final<|message|>")
         assert sent == f"{kept}<|end|><|start|>assistant" and "analysis" not in before
     # Typed by the user, the marks are text.
-    prompt = made.write([ChatTurn("user", said)])
+    prompt = made.render([ChatTurn("user", said)])
     channel = fast.convert_tokens_to_ids("<|channel|>")
     assert said in prompt.text and channel not in prompt.ids
 

@@ -20,7 +20,7 @@ from lmtui.models.gguf.header import read_array, read_gguf_header
 from lmtui.models.gguf.pre_tokenizers import PRE_TOKENIZERS
 from lmtui.models.gguf.tokenizer import GgufTokenizer, read_tokenizer, save_tokenizer
 from lmtui.models.load import load
-from lmtui.models.tokenizer_json import LightTokenizer, library_tokenizer, same_as
+from lmtui.models.tokenizer_json import TokenizersTokenizer, library_tokenizer, same_as
 from tests.models import tiny
 from tests.models.gguf.llama_cpp import fixtures, oracle, vocabularies
 from tests.models.gguf.random_texts import random_texts
@@ -71,12 +71,12 @@ def test_saved_tokenizer_is_the_same_in_both_libraries(
 ) -> None:
     save_tokenizer(tokenizer(name), tmp_path)
     Qwen2Config().save_pretrained(tmp_path)  # a type with a tokenizer of its own
-    library, light = library_tokenizer(tmp_path), LightTokenizer(tmp_path)
+    library, light = library_tokenizer(tmp_path), TokenizersTokenizer(tmp_path)
     assert same_as(library, light)
     again = tmp_path / "again"
     library.save_pretrained(again)
     LlamaConfig().save_pretrained(again)
-    assert same_as(library_tokenizer(again), LightTokenizer(again))
+    assert same_as(library_tokenizer(again), TokenizersTokenizer(again))
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
@@ -339,7 +339,7 @@ def test_bos_is_put_before_a_text_whatever_its_name(bos: str, tmp_path: Path) ->
     read = vocabulary(tmp_path / "it.gguf", tokens, add_eos_token=True)
     assert read.backend.encode("a").ids == [1, 4, 2]
     save_tokenizer(read, tmp_path)
-    assert same_as(library_tokenizer(tmp_path), LightTokenizer(tmp_path))
+    assert same_as(library_tokenizer(tmp_path), TokenizersTokenizer(tmp_path))
 
 
 @pytest.mark.parametrize(("opening", "special"), [(3, True), (4, False)])

@@ -25,7 +25,7 @@ from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import Progress
 from lmtui.models.source import Quantize
-from lmtui.models.tokenizer_json import LightTokenizer, same_as
+from lmtui.models.tokenizer_json import TokenizersTokenizer, same_as
 from tests.models import learned, tiny
 
 
@@ -230,7 +230,7 @@ def test_the_next_start_needs_no_transformers(
 def test_light_tokenizer_equals_the_library_tokenizer(tmp_path: Path) -> None:
     library = tiny.tokenizer()
     library.save_pretrained(tmp_path)
-    light = LightTokenizer(tmp_path)
+    light = TokenizersTokenizer(tmp_path)
     assert same_as(library, light)
     assert light.get_vocab() == library.get_vocab()
     assert light.chat_template == library.chat_template
@@ -244,7 +244,7 @@ def test_light_tokenizer_equals_the_library_tokenizer(tmp_path: Path) -> None:
         spelled = library.convert_ids_to_tokens(token)
         assert light.convert_ids_to_tokens(token) == spelled
     (tmp_path / "chat_template.jinja").write_text("another")
-    assert not same_as(library, LightTokenizer(tmp_path))
+    assert not same_as(library, TokenizersTokenizer(tmp_path))
 
 
 TEMPLATES = (

@@ -20,7 +20,7 @@ from lmtui.tui.chat.message import entry_of
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.widgets.likelihood_strip import LikelihoodStrip
 from lmtui.tui.widgets.probability_panel import ProbabilityPanel
-from lmtui.worker import batching
+from lmtui.worker import throttle
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import chat
 from tests.tui.hosts import drawn
@@ -173,7 +173,7 @@ async def test_streaming_screen_equals_a_full_redraw(seed: int) -> None:
 async def test_stop_keeps_the_tokens_gathered_between_two_reports(
     at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "INTERVAL", math.inf)  # after the first token, none
+    monkeypatch.setattr(throttle, "INTERVAL", math.inf)  # after the first token, none
     words = ["word0", *(f" word{index}" for index in range(1, 12))]
     engine, go_on = holding("".join(words), at=at)
     async with chat(engine) as running:

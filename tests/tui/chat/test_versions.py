@@ -15,7 +15,7 @@ from lmtui.chat.store import Store
 from lmtui.engine.types import Capabilities
 from lmtui.errors import LmtuiError
 from lmtui.tui.chat.version_view import VersionPane, VersionsView
-from lmtui.worker import batching
+from lmtui.worker import throttle
 from tests.fakes import FakeEngine
 from tests.tui.chat.test_screen import Chat, chat
 from tests.tui.programs import program
@@ -192,7 +192,7 @@ async def test_escape_stops_all_and_each_keeps_its_text() -> None:
 async def test_every_version_is_on_the_disk_while_it_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "INTERVAL", 0)  # nothing is gathered
+    monkeypatch.setattr(throttle, "INTERVAL", 0)  # nothing is gathered
     engine, reached, go_on = held(2, "a b c", "d e f", "g h i")
     file = tmp_path / "chats.db"
     async with stored(engine, file) as running:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmtui.engine.lens import LensColumn
-from lmtui.engine.scoring.passages import PartOf
+from lmtui.engine.scoring.passages import DocumentSpan
 from lmtui.engine.types import Candidate, Capabilities, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.errors import LmtuiError
@@ -216,7 +216,7 @@ class Asked:
 
 
 def columns_of(client: Any) -> LensColumns:
-    text = PartOf((1,) * 2000, (), Windows(100, 50), 0, 2001)
+    text = DocumentSpan((1,) * 2000, (), Windows(100, 50), 0, 2001)
     return LensColumns(client, text, changed=lambda: None)
 
 

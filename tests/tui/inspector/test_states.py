@@ -30,7 +30,7 @@ from lmtui.tui.start import StartScreen
 from lmtui.tui.widgets.sampler_controls import SamplerControls
 from lmtui.tui.widgets.status import Status
 from lmtui.tui.widgets.token_view import TokenView
-from lmtui.worker import batching
+from lmtui.worker import throttle
 from tests.fakes import FakeEngine
 from tests.tui.inspecting import Inspecting, inspecting
 from tests.tui.programs import Program, program
@@ -433,7 +433,7 @@ class Stroll:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Post and draw each score as it comes: the engine may be held behind it."""
-    monkeypatch.setattr(batching, "INTERVAL", 0)
+    monkeypatch.setattr(throttle, "INTERVAL", 0)
     monkeypatch.setattr(document, "SHARE", 0)
 
 

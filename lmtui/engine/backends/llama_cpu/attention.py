@@ -85,39 +85,41 @@ class Attention:
             self._heads.kv,
             self._heads.width,
         )
-        for rows, tokens, held in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
+        for rows, tokens, cache in product((1, 2), (1, 3, _FEW + 8), (0, 5, 300)):
             sizes = rows, tokens, query_heads + 2 * kv_heads, head_dim
             heads = torch.randn(sizes, generator=random)
-            room = held + tokens + 1
+            room = cache + tokens + 1
             both = torch.randn(
                 2, rows, 2 * kv_heads, room, head_dim, generator=random
             ).half()
             shared, own = both[0, :1], both[1]
             places = KVAddresses(
-                KVAddress.of(shared[None], held), KVAddress.of(own[None], held)
+                KVAddress.of(shared[None], cache), KVAddress.of(own[None], cache)
             )
             found = self.attend(heads, places, 0, None)
             new = heads[:, :, query_heads:].transpose(1, 2).half()
             seen = torch.cat(
                 [
-                    shared[:, :, :held].expand(rows, -1, -1, -1),
-                    *(own[:, :, :held], new),
+                    shared[:, :, :cache].expand(rows, -1, -1, -1),
+                    *(own[:, :, :cache], new),
                 ],
                 2,
             )
-            wanted = _plainly(heads[:, :, :query_heads].transpose(1, 2), seen.float())
+            wanted = _reference_attention(
+                heads[:, :, :query_heads].transpose(1, 2), seen.float()
+            )
             far = float((found.transpose(1, 2) - wanted).abs().max())
             rounds = tokens > _FEW and self._rounds
             if not far < (_ROUNDED_NEAR if rounds else _NEAR):
                 raise ValueError("its result differs from the reference")
 
 
-def _plainly(queries: Tensor, seen: Tensor) -> Tensor:
+def _reference_attention(queries: Tensor, seen: Tensor) -> Tensor:
     """Compute attention with torch. Queries [n, H, t, d] belong to the last t of the
     keys and values [n, 2·KV, s, d]; each attends to all but those of later queries."""
     keys, values = seen.chunk(2, 1)
-    tokens, held = queries.shape[2], keys.shape[2] - queries.shape[2]
-    mask = torch.full((tokens, held + tokens), -math.inf).triu_(held + 1)
+    tokens, cache = queries.shape[2], keys.shape[2] - queries.shape[2]
+    mask = torch.full((tokens, cache + tokens), -math.inf).triu_(cache + 1)
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask, enable_gqa=True
     )

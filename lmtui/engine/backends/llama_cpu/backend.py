@@ -59,30 +59,30 @@ class LlamaCpuBackend:
     def logits(
         self,
         ids: Sequence[int],
-        held: PreallocatedKVCache | None = None,
+        cache: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
-        states = self.hidden_states(ids, held, keep=keep)
+        states = self.hidden_states(ids, cache, keep=keep)
         return self.head(states)
 
     @torch.inference_mode()
-    def next_logits(self, tokens: Sequence[int], held: PreallocatedKVCache) -> Tensor:
+    def next_logits(self, tokens: Sequence[int], cache: PreallocatedKVCache) -> Tensor:
         ids = torch.tensor(tokens).unsqueeze(1)
-        states = self.decoder.hidden_states(ids, held)
+        states = self.decoder.hidden_states(ids, cache)
         return self.head(states)
 
     @torch.inference_mode()
     def hidden_states(
         self,
         ids: Sequence[int],
-        held: PreallocatedKVCache | None = None,
+        cache: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
         return self.decoder.hidden_states(
             torch.tensor([list(ids)]),
-            self.new_cache() if held is None else held,
+            self.new_cache() if cache is None else cache,
             keep=torch.arange(len(ids) - keep, len(ids)),
         )
 
@@ -90,13 +90,13 @@ class LlamaCpuBackend:
     def layer_states(
         self,
         ids: Sequence[int],
-        held: PreallocatedKVCache | None = None,
+        cache: PreallocatedKVCache | None = None,
         *,
         keep: int = 1,
     ) -> Tensor:
         states = self.decoder.layer_states(
             torch.tensor([list(ids)]),
-            self.new_cache() if held is None else held,
+            self.new_cache() if cache is None else cache,
             keep=torch.arange(len(ids) - keep, len(ids)),
         )
         shape = self.decoder.shape
@@ -107,7 +107,7 @@ class LlamaCpuBackend:
 
     @torch.inference_mode()
     def hidden_states_after(
-        self, paths: Sequence[Sequence[int]], held: PreallocatedKVCache
+        self, paths: Sequence[Sequence[int]], cache: PreallocatedKVCache
     ) -> Tensor:
         longest = max(map(len, paths))
         # Attention is causal: padding behind a path changes none of its states.
@@ -115,15 +115,15 @@ class LlamaCpuBackend:
         last = [row * longest + len(path) - 1 for row, path in enumerate(paths)]
         return self.decoder.hidden_states(
             torch.tensor(filled),
-            held,
+            cache,
             keep=torch.tensor(last),
         )
 
     @torch.inference_mode()
-    def hidden_states_tree(self, tree: Tree, held: PreallocatedKVCache) -> Tensor:
+    def hidden_states_tree(self, tree: Tree, cache: PreallocatedKVCache) -> Tensor:
         return self.decoder.hidden_states(
             torch.tensor([tree.ids]),
-            held,
+            cache,
             depths=torch.tensor(tree.depths),
             mask=tree.seen.log(),  # 1 becomes 0, and 0 becomes -inf
         )

@@ -49,7 +49,7 @@ class DecoderLayers:
         ]
         self._last_norm = weights.norm * root
         # cos + i·sin of each position's angles; grows with the longest context
-        self._turns = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
+        self._rotary = torch.empty(0, shape.head_dim // 2, dtype=torch.complex64)
         # The head follows the last layer, so its block makes queries, keys and values
         # that nothing reads. That still costs less than single operations.
         self._fused = [
@@ -62,7 +62,7 @@ class DecoderLayers:
     def hidden_states(
         self,
         ids: Tensor,
-        held: PreallocatedKVCache,
+        cache: PreallocatedKVCache,
         *,
         keep: Tensor | None = None,
         depths: Tensor | None = None,
@@ -70,35 +70,36 @@ class DecoderLayers:
     ) -> Tensor:
         """Run tokens through all layers; return the normalised states after them.
 
-        `ids` are [n, t] and continue the KV cache `held`. The result is float32 [m, D],
-        or [k, D] where `keep` gives k indices. For a token tree, `depths` [t] are the
-        positions counted from the end of the cache, and `mask` [t, t] is 0 where the
-        row's token attends to the column's, else -inf. If it is cancelled, `held` is as
-        before.
+        `ids` are [n, t] and continue `cache`. The result is float32 [m, D], or [k, D]
+        where `keep` gives k indices. For a token tree, `depths` [t] are the positions
+        counted from the end of the cache, and `mask` [t, t] is 0 where the row's token
+        attends to the column's, else -inf. If it is cancelled, `cache` is as before.
         """
         kernel = self._layers_kernel
         if kernel is not None and ids.numel() <= FEW:
-            states = self._run_few(kernel, ids, held, depths=depths, mask=mask)
+            states = self._run_compiled_layers(
+                kernel, ids, cache, depths=depths, mask=mask
+            )
             return states if keep is None else states[keep]
-        *_, run = self._states(ids, held, depths=depths, mask=mask)
-        return self._normed(run, keep)
+        *_, run = self._layer_passes(ids, cache, depths=depths, mask=mask)
+        return self._apply_norm(run, keep)
 
-    def _run_few(
+    def _run_compiled_layers(
         self,
         kernel: GgufMatmulKernel,
         ids: Tensor,
-        held: PreallocatedKVCache,
+        cache: PreallocatedKVCache,
         *,
         depths: Tensor | None,
         mask: Tensor | None,
     ) -> Tensor:
         """Run a few tokens like `hidden_states`, in calls of compiled code."""
         rows, tokens = ids.shape
-        rope = torch.view_as_real(self._turned(held.length, tokens, depths))
+        rope = torch.view_as_real(self._rotary_factors(cache.length, tokens, depths))
         if rows > 1:
             rope = rope.repeat(rows, 1, 1, 1)
-        states = self._embedded(ids)
-        caches = held.reserve_addresses(tokens)
+        states = self._embed(ids)
+        caches = cache.reserve_addresses(tokens)
         kernel.run_layers(
             *(self._blocks, self._last_norm, states),
             rows=rows,
@@ -107,25 +108,25 @@ class DecoderLayers:
             own=caches.own,
             mask=mask,
         )
-        held.commit(tokens)
+        cache.commit(tokens)
         return states
 
     def layer_states(
         self,
         ids: Tensor,
-        held: PreallocatedKVCache,
+        cache: PreallocatedKVCache,
         *,
         keep: Tensor,
     ) -> Iterator[Tensor]:
         """Run tokens like `hidden_states`; yield the normalised states [k, D] of `keep`
         before the first layer and after each."""
-        for run in self._states(ids, held):
-            yield self._normed(run, keep)
+        for run in self._layer_passes(ids, cache):
+            yield self._apply_norm(run, keep)
 
-    def _states(
+    def _layer_passes(
         self,
         ids: Tensor,
-        held: PreallocatedKVCache,
+        cache: PreallocatedKVCache,
         *,
         depths: Tensor | None = None,
         mask: Tensor | None = None,
@@ -134,47 +135,49 @@ class DecoderLayers:
         are those of `hidden_states`."""
         rows, tokens = ids.shape
         # 1) rotary embedding of the new positions
-        turns = self._turned(held.length, tokens, depths)
+        rotary = self._rotary_factors(cache.length, tokens, depths)
         if rows > 1:  # the fused block reads those of each token
-            turns = turns.repeat(rows, 1, 1)  # [m, 1, d/2]
+            rotary = rotary.repeat(rows, 1, 1)  # [m, 1, d/2]
         # 2) token embedding, and queries, keys and values of the first layer
-        run = ForwardPass(self.shape, rows, tokens, turns)
-        run.state.copy_(self._embedded(ids))
+        run = ForwardPass(self.shape, rows, tokens, rotary)
+        run.state.copy_(self._embed(ids))
         yield run
         self._attend_with(run, 0)
         # 3) per layer: attention, then all that lies before the next attention
-        find = self._finding(run, held, mask)
+        find = self.attention_fn(run, cache, mask)
         for index in range(self.shape.layers):
             cancellation.check()
-            self._cross(run, index, find(index))
+            self._run_fused_block(run, index, find(index))
             if index + 1 == self.shape.layers:
-                held.commit(tokens)
+                cache.commit(tokens)
             yield run
 
-    def _embedded(self, ids: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor) -> Tensor:
         """Return the embeddings [m, D] of tokens [n, t]."""
         try:
             return self.weights.embedding[ids.flatten()]
         except IndexError as error:
             raise no_such_token(int(ids.max())) from error
 
-    def _normed(self, run: ForwardPass, keep: Tensor | None) -> Tensor:
+    def _apply_norm(self, run: ForwardPass, keep: Tensor | None) -> Tensor:
         """Return the states [m, D] after the final RMSNorm, or [k, D] of `keep`."""
         run.settle()
         states = run.state / run.norm() * self._last_norm
         return states if keep is None else states[keep]
 
-    def _finding(
-        self, run: ForwardPass, held: PreallocatedKVCache, mask: Tensor | None
+    def attention_fn(
+        self, run: ForwardPass, cache: PreallocatedKVCache, mask: Tensor | None
     ) -> Callable[[int], Tensor]:
         """Return a function from a layer's index to its attention output, [m, H·d] once
         reshaped."""
         attention = self.attention
         rounds = self.weights.layers[0].qkv.rounds
         if attention is not None and attention.takes(run.tokens, mask, rounds=rounds):
-            places = held.reserve_addresses(run.tokens)
-            return lambda index: attention.attend(run.heads, places, index, mask)
-        opened = held.reserve(run.tokens, torch.float16 if attention else torch.float32)
+            positions = cache.reserve_addresses(run.tokens)
+            return lambda index: attention.attend(run.heads, positions, index, mask)
+        opened = cache.reserve(
+            run.tokens, torch.float16 if attention else torch.float32
+        )
 
         def find(index: int) -> Tensor:
             run.settle()
@@ -183,13 +186,13 @@ class DecoderLayers:
 
         return find
 
-    def _cross(self, run: ForwardPass, index: int, attended: Tensor) -> None:
+    def _run_fused_block(self, run: ForwardPass, index: int, attended: Tensor) -> None:
         """Run a layer from its attention output `attended` to the next layer's queries,
         keys and values: output projection, feed-forward, and q/k/v projection."""
         attended = attended.reshape(run.m, -1)
         fused = self._fused[index]
         if fused.takes(run.m):
-            run.cross(fused, attended)
+            run.run_fused_block(fused, attended)
             return
         run.settle()
         layer = self.weights.layers[index]
@@ -204,18 +207,18 @@ class DecoderLayers:
         """Compute queries, keys and values of a layer from the state."""
         layer = self.weights.layers[index]
         scaled = run.scaled(self._norms[index][0])
-        run.attend_with(layer.qkv.times(scaled), layer)
+        run.project_qkv(layer.qkv.times(scaled), layer)
 
-    def _turned(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
+    def _rotary_factors(self, start: int, tokens: int, depths: Tensor | None) -> Tensor:
         """Rotary factors cos + i·sin of the new positions: complex64 [t, 1, d/2]."""
         end = start + tokens
-        if end > len(self._turns):
-            places = torch.arange(max(end, 2 * len(self._turns))).float()
-            angles = torch.outer(places, self.weights.frequencies)
-            self._turns = torch.polar(torch.ones_like(angles), angles)
+        if end > len(self._rotary):
+            positions = torch.arange(max(end, 2 * len(self._rotary))).float()
+            angles = torch.outer(positions, self.weights.frequencies)
+            self._rotary = torch.polar(torch.ones_like(angles), angles)
         if depths is not None:
-            return self._turns[depths + start].unsqueeze(1)
-        return self._turns[start:end].unsqueeze(1)
+            return self._rotary[depths + start].unsqueeze(1)
+        return self._rotary[start:end].unsqueeze(1)
 
 
 class ForwardPass:
@@ -231,7 +234,7 @@ class ForwardPass:
         """`rope` are rotary factors, complex64 [m, 1, d/2]."""
         self.m = m = rows * tokens
         self.tokens = tokens
-        self._turns = rope
+        self._rotary = rope
         self._real_turns = torch.view_as_real(rope)  # [m, 1, d/2, 2]
         self._epsilon = shape.epsilon
         # One more column, whose square is ε·D: the vector norm then includes ε.
@@ -257,23 +260,23 @@ class ForwardPass:
         """[n, 2·KV, t, d], likewise."""
         # State and heads as the fused block returned them; None where they are in the
         # buffers above.
-        self._crossed: tuple[Tensor, Tensor] | None = None
+        self._fused_output: tuple[Tensor, Tensor] | None = None
 
     @property
     def heads(self) -> Tensor:
         """Queries, keys and values [n, t, H + 2·KV, d] of the layer that was projected
         last, also where the fused block made them."""
-        if self._crossed is None:
+        if self._fused_output is None:
             return self._heads
-        return self._crossed[1].view_as(self._heads)
+        return self._fused_output[1].view_as(self._heads)
 
     def settle(self) -> None:
         """Copy the fused block's last result into the buffers."""
-        if self._crossed is not None:
-            state, heads = self._crossed
+        if self._fused_output is not None:
+            state, heads = self._fused_output
             self.state.copy_(state)
             self._heads.view_as(heads).copy_(heads)
-            self._crossed = None
+            self._fused_output = None
 
     def norm(self) -> Tensor:
         """Divisor of an RMSNorm of the state, times √D: float32 [m, 1]."""
@@ -289,7 +292,7 @@ class ForwardPass:
         torch.div(self.state, self.norm(), out=self._inputs)
         return self._inputs.mul_(weight)
 
-    def attend_with(self, product: Tensor, layer: DecoderLayer) -> None:
+    def project_qkv(self, product: Tensor, layer: DecoderLayer) -> None:
         """Compute queries, keys and values from `product`, the projected scaled state
         [m, (H + 2·KV)·d]: divide by the norm, add the bias, normalise heads, apply
         RoPE."""
@@ -297,18 +300,18 @@ class ForwardPass:
         if layer.bias is not None:
             self._qkv += layer.bias
         if layer.q_norm is not None and layer.k_norm is not None:
-            self._normed(self._q, layer.q_norm)
-            self._normed(self._k, layer.k_norm)
-        self._pairs.mul_(self._turns)
+            self._apply_norm(self._q, layer.q_norm)
+            self._apply_norm(self._k, layer.k_norm)
+        self._pairs.mul_(self._rotary)
 
-    def cross(self, fused: FusedLayer, attended: Tensor) -> None:
+    def run_fused_block(self, fused: FusedLayer, attended: Tensor) -> None:
         """Run a fused block: from one layer's attention output `attended` [m, H·d] to
         the next layer's queries, keys and values."""
-        state = self._crossed[0] if self._crossed else self.state.contiguous()
+        state = self._fused_output[0] if self._fused_output else self.state.contiguous()
         state, heads = fused.run(state, attended, self._real_turns)
-        self._crossed = state, heads
+        self._fused_output = state, heads
 
-    def _normed(self, heads: Tensor, weight: Tensor) -> None:
+    def _apply_norm(self, heads: Tensor, weight: Tensor) -> None:
         """Apply RMSNorm to each head by itself, in place."""
         square = heads.square().mean(-1, keepdim=True)
         heads.mul_((square + self._epsilon).rsqrt_()).mul_(weight)

@@ -93,40 +93,43 @@ class PreallocatedKVCache:
     def reserve(self, tokens: int, dtype: torch.dtype) -> KVWriter:
         """Make room for `tokens` more tokens in every layer and return a writer; call
         `commit` once it is filled. The whole cache is `dtype` from then on."""
-        self._make_room(tokens, dtype)
+        self._grow(tokens, dtype)
         shared, end = None, self._own + tokens
         if self._before is not None:
-            shared = self._seen(self._before._data, self._shared)
+            shared = self._count_tokens(self._before._data, self._shared)
         new = self._data[:, :, :, self._own : end].unbind(0)
-        return KVWriter(new, self._seen(self._data, end), shared, self._own)
+        return KVWriter(new, self._count_tokens(self._data, end), shared, self._own)
 
     def reserve_addresses(self, tokens: int) -> KVAddresses:
         """Make room for `tokens` more tokens in every layer and return the memory
         addresses, of float16; valid until the cache changes."""
-        self._make_room(tokens, torch.float16)
+        self._grow(tokens, torch.float16)
         own = KVAddress.of(self._data, self._own)
         if self._before is None:
             return KVAddresses(KVAddress(0, 0, 0, 0), own)
         return KVAddresses(KVAddress.of(self._before._data, self._shared), own)
 
-    def _make_room(self, tokens: int, dtype: torch.dtype) -> None:
-        self._turn_into(dtype)
+    def _grow(self, tokens: int, dtype: torch.dtype) -> None:
+        self._convert_to(dtype)
         need, have = self._own + tokens, self._data.shape[3]
         if need > have:
             larger = self._allocate(grown_room(have, need, self._spare))
             larger[:, :, :, : self._own] = self._data[:, :, :, : self._own]
             self._data = larger
 
-    def _turn_into(self, dtype: torch.dtype) -> None:
+    def _convert_to(self, dtype: torch.dtype) -> None:
         if self._dtype != dtype:
             self._dtype, self._data = dtype, self._data.to(dtype)
         if self._before is not None:
-            self._before._turn_into(dtype)
+            self._before._convert_to(dtype)
 
-    def _seen(self, data: Tensor, tokens: int) -> _Seen:
+    def _count_tokens(self, data: Tensor, tokens: int) -> _Seen:
         kv_heads = self._sizes.kv_heads
-        held = data[:, :, :, :tokens]
-        keys, values = held[:, :, :kv_heads].unbind(0), held[:, :, kv_heads:].unbind(0)
+        cache = data[:, :, :, :tokens]
+        keys, values = (
+            cache[:, :, :kv_heads].unbind(0),
+            cache[:, :, kv_heads:].unbind(0),
+        )
         return keys, values
 
     def commit(self, tokens: int) -> None:
@@ -152,12 +155,12 @@ class KVWriter:
     its memory are made once."""
 
     def __init__(
-        self, new: Sequence[Tensor], own: _Seen, shared: _Seen | None, held: int
+        self, new: Sequence[Tensor], own: _Seen, shared: _Seen | None, cache: int
     ) -> None:
         self._new = new
         self._keys, self._values = own
         self._shared = shared
-        self._held = held
+        self._held = cache
 
     def write(self, layer: int, keys_values: Tensor) -> None:
         """Write the keys and values [n, 2·KV, t, d] of the new tokens."""
@@ -169,25 +172,23 @@ class KVWriter:
         and those before it; or to those for which `mask`, [t, t], is 0 and not -inf."""
         keys, values = self._keys[layer].float(), self._values[layer].float()
         if self._shared is None:
-            return _plain(queries, keys, values, mask)
+            return _sdpa(queries, keys, values, mask)
         far = self._shared[0][layer].float(), self._shared[1][layer].float()
         if queries.shape[0] == 1:
             keys, values = torch.cat([far[0], keys], 2), torch.cat([far[1], values], 2)
-            return _plain(queries, keys, values, mask)
-        near = _causal(mask, self._held, queries.shape[2])
-        return _over_both(queries, far, (keys, values), near)
+            return _sdpa(queries, keys, values, mask)
+        near = _causal_mask(mask, self._held, queries.shape[2])
+        return _shared_and_own_attention(queries, far, (keys, values), near)
 
 
-def _plain(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
-) -> Tensor:
+def _sdpa(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of queries [n, H, t, d] over keys and values [n, KV, s, d], the last t
     of which are the queries' own, under a mask [t, t] of those."""
     rows, heads, tokens, head = queries.shape
     if mask is None and tokens == 1:
-        return _single(queries, keys, values)
-    kv_heads, held = keys.shape[1], keys.shape[2] - tokens
-    if mask is None and held == 0:
+        return _single_query(queries, keys, values)
+    kv_heads, cache = keys.shape[1], keys.shape[2] - tokens
+    if mask is None and cache == 0:
         return F.scaled_dot_product_attention(
             queries, keys, values, is_causal=True, enable_gqa=True
         )
@@ -196,13 +197,15 @@ def _plain(
         # bfloat16 makes that a visible difference. Speculated tokens must get the
         # numbers of plain decoding, so each query runs by itself.
         singles = [
-            _single(queries[:, :, i : i + 1], keys[:, :, :end], values[:, :, :end])
-            for i, end in enumerate(range(held + 1, held + tokens + 1))
+            _single_query(
+                queries[:, :, i : i + 1], keys[:, :, :end], values[:, :, :end]
+            )
+            for i, end in enumerate(range(cache + 1, cache + tokens + 1))
         ]
         return torch.cat(singles, 2)
     # Grouped-query attention: heads that share keys become more queries of one head.
     share = heads // kv_heads
-    whole = _causal(mask, held, tokens)
+    whole = _causal_mask(mask, cache, tokens)
     found = F.scaled_dot_product_attention(
         queries.reshape(rows, kv_heads, share * tokens, head),
         keys,
@@ -212,7 +215,7 @@ def _plain(
     return found.view(rows, heads, tokens, head)
 
 
-def _single(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _single_query(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention of one query [n, H, 1, d] over all keys and values [n, KV, s, d]."""
     if keys.shape[2] < _LONG:
         return F.scaled_dot_product_attention(query, keys, values, enable_gqa=True)
@@ -222,17 +225,17 @@ def _single(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return (weights @ values).view(rows, heads, 1, head)
 
 
-def _causal(mask: Tensor | None, held: int, tokens: int) -> Tensor | None:
+def _causal_mask(mask: Tensor | None, cache: int, tokens: int) -> Tensor | None:
     """Return the additive attention mask [t, held + t]: 0 for cached tokens, then
     `mask` or a causal one; None for a single token, which attends to everything."""
     if tokens == 1:
         return None
     if mask is None:
         mask = torch.full((tokens, tokens), -math.inf).triu_(1)
-    return torch.cat([torch.zeros(tokens, held), mask], 1)
+    return torch.cat([torch.zeros(tokens, cache), mask], 1)
 
 
-def _over_both(
+def _shared_and_own_attention(
     queries: Tensor,
     shared: Sequence[Tensor],
     own: Sequence[Tensor],

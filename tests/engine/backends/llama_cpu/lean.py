@@ -121,7 +121,9 @@ def blocks(kind: str, quantisation: str = "Q8_0") -> LlamaCpuBackend:
     shape = shape_of(config.to_dict())
     rope = frequencies(config.rope_parameters, shape.head_dim)
     matrices = BlockMatrices(source, gguf_kernel())
-    weights = read_weights(shape, matrices, Naming.library(), config.vocab_size, rope)
+    weights = read_weights(
+        shape, matrices, Naming.transformers(), config.vocab_size, rope
+    )
     return LlamaCpuBackend(weights)
 
 

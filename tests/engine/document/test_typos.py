@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.engine.document.slips import (
-    SlipKind,
+from lmtui.engine.document.typos import (
+    EditKind,
     WordIndex,
     doubled,
     edit_distance,
@@ -57,17 +57,17 @@ def test_index_finds_the_words_that_are_near(words: set[str], word: str) -> None
 @pytest.mark.parametrize(
     ("word", "other", "kind"),
     [
-        ("intrested", "interested", SlipKind.MISSPELT),
-        ("Intrested", "Interested", SlipKind.MISSPELT),
-        ("farm", "form", SlipKind.SIMILAR),
-        ("of", "on", SlipKind.FUNCTION_WORD),
-        ("Of", "On", SlipKind.FUNCTION_WORD),
-        ("paris", "Paris", SlipKind.LETTER_CASE),
-        ("The", "the", SlipKind.LETTER_CASE),
+        ("intrested", "interested", EditKind.MISSPELT),
+        ("Intrested", "Interested", EditKind.MISSPELT),
+        ("farm", "form", EditKind.SIMILAR),
+        ("of", "on", EditKind.FUNCTION_WORD),
+        ("Of", "On", EditKind.FUNCTION_WORD),
+        ("paris", "Paris", EditKind.LETTER_CASE),
+        ("The", "the", EditKind.LETTER_CASE),
     ],
 )
 def test_other_words_have_the_kind_of_their_slip(
-    word: str, other: str, kind: SlipKind
+    word: str, other: str, kind: EditKind
 ) -> None:
     vocabulary = WordIndex(["interested", "farm", "form", "from"])
     found = list(other_words(word, vocabulary, WordIndex(())))
@@ -78,19 +78,19 @@ def test_other_words_have_the_kind_of_their_slip(
 @pytest.mark.parametrize(
     ("before", "word", "after", "other", "kind"),
     [
-        ("", "It's", "light", "Its", SlipKind.CONFUSED),
-        ("the", "see", "", "sea", SlipKind.CONFUSED),
-        ("the", "ship’s", "sail", "ships", SlipKind.CONFUSED),
-        ("could", "of", "gone", "have", SlipKind.UNGRAMMATICAL),
-        ("more", "then", "most", "than", SlipKind.UNGRAMMATICAL),
-        ("", "Your", "going", "You're", SlipKind.UNGRAMMATICAL),
-        ("They", "was", "lost", "were", SlipKind.UNGRAMMATICAL),
-        ("is", "alot", "to", "a lot", SlipKind.UNGRAMMATICAL),
-        ("had", "wrote", "it", "written", SlipKind.UNGRAMMATICAL),
+        ("", "It's", "light", "Its", EditKind.CONFUSED),
+        ("the", "see", "", "sea", EditKind.CONFUSED),
+        ("the", "ship’s", "sail", "ships", EditKind.CONFUSED),
+        ("could", "of", "gone", "have", EditKind.UNGRAMMATICAL),
+        ("more", "then", "most", "than", EditKind.UNGRAMMATICAL),
+        ("", "Your", "going", "You're", EditKind.UNGRAMMATICAL),
+        ("They", "was", "lost", "were", EditKind.UNGRAMMATICAL),
+        ("is", "alot", "to", "a lot", EditKind.UNGRAMMATICAL),
+        ("had", "wrote", "it", "written", EditKind.UNGRAMMATICAL),
     ],
 )
 def test_words_that_writers_confuse_are_tried(
-    before: str, word: str, after: str, other: str, kind: SlipKind
+    before: str, word: str, after: str, other: str, kind: EditKind
 ) -> None:
     empty = WordIndex(())
     found = dict(reversed([*other_words(word, empty, empty, between=(before, after))]))
@@ -107,7 +107,7 @@ def test_misspelt_word_is_looked_up(word: str, right: str) -> None:
     empty = WordIndex(())
     found = dict(other_words(word, empty, empty, spelling=spelling))
 
-    assert found[right] == SlipKind.UNKNOWN
+    assert found[right] == EditKind.UNKNOWN
 
 
 def test_number_has_no_other_words() -> None:

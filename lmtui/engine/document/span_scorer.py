@@ -28,7 +28,7 @@ _LEAD = 64  # most code points before a piece that are tokenised with it
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class Infilled:
     """A word in a gap, as tokens."""
 
     text: str
@@ -57,7 +57,7 @@ class FillingScore:
         return self.own + self.following
 
 
-class Cloze:
+class SpanScorer:
     """Gap from `start` to `end` of a text, in which words are scored."""
 
     def __init__(
@@ -95,14 +95,14 @@ class Cloze:
         spans = self._model.reader.part(text, end, last).spans[:most]
         return text[end : spans[-1][1]] if spans else ""
 
-    def fill(self, word: str) -> Filling:
+    def fill(self, word: str) -> Infilled:
         """Return the tokens of the text with `word` in the gap."""
         text = self._lead + word + self.following
         read = self._model.reader.part(text, 0, len(text))
         starts = [start - len(self._lead) for start, _ in read.spans]
         first = sum(start < self._piece for start in starts)
         own = sum(start < len(word) for start in starts[first:])
-        return Filling(word, tuple(read.ids[first:]), own)
+        return Infilled(word, tuple(read.ids[first:]), own)
 
     def read(self) -> Tensor:
         """Read the context; return the logprobs [V] of the token after it."""
@@ -112,31 +112,33 @@ class Cloze:
         return log_softmax(cache.logits)
 
     def scores(
-        self, fillings: Sequence[Filling], *, following: int = FOLLOWING
+        self, infilled_texts: Sequence[Infilled], *, following: int = FOLLOWING
     ) -> Iterator[list[FillingScore]]:
         """Yield the scores of fillings with up to so many tokens that follow, in order,
         some at a time.
         """
         cache, done = self._model.cache, 0
         cache.read(self.context)
-        paths = [each.ids[: each.own + following] for each in fillings]
+        paths = [each.ids[: each.own + following] for each in infilled_texts]
         for some in score_paths(cache, paths):
-            part = fillings[done : done + len(some)]
+            part = infilled_texts[done : done + len(some)]
             done += len(some)
             yield [
                 FillingScore(
-                    math.fsum(score.logprobs[: filling.own]),
-                    math.fsum(score.logprobs[filling.own :]),
-                    len(score.logprobs) - filling.own,
+                    math.fsum(score.logprobs[: infilled.own]),
+                    math.fsum(score.logprobs[infilled.own :]),
+                    len(score.logprobs) - infilled.own,
                     score.after,
                 )
-                for filling, score in zip(part, some, strict=True)
+                for infilled, score in zip(part, some, strict=True)
             ]
 
 
-def cloze_at(model: CompletionModel, text: str, span: tuple[int, int]) -> Cloze | None:
+def span_scorer_at(
+    model: CompletionModel, text: str, span: tuple[int, int]
+) -> SpanScorer | None:
     """Return the gap at a span of a text; None where no text is before it."""
     try:
-        return Cloze(model, text, span)
+        return SpanScorer(model, text, span)
     except LmtuiError:
         return None

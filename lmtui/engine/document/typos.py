@@ -18,7 +18,7 @@ from torch import Tensor
 from lmtui.engine.document.words import letter_case
 
 
-class SlipKind(StrEnum):
+class EditKind(StrEnum):
     """Kind of slip that a correction undoes."""
 
     UNKNOWN = "unknown word"
@@ -255,25 +255,25 @@ def other_words(
     *,
     between: tuple[str, str] = ("", ""),
     spelling: WordIndex | None = None,
-) -> Iterator[tuple[str, SlipKind]]:
+) -> Iterator[tuple[str, EditKind]]:
     """Yield what `word`, between two others, may have been meant to be: words of the
     vocabulary, and the text's own; where it is misspelt, those of `spelling`."""
     lower, case = word.lower(), letter_case(word)
     if case == "none":
         return
     for other in ungrammatical(between[0], word, between[1]):
-        yield _typed(other, word), SlipKind.UNGRAMMATICAL
+        yield _typed(other, word), EditKind.UNGRAMMATICAL
     for other in confused_with(word):
-        yield _typed(other, word), SlipKind.CONFUSED
+        yield _typed(other, word), EditKind.CONFUSED
     if spelling is not None:
         for other in spelled_like(lower.replace("’", "'"), spelling, vocabulary):
-            yield _typed(other, word), SlipKind.UNKNOWN
+            yield _typed(other, word), EditKind.UNKNOWN
         return
-    similar = SlipKind.SIMILAR if lower in vocabulary else SlipKind.MISSPELT
+    similar = EditKind.SIMILAR if lower in vocabulary else EditKind.MISSPELT
     for group in FUNCTION_WORDS:
         if lower in group:
             for other in sorted(group - {lower}):
-                yield written_like(other, word), SlipKind.FUNCTION_WORD
+                yield written_like(other, word), EditKind.FUNCTION_WORD
     if case == "upper" and len(word) > 1:
         return  # letters of an abbreviation say nothing of its spelling
     for index in (vocabulary, own):
@@ -281,7 +281,7 @@ def other_words(
             yield written_like(other, word), similar
     if case in ("lower", "title"):
         other = lower if case == "title" else lower.capitalize()
-        yield other, SlipKind.LETTER_CASE
+        yield other, EditKind.LETTER_CASE
 
 
 def spelled_like(
