@@ -16,6 +16,7 @@ from urllib.parse import quote
 from lmtui import paths
 from lmtui.chat import schema
 from lmtui.chat.cjk import spaced
+from lmtui.chat.schema import transaction
 from lmtui.errors import LmtuiError
 
 WAIT = 5.0
@@ -27,18 +28,23 @@ class Damaged(Exception):
 
 
 class Database:
-    """A connection to the file; used by one thread at a time."""
+    """A connection to the file; used by one thread at a time.
+
+    Opening and using it raises `LmtuiError` where the file can't be used, and `Damaged`
+    where it is damaged.
+    """
 
     def __init__(self, file: Path, *, readonly: bool = False) -> None:
-        """Open the file, which is created where there is none.
-
-        Raises:
-            LmtuiError: the file can't be used.
-            Damaged: the file is damaged.
-        """
+        """Open the file, which is created where there is none."""
         self.file = file
         self._readonly = readonly
-        _require_file(file)
+        if file.exists() and not file.is_file():
+            # SQLite reports a folder as a disk error, and blocks on a pipe.
+            raise LmtuiError(
+                "conversations can't be saved here",
+                f"{file} is {'a folder' if file.is_dir() else 'not an ordinary file'}",
+                "Move it away, or set LMTUI_HOME to another folder.",
+            )
         with _explained(file):
             self._connection = _read_only(file) if readonly else _opened(file)
         self._inode = _inode(file)
@@ -50,7 +56,12 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection for reading."""
-        self._follow()
+        if not self._readonly and _inode(self.file) != self._inode:
+            # Another program has replaced a damaged file, or the user removed it.
+            self.close()
+            with _explained(self.file):
+                self._connection = _opened(self.file)
+            self._inode = _inode(self.file)
         with _explained(self.file):
             yield self._connection
 
@@ -58,43 +69,17 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection in a transaction: all of the block is written, or
         nothing."""
-        self._follow()
-        connection = self._connection
-        with _explained(self.file):
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    with suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
-                raise
+        with self.reading() as connection, transaction(connection):
+            yield connection
 
-    def _follow(self) -> None:
-        """Reopen the file if another one has taken its place.
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Return the rows that a statement reads."""
+        with self.reading() as connection:
+            return connection.execute(sql, values).fetchall()
 
-        Another program may have replaced a damaged file, or the user may have removed
-        it.
-        """
-        if not self._readonly and _inode(self.file) != self._inode:
-            self.close()
-            with _explained(self.file):
-                self._connection = _opened(self.file)
-            self._inode = _inode(self.file)
-
-
-def _require_file(file: Path) -> None:
-    """Refuse anything but a regular file.
-
-    SQLite reports a folder as a disk error, and blocks on a pipe.
-    """
-    if file.exists() and not file.is_file():
-        raise LmtuiError(
-            "conversations can't be saved here",
-            f"{file} is {'a folder' if file.is_dir() else 'not an ordinary file'}",
-            "Move it away, or set LMTUI_HOME to another folder.",
-        )
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """Return the first row that a statement reads; None without one."""
+        return next(iter(self.rows(f"{sql} LIMIT 1", *values)), None)
 
 
 def _opened(file: Path) -> sqlite3.Connection:

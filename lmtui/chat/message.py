@@ -79,14 +79,6 @@ class ChatMessage:
         return tuple(step.id for step in self.steps)
 
     @property
-    def stored_steps(self) -> tuple[Step, ...]:
-        """The generated tokens as they are stored: with id 0 where their ids are only
-        an engine's own, that is, where no prompt has ids."""
-        if self.prompt is not None:
-            return self.steps
-        return tuple(replace(step, id=0) for step in self.steps)
-
-    @property
     def tokens(self) -> tuple[Step, ...] | tuple[ScoredToken, ...]:
         """The tokens with their scores, generated or scored; empty if unknown.
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lmtui import paths
-from lmtui.chat import rows
 from lmtui.chat.database import Damaged
-from lmtui.chat.excerpts import preview_of, title_of
+from lmtui.chat.message_codec import node_of
 from lmtui.chat.sqlite_pages import SqliteValue, leaf_rows
-from lmtui.chat.store import Store, is_sound
+from lmtui.chat.store import Store, describe, is_sound
 from lmtui.errors import LmtuiError
+from lmtui.notation import counted
 
 _BESIDE = ("", "-wal", "-shm")
 _KEYS = {"conversations": "id", "messages": "key"}
@@ -51,12 +51,11 @@ class Salvaged:
     @property
     def words(self) -> str:
         """The result as a sentence."""
-        messages = f"{self.messages:,} message{'' if self.messages == 1 else 's'}"
-        whole = f"{self.conversations:,} conversation"
-        whole += "" if self.conversations == 1 else "s"
         return (
-            f"The file of your conversations was damaged. {messages} in {whole} could"
-            f" be read and are kept; the damaged file is {self.damaged_copy}."
+            "The file of your conversations was damaged."
+            f" {counted(self.messages, 'message')} in"
+            f" {counted(self.conversations, 'conversation')} could be read and are"
+            f" kept; the damaged file is {self.damaged_copy}."
         )
 
 
@@ -124,25 +123,18 @@ def replaced(file: Path) -> tuple[Store, Salvaged | None]:
         new = file.with_name(f"{file.name}.new")
         _remove(new)
         try:
-            counts = _salvage(file, new)
+            with closing(Store(new)) as store:
+                with _copied(file) as damaged:
+                    _copy(damaged, store, when=file.stat().st_mtime)
+                kept = store.rows("SELECT messages FROM conversations WHERE NOT deleted")
             aside = _put_aside(file)
             os.replace(new, file)
         except OSError as error:
             raise paths.unwritable(file.parent, error) from error
         finally:
             _remove(new)
-        return Store(file), Salvaged(aside, *counts)
-
-
-def _salvage(file: Path, new: Path) -> tuple[int, int]:
-    """Copy all readable rows of a damaged file into a new one.
-
-    Returns the numbers of conversations and messages.
-    """
-    with closing(Store(new)) as store:
-        with _copied(file) as damaged:
-            _copy(damaged, store, when=file.stat().st_mtime)
-        return _counted(store)
+        messages = sum(row["messages"] for row in kept)
+        return Store(file), Salvaged(aside, len(kept), messages)
 
 
 def _remove(file: Path) -> None:
@@ -155,7 +147,7 @@ def _is_whole(file: Path) -> bool:
     tables."""
     try:
         with closing(Store(file)) as store:
-            with store.database.reading() as connection:
+            with store.reading() as connection:
                 (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
                 connection.execute(
                     "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
@@ -217,7 +209,7 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
 
     `when` is the time for conversations that have lost their own.
     """
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         adopted = set[int]()
         for row in _rows(damaged, connection, "conversations"):
             if row.get("deleted") not in (0, 1):
@@ -228,13 +220,16 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
             if not _is_message(row):
                 continue
             del row["key"]  # a damaged tree may repeat a key; SQLite makes a new one
-            if not _put(connection, "messages", row) and _adopt(
-                connection, row["conversation"], when
+            id_ = row["conversation"]
+            about = {"id": id_, "uid": f"salvaged-{id_}", "touched": id_,
+                     "created": when, "updated": when}  # fmt: skip
+            if not _put(connection, "messages", row) and _put(
+                connection, "conversations", about
             ):
-                adopted.add(row["conversation"])
+                adopted.add(id_)
                 _put(connection, "messages", row)
         for id_ in adopted:
-            _describe(connection, id_)
+            _describe(connection, id_, when)
         connection.execute(
             "UPDATE conversations SET messages = (SELECT COUNT(*) FROM messages"
             " WHERE conversation = conversations.id AND id > 0 AND gone = 0)"
@@ -244,18 +239,6 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
             " (SELECT 1 FROM messages WHERE conversation = conversations.id"
             " AND id > 0)"
         )
-
-
-def _counted(store: Store) -> tuple[int, int]:
-    """Return the numbers of conversations and messages that a store shows."""
-    with store.database.reading() as connection:
-        found = connection.execute(
-            "SELECT COUNT(DISTINCT c.id), COUNT(m.key) FROM conversations c"
-            " LEFT JOIN messages m ON m.conversation = c.id AND m.id > 0 AND m.gone = 0"
-            " WHERE c.deleted = 0"
-        )
-        conversations, messages = found.fetchone()
-    return conversations, messages
 
 
 def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
@@ -291,7 +274,7 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 def _is_message(row: Row) -> bool:
     try:
-        rows.node_of(row)
+        node_of(row)
     except (ValueError, TypeError):
         return False
     first = row["id"] == 0 and row["role"] == "system"
@@ -302,45 +285,22 @@ def _is_message(row: Row) -> bool:
 
 def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:
     """Insert a row; return whether that is possible."""
-    known = connection.execute(f"PRAGMA table_info({table})")
-    found = {item["name"]: row[item["name"]] for item in known if item["name"] in row}
-    columns = ", ".join(found)
-    places = ", ".join(f":{name}" for name in found)
+    values = ", ".join(f":{name}" for name in row)
     try:
-        connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", found)
+        connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})",
+                           row)  # fmt: skip
     except sqlite3.IntegrityError:
         return False
     return True
 
 
-def _adopt(connection: sqlite3.Connection, id_: int, when: float) -> bool:
-    """Create a conversation for messages that have lost theirs; return whether it was
-    new."""
-    made = connection.execute(
-        "INSERT OR IGNORE INTO conversations (id, uid, touched, created, updated)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (id_, f"salvaged-{id_}", id_, when, when),
-    )
-    return made.rowcount == 1
-
-
-def _describe(connection: sqlite3.Connection, id_: int) -> None:
-    """Fill in a conversation's title, preview, length and model from its messages."""
-    said = connection.execute(
-        "SELECT role, content, model FROM messages"
-        " WHERE conversation = ? AND id > 0 AND gone = 0 ORDER BY id",
-        (id_,),
-    ).fetchall()
-    asked = [row["content"] for row in said if row["role"] == "user"]
-    models = [row["model"] for row in said if row["model"]]
+def _describe(connection: sqlite3.Connection, id_: int, when: float) -> None:
+    """Fill in what a list shows of a conversation that has lost its row."""
+    sql = "SELECT * FROM messages WHERE conversation = ? AND gone = 0 ORDER BY id"
+    messages = [node_of(dict(row)) for row in connection.execute(sql, (id_,))]
+    describe(connection, id_, messages)
     connection.execute(
-        "UPDATE conversations SET title = ?, preview = ?, messages = ?, model = ?"
-        " WHERE id = ?",
-        (
-            title_of(asked[0]) if asked else f"Salvaged conversation {id_}",
-            preview_of(said[-1]["content"]) if said else "",
-            len(said),
-            models[-1] if models else None,
-            id_,
-        ),
+        "UPDATE conversations SET updated = ?, touched = id,"
+        " title = IIF(title = '', 'Salvaged conversation ' || id, title) WHERE id = ?",
+        (when, id_),
     )

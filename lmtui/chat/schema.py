@@ -8,6 +8,8 @@ growing ones and the system messages.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from lmtui.errors import LmtuiError
 
@@ -55,31 +57,6 @@ CREATE TABLE messages (
     UNIQUE (conversation, id)
 );
 CREATE INDEX growing ON messages (writer) WHERE state = 'growing';
-
-CREATE VIRTUAL TABLE words USING fts5 (
-    content, content = 'messages', content_rowid = 'key',
-    tokenize = 'unicode61 remove_diacritics 2'
-);
-CREATE TRIGGER message_made AFTER INSERT ON messages
-WHEN new.state <> 'growing' AND new.role <> 'system' BEGIN
-    INSERT INTO words (rowid, content) VALUES (new.key, new.content);
-END;
-CREATE TRIGGER message_left AFTER DELETE ON messages
-WHEN old.state <> 'growing' AND old.role <> 'system' BEGIN
-    INSERT INTO words (words, rowid, content)
-    VALUES ('delete', old.key, old.content);
-END;
-CREATE TRIGGER message_unread BEFORE UPDATE ON messages
-WHEN old.state <> 'growing' AND old.role <> 'system'
-    AND (old.content <> new.content OR new.state = 'growing') BEGIN
-    INSERT INTO words (words, rowid, content)
-    VALUES ('delete', old.key, old.content);
-END;
-CREATE TRIGGER message_read AFTER UPDATE ON messages
-WHEN new.state <> 'growing' AND new.role <> 'system'
-    AND (old.content <> new.content OR old.state = 'growing') BEGIN
-    INSERT INTO words (rowid, content) VALUES (new.key, new.content);
-END;
 """
 
 _SECOND = """
@@ -87,11 +64,11 @@ ALTER TABLE messages ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
 """
 
 _THIRD = """
-DROP TRIGGER message_made;
-DROP TRIGGER message_left;
-DROP TRIGGER message_unread;
-DROP TRIGGER message_read;
-DROP TABLE words;
+DROP TRIGGER IF EXISTS message_made;
+DROP TRIGGER IF EXISTS message_left;
+DROP TRIGGER IF EXISTS message_unread;
+DROP TRIGGER IF EXISTS message_read;
+DROP TABLE IF EXISTS words;
 CREATE VIEW spoken AS SELECT key, spaced(content) AS content FROM messages
 WHERE state <> 'growing' AND role <> 'system';
 CREATE VIRTUAL TABLE words USING fts5 (
@@ -132,6 +109,20 @@ VERSION = len(STEPS)
 """The version that this program writes."""
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of the block, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Create the tables or migrate those of an older version, in one transaction.
 
@@ -141,19 +132,13 @@ def prepare(connection: sqlite3.Connection) -> None:
     """
     if version(connection) == VERSION:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         # Read the version again: another program may have migrated meanwhile.
         for step in STEPS[version(connection) :]:
             for statement in _statements(step):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def version(connection: sqlite3.Connection) -> int:

@@ -153,25 +153,21 @@ def _terms(text: str) -> list[str]:
 
 
 def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
-    """Return the messages that match the user's input, the newest first.
-
-    Raises:
-        LmtuiError: the store can't be read.
-        Damaged: the file is damaged.
-    """
+    """Return the messages that match the user's input, the newest first."""
     asked = question(text)
     if not asked:
         return []
-    with store.database.reading() as connection, _marker(text) as marker:
-        # CROSS JOIN keeps the index first: it is read backwards until LIMIT hits.
-        found = connection.execute(
-            "SELECT m.conversation, m.id, m.role, m.content, c.title, c.archived"
-            " FROM words CROSS JOIN messages m ON m.key = words.rowid"
-            " CROSS JOIN conversations c ON c.id = m.conversation"
-            " WHERE words MATCH ? AND m.gone = 0 AND c.deleted = 0"
-            " ORDER BY words.rowid DESC LIMIT ?",
-            (asked, limit),
-        )
+    # CROSS JOIN keeps the index first: it is read backwards until LIMIT hits.
+    found = store.rows(
+        "SELECT m.conversation, m.id, m.role, m.content, c.title, c.archived"
+        " FROM words CROSS JOIN messages m ON m.key = words.rowid"
+        " CROSS JOIN conversations c ON c.id = m.conversation"
+        " WHERE words MATCH ? AND m.gone = 0 AND c.deleted = 0"
+        " ORDER BY words.rowid DESC LIMIT ?",
+        asked,
+        limit,
+    )
+    with _marker(text) as marker:
         return [
             Hit(row["conversation"], row["id"], row["title"], bool(row["archived"]),
                 row["role"], marker.passage(row["content"]))
@@ -180,23 +176,19 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
 
 
 def places(store: Store, text: str, *, conversation: int, message: int) -> Excerpt:
-    """Return a whole message and the spans of the words in it.
-
-    Raises:
-        LmtuiError: the store can't be read.
-        Damaged: the file is damaged.
-    """
-    with store.database.reading() as connection:
-        found = connection.execute(
-            "SELECT m.content FROM words CROSS JOIN messages m ON m.key = words.rowid"
-            " WHERE words MATCH ? AND m.conversation = ? AND m.id = ?"
-            " AND words.rowid = m.key",
-            (question(text) or '""', conversation, message),
-        ).fetchone()
-    if found is None:
+    """Return a whole message and the spans of the words in it."""
+    row = store.row(
+        "SELECT m.content FROM words CROSS JOIN messages m ON m.key = words.rowid"
+        " WHERE words MATCH ? AND m.conversation = ? AND m.id = ?"
+        " AND words.rowid = m.key",
+        question(text) or '""',
+        conversation,
+        message,
+    )
+    if row is None:
         return Excerpt("", ())
     with _marker(text) as marker:
-        return marker.marked(found["content"])
+        return marker.marked(row["content"])
 
 
 def _marker(text: str) -> Marker:

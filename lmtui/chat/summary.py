@@ -10,6 +10,8 @@ from lmtui.chat.conversation import Conversation
 
 @dataclass(frozen=True, slots=True)
 class ConversationMeta:
+    """Metadata that an export or a copy takes along."""
+
     title: str
     named: bool = False
     """Whether the user set the title."""
@@ -19,47 +21,26 @@ class ConversationMeta:
     """The reasoning setting, a value of `chat.thinking`; None uses that setting."""
     created: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)
+    """Seconds since the epoch, by the clock of that time."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationSummary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSummary(ConversationMeta):
     """A conversation as a list shows it."""
 
     id: int
     uid: str
-    title: str
-    named: bool
-    """Whether the user set the title."""
-    pinned: bool
-    archived: bool
     messages: int
     """Number of messages of all branches, without the system message."""
     preview: str
     """The beginning of the message that was saved last."""
     model: str | None
     """Label of the model that wrote the last reply."""
-    created: float
-    updated: float
-    """Seconds since the epoch, by the clock of that time."""
     touched: int
     """A number that grows with every change of any conversation.
 
     It gives the order of use, and shows whether another program has changed this one.
     """
-    thinking: str | None = None
-
-    @property
-    def facts(self) -> ConversationMeta:
-        """The metadata that an export or a copy takes along."""
-        return ConversationMeta(
-            self.title,
-            named=self.named,
-            pinned=self.pinned,
-            archived=self.archived,
-            thinking=self.thinking,
-            created=self.created,
-            updated=self.updated,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def _pieces(node: ChatMessage) -> Sequence[int]:
     if node.packed is None:
         return [len(step.piece) for step in node.steps]
     try:
-        return unpack(node.packed.steps).pieces if node.packed.steps else ()
+        return unpack(node.packed.steps).numbers["pieces"] if node.packed.steps else ()
     except ValueError:  # the packed tokens are damaged
         return ()
 

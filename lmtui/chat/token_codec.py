@@ -1,10 +1,8 @@
 """Packs the tokens of a message into few bytes, and unpacks them.
 
-Kept of each token are id, bytes, length of its text, rank, and float32 logprob, entropy
-and sampled probability: about fifteen bytes. Where a server lists only some tokens,
-bounds of ranks and entropies follow; where a grammar forced tokens, which ones.
-Alternatives are not kept: they would take ten
-times as much, and the model can compute them again. Knows no store.
+`COLUMNS` says what is kept of each token: about fifteen bytes. Alternatives are not
+kept: they would take ten times as much, and the model can compute them again. Knows no
+store.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -25,84 +23,31 @@ from lmtui.text import bytes_text
 NO_VALUE = -1
 """The handle of a distribution whose rows were not kept."""
 
-_COUNTS = ("ids", "ranks", "sizes", "pieces")
-_NUMBERS = ("logprobs", "entropies", "sampled_probs")
-BOUNDS = ("ranks_above", "entropies_least", "entropies_most")
-"""Columns that are there only where a server lists some tokens."""
-FORCED = "forced"
-"""Column that is there only where a grammar forced a token."""
-_MORE = {0: (), 1: (FORCED,), 3: BOUNDS, 4: (*BOUNDS, FORCED)}
+_NO_RANGE: tuple[None, None] = (None, None)
+COLUMNS: Mapping[str, tuple[str, Callable[[Any], float | None]]] = {
+    "ids": ("I", lambda token: token.id),
+    "ranks": ("I", lambda token: token.rank or 0),
+    "sizes": ("I", lambda token: len(token.bytes)),
+    "pieces": ("I", lambda token: len(getattr(token, "piece", ""))),
+    "logprobs": ("f", lambda token: token.logprob),
+    "entropies": ("f", lambda token: token.entropy),
+    "sampled_probs": ("f", lambda token: getattr(token, "sampled_prob", None)),
+    "ranks_above": ("I", lambda token: token.rank_above or 0),
+    "entropies_least": ("f", lambda token: (token.entropy_range or _NO_RANGE)[0]),
+    "entropies_most": ("f", lambda token: (token.entropy_range or _NO_RANGE)[1]),
+    "forced": ("I", lambda token: getattr(token, "forced", False)),
+}
+"""Of each column its type, unsigned or float32, and the value of a token: unknown ranks
+are 0, other unknown numbers None, stored as NaN. `pieces` are the code points that a
+token added to the text."""
+
 _HEAD = struct.Struct("<II")
 _LEVEL = 1  # the fastest: most of the data is incompressible
-
-
-_Bounds = tuple[int | None, tuple[float, float] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenColumns:
-    """The tokens of a message as columns. Unknown numbers are NaN, unknown ranks 0."""
-
-    ids: Sequence[int]
-    ranks: Sequence[int]
-    sizes: Sequence[int]
-    """Length of each token in bytes."""
-    pieces: Sequence[int]
-    """Code points that each token added to the text."""
-    logprobs: Sequence[float]
-    entropies: Sequence[float]
-    sampled_probs: Sequence[float]
-    data: bytes
-    """The bytes of all tokens, joined."""
-    ranks_above: Sequence[int] = ()
-    """Numbers that the ranks are greater than, 0 for none; it and the two below are
-    empty where a server lists the whole vocabulary."""
-    entropies_least: Sequence[float] = ()
-    entropies_most: Sequence[float] = ()
-    """Greatest entropies; infinite, or NaN, where nothing is the greatest."""
-    forced: Sequence[int] = ()
-    """1 for a token that the grammar forced, else 0; empty where there is none."""
-
-    def spelled(self) -> list[bytes]:
-        """Return the bytes of each token."""
-        ends = accumulate(self.sizes, initial=0)
-        return [self.data[start:end] for start, end in pairwise(ends)]
-
-    def steps(self, text: str) -> tuple[Step, ...]:
-        """Return the columns as generated tokens, whose pieces are the end of
-        `text`."""
-        start = len(text) - sum(self.pieces)
-        places = pairwise(accumulate(self.pieces, initial=start))
-        rows = zip(self.ids, self.spelled(), places, self.logprobs, self.ranks,
-                   self.entropies, self.sampled_probs, self._bounds(),
-                   self.forced or [0] * len(self.ids), strict=True)  # fmt: skip
-        return tuple(
-            Step(index, id_, _shown(id_, data), data, text[at:to], _known(logprob),
-                 rank or None, _known(entropy), _known(sampled),
-                 _not_kept(_known(entropy), *bounds), forced=bool(forced))
-            for index, (id_, data, (at, to), logprob, rank, entropy, sampled, bounds,
-                        forced)
-            in enumerate(rows)
-        )  # fmt: skip
-
-    def scored(self) -> tuple[ScoredToken, ...]:
-        """Return the columns as scored tokens."""
-        rows = zip(self.ids, self.spelled(), self.logprobs, self.ranks,
-                   self.entropies, self._bounds(), strict=True)  # fmt: skip
-        return tuple(
-            ScoredToken(index, id_, _shown(id_, data), data, _known(logprob),
-                        rank or None, _known(entropy), (), *bounds)
-            for index, (id_, data, logprob, rank, entropy, bounds) in enumerate(rows)
-        )  # fmt: skip
-
-    def _bounds(self) -> Sequence[_Bounds]:
-        """Return `rank_above` and `entropy_range` of each token."""
-        if not self.ranks_above:
-            return [(None, None)] * len(self.ids)
-        columns = zip(
-            self.ranks_above, self.entropies_least, self.entropies_most, strict=True
-        )
-        return [(above or None, _range(least, most)) for above, least, most in columns]
+_NAMES = tuple(COLUMNS)
+_ALWAYS, BOUNDS, FORCED = _NAMES[:7], _NAMES[7:10], _NAMES[10:]
+"""Columns that are always there, where a server lists only some tokens, and where a
+grammar forced a token."""
+OPTIONAL = (BOUNDS, FORCED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,52 +59,100 @@ class EncodedTokens:
     prompt: bytes = b""
 
 
-def columns(tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
-    nan = math.nan
-    drawn = [token for token in tokens if isinstance(token, Step)]
-    forced = [int(step.forced) for step in drawn]
-    return TokenColumns(
-        ids=[token.id for token in tokens],
-        ranks=[token.rank or 0 for token in tokens],
-        sizes=[len(token.bytes) for token in tokens],
-        pieces=[len(step.piece) for step in drawn] or [0] * len(tokens),
-        logprobs=[nan if t.logprob is None else t.logprob for t in tokens],
-        entropies=[nan if t.entropy is None else t.entropy for t in tokens],
-        sampled_probs=[nan if s.sampled_prob is None else s.sampled_prob for s in drawn]
-        or [nan] * len(tokens),
-        data=b"".join(token.bytes for token in tokens),
-        **_bound_columns(tokens),
-        forced=forced if any(forced) else (),
-    )
+@dataclass(frozen=True, slots=True)
+class TokenColumns:
+    """The tokens of a message as columns, by their names in `COLUMNS`."""
+
+    numbers: Mapping[str, array[Any]]
+    data: bytes
+    """The bytes of all tokens, joined."""
+
+    @classmethod
+    def of(cls, tokens: Sequence[Step] | Sequence[ScoredToken]) -> TokenColumns:
+        """Return the columns of tokens, without those that are not needed."""
+        numbers = {
+            name: column(kind, map(value, tokens))
+            for name, (kind, value) in COLUMNS.items()
+        }
+        ranges = any(token.entropy_range for token in tokens)
+        for names in OPTIONAL:
+            if not any(numbers[names[0]]) and not (names is BOUNDS and ranges):
+                for name in names:
+                    del numbers[name]
+        return cls(numbers, b"".join(token.bytes for token in tokens))
+
+    def spelled(self) -> list[bytes]:
+        """Return the bytes of each token."""
+        ends = accumulate(self.numbers["sizes"], initial=0)
+        return [self.data[start:end] for start, end in pairwise(ends)]
+
+    def steps(self, text: str) -> tuple[Step, ...]:
+        """Return the columns as generated tokens, whose pieces are the end of
+        `text`."""
+        pieces = self.numbers["pieces"]
+        ends = accumulate(pieces, initial=len(text) - sum(pieces))
+        texts = [text[start:end] for start, end in pairwise(ends)]
+        sampled = map(_known, self.numbers["sampled_probs"])
+        forced = self.numbers.get("forced") or [0] * len(pieces)
+        columns = zip(self.scored(), texts, sampled, forced, strict=True)
+        return tuple(
+            Step(
+                token.index,
+                token.id,
+                token.text,
+                token.bytes,
+                piece,
+                token.logprob,
+                token.rank,
+                token.entropy,
+                prob,
+                _not_kept(token),
+                forced=bool(was_forced),
+            )
+            for token, piece, prob, was_forced in columns
+        )
+
+    def scored(self) -> tuple[ScoredToken, ...]:
+        """Return the columns as scored tokens."""
+        floats = (map(_known, self.numbers[n]) for n in ("logprobs", "entropies"))
+        columns = zip(self.numbers["ids"], self.spelled(), self.numbers["ranks"],
+                      *floats, self._bounds(), strict=True)  # fmt: skip
+        return tuple(
+            ScoredToken(index, id_, bytes_text(data) if data else f"⟨unused {id_}⟩",
+                        data, logprob, rank or None, entropy, (), *bounds)
+            for index, (id_, data, rank, logprob, entropy, bounds) in enumerate(columns)
+        )  # fmt: skip
+
+    def _bounds(self) -> Sequence[tuple[int | None, tuple[float, float] | None]]:
+        """Return `rank_above` and `entropy_range` of each token."""
+        if BOUNDS[0] not in self.numbers:
+            return [(None, None)] * len(self.numbers["ids"])
+        columns = zip(*(self.numbers[name] for name in BOUNDS), strict=True)
+        return [(above or None, _range(least, most)) for above, least, most in columns]
+
+    def packed(self) -> bytes:
+        """Return the columns as bytes; empty for no tokens."""
+        if not self.numbers["ids"]:
+            return b""
+        parts = [_HEAD.pack(len(self.numbers["ids"]), len(self.data))]
+        parts += [_bytes(self.numbers[name]) for name in _ALWAYS]
+        parts.append(self.data)
+        parts += [_bytes(self.numbers[n]) for n in _NAMES[7:] if n in self.numbers]
+        return zlib.compress(b"".join(parts), _LEVEL)
 
 
-def _bound_columns(
-    tokens: Sequence[Step] | Sequence[ScoredToken],
-) -> dict[str, Sequence[Any]]:
-    above = [token.rank_above or 0 for token in tokens]
-    ranges = [token.entropy_range for token in tokens]
-    if not any(above) and not any(ranges):
-        return {}
-    least, most = zip(*(each or (math.nan, math.nan) for each in ranges), strict=True)
-    return dict(zip(BOUNDS, (above, least, most), strict=True))
+def column(kind: str, values: Sequence[Any] | map[Any]) -> array[Any]:
+    """Return values as a column of a type; None is NaN.
+
+    Raises:
+        TypeError, OverflowError: they are not of that type.
+    """
+    return array(kind, [math.nan if value is None else value for value in values])
 
 
 def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
     """Pack tokens into bytes; empty for no tokens."""
-    return pack_columns(columns(tokens)) if tokens else b""
-
-
-def pack_columns(columns: TokenColumns) -> bytes:
-    parts = [_HEAD.pack(len(columns.ids), len(columns.data))]
-    parts += [_little(array("I", getattr(columns, name))) for name in _COUNTS]
-    parts += [_little(array("f", getattr(columns, name))) for name in _NUMBERS]
-    parts.append(columns.data)
-    more = (
-        *(BOUNDS if columns.ranks_above else ()),
-        *((FORCED,) if columns.forced else ()),
-    )
-    parts += [_little(array(_kind(name), getattr(columns, name))) for name in more]
-    return zlib.compress(b"".join(parts), _LEVEL)
+    return TokenColumns.of(tokens).packed()
 
 
 def unpack(data: bytes) -> TokenColumns:
@@ -168,43 +161,40 @@ def unpack(data: bytes) -> TokenColumns:
     Raises:
         ValueError: the bytes are not packed columns.
     """
-    whole = _whole(data)
+    whole = _decompressed(data)
     if len(whole) < _HEAD.size:
         raise ValueError("cut off")
     count, size = _HEAD.unpack_from(whole)
-    names = (*_COUNTS, *_NUMBERS)
-    start, end = _HEAD.size, _HEAD.size + 4 * count * len(names)
-    found = _read_columns(whole[start:end], count, names)
-    data, rest = whole[end : end + size], whole[end + size :]
-    if len(data) != size or sum(found["sizes"]) != size:
+    start, end = _HEAD.size, _HEAD.size + 4 * count * len(_ALWAYS)
+    numbers = _read_columns(whole[start:end], count, _ALWAYS)
+    joined, rest = whole[end : end + size], whole[end + size :]
+    if len(joined) != size or sum(numbers["sizes"]) != size:
         raise ValueError("bytes of no token")
     # How many more columns there are tells which.
-    more = _MORE.get(len(rest) // (4 * count) if count else 0, BOUNDS)
-    return TokenColumns(**found, data=data, **_read_columns(rest, count, more))
+    more = {0: (), 1: FORCED, 3: BOUNDS, 4: (*BOUNDS, *FORCED)}
+    names = more.get(len(rest) // (4 * count) if count else 0, BOUNDS)
+    return TokenColumns(numbers | _read_columns(rest, count, names), joined)
 
 
-def _read_columns(data: bytes, count: int, names: Sequence[str]) -> dict[str, Any]:
+def _read_columns(
+    data: bytes, count: int, names: Sequence[str]
+) -> dict[str, array[Any]]:
     if len(data) != 4 * count * len(names):
         raise ValueError("another length")
-    parts = (data[4 * count * place :][: 4 * count] for place in range(len(names)))
     return {
-        name: _from_little(_kind(name), part)
-        for name, part in zip(names, parts, strict=True)
+        name: _numbers(COLUMNS[name][0], data[4 * count * index :][: 4 * count])
+        for index, name in enumerate(names)
     }
-
-
-def _kind(name: str) -> str:
-    return "I" if name in (*_COUNTS, BOUNDS[0], FORCED) else "f"
 
 
 def pack_prompt(prompt: Prompt | None) -> bytes:
     """Pack a prompt into bytes; empty for None."""
     if prompt is None:
         return b""
-    said = (prompt.text, *prompt.stop_texts)
-    texts = [text.encode("utf-8", "surrogatepass") for text in said]
+    strings = (prompt.text, *prompt.stop_texts)
+    texts = [text.encode("utf-8", "surrogatepass") for text in strings]
     sizes = [len(prompt.ids), len(texts), *map(len, texts)]
-    numbers = _little(array("I", [*sizes, *prompt.ids]))
+    numbers = _bytes(array("I", [*sizes, *prompt.ids]))
     return zlib.compress(numbers + b"".join(texts), _LEVEL)
 
 
@@ -214,13 +204,13 @@ def unpack_prompt(data: bytes) -> Prompt:
     Raises:
         ValueError: the bytes are not a packed prompt.
     """
-    whole = _whole(data)
-    count, texts, *_ = (*_from_little("I", whole[:8]), 0, 0)
-    sizes = _from_little("I", whole[8 : 8 + 4 * texts])
+    whole = _decompressed(data)
+    count, texts, *_ = (*_numbers("I", whole[:8]), 0, 0)
+    sizes = _numbers("I", whole[8 : 8 + 4 * texts])
     start = 8 + 4 * texts + 4 * count
     if not sizes or len(whole) != start + sum(sizes):
         raise ValueError("another length")
-    ids = _from_little("I", whole[8 + 4 * texts : start])
+    ids = _numbers("I", whole[8 + 4 * texts : start])
     ends = accumulate(sizes, initial=start)
     text, *stops = (
         whole[at:to].decode("utf-8", "surrogatepass") for at, to in pairwise(ends)
@@ -228,29 +218,27 @@ def unpack_prompt(data: bytes) -> Prompt:
     return Prompt(tuple(ids), text, tuple(stops))
 
 
-def _whole(data: bytes) -> bytes:
+def _decompressed(data: bytes) -> bytes:
     try:
         return zlib.decompress(data)
     except zlib.error as error:
         raise ValueError("not packed") from error
 
 
-def _little(numbers: array[Any]) -> bytes:
+def _bytes(numbers: array[Any]) -> bytes:
+    """Return a column as bytes, the lowest of each number first."""
     if sys.byteorder == "big":
+        numbers = array(numbers.typecode, numbers)
         numbers.byteswap()
     return numbers.tobytes()
 
 
-def _from_little(kind: str, data: bytes) -> array[Any]:
+def _numbers(kind: str, data: bytes) -> array[Any]:
     numbers: array[Any] = array(kind)
     numbers.frombytes(data)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
-
-
-def _shown(id_: int, data: bytes) -> str:
-    return bytes_text(data) if data else f"⟨unused {id_}⟩"
 
 
 def _known(number: float) -> float | None:
@@ -263,11 +251,18 @@ def _range(least: float, most: float) -> tuple[float, float] | None:
     return least, math.inf if math.isnan(most) else most
 
 
-def _not_kept(
-    entropy: float | None,
-    listed: int | None,
-    entropy_range: tuple[float, float] | None,
-) -> Distribution:
+def _not_kept(token: ScoredToken) -> Distribution:
+    """Return a distribution of which only its entropy is known, or its range."""
     return Distribution(
-        (), 0, 0, 1.0, 1.0, 0, 0.0, entropy, NO_VALUE, listed, entropy_range
+        (),
+        0,
+        0,
+        1.0,
+        1.0,
+        0,
+        0.0,
+        token.entropy,
+        NO_VALUE,
+        token.rank_above,
+        token.entropy_range,
     )

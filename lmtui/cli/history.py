@@ -40,7 +40,8 @@ Which = Annotated[
 
 _AT_ONCE = 50  # conversations that an export loads at a time
 _WITH_MODEL = 100  # least columns of a terminal for the column MODEL
-_OURS = ("uid", "touched")  # internal fields, not in the JSON
+_SHOWN = ("id", "title", "named", "pinned", "archived", "messages", "preview", "model",
+          "created", "updated", "thinking")  # fmt: skip
 EMPTY = "no conversations yet; `lmtui chat` saves them here\n"
 
 
@@ -154,7 +155,7 @@ def export(
         )
     loaded = load(which)
     wanted = format or (format_of(out) if out else Format.MARKDOWN)
-    _write(out, iter([written(wanted, loaded.conversation, loaded.about.facts)]))
+    _write(out, iter([written(wanted, loaded.conversation, loaded.about)]))
 
 
 def import_files(
@@ -236,7 +237,7 @@ def _all_lines() -> Iterator[str]:
     ids = read(lambda store: [about.id for about in store.listed(archived=True)]) or []
     for start in range(0, len(ids), _AT_ONCE):
         for loaded in _loaded(ids[::-1][start : start + _AT_ONCE]):
-            yield written(Format.JSON, loaded.conversation, loaded.about.facts)
+            yield written(Format.JSON, loaded.conversation, loaded.about)
 
 
 def _loaded(ids: list[int]) -> list[StoredConversation]:
@@ -290,8 +291,7 @@ def show_list(
     found, total = read(find) or ([], 0)
     if json:
         for listed in found:
-            names = (name for name in listed.__slots__ if name not in _OURS)
-            fields = {name: getattr(listed, name) for name in names}
+            fields = {name: getattr(listed, name) for name in _SHOWN}
             output.event({"event": "conversation", **fields})
     elif found:
         output.text(_table(found, terminal=output.is_terminal))
@@ -350,7 +350,7 @@ def show_one(which: Which, json: options.Json = False) -> None:
     """
     loaded = load(which)
     wanted = Format.JSON if json else Format.MARKDOWN
-    Output().text(written(wanted, loaded.conversation, loaded.about.facts))
+    Output().text(written(wanted, loaded.conversation, loaded.about))
 
 
 app.command("export")(export)

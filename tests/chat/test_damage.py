@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lmtui.chat.conversation import Conversation, ConversationDelta
+from lmtui.chat.repair import replaced
 from lmtui.chat.search import search
 from lmtui.chat.store import Store
 from lmtui.chat.writer import (
@@ -136,6 +137,38 @@ def test_store_survives_the_loss_of_any_page(whole: Path, tmp_path: Path) -> Non
         lost.append(4 * COUNT + len(NEW) - sum(map(len, found.values())))
     # A page has less than twenty messages on it; what leads to them has none.
     assert max(lost) < 20 and lost.count(0) > len(lost) // 2, lost
+
+
+def test_damaged_interior_pages_lose_no_message(tmp_path: Path) -> None:
+    """They hide rows from SQL, which are still on their leaf pages."""
+    file = tmp_path / "whole" / "chats.db"
+    with closing(Store(file)) as store:
+        for number in range(90):
+            chat = Conversation()
+            for part in range(6):
+                exchange(chat, f"{number} {part} {'x' * 3000}")
+            store.save({f"uid-{number}": chat.take_changes()})
+    with closing(sqlite3.connect(file)) as connection:
+        wanted = read_messages(connection)
+    data, dice, damaged_pages = file.read_bytes(), random.Random(2), 0
+    for start in range(0, len(data), PAGE):
+        if data[start + 100 * (start == 0)] in (2, 5):  # of an index, of a table
+            smashed = data[:start] + dice.randbytes(PAGE) + data[start + PAGE :]
+            store, salvaged = replaced(damaged(tmp_path / "one", smashed))
+            with closing(store), store.reading() as connection:
+                assert read_messages(connection) == wanted, start // PAGE
+            assert salvaged is not None and salvaged.messages == len(wanted) - 90
+            damaged_pages += 1
+    assert damaged_pages > 5
+
+
+def read_messages(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """All rows of messages but for their keys, which may be new."""
+    names = [row[1] for row in connection.execute("PRAGMA table_info(messages)")]
+    found = connection.execute(
+        f"SELECT {', '.join(names[1:])} FROM messages ORDER BY conversation, id"
+    )
+    return list(map(tuple, found))
 
 
 @pytest.mark.parametrize("distance", [3001, 977])

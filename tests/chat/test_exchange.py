@@ -48,10 +48,10 @@ def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     store = Store(tmp_path / "chats.db")
     first = store.add("a", full(), FACTS)
     loaded = store.load(first)
-    before = to_json(loaded.conversation, loaded.about.facts)
+    before = to_json(loaded.conversation, loaded.about)
     again = from_json(before)
     second = store.load(store.add("b", again.conversation, again.facts))
-    assert to_json(second.conversation, second.about.facts) == before
+    assert to_json(second.conversation, second.about) == before
     assert before.isascii() is False and before.count("\n") == 1
     store.close()
 
@@ -91,7 +91,7 @@ def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:
         again = from_json(before)
         loaded = store.load(store.add(str(told), again.conversation, again.facts))
         assert loaded.about.thinking == told
-        assert to_json(loaded.conversation, loaded.about.facts) == before
+        assert to_json(loaded.conversation, loaded.about) == before
     store.close()
 
 

@@ -60,7 +60,7 @@ def test_rows_beside_the_damage_are_salvaged(file: Path) -> None:
     whole = [c for c in kept if [n.role for n in c.path[1:]] == ["user", "assistant"]]
     assert len(whole) > COUNT // 3
     assert all(c.leaf.ids for c in whole)
-    with store.database.reading() as connection:
+    with store.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     assert len(list(file.parent.glob("chats.db.broken-1"))) == 1
     store.close()

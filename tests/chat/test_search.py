@@ -91,7 +91,7 @@ def test_search_leaves_out_deleted_and_reworded_text(tmp_path: Path) -> None:
     store.mark(1, "deleted", True)
     assert found(store, "cherry") == []
     store.remove(1)
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
     store.close()
 
@@ -191,7 +191,7 @@ def test_search_index_agrees_with_the_messages(tmp_path: Path) -> None:
     growing.reply(growing.say("z").id, model="m", settings=PLAIN, prefill="東")
     store.save({"g": growing.take_changes()})
     check = "INSERT INTO words (words, rank) VALUES ('integrity-check', 1)"
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         connection.execute(check)
         connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
         connection.execute(check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -19,6 +20,7 @@ from lmtui.chat.database import Damaged
 from lmtui.chat.excerpts import preview_of, title_of
 from lmtui.chat.store import UNDO, Store
 from lmtui.chat.summary import ConversationMeta
+from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
 from tests.chat.making import PLAIN, exchange, full, same
 from tests.chat.test_message import answer
@@ -131,7 +133,7 @@ def test_purge_removes_deleted_conversations_after_the_undo_time(
     keep(store, "two")
     store.remove(2)
     assert store.count() == 0
-    with store.database.reading() as connection:
+    with store.reading() as connection:
         (left,) = connection.execute("SELECT COUNT(*) FROM messages").fetchone()
     assert left == 0
 
@@ -148,14 +150,14 @@ def test_reply_whose_writer_is_gone_loads_as_stopped(store: Store) -> None:
     assert (found.state, found.content) == ("stopped", "a b")
     onward, before = found.continuation, chat.leaf.continuation
     assert onward is not None and onward == before
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         parent = f"{os.getppid()}:"
         connection.execute("UPDATE messages SET writer = ? || 0", (parent,))
     assert store.load(1).conversation.leaf.state == "stopped"
 
 
 def test_two_stores_write_to_one_file(store: Store) -> None:
-    other = Store(store.database.file)
+    other = Store(store.file)
     for number in range(5):
         keep(store, f"mine {number}")
         keep(other, f"yours {number}")
@@ -180,7 +182,7 @@ def test_save_refuses_to_overwrite_changes_of_another_program(store: Store) -> N
 
 def test_store_files_are_private_to_the_user(store: Store) -> None:
     keep(store, "one")
-    for file in store.database.file.parent.glob("chats.db*"):
+    for file in store.file.parent.glob("chats.db*"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -216,11 +218,67 @@ def test_file_of_an_older_schema_is_migrated(
     store.close()
 
 
+SETTINGS = '{"temperature": 0.5, "top_k": 40, "dry_breakers": [":"], "seed": 7}'
+FINISH = (
+    '{"reason": "length", "tokens": 3, "logprob": NaN, "prompt_tokens": 2, '
+    '"reused_tokens": 1, "prompt_seconds": NaN, "seconds": 1.5, "seed": 9, '
+    '"piece": "", "first_token_seconds": null, "guessed_tokens": null}'
+)
+SCORED = (
+    "78016362606060066256206607621860043298601c307da09e8161c17e0606108dc01e8757826421"
+    "5a41c20cf610e9867a0074c10d26"
+)
+STEPS = (
+    "780163666060e000e2442066620412400ca5e0341350981522c500628340c551a6fd30bce68b9c83"
+    "aab4a2c38c4639070686067b184e5448b249cd4bb103a98799090064b90f62"
+)
+PROMPT = "780163626060600262662066846210dfe3f0ca0a00061f0238"
+
+
+def test_stored_rows_are_read_as_they_always_were(store: Store) -> None:
+    rows = (
+        (0, None, 1, "system", "brief", "whole", None, None, None, "", "", ""),
+        (1, 0, 2, "user", "Hé", "whole", "o", None, None, "", SCORED, ""),
+        (2, 1, None, "assistant", "a b", "stopped", None, SETTINGS, FINISH, STEPS, "",
+         PROMPT),
+    )  # fmt: skip
+    with store.writing() as connection:
+        connection.execute(
+            "INSERT INTO conversations (id, uid, touched, created, updated)"
+            " VALUES (1, 'u', 1, 0, 0)"
+        )
+        for *texts, steps, scored, prompt in rows:
+            blobs = map(bytes.fromhex, (steps, scored, prompt))
+            connection.execute(
+                "INSERT INTO messages (conversation, gone, given, rest, id, parent,"
+                " chosen, role, content, state, scored_by, settings, finish, steps,"
+                " scored, prompt) VALUES (1, 0, 0, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+                " ?)",
+                (*texts, *blobs),
+            )
+    chat = store.load(1).conversation
+    assert [node.content for node in chat.path] == ["brief", "Hé", "a b"]
+    unknown, known = chat.node(1).scored
+    assert (unknown.id, unknown.bytes, unknown.logprob) == (5, b"H", None)
+    assert (known.logprob, known.rank_above) == (-1.25, 7)
+    assert known.entropy_range == (0.5, math.inf)
+    leaf = chat.leaf
+    assert leaf.prompt == Prompt((1, 2), "Hé", ("x",))
+    assert [step.piece for step in leaf.steps] == ["a", " b", ""]
+    assert [step.forced for step in leaf.steps] == [False, True, True]
+    assert leaf.settings == SamplingSettings(
+        temperature=0.5, dry_breakers=(":",), seed=7
+    )
+    assert leaf.finish is not None and leaf.finish.reason is FinishReason.LENGTH
+    assert math.isnan(leaf.finish.prompt_seconds) and leaf.finish.notice == ""
+    assert leaf.finish.logprob is not None and math.isnan(leaf.finish.logprob)
+
+
 def test_a_newer_file_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "chats.db"
     store = Store(file)
     keep(store, "one")
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     store.close()
     before = file.read_bytes()
@@ -256,7 +314,7 @@ def test_failed_schema_creation_is_repeated(
 
 def test_full_disk_is_an_error_and_saves_nothing(store: Store) -> None:
     keep(store, "one")
-    with store.database.reading() as connection:
+    with store.reading() as connection:
         connection.execute("PRAGMA max_page_count = 30")
     chat = Conversation()
     chat.say("x" * 300_000)
@@ -264,7 +322,7 @@ def test_full_disk_is_an_error_and_saves_nothing(store: Store) -> None:
     with pytest.raises(LmtuiError, match="disk is full"):
         store.save({"big": changes})
     assert titles(store) == ["one"]
-    with store.database.reading() as connection:
+    with store.reading() as connection:
         connection.execute("PRAGMA max_page_count = 100000")
     store.save({"big": changes})
     assert store.count() == 2
@@ -307,7 +365,7 @@ def test_thinking_setting_is_kept_until_it_changes(
         store.save({"a": ConversationDelta(thinking=told)})
         store.save({"a": ConversationDelta()})
         assert store.load(id_).about == replace(before, thinking=told)
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         connection.execute("UPDATE conversations SET thinking = 'odd'")
     assert store.load(id_).about.thinking is None
 
@@ -323,7 +381,7 @@ def test_load_bridges_missing_messages_of_a_tree(store: Store) -> None:
     exchange(chat, "one")
     exchange(chat, "two")
     store.save({"a": chat.take_changes()})
-    with store.database.writing() as connection:
+    with store.writing() as connection:
         connection.execute("DELETE FROM messages WHERE id IN (0, 2)")
         connection.execute("UPDATE messages SET role = 'alien' WHERE id = 4")
     nodes = store.load(1).conversation.nodes

@@ -13,7 +13,7 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from lmtui import processes
-from lmtui.chat import rows
+from lmtui.chat import message_codec as rows
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.search import Excerpt, Hit
@@ -566,7 +566,7 @@ async def test_conversations_of_one_title_are_told_apart(file: Path) -> None:
 
 def about_row(title: str, *, preview: str) -> ConversationSummary:
     return ConversationSummary(
-        1, "u", title, False, False, False, 2, preview, None, 0.0, 0.0, 1
+        title, id=1, uid="u", messages=2, preview=preview, model=None, touched=1
     )
 
 

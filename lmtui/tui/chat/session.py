@@ -78,7 +78,7 @@ class ChatSession:
         """The conversation's title and other facts beside its messages."""
         asked = [n.content for n in self.conversation.path if n.role == "user"]
         made = title_of(asked[0]) if asked else "Conversation"
-        meta = self._about.facts if self._about else ConversationMeta(made)
+        meta = self._about or ConversationMeta(made)
         meta = replace(meta, thinking=self.thinking_setting)
         return replace(meta, title=self._title, named=True) if self._title else meta
 
