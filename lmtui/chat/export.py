@@ -247,13 +247,13 @@ def format_of(path: Path) -> Format:
         ) from None
 
 
-def written(format: Format, conversation: Conversation, facts: ConversationMeta) -> str:
+def written(format: Format, conversation: Conversation, meta: ConversationMeta) -> str:
     """Return a conversation in a format."""
     if format is Format.JSON:
-        return to_json(conversation, facts)
+        return to_json(conversation, meta)
     if format is Format.HTML:
-        return to_html(conversation, facts.title, updated=facts.updated)
-    return to_markdown(conversation, facts.title)
+        return to_html(conversation, meta.title, updated=meta.updated)
+    return to_markdown(conversation, meta.title)
 
 
 def write_new(path: Path, parts: Iterable[str]) -> None:

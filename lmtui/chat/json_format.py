@@ -8,15 +8,15 @@ Knows no store.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.message import ChatMessage
 from lmtui.chat.message_codec import (
+    checked,
     json_of,
-    list_of,
     node_of,
     row_of_json,
     text_of,
@@ -32,26 +32,17 @@ FORMAT, VERSION = "conversation", 1
 @dataclass(frozen=True, slots=True)
 class Imported:
     conversation: Conversation
-    facts: ConversationMeta
+    meta: ConversationMeta
 
 
-def to_json(conversation: Conversation, facts: ConversationMeta) -> str:
+def to_json(conversation: Conversation, meta: ConversationMeta) -> str:
     """Return the whole conversation as a line with its newline."""
-    nodes = _living(conversation)
     chosen = conversation.chosen
-    whole = {
-        "lmtui": FORMAT,
-        "version": VERSION,
-        "title": facts.title,
-        "named": facts.named,
-        "pinned": facts.pinned,
-        "archived": facts.archived,
-        # Only where it is set: lines of older versions are exported unchanged.
-        **({"thinking": facts.thinking} if facts.thinking else {}),
-        "created": facts.created,
-        "updated": facts.updated,
-        "messages": [json_of(node, chosen.get(node.id)) for node in nodes],
-    }
+    messages = [json_of(n, chosen.get(n.id)) for n in _living(conversation)]
+    values = {name: getattr(meta, name) for name in _META}
+    if meta.thinking is None:  # lines of older versions are exported unchanged
+        del values["thinking"]
+    whole = {"lmtui": FORMAT, "version": VERSION, **values, "messages": messages}
     line = json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return safe_json(line) + "\n"
 
@@ -106,26 +97,17 @@ def _living(conversation: Conversation) -> list[ChatMessage]:
 
 
 def _imported(fields: Mapping[str, Any]) -> Imported:
-    rows = [row_of_json(message) for message in list_of(fields["messages"])]
+    rows = [row_of_json(message) for message in checked(list, fields["messages"])]
     chosen = {row["id"]: row["chosen"] for row in rows if row["chosen"] is not None}
-    facts = ConversationMeta(
-        text_of(fields["title"]),
-        named=bool(fields["named"]),
-        pinned=bool(fields["pinned"]),
-        archived=bool(fields["archived"]),
-        thinking=_thinking(fields.get("thinking")),
-        created=_time(fields["created"]),
-        updated=_time(fields["updated"]),
-    )
-    return Imported(Conversation.restored(map(node_of, rows), chosen), facts)
+    given = {"thinking": None, **fields}
+    meta = ConversationMeta(**{name: read(given[name]) for name, read in _META.items()})
+    return Imported(Conversation.restored(map(node_of, rows), chosen), meta)
 
 
-def _thinking(value: object) -> str | None:
-    if value is None:
-        return None
-    if (name := text_of(value)) not in THINKING:
+def _thinking(value: str | None) -> str | None:
+    if value not in (None, *THINKING):
         raise ValueError("the value of thinking is unknown")
-    return name
+    return value
 
 
 def _time(value: object) -> float:
@@ -134,3 +116,15 @@ def _time(value: object) -> float:
     if not 0 <= value < 1e11:
         raise ValueError("a time is out of range")
     return float(value)
+
+
+_META: Mapping[str, Callable[[Any], Any]] = {
+    "title": text_of,
+    "named": bool,
+    "pinned": bool,
+    "archived": bool,
+    "thinking": _thinking,
+    "created": _time,
+    "updated": _time,
+}
+"""The fields of `ConversationMeta`, in the order of JSON, and how they are read."""

@@ -11,8 +11,8 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from typing import Any, get_args
+from functools import cache, partial
+from typing import Any, TypeVar, cast, get_args
 
 from lmtui import processes
 from lmtui.chat.message import ChatMessage, MessageState
@@ -38,6 +38,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 
+T = TypeVar("T")
 Fields = Mapping[str, Any]
 _LARGEST = 2**53  # a JSON reader may round larger integers
 
@@ -47,33 +48,23 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-# Values of JSON, checked.
+def checked(kind: type[T], value: object) -> T:
+    """Return a value of JSON that is of a type; texts with surrogates replaced.
 
-
-def table_of(value: object) -> Fields:
-    if not isinstance(value, dict):
-        raise ValueError("a value is not an object")
-    return value
-
-
-def list_of(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError("a value is not a list")
-    return value
-
-
-def text_of(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a value is not a text")
-    return storable(value)
-
-
-def whole_of(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("a value is not a whole number")
-    if not 0 <= value < _LARGEST:
+    Raises:
+        ValueError: it is of another type, or a number that is out of range.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"a value is not {_NAMES[kind]}")
+    if isinstance(value, str):
+        return cast("T", storable(value))
+    if isinstance(value, int) and not 0 <= value < _LARGEST:
         raise ValueError("a number is out of range")
     return value
+
+
+text_of, whole_of = partial(checked, str), partial(checked, int)
+_NAMES = {str: "a text", int: "a whole number", list: "a list", dict: "an object"}
 
 
 def _or_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -94,9 +85,9 @@ def _prompt_fields(data: bytes) -> Fields | None:
 def _prompt_data(value: object) -> bytes:
     if value is None:
         return b""
-    table = table_of(value)
-    ids = tuple(map(whole_of, list_of(table["ids"])))
-    stops = tuple(map(text_of, list_of(table["stop_texts"])))
+    table = checked(dict, value)
+    ids = tuple(map(whole_of, checked(list, table["ids"])))
+    stops = tuple(map(text_of, checked(list, table["stop_texts"])))
     return pack_prompt(Prompt(ids, text_of(table["text"]), stops))
 
 
@@ -125,10 +116,10 @@ def _token_fields(data: bytes) -> dict[str, Any] | None:
 def _token_data(value: object) -> bytes:
     if value is None:
         return b""
-    table = table_of(value)
-    data = [bytes.fromhex(text_of(text)) for text in list_of(table["bytes"])]
+    table = checked(dict, value)
+    data = [bytes.fromhex(text_of(text)) for text in checked(list, table["bytes"])]
     lists: dict[str, Sequence[Any]] = {
-        name: list_of(table[name])
+        name: checked(list, table[name])
         for name in TOKEN_COLUMNS
         if name != "sizes"
         and not any(name in names and names[0] not in table for names in OPTIONAL)
@@ -269,7 +260,7 @@ def _settings_of(text: str | None) -> SamplingSettings | None:
     try:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in table_of(json.loads(text)).items()
+            for name, value in checked(dict, json.loads(text)).items()
         }
         return SamplingSettings(**values)
     except (TypeError, LmtuiError) as error:
@@ -282,7 +273,7 @@ _SECONDS = ("prompt_seconds", "seconds")
 def _finish_of(text: str | None) -> GenerationResult | None:
     if text is None:
         return None
-    values = dict(table_of(json.loads(text)))
+    values = dict(checked(dict, json.loads(text)))
     kinds: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(("piece", "notice"), str),
         **dict.fromkeys(_SECONDS, float),
@@ -315,10 +306,10 @@ def row_of_json(value: object) -> dict[str, Any]:
     Raises:
         ValueError, KeyError, TypeError, OverflowError: it is not a message.
     """
-    table = table_of(value)
+    table = checked(dict, value)
     steps = table["steps"]
     if table["prompt"] is None and isinstance(steps, dict) and steps["ids"] is None:
-        zeros = [0] * len(list_of(steps["bytes"]))
+        zeros = [0] * len(checked(list, steps["bytes"]))
         table = {**table, "steps": {**steps, "ids": zeros}}
     row = {name: column.read(table[name]) for name, column in COLUMNS.items()}
     if row["steps"] and sum(unpack(row["steps"]).numbers["pieces"]) > len(

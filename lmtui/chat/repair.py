@@ -126,15 +126,15 @@ def replaced(file: Path) -> tuple[Store, Salvaged | None]:
             with closing(Store(new)) as store:
                 with _copied(file) as damaged:
                     _copy(damaged, store, when=file.stat().st_mtime)
-                kept = store.rows("SELECT messages FROM conversations WHERE NOT deleted")
+                sql = "SELECT messages FROM conversations WHERE deleted = 0"
+                lengths = [row["messages"] for row in store.rows(sql)]
             aside = _put_aside(file)
             os.replace(new, file)
         except OSError as error:
             raise paths.unwritable(file.parent, error) from error
         finally:
             _remove(new)
-        messages = sum(row["messages"] for row in kept)
-        return Store(file), Salvaged(aside, len(kept), messages)
+        return Store(file), Salvaged(aside, len(lengths), sum(lengths))
 
 
 def _remove(file: Path) -> None:

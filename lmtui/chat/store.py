@@ -70,18 +70,18 @@ class Store(Database):
 
     def add(self, uid: str, conversation: Conversation, meta: ConversationMeta) -> int:
         """Save a whole conversation with its metadata; return its id."""
-        chosen = dict(conversation.chosen)
-        whole = ConversationDelta(conversation.nodes, chosen, meta.thinking)
+        whole = ConversationDelta(conversation.nodes, dict(conversation.chosen))
+        names = [field.name for field in fields(ConversationMeta)]
+        values = {name: getattr(meta, name) for name in names}
         with self.writing() as connection:
             id_ = _make(connection, uid)
             _write(connection, id_, whole)
             describe(connection, id_, conversation.path)
             connection.execute(
-                "UPDATE conversations SET title = ?, named = ?, pinned = ?,"
-                " archived = ?, created = ?, updated = ? WHERE id = ?",
-                (storable(meta.title), meta.named, meta.pinned, meta.archived,
-                 meta.created, meta.updated, id_),
-            )  # fmt: skip
+                f"UPDATE conversations SET {', '.join(f'{n} = :{n}' for n in names)}"
+                " WHERE id = :id",
+                {**values, "title": storable(meta.title), "id": id_},
+            )
         return id_
 
     def rename(self, id_: int, title: str) -> None:

@@ -3,11 +3,8 @@ presets of other programs over."""
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,9 +12,8 @@ import typer
 from lmtui import paths
 from lmtui.cli import options
 from lmtui.cli.errors import note
-from lmtui.cli.output import Output, read_document, table
+from lmtui.cli.output import Output, table
 from lmtui.config.load import load
-from lmtui.config.preset_import import imported
 from lmtui.config.servers import ADDRESS, KEY
 from lmtui.config.settings import (
     PRESETS,
@@ -29,8 +25,6 @@ from lmtui.config.settings import (
     Settings,
     items,
 )
-from lmtui.config.settings_file import SettingsFile
-from lmtui.errors import LmtuiError
 from lmtui.models import catalogue
 from lmtui.models.recommended import recommended_for
 from lmtui.setting_field import value_text
@@ -44,31 +38,7 @@ Keys = Annotated[
 ]
 
 
-PresetFile = Annotated[
-    str | None,
-    typer.Option(
-        "--import-preset",
-        metavar="FILE",
-        help="Write a sampler preset of SillyTavern (JSON) into config.toml; - is "
-        "stdin.",
-    ),
-]
-PresetName = Annotated[
-    str | None,
-    typer.Option(
-        "--name",
-        metavar="NAME",
-        help="The name of the imported preset; that of its file otherwise.",
-    ),
-]
-
-
-def config(
-    keys: Keys = False,
-    import_preset: PresetFile = None,
-    name: PresetName = None,
-    json: options.Json = False,
-) -> None:
+def config(keys: Keys = False, json: options.Json = False) -> None:
     """Show each setting, its value and where it came from.
 
     A flag overrides the environment (LMTUI_TEMPERATURE=0.5), which overrides the
@@ -87,24 +57,15 @@ def config(
     may stand there, too. --model gpu then means this server, even if a model has that
     name.
 
-    --import-preset takes a preset of SillyTavern's text completion over into a new
-    preset, and lists every field that it can't take over.
-
     \b
     Examples:
       lmtui config
       lmtui config --keys
-      lmtui config --import-preset Creative.json --name creative
       LMTUI_SEED=7 lmtui config --json
     """
     settings = load()
     output = Output()
-    if name is not None and import_preset is None:
-        hint = "Give the file with --import-preset FILE."
-        raise LmtuiError("--name is for an imported preset", name, hint)
-    if import_preset is not None:
-        _import_preset(settings, import_preset, name, output, json=json)
-    elif keys:
+    if keys:
         _show_keys(settings, output, json=json)
     elif json:
         _write_json(_with_model(settings), output)
@@ -117,37 +78,6 @@ def _with_model(settings: Settings) -> Settings:
     spec, _ = settings.server_of(settings.model_ref.model)
     name = visible_line(spec or catalogue.DEFAULT)
     return settings.with_recommended(recommended_for(spec), f"recommended for {name}")
-
-
-def _import_preset(
-    settings: Settings, file: str, name: str | None, output: Output, *, json: bool
-) -> None:
-    """Write a preset of another program into the settings file, and say of each of its
-    fields what became of it.
-
-    Raises:
-        LmtuiError: it can't be read or used, its name is taken, or the settings file
-            can't be changed.
-    """
-    found = imported(read_document(file).text)
-    preset = Preset(name or Path(file).stem.strip(), None, found.sampling)
-    sheet = SettingsFile(settings)
-    sheet.put_preset(sheet.read(), preset)
-    if json:
-        output.event(_preset_event(preset))
-        for each in found.left_out:
-            output.event({"event": "left_out", **asdict(each)})
-        return
-    place = visible_line(str(paths.config_file()))
-    output.text(f"written into {place}:\n\n")
-    output.text("".join(f"{line}\n" for line in _preset(preset)))
-    if found.left_out:
-        output.text("\nnot taken over as they stand:\n")
-    for each in found.left_out:
-        line = visible_line(f"{each.name} = {each.value}: {each.why}")
-        output.text(f"    {line}\n")
-    name, quoted = visible_line(preset.name), visible_line(shlex.quote(preset.name))
-    output.text(f"\nUse it with: lmtui chat --preset {quoted}, or /preset {name}\n")
 
 
 def _write_json(settings: Settings, output: Output) -> None:

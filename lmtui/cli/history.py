@@ -182,12 +182,12 @@ def import_files(
         for each, (id_, same_as) in zip(found, _added(found), strict=True):
             said = len(each.conversation.nodes) - 1
             if json:
-                event = {"event": "imported", "id": id_, "title": each.facts.title,
+                event = {"event": "imported", "id": id_, "title": each.meta.title,
                          "messages": said, "same_as": same_as}  # fmt: skip
                 output.event(event)
                 continue
             words = f"{said:,} message{'' if said == 1 else 's'}"
-            output.text(f"{id_}  {visible_line(each.facts.title)}  ({words})\n")
+            output.text(f"{id_}  {visible_line(each.meta.title)}  ({words})\n")
             if same_as is not None:
                 note(
                     f"note: {id_} looks the same as {same_as}, which is saved already\n"
@@ -204,7 +204,7 @@ def _added(imports: list[Imported]) -> list[tuple[int, int | None]]:
     def add(store: Store) -> list[tuple[int, int | None]]:
         # `use` runs this again after a repair; the first ones are in the store then.
         for each in imports[len(ids) :]:
-            ids.append(store.add(new_uid(), each.conversation, each.facts))
+            ids.append(store.add(new_uid(), each.conversation, each.meta))
         return [(id_, store.like(id_)) for id_ in ids]
 
     return use(add)

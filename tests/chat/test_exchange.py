@@ -50,7 +50,7 @@ def test_export_import_export_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     loaded = store.load(first)
     before = to_json(loaded.conversation, loaded.about)
     again = from_json(before)
-    second = store.load(store.add("b", again.conversation, again.facts))
+    second = store.load(store.add("b", again.conversation, again.meta))
     assert to_json(second.conversation, second.about) == before
     assert before.isascii() is False and before.count("\n") == 1
     store.close()
@@ -64,7 +64,7 @@ def test_json_keeps_what_a_server_tells_of_tokens_that_it_does_not_list() -> Non
     before = to_json(chat, FACTS)
     again = from_json(before)
     assert again.conversation.node(1).scored == (listed, beyond)
-    assert to_json(again.conversation, again.facts) == before
+    assert to_json(again.conversation, again.meta) == before
     assert "ranks_above" not in line()
 
 
@@ -79,7 +79,7 @@ def test_json_keeps_which_tokens_a_grammar_forced() -> None:
     line = to_json(conversation, FACTS)
     back = from_json(line)
     assert [s.forced for s in back.conversation.leaf.steps] == [True, False, False]
-    assert to_json(back.conversation, back.facts) == line
+    assert to_json(back.conversation, back.meta) == line
 
 
 def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_json_keeps_the_thinking_setting(tmp_path: Path) -> None:
         before = to_json(full(), facts)
         assert ("thinking" in json.loads(before)) == (told is not None)
         again = from_json(before)
-        loaded = store.load(store.add(str(told), again.conversation, again.facts))
+        loaded = store.load(store.add(str(told), again.conversation, again.meta))
         assert loaded.about.thinking == told
         assert to_json(loaded.conversation, loaded.about) == before
     store.close()
@@ -113,7 +113,7 @@ def test_json_holds_every_message_that_is_not_deleted() -> None:
 def test_json_round_trip_keeps_any_text(contents: list[str]) -> None:
     again = from_json(to_json(chat_of(*contents), FACTS))
     assert [node.content for node in again.conversation.nodes] == contents
-    assert again.facts == FACTS
+    assert again.meta == FACTS
 
 
 @given(st.lists(TEXTS.filter(bool), min_size=2, max_size=5), TEXTS)
@@ -240,6 +240,6 @@ def test_message_of_ten_megabytes_survives_json_and_store(tmp_path: Path) -> Non
     big = "word " * 2_000_000
     store = Store(tmp_path / "chats.db")
     found = from_json(to_json(chat_of("", big), FACTS))
-    id_ = store.add("a", found.conversation, found.facts)
+    id_ = store.add("a", found.conversation, found.meta)
     assert store.load(id_).conversation.leaf.content == big
     store.close()

@@ -44,40 +44,6 @@ def test_preset_overrides_environment_and_file_but_not_flags(file: Path) -> None
         under(settings, "priate")
 
 
-CREATIVE = """\
-{"temp": 1.25, "min_p": 0.1, "tfs": 0.9, "top_p": 3, "colour": "\\u001bred",
- "samplers": ["min_p", "temperature"]}
-"""
-
-
-def test_preset_of_another_program_is_written_and_the_rest_is_named(
-    file: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "My Creative.json"
-    other.write_text(CREATIVE)
-    done = run("config", "--import-preset", str(other))
-    assert "[presets.My Creative]\n    temperature = 1.25\n" in done.out
-    assert "tfs = 0.9: can't be done here\n" in done.out
-    assert "top_p = 3: top-p is out of range. Give a value from 0 to 1.\n" in done.out
-    assert 'colour = "\\u001bred": unknown\n' in done.out.replace("␛", "\\u001b")
-    presets = load(environment={}, file=file).presets
-    assert list(presets) == ["pirate", "My Creative"]
-    assert presets["My Creative"].sampling == {
-        "temperature": 1.25,
-        "min_p": 0.1,
-        "sampler_order": ("min_p", "temperature"),
-    }
-    again = run("config", "--import-preset", str(other))
-    assert again.code == 2 and "already exists" in again.err
-    named = run("config", "--import-preset", str(other), "--name", "two", "--json")
-    first, *rest = named.events
-    assert (first["event"], first["name"]) == ("preset", "two")
-    assert [each["name"] for each in rest] == ["tfs", "top_p", "colour"]
-    assert run("config", "--name", "two").code == 2
-    other.write_text("[]")
-    assert "not a JSON object" in run("config", "--import-preset", str(other)).err
-
-
 def test_config_lists_the_presets(file: Path) -> None:
     text = run("config").out
     assert "[presets.pirate]\n" in text

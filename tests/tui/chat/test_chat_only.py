@@ -67,7 +67,7 @@ def test_json_and_export_have_no_ids(
     line = to_json(talked, ConversationMeta("Title"))
     assert json.loads(line)["messages"][-1]["steps"]["ids"] is None
     found = from_json(line)
-    assert to_json(found.conversation, found.facts) == line
+    assert to_json(found.conversation, found.meta) == line
     tokens = found.conversation.node(reply.id).steps
     assert [step.bytes for step in tokens] == [step.bytes for step in steps]
 

@@ -332,7 +332,7 @@ async def test_think_switch_is_stored_with_the_conversation(tmp_path: Path) -> N
     await said("five", auto, "/think on", thinking=False)
     await said("six", auto, thinking=False)
     texts = [(tmp_path / f"{n}.json").read_text() for n in ("one", "four", "six")]
-    assert [from_json(text).facts.thinking for text in texts] == [None, "off", "on"]
+    assert [from_json(text).meta.thinking for text in texts] == [None, "off", "on"]
 
 
 async def test_think_switch_is_stored_without_a_later_message(tmp_path: Path) -> None:
