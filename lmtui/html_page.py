@@ -1,5 +1,4 @@
-"""Parts of every self-contained HTML page: its policy, its assets, and foreign text
-that can't act.
+"""Self-contained HTML pages: their frame and policy, and foreign text that can't act.
 
 Knows no page.
 """
@@ -18,6 +17,30 @@ def shown(text: str) -> str:
     """Return foreign text for an element or an attribute in quotes: invisible
     characters are made visible, and nothing in it is markup."""
     return html.escape(visible_flow(text))
+
+
+def page(title: str, body: str, *, style: str, script: str | None = None) -> str:
+    """Return a page with a title of foreign text, and a body of markup.
+
+    It runs only this script, and works without network.
+    """
+    rules = policy(style=style, script=script)
+    end = "" if script is None else f"<script>{script}</script>\n"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{rules}">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="lmtui">
+<title>{shown(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}{end}</body>
+</html>
+"""
 
 
 def policy(*, style: str, script: str | None = None) -> str:

@@ -78,6 +78,30 @@ def _sum(tokens: Iterable[PlacedToken]) -> float | None:
     return total if known else None
 
 
+def covered(
+    text: str, pieces: Iterable[ComparedSpan]
+) -> Iterator[tuple[str, tuple[ComparedSpan, ...]]]:
+    """Yield all of a text in parts, each with what covers it: a span, several that
+    share a character, or none."""
+    start = end = 0
+    together: list[ComparedSpan] = []
+    for piece in pieces:
+        first, last = piece.span
+        if together and first < end:
+            end = max(end, last)
+        else:
+            if together:
+                yield text[start:end], tuple(together)
+            if first > end:
+                yield text[end:first], ()
+            start, end, together = first, last, []
+        together.append(piece)
+    if together:
+        yield text[start:end], tuple(together)
+    if end < len(text):
+        yield text[end:], ()
+
+
 def unit_of(one: Encoding, other: Encoding) -> Unit:
     return "token" if (one.ids, one.spans) == (other.ids, other.spans) else "span"
 
@@ -219,18 +243,9 @@ class Comparison:
     def merge(self, other: Comparison) -> None:
         """Add the totals of another text, without its most changed spans."""
         self.unit = self.unit if self.unit == other.unit else "span"
-        self.compared += other.compared
-        self.logprob += other.logprob
-        self.other_logprob += other.other_logprob
-        self.more += other.more
-        self.less += other.less
-        self.tokens += other.tokens
-        self.other_tokens += other.other_tokens
-        self.scored += other.scored
-        self.other_scored += other.other_scored
-        self.characters += other.characters
-        self.bytes += other.bytes
         self.is_partial |= other.is_partial
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def bits(self) -> float | None:
@@ -241,6 +256,10 @@ class Comparison:
         """Return the spans that changed most, largest first; the earlier of equal ones
         first."""
         return [piece for _, _, piece in sorted(self._most, reverse=True)]
+
+
+_SUMS = ("compared", "logprob", "other_logprob", "more", "less", "tokens",
+         "other_tokens", "scored", "other_scored", "characters", "bytes")  # fmt: skip
 
 
 def common_figures(comparison: Comparison) -> list[tuple[str, str, str]]:

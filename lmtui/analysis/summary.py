@@ -97,17 +97,10 @@ class Totals:
 
     def merge(self, other: Totals) -> None:
         """Add the totals of another text, without its most surprising tokens."""
-        self.tokens += other.tokens
-        self.scored += other.scored
-        self.characters += other.characters
-        self.bytes += other.bytes
-        self.unlisted += other.unlisted
-        self._sum += other._sum
-        for own, more in (
-            (self.ranks, other.ranks),
-            (self.entropies, other.entropies),
-        ):
-            own[:] = map(int.__add__, own, more)
+        for name in ("tokens", "scored", "characters", "bytes", "unlisted", "_sum"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.ranks[:] = map(int.__add__, self.ranks, other.ranks)
+        self.entropies[:] = map(int.__add__, self.entropies, other.entropies)
         self.calibration.merge(other.calibration)
 
     @property

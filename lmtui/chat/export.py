@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from html import escape
 from pathlib import Path
 
+from lmtui import html_page
 from lmtui.chat.conversation import Conversation
 from lmtui.chat.json_format import to_json
 from lmtui.chat.message import ChatMessage
@@ -22,7 +22,8 @@ from lmtui.chat.thinking import thought_of
 from lmtui.engine.text.thinking import thinking_in
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
-from lmtui.text import visible, visible_flow
+from lmtui.html_page import shown
+from lmtui.text import visible
 
 _SPEAKERS: dict[Role, str] = {
     "system": "System",
@@ -44,15 +45,13 @@ _LOOKS_ALIKE = re.compile(rf"^(\\*)({_OURS})", re.IGNORECASE | re.MULTILINE)
 _ESCAPED = re.compile(rf"^\\(\\*{_OURS})", re.IGNORECASE | re.MULTILINE)
 _CONTROL = re.compile(r"(\\*)(?:⟨U\+([0-9A-F]{4,5})⟩|([^\x20-\x7e\n\t]))")
 
-_WRITERS = {"system": "System", "user": "You", "assistant": "Assistant"}
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: #777; --user: #2a7ab0; }
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
-  padding: 0 1rem; }
+  padding: 0 1rem; background: var(--paper); color: var(--ink); }
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
 .quiet, h2 { color: var(--quiet); font-size: .85rem; font-weight: 600; margin: 0; }
 article { border-left: 3px solid var(--line); margin: 1.2rem 0; padding: 0 1rem; }
-article.user { border-color: var(--user); }
+article.user { border-color: var(--accent); }
 summary { color: var(--quiet); font-size: .85rem; cursor: pointer; }
 details pre { color: var(--quiet); }
 pre { font: inherit; margin: .2rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
@@ -188,39 +187,24 @@ def _before_heading(content: str) -> str:
 def to_html(conversation: Conversation, title: str, *, updated: float) -> str:
     """Return the active branch as an HTML page; `updated` is in seconds since the
     epoch."""
-    name = escape(visible_flow(title))
     day = datetime.fromtimestamp(updated).strftime("%Y-%m-%d %H:%M")
-    body = "\n".join(_article(node) for node in conversation.path if node.content)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{name}</h1>
-<p class="quiet">{day}</p>
-{body}
-</body>
-</html>
-"""
+    articles = "\n".join(_article(node) for node in conversation.path if node.content)
+    body = f'<h1>{shown(title)}</h1>\n<p class="quiet">{day}</p>\n{articles}\n'
+    style = html_page.asset("lmtui.analysis.html", "shades.css") + _STYLE
+    return html_page.page(title, body, style=style)
 
 
 def _article(node: ChatMessage) -> str:
-    writer = node.model or _WRITERS[node.role]
+    writer = node.model or _SPEAKERS[node.role]
     text, folded, thought = node.content, "", thought_of(node)
     if thought is not None:
         words = text[thought.span.start : thought.span.stop].strip("\n")
         text = text[thought.span.end :]
-        folded = f"<details><summary>{escape(thought.words)}</summary>\n"
-        folded += f"<pre>{escape(visible_flow(words))}</pre></details>\n"
+        folded = f"<details><summary>{shown(thought.words)}</summary>\n"
+        folded += f"<pre>{shown(words)}</pre></details>\n"
     return (
-        f'<article class="{node.role}"><h2>{escape(visible_flow(writer))}</h2>\n'
-        f"{folded}<pre>{escape(visible_flow(text))}</pre></article>"
+        f'<article class="{node.role}"><h2>{shown(writer)}</h2>\n'
+        f"{folded}<pre>{shown(text)}</pre></article>"
     )
 
 

@@ -158,7 +158,7 @@ def test_exported_conversations_survive_an_import(
 def test_export_format_follows_the_file_ending(
     capsys: pytest.CaptureFixture[str], kept: Path, tmp_path: Path
 ) -> None:
-    for name, begins in (("a.md", "# Capitals"), ("a.html", "<!DOCTYPE"),
+    for name, begins in (("a.md", "# Capitals"), ("a.html", "<!doctype"),
                          ("a.json", '{"lmtui"')):  # fmt: skip
         said(capsys, "export", "1", str(tmp_path / name))
         assert (tmp_path / name).read_text().startswith(begins)

@@ -7,7 +7,6 @@ knows no engine and writes no file.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,86 +14,45 @@ from string import Template
 from typing import Any
 
 from lmtui import html_page, surprisal_scale
-from lmtui.analysis.compare import ComparedSpan, PlacedToken
-from lmtui.analysis.summary import Span, Summary, page_fields
-from lmtui.engine.types import ScoredToken
+from lmtui.analysis.compare import ComparedSpan, PlacedToken, alone, covered
+from lmtui.analysis.summary import Summary, page_fields
 from lmtui.text import visible_flow, visible_line, visible_token
 
 # Escaped, so that no text can close the script element that holds the JSON.
 _IN_ELEMENT = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 
-class Cells:
-    """The cells of one text: the units that the page shades and navigates.
+def cells(text: str, spans: Iterable[ComparedSpan], *, top_n: int) -> str:
+    """Return the cells of a text as JSON: the units that the page shades and walks.
 
-    A cell holds a token, several that share a character, or text that no token covers.
+    A cell holds a part of the text, its line and column, and its tokens by each model;
+    a part that no token covers has none.
     """
-
-    def __init__(self, text: str, *, top_n: int) -> None:
-        self._text = text
-        self._top = top_n
-        self._cells: list[str] = []
-        self._drawn = 0
-        self._line = self._column = 1
-        self._open: list[ComparedSpan] = []
-        self._span: Span = (0, 0)
-
-    def add(self, piece: ComparedSpan) -> None:
-        """Add the next span of the text."""
-        start, end = piece.span
-        if start < self._span[1]:
-            self._span = (self._span[0], max(self._span[1], end))
-        else:
-            self._close()
-            self._span = (start, end)
-        self._open.append(piece)
-
-    def finish(self) -> str:
-        """Return all cells as JSON."""
-        self._close()
-        self._put(self._text[self._drawn :], ())
-        return f"[{','.join(self._cells)}]"
-
-    def _close(self) -> None:
-        start, end = self._span
-        self._put(self._text[self._drawn : start], ())
-        if self._open:
-            self._put(self._text[start:end], self._open)
-        self._drawn = end
-        self._open = []
-
-    def _put(self, text: str, spans: Sequence[ComparedSpan]) -> None:
-        if not (text or spans):
-            return
-        tokens = [self._token(each) for piece in spans for each in piece.tokens]
-        others = [self._token(each) for piece in spans for each in piece.others]
-        cell = [text, self._line, self._column, tokens]
-        self._cells.append(_json([*cell, others] if others else cell))
-        self._line += text.count("\n")
-        after = text.rfind("\n")
-        self._column = len(text) - after + (self._column - 1 if after < 0 else 0)
-
-    def _token(self, placed: PlacedToken) -> list[Any]:
-        token, _ = placed
-        rows, bounds = self._rows(token), _bounds(token)
-        numbers = [visible_token(token.text), token.logprob, token.rank, token.entropy]
-        if bounds:
-            return [*numbers, rows, bounds]
-        return [*numbers, rows] if rows else numbers
-
-    def _rows(self, token: ScoredToken) -> list[list[Any]]:
-        return [
-            [visible_token(row.text), row.logprob, int(row.id == token.id)]
-            for row in token.top[: self._top]
-        ]
+    found, line, column = list[str](), 1, 1
+    for part, together in covered(text, spans):
+        tokens = [_token(t, top_n) for span in together for t in span.tokens]
+        others = [_token(t, top_n) for span in together for t in span.others]
+        cell = [part, line, column, tokens]
+        found.append(_json([*cell, others] if others else cell))
+        line += part.count("\n")
+        after = part.rfind("\n")
+        column = len(part) - after + (column - 1 if after < 0 else 0)
+    return f"[{','.join(found)}]"
 
 
-def _bounds(token: ScoredToken) -> list[Any]:
-    """Return what is known of rank and entropy where a server lists only some tokens:
-    a number that the rank is above, least and greatest entropy; empty elsewhere."""
+def _token(placed: PlacedToken, top_n: int) -> list[Any]:
+    token, _ = placed
+    rows = [
+        [visible_token(row.text), row.logprob, int(row.id == token.id)]
+        for row in token.top[:top_n]
+    ]
+    numbers = [visible_token(token.text), token.logprob, token.rank, token.entropy]
     if token.rank_above is None and token.entropy_range is None:
-        return []
-    return [token.rank_above, *(token.entropy_range or (None, None))]
+        return [*numbers, rows] if rows else numbers
+    # What is known of rank and entropy where a server lists only some tokens: a number
+    # that the rank is above, least and greatest entropy.
+    bounds = [token.rank_above, *(token.entropy_range or (None, None))]
+    return [*numbers, rows, bounds]
 
 
 def text_data(cells: str, facts: Mapping[str, Any]) -> str:
@@ -126,14 +84,13 @@ def scales() -> list[dict[str, Any]]:
 def page(title: str, texts: Iterable[str], total: Sequence[Mapping[str, Any]]) -> str:
     """Return the whole page; `total` holds the totals of several texts, by model."""
     told = _json(list(total)) if total else "null"
+    data = f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}'
+    body = Template(_asset("page.html")).substitute(
+        title=html_page.shown(visible_line(title)), data=data
+    )
     style = _asset("shades.css") + _asset("page.css")
-    script = _asset("page.js")
-    return Template(_asset("page.html")).substitute(
-        title=html.escape(visible_line(title)),
-        policy=html_page.policy(style=style, script=script),
-        style=style,
-        script=script,
-        data=f'{{"texts":[{",".join(texts)}],"total":{told},"scales":{_json(scales())}}}',
+    return html_page.page(
+        visible_line(title), body, style=style, script=_asset("page.js")
     )
 
 
@@ -141,12 +98,10 @@ def page_of_text(
     name: str, text: str, tokens: Sequence[PlacedToken], summary: Summary
 ) -> str:
     """Return the page of one text, all of whose tokens are scored."""
-    cells = Cells(text, top_n=0)
-    for placed in tokens:
-        cells.add(ComparedSpan((placed,)))
+    drawn = cells(text, alone(tokens), top_n=0)
     (own,) = page_fields(summary)
     facts = {"file": visible_line(name), "own": own}
-    return page(name, [text_data(cells.finish(), facts)], [])
+    return page(name, [text_data(drawn, facts)], [])
 
 
 def _asset(name: str) -> str:

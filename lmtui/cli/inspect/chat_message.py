@@ -10,21 +10,19 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from lmtui.analysis.summary import Span
 from lmtui.cli import history
-from lmtui.cli.inspect.score import Rules, TextAfterContext
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ChatTurn, Encoding, SamplingSettings, Step
 from lmtui.errors import LmtuiError
-
-if TYPE_CHECKING:
-    from lmtui.tui.inspect_source import InspectSource
+from lmtui.files import TextSource
 
 
 @dataclass(frozen=True, slots=True)
-class StoredMessageText(TextAfterContext):
+class StoredMessageText(TextSource):
+    """A message of a conversation, scored after those before it."""
+
     messages: Callable[[str | None], tuple[ChatTurn, ...]] = lambda _: ()
     """Returns the messages before it; the answers of a model by their ids."""
     steps: tuple[Step, ...] = ()
@@ -49,21 +47,6 @@ class StoredMessageText(TextAfterContext):
         ids = tuple(token.id for token in trace.tokens)
         spans = spans_of(self.text, [token.bytes for token in trace.tokens])
         return Encoding(ids, spans, trace.context), False
-
-    def subject(self, rules: Rules) -> InspectSource:
-        """Return the message as the screen's source."""
-        from lmtui.tui.inspect_source import InspectSource, KnownTokens
-
-        if self.steps:
-            known = KnownTokens(self.steps, self.before, self.model or "")
-            return InspectSource(self.name, known=known)
-        return InspectSource(
-            self.name,
-            read=lambda: self.text,
-            after=self.messages(None),
-            window=rules.window,
-            stride=rules.stride,
-        )
 
 
 def stored_message(which: str, number: int | None) -> StoredMessageText:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,23 +15,18 @@ from lmtui.cli import completion, options
 from lmtui.cli.engine import engine_for, engines_for
 from lmtui.cli.errors import DONE, USER, cancel_on_interrupt, note, print_error
 from lmtui.cli.inspect.chat_message import StoredMessageText, stored_message
-from lmtui.cli.inspect.json_output import (
-    HtmlView,
-    JsonLensView,
-    JsonRows,
-    JsonScoreView,
-    headings,
-    require_writable_file,
-)
+from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
+from lmtui.cli.inspect.json_output import JsonRows, lens_event, write_tokens
 from lmtui.cli.inspect.score import (
-    Engines,
     ModelScores,
+    Row,
     Rules,
-    Scored,
-    ScoreView,
-    score_all,
+    TextScores,
+    merged,
+    score_each,
+    score_together,
 )
-from lmtui.cli.inspect.table import AGAINST, ALONE, RowsView, SortKey, Table, sort_key
+from lmtui.cli.inspect.table import AGAINST, ALONE, SortKey, Table, sort_key
 from lmtui.cli.ngram import HIGHEST_ORDER, ComparedRef, NgramRef, ngram_ref
 from lmtui.cli.output import STDIN, Output, read_document, stdin_is_terminal
 from lmtui.cli.progress import meter
@@ -163,20 +159,6 @@ NgramText = Annotated[
 ]
 
 
-def _subject(document: TextSource, rules: Rules) -> InspectSource:
-    if isinstance(document, StoredMessageText):
-        return document.subject(rules)
-    from lmtui.tui.inspect_source import InspectSource
-
-    return InspectSource(
-        Path(document.name).name,
-        read=lambda: document.text,
-        bos=rules.bos,
-        window=rules.window,
-        stride=rules.stride,
-    )
-
-
 @options.with_settings(*options.MODEL, "theme")
 def inspect(
     ctx: typer.Context,
@@ -238,101 +220,125 @@ def inspect(
       git log -1 --format=%B | lmtui inspect
       lmtui inspect notes/*.md --json --window 1024 --stride 256
     """
-    form = Form(json=json, plain=plain, rows=summary, html=html, lens=lens)
-    form.require_one()
+    _require_one_form(json=json, plain=plain, summary=summary, html=html, lens=lens)
     page = None if html is None else require_writable_file(html)
     settings = options.settings(ctx)
     watched = is_interactive()  # asked before stdin is read to its end
     if not files and chat is None and not stdin_is_terminal():
         files = [STDIN]
     other = _other(against, against_adapter, settings, ngram_text or [])
-    form.require_alone(other)
-    key = _key(sort, form, compares=other is not None)
+    if lens and other is not None:
+        hint = "Leave out --against, or run it once for each model."
+        raise LmtuiError("--lens looks into one model", "", hint)
+    if sort and not summary:
+        raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
+    columns = AGAINST if other else ALONE
+    key = sort_key(sort, columns)
     settings = replace(settings, quantize=bits(settings, exact=True))
     documents = _texts(files or [], chat, message, skip=summary)
     if watched and chat is None:
         state.remember(each.name for each in documents if each.name != STDIN)
     _warn_counted(documents, other)
-    rules = Rules(window=window, stride=stride, bos=bos, top=form.alternatives(top))
-    alone = len(documents) == 1 and form == Form() and top is None
-    if watched and alone:
+    alone = len(documents) == 1 and top is None
+    if watched and alone and not (json or plain or summary or page or lens):
         open_screen(
             settings,
             first="inspect",
-            subject=_subject(documents[0], rules),
+            subject=_subject(documents[0], window, stride, bos),
             against=other,
             no_color=no_color,
             open_engine=ctx.obj,
         )
         return
-    _tell_empty(documents)
+    if top is None:
+        top = PAGE_TOP if page else int(lens)
+    rules = Rules(window=window, stride=stride, bos=bos, top=top)
+    for document in documents:
+        if not document.text:
+            note(f"note: {_shown(document)} is empty; nothing is scored\n")
     engines = _engines(ctx, settings, other)
     if summary:
         unread = len(files or documents) - len(documents)
-        writer = _writer(form, compares=other is not None, unread=unread)
-        score_rows(engines, documents, rules, view=RowsView(writer, key=key))
+        output = Output()
+        writer = JsonRows(output, unread=unread) if json else Table(output, columns)
+        write_rows(engines, documents, rules, writer, key)
         raise typer.Exit(USER if unread else DONE)
+    _score(
+        engines, documents, rules, json=json, lens=lens, page=page, no_color=no_color
+    )
+
+
+def _score(
+    engines: Sequence[Engine],
+    documents: Sequence[TextSource],
+    rules: Rules,
+    *,
+    json: bool,
+    lens: bool,
+    page: Path | None,
+    no_color: bool,
+) -> None:
+    """Write the tokens of each document in the form that is asked for."""
     if lens:
-        lens_view = JsonLensView(Output(), top_n=rules.top)
         for document in documents:
-            write_layers(engines.own, document, rules, view=lens_view)
-        return
-    if page:
-        score_page(engines, documents, rules, target=page)
-        return
-    if json:
-        view: ScoreView = JsonScoreView(Output(), top_n=rules.top)
+            write_layers(engines[0], document, rules, Output())
+    elif page:
+        whole = HtmlPage(documents, top_n=rules.top)
+        score_together(engines, documents, rules, whole.add)
+        whole.write(page)
+        note(f"wrote {visible_line(str(page))}\n")
+    elif json:
+        write = partial(write_tokens, Output(), rules.top)
+        score_each(engines, documents, rules, write)
     else:
-        view = _plain_view(
-            no_color, rules, many=len(documents) > 1, compares=bool(other)
-        )
-    score_all(engines, documents, rules, view=view)
+        from lmtui.cli.inspect.plain import terminal_console, write_plain
+
+        console = terminal_console(no_color=no_color)
+        many, alternatives = len(documents) > 1, rules.top > 0
+        plain = partial(write_plain, console, heading=many, alternatives=alternatives)
+        score_each(engines, documents, rules, plain)
+
+
+def _subject(
+    document: TextSource, window: int | None, stride: int | None, bos: BosRule
+) -> InspectSource:
+    """Return a text as the screen's source."""
+    from lmtui.tui.inspect_source import InspectSource, KnownTokens
+
+    after = None
+    if isinstance(document, StoredMessageText):
+        if document.steps:
+            model = document.model or ""
+            known = KnownTokens(document.steps, document.before, model)
+            return InspectSource(document.name, known=known)
+        after = document.messages(None)
+    return InspectSource(
+        document.name if after is not None else Path(document.name).name,
+        read=lambda: document.text,
+        after=after,
+        bos=bos if after is None else "auto",
+        window=window,
+        stride=stride,
+    )
 
 
 def _shown(document: TextSource) -> str:
     return "stdin" if document.name == STDIN else visible_line(document.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """Output format that the flags ask for."""
-
-    json: bool = False
-    plain: bool = False
-    rows: bool = False
-    html: str | None = None
-    lens: bool = False
-
-    def require_one(self) -> None:
-        """Check that the flags do not exclude each other."""
-        asked = {
-            "--json": self.json,
-            "--plain": self.plain,
-            "--summary": self.rows,
-            "--html": self.html is not None,
-        }
-        flags = [flag for flag, wanted in asked.items() if wanted]
-        if len(flags) > 1 and flags != ["--json", "--summary"]:
-            title = f"{flags[0]} and {flags[1]} exclude each other"
-            raise LmtuiError(title, "", "Give one.")
-        if self.lens and (others := [flag for flag in flags if flag != "--json"]):
-            title = f"--lens and {others[0]} exclude each other"
-            raise LmtuiError(title, "", "Give --lens alone; it prints JSON.")
-
-    def require_alone(self, other: ComparedRef | None) -> None:
-        """Check that no model is to be compared with, where one is looked into."""
-        if self.lens and other is not None:
-            hint = "Leave out --against, or run it once for each model."
-            raise LmtuiError("--lens looks into one model", "", hint)
-
-    def alternatives(self, top: int | None) -> int:
-        """Return the number of alternatives per token: `top`, or the format's
-        default."""
-        if top is not None:
-            return top
-        if self.lens:
-            return 1
-        return 0 if self.html is None else PAGE_TOP
+def _require_one_form(
+    *, json: bool, plain: bool, summary: bool, html: str | None, lens: bool
+) -> None:
+    """Check that the flags of the output's form do not exclude each other."""
+    wanted = {"--json": json, "--plain": plain, "--summary": summary,
+              "--html": html is not None}  # fmt: skip
+    flags = [flag for flag in wanted if wanted[flag]]
+    if len(flags) > 1 and flags != ["--json", "--summary"]:
+        title = f"{flags[0]} and {flags[1]} exclude each other"
+        raise LmtuiError(title, "", "Give one.")
+    if lens and (others := [flag for flag in flags if flag != "--json"]):
+        title = f"--lens and {others[0]} exclude each other"
+        raise LmtuiError(title, "", "Give --lens alone; it prints JSON.")
 
 
 def _other(
@@ -347,12 +353,6 @@ def _other(
     if adapter:
         return ModelRef(settings.model, adapter)
     return ModelRef(model) if model else None
-
-
-def _key(sort: str | None, form: Form, *, compares: bool) -> SortKey | None:
-    if sort and not form.rows:
-        raise LmtuiError("--sort orders the rows of --summary", sort, "Add --summary.")
-    return sort_key(sort, AGAINST if compares else ALONE)
 
 
 def _texts(
@@ -401,12 +401,6 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
     return documents
 
 
-def _tell_empty(documents: Sequence[TextSource]) -> None:
-    for each in documents:
-        if not each.text:
-            note(f"note: {_shown(each)} is empty; nothing is scored\n")
-
-
 def _warn_counted(documents: Sequence[TextSource], other: ComparedRef | None) -> None:
     """Say which texts the n-gram model that they are compared with has counted."""
     for each in documents:
@@ -419,44 +413,63 @@ def _warn_counted(documents: Sequence[TextSource], other: ComparedRef | None) ->
 
 def _engines(
     context: typer.Context, settings: Settings, other: ComparedRef | None
-) -> Engines:
-    if other is None:
-        engines = Engines(engine_for(context, settings, needs="scores"))
-    else:
-        engines = Engines(*engines_for(context, settings, other))
-    for engine in filter(None, (engines.own, engines.other)):
+) -> Sequence[Engine]:
+    """Return the engine that scores, and the one to compare it with, if any."""
+    engines: Sequence[Engine] = (
+        engines_for(context, settings, other)
+        if other
+        else (engine_for(context, settings, needs="scores"),)
+    )
+    for engine in engines:
         if engine.capabilities.why_not:
             note(f"note: {engine.capabilities.why_not}\n")
     return engines
 
 
-def _writer(form: Form, *, compares: bool, unread: int) -> JsonRows | Table:
-    if form.json:
-        return JsonRows(Output(), unread=unread)
-    return Table(Output(), AGAINST if compares else ALONE)
-
-
-def score_rows(
-    engines: Engines, documents: Sequence[TextSource], rules: Rules, *, view: RowsView
+def write_rows(
+    engines: Sequence[Engine],
+    documents: Sequence[TextSource],
+    rules: Rules,
+    writer: JsonRows | Table,
+    key: SortKey | None,
 ) -> None:
-    """Score each document into a row.
+    """Score each document into a row, and all into a total.
 
     Raises:
         LmtuiError: the rules can't be applied with this model.
         Cancelled: Ctrl-C was pressed; the rows of complete texts were written.
     """
+    unsorted: list[Row] = []
+    total: Row | None = None
+
+    def add(scores: TextScores) -> None:
+        nonlocal total
+        for _ in scores.pieces():
+            pass  # its totals are counted
+        row = scores.row()
+        total = merged(total, row)
+        if key:
+            unsorted.append(row)
+        else:
+            writer.row(row)
+
+    cancelled: Cancelled | None = None
     try:
-        score_all(engines, documents, rules, view=view)
-    except Cancelled:
-        view.close(whole=False)
-        raise
-    view.close(whole=True)
+        score_together(engines, documents, rules, add)
+    except Cancelled as error:
+        cancelled = error
+    for row in sorted(unsorted, key=key) if key else ():
+        writer.row(row)
+    if cancelled:
+        raise cancelled
+    if total:
+        writer.total(total, len(documents))
 
 
 def write_layers(
-    engine: Engine, document: TextSource, rules: Rules, *, view: JsonLensView
+    engine: Engine, document: TextSource, rules: Rules, output: Output
 ) -> None:
-    """Write what each layer predicts for every token of a document.
+    """Write what each layer predicts for every token of a document, then the summary.
 
     Raises:
         LmtuiError: the rules can't be applied with this model, or its layers can't be
@@ -466,35 +479,8 @@ def write_layers(
     with cancel_on_interrupt(), meter("looking into the layers") as shown:
         scores = ModelScores(engine, document, rules)
         whole = len(scores.encoding.ids)
-
         with cancellation.polling(lambda: shown(scores.totals.tokens, whole)):
             for placed, column in scores.columns():
                 shown.pause()
-                view.column(placed, column)
-        view.end(Scored(document, scores.summary()))
-
-
-def score_page(
-    engines: Engines, documents: Sequence[TextSource], rules: Rules, *, target: Path
-) -> None:
-    """Score each document into one page.
-
-    Raises:
-        LmtuiError: the rules can't be applied, or the page can't be written.
-        Cancelled: Ctrl-C was pressed; nothing was written.
-    """
-    view = HtmlView(target, headings(documents), top_n=rules.top)
-    score_all(engines, documents, rules, view=view)
-    view.write()
-    note(f"wrote {visible_line(str(target))}\n")
-
-
-def _plain_view(
-    no_color: bool, rules: Rules, *, many: bool, compares: bool
-) -> ScoreView:
-    from lmtui.cli.inspect.plain import PlainView, terminal_console
-
-    console = terminal_console(no_color=no_color)
-    return PlainView(
-        console, headings=many, alternatives=rules.top > 0, compares=compares
-    )
+                output.event(lens_event(placed, column, rules.top))
+        JsonRows(output).row(Row(document, scores.summary()))

@@ -25,11 +25,11 @@ from lmtui.analysis.compare import (
     Comparison,
     Unit,
     common_figures,
+    covered,
 )
 from lmtui.analysis.summary import RANKS, Summary, Totals, figures
-from lmtui.cli.inspect.score import Scored
+from lmtui.cli.inspect.score import Row, TextScores
 from lmtui.engine.types import EngineInfo, ScoredToken
-from lmtui.files import TextSource
 from lmtui.models.source import short_label, short_labels
 from lmtui.notation import bits, counted
 from lmtui.text import visible, visible_line, visible_token
@@ -101,30 +101,30 @@ def legend_of(measure: scale.Shade, styles: Sequence[str]) -> Text:
     return legend.append(scale.unit(measure))
 
 
-def summary_of(scored: Scored, *, alternatives: bool) -> list[RenderableType]:
+def summary_of(row: Row, alternatives: bool) -> list[RenderableType]:
     """Return one model's results on a text: numbers, and most surprising tokens.
 
     With `alternatives`, each of these stands beside the most probable other token.
     """
-    totals = scored.summary.totals
-    parts: list[RenderableType] = [_numbers(scored.summary)]
+    totals = row.own.totals
+    parts: list[RenderableType] = [_numbers(row.own)]
     if totals.scored >= _ENOUGH:
         parts.append(_calibration(totals))
     if totals.scored:
-        parts.append(_worst(scored, alternatives=alternatives))
+        parts.append(_worst(row, alternatives=alternatives))
     return parts
 
 
-def comparison_of(scored: Scored) -> list[RenderableType]:
+def comparison_of(row: Row) -> list[RenderableType]:
     """Return two models' results on a text: numbers, difference, most changed parts."""
-    assert scored.other and scored.comparison
+    assert row.other and row.comparison
     parts: list[RenderableType] = [
-        _both(scored.summary, scored.other, scored.comparison),
-        _difference(scored.comparison),
+        _both(row.own, row.other, row.comparison),
+        _difference(row.comparison),
     ]
-    most = scored.comparison.most()[:_LISTED]
+    most = row.comparison.most()[:_LISTED]
     if most:
-        parts.append(_changed(scored.document.text, most))
+        parts.append(_changed(row.document.text, most))
     return parts
 
 
@@ -231,14 +231,14 @@ def _calibration(totals: Totals) -> Text:
     )
 
 
-def _worst(scored: Scored, *, alternatives: bool) -> Table:
+def _worst(row: Row, *, alternatives: bool) -> Table:
     table = _table("most surprising", "bits", "rank")
     if alternatives:
         table.add_column("best other", no_wrap=True)
-    for token, span in scored.summary.totals.worst()[:_LISTED]:
+    for token, span in row.own.totals.worst()[:_LISTED]:
         surprisal = bits(token.logprob or 0.0)
         cells = [
-            Text(position(scored.document.text, span[0])),
+            Text(position(row.document.text, span[0])),
             Text(notation.in_bits(surprisal)),
             Text(notation.rank(token.rank, token.rank_above)),
             _clipped(token.text, surprise_style(surprisal)),
@@ -347,114 +347,75 @@ def terminal_console(*, no_color: bool = False) -> Console:
     )
 
 
-class PlainView:
-    """View that writes the text while it is scored, then the legend and the summary."""
+def write_plain(
+    console: Console, scores: TextScores, *, heading: bool, alternatives: bool
+) -> None:
+    """Write a text while it is scored, then the legend and the summary.
 
-    grows = True
+    With another model it is shaded by how much more that one expected each part, not by
+    the surprisal under the first one.
+    """
+    document, compares = scores.document, scores.compares
+    if heading:
+        console.rule(Text(visible_line(document.name)), align="left")
+    lines = _Lines(console)
+    for text, spans in covered(document.text, scores.pieces()):
+        values = [span.bits if compares else _bits(span.logprob) for span in spans]
+        known = [value for value in values if value is not None]
+        value = sum(known) if known else None
+        style = difference_style(value) if compares else surprise_style(value)
+        lines.add(text, style, _sign(value) if compares else "")
+    lines.flush(newline=lines.is_begun or not document.text.endswith("\n"))
+    console.print()
+    if console.is_terminal:
+        shade: tuple[scale.Shade, Sequence[str]] = ("surprisal", SURPRISE)
+        if compares:
+            shade = "difference", DIFFERENCE
+        console.print(legend_of(*shade), soft_wrap=True)
+        console.print()
+    row = scores.row()
+    parts = comparison_of(row) if compares else summary_of(row, alternatives)
+    for index, part in enumerate(parts):
+        if index:
+            console.print()
+        console.print(part, soft_wrap=isinstance(part, Text))
+    if heading:
+        console.print()
 
-    def __init__(
-        self,
-        console: Console,
-        *,
-        headings: bool = False,
-        alternatives: bool = False,
-        compares: bool = False,
-    ) -> None:
+
+def _bits(logprob: float | None) -> float | None:
+    return None if logprob is None else bits(logprob)
+
+
+class _Lines:
+    """Lines of shaded text, printed as they are complete."""
+
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._headings = headings
-        self._alternatives = alternatives
-        self._compares = compares
-        """Shade by how much more the other model expected each part, not by the
-        surprisal under the first one."""
-        self._source = ""
-        self._drawn = 0
-        self._open: tuple[int, int] = (0, 0)
-        self._value: float | None = None
         self._line = Text()
 
-    def start(self, document: TextSource) -> None:
-        """Begin a text, under its name if there are several."""
-        self._source = document.text
-        self._drawn = 0
-        self._open, self._value = (0, 0), None
-        if self._headings:
-            self._console.rule(Text(visible_line(document.name)), align="left")
+    @property
+    def is_begun(self) -> bool:
+        """Whether a line is not printed yet."""
+        return bool(self._line)
 
-    def piece(self, piece: ComparedSpan) -> None:
-        """Add one part; parts that share a character are drawn together."""
-        start, end = self._open
-        span, value = piece.span, self._value_of(piece)
-        if span[0] < end:
-            self._open = (start, max(end, span[1]))
-            self._value = _sum(self._value, value)
-            return
-        self._close()
-        self._open, self._value = span, value
-
-    def end(self, scored: Scored) -> None:
-        """Draw the rest of the text, the legend and the summary."""
-        self._close()
-        self._draw(self._source[self._drawn :], "none")
-        self._flush(newline=bool(self._line) or not self._source.endswith("\n"))
-        self._console.print()
-        if self._console.is_terminal:
-            legend = (
-                legend_of("difference", DIFFERENCE)
-                if self._compares
-                else legend_of("surprisal", SURPRISE)
-            )
-            self._console.print(legend, soft_wrap=True)
-            self._console.print()
-        if scored.other:
-            parts = comparison_of(scored)
-        else:
-            parts = summary_of(scored, alternatives=self._alternatives)
-        for place, part in enumerate(parts):
-            if place:
-                self._console.print()
-            self._console.print(part, soft_wrap=isinstance(part, Text))
-        if self._headings:
-            self._console.print()
-
-    def _value_of(self, piece: ComparedSpan) -> float | None:
-        """Return the value in bits. Those of parts that are drawn together add up."""
-        if self._compares:
-            return piece.bits
-        return None if piece.logprob is None else bits(piece.logprob)
-
-    def _close(self) -> None:
-        """Draw the pending parts, and before them the text that no token covers."""
-        start, end = self._open
-        self._draw(self._source[self._drawn : start], "none")
-        style_of = difference_style if self._compares else surprise_style
-        style, sign = style_of(self._value), ""
-        if self._compares and self._console.is_terminal:
-            sign = _sign(self._value)
-        self._draw(self._source[start:end], style, sign)
-        self._drawn = end
-
-    def _draw(self, text: str, style: str, sign: str = "") -> None:
+    def add(self, text: str, style: str, sign: str) -> None:
         shown = visible(text)
-        if style not in _PLAIN and self._console.is_terminal:
-            shown = shown.replace("\n", "⏎\n")
-        if sign:
-            body = shown.rstrip()
-            shown = f"{body}{sign}{shown[len(body) :]}"
+        if self._console.is_terminal:
+            if style not in _PLAIN:
+                shown = shown.replace("\n", "⏎\n")
+            if sign:
+                body = shown.rstrip()
+                shown = f"{body}{sign}{shown[len(body) :]}"
         for part in shown.splitlines(keepends=True):
             self._line.append(part.removesuffix("\n"), style)
             if part.endswith("\n"):
-                self._flush(newline=True)
+                self.flush(newline=True)
             elif len(self._line) > _PART:
-                self._flush(newline=False)
+                self.flush(newline=False)
 
-    def _flush(self, *, newline: bool) -> None:
+    def flush(self, *, newline: bool) -> None:
         if newline or self._line:
             end = "\n" if newline else ""
             self._console.print(self._line, soft_wrap=True, end=end)
             self._line = Text()
-
-
-def _sum(first: float | None, second: float | None) -> float | None:
-    """Return the sum of two values in bits; None counts as nothing."""
-    known = [part for part in (first, second) if part is not None]
-    return sum(known) if known else None

@@ -1,4 +1,4 @@
-"""Score texts with one model or two, and pass each part to a view as it is computed.
+"""Score texts with one model or two, part by part as they are computed.
 
 Tokens are not kept, only their totals. Knows the engine only through its protocol.
 """
@@ -6,8 +6,7 @@ Tokens are not kept, only their totals. Knows the engine only through its protoc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from lmtui import cancellation
 from lmtui.analysis import calibration
@@ -21,10 +20,11 @@ from lmtui.analysis.compare import (
 )
 from lmtui.analysis.summary import Summary, Totals
 from lmtui.cli.errors import cancel_on_interrupt
-from lmtui.cli.progress import Meter, meter
+from lmtui.cli.inspect.chat_message import StoredMessageText
+from lmtui.cli.progress import meter
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import BosRule, Encoding
+from lmtui.engine.types import BosRule
 from lmtui.files import TextSource
 
 WORST = 20
@@ -46,145 +46,39 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Engines:
-    """Engine that scores, and optionally one to compare it with."""
-
-    own: Engine
-    other: Engine | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TextAfterContext(TextSource):
-    """Text that is scored after a context, which is not scored."""
-
-    def read(self, engine: Engine) -> tuple[Encoding, bool]:
-        """Return the encoding, and whether it has the ids of the text as written."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Results for a text that was scored to its end."""
+class Row:
+    """Results of a text that was scored to its end, or of several together."""
 
     document: TextSource
-    summary: Summary
+    own: Summary
     other: Summary | None = None
     comparison: Comparison | None = None
     """Present exactly if `other` is."""
 
-
-class ScoreView(Protocol):
-    """Receiver of scored texts."""
-
     @property
-    def grows(self) -> bool:
-        """Whether the text appears while it is scored, or only at its end."""
-
-    def start(self, document: TextSource) -> None: ...
-
-    def piece(self, piece: ComparedSpan) -> None:
-        """Take the next part. Its tokens may have more alternatives than asked for."""
-
-    def end(self, scored: Scored) -> None: ...
+    def summaries(self) -> list[Summary]:
+        """The results of each model."""
+        return [self.own, self.other] if self.other else [self.own]
 
 
-def score_all(
-    engines: Engines, documents: Sequence[TextSource], rules: Rules, *, view: ScoreView
-) -> None:
-    """Score each document into `view`.
-
-    Raises:
-        LmtuiError: the rules can't be applied with this model.
-        Cancelled: Ctrl-C was pressed; the output so far is complete.
-    """
-    if not view.grows:
-        _score_quietly(engines, documents, rules, view)
-        return
-    for document in documents:
-        with cancel_on_interrupt(), meter("scoring") as shown:
-            reading = TextScores(engines, document, rules)
-            reading.into(view, report=shown, begun=shown.pause)
-
-
-def _score_quietly(
-    engines: Engines, documents: Sequence[TextSource], rules: Rules, view: ScoreView
-) -> None:
-    """Score the documents with one meter for all of them.
-
-    The view writes nothing for long, so the meter stays.
-    """
-    sizes = [len(document.text) for document in documents]
-    with cancel_on_interrupt(), meter("scoring", unit="characters") as shown:
-        for place, document in enumerate(documents):
-            reading = TextScores(engines, document, rules)
-            report = _part_of(shown, sum(sizes[:place]), sizes[place], sum(sizes))
-            reading.into(view, report=report, ended=shown.clear)
-
-
-def _part_of(shown: Meter, before: int, size: int, whole: int) -> ReportScored:
-    def report(done: int, tokens: int) -> None:
-        shown(before + size * done // max(tokens, 1), whole)
-
-    return report
-
-
-class TextScores:
-    """Scoring of one text by one model or two."""
-
-    def __init__(self, engines: Engines, document: TextSource, rules: Rules) -> None:
-        self._document = document
-        self._own = ModelScores(engines.own, document, rules)
-        self._other = (
-            ModelScores(engines.other, document, rules) if engines.other else None
-        )
-        self._comparison: Comparison | None = None
-        if self._other:
-            unit = unit_of(self._own.encoding, self._other.encoding)
-            self._comparison = Comparison(unit, limit=WORST)
-
-    def into(
-        self,
-        view: ScoreView,
-        *,
-        report: ReportScored,
-        begun: Callable[[], None] = lambda: None,
-        ended: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Score the text into `view`.
-
-        `begun` is called before the first part with a value, `ended` before the view's
-        end.
-        """
-        halves = [half for half in (self._own, self._other) if half]
-        whole = sum(len(half.encoding.ids) for half in halves)
-
-        def read() -> None:
-            report(sum(half.totals.tokens for half in halves), whole)
-
-        view.start(self._document)
-        scored = False
-        with cancellation.polling(read):
-            for piece in self._pieces():
-                if not scored and piece.logprob is not None:
-                    scored = True
-                    begun()
-                if self._comparison:
-                    self._comparison.add(piece)
-                view.piece(piece)
-        ended()
-        view.end(self._scored())
-
-    def _pieces(self) -> Iterator[ComparedSpan]:
-        tokens = self._own.tokens()
-        if not self._other or not self._comparison:
-            return alone(tokens)
-        return pieces(tokens, self._other.tokens(), self._comparison.unit)
-
-    def _scored(self) -> Scored:
-        other = self._other.summary() if self._other else None
-        if self._comparison:
-            self._comparison.measure(self._document.text)
-        return Scored(self._document, self._own.summary(), other, self._comparison)
+def merged(total: Row | None, row: Row) -> Row:
+    """Return the totals of several texts, with those of one more; what is no sum is
+    that of the last text."""
+    own = total.own.totals if total else Totals()
+    own.merge(row.own.totals)
+    if row.other is None or row.comparison is None:
+        return replace(row, own=replace(row.own, totals=own))
+    other = total.other.totals if total and total.other else Totals()
+    other.merge(row.other.totals)
+    comparison = (total and total.comparison) or Comparison("token")
+    comparison.merge(row.comparison)
+    own_summary = replace(row.own, totals=own)
+    return replace(
+        row,
+        own=own_summary,
+        other=replace(row.other, totals=other),
+        comparison=comparison,
+    )
 
 
 class ModelScores:
@@ -192,9 +86,9 @@ class ModelScores:
 
     def __init__(self, engine: Engine, document: TextSource, rules: Rules) -> None:
         self._engine, self._document, self._rules = engine, document, rules
-        self._kept: bool | None = None
-        if isinstance(document, TextAfterContext):
-            self.encoding, self._kept = document.read(engine)
+        self._has_stored_ids: bool | None = None
+        if isinstance(document, StoredMessageText):
+            self.encoding, self._has_stored_ids = document.read(engine)
         else:
             self.encoding = engine.encode(document.text, bos=rules.bos)
         self._windows = engine.info.windows(
@@ -228,24 +122,119 @@ class ModelScores:
             top_n=max(self._rules.top, calibration.ROWS),
         )
         tokens = self._engine.describe_tokens(ids)
-        for token, span, column in zip(
-            tokens, self.encoding.spans, columns, strict=True
-        ):
+        spans = self.encoding.spans
+        for token, span, column in zip(tokens, spans, columns, strict=True):
             scored = column.scored(token)
             self.totals.add(scored, span)
             yield (scored, span), column
 
     def summary(self) -> Summary:
-        """Return the results, once all tokens were taken."""
+        """Return the results, once all tokens were read."""
         self.totals.measure(self._document.text, self.encoding.spans)
         before = len(self.encoding.prefix)
-        alone = self._kept is None
+        is_file = self._has_stored_ids is None
         return Summary(
             info=self._engine.info,
             totals=self.totals,
             windows=self._windows,
-            bos=alone and before > 0,
-            before=0 if alone else before,
-            stored=self._kept,
+            bos=is_file and before > 0,
+            before=0 if is_file else before,
+            stored=self._has_stored_ids,
             rewritten=self.encoding.rewritten,
         )
+
+
+class TextScores:
+    """Scoring of one text by one model or two."""
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        document: TextSource,
+        rules: Rules,
+        report: ReportScored,
+        begin: Callable[[], None],
+    ) -> None:
+        """`begin` is called before the first part with a value."""
+        self.document = document
+        self._models = [ModelScores(engine, document, rules) for engine in engines]
+        self._report, self._begin = report, begin
+        self._comparison: Comparison | None = None
+        if len(engines) > 1:
+            own, other = (model.encoding for model in self._models)
+            self._comparison = Comparison(unit_of(own, other), limit=WORST)
+
+    @property
+    def compares(self) -> bool:
+        """Whether two models score the text."""
+        return self._comparison is not None
+
+    def pieces(self) -> Iterator[ComparedSpan]:
+        """Yield the parts of the text. Their tokens may have more alternatives than
+        asked for."""
+        models, compared = self._models, self._comparison
+        whole = sum(len(model.encoding.ids) for model in models)
+        own, *others = (model.tokens() for model in models)
+        parts = pieces(own, others[0], compared.unit) if compared else alone(own)
+        begun = False
+        with cancellation.polling(
+            lambda: self._report(sum(model.totals.tokens for model in models), whole)
+        ):
+            for piece in parts:
+                if not begun and piece.logprob is not None:
+                    begun = True
+                    self._begin()
+                if compared:
+                    compared.add(piece)
+                yield piece
+
+    def row(self) -> Row:
+        """Return the results, once all parts were read."""
+        if self._comparison:
+            self._comparison.measure(self.document.text)
+        own, *others = (model.summary() for model in self._models)
+        other = others[0] if others else None
+        return Row(self.document, own, other, self._comparison)
+
+
+WriteScores = Callable[[TextScores], None]
+"""Reads and writes all parts of a text, then its row."""
+
+
+def score_each(
+    engines: Sequence[Engine],
+    documents: Sequence[TextSource],
+    rules: Rules,
+    write: WriteScores,
+) -> None:
+    """Score each document into `write`, which writes it while it is scored.
+
+    Raises:
+        LmtuiError: the rules can't be applied with this model.
+        Cancelled: Ctrl-C was pressed; the output so far is complete.
+    """
+    for document in documents:
+        with cancel_on_interrupt(), meter("scoring") as shown:
+            write(TextScores(engines, document, rules, shown, shown.pause))
+
+
+def score_together(
+    engines: Sequence[Engine],
+    documents: Sequence[TextSource],
+    rules: Rules,
+    write: WriteScores,
+) -> None:
+    """Score each document into `write`, which writes at most a row, with one meter for
+    all of them; raises as `score_each`."""
+    whole, before = sum(len(document.text) for document in documents), 0
+    with cancel_on_interrupt(), meter("scoring", unit="characters") as shown:
+        for document in documents:
+            size = len(document.text)
+
+            def report(
+                done: int, tokens: int, before: int = before, size: int = size
+            ) -> None:
+                shown(before + size * done // max(tokens, 1), whole)
+
+            write(TextScores(engines, document, rules, report, lambda: None))
+            before += size

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lmtui.analysis.compare import ComparedSpan
-from lmtui.analysis.html.writer import Cells, page, text_data
+from lmtui.analysis.compare import ComparedSpan, alone
+from lmtui.analysis.html.writer import cells, page, text_data
 from lmtui.analysis.summary import Totals, figures
 from lmtui.notation import LN2
 from tests.analysis.html.test_writer import HOSTILE, pieces_of
@@ -36,15 +36,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def write_page(file: Path, *, compares: bool) -> Path:
     """A page of one text."""
-    cells, totals = Cells(TEXT, top_n=3), Totals()
+    totals, spans = Totals(), []
     for piece in pieces_of(TEXT):
         totals.add(*piece.tokens[0])
-        cells.add(ComparedSpan(piece.tokens, piece.tokens if compares else ()))
-    file.write_text(page_of(cells, totals, compares=compares), "utf-8")
+        spans.append(ComparedSpan(piece.tokens, piece.tokens if compares else ()))
+    drawn = cells(TEXT, spans, top_n=3)
+    file.write_text(page_of(drawn, totals, compares=compares), "utf-8")
     return file
 
 
-def page_of(cells: Cells, totals: Totals, *, compares: bool = False) -> str:
+def page_of(cells: str, totals: Totals, *, compares: bool = False) -> str:
     """The page of such cells."""
     entropies = None if totals.has_ranges_only else totals.entropies
     counts = {"ranks": dict(enumerate(totals.ranks)), "entropy_bits": entropies}
@@ -55,7 +56,7 @@ def page_of(cells: Cells, totals: Totals, *, compares: bool = False) -> str:
     if compares:
         comparison = {"unit": "token", "bits": 0.0, "compared": 9, "more": 0, "less": 0}
         facts |= {"other": own, "comparison": comparison}
-    return page("a.txt", [text_data(cells.finish(), facts)], [])
+    return page("a.txt", [text_data(cells, facts)], [])
 
 
 def place(browser: Browser) -> str:
@@ -69,13 +70,14 @@ def place(browser: Browser) -> str:
 def test_panel_shows_bounds_where_rank_and_entropy_are_not_known(
     browser: Browser, tmp_path: Path
 ) -> None:
-    cells, totals = Cells("ab", top_n=0), Totals()
+    totals, tokens = Totals(), []
     for at, entropies in enumerate([(LN2, 2 * LN2), (3 * LN2, math.inf)]):
         beyond = replace(token(at, -9.0), rank_above=500, entropy_range=entropies)
         totals.add(beyond)
-        cells.add(ComparedSpan(((beyond, (at, at + 1)),)))
+        tokens.append((beyond, (at, at + 1)))
     file = tmp_path / "page.html"
-    file.write_text(page_of(cells, totals), "utf-8")
+    drawn = cells("ab", alone(tokens), top_n=0)
+    file.write_text(page_of(drawn, totals), "utf-8")
     browser.open(file)
     shown = 'document.querySelector("#detail").innerText'
     assert {">500", "1.0–2.0 bits", "2.0–4.0"} <= set(browser.value(shown).split("\n"))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.analysis.compare import ComparedSpan, alone
-from lmtui.analysis.html.writer import Cells, page, text_data
+from lmtui.analysis.html.writer import cells, page, text_data
 from lmtui.text import visible, visible_flow
 from tests.analysis.scored import row, token
 from tests.fakes import FakeEngine
@@ -35,10 +35,11 @@ def pieces_of(text: str) -> list[ComparedSpan]:
 
 def cells_of(text: str, *, top: int = 2) -> list[list[Any]]:
     """The cells of such a text."""
-    cells = Cells(text, top_n=top)
-    for piece in pieces_of(text):
-        cells.add(piece)
-    found: list[list[Any]] = json.loads(cells.finish())
+    return drawn(text, pieces_of(text), top=top)
+
+
+def drawn(text: str, pieces: list[ComparedSpan], *, top: int = 0) -> list[list[Any]]:
+    found: list[list[Any]] = json.loads(cells(text, pieces, top_n=top))
     return found
 
 
@@ -52,11 +53,11 @@ def data_of(whole: str) -> dict[str, Any]:
 @given(st.text(max_size=40))
 def test_cells_spell_the_text_with_lines_and_columns(text: str) -> None:
     text = text.encode(errors="replace").decode()
-    cells = cells_of(text)
-    assert "".join(cell[0] for cell in cells) == visible_flow(text)
-    assert sum(len(cell[3]) for cell in cells) == len(text.encode())
+    found = cells_of(text)
+    assert "".join(cell[0] for cell in found) == visible_flow(text)
+    assert sum(len(cell[3]) for cell in found) == len(text.encode())
     line, column, place = 1, 1, 0
-    for cell in cells:
+    for cell in found:
         assert cell[1:3] == [line, column]
         own, place = text[place : place + 1], place + 1
         line, column = (line + 1, 1) if own == "\n" else (line, column + 1)
@@ -69,10 +70,9 @@ def test_a_character_of_several_tokens_is_one_cell() -> None:
 
 
 def test_text_outside_every_token_becomes_cells_without_numbers() -> None:
-    cells = Cells("ab  cd ", top_n=0)
-    for index, span in enumerate([(1, 2), (4, 6)]):
-        cells.add(ComparedSpan(((token(index, -1.0), span),)))
-    found = json.loads(cells.finish())
+    spans = enumerate([(1, 2), (4, 6)])
+    pieces = [ComparedSpan(((token(index, -1.0), span),)) for index, span in spans]
+    found = drawn("ab  cd ", pieces)
     assert [(cell[0], len(cell[3])) for cell in found] == [
         *(("a", 0), ("b", 1), ("  ", 0), ("cd", 1), (" ", 0)),
     ]
@@ -87,33 +87,28 @@ def test_top_n_sets_the_number_of_alternatives(top: int) -> None:
 
 
 def test_actual_token_is_marked_among_its_alternatives() -> None:
-    cells = Cells("a", top_n=3)
     rows = [row(4, 0.5), row(7, 0.3), row(1, 0.1)]
-    cells.add(
-        ComparedSpan(((token(0, math.log(0.3), rank=2, top=rows, id=7), (0, 1)),))
+    actual = token(0, math.log(0.3), rank=2, top=rows, id=7)
+    ((_, _, _, ((*_, shown),)),) = drawn(
+        "a", [ComparedSpan(((actual, (0, 1)),))], top=3
     )
-    ((_, _, _, ((*_, shown),)),) = json.loads(cells.finish())
     assert [came for _, _, came in shown] == [0, 1, 0]
 
 
 def test_a_token_that_is_not_listed_keeps_what_is_known_of_it() -> None:
     listed = replace(token(0, -1.0, rank=2), entropy_range=(1.5, 2.0))
     beyond = replace(token(1, -9.0), rank_above=500, entropy_range=(1.5, math.inf))
-    cells = Cells("ab", top_n=2)
-    for place, each in enumerate((listed, beyond)):
-        cells.add(ComparedSpan(((each, (place, place + 1)),)))
-    first, second = json.loads(cells.finish())
+    placed = ((listed, (0, 1)), (beyond, (1, 2)))
+    first, second = drawn("ab", list(alone(placed)), top=2)
     assert first[3][0][2:] == [2, None, [], [None, 1.5, 2.0]]
     assert second[3][0][2:] == [None, None, [], [500, 1.5, None]]
 
 
 def hostile_page() -> str:
     """A page of nothing but what wants to act, its name included."""
-    cells = Cells(HOSTILE, top_n=5)
-    for piece in pieces_of(HOSTILE):
-        cells.add(piece)
     facts = {"file": HOSTILE, "own": {"logprob": -math.inf}}
-    return page(HOSTILE, [text_data(cells.finish(), facts)], [])
+    drawn = cells(HOSTILE, pieces_of(HOSTILE), top_n=5)
+    return page(HOSTILE, [text_data(drawn, facts)], [])
 
 
 def test_page_escapes_hostile_text_and_control_characters() -> None:
@@ -141,9 +136,8 @@ def test_csp_allows_only_the_style_and_script_of_the_page() -> None:
 
 
 def test_cells_hold_the_tokens_of_both_models() -> None:
-    cells = Cells("ab", top_n=0)
-    for own, other in zip(pieces_of("ab"), pieces_of("ab"), strict=True):
-        cells.add(ComparedSpan(own.tokens, other.tokens))
-    first, second = json.loads(cells.finish())
+    pairs = zip(pieces_of("ab"), pieces_of("ab"), strict=True)
+    pieces = [ComparedSpan(own.tokens, other.tokens) for own, other in pairs]
+    first, second = drawn("ab", pieces)
     assert first[3] == first[4]
     assert second[3] == second[4]

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from lmtui import notation
-from lmtui.cli.inspect.json_output import HtmlView, JsonScoreView
-from lmtui.cli.inspect.plain import PlainView
-from lmtui.cli.inspect.score import Engines, Rules, ScoreView, score_all
+from lmtui.cli.inspect.html_output import HtmlPage
+from lmtui.cli.inspect.json_output import write_tokens
+from lmtui.cli.inspect.plain import write_plain
+from lmtui.cli.inspect.score import Rules, WriteScores, score_each
 from lmtui.cli.output import Output
 from lmtui.engine.types import BosRule, Encoding
 from lmtui.files import TextSource
@@ -84,10 +86,18 @@ def test_against_and_against_adapter_exclude_each_other(file: str) -> None:
 
 
 def scored(
-    view: ScoreView, own: FakeEngine, other: FakeEngine, text: str = TEXT
+    write: WriteScores, own: FakeEngine, other: FakeEngine, text: str = TEXT
 ) -> None:
-    """Let both score a text into a view."""
-    score_all(Engines(own, other), [TextSource("-", text)], Rules(), view=view)
+    """Let both score a text."""
+    score_each([own, other], [TextSource("-", text)], Rules(), write)
+
+
+def page_of(file: Path, own: FakeEngine, other: FakeEngine) -> str:
+    """The page of what both score."""
+    page = HtmlPage([TextSource("-", TEXT)], top_n=0)
+    scored(page.add, own, other)
+    page.write(file)
+    return file.read_text("utf-8")
 
 
 def events(
@@ -95,7 +105,7 @@ def events(
 ) -> list[dict[str, Any]]:
     """The JSON lines of two models."""
     out = io.StringIO()
-    scored(JsonScoreView(Output(out)), own, other, text)
+    scored(partial(write_tokens, Output(out), 0), own, other, text)
     return Result(0, out.getvalue(), "").events
 
 
@@ -140,10 +150,7 @@ def test_totals_of_what_both_scored_come_first(tmp_path: Path) -> None:
     assert lines[at + 2].startswith("bits/byte, both scored")
     whole = notation.surprisal(other_all["logprob"])
     assert whole not in wanted and whole in "".join(lines[at + 3 :])
-    page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
-    scored(page, FakeEngine(), other)
-    page.write()
-    written = (tmp_path / "page.html").read_text("utf-8")
+    written = page_of(tmp_path / "page.html", FakeEngine(), other)
     for value in wanted:
         assert f'"figures":{{"bits, both scored":"{value}"' in written
 
@@ -155,13 +162,8 @@ def test_other_model_is_named_without_its_path(tmp_path: Path) -> None:
     told = events(FakeEngine(), other)
     assert [e["model"] for e in told[-3:]] == ["fake", name, "fake"]
     assert told[-1]["other_model"] == name
-    page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
-    scored(page, FakeEngine(), other)
-    page.write()
-    for written in (
-        plain(FakeEngine(), other),
-        (tmp_path / "page.html").read_text("utf-8"),
-    ):
+    page = page_of(tmp_path / "page.html", FakeEngine(), other)
+    for written in (plain(FakeEngine(), other), page):
         assert "gemma-3-270m" in written
         assert str(tmp_path) not in written
 
@@ -171,10 +173,7 @@ def test_models_with_the_same_file_name_are_told_apart(tmp_path: Path) -> None:
     own, other = (FakeEngine(seed=seed, name=name) for seed, name in enumerate(names))
     heads = ["base/model", "tuned/model"]
     assert heads in [line.split() for line in plain(own, other).splitlines()]
-    page = HtmlView(tmp_path / "page.html", ["-"], top_n=0)
-    scored(page, own, other)
-    page.write()
-    written = (tmp_path / "page.html").read_text("utf-8")
+    written = page_of(tmp_path / "page.html", own, other)
     assert all(f'"model":"{head}"' in written for head in heads)
     assert str(tmp_path) not in written
 
@@ -216,7 +215,8 @@ def plain(own: FakeEngine, other: FakeEngine, text: str = TEXT) -> str:
     """What a pipe gets."""
     out = io.StringIO()
     console = Console(file=out, width=80, markup=False, highlight=False)
-    scored(PlainView(console, compares=True), own, other, text)
+    write = partial(write_plain, console, heading=False, alternatives=False)
+    scored(write, own, other, text)
     return out.getvalue()
 
 

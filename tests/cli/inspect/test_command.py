@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,18 @@ from rich.console import Console
 from tokenizers import Tokenizer, normalizers
 
 from lmtui import notation
-from lmtui.cli.inspect.json_output import JsonScoreView
+from lmtui.cli.inspect.json_output import write_tokens
 from lmtui.cli.inspect.plain import (
     DIFFERENCE,
     SURPRISE,
-    PlainView,
     position,
     surprise_style,
+    write_plain,
 )
-from lmtui.cli.inspect.score import Engines, Rules, score_all
+from lmtui.cli.inspect.score import Rules, score_each
 from lmtui.cli.output import Output
 from lmtui.engine.engine import LocalEngine
+from lmtui.engine.protocol import Engine
 from lmtui.files import TextSource
 from tests.cli.program import SGR, run, run_in_terminal
 from tests.fakes import FakeEngine
@@ -131,10 +133,10 @@ def test_text_that_the_tokenizer_composes_is_covered_and_told(tmp_path: Path) ->
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     backend.normalizer = normalizers.NFC()
     backend.save(str(folder / "tokenizer.json"))
-    engines = Engines(LocalEngine.open(str(folder), device="cpu"))
+    engine = LocalEngine.open(str(folder), device="cpu")
     document = TextSource("-", "cafe\u0301 e\u0301 x")
-    out, drawn = io.StringIO(), io.StringIO()
-    score_all(engines, [document], Rules(), view=JsonScoreView(Output(out)))
+    out = io.StringIO()
+    score_each([engine], [document], Rules(), partial(write_tokens, Output(out), 0))
     *tokens, summary = map(json.loads, out.getvalue().splitlines())
     end = 0
     for token in tokens:
@@ -142,10 +144,18 @@ def test_text_that_the_tokenizer_composes_is_covered_and_told(tmp_path: Path) ->
         end = max(end, token["end"])
     assert end == len(document.text)
     assert summary["rewritten"] == 4
-    view = PlainView(Console(file=drawn, width=80, markup=False, highlight=False))
-    score_all(engines, [document], Rules(), view=view)
-    assert drawn.getvalue().startswith(document.text)
-    assert "4 characters of the text, which the tokenizer reads" in drawn.getvalue()
+    shown = plain(engine, document)
+    assert shown.startswith(document.text)
+    assert "4 characters of the text, which the tokenizer reads" in shown
+
+
+def plain(engine: Engine, document: TextSource) -> str:
+    """What a pipe gets."""
+    out = io.StringIO()
+    console = Console(file=out, width=80, markup=False, highlight=False)
+    write = partial(write_plain, console, heading=False, alternatives=False)
+    score_each([engine], [document], Rules(), write)
+    return out.getvalue()
 
 
 def refusals(tmp_path: Path) -> list[tuple[str, str]]:
@@ -328,15 +338,6 @@ def test_surprise_style_maps_bits_to_heat_map_steps() -> None:
     assert [surprise_style(b) for b in (0, 0.5, 2, 5, 9, 99)] == list(SURPRISE)
 
 
-def plain_text(text: str) -> str:
-    """What the plain view writes above its summary."""
-    out = io.StringIO()
-    view = PlainView(Console(file=out, width=80, markup=False, highlight=False))
-    engines = Engines(FakeEngine(context=100_000))
-    score_all(engines, [TextSource("-", text)], Rules(), view=view)
-    return out.getvalue().partition("\ntokens ")[0]
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -350,15 +351,16 @@ def plain_text(text: str) -> str:
     ],
 )
 def test_plain_draws_the_whole_text(text: str) -> None:
-    shown = plain_text(text).replace("⏎", "")
+    shown = plain(FakeEngine(context=100_000), TextSource("-", text))
+    shown = shown.partition("\ntokens ")[0].replace("⏎", "")
     assert shown == text.replace("\r", "␍") + ("" if text.endswith("\n") else "\n")
 
 
 def test_json_is_written_token_by_token() -> None:
     out, seen = io.StringIO(), []
     engine = FakeEngine(on_token=lambda index: seen.append(out.getvalue().count("\n")))
-    view = JsonScoreView(Output(out))
-    score_all(Engines(engine), [TextSource("-", "abcd")], Rules(), view=view)
+    write = partial(write_tokens, Output(out), 0)
+    score_each([engine], [TextSource("-", "abcd")], Rules(), write)
     assert seen == [0, 1, 2, 3]
 
 
