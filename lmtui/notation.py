@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from lmtui.partial import Entropy, EntropyRange, Rank, RankAbove
+
 LN2 = math.log(2)
 NONE = "–"
 """Shown in place of a missing number."""
@@ -69,16 +71,16 @@ def surprisal(nats: float | None) -> str:
     return in_bits(None if nats is None else bits(nats))
 
 
-def entropy(nats: float | tuple[float, float] | None) -> str:
+def entropy(nats: Entropy | None) -> str:
     """Format an entropy in nats as bits: `2.3`; of a least and a greatest one, both,
     where they differ: `2.3–2.9`, or `≥2.3` where nothing is the greatest."""
-    if isinstance(nats, tuple):
+    if isinstance(nats, EntropyRange):
         return _range(nats, *map(entropy, nats))
     return in_bits(None if nats is None else nats / LN2)
 
 
-def _range(nats: tuple[float, float], least: str, most: str) -> str:
-    if nats[1] == math.inf:
+def _range(nats: EntropyRange, least: str, most: str) -> str:
+    if nats.most == math.inf:
         return f"≥{least}"
     return least if least == most else f"{least}–{most}"
 
@@ -151,10 +153,10 @@ def chance(prob: float | None) -> str:
     return f"1 in {_in_words(1 / prob) if prob > 1e-15 else times(-math.log(prob))}"
 
 
-def choices(entropy: float | tuple[float, float] | None, form: str = ",.1f") -> str:
+def choices(entropy: Entropy | None, form: str = ",.1f") -> str:
     """Format the perplexity of a distribution with this entropy in nats, or one of this
     range."""
-    if isinstance(entropy, tuple):
+    if isinstance(entropy, EntropyRange):
         return _range(entropy, *(choices(each, form) for each in entropy))
     known = entropy is not None and entropy < 700
     return number(math.exp(entropy) if known and entropy is not None else None, form)
@@ -230,9 +232,9 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def rank(value: int | None, above: int | None = None) -> str:
+def rank(value: Rank | None) -> str:
     """Format a rank: `21`, or `>20` for one that is only known to be above a number."""
-    return f">{above:,}" if value is None and above is not None else count(value)
+    return f">{value.listed:,}" if isinstance(value, RankAbove) else count(value)
 
 
 def counted(value: int, what: str) -> str:

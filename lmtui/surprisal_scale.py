@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from lmtui.notation import LN2, bits
+from lmtui.partial import Entropy, EntropyRange, Rank, RankAbove
 
 Measure = Literal["surprisal", "rank", "entropy", "probability"]
 """A measure of a token with six steps, from expected to surprising."""
@@ -57,16 +58,16 @@ def surprisal_step(logprob: float | None) -> int:
     return step(bits(logprob) if known and logprob is not None else None, "surprisal")
 
 
-def rank_step(rank: int | None, above: int | None = None) -> int:
+def rank_step(rank: Rank | None) -> int:
     """Return the step of a rank; of the least rank it can have where it is only known
     to be above a number."""
-    return step(above + 1 if rank is None and above is not None else rank, "rank")
+    return step(rank.listed + 1 if isinstance(rank, RankAbove) else rank, "rank")
 
 
-def entropy_step(entropy: float | tuple[float, float] | None) -> int:
+def entropy_step(entropy: Entropy | None) -> int:
     """Return the step of an entropy in nats; of the middle of a least and a greatest
     one, or of the least where nothing is the greatest."""
-    if isinstance(entropy, tuple):
+    if isinstance(entropy, EntropyRange):
         least, most = entropy
         entropy = least if math.isinf(most) else (least + most) / 2
     return step(None if entropy is None else entropy / LN2, "entropy")

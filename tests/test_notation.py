@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lmtui import notation, surprisal_scale
 from lmtui.analysis.html.writer import page
 from lmtui.cli.inspect.plain import DIFFERENCE, SURPRISE, legend_of
+from lmtui.partial import EntropyRange
 from lmtui.tui.widgets.text_totals import LABELS
 from lmtui.tui.widgets.token_view import TokenLegend
 
@@ -143,8 +144,8 @@ def test_a_legend_keeps_its_unit_where_it_is_narrow(width: int) -> None:
 
 
 def test_entropy_without_a_greatest_one_is_known_from_below() -> None:
-    assert notation.entropy((2.3 * notation.LN2, math.inf)) == "≥2.3"
-    assert notation.choices((math.log(3.4), math.inf)) == "≥3.4"
+    assert notation.entropy(EntropyRange(2.3 * notation.LN2, math.inf)) == "≥2.3"
+    assert notation.choices(EntropyRange(math.log(3.4), math.inf)) == "≥3.4"
 
 
 @pytest.mark.parametrize(

@@ -349,8 +349,6 @@ def as_scored(token: Token, index: int) -> ScoredToken:
         rank=token.rank,
         entropy=token.entropy,
         top=token.distribution.candidates,
-        rank_above=token.rank_above,
-        entropy_range=token.entropy_range,
     )
 
 

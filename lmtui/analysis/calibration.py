@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lmtui.engine.types import Candidate, ScoredToken
+from lmtui.partial import RankAbove
 
 BINS = 10
 ROWS = BINS - 1
@@ -105,13 +106,15 @@ class Calibration:
 
     def add(self, token: ScoredToken) -> None:
         """Add a token; one without rows does not count in the bins."""
-        rank, above = token.rank, token.rank_above or 0
-        if rank is None and not above:
+        rank = token.rank
+        if rank is None:
             return
         self.ranked += 1
-        for place, k in enumerate(RANKS):
-            self._unknown[place] += rank is None and k > above
-            self._within[place] += rank is not None and rank <= k
+        for index, k in enumerate(RANKS):
+            if isinstance(rank, RankAbove):
+                self._unknown[index] += k > rank.listed
+            else:
+                self._within[index] += rank <= k
         if not token.top:
             return
         self._confidence.add(_prob(token.top[0]), token.top[0].id == token.id)

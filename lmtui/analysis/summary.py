@@ -19,6 +19,7 @@ from lmtui.engine.scoring.totals import bits_per, mean_nll, perplexity
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.models.source import short_labels
+from lmtui.partial import RankAbove, exact_entropy
 
 Span = tuple[int, int]
 
@@ -72,12 +73,12 @@ class Totals:
             return
         self.scored += 1
         self._sum += token.logprob
-        if token.rank is not None:
-            self.ranks[rank_bin(token.rank)] += 1
-        elif token.rank_above is not None:
+        if isinstance(token.rank, RankAbove):
             self.unlisted += 1
-        if token.entropy is not None:
-            self.entropies[entropy_bin(token.entropy)] += 1
+        elif token.rank is not None:
+            self.ranks[rank_bin(token.rank)] += 1
+        if (entropy := exact_entropy(token.entropy)) is not None:
+            self.entropies[entropy_bin(entropy)] += 1
         self.calibration.add(token)
         if self.limit:
             self._remember((-token.logprob, -token.index, token, span))

@@ -18,23 +18,23 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from lmtui.engine.types import Distribution, Prompt, ScoredToken, Step
+from lmtui.partial import EntropyRange, RankAbove, exact_entropy, exact_rank
 from lmtui.text import bytes_text
 
 NO_VALUE = -1
 """The handle of a distribution whose rows were not kept."""
 
-_NO_RANGE: tuple[None, None] = (None, None)
 COLUMNS: Mapping[str, tuple[str, Callable[[Any], float | None]]] = {
     "ids": ("I", lambda token: token.id),
-    "ranks": ("I", lambda token: token.rank or 0),
+    "ranks": ("I", lambda token: exact_rank(token.rank) or 0),
     "sizes": ("I", lambda token: len(token.bytes)),
     "pieces": ("I", lambda token: len(getattr(token, "piece", ""))),
     "logprobs": ("f", lambda token: token.logprob),
-    "entropies": ("f", lambda token: token.entropy),
+    "entropies": ("f", lambda token: exact_entropy(token.entropy)),
     "sampled_probs": ("f", lambda token: getattr(token, "sampled_prob", None)),
-    "ranks_above": ("I", lambda token: token.rank_above or 0),
-    "entropies_least": ("f", lambda token: (token.entropy_range or _NO_RANGE)[0]),
-    "entropies_most": ("f", lambda token: (token.entropy_range or _NO_RANGE)[1]),
+    "ranks_above": ("I", lambda token: getattr(token.rank, "listed", 0)),
+    "entropies_least": ("f", lambda token: getattr(token.entropy, "least", None)),
+    "entropies_most": ("f", lambda token: getattr(token.entropy, "most", None)),
     "forced": ("I", lambda token: getattr(token, "forced", False)),
 }
 """Of each column its type, unsigned or float32, and the value of a token: unknown ranks
@@ -74,7 +74,7 @@ class TokenColumns:
             name: column(kind, map(value, tokens))
             for name, (kind, value) in COLUMNS.items()
         }
-        ranges = any(token.entropy_range for token in tokens)
+        ranges = any(isinstance(token.entropy, EntropyRange) for token in tokens)
         for names in OPTIONAL:
             if not any(numbers[names[0]]) and not (names is BOUNDS and ranges):
                 for name in names:
@@ -119,16 +119,21 @@ class TokenColumns:
                       *floats, self._bounds(), strict=True)  # fmt: skip
         return tuple(
             ScoredToken(index, id_, bytes_text(data) if data else f"⟨unused {id_}⟩",
-                        data, logprob, rank or None, entropy, (), *bounds)
-            for index, (id_, data, rank, logprob, entropy, bounds) in enumerate(columns)
+                        data, logprob, rank or above,
+                        spread or entropy)
+            for index, (id_, data, rank, logprob, entropy, (above, spread))
+            in enumerate(columns)
         )  # fmt: skip
 
-    def _bounds(self) -> Sequence[tuple[int | None, tuple[float, float] | None]]:
-        """Return `rank_above` and `entropy_range` of each token."""
+    def _bounds(self) -> Sequence[tuple[RankAbove | None, EntropyRange | None]]:
+        """Return what is known of rank and entropy of each token in place of them."""
         if BOUNDS[0] not in self.numbers:
             return [(None, None)] * len(self.numbers["ids"])
         columns = zip(*(self.numbers[name] for name in BOUNDS), strict=True)
-        return [(above or None, _range(least, most)) for above, least, most in columns]
+        return [
+            (RankAbove(above) if above else None, _range(least, most))
+            for above, least, most in columns
+        ]
 
     def packed(self) -> bytes:
         """Return the columns as bytes; empty for no tokens."""
@@ -245,14 +250,14 @@ def _known(number: float) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _range(least: float, most: float) -> tuple[float, float] | None:
+def _range(least: float, most: float) -> EntropyRange | None:
     if math.isnan(least):
         return None
-    return least, math.inf if math.isnan(most) else most
+    return EntropyRange(least, math.inf if math.isnan(most) else most)
 
 
 def _not_kept(token: ScoredToken) -> Distribution:
-    """Return a distribution of which only its entropy is known, or its range."""
+    """Return a distribution of which only its entropy is known."""
     return Distribution(
         (),
         0,
@@ -263,6 +268,5 @@ def _not_kept(token: ScoredToken) -> Distribution:
         0.0,
         token.entropy,
         NO_VALUE,
-        token.rank_above,
-        token.entropy_range,
+        getattr(token.rank, "listed", None),
     )

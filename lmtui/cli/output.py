@@ -27,6 +27,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource, not_utf8, read_file, read_text
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.text import safe_json, visible_flow, visible_line
 
 STDIN = "-"
@@ -151,13 +152,13 @@ def sampling_fields(sampling: SamplingSettings) -> JsonEvent:
 def bounds(token: Step | ScoredToken) -> JsonEvent:
     """Return what is known of rank and entropy of a token where a server lists only the
     most probable ones."""
-    found: dict[str, Any] = {}
-    if token.rank_above is not None:
-        found["rank_above"] = token.rank_above
-    if token.entropy_range is not None:
-        least, most = token.entropy_range
-        found["entropy_range"] = [least, most if math.isfinite(most) else None]
-    return found
+    fields: dict[str, Any] = {}
+    if isinstance(token.rank, RankAbove):
+        fields["rank_above"] = token.rank.listed
+    if isinstance(token.entropy, EntropyRange):
+        least, most = token.entropy
+        fields["entropy_range"] = [least, most if math.isfinite(most) else None]
+    return fields
 
 
 def grammar_fields(step: Step) -> JsonEvent:

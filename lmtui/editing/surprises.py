@@ -15,6 +15,7 @@ from pathlib import Path
 from lmtui import paths
 from lmtui.engine.document.words import can_cut
 from lmtui.errors import LmtuiError
+from lmtui.partial import Rank
 
 _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 MOST = 20
@@ -69,10 +70,7 @@ class SurprisingToken:
     start: int
     end: int
     bits: float
-    rank: int | None = None
-    """1 + the number of more probable tokens."""
-    rank_above: int | None = None
-    """A number that the rank is greater than, where it is not known."""
+    rank: Rank | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +80,8 @@ class SurprisingWord:
     word: str
     bits: float
     """Surprisal of its most surprising token."""
-    rank: int | None
+    rank: Rank | None
     """Rank of the same token."""
-    rank_above: int | None = None
 
 
 def places_of(
@@ -161,4 +158,4 @@ def _named(text: str, token: SurprisingToken) -> SurprisingWord:
     if words := _WORDS.search(text, start, end):
         start, end = words.span()
     word = text[start:end]
-    return SurprisingWord(start, end, word, token.bits, token.rank, token.rank_above)
+    return SurprisingWord(start, end, word, token.bits, token.rank)

@@ -57,6 +57,7 @@ from lmtui.engine.types import (
 from lmtui.errors import Cancelled, LmtuiError
 from lmtui.models.remote.load import TEXT_ONLY, text_only
 from lmtui.models.remote.openai import ChatPart, ChatRequest, ChatToken, OpenAiModel
+from lmtui.partial import EntropyRange, Rank, RankAbove
 from lmtui.text import bytes_text
 
 _NO_LOGPROBS = "It sends no probabilities."
@@ -287,6 +288,9 @@ class TextOnlyEngine:
         number = sum(each == token.data for each, _ in token.listed)
         id_ = self._tokens.id(token.data, number) if at is None else row.ids[at]
         above = sum(value > logprob for value in row.logprobs)
+        rank: Rank | None = 1 + above
+        if at is None:  # it may be a listed one that is as probable
+            rank = RankAbove(above) if above == len(row.ids) else None
         drawn = float(look.sampled.prob(torch.tensor([id_])))
         if not drawn:  # the server applies the stages in another order
             look = replace(look, is_certain=False)
@@ -298,8 +302,8 @@ class TextOnlyEngine:
             bytes=data,
             piece=piece,
             logprob=logprob,
-            rank=None if at is None else 1 + above,
-            entropy=None,
+            rank=rank,
+            entropy=shown.entropy,
             sampled_prob=drawn if shown.is_certain else None,
             distribution=shown,
         )
@@ -341,9 +345,8 @@ class TextOnlyEngine:
         one for some servers."""
         if len(row.ids) < self._model.rows:
             least = math.fsum(-math.exp(each) * each for each in row.logprobs)
-            look = replace(
-                look, is_certain=False, entropy_range=(max(0.0, least), math.inf)
-            )
+            spread = EntropyRange(max(0.0, least), math.inf)
+            look = replace(look, is_certain=False, entropy=spread)
         return distribution(position, look, self._tokens, start=start, count=count)
 
     def preview(

@@ -18,6 +18,7 @@ from lmtui.engine import token_bias
 from lmtui.engine.grammar.text import grammar_of
 from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.windows import Windows
+from lmtui.partial import Entropy, Rank
 from lmtui.setting_field import MOST_TOKENS, check_fields, setting
 
 Role = Literal["system", "user", "assistant"]
@@ -306,16 +307,13 @@ class Distribution:
     """Number of tokens that could be drawn."""
     remaining_prob: float
     """The model's own probability of the kept tokens together."""
-    entropy: float | None
-    """Of the model's probabilities, in nats; None where only a part of them is
-    known."""
+    entropy: Entropy | None
+    """Of the model's probabilities; None where nothing of them is known."""
     handle: int
     """Names the position for `preview`."""
     listed: int | None = None
     """Number of the most probable tokens that a server tells, where it is fewer than
     the vocabulary; nothing is known of each of the others but their sum."""
-    entropy_range: tuple[float, float] | None = None
-    """Least and greatest entropy that agree with what is listed, in nats."""
     is_certain: bool = True
     """Whether it is known what the sampler draws from: with some settings that depends
     on tokens that are not listed. If not, no row has a `sampled_prob`."""
@@ -395,10 +393,9 @@ class Step:
     token. The pieces joined are the answer."""
     logprob: float | None
     """None where a server does not tell it."""
-    rank: int | None
-    """1 + the number of tokens with a strictly greater logit; None for a token that a
-    server drew and did not list among the most probable."""
-    entropy: float | None
+    rank: Rank | None
+    """None where a server tells no probabilities; so is the entropy."""
+    entropy: Entropy | None
     """As in `Distribution`."""
     sampled_prob: float | None
     """None where `distribution.is_certain` is false."""
@@ -413,16 +410,6 @@ class Step:
     def prob(self) -> float | None:
         """The model's own probability."""
         return None if self.logprob is None else math.exp(self.logprob)
-
-    @property
-    def rank_above(self) -> int | None:
-        """A number that the rank is greater than, where it is not known."""
-        return (self.distribution.listed or None) if self.rank is None else None
-
-    @property
-    def entropy_range(self) -> tuple[float, float] | None:
-        """As in `Distribution`."""
-        return self.distribution.entropy_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,16 +477,10 @@ class ScoredToken:
     logprob: float | None
     """None for a first token without context, which has no distribution; so are `rank`
     and `entropy`."""
-    rank: int | None
-    """None also where only `rank_above` is known."""
-    entropy: float | None
-    """None also where only `entropy_range` is known."""
+    rank: Rank | None
+    entropy: Entropy | None
     top: Sequence[Candidate] = ()
     """The most probable tokens at this position, as many as were asked for."""
-    rank_above: int | None = None
-    """A number that the rank is greater than."""
-    entropy_range: tuple[float, float] | None = None
-    """Least and greatest entropy that agree with what a server lists, in nats."""
     is_control: bool = field(default=False, compare=False)
     """Whether it is a control token; not kept in stored conversations."""
 

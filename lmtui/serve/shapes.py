@@ -13,6 +13,7 @@ from typing import Any
 
 from lmtui.engine.types import Candidate, FinishReason, ScoredToken, Step
 from lmtui.models.remote.wire import IMPOSSIBLE
+from lmtui.partial import exact_entropy, exact_rank
 
 Json = dict[str, Any]
 
@@ -45,7 +46,12 @@ class Row:
 def row_of(token: ScoredToken | Step, top_n: int) -> Row:
     top = token.distribution.candidates if isinstance(token, Step) else token.top
     return Row(
-        token.id, token.bytes, token.logprob, token.rank, token.entropy, top[:top_n]
+        token.id,
+        token.bytes,
+        token.logprob,
+        exact_rank(token.rank),
+        exact_entropy(token.entropy),
+        top[:top_n],
     )
 
 

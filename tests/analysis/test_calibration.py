@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lmtui.analysis.calibration import BINS, RANKS, ROWS, Bin, Calibration, bin_of
 from lmtui.engine.types import ScoredToken
+from lmtui.partial import RankAbove
 from tests.analysis.scored import places, row, token
 
 TEXTS = st.lists(places(), max_size=40)
@@ -96,7 +97,7 @@ def test_accuracy_is_the_share_of_tokens_within_a_rank(
 def test_a_token_that_is_not_listed_is_a_miss_as_far_as_the_list_goes() -> None:
     first = token(0, -0.1, rank=1, top=[row(3, 0.9)], id=3)
     beyond = token(1, -9.0, top=[row(3, 0.9)], id=4)
-    result = calibration([first, replace(beyond, rank_above=5), beyond])
+    result = calibration([first, replace(beyond, rank=RankAbove(5)), beyond])
     assert [result.accuracy(k) for k in RANKS] == [0.5, 0.5, None]
     assert result.ranked == result.confidence[8].count == 2
 

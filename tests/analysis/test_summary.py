@@ -22,6 +22,7 @@ from lmtui.analysis.summary import (
 from lmtui.engine.types import ScoredToken
 from lmtui.engine.windows import Windows
 from lmtui.notation import LN2, bits
+from lmtui.partial import EntropyRange, RankAbove
 from tests.analysis.scored import places, token
 from tests.fakes import FakeEngine
 
@@ -119,7 +120,7 @@ def test_fields_count_the_tokens_that_a_server_did_not_list() -> None:
     result = totals([-1.0])
     summary = Summary(FakeEngine().info, result, Windows(2, 1), bos=False)
     assert "unlisted" not in summary_fields(summary)
-    result.add(replace(token(1, -9.0), rank_above=500))
+    result.add(replace(token(1, -9.0), rank=RankAbove(500)))
     fields = summary_fields(summary)
     assert (fields["unlisted"], sum(fields["ranks"].values())) == (1, 0)
 
@@ -128,7 +129,7 @@ def test_entropies_of_which_only_ranges_are_known_are_no_zeros() -> None:
     result = totals([None])
     summary = Summary(FakeEngine().info, result, Windows(2, 1), bos=False)
     assert summary_fields(summary)["entropy_bits"] == [0] * 12
-    result.add(replace(token(1, -1.0), entropy=None, entropy_range=(1.0, 2.0)))
+    result.add(replace(token(1, -1.0), entropy=EntropyRange(1.0, 2.0)))
     assert summary_fields(summary)["entropy_bits"] is None
     result.add(replace(token(2, -1.0), entropy=0.0))
     assert summary_fields(summary)["entropy_bits"] == [1, *[0] * 11]

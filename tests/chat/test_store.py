@@ -22,6 +22,7 @@ from lmtui.chat.store import UNDO, Store
 from lmtui.chat.summary import ConversationMeta
 from lmtui.engine.types import FinishReason, Prompt, SamplingSettings
 from lmtui.errors import LmtuiError
+from lmtui.partial import RankAbove
 from tests.chat.making import PLAIN, exchange, full, same
 from tests.chat.test_message import answer
 
@@ -260,8 +261,8 @@ def test_stored_rows_are_read_as_they_always_were(store: Store) -> None:
     assert [node.content for node in chat.path] == ["brief", "Hé", "a b"]
     unknown, known = chat.node(1).scored
     assert (unknown.id, unknown.bytes, unknown.logprob) == (5, b"H", None)
-    assert (known.logprob, known.rank_above) == (-1.25, 7)
-    assert known.entropy_range == (0.5, math.inf)
+    assert (known.logprob, known.rank) == (-1.25, RankAbove(7))
+    assert known.entropy == (0.5, math.inf)
     leaf = chat.leaf
     assert leaf.prompt == Prompt((1, 2), "Hé", ("x",))
     assert [step.piece for step in leaf.steps] == ["a", " b", ""]

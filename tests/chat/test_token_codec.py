@@ -22,6 +22,7 @@ from lmtui.chat.token_codec import (
     unpack_prompt,
 )
 from lmtui.engine.types import Prompt, ScoredToken
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.text import bytes_text
 from tests.chat.test_message import answer
 
@@ -79,20 +80,18 @@ def test_packed_scored_tokens_unpack_unchanged(tokens: list[ScoredToken]) -> Non
     assert unpack(pack(numbered)).scored() == numbered
 
 
-RANGES = st.none() | st.tuples(
-    st.floats(0, 4, width=32), st.just(math.inf) | st.floats(4, 20, width=32)
+ABOVE = st.none() | st.builds(RankAbove, st.integers(1, 5000))
+RANGES = st.none() | st.builds(
+    EntropyRange,
+    st.floats(0, 4, width=32),
+    st.just(math.inf) | st.floats(4, 20, width=32),
 )
 
 
-@given(
-    st.lists(
-        st.tuples(SCORED, st.none() | st.integers(1, 5000), RANGES),
-        min_size=1, max_size=5,
-    )
-)  # fmt: skip
+@given(st.lists(st.tuples(SCORED, ABOVE, RANGES), min_size=1, max_size=5))
 def test_bounds_of_rank_and_entropy_survive_packing(rows: list[Any]) -> None:
     tokens = tuple(
-        replace(token, index=i, rank_above=above, entropy_range=entropies)
+        replace(token, index=i, rank=above, entropy=entropies)
         for i, (token, above, entropies) in enumerate(rows)
     )
     assert unpack(pack(tokens)).scored() == tokens
@@ -100,13 +99,15 @@ def test_bounds_of_rank_and_entropy_survive_packing(rows: list[Any]) -> None:
 
 def test_packed_step_keeps_that_it_was_not_listed() -> None:
     _, (step, *_), _ = answer("a")
-    shown = replace(step.distribution, listed=500, entropy_range=(0.5, math.inf))
-    beyond = replace(step, rank=None, entropy=None, distribution=shown)
-    plain = pack([replace(beyond, distribution=step.distribution)])
+    shown = replace(step.distribution, listed=500, entropy=EntropyRange(0.5, math.inf))
+    beyond = replace(
+        step, rank=RankAbove(500), entropy=shown.entropy, distribution=shown
+    )
+    plain = pack([replace(step, rank=None, entropy=None)])
     (again,) = unpack(pack([beyond])).steps("a")
-    assert (again.rank, again.rank_above) == (None, 500)
-    assert again.entropy_range == (0.5, math.inf)
-    assert unpack(plain).steps("a")[0].rank_above is None
+    assert again.rank == RankAbove(500)
+    assert again.entropy == (0.5, math.inf)
+    assert unpack(plain).steps("a")[0].rank is None
 
 
 @given(st.lists(st.integers(0, 2**32 - 1)), TEXTS, st.lists(TEXTS, max_size=2))

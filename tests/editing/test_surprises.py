@@ -17,6 +17,7 @@ from lmtui.editing.surprises import (
     next_from,
     places_of,
 )
+from lmtui.partial import RankAbove
 
 
 @st.composite
@@ -152,6 +153,7 @@ def test_long_word_of_many_tokens_is_one_surprising_word() -> None:
 
 
 def test_a_word_keeps_that_the_rank_of_its_worst_token_is_above_a_number() -> None:
-    tokens = [SurprisingToken(0, 2, 5.0, 40), SurprisingToken(2, 4, 9.0, None, 500)]
+    beyond = RankAbove(500)
+    tokens = [SurprisingToken(0, 2, 5.0, 40), SurprisingToken(2, 4, 9.0, beyond)]
     (place,) = places_of("abcd", tokens, threshold=1)
-    assert (place.rank, place.rank_above) == (None, 500)
+    assert place.rank == beyond

@@ -31,6 +31,7 @@ from lmtui.errors import LmtuiError
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.connection import Connection
 from lmtui.models.remote.openai import ChatPart, ChatToken, OpenAiModel
+from lmtui.partial import EntropyRange, RankAbove
 from tests.engine import tiny
 from tests.models.remote.scripted import connected, scripted
 from tests.models.remote.test_openai import END, EVENT, choice, stream
@@ -79,9 +80,9 @@ def test_chat_has_the_same_text_and_numbers(family: str) -> None:
             rows = one.distribution.candidates, other.distribution.candidates
             assert [r.bytes for r in rows[0]] == [r.bytes for r in rows[1]]
             assert [r.id for r in rows[0]].count(one.id) == 1
-            assert one.entropy_range is not None and other.entropy is not None
-            assert one.entropy_range[0] <= other.entropy + 1e-6
-            assert one.entropy_range[1] == math.inf
+            assert isinstance(one.entropy, EntropyRange) and other.entropy is not None
+            assert one.entropy.least <= other.entropy + 1e-6
+            assert one.entropy.most == math.inf
 
 
 def test_preview_is_that_of_the_sampler_where_it_is_certain() -> None:
@@ -211,7 +212,7 @@ def over(*events: Any, rows: int = 2, most: int = 8) -> list[Any]:
 def test_text_without_numbers_is_an_answer_all_the_same() -> None:
     first, second, end = over(choice(None, "Yes, "), choice(None, "so"), END, rows=0)
     assert first.piece + second.piece == "Yes, so"
-    assert first.logprob is first.prob is first.rank is first.rank_above is None
+    assert first.logprob is first.prob is first.rank is None
     assert end.logprob is end.perplexity is None
     assert end.tokens == 0 and end.tokens_per_second is None  # events are no tokens
     *_, told = over(choice(None, "Yes, "), choice(None, "so"), END, USAGE, rows=0)
@@ -248,7 +249,7 @@ def test_short_row_may_lack_any_token() -> None:
     step, _ = over(EVENT, END, rows=3)
     assert not step.distribution.is_certain and step.sampled_prob is None
     least = -sum(p * math.log(p) for p in (math.exp(-0.5), math.exp(-1.2)))
-    assert step.entropy_range == (pytest.approx(least), math.inf)
+    assert step.entropy == (pytest.approx(least), math.inf)
 
 
 def test_last_token_of_a_character_is_found_by_its_number() -> None:
@@ -277,7 +278,7 @@ def test_token_that_is_not_listed_is_not_one_that_looks_the_same() -> None:
     listed = [{"token": "�", "logprob": value, "bytes": None} for value in (-1, -1.2)]
     entry = {**listed[0], "logprob": -2.5, "top_logprobs": listed}
     step, _ = over(choice({"content": [entry]}, "�"), END)
-    assert step.rank is None
+    assert step.rank == RankAbove(2)
     assert step.id not in [row.id for row in step.distribution.candidates]
 
 

@@ -12,6 +12,7 @@ from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Table, Words
 from lmtui.learn.inline import run_inline
 from lmtui.learn.instrument import Instrument, Material, Measurement
+from lmtui.partial import RankAbove
 
 Made = TypeVar("Made", bound=Instrument)
 
@@ -91,7 +92,7 @@ class Silent:
     def _heard(self, token: ScoredToken) -> ScoredToken:
         if not self._silent(token):
             return token
-        return replace(token, logprob=None, rank=None, entropy=None, rank_above=20)
+        return replace(token, logprob=None, entropy=None, rank=RankAbove(20))
 
     def score(self, *arguments: Any, **options: Any) -> Iterator[ScoredToken]:
         """The scores that are told."""

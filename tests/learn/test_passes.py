@@ -19,6 +19,7 @@ from lmtui.learn.figure import Table, Words
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.passes import PassesInstrument
+from lmtui.partial import RankAbove
 from lmtui.text import visible_token
 from tests.engine import tiny
 from tests.fakes import FakeEngine
@@ -323,7 +324,7 @@ def test_numbers_that_a_server_does_not_tell_are_dashes(
 
     def untold(*arguments: Any, **options: Any) -> Any:
         for token in score(*arguments, **options):
-            yield replace(token, logprob=None, rank=None, entropy=None, rank_above=3)
+            yield replace(token, logprob=None, entropy=None, rank=RankAbove(3))
 
     monkeypatch.setattr(fake, "score", untold)
     grid, _ = tables(shown(fake, "abc"))

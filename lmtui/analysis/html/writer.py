@@ -16,6 +16,7 @@ from typing import Any
 from lmtui import html_page, surprisal_scale
 from lmtui.analysis.compare import ComparedSpan, PlacedToken, alone, covered
 from lmtui.analysis.summary import Summary, page_fields
+from lmtui.partial import EntropyRange, RankAbove, exact_entropy, exact_rank
 from lmtui.text import visible_flow, visible_line, visible_token
 
 # Escaped, so that no text can close the script element that holds the JSON.
@@ -46,13 +47,15 @@ def _token(placed: PlacedToken, top_n: int) -> list[Any]:
         [visible_token(row.text), row.logprob, int(row.id == token.id)]
         for row in token.top[:top_n]
     ]
-    numbers = [visible_token(token.text), token.logprob, token.rank, token.entropy]
-    if token.rank_above is None and token.entropy_range is None:
+    rank, entropy = exact_rank(token.rank), exact_entropy(token.entropy)
+    numbers = [visible_token(token.text), token.logprob, rank, entropy]
+    if rank == token.rank and entropy == token.entropy:
         return [*numbers, rows] if rows else numbers
     # What is known of rank and entropy where a server lists only some tokens: a number
     # that the rank is above, least and greatest entropy.
-    bounds = [token.rank_above, *(token.entropy_range or (None, None))]
-    return [*numbers, rows, bounds]
+    above = token.rank.listed if isinstance(token.rank, RankAbove) else None
+    spread = token.entropy if isinstance(token.entropy, EntropyRange) else (None, None)
+    return [*numbers, rows, [above, *spread]]
 
 
 def text_data(cells: str, facts: Mapping[str, Any]) -> str:

@@ -240,7 +240,7 @@ def _worst(row: Row, *, alternatives: bool) -> Table:
         cells = [
             Text(position(row.document.text, span[0])),
             Text(notation.in_bits(surprisal)),
-            Text(notation.rank(token.rank, token.rank_above)),
+            Text(notation.rank(token.rank)),
             _clipped(token.text, surprise_style(surprisal)),
         ]
         table.add_row(*cells, *([_best_other(token)] if alternatives else []))

@@ -24,6 +24,7 @@ from lmtui.models.remote.top_logprobs import (
     Row,
     TopLogprobsModel,
 )
+from lmtui.partial import EntropyRange, RankAbove
 
 _CHUNK = 1 << 30  # a prompt is one request: the server reads it in parts
 _PART = 256  # positions of one request: a stop and progress come between
@@ -121,17 +122,15 @@ class TopLogprobsBackend(ServerBackend):
         return torch.stack(logits) if logits else torch.empty(0, size)
 
     def _token_score(self, score: PromptToken, top_n: int) -> TokenScore:
-        row, rank = score.row, score.rank
-        above = sum(each > score.logprob for each in row.logprobs)
-        if above < len(row.ids):  # all that are above are listed
-            rank = 1 + above
+        row, listed = score.row, len(score.row.ids)
+        above = sum(logprob > score.logprob for logprob in row.logprobs)
+        # All that are above may be listed.
+        rank = 1 + above if above < listed else score.rank or RankAbove(listed)
         return TokenScore(
             score.logprob,
             rank,
-            None,
-            tuple(zip(row.ids, row.logprobs, strict=True))[:top_n],
-            len(row.ids) if rank is None else None,
             entropy_range(self._filled([row])[0])
             if row.ids
-            else (0.0, math.log(self._vocabulary)),
+            else EntropyRange(0.0, math.log(self._vocabulary)),
+            tuple(zip(row.ids, row.logprobs, strict=True))[:top_n],
         )

@@ -439,8 +439,6 @@ class CursorPredictor:
             logprob=row.logprob,
             rank=row.rank,
             entropy=row.entropy,
-            rank_above=row.rank_above,
-            entropy_range=row.entropy_range,
         )
 
 

@@ -35,6 +35,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.errors import Cancelled
+from lmtui.partial import Rank
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class _Choice(NamedTuple):
     id: int
     logprob: float
     prob: float | None
-    rank: int | None
+    rank: Rank
 
 
 class AnswerRow:

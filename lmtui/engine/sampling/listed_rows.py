@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from lmtui.engine.sampling.ranks import entropy
 from lmtui.engine.sampling.stages import STAGES, active_stages, come_in_order
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.top_logprobs import Order
+from lmtui.partial import EntropyRange, Rank, RankAbove
 
 
 def filled(ids: Sequence[int], logprobs: Sequence[float], vocabulary: int) -> Tensor:
@@ -48,7 +48,7 @@ def only_listed(logits: Tensor) -> Tensor:
     return logits.masked_fill(logits <= least, -math.inf)
 
 
-def entropy_range(logits: Tensor, size: float | None = None) -> tuple[float, float]:
+def entropy_range(logits: Tensor, size: float | None = None) -> EntropyRange:
     """Return the least and the greatest entropy of a row [V], in nats.
 
     `size` is that of the vocabulary where it is not V: infinite where it is not known,
@@ -62,30 +62,26 @@ def entropy_range(logits: Tensor, size: float | None = None) -> tuple[float, flo
     rest, others = _rest_prob(known), (size or logits.numel()) - len(known)
     inside = float(entropy(known))
     if not rest or not others or known[-1] == -math.inf:
-        return inside, inside  # none is more probable than the last
+        return EntropyRange(inside, inside)  # none is more probable than the last
     least = inside - rest * float(known[-1])
-    return least, max(least, inside + rest * math.log(others / rest))
+    return EntropyRange(least, max(least, inside + rest * math.log(others / rest)))
 
 
-@dataclass(frozen=True, slots=True)
-class ListedScore:
-    """Score of one token, as far as it is known."""
-
-    logprob: float | None
-    """None for a token that is not listed; so is the rank."""
-    rank: int | None
-    entropy_range: tuple[float, float]
-
-
-def listed_scores(block: Tensor, targets: Sequence[int]) -> Iterator[ListedScore]:
-    """Yield the scores of target tokens, given the rows [n, V] that they are predicted
-    from."""
+def listed_scores(
+    block: Tensor, targets: Sequence[int]
+) -> Iterator[tuple[float | None, Rank, EntropyRange]]:
+    """Yield log-probability, rank and entropy of target tokens, given the rows [n, V]
+    that they are predicted from. The log-probability of a token that is not listed is
+    None."""
     for logits, target in zip(block, targets, strict=True):
-        own, spread = float(logits[target]), entropy_range(logits)
-        if own > float(logits.min()):
-            yield ListedScore(own, 1 + int((logits > own).sum()), spread)
-        else:
-            yield ListedScore(None, None, spread)
+        own = float(logits[target])
+        is_listed = own > float(logits.min())
+        above = int((logits > own).sum())
+        yield (
+            own if is_listed else None,
+            1 + above if is_listed else RankAbove(listed_count(logits)),
+            entropy_range(logits),
+        )
 
 
 _PLAIN = ("temperature", "top_k", "top_p", "min_p")

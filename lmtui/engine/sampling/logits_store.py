@@ -38,6 +38,7 @@ from lmtui.engine.text.detokenizer import Spelling
 from lmtui.engine.token_ids import Ids
 from lmtui.engine.types import Candidate, Distribution, StageEffect
 from lmtui.models.remote.top_logprobs import Order
+from lmtui.partial import Entropy, Rank, RankAbove
 
 _WITH_LOGITS = 64
 _WITH_CONTEXT = 2048
@@ -80,11 +81,8 @@ class LogitsView:
     sampled: SampledDistribution
     sampled_rows: TokenRows
     """Rows of the tokens that can be drawn."""
-    entropy: float
-    """Entropy over all tokens, in nats; where only some are listed, the greatest that
-    it can be."""
-    entropy_range: tuple[float, float] | None = None
-    """Where only some are listed, the least and the greatest that it can be."""
+    entropy: Entropy
+    """Entropy over all tokens."""
     is_certain: bool = True
     """Whether `sampled` does not depend on tokens that are not listed."""
     allowed_prob: float = 1.0
@@ -152,7 +150,7 @@ class StoredLogits:
             return look
         return replace(
             look,
-            entropy_range=entropy_range(self.logits, self.size),
+            entropy=entropy_range(self.logits, self.size),
             is_certain=not self.conditions.bias
             and is_certain(self.logits, chain.settings, self.size, self.order),
         )
@@ -178,11 +176,12 @@ class StoredLogits:
             above = int((self.logits > logit).sum())
         return 1 + above
 
-    def rank_of(self, token: int) -> int | None:
-        """Return 1 + the number of tokens with a strictly greater logit than `token`;
-        None where that is not listed."""
+    def rank_of(self, token: int) -> Rank:
+        """Return the rank of any token."""
         above = int((self.logits > self.logits[token]).sum())
-        return None if self.listed and above >= self.listed else 1 + above
+        if self.listed and above >= self.listed:
+            return RankAbove(self.listed)
+        return 1 + above
 
     def ranks(self, rows: TokenRows) -> list[int]:
         """Return 1 + the number of tokens with a strictly greater logit, for each
@@ -237,9 +236,8 @@ def distribution(
         rest_sampled_prob=rest_sampled,
         remaining=len(kept),
         remaining_prob=float(look.sampled_rows.logprobs.double().exp().sum()),
-        entropy=look.entropy if listed is None else None,
+        entropy=look.entropy,
         handle=position.handle,
-        entropy_range=look.entropy_range,
         is_certain=look.is_certain,
         listed=listed,
         coin=position.conditions.coin,

@@ -21,6 +21,7 @@ from lmtui.engine.scoring.score import TokenScore, rows_of
 from lmtui.engine.scoring.scored_tokens import candidates
 from lmtui.engine.text.detokenizer import Vocabulary
 from lmtui.engine.windows import DEFAULT_WINDOW, Windows
+from lmtui.partial import exact_entropy, exact_rank
 
 
 class LensText(NamedTuple):
@@ -115,8 +116,8 @@ def _column(
                 layer=layer,
                 top=candidates(vocabulary, row),
                 logprob=None if is_end else row.logprob,
-                rank=None if is_end else row.rank,
-                entropy=row.entropy or 0.0,
+                rank=None if is_end else exact_rank(row.rank),
+                entropy=exact_entropy(row.entropy) or 0.0,
             )
             for layer, row in enumerate(rows)
         ),

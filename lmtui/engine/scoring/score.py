@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from lmtui.engine.backend import AnyBackend, not_a_distribution
-from lmtui.engine.sampling.listed_rows import listed_count, listed_scores
+from lmtui.engine.sampling.listed_rows import listed_scores
 from lmtui.engine.sampling.ranks import rank, to_cpu, to_device
 from lmtui.engine.softmax import blocks, log_normaliser_and_entropy, logprobs_of
 from lmtui.engine.windows import Windows
+from lmtui.partial import Entropy, Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,10 @@ class TokenScore:
 
     logprob: float | None
     """None for a first token without context; so are rank and entropy."""
-    rank: int | None
-    entropy: float | None
+    rank: Rank | None
+    entropy: Entropy | None
     top: tuple[tuple[int, float], ...] = ()
     """(id, logprob) of the most probable tokens, by (-logit, id)."""
-    rank_above: int | None = None
-    """A number that the rank is greater than, where it is not known."""
-    entropy_range: tuple[float, float] | None = None
-    """Least and greatest entropy, where it is not known."""
 
 
 @runtime_checkable
@@ -105,12 +102,7 @@ def rows_of(
         LmtuiError: the logits are no distribution.
     """
     if partial:
-        scores = listed_scores(block, targets)
-        for logits, score in zip(block, scores, strict=True):
-            least = listed_count(logits) if score.rank is None else None
-            yield TokenScore(
-                score.logprob, score.rank, None, (), least, score.entropy_range
-            )
+        yield from (TokenScore(*score) for score in listed_scores(block, targets))
         return
     own = block.gather(1, to_device(targets, block).unsqueeze(1))  # [n, 1]
     normaliser, entropies = log_normaliser_and_entropy(block)

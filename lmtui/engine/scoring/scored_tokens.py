@@ -27,8 +27,6 @@ def scored_tokens(
             rank=row.rank,
             entropy=row.entropy,
             top=candidates(vocabulary, row),
-            rank_above=row.rank_above,
-            entropy_range=row.entropy_range,
             is_control=token in vocabulary.specials,
         )
 

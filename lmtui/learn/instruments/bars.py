@@ -156,7 +156,7 @@ def _pin(engine: Engine, found: Distribution, text: str) -> RankedCandidate | No
 
 
 def _ranks(tokens: Sequence[ScoredToken]) -> str:
-    ranks = [notation.rank(token.rank, token.rank_above) for token in tokens]
+    ranks = [notation.rank(token.rank) for token in tokens]
     if len(ranks) == 1:
         return f"rank {ranks[0]}"
     return f"it is {len(ranks)} tokens, with the ranks {', '.join(ranks)}"

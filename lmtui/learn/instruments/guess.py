@@ -322,7 +322,7 @@ def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> tuple[Cell
     whole = known and len(known) == len(tokens)
     logprob = sum(known) if whole else None
     prob = None if logprob is None else math.exp(logprob)
-    ranks = [notation.rank(token.rank, token.rank_above) for token in tokens]
+    ranks = [notation.rank(token.rank) for token in tokens]
     return row(
         name,
         word,

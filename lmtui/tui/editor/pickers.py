@@ -395,7 +395,7 @@ def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
         Content.assemble(
             (f"{at:>{width}}  ", "$quiet"),
             f"{in_bits(place.bits):>5} bits  ",
-            (f"rank {rank(place.rank, place.rank_above):<7}  ", "$quiet"),
+            (f"rank {rank(place.rank):<7}  ", "$quiet"),
             *_surroundings(text, place),
         )
         for at, place in zip(where, places, strict=True)

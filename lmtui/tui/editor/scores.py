@@ -378,7 +378,6 @@ class ScoreController(Controller):
                 placed.end,
                 bits(token.logprob),
                 token.rank,
-                token.rank_above,
             )
             for placed in self.text.tokens()
             if (token := placed.token).logprob is not None
@@ -404,8 +403,7 @@ class ScoreController(Controller):
 
     def _go_to(self, word: SurprisingWord) -> None:
         self._editor.go_to(word.start)
-        known = word.rank is not None or word.rank_above is not None
-        place = f", token rank {rank(word.rank, word.rank_above)}" if known else ""
+        place = "" if word.rank is None else f", token rank {rank(word.rank)}"
         said = f"surprisal {in_bits(word.bits)} bits{place}"
         self._activity.say(f"{visible_line(word.word)}: {said}")
 

@@ -185,7 +185,6 @@ class BranchController(Controller):
             rank=rank,
             entropy=shown.entropy,
             top=shown.candidates,
-            entropy_range=shown.entropy_range,
         )
         branch = branches.take(self._document.shown.branch, place, token)
         self.go_to(branch, place + 1)

@@ -15,6 +15,7 @@ from lmtui.engine.scoring.totals import Sums
 from lmtui.engine.types import Distribution, EngineInfo, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.models.source import short_labels
+from lmtui.partial import RankAbove
 from lmtui.text import visible_line
 from lmtui.tui.controller import Controller
 from lmtui.tui.engine.client import EngineClient
@@ -277,8 +278,7 @@ def expected(token: ScoredToken, *, vocabulary: int) -> Distribution:
         remaining_prob=1.0,
         entropy=token.entropy,
         handle=-1 - token.index,
-        listed=token.rank_above,
-        entropy_range=token.entropy_range,
+        listed=token.rank.listed if isinstance(token.rank, RankAbove) else None,
     )
 
 

@@ -399,7 +399,7 @@ def rows_of(tokens: Sequence[Token], places: Sequence[int]) -> list[Content]:
     """Return a row for each token: number, surprisal, rank, text, and what follows."""
     listed = [tokens[place] for place in places]
     names = [clip(visible_token(token.text), _NAMED) for token in listed]
-    ranks = [notation.rank(token.rank, token.rank_above) for token in listed]
+    ranks = [notation.rank(token.rank) for token in listed]
     width, rank_width = (max(map(cell_len, all_), default=0) for all_ in (names, ranks))
     last = len(f"{max(places, default=0) + 1:,}")
     lines = []

@@ -104,13 +104,12 @@ def _halves(prob: float, width: int) -> int:
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """Return the summary of the distribution in forms of decreasing length."""
-    among = distribution.entropy_range or distribution.entropy
-    entropy = f"entropy {notation.entropy(among)} bits"
-    choices = notation.choices(among)
+    entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
+    choices = notation.choices(distribution.entropy)
     named: list[tuple[str, ...]] = [
         (entropy, f"{n} {choices}") for n in notation.CHOICES
     ]
-    count = notation.choices(among, ",.0f")
+    count = notation.choices(distribution.entropy, ",.0f")
     meaning = f"as unsure as between {count} tokens" if count != "1" else "nearly sure"
     spread = ((*named[0], meaning), *named)
     listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)

@@ -26,10 +26,9 @@ def level_of(token: ScoredToken | Step, measure: Measure) -> int:
     if measure == "surprisal":
         return surprisal_scale.surprisal_step(token.logprob)
     if measure == "entropy":
-        known = token.entropy if token.entropy is not None else token.entropy_range
-        return surprisal_scale.entropy_step(known)
+        return surprisal_scale.entropy_step(token.entropy)
     if measure == "rank":
-        return surprisal_scale.rank_step(token.rank, token.rank_above)
+        return surprisal_scale.rank_step(token.rank)
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
     return surprisal_scale.step(prob, measure)
 

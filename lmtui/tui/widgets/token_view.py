@@ -313,7 +313,7 @@ def detail_lines(
     if is_forced(token):
         part += ", forced"
     sums = _sum_forms("Σ to here", total)
-    if index and token.logprob is None and token.rank_above is None:
+    if index and token.logprob is None and token.rank is None:
         return ((f"{place} “{clip(name, 20)}”{part}", "not scored"), (place,)), sums
     nats = notation.log_prob(token.logprob)
     in_bits = notation.surprisal(token.logprob)
@@ -331,7 +331,7 @@ def detail_lines(
     prob = None if token.logprob is None else math.exp(min(0.0, token.logprob))
     likely = (
         f"p {notation.percent(prob)}",
-        f"rank {notation.rank(token.rank, token.rank_above)}",
+        f"rank {notation.rank(token.rank)}",
     )
     below = (*((*likely, *form) for form in sums), *sums[-1:])
     return above, below

@@ -15,6 +15,7 @@ from lmtui.analysis.compare import ComparedSpan, alone
 from lmtui.analysis.html.writer import cells, page, text_data
 from lmtui.analysis.summary import Totals, figures
 from lmtui.notation import LN2
+from lmtui.partial import EntropyRange, RankAbove
 from tests.analysis.html.test_writer import HOSTILE, pieces_of
 from tests.analysis.scored import token
 from tests.browser import BROWSER, Browser
@@ -71,8 +72,10 @@ def test_panel_shows_bounds_where_rank_and_entropy_are_not_known(
     browser: Browser, tmp_path: Path
 ) -> None:
     totals, tokens = Totals(), []
-    for at, entropies in enumerate([(LN2, 2 * LN2), (3 * LN2, math.inf)]):
-        beyond = replace(token(at, -9.0), rank_above=500, entropy_range=entropies)
+    for at, spread in enumerate(
+        [EntropyRange(LN2, 2 * LN2), EntropyRange(3 * LN2, math.inf)]
+    ):
+        beyond = replace(token(at, -9.0), rank=RankAbove(500), entropy=spread)
         totals.add(beyond)
         tokens.append((beyond, (at, at + 1)))
     file = tmp_path / "page.html"

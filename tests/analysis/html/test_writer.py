@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lmtui.analysis.compare import ComparedSpan, alone
 from lmtui.analysis.html.writer import cells, page, text_data
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.text import visible, visible_flow
 from tests.analysis.scored import row, token
 from tests.fakes import FakeEngine
@@ -96,8 +97,10 @@ def test_actual_token_is_marked_among_its_alternatives() -> None:
 
 
 def test_a_token_that_is_not_listed_keeps_what_is_known_of_it() -> None:
-    listed = replace(token(0, -1.0, rank=2), entropy_range=(1.5, 2.0))
-    beyond = replace(token(1, -9.0), rank_above=500, entropy_range=(1.5, math.inf))
+    listed = replace(token(0, -1.0, rank=2), entropy=EntropyRange(1.5, 2.0))
+    beyond = replace(
+        token(1, -9.0), rank=RankAbove(500), entropy=EntropyRange(1.5, math.inf)
+    )
     placed = ((listed, (0, 1)), (beyond, (1, 2)))
     first, second = drawn("ab", list(alone(placed)), top=2)
     assert first[3][0][2:] == [2, None, [], [None, 1.5, 2.0]]

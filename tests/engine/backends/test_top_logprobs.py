@@ -3,7 +3,6 @@ nothing where it can't."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from lmtui.models.load import load
 from lmtui.models.remote import load as remote_load
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.remote.top_logprobs import DIALECTS as TABLE
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.worker.generation import run_continuations
 from tests.byte_level import trained
 from tests.engine import tiny
@@ -122,12 +122,13 @@ def test_answer_has_exact_probabilities_and_a_range_of_the_entropy(
     assert result.reason == whole.reason
     for step, other in zip(steps, expected, strict=True):
         assert step.logprob == pytest.approx(other.logprob, abs=1e-4)
-        assert step.rank == other.rank and step.entropy is None
+        assert step.rank == other.rank
         if step.sampled_prob is not None:
             assert step.sampled_prob == pytest.approx(other.sampled_prob, abs=1e-4)
         else:  # with an order of stages that is not known, only some are certain
             assert (dialect, exact) == ("completions", False)
-        least, most = step.entropy_range or (math.inf, 0)
+        assert isinstance(step.entropy, EntropyRange)
+        least, most = step.entropy
         assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
         shown, known = step.distribution, other.distribution
         assert shown.listed == ROWS
@@ -159,13 +160,14 @@ def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
                 assert token == other
                 continue
             assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
-            least, most = token.entropy_range or (math.inf, 0)
+            assert isinstance(token.entropy, EntropyRange)
+            least, most = token.entropy
             assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
             assert [c.id for c in token.top] == [c.id for c in other.top]
             assert other.rank is not None
-            if token.rank is None:
+            if isinstance(token.rank, RankAbove):
                 assert dialect != "vllm"
-                assert token.rank_above == ROWS < other.rank
+                assert token.rank == RankAbove(ROWS) and other.rank > ROWS
             else:
                 assert token.rank == other.rank
         with pytest.raises(LmtuiError, match="lists fewer tokens"):
@@ -400,9 +402,13 @@ def test_names_of_tokens_that_are_texts_are_read_where_one_token_has_that(
         assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
         listed = [row.id for row in token.top]
         assert listed == [row.id for row in other.top][: len(listed)]
-        assert token.rank in (other.rank, None)
-        assert token.rank or (token.rank_above == len(listed) < (other.rank or 0))
-        least, most = token.entropy_range or (math.inf, 0)
+        if isinstance(token.rank, RankAbove):
+            assert isinstance(other.rank, int) and other.rank > token.rank.listed
+            assert token.rank.listed == len(listed)
+        else:
+            assert token.rank == other.rank
+        assert isinstance(token.entropy, EntropyRange)
+        least, most = token.entropy
         assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
         shortened += len(listed) < ROWS
     assert shortened

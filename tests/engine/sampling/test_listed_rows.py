@@ -23,6 +23,7 @@ from lmtui.engine.sampling.logits_store import StoredLogits
 from lmtui.engine.sampling.stages import STAGES
 from lmtui.engine.types import SamplingSettings
 from lmtui.models.remote.top_logprobs import Order
+from lmtui.partial import RankAbove
 
 VOCABULARY, LISTED = 60, 15
 
@@ -109,9 +110,9 @@ def test_entropy_lies_in_its_range_and_scores_are_those_of_the_row() -> None:
         order = whole.argsort(descending=True).tolist()
         known, unknown = order[seed % LISTED], order[LISTED]
         found, other = listed_scores(torch.stack([row, row]), [known, unknown])
-        assert found.logprob == pytest.approx(float(whole[known]), abs=1e-5)
-        assert found.rank == 1 + seed % LISTED
-        assert other.logprob is None and other.rank is None
+        assert found[0] == pytest.approx(float(whole[known]), abs=1e-5)
+        assert found[1:] == (1 + seed % LISTED, (least, most))
+        assert other == (None, RankAbove(LISTED), (least, most))
         assert listed_count(row) == LISTED
         only = only_listed(row)
         assert int(only.isfinite().sum()) == LISTED

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lmtui.models.source import ModelRef
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.tui.dialogs import ErrorScreen
 from lmtui.tui.inspect_source import InspectSource
 from lmtui.tui.inspector.compare import expected
@@ -296,7 +297,7 @@ def test_expected_distribution_sums_to_one() -> None:
 
 def test_rows_of_a_token_do_not_count_as_all_that_a_server_lists() -> None:
     token = list(FakeEngine().score(b"abc", top_n=5))[2]
-    among = replace(token, entropy=None, entropy_range=(1.0, 2.0))
+    among = replace(token, entropy=EntropyRange(1.0, 2.0))
     assert "listed" not in str(summary_forms(expected(among, vocabulary=258)))
-    beyond = replace(among, rank=None, rank_above=500)
+    beyond = replace(among, rank=RankAbove(500))
     assert "500 listed" in summary_forms(expected(beyond, vocabulary=900))[0]

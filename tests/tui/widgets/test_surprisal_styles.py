@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lmtui.notation import LN2
+from lmtui.partial import EntropyRange, RankAbove
 from lmtui.tui.widgets.surprisal_styles import level_of
 from tests.analysis.scored import token
 
@@ -16,7 +17,8 @@ from tests.analysis.scored import token
 def test_a_token_that_is_not_listed_has_the_step_of_its_least_rank(
     above: int | None, step: int
 ) -> None:
-    assert level_of(replace(token(0, -9.0), rank_above=above), "rank") == step
+    rank = None if above is None else RankAbove(above)
+    assert level_of(replace(token(0, -9.0), rank=rank), "rank") == step
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,6 @@ def test_a_token_that_is_not_listed_has_the_step_of_its_least_rank(
 def test_a_range_of_entropy_has_the_step_of_its_middle(
     least: float, most: float, step: int
 ) -> None:
-    shown = replace(token(0, -9.0), entropy_range=(least * LN2, most * LN2))
+    shown = replace(token(0, -9.0), entropy=EntropyRange(least * LN2, most * LN2))
     assert level_of(shown, "entropy") == step
     assert level_of(replace(shown, entropy=0.0), "entropy") == 0
