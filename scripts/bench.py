@@ -44,7 +44,7 @@ from lmtui.engine.types import (
     Step,
 )
 from lmtui.kernels import cpu_features
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 from lmtui.models.load import load
 from lmtui.models.loaded_model import LoadedModel
 

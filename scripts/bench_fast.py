@@ -28,7 +28,7 @@ from lmtui.engine.sampling.chain import DrawConditions, SamplerChain
 from lmtui.engine.sampling.draw import draw
 from lmtui.engine.sampling.logits_store import LogitsStore, distribution
 from lmtui.engine.types import Prompt, SamplingSettings, Step
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 from lmtui.models.load import load
 
 CONTEXTS = (32, 512, 2048)

@@ -19,7 +19,7 @@ import torch
 from bench_fast import llama_python
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 from lmtui.models.gguf.header import GgufArray, read_array, read_gguf_header
 from lmtui.models.gguf.tensors import GgufTensors
 from lmtui.models.load import load

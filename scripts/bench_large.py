@@ -24,7 +24,7 @@ from bench_fast import Llama, llama, our_prefill, print_decoding, without_guesse
 from bench_tools import compare, row
 
 from lmtui.engine.engine import LocalEngine
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 from lmtui.models.gguf.header import read_array, read_gguf_header
 from lmtui.models.load import load
 

@@ -30,7 +30,7 @@ from lmtui.cli.learn.command import open_lesson
 from lmtui.editing.text_file import TextFile
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import SamplingSettings
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 from lmtui.models.progress import OnProgress
 from lmtui.models.remote.address import ServerOptions
 from lmtui.models.source import ModelRef

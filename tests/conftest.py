@@ -168,7 +168,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def default_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the real default model, fetched once, or the given one."""
     from lmtui import paths
-    from lmtui.models import default_model
+    from lmtui.models.download import default_model
 
     if given := os.environ.get("LMTUI_TEST_HOME"):
         folder = Path(given)

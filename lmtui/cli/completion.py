@@ -136,7 +136,8 @@ def _from(names: Callable[[], Iterable[tuple[str, str]]]) -> Callable[[str], obj
 
 def _models() -> Iterator[tuple[str, str]]:
     from lmtui.config import load
-    from lmtui.models import catalogue, hub, source
+    from lmtui.models import catalogue, source
+    from lmtui.models.download import hub
 
     for entry in catalogue.CATALOGUE:
         yield entry.name, entry.note

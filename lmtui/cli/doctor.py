@@ -69,7 +69,7 @@ def _versions() -> Iterator[Line]:
 
 def _folders() -> Iterator[Line]:
     from lmtui import cache_dir
-    from lmtui.models import hub
+    from lmtui.models.download import hub
 
     yield "settings", str(paths.config_file())
     for name, folder in (
@@ -85,7 +85,8 @@ def _folders() -> Iterator[Line]:
 
 def _model() -> Iterator[Line]:
     from lmtui import cache_dir
-    from lmtui.models import catalogue, default_model
+    from lmtui.models import catalogue
+    from lmtui.models.download import default_model
 
     name = catalogue.DEFAULT
     if default_model.is_fetched():

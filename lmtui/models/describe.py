@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmtui.models import catalogue, default_model, hub, source
+from lmtui.models import catalogue, source
 from lmtui.models.catalogue import CatalogueEntry
 from lmtui.models.checkpoint import has_tokenizer, read_folder
+from lmtui.models.download import default_model, hub
 from lmtui.models.gguf.header import read_gguf_header
 
 ModelFact = str | int | bool | None

@@ -13,17 +13,9 @@ from typing import Literal
 
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
-from lmtui.models import (
-    catalogue,
-    default_model,
-    describe,
-    digests,
-    hardware,
-    hub,
-    list_rows,
-    source,
-)
+from lmtui.models import catalogue, describe, digests, hardware, list_rows, source
 from lmtui.models.adapters import folders
+from lmtui.models.download import default_model, hub
 from lmtui.models.source import ModelRef
 
 

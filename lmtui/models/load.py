@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import default_model, hardware, hub, memory, source
+from lmtui.models import hardware, memory, source
 from lmtui.models.adapters import folders
 from lmtui.models.adapters.folders import Adapter
 from lmtui.models.checkpoint import ModelFolder, has_tokenizer
 from lmtui.models.config_check import read_model, refuse_leftover, require_small
+from lmtui.models.download import default_model, hub
 from lmtui.models.errors import (
     offline,
     quiet,

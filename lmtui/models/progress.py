@@ -30,3 +30,8 @@ OnProgress = Callable[[Progress], None]
 
 
 def ignore(progress: Progress) -> None: ...
+
+
+def counted(what: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:
+    """Return a function that reports how many of `total` bytes are there."""
+    return lambda done: on_progress(Progress(what, min(done, total), total))

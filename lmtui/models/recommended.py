@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, hub, source
+from lmtui.models import catalogue, source
+from lmtui.models.download import hub
 from lmtui.models.gguf.generation import sampling_in
 from lmtui.models.gguf.header import read_gguf_header
 from lmtui.models.model_info import recommended_in

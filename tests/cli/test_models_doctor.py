@@ -16,7 +16,8 @@ from lmtui import processes
 from lmtui.cli import doctor, models
 from lmtui.errors import LmtuiError
 from lmtui.kernels import compiler
-from lmtui.models import catalogue, default_model
+from lmtui.models import catalogue
+from lmtui.models.download import default_model
 from tests.models import tiny
 from tests.models.remote.scripted import answer, scripted
 from tests.models.remote.test_lmtui_server import MODEL

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.models import catalogue, default_model, describe, digests, hub, source
+from lmtui.models import catalogue, describe, digests, source
 from lmtui.models.adapters import lora_config
 from lmtui.models.adapters.card import AdapterKind, Base, Card, read_card
 from lmtui.models.checkpoint import (
@@ -26,6 +26,7 @@ from lmtui.models.checkpoint import (
     read_weight_file,
     require_plain_files,
 )
+from lmtui.models.download import default_model, hub
 from lmtui.models.progress import OnProgress, ignore
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmtui.errors import LmtuiError
-from lmtui.models import hub, source
+from lmtui.models import source
 from lmtui.models.checkpoint import has_tokenizer
+from lmtui.models.download import hub
 from lmtui.models.gguf.config_check import read_gguf_model
 from lmtui.models.gguf.generation import end_ids
 from lmtui.models.gguf.tokenizer import read_tokenizer, save_tokenizer
@@ -64,7 +65,7 @@ def named_tokenizer(name: str, on_progress: OnProgress) -> ResolvedTokenizer:
             found.hub_id, on_progress
         )
         return _in_folder(folder)
-    from lmtui.models.default_model import default_model
+    from lmtui.models.download.default_model import default_model
 
     return _in_gguf(default_model(on_progress))
 

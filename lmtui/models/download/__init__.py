@@ -1,0 +1,1 @@
+"""Downloads: the default model from a package index, others from the Hub."""
