@@ -94,10 +94,10 @@ class BranchTree:
         """Return the position where a path leaves the root; the length of the root
         itself."""
         branch = self._branches[id_]
-        place = branch.length
+        position = branch.length
         while branch.parent is not None:
-            place, branch = branch.fork, self._branches[branch.parent]
-        return place
+            position, branch = branch.fork, self._branches[branch.parent]
+        return position
 
     def siblings(self, id_: int, index: int) -> tuple[int, ...]:
         """Return the branches that part at a position of a path.
@@ -110,13 +110,13 @@ class BranchTree:
 
     def forks(self, id_: int) -> tuple[int, ...]:
         """Return the positions of a path at which other branches fork, in order."""
-        found: set[int] = set()
+        positions: set[int] = set()
         branch = self._branches[id_]
         last = branch.length
         while True:
-            found.update(r.fork for r in self._leaving(branch.id) if r.fork <= last)
+            positions.update(r.fork for r in self._leaving(branch.id) if r.fork <= last)
             if branch.parent is None:
-                return tuple(sorted(found))
+                return tuple(sorted(positions))
             last, branch = branch.fork, self._branches[branch.parent]
 
     def move(self, id_: int, index: int, by: int) -> tuple[int, int]:
@@ -166,8 +166,8 @@ class BranchTree:
         can be removed: the root, or a token that other branches fork after.
         """
         branch = self._branches[id_]
-        held = any(other.fork >= branch.length for other in self._leaving(id_))
-        if branch.parent is None or held:
+        is_forked = any(other.fork >= branch.length for other in self._leaving(id_))
+        if branch.parent is None or is_forked:
             return None
         if len(branch.tokens) > 1:
             self._put(replace(branch, tokens=branch.tokens[:-1], end=None))
@@ -250,9 +250,9 @@ class BranchText:
     def whole_text(self) -> str:
         """Return the text of the path, without the bytes of an incomplete last
         character."""
-        place = self._boundary(self.known)
-        start = self.spans[place][0] if place < len(self.spans) else len(self.text)
-        data = b"".join(token.bytes for token in self.tokens[place:])
+        cut = self._boundary(self.known)
+        start = self.spans[cut][0] if cut < len(self.spans) else len(self.text)
+        data = b"".join(token.bytes for token in self.tokens[cut:])
         return self.text[:start] + _characters(data)
 
     def text_of(self, first: int, end: int) -> str:
@@ -270,18 +270,18 @@ class BranchText:
         The range is (first, end), and (0, 0) where there is none.
         """
         whole = self.known == len(self.tokens)
-        places = self.spans if whole else tuple(self._places())
-        first = bisect_right(places, start, key=lambda span: span[1])
-        end = bisect_left(places, stop, key=lambda span: span[0])
+        spans = self.spans if whole else tuple(self._places())
+        first = bisect_right(spans, start, key=lambda span: span[1])
+        end = bisect_left(spans, stop, key=lambda span: span[0])
         return (first, end) if first < end else (0, 0)
 
     def _places(self) -> Iterator[Span]:
         """Yield each token's span in `whole_text`; parts of a character share one."""
-        place = self._boundary(self.known)
-        yield from self.spans[:place]
-        at = self.spans[place][0] if place < len(self.spans) else len(self.text)
+        cut = self._boundary(self.known)
+        yield from self.spans[:cut]
+        at = self.spans[cut][0] if cut < len(self.spans) else len(self.text)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        for token in self.tokens[place:]:
+        for token in self.tokens[cut:]:
             size = len(decoder.decode(token.bytes))
             yield at, at + size + bool(decoder.getstate()[0])
             at += size
@@ -355,7 +355,7 @@ def as_scored(token: Token, index: int) -> ScoredToken:
 def _scored(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
     """Yield the ranges of consecutive tokens that have a logprob."""
     known = [False, *(token.logprob is not None for token in tokens), False]
-    edges = [place for place, (a, b) in enumerate(pairwise(known)) if a != b]
+    edges = [index for index, (a, b) in enumerate(pairwise(known)) if a != b]
     return zip(edges[::2], edges[1::2], strict=True)
 
 

@@ -40,10 +40,10 @@ class _Bins:
     probs: list[float] = field(default_factory=lambda: [0.0] * BINS)
 
     def add(self, prob: float, hit: bool) -> None:
-        place = bin_of(prob)
-        self.counts[place] += 1
-        self.hits[place] += hit
-        self.probs[place] += prob
+        index = bin_of(prob)
+        self.counts[index] += 1
+        self.hits[index] += hit
+        self.probs[index] += prob
 
     def merge(self, other: _Bins) -> None:
         self.counts = _added(self.counts, other.counts)
@@ -55,13 +55,13 @@ class _Bins:
         columns = zip(self.counts, self.probs, self.hits, strict=True)
         return [
             Bin(
-                place / BINS,
-                (place + 1) / BINS,
+                index / BINS,
+                (index + 1) / BINS,
                 count,
                 prob / count if count else None,
                 hits / count if count else None,
             )
-            for place, (count, prob, hits) in enumerate(columns)
+            for index, (count, prob, hits) in enumerate(columns)
         ]
 
 
@@ -135,10 +135,10 @@ class Calibration:
     def accuracy(self, k: int) -> float | None:
         """Return the share of tokens of rank `k` or better, None where it is not known;
         `k` is one of `RANKS`."""
-        place = RANKS.index(k)
-        if self._unknown[place] or not self.ranked:
+        index = RANKS.index(k)
+        if self._unknown[index] or not self.ranked:
             return None
-        return self._within[place] / self.ranked
+        return self._within[index] / self.ranked
 
     @property
     def confidence(self) -> list[Bin]:

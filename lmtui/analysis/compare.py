@@ -136,28 +136,28 @@ class _Side:
         """Start of the next token; infinity at the end."""
         return math.inf if self._next is None else self._next[1][0]
 
-    def take(self) -> PlacedToken:
+    def next_token(self) -> PlacedToken:
         """Return the next token and advance."""
         assert self._next is not None
-        taken, self._next = self._next, next(self._tokens, None)
-        return taken
+        token, self._next = self._next, next(self._tokens, None)
+        return token
 
 
 def _next_piece(ours: _Side, theirs: _Side) -> ComparedSpan:
-    taken: tuple[list[PlacedToken], list[PlacedToken]] = ([], [])
-    end = -1  # of the tokens taken so far
+    tokens: tuple[list[PlacedToken], list[PlacedToken]] = ([], [])
+    end = -1  # of the tokens so far
     while True:
         # Sides without a token yet, or whose next token begins within the span.
         waiting = [
-            place
-            for place, side in enumerate((ours, theirs))
-            if side.start < math.inf and (side.start < end or not taken[place])
+            index
+            for index, side in enumerate((ours, theirs))
+            if side.start < math.inf and (side.start < end or not tokens[index])
         ]
         if not waiting:
-            return ComparedSpan(tuple(taken[0]), tuple(taken[1]))
-        place = min(waiting, key=lambda place: (ours, theirs)[place].start)
-        token = (ours, theirs)[place].take()
-        taken[place].append(token)
+            return ComparedSpan(tuple(tokens[0]), tuple(tokens[1]))
+        index = min(waiting, key=lambda index: (ours, theirs)[index].start)
+        token = (ours, theirs)[index].next_token()
+        tokens[index].append(token)
         end = max(end, token[1][1])
 
 

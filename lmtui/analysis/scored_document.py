@@ -48,10 +48,10 @@ class PackedRows(Sequence[Candidate]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
     def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return tuple(map(self._row, places))
-        return self._row(places)
+        indexes = range(len(self))[index]
+        if isinstance(indexes, range):
+            return tuple(map(self._row, indexes))
+        return self._row(indexes)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -128,7 +128,7 @@ class ScoredDocument:
     def text(self) -> tuple[ScoredToken, ...]:
         """The tokens of the text itself, the root branch."""
         path = self.branches.path(ROOT)
-        return tuple(as_scored(token, place) for place, token in enumerate(path))
+        return tuple(as_scored(token, index) for index, token in enumerate(path))
 
     def next_part(self, index: int) -> WindowPart:
         """Return the part to score next.
@@ -148,9 +148,9 @@ class ScoredDocument:
         totals = deepcopy(self.totals)  # `add` changes them
         path = self.branches.path(ROOT)
         for part in self.unread:
-            for place in range(part.first, part.end):
-                if path[place].logprob is not None:
-                    totals.add(as_scored(path[place], place))
+            for index in range(part.first, part.end):
+                if path[index].logprob is not None:
+                    totals.add(as_scored(path[index], index))
         return totals
 
     def finish(self, tokens: Sequence[ScoredToken]) -> None:

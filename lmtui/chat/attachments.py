@@ -66,14 +66,14 @@ class Attached:
 
 def mentions(draft: str) -> tuple[Mention, ...]:
     """Return all complete mentions in order, whether their files exist or not."""
-    return tuple(found for found in _all(draft) if found.closed and found.path)
+    return tuple(mention for mention in _all(draft) if mention.closed and mention.path)
 
 
 def mention_at(draft: str, cursor: int) -> Mention | None:
     """Return the mention that ends at the cursor, which may be incomplete."""
-    for found in _all(draft[:cursor], whole=True):
-        if found.end == cursor and not (found.closed and draft[cursor - 1] == '"'):
-            return found
+    for mention in _all(draft[:cursor], whole=True):
+        if mention.end == cursor and not (mention.closed and draft[cursor - 1] == '"'):
+            return mention
     lone = re.search(r"(?<!\S)@$", draft[:cursor])
     return Mention(lone.start(), cursor, "", sure=False) if lone else None
 

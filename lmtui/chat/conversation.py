@@ -266,8 +266,8 @@ class Conversation:
         """Choose the version `by` places further on, at most the first or last; return
         it."""
         versions = self.siblings(id_)
-        place = [node.id for node in versions].index(id_) + by
-        there = versions[min(max(place, 0), len(versions) - 1)]
+        index = [node.id for node in versions].index(id_) + by
+        there = versions[min(max(index, 0), len(versions) - 1)]
         self.choose(there.id)
         return there
 

@@ -139,10 +139,10 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
 
 def _inode(file: Path) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 @contextmanager

@@ -54,11 +54,11 @@ def from_json(line: str) -> Imported:
         LmtuiError: the line holds no conversation, or one of a newer version.
     """
     try:
-        found = json.loads(line, parse_constant=_refuse)
-        if not isinstance(found, dict) or found.get("lmtui") != FORMAT:
+        value = json.loads(line, parse_constant=_refuse)
+        if not isinstance(value, dict) or value.get("lmtui") != FORMAT:
             raise ValueError("this line is not a conversation")
-        _require_version(found.get("version"))
-        return _imported(found)
+        _require_version(value.get("version"))
+        return _imported(value)
     except RecursionError:
         raise _broken("it is nested too deeply") from None
     except KeyError as error:

@@ -288,12 +288,12 @@ def taken_back(reply: ChatMessage, finish: GenerationResult) -> list[ChatMessage
     """Return a version of a reply for each passage that its generation took back: the
     text up to there, and the passage."""
     before = len(reply.steps) - finish.tokens
-    found = []
+    versions = []
     for taken in finish.taken_back:
         steps = (*reply.steps[: before + taken.index], *taken.steps)
         numbered = tuple(replace(step, index=i) for i, step in enumerate(steps))
         text = reply.head + "".join(step.piece for step in numbered)
-        found.append(
+        versions.append(
             replace(
                 reply,
                 steps=numbered,
@@ -304,7 +304,7 @@ def taken_back(reply: ChatMessage, finish: GenerationResult) -> list[ChatMessage
                 state="stopped",
             )
         )
-    return found
+    return versions
 
 
 def _kept(steps: tuple[Step, ...], text: str) -> int:

@@ -293,11 +293,11 @@ def _finish_of(text: str | None) -> GenerationResult | None:
 def json_of(node: ChatMessage, chosen: int | None) -> dict[str, Any]:
     """Return a message with its unpacked tokens as an object of JSON."""
     row = {**row_of(node), "chosen": chosen}
-    found = {name: column.written(row[name]) for name, column in COLUMNS.items()}
-    steps = found["steps"]
-    if steps and found["prompt"] is None and not any(steps["ids"]):  # none is known
+    values = {name: column.written(row[name]) for name, column in COLUMNS.items()}
+    steps = values["steps"]
+    if steps and values["prompt"] is None and not any(steps["ids"]):  # none is known
         steps["ids"] = None
-    return found
+    return values
 
 
 def row_of_json(value: object) -> dict[str, Any]:

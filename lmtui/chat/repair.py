@@ -249,8 +249,8 @@ def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
     key = _KEYS[table]
     names = [row["name"] for row in new.execute(f"PRAGMA table_info({table})")]
     least = len(names) - _ADDED[table]
-    with suppress(*_UNREADABLE), closing(_connected(damaged)) as found:
-        cursor = found.execute(f"SELECT * FROM {table} ORDER BY {key}")
+    with suppress(*_UNREADABLE), closing(_connected(damaged)) as connection:
+        cursor = connection.execute(f"SELECT * FROM {table} ORDER BY {key}")
         shown = {column[0] for column in cursor.description}
         if set(names[:least]) <= shown <= set(names):
             yield from map(dict, cursor)

@@ -147,21 +147,21 @@ def version(connection: sqlite3.Connection) -> int:
     Raises:
         LmtuiError: a newer program made it, or it is of another kind.
     """
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if found > VERSION and application == APPLICATION:
+    if number > VERSION and application == APPLICATION:
         raise LmtuiError(
             "your conversations were saved by a newer lmtui",
-            f"version {found} of the file, this program knows {VERSION}",
+            f"version {number} of the file, this program knows {VERSION}",
             "Update lmtui, or set LMTUI_HOME to another folder.",
         )
-    if (found or application) and application != APPLICATION:
+    if (number or application) and application != APPLICATION:
         raise LmtuiError(
             "the conversation file belongs to another program",
             f"application {application:#x}",
             "Move it away, or set LMTUI_HOME to another folder.",
         )
-    return int(found)
+    return int(number)
 
 
 def _statements(script: str) -> list[str]:
@@ -169,10 +169,10 @@ def _statements(script: str) -> list[str]:
 
     Run as a whole, a script would commit the open transaction.
     """
-    found, begun = [], ""
+    statements, begun = [], ""
     for line in script.splitlines(keepends=True):
         begun += line
         if sqlite3.complete_statement(begun):
-            found.append(begun)
+            statements.append(begun)
             begun = ""
-    return found
+    return statements

@@ -70,13 +70,13 @@ class Marker:
                 "INSERT INTO words (rowid, part) VALUES (?, ?)",
                 ((start, spaced(part)) for start, part in several),
             )
-            found = self._memory.execute(
+            highlighted = self._memory.execute(
                 "SELECT rowid, highlight(words, 0, ?, ?) FROM words"
                 " WHERE words MATCH ? ORDER BY rowid",
                 (BEGIN, END, self._terms),
             ).fetchall()
             self._memory.execute("ROLLBACK")
-            for start, shown in found:
+            for start, shown in highlighted:
                 yield from _marks(start, closed(shown))
 
 
@@ -142,8 +142,8 @@ def question(text: str) -> str:
 
 
 def _terms(text: str) -> list[str]:
-    found = _QUERY_PARTS.findall(text.replace("\0", " "))
-    parts = [(quoted or word, bool(quoted)) for quoted, word in found]
+    matches = _QUERY_PARTS.findall(text.replace("\0", " "))
+    parts = [(quoted or word, bool(quoted)) for quoted, word in matches]
     words = [(part.replace('"', ""), kept) for part, kept in parts]
     words = [(part, kept) for part, kept in words if any(map(str.isalnum, part))]
     terms = [f'"{spaced(part)}"' for part, _ in words]
@@ -158,7 +158,7 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
     if not asked:
         return []
     # CROSS JOIN keeps the index first: it is read backwards until LIMIT hits.
-    found = store.rows(
+    rows = store.rows(
         "SELECT m.conversation, m.id, m.role, m.content, c.title, c.archived"
         " FROM words CROSS JOIN messages m ON m.key = words.rowid"
         " CROSS JOIN conversations c ON c.id = m.conversation"
@@ -171,7 +171,7 @@ def search(store: Store, text: str, *, limit: int = 50) -> list[Hit]:
         return [
             Hit(row["conversation"], row["id"], row["title"], bool(row["archived"]),
                 row["role"], marker.passage(row["content"]))
-            for row in found
+            for row in rows
         ]  # fmt: skip
 
 

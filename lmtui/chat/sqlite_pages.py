@@ -36,36 +36,36 @@ def leaf_rows(data: bytes) -> Iterator[tuple[int, list[SqliteValue]]]:
         if data[head] != _LEAF:
             continue
         (count,) = struct.unpack_from(">H", data, head + 3)
-        for place in range(min(count, PAGE // 4)):
+        for index in range(min(count, PAGE // 4)):
             # A cell pointer of a damaged page may point anywhere.
             with suppress(IndexError, struct.error, ValueError):
-                (at,) = struct.unpack_from(">H", data, head + 8 + 2 * place)
+                (at,) = struct.unpack_from(">H", data, head + 8 + 2 * index)
                 yield _row(data, start + at)
 
 
 def _free_pages(data: bytes) -> set[int]:
     """Return the numbers of the free pages, from 0, as far as the free list is
     readable."""
-    found = set[int]()
+    numbers = set[int]()
     with suppress(struct.error):
         (trunk,) = struct.unpack_from(">I", data, 32)
-        while trunk and trunk - 1 not in found:
+        while trunk and trunk - 1 not in numbers:
             at = (trunk - 1) * PAGE
-            found.add(trunk - 1)
+            numbers.add(trunk - 1)
             trunk, count = struct.unpack_from(">II", data, at)
             leaves = struct.unpack_from(f">{min(count, PAGE // 4 - 2)}I", data, at + 8)
-            found.update(leaf - 1 for leaf in leaves)
-    return found
+            numbers.update(leaf - 1 for leaf in leaves)
+    return numbers
 
 
 def _row(data: bytes, at: int) -> tuple[int, list[SqliteValue]]:
     size, at = _varint(data, at)
     key, at = _varint(data, at)
     payload = _payload(data, at, size)
-    head, place = _varint(payload, 0)
+    head, type_at = _varint(payload, 0)
     values, at = list[SqliteValue](), head
-    while place < head:
-        kind, place = _varint(payload, place)
+    while type_at < head:
+        kind, type_at = _varint(payload, type_at)
         value, at = _value(payload, kind, at)
         values.append(value)
     return key, values
@@ -98,7 +98,7 @@ def _value(payload: bytes, kind: int, at: int) -> tuple[SqliteValue, int]:
         if kind == 0:
             return None, at
         size = _INTEGERS[kind]
-        return int.from_bytes(_taken(payload, at, size), "big", signed=True), at + size
+        return int.from_bytes(_slice(payload, at, size), "big", signed=True), at + size
     if kind == 7:
         (number,) = struct.unpack_from(">d", payload, at)
         return float(number), at + 8
@@ -107,11 +107,11 @@ def _value(payload: bytes, kind: int, at: int) -> tuple[SqliteValue, int]:
     if kind < 12:
         raise ValueError("no such type")
     size = (kind - 12) // 2
-    found = _taken(payload, at, size)
-    return (found.decode("utf-8", "replace") if kind % 2 else found), at + size
+    value = _slice(payload, at, size)
+    return (value.decode("utf-8", "replace") if kind % 2 else value), at + size
 
 
-def _taken(payload: bytes, at: int, size: int) -> bytes:
+def _slice(payload: bytes, at: int, size: int) -> bytes:
     if at + size > len(payload):
         raise ValueError("longer than its row")
     return payload[at : at + size]
@@ -120,10 +120,10 @@ def _taken(payload: bytes, at: int, size: int) -> bytes:
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return the varint at an offset, of one to nine bytes, and the offset after it."""
     value = 0
-    for place in range(8):
-        byte = data[at + place]
+    for index in range(8):
+        byte = data[at + index]
         value = value << 7 | byte & 127
         if byte < 128:
-            return value, at + place + 1
+            return value, at + index + 1
     value = value << 8 | data[at + 8]
     return value - (1 << 64) * (value >> 63), at + 9

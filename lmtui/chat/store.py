@@ -139,13 +139,13 @@ class Store(Database):
         for word in title.split():
             where += " AND title LIKE ? ESCAPE '\\'"
             values.append(f"%{_literal(word)}%")
-        found = self.rows(
+        rows = self.rows(
             f"SELECT * FROM conversations WHERE {where}"
             " ORDER BY archived, pinned DESC, touched DESC LIMIT ?",
             *values,
             limit,
         )
-        return [_summary(row) for row in found]
+        return [_summary(row) for row in rows]
 
     def count(self) -> int:
         """Return the number of conversations, archived ones included."""
@@ -177,7 +177,7 @@ class Store(Database):
 
     def ending(self, id_: int, limit: int = 8) -> list[tuple[Role, str]]:
         """Return the last messages of a conversation as role and text, in order."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT role, SUBSTR(content, 1, ?) AS content FROM messages"
             " WHERE conversation = ? AND id > 0 AND gone = 0 AND content <> ''"
             " ORDER BY id DESC LIMIT ?",
@@ -185,27 +185,27 @@ class Store(Database):
             id_,
             limit,
         )
-        return [(row["role"], row["content"]) for row in reversed(found)]
+        return [(row["role"], row["content"]) for row in reversed(rows)]
 
     def asked(self, limit: int = 200) -> list[str]:
         """Return the latest user messages of all conversations, in order; of equal ones
         in a row only one."""
-        found = self.rows(
+        rows = self.rows(
             "SELECT content FROM messages WHERE role = 'user' AND gone = 0"
             " AND LENGTH(content) < ? ORDER BY key DESC LIMIT ?",
             _RECALLED,
             limit,
         )
-        return [text for text, _ in groupby(row["content"] for row in reversed(found))]
+        return [text for text, _ in groupby(row["content"] for row in reversed(rows))]
 
     def load(self, id_: int) -> StoredConversation:
         """Return a conversation with all its messages; their tokens stay packed."""
         with self.reading() as connection:
             about = _summary(_require(connection, id_))
-        found = self.rows(
+        rows = self.rows(
             "SELECT * FROM messages WHERE conversation = ? ORDER BY id", id_
         )
-        return StoredConversation(about, conversation_of(found))
+        return StoredConversation(about, conversation_of(rows))
 
 
 def _make(connection: sqlite3.Connection, uid: str) -> int:

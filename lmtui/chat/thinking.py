@@ -43,16 +43,16 @@ def thought_of(node: ChatMessage) -> ReasoningInfo | None:
     """Return the reasoning of a reply; None where there is none or it is not known."""
     if node.role != "assistant":
         return None
-    place = thinking_in(node.content)
-    if place is None and _was_broken_off(node):
+    span = thinking_in(node.content)
+    if span is None and _was_broken_off(node):
         node = node.opened()
-        place = thinking_in(node.content, opened=node.is_opened)
-    if place is None:
+        span = thinking_in(node.content, opened=node.is_opened)
+    if span is None:
         return None
     pieces = _pieces(node)
-    tokens = _count(pieces, len(node.content) - len(node.rest), place.end)
-    grows = node.state == "growing" and not place.closing
-    return ReasoningInfo(place, tokens, _seconds(node, tokens, len(pieces)), grows)
+    tokens = _count(pieces, len(node.content) - len(node.rest), span.end)
+    grows = node.state == "growing" and not span.closing
+    return ReasoningInfo(span, tokens, _seconds(node, tokens, len(pieces)), grows)
 
 
 class ReasoningTracker:

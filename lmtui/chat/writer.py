@@ -34,14 +34,14 @@ Done = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class WriteFailed:
-    """Changes could not be saved; they are held and tried again."""
+    """Changes could not be saved; they are kept and tried again."""
 
     error: LmtuiError
 
 
 @dataclass(frozen=True, slots=True)
 class WriteRecovered:
-    """Saving works again; all held changes are saved."""
+    """Saving works again; all changes are saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ class ConversationWriter:
         self._file, self._tell, self._clock = file, tell, clock
         self._changed = Condition()
         self._work: deque[Done] = deque()
-        self._held: dict[str, ConversationDelta] = {}  # changes to save, by uid
+        self._unsaved: dict[str, ConversationDelta] = {}  # changes to save, by uid
         self._known: dict[str, int] = {}  # last known `touched`, by uid
         self._waiting: list[Done] = []  # callbacks for the next write
-        self._urgent = False  # held changes include more than a growing reply
+        self._urgent = False  # unsaved changes include more than a growing reply
         self._due = 0.0
         self._failed = False
         self._closing = False
@@ -103,8 +103,10 @@ class ConversationWriter:
         failed.
         """
         with self._changed:
-            waits = bool(self._held)  # a write is due already
-            self._held[uid] = self._held.get(uid, ConversationDelta()).then(changes)
+            waits = bool(self._unsaved)  # a write is due already
+            self._unsaved[uid] = self._unsaved.get(uid, ConversationDelta()).then(
+                changes
+            )
             grows = all(node.state == "growing" for node in changes.nodes)
             self._urgent |= then is not None or bool(changes.chosen) or not grows
             if then is not None:
@@ -130,11 +132,11 @@ class ConversationWriter:
 
         def do() -> None:
             try:
-                found = self._with_store(work)
+                result = self._with_store(work)
             except Exception as error:  # the caller gets every error
-                failed(_explained(error))
+                failed(_as_lmtui_error(error))
             else:
-                answer(found)
+                answer(result)
 
         with self._changed:
             self._work.append(do)
@@ -145,7 +147,7 @@ class ConversationWriter:
                 failed(error)
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Save held changes and end the thread.
+        """Save all changes and end the thread.
 
         Returns whether all is done within `timeout` seconds. A busy disk can take
         seconds for one write, and what is not written by then is lost.
@@ -154,11 +156,11 @@ class ConversationWriter:
             self._closing = True
             self._changed.notify_all()
         if self._thread is None:
-            if self._held:  # no thread could be started
+            if self._unsaved:  # no thread could be started
                 self._run()
-            return not self._held
+            return not self._unsaved
         self._thread.join(timeout)
-        return not self._thread.is_alive() and not self._held
+        return not self._thread.is_alive() and not self._unsaved
 
     def _wake(self) -> None:
         """Wake the thread, which is started where it does not run yet.
@@ -182,46 +184,48 @@ class ConversationWriter:
                 self._guarded(self._work.popleft())
         self._write()
         # After `ChangedByOther` the caller may have saved it as another conversation.
-        if self._held and not self._failed:
+        if self._unsaved and not self._failed:
             self._write()
-        if self._store is not None:
-            self._store.close()
+        self._close_store()
 
     def _wait(self) -> bool:
         """Wait for work; return False once the thread is to end."""
         with self._changed:
             while not self._closing and not self._work and not self._is_due():
-                left = self._due - self._clock() if self._held else None
+                left = self._due - self._clock() if self._unsaved else None
                 self._changed.wait(left if left is None else max(left, 0.001))
             return not self._closing
 
     def _is_due(self) -> bool:
-        if not self._held:
+        if not self._unsaved:
             return False
         now = self._waiting or (self._urgent and not self._failed)
         return bool(now) or self._clock() >= self._due
 
     def _write(self) -> None:
         with self._changed:
-            held, self._held = self._held, {}
+            changes, self._unsaved = self._unsaved, {}
             waiting, self._waiting = self._waiting, []
             self._urgent = False
-        if held:
-            self._save(held)
+        if changes:
+            self._save(changes)
         for done in waiting:
             self._guarded(done)
 
-    def _save(self, held: dict[str, ConversationDelta]) -> None:
+    def _save(self, changes: dict[str, ConversationDelta]) -> None:
         try:
             touched, refused = self._with_store(
-                lambda store: store.save(held, self._known)
+                lambda store: store.save(changes, self._known)
             )
         except Exception as error:
-            self._hold_again(held)
-            self._let_go()  # an open read-only file stays so; reopening may help
+            with self._changed:
+                for uid, change in changes.items():
+                    later = self._unsaved.get(uid, ConversationDelta())
+                    self._unsaved[uid] = change.then(later)
+            self._close_store()  # an open read-only file stays so; reopening may help
             if not self._failed:
                 self._failed = True
-                self._tell(WriteFailed(_explained(error)))
+                self._tell(WriteFailed(_as_lmtui_error(error)))
             self._due = self._clock() + _AGAIN
             return
         self._due = self._clock() + GROWING
@@ -232,37 +236,28 @@ class ConversationWriter:
             self._failed = False
             self._tell(WriteRecovered())
 
-    def _hold_again(self, held: dict[str, ConversationDelta]) -> None:
-        with self._changed:
-            for uid, changes in held.items():
-                self._held[uid] = changes.then(self._held.get(uid, ConversationDelta()))
-
     def _with_store(self, work: Callable[[Store], T]) -> T:
         """Call `work` with the store, opening it if needed and replacing a damaged
         one."""
-        if self._store is None:
-            self._store, salvaged = repair.open_store(self._file)
-            self._say(salvaged)
         try:
-            return work(self._store)
+            return work(self._store or self._open(repair.open_store))
         except Damaged:
-            self._let_go()
-            self._store, salvaged = repair.replaced(self._file)
-            self._say(salvaged)
-            try:
-                return work(self._store)
-            except Damaged as error:
-                raise _explained(error) from error
+            self._close_store()
+        try:
+            return work(self._open(repair.replaced))
+        except Damaged as error:
+            raise _as_lmtui_error(error) from error
 
-    def _let_go(self) -> None:
-        """Close the store; it is reopened when it is needed."""
+    def _open(self, opened: Callable[[Path], tuple[Store, Salvaged | None]]) -> Store:
+        self._store, salvaged = opened(self._file)
+        if salvaged is not None:
+            self._tell(FileReplaced(salvaged))
+        return self._store
+
+    def _close_store(self) -> None:
         if self._store is not None:
             self._store.close()
         self._store = None
-
-    def _say(self, salvaged: Salvaged | None) -> None:
-        if salvaged is not None:
-            self._tell(FileReplaced(salvaged))
 
     def _guarded(self, work: Done) -> None:
         try:
@@ -271,7 +266,7 @@ class ConversationWriter:
             log.record_bug(error)
 
 
-def _explained(error: Exception) -> LmtuiError:
+def _as_lmtui_error(error: Exception) -> LmtuiError:
     if isinstance(error, LmtuiError):
         return error
     file = log.record_bug(error)

@@ -17,7 +17,7 @@ from lmtui.chat.conversation import new_uid
 from lmtui.chat.export import Format, format_of, write_new, written
 from lmtui.cli import completion, options
 from lmtui.cli.errors import note
-from lmtui.cli.output import JsonEvent, Output, read_document, stdin_is_terminal, table
+from lmtui.cli.output import Output, confirm_removal, read_document, table
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
 
@@ -88,12 +88,12 @@ def load(which: str) -> StoredConversation:
         id_ = store.last() if number is None else number
         return None if id_ is None else store.load(id_)
 
-    found = read(find)
-    if found is None:
+    stored = read(find)
+    if stored is None:
         raise LmtuiError(
             "there is no conversation yet", "", "Start one with `lmtui chat`."
         )
-    return found
+    return stored
 
 
 def _number(which: str) -> int:
@@ -146,8 +146,8 @@ def export(
       lmtui history export --all > everything.jsonl
     """
     if everything:
-        place = out or (None if which is None else Path(which))
-        _write(place, _all_lines())
+        target = out or (None if which is None else Path(which))
+        _write(target, _all_lines())
         return
     if which is None:
         raise LmtuiError(
@@ -178,8 +178,8 @@ def import_files(
     """
     output = Output()
     for name in files:
-        found = read_conversations(name)
-        for each, (id_, same_as) in zip(found, _added(found), strict=True):
+        imports = read_conversations(name)
+        for each, (id_, same_as) in zip(imports, _added(imports), strict=True):
             said = len(each.conversation.nodes) - 1
             if json:
                 event = {"event": "imported", "id": id_, "title": each.meta.title,
@@ -288,15 +288,17 @@ def show_list(
     def find(store: Store) -> tuple[list[ConversationSummary], int]:
         return store.listed(archived=archived, limit=limit or -1), store.count()
 
-    found, total = read(find) or ([], 0)
+    listed, total = read(find) or ([], 0)
     if json:
-        for listed in found:
-            fields = {name: getattr(listed, name) for name in _SHOWN}
+        for about in listed:
+            fields = {name: getattr(about, name) for name in _SHOWN}
             output.event({"event": "conversation", **fields})
-    elif found:
-        output.text(_table(found, terminal=output.is_terminal))
-        if len(found) < total:
-            note(f"note: {len(found):,} of {total:,}; --limit 0 --archived lists all\n")
+    elif listed:
+        output.text(_table(listed, terminal=output.is_terminal))
+        if len(listed) < total:
+            note(
+                f"note: {len(listed):,} of {total:,}; --limit 0 --archived lists all\n"
+            )
     else:
         output.text(EMPTY)
 
@@ -326,12 +328,16 @@ def search(
     from lmtui.chat import search as searching
 
     output, text = Output(), " ".join(words)
-    found = read(lambda store: searching.search(store, text, limit=limit or -1)) or []
+    hits = read(lambda store: searching.search(store, text, limit=limit or -1)) or []
     if json:
-        for hit in found:
-            output.event(_hit_event(hit))
-    elif found:
-        _print_hits(found, no_color=no_color)
+        for hit in hits:
+            fields = {"conversation": hit.conversation, "message": hit.message,
+                      "title": hit.title, "archived": hit.archived,
+                      "role": hit.role, "text": hit.passage.text,
+                      "places": hit.passage.places}  # fmt: skip
+            output.event({"event": "hit", **fields})
+    elif hits:
+        _print_hits(hits, no_color=no_color)
     else:
         note("no conversation found\n")
 
@@ -377,15 +383,16 @@ def delete(
       lmtui history delete 3 4 5 --yes
     """
     # All are loaded first: an unknown id fails before anything is deleted.
-    found = [load(each).about for each in which]
+    chosen = [load(each).about for each in which]
     if not yes:
-        _confirm(found)
+        rows = ((a.id, visible_line(a.title), a.messages) for a in chosen)
+        confirm_removal("".join(f"{id_}  {t}  {n:,} messages\n" for id_, t, n in rows))
 
-    def remove(about: ConversationSummary) -> None:
-        use(lambda store: store.remove(about.id))
+    def remove(id_: int) -> None:
+        use(lambda store: store.remove(id_))
 
-    for about in found:
-        remove(about)
+    for about in chosen:
+        remove(about.id)
         Output().text(f"deleted {about.id}  {visible_line(about.title)}\n")
 
 
@@ -405,19 +412,6 @@ def _row(about: ConversationSummary) -> tuple[str, ...]:
     marks = [name for name in ("pinned", "archived") if getattr(about, name)]
     messages = f"{about.messages:,}"
     return (str(about.id), used, messages, model, ", ".join(marks), about.title)
-
-
-def _hit_event(hit: Hit) -> JsonEvent:
-    return {
-        "event": "hit",
-        "conversation": hit.conversation,
-        "message": hit.message,
-        "title": hit.title,
-        "archived": hit.archived,
-        "role": hit.role,
-        "text": hit.passage.text,
-        "places": [list(place) for place in hit.passage.places],
-    }
 
 
 def _print_hits(hits: list[Hit], *, no_color: bool) -> None:
@@ -441,15 +435,3 @@ def _print_hits(hits: list[Hit], *, no_color: bool) -> None:
 def _shown(text: str) -> str:
     """Return part of a message on one line."""
     return visible_line(text.replace("\n", " "))
-
-
-def _confirm(summaries: list[ConversationSummary]) -> None:
-    if not stdin_is_terminal():
-        raise LmtuiError(
-            "deleting needs a confirmation",
-            "there is no terminal to ask on",
-            "Add --yes.",
-        )
-    for about in summaries:
-        note(f"{about.id}  {visible_line(about.title)}  {about.messages:,} messages\n")
-    typer.confirm("Delete permanently?", abort=True, err=True)

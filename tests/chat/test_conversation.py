@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -29,10 +30,7 @@ PROMPT, STEPS, FINISH = answer("a", " b")
 def exchange(chat: Conversation, text: str) -> tuple[ChatMessage, ChatMessage]:
     """A message and a whole reply."""
     asked = chat.say(text)
-    reply = chat.reply(asked.id, model="m", settings=PLAIN)
-    chat.lay_out(reply.id, PROMPT)
-    chat.grow(reply.id, STEPS)
-    return asked, chat.finish(reply.id, FINISH)
+    return asked, answered(chat, asked.id, PLAIN)
 
 
 def contents(chat: Conversation) -> list[str]:
@@ -386,11 +384,11 @@ def test_reply_that_begins_by_hand_is_branched_with_its_beginning_or_not_at_all(
     asked = chat.say("one")
     begun = chat.reply(asked.id, model="m", settings=PLAIN, prefill="Lyon")
     prompt, steps, finish = answer(" and", " Nice")
-    for given in (0, 4):
-        laid = Prompt((*prompt.ids, *b"Lyon"), f"{prompt.text}Lyon", given=given)
-        reply = replace(chat.node(begun.id), prompt=laid, given=given)
+    for count in (0, 4):
+        laid = Prompt((*prompt.ids, *b"Lyon"), f"{prompt.text}Lyon", given=count)
+        reply = replace(chat.node(begun.id), prompt=laid, given=count)
         reply = reply.grown(steps).finished(finish)
-        assert len(reply.own_ids) == (given + len(reply.ids) if given else 0)
+        assert len(reply.own_ids) == (count + len(reply.ids) if count else 0)
         with pytest.raises(ValueError, match="ids"):
             reply.branched(1, Candidate(77, " Cannes", b" Cannes", -2.0))
 
@@ -578,3 +576,84 @@ class RandomConversation(RuleBasedStateMachine):
 
 RandomConversation.TestCase.settings = examples(deadline=None)
 TestRandomConversation = RandomConversation.TestCase
+
+
+SEEDED = SamplingSettings(seed=7)
+
+
+def answered(
+    chat: Conversation, to: int, settings: SamplingSettings = SEEDED, model: str = "m"
+) -> ChatMessage:
+    reply = chat.reply(to, model=model, settings=settings)
+    chat.lay_out(reply.id, PROMPT)
+    chat.grow(reply.id, STEPS)
+    return chat.finish(reply.id, FINISH)
+
+
+def seed(node: ChatMessage) -> int | None:
+    assert node.settings is not None
+    return node.settings.seed
+
+
+ways = st.builds(
+    SamplingSettings,
+    temperature=st.sampled_from([0.5, 1.0]),
+    seed=st.sampled_from([None, 6, 7, 8, 2**63 - 1]),
+)
+
+
+@given(st.lists(st.tuples(ways, st.sampled_from("mn")), max_size=12))
+def test_answers_never_reuse_a_seed_and_are_reproducible(
+    asked: list[tuple[SamplingSettings, str]],
+) -> None:
+    def drawn() -> list[tuple[SamplingSettings | None, str | None]]:
+        chat = Conversation()
+        to = chat.say("go").id
+        nodes = [answered(chat, to, way, model) for way, model in asked]
+        return [(node.settings, node.model) for node in nodes]
+
+    once = drawn()
+    assert once == drawn()
+    seeded = [way for way in once if way[0] and way[0].seed is not None]
+    assert len(set(seeded)) == len(seeded)
+    for number, ((wanted, model), (got, _)) in enumerate(zip(asked, once, strict=True)):
+        assert got and got == replace(wanted, seed=got.seed)
+        if (wanted, model) not in once[:number]:
+            assert got == wanted
+
+
+def test_first_answer_to_each_message_uses_the_given_seed() -> None:
+    chat = Conversation()
+    assert seed(answered(chat, chat.say("one").id)) == 7
+    assert seed(answered(chat, chat.say("two").id)) == 7
+    assert seed(answered(chat, chat.edit(1, "uno").id)) == 7
+
+
+def test_new_seed_settings_or_model_are_used_as_given() -> None:
+    chat = Conversation()
+    to = chat.say("one").id
+    assert [seed(answered(chat, to)) for _ in range(3)] == [7, 8, 9]
+    assert seed(answered(chat, to, replace(SEEDED, seed=42))) == 42
+    assert seed(answered(chat, to, replace(SEEDED, temperature=0.1))) == 7
+    assert seed(answered(chat, to, model="n")) == 7
+    assert seed(answered(chat, to, SamplingSettings())) is None
+
+
+def test_seed_of_a_deleted_answer_is_skipped_of_a_failed_one_reused() -> None:
+    chat = Conversation()
+    to = chat.say("one").id
+    chat.fail(chat.reply(to, model="m", settings=SEEDED).id)
+    first = answered(chat, to)
+    assert seed(first) == 7
+    chat.delete(first.id)
+    assert seed(answered(chat, to)) == 8
+
+
+def test_resumed_answer_keeps_its_own_seed() -> None:
+    chat = Conversation()
+    to = chat.say("one").id
+    answered(chat, to)
+    second = answered(chat, to)
+    assert seed(chat.resume(second.id, settings=SEEDED)) == 8
+    chat.finish(second.id, FINISH)
+    assert seed(answered(chat, to)) == 9

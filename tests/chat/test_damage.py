@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lmtui.chat.conversation import Conversation, ConversationDelta
-from lmtui.chat.repair import replaced
+from lmtui.chat.repair import open_store, replaced
 from lmtui.chat.search import search
 from lmtui.chat.store import Store
 from lmtui.chat.writer import (
@@ -28,7 +28,7 @@ from lmtui.chat.writer import (
     WriterEvent,
 )
 from lmtui.errors import LmtuiError
-from tests.chat.making import exchange, no_file_grows
+from tests.chat.making import exchange
 
 COUNT = 22
 PAGE = 4096
@@ -199,6 +199,32 @@ def test_lost_conversation_row_is_rebuilt_from_its_messages(
     used.keeper.close()
 
 
+def test_file_is_replaced_only_if_it_is_damaged(whole: Path, tmp_path: Path) -> None:
+    file = damaged(tmp_path / "one", whole.read_bytes())
+    store, salvaged = open_store(file)
+    assert salvaged is None and store.count() == COUNT
+    store.close()
+    file.write_bytes(b"not a database at all" * 100)
+    store, salvaged = open_store(file)
+    assert salvaged is not None and salvaged.conversations == 0
+    assert salvaged.damaged_copy.read_bytes().startswith(b"not a database")
+    assert store.count() == 0 and str(salvaged.damaged_copy) in salvaged.words
+    store.close()
+
+
+def test_open_store_follows_a_replaced_file(whole: Path, tmp_path: Path) -> None:
+    file = damaged(tmp_path / "one", whole.read_bytes())
+    other = Store(file)
+    file.rename(file.with_suffix(".away"))
+    first = Store(file)
+    chat = Conversation()
+    exchange(chat, "after")
+    other.save({"after": chat.take_changes()})
+    assert first.count() == 1
+    first.close()
+    other.close()
+
+
 def test_salvage_does_not_bring_back_removed_conversations(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -213,22 +239,6 @@ def test_salvage_does_not_bring_back_removed_conversations(
     data[(page - 1) * PAGE : page * PAGE] = bytes(PAGE)
     found, _ = goes_on(damaged(tmp_path / "two", bytes(data)))
     assert len(found) <= 2
-
-
-def test_write_recovers_once_the_file_may_grow_again(tmp_path: Path) -> None:
-    used, chat = Used(tmp_path / "chats.db"), Conversation()
-    exchange(chat, "before")
-    used.keep("a", chat.take_changes())
-    with no_file_grows():
-        exchange(chat, "meanwhile")
-        used.keep("a", chat.take_changes())
-    (failed,) = used.facts
-    assert isinstance(failed, WriteFailed) and failed.error.hint
-    used.now += 10
-    used.keep("a", ConversationDelta())
-    assert isinstance(used.facts[-1], WriteRecovered)
-    assert used.everything() == {1: ["before", "a b", "meanwhile", "a b"]}
-    used.keeper.close()
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_export_format_follows_the_file_ending(
                          ("a.json", '{"lmtui"')):  # fmt: skip
         said(capsys, "export", "1", str(tmp_path / name))
         assert (tmp_path / name).read_text().startswith(begins)
-    assert said(capsys, "export", "1", "--format", "html").startswith("<!DOCTYPE")
+    assert said(capsys, "export", "1", "--format", "html").startswith("<!doctype")
     assert "already exists" in refused(capsys, "export", "1", str(tmp_path / "a.md"))
     assert "format" in refused(capsys, "export", "1", str(tmp_path / "a.doc"))
     assert "can't be written" in refused(capsys, "export", "1", "/nowhere/a.md")

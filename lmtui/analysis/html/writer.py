@@ -29,16 +29,16 @@ def cells(text: str, spans: Iterable[ComparedSpan], *, top_n: int) -> str:
     A cell holds a part of the text, its line and column, and its tokens by each model;
     a part that no token covers has none.
     """
-    found, line, column = list[str](), 1, 1
+    drawn, line, column = list[str](), 1, 1
     for part, together in covered(text, spans):
         tokens = [_token(t, top_n) for span in together for t in span.tokens]
         others = [_token(t, top_n) for span in together for t in span.others]
         cell = [part, line, column, tokens]
-        found.append(_json([*cell, others] if others else cell))
+        drawn.append(_json([*cell, others] if others else cell))
         line += part.count("\n")
         after = part.rfind("\n")
         column = len(part) - after + (column - 1 if after < 0 else 0)
-    return f"[{','.join(found)}]"
+    return f"[{','.join(drawn)}]"
 
 
 def _token(placed: PlacedToken, top_n: int) -> list[Any]:
@@ -77,10 +77,10 @@ def scales() -> list[dict[str, Any]]:
         {
             "name": name,
             "unit": surprisal_scale.unit(name),
-            "bounds": list(found),
+            "bounds": list(steps),
             "names": surprisal_scale.explained(name),
         }
-        for name, found in bounds.items()
+        for name, steps in bounds.items()
     ]
 
 

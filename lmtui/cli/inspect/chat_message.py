@@ -87,13 +87,13 @@ def spans_of(text: str, tokens: Sequence[bytes]) -> tuple[Span, ...]:
     """
     left = text.encode("utf-8")
     starts = list(accumulate((len(each.encode("utf-8")) for each in text), initial=0))
-    spans, place = [], 0
+    spans, start = [], 0
     for data in tokens:
         sizes = range(len(data), 0, -1)
-        fits = (size for size in sizes if left.startswith(data[-size:], place))
-        end = place + next(fits, 0)
-        first = min(bisect_right(starts, place) - 1, len(text))
-        last = bisect_right(starts, end - 1) if end > place else first
+        fits = (size for size in sizes if left.startswith(data[-size:], start))
+        end = start + next(fits, 0)
+        first = min(bisect_right(starts, start) - 1, len(text))
+        last = bisect_right(starts, end - 1) if end > start else first
         spans.append((first, last))
-        place = end
+        start = end
     return tuple(spans)

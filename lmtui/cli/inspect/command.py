@@ -393,8 +393,8 @@ def read_documents(names: Sequence[str], *, skip: bool) -> list[TextSource]:
             errors.append(error)
             if not skip:
                 raise
-    told = errors if documents else errors[:-1]
-    for each in told:
+    reported = errors if documents else errors[:-1]
+    for each in reported:
         print_error(each)
     if not documents:
         raise errors[-1]

@@ -298,15 +298,15 @@ def _difference(comparison: Comparison) -> Text:
     whole = comparison.bits
     words = "the other model expected the text {}"
     if whole is None:
-        told = "nothing could be compared"
+        result = "nothing could be compared"
     elif abs(whole) < NOTICEABLE / 2:
-        told = f"{notation.difference(whole)} bits: the same"
+        result = f"{notation.difference(whole)} bits: the same"
     else:
         more = words.format("more" if whole > 0 else "less")
-        told = f"{notation.difference(whole)} bits: {more}"
+        result = f"{notation.difference(whole)} bits: {more}"
     return _rows(
         {
-            "difference": told,
+            "difference": result,
             "compared": f"{comparison.compared:,} {_UNITS[comparison.unit]}",
             "changed": f"{comparison.more:,} by +{NOTICEABLE:g} bit or more, "
             f"{comparison.less:,} by −{NOTICEABLE:g} or more",

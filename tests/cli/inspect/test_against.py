@@ -79,12 +79,6 @@ def test_against_adapter_is_named_in_the_totals(file: str) -> None:
     assert other["adapter"] == compared["other_adapter"] == "notes"
 
 
-def test_against_and_against_adapter_exclude_each_other(file: str) -> None:
-    done = against(file, "--against-adapter", "notes")
-    assert (done.code, done.out) == (2, "")
-    assert "exclude each other" in done.err
-
-
 def scored(
     write: WriteScores, own: FakeEngine, other: FakeEngine, text: str = TEXT
 ) -> None:
@@ -257,10 +251,3 @@ def test_terminal_shows_difference_signs_even_without_colour(file: str) -> None:
     codes = {c for found in SGR.findall(written) for c in found[2:-1].split(";")}
     assert {"1", "2", "3", "4", "7"} <= codes
     assert not {code for code in codes if code[:1] in {"3", "4", "9"} and code[1:]}
-
-
-def test_ctrl_c_leaves_whole_lines(file: str) -> None:
-    ask = ("inspect", file, "--against", "other", "--json")
-    done = run(*ask, script=OTHER | {"interrupt": 1})
-    assert (done.code, done.err) == (130, "")
-    assert [event["index"] for event in done.events] == [0, 1, 2]

@@ -27,7 +27,7 @@ from lmtui.cli.output import Output
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.protocol import Engine
 from lmtui.files import TextSource
-from tests.cli.program import SGR, run, run_in_terminal
+from tests.cli.program import SGR, Result, run, run_in_terminal
 from tests.fakes import FakeEngine
 from tests.models import tiny
 
@@ -38,6 +38,7 @@ SUMMARY += ["logprob", "mean_nll", "perplexity", "bits_per_byte", "window", "str
 SUMMARY += ["bos", "bits_per_character", "characters", "bytes", "ranks"]
 SUMMARY += ["entropy_bits", "accuracy", "expected_calibration_error", "confidence"]
 SUMMARY += ["claims"]
+OTHER = {"models": {"other": {"seed": 5, "name": "other"}}}
 TEXT = "Naïve café\n\tBrücke 橋 end"
 
 
@@ -89,6 +90,10 @@ def test_spans_count_code_points(file: Path) -> None:
 
 
 def test_top_gives_alternatives(file: Path) -> None:
+    for rules in ([], ["--top", "0"]):
+        events = run("inspect", str(file), "--json", *rules).events
+        assert not any("top" in event for event in events)
+        assert "best other" not in run("inspect", str(file), *rules).out
     first, second, *_ = run("inspect", str(file), "--json", "--top", "3").events
     assert "top" not in first
     assert [list(row) for row in second["top"]] == [["id", "text", "logprob"]] * 3
@@ -190,9 +195,11 @@ def test_unreadable_file_is_refused_before_any_output(
     ("arguments", "error"),
     [
         (["--json", "--plain"], "exclude each other"),
+        (["--json", "--html", "out"], "exclude each other"),
+        (["--plain", "--html", "out"], "exclude each other"),
+        (["--summary", "--html", "out"], "exclude each other"),
+        (["--against", "other", "--against-adapter", "x"], "exclude each other"),
         (["--window", "1"], "window"),
-        (["--window", "9999999"], "window"),
-        (["--window", "100", "--stride", "100"], "stride"),
         (["--stride", "0"], "stride"),
         (["--bos", "maybe"], "--bos"),
         (["--top", "-1"], "--top"),
@@ -248,10 +255,16 @@ def test_unwritable_home_does_not_stop_inspect(file: Path, tmp_path: Path) -> No
     assert (done.code, done.err) == (0, "")
 
 
-def test_ctrl_c_leaves_whole_lines(file: Path) -> None:
-    done = run("inspect", str(file), "--json", script={"interrupt": 1})
+@pytest.mark.parametrize(
+    "form", [["--json"], ["--lens"], ["--json", "--against", "other"]]
+)
+def test_ctrl_c_leaves_whole_lines(file: Path, form: list[str]) -> None:
+    done = run("inspect", str(file), *form, script=OTHER | {"interrupt": 1})
     assert (done.code, done.err) == (130, "")
     assert [event["index"] for event in done.events] == [0, 1, 2]
+
+
+def test_ctrl_c_ends_plain_text(file: Path) -> None:
     assert run("inspect", str(file), script={"interrupt": 2}).code == 130
 
 
@@ -373,3 +386,56 @@ def test_positions_count_from_one() -> None:
         "2:2",
         "4:1",
     ]
+
+
+FORMS = ("--plain", "--json", "--summary", "--html", "--against")
+ANY_TEXTS = {
+    "empty": "",
+    "one token": "a",
+    "one character of several tokens": "橋",
+    "newlines": "\n\n\n",
+    "a long line": "word " * 800,
+    "hostile": "\x1b[2J\u202e</script>\x07",
+}
+
+
+def inspected(form: str, file: Path, *more: str) -> Result:
+    """What the program makes of a file in one of its forms."""
+    out = str(file.with_suffix(".html"))
+    asked = {"--html": ["--html", out], "--against": ["--against", "other"]}
+    return run("inspect", str(file), *asked.get(form, [form]), *more, script=OTHER)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_text_is_scored(form: str, tmp_path: Path) -> None:
+    for name, text in ANY_TEXTS.items():
+        file = tmp_path / "text"
+        file.write_text(text, encoding="utf-8", newline="")
+        done = inspected(form, file)
+        assert done.code == 0, name
+        assert "Traceback" not in done.err
+        empty = f"note: {file} is empty; nothing is scored\n"
+        assert (empty in done.err) == (name == "empty")
+        if form != "--html":
+            assert done.out and done.err == (empty if name == "empty" else ""), name
+        assert "\x1b" not in done.out
+        assert not {"nan", "inf", "None"} & set(done.out.split())
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("rules", "error"),
+    [
+        (["--window", "8", "--stride", "9"], "the stride can't be used"),
+        (["--window", "99999"], "the window can't be used"),
+    ],
+)
+def test_impossible_window_or_stride_is_refused(
+    form: str, rules: list[str], error: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "text"
+    file.write_text("some text")
+    done = inspected(form, file, *rules)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {error}")
+    assert "\nhint: Give a --" in done.err

@@ -125,12 +125,3 @@ def test_unwritable_page_path_is_refused_before_a_model_loads(
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith(f"error: the page can't be written: {place}: ")
         assert "\nhint: " in done.err
-
-
-@pytest.mark.parametrize("flag", ["--json", "--plain", "--summary"])
-def test_html_excludes_other_output_forms(
-    files: list[str], tmp_path: Path, flag: str
-) -> None:
-    done = run("inspect", files[0], flag, "--html", str(tmp_path / "out.html"))
-    assert done.code == 2
-    assert "exclude each other" in done.err

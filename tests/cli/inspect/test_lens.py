@@ -76,9 +76,3 @@ def test_lens_is_refused_with_a_hint(
     done = run("inspect", str(file), "--lens", *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {title}") and "\nhint: " in done.err
-
-
-def test_ctrl_c_leaves_whole_lines(file: Path) -> None:
-    done = run("inspect", str(file), "--lens", script={"interrupt": 1})
-    assert (done.code, done.err) == (130, "")
-    assert [event["index"] for event in done.events] == [0, 1, 2]

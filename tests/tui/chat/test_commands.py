@@ -351,7 +351,7 @@ async def test_export_command_writes_md_json_and_html_to_new_files(
 ) -> None:
     async with talking("first") as running:
         for name, begins in (("a.md", "# one"), ("a.json", '{"lmtui"'),
-                             ("a.html", "<!DOCTYPE")):  # fmt: skip
+                             ("a.html", "<!doctype")):  # fmt: skip
             await running.ask(f"/export {tmp_path / name}")
             await running.until(lambda name=name: (tmp_path / name).exists())
             await running.until(lambda name=name: name in running.notices)
