@@ -143,30 +143,17 @@ def ours(blocks: list[list[int]], model: str | None, *, half: bool) -> dict[str,
     from lmtui.models.load import load
     from lmtui.train.dataset import Block
     from lmtui.train.model import prepare_for_training
-    from lmtui.train.trainer import Sequences, StepResult, adam, train
+    from lmtui.train.trainer import Sequences, adam, steps
 
     loaded = load(model, device="cpu")
     peak = Peak()
-    trainee = prepare_for_training(loaded, Base("", "", ()), settings(), half=half)
+    trained = prepare_for_training(loaded, Base("", "", ()), settings(), half=half)
     packed = [Block(tuple(ids), (True,) * len(ids), len(ids)) for ids in blocks]
-    told: list[StepResult] = []
-
-    def note(made: StepResult) -> bool:
-        told.append(made)
-        return True
-
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            trainee,
-            adam(trainee, RATE),
-            Sequences(packed, schedule(len(packed)), 0),
-            clip=1.0,
-            after_step=note,
-            folder=Path(folder),
-        )
+    sequences = Sequences(packed, schedule(len(packed)))
+    made = list(steps(trained, adam(trained, RATE), sequences, first=1, clip=1.0))
     return {
-        "seconds": [made.seconds for made in told],
-        "losses": [made.loss for made in told],
+        "seconds": [step.seconds for step in made],
+        "losses": [step.loss for step in made],
         "bytes": peak.bytes,
     }
 

@@ -87,35 +87,27 @@ def space_for(weights: Weights, *, resumed: bool) -> int:
     """
     size = _bytes(weights.values())
     checkpoint = 3 * size
-    whole = 2 * (checkpoint + size)
-    return (whole // 2 if resumed else whole) + _SPARE + _REPORT
+    copies = 1 if resumed else 2
+    return copies * (checkpoint + size) + _SPARE + _REPORT
 
 
 def load(
     run: RunFolder, step: int, weights: Weights, optimizer: torch.optim.Optimizer
 ) -> TrainState:
-    """Load a checkpoint into the given weights and optimiser, and return its state.
-
-    Raises:
-        LmtuiError: the checkpoint does not belong to these weights, or can't be read.
-    """
+    """Load a checkpoint into the given weights and optimiser, and return its state."""
     folder = run.checkpoint(step)
     with _reading(folder):
         _fill(weights, load_file(folder / _WEIGHTS))
         tensors = load_file(folder / _MOMENTS)
         torch.set_rng_state(tensors.pop(_CHANCE))
-        _take_moments(weights, optimizer, tensors)
+        _load_moments(weights, optimizer, tensors)
         values = json.loads((folder / _STATE).read_bytes())
         known = {item.name for item in fields(TrainState)}
         return TrainState(**{name: values[name] for name in known & set(values)})
 
 
 def save_best(run: RunFolder, weights: Weights, step: int) -> None:
-    """Save the weights of the best evaluation so far, in place of the earlier ones.
-
-    Raises:
-        LmtuiError: the weights can't be saved; earlier ones are unchanged.
-    """
+    """Save the weights of the best evaluation so far, in place of the earlier ones."""
     folder = run.best_folder
     temporary = folder / f".{_WEIGHTS}"
     try:
@@ -133,11 +125,7 @@ def save_best(run: RunFolder, weights: Weights, step: int) -> None:
 
 
 def load_best(run: RunFolder, weights: Weights) -> int:
-    """Load the best weights into the model and return the step they belong to.
-
-    Raises:
-        LmtuiError: the weights can't be read.
-    """
+    """Load the best weights into the model and return the step they belong to."""
     file = run.best_folder / _WEIGHTS
     with _reading(run.best_folder):
         with safe_open(file, framework="pt") as opened:
@@ -174,7 +162,7 @@ def _moments(weights: Weights, optimizer: torch.optim.Optimizer) -> dict[str, Te
     return tensors
 
 
-def _take_moments(
+def _load_moments(
     weights: Weights, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
     remembered: dict[str, dict[str, Tensor]] = {}
@@ -184,11 +172,11 @@ def _take_moments(
     for name, weight in weights.items():
         if name in remembered:
             optimizer.state[weight] = {
-                kind: _beside(weight, value) for kind, value in remembered[name].items()
+                kind: _like(weight, value) for kind, value in remembered[name].items()
             }
 
 
-def _beside(weight: Tensor, value: Tensor) -> Tensor:
+def _like(weight: Tensor, value: Tensor) -> Tensor:
     """Return a moment as the optimiser itself lays it out.
 
     A tensor of the weight's shape gets the weight's layout and device; the step count

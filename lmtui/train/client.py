@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from lmtui import paths, processes
 from lmtui.errors import LmtuiError, system_limit
@@ -29,27 +29,24 @@ COMMAND: Sequence[str] = (*processes.MODULE, "lmtui.train")
 GRACE = 1.0
 """Seconds that a worker has to leave at once before it is killed."""
 
-_TAIL = 12  # lines of the log that are quoted
-_MOST = 2000  # characters of them
+_QUOTED_LINES = 12  # of the log
+_QUOTED_CHARACTERS = 2000
 
 
 class WorkerProcess:
     """A running worker. Any thread may call it; calls are serialised."""
 
     def __init__(
-        self,
-        run: RunFolder,
-        process: subprocess.Popen[bytes],
-        events: BinaryIO,
-        *,
-        log_from: int,
-        until_over: ExitStack,
+        self, run: RunFolder, command: Sequence[str], stack: ExitStack
     ) -> None:
+        """Start a command, with the run folder's path as its last argument; `stack` is
+        closed when the process is over."""
         self._run = run
-        self._process = process
-        self._events = events  # kept open: the folder is removed at the end
-        self._log_from = log_from  # bytes of the log that earlier workers wrote
-        self._until_over = until_over
+        # Kept open: the folder is removed at the end.
+        self._events = stack.enter_context(run.new_events())
+        self._log_from = _size(run.log_file)  # bytes that earlier workers wrote
+        self._process = _start([*command, str(run.path)], run)
+        self._until_over = stack.pop_all()
         self._half_line = b""
         self._lock = Lock()
         self._stops = 0
@@ -69,35 +66,34 @@ class WorkerProcess:
         go: bool = False,
         command: Sequence[str] | None = None,
     ) -> WorkerProcess:
-        """Start the worker with a request from `resolve`.
+        """Start a training on notes with a request from `resolve`.
 
         With `go` the worker does not wait after the plan. With `plan_only` it ends
         after the plan, and its folder is temporary.
-
-        Raises:
-            LmtuiError: the run folder can't be written, or the worker can't be started.
         """
+        flags = {"--resume": resume, "--plan-only": plan_only, "--go": go}
+        command = [*(command or COMMAND), *(flag for flag, on in flags.items() if on)]
+        if plan_only:
+            return cls.start_temporary(replace(request, versions=versions()), command)
+        folder = RunFolder.named(request.name)
+        if resume:
+            # An older version may have left files that others can read.
+            paths.make_all_private(folder.path)
+        else:
+            folder.remove()
+            request = replace(request, versions=versions())
+        folder.write(folder.request_file, request)
         with ExitStack() as stack:
-            folder = RunFolder.named(request.name)
-            if plan_only:
-                runs = paths.ensure_folder(paths.runs_folder())
-                folder = RunFolder(stack.enter_context(paths.scratch_folder(runs)))
-            elif resume:
-                # An older version may have left files that others can read.
-                paths.make_all_private(folder.path)
-            else:
-                folder.remove()
-            known = request.versions if resume else versions()
-            folder.write_request(replace(request, versions=known))
-            options = {"--resume": resume, "--plan-only": plan_only, "--go": go}
-            given = [option for option, on in options.items() if on]
-            events = stack.enter_context(folder.new_events())
-            log_from = _size(folder.log_file)
-            process = _start([*(command or COMMAND), str(folder.path), *given], folder)
-            until_over = stack.pop_all()
-            return cls(
-                folder, process, events, log_from=log_from, until_over=until_over
-            )
+            return cls(folder, command, stack)
+
+    @classmethod
+    def start_temporary(cls, request: object, command: Sequence[str]) -> WorkerProcess:
+        """Start a command that trains in a temporary folder, which has the request."""
+        runs = paths.ensure_folder(paths.runs_folder())
+        with ExitStack() as stack:
+            folder = RunFolder(stack.enter_context(paths.scratch_folder(runs)))
+            folder.write(folder.request_file, request)
+            return cls(folder, command, stack)
 
     @property
     def folder(self) -> Path:
@@ -127,12 +123,13 @@ class WorkerProcess:
         with self._lock:
             events = self._read()
             if time.monotonic() > self._leave_by:
-                self._kill()
+                self._leave_by = float("inf")
+                processes.kill(self._process)
             # Before the last read, so that no event written at the end is missed.
             over = not self.running
             events += self._read()
             if over and not self._ended:
-                events += self._last_words()
+                events += self._missing_end()
                 self._ended = True
             if over:
                 self._clean_up()
@@ -140,15 +137,15 @@ class WorkerProcess:
 
     def go(self) -> None:
         """Tell the worker to begin the steps that it planned."""
-        self._tell("go")
+        self._send("go")
 
     def pause(self) -> None:
         """Tell the worker to wait before the next step."""
-        self._tell("pause")
+        self._send("pause")
 
     def resume(self) -> None:
         """Tell the worker to continue after a pause."""
-        self._tell("resume")
+        self._send("resume")
 
     def stop(self) -> None:
         """Tell the worker to finish the step, save and end.
@@ -156,7 +153,7 @@ class WorkerProcess:
         The second call, or one before the first step, makes it leave at once: it is
         killed after `GRACE` seconds.
         """
-        self._tell("stop")
+        self._send("stop")
         with self._lock:
             self._stops += 1
             if self._stops == 2 or not self._began:
@@ -170,7 +167,7 @@ class WorkerProcess:
             return False
         return True
 
-    def _tell(self, command: Literal["go", "pause", "resume", "stop"]) -> None:
+    def _send(self, command: Literal["go", "pause", "resume", "stop"]) -> None:
         assert self._process.stdin is not None
         try:
             with self._lock:
@@ -179,17 +176,17 @@ class WorkerProcess:
         except (OSError, ValueError):
             pass  # the worker has ended; `poll` reports that
 
-    def _kill(self) -> None:
-        """Kill the worker and its child processes."""
-        self._leave_by = float("inf")
+    def kill(self) -> None:
+        """Kill the worker and its child processes, and clean up after it."""
         processes.kill(self._process)
+        self.poll()
 
     def _read(self) -> list[Event]:
         if self._events.closed:
             return []
         *lines, self._half_line = (self._half_line + self._events.read()).split(b"\n")
-        found = (from_json(line.decode("utf-8", "replace")) for line in lines)
-        events = [event for event in found if event is not None]
+        read = (from_json(line.decode("utf-8", "replace")) for line in lines)
+        events = [event for event in read if event is not None]
         for event in events:
             self._note(event)
         return events
@@ -207,7 +204,7 @@ class WorkerProcess:
             case End():
                 self._ended = True
 
-    def _last_words(self) -> list[Event]:
+    def _missing_end(self) -> list[Event]:
         """Return the events to report for a process that ended without an `End`."""
         if self._stops and not self._began:
             return [End("declined", self._run.last_checkpoint or 0)]
@@ -233,12 +230,17 @@ class WorkerProcess:
     def _log_tail(self) -> str:
         try:
             with self._run.log_file.open("rb") as file:
-                file.seek(max(self._log_from, _size(self._run.log_file) - 4 * _MOST))
+                file.seek(
+                    max(
+                        self._log_from,
+                        _size(self._run.log_file) - 4 * _QUOTED_CHARACTERS,
+                    )
+                )
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return ""
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        return "\n".join(lines[-_TAIL:])[-_MOST:]
+        return "\n".join(lines[-_QUOTED_LINES:])[-_QUOTED_CHARACTERS:]
 
 
 def _start(command: Sequence[str], run: RunFolder) -> subprocess.Popen[bytes]:

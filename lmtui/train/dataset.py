@@ -47,28 +47,19 @@ class Block:
     """How many ids, from the first on, are not padding."""
 
 
-def example(document: NotesDocument, tokenizer: Any) -> Example:
-    """Return a document as token ids.
-
-    Raises:
-        LmtuiError: the model's chat template refuses the conversation.
-    """
-    return _Writer(tokenizer).example(document)
-
-
 def examples(
     documents: Iterable[NotesDocument], tokenizer: Any
 ) -> tuple[tuple[Example, ...], tuple[Skip, ...]]:
-    """Return the documents as token ids, and a `Skip` for each that can't be
-    encoded."""
-    writer = _Writer(tokenizer)
-    made, skipped = [], []
+    """Return the documents as token ids, and a `Skip` for each that the model's chat
+    template refuses."""
+    encoder = _Encoder(tokenizer)
+    encoded, skipped = [], []
     for document in documents:
         try:
-            made.append(writer.example(document))
+            encoded.append(encoder.example(document))
         except LmtuiError as error:
             skipped.append(Skip(document.path, str(error)))
-    return tuple(made), tuple(skipped)
+    return tuple(encoded), tuple(skipped)
 
 
 def padding(tokenizer: Any) -> int:
@@ -83,22 +74,20 @@ def pack(examples: Sequence[Example], length: int, pad: int) -> tuple[Block, ...
     """
     ids = [token for item in examples for token in item.ids]
     trained = [counts for item in examples for counts in item.trained]
+    real, missing = len(ids), -len(ids) % length
+    ids += [pad] * missing
+    trained += [False] * missing
     return tuple(
-        _block(
-            ids[start : start + length], trained[start : start + length], length, pad
+        Block(
+            tuple(ids[start : start + length]),
+            tuple(trained[start : start + length]),
+            real=min(length, real - start),
         )
-        for start in range(0, len(ids), length)
+        for start in range(0, real, length)
     )
 
 
-def _block(ids: list[int], trained: list[bool], length: int, pad: int) -> Block:
-    missing = length - len(ids)
-    return Block(
-        (*ids, *[pad] * missing), (*trained, *[False] * missing), real=len(ids)
-    )
-
-
-class _Writer:
+class _Encoder:
     """Encodes documents as token ids."""
 
     def __init__(self, tokenizer: Any) -> None:
@@ -188,19 +177,24 @@ class Dataset:
     """Files, rows and documents that were left out."""
     remarks: tuple[str, ...]
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the end of the only document is held out."""
+        parts = (self.training, self.held_out)
+        return len({example.path for part in parts for example in part}) == 1 and all(
+            parts
+        )
+
 
 def prepare(
     notes: SplitNotes, tokenizer: Any, *, length: int, skip: Callable[[Skip], None]
 ) -> Dataset:
-    """Encode the notes as token ids.
-
-    Raises:
-        LmtuiError: no token's loss would count.
-    """
-    training, left_out = examples(notes.split.training, tokenizer)
-    held_out, also_left_out = examples(notes.split.held_out, tokenizer)
-    for each in (*left_out, *also_left_out):
-        skip(each)
+    """Encode the notes as token ids."""
+    training, skipped = examples(notes.training, tokenizer)
+    held_out, skipped_held_out = examples(notes.held_out, tokenizer)
+    skipped += skipped_held_out
+    for item in skipped:
+        skip(item)
     packed = pack(training, length, padding(tokenizer))
     if not any(any(block.trained[1:]) for block in packed):
         raise LmtuiError(
@@ -209,13 +203,13 @@ def prepare(
             "Give more text, or conversations with answers.",
         )
     remarks = notes.remarks
-    if notes.split.held_out and not any(any(x.trained[1:]) for x in held_out):
+    if notes.held_out and not any(any(x.trained[1:]) for x in held_out):
         remarks = (*remarks, NOTHING_COUNTS)
     return Dataset(
         notes=notes.notes,
         training=training,
         held_out=held_out,
         blocks=packed,
-        skipped=len(notes.notes.skipped) + len(left_out) + len(also_left_out),
+        skipped=len(notes.notes.skipped) + len(skipped),
         remarks=remarks,
     )

@@ -7,8 +7,8 @@ caller brings a new engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -24,9 +24,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import Cancelled
 from lmtui.train.dataset import Example
-from lmtui.train.metrics import DocumentScore
-from lmtui.train.report import Answers
-from lmtui.train.verdict import Memorized
+from lmtui.train.metrics import Answers, DocumentScore, Memorized
 
 PROMPTS = 3
 CONTINUED = 24  # tokens of a sample
@@ -38,16 +36,31 @@ _CUE = 32  # tokens of such a beginning
 _RECALL = 48  # tokens of a continuation that are compared
 _QUOTED = 12  # tokens of context before a quoted token
 
-
 _COST = 8  # scored tokens that take about as long as a generated one
 
 
-Advance = Callable[[int], None]
-"""A function that is told of work done, in scored tokens."""
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The model's evaluation before training, and the digests of its weights.
 
+    Kept in the run folder, since a resumed training holds its checkpoint's weights.
+    """
 
-def _uncounted(_: int) -> None:
-    pass
+    sha256: tuple[str, ...]
+    """Digests of the model's weight files."""
+    prompts: tuple[Prompt, ...]
+    answers: Answers
+
+    def about(self, held_out: Sequence[Example]) -> Baseline:
+        """Return the baseline for these held-out documents only, each of them in it."""
+        scores = {score.path: score for score in self.answers.held_out}
+        chosen = tuple(scores[example.path] for example in held_out)
+        return replace(self, answers=replace(self.answers, held_out=chosen))
+
+    def known(self, held_out: Sequence[Example]) -> tuple[Example, ...]:
+        """Return the documents that are scored here and still have as many tokens."""
+        lengths = {score.path: len(score.logprobs) for score in self.answers.held_out}
+        return tuple(x for x in held_out if lengths.get(x.path) == len(x.ids))
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,8 @@ class Evaluator:
     tokenizer: Any
     block: int
     """The window in which documents are scored, in tokens."""
+    advance: Callable[[int], None] = lambda _: None
+    """Called with the work that was done, in scored tokens."""
 
     def ask(
         self,
@@ -68,52 +83,58 @@ class Evaluator:
         prompts: Sequence[Prompt],
         on_share: Callable[[int, int], None] = lambda done, total: None,
     ) -> Answers:
-        """Return all answers of a full evaluation, made before and after a training.
+        """Return the results of a full evaluation, made before and after a training.
         `on_share` is told how much of it is done.
         """
         neutral = _as_example("neutral text", engine.encode(neutral_text()))
         scored = sum(len(example.ids) for example in (*held_out, neutral))
-        said = len(prompts) * CONTINUED + min(len(training), RECALLED) * _RECALL
-        total, done = scored + _COST * said, 0
+        generated = len(prompts) * CONTINUED + min(len(training), RECALLED) * _RECALL
+        total, done = scored + _COST * generated, 0
 
         def advance(work: int) -> None:
             nonlocal done
             done = min(total, done + work)
             on_share(done, total)
 
-        found = Answers(
-            held_out=self.score(engine, held_out, advance=advance),
-            neutral=self._score(engine, neutral, advance=advance),
-            continued=self.continued(engine, prompts, advance=advance),
-            recalled=self.recalled(engine, training, advance=advance),
+        counted = replace(self, advance=advance)
+        answers = Answers(
+            held_out=counted.score(engine, held_out),
+            neutral=counted.score(engine, [neutral])[0],
+            continued=counted.continued(engine, prompts),
+            recalled=counted.recalled(engine, training),
         )
         on_share(total, total)
-        return found
+        return answers
 
     def score(
-        self,
-        engine: LocalEngine,
-        examples: Sequence[Example],
-        *,
-        advance: Advance = _uncounted,
+        self, engine: LocalEngine, examples: Sequence[Example]
     ) -> tuple[DocumentScore, ...]:
-        return tuple(
-            self._score(engine, example, advance=advance) for example in examples
-        )
+        return tuple(self._score(engine, example) for example in examples)
 
     def continued(
-        self,
-        engine: LocalEngine,
-        prompts: Sequence[Prompt],
-        *,
-        advance: Advance = _uncounted,
+        self, engine: LocalEngine, prompts: Sequence[Prompt]
     ) -> tuple[str, ...]:
         """Return the model's greedy continuation of each prompt."""
-        found = []
-        for prompt in prompts:
-            found.append("".join(_greedy(engine, prompt, CONTINUED)[1]))
-            advance(_COST * CONTINUED)
-        return tuple(found)
+        return tuple(
+            "".join(self._greedy(engine, prompt, CONTINUED)[1]) for prompt in prompts
+        )
+
+    def _greedy(
+        self, engine: LocalEngine, prompt: Prompt, tokens: int
+    ) -> tuple[list[int], list[str]]:
+        """Return the ids and the pieces of text of a greedy continuation."""
+        ids: list[int] = []
+        pieces: list[str] = []
+        settings = SamplingSettings(temperature=0, max_tokens=tokens)
+        for step in engine.generate(prompt, settings, top_n=1):
+            pieces.append(step.piece)
+            if isinstance(step, GenerationResult):
+                if step.reason is FinishReason.CANCELLED:
+                    raise Cancelled
+            else:
+                ids.append(step.id)
+        self.advance(_COST * tokens)
+        return ids, pieces
 
     def prompts(
         self, held_out: Sequence[Example], training: Sequence[Example]
@@ -124,18 +145,14 @@ class Evaluator:
         are too few.
         """
         long_enough = [x for x in (*held_out, *training) if len(x.ids) > _PROMPT.stop]
-        kept = {x.path for x in held_out}
-        first = [x for x in long_enough if x.path in kept]
-        rest = [x for x in long_enough if x.path not in kept]
+        paths = {x.path for x in held_out}
+        first = [x for x in long_enough if x.path in paths]
+        rest = [x for x in long_enough if x.path not in paths]
         chosen = (_spread(first, PROMPTS) + _spread(rest, PROMPTS))[:PROMPTS]
         return tuple(map(self._prompt, chosen))
 
     def recalled(
-        self,
-        engine: LocalEngine,
-        training: Sequence[Example],
-        *,
-        advance: Advance = _uncounted,
+        self, engine: LocalEngine, training: Sequence[Example]
     ) -> Memorized | None:
         """Return the longest run of training text that the model repeats word for word.
 
@@ -146,13 +163,11 @@ class Evaluator:
         stream = np.array([i for x in training for i in x.ids], dtype=np.int64)
         best: Memorized | None = None
         for example in _spread(long_enough, RECALLED):
-            cue = Prompt(example.ids[:_CUE], "")
-            ids = _greedy(engine, cue, _RECALL)[0]
-            advance(_COST * _RECALL)
+            ids, _ = self._greedy(engine, Prompt(example.ids[:_CUE], ""), _RECALL)
             start, length = longest_run(np.array(ids, dtype=np.int64), stream)
             if best is None or length > best.tokens:
-                said = self._text(ids[start : start + length])
-                best = Memorized(length, len(said), example.path, said)
+                text = self._text(ids[start : start + length])
+                best = Memorized(length, len(text), example.path, text)
         return best
 
     def quote(self, example: Example, index: int) -> tuple[str, str]:
@@ -161,23 +176,21 @@ class Evaluator:
         before = example.ids[max(0, index - _QUOTED) : index]
         return self._text(before), self._text(example.ids[index : index + 1])
 
-    def _score(
-        self, engine: LocalEngine, example: Example, *, advance: Advance = _uncounted
-    ) -> DocumentScore:
+    def _score(self, engine: LocalEngine, example: Example) -> DocumentScore:
         before = 1 if self._begins(example) else 0
         ids = example.ids[before:]
         window = self.window(engine, example)
         scored = engine.score(
             ids, prefix=example.ids[:before], window=window, stride=max(1, window // 2)
         )
-        controls = self._controls
+        controls = frozenset(self.tokenizer.all_special_ids)
         logprobs: list[float | None] = [None] * before
         size = 0
         for token, counts in zip(scored, example.trained[before:], strict=True):
             counts = counts and token.id not in controls
             logprobs.append(token.logprob if counts else None)
             size += len(token.bytes) if logprobs[-1] is not None else 0
-            advance(1)
+            self.advance(1)
         known = [logprob for logprob in logprobs if logprob is not None]
         return DocumentScore(
             path=example.path,
@@ -195,10 +208,6 @@ class Evaluator:
         """Return whether a document begins with BOS, which then begins every window."""
         bos = self.tokenizer.bos_token_id
         return bool(example.ids and example.ids[0] == bos and not example.trained[0])
-
-    @property
-    def _controls(self) -> Collection[int]:
-        return frozenset(self.tokenizer.all_special_ids)
 
     def _prompt(self, example: Example) -> Prompt:
         given = example.trained.index(True) if True in example.trained else 0
@@ -224,48 +233,31 @@ def neutral_text() -> str:
     return files("lmtui.train").joinpath("neutral.txt").read_text("utf-8")
 
 
-def longest_run(said: Any, stream: Any) -> tuple[int, int]:
-    """Find the longest run of ids of `said` that is in `stream`: its start and length.
+def longest_run(ids: Any, stream: Any) -> tuple[int, int]:
+    """Find the longest run of `ids` that is in `stream`: its start and length.
 
-    `said` [n] and `stream` [m] are arrays of ids, the start is a position in `said`.
+    `ids` [n] and `stream` [m] are arrays of ids, the start is a position in `ids`.
     The longest common substring, by dynamic programming with a row of m + 1 lengths.
     """
     runs = np.zeros(len(stream) + 1, dtype=np.int32)
     best = (0, 0)
-    for place, token in enumerate(said):
+    for end, token in enumerate(ids, 1):
         runs[1:] = np.where(stream == token, runs[:-1] + 1, 0)
         runs[0] = 0
         length = int(runs.max())
         if length > best[1]:
-            best = (place - length + 1, length)
+            best = (end - length, length)
     return best
-
-
-def _greedy(
-    engine: LocalEngine, prompt: Prompt, tokens: int
-) -> tuple[list[int], list[str]]:
-    """Return the ids and the pieces of text of a greedy continuation."""
-    ids: list[int] = []
-    pieces: list[str] = []
-    settings = SamplingSettings(temperature=0, max_tokens=tokens)
-    for step in engine.generate(prompt, settings, top_n=1):
-        pieces.append(step.piece)
-        if isinstance(step, GenerationResult):
-            if step.reason is FinishReason.CANCELLED:
-                raise Cancelled
-        else:
-            ids.append(step.id)
-    return ids, pieces
 
 
 def _as_example(path: str, encoding: Encoding) -> Example:
     given = len(encoding.prefix)
     ids = (*encoding.prefix, *encoding.ids)
-    return Example(path, ids, tuple(place >= given for place in range(len(ids))))
+    return Example(path, ids, tuple(index >= given for index in range(len(ids))))
 
 
 def _spread(examples: Sequence[Example], count: int) -> list[Example]:
     """Return at most `count` of the examples, evenly spread."""
     step = max(1.0, len(examples) / count)
-    places = (int(step * n) for n in range(count))
-    return [examples[place] for place in places if place < len(examples)]
+    indices = (int(step * n) for n in range(count))
+    return [examples[index] for index in indices if index < len(examples)]

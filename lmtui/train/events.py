@@ -1,4 +1,4 @@
-"""The events of a training run: frozen values, written as one JSON object a line.
+"""The events of a training: frozen values, written as one JSON object a line.
 
 Losses are means in nats a token, times are in seconds. Knows neither writer nor reader,
 and imports no torch.
@@ -7,62 +7,12 @@ and imports no torch.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import cache
-from types import NoneType, UnionType
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 from lmtui.text import safe_json
-
-
-def plain(value: Any) -> Any:
-    """Return a value in JSON's types; NaN and infinity become None."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def built(kind: Any, value: Any) -> Any:
-    """Rebuild the value of a type from what `plain` returned.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError: the value is not of this type.
-    """
-    if get_origin(kind) in (Union, UnionType):
-        if value is None and NoneType in get_args(kind):
-            return None
-        kind = next(item for item in get_args(kind) if item is not NoneType)
-    if get_origin(kind) is tuple:
-        return tuple(built(get_args(kind)[0], item) for item in value)
-    if hasattr(kind, "__dataclass_fields__"):
-        kinds = _kinds(kind)
-        known = kinds.keys() & value.keys()
-        return kind(**{name: built(kinds[name], value[name]) for name in known})
-    if kind is float:
-        return math.nan if value is None else float(value)
-    return value
-
-
-@cache
-def _kinds(kind: Any) -> Mapping[str, Any]:
-    hints = get_type_hints(kind)
-    return {item.name: hints[item.name] for item in fields(kind)}
-
+from lmtui.train.codec import built, plain
 
 Ending = Literal["done", "early", "stopped", "failed", "declined"]
 """All steps done; stopped early; stopped on request; failed; never begun."""
@@ -254,43 +204,88 @@ class End:
     """One plain sentence of the report."""
 
 
+LineName = Literal["uniform", "unigram", "bigram", "trigram"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLines:
+    """Held-out losses of models without weights, on the bytes that the transformer is
+    scored on; the n-grams are counted in the training part."""
+
+    uniform: float
+    """ln V: every byte is equally probable."""
+    unigram: float
+    bigram: float
+    trigram: float
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainStart:
+    """A model of random weights is ready to be trained; a token is a byte."""
+
+    name: ClassVar[str] = "pretrain_start"
+    parameters: int
+    training_bytes: int
+    lines: ReferenceLines
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the model writes and predicts at one step; bytes are in hexadecimal."""
+
+    prompt: str
+    sample: str
+    """Bytes drawn after the prompt, with the same random numbers at every step, so that
+    only the model differs."""
+    context: str
+    """The bytes after which the next one is predicted."""
+    top_bytes: str
+    """The most probable next bytes, the most probable first."""
+    top_probs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainStep:
+    """Optimiser steps were made, or the held-out bytes were scored."""
+
+    name: ClassVar[str] = "pretrain_step"
+    step: int
+    seconds: float
+    """Seconds since the first step began."""
+    tokens: int
+    """Bytes that were trained on since then, with repetitions."""
+    losses: tuple[float, ...] = ()
+    """Training loss of each step since the last event, in order."""
+    held_out: float | None = None
+    """Held-out loss; None where the step was not evaluated."""
+    snapshot: Snapshot | None = None
+
+
 Event = (
     Skip | Plan | Start | Step | Eval | Sample | Saved
-    | Doing | Paused | Warned | Failed | End
+    | Doing | Paused | Warned | Failed | End | PretrainStart | PretrainStep
 )  # fmt: skip
 
 _KINDS: Mapping[str, type[Any]] = {kind.name: kind for kind in get_args(Event)}
 
 
-class NamedEvent(Protocol):
-    """A frozen dataclass whose name is that of its kind of event in JSON."""
-
-    name: ClassVar[str]
-
-
-def to_json(event: NamedEvent) -> str:
-    """Return an event as one line of JSON, without its newline."""
-    return safe_json(json.dumps(to_fields(event), ensure_ascii=False))
-
-
-def to_fields(event: NamedEvent) -> dict[str, Any]:
+def to_fields(event: Event) -> dict[str, Any]:
     """Return an event as a JSON object."""
     return {"event": event.name, **plain(event)}
 
 
-def event_of(line: str, kinds: Mapping[str, type[Any]]) -> Any:
-    """Return the event of a line, of one of these kinds by name; None for a line that
-    holds none."""
-    try:
-        values = json.loads(line)
-        return built(kinds[values.pop("event")], values)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+def to_json(event: Event) -> str:
+    """Return an event as one line of JSON, without its newline."""
+    return safe_json(json.dumps(to_fields(event), ensure_ascii=False))
 
 
 def from_json(line: str) -> Event | None:
     """Return the event of a line; None for a torn one or one of another version."""
-    event: Event | None = event_of(line, _KINDS)
+    try:
+        values = json.loads(line)
+        event: Event = built(_KINDS[values.pop("event")], values)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
     return event
 
 

@@ -30,12 +30,11 @@ _PLACEHOLDER = re.compile(r"[<$*{\[(%]|\.\.\.|x{4}|your|example", re.IGNORECASE)
 
 def secret_lines(text: str) -> Iterator[int]:
     """Yield the numbers of lines that look like a secret, from 1 on."""
-    found = {match.start() for match in _KEYS.finditer(text)}
-    found |= {each.start() for each in _ASSIGNED.finditer(text) if _is_value(each)}
+    matches = [*_KEYS.finditer(text), *filter(_is_value, _ASSIGNED.finditer(text))]
     line, at, last = 1, 0, 0
-    for place in sorted(found):
-        line += text.count("\n", at, place)
-        at = place
+    for start in sorted(match.start() for match in matches):
+        line += text.count("\n", at, start)
+        at = start
         if line != last:
             yield line
         last = line
@@ -44,7 +43,7 @@ def secret_lines(text: str) -> Iterator[int]:
 def masked(text: str) -> str:
     """Return a text with `…` in the place of what looks like a secret."""
     text = _KEYS.sub("…", text)
-    return _ASSIGNED.sub(lambda each: "…" if _is_value(each) else each[0], text)
+    return _ASSIGNED.sub(lambda match: "…" if _is_value(match) else match[0], text)
 
 
 def _is_value(assigned: re.Match[str]) -> bool:

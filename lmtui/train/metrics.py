@@ -1,4 +1,4 @@
-"""Document scores and their totals, by which a training is judged.
+"""The results of an evaluation: document scores, their totals, continuations.
 
 The figures are sums of the engine's scores. Sums and means are in nats. Imports no
 torch.
@@ -60,3 +60,24 @@ def together(scores: Sequence[DocumentScore]) -> LossTotals | None:
         tokens=tokens,
         bytes=size,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Memorized:
+    """The longest run of training text that the model repeated word for word."""
+
+    tokens: int
+    characters: int
+    path: str
+    """The document whose beginning was the prompt."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The results of a full evaluation of a model."""
+
+    held_out: tuple[DocumentScore, ...]
+    neutral: DocumentScore
+    continued: tuple[str, ...]
+    recalled: Memorized | None

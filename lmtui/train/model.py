@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -28,7 +27,6 @@ from lmtui.models.errors import offline, quiet
 from lmtui.models.load import load, locate
 from lmtui.models.loaded_model import LoadedModel
 from lmtui.models.progress import OnProgress, ignore
-from lmtui.train.cpu_kernels import HALF, accelerate_linears, enable_recompute
 from lmtui.train.loss import SummedLoss
 from lmtui.train.request import TrainRequest
 from lmtui.train.settings import TrainSettings
@@ -44,11 +42,7 @@ _SPARE = 0.9  # share of the free memory that a training may use
 def random_model(config: Any, settings: TrainSettings) -> Any:
     """Return a model of `config`'s kind with random weights, in other sizes if given.
 
-    The same seed gives the same weights.
-
-    Raises:
-        LmtuiError: the width can't be divided among the heads.
-    """
+    The same seed gives the same weights."""
     from transformers import AutoModelForCausalLM
 
     shaped = resized(config, layers=settings.layers, width=settings.width)
@@ -58,11 +52,7 @@ def random_model(config: Any, settings: TrainSettings) -> Any:
 
 
 def resized(config: Any, *, layers: int | None, width: int | None) -> Any:
-    """Return a copy of a configuration in other sizes; dependent sizes follow.
-
-    Raises:
-        LmtuiError: the width can't be divided among the heads.
-    """
+    """Return a copy of a configuration in other sizes; dependent sizes follow."""
     values = config.to_dict()
     changes: dict[str, Any] = {}
     if layers is not None:
@@ -131,19 +121,16 @@ def _deviation(width: int, vocabulary: int) -> float:
 class TrainableModel:
     loaded: LoadedModel
     """The loaded model; its `model` is the object whose weights change."""
-    model: Any
-    """The model that is trained and saved, or peft's wrapper around it with the
-    LoRA."""
+    module: Any
+    """The module that is trained and saved: that model, or peft's wrapper around it
+    with the LoRA."""
     base: Base
     half: bool
     """Whether it computes in bfloat16; trained weights stay in float32."""
-    disable_recompute: Callable[[], None] = lambda: None
-    """Undoes `cpu_kernels.enable_recompute`: activations are kept for backward
-    again."""
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
-        named = self.model.named_parameters()
+        named = self.module.named_parameters()
         return {name: weight for name, weight in named if weight.requires_grad}
 
     @cached_property
@@ -152,7 +139,7 @@ class TrainableModel:
 
     @property
     def parameters(self) -> int:
-        return sum(weight.numel() for weight in self.model.parameters())
+        return sum(weight.numel() for weight in self.module.parameters())
 
     @property
     def trainable(self) -> int:
@@ -161,7 +148,7 @@ class TrainableModel:
     @property
     def dtype(self) -> str:
         """The dtype that the training computes in."""
-        dtype = HALF if self.half else self.loaded.dtype
+        dtype = torch.bfloat16 if self.half else self.loaded.dtype
         return str(dtype).removeprefix("torch.")
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
@@ -169,20 +156,16 @@ class TrainableModel:
 
         It is computed in the training's dtype.
         """
-        with self._arithmetic():
+        device = self.loaded.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.half):
             return self.summed_loss(ids, targets)
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        if not self.half:
-            return contextlib.nullcontext()
-        return torch.autocast(self.loaded.device.type, HALF)
 
     def engine(self) -> LocalEngine:
         """Return an engine around the model as it is now, in the loaded dtype.
 
         After a change of weights its KV cache is invalid: make a new engine.
         """
-        self.model.eval()
+        self.module.eval()
         return LocalEngine(self.loaded)
 
     def checkpoint_activations(self) -> None:
@@ -190,25 +173,19 @@ class TrainableModel:
 
         This is slower and takes a fraction of the memory.
         """
-        self.disable_recompute()  # recipes would hold what is to be freed
         with quiet():
             self.loaded.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs={"use_reentrant": False}
             )
 
 
-def open_trainee(
+def open_model(
     request: TrainRequest, on_progress: OnProgress = ignore
 ) -> TrainableModel:
-    """Load the base that a request names and prepare it for training.
-
-    Raises:
-        LmtuiError: the base can't be loaded, or can't be trained as requested.
-    """
+    """Load the base that a request names and prepare it for training."""
     settings = request.settings
-    found = source.resolve(request.base)
-    place = locate(found, on_progress)
-    base = folders.base_of(found, place, on_progress)
+    named = source.resolve(request.base)
+    base = folders.base_of(named, locate(named, on_progress), on_progress)
     device = hardware.choose_device(request.device)
     half = computes_in_half(settings.dtype, device)
     loaded = load(
@@ -224,37 +201,23 @@ def open_trainee(
 def prepare_for_training(
     loaded: LoadedModel, base: Base, settings: TrainSettings, *, half: bool
 ) -> TrainableModel:
-    """Prepare a loaded model for training; for a LoRA it is changed in place.
-
-    Raises:
-        LmtuiError: the model can't take an adapter, or can't have this width.
-    """
+    """Prepare a loaded model for training; for a LoRA it is changed in place."""
     torch.manual_seed(settings.seed)
     if settings.method == "scratch":
         fresh = random_model(loaded.model.config, settings).to(loaded.device)
         loaded = replace(loaded, model=fresh.eval())
-    model: Any = loaded.model
+    module: Any = loaded.model
     if settings.method == "lora":
-        model = _adapted(model, settings)
+        module = _with_lora(module, settings)
     else:
-        model.requires_grad_(True)
-    _drop_nothing(model)
-    if loaded.device.type != "cpu":
-        return TrainableModel(loaded, model.eval(), base, half)
-    keep_all = enable_recompute(model)
-    accelerate_linears(model)
-    return TrainableModel(loaded, model.eval(), base, half, keep_all)
+        module.requires_grad_(True)
+    _disable_dropout(module)
+    return TrainableModel(loaded, module.eval(), base, half)
 
 
 def computes_in_half(dtype: str, device: torch.device) -> bool:
-    """Return whether a training computes in bfloat16; `auto` does where that is faster.
-
-    Raises:
-        LmtuiError: training can't compute in this dtype.
-    """
-    if dtype not in ("auto", "float32", "bfloat16"):
-        hint = "Give one of: auto, float32, bfloat16."
-        raise LmtuiError("this dtype can't be used for training", dtype, hint)
+    """Return whether a training computes in bfloat16; `auto` does where that is
+    faster."""
     return dtype == "bfloat16" or (
         dtype == "auto" and hardware.fast_at_bfloat16(device)
     )
@@ -270,7 +233,7 @@ def _stored_dtype(settings: TrainSettings, device: torch.device) -> str:
     return "auto" if frozen and device.type == "cuda" else "float32"
 
 
-def _adapted(model: Any, settings: TrainSettings) -> Any:
+def _with_lora(model: Any, settings: TrainSettings) -> Any:
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -289,51 +252,52 @@ def _adapted(model: Any, settings: TrainSettings) -> Any:
         ) from error
 
 
-def _drop_nothing(model: nn.Module) -> None:
+def _disable_dropout(model: nn.Module) -> None:
     """Turn off all dropout, so that a resumed training comes to the same weights."""
     for module in model.modules():
         for name, value in list(vars(module).items()):
-            dropping = "drop" in name or (
+            is_dropout = "drop" in name or (
                 name == "p" and isinstance(module, nn.Dropout)
             )
-            if dropping and isinstance(value, float):
+            if is_dropout and isinstance(value, float):
                 setattr(module, name, 0.0)
 
 
-def save_memory_where_needed(trainee: TrainableModel, block: int) -> int | None:
+def fit_memory(model: TrainableModel, block: int) -> tuple[int, int]:
     """Turn on activation checkpointing if the training would not fit otherwise.
 
-    Returns the bytes that are missing even then, or None.
+    Returns the bytes that the training needs beyond the loaded model, and how many of
+    them are missing even then.
     """
-    free = int(hardware.available_memory(trainee.loaded.device) * _SPARE)
-    if training_bytes(trainee, block) <= free:
-        return None
-    trainee.checkpoint_activations()
-    missing = training_bytes(trainee, block) - free
-    return missing if missing > 0 else None
+    free = int(hardware.available_memory(model.loaded.device) * _SPARE)
+    need = training_bytes(model, block)
+    if need > free:
+        model.checkpoint_activations()
+        need = training_bytes(model, block)
+    return need, max(0, need - free)
 
 
-def training_bytes(trainee: TrainableModel, block: int) -> int:
+def training_bytes(model: TrainableModel, block: int) -> int:
     """Return the bytes that training needs beyond the loaded model.
 
     They are gradients, moments and the activations of one block. The last are measured
     on two short blocks and extrapolated linearly.
     """
-    short, long = (activation_bytes(trainee, tokens) for tokens in _PROBES)
+    short, long = (activation_bytes(model, tokens) for tokens in _PROBES)
     a_token = (long - short) / (_PROBES[1] - _PROBES[0])
-    return int(_ADAM_BYTES * trainee.trainable + long + (block - _PROBES[1]) * a_token)
+    return int(_ADAM_BYTES * model.trainable + long + (block - _PROBES[1]) * a_token)
 
 
-def activation_bytes(trainee: TrainableModel, tokens: int) -> int:
+def activation_bytes(model: TrainableModel, tokens: int) -> int:
     """Return the bytes that a forward pass over `tokens` keeps for backward.
 
     Weights are not counted.
     """
-    ids = torch.ones(1, tokens, dtype=torch.long, device=trainee.loaded.device)
-    with restored(trainee.model), _counted(trainee.model) as kept:
-        trainee.model.train()
-        trainee.loss(ids, ids)
-    return sum(kept.values())
+    ids = torch.ones(1, tokens, dtype=torch.long, device=model.loaded.device)
+    with restored(model.module), _saved_bytes(model.module) as sizes:
+        model.module.train()
+        model.loss(ids, ids)
+    return sum(sizes.values())
 
 
 @contextlib.contextmanager
@@ -348,16 +312,16 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _counted(model: nn.Module) -> Iterator[dict[int, int]]:
+def _saved_bytes(model: nn.Module) -> Iterator[dict[int, int]]:
     """Yield the bytes of each storage that autograd keeps, by its address."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield kept
+        yield sizes

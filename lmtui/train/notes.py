@@ -153,7 +153,7 @@ def _instruction(values: dict[str, Any]) -> tuple[ChatTurn, ...]:
 def _messages(turns: Any, name: str) -> tuple[ChatTurn, ...]:
     if not isinstance(turns, list):
         raise _UnusableRow(f"{name} is not a list")
-    messages = tuple(_message(turn, place) for place, turn in enumerate(turns, 1))
+    messages = tuple(_message(turn, index) for index, turn in enumerate(turns, 1))
     learned = (m.content for m in messages if m.role == "assistant")
     if not any(content.strip() for content in learned):
         raise _UnusableRow("no assistant message to learn from")
@@ -205,8 +205,8 @@ def find(
         hint = "Name files, folders, or a pattern such as 'notes/**/*.md'."
         raise LmtuiError("no notes were named", "", hint)
     search = _Search()
-    for place in places:
-        search.look_at(str(place))
+    for path in places:
+        search.add(str(path))
     root = Path(os.path.commonpath(search.bases))
     files = {_name(path, root): path for path in search.files}
     named = search.files.union(search.bases)
@@ -231,7 +231,7 @@ class _Search:
         self.closed: dict[Path, str] = {}
         """The reason for each folder that can't be read."""
 
-    def look_at(self, pattern: str) -> None:
+    def add(self, pattern: str) -> None:
         path = Path(os.path.abspath(os.path.expanduser(pattern)))
         try:
             mode = path.stat().st_mode if pattern else None
@@ -265,7 +265,7 @@ class _Search:
     def _expand(self, base: Path, pattern: tuple[str, ...]) -> bool:
         """Take the files that match a pattern below a folder; return whether any
         did."""
-        found = False
+        matched = False
         waiting, seen = [(base, pattern)], set[tuple[Path, int]]()
         while waiting:
             folder, parts = waiting.pop()
@@ -274,7 +274,7 @@ class _Search:
             seen.add((folder, len(parts)))
             if not parts:
                 self._walk(folder)
-                found = True
+                matched = True
                 continue
             deep, rest = parts[0] == "**", parts[1:]
             if deep:
@@ -284,8 +284,8 @@ class _Search:
                     waiting.append((path, parts if deep else rest))
                 elif not (deep or rest):
                     self.files.add(path)
-                    found = True
-        return found
+                    matched = True
+        return matched
 
     def _walk(self, folder: Path) -> None:
         """Take all files of a folder and of its subfolders."""
@@ -303,20 +303,20 @@ class _Search:
         Entries that are left out are noted with the reason.
         """
         try:
-            with os.scandir(folder) as found:
-                entries = [e for e in found if fnmatchcase(e.name, pattern)]
+            with os.scandir(folder) as listing:
+                entries = [e for e in listing if fnmatchcase(e.name, pattern)]
         except OSError as error:
             self.closed[folder] = f"can't be looked into ({error.strerror})"
             return []
-        kept = []
+        usable = []
         for entry in entries:
             path, is_folder = Path(entry.path), _is_folder(entry)
             hidden = entry.name.startswith(".") and not pattern.startswith(".")
             if why := _why_not(entry, is_folder=is_folder, hidden=hidden):
                 self.left_out[path] = why
             else:
-                kept.append((path, is_folder))
-        return kept
+                usable.append((path, is_folder))
+        return usable
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -390,10 +390,10 @@ def read_notes(places: Sequence[str | Path], settings: TrainSettings) -> Notes:
     of_files = {name: _Reading(settings, seen=reading.seen) for name in files}
     # Of equal files the first one that is read is used: the original's name is shorter
     # than that of "copy of" it. The order of the documents stays that of the names.
-    for name in sorted(files, key=lambda each: (len(each), each)):
+    for name in sorted(files, key=lambda name: (len(name), name)):
         of_files[name].read(name, files[name])
-    for each in of_files.values():
-        reading.add(each)
+    for of_file in of_files.values():
+        reading.add(of_file)
     if not reading.documents:
         raise _nothing(root, reading.skipped)
     return Notes(
@@ -455,8 +455,8 @@ class _Reading:
         """Add a file's documents, or note why it is left out."""
         try:
             data = _read(path, int(self.settings.max_file_mb * 1e6))
-            whole = _text(data)
-            text = self._learned(path, whole)
+            decoded = _text(data)
+            text = self._without_front_matter(path, decoded)
             digest = hashlib.sha256(text.encode()).digest()
             if same := self.seen.get(digest):
                 raise SkipReason(f"the same as {same}")
@@ -468,15 +468,15 @@ class _Reading:
         sha256 = hashlib.sha256(data).hexdigest()
         self.files.append(NoteFile(name, sha256, len(data), len(documents)))
         self.documents += documents
-        dropped = whole.count("\n") - text.count("\n")  # lines of front matter
+        dropped = decoded.count("\n") - text.count("\n")  # lines of front matter
         for document in documents:
-            lines = list(secret_lines(_whole_text(document.content)))
+            lines = list(secret_lines(_full_text(document.content)))
             if document.is_row:
                 self.secrets += [document.path] if lines else []
             else:
                 self.secrets += [f"{name}:{dropped + line}" for line in lines]
 
-    def _learned(self, path: Path, text: str) -> str:
+    def _without_front_matter(self, path: Path, text: str) -> str:
         if self.settings.front_matter == "drop" and path.suffix.lower() in _NOTES:
             text = without_front_matter(text)
         if not text.strip():
@@ -505,7 +505,7 @@ class _Reading:
         return usable
 
 
-def _whole_text(content: Content) -> str:
+def _full_text(content: Content) -> str:
     match content:
         case str(text):
             return text
@@ -541,11 +541,7 @@ def _too_large(size: int, limit: int) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Decode bytes to text without a byte-order mark and with `\\n` line endings.
-
-    Raises:
-        SkipReason: the bytes are not UTF-8 text.
-    """
+    """Decode bytes to text without a byte-order mark and with `\\n` line endings."""
     if data.startswith(_UTF16):
         raise SkipReason("UTF-16, not UTF-8")
     if data.startswith(b"%PDF-"):
@@ -569,10 +565,10 @@ def without_front_matter(text: str) -> str:
     lines = text.split("\n")
     if not _FENCE.fullmatch(lines[0]):
         return text
-    for place, line in enumerate(lines[1:], 1):
+    for index, line in enumerate(lines[1:], 1):
         if _FENCE_END.fullmatch(line):
-            return "\n".join(lines[place + 1 :]).lstrip("\n")
-        if not _YAML_LINE.match(line) or (place == 1 and not line.strip()):
+            return "\n".join(lines[index + 1 :]).lstrip("\n")
+        if not _YAML_LINE.match(line) or (index == 1 and not line.strip()):
             return text
     return text
 

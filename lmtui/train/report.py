@@ -9,31 +9,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from lmtui import notation
 from lmtui.engine.types import Prompt
 from lmtui.notation import bits
 from lmtui.text import visible_line, visible_token
-from lmtui.train.events import Continuation, built, plain
-from lmtui.train.metrics import DocumentScore, LossTotals, together
+from lmtui.train.codec import built, plain
+from lmtui.train.events import Continuation
+from lmtui.train.metrics import (
+    Answers,
+    DocumentScore,
+    LossTotals,
+    Memorized,
+    together,
+)
 from lmtui.train.verdict import (
     PRIVACY,
     WORD_FOR_WORD,
     DocumentChange,
-    Memorized,
     TokenChange,
     Verdict,
     document_changes,
     judge,
 )
 
-NAME = "report"
 _SHOWN = 10  # documents, and tokens, listed for gains and for losses
 _AGAIN = "The figures of one held-out document:"
 _PICTURED = 240  # code points of a quotation
 _BACKTICKS = re.compile("`+")
+
+Quote = Callable[[int, int], tuple[str, str]]
+"""Maps a held-out document's number and a position in its ids to the text before the
+position and the text of the token there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +74,37 @@ class Report:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the owner, in whole sentences."""
-        found = self.recalled
-        if found is None or found.tokens < WORD_FOR_WORD:
+        run = self.recalled
+        if run is None or run.tokens < WORD_FOR_WORD:
             return (PRIVACY,)
         return (
-            f"It repeats at least {found.tokens} tokens of {visible_line(found.path)} "
+            f"It repeats at least {run.tokens} tokens of {visible_line(run.path)} "
             "word for word.",
             PRIVACY,
         )
 
 
 def token_changes(
-    before: Sequence[DocumentScore],
-    after: Sequence[DocumentScore],
-    quote: Any,
+    before: Sequence[DocumentScore], after: Sequence[DocumentScore], quote: Quote
 ) -> tuple[tuple[TokenChange, ...], tuple[TokenChange, ...]]:
-    """Return the tokens whose probability rose most, and those whose fell most.
-
-    `quote(document, position)` returns the text before a position in the ids of the
-    document with that number, and the token's own text.
-    """
+    """Return the tokens whose probability rose most, and those whose fell most."""
     changes = [
-        (b - a, number, place)
+        (b - a, number, index)
         for number, pair in enumerate(zip(before, after, strict=True))
-        for place, (a, b) in enumerate(
+        for index, (a, b) in enumerate(
             zip(pair[0].logprobs, pair[1].logprobs, strict=True)
         )
         if a is not None and b is not None
     ]
     changes.sort(key=lambda change: (-change[0], *change[1:]))
 
-    def told(change: tuple[float, int, int]) -> TokenChange:
-        _, number, place = change
-        lead, text = quote(number, place)
-        costs = (bits(s[number].logprobs[place] or 0.0) for s in (before, after))
-        return TokenChange(before[number].path, lead, text, *costs)
+    def quoted(change: tuple[float, int, int]) -> TokenChange:
+        _, number, index = change
+        costs = (bits(s[number].logprobs[index] or 0.0) for s in (before, after))
+        return TokenChange(before[number].path, *quote(number, index), *costs)
 
-    gained = [told(change) for change in changes[:_SHOWN] if change[0] > 0]
-    lost = [told(change) for change in changes[: -_SHOWN - 1 : -1] if change[0] < 0]
+    gained = [quoted(change) for change in changes[:_SHOWN] if change[0] > 0]
+    lost = [quoted(change) for change in changes[: -_SHOWN - 1 : -1] if change[0] < 0]
     return tuple(gained), tuple(lost)
 
 
@@ -188,74 +189,68 @@ def _markdown(report: Report) -> Iterator[str]:
         yield f"> {_inline(warning)}"
         yield ">"
     yield ""
-    yield from _samples(report)
-    yield from _documents(report)
-    yield from _tokens("Tokens that gained most", report.gained)
-    yield from _tokens("Tokens that lost most", report.lost)
+    for title, (head, *rows) in _sections(report):
+        if rows:
+            yield f"## {title}"
+            yield ""
+            all_shown = len(rows) <= 2 * _SHOWN
+            shown = rows if all_shown else [*rows[:_SHOWN], *rows[-_SHOWN:]]
+            yield from _table([head, *shown])
+            if not all_shown:
+                yield ""
+                yield f"The first and the last {_SHOWN} of {len(rows):,}."
+            yield ""
     yield from _recalled(report)
 
 
-def _samples(report: Report) -> Iterator[str]:
-    if not report.samples:
-        return
-    yield "## Continuations"
-    yield ""
-    rows = [("prompt", "before", "after")]
-    for item in report.samples:
-        rows.append((_code(_tail(item.prompt)), _code(item.before), _code(item.now)))
-    yield from _table(rows)
-    yield ""
-
-
-def _documents(report: Report) -> Iterator[str]:
-    if not report.documents:
-        return
-    changes = report.documents
-    shown = changes if len(changes) <= 2 * _SHOWN else (
-        *changes[:_SHOWN], *changes[-_SHOWN:]
-    )  # fmt: skip
-    yield "## Held-out documents, the one that gained most first"
-    yield ""
-    rows = [("document", "tokens", "loss before", "loss after")]
-    for item in shown:
+def _sections(report: Report) -> Iterator[tuple[str, list[Sequence[str]]]]:
+    """Yield the title and the table of each section, the head first."""
+    samples: list[Sequence[str]] = [("prompt", "before", "after")]
+    for sample in report.samples:
+        texts = (_tail(sample.prompt), sample.before, sample.now)
+        samples.append([_code(text) for text in texts])
+    yield "Continuations", samples
+    documents: list[Sequence[str]] = [
+        ("document", "tokens", "loss before", "loss after")
+    ]
+    for item in report.documents:
         losses = notation.rate(item.loss_before), notation.rate(item.loss_after)
-        rows.append((_code(item.path), f"{item.tokens:,}", *losses))
-    yield from _table(rows)
-    if len(shown) < len(changes):
-        yield ""
-        yield f"The first and the last {_SHOWN} of {len(changes):,}."
-    yield ""
-
-
-def _tokens(title: str, changes: Sequence[TokenChange]) -> Iterator[str]:
-    if not changes:
-        return
-    yield f"## {title}"
-    yield ""
-    rows = [("token", "after", "bits before", "bits after", "document")]
-    for item in changes:
-        token = _code(visible_token(item.text))
-        was = notation.in_bits(item.bits_before)
-        now = notation.in_bits(item.bits_after)
-        rows.append((token, _code(_tail(item.before_it)), was, now, _code(item.path)))
-    yield from _table(rows)
-    yield ""
+        documents.append((_code(item.path), f"{item.tokens:,}", *losses))
+    yield "Held-out documents, the one that gained most first", documents
+    for title, changes in (
+        ("Tokens that gained most", report.gained),
+        ("Tokens that lost most", report.lost),
+    ):
+        tokens: list[Sequence[str]] = [
+            ("token", "after", "bits before", "bits after", "document")
+        ]
+        for change in changes:
+            tokens.append(
+                (
+                    _code(visible_token(change.text)),
+                    _code(_tail(change.before_it)),
+                    notation.in_bits(change.bits_before),
+                    notation.in_bits(change.bits_after),
+                    _code(change.path),
+                )
+            )
+        yield title, tokens
 
 
 def _recalled(report: Report) -> Iterator[str]:
-    found, before = report.recalled, report.recalled_before
-    if found is None:
+    run, before = report.recalled, report.recalled_before
+    if run is None:
         return
     yield "## Word for word"
     yield ""
     yield (
         "Given the beginnings of documents it was trained on, the longest run of "
-        f"training text that it repeats is {found.tokens} tokens"
+        f"training text that it repeats is {run.tokens} tokens"
         + (f"; before the training it was {before.tokens}." if before else ".")
     )
     yield ""
-    if found.text:
-        yield f"{_code(found.path)}: {_code(found.text)}"
+    if run.text:
+        yield f"{_code(run.path)}: {_code(run.text)}"
         yield ""
 
 
@@ -289,44 +284,6 @@ def _code(text: str) -> str:
 def _tail(text: str) -> str:
     """Return the end of a text that is too long to be shown."""
     return text if len(text) <= _PICTURED // 2 else "…" + text[-_PICTURED // 2 :]
-
-
-Quote = Callable[[int, int], tuple[str, str]]
-"""Maps a held-out document's number and a position in its ids to the text before the
-position and the text of the token there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The results of a full evaluation of a model."""
-
-    held_out: tuple[DocumentScore, ...]
-    neutral: DocumentScore
-    continued: tuple[str, ...]
-    recalled: Memorized | None
-
-    def to_json(self) -> str:
-        """Return the answers as one line of JSON."""
-        return json.dumps(asdict(self), allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Answers:
-        """Return the answers that `to_json` wrote.
-
-        Raises:
-            ValueError: the text holds no answers.
-        """
-        try:
-            values = json.loads(text)
-            recalled = values["recalled"]
-            return cls(
-                held_out=tuple(map(_score, values["held_out"])),
-                neutral=_score(values["neutral"]),
-                continued=tuple(values["continued"]),
-                recalled=None if recalled is None else Memorized(**recalled),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"these are no answers: {error}") from error
 
 
 def compare(
@@ -365,7 +322,3 @@ def compare(
         recalled_before=before.recalled,
         recalled=after.recalled,
     )
-
-
-def _score(values: dict[str, Any]) -> DocumentScore:
-    return DocumentScore(**{**values, "logprobs": tuple(values["logprobs"])})

@@ -1,20 +1,19 @@
 """The request for a training: notes, base, settings and the name of the result.
 
-Also converts it to and from JSON, and makes names that can be folders. Knows neither
-the run folder nor the worker, and reads no notes.
+Also makes names that can be folders. Knows neither the run folder nor the worker, and
+reads no notes.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lmtui.errors import LmtuiError
 from lmtui.train.settings import TrainSettings
@@ -45,41 +44,13 @@ class TrainRequest:
     """Versions of the packages that train; other versions may give other weights."""
 
 
-def to_json(request: TrainRequest) -> str:
-    """Return a request as JSON, in ASCII."""
-    return json.dumps(asdict(request), indent=1)
-
-
-def from_json(text: str) -> TrainRequest:
-    """Return the request that `to_json` wrote.
-
-    Raises:
-        ValueError: the text holds no request.
-        LmtuiError: a setting is out of its range.
-    """
-    try:
-        values = _known(TrainRequest, json.loads(text))
-        values["places"] = tuple(map(str, values["places"]))
-        values["settings"] = TrainSettings(**_known(TrainSettings, values["settings"]))
-        return TrainRequest(**values)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{error!r}") from error
-
-
-def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
-
-
 def versions() -> dict[str, str]:
     """Return the versions of the packages that train."""
-    found = {}
+    numbers = {}
     for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(importlib.metadata.PackageNotFoundError):
+            numbers[name] = importlib.metadata.version(name)
+    return numbers
 
 
 def absolute_path(path: str) -> str:
@@ -94,11 +65,11 @@ def default_name(places: Sequence[str]) -> str:
     It is the folder's name, the file's without its suffix, or for a pattern the name of
     the folder that it searches.
     """
-    place = Path(absolute_path(places[0]))
-    parts = (part for part in (place, *place.parents) if _PATTERN.search(part.name))
+    path = Path(absolute_path(places[0]))
+    parts = (part for part in (path, *path.parents) if _PATTERN.search(part.name))
     patterns = [part for part in parts if not os.path.lexists(part)]
-    whole = Path(os.path.realpath(patterns[-1].parent if patterns else place))
-    return safe_name(whole.name if patterns or whole.is_dir() else whole.stem)
+    real = Path(os.path.realpath(patterns[-1].parent if patterns else path))
+    return safe_name(real.name if patterns or real.is_dir() else real.stem)
 
 
 def safe_name(text: str) -> str:
@@ -111,11 +82,7 @@ def safe_name(text: str) -> str:
 
 
 def require_safe_name(name: str) -> None:
-    """Refuse a name that can't be a folder's.
-
-    Raises:
-        LmtuiError: the name can't be used; the hint has one that can.
-    """
+    """Refuse a name that can't be a folder's."""
     if name != safe_name(name):
         raise LmtuiError(
             "this name can't be used",

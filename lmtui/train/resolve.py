@@ -1,4 +1,4 @@
-"""Checks of a training request: it is started, resumed, started again, or refused.
+"""The decision on a training request: it is started, resumed, started again, refused.
 
 Reads what is on the disk under the request's name; writes nothing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,12 +18,18 @@ from lmtui.train.request import TrainRequest, require_safe_name
 from lmtui.train.run_folder import RunFolder
 
 
-class NameTaken(LmtuiError):
-    """The name belongs to an adapter or to another training."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The training to start."""
 
-
-class Unfinished(NameTaken):
-    """The name belongs to an unfinished training that can be resumed."""
+    request: TrainRequest
+    """The stored one where it is resumed."""
+    resume: bool = False
+    conflict: LmtuiError | None = None
+    """What has the name already: nothing may start before the user has decided what
+    becomes of it."""
+    can_resume: bool = False
+    """Whether that is an unfinished training."""
 
 
 def resume_command(name: str) -> str:
@@ -36,43 +42,44 @@ def resolve(
     resume: bool = False,
     overwrite: bool = False,
     given: Mapping[str, Any] | None = None,
-) -> TrainRequest:
-    """Return a request ready to start; the stored one where it is resumed.
+) -> Decision:
+    """Decide on a request.
 
-    `given` are the settings that the user has given for this request, by their names in
+    `given` are the settings that the user has given for it, by their names in
     `TrainSettings`: a resumed training keeps its own.
 
     Raises:
-        NameTaken: an adapter or an unfinished training has this name.
         LmtuiError: the name can't be used, there is nothing to resume, the training
             was begun with other notes or settings, or it runs already.
     """
     require_safe_name(request.name)
-    run = RunFolder.named(request.name)
+    name, run = request.name, RunFolder.named(request.name)
     if run.in_use:
-        raise run_folder.in_use(request.name)
+        raise run_folder.in_use(name)
     step = run.last_checkpoint
     if resume:
         if step is None:
-            raise nothing_to_resume(request.name)
+            raise nothing_to_resume(name)
         stored = run.read_request()
         _require_same(request, stored, given or {})
         overwrite = overwrite or stored.overwrite
-        request = replace(stored, name=request.name, force=request.force)
-    elif step is not None and not overwrite:
-        raise Unfinished(
+        request = replace(stored, name=name, force=request.force)
+    conflict = None
+    if not overwrite and not resume and step is not None:
+        conflict = LmtuiError(
             "a training of this name is not finished",
-            f"{request.name}, at step {step:,}",
-            f"Resume it: {resume_command(request.name)}; or give --overwrite, or "
-            "another --name.",
+            f"{name}, at step {step:,}",
+            f"Resume it: {resume_command(name)}; or give --overwrite, or another "
+            "--name.",
         )
-    if (paths.adapters_folder() / request.name).exists() and not overwrite:
-        raise NameTaken(
+    elif not overwrite and (paths.adapters_folder() / name).exists():
+        conflict = LmtuiError(
             "an adapter of this name already exists",
-            request.name,
+            name,
             "Give another --name, or --overwrite to replace it.",
         )
-    return replace(request, overwrite=overwrite)
+    request = replace(request, overwrite=overwrite)
+    return Decision(request, resume, conflict, can_resume=step is not None)
 
 
 def _require_same(
@@ -104,11 +111,7 @@ def nothing_to_resume(name: str = "") -> LmtuiError:
 
 
 def only_unfinished() -> str:
-    """Return the name of the one training that can be resumed.
-
-    Raises:
-        LmtuiError: there is none, or more than one.
-    """
+    """Return the name of the one training that can be resumed."""
     runs = run_folder.unfinished()
     if not runs:
         raise nothing_to_resume()

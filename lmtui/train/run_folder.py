@@ -1,4 +1,4 @@
-"""The folder of an unfinished training: its paths, checkpoints, events and lock.
+"""The folder of an unfinished training: its paths, values, checkpoints, events, lock.
 
 Files are written atomically, except the lines of events and log. Knows neither the
 worker nor its observers, and no weights.
@@ -12,13 +12,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.train import request as requests
+from lmtui.train.codec import built, plain
 from lmtui.train.events import Doing, End, Event, Failed, Paused, Start, read_events
 from lmtui.train.request import TrainRequest
 
@@ -26,6 +26,8 @@ COMPLETE = "complete.json"
 """The file that is written last in a checkpoint: every other file with its size."""
 
 _BEFORE = "checkpoint-"
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,61 +90,51 @@ class RunFolder:
         """The folder in which the adapter is built."""
         return self.path / "adapter"
 
-    # Request and manifest.
+    # Values as JSON.
+
+    @property
+    def request_file(self) -> Path:
+        return self.path / "request.json"
+
+    @property
+    def manifest_file(self) -> Path:
+        """The notes that the training began with."""
+        return self.path / "manifest.json"
+
+    @property
+    def baseline_file(self) -> Path:
+        """The evaluation of the model before the first step."""
+        return self.path / "before.json"
 
     def read_request(self) -> TrainRequest:
-        """Read the request of this training.
+        return self.read(self.request_file, TrainRequest)
 
-        Raises:
-            LmtuiError: the file can't be read.
-        """
-        file = self._request_file
+    def read_manifest(self) -> Manifest | None:
+        """Return the notes that the training began with; None where they are
+        unknown."""
         try:
-            return requests.from_json(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return self.read(self.manifest_file, Manifest)
+        except LmtuiError:
+            return None
+
+    def read(self, file: Path, kind: type[_Value]) -> _Value:
+        """Return the value that `write` wrote into a file."""
+        try:
+            value: _Value = built(kind, json.loads(file.read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LmtuiError(
                 "this training can't be resumed",
                 f"{file}: {error}",
                 f"Start again with --overwrite, or remove the folder {self.path}.",
             ) from error
+        return value
 
-    def write_request(self, request: TrainRequest) -> None:
-        """Write the request; the folder is made if needed.
-
-        Raises:
-            LmtuiError: the file can't be written.
-        """
-        self._write(self._request_file, requests.to_json(request))
-
-    def read_manifest(self) -> Manifest | None:
-        """Read the notes that the training began with; None where they are unknown."""
-        try:
-            values = json.loads(self._manifest_file.read_text(encoding="utf-8"))
-            held_out = tuple(values.pop("held_out"))
-            return Manifest(**values, held_out=held_out)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None
-
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write the notes that the training begins with.
-
-        Raises:
-            LmtuiError: the file can't be written.
-        """
-        self._write(self._manifest_file, json.dumps(asdict(manifest), indent=1))
-
-    @property
-    def _request_file(self) -> Path:
-        return self.path / "request.json"
-
-    @property
-    def _manifest_file(self) -> Path:
-        return self.path / "manifest.json"
-
-    def _write(self, file: Path, text: str) -> None:
+    def write(self, file: Path, value: object) -> None:
+        """Write a dataclass into a file; the folder is made if needed."""
         folder = paths.ensure_folder(self.path)
         try:
-            paths.write_atomically(file, text.encode("ascii"))
+            data = json.dumps(plain(value), indent=1).encode("ascii")
+            paths.write_atomically(file, data)
         except OSError as error:
             raise paths.unwritable(folder, error) from error
 
@@ -177,21 +169,17 @@ class RunFolder:
             text = self.events_file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return []
-        kept: list[Event] = []
+        events: list[Event] = []
         for event in read_events(text):
             if isinstance(event, Start) and event.resumed_from is not None:
-                kept = _until(event.resumed_from, kept)
-            kept.append(event)
-        return _until(self.last_checkpoint or 0, kept)
+                events = _until(event.resumed_from, events)
+            events.append(event)
+        return _until(self.last_checkpoint or 0, events)
 
     def new_events(self) -> BinaryIO:
         """Open the events file for appending.
 
-        An incomplete last line, left by a killed worker, is removed.
-
-        Raises:
-            LmtuiError: the file can't be opened.
-        """
+        An incomplete last line, left by a killed worker, is removed."""
         try:
             file = open(self.events_file, "a+b", opener=paths.open_private)  # noqa: SIM115
             file.seek(0)
@@ -235,11 +223,7 @@ class RunFolder:
         return self.path / "lock"
 
     def remove(self) -> None:
-        """Remove the folder with everything in it.
-
-        Raises:
-            LmtuiError: the folder can't be removed.
-        """
+        """Remove the folder with everything in it."""
         try:
             shutil.rmtree(self.path)
         except FileNotFoundError:
@@ -287,8 +271,8 @@ def is_complete(checkpoint: Path) -> bool:
     """Return whether all files of a checkpoint are there, with their full size."""
     try:
         sizes = json.loads((checkpoint / COMPLETE).read_bytes())
-        found = ((checkpoint / name).stat().st_size for name in sizes)
-        return bool(sizes) and list(sizes.values()) == list(found)
+        actual = [(checkpoint / name).stat().st_size for name in sizes]
+        return bool(sizes) and list(sizes.values()) == actual
     except (OSError, ValueError, AttributeError, TypeError):
         return False
 

@@ -53,7 +53,7 @@ class Schedule:
         """Return the indices of a step's blocks."""
         first = (step - 1) * self.batch
         last = min(first + self.batch, self.sequences)
-        return tuple(self._block(place) for place in range(first, last))
+        return tuple(self._block(number) for number in range(first, last))
 
     def _block(self, number: int) -> int:
         epoch, index = divmod(number, self.blocks)

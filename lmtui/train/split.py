@@ -26,27 +26,18 @@ _LONGEST_WORD = 200  # code points
 _NAMED = 5  # changes of the notes that an error text lists
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The documents in two parts, each in the order of the notes."""
-
-    training: tuple[NotesDocument, ...]
-    held_out: tuple[NotesDocument, ...]
-    note: str = ""
-    """Why nothing is held out; empty where something is."""
-
-
 @dataclass(frozen=True)
 class SplitNotes:
-    """Notes that were read and split into a training and a held-out part."""
+    """Notes in two parts, each in the order of the documents."""
 
     notes: Notes
-    split: Split
+    training: tuple[NotesDocument, ...]
+    held_out: tuple[NotesDocument, ...]
     remarks: tuple[str, ...] = ()
     """Remarks for the user, shown with the plan."""
 
 
-def split(notes: Notes, settings: TrainSettings) -> Split:
+def split(notes: Notes, settings: TrainSettings) -> SplitNotes:
     """Choose the held-out documents by a seeded hash.
 
     The hash of a file is that of its path relative to the notes' root. That of a row is
@@ -57,14 +48,14 @@ def split(notes: Notes, settings: TrainSettings) -> Split:
     """
     documents = notes.documents
     if not settings.held_out:
-        return Split(documents, (), NOTHING_HELD_OUT)
+        return SplitNotes(notes, documents, (), (NOTHING_HELD_OUT, *notes.remarks))
     if len(documents) == 1 and isinstance(documents[0].content, str):
         training, held_out = _cut(documents[0], documents[0].content, settings.held_out)
     else:
         training, held_out = _by_hash(documents, settings)
     if min(_size(training), _size(held_out)) < _LEAST:
-        return Split(documents, (), TOO_LITTLE_TEXT)
-    return Split(training, held_out)
+        return SplitNotes(notes, documents, (), (TOO_LITTLE_TEXT, *notes.remarks))
+    return SplitNotes(notes, training, held_out, notes.remarks)
 
 
 def read_split(
@@ -73,13 +64,10 @@ def read_split(
     """Read and split the notes of a request.
 
     For a resumed training they must be the notes it began with, unless that is forced.
-
-    Raises:
-        LmtuiError: there is nothing to learn from, or the notes have changed.
     """
     notes = read_notes(request.places, request.settings)
-    for each in notes.skipped:
-        skip(each)
+    for item in notes.skipped:
+        skip(item)
     parts = split(notes, request.settings)
     now = Manifest(
         root=str(notes.root),
@@ -87,15 +75,15 @@ def read_split(
         documents=len(notes.documents),
         held_out=tuple(document.path for document in parts.held_out),
     )
-    remarks = ((parts.note,) if parts.note else ()) + notes.remarks
     began = run.read_manifest() if resume else None
     if began is None:
-        run.write_manifest(now)
+        run.write(run.manifest_file, now)
     elif changes := began.changes(now):
         if not request.force:
             raise _changed(changes)
-        remarks = (*remarks, f"the notes have changed: {_named(changes)}")
-    return SplitNotes(notes, parts, remarks)
+        remark = f"the notes have changed: {_named(changes)}"
+        return replace(parts, remarks=(*parts.remarks, remark))
+    return parts
 
 
 def _changed(changes: tuple[str, ...]) -> LmtuiError:
@@ -118,11 +106,10 @@ _Parts = tuple[tuple[NotesDocument, ...], tuple[NotesDocument, ...]]
 def _by_hash(documents: Sequence[NotesDocument], settings: TrainSettings) -> _Parts:
     fractions = [_fraction(document, settings.seed) for document in documents]
     lowest = min(fractions)
-    kept = [f < settings.held_out or f == lowest for f in fractions]
-    pairs = list(zip(documents, kept, strict=True))
-    return tuple(d for d, held in pairs if not held), tuple(
-        d for d, held in pairs if held
-    )
+    pairs = list(zip(documents, fractions, strict=True))
+    held_out = [d for d, f in pairs if f < settings.held_out or f == lowest]
+    training = [d for d, f in pairs if f >= settings.held_out and f != lowest]
+    return tuple(training), tuple(held_out)
 
 
 def _fraction(document: NotesDocument, seed: int) -> float:
@@ -154,24 +141,24 @@ def _learned(content: Content) -> str:
 
 
 def _cut(document: NotesDocument, text: str, share: float) -> _Parts:
-    place = _boundary(text, share)
-    before, after = text[:place], text[place:]
+    cut = _boundary(text, share)
+    before, after = text[:cut], text[cut:]
     return (replace(document, content=before),), (replace(document, content=after),)
 
 
 def _boundary(text: str, share: float) -> int:
     """Return the offset in code points where the held-out end of a text begins.
 
-    It is near the wanted share: after a paragraph, or else a line, or else a word.
+    It is near that share: after a paragraph, or else a line, or else a word.
     """
     target = round(len(text) * (1 - share))
     reach = round(len(text) * min(share, 1 - share) / 2)
     for mark in ("\n\n", "\n"):
         last = text.rfind(mark, max(0, target - reach), target)
         following = text.find(mark, target, target + reach)
-        found = [at + len(mark) for at in (last, following) if at >= 0]
-        if found:
-            return min(found, key=lambda place: abs(place - target))
+        ends = [at + len(mark) for at in (last, following) if at >= 0]
+        if ends:
+            return min(ends, key=lambda end: abs(end - target))
     start = max(0, target - _LONGEST_WORD)
     word = word_end(text[start : target + _LONGEST_WORD], target - start)
     return start + word if word else target

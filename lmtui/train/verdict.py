@@ -35,17 +35,6 @@ PRIVACY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Memorized:
-    """The longest run of training text that the model repeated word for word."""
-
-    tokens: int
-    characters: int
-    path: str
-    """The document whose beginning was the prompt."""
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class TokenChange:
     """A token of a held-out document whose probability changed."""
 

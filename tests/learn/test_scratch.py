@@ -13,9 +13,16 @@ from lmtui.learn.figure import Bars, Chart, Table, Words
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments import scratch as scratch_module
 from lmtui.learn.instruments.scratch import ScratchInstrument
-from lmtui.learn.pretrain import loop
-from lmtui.learn.pretrain.events import Event, Finished, Passed, Snapshot, Started
-from lmtui.learn.pretrain.options import PretrainOptions
+from lmtui.learn.pretrain.loop import Pretraining
+from lmtui.learn.pretrain.request import PretrainRequest
+from lmtui.train.events import (
+    End,
+    Event,
+    PretrainStart,
+    PretrainStep,
+    ReferenceLines,
+    Snapshot,
+)
 from tests.fakes import FakeEngine
 from tests.learn.instruments import answer, made
 
@@ -87,18 +94,23 @@ def test_slider_goes_back_to_the_same_bars_at_step_0(
     assert first.rows[0].prob < last.rows[0].prob  # it has learned what is frequent
 
 
-def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
+SNAPSHOT = Snapshot("41", "421b", "41", "42", (0.5,))
+
+
+def begun() -> ScratchInstrument:
+    """The instrument with a training that has begun."""
     instrument = scratch()
     instrument.begin()
     instrument.act("train")
-    lines = type("Lines", (), {"uniform": 5.5, "unigram": 3, "bigram": 2, "trigram": 1})
-    instrument.hear(
-        Started(
-            parameters=1, vocabulary=256, training_bytes=1, held_out_bytes=1,
-            lines=lines(), seconds=60.0, steps=None,  # type: ignore[arg-type]
-        )
-    )  # fmt: skip
-    instrument.hear(Passed("uniform", 10, 1.5))
+    instrument.hear(PretrainStart(1, 100, ReferenceLines(5.5, 3, 2, 1)))
+    return instrument
+
+
+def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
+    instrument = begun()
+    instrument.hear(PretrainStep(0, 0.0, 0, (), 5.4))  # by chance
+    instrument.hear(PretrainStep(10, 1.5, 0, (5.0,), 5.4))
+    instrument.hear(PretrainStep(20, 2.5, 0, (5.0,), 5.3))
     (table,) = parts(instrument, Table)
     assert isinstance(table, Table)
     assert [[cell.text for cell in row[3:]] for row in table.rows] == [
@@ -107,27 +119,31 @@ def test_reaching_a_line_is_reported_only_where_it_happened() -> None:
         ["not yet", ""],
         ["not yet", ""],
     ]
-    instrument.hear(Finished(99, 60.0, 2.5, 2.4, 90, 3.0))
+    instrument.hear(PretrainStep(99, 60.0, 300, (), 2.5, SNAPSHOT))
+    instrument.hear(End("done", 99))
     (table,) = parts(instrument, Table)
     assert isinstance(table, Table)
     assert table.rows[2][3].text == "not passed"
 
 
 def test_looking_back_before_the_end_ticks_nothing() -> None:
-    instrument = scratch()
-    instrument.act("train")
-    instrument.hear(Snapshot(0, 0.0, 5.5, "41", "42", ()))
-    instrument.hear(Snapshot(1, 0.1, 5.4, "41", "42", ()))
+    instrument = begun()
+    instrument.hear(PretrainStep(0, 0.0, 0, (), 5.5, SNAPSHOT))
+    instrument.hear(PretrainStep(1, 0.1, 1, (), 5.4, SNAPSHOT))
     instrument.slide(-1)
     assert "looked" not in instrument.done
+    *_, sample = parts(instrument, Words)
+    assert isinstance(sample, Words) and sample.text == "Step 0 writes: AB␛"
 
 
 def test_another_training_begins_anew_with_another_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def here(text: str, options: PretrainOptions, **_: object) -> Iterator[Event]:
+    def here(request: PretrainRequest) -> Iterator[Event]:
         """The training without a process of its own."""
-        return loop.events(text.encode(), options)
+        told: list[Event] = []
+        end = Pretraining(request, told.append).run()
+        return iter([*told, end])
 
     monkeypatch.setattr(scratch_module, "pretrain", here)
     instrument = scratch(steps=2)
@@ -158,8 +174,8 @@ def test_stop_ends_the_training() -> None:
         def emit(self, *values: object) -> None:
             for value in values:
                 measurement.report(value)
-            if isinstance(values[0], Snapshot):
-                stop.set()
+                if isinstance(value, PretrainStep):
+                    stop.set()
 
     with pytest.raises(Cancelled):
         measurement.run(FakeEngine(), Context())  # type: ignore[arg-type]

@@ -1,27 +1,27 @@
-"""A worker that trains nothing: `fake_worker.py SCRIPT RUN_FOLDER [OPTIONS]`.
+"""A worker that trains nothing: `fake_worker.py SCRIPT [OPTIONS] RUN_FOLDER`.
 
-It speaks the protocol of the real one, with a made-up loss. SCRIPT is JSON:
-`steps` is how many there are; `hold` the step before which it waits for a word; `die`
-how it breaks off after `die_at` steps (`kill`, `exit`, `torn`, `error`, `quiet`);
-`deaf` leaves all words unread; `planning` never ends the plan; `skips` are files that
-it can't read, `notes` what the plan says.
+Commands, events and errors are those of the real one, with a made-up loss. SCRIPT is
+JSON: `steps` is how many there are; `hold` the step before which it waits for a
+command; `die` how it breaks off after `die_at` steps (`kill`, `exit`, `torn`, `error`,
+`quiet`); `deaf` leaves all commands unread; `planning` never ends the plan; `skips` are
+files that it can't read, `notes` what the plan says.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
 from lmtui.train import events, report
 from lmtui.train.metrics import LossTotals
+from lmtui.train.process import Channel, run_process
 from lmtui.train.report import Report
 from lmtui.train.run_folder import Manifest, RunFolder, mark_complete
 from lmtui.train.verdict import Verdict
@@ -31,65 +31,54 @@ EVERY = 2
 
 
 class Worker:
-    """One process."""
-
-    def __init__(self, script: dict[str, Any], folder: Path, options: set[str]) -> None:
-        self.script = script
-        self.run = RunFolder(folder)
-        self.request = self.run.read_request()
-        self.options = options
-        self.words: queue.Queue[str] = queue.Queue()
+    def __init__(
+        self,
+        script: dict[str, Any],
+        run: RunFolder,
+        options: set[str],
+        channel: Channel,
+    ) -> None:
+        self.script, self.run, self.options = script, run, options
+        self.channel, self.emit = channel, channel.emit
+        self.request = run.read_request()
         self.steps = script.get("steps", 4)
         self.step = 0
 
-    def tell(self, event: events.Event) -> None:
-        """Write an event."""
-        self.write(events.to_json(event) + "\n")
-
-    def write(self, text: str) -> None:
-        """Write to the events as it is."""
-        with self.run.events_file.open("a", encoding="utf-8") as file:
-            file.write(text)
-
-    def listen(self) -> None:
-        """Take down what is said; the end of it means stop."""
-        stops = 0
-        for line in sys.stdin:
-            stops += line == "stop\n"
-            if stops == 2:
-                os._exit(0)
-            self.words.put(line.strip())
-        self.words.put("stop")
-
-    def work(self) -> None:
-        """All of it."""
-        if not self.script.get("deaf"):
-            threading.Thread(target=self.listen, daemon=True).start()
+    def work(self) -> events.End:
         self.plan()
         if "--plan-only" in self.options:
-            self.end("declined")
-        if "--go" not in self.options and self.words.get() != "go":
-            self.end("declined")
+            return events.End("declined", 0)
+        if "--go" not in self.options:
+            self.channel.wait_for_go()
+        self.channel.save_first()
         resumed = self.run.last_checkpoint if "--resume" in self.options else None
         self.step = resumed or 0
-        self.tell(events.Start(self.request.name, self.steps, resumed))
+        self.emit(events.Start(self.request.name, self.steps, resumed))
         if resumed is None:
             self.evaluate()
         while self.step < self.steps:
-            self.obey(wait=self.script.get("hold") == self.step + 1)
+            if self.script.get("hold") == self.step + 1:
+                self.wait_for_a_command()
+            if self.channel.pausing:
+                self.emit(events.Paused(True))
+                self.channel.wait_for_resume()
+                self.emit(events.Paused(False))
+            if self.channel.stopping():
+                self.save()
+                return events.End("stopped", self.step)
             self.make_step()
-        self.finish()
+        return self.finish()
 
     def plan(self) -> None:
-        """Say what would be done."""
-        self.tell(events.Doing("reading the notes"))
+        self.emit(events.Doing("reading the notes"))
         if self.script.get("planning"):
             threading.Event().wait()
         for path in self.script.get("skips", ()):
-            self.tell(events.Skip(path, "it is binary"))
-        self.run.write_manifest(Manifest("/notes", {"a.md": "0" * 64}, 3, ("b.md",)))
+            self.emit(events.Skip(path, "it is binary"))
+        notes = Manifest("/notes", {"a.md": "0" * 64}, 3, ("b.md",))
+        self.run.write(self.run.manifest_file, notes)
         sample = (events.Piece("Question\n", False), events.Piece("Answer", True))
-        self.tell(
+        self.emit(
             events.Plan(
                 run=self.request.name,
                 base="tiny",
@@ -114,25 +103,15 @@ class Worker:
             )
         )
 
-    def obey(self, *, wait: bool) -> None:
-        """Do what was said; with `wait`, not before something is."""
-        while wait or not self.words.empty():
-            wait = False
-            match self.words.get():
-                case "stop":
-                    self.save()
-                    self.end("stopped")
-                case "pause":
-                    self.tell(events.Paused(True))
-                    wait = True
-                case "resume":
-                    self.tell(events.Paused(False))
+    def wait_for_a_command(self) -> None:
+        changed = self.channel._changed
+        with changed:
+            changed.wait_for(lambda: self.channel.pausing or self.channel.stopping())
 
     def make_step(self) -> None:
-        """One more."""
         self.step += 1
         step = self.step
-        self.tell(
+        self.emit(
             events.Step(step, step / 4, self.loss, 1e-4, 0.5, step * 100, 50.0, 9.0, 7)
         )
         if step % EVERY == 0:
@@ -143,51 +122,41 @@ class Worker:
 
     @property
     def loss(self) -> float:
-        """It falls by a tenth with each step."""
         return 3.0 - self.step / 10
 
     def evaluate(self) -> None:
-        """Say how the held-out documents do."""
-        self.tell(events.Eval(self.step, self.loss, 20.0 - self.step, 1.5, True))
+        self.emit(events.Eval(self.step, self.loss, 20.0 - self.step, 1.5, True))
         item = events.Continuation("Once", " upon", f" upon {self.step}")
-        self.tell(events.Sample(self.step, (item,)))
+        self.emit(events.Sample(self.step, (item,)))
 
     def save(self) -> None:
-        """Keep a checkpoint."""
         checkpoint = self.run.checkpoint(self.step)
         checkpoint.mkdir(parents=True, exist_ok=True)
         (checkpoint / "state").write_text(str(self.step))
         mark_complete(checkpoint)
-        self.tell(events.Saved(self.step))
+        self.emit(events.Saved(self.step))
 
-    def die(self, how: str) -> NoReturn:
-        """Break off."""
+    def die(self, how: str) -> None:
         print("first line\nRuntimeError: the very last line", file=sys.stderr)
+        sys.stderr.flush()
         if how == "torn":
-            self.write('{"event": "step", "st')
+            with self.run.events_file.open("a", encoding="utf-8") as file:
+                file.write('{"event": "step", "st')
         if how == "error":
-            self.tell(events.Failed("no memory", "2 GB", "Lower --block."))
-            self.end("failed", code=1)
-        if how == "quiet":
-            os._exit(0)
+            raise LmtuiError("no memory", "2 GB", "Lower --block.")
         if how in ("kill", "torn"):
             os.kill(os.getpid(), signal.SIGKILL)
-        sys.exit(3)
+        os._exit(0 if how == "quiet" else 3)
 
-    def finish(self) -> NoReturn:
-        """Write the adapter, and say so."""
-        adapter = paths.ensure_folder(paths.adapters_folder()) / self.request.name
+    def finish(self) -> events.End:
+        """Write the adapter, and remove the run folder as the real one does."""
+        name, verdict = self.request.name, "better on your notes"
+        adapter = paths.ensure_folder(paths.adapters_folder()) / name
         adapter.mkdir(exist_ok=True)
         (adapter / "report.md").write_text("# Report\n")
-        (adapter / "report.json").write_text(report.to_json(self.report()))
-        self.end("done", adapter=self.request.name, verdict="better on your notes")
-
-    def report(self) -> Report:
-        """What came of it."""
         before, after = (LossTotals(n, n, n, 100, 300) for n in (3.0, self.loss))
-        verdict = Verdict("better", "unchanged", "better on your notes", "so it is")
-        return Report(
-            name=self.request.name,
+        judged = Report(
+            name=name,
             base="tiny",
             method="lora",
             steps=self.steps,
@@ -196,7 +165,7 @@ class Worker:
             after=after,
             neutral_before=before,
             neutral_after=before,
-            verdict=verdict,
+            verdict=Verdict("better", "unchanged", verdict, "so it is"),
             samples=(),
             documents=(),
             gained=(),
@@ -204,27 +173,14 @@ class Worker:
             recalled_before=None,
             recalled=None,
         )
-
-    def end(
-        self,
-        finish: events.Ending,
-        *,
-        adapter: str | None = None,
-        verdict: str = "",
-        code: int = 0,
-    ) -> NoReturn:
-        """The last word."""
-        self.tell(events.End(finish, self.step, adapter, self.step, verdict))
-        if finish == "done":
-            self.run.remove()
-        sys.stdout.flush()
-        os._exit(code)
+        (adapter / "report.json").write_text(report.to_json(judged))
+        self.run.remove()
+        return events.End("done", self.step, name, self.step, verdict)
 
 
 if __name__ == "__main__":
-    worker = Worker(json.loads(sys.argv[1]), Path(sys.argv[2]), set(sys.argv[3:]))
-    try:
-        with worker.run.locked():
-            worker.work()
-    except LmtuiError as error:
-        sys.exit(str(error))
+    script, *options, folder = sys.argv[1:]
+    given, run = json.loads(script), RunFolder(Path(folder))
+    if given.get("deaf"):
+        Channel.listen = lambda *_: None  # type: ignore[method-assign]
+    sys.exit(run_process(run, lambda c: Worker(given, run, {*options}, c).work()))

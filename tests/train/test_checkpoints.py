@@ -20,7 +20,7 @@ from lmtui.train.run_folder import RunFolder
 from lmtui.train.trainer import adam
 from tests.modes import not_private, umask
 from tests.train.test_trainer import steps_of
-from tests.train.tiny_training import blocks, copied, same, trainee
+from tests.train.tiny_training import blocks, copied, same, trainable
 
 
 @pytest.fixture
@@ -28,74 +28,58 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def trained(
-    tmp_path: Path, until: int = 2
-) -> tuple[TrainableModel, torch.optim.Optimizer]:
-    subject = trainee()
+def trained(until: int = 2) -> tuple[TrainableModel, torch.optim.Optimizer]:
+    subject = trainable()
     optimizer = adam(subject, 1e-2)
-    steps_of(subject, blocks(8), tmp_path, optimizer=optimizer, until=until)
+    steps_of(subject, blocks(8), optimizer=optimizer, until=until)
     return subject, optimizer
 
 
-def test_loaded_checkpoint_continues_bit_for_bit(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    subject, optimizer = trained(tmp_path)
+def test_loaded_checkpoint_continues_bit_for_bit(run: RunFolder) -> None:
+    subject, optimizer = trained()
     state = TrainState(step=2, evaluated=1, best_step=1, best_loss=0.1, lowest=0.05)
     torch.rand(3)
     checkpoints.save(run, subject.weights, optimizer, state)
     chance = torch.rand(1)
-    fresh = trainee()
+    fresh = trainable()
     other = adam(fresh, 1e-2)
     assert checkpoints.load(run, 2, fresh.weights, other) == state
     assert torch.equal(torch.rand(1), chance)
     assert same(copied(fresh), copied(subject))
-    rest = steps_of(fresh, blocks(8), tmp_path, optimizer=other, after=2)
-    whole = steps_of(subject, blocks(8), tmp_path, optimizer=optimizer, after=2)
+    rest = steps_of(fresh, blocks(8), optimizer=other, after=2)
+    whole = steps_of(subject, blocks(8), optimizer=optimizer, after=2)
     assert [made.loss for made in rest] == [made.loss for made in whole]
     assert same(copied(fresh), copied(subject))
 
 
 def test_checkpoint_before_the_first_step_has_no_moments(run: RunFolder) -> None:
-    subject = trainee()
+    subject = trainable()
     checkpoints.save(run, subject.weights, adam(subject, 1e-2), TrainState())
-    fresh = trainee(seed=5)
+    fresh = trainable(seed=5)
     optimizer = adam(fresh, 1e-2)
     assert checkpoints.load(run, 0, fresh.weights, optimizer) == TrainState()
     assert not optimizer.state
     assert same(copied(fresh), copied(subject))
 
 
-def test_checkpoint_has_only_safetensors_and_json(
-    run: RunFolder, tmp_path: Path
+def test_only_the_newest_checkpoint_is_kept_private_and_without_code(
+    run: RunFolder,
 ) -> None:
-    subject, optimizer = trained(tmp_path)
-    checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
-    suffixes = {file.suffix for file in run.checkpoint(2).iterdir()}
-    assert suffixes == {".safetensors", ".json"}
-
-
-def test_checkpoint_files_are_private(run: RunFolder, tmp_path: Path) -> None:
-    subject, optimizer = trained(tmp_path)
+    subject, optimizer = trained()
     with umask(0):
-        checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
+        for step in (1, 2, 3):
+            checkpoints.save(run, subject.weights, optimizer, TrainState(step=step))
         checkpoints.save_best(run, subject.weights, 2)
+    assert run.checkpoints() == (3,)
+    assert len(list(run.checkpoints_folder.iterdir())) == 1
+    suffixes = {file.suffix for file in run.checkpoint(3).iterdir()}
+    assert suffixes == {".safetensors", ".json"}
     assert not_private(run.path) == {}
     assert run.path.stat().st_mode & 0o777 == 0o700
 
 
-def test_only_the_newest_checkpoint_is_kept(run: RunFolder, tmp_path: Path) -> None:
-    subject, optimizer = trained(tmp_path)
-    for step in (1, 2, 3):
-        checkpoints.save(run, subject.weights, optimizer, TrainState(step=step))
-    assert run.checkpoints() == (3,)
-    assert len(list(run.checkpoints_folder.iterdir())) == 1
-
-
-def test_incomplete_checkpoint_is_ignored_and_overwritten(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    subject, optimizer = trained(tmp_path)
+def test_incomplete_checkpoint_is_ignored_and_overwritten(run: RunFolder) -> None:
+    subject, optimizer = trained()
     checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     half = run.checkpoint(2)
     shutil.copytree(run.checkpoint(1), half)
@@ -106,9 +90,9 @@ def test_incomplete_checkpoint_is_ignored_and_overwritten(
 
 
 def test_a_full_disk_is_seen_before_anything_is_written(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject, optimizer = trained(tmp_path)
+    subject, optimizer = trained()
     checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     checkpoints.save_best(run, subject.weights, 1)
     monkeypatch.setattr(cache_dir, "free_bytes", lambda _: 1_000)
@@ -118,7 +102,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(
         checkpoints.save_best(run, subject.weights, 2)
     assert run.checkpoints() == (1,)
     assert not run.checkpoint(2).exists()
-    assert checkpoints.load_best(run, trainee().weights) == 1
+    assert checkpoints.load_best(run, trainable().weights) == 1
 
 
 @contextmanager
@@ -132,10 +116,8 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_failed_save_leaves_the_older_checkpoint(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    subject, optimizer = trained(tmp_path)
+def test_failed_save_leaves_the_older_checkpoint(run: RunFolder) -> None:
+    subject, optimizer = trained()
     checkpoints.save(run, subject.weights, optimizer, TrainState(step=1))
     checkpoints.save_best(run, subject.weights, 1)
     with largest_file(10_000):
@@ -147,24 +129,24 @@ def test_failed_save_leaves_the_older_checkpoint(
     assert run.checkpoints() == (1,)
     assert not run.checkpoint(2).exists()
     assert [file.name for file in run.best_folder.iterdir()] == ["weights.safetensors"]
-    assert checkpoints.load_best(run, trainee().weights) == 1
+    assert checkpoints.load_best(run, trainable().weights) == 1
 
 
-def test_the_best_weights_replace_those_before(run: RunFolder, tmp_path: Path) -> None:
-    subject, _ = trained(tmp_path)
-    checkpoints.save_best(run, trainee(seed=3).weights, 1)
+def test_the_best_weights_replace_those_before(run: RunFolder) -> None:
+    subject, _ = trained()
+    checkpoints.save_best(run, trainable(seed=3).weights, 1)
     checkpoints.save_best(run, subject.weights, 2)
-    fresh = trainee()
+    fresh = trainable()
     assert checkpoints.load_best(run, fresh.weights) == 2
     assert same(copied(fresh), copied(subject))
 
 
 @pytest.mark.parametrize("other", [{"rank": 8}, {"method": "full"}])
 def test_weights_of_another_model_are_refused(
-    run: RunFolder, tmp_path: Path, other: dict[str, object]
+    run: RunFolder, other: dict[str, object]
 ) -> None:
-    subject, optimizer = trained(tmp_path)
+    subject, optimizer = trained()
     checkpoints.save(run, subject.weights, optimizer, TrainState(step=2))
-    fresh = trainee(**other)
+    fresh = trainable(**other)
     with pytest.raises(LmtuiError, match="can't be loaded"):
         checkpoints.load(run, 2, fresh.weights, adam(fresh, 1e-2))

@@ -31,8 +31,8 @@ from lmtui.train.events import (
     Step,
 )
 from lmtui.train.request import TrainRequest, versions
-from lmtui.train.resolve import resolve, resume_command
-from lmtui.train.run_folder import RunFolder, mark_complete
+from lmtui.train.resolve import resume_command
+from lmtui.train.run_folder import RunFolder
 from lmtui.train.settings import TrainSettings
 
 WORKER = Path(__file__).with_name("fake_worker.py")
@@ -41,7 +41,6 @@ PATIENCE = 30.0  # seconds after which a test gives up
 
 
 def command(**script: Any) -> tuple[str, ...]:
-    """What starts the scripted worker."""
     return (sys.executable, str(WORKER), json.dumps(script))
 
 
@@ -81,22 +80,18 @@ def heard_until(
 
 
 def over(heard: list[Event]) -> bool:
-    """Whether it told that it is over."""
     return bool(heard) and isinstance(heard[-1], End)
 
 
 def planned(heard: list[Event]) -> bool:
-    """Whether it told its plan."""
     return any(isinstance(event, Plan) for event in heard)
 
 
 def at_step(number: int) -> Callable[[list[Event]], bool]:
-    """Whether it made so many steps."""
     return lambda heard: number in steps(heard)
 
 
 def steps(heard: list[Event]) -> list[int]:
-    """The steps that were made."""
     return [event.step for event in heard if isinstance(event, Step)]
 
 
@@ -105,6 +100,8 @@ def test_worker_reports_events_from_plan_to_end(
 ) -> None:
     training = start(skips=["a.bin"])
     heard = heard_until(training, planned)
+    pid = training._process.pid
+    assert os.getsid(pid) == pid  # no signals of the terminal
     assert Skip("a.bin", "it is binary") in heard
     assert training.running
     training.go()
@@ -132,26 +129,21 @@ def test_worker_gets_the_request_with_versions(
     assert {"lmtui", "torch"} <= set(written.versions)
 
 
-def test_plan_only_leaves_no_run_folder(start: Callable[..., WorkerProcess]) -> None:
+def test_plan_that_is_not_followed_leaves_no_run_folder(
+    start: Callable[..., WorkerProcess],
+) -> None:
     training = start(plan_only=True)
     heard = heard_until(training, over)
     assert planned(heard)
-    assert heard[-1] == End("declined", 0, best_step=0)
-    assert training.wait(PATIENCE)
-    training.poll()
+    assert heard[-1] == End("declined", 0)
+    declined = start()
+    heard_until(declined, planned)
+    declined.stop()
+    assert isinstance(heard_until(declined, over)[-1], End)
+    for each in (training, declined):
+        assert each.wait(PATIENCE)
+        each.poll()
     assert list(paths.runs_folder().iterdir()) == []
-
-
-def test_declined_plan_leaves_no_run_folder(
-    start: Callable[..., WorkerProcess],
-) -> None:
-    training = start()
-    heard_until(training, planned)
-    training.stop()
-    assert isinstance(heard_until(training, over)[-1], End)
-    assert training.wait(PATIENCE)
-    training.poll()
-    assert not training.folder.exists()
 
 
 def test_paused_training_resumes(start: Callable[..., WorkerProcess]) -> None:
@@ -172,15 +164,26 @@ def test_stopped_training_resumes_from_its_checkpoint(
     heard_until(training, at_step(3))
     training.stop()
     heard = heard_until(training, over)
-    assert heard == [Saved(3), End("stopped", 3, best_step=3)]
+    assert heard == [Saved(3), End("stopped", 3)]
     assert training.wait(PATIENCE)
     training.poll()
     assert steps(RunFolder(training.folder).history()) == [1, 2, 3]
-    request = resolve(REQUEST, overwrite=False, resume=True)
-    training = start(request, resume=True, go=True)
+    training = start(resume=True, go=True)
     heard = heard_until(training, over)
     assert Start("notes", 4, resumed_from=3) in heard
     assert steps(heard) == [4]
+
+
+def test_training_that_is_not_resumed_begins_anew(
+    start: Callable[..., WorkerProcess],
+) -> None:
+    training = start(go=True, hold=4)
+    heard_until(training, at_step(3))
+    training.stop()
+    heard_until(training, over)
+    heard = heard_until(start(go=True), over)
+    assert Start("notes", 4) in heard
+    assert steps(heard) == [1, 2, 3, 4]
 
 
 def test_the_second_stop_does_not_wait(start: Callable[..., WorkerProcess]) -> None:
@@ -241,7 +244,7 @@ def test_dead_worker_is_reported_as_failed(
     assert end == End("failed", 3)
     assert training.poll() == []
     # It can be resumed, and the torn line does no harm.
-    training = start(resolve(REQUEST, overwrite=False, resume=True), resume=True)
+    training = start(resume=True)
     training.go()
     heard = heard_until(training, over)
     assert Start("notes", 4, resumed_from=2) in heard
@@ -259,14 +262,13 @@ def test_worker_that_dies_at_once_leaves_its_log(
     log = RunFolder(training.folder).log_file
     assert str(log) in failed.hint
     assert "ZeroDivisionError" in log.read_text()
-    assert resolve(REQUEST, overwrite=False, resume=False) == REQUEST
 
 
 def test_worker_error_is_reported_once(start: Callable[..., WorkerProcess]) -> None:
     training = start(go=True, die="error", die_at=1)
     *_, failed, end = heard_until(training, over)
     assert failed == Failed("no memory", "2 GB", "Lower --block.")
-    assert end == End("failed", 1, best_step=1)
+    assert end == End("failed", 0)
     assert training.wait(PATIENCE)
     assert training.poll() == []
 
@@ -299,20 +301,10 @@ def test_the_worker_stops_when_its_client_is_killed(home: Path) -> None:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds."""
     give_up = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < give_up
         os.sched_yield()
-
-
-def test_worker_runs_in_a_session_of_its_own(
-    start: Callable[..., WorkerProcess],
-) -> None:
-    training = start()
-    heard_until(training, planned)
-    pid = training._process.pid
-    assert os.getsid(pid) == pid
 
 
 def test_python_files_beside_the_notes_are_not_run(
@@ -326,79 +318,3 @@ def test_python_files_beside_the_notes_are_not_run(
     log = RunFolder(training.folder).log_file.read_text()
     assert "ran a note" not in log
     assert log.endswith("json/__init__.py\n")
-
-
-def test_taken_names_are_refused_with_a_hint(
-    start: Callable[..., WorkerProcess],
-) -> None:
-    training = start(go=True, hold=4)
-    heard_until(training, at_step(3))
-    with pytest.raises(LmtuiError, match="running already"):
-        resolve(REQUEST, overwrite=True, resume=False)
-    with pytest.raises(LmtuiError, match="running already"):
-        resolve(REQUEST, overwrite=False, resume=True)
-    training.stop()
-    heard_until(training, over)
-    assert training.wait(PATIENCE)
-    with pytest.raises(LmtuiError, match="not finished") as caught:
-        resolve(REQUEST, overwrite=False, resume=False)
-    for way in (resume_command("notes"), "--overwrite", "--name"):
-        assert way in caught.value.hint
-    assert resolve(REQUEST, overwrite=True, resume=False).overwrite
-    (paths.adapters_folder() / "notes").mkdir(parents=True)
-    with pytest.raises(LmtuiError, match="adapter of this name"):
-        resolve(REQUEST, overwrite=False, resume=True)
-    assert resolve(REQUEST, overwrite=True, resume=True).overwrite
-
-
-def test_overwrite_begins_the_training_anew(
-    start: Callable[..., WorkerProcess],
-) -> None:
-    training = start(go=True, hold=4)
-    heard_until(training, at_step(3))
-    training.stop()
-    heard_until(training, over)
-    training = start(resolve(REQUEST, overwrite=True, resume=False), go=True)
-    heard = heard_until(training, over)
-    assert Start("notes", 4) in heard
-    assert steps(heard) == [1, 2, 3, 4]
-
-
-def test_resume_without_a_checkpoint_names_other_trainings(home: Path) -> None:
-    with pytest.raises(LmtuiError, match="nothing to resume") as caught:
-        resolve(REQUEST, overwrite=False, resume=True)
-    assert caught.value.hint == "Start a training: lmtui finetune NOTES."
-    other = RunFolder.named("other")
-    checkpoint = other.checkpoint(1)
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "state").write_text("x")
-    mark_complete(checkpoint)
-    with pytest.raises(LmtuiError, match="nothing to resume") as caught:
-        resolve(REQUEST, overwrite=False, resume=True)
-    assert "other" in caught.value.hint
-
-
-def test_unsafe_name_is_refused_with_a_safe_one(home: Path) -> None:
-    with pytest.raises(LmtuiError, match="can't be used") as caught:
-        resolve(TrainRequest("../x y", ()), overwrite=False, resume=False)
-    assert caught.value.hint.endswith("--name x-y")
-
-
-def test_a_resumed_training_keeps_its_request(
-    start: Callable[..., WorkerProcess],
-) -> None:
-    first = TrainRequest(
-        "notes", ("/notes",), settings=TrainSettings(rank=3), threads=1
-    )
-    training = start(first, go=True, hold=4)
-    heard_until(training, at_step(3))
-    training.stop()
-    heard_until(training, over)
-    assert training.wait(PATIENCE)
-    again = resolve(TrainRequest("notes", (), force=True), overwrite=False, resume=True)
-    assert (again.places, again.settings, again.threads) == (
-        first.places,
-        first.settings,
-        1,
-    )
-    assert again.force

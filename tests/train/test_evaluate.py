@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.errors import Cancelled
-from lmtui.train.dataset import Example, example
+from lmtui.train.dataset import Example
 from lmtui.train.evaluate import Evaluator, longest_run, neutral_text
 from lmtui.train.metrics import together
-from lmtui.train.notes import Completion, NotesDocument
+from lmtui.train.notes import Completion
 from tests.engine import tiny
+from tests.train.test_dataset import example
 
 TEXT = "The quick brown fox jumps over the lazy dog.\n" * 12
 
@@ -32,7 +33,7 @@ def asking() -> Evaluator:
 
 
 def of(text: str, path: str = "a.md") -> Example:
-    return example(NotesDocument(path, text), tiny.tokenizer())
+    return example(text, path=path)
 
 
 def test_document_score_equals_that_of_the_engine(
@@ -69,10 +70,7 @@ def test_share_of_an_evaluation_grows_to_one(
 def test_score_counts_only_learned_tokens(
     engine: LocalEngine, asking: Evaluator
 ) -> None:
-    row = example(
-        NotesDocument("r.jsonl:1", Completion("Question? ", "Answer!")),
-        tiny.tokenizer(),
-    )
+    row = example(Completion("Question? ", "Answer!"))
     (found,) = asking.score(engine, [row])
     controls = set(tiny.tokenizer().all_special_ids)
     counting = [
@@ -120,10 +118,7 @@ def test_prompts_are_beginnings_of_held_out_documents_first(
 
 
 def test_prompt_of_a_completion_row_is_its_question(asking: Evaluator) -> None:
-    row = example(
-        NotesDocument("r", Completion("What is it? ", "It is rain. " * 20)),
-        tiny.tokenizer(),
-    )
+    row = example(Completion("What is it? ", "It is rain. " * 20))
     (prompt,) = asking.prompts([row], [])
     assert prompt.text == "What is it? "
 

@@ -193,19 +193,6 @@ def test_every_file_is_opened_once(
     assert opened == ["a.md", "c.png", "b.jsonl"]  # shorter names first
 
 
-def test_short_file_is_a_document(tmp_path: Path) -> None:
-    write(tmp_path, {"a.md": "twenty bytes of text"})
-    assert texts(read_notes([tmp_path / "a.md"], DEFAULT)) == {
-        "a.md": "twenty bytes of text"
-    }
-
-
-def test_special_token_strings_are_text(tmp_path: Path) -> None:
-    text = "<|im_end|>\n<|im_start|>user\n" * 50
-    write(tmp_path, {"a.md": text})
-    assert texts(read_notes([tmp_path], DEFAULT)) == {"a.md": text}
-
-
 def test_notes_without_text_are_refused_with_counted_reasons(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", {})
     assert refused(empty).detail == f"{empty} (no files)"

@@ -89,6 +89,21 @@ def test_only_newlines_end_a_row_and_empty_lines_are_none() -> None:
             {"messages": [ANSWER, ANSWER | {"content": None}]},
             "the content of message 2 is not a text",
         ),
+        ({"conversations": {}}, "conversations is not a list"),
+        (
+            {"conversations": [{"from": "observation", "value": "x"}]},
+            'message 1 has the unknown role "observation"',
+        ),
+        (
+            {"conversations": [{"from": "gpt"}]},
+            "the content of message 1 is not a text",
+        ),
+        ({"instruction": "a", "output": ""}, "output is empty"),
+        ({"instruction": "a", "output": 3}, "output is not a text"),
+        (
+            {"instruction": "a", "output": "b", "history": [["c", "d"]]},
+            "history is not read; give such rows as messages",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_used_says_why(value: Any, problem: str) -> None:
@@ -139,29 +154,3 @@ def test_rows_of_sharegpt_and_alpaca_are_conversations() -> None:
     assert rows(short) == [ExampleRow(1, (ChatTurn("user", "a"), asked[1]))]
     both = (ChatTurn("system", "s"), *asked)
     assert rows(row | {"system": "s", "history": []}) == [ExampleRow(1, both)]
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ({"conversations": {}}, "conversations is not a list"),
-        (
-            {"conversations": [{"from": "observation", "value": "x"}]},
-            'message 1 has the unknown role "observation"',
-        ),
-        (
-            {"conversations": [{"from": "gpt"}]},
-            "the content of message 1 is not a text",
-        ),
-        ({"instruction": "a", "output": ""}, "output is empty"),
-        ({"instruction": "a", "output": 3}, "output is not a text"),
-        (
-            {"instruction": "a", "output": "b", "history": [["c", "d"]]},
-            "history is not read; give such rows as messages",
-        ),
-    ],
-)
-def test_broken_rows_of_sharegpt_and_alpaca_are_explained(
-    value: Any, problem: str
-) -> None:
-    assert rows(value) == [ExampleRow(1, None, problem)]

@@ -6,15 +6,23 @@ import json
 import math
 import random
 import re
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.engine.types import Prompt
-from lmtui.train.metrics import DocumentScore, LossTotals, together
-from lmtui.train.report import (
+from lmtui.train.codec import built, plain
+from lmtui.train.evaluate import Baseline
+from lmtui.train.metrics import (
     Answers,
+    DocumentScore,
+    LossTotals,
+    Memorized,
+    together,
+)
+from lmtui.train.report import (
     Report,
     compare,
     from_json,
@@ -22,7 +30,7 @@ from lmtui.train.report import (
     to_lines,
     to_markdown,
 )
-from lmtui.train.verdict import WORD_FOR_WORD, Memorized, judge
+from lmtui.train.verdict import WORD_FOR_WORD, judge
 
 HOSTILE = "a|b`c``d\n# e \x1b]0;owned\x07 <b> ‮ [x](y)"
 
@@ -151,16 +159,20 @@ def test_report_lists_the_largest_gains_first() -> None:
     assert [d.path for d in made.documents] == ["b", "a"]
 
 
-def test_answers_survive_json() -> None:
+def test_baseline_survives_json_as_written_by_earlier_versions() -> None:
     answers = Answers(
-        tuple(many(0, documents=2)),
-        scored("n", -1.0),
-        ("x",),
-        Memorized(1, 2, "p", "t"),
+        (scored("a", -1.0, -2.0),), scored("n", -1.0), ("x",), Memorized(1, 2, "p", "t")
     )
-    assert Answers.from_json(answers.to_json()) == answers
-    with pytest.raises(ValueError, match="no answers"):
-        Answers.from_json('{"held_out": 3}')
+    baseline = Baseline(("0" * 64,), (Prompt((1, 2), "a b"),), answers)
+    earlier = {
+        "sha256": ["0" * 64],
+        "prompts": [{"ids": [1, 2], "text": "a b"}],
+        "answers": asdict(answers),
+    }
+    for text in (json.dumps(earlier), json.dumps(plain(baseline))):
+        assert built(Baseline, json.loads(text)) == baseline
+    with pytest.raises((TypeError, AttributeError)):
+        built(Baseline, {"answers": 3})
 
 
 def test_report_escapes_hostile_text() -> None:

@@ -32,7 +32,7 @@ from tests.models import tiny
 NAME = "tiny"
 _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "ça va")
 _LOADED = [
-    "lmtui.train.worker",
+    "lmtui.train.run",
     "transformers.models.llama.modeling_llama",
     "tests.train.tiny_run",
 ]
@@ -82,8 +82,6 @@ class Mishap:
 
 @dataclass
 class Child:
-    """A worker."""
-
     run: RunFolder
     process: Any
     words: Any
@@ -92,10 +90,6 @@ class Child:
     def say(self, word: str) -> None:
         """Tell it something."""
         os.write(self.words.fileno(), f"{word}\n".encode())
-
-    def hang_up(self) -> None:
-        """Be gone."""
-        self.words.close()
 
     def kill(self) -> None:
         """End it without a warning."""
@@ -125,7 +119,7 @@ def started(
 ) -> Iterator[Child]:
     """The worker of a request, which is ended at the end."""
     run = RunFolder.named(asked.name)
-    run.write_request(asked)
+    run.write(run.request_file, asked)
     run.events_file.touch()
     events = run.events_file.open(encoding="utf-8", errors="replace")
     context = multiprocessing.get_context("forkserver")
@@ -162,7 +156,7 @@ def _work(
     if mishap is not None:
         _arrange(mishap)
     chosen = {name: name in options for name in ("resume", "plan_only", "go")}
-    sys.exit(run(RunFolder(Path(folder)), words=words.fileno(), **chosen))
+    sys.exit(run(RunFolder(Path(folder)), commands=words.fileno(), **chosen))
 
 
 def _arrange(mishap: Mishap) -> None:

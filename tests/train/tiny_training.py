@@ -18,7 +18,7 @@ LENGTH = 48
 BASE = Base("tiny", "tiny", ("0" * 64,))
 
 
-def trainee(
+def trainable(
     family: str = "llama", *, half: bool = False, **settings: Any
 ) -> TrainableModel:
     """A random model of a family, ready to be trained."""

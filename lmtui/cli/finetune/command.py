@@ -26,7 +26,7 @@ from lmtui.train.request import (
     default_name,
     require_safe_name,
 )
-from lmtui.train.resolve import NameTaken, Unfinished, only_unfinished, resolve
+from lmtui.train.resolve import Decision, only_unfinished, resolve
 from lmtui.train.settings import Method
 
 _METHODS: Mapping[str, tuple[Method, str]] = {
@@ -37,7 +37,7 @@ _METHODS: Mapping[str, tuple[Method, str]] = {
 }
 
 
-Places = Annotated[
+Notes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NOTES",
@@ -117,7 +117,7 @@ Json = Annotated[
 def finetune(
     ctx: typer.Context,
     *,
-    notes: Places = None,
+    notes: Notes = None,
     name: Name = None,
     headless: Headless = False,
     json: Json = False,
@@ -155,24 +155,24 @@ def finetune(
 
     settings = options.settings(ctx, finetune_method=method)
     require_fitting(settings)
-    asked = read_request(notes or [], settings, name=name, resume=resume, force=force)
     if dry_run and resume:
         hint = "Leave --dry-run out: on a terminal, --resume shows the plan first."
         raise LmtuiError("--dry-run and --resume exclude each other", "", hint)
+    asked = read_request(notes or [], settings, name=name, resume=resume, force=force)
     if dry_run:
         raise typer.Exit(show_plan(asked, as_json=json or headless))
     on_screen = is_interactive() and not (headless or json)
-    if on_screen and not (resume or overwrite):
-        resume, overwrite = ask_if_taken(asked)
-    request = resolve(
-        asked, resume=resume, overwrite=overwrite, given=given_settings(settings)
-    )
-    if on_screen:
-        code = train_on_screen(
-            request, settings, resume=resume, no_color=no_color, open_engine=ctx.obj
-        )
-        raise typer.Exit(code)
-    raise typer.Exit(train(request, resume=resume, as_json=json))
+    given = given_settings(settings)
+    decision = resolve(asked, resume=resume, overwrite=overwrite, given=given)
+    if decision.conflict and on_screen and not resume:
+        resume = confirmed_resumption(decision, decision.conflict)
+        decision = resolve(asked, resume=resume, overwrite=not resume, given=given)
+    if decision.conflict:
+        raise decision.conflict
+    if not on_screen:
+        raise typer.Exit(train(decision, as_json=json))
+    code = train_on_screen(decision, settings, no_color=no_color, open_engine=ctx.obj)
+    raise typer.Exit(code)
 
 
 def read_request(
@@ -219,27 +219,21 @@ def given_settings(settings: Settings) -> dict[str, SettingValue]:
     }
 
 
-def ask_if_taken(asked: TrainRequest) -> tuple[bool, bool]:
-    """Ask the user what to do if the name is taken; return (resume, overwrite).
+def confirmed_resumption(decision: Decision, conflict: LmtuiError) -> bool:
+    """Ask the user about a name that is taken: return whether to resume the training of
+    that name; otherwise what has it may be replaced.
 
     Raises:
         typer.Abort: the user keeps what is there.
     """
-    try:
-        resolve(asked)
-    except Unfinished as taken:
-        note(f"{taken.title}: {visible_line(taken.detail)}\n")
+    note(f"{conflict.title}: {visible_line(conflict.detail)}\n")
+    replacing = "Replace it when the training is done?"
+    if decision.can_resume:
         if typer.confirm("Resume it?", default=True, err=True):
-            return True, False
-        typer.confirm(
-            "Start again, and lose what it has learned?", abort=True, err=True
-        )
-        return False, True
-    except NameTaken as taken:
-        note(f"{taken.title}: {visible_line(taken.detail)}\n")
-        typer.confirm("Replace it when the training is done?", abort=True, err=True)
-        return False, True
-    return False, False
+            return True
+        replacing = "Start again, and lose what it has learned?"
+    typer.confirm(replacing, abort=True, err=True)
+    return False
 
 
 def _base(model: str | None) -> str | None:
@@ -258,5 +252,5 @@ def _base(model: str | None) -> str | None:
             return None
         case FolderModel(path=path) | GgufModel(path=path):
             return os.path.abspath(path)
-        case found:
-            return found.name
+        case named:
+            return named.name

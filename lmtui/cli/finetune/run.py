@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
 
-import typer
-
 from lmtui import notation, paths
 from lmtui.cli.complete import new_writing
 from lmtui.cli.engine import OpenEngine
@@ -29,7 +27,7 @@ from lmtui.train import report
 from lmtui.train.client import WorkerProcess
 from lmtui.train.events import Doing, End, Event, Failed, Plan, Skip, Step, to_fields
 from lmtui.train.request import TrainRequest
-from lmtui.train.resolve import resume_command
+from lmtui.train.resolve import Decision, resume_command
 from lmtui.train.run_folder import RunFolder
 from lmtui.tui.finetune.format import describe_event, doing_words, home_path
 from lmtui.tui.finetune.panes import facts_of, sample_of
@@ -49,7 +47,7 @@ LEAVING = "stopping; nothing was trained\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class StopRequests:
+class StopSignals:
     """Number of signals to end received, and the exit code of the first one."""
 
     def __init__(self) -> None:
@@ -64,17 +62,17 @@ class StopRequests:
 
 
 @contextmanager
-def asked_to_end() -> Iterator[StopRequests]:
+def stop_signals() -> Iterator[StopSignals]:
     """Count SIGINT, SIGTERM and SIGHUP; ignored ones stay so, as under nohup."""
-    asked = StopRequests()
+    signals = StopSignals()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     if current_thread() is not main_thread():
         before = {}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, asked.note)
+            signal.signal(number, signals.note)
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -87,18 +85,18 @@ TrainingView = Callable[[Event], object]
 def follow(
     training: WorkerProcess,
     views: Sequence[TrainingView],
-    asked: StopRequests,
+    signals: StopSignals,
     *,
     say: Callable[[str], None] = note,
 ) -> None:
     """Pass a training's events to the views until it ends.
 
-    The first request in `asked` stops it with a checkpoint, the second at once. `say`
+    The first of the signals stops it with a checkpoint, the second at once. `say`
     writes a line to the user.
     """
     obeyed = 0
     while True:
-        while obeyed < min(asked.times, 2):
+        while obeyed < min(signals.times, 2):
             obeyed += 1
             training.stop()
             if obeyed == 1:
@@ -150,7 +148,7 @@ class LinesView:
             case Step():
                 self._status.show(step_words(event, self._run.steps))
             case End() | Failed():
-                self._status.clear()  # `_last_words` reports the outcome
+                self._status.clear()  # `_report_outcome` reports the outcome
             case _ if line := describe_event(event):
                 self._status.lines(text_of([line]))
 
@@ -163,7 +161,7 @@ def views_for(
     JSON goes to stdout when asked for or when stdout is no terminal. Lines go to
     stderr, but not beside JSON on the same terminal.
     """
-    views: list[TrainingView] = [run.take]
+    views: list[TrainingView] = [run.apply]
     if as_json or not output.is_terminal:
         views.append(lambda event: output.event(to_fields(event)))
     if len(views) == 1 or (status.is_terminal and not output.is_terminal):
@@ -212,14 +210,14 @@ def outcome_text(run: TrainingRun, adapters: Path) -> str:
 def _report_lines(file: Path) -> Sequence[str]:
     """Return the report in lines: the metrics before and after, and the warnings."""
     try:
-        found = report.from_json(file.read_text(encoding="utf-8"))
+        read = report.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ()
-    return report.to_lines(found) if found else ()
+    return report.to_lines(read) if read else ()
 
 
 def text_of(paragraphs: Iterable[Paragraph]) -> str:
-    lines = ("".join(text for text, _ in each.parts).rstrip() for each in paragraphs)
+    lines = ("".join(text for text, _ in item.parts).rstrip() for item in paragraphs)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -236,37 +234,38 @@ def show_plan(request: TrainRequest, *, as_json: bool) -> int:
         if as_json
         else ProgressView(status)
     )
-    with asked_to_end() as asked:
+    with stop_signals() as signals:
         worker = WorkerProcess.start(request, plan_only=True)
-        follow(worker, [run.take, view], asked, say=status.lines)
+        follow(worker, [run.apply, view], signals, say=status.lines)
     _raise_failure(run)
-    if asked.times or run.plan is None:
-        return asked.code
+    if signals.times or run.plan is None:
+        return signals.code
     if not as_json:
         output.text(plan_text(run.plan, run.skipped))
         output.text("\n" + text_of(sample_of(run.plan)))
     return 0
 
 
-def train(request: TrainRequest, *, resume: bool, as_json: bool) -> int:
+def train(decision: Decision, *, as_json: bool) -> int:
     """Train without a screen; return the exit code.
 
     Raises:
         LmtuiError: the training failed.
     """
-    run, status = TrainingRun(_earlier(request, resume=resume)), ProgressLine()
+    run, status = TrainingRun(_earlier(decision)), ProgressLine()
     views = views_for(run, status, Output(), as_json=as_json)
-    with asked_to_end() as asked:
-        worker = WorkerProcess.start(request, resume=resume, go=True)
-        follow(worker, views, asked, say=status.lines)
-    return _last_words(run, request.name, asked if asked.times else None)
+    with stop_signals() as signals:
+        worker = WorkerProcess.start(decision.request, resume=decision.resume, go=True)
+        follow(worker, views, signals, say=status.lines)
+    return _report_outcome(
+        run, decision.request.name, signals if signals.times else None
+    )
 
 
 def train_on_screen(
-    request: TrainRequest,
+    decision: Decision,
     settings: Settings,
     *,
-    resume: bool,
     no_color: bool,
     open_engine: OpenEngine | None,
 ) -> int:
@@ -275,9 +274,9 @@ def train_on_screen(
     Raises:
         LmtuiError: the training failed.
     """
-    run = TrainingRun(_earlier(request, resume=resume))
+    request, run = decision.request, TrainingRun(_earlier(decision))
     writing = new_writing(request.name, settings)
-    worker = WorkerProcess.start(request, resume=resume)
+    worker = WorkerProcess.start(request, resume=decision.resume)
     finetuning = Finetuning(
         worker, run, request.name, paths.adapters_folder(), base=request.base
     )
@@ -290,47 +289,48 @@ def train_on_screen(
             no_color=no_color,
             open_engine=open_engine,
         )
-    except typer.Exit:  # by a signal
+    finally:  # also after a signal
         if run.end is None:
             _end(worker, run)
-        raise
-    if run.end is None:
-        _end(worker, run)
-    return _last_words(run, request.name)
+    return _report_outcome(run, request.name)
 
 
 def _end(worker: WorkerProcess, run: TrainingRun) -> None:
     """Stop a training whose screen was left before its end, and wait for it."""
     status = ProgressLine()
-    with asked_to_end() as asked:
+    with stop_signals() as signals:
         if not worker.stopping:
             worker.stop()
-        follow(worker, [run.take], asked, say=status.lines)
+        follow(worker, [run.apply], signals, say=status.lines)
 
 
-def _earlier(request: TrainRequest, *, resume: bool) -> Sequence[Event]:
+def _earlier(decision: Decision) -> Sequence[Event]:
     """Return the events of the earlier parts of a resumed training.
 
     To be called before the next part starts.
     """
-    return RunFolder.named(request.name).history() if resume else ()
+    if not decision.resume:
+        return ()
+    return RunFolder.named(decision.request.name).history()
 
 
-def _last_words(run: TrainingRun, name: str, asked: StopRequests | None = None) -> int:
-    """Report the outcome; return the exit code. `asked` is None without a signal."""
+def _report_outcome(
+    run: TrainingRun, name: str, signals: StopSignals | None = None
+) -> int:
+    """Report the outcome; return the exit code. `signals` is None without any."""
     _raise_failure(run)
     assert run.end is not None
     if run.end.finish in ("done", "early"):
         note(outcome_text(run, paths.adapters_folder()))
         return 0
-    if run.end.finish == "declined" and asked is None:
+    if run.end.finish == "declined" and signals is None:
         return 0
     saved = RunFolder.named(name).last_checkpoint
     if saved is None:
         note("stopped; there was nothing to save yet\n")
     else:
         note(f"stopped; saved at step {saved:,}\nresume with: {resume_command(name)}\n")
-    return asked.code if asked else STOPPED
+    return signals.code if signals else STOPPED
 
 
 def _raise_failure(run: TrainingRun) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, get_args
 
 from lmtui import cancellation, notation
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import Engine
+from lmtui.engine.types import Candidate
 from lmtui.learn.figure import Bars, Chart, Column, Figure, Level, Table, Words, row
 from lmtui.learn.instrument import (
     Action,
@@ -18,21 +20,17 @@ from lmtui.learn.instrument import (
     Options,
 )
 from lmtui.learn.pretrain.client import pretrain
-from lmtui.learn.pretrain.events import (
-    Evaluated,
+from lmtui.learn.pretrain.request import PretrainRequest, small_text_remark
+from lmtui.text import bytes_text, visible
+from lmtui.train.events import (
+    End,
     Event,
-    Finished,
+    Failed,
     LineName,
-    Passed,
-    Snapshot,
-    Started,
-    Stepped,
+    PretrainStart,
+    PretrainStep,
 )
-from lmtui.learn.pretrain.options import PretrainOptions, small_text_remark
-from lmtui.train.events import Failed
 from lmtui.worker.requests import Context
-
-_BARS = 6
 
 
 class ScratchInstrument(Instrument):
@@ -63,13 +61,12 @@ class ScratchInstrument(Instrument):
 
     def _reset(self) -> None:
         self._seed += 1
-        self._started: Started | None = None
-        self._losses: list[tuple[float, float]] = []
-        self._snapshots: list[Snapshot] = []
-        self._passed: list[Passed] = []
+        self._started: PretrainStart | None = None
+        self._last: PretrainStep | None = None
+        self._evaluations: list[PretrainStep] = []
+        self._snapshots: list[PretrainStep] = []
         self._progress = ""
-        self._finished: Finished | None = None
-        self._is_running = False
+        self._is_finished = self._is_running = False
         self._shown: int | None = None  # None follows the last snapshot
 
     def begin(self) -> Measurement | None:
@@ -83,22 +80,20 @@ class ScratchInstrument(Instrument):
         if self._started is not None:
             self._reset()
         self.message, self._is_running = "", True
-        steps, prompt = self.options["steps"], self.options["prompt"]
-        options = PretrainOptions(
+        request = PretrainRequest(
+            self.material.text,
             seconds=self.options["seconds"],
-            steps=steps or None,
+            steps=self.options["steps"] or None,
             seed=self._seed,
-            prompts=(prompt,) if prompt else (),
-            sample_prompt=prompt,
+            prompt=self.options["prompt"],
         )
-        text = self.material.text
 
         def run(engine: Engine, context: Context) -> bool:
             if self._started is not None:  # the page was left meanwhile
                 return False
             # Only a stop for good ends it: begun anew, it would lose what was watched.
             with cancelled_when(context.stopped):
-                for event in pretrain(text, options):
+                for event in pretrain(request):
                     context.emit(event)
                 cancellation.check()
             return True
@@ -118,35 +113,36 @@ class ScratchInstrument(Instrument):
 
     def hear(self, event: Event) -> None:
         match event:
-            case Started():
+            case PretrainStart():
                 self._started = event
-            case Stepped():
-                self._progress = (
-                    f"step {event.step:,} · {event.seconds:.0f} s · training loss "
-                    f"{notation.rate(event.loss)}"
-                )
-            case Evaluated():
-                self._losses.append((event.step, event.loss))
-            case Passed():
-                self._passed.append(event)
-            case Snapshot():
-                self._snapshots.append(event)
-                self._losses.append((event.step, event.loss))
-            case Finished():
-                self._finished = event
+            case PretrainStep():
+                self._last = event
+                if event.losses:
+                    loss = math.fsum(event.losses) / len(event.losses)
+                    self._progress = (
+                        f"step {event.step:,} · {event.seconds:.0f} s · training loss "
+                        f"{notation.rate(loss)}"
+                    )
+                if event.held_out is not None:
+                    self._evaluations.append(event)
+                if event.snapshot is not None:
+                    self._snapshots.append(event)
+            case Failed():
+                words = f"{event.title}: {event.detail} {event.hint}"
+                self.message = visible(words)
+            case End(finish="done"):
+                self._is_finished = True
                 self._end()
                 self.done.add("trained")
-            case Failed():
-                self.message = f"{event.title}: {event.detail} {event.hint}"
 
     def slide(self, by: int) -> Measurement | None:
         if self._snapshots:
             last = len(self._snapshots) - 1
             now = last if self._shown is None else self._shown
             self._shown = min(last, max(0, now + by))
-            if self._shown == 0 and self._finished is not None:
+            if self._shown == 0 and self._is_finished:
                 self.done.add("looked")
-            if self._shown == last and self._finished is None:
+            if self._shown == last and not self._is_finished:
                 self._shown = None
         return None
 
@@ -168,45 +164,51 @@ class ScratchInstrument(Instrument):
             *self._lines(started),
         )
 
-    def _summary(self, started: Started) -> Figure:
-        finished = self._finished
-        if finished is None:
+    def _summary(self, started: PretrainStart) -> Figure:
+        last = self._last
+        if not self._is_finished or last is None:
             return (Words("The training was stopped.", "strong"),)
         return (
             Words(
-                f"{finished.step:,} steps in {finished.seconds:.0f} s: held-out loss "
-                f"{notation.rate(finished.loss)} nats a byte. "
-                f"{started.parameters:,} weights read "
-                f"{started.training_bytes:,} bytes {finished.epochs:.1f} times.",
+                f"{last.step:,} steps in {last.seconds:.0f} s: held-out loss "
+                f"{notation.rate(last.held_out)} nats a byte. "
+                f"{started.parameters:,} weights read {started.training_bytes:,} bytes "
+                f"{last.tokens / started.training_bytes:.1f} times.",
                 "strong",
             ),
         )
 
-    def _chart(self, started: Started) -> Chart:
+    def _chart(self, started: PretrainStart) -> Chart:
         levels = tuple(
             Level(name, getattr(started.lines, name)) for name in get_args(LineName)
         )
         return Chart(
             "Held-out loss, nats a byte",
-            tuple(self._losses),
+            tuple((step.step, step.held_out or 0.0) for step in self._evaluations),
             "step",
             "loss",
             levels,
             log_x=True,
         )
 
-    def _lines(self, started: Started) -> Figure:
+    def _passed(self, loss: float) -> PretrainStep | None:
+        """Return the first evaluation below a line. Before the first step, random
+        weights are below ln V by chance or not at all."""
+        below = (
+            step
+            for step in self._evaluations
+            if step.step and step.held_out is not None and step.held_out < loss
+        )
+        return next(below, None)
+
+    def _lines(self, started: PretrainStart) -> Figure:
         """Return when which line was passed."""
-        at = {each.line: each for each in self._passed}
         rows = []
         for name in get_args(LineName):
-            passed = at.get(name)
-            when = (
-                ("not yet" if self._finished is None else "not passed", "")
-                if passed is None
-                else (f"step {passed.step:,}", f"{passed.seconds:.0f} s")
-            )
-            nats = getattr(started.lines, name)
+            nats: float = getattr(started.lines, name)
+            when = ("not passed" if self._is_finished else "not yet", "")
+            if (passed := self._passed(nats)) is not None:
+                when = (f"step {passed.step:,}", f"{passed.seconds:.0f} s")
             bits = notation.rate(nats / notation.LN2)
             rows.append(row(name, notation.rate(nats), bits, *when))
         columns = (
@@ -219,21 +221,33 @@ class ScratchInstrument(Instrument):
         return (Table("When it came below each line", columns, tuple(rows)),)
 
     def _snapshot(self) -> Figure:
+        """Return a sample of the model at one step, and its next bytes."""
         if not self._snapshots:
             return ()
         shown = self._snapshots[-1 if self._shown is None else self._shown]
-        said = " ".join(f"{shown.prompt_text}{shown.sample_text}".split("\n"))
-        figure: list[Words | Bars] = [Words(f"Step {shown.step:,} writes: {said}")]
-        for following in shown.rows[:1]:
-            whole = following.distribution
-            rows = whole.candidates[:_BARS]
-            rest = whole.rest_prob + sum(r.prob for r in whole.candidates[_BARS:])
-            figure.append(
-                Bars(
-                    f"Step {shown.step:,}, after “{following.prompt_text}”",
-                    tuple(each._replace(sampled_prob=None) for each in rows),
-                    rest,
-                    unit="byte",
+        snapshot = shown.snapshot
+        assert snapshot is not None
+        sample = " ".join(_text(snapshot.prompt + snapshot.sample).split("\n"))
+        bars = Bars(
+            f"Step {shown.step:,}, after “{_text(snapshot.context)}”",
+            tuple(
+                Candidate(
+                    byte,
+                    bytes_text(bytes([byte])),
+                    bytes([byte]),
+                    math.log(prob) if prob > 0 else -math.inf,
                 )
-            )
-        return figure
+                for byte, prob in zip(
+                    bytes.fromhex(snapshot.top_bytes), snapshot.top_probs, strict=True
+                )
+            ),
+            1 - math.fsum(snapshot.top_probs),
+            unit="byte",
+        )
+        return (Words(f"Step {shown.step:,} writes: {sample}"), bars)
+
+
+def _text(data: str) -> str:
+    """Return bytes in hexadecimal as text for a terminal; those that are no character
+    show as `⟨E3 81⟩`."""
+    return visible(bytes_text(bytes.fromhex(data)))

@@ -1,4 +1,4 @@
-"""The pretraining loop: a generator of events.
+"""The pretraining itself: what is held out, and the steps with their evaluations.
 
 Optimiser steps on random stretches of the training part, evaluations at equal shares of
 the budget, snapshots at round steps. Knows no process and no file.
@@ -8,32 +8,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from lmtui.engine.backends.ngram_model import NgramModel
-from lmtui.errors import LmtuiError
-from lmtui.learn.pretrain.events import (
-    Evaluated,
-    Event,
-    Finished,
-    Passed,
+from lmtui.learn.pretrain.model import VOCABULARY, ByteModel
+from lmtui.learn.pretrain.request import PretrainRequest, require_enough
+from lmtui.train.events import (
+    End,
+    PretrainStart,
+    PretrainStep,
     ReferenceLines,
     Snapshot,
-    Started,
-    Stepped,
 )
-from lmtui.learn.pretrain.model import VOCABULARY, ByteModel
-from lmtui.learn.pretrain.options import PretrainOptions, small_text_remark
-from lmtui.learn.pretrain.text_split import TextSplit
+from lmtui.train.trainer import update
 
 SNAPSHOTS = frozenset(n * 10**k for k in range(1, 7) for n in (1, 3)) | {0}
 """The steps after which there is a snapshot; one more follows the last step."""
 EVALUATIONS = 30
 """Evaluations at equal shares of the budget, besides those of the snapshots."""
+SCORED_BYTES = 8_192
+"""Most bytes of the held-out part that an evaluation scores."""
 
+_HELD_OUT = 10  # the last tenth is held out
+_SEARCHED = 50  # a 50th of the text is searched for the start of a line
+_PROMPT_BYTES = 60
+_TOP = 6  # bytes of a distribution that are shown
 _WARMUP = 0.05  # share of the budget
 _DECAYED = 0.05  # of the peak learning rate, at the end
 _CLIP = 1.0
@@ -41,6 +43,42 @@ _BETAS = (0.9, 0.99)  # a batch is small, so the mean square is taken over many
 _WEIGHT_DECAY = 0.1
 _SENT_EVERY = 0.1  # seconds
 _STEPS_TO_EVALUATION = 6  # time for steps between two evaluations, to that for one
+
+Emit = Callable[[PretrainStart | PretrainStep], None]
+
+
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """Return the part of a text that is trained on, and what is scored of the rest.
+
+    The held-out part begins with a line where one is near, else with a character.
+    """
+    require_enough(data)
+    cut = len(data) - len(data) // _HELD_OUT
+    end = cut + len(data) // _SEARCHED
+    line = data.find(b"\n", cut, end)
+    cut = cut if line < 0 else line + 1
+    # The empty line behind a paragraph belongs to it; a character stays whole.
+    while cut < end and (data[cut] == 0x0A or 0x80 <= data[cut] < 0xC0):
+        cut += 1
+    return data[:cut], data[cut : cut + SCORED_BYTES]
+
+
+def first_words(held_out: bytes) -> bytes:
+    """Return the first words of the held-out part, without the space behind them."""
+    start = held_out[: _PROMPT_BYTES + 1]
+    words, _, _ = start.rpartition(b" ")
+    return words.rstrip() or start[:_PROMPT_BYTES]
+
+
+def reference_lines(training: bytes, held_out: bytes) -> ReferenceLines:
+    """Count the training part and score the held-out part, all but its first byte."""
+
+    def loss(order: int) -> float:
+        # Lists, since numpy takes bytes for text.
+        model = NgramModel.count([list(training)], order=order, vocabulary=VOCABULARY)
+        return -float(model.score(list(held_out))[1:].mean())
+
+    return ReferenceLines(math.log(VOCABULARY), loss(1), loss(2), loss(3))
 
 
 def rate_share(share: float) -> float:
@@ -52,65 +90,18 @@ def rate_share(share: float) -> float:
     return _DECAYED + (1 - _DECAYED) * (1 + math.cos(math.pi * done)) / 2
 
 
-def events(data: bytes, options: PretrainOptions) -> Iterator[Event]:
-    """Pretrain a model on a text.
-
-    Raises:
-        LmtuiError: the text is too small, or the loss is no longer a number.
-    """
-    split = TextSplit.of(data)
-    lines = reference_lines(split)
-    model = ByteModel(options)
-    timed = options.steps is None
-    yield Started(
-        parameters=model.parameters,
-        vocabulary=VOCABULARY,
-        training_bytes=len(split.training),
-        held_out_bytes=len(split.held_out) - 1,
-        lines=lines,
-        seconds=options.seconds if timed else None,
-        steps=options.steps,
-        remark=small_text_remark(len(data)),
-    )
-    loop = PretrainLoop(model, split, options)
-    passed: set[str] = set()
-    for event in loop.run():
-        yield event
-        # Before the first step, random weights are below ln V by chance or not at all.
-        if isinstance(event, Evaluated) and event.step > 0:
-            for line in lines.passed_by(event.loss):
-                if line not in passed:
-                    passed.add(line)
-                    yield Passed(line, event.step, event.seconds)
-
-
-def reference_lines(split: TextSplit) -> ReferenceLines:
-    """Count the training part and score the held-out part, all but its first byte."""
-    unigram, bigram, trigram = (_loss(split, order) for order in (1, 2, 3))
-    return ReferenceLines(math.log(256), unigram, bigram, trigram)
-
-
-def _loss(split: TextSplit, order: int) -> float:
-    # Lists, since numpy takes bytes for text.
-    training, held_out = list(split.training), list(split.held_out)
-    model = NgramModel.count([training], order=order, vocabulary=256)
-    return -float(model.score(held_out)[1:].mean())
-
-
-class PretrainLoop:
+class Pretraining:
     """The steps of one pretraining, with its evaluations and snapshots."""
 
-    def __init__(
-        self, model: ByteModel, split: TextSplit, options: PretrainOptions
-    ) -> None:
-        self._model = model
-        self._split = split
-        self._options = options
-        self._ids = torch.tensor(list(split.training))  # [training bytes]
-        self._chance = torch.Generator().manual_seed(options.seed)
+    def __init__(self, request: PretrainRequest, emit: Emit) -> None:
+        self._request, self._emit = request, emit
+        self._training, self._held_out = split(request.data)
+        self._ids = torch.tensor(list(self._training))  # [training bytes]
+        self._model = ByteModel(request)
+        self._generator = torch.Generator().manual_seed(request.seed)
         self._optimizer = torch.optim.AdamW(
-            model.model.parameters(),
-            lr=options.lr,
+            self._model.model.parameters(),
+            lr=request.lr,
             betas=_BETAS,
             weight_decay=_WEIGHT_DECAY,
             fused=True,
@@ -121,49 +112,39 @@ class PretrainLoop:
         self._sent = 0.0
         self._part = 0  # of the budget, the last that was evaluated
         self._cost = self._evaluation_over = 0.0  # seconds
-        self._evaluation: Evaluated | None = None
-        self._best = Evaluated(0, 0.0, math.inf)
 
-    def run(self) -> Iterator[Event]:
-        """Make all steps; a snapshot follows an evaluation of the same step."""
-        yield from self._snapshot()
+    def run(self) -> End:
+        """Make all steps; there is a snapshot before the first and after the last."""
+        lines = reference_lines(self._training, self._held_out)
+        start = PretrainStart(self._model.parameters, len(self._training), lines)
+        self._emit(start)
+        self._evaluate(snapshot=True)
         self._began = time.perf_counter()
         while (share := self._share()) < 1:
-            self._losses.append(self._make_step(share))
             self._step += 1
-            if self._seconds() - self._sent >= _SENT_EVERY:
-                yield self._stepped()
-            if self._step in SNAPSHOTS:
-                yield from self._snapshot()
-            if self._is_evaluation_due():
-                yield from self._evaluate()
-        yield from self._snapshot()
-        assert self._evaluation is not None
-        seen = self._tokens / len(self._split.training)
-        last, best = self._evaluation, self._best
-        yield Finished(
-            step=self._step,
-            seconds=self._seconds(),
-            loss=last.loss,
-            best_loss=best.loss,
-            best_step=best.step,
-            epochs=seen,
-        )
+            self._losses.append(self._make_step(share))
+            is_due, is_round = self._is_evaluation_due(), self._step in SNAPSHOTS
+            if is_due or is_round:
+                self._evaluate(snapshot=is_round)
+            elif (seconds := self._seconds()) - self._sent >= _SENT_EVERY:
+                self._send(seconds)
+        self._evaluate(snapshot=True)
+        return End("done", self._step)
 
     def _seconds(self) -> float:
         return 0.0 if self._began is None else time.perf_counter() - self._began
 
     def _share(self) -> float:
         """Return the share of the budget that is used."""
-        if self._options.steps is not None:
-            return self._step / self._options.steps
-        return self._seconds() / self._options.seconds
+        if self._request.steps is not None:
+            return self._step / self._request.steps
+        return self._seconds() / self._request.seconds
 
     def _is_evaluation_due(self) -> bool:
         """Return whether the next part of the budget has begun, and where the time
         counts, whether most of it went to steps since the last evaluation."""
         part = int(self._share() * EVALUATIONS)
-        rested = self._options.steps is not None or (
+        rested = self._request.steps is not None or (
             self._seconds() > self._evaluation_over + _STEPS_TO_EVALUATION * self._cost
         )
         if part <= self._part or not rested:
@@ -171,74 +152,58 @@ class PretrainLoop:
         self._part = part
         return True
 
-    @property
-    def _tokens(self) -> int:
-        return self._step * self._options.batch * self._options.context
-
     def _make_step(self, share: float) -> float:
         """Make one optimiser step and return its loss."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._options.lr * rate_share(share)
-        self._optimizer.zero_grad()
         loss = self._model.losses(self._batch()).mean()
-        self._require_number(loss.item())
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._model.model.parameters(), _CLIP)
-        self._optimizer.step()
+        rate = self._request.lr * rate_share(share)
+        update(self._optimizer, self._step, loss=loss.item(), rate=rate, clip=_CLIP)
         return loss.item()
-
-    def _require_number(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise LmtuiError(
-                "the loss is no longer a number",
-                f"after step {self._step}",
-                f"Train with a lower rate than {self._options.lr:g}.",
-            )
 
     def _batch(self) -> Tensor:
         """Return random stretches of the training part: [batch, context + 1]."""
-        length = self._options.context + 1
+        length = self._request.context + 1
         starts = torch.randint(
             len(self._ids) - length + 1,
-            (self._options.batch, 1),
-            generator=self._chance,
+            (self._request.batch, 1),
+            generator=self._generator,
         )
         return self._ids[starts + torch.arange(length)]
 
-    def _stepped(self) -> Stepped:
-        losses, self._losses = tuple(self._losses), []
-        self._sent = self._seconds()
-        return Stepped(self._step, self._sent, losses, self._tokens)
+    def _evaluate(self, *, snapshot: bool) -> None:
+        """Score the held-out part, and send the result, with a snapshot if wanted."""
+        began = self._seconds()
+        loss = self._model.held_out_loss(self._held_out)
+        self._evaluation_over = seconds = self._seconds()
+        self._cost = seconds - began
+        self._send(seconds, loss, self._snapshot() if snapshot else None)
 
-    def _evaluate(self) -> Iterator[Event]:
-        """Score the held-out part, unless that was done after the same step."""
-        if self._losses:
-            yield self._stepped()
-        if self._evaluation is not None and self._evaluation.step == self._step:
-            return
-        start = time.perf_counter()
-        loss = self._model.held_out_loss(self._split.held_out)
-        self._require_number(loss)
-        self._cost = time.perf_counter() - start
-        event = self._evaluation = Evaluated(self._step, self._seconds(), loss)
-        self._evaluation_over = event.seconds
-        if loss < self._best.loss:
-            self._best = event
-        yield event
+    def _send(
+        self,
+        seconds: float,
+        held_out: float | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        losses, self._losses, self._sent = tuple(self._losses), [], seconds
+        tokens = self._step * self._request.batch * self._request.context
+        self._emit(
+            PretrainStep(self._step, seconds, tokens, losses, held_out, snapshot)
+        )
 
-    def _snapshot(self) -> Iterator[Event]:
-        yield from self._evaluate()
-        assert self._evaluation is not None
-        options, model = self._options, self._model
-        prompts = [text.encode("utf-8", "surrogatepass") for text in options.prompts]
-        given = options.sample_prompt.encode("utf-8", "surrogatepass")
-        prompt = given or self._split.first_words
-        sample = model.sample(prompt, size=options.sample_bytes, seed=options.seed)
-        yield Snapshot(
-            step=self._step,
-            seconds=self._evaluation.seconds,
-            loss=self._evaluation.loss,
+    def _snapshot(self) -> Snapshot:
+        request, model = self._request, self._model
+        prompt = context = request.prompt.encode("utf-8", "surrogatepass")
+        if not prompt:
+            prompt = first_words(self._held_out)
+            context = self._held_out[: len(prompt) + 1]  # a word begins behind it
+        probs = model.logprobs(context).double().exp()
+        top = probs.argsort(descending=True, stable=True)[:_TOP]
+        return Snapshot(
             prompt=prompt.hex(),
-            sample=sample.hex(),
-            rows=tuple(map(model.next_bytes, prompts or self._split.prompts())),
+            sample=model.sample(
+                prompt, size=request.sample_bytes, seed=request.seed
+            ).hex(),
+            context=context.hex(),
+            top_bytes=bytes(top.tolist()).hex(),
+            top_probs=tuple(probs[top].tolist()),
         )

@@ -14,11 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig
 
-from lmtui.engine.sampling.ranks import entropy
 from lmtui.engine.softmax import log_softmax
 from lmtui.engine.windows import Windows
-from lmtui.learn.pretrain.events import ByteProb, NextBytes
-from lmtui.learn.pretrain.options import PretrainOptions
+from lmtui.learn.pretrain.request import PretrainRequest
 from lmtui.train.model import random_model
 from lmtui.train.settings import TrainSettings
 
@@ -26,8 +24,6 @@ VOCABULARY = 256
 TEMPERATURE = 0.8
 """The temperature of samples: below 1, since a small model spreads much probability
 over bytes that make no word."""
-ROWS = 10
-"""Bytes of a distribution that are shown."""
 
 _HEAD_SCALE = 0.5  # of the usual initial weights of the head
 _WINDOWS = 64  # scored in one pass
@@ -36,20 +32,20 @@ _WINDOWS = 64  # scored in one pass
 class ByteModel:
     """A decoder of Llama's architecture over bytes."""
 
-    def __init__(self, options: PretrainOptions) -> None:
+    def __init__(self, request: PretrainRequest) -> None:
         config = LlamaConfig(
             vocab_size=VOCABULARY,
-            hidden_size=options.width,
-            intermediate_size=3 * options.width,
-            num_hidden_layers=options.layers,
-            num_attention_heads=options.heads,
-            max_position_embeddings=options.context,
+            hidden_size=request.width,
+            intermediate_size=3 * request.width,
+            num_hidden_layers=request.layers,
+            num_attention_heads=request.heads,
+            max_position_embeddings=request.context,
             use_cache=False,
             bos_token_id=None,
             eos_token_id=None,
         )
-        self.context = options.context
-        self.model: Any = random_model(config, TrainSettings(seed=options.seed))
+        self.context = request.context
+        self.model: Any = random_model(config, TrainSettings(seed=request.seed))
         with torch.no_grad():  # so that the loss begins close to ln V
             self.model.get_output_embeddings().weight.mul_(_HEAD_SCALE)
 
@@ -97,19 +93,6 @@ class ByteModel:
         last bytes are seen, at most a context."""
         ids = torch.tensor([list(prompt[-self.context :])])
         return log_softmax(self.logits(ids)[0, -1].float())
-
-    def next_bytes(self, prompt: bytes) -> NextBytes:
-        """Return the most probable bytes after a prompt; equal ones in order."""
-        logprobs = self.logprobs(prompt)
-        probs = logprobs.double().exp()
-        order = probs.argsort(descending=True, stable=True)
-        top, others = order[:ROWS].tolist(), order[ROWS:]
-        return NextBytes(
-            prompt=prompt.hex(),
-            rows=tuple(ByteProb(f"{b:02x}", float(probs[b])) for b in top),
-            rest=float(probs[others].sum()),
-            entropy=float(entropy(logprobs)),
-        )
 
     def sample(self, prompt: bytes, *, size: int, seed: int) -> bytes:
         """Draw `size` bytes after a prompt at `TEMPERATURE`; the same seed gives the

@@ -47,33 +47,33 @@ def describe_event(event: Event, doing: Doing | None = None) -> Paragraph | None
 
 def _words(event: Event) -> tuple[str, str]:
     """Return the text of an event, and its style."""
-    said: tuple[str, str] = "", ""
+    words, style = "", ""
     match event:
         case Skip():
-            said = f"skipped {event.path}: {event.reason}", "quiet"
+            words, style = f"skipped {event.path}: {event.reason}", "quiet"
         case Plan():
-            said = f"planned: {counted(event.steps, 'step')} at most", ""
+            words = f"planned: {counted(event.steps, 'step')} at most"
         case Start() if event.resumed_from is not None:
-            said = f"resumed after step {event.resumed_from:,}", ""
+            words = f"resumed after step {event.resumed_from:,}"
         case Start():
-            said = "the training starts", ""
+            words = "the training starts"
         case Eval():
             when = f"step {event.step:,}" if event.step else "before"
-            said = f"{when}: {scored_words(event)}", ""
+            words = f"{when}: {scored_words(event)}"
         case Saved():
-            said = f"step {event.step:,}: saved", "quiet"
+            words, style = f"step {event.step:,}: saved", "quiet"
         case Doing():
-            said = event.what, "quiet"
+            words, style = event.what, "quiet"
         case Paused():
-            said = "paused" if event.paused else "resumed", ""
+            words = "paused" if event.paused else "resumed"
         case Warned():
-            said = f"! {event.text}", "warning"
+            words, style = f"! {event.text}", "warning"
         case Failed():
             parts = (event.title, event.detail)
-            said = "✗ " + ": ".join(filter(None, parts)), "error"
+            words, style = "✗ " + ": ".join(filter(None, parts)), "error"
         case End():
-            said = f"step {event.step:,}: {ENDINGS[event.finish]}", "strong"
-    return said
+            words, style = f"step {event.step:,}: {ENDINGS[event.finish]}", "strong"
+    return words, style
 
 
 def scored_words(scored: Eval) -> str:

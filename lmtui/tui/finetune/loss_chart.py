@@ -101,7 +101,7 @@ better. If the line falls while the circles rise, the model is memorising the no
         """Return the legend, the plot and its axes."""
         head = self._head(width)
         rows = height - len(head) - 2 - (height >= _FOR_EPOCHS)
-        scored = [each for each in self._evals if math.isfinite(each.loss)]
+        scored = [item for item in self._evals if math.isfinite(item.loss)]
         if not len(self._curve) and not scored:
             return [*head, [], [(clip(EMPTY, width), "quiet")]]
         if width < _LEAST[0] or rows < _LEAST[1]:
@@ -131,7 +131,7 @@ better. If the line falls while the circles rise, the model is memorising the no
     def _steps_shown(self) -> int:
         """Return the step at the right edge: the last step of the run, halved as long
         as less than half of the chart would be used."""
-        done = max([self._curve.end, *(each.step for each in self._evals), 1])
+        done = max([self._curve.end, *(item.step for item in self._evals), 1])
         shown = max(done, self._steps)
         while shown >= 2 * done and shown > 8:
             shown = -(-shown // 2)
@@ -140,7 +140,7 @@ better. If the line falls while the circles rise, the model is memorising the no
     def _bounds(self, across: int, scored: Sequence[Eval]) -> tuple[float, float]:
         drawn = self._curve.columns(across, 256)
         values = [value for value in drawn if value is not None]
-        values += [each.loss for each in scored]
+        values += [item.loss for item in scored]
         low, high = min(values), max(values)
         spare = max(0.04 * (high - low), (_NARROWEST - (high - low)) / 2)
         return low - spare, high + spare
@@ -192,17 +192,12 @@ def loss_labels(low: float, high: float, rows: int) -> list[tuple[float, str]]:
 
 def marks_of(scored: Sequence[Eval], scale: ChartScale) -> ChartMarks:
     """Return the circles by row and cell; the best one is never hidden by another."""
-    best = min(scored, key=lambda each: each.loss, default=None)
-    ordered = [
-        *(each for each in scored if each is not best),
-        *([best] if best else []),
-    ]
-    return {
-        (scale.dot(each.loss) // DOWN, scale.cell(each.step)): _BEST
-        if each is best
-        else _HELD_OUT
-        for each in ordered
-    }
+    marks: ChartMarks = {}
+    best = min(scored, key=lambda item: item.loss, default=None)
+    for item in sorted(scored, key=lambda item: item is best):
+        cell = (scale.dot(item.loss) // DOWN, scale.cell(item.step))
+        marks[cell] = _BEST if item is best else _HELD_OUT
+    return marks
 
 
 def _over(dots: str, marks: ChartMarks, row: int) -> list[Part]:
@@ -232,6 +227,6 @@ def epoch_line(steps: float, scale: ChartScale) -> str:
             line[end] = "│"
         name = str(epoch)
         if len(name) + 2 <= end - start:
-            place = start + (end - start - len(name)) // 2
-            line[place : place + len(name)] = name
+            middle = start + (end - start - len(name)) // 2
+            line[middle : middle + len(name)] = name
     return "".join(line).rstrip()

@@ -35,9 +35,9 @@ _LABEL = 11  # cells
 _BAR = (8, 48)  # least and most cells
 _NOT_EVALUATED = "Nothing is held out to evaluate on."
 _MEASURES: Sequence[tuple[str, str, Callable[[Eval], str]]] = (
-    (*notation.LOSS, lambda each: notation.rate(each.loss)),
-    (*notation.PERPLEXITY, lambda each: notation.perplexity(each.perplexity)),
-    (*notation.PER_BYTE, lambda each: notation.rate(each.bits_per_byte)),
+    (*notation.LOSS, lambda scored: notation.rate(scored.loss)),
+    (*notation.PERPLEXITY, lambda scored: notation.perplexity(scored.perplexity)),
+    (*notation.PER_BYTE, lambda scored: notation.rate(scored.bits_per_byte)),
 )
 _SPEED = notation.SPEED.full
 _PACE: Sequence[tuple[str, Callable[[Step], str]]] = (
@@ -100,9 +100,9 @@ learning it, such as the questions of a conversation.
         if plan is not None:
             facts = list(facts_of(plan))
         self.query_one("#facts", Paragraphs).show(facts)
-        asked = self.query_one("#question", Paragraphs)
-        asked.display = bool(question)
-        asked.show(question)
+        dialog = self.query_one("#question", Paragraphs)
+        dialog.display = bool(question)
+        dialog.show(question)
         self.query_one("#sample", Pane).show(sample_of(plan))
         self.query_one("#sample").display = plan is not None or not over
         left_out = self.query_one("#skipped", Pane)
@@ -286,7 +286,7 @@ the model without training; best is the checkpoint that is saved as the adapter.
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return [*self._held_out(width), [], *self._how_it_goes(width)]
+        return [*self._held_out(width), [], *self._pace(width)]
 
     def _held_out(self, width: int) -> list[Line]:
         run = self._run
@@ -304,17 +304,17 @@ the model without training; best is the checkpoint that is saved as the adapter.
         longest = max(len(long) for long, _, _ in _MEASURES)
         wide = width >= longest + len(columns) * _COLUMN
         first = max(len(long if wide else short) for long, short, _ in _MEASURES)
-        each = max(6, (width - max(first, 8)) // 3)
-        first = width - 3 * each
+        column = max(6, (width - max(first, 8)) // 3)
+        first = width - 3 * column
         head: Line = [
             (pad_to("Held-out", first), "name"),
-            *((f"{name:>{each}}", "quiet") for name, _, _ in columns),
+            *((f"{name:>{column}}", "quiet") for name, _, _ in columns),
         ]
         rows: list[Line] = [
             [
                 (pad_to(long if wide else short, first), "quiet"),
                 *(
-                    (_right(value(figures) if figures else NONE, each), style)
+                    (_right(value(figures) if figures else NONE, column), style)
                     for _, figures, style in columns
                 ),
             ]
@@ -323,7 +323,7 @@ the model without training; best is the checkpoint that is saved as the adapter.
         where = f"at step {run.best.step:,}" if run.best else ""
         return [head, *rows, [(_right(where, width), "quiet")]]
 
-    def _how_it_goes(self, width: int) -> list[Line]:
+    def _pace(self, width: int) -> list[Line]:
         step, over = self._run.step, self._run.phase == "over"
         pace = [("training loss", notation.rate(self._run.curve.last))]
         pace += [

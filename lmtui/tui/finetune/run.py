@@ -64,7 +64,7 @@ class TrainingRun:
         self.curve = SmoothedLoss()
         self.log: deque[Paragraph] = deque(maxlen=LOG_LINES)
         for event in earlier:
-            self.take(event)
+            self.apply(event)
         # Plan, start and end of the earlier process do not apply to the new one.
         self.plan = self.end = self.failed = self.doing = None
         self.begun = self.started = self.paused = False
@@ -92,10 +92,10 @@ class TrainingRun:
     @property
     def best(self) -> Eval | None:
         """The held-out evaluation with the lowest loss."""
-        known = [each for each in self.evals if math.isfinite(each.loss)]
-        return min(known, key=lambda each: each.loss, default=None)
+        known = [item for item in self.evals if math.isfinite(item.loss)]
+        return min(known, key=lambda item: item.loss, default=None)
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Update the state with an event."""
         if isinstance(event, Step | Eval | Sample) and event.step < self.last_step:
             return  # repeated from before the checkpoint
@@ -113,7 +113,7 @@ class TrainingRun:
                 self.step = event
                 self.curve.add(event.step, event.loss)
             case Eval():
-                self._keep(event)
+                self._add_evaluation(event)
             case Sample():
                 self.sample = event
             case Saved():
@@ -125,7 +125,7 @@ class TrainingRun:
             case End():
                 self.end = event
 
-    def _keep(self, scored: Eval) -> None:
+    def _add_evaluation(self, scored: Eval) -> None:
         if self.evals and self.evals[-1].step == scored.step:
             self.evals.pop()  # a resumed run evaluates its first step again
         self.evals.append(scored)
@@ -137,7 +137,7 @@ class TrainingRun:
             return
         self.resumed_from = first = event.resumed_from
         self.curve.cut(first)
-        self.evals = [each for each in self.evals if each.step <= first]
+        self.evals = [item for item in self.evals if item.step <= first]
         if self.last_step > first:
             self.step = None
         if self.sample is not None and self.sample.step > first:

@@ -96,11 +96,11 @@ def _progress(run: TrainingRun) -> Sequence[Sequence[str]]:
     if run.step is None:
         return ((steps,), (short,))
     epoch = f"epoch {run.step.epoch:.2f}"
-    whole = f"{epoch} of {epochs(run.plan.epochs)}" if run.plan else epoch
+    of_all = f"{epoch} of {epochs(run.plan.epochs)}" if run.plan else epoch
     if run.phase in ("over", "paused"):
-        return ((steps, whole), (steps, epoch), (steps,), (short,))
+        return ((steps, of_all), (steps, epoch), (steps,), (short,))
     left = f"{lasting(run.step.eta_seconds)} left"
-    return ((steps, whole, left), (steps, epoch, left), (steps, left), (short, left))
+    return ((steps, of_all, left), (steps, epoch, left), (steps, left), (short, left))
 
 
 def question_of(run: TrainingRun) -> list[Paragraph]:
@@ -130,22 +130,22 @@ def outcome_of(
 def _done(end: End, adapters: Path, *, can_write: bool) -> list[Paragraph]:
     verdict = visible_line(end.verdict) or "The training is over."
     why = "The held-out loss no longer improved. " if end.finish == "early" else ""
-    told = [Paragraph(((verdict, "strong"),))]
+    lines = [Paragraph(((verdict, "strong"),))]
     if end.adapter is None:
-        return [*told, Paragraph(((f"{why}No adapter was written.", ""),)), _keys()]
+        return [*lines, Paragraph(((f"{why}No adapter was written.", ""),)), _keys()]
     adapter = f"the adapter {visible_line(end.adapter)}"
     words = f"{why}The result is in {adapter}."
     if end.best_step is not None:
         best = f"The weights of step {end.best_step:,}, the best"
         words = f"{why}{best}, are in {adapter}."
     report = home_path(report_file(adapters, end.adapter))
-    told += [
+    lines += [
         Paragraph(((words, ""),)),
         Paragraph((("Report: ", "quiet"), (visible_line(report), "")), 2),
         Paragraph(((PRIVACY, "quiet"),)),
     ]
     editor = [("e", "write with it")] if can_write else []
-    return [*told, _keys(("c", "chat with it"), *editor, ("r", "report"))]
+    return [*lines, _keys(("c", "chat with it"), *editor, ("r", "report"))]
 
 
 def _stopped(run: TrainingRun, end: End, resume: str) -> list[Paragraph]:
@@ -159,16 +159,16 @@ def _stopped(run: TrainingRun, end: End, resume: str) -> list[Paragraph]:
 
 def _broken(run: TrainingRun, resume: str) -> list[Paragraph]:
     failed = run.failed or Failed("the training ended unexpectedly", "", "See the log.")
-    told = [Paragraph(((f"✗ {visible_line(failed.title)}", "error"),))]
-    told += [
+    lines = [Paragraph(((f"✗ {visible_line(failed.title)}", "error"),))]
+    lines += [
         Paragraph(((visible_line(part), style),))
         for part, style in ((failed.detail, ""), (failed.hint, "strong"))
         if part
     ]
     if run.saved is not None:
-        kept = f"What was saved at step {run.saved:,} stays."
-        told += [Paragraph(((kept, ""),)), _later(resume)]
-    return [*told, _keys()]
+        saved = f"What was saved at step {run.saved:,} stays."
+        lines += [Paragraph(((saved, ""),)), _later(resume)]
+    return [*lines, _keys()]
 
 
 def _later(resume: str) -> Paragraph:
@@ -235,7 +235,7 @@ the weights of a run that was never stopped.
         can_write: bool = False,
     ) -> None:
         super().__init__()
-        self._given = finetuning
+        self._finetuning = finetuning
         self._training = finetuning.training
         self._leave, self._can_write = leave, can_write
         self.run = finetuning.run
@@ -279,15 +279,15 @@ the weights of a run that was never stopped.
             return
         before = self.run.phase
         for event in events:
-            self._learn(event)
+            self._apply(event)
         if self.run.phase != before:
             self._enter()
         self._draw()
         if self.run.phase == "over" and self._stopping and self.run.failed is None:
             self._leave()
 
-    def _learn(self, event: Event) -> None:
-        self.run.take(event)
+    def _apply(self, event: Event) -> None:
+        self.run.apply(event)
         if isinstance(event, Warned):
             self.notify(visible_line(event.text), severity="warning", markup=False)
         elif isinstance(event, Paused):
@@ -302,14 +302,14 @@ the weights of a run that was never stopped.
     # Drawing.
 
     def _draw(self) -> None:
-        run, given = self.run, self._given
+        run, finetuning = self.run, self._finetuning
         over = run.phase == "over"
         self.set_class(over, "-over")
         self.set_class(run.failed is not None, "-failed")
-        head = head_of(run, given.name, stopping=self._stopping)
+        head = head_of(run, finetuning.name, stopping=self._stopping)
         self.query_one(RunHead).show(head)
-        again = resume_command(given.name)
-        outcome = outcome_of(run, given.adapters, again, can_write=self._can_write)
+        again = resume_command(finetuning.name)
+        outcome = outcome_of(run, finetuning.adapters, again, can_write=self._can_write)
         self.query_one("#outcome", Paragraphs).show(outcome)
         self.query_one(Status).state = self._state()
         if run.begun != self.has_class("-running"):
@@ -318,8 +318,8 @@ the weights of a run that was never stopped.
         if run.begun:
             self._draw_run()
         else:
-            asked = question_of(run)
-            self.query_one(PlanView).show(run.plan, run.skipped, asked, over=over)
+            question = question_of(run)
+            self.query_one(PlanView).show(run.plan, run.skipped, question, over=over)
 
     def _draw_run(self) -> None:
         run = self.run
@@ -377,11 +377,11 @@ the weights of a run that was never stopped.
 
     def action_use(self, verb: Literal["chat", "complete"]) -> None:
         """Load the finished adapter in the chat or the editor."""
-        wanted = ModelRef(self._given.base, self._made)
-        self.post_message(AdapterChosen(wanted, verb))
+        chosen = ModelRef(self._finetuning.base, self._made)
+        self.post_message(AdapterChosen(chosen, verb))
 
     def action_report(self) -> None:
-        path = report_file(self._given.adapters, self._made)
+        path = report_file(self._finetuning.adapters, self._made)
         self.app.push_screen(ReportScreen(path))
 
     async def action_back(self) -> None:
@@ -406,14 +406,14 @@ the weights of a run that was never stopped.
             return
         details = [
             "The step that runs is finished and saved: nothing is lost.",
-            f"{resume_command(self._given.name)}  continues from there.",
+            f"{resume_command(self._finetuning.name)}  continues from there.",
         ]
         choices = [
             Choice("s", "Stop", "finish the step, save and leave"),
             Choice("g", "Go on", "the training goes on"),
         ]
-        asked = ConfirmDialog("Stop the training?", details, choices, harmless="g")
-        self.app.push_screen(asked, self._answer_stop)
+        dialog = ConfirmDialog("Stop the training?", details, choices, harmless="g")
+        self.app.push_screen(dialog, self._answer_stop)
 
     def _answer_stop(self, answer: str | None) -> None:
         if answer == "s":

@@ -1,4 +1,4 @@
-"""The pretraining itself: its numbers, its events, and that they come again."""
+"""The pretraining itself: what is held out, its numbers, and that they come again."""
 
 from __future__ import annotations
 
@@ -9,39 +9,82 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lmtui.errors import LmtuiError
+from lmtui.learn.course import first_course
 from lmtui.learn.pretrain import loop
-from lmtui.learn.pretrain.events import (
-    Evaluated,
-    Event,
-    Finished,
-    Passed,
-    ReferenceLines,
-    Snapshot,
-    Started,
-    Stepped,
-    from_json,
+from lmtui.learn.pretrain.loop import (
+    SCORED_BYTES,
+    Pretraining,
+    first_words,
+    reference_lines,
+    split,
 )
-from lmtui.learn.pretrain.loop import reference_lines
 from lmtui.learn.pretrain.model import ByteModel
-from lmtui.learn.pretrain.options import PretrainOptions
-from lmtui.learn.pretrain.text_split import TextSplit
-from lmtui.train.events import to_json
+from lmtui.learn.pretrain.request import (
+    LEAST_BYTES,
+    SMALL_BYTES,
+    PretrainRequest,
+    small_text_remark,
+)
+from lmtui.train.events import PretrainStart, PretrainStep, Snapshot
+from lmtui.train.trainer import NonFiniteLoss
 from tests.learn.pretrain import tiny
-from tests.test_text import obeyed
 
-HOSTILE = bytes(range(256)) * 10 + "\u202e\u2066\x1b[2J\x9b".encode() * 100
+TEXTS = st.binary(min_size=1, max_size=60).flatmap(
+    lambda part: st.integers(LEAST_BYTES, 100_000).map(
+        lambda size: (part * (size // len(part) + 1))[:size]
+    )
+)
 
 
 @cache
-def trained(**given: Any) -> list[Event]:
-    """The events of a tiny pretraining."""
-    return list(loop.events(tiny.text(), tiny.options(**given)))
+def trained(**given: Any) -> tuple[PretrainStart, list[PretrainStep]]:
+    """What is told of a tiny pretraining."""
+    return tiny.trained(tiny.request(**given))
 
 
-def of(kind: Any, events: list[Event]) -> list[Any]:
-    return [event for event in events if isinstance(event, kind)]
+def snapshots(steps: list[PretrainStep]) -> list[Snapshot]:
+    return [step.snapshot for step in steps if step.snapshot is not None]
+
+
+# What is held out.
+
+
+@given(TEXTS)
+def test_parts_share_no_byte_and_keep_their_order(data: bytes) -> None:
+    training, held_out = split(data)
+    assert data.startswith(training + held_out)
+    assert len(training) >= 0.85 * len(data)
+    assert min(0.05 * len(data), SCORED_BYTES) <= len(held_out) <= SCORED_BYTES
+    assert held_out.startswith(first_words(held_out))
+
+
+def test_held_out_part_begins_with_a_line_and_whole_characters() -> None:
+    data = tiny.request().data
+    assert b"\n" + split(data)[1] in data
+    split("世界".encode() * 2_000)[1].decode()
+
+
+def test_too_small_a_text_is_refused_and_a_small_one_remarked_on() -> None:
+    with pytest.raises(LmtuiError, match="too small") as caught:
+        split(b"x" * (LEAST_BYTES - 1))
+    assert f"{LEAST_BYTES:,}" in caught.value.hint
+    assert small_text_remark(SMALL_BYTES) == ""
+    assert "by heart" in small_text_remark(SMALL_BYTES - 1)
+
+
+def test_course_brings_a_text_of_its_own_with_its_licence() -> None:
+    data = (first_course() / "text.txt").read_bytes()
+    assert len(data) >= 300_000
+    assert data.isascii()
+    assert data.startswith(b"CHAPTER 1\n\nNo one who had ever seen Catherine Morland ")
+    assert b"\n\n\n" not in data
+    licence = (first_course() / "LICENSE.txt").read_text()
+    for word in ("Jane Austen", "Northanger Abbey", "1817", "public domain"):
+        assert word in licence
 
 
 # The model before the first step.
@@ -49,14 +92,14 @@ def of(kind: Any, events: list[Event]) -> list[Any]:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_loss_begins_at_the_uniform_line(seed: int) -> None:
-    model = ByteModel(PretrainOptions(seed=seed))  # of the real size
-    loss = model.held_out_loss(tiny.text(1_000))
+    model = ByteModel(PretrainRequest("", seed=seed))  # of the real size
+    loss = model.held_out_loss(tiny.text(1_000).encode())
     assert loss == pytest.approx(math.log(256), abs=0.05)
 
 
 @pytest.mark.parametrize("size", [2, 3, 15, 16, 17, 24, 25, 400])
 def test_held_out_loss_scores_each_byte_once_with_enough_context(size: int) -> None:
-    model, data = ByteModel(tiny.options()), tiny.text(400)[:size]
+    model, data = ByteModel(tiny.request()), tiny.text(400).encode()[:size]
     losses = []
     for index in range(1, size):
         # Windows of 16 start at multiples of 8; the first that reaches the byte counts.
@@ -66,29 +109,11 @@ def test_held_out_loss_scores_each_byte_once_with_enough_context(size: int) -> N
     assert model.held_out_loss(data) == pytest.approx(expected, abs=1e-5)
 
 
-def test_bars_are_the_softmax_of_the_model() -> None:
-    model, split = ByteModel(tiny.options()), TextSplit.of(tiny.text())
-    (first, *_) = of(Snapshot, trained())
-    assert len(first.rows) == 2
-    for bars, prompt in zip(first.rows, split.prompts(), strict=True):
-        ids = torch.tensor([list(prompt[-16:])])
-        probs = model.model(input_ids=ids).logits[0, -1].softmax(-1)
-        assert bytes.fromhex(bars.prompt) == prompt
-        shown = {int(row.bytes, 16): row.prob for row in bars.rows}
-        best = probs.topk(10)
-        assert set(shown) == set(best.indices.tolist())
-        for byte, prob in shown.items():
-            assert prob == pytest.approx(probs[byte].item(), abs=1e-6)
-        entropy = -(probs * probs.log()).sum().item()
-        assert bars.entropy == pytest.approx(entropy, abs=1e-4)
-
-
 # The reference lines.
 
 
-def naive_line(split: TextSplit, order: int) -> float:
+def naive_line(text: bytes, held_out: bytes, order: int) -> float:
     """The loss of interpolated Kneser-Ney, as its definition reads."""
-    text = split.training
     counts = {order: Counter(text[i : i + order] for i in range(len(text) - order + 1))}
     for size in range(order - 1, 0, -1):
         longer = {text[i : i + size + 1] for i in range(len(text) - size)}
@@ -109,7 +134,6 @@ def naive_line(split: TextSplit, order: int) -> float:
             p = (own + discount * len(after) * p) / sum(after.values())
         return p
 
-    held_out = split.held_out
     losses = [
         -math.log(prob(held_out[max(0, i - order + 1) : i], held_out[i]))
         for i in range(1, len(held_out))
@@ -119,118 +143,74 @@ def naive_line(split: TextSplit, order: int) -> float:
 
 def test_reference_lines_equal_their_definition() -> None:
     # Bytes that are seen once and twice, so that no order lacks its discount.
-    split = TextSplit.of(b"!?" + b"#" * 2 + "àèìè".encode() + tiny.text(2_000))
-    lines = reference_lines(split)
+    parts = split(b"!?" + b"#" * 2 + "àèìè".encode() + tiny.text(2_000).encode())
+    lines = reference_lines(*parts)
     assert lines.uniform == math.log(256)
-    assert lines.unigram == pytest.approx(naive_line(split, 1), abs=1e-9)
-    assert lines.bigram == pytest.approx(naive_line(split, 2), abs=1e-9)
-    assert lines.trigram == pytest.approx(naive_line(split, 3), abs=1e-9)
+    assert lines.unigram == pytest.approx(naive_line(*parts, 1), abs=1e-9)
+    assert lines.bigram == pytest.approx(naive_line(*parts, 2), abs=1e-9)
+    assert lines.trigram == pytest.approx(naive_line(*parts, 3), abs=1e-9)
 
 
-def test_line_is_passed_below_it_alone() -> None:
-    lines = ReferenceLines(4.0, 3.0, 2.0, 1.0)
-    assert lines.passed_by(4.0) == ()
-    assert lines.passed_by(1.5) == ("uniform", "unigram", "bigram")
-
-
-# The events.
+# The training.
 
 
 def test_events_are_complete_and_in_order() -> None:
-    started, *events = trained()
-    assert isinstance(started, Started)
-    split = TextSplit.of(tiny.text())
-    assert started.vocabulary == 256
-    assert started.training_bytes == len(split.training)
-    assert started.held_out_bytes == len(split.held_out) - 1
-    assert (started.steps, started.seconds) == (12, None)
-    assert started.parameters == ByteModel(tiny.options()).parameters
-    assert "by heart" in started.remark
-    finished = events[-1]
-    assert isinstance(finished, Finished)
-    assert finished.step == 12
-    assert finished.epochs == pytest.approx(12 * 4 * 16 / len(split.training))
-    assert [event.step for event in of(Snapshot, events)] == [0, 10, 12]
-    assert [event.step for event in of(Evaluated, events)] == list(range(13))
-    assert [event.step for event in events] == sorted(event.step for event in events)
-    stepped = of(Stepped, events)
-    assert sum(len(event.losses) for event in stepped) == 12
-    assert stepped[-1].tokens == 12 * 4 * 16
-    times = [event.seconds for event in events]
-    assert times[0] == 0
+    start, steps = trained()
+    training, _ = split(tiny.request().data)
+    assert start.training_bytes == len(training)
+    assert start.parameters == ByteModel(tiny.request()).parameters
+    assert [step.step for step in steps if step.snapshot] == [0, 10, 12]
+    evaluated = [step.step for step in steps if step.held_out is not None]
+    assert evaluated == [*range(13), 12]
+    assert [step.step for step in steps] == sorted(step.step for step in steps)
+    assert sum(len(step.losses) for step in steps) == 12
+    assert steps[-1].tokens == 12 * 4 * 16
+    assert steps[0].seconds == 0
 
 
-def test_snapshot_has_the_loss_of_its_evaluation() -> None:
-    losses = {event.step: event.loss for event in of(Evaluated, trained())}
-    for snapshot in of(Snapshot, trained()):
-        assert snapshot.loss == losses[snapshot.step]
-    finished = trained()[-1]
-    assert isinstance(finished, Finished)
-    assert finished.best_loss == losses[finished.best_step] == min(losses.values())
-    assert finished.loss == losses[12]
-
-
-def test_every_snapshot_shows_the_same_prompts_and_sums_to_one() -> None:
-    snapshots = of(Snapshot, trained())
-    assert len({shot.prompt for shot in snapshots}) == 1
-    assert len({tuple(bars.prompt for bars in shot.rows) for shot in snapshots}) == 1
-    for bars in (bars for shot in snapshots for bars in shot.rows):
-        probs = [row.prob for row in bars.rows]
-        assert len(probs) == 10
-        assert probs == sorted(probs, reverse=True)
-        assert math.fsum(probs) + bars.rest == pytest.approx(1, abs=1e-6)
-        panel = bars.distribution
-        assert [c.prob for c in panel.candidates] == pytest.approx(probs)
-        assert panel.rest_prob == bars.rest
-
-
-def test_given_prompts_are_shown() -> None:
-    events = trained(steps=1, prompts=("the lazy", "世"), sample_prompt="a ")
-    shot = of(Snapshot, events)[-1]
-    assert [bars.prompt_text for bars in shot.rows] == ["the lazy", "世"]
-    assert shot.prompt_text == "a "
-    assert len(bytes.fromhex(shot.sample)) == 8
-
-
-def test_lines_are_passed_once_and_only_where_an_evaluation_is_below() -> None:
-    events = trained(steps=40, lr=0.02)
-    started = events[0]
-    assert isinstance(started, Started)
-    passed = of(Passed, events)
-    assert {"uniform"} <= {event.line for event in passed}
-    evaluations = [event for event in of(Evaluated, events) if event.step]
-    for line in ("uniform", "unigram", "bigram", "trigram"):
-        level = getattr(started.lines, line)
-        below = [event.step for event in evaluations if event.loss < level]
-        steps = [event.step for event in passed if event.line == line]
-        assert steps == below[:1]
+def test_every_snapshot_shows_the_model_after_the_same_text() -> None:
+    model, (_, held_out) = ByteModel(tiny.request()), split(tiny.request().data)
+    first, *others = snapshots(trained()[1])
+    words = first_words(held_out)
+    assert bytes.fromhex(first.prompt) == words
+    assert bytes.fromhex(first.context) == words + b" "
+    ids = torch.tensor([list((words + b" ")[-16:])])
+    best = model.model(input_ids=ids).logits[0, -1].softmax(-1).topk(6)
+    assert [*bytes.fromhex(first.top_bytes)] == best.indices.tolist()
+    assert first.top_probs == pytest.approx(best.values.tolist(), abs=1e-6)
+    for other in others:
+        assert (other.prompt, other.context) == (first.prompt, first.context)
+        assert list(other.top_probs) == sorted(other.top_probs, reverse=True)
+    (given, *_) = snapshots(trained(steps=1, prompt="世")[1])
+    assert given.prompt == given.context == "世".encode().hex()
+    assert len(bytes.fromhex(given.sample)) == 8
 
 
 def test_same_seed_gives_the_same_training() -> None:
-    again = list(loop.events(tiny.text(), tiny.options()))
-    assert figures(again) == figures(trained())
-    assert figures(trained(seed=1)) != figures(trained())
+    def figures(steps: list[PretrainStep]) -> list[Any]:
+        """All that is not a time, nor depends on one."""
+        losses = [loss for step in steps for loss in step.losses]
+        evaluated = [step.held_out for step in steps if step.held_out is not None]
+        return [losses, evaluated, snapshots(steps)]
 
-
-def figures(events: list[Event]) -> list[Any]:
-    """All that is not a time, nor depends on one."""
-    losses = [loss for event in of(Stepped, events) for loss in event.losses]
-    evaluated = [(event.step, event.loss) for event in of(Evaluated, events)]
-    shown = [(shot.sample, shot.rows) for shot in of(Snapshot, events)]
-    return [losses, evaluated, shown]
+    again = tiny.trained(tiny.request())[1]
+    assert figures(again) == figures(trained()[1])
+    assert figures(trained(seed=1)[1]) != figures(again)
 
 
 def test_training_lowers_the_loss_of_held_out_text() -> None:
-    losses = [event.loss for event in of(Evaluated, trained(steps=40, lr=0.02))]
+    steps = trained(steps=40, lr=0.02)[1]
+    losses = [step.held_out for step in steps if step.held_out is not None]
     assert losses[-1] < losses[0] - 1
 
 
 def test_training_part_alone_is_trained_on() -> None:
-    data = tiny.text()
-    split = TextSplit.of(data)
-    other = split.training + b"Z" * len(data[len(split.training) :])
-    one, two = trained(), list(loop.events(other, tiny.options()))
-    assert figures(one)[0] == figures(two)[0]
+    data = tiny.request().data
+    training, _ = split(data)
+    other = training + b"Z" * (len(data) - len(training))
+    changed = tiny.trained(tiny.request(other.decode()))[1]
+    losses = [[x for s in steps for x in s.losses] for steps in (changed, trained()[1])]
+    assert losses[0] == losses[1]
 
 
 def test_time_ends_the_training_where_no_steps_are_given(
@@ -238,40 +218,22 @@ def test_time_ends_the_training_where_no_steps_are_given(
 ) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(clock)))
-    events = list(loop.events(tiny.text(), tiny.options(steps=None, seconds=200)))
-    started, finished = events[0], events[-1]
-    assert isinstance(started, Started)
-    assert isinstance(finished, Finished)
-    assert (started.seconds, started.steps) == (200, None)
-    assert finished.seconds >= 200
-    assert finished.step >= 10
-    assert len(of(Evaluated, events)) < finished.step
+    _, steps = tiny.trained(tiny.request(steps=None, seconds=200))
+    assert steps[-1].seconds >= 200
+    assert steps[-1].step >= 10
+    assert len([s for s in steps if s.held_out is not None]) < steps[-1].step
 
 
 def test_loss_that_is_no_number_is_an_error() -> None:
-    with pytest.raises(LmtuiError, match="no longer a number"):
-        model, split = ByteModel(tiny.options()), TextSplit.of(tiny.text())
-        next(model.model.parameters()).data.fill_(math.nan)
-        list(loop.PretrainLoop(model, split, tiny.options()).run())
+    def spoil(event: object) -> None:
+        if isinstance(event, PretrainStep):
+            next(pretraining._model.model.parameters()).data.fill_(math.nan)
+
+    pretraining = Pretraining(tiny.request(), spoil)
+    with pytest.raises(NonFiniteLoss):
+        pretraining.run()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.5, 1.0, 1.5])
 def test_learning_rate_stays_between_zero_and_its_peak(share: float) -> None:
     assert 0 < loop.rate_share(share) <= 1
-
-
-# Bytes that are no text.
-
-
-def test_hostile_bytes_are_shown_safely() -> None:
-    events = list(loop.events(HOSTILE, tiny.options(steps=2, sample_bytes=200)))
-    for shot in of(Snapshot, events):
-        rows = [row.text for bars in shot.rows for row in bars.rows]
-        prompts = [bars.prompt_text for bars in shot.rows]
-        for text in (shot.sample_text, shot.prompt_text, *rows, *prompts):
-            assert obeyed(text) <= {"\n", "\t"}
-            text.encode()
-    for event in events:
-        line = to_json(event)
-        assert not obeyed(line)
-        assert from_json(line) == event

@@ -109,6 +109,7 @@ def unbroken(trainings: dict[str, Trained]) -> dict[str, bytes]:
 
 def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
     asked = tiny_run.request(home)
+    (home / "notes" / "picture.png").write_bytes(b"\x89PNG\0\0")
     events: list[Event] = []
     with umask(0):
         training = WorkerProcess.start(asked)
@@ -123,6 +124,8 @@ def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
     (plan,), (end,) = of(Plan, events), of(End, events)
     assert (plan.base, plan.method, plan.dtype) == ("base", "lora", "float32")
     assert (plan.files, plan.documents + plan.held_out_documents) == (12, 12)
+    assert [skip.path for skip in of(Skip, events)] == ["picture.png"]
+    assert plan.skipped == 1
     assert plan.memory > 50e6
     assert plan.seconds > 0
     assert "".join(piece.text for piece in plan.sample)
@@ -134,20 +137,15 @@ def test_training_through_the_client_makes_an_adapter(home: Path) -> None:
     assert evals[-1].step == plan.steps
     assert [e.step for e in of(Sample, events)] == [e.step for e in evals]
     assert [e.step for e in of(Saved, events)] == [e.step for e in evals]
+    kinds = [
+        type(event)
+        for event in events[:-1]
+        if getattr(event, "step", None) == plan.steps
+    ]
+    assert kinds == [Step, Eval, Sample, Saved]
     assert evals[-1].loss < evals[0].loss
     assert end.best_step == min(evals[1:], key=lambda e: e.loss).step
     assert not RunFolder.named(NAME).path.exists()
-
-
-def test_step_reports_step_eval_sample_and_saved_in_order(trained: Trained) -> None:
-    events = trained.events
-    last = max(e.step for e in of(Step, events))
-    kinds = [
-        type(e)
-        for e in events
-        if not isinstance(e, End) and getattr(e, "step", None) == last
-    ]
-    assert kinds == [Step, Eval, Sample, Saved]
 
 
 def test_adapter_folder_is_complete_and_names_no_local_path(trained: Trained) -> None:
@@ -242,7 +240,7 @@ def test_training_killed_at_any_step_reaches_the_same_weights(
 
 SAVING = "lmtui.train.checkpoints"
 POINTS = (
-    Mishap("lmtui.train.worker", "write_beginning", 1),  # nothing is saved yet
+    Mishap("lmtui.train.run_folder", "plain", 2),  # nothing is saved yet
     Mishap(SAVING, "mark_complete", 1),  # the first checkpoint is not complete
     Mishap(SAVING, "mark_complete", 3),
     Mishap(SAVING, "save_file", 5),  # between two files of one
@@ -250,7 +248,7 @@ POINTS = (
     Mishap("shutil", "rmtree", 9),  # while an older one is removed
     Mishap(SAVING, "load_best", 1),
     Mishap("lmtui.train.save", "save_adapter", 1),
-    Mishap("lmtui.train.save", "_settle", 1),
+    Mishap("lmtui.train.save", "_move_into_place", 1),
 )
 
 
@@ -289,34 +287,6 @@ def test_training_stopped_repeatedly_reaches_the_same_weights(
     assert weights == unbroken["float32"]
 
 
-def test_client_that_hangs_up_stops_the_training(home: Path) -> None:
-    with started(tiny_run.request(home), "go") as child:
-        child.wait_for(at_step(2))
-        child.hang_up()
-        assert child.wait() == 0
-        end = child.told()[-1]
-    assert isinstance(end, End)
-    assert end.finish == "stopped"
-    assert RunFolder.named(NAME).last_checkpoint == end.step
-
-
-def test_signal_stops_the_training(home: Path) -> None:
-    with started(tiny_run.request(home), "go") as child:
-        child.wait_for(at_step(2))
-        child.process.terminate()
-        assert child.wait() == 0
-        assert RunFolder.named(NAME).last_checkpoint == child.told()[-1].step  # type: ignore[union-attr]
-
-
-def test_second_stop_leaves_at_once(home: Path) -> None:
-    with started(tiny_run.request(home, epochs=500, patience=5_000), "go") as child:
-        child.wait_for(lambda told: len(of(Saved, told)) > 1)
-        child.say("stop\nstop")
-        assert child.wait() == 0
-        assert of(End, child.told())[0].finish == "stopped"
-    assert RunFolder.named(NAME).last_checkpoint is not None
-
-
 def test_training_pauses_between_steps(home: Path) -> None:
     with started(tiny_run.request(home, epochs=500, patience=5_000), "go") as child:
         child.wait_for(at_step(1))
@@ -343,14 +313,6 @@ def test_plan_only_trains_nothing(home: Path) -> None:
     assert RunFolder.named(NAME).last_checkpoint is None
 
 
-def test_stop_before_go_declines_the_training(home: Path) -> None:
-    with started(tiny_run.request(home)) as child:
-        child.wait_for(lambda told: bool(of(Plan, told)))
-        child.say("stop")
-        assert child.wait() == 0
-        assert child.told()[-1] == End("declined", 0)
-
-
 def test_training_ends_early_without_progress(home: Path) -> None:
     asked = tiny_run.request(home, lr=0.9, epochs=40, patience=2)
     code, events, _ = through(asked)
@@ -364,32 +326,18 @@ def test_training_ends_early_without_progress(home: Path) -> None:
     assert [e.step for e in evals].index(best.step) == len(evals) - 3
 
 
-def test_training_without_held_out_keeps_the_last_weights(home: Path) -> None:
-    code, events, _ = through(tiny_run.request(home, held_out=0.0))
-    assert code == 0
-    (plan,), end = of(Plan, events), events[-1]
-    assert NOTHING_HELD_OUT in plan.notes
-    assert not of(Eval, events)
-    assert isinstance(end, End)
-    assert end.best_step == end.step == plan.steps
-
-
-def test_one_tiny_note_is_enough_to_train(home: Path) -> None:
-    asked = tiny_run.request(home)
+def test_one_note_without_held_out_keeps_the_last_weights(home: Path) -> None:
+    asked = tiny_run.request(home, held_out=0.0)
     shutil.rmtree(home / "notes")
     (home / "notes").mkdir()
     (home / "notes" / "a.md").write_text("the quick brown fox\n")
     code, events, _ = through(asked)
     assert code == 0
-    assert of(Plan, events)[0].steps == 2
-
-
-def test_skipped_files_are_reported(home: Path) -> None:
-    asked = tiny_run.request(home)
-    (home / "notes" / "picture.png").write_bytes(b"\x89PNG\0\0")
-    _, events, _ = through(asked)
-    assert [skip.path for skip in of(Skip, events)] == ["picture.png"]
-    assert of(Plan, events)[0].skipped == 1
+    (plan,), end = of(Plan, events), events[-1]
+    assert NOTHING_HELD_OUT in plan.notes
+    assert not of(Eval, events)
+    assert isinstance(end, End)
+    assert end.best_step == end.step == plan.steps == 2
 
 
 # What goes wrong.
@@ -467,7 +415,7 @@ def struck(
 
 
 def test_nan_loss_keeps_the_last_good_weights(home: Path) -> None:
-    failed, end = struck(tiny_run.request(home), "share_of_loss", 15, "nan")
+    failed, end = struck(tiny_run.request(home), "add_gradient", 15, "nan")
     assert failed.title == "the loss is no longer a number"
     assert failed.detail == "in step 8; the adapter has the weights of step 7"
     assert failed.hint == "Train with a lower rate than --lr 0.01."
@@ -477,7 +425,7 @@ def test_nan_loss_keeps_the_last_good_weights(home: Path) -> None:
 
 
 def test_nan_loss_in_the_first_step_leaves_no_adapter(home: Path) -> None:
-    failed, end = struck(tiny_run.request(home), "share_of_loss", 1, "nan")
+    failed, end = struck(tiny_run.request(home), "add_gradient", 1, "nan")
     assert failed.detail == "in step 1"
     assert end.adapter is None
     assert not place().exists()
@@ -485,7 +433,7 @@ def test_nan_loss_in_the_first_step_leaves_no_adapter(home: Path) -> None:
 
 def test_out_of_memory_is_reported_with_settings_to_lower(home: Path) -> None:
     asked = tiny_run.request(home)
-    failed, end = struck(asked, "share_of_loss", 9, "memory")
+    failed, end = struck(asked, "add_gradient", 9, "memory")
     assert failed.title == "out of memory"
     assert all(word in failed.hint for word in ("--block", "--batch", "--rank"))
     assert end.step == RunFolder.named(NAME).last_checkpoint == 4
@@ -543,14 +491,3 @@ def test_overwrite_replaces_an_older_adapter(home: Path) -> None:
 def test_a_block_longer_than_the_context_is_refused(home: Path) -> None:
     failed, _ = failure(tiny_run.request(home, block=500))
     assert failed.hint == "Give --block 128 or less."
-
-
-def test_run_folder_in_use_is_left_alone(home: Path) -> None:
-    asked = tiny_run.request(home)
-    with started(asked) as first:
-        told = first.wait_for(lambda told: bool(of(Plan, told)))
-        with started(asked, "go") as second:
-            assert second.wait() == 1
-        assert first.told() == told
-    log = (RunFolder.named(NAME).log_file).read_text()
-    assert "this training is running already" in log

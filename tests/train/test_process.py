@@ -1,0 +1,141 @@
+"""The process that trains: commands and signals, and what they change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmtui.train import process
+from lmtui.train.events import End, Failed, Start, Step, read_events
+from lmtui.train.process import Channel, run_process
+from lmtui.train.run_folder import RunFolder
+
+
+class Listener:
+    """A channel, the pipe that it reads commands from, and whether it would have left
+    the process."""
+
+    def __init__(self) -> None:
+        self.file = BytesIO()
+        self.channel = Channel(self.file)
+        self.reader, writer = os.pipe()
+        self.writer = os.fdopen(writer, "wb", buffering=0)
+        self.left = threading.Event()
+        self.threads: set[threading.Thread] = set()
+
+    def hear(self, *commands: str) -> None:
+        """Write commands for the channel."""
+        before = {*threading.enumerate()}
+        self.channel.listen(self.reader)
+        self.threads = {*threading.enumerate()} - before
+        self.writer.write("".join(f"{each}\n" for each in commands).encode())
+
+    def close(self) -> None:
+        """End the commands, and wait until that is noticed."""
+        self.writer.close()
+        for thread in self.threads:
+            thread.join(10)
+
+    @property
+    def events(self) -> list[Any]:
+        return list(read_events(self.file.getvalue().decode()))
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    made = Listener()
+    monkeypatch.setattr(process.os, "_exit", lambda _: made.left.set())
+    yield made
+    made.close()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_wait_for_go_waits_for_the_go_command(listener: Listener) -> None:
+    listener.hear("nonsense", "go")
+    listener.channel.wait_for_go()
+    assert not listener.channel.stopping()
+
+
+@pytest.mark.parametrize("commands", [["resume"], ["stop"]])
+def test_end_of_commands_counts_as_a_stop_but_not_as_a_second_one(
+    listener: Listener, commands: list[str]
+) -> None:
+    listener.channel.save_first()
+    listener.hear(*commands)
+    listener.close()
+    assert listener.channel.stopping()
+    assert not listener.left.is_set()
+
+
+def test_second_stop_leaves_at_once_with_a_last_event(listener: Listener) -> None:
+    channel = listener.channel
+    channel.save_first()
+    channel.emit(Start("notes", 9))
+    channel.emit(Step(3, 0.1, 3.0, 1e-4, 0.5, 100, 50.0, 9.0, 7))
+    listener.hear("stop", "stop")
+    assert listener.left.wait(10)
+    assert listener.events[-1] == End("stopped", 3)
+
+
+def test_stop_before_anything_to_save_leaves_at_once(listener: Listener) -> None:
+    listener.hear("go", "stop")
+    assert listener.left.wait(10)
+    assert listener.events == [End("declined", 0)]
+
+
+def test_signals_count_as_stops(listener: Listener) -> None:
+    listener.channel.save_first()
+    listener.hear()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert listener.channel.stopping()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert listener.left.wait(10)
+
+
+def test_pause_ends_on_resume_or_stop(listener: Listener) -> None:
+    channel = listener.channel
+    channel.save_first()
+    for command in ("resume", "stop"):
+        channel.obey("pause")
+        assert channel.pausing
+        waiting = threading.Thread(target=channel.wait_for_resume)
+        waiting.start()
+        channel.obey(command)
+        waiting.join(10)
+        assert not waiting.is_alive()
+        assert not channel.pausing
+
+
+def test_bug_is_an_event_in_plain_words(
+    listener: Listener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(channel: Channel) -> End:
+        raise ZeroDivisionError("of nothing")
+
+    run = RunFolder(tmp_path)
+    assert run_process(run, work, commands=listener.reader) == 1
+    failed, end = read_events(run.events_file.read_text())
+    assert isinstance(failed, Failed)
+    assert failed.title == "unexpected error"
+    assert failed.detail == "ZeroDivisionError: of nothing"
+    assert end == End("failed", 0)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_run_folder_in_use_is_left_alone(
+    listener: Listener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path)
+    with run.locked():
+        assert run_process(run, lambda _: End("done", 1), commands=listener.reader) == 1
+    assert not run.events_file.exists()
+    assert "this training is running already" in capsys.readouterr().err
