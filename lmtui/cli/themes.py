@@ -156,7 +156,7 @@ def sample(theme: Theme) -> Text:
     """
     from rich.text import Text
 
-    from lmtui.tui.widgets.panel_lines import bar
+    from lmtui.chart import bar
 
     line = Text(style=f"on {theme.background}")
     for step, word in enumerate(_SENTENCE):

@@ -1,19 +1,22 @@
 """Figures: what an instrument shows, as frozen values.
 
-The screen, the shell and the handout each draw them in their own way; all numbers are
-in them as numbers or as text made by `lmtui.notation`. Texts are not yet made visible:
-whoever draws them does that. Knows no engine.
+All numbers are in them as numbers or as text made by `lmtui.notation`. Texts are not
+yet made visible: `figure_lines` does that for the screen, the shell and the handout. Knows
+no engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lmtui.engine.types import Candidate, Distribution, RankedCandidate
+from lmtui import notation
+from lmtui.engine.sampling.stages import TABLE
+from lmtui.engine.types import Candidate, RankedCandidate, ScoredToken, Step
+from lmtui.text import visible_token
 
-Tone = Literal["", "strong", "quiet", "warning", "success"]
+Tone = Literal["", "strong", "quiet", "warning", "raw", "sampled", "cut"]
 """How a text is set off from others."""
 
 
@@ -26,63 +29,12 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """Distribution of the next token: a bar for each of its most probable tokens."""
-
-    title: str
-    rows: tuple[Candidate, ...]
-    """The most probable first; where a row has a `sampled_prob`, a second bar."""
-    rest_prob: float
-    """Probability of all tokens without a row."""
-    rest_sampled_prob: float | None = None
-    chosen: int | None = None
-    """Id of the token that is marked."""
-    note: str = ""
-    """Words below: the entropy, the sum, the place of a token that has no row."""
-    unit: str = "token"
-    """What a row stands for."""
-    pinned: tuple[RankedCandidate, ...] = ()
-    """Rows of tokens that are shown wherever they are in the ranking."""
-
-    @classmethod
-    def of(
-        cls,
-        title: str,
-        distribution: Distribution,
-        *,
-        drawn: bool = False,
-        chosen: int | None = None,
-        note: str = "",
-        pinned: Sequence[RankedCandidate] = (),
-    ) -> Bars:
-        """Return the bars of a distribution that begins at its most probable token;
-        with `drawn`, what the sampler draws from as well."""
-        rows = distribution.candidates
-        if not drawn:
-            rows = tuple(row._replace(sampled_prob=None, cut=None) for row in rows)
-        rest = distribution.rest_sampled_prob if drawn else None
-        return cls(
-            title,
-            rows,
-            distribution.rest_prob,
-            rest,
-            chosen,
-            note,
-            pinned=tuple(pinned),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
     text: str
-    share: float | None = None
-    """Length of a bar in this cell, 0 to 1, instead of a text; None for no bar. Its
-    number stands as text in another cell of the row."""
     tone: Tone = ""
-    surprisal: float | None = None
-    """Bits by which the text is shaded; None for no shade."""
-    second: float | None = None
-    """Length of a second bar, to compare the first with; its number is text as well."""
+    bar: tuple[float, ...] = ()
+    """Length of a bar in place of a text, 0 to 1, or of two to compare. Their numbers
+    stand as texts in other cells of the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +59,11 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class ShadedToken:
-    text: str
-    surprisal: float | None
-    """Bits; None where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
 class ShadedText:
+    """A text of which each token is shaded by its surprisal."""
+
     title: str
-    tokens: tuple[ShadedToken, ...]
-    at: int | None = None
-    """The token that is marked."""
+    tokens: tuple[ScoredToken | Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +87,71 @@ class Chart:
     log_x: bool = False
 
 
-Part = Words | Bars | Table | ShadedText | Chart
+Part = Words | Table | ShadedText | Chart
 
 Figure = Sequence[Part]
 """Parts, from top to bottom."""
+
+_CUTS = {
+    **{stage.mark: stage.settings[0].label for stage in TABLE},
+    "b": "a ban",
+    "s": "the grammar",
+    "g": "greedy decoding",
+}
+"""The stage that cut a token, by its mark."""
 
 
 def row(*cells: str | Cell) -> tuple[Cell, ...]:
     """Return a row of a table; a plain text is a cell without a bar."""
     return tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
+
+
+def bars(
+    title: str,
+    rows: Iterable[Candidate],
+    rest: float,
+    *,
+    rest_sampled: float | None = None,
+    pinned: Iterable[RankedCandidate] = (),
+    note: str = "",
+) -> Table:
+    """Return the distribution of the next token as bars: its most probable tokens, all
+    others together, and the tokens that are shown whatever their rank. With
+    `rest_sampled`, a second bar is what the sampler draws from."""
+    drawn = rest_sampled is not None
+
+    def line(
+        name: str, prob: float, sampled: float | None, last: str = ""
+    ) -> tuple[Cell, ...]:
+        numbers = [Cell(notation.chance(prob), "raw")]
+        numbers += [Cell(notation.chance(sampled), "sampled")] if drawn else []
+        both = (prob,) if sampled is None or not drawn else (prob, sampled)
+        return (Cell(name), Cell("", bar=both), *numbers, Cell(last, "cut"))
+
+    lines = [
+        line(
+            visible_token(candidate.text),
+            candidate.prob,
+            candidate.sampled_prob,
+            _CUTS.get(candidate.cut or "", "") if drawn else "",
+        )
+        for candidate in rows
+    ]
+    lines.append(line("all others", rest, rest_sampled))
+    lines += (
+        line(
+            visible_token(ranked.candidate.text),
+            ranked.candidate.prob,
+            None,
+            f"rank {notation.count(ranked.rank)}",
+        )
+        for ranked in pinned
+    )
+    heads = ("token", "p", "drawn", "cut by") if drawn else ("", "", "")
+    columns = (
+        Column(heads[0]),
+        Column("", grows=True),
+        *(Column(name, right=True) for name in heads[1:-1]),
+        Column(heads[-1]),
+    )
+    return Table(title, columns, tuple(lines), note)

@@ -1,4 +1,4 @@
-"""Base class of the instruments of a course.
+"""Base classes of the instruments of a course.
 
 An instrument is a state machine: what the learner enters changes its state, or asks for
 a measurement; its figure shows the state. It knows neither screen nor shell, so that
@@ -7,17 +7,19 @@ the pages on a screen, the plain mode and the handout show the same numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lmtui import cancellation
 from lmtui.engine.protocol import Engine
 from lmtui.learn.figure import Figure
 from lmtui.worker.requests import Context
 
 
 def _nothing(*_: Any) -> None:
-    """Take a report that is not of interest."""
+    """Ignore a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,14 @@ class Measurement:
     """Work with the engine, and what becomes of its results.
 
     `run` is called on the thread of the engine and returns a value; it may emit others
-    before, and raises `Cancelled` where it is cancelled. `take` and `report`
-    are called where the instrument lives.
+    before, and raises `Cancelled` where it is cancelled. `then` and `on_report` are
+    called where the instrument lives.
     """
 
     run: Callable[[Engine, Context], Any]
-    take: Callable[[Any], None]
-    report: Callable[[Any], None] = _nothing
-    """Takes each value that `run` emits."""
+    then: Callable[[Any], None]
+    on_report: Callable[[Any], None] = _nothing
+    """Called with each value that `run` emits."""
     words: str = "computing"
     """What the model does meanwhile, for the status line."""
     yields: bool = False
@@ -40,6 +42,40 @@ class Measurement:
     another measurement takes the place of this one."""
     dropped: Callable[[], None] = _nothing
     """Called where it ends early: it was stopped, or failed."""
+
+
+class _Inline:
+    """The `Context` of a measurement that is waited for."""
+
+    def __init__(self, on_report: Callable[[Any], None]) -> None:
+        self._on_report = on_report
+        self.stopped = cancellation.condition()
+
+    def emit(self, *values: Any) -> None:
+        for value in values:
+            self._on_report(value)
+
+    gather = emit
+
+
+def run_inline(
+    measurement: Measurement | None,
+    engine: Engine,
+    reported: Callable[[], None] = _nothing,
+) -> None:
+    """Make a measurement and wait for it; `reported` is called after each value that it
+    emits.
+
+    Raises:
+        LmtuiError: it can't be made with this model.
+    """
+    if measurement is not None:
+
+        def on_report(value: Any) -> None:
+            measurement.on_report(value)
+            reported()
+
+        measurement.then(measurement.run(engine, _Inline(on_report)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +110,25 @@ class Option:
     """Option of an instrument that a page can set."""
 
     meaning: str
-    kind: type[str] | type[int] | type[float] = str
-    default: str | int | float = ""
-    low: float | None = None
-    high: float | None = None
-    fault: Callable[[Any], str] | None = None
-    """Returns what is wrong with a value; empty for nothing."""
+    kind: Callable[[str], Any] = str
+    """Makes the value of a text; a `ValueError` says that it has none."""
+    default: Any = ""
+    low: float = -math.inf
+    high: float = math.inf
+
+    def read(self, text: str) -> Any:
+        """Return the value of a text.
+
+        Raises:
+            ValueError: it can't be used; the message says why.
+        """
+        try:
+            value = self.kind(text)
+        except ValueError:
+            raise ValueError(f"{text!r} can't be used here") from None
+        if isinstance(value, int | float) and not self.low <= value <= self.high:
+            raise ValueError(f"{value:g} is not from {self.low:g} to {self.high:g}")
+        return value
 
 
 Options = Mapping[str, Any]
@@ -131,8 +180,8 @@ class Instrument:
         self.entered = text
         return measurement
 
-    def take(self, text: str) -> Measurement | None:
-        """Take what the learner has entered."""
+    def submit(self, text: str) -> Measurement | None:
+        """Answer to what the learner has entered."""
         self.entered = "" if self.EMPTIES else text
         return self.enter(text)
 
@@ -160,3 +209,13 @@ class Instrument:
         """The text that the figure is of; None where it is not one that stands in the
         field. While that has another text, the figure is outdated."""
         return None
+
+
+def enter_inline(instrument: Instrument, line: str, engine: Engine) -> None:
+    """Type a line into the field of an instrument, and enter it; wait for both.
+
+    Raises:
+        LmtuiError: it can't be measured with this model.
+    """
+    run_inline(instrument.follow(line), engine)
+    run_inline(instrument.submit(line), engine)

@@ -1,4 +1,4 @@
-"""Loops: a text that ends in the same tokens again and again. Knows ids only."""
+"""Loops: a text that ends in the same tokens again and again."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ def find_loop(ids: Sequence[int]) -> Loop | None:
     """Return the loop that a text ends in: of all periods the one that covers most of
     the text, of equal ones the shortest. None where nothing is repeated whole, or the
     loop is shorter than 12 tokens."""
-    best: Loop | None = None
+    loops = []
     for period in range(1, len(ids) // 2 + 1):
         start = len(ids) - period
         while start > 0 and ids[start - 1] == ids[start - 1 + period]:
             start -= 1
         loop = Loop(period, len(ids) - start)
-        if loop.repeats < 2 or loop.covered < _LEAST:
-            continue
-        if best is None or loop.covered > best.covered:
-            best = loop
-    return best
+        if loop.repeats >= 2 and loop.covered >= _LEAST:
+            loops.append(loop)
+    return max(loops, key=lambda loop: loop.covered, default=None)

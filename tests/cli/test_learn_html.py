@@ -53,14 +53,11 @@ def test_whole_course_is_written_with_a_line_a_page(
     assert pages[2].one("p", "about").text == (
         "Numbers of fake (exact, float32) · text: Words"
     )
-    bars = pages[1].all("table", "bars")
-    assert [table.one("caption").text for table in bars] == [
-        "After “one two”",
-        "After “one two three”",
-    ]
+    titles = [pre.all("span", "title")[0].text for pre in pages[1].all("pre", "wide")]
+    assert titles == ["After “one two”", "After “one two three”"]
     plain = run("learn", "--plain", str(course), "2", stdin="one two three\n").out
-    for section in pages[1].all("section", "figure"):
-        assert section.one("pre").text in plain
+    for lines in pages[1].all("details", "lines"):
+        assert lines.one("pre").text in plain
     assert str(tmp_path) not in (out / "index.html").read_text("utf-8")
 
 
@@ -76,8 +73,8 @@ def test_own_text_is_named_without_its_folder(course: Path, tmp_path: Path) -> N
     assert done.code == 0
     page = (tmp_path / "out" / "02-second.html").read_text("utf-8")
     assert "text: mine.txt" in page
-    captions = [each.text for each in read(page).all("caption")]
-    assert [each.rpartition("myself.")[2] for each in captions] == ["”", " three”"]
+    titles = [pre.all("span", "title")[0].text for pre in read(page).all("pre", "wide")]
+    assert [each.rpartition("myself.")[2] for each in titles] == ["”", " three”"]
     assert str(tmp_path) not in page
 
 

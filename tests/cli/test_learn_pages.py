@@ -18,10 +18,10 @@ def test_guesses_are_answered_and_the_page_is_done() -> None:
     out = dialog("guess-the-next-word", *words)
     assert "Write a line for: Next word." in out
     assert "Once upon a ____\n" in out
-    assert "“time” is right.\nOnce upon a time ____\n\nright, word time, " in out
+    assert "“time” is right.\nOnce upon a time ____\n\nright: word time, " in out
     assert "It was “there”." in out
     assert "Not “wrong”. Guesses left: 2." in out
-    assert "guess, word wrong, the model's p " in out
+    assert "guess: word wrong, the model's p " in out
     assert "You: 5 of 6 words, " in out
     assert out.count("Done: ") == 3
     assert "This page is done; :next goes on." in out
@@ -30,7 +30,7 @@ def test_guesses_are_answered_and_the_page_is_done() -> None:
 def test_chain_has_all_numbers_of_each_token_and_the_page_is_done() -> None:
     out = dialog("the-chain-rule", "I sat.", "I ate.", ":swap", "I saw it go.", ":swap")
     assert "“The dog bit the man.”, given “T”: 1 in " in out
-    assert "token I, p –, product so far –, log p –, sum so far –" in out
+    assert "token I: p –, product so far –, log p –, sum so far –" in out
     assert "Before: “I sat.”, Σ log P −" in out
     assert "Enter a sentence with three different words or more." in out
     assert "“I it saw go.”" in out
@@ -40,10 +40,10 @@ def test_chain_has_all_numbers_of_each_token_and_the_page_is_done() -> None:
 
 def test_surprise_has_totals_and_pairs() -> None:
     out = dialog("surprise-is-the-loss", "A text.", ":first", ":pair", ":second")
-    assert "\nloss, nats a token, " in out
+    assert "\nloss, nats a token: " in out
     assert "A: – bits\n" in out
     assert "Show two texts first." in out
     assert "A: The capital of France is Paris.\n\nB: The capital of France is L" in out
     assert "is likelier per byte. " in out
-    assert "A, bits/byte " in out
+    assert "A: bits/byte " in out
     assert out.count("Done: ") == 2

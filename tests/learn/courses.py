@@ -10,10 +10,10 @@ PAGE = """\
 
 A **word** and *another*, `code`.
 
-::: bars
+```bars
 text: one two
 - typed: Write, then {enter}.
-:::
+```
 
 Done.
 """

@@ -10,8 +10,12 @@ from lmtui.engine.document.types import ScoredSpan
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Table, Words
-from lmtui.learn.inline import run_inline
-from lmtui.learn.instrument import Instrument, Material, Measurement
+from lmtui.learn.instrument import (
+    Instrument,
+    Material,
+    Measurement,
+    run_inline,
+)
 from lmtui.partial import RankAbove
 
 Made = TypeVar("Made", bound=Instrument)
@@ -40,6 +44,17 @@ def table_of(instrument: Instrument, number: int = 0) -> Table:
     """One of the tables of its figure."""
     tables = [part for part in instrument.figure if isinstance(part, Table)]
     return tables[number]
+
+
+def bars_of(instrument: Instrument) -> Table:
+    """The bars of its figure: the table with a bar behind each name."""
+    tables = [part for part in instrument.figure if isinstance(part, Table)]
+    return next(table for table in tables if all(cells[1].bar for cells in table.rows))
+
+
+def probs_of(table: Table) -> list[float]:
+    """The probabilities that bars show, those of all others as the last."""
+    return [cells[1].bar[0] for cells in table.rows]
 
 
 def texts_of(table: Table) -> list[list[str]]:

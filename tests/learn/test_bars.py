@@ -11,12 +11,13 @@ import pytest
 
 from lmtui import notation
 from lmtui.engine.types import SamplingSettings
-from lmtui.learn.figure import Bars, Words
+from lmtui.learn.figure import Words
+from lmtui.learn.figure_lines import figure_text
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.bars import BarsInstrument
-from lmtui.learn.plain import figure_lines
+from lmtui.text import visible_token
 from tests.fakes import FakeEngine
-from tests.learn.instruments import Naive, answer, made
+from tests.learn.instruments import Naive, answer, bars_of, made, probs_of, texts_of
 
 TEXT = "The cat sat on the"
 
@@ -24,11 +25,6 @@ TEXT = "The cat sat on the"
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
-
-
-def bars_of(instrument: BarsInstrument) -> Bars:
-    """The bars of its figure."""
-    return next(part for part in instrument.figure if isinstance(part, Bars))
 
 
 def shown(engine: FakeEngine, **options: Any) -> BarsInstrument:
@@ -45,27 +41,28 @@ def test_pinned_words_have_their_rank_wherever_they_are() -> None:
     pinned = ", ".join(each.text.strip() for each in words)
     instrument = made(BarsInstrument, text=TEXT, rows=2, pinned=f"{pinned}, no token")
     answer(naive.engine, instrument.begin())
-    rows = bars_of(instrument).pinned
-    assert [row.candidate.id for row in rows] == [each.id for each in words]
-    for row in rows:
-        text = f"{TEXT}{row.candidate.text}"
-        assert naive.ids(text)[-1] == row.candidate.id
-        assert row.rank == naive.ranks(text)[-1]
-        assert row.candidate.logprob == pytest.approx(
-            naive.logprobs(text)[-1], abs=1e-4
-        )
-    assert sum("rank " in line for line in figure_lines(instrument.figure)) == len(rows)
+    rows = [cells for cells in bars_of(instrument).rows if cells[-1].text]
+    assert len(rows) == len(words)
+    for cells, word in zip(rows, words, strict=True):
+        text = f"{TEXT}{word.text}"
+        assert naive.ids(text)[-1] == word.id
+        assert cells[0].text == visible_token(word.text)
+        assert cells[-1].text == f"rank {naive.ranks(text)[-1]:,}"
+        prob = math.exp(naive.logprobs(text)[-1])
+        assert cells[1].bar == (pytest.approx(prob, rel=1e-3),)
+    assert sum("rank " in line for line in figure_text(instrument.figure)) == len(rows)
 
 
 def test_bars_are_the_distribution_after_the_text(engine: FakeEngine) -> None:
     bars = bars_of(shown(engine))
     ids = engine.encode(TEXT).ids
     whole = engine.next_distribution(ids, SamplingSettings(), top_n=8)
-    assert [row.id for row in bars.rows] == [row.id for row in whole.candidates]
-    assert [row.logprob for row in bars.rows] == [r.logprob for r in whole.candidates]
-    assert all(row.sampled_prob is None for row in bars.rows)
-    total = math.fsum(row.prob for row in bars.rows) + bars.rest_prob
-    assert total == pytest.approx(1, abs=1e-9)
+    probs = [*(row.prob for row in whole.candidates), whole.rest_prob]
+    assert probs_of(bars) == probs
+    assert all(len(cells[1].bar) == 1 for cells in bars.rows)
+    names = [visible_token(row.text) for row in whole.candidates]
+    assert [row[0] for row in texts_of(bars)] == [*names, "all others"]
+    assert math.fsum(probs) == pytest.approx(1, abs=1e-9)
     assert "together: 100.0%" in bars.note
 
 
@@ -77,13 +74,13 @@ def test_each_keystroke_is_followed(engine: FakeEngine) -> None:
     assert "on the m”" in bars_of(instrument).title
     ids = engine.encode(f"{TEXT} m").ids
     first = engine.next_distribution(ids, SamplingSettings()).candidates[0]
-    assert bars_of(instrument).rows[0].logprob == first.logprob
+    assert probs_of(bars_of(instrument))[0] == first.prob
 
 
 def test_last_word_has_the_product_of_its_tokens(engine: FakeEngine) -> None:
     instrument = shown(engine, word="mat")
     text = f"{TEXT} mat"
-    answer(engine, instrument.take(text))
+    answer(engine, instrument.submit(text))
     assert instrument.done == {"word"}
     tokens = list(engine.score(engine.encode(text).ids))[len(TEXT) :]
     prob = math.exp(sum(token.logprob or 0 for token in tokens))
@@ -96,14 +93,13 @@ def test_last_word_has_the_product_of_its_tokens(engine: FakeEngine) -> None:
 
 def test_another_word_does_not_count(engine: FakeEngine) -> None:
     instrument = shown(engine, word="mat")
-    answer(engine, instrument.take(f"{TEXT} dog"))
+    answer(engine, instrument.submit(f"{TEXT} dog"))
     assert instrument.done == set()
 
 
 def test_sure_needs_more_than_nine_tenths(engine: FakeEngine) -> None:
     instrument = shown(engine)
-    rows = bars_of(instrument).rows
-    assert rows[0].prob < 0.9
+    assert probs_of(bars_of(instrument))[0] < 0.9
     assert "sure" not in instrument.done
     found = engine.next_distribution(engine.encode(TEXT).ids, SamplingSettings())
     first = found.candidates[0]._replace(logprob=math.log(0.91))
@@ -117,7 +113,7 @@ def test_empty_text_and_single_word_say_what_to_do(engine: FakeEngine) -> None:
     instrument = shown(engine)
     assert instrument.follow("  ") is None
     assert "Write something" in instrument.message
-    assert instrument.take("word") is None
+    assert instrument.submit("word") is None
     assert "at least two words" in instrument.message
     assert bars_of(instrument).rows  # what was there stays
 
@@ -139,6 +135,6 @@ def test_page_holds_on_the_default_model(
     engine = LocalEngine.open()
     instrument = made(BarsInstrument, text=TEXT, word="banana")
     answer(engine, instrument.begin())
-    answer(engine, instrument.take(f"{TEXT} banana"))
+    answer(engine, instrument.submit(f"{TEXT} banana"))
     answer(engine, instrument.follow("The capital of France is Paris. The capital of"))
     assert "word" in instrument.done

@@ -61,7 +61,7 @@ def test_two_sentences_are_compared_by_the_ratio_of_their_probabilities(
 ) -> None:
     instrument = begun(naive)
     assert "likelier" not in words_of(instrument)
-    answer(naive.engine, instrument.take(OTHER))
+    answer(naive.engine, instrument.submit(OTHER))
     gap = math.fsum(naive.logprobs(OTHER)) - math.fsum(naive.logprobs(TEXT))
     which = "new" if gap > 0 else "old"
     times = notation.times(abs(gap))
@@ -74,7 +74,7 @@ def test_first_tokens_that_do_not_count_are_named_where_they_differ(
     naive: Naive,
 ) -> None:
     instrument = begun(naive)
-    answer(naive.engine, instrument.take("dogs sat on the log"))
+    answer(naive.engine, instrument.submit("dogs sat on the log"))
     said = words_of(instrument)
     assert "Which one is likelier is not known: they begin with different" in said
     assert "times likelier" not in said
@@ -82,12 +82,12 @@ def test_first_tokens_that_do_not_count_are_named_where_they_differ(
 
 def test_compare_needs_two_sentences_of_the_learner(naive: Naive) -> None:
     instrument = begun(naive)
-    answer(naive.engine, instrument.take(TEXT))
+    answer(naive.engine, instrument.submit(TEXT))
     assert instrument.done == set()
-    answer(naive.engine, instrument.take(OTHER))
-    answer(naive.engine, instrument.take(OTHER))
+    answer(naive.engine, instrument.submit(OTHER))
+    answer(naive.engine, instrument.submit(OTHER))
     assert instrument.done == {"own"}
-    answer(naive.engine, instrument.take(f"{OTHER}."))
+    answer(naive.engine, instrument.submit(f"{OTHER}."))
     assert instrument.done == {"own", "compare"}
 
 
@@ -103,7 +103,7 @@ def test_swap_compares_with_the_sentence_and_takes_two_others_each_time(
         gap = math.fsum(naive.logprobs(text)) - math.fsum(naive.logprobs(TEXT))
         assert notation.times(abs(gap)) in words_of(instrument)
     assert instrument.done == {"swap"}
-    answer(naive.engine, instrument.take(TEXT))
+    answer(naive.engine, instrument.submit(TEXT))
     assert "Before" not in words_of(instrument)
 
 
@@ -128,10 +128,10 @@ def test_too_short_and_empty_sentences_say_what_to_do(naive: Naive) -> None:
     instrument = begun(naive, "Two words")
     assert instrument.act("swap") is None
     assert "three different words" in instrument.message
-    assert instrument.take("  ") is None
-    assert instrument.message == "Write a sentence."
+    assert instrument.submit("  ") is None
+    assert "Write something" in instrument.message
     assert instrument.done == set()
-    answer(naive.engine, instrument.take(TEXT))
+    answer(naive.engine, instrument.submit(TEXT))
     assert instrument.message == ""
 
 
@@ -139,7 +139,7 @@ def test_sum_ends_at_a_token_that_a_server_does_not_tell(naive: Naive) -> None:
     engine = Silent(naive.engine, lambda token: token.index == 3)
     instrument = made(ChainInstrument, text=TEXT)
     answer(engine, instrument.begin())
-    answer(engine, instrument.take(OTHER))
+    answer(engine, instrument.submit(OTHER))
     rows = texts_of(table_of(instrument))
     assert rows[3][1:] == [notation.NONE] * 4
     assert rows[4][1] != notation.NONE
@@ -160,7 +160,7 @@ def test_handout_shows_two_sentences(naive: Naive) -> None:
     answer(naive.engine, instrument.begin())
     for kind, text in instrument.HANDOUT:
         assert kind == "enter"
-        answer(naive.engine, instrument.take(text.format(**instrument.options)))
+        answer(naive.engine, instrument.submit(text.format(**instrument.options)))
     assert OTHER in words_of(instrument)
     assert f"Before: “{TEXT}”" in words_of(instrument)
 

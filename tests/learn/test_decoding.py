@@ -14,14 +14,14 @@ from lmtui import notation
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
 from lmtui.learn.beam import beam_search
-from lmtui.learn.figure import Bars, ShadedText, Table, Words
+from lmtui.learn.figure import ShadedText, Table, Words
 from lmtui.learn.instrument import Measurement
 from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
 from lmtui.learn.instruments.continuations import DecodingInstrument
 from lmtui.learn.loops import find_loop
 from tests.engine import tiny
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, made
+from tests.learn.instruments import answer, bars_of, made, texts_of
 
 TEXT = "the cat sat on"
 
@@ -40,10 +40,6 @@ def shown(engine: Any, **options: Any) -> DecodingInstrument:
 
 def tree_of(instrument: DecodingInstrument) -> Table:
     return next(part for part in instrument.figure if isinstance(part, Table))
-
-
-def bars_of(instrument: DecodingInstrument) -> Bars:
-    return next(part for part in instrument.figure if isinstance(part, Bars))
 
 
 def said(instrument: DecodingInstrument) -> str:
@@ -111,9 +107,9 @@ def test_beam_and_greedy_are_compared_in_words(engine: LocalEngine) -> None:
 def test_nothing_is_done_by_opening_the_page(engine: LocalEngine) -> None:
     instrument = shown(engine)
     assert instrument.done == set()
-    answer(engine, instrument.take(TEXT))
+    answer(engine, instrument.submit(TEXT))
     assert instrument.done == set()
-    answer(engine, instrument.take("the dog"))
+    answer(engine, instrument.submit("the dog"))
     assert instrument.done == {"three"}
     assert tree_of(instrument).title == "After “the dog”"
 
@@ -145,14 +141,15 @@ def test_sample_is_drawn_with_the_top_p_of_the_slider(engine: LocalEngine) -> No
 
 def test_bars_show_what_is_cut(engine: LocalEngine) -> None:
     instrument = shown(engine)
-    assert {row.cut for row in bars_of(instrument).rows} == {None, "k"}
+    assert {row[-1] for row in texts_of(bars_of(instrument))} == {"", "top-k"}
     for _ in range(7):
         answer(engine, instrument.slide(-1))
     bars = bars_of(instrument)
     ids = engine.encode(TEXT).ids
     wanted = engine.next_distribution(ids, sampled_with(top_p=0.1), top_n=7)
-    assert list(bars.rows) == list(wanted.candidates)
-    assert {row.cut for row in bars.rows} == {None, "p", "k"}
+    pairs = [(row.prob, row.sampled_prob) for row in wanted.candidates]
+    assert [cells[1].bar for cells in bars.rows[:-1]] == pairs
+    assert {row[-1] for row in texts_of(bars)} == {"", "top-p", "top-k"}
     assert instrument.figure[0] == bars  # on top, since it was asked for
     assert f"leaves {wanted.remaining:,} of {wanted.vocabulary:,}" in bars.title
     assert notation.percent(1 - wanted.remaining_prob) in bars.note
@@ -167,8 +164,7 @@ def test_long_continuation_and_its_loop(engine: LocalEngine) -> None:
     steps = steps_of(engine, sampled_with(temperature=0, max_tokens=60))
     shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
     assert [token.text for token in shaded.tokens] == [step.text for step in steps]
-    for token, step in zip(shaded.tokens, steps, strict=True):
-        assert token.surprisal == notation.bits(step.logprob or 0)
+    assert [token.logprob for token in shaded.tokens] == [s.logprob for s in steps]
     loop = find_loop([step.id for step in steps])
     assert "long" in instrument.done
     assert ("loop" in instrument.done) == (loop is not None)
@@ -205,7 +201,7 @@ def interrupt(engine: Any, measurement: Measurement | None, after: int) -> None:
         """A context that breaks off."""
 
         def gather(self, value: Any) -> None:
-            measurement.report(value)
+            measurement.on_report(value)
             if next(reports, None) is None:
                 raise Interrupted
 
@@ -220,7 +216,7 @@ def test_what_was_interrupted_is_finished(
 ) -> None:
     instrument = made(DecodingInstrument, text=TEXT, tokens=8)
     instrument.begin()
-    interrupt(engine, instrument.take("the dog"), after)
+    interrupt(engine, instrument.submit("the dog"), after)
     assert "three" not in instrument.done
     assert list(numbers(instrument).values()).count(("…", "…")) == 1  # not whole
     assert "probable" not in tree_of(instrument).note
@@ -253,20 +249,20 @@ def test_sums_that_a_server_does_not_tell_are_dashes(
     assert "probable" not in tree_of(instrument).note
     answer(fake, instrument.act("long"))
     shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
-    assert shaded.tokens[0].surprisal is None
+    assert shaded.tokens[0].logprob is None
 
 
 def test_late_reports_of_another_text_are_dropped(engine: LocalEngine) -> None:
     instrument = shown(engine)
     late = instrument.act("long")
-    answer(engine, instrument.take("the dog"))
+    answer(engine, instrument.submit("the dog"))
     answer(engine, late)
     assert not any(isinstance(part, ShadedText) for part in instrument.figure)
 
 
 def test_empty_text_says_what_to_do(engine: LocalEngine) -> None:
     instrument = shown(engine)
-    assert instrument.take(" ") is None
+    assert instrument.submit(" ") is None
     assert "Write something" in instrument.message
     assert instrument.figure
 

@@ -10,11 +10,9 @@ from rich.cells import cell_len
 from lmtui.engine.engine import LocalEngine
 from lmtui.learn.course import Page, first_course, read_course
 from lmtui.learn.figure import Figure
-from lmtui.learn.inline import run_inline
-from lmtui.learn.instrument import Instrument, Material
+from lmtui.learn.figure_lines import figure_lines, figure_text
+from lmtui.learn.instrument import Instrument, Material, run_inline
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
-from lmtui.learn.plain import figure_lines
-from lmtui.tui.learn.figure_view import part_lines
 from tests.engine.tiny import engine
 
 PAGES = read_course(first_course(), INSTRUMENTS).pages
@@ -31,14 +29,12 @@ SLOW = ("train",)
 
 def drawn(figure: Figure) -> str:
     """What a figure is as plain text and on screens of several widths."""
-    lines = list(figure_lines(figure))
+    lines = list(figure_text(figure))
     for width in (20, 33, 66, 78, 120):
-        for part in figure:
-            for line in part_lines(part, width):
-                text = "".join(piece for piece, _ in line)
-                # Of a narrower table, the ends of lines are cut.
-                assert cell_len(text) <= width or width < 66, text
-                lines.append(text)
+        for line in figure_lines(figure, width):
+            text = "".join(piece for piece, _ in line)
+            assert cell_len(text) <= width, text
+            lines.append(text)
     return "\n".join(lines)
 
 
@@ -54,7 +50,7 @@ def used(model: LocalEngine, instrument: Instrument) -> list[str]:
     if instrument.ASKS:
         for text in (instrument.entered, f"{instrument.entered} x y", "", "z"):
             run_inline(instrument.follow(text), model)
-            do(instrument.take(text))
+            do(instrument.submit(text))
     for action in instrument.ACTIONS:
         if action.id not in SLOW:
             do(instrument.act(action.id))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lmtui import notation
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.learn.instruments.guess import GuessInstrument, model_guesses
-from lmtui.learn.instruments.texts import Reading
+from lmtui.learn.instruments.texts import ScoredExcerpt
 from lmtui.worker.generation import run_continuations
 from tests.fake_writing import FakeWriter
 from tests.learn.instruments import (
@@ -47,7 +47,7 @@ def begun(naive: Naive, **options: Any) -> GuessInstrument:
 
 def enter(naive: Naive, instrument: GuessInstrument, text: str) -> None:
     """Enter a line, and measure if that is asked for."""
-    measurement = instrument.take(text)
+    measurement = instrument.submit(text)
     if measurement is not None:
         answer(naive.engine, measurement)
 
@@ -144,7 +144,7 @@ def test_model_pays_the_surprisal_of_the_words(naive: Naive) -> None:
     assert f"by your rule: 0 of 5 words, {wrong:.3f}; " in note
 
 
-def reading(*tokens: tuple[str, int, tuple[str, ...]]) -> Reading:
+def reading(*tokens: tuple[str, int, tuple[str, ...]]) -> ScoredExcerpt:
     """A text of tokens with their ranks and the most probable tokens there; ids are
     texts."""
     ids: dict[str, int] = {}
@@ -164,7 +164,7 @@ def reading(*tokens: tuple[str, int, tuple[str, ...]]) -> Reading:
         )  # fmt: skip
         spans.append((len(text), len(text) + len(own)))
         text += own
-    return Reading(text, tuple(scored), tuple(spans))
+    return ScoredExcerpt(text, tuple(scored), tuple(spans))
 
 
 ENDS = (",", 1, (",",))
@@ -229,13 +229,13 @@ def test_five_words_with_a_guess_at_each(naive: Naive) -> None:
 def test_what_is_no_guess_is_not_counted(naive: Naive) -> None:
     instrument = begun(naive)
     for line in ("two words", "...", "“”"):
-        assert instrument.take(line) is None
+        assert instrument.submit(line) is None
         assert "Write one word" in instrument.message
     assert instrument.done == set()
     enter(naive, instrument, " mat, ")
     assert instrument.message == "Not “mat”. Guesses left: 2."
     assert instrument.entered == ""
-    assert instrument.take("MAT") is None
+    assert instrument.submit("MAT") is None
     assert "tried “MAT” before" in instrument.message
     enter(naive, instrument, "a")
     assert instrument.message == "Not “a”. Guesses left: 1."
@@ -245,7 +245,7 @@ def test_what_is_no_guess_is_not_counted(naive: Naive) -> None:
 
 def test_quick_guesses_get_their_numbers_later(naive: Naive) -> None:
     instrument = begun(naive)
-    assert instrument.take("mat") is not None  # a newer one takes its turn
+    assert instrument.submit("mat") is not None  # a newer one takes its turn
     enter(naive, instrument, "log")
     rows = texts_of(table_of(instrument))
     assert [row[1] for row in rows] == ["mat", "log"]
@@ -320,16 +320,16 @@ def test_text_without_words_says_so_and_is_not_over(naive: Naive) -> None:
     assert instrument.begin() is None
     assert "too few words" in instrument.message
     assert instrument.figure == ()
-    assert instrument.take("x") is None
+    assert instrument.submit("x") is None
 
 
 def test_numbers_that_a_server_does_not_tell_are_dashes(naive: Naive) -> None:
     engine = Silent(naive.engine, lambda token: token.index > 0)
     instrument = made(GuessInstrument, text=TEXT, given=2)
     answer(engine, instrument.begin())
-    measurement = instrument.take("wrong")
+    measurement = instrument.submit("wrong")
     answer(engine, measurement)
-    instrument.take("")
+    instrument.submit("")
     rows = texts_of(table_of(instrument))
     assert all(row[2] == row[4] == notation.NONE for row in rows)
     assert all(row[3].startswith(">20") for row in rows)
@@ -371,5 +371,5 @@ def test_model_finds_what_it_would_write(
         expected = written.index(play.word) + 1 if play.word in written else None
         assert play.model_guesses == expected, (before, play.word, written)
         found += expected is not None
-        instrument.take("")
+        instrument.submit("")
     assert found > 10

@@ -69,18 +69,18 @@ def test_last_layer_is_the_model_itself() -> None:
     found = engine().next_distribution(ids, SamplingSettings()).candidates[0]
     _, table = parts(begun())
     last = table.rows[0]
-    assert last[2].share == pytest.approx(found.prob, abs=1e-5)
+    assert last[2].bar[0] == pytest.approx(found.prob, abs=1e-5)
     assert last[4].text == "1"
     assert table.at is not None
 
 
 def test_other_text_ticks_and_the_same_does_not() -> None:
     instrument = begun()
-    answer(engine(), instrument.take(TEXT))
+    answer(engine(), instrument.submit(TEXT))
     assert instrument.done == set()
-    answer(engine(), instrument.take("the dog"))
+    answer(engine(), instrument.submit("the dog"))
     assert instrument.done == {"entered"}
-    assert instrument.take(" ") is None
+    assert instrument.submit(" ") is None
     assert instrument.message
 
 

@@ -139,12 +139,12 @@ def test_generating_is_followed_step_by_step(engine: LocalEngine) -> None:
         """A context that looks at the figure after each report."""
 
         def gather(self, value: Any) -> None:
-            measurement.report(value)
+            measurement.on_report(value)
             seen.append(counter(instrument))
             if len(seen) == 1:
                 assert instrument.done == set()
 
-    measurement.take(measurement.run(engine, Listening()))  # type: ignore[arg-type]
+    measurement.then(measurement.run(engine, Listening()))  # type: ignore[arg-type]
     count = len(engine.encode(TEXT).ids) - 1
     assert len(seen) == count
     assert f"1 of {count} tokens" in seen[0]
@@ -157,7 +157,7 @@ def test_later_word_changes_no_earlier_row(family: str) -> None:
     instrument = shown(engine)
     before = column(tables(instrument)[0], "expected")
     changed = TEXT.replace("mat", "dog")
-    answer(engine, instrument.take(changed))
+    answer(engine, instrument.submit(changed))
     old, new = engine.encode(TEXT).ids, engine.encode(changed).ids
     shared = next(
         n for n, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]
@@ -188,7 +188,7 @@ def test_rounding_of_a_longer_or_shorter_pass_makes_no_row_new(
     monkeypatch.setattr(engine, "score", rounded)
     instrument = shown(engine)
     changed = TEXT.replace(" mat", words)
-    answer(engine, instrument.take(changed))
+    answer(engine, instrument.submit(changed))
     old, new = engine.encode(TEXT).ids, engine.encode(changed).ids
     assert (len(old) - len(new)) % 7
     shared = next(
@@ -198,7 +198,7 @@ def test_rounding_of_a_longer_or_shorter_pass_makes_no_row_new(
     assert found[:shared] == ["same"] * shared
     assert set(found[shared:]) == {"new"}
     assert "scored again at the length of this one" in tables(instrument)[0].note
-    answer(engine, instrument.take(changed.replace("cat", "dog")))
+    answer(engine, instrument.submit(changed.replace("cat", "dog")))
     assert "scored again" not in tables(instrument)[0].note
 
 
@@ -215,7 +215,7 @@ def test_rows_before_many_new_words_are_the_same_on_packed_weights(
     changed = text.replace(
         " sets", " and the moon and all of the stars of the night set"
     )
-    answer(engine, instrument.take(changed))
+    answer(engine, instrument.submit(changed))
     shared = len(engine.encode(text.partition(" sets")[0]).ids)
     assert marks(instrument)[:shared] == ["same"] * shared
     assert set(marks(instrument)[shared:]) == {"new"}
@@ -243,9 +243,9 @@ def test_text_of_the_page_is_compared_with_where_its_measurement_was_ended(
     changed = TEXT.replace("mat", "dog")
     for typed in (TEXT.replace(" mat", ""), TEXT.replace("mat", "do"))[:keys]:
         answer(engine, instrument.follow(typed))
-    answer(engine, instrument.take(changed))
+    answer(engine, instrument.submit(changed))
     usual = shown(engine)
-    answer(engine, usual.take(changed))
+    answer(engine, usual.submit(changed))
     assert marks(instrument) == marks(usual)
     assert instrument.done == {"entered", "mask"}
 
@@ -256,24 +256,24 @@ def test_text_of_the_page_that_can_not_be_scored_is_not_compared_with(
 ) -> None:
     instrument = made(PassesInstrument, text=text)
     instrument.begin()
-    answer(engine, instrument.take(TEXT))
+    answer(engine, instrument.submit(TEXT))
     assert len(tables(instrument)[0].columns) == 5
-    answer(engine, instrument.take(TEXT.replace("mat", "dog")))
+    answer(engine, instrument.submit(TEXT.replace("mat", "dog")))
     assert instrument.done == {"entered", "mask"}
 
 
 def test_last_word_alone_does_not_show_the_mask(engine: LocalEngine) -> None:
     instrument = shown(engine, "the cat sat on the dog")
-    answer(engine, instrument.take("the cat sat on the cat"))
+    answer(engine, instrument.submit("the cat sat on the cat"))
     assert instrument.done == {"entered"}
     assert set(marks(instrument)) == {"same"}
-    answer(engine, instrument.take("the cat sat on the cat"))
+    answer(engine, instrument.submit("the cat sat on the cat"))
     assert instrument.done == {"entered"}
 
 
 def test_entering_the_same_text_is_no_change(engine: LocalEngine) -> None:
     instrument = shown(engine)
-    answer(engine, instrument.take(TEXT))
+    answer(engine, instrument.submit(TEXT))
     assert instrument.done == set()
 
 
@@ -300,7 +300,7 @@ def test_messages(engine: LocalEngine) -> None:
     assert "single token" in instrument.message
     assert tables(instrument)[0].title == f"“{TEXT}”"  # what was there stays
     with pytest.raises(LmtuiError, match="too long"):
-        answer(engine, instrument.take("word " * 300))
+        answer(engine, instrument.submit("word " * 300))
 
 
 def test_nothing_is_generated_before_there_is_a_text() -> None:

@@ -9,7 +9,7 @@ from threading import Event as Flag
 import pytest
 
 from lmtui.errors import Cancelled
-from lmtui.learn.figure import Bars, Chart, Table, Words
+from lmtui.learn.figure import Chart, Table, Words
 from lmtui.learn.instrument import Material
 from lmtui.learn.instruments import scratch as scratch_module
 from lmtui.learn.instruments.scratch import ScratchInstrument
@@ -24,7 +24,7 @@ from lmtui.train.events import (
     Snapshot,
 )
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, made
+from tests.learn.instruments import answer, bars_of, made, probs_of
 
 TEXT = "She was not the one who had been there. It was not she. " * 60
 
@@ -80,18 +80,15 @@ def test_end_of_a_training_is_told_and_ticked(trained: ScratchInstrument) -> Non
 def test_slider_goes_back_to_the_same_bars_at_step_0(
     trained: ScratchInstrument,
 ) -> None:
-    (last,) = parts(trained, Bars)
-    assert isinstance(last, Bars)
+    last = bars_of(trained)
     assert last.title == "Step 12, after “She was”"
     trained.slide(-99)
     assert "looked" in trained.done
-    (first,) = parts(trained, Bars)
-    assert isinstance(first, Bars)
+    first = bars_of(trained)
     assert first.title == "Step 0, after “She was”"
     for bars in (first, last):
-        total = math.fsum(row.prob for row in bars.rows) + bars.rest_prob
-        assert total == pytest.approx(1, abs=1e-6)
-    assert first.rows[0].prob < last.rows[0].prob  # it has learned what is frequent
+        assert math.fsum(probs_of(bars)) == pytest.approx(1, abs=1e-6)
+    assert probs_of(first)[0] < probs_of(last)[0]  # it has learned what is frequent
 
 
 SNAPSHOT = Snapshot("41", "421b", "41", "42", (0.5,))
@@ -173,7 +170,7 @@ def test_stop_ends_the_training() -> None:
 
         def emit(self, *values: object) -> None:
             for value in values:
-                measurement.report(value)
+                measurement.on_report(value)
                 if isinstance(value, PretrainStep):
                     stop.set()
 

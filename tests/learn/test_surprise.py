@@ -27,7 +27,7 @@ from tests.learn.instruments import (
 
 TEXT = "Die Möwe über dem Meer."
 ONE, TWO = "The cat sat on the mat.", "def f(x): return x"
-PAIRS = {"pair-a": f"{ONE} | {TWO}", "pair-b": f"{TWO} | {ONE}"}
+PAIRS = {"pair-a": (ONE, TWO), "pair-b": (TWO, ONE)}
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,12 @@ def test_each_token_has_its_surprisal_and_no_number_before_the_first(
     instrument = begun(naive)
     shaded = next(p for p in instrument.figure if isinstance(p, ShadedText))
     rows = texts_of(table_of(instrument, 1))
-    assert shaded.tokens[0].surprisal is None
+    assert shaded.tokens[0].logprob is None
     assert rows[0][1:] == [notation.NONE] * 3
     logprobs = naive.logprobs(TEXT)
     for token, row, logprob in zip(shaded.tokens[1:], rows[1:], logprobs, strict=True):
         bits = -logprob / math.log(2)
-        assert token.surprisal == pytest.approx(bits, abs=1e-3)
+        assert token.logprob == pytest.approx(logprob, abs=1e-4)
         assert row[1:] == [
             notation.chance(math.exp(logprob)), f"{-logprob:.2f}", f"{bits:.1f}"
         ]  # fmt: skip
@@ -94,7 +94,7 @@ def test_typed_text_is_followed(naive: Naive) -> None:
         assert shown == (total if naive.logprobs(text) else notation.NONE)
     assert instrument.done == {"typed"}
     assert instrument.follow(" ") is None
-    assert instrument.message == "Write a text."
+    assert "Write something" in instrument.message
 
 
 def test_below_and_above_are_done_by_entering_such_texts() -> None:
@@ -119,7 +119,7 @@ def test_below_and_above_are_done_by_entering_such_texts() -> None:
     ):
         rigged.nats = scored[name]
         answer(rigged, instrument.follow(instrument.entered))
-        answer(rigged, instrument.take("one two three four five"))
+        answer(rigged, instrument.submit("one two three four five"))
         assert instrument.done == exercises
         assert instrument.message.startswith("Perplexity ")
     answer(rigged, instrument.follow("one"))
@@ -128,7 +128,7 @@ def test_below_and_above_are_done_by_entering_such_texts() -> None:
 
 def test_short_text_is_not_enough(naive: Naive) -> None:
     instrument = begun(naive)
-    answer(naive.engine, instrument.take("cat"))
+    answer(naive.engine, instrument.submit("cat"))
     assert "at least five words" in instrument.message
     assert instrument.done.isdisjoint({"below", "above"})
 
@@ -182,7 +182,7 @@ def test_page_without_pairs_and_server_without_numbers_say_so(naive: Naive) -> N
     instrument = made(SurpriseInstrument, text=TEXT, **PAIRS)
     answer(engine, instrument.begin())
     assert [row[1] for row in texts_of(table_of(instrument))] == [notation.NONE] * 4
-    answer(engine, instrument.take(TEXT))
+    answer(engine, instrument.submit(TEXT))
     assert "does not tell" in instrument.message
     instrument.act("pair")
     answer(engine, instrument.act("second"))
@@ -203,17 +203,18 @@ def test_own_text_gives_the_text_and_the_pairs(naive: Naive) -> None:
     assert f"A: {ONE}" in words_of(short)
 
 
-@pytest.mark.parametrize("pair", ["one", "one |", "a | b | c", "a |  ", "a|b"])
+@pytest.mark.parametrize("pair", ["one", "one |", "a | b | c", "a |  "])
 def test_pair_that_is_not_two_texts_is_refused_with_its_line(
     tmp_path: Path, pair: str
 ) -> None:
-    page = f"# x\n\n::: surprise\npair-b: {pair}\n- typed: y\n:::\n"
+    page = f"# x\n\n```surprise\npair-b: {pair}\n- typed: y\n```\n"
     folder = write_course(tmp_path / "c", {"01-a-page.md": page})
     with pytest.raises(LmtuiError) as caught:
         read_course(folder, INSTRUMENTS)
-    assert "line 4: pair-b: these are not two texts" in caught.value.detail
+    assert "line 4: " in caught.value.detail
+    assert caught.value.hint == "Two texts with | between them."
     (folder / "01-a-page.md").write_text(page.replace(pair, "a b | c d"))
-    assert read_course(folder, INSTRUMENTS).pages[0].options["pair-b"] == "a b | c d"
+    assert read_course(folder, INSTRUMENTS).pages[0].options["pair-b"] == ("a b", "c d")
 
 
 @pytest.mark.real
@@ -233,7 +234,7 @@ def test_hints_of_the_page_hold_on_the_default_model(
         ("cat chair river slowly yellow", "above"),
     ):
         instrument.done.clear()
-        answer(engine, instrument.take(text))
+        answer(engine, instrument.submit(text))
         assert instrument.done == {exercise}
     # Of the pairs, the longer, the repeated and the well spelled text are likelier.
     for best in ("A", "B", "A", "B"):

@@ -39,7 +39,7 @@ def test_example_of_a_page_is_a_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("slip", "known"),
     [
-        (("::: bars", "::: x"), list(INSTRUMENTS)),
+        (("```bars", "```x"), list(INSTRUMENTS)),
         (("word: banana", "x: 1"), ["text", "rows", "word"]),
         (("- typed: Write", "- x: y"), ["typed: the text was changed", "sure: a text"]),
     ],

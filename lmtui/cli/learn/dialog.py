@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
 
 from lmtui.cli.output import Output
 from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
-from lmtui.learn.inline import enter_inline, run_inline
-from lmtui.learn.instrument import SLIDE, Instrument, Measurement
-from lmtui.learn.lesson import Lesson
-from lmtui.learn.plain import (
-    figure_lines,
-    page_lines,
-    paragraph_text,
-    sentence_text,
+from lmtui.learn.course import Paragraph, Sentence, sentence_text
+from lmtui.learn.figure_lines import figure_text
+from lmtui.learn.instrument import (
+    SLIDE,
+    Measurement,
+    enter_inline,
+    run_inline,
 )
+from lmtui.learn.lesson import Lesson
 from lmtui.text import visible_line
 
-_COMMANDS = {
-    ":next": "the next page",
-    ":back": "the page before",
-    ":pages": "all pages",
-    ":page N": "the page of this number or name",
-    ":read": "this page again",
-    ":textbook": "this page in the symbols of a textbook",
-    ":words": "the glossary",
-    ":quit": "leave",
-}
-
-
+_COMMANDS = (
+    ":next", ":back", ":pages", ":page N", ":read", ":textbook", ":words", ":quit",
+)  # fmt: skip
 PROGRESS_EVERY = 5.0
 """Seconds between two lines on how far a long measurement is."""
 
@@ -70,11 +60,14 @@ class Dialog:
         elif word == ":page":
             self._turn(lesson.course.number_of(rest.strip()))
         elif word == ":pages":
-            self._list()
+            for number, page in enumerate(lesson.course.pages, 1):
+                done = _state(lesson.is_complete(page))
+                self._write(f"{number}. {page.title}: {done}")
         elif word == ":read":
             self._open()
         elif word == ":textbook":
-            self._write_textbook()
+            textbook = self._text(lesson.page.textbook)
+            self._write(textbook or "This page has none.")
         elif word == ":words":
             for term, meaning in lesson.course.glossary:
                 self._write(f"{term}: {sentence_text(meaning, {})}")
@@ -82,7 +75,7 @@ class Dialog:
             self._act(word[1:], rest)
         else:
             enter_inline(lesson.instrument, line, self._engine)
-            self._show(lesson.instrument)
+            self._show()
 
     def _act(self, name: str, rest: str) -> None:
         instrument = self._lesson.instrument
@@ -101,27 +94,25 @@ class Dialog:
             self._write("There is no further page this way.")
 
     def _open(self) -> None:
-        lesson, keys = self._lesson, self._keys()
-        count = len(lesson.course.pages)
-        self._write(f"Page {lesson.number + 1} of {count}")
-        for line in page_lines(lesson.page, keys):
-            self._write(line)
-        for exercise in lesson.page.exercises:
-            done = "done" if lesson.is_done(exercise.id) else "to do"
-            self._write(f"- {done}: {sentence_text(exercise.sentence, keys)}")
+        lesson, page = self._lesson, self._lesson.page
+        self._write(f"Page {lesson.number + 1} of {len(lesson.course.pages)}")
+        self._write(f"{page.title}\n")
+        for paragraph in page.before:
+            self._write(f"{self._paragraph(paragraph)}\n")
+        for exercise in page.exercises:
+            done = _state(lesson.is_done(exercise.id))
+            self._write(f"- {done}: {self._text(exercise.sentence)}")
         self._write("")
-        instrument = lesson.instrument
-        if not instrument.figure:
-            self._measure(instrument.begin())
+        if lesson.instrument.figure:
+            self._show()
         else:
-            self._show(instrument)
+            self._measure(lesson.instrument.begin())
         self._list_commands()
 
     def _measure(self, measurement: Measurement | None) -> None:
-        instrument = self._lesson.instrument
         self._progress_at = time.monotonic()
         run_inline(measurement, self._engine, reported=self._show_progress)
-        self._show(instrument)
+        self._show()
 
     def _show_progress(self) -> None:
         """Write now and then how far a long measurement is: the first line of the
@@ -130,45 +121,27 @@ class Dialog:
         if now - self._progress_at >= PROGRESS_EVERY:
             self._progress_at = now
             instrument = self._lesson.instrument
-            first = next(figure_lines(instrument.figure), instrument.message)
+            first = next(figure_text(instrument.figure), instrument.message)
             self._write(f"… {first}")
 
-    def _show(self, instrument: Instrument) -> None:
-        if instrument.message:
-            self._write(visible_line(instrument.message))
-        for line in figure_lines(instrument.figure):
+    def _show(self) -> None:
+        lesson, page = self._lesson, self._lesson.page
+        if message := lesson.instrument.message:
+            self._write(visible_line(message))
+        for line in figure_text(lesson.instrument.figure):
             self._write(line)
-        keys = self._keys()
-        page = self._lesson.page
-        lesson = self._lesson
-        is_untouched = not any(map(lesson.is_done, self._ids()))
-        for done in self._lesson.note():
-            exercise = next(
-                exercise for exercise in page.exercises if exercise.id == done
-            )
-            self._write(f"Done: {sentence_text(exercise.sentence, keys)}")
-            if self._lesson.is_complete(page):
-                for paragraph in page.after:
-                    self._write(paragraph_text(paragraph, keys))
-                self._write("This page is done; :next goes on.")
-        if page.textbook and is_untouched and any(map(lesson.is_done, self._ids())):
-            self._write_textbook()  # its numbers were made just now
+        done_before = [e for e in page.exercises if lesson.is_done(e.id)]
+        done_now = lesson.note()
+        for exercise in page.exercises:
+            if exercise.id in done_now:
+                self._write(f"Done: {self._text(exercise.sentence)}")
+        if done_now and lesson.is_complete(page):
+            for paragraph in page.after:
+                self._write(self._paragraph(paragraph))
+            self._write("This page is done; :next goes on.")
+        if page.textbook and done_now and not done_before:
+            self._write(self._text(page.textbook))  # its numbers were made just now
         self._write("")
-
-    def _ids(self) -> Iterator[str]:
-        return (exercise.id for exercise in self._lesson.page.exercises)
-
-    def _write_textbook(self) -> None:
-        textbook = self._lesson.page.textbook
-        if textbook:
-            self._write(sentence_text(textbook, self._keys()))
-        else:
-            self._write("This page has none.")
-
-    def _list(self) -> None:
-        for number, page in enumerate(self._lesson.course.pages, 1):
-            done = "done" if self._lesson.is_complete(page) else "to do"
-            self._write(f"{number}. {page.title}: {done}")
 
     def _list_commands(self) -> None:
         instrument = self._lesson.instrument
@@ -180,18 +153,23 @@ class Dialog:
             self._write(f":{action.id}: {action.meaning}")
         self._write(", ".join(_COMMANDS) + ".")
 
-    def _keys(self) -> Mapping[str, str]:
-        """Return what to write for each action that the text of a page names."""
-        named = {
-            action.id: f":{action.id}" for action in self._lesson.instrument.ACTIONS
-        }
-        fixed = {"enter": "Enter", "help": ":words"}
-        pages = {name: f":{name}" for name in ("next", "back", "pages")}
-        return {**named, **fixed, **pages, SLIDE.id: ":slide 1 or :slide -1"}
+    def _paragraph(self, paragraph: Paragraph) -> str:
+        return ("- " if paragraph.is_item else "") + self._text(paragraph.spans)
+
+    def _text(self, sentence: Sentence) -> str:
+        """Return a sentence with what to write for each action that it names."""
+        actions = (action.id for action in self._lesson.instrument.ACTIONS)
+        keys = {name: f":{name}" for name in (*actions, "next", "back", "pages")}
+        keys |= {"enter": "Enter", "help": ":words", SLIDE.id: ":slide 1 or :slide -1"}
+        return sentence_text(sentence, keys)
 
     def _write(self, line: str) -> None:
         self._output.text(f"{line}\n")
         sys.stdout.flush()
+
+
+def _state(is_done: bool) -> str:
+    return "done" if is_done else "to do"
 
 
 def _steps(text: str) -> int:

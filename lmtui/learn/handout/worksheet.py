@@ -14,8 +14,13 @@ from lmtui.engine.protocol import Engine
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Page
 from lmtui.learn.figure import Figure, Words
-from lmtui.learn.inline import enter_inline, run_inline
-from lmtui.learn.instrument import SLIDE, Instrument, Material
+from lmtui.learn.instrument import (
+    SLIDE,
+    Instrument,
+    Material,
+    enter_inline,
+    run_inline,
+)
 
 _NAME = re.compile(r"\{([a-z-]+)\}")
 _KEYS = {
@@ -37,8 +42,6 @@ class Worksheet:
     """As the page opens; empty where that is the same, or has only words."""
     result: Figure
     """After the steps of the instrument, without the parts that `start` has."""
-    repeats: bool
-    """Whether parts of it were left out because `start` has them."""
     steps: tuple[str, ...]
     """What was done, in words."""
     message: str
@@ -61,53 +64,30 @@ def worksheet(
         start = tuple(instrument.figure)
         for step, value in kind.HANDOUT:
             cancellation.check()
-            given = _filled(value, instrument)
-            steps.append(_do(instrument, step, given, engine=engine))
+            steps.append(_do(instrument, step, value, engine))
     except LmtuiError as failure:
         error = failure
     cancellation.check()
     whole = tuple(instrument.figure)
-    start = start if _adds(start, whole) else ()
+    if start == whole or all(isinstance(part, Words) for part in start):
+        start = ()
     result = tuple(part for part in whole if part not in start)
+    if len(result) < len(whole):
+        result = (*result, Words("The rest is as at the beginning.", "quiet"))
     return Worksheet(
-        page=page,
-        keys={**_KEYS, **names},
-        start=start,
-        result=result,
-        repeats=len(result) < len(whole),
-        steps=tuple(steps),
-        message=instrument.message,
-        error=error,
+        page, _KEYS | names, start, result, tuple(steps), instrument.message, error
     )
 
 
-def _filled(value: str, instrument: Instrument) -> str:
-    """Return a step's text with the names in it replaced by their values."""
-    values = {"entered": instrument.entered, **instrument.options}
-    return _NAME.sub(lambda match: str(values[match[1]]), value)
-
-
-def _do(
-    instrument: Instrument,
-    step: str,
-    value: str,
-    *,
-    engine: Engine,
-) -> str:
+def _do(instrument: Instrument, step: str, value: str, engine: Engine) -> str:
     """Do one step, and return it in words."""
     if step == "enter":
-        enter_inline(instrument, value, engine)
-        return f"“{value}” entered"
+        values = {"entered": instrument.entered, **instrument.options}
+        text = _NAME.sub(lambda match: str(values[match[1]]), value)
+        enter_inline(instrument, text, engine)
+        return f"“{text}” entered"
     if step == "act":
         run_inline(instrument.act(value), engine)
-        return next(each.name for each in instrument.ACTIONS if each.id == value)
-    if step == "slide":
-        by = int(value.replace("−", "-"))
-        run_inline(instrument.slide(by), engine)
-        return f"{instrument.SLIDES} {value.replace('-', '−')}"
-    raise ValueError(f"{step} is no step of a handout")
-
-
-def _adds(start: Figure, result: Figure) -> bool:
-    """Return whether a first figure shows numbers that the last one does not."""
-    return start != result and any(not isinstance(part, Words) for part in start)
+        return next(action.name for action in instrument.ACTIONS if action.id == value)
+    run_inline(instrument.slide(int(value)), engine)
+    return f"{instrument.SLIDES} {value.replace('-', '−')}"

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from string import Template
+
+from rich.cells import cell_len
 
 from lmtui import html_page
 from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.html_page import shown
 from lmtui.learn.course import TEXTBOOK, Course, Page, Paragraph, Sentence, Span
-from lmtui.learn.figure import Words
-from lmtui.learn.handout.figure_html import figure_html
+from lmtui.learn.figure import Figure
+from lmtui.learn.figure_lines import figure_lines, figure_text
 from lmtui.learn.handout.worksheet import Worksheet
 from lmtui.models.remote.address import is_address, parse
 from lmtui.models.source import short_label
 
 INDEX = "index.html"
 """Name of the page with the contents and the glossary."""
-REST = Words("The rest is as at the beginning.", "quiet")
-"""Stands for the parts of a figure that did not change."""
+_WIDTHS = {"wide": 72, "narrow": 40}
+"""Cells of a line on paper and on a large screen, and on a phone."""
 _TAGS = {"strong": "strong", "emphasis": "em", "code": "code", "key": "kbd"}
 
 
@@ -59,17 +62,19 @@ class Handout:
 
     def page(self, sheet: Worksheet) -> str:
         page, keys = sheet.page, sheet.keys
+        first, last = _figures(sheet)
+        textbook = _sentence(page.textbook, keys).removeprefix(TEXTBOOK).strip()
         number = self.course.pages.index(page)
         parts = [
             f'<p class="course">{shown(self.course.title)} · page {number + 1} of '
             f"{len(self.course.pages)}</p>",
             f"<h1>{shown(page.title)}</h1>",
-            *_paragraphs(page.before, keys),
-            *_first_figure(sheet),
+            _paragraphs(page.before, keys),
+            first,
             _exercises(page, keys),
-            *_last_figure(sheet),
-            *_textbook(page, keys),
-            *_answer(page, keys),
+            last,
+            _folded(TEXTBOOK.rstrip(":"), textbook and f"<p>{textbook}</p>"),
+            _folded("Answer", _paragraphs(page.after, keys)),
             f"<footer>{self._links(number)}\n{self._about()}</footer>",
         ]
         return _page(f"{page.title} · {self.course.title}", parts)
@@ -121,6 +126,7 @@ def _model(info: EngineInfo) -> str:
 def _page(title: str, parts: Sequence[str]) -> str:
     style = html_page.asset("lmtui.analysis.html", "shades.css")
     style += html_page.asset("lmtui.learn.handout", "page.css")
+    style += "".join(f".w{n}{{width:{n}ch}}" for n in range(1, _WIDTHS["wide"] + 1))
     return Template(html_page.asset("lmtui.learn.handout", "page.html")).substitute(
         title=shown(title),
         policy=html_page.policy(style=style),
@@ -129,95 +135,102 @@ def _page(title: str, parts: Sequence[str]) -> str:
     )
 
 
-def _first_figure(sheet: Worksheet) -> Iterator[str]:
-    """Yield the figure above the exercises: the first one, or the only one."""
-    if sheet.start:
-        yield figure_html(sheet.start, "At the beginning")
-    elif sheet.result and not sheet.steps:
-        yield figure_html(sheet.result, "With this model")
+# Figures.
 
 
-def _last_figure(sheet: Worksheet) -> Iterator[str]:
-    """Yield the figure below the exercises, with what was done for it."""
+def _figures(sheet: Worksheet) -> tuple[str, str]:
+    """Return the figure above the exercises, and the one below with what was done for
+    it; one that nothing was done for stands above them."""
     words = []
     if sheet.error is not None:
         words.append(
             '<p class="words warning">This model could not do all of this page: '
-            f"{shown(sheet.error.title)}.</p>\n"
+            f"{shown(sheet.error.title)}.</p>"
         )
     if sheet.steps:
-        did = "; ".join(sheet.steps)
-        words.append(f'<p class="did">Done here: {shown(did)}.</p>\n')
+        words.append(f'<p class="did">Done here: {shown("; ".join(sheet.steps))}.</p>')
     if sheet.message:
-        words.append(f'<p class="words">{shown(sheet.message)}</p>\n')
-    if words:
-        result = (*sheet.result, REST) if sheet.repeats else sheet.result
-        if not sheet.steps and not sheet.start:  # it stands above the exercises
-            result = ()
-        yield figure_html(result, "With this model", "".join(words))
+        words.append(f'<p class="words">{shown(sheet.message)}</p>')
+    first = figure_html(sheet.start, "At the beginning") if sheet.start else ""
+    result = sheet.result
+    if not sheet.start and not sheet.steps:
+        first = figure_html(result, "With this model") if result else ""
+        result = ()
+    last = figure_html(result, "With this model", "\n".join(words)) if words else ""
+    return first, last
 
 
-def _questions(page: Page, keys: Mapping[str, str]) -> str:
-    """Return what is answered on paper, each with a line to write on."""
-    items = "\n".join(
-        f'<li>{_sentence(question, keys)}<p class="blank">My answer:</p></li>'
-        for question in page.questions
+def figure_html(figure: Figure, name: str, before: str = "") -> str:
+    """Return a figure under its heading, with `before` above it as HTML: its lines in
+    two widths, for paper and for a phone, and as text folded below, which also a screen
+    reader can read."""
+    drawings = "\n".join(
+        f'<pre class="drawn {size}" aria-hidden="true">{_drawing(figure, width)}</pre>'
+        for size, width in _WIDTHS.items()
     )
+    text = shown("\n".join(figure_text(figure)))
+    lines = f'<details class="lines"><summary>As text</summary><pre>{text}</pre>'
     return (
-        '<section class="questions">\n<h2>On paper</h2>\n'
-        f"<ol>\n{items}\n</ol>\n</section>\n"
-        if items
-        else ""
+        f'<section class="figure">\n<h2>{shown(name)}</h2>\n{before}\n'
+        f"{f'{drawings}{lines}</details>' if figure else ''}\n</section>"
     )
+
+
+def _drawing(figure: Figure, width: int) -> str:
+    lines = figure_lines(figure, width)
+    return "\n".join("".join(_styled(*part) for part in line) for line in lines)
+
+
+def _styled(text: str, style: str) -> str:
+    """Return a part of a line. It keeps its cells where a sign comes from another font,
+    and so does each sign of a curve."""
+    inner = shown(text)
+    if style == "line":
+        inner = "".join(f'<i class="w1">{sign}</i>' for sign in inner)
+    name = style.replace("surprise-", "s")
+    return f'<span class="{name} w{cell_len(text)}">{inner}</span>'
+
+
+# Texts.
 
 
 def _exercises(page: Page, keys: Mapping[str, str]) -> str:
+    """Return what is answered on paper, each with a line to write on, and what is done
+    with the program."""
+    questions = "\n".join(
+        f'<li>{_sentence(question, keys)}<p class="blank">My answer:</p></li>'
+        for question in page.questions
+    )
     items = "\n".join(
         f'<li><label><input type="checkbox"><span>{_sentence(exercise.sentence, keys)}'
         "</span></label></li>"
         for exercise in page.exercises
     )
-    name = "With the program" if page.questions else "Exercises"
+    paper = (
+        '<section class="questions">\n<h2>On paper</h2>\n'
+        f"<ol>\n{questions}\n</ol>\n</section>\n"
+    )
+    name = "With the program" if questions else "Exercises"
     return (
-        f'{_questions(page, keys)}<section class="exercises">\n<h2>{name}</h2>\n'
+        f'{paper if questions else ""}<section class="exercises">\n<h2>{name}</h2>\n'
         f'<ul class="exercises">\n{items}\n</ul>\n</section>'
     )
 
 
-def _textbook(page: Page, keys: Mapping[str, str]) -> Iterator[str]:
-    if page.textbook:
-        text = _sentence(page.textbook, keys).removeprefix(TEXTBOOK).strip()
-        yield (
-            f'<details class="answer"><summary>{TEXTBOOK.rstrip(":")}</summary>\n'
-            f"<p>{text}</p>\n</details>"
-        )
+def _folded(name: str, text: str) -> str:
+    """Return what is unfolded on demand, and on paper."""
+    folded = f'<details class="answer"><summary>{name}</summary>\n{text}\n</details>'
+    return folded if text else ""
 
 
-def _answer(page: Page, keys: Mapping[str, str]) -> Iterator[str]:
-    if page.after:
-        text = "\n".join(_paragraphs(page.after, keys))
-        yield (f'<details class="answer"><summary>Answer</summary>\n{text}\n</details>')
-
-
-def _paragraphs(
-    paragraphs: Sequence[Paragraph], keys: Mapping[str, str]
-) -> Iterator[str]:
-    """Yield paragraphs, and the items between them as lists."""
-    items: list[str] = []
-    for paragraph in paragraphs:
-        text = _sentence(paragraph.spans, keys)
-        if paragraph.is_item:
-            items.append(f"<li>{text}</li>")
-            continue
-        yield from _list(items)
-        items = []
-        yield f"<p>{text}</p>"
-    yield from _list(items)
-
-
-def _list(items: Sequence[str]) -> Iterator[str]:
-    if items:
-        yield f"<ul>{''.join(items)}</ul>"
+def _paragraphs(paragraphs: Sequence[Paragraph], keys: Mapping[str, str]) -> str:
+    """Return paragraphs, and the items between them as lists."""
+    parts = []
+    for is_item, group in groupby(paragraphs, key=lambda part: part.is_item):
+        tag = "li" if is_item else "p"
+        texts = (f"<{tag}>{_sentence(part.spans, keys)}</{tag}>" for part in group)
+        parts.append(f"<ul>{''.join(texts)}</ul>" if is_item else "\n".join(texts))
+    return "\n".join(parts)
 
 
 def _sentence(sentence: Sentence, keys: Mapping[str, str]) -> str:
@@ -225,8 +238,6 @@ def _sentence(sentence: Sentence, keys: Mapping[str, str]) -> str:
 
 
 def _span(span: Span, keys: Mapping[str, str]) -> str:
-    text = keys.get(span.text, span.text) if span.style == "key" else span.text
-    if not span.style:
-        return shown(text)
-    tag = _TAGS[span.style]
-    return f"<{tag}>{shown(text)}</{tag}>"
+    text = shown(keys.get(span.text, span.text) if span.style == "key" else span.text)
+    tag = _TAGS.get(span.style)
+    return f"<{tag}>{text}</{tag}>" if tag else text

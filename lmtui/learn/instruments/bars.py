@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import (
-    Distribution,
-    RankedCandidate,
-    SamplingSettings,
-    ScoredToken,
-)
-from lmtui.learn.figure import Bars, Figure, Words
-from lmtui.learn.instrument import Instrument, Measurement, Option
+from lmtui.engine.types import Distribution, RankedCandidate, SamplingSettings
+from lmtui.learn.figure import Figure, Words, bars
+from lmtui.learn.instrument import Measurement, Option
 from lmtui.learn.instruments.texts import (
-    Reading,
+    ScoredExcerpt,
+    TextInstrument,
     excerpt,
     expect,
     last_word,
-    sample_of,
+    prob,
     score,
+    total_logprob,
 )
 from lmtui.text import visible_line
 
@@ -32,16 +28,18 @@ _LIKELY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class _Typed:
-    """A text and the distribution after it."""
+class _Expected:
+    """A text, the distribution after it, and the rows of words that always have one, as
+    far as each is a token of this model."""
 
     text: str
     distribution: Distribution
     pinned: tuple[RankedCandidate, ...]
-    """The words that always have a row, as far as each is a token of this model."""
+    scored: ScoredExcerpt | None = None
+    """The text itself, where it was entered."""
 
 
-class BarsInstrument(Instrument):
+class BarsInstrument(TextInstrument):
     """What the model expects after a text, at every keystroke; Enter shows how probable
     the last word was."""
 
@@ -58,105 +56,79 @@ class BarsInstrument(Instrument):
         "word": "the word of the option `word` was entered as the last one",
     }
     ASKS = "Text"
+    LIVE = True
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{entered} {word}"),)
 
-    _shown: _Typed | None = None
-    _last: Reading | None = None
+    _shown: _Expected | None = None
 
-    def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        return self._look(self.entered)
-
-    def typed(self, text: str) -> Measurement | None:
-        if text != self.entered:
-            self.done.add("typed")
-        return self._look(text)
+    def measure(self, text: str) -> Measurement:
+        return Measurement(lambda engine, _: self._expect(engine, text), self.show)
 
     def enter(self, text: str) -> Measurement | None:
         if not last_word(text):
             self.message = "Write at least two words."
             return None
 
-        return Measurement(
-            lambda engine, _: (
-                score(engine, text, top_n=1),
-                self._expect(engine, text),
-            ),
-            self._take_word,
-        )
+        def run(engine: Engine, _: object) -> _Expected:
+            return replace(
+                self._expect(engine, text), scored=score(engine, text, top_n=1)
+            )
 
-    def _look(self, text: str) -> Measurement | None:
-        if not text.strip():
-            self.message = "Write something: a model needs a text to go on from."
-            return None
-        return Measurement(lambda engine, _: self._expect(engine, text), self._take)
+        return Measurement(run, self.show)
 
-    def _expect(self, engine: Engine, text: str) -> _Typed:
-        found = expect(engine, text, top_n=self.options["rows"])
+    def _expect(self, engine: Engine, text: str) -> _Expected:
+        after = expect(engine, text, top_n=self.options["rows"])
         words = [word.strip() for word in self.options["pinned"].split(",")]
-        pinned = (_pin(engine, found, f" {word}") for word in words if word)
-        return _Typed(text, found, tuple(row for row in pinned if row is not None))
+        pinned = (_pin(engine, after, f" {word}") for word in words if word)
+        return _Expected(text, after, tuple(filter(None, pinned)))
 
-    def _take(self, typed: _Typed) -> None:
-        self.message = ""
-        self._shown = typed
-        if typed.distribution.candidates[0].prob > _LIKELY:
+    def show(self, result: _Expected) -> None:
+        if result.scored is None and self._shown and result.text == self._shown.text:
+            result = replace(result, scored=self._shown.scored)
+        super().show(result)
+        if result.distribution.candidates[0].prob > _LIKELY:
             self.done.add("sure")
-
-    def _take_word(self, entered: tuple[Reading, _Typed]) -> None:
-        reading, typed = entered
-        self._take(typed)
-        self._last = reading
-        if last_word(reading.text).strip().lower() == self.options["word"].lower():
+        word = last_word(result.text).strip().lower()
+        if result.scored and word == self.options["word"].lower():
             self.done.add("word")
 
     @property
     def figure(self) -> Figure:
-        """The bars, and the last word that was entered."""
+        """The last word that was entered, and the bars."""
         if self._shown is None:
             return ()
-        shown = self._shown.distribution
-        summed = sum(row.prob for row in shown.candidates) + shown.rest_prob
-        bars = Bars.of(
+        after = self._shown.distribution
+        summed = sum(row.prob for row in after.candidates) + after.rest_prob
+        drawing = bars(
             f"After “{excerpt(self._shown.text)}”",
-            shown,
+            after.candidates,
+            after.rest_prob,
             pinned=self._shown.pinned,
-            note=f"All {shown.vocabulary:,} tokens together: {summed:.1%}.",
+            note=f"All {after.vocabulary:,} tokens together: {summed:.1%}.",
         )
-        return (*self._about_word(), bars)
-
-    @property
-    def measured(self) -> str | None:
-        """The text before the bars."""
-        return None if self._shown is None else self._shown.text
-
-    def _about_word(self) -> Figure:
-        if self._last is None or self._last.text != self.measured:
-            return ()
-        word = last_word(self._last.text)
-        tokens = self._last.tokens_from(len(self._last.text.rstrip()) - len(word))
-        logprob = sum(token.logprob or 0.0 for token in tokens)
-        return (
-            Words(
-                f"“{visible_line(word.strip())}” was given "
-                f"{notation.chance(math.exp(logprob))}: {_ranks(tokens)}.",
-                "strong",
-            ),
-        )
+        scored = self._shown.scored
+        return (drawing,) if scored is None else (_about_word(scored), drawing)
 
 
-def _pin(engine: Engine, found: Distribution, text: str) -> RankedCandidate | None:
-    """Return the row of the token with this text; None where there is none."""
-    matches = engine.search_vocabulary(found.handle, text, SamplingSettings())
-    for row in matches.rows:
-        if row.candidate.text == text:
-            candidate = row.candidate._replace(sampled_prob=None, cut=None)
-            return replace(row, candidate=candidate)
-    return None
-
-
-def _ranks(tokens: Sequence[ScoredToken]) -> str:
+def _about_word(scored: ScoredExcerpt) -> Words:
+    """Return how probable the last word of a text was."""
+    word = last_word(scored.text)
+    start = len(scored.text.rstrip()) - len(word)
+    pairs = zip(scored.tokens, scored.spans, strict=True)
+    tokens = [token for token, span in pairs if span[0] >= start]
     ranks = [notation.rank(token.rank) for token in tokens]
-    if len(ranks) == 1:
-        return f"rank {ranks[0]}"
-    return f"it is {len(ranks)} tokens, with the ranks {', '.join(ranks)}"
+    which = (
+        f"rank {ranks[0]}"
+        if len(ranks) == 1
+        else f"it is {len(ranks)} tokens, with the ranks {', '.join(ranks)}"
+    )
+    chance = notation.chance(prob(total_logprob(tokens)))
+    return Words(
+        f"“{visible_line(word.strip())}” was given {chance}: {which}.", "strong"
+    )
+
+
+def _pin(engine: Engine, after: Distribution, text: str) -> RankedCandidate | None:
+    """Return the row of the token with this text; None where there is none."""
+    matches = engine.search_vocabulary(after.handle, text, SamplingSettings())
+    return next((row for row in matches.rows if row.candidate.text == text), None)

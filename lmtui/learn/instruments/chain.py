@@ -3,20 +3,25 @@ product, and the sum of their logarithms; two sentences compared."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.document.words import spans_of_words
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Action, Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import Reading, excerpt, sample_of, score
+from lmtui.learn.instrument import Action, Measurement, Option
+from lmtui.learn.instruments.texts import (
+    ScoredExcerpt,
+    TextInstrument,
+    excerpt,
+    prob,
+    score,
+)
 from lmtui.text import visible_token
 
 
-class ChainInstrument(Instrument):
+class ChainInstrument(TextInstrument):
     """The tokens of a sentence as a chain: each with its probability given all before
     it, and the product so far; the sentence before stays, to be compared with."""
 
@@ -37,65 +42,48 @@ class ChainInstrument(Instrument):
     ASKS = "Sentence"
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{other}"),)
 
-    _shown: Reading | None = None
-    _before: Reading | None = None
-    _base: Reading | None = None
-    """The sentence as it was entered, of which `_shown` may be a variation."""
-    _is_own = False
-    """Whether the learner entered `_base`."""
+    _shown: ScoredExcerpt | None = None
+    """The sentence as it was entered."""
+    _swapped: ScoredExcerpt | None = None
+    """The same with two words swapped, shown in its place."""
+    _before: ScoredExcerpt | None = None
+    """The sentence that it is compared with."""
     _swaps = 0
 
-    def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
+    def measure(self, text: str) -> Measurement:
+        return _score(text.strip(), self._compare)
 
-        def take(reading: Reading) -> None:
-            self._shown = self._base = reading
-            self.message = ""
-
-        return _measure(self.entered, take)
-
-    def enter(self, text: str) -> Measurement | None:
-        line = text.strip()
-        if not line:
-            self.message = "Write a sentence."
-            return None
-
-        def take(reading: Reading) -> None:
-            self.message = ""
-            first = self._base
-            if first is not None and first.text != reading.text:
-                self.done.add("own")
-                if self._is_own:
-                    self.done.add("compare")
-                self._before, self._is_own = first, True
-            self._shown = self._base = reading
-            self._swaps = 0
-
-        return _measure(line, take)
+    def _compare(self, scored: ScoredExcerpt) -> None:
+        first = self._shown
+        if first is not None and first.text != scored.text:
+            self.done |= {"own", "compare"} if "own" in self.done else {"own"}
+            self._before = first
+        self._swapped, self._swaps = None, 0
+        self.show(scored)
 
     def act(self, action: str) -> Measurement | None:
-        base = self._base
-        if base is None:
+        if self._shown is None:
             return None
-        swapped = swaps(base.text)
-        if not swapped:
+        variations = swaps(self._shown.text)
+        if not variations:
             self.message = "Enter a sentence with three different words or more."
             return None
 
-        def take(reading: Reading) -> None:
+        def then(scored: ScoredExcerpt) -> None:
             self.message = ""
-            self._shown, self._before = reading, base
+            self._swapped = scored
             self._swaps += 1
             self.done.add("swap")
 
-        return _measure(swapped[self._swaps % len(swapped)], take)
+        return _score(variations[self._swaps % len(variations)], then)
 
     @property
     def figure(self) -> Figure:
         """The probability of the sentence, that of the one before, and the chain."""
-        shown, before = self._shown, self._before
+        shown = self._swapped or self._shown
         if shown is None:
             return ()
+        before = self._shown if self._swapped else self._before
         words = (
             f"“{excerpt(shown.text)}”{_given(shown)}: {notation.one_in(shown.total)}, "
             f"Σ log P {notation.log_prob(shown.total)} nats."
@@ -104,17 +92,12 @@ class ChainInstrument(Instrument):
             words += f"\n{_compared(shown, before)}"
         return (Words(words), _chain(shown))
 
-    @property
-    def measured(self) -> str | None:
-        """The sentence, before its words were swapped."""
-        return None if self._base is None else self._base.text
+
+def _score(text: str, then: Callable[[ScoredExcerpt], None]) -> Measurement:
+    return Measurement(lambda engine, _: score(engine, text), then)
 
 
-def _measure(text: str, take: Callable[[Reading], None]) -> Measurement:
-    return Measurement(lambda engine, _: score(engine, text), take)
-
-
-def _compared(shown: Reading, before: Reading) -> str:
+def _compared(shown: ScoredExcerpt, before: ScoredExcerpt) -> str:
     """Return how many times likelier one of two sentences is than the other."""
     text = (
         f"Before: “{excerpt(before.text)}”, Σ log P "
@@ -122,7 +105,7 @@ def _compared(shown: Reading, before: Reading) -> str:
     )
     if shown.total is None or before.total is None:
         return text
-    if _uncounted(shown) != _uncounted(before):
+    if _given(shown) != _given(before):
         return (
             f"{text} Which one is likelier is not known: they begin with different "
             "tokens, and neither number counts the first one."
@@ -132,51 +115,45 @@ def _compared(shown: Reading, before: Reading) -> str:
     return f"{text} The {which} one is {notation.times(abs(gap))} times likelier."
 
 
-def _given(reading: Reading) -> str:
+def _given(scored: ScoredExcerpt) -> str:
     """Return what the probability of a sentence is given, in words: its first token,
     before which this model reads nothing."""
-    first = reading.tokens[0]
-    known = first.logprob is not None or not reading.scored
+    first = scored.tokens[0]
+    known = first.logprob is not None or not scored.scored
     return "" if known else f", given “{visible_token(first.text)}”"
 
 
-def _uncounted(reading: Reading) -> bytes:
-    """Return the first token where it has no probability."""
-    first = reading.tokens[0]
-    return b"" if first.logprob is not None else first.bytes
-
-
-def _chain(reading: Reading) -> Table:
+def _chain(scored: ScoredExcerpt) -> Table:
     columns = (
         Column("token"), Column("p", right=True),
         Column("product so far", right=True), Column("log p", right=True),
         Column("sum so far", right=True),
     )  # fmt: skip
-    first = reading.tokens[0].logprob is None
     note = (
         "The first token has nothing before it here, so it has no number: all "
         "products are given that token."
-        if first
-        else ""
     )
-    return Table("", columns, tuple(_rows(reading)), note)
+    is_given = scored.tokens[0].logprob is None
+    return Table("", columns, tuple(_rows(scored)), note if is_given else "")
 
 
-def _rows(reading: Reading) -> Iterator[tuple[Cell, ...]]:
-    so_far: float | None = 0.0
-    for number, token in enumerate(reading.tokens):
-        logprob = token.logprob
-        if logprob is None and number == 0:
-            yield row(visible_token(token.text), *[notation.NONE] * 4)
-            continue
-        # From a token on that a server does not tell, there is no product either.
-        so_far = None if so_far is None or logprob is None else so_far + logprob
-        prob = None if logprob is None else math.exp(logprob)
+def _rows(scored: ScoredExcerpt) -> Iterator[tuple[Cell, ...]]:
+    first, *others = scored.tokens
+    tokens = scored.tokens
+    if first.logprob is None:
+        yield row(visible_token(first.text), *[notation.NONE] * 4)
+        tokens = tuple(others)
+    # From a token on that a server does not tell, there is no product either.
+    sums = accumulate(
+        (token.logprob for token in tokens),
+        lambda total, one: None if total is None or one is None else total + one,
+    )
+    for token, so_far in zip(tokens, sums, strict=True):
         yield row(
             visible_token(token.text),
-            notation.chance(prob),
+            notation.chance(prob(token.logprob)),
             notation.one_in(so_far),
-            notation.log_prob(logprob),
+            notation.log_prob(token.logprob),
             notation.log_prob(so_far),
         )
 

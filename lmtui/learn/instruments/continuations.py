@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -20,26 +20,24 @@ from lmtui.engine.types import (
 from lmtui.errors import Cancelled
 from lmtui.learn.beam import beam_search
 from lmtui.learn.figure import (
-    Bars,
     Cell,
     Column,
     Figure,
     Part,
     ShadedText,
-    ShadedToken,
     Table,
     Words,
+    bars,
+    row,
 )
-from lmtui.learn.instrument import (
-    Action,
-    Instrument,
-    Material,
-    Measurement,
-    Option,
-    Options,
-)
+from lmtui.learn.instrument import Action, Material, Measurement, Option, Options
 from lmtui.learn.instruments.branch_tree import Leaf, tree_lines
-from lmtui.learn.instruments.texts import encoded, excerpt, sample_of
+from lmtui.learn.instruments.texts import (
+    TextInstrument,
+    encoded,
+    excerpt,
+    total_logprob,
+)
 from lmtui.learn.loops import find_loop
 from lmtui.worker.requests import Context
 
@@ -49,12 +47,15 @@ TOP_P = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 Way = Literal["greedy", "sampled", "beam", "long"]
 _WAYS: tuple[Way, ...] = ("greedy", "sampled", "beam")
 
+Tokens = tuple[ScoredToken | Step, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
     """A continuation, as far as it is there."""
 
-    tokens: tuple[ScoredToken | Step, ...] = ()
+    way: Way
+    tokens: Tokens
     is_whole: bool = False
     """Whether nothing is added to it any more."""
 
@@ -62,31 +63,8 @@ class _Branch:
     def ids(self) -> tuple[int, ...]:
         return tuple(token.id for token in self.tokens)
 
-    @property
-    def total(self) -> float | None:
-        """Σ log P in nats; None where a server does not tell all."""
-        logprobs = [token.logprob for token in self.tokens]
-        known = [logprob for logprob in logprobs if logprob is not None]
-        return math.fsum(known) if known and len(known) == len(logprobs) else None
 
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """Result, or part of one: what is expected first, or one of the branches."""
-
-    text: str
-    first: Distribution | None = None
-    settings: SamplingSettings | None = None
-    """What `first` would be drawn from with."""
-    way: Way | None = None
-    branch: _Branch = _Branch()
-
-
-Work = Callable[[Engine, Prompt], Iterator[_News]]
-"""Part of a measurement, on the engine's thread."""
-
-
-class DecodingInstrument(Instrument):
+class DecodingInstrument(TextInstrument):
     """Greedy, sampled and beam continuations side by side; a long greedy one and its
     loop; the first distribution with what top-k and top-p cut from it."""
 
@@ -119,12 +97,11 @@ class DecodingInstrument(Instrument):
         super().__init__(options, material)
         self._text = self._given = ""
         self._first: Distribution | None = None
-        self._cut_with: SamplingSettings | None = None
         self._branches: dict[Way, _Branch] = {}
         self._step = len(TOP_P) - 1
         self._seed: int = options["seed"]
-        self._drawn_with = self._settings
-        """Settings of the sampled branch."""
+        self._cut_with = self._drawn_with = self._settings
+        """Settings of the first distribution, and of the sampled branch."""
         self._front: Literal["tree", "bars", "long"] = "tree"
         """The part of the figure that is on top: what was asked for last."""
         self._open: set[Way] = set()
@@ -143,13 +120,25 @@ class DecodingInstrument(Instrument):
             max_tokens=self.options["tokens"],
         )
 
+    @property
+    def measured(self) -> str | None:
+        return self._text or None
+
     def begin(self) -> Measurement | None:
-        self._given = self.entered = sample_of(self.material, self.options["text"])
-        return self._continue(self.entered)
+        measurement = super().begin()
+        self._given = self._text
+        return measurement
 
     def enter(self, text: str) -> Measurement | None:
         self._was_entered = text.strip() != self._given.strip()
-        return self._continue(text)
+        return self.look(text)
+
+    def measure(self, text: str) -> Measurement:
+        self._front, self._drawn_with = "tree", self._settings
+        self._text, self._first = text, None
+        self._branches.clear()
+        self._open, self._is_again = set(_WAYS), False
+        return self._measure_missing()
 
     def act(self, action: str) -> Measurement | None:
         if not self._text:
@@ -157,12 +146,12 @@ class DecodingInstrument(Instrument):
         if action == "long":
             self._front = "long"
             self._open.add("long")
-            return self._measure()
-        self._front, self._is_again = "tree", True
-        self._seed += 1
-        self._drawn_with = self._settings
-        self._open.add("sampled")
-        return self._measure()
+        else:
+            self._front, self._is_again = "tree", True
+            self._seed += 1
+            self._drawn_with = self._settings
+            self._open.add("sampled")
+        return self._measure_missing()
 
     def slide(self, by: int) -> Measurement | None:
         before, self._front = self._step, "bars"
@@ -172,74 +161,64 @@ class DecodingInstrument(Instrument):
             self.message = f"This is the {words} top-p here."
         if self._step == before or not self._text:
             return None
-        return self._measure()
+        return self._measure_missing()
 
-    def _continue(self, text: str) -> Measurement | None:
-        if not text.strip():
-            self.message = "Write something: a model needs a text to go on from."
-            return None
-        self._front, self._drawn_with = "tree", self._settings
-        self._text, self._first = text, None
-        self._branches.clear()
-        self._open, self._is_again = set(_WAYS), False
-        return self._measure()
-
-    def _measure(self) -> Measurement:
+    def _measure_missing(self) -> Measurement:
         """Return a measurement of all that is missing."""
         text, settings = self._text, self._settings
-        used = None if self._first is None else self._cut_with
-        works: list[Work] = []
-        if used is None or used.top_p != settings.top_p:
-            works.append(_looking(settings, self.options["rows"]))
+        needs_first = self._first is None or self._cut_with.top_p != settings.top_p
         ways = ("long", *_WAYS) if self._front == "long" else (*_WAYS, "long")
-        works += (self._work_for(way) for way in ways if way in self._open)
+        jobs = [(way, self._settings_of(way)) for way in ways if way in self._open]
+        rows, width = self.options["rows"], self.options["width"]
 
         def run(engine: Engine, context: Context) -> None:
             encoding = encoded(engine, text)
             prompt = Prompt((*encoding.prefix, *encoding.ids), text)
-            for work in works:
-                for news in work(engine, prompt):
-                    context.gather(news)
+            if needs_first:
+                first = engine.next_distribution(prompt.ids, settings, top_n=rows)
+                context.gather(first)
+            for way, own in jobs:
+                tokens: Tokens = ()
+                searched = way == "beam"
+                for tokens in (
+                    _search(engine, prompt, width, own.max_tokens)
+                    if searched
+                    else _write(engine, prompt, own)
+                ):
+                    context.gather(_Branch(way, tokens))
+                context.gather(_Branch(way, tokens, is_whole=True))
 
-        return Measurement(
-            run, lambda _: None, self._hear, words="continuing", yields=True
-        )
+        def hear(news: Distribution | _Branch) -> None:
+            self.message = ""
+            if text != self._text:
+                return
+            if isinstance(news, _Branch):
+                self._add(news)
+                return
+            self._first, self._cut_with = news, settings
+            if any(candidate.cut == "p" for candidate in news.candidates):
+                self.done.add("cut")
 
-    def _work_for(self, way: Way) -> Work:
+        return Measurement(run, lambda _: None, hear, words="continuing", yields=True)
+
+    def _settings_of(self, way: Way) -> SamplingSettings:
         settings = self._drawn_with
         if way == "long":
             settings = replace(settings, max_tokens=self.options["long"])
-        if way == "beam":
-            return _beam(self.options["width"], settings.max_tokens)
-        if way != "sampled":
-            settings = replace(settings, temperature=0)
-        return _writing(way, settings)
+        return settings if way == "sampled" else replace(settings, temperature=0)
 
-    def _hear(self, news: _News) -> None:
-        self.message = ""
-        if news.text != self._text:
+    def _add(self, branch: _Branch) -> None:
+        """Show a branch, and note what is done with it once it is whole."""
+        self._branches[branch.way] = branch
+        if not branch.is_whole:
             return
-        if news.first is not None:
-            self._first, self._cut_with = news.first, news.settings
-            if any(row.cut == "p" for row in news.first.candidates):
-                self.done.add("cut")
-        if news.way is None:
-            return
-        self._branches[news.way] = news.branch
-        if news.branch.is_whole:
-            self._finish(news.way, news.branch)
-
-    def _finish(self, way: Way, branch: _Branch) -> None:
-        """Note what is done with a branch that is whole."""
-        self._open.discard(way)
+        self._open.discard(branch.way)
         if self._was_entered and not self._open.intersection(_WAYS):
             self.done.add("three")
-        if way == "sampled" and self._is_again:
+        if branch.way == "sampled" and self._is_again:
             self.done.add("again")
-        if way == "long":
-            self.done.add("long")
-            if find_loop(branch.ids):
-                self.done.add("loop")
+        if branch.way == "long":
+            self.done |= {"long", "loop"} if find_loop(branch.ids) else {"long"}
 
     @property
     def figure(self) -> Figure:
@@ -249,11 +228,6 @@ class DecodingInstrument(Instrument):
         front = parts.pop(self._front)
         return [*front, *(part for rest in parts.values() for part in rest)]
 
-    @property
-    def measured(self) -> str | None:
-        """The text that is continued."""
-        return self._text or None
-
     def _tree(self) -> Iterator[Part]:
         branches = {way: self._branches[way] for way in _WAYS if way in self._branches}
         if not branches:
@@ -262,12 +236,10 @@ class DecodingInstrument(Instrument):
             Leaf(way, branch.ids, tuple(token.bytes for token in branch.tokens))
             for way, branch in branches.items()
         ]
-        rows = []
-        for text, way in tree_lines(leaves):
-            cells = [Cell(text), Cell(""), Cell(""), Cell("")]
-            if way:
-                cells[1:] = (Cell(way, tone="strong"), *_sums(branches[way]))
-            rows.append(tuple(cells))
+        rows = [
+            row(text, *(_sums(branches[way]) if way else [""] * 3))
+            for text, way in tree_lines(leaves)
+        ]
         columns = (
             Column("", grows=True),
             Column("by"),
@@ -288,7 +260,7 @@ class DecodingInstrument(Instrument):
         greedy, beam = self._branches.get("greedy"), self._branches.get("beam")
         if greedy is None or beam is None or not (greedy.is_whole and beam.is_whole):
             return ""
-        ours, theirs = beam.total, greedy.total
+        ours, theirs = total_logprob(beam.tokens), total_logprob(greedy.tokens)
         if ours is None or theirs is None:
             return ""
         if beam.ids == greedy.ids:
@@ -304,31 +276,22 @@ class DecodingInstrument(Instrument):
             return
         if branch.is_whole:
             yield Words(_about_loop(branch.ids), "strong")
-        shaded = tuple(
-            ShadedToken(
-                token.text,
-                None if token.logprob is None else notation.bits(token.logprob),
-            )
-            for token in branch.tokens
-        )
-        count = notation.counted(len(shaded), "token")
-        yield ShadedText(f"Greedy, {count}, shaded by surprisal", shaded)
+        count = notation.counted(len(branch.tokens), "token")
+        yield ShadedText(f"Greedy, {count}, shaded by surprisal", branch.tokens)
 
     def _bars(self) -> Iterator[Part]:
-        first, settings = self._first, self._cut_with
-        if first is None or settings is None:
+        first = self._first
+        if first is None:
             return
-        title = (
-            f"First token: {_filters(settings)} leaves {first.remaining:,} of "
-            f"{first.vocabulary:,}"
-        )
         removed = notation.percent(max(0.0, 1 - first.remaining_prob))
-        note = (
-            "First number: the model’s; second: what is drawn from. "
-            f"{'k: cut by top-k, p: by' if settings.top_k else 'p: cut by'} top-p. "
-            f"Cut in all: {removed}."
+        yield bars(
+            f"First token: {_filters(self._cut_with)} leaves {first.remaining:,} of "
+            f"{first.vocabulary:,}",
+            first.candidates,
+            first.rest_prob,
+            rest_sampled=first.rest_sampled_prob if first.is_certain else None,
+            note=f"p: the model’s; drawn: what is drawn from. Cut in all: {removed}.",
         )
-        yield Bars.of(title, first, drawn=first.is_certain, note=note)
 
 
 def _filters(settings: SamplingSettings) -> str:
@@ -336,52 +299,35 @@ def _filters(settings: SamplingSettings) -> str:
     return f"{top_k}top-p {settings.top_p:g}"
 
 
-def _looking(settings: SamplingSettings, rows: int) -> Work:
-    """Return the work of finding what is expected first."""
-
-    def work(engine: Engine, prompt: Prompt) -> Iterator[_News]:
-        first = engine.next_distribution(prompt.ids, settings, top_n=rows)
-        yield _News(prompt.text, first, settings)
-
-    return work
-
-
-def _writing(way: Way, settings: SamplingSettings) -> Work:
-    def work(engine: Engine, prompt: Prompt) -> Iterator[_News]:
-        news = _News(prompt.text, way=way)
-        for item in engine.generate(prompt, settings, top_n=1):
-            if isinstance(item, Step):
-                news = replace(news, branch=_Branch((*news.branch.tokens, item)))
-                yield news
-            elif item.reason is FinishReason.CANCELLED:
-                raise Cancelled
-        yield replace(news, branch=replace(news.branch, is_whole=True))
-
-    return work
+def _write(
+    engine: Engine, prompt: Prompt, settings: SamplingSettings
+) -> Iterator[Tokens]:
+    """Yield the tokens that are generated so far, after each."""
+    tokens: Tokens = ()
+    for item in engine.generate(prompt, settings, top_n=1):
+        if isinstance(item, Step):
+            tokens = (*tokens, item)
+            yield tokens
+        elif item.reason is FinishReason.CANCELLED:
+            raise Cancelled
 
 
-def _beam(width: int, count: int) -> Work:
-    def work(engine: Engine, prompt: Prompt) -> Iterator[_News]:
-        news = _News(prompt.text, way="beam")
-        for beam in beam_search(engine, prompt.ids, width=width, count=count):
-            best = beam[0]
-            tokens = engine.describe_tokens(best.ids)
-            scored = zip(tokens, best.logprobs, strict=True)
-            branch = _Branch(tuple(replace(t, logprob=each) for t, each in scored))
-            news = replace(news, branch=branch)
-            yield news
-        yield replace(news, branch=replace(news.branch, is_whole=True))
-
-    return work
+def _search(engine: Engine, prompt: Prompt, width: int, count: int) -> Iterator[Tokens]:
+    """Yield the tokens of the best hypothesis of a beam, after each step."""
+    for beam in beam_search(engine, prompt.ids, width=width, count=count):
+        tokens = engine.describe_tokens(beam[0].ids)
+        scored = zip(tokens, beam[0].logprobs, strict=True)
+        yield tuple(replace(token, logprob=logprob) for token, logprob in scored)
 
 
-def _sums(branch: _Branch) -> tuple[Cell, Cell]:
-    """Return Σ log P and its mean of a branch that is whole."""
+def _sums(branch: _Branch) -> Sequence[str | Cell]:
+    """Return the name of a branch, and once it is whole, Σ log P and its mean."""
+    name = Cell(branch.way, "strong")
     if not branch.is_whole:
-        return Cell("…"), Cell("…")
-    total = branch.total
+        return name, "…", "…"
+    total = total_logprob(branch.tokens)
     mean = None if total is None else total / len(branch.tokens)
-    return Cell(notation.log_prob(total)), Cell(notation.log_prob(mean))
+    return name, notation.log_prob(total), notation.log_prob(mean)
 
 
 def _about_loop(ids: Sequence[int]) -> str:

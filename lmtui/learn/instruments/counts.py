@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lmtui import notation
 from lmtui.engine.protocol import Engine
+from lmtui.engine.scoring.totals import bits_per
 from lmtui.engine.types import Candidate
 from lmtui.errors import LmtuiError
-from lmtui.learn.figure import Bars, Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import excerpt, expect, sample_of
+from lmtui.learn.figure import Cell, Column, Figure, Table, Words, bars, row
+from lmtui.learn.instrument import Measurement, Option
+from lmtui.learn.instruments.texts import (
+    TextInstrument,
+    excerpt,
+    expect,
+    total_logprob,
+)
 from lmtui.worker.requests import Context
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
 NAMES = ("uniform", "unigram", "bigram", "trigram")
 TRANSFORMER = "this model"
+_CONTEXTS = ("nothing", "counts alone", "1 token", "2 tokens", "all of it")
 LEAST_TOKENS = 200
 """Tokens of the smallest text that can be counted and held out from."""
 _SHARE = 10
@@ -43,23 +50,22 @@ class CountedModels:
     count."""
     size: int
     """Bytes of these tokens."""
-    nats: tuple[float | None, ...]
-    """Sum of −log p over them, of each model and of the transformer; None where a
+    totals: tuple[float | None, ...]
+    """Σ log P of them in nats, by each model and by the transformer; None where a
     server does not tell all of them."""
 
     def bits_per_byte(self, number: int) -> float | None:
         """Return the bits per byte of a model; the last one is the transformer."""
-        nats = self.nats[number]
-        return None if nats is None else nats / notation.LN2 / self.size
+        return bits_per(self.totals[number], self.size)
 
     def entropy(self, number: int) -> float | None:
         """Return the mean of −log p of a token, in nats: the cross-entropy."""
-        nats = self.nats[number]
-        return None if nats is None else nats / self.scored
+        total = self.totals[number]
+        return None if total is None else -total / self.scored
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _Expected:
     """What each model expects after a text."""
 
     text: str
@@ -67,7 +73,7 @@ class _Looked:
     rests: tuple[float, ...]
 
 
-class CountsInstrument(Instrument):
+class CountsInstrument(TextInstrument):
     """What models expect that only count how often tokens follow each other, and how
     well they predict a held-out text, beside the model in use."""
 
@@ -84,90 +90,75 @@ class CountsInstrument(Instrument):
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("slide", "-2"),)
 
     _counted: CountedModels | None = None
-    _looked: _Looked | None = None
+    _shown: _Expected | None = None
     _chosen = NAMES.index("bigram")
 
     def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        self._seen = {self._chosen}
-        text, asked = self.material.text, self.entered
+        self._opened = {self._chosen}
+        return super().begin()
 
-        def run(engine: Engine, context: Context) -> tuple[CountedModels, _Looked]:
-            counted = count_models(engine, text, context)
-            return counted, _look(engine, counted.models, asked)
+    def measure(self, text: str) -> Measurement:
+        def run(engine: Engine, context: Context) -> tuple[CountedModels, _Expected]:
+            counted = self._counted
+            if counted is None:
+                counted = count_models(engine, self.material.text, context)
+            return counted, _expect(engine, counted.models, text)
 
-        def take(result: tuple[CountedModels, _Looked]) -> None:
-            self._counted, self._looked = result
-            self.message = ""
+        def then(result: tuple[CountedModels, _Expected]) -> None:
+            self._counted, expected = result
+            if self._shown is not None and expected.text != self._shown.text:
+                self.done.add("entered")
+            self.show(expected)
 
-        return Measurement(run, take, self._hear, words="counting")
+        words = "counting" if self._counted is None else "computing"
+        return Measurement(run, then, self._hear, words)
 
     def _hear(self, stage: str) -> None:
         self.message = stage
-
-    def enter(self, text: str) -> Measurement | None:
-        counted = self._counted
-        if counted is None:
-            return self.begin()
-        if not text.strip():
-            self.message = "Write a word or two."
-            return None
-
-        def take(looked: _Looked) -> None:
-            if self._looked is not None and looked.text != self._looked.text:
-                self.done.add("entered")
-            self._looked, self.message = looked, ""
-
-        return Measurement(lambda engine, _: _look(engine, counted.models, text), take)
 
     def slide(self, by: int) -> Measurement | None:
         if self._counted is not None:
             # The models stand below each other: down is the next one.
             self._chosen = min(len(NAMES), max(0, self._chosen - by))
-            self._seen.add(self._chosen)
-            if len(self._seen) == len(NAMES) + 1:
+            self._opened.add(self._chosen)
+            if len(self._opened) == len(NAMES) + 1:
                 self.done.add("orders")
         return None
 
     @property
     def figure(self) -> Figure:
         """The models with their bits, and the bars of one of them."""
-        counted, looked = self._counted, self._looked
-        if counted is None or looked is None:
+        counted, shown, chosen = self._counted, self._shown, self._chosen
+        if counted is None or shown is None:
             return ()
-        names = (*NAMES, TRANSFORMER)
-        bars = Bars(
-            f"{names[self._chosen]}, after “{excerpt(looked.text)}”",
-            looked.rows[self._chosen],
-            looked.rests[self._chosen],
-        )
-        about = Words(
+        name = (*NAMES, TRANSFORMER)[chosen]
+        title = f"{name}, after “{excerpt(shown.text)}”"
+        about = (
             f"Counted in {counted.counted:,} tokens of {self.material.name}; scored on "
-            f"{counted.scored:,} others that were held out.",
-            "quiet",
+            f"{counted.scored:,} others that were held out."
         )
-        return (self._table(counted, names), bars, about)
+        return (
+            self._table(counted),
+            bars(title, shown.rows[chosen], shown.rests[chosen]),
+            Words(about, "quiet"),
+        )
 
-    @property
-    def measured(self) -> str | None:
-        """The words after which the models were asked."""
-        return None if self._looked is None else self._looked.text
-
-    def _table(self, counted: CountedModels, names: Sequence[str]) -> Table:
-        most = max(filter(None, map(counted.bits_per_byte, range(len(names)))))
-        rows = []
-        for number, name in enumerate(names):
-            bits, nats = counted.bits_per_byte(number), counted.entropy(number)
-            rows.append(
-                row(
-                    name,
-                    _READS[number],
-                    Cell("", share=None if bits is None else bits / most),
-                    notation.rate(bits),
-                    notation.rate(None if bits is None else bits * notation.LN2),
-                    notation.choices(nats),
-                )
+    def _table(self, counted: CountedModels) -> Table:
+        rates = [counted.bits_per_byte(number) for number in range(len(_CONTEXTS))]
+        most = max(filter(None, rates))
+        rows = [
+            row(
+                name,
+                context,
+                Cell("", bar=() if bits is None else (bits / most,)),
+                notation.rate(bits),
+                notation.rate(None if bits is None else bits * notation.LN2),
+                notation.choices(counted.entropy(number)),
             )
+            for number, (name, context, bits) in enumerate(
+                zip((*NAMES, TRANSFORMER), _CONTEXTS, rates, strict=True)
+            )
+        ]
         columns = (
             Column("model"),
             Column("it looks at"),
@@ -177,9 +168,6 @@ class CountsInstrument(Instrument):
             Column(notation.PERPLEXITY.full, right=True),
         )
         return Table("", columns, tuple(rows), at=self._chosen)
-
-
-_READS = ("nothing", "counts alone", "1 token", "2 tokens", "all of it")
 
 
 def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
@@ -210,23 +198,18 @@ def count_models(engine: Engine, text: str, context: Context) -> CountedModels:
     prefix = engine.encode("").prefix
     window = engine.info.windows(len(prefix)).window
     tokens = list(engine.score(held_out[:window], prefix=prefix))
-    own = [token.logprob for token in tokens[1:]]
-    nats = [-float(model.score(held_out[: len(tokens)])[1:].sum()) for model in models]
-    known = [logprob for logprob in own if logprob is not None]
-    whole = -sum(known) if len(known) == len(own) else None
+    totals = [float(model.score(held_out[: len(tokens)])[1:].sum()) for model in models]
     size = sum(len(token.bytes) for token in tokens[1:])
-    return CountedModels(models, end, len(own), size, (*nats, whole))
+    own = total_logprob(tokens[1:])
+    return CountedModels(models, end, len(tokens) - 1, size, (*totals, own))
 
 
-def _look(engine: Engine, models: Sequence[NgramModel], text: str) -> _Looked:
-    encoding = engine.encode(text)
-    rows, rests = [], []
-    for model in models:
-        found = _most_probable(engine, model, encoding.ids)
-        rows.append(found)
-        rests.append(max(0.0, 1 - sum(each.prob for each in found)))
-    bars = Bars.of("", expect(engine, text, top_n=_ROWS))
-    return _Looked(text, (*rows, bars.rows), (*rests, bars.rest_prob))
+def _expect(engine: Engine, models: Sequence[NgramModel], text: str) -> _Expected:
+    ids = engine.encode(text).ids
+    after = expect(engine, text, top_n=_ROWS)
+    rows = [_most_probable(engine, model, ids) for model in models]
+    rests = [max(0.0, 1 - sum(token.prob for token in tokens)) for tokens in rows]
+    return _Expected(text, (*rows, after.candidates), (*rests, after.rest_prob))
 
 
 def _most_probable(

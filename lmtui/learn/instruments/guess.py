@@ -23,17 +23,21 @@ from lmtui.engine.scoring.totals import bits_per
 from lmtui.engine.types import ScoredToken
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
 from lmtui.learn.instrument import Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import Reading, score, sentences_of
+from lmtui.learn.instruments.texts import (
+    ScoredExcerpt,
+    prob,
+    score,
+    sentences_of,
+    total_logprob,
+)
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _LONGEST = 240
-"""Most bytes of the learner's own text that are played at once."""
+"""Most bytes of the learner's own text that are guessed at once."""
 _SHORTEST = 60
-"""Fewest characters of a sentence that is played, as far as there are such."""
+"""Fewest characters of a sentence that is guessed, as far as there are such."""
 _SHOWN = 140
 """Most characters of the uncovered text that are shown."""
-_ALPHABET = len(string.ascii_lowercase) + 1
-"""Letters and the end of a word, as the text of the page counts them."""
 _TOP = 20
 """Tokens of each position among which the model's own guesses are looked for."""
 _ROWS = 2
@@ -42,33 +46,30 @@ _BLANK = "____"
 
 
 @dataclass(slots=True)
-class Attempt:
+class Guess:
     word: str
     tokens: Sequence[ScoredToken] = ()
     """Empty until they are scored."""
 
 
 @dataclass(slots=True)
-class Play:
+class GuessRound:
+    """A word of the text, with the guesses at it."""
+
     word: str
     tokens: Sequence[ScoredToken]
     spelling: float
     """Bits of its spelling."""
     model_guesses: int | None
     """At which guess the model finds it; None for not within the limit."""
-    attempts: list[Attempt] = field(default_factory=list)
+    guesses: list[Guess] = field(default_factory=list)
     is_over: bool = False
     is_right: bool = False
 
     @property
-    def characters(self) -> int:
-        """Letters, and the space that ends them."""
-        return len(self.word) + 1
-
-    @property
     def bits(self) -> float:
         """Cost to the learner."""
-        return len(self.attempts) + (0.0 if self.is_right else self.spelling)
+        return len(self.guesses) + (0.0 if self.is_right else self.spelling)
 
     def model_bits(self, limit: int) -> float:
         """Cost to the model under the same rule."""
@@ -96,13 +97,15 @@ class GuessInstrument(Instrument):
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("enter", "{try}"),)
 
     _number = 0
-    _reading: Reading | None = None
+    """Number of the text, from 0."""
+    _scored: ScoredExcerpt | None = None
     _words: Sequence[tuple[int, int]] = ()
+    """Start and end of each word of the text, in code points."""
     _at = 0
 
     def begin(self) -> Measurement | None:
         self.entered = ""
-        self._plays: list[Play] = []
+        self._rounds: list[GuessRound] = []
         return self._open()
 
     def _open(self) -> Measurement | None:
@@ -117,19 +120,19 @@ class GuessInstrument(Instrument):
             )
             return None
 
-        def take(reading: Reading) -> None:
+        def then(scored: ScoredExcerpt) -> None:
             self.message = ""
             if self.material.is_own and text == self.options["text"]:
                 self.message = (
                     "Your text has no sentence that is long enough to be guessed: "
                     "this is the page's."
                 )
-            self._reading, self._words, self._at = reading, words, given
-            self._plays.append(self._next_play())
+            self._scored, self._words, self._at = scored, words, given
+            self._rounds.append(self._round(scored))
 
         return Measurement(
             lambda engine, _: score(engine, text, top_n=_TOP),
-            take,
+            then,
             words="reading the text",
         )
 
@@ -139,13 +142,13 @@ class GuessInstrument(Instrument):
         text: str = self.options["text"]
         number = self._number if self.material.is_own else self._number - 1
         sentences = [
-            each
-            for each in sentences_of(self.material.text)
-            if len(_WORD.findall(each)) > self.options["given"]
+            sentence
+            for sentence in sentences_of(self.material.text)
+            if len(_WORD.findall(sentence)) > self.options["given"]
         ]
         if number < 0 or not sentences:
             return text
-        long = [each for each in sentences if len(each) >= _SHORTEST] or sentences
+        long = [s for s in sentences if len(s) >= _SHORTEST] or sentences
         text = long[number % len(long)]
         if len(text.encode()) > _LONGEST:
             cut = text.encode()[:_LONGEST].decode(errors="ignore")
@@ -153,30 +156,32 @@ class GuessInstrument(Instrument):
         return text
 
     @property
-    def _letter(self) -> float:
-        """Bits of a letter: a to z, what else is in the words of this text, and the end
-        of a word."""
-        assert self._reading is not None
-        words = (self._reading.text[start:end] for start, end in self._words)
-        letters = {*string.ascii_lowercase}.union(*map(_plain, words))
-        return math.log2(len(letters) + 1)
+    def _alphabet(self) -> set[str]:
+        """The letters a to z, and what else is in the words of this text."""
+        text = self._scored.text if self._scored else ""
+        words = (_plain(text[start:end]) for start, end in self._words)
+        return {*string.ascii_lowercase}.union(*words)
 
-    def _next_play(self) -> Play:
-        assert self._reading is not None
+    @property
+    def _letter(self) -> float:
+        """Bits of a letter, or of the end of a word."""
+        return math.log2(len(self._alphabet) + 1)
+
+    def _round(self, scored: ScoredExcerpt) -> GuessRound:
+        """Return the round of the next word."""
         start, end = self._words[self._at]
-        text = self._reading.text
-        found = word_tokens(self._reading, start, end)
-        return Play(
-            word=text[start:end],
-            tokens=[self._reading.tokens[i] for i in found],
+        numbers = word_tokens(scored, start, end)
+        return GuessRound(
+            word=scored.text[start:end],
+            tokens=[scored.tokens[number] for number in numbers],
             spelling=(end - start + 1) * self._letter,
-            model_guesses=model_guesses(self._reading, found, self.options["guesses"]),
+            model_guesses=model_guesses(scored, numbers, self.options["guesses"]),
         )
 
     @property
-    def current(self) -> Play:
+    def current(self) -> GuessRound:
         """The word that is guessed now, or the last one of a text that is over."""
-        return self._plays[-1]
+        return self._rounds[-1]
 
     @property
     def covered_from(self) -> int:
@@ -184,67 +189,50 @@ class GuessInstrument(Instrument):
         return self._words[self._at][0]
 
     def enter(self, text: str) -> Measurement | None:
-        if self._reading is None:
+        if self._scored is None:
             return self._open()
         if self.current.is_over:
             self._number += 1
             return self._open()
-        play = self.current
         if not text.strip():
-            self._uncover(f"It was “{play.word}”.")
+            self._uncover(self._scored, f"It was “{self.current.word}”.")
             return None
         words = _WORD.findall(text)
         if len(words) != 1:
             self.message = "Write one word; an empty field uncovers it."
             return None
-        return self._attempt(words[0], play)
+        return self._guess(self._scored, words[0], self.current)
 
-    def _attempt(self, word: str, play: Play) -> Measurement | None:
+    def _guess(
+        self, scored: ScoredExcerpt, word: str, current: GuessRound
+    ) -> Measurement | None:
         """Answer to a guess."""
-        if any(_plain(word) == _plain(other.word) for other in play.attempts):
+        if any(_plain(word) == _plain(guess.word) for guess in current.guesses):
             self.message = f"You have tried “{word}” before."
             return None
-        attempt = Attempt(word)
-        play.attempts.append(attempt)
+        current.guesses.append(Guess(word))
         self.done.add("guessed")
-        if _plain(word) == _plain(play.word):
+        if _plain(word) == _plain(current.word):
             self.done.add("right")
-            attempt.tokens, play.is_right = play.tokens, True
-            self._uncover(f"“{play.word}” is right.")
+            current.guesses[-1].tokens, current.is_right = current.tokens, True
+            self._uncover(scored, f"“{current.word}” is right.")
             return None
-        left = self.options["guesses"] - len(play.attempts)
         start = self.covered_from
+        left = self.options["guesses"] - len(current.guesses)
         if left:
             self.message = f"Not “{word}”. Guesses left: {left}."
         else:
-            self._uncover(f"Not “{word}”. It was “{play.word}”.")
-        return self._score_attempts(play, start)
+            self._uncover(scored, f"Not “{word}”. It was “{current.word}”.")
+        return _score_guesses(scored.text[:start], current.guesses)
 
-    def _score_attempts(self, play: Play, start: int) -> Measurement:
-        """Score the guesses that have no numbers yet: the last one, and those that it
-        was too quick for."""
-        assert self._reading is not None
-        before = self._reading.text[:start]
-        new = [attempt for attempt in play.attempts if not attempt.tokens]
-
-        def take(readings: Sequence[Reading]) -> None:
-            for attempt, reading in zip(new, readings, strict=True):
-                numbers = word_tokens(reading, start, len(reading.text))
-                attempt.tokens = [reading.tokens[number] for number in numbers]
-
-        return Measurement(
-            lambda engine, _: [score(engine, before + each.word) for each in new], take
-        )
-
-    def _uncover(self, words: str) -> None:
-        """End the play of a word, and begin that of the next one."""
+    def _uncover(self, scored: ScoredExcerpt, words: str) -> None:
+        """End the round of a word, and begin that of the next one."""
         self.current.is_over = True
-        tried = sum(play.is_over and bool(play.attempts) for play in self._plays)
-        if tried >= 5:
+        if sum(part.is_over and bool(part.guesses) for part in self._rounds) >= 5:
             self.done.add("five")
         if self._at + 1 < len(self._words):
             self._at += 1
-            self._plays.append(self._next_play())
+            self._rounds.append(self._round(scored))
         else:
             words += " The text is over; the next line you enter begins another one."
         self.message = words
@@ -252,31 +240,27 @@ class GuessInstrument(Instrument):
     @property
     def figure(self) -> Figure:
         """The text so far, the last word, and what all words cost."""
-        if self._reading is None:
+        if self._scored is None:
             return ()
-        return (Words(self._uncovered(), "strong"), *self._last())
+        return (Words(self._uncovered(self._scored.text), "strong"), *self._last())
 
-    def _uncovered(self) -> str:
-        assert self._reading is not None
-        text = self._reading.text
-        if not self.current.is_over:
-            text = text[: self.covered_from]
-        if len(text) > _SHOWN:
-            text = f"… {text[-_SHOWN:].partition(' ')[2]}"
-        return text if self.current.is_over else text + _BLANK
+    def _uncovered(self, text: str) -> str:
+        shown = text if self.current.is_over else text[: self.covered_from]
+        if len(shown) > _SHOWN:
+            shown = f"… {shown[-_SHOWN:].partition(' ')[2]}"
+        return shown if self.current.is_over else shown + _BLANK
 
     def _last(self) -> Figure:
         """The last guess and the word as far as it is uncovered, with the score."""
-        shown = [play for play in self._plays if play.attempts or play.is_over]
-        if not shown:
+        played = [part for part in self._rounds if part.guesses or part.is_over]
+        if not played:
             return ()
-        play = shown[-1]
-        rows = [_word_row("guess", each.word, each.tokens) for each in play.attempts]
-        if play.is_right:
-            rows.pop()
-        if play.is_over:
-            name = "right" if play.is_right else "it was"
-            rows.append(_word_row(name, play.word, play.tokens))
+        last = played[-1]
+        wrong = last.guesses[:-1] if last.is_right else last.guesses
+        rows = [_word_row("guess", guess.word, guess.tokens) for guess in wrong]
+        if last.is_over:
+            name = "right" if last.is_right else "it was"
+            rows.append(_word_row(name, last.word, last.tokens))
         columns = (
             Column(""), Column("word"), Column("the model's p", right=True),
             Column("rank", right=True), Column("bits", right=True),
@@ -286,30 +270,45 @@ class GuessInstrument(Instrument):
     def _score(self) -> str:
         """Return what all uncovered words cost, by the rule and by the
         probabilities."""
-        plays = [play for play in self._plays if play.is_over]
-        if not plays:
+        rounds = [part for part in self._rounds if part.is_over]
+        if not rounds:
             return ""
-        limit, characters = self.options["guesses"], sum(p.characters for p in plays)
-        logprobs = [token.logprob for play in plays for token in play.tokens]
-        known = [each for each in logprobs if each is not None]
-        total = sum(known) if len(known) == len(logprobs) else None
-        ours = sum(play.bits for play in plays) / characters
-        theirs = sum(play.model_bits(limit) for play in plays) / characters
-        found = sum(play.is_right for play in plays)
-        model = sum(play.model_guesses is not None for play in plays)
+        limit = self.options["guesses"]
+        words = notation.counted(len(rounds), "word")
+        # Letters, and the space that ends each word.
+        characters = sum(len(part.word) + 1 for part in rounds)
+        total = total_logprob(token for part in rounds for token in part.tokens)
+        ours = sum(part.bits for part in rounds) / characters
+        theirs = sum(part.model_bits(limit) for part in rounds) / characters
+        right = sum(part.is_right for part in rounds)
+        model = sum(part.model_guesses is not None for part in rounds)
         price = (
             f" A letter costs {notation.number(self._letter)} bits in this text, since "
             "it has others than a to z."
-            if self._letter > math.log2(_ALPHABET)
+            if len(self._alphabet) > len(string.ascii_lowercase)
             else ""
         )
         return (
-            f"You: {found} of {notation.counted(len(plays), 'word')}, "
-            f"{notation.rate(ours)} {notation.PER_CHARACTER.full}. The model, by your "
-            f"rule: {model} of {notation.counted(len(plays), 'word')}, "
-            f"{notation.rate(theirs)}; by its probabilities: "
+            f"You: {right} of {words}, {notation.rate(ours)} "
+            f"{notation.PER_CHARACTER.full}. The model, by your rule: {model} of "
+            f"{words}, {notation.rate(theirs)}; by its probabilities: "
             f"{notation.rate(bits_per(total, characters))}.{price}"
         )
+
+
+def _score_guesses(before: str, guesses: Sequence[Guess]) -> Measurement:
+    """Score the guesses that have no numbers yet: the last one, and those that it was
+    too quick for."""
+    new = [guess for guess in guesses if not guess.tokens]
+
+    def then(texts: Sequence[ScoredExcerpt]) -> None:
+        for guess, scored in zip(new, texts, strict=True):
+            numbers = word_tokens(scored, len(before), len(scored.text))
+            guess.tokens = [scored.tokens[number] for number in numbers]
+
+    return Measurement(
+        lambda engine, _: [score(engine, before + guess.word) for guess in new], then
+    )
 
 
 def _plain(word: str) -> str:
@@ -318,39 +317,38 @@ def _plain(word: str) -> str:
 
 
 def _word_row(name: str, word: str, tokens: Sequence[ScoredToken]) -> tuple[Cell, ...]:
-    known = [token.logprob for token in tokens if token.logprob is not None]
-    whole = known and len(known) == len(tokens)
-    logprob = sum(known) if whole else None
-    prob = None if logprob is None else math.exp(logprob)
+    logprob = total_logprob(tokens)
     ranks = [notation.rank(token.rank) for token in tokens]
     return row(
         name,
         word,
-        notation.chance(prob),
+        notation.chance(prob(logprob)),
         ", then ".join(ranks) or notation.NONE,
         notation.surprisal(logprob),
     )
 
 
-def word_tokens(reading: Reading, start: int, end: int) -> Sequence[int]:
+def word_tokens(scored: ScoredExcerpt, start: int, end: int) -> Sequence[int]:
     """Return the numbers of the tokens of the word from `start` to `end`, with the
     space before it."""
-    space = len(reading.text[:start].rstrip())
+    space = len(scored.text[:start].rstrip())
     return [
         number
-        for number, (first, last) in enumerate(reading.spans)
+        for number, (first, last) in enumerate(scored.spans)
         if first < end and (last > start or (first >= space and last > space))
     ]
 
 
-def model_guesses(reading: Reading, numbers: Sequence[int], limit: int) -> int | None:
+def model_guesses(
+    scored: ScoredExcerpt, numbers: Sequence[int], limit: int
+) -> int | None:
     """Return at which guess the model finds a word, given its tokens; None for not
     within `limit`.
 
     Its guesses are the most probable tokens that begin a word, each continued with the
     most probable token until the word ends.
     """
-    tokens = [reading.tokens[number] for number in numbers]
+    tokens = [scored.tokens[number] for number in numbers]
     while tokens and not tokens[0].text.strip():
         tokens = tokens[1:]
     if not tokens:
@@ -358,13 +356,14 @@ def model_guesses(reading: Reading, numbers: Sequence[int], limit: int) -> int |
     first, *others = tokens
     spaced = first.text[:1].isspace()
     words = [
-        each.id
-        for each in first.top
-        if each.text[:1].isspace() == spaced and each.text.strip()[:1].isalnum()
+        candidate.id
+        for candidate in first.top
+        if candidate.text[:1].isspace() == spaced
+        and candidate.text.strip()[:1].isalnum()
     ][:limit]
     if first.id not in words or any(token.rank != 1 for token in others):
         return None
-    after = reading.tokens[numbers[-1] + 1 : numbers[-1] + 2]
+    after = scored.tokens[numbers[-1] + 1 : numbers[-1] + 2]
     if after and (not after[0].top or after[0].top[0].text[:1].isalnum()):
         return None  # it goes on with a longer word
     return words.index(first.id) + 1

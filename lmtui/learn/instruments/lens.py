@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,15 +10,20 @@ from lmtui import notation
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import ScoredToken
-from lmtui.errors import LmtuiError
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import LONGEST, expect, sample_of
+from lmtui.learn.instrument import Measurement, Option
+from lmtui.learn.instruments.texts import (
+    LONGEST,
+    TextInstrument,
+    encoded,
+    expect,
+    prob,
+)
 from lmtui.text import visible_token
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Layers:
     """A text, its tokens with the most probable next one as the last, and what every
     layer predicts for each of them but the first."""
 
@@ -28,7 +32,7 @@ class _Seen:
     columns: Mapping[int, LensColumn]
 
 
-class LensInstrument(Instrument):
+class LensInstrument(TextInstrument):
     """What the model would answer after each of its layers, for any token of a text or
     for the one after it."""
 
@@ -42,52 +46,36 @@ class LensInstrument(Instrument):
     }
     ASKS = "Text"
     SLIDES = "the token"
-    HANDOUT: ClassVar[Sequence[tuple[str, str]]] = ()
 
-    _seen: _Seen | None = None
+    _shown: _Layers | None = None
     _at = 0
 
-    def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        return self._look(self.entered)
-
-    def enter(self, text: str) -> Measurement | None:
-        if not text.strip():
-            self.message = "Write a text of a few words."
-            return None
-        return self._look(text)
-
-    def _look(self, text: str) -> Measurement:
+    def measure(self, text: str) -> Measurement:
         return Measurement(
             lambda engine, _: look(engine, text),
-            self._take,
+            self.show,
             words="looking into the layers",
         )
 
-    def _take(self, seen: _Seen) -> None:
-        if self._seen is not None and seen.text != self._seen.text:
+    def show(self, result: _Layers) -> None:
+        if self._shown is not None and result.text != self._shown.text:
             self.done.add("entered")
-        self._seen, self.message = seen, ""
-        self._at = len(seen.tokens) - 1
+        super().show(result)
+        self._at = len(result.tokens) - 1
 
     def slide(self, by: int) -> Measurement | None:
-        if self._seen is not None:
-            places = sorted(self._seen.columns)
-            place = places.index(self._at) + by
-            if 0 <= place < len(places):
-                self._at = places[place]
-                self.done.add("moved")
+        if self._shown is not None and self._at + by in self._shown.columns:
+            self._at += by
+            self.done.add("moved")
         return None
 
     @property
     def figure(self) -> Figure:
         """The layers, from the last down to the embedding, as in the inspector."""
-        if self._seen is None:
+        if self._shown is None:
             return ()
-        seen, column = self._seen, self._seen.columns[self._at]
-        token = seen.tokens[self._at]
-        name = f"“{visible_token(token.text)}”"
-        is_next = self._at == len(seen.tokens) - 1
+        tokens, column = self._shown.tokens, self._shown.columns[self._at]
+        is_next = self._at == len(tokens) - 1
         which = "the next token" if is_next else f"token {self._at + 1}"
         first = answer_layer(column)
         appears = (
@@ -95,39 +83,22 @@ class LensInstrument(Instrument):
             if first is not None
             else "is not in front, even after the last layer."
         )
-        return (
-            Words(f"{name}, {which}, {appears}", "strong"),
-            _table(column, first),
-        )
-
-    @property
-    def measured(self) -> str | None:
-        """The text whose layers are shown."""
-        return None if self._seen is None else self._seen.text
+        name = visible_token(tokens[self._at].text)
+        return (Words(f"“{name}”, {which}, {appears}", "strong"), _table(column, first))
 
 
-def look(engine: Engine, text: str) -> _Seen:
+def look(engine: Engine, text: str) -> _Layers:
     """Look into the layers at each token of a text but the first, and at its end.
 
     Raises:
         LmtuiError: the text is too long, or the model can't be looked into.
     """
-    encoding = engine.encode(text)
-    if len(encoding.ids) > LONGEST // 4:
-        raise LmtuiError(
-            "this text is too long here",
-            f"{len(encoding.ids):,} tokens",
-            f"Write at most {LONGEST // 4} tokens; `lmtui inspect` has a lens for any "
-            "length.",
-        )
-    found = expect(engine, text, top_n=1)
-    ids = (*encoding.ids, found.candidates[0].id)
+    encoding = encoded(engine, text, LONGEST // 4)
+    ids = (*encoding.ids, expect(engine, text, top_n=1).candidates[0].id)
     start = 0 if encoding.prefix else 1
     columns = engine.logit_lens(ids, range(start, len(ids)), prefix=encoding.prefix)
-    return _Seen(
-        text,
-        engine.describe_tokens(ids),
-        {column.index: column for column in columns},
+    return _Layers(
+        text, engine.describe_tokens(ids), {column.index: column for column in columns}
     )
 
 
@@ -143,22 +114,19 @@ def answer_layer(column: LensColumn) -> int | None:
 
 
 def _table(column: LensColumn, first: int | None) -> Table:
-    rows = []
     layers = column.rows[::-1]
-    for layer in layers:
-        best = layer.top[0]
-        prob = None if layer.logprob is None else math.exp(layer.logprob)
-        rows.append(
-            row(
-                "start" if layer.layer == 0 else f"{layer.layer}",
-                Cell(visible_token(best.text), tone="strong"),
-                Cell("", share=best.prob),
-                notation.chance(best.prob),
-                notation.count(layer.rank),
-                notation.chance(prob),
-                notation.entropy(layer.entropy),
-            )
+    rows = [
+        row(
+            f"{layer.layer or 'start'}",
+            Cell(visible_token(layer.top[0].text), "strong"),
+            Cell("", bar=(layer.top[0].prob,)),
+            notation.chance(layer.top[0].prob),
+            notation.count(layer.rank),
+            notation.chance(prob(layer.logprob)),
+            notation.entropy(layer.entropy),
         )
+        for layer in layers
+    ]
     columns = (
         Column("layer", right=True),
         Column("first choice"),

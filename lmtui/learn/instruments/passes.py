@@ -3,7 +3,6 @@ many tokens takes."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ from lmtui.engine.document.words import spans_of_words
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, Encoding, SamplingSettings, ScoredToken
 from lmtui.errors import LmtuiError
-from lmtui.learn.figure import Cell, Column, Figure, Table, Words
-from lmtui.learn.instrument import Action, Instrument, Measurement, Option
-from lmtui.learn.instruments.texts import encoded, excerpt, sample_of
+from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
+from lmtui.learn.instrument import Action, Measurement, Option
+from lmtui.learn.instruments.texts import TextInstrument, encoded, excerpt, prob
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
@@ -35,12 +34,12 @@ _GREEDY = SamplingSettings(temperature=0)
 class _Position:
     """Position of a text: what was read last, what was expected, and what came."""
 
-    ids: tuple[int, ...]
-    """Tokens that the model looked at, those before the text included."""
-    last: str
-    """Text of the last of them."""
-    top: Sequence[Candidate]
+    last: ScoredToken
     came: ScoredToken
+
+    @property
+    def top(self) -> Sequence[Candidate]:
+        return self.came.top
 
     def agrees(self, other: _Position) -> bool:
         """Return whether another position has the same expectation, as far as it is
@@ -82,7 +81,6 @@ class _Generated:
     """Tokens that were generated one by one, and how long that took."""
 
     passes: int
-    of: int
     seconds: float
     text: str
     scored: _Pass
@@ -90,10 +88,10 @@ class _Generated:
 
     @property
     def done(self) -> bool:
-        return self.passes == self.of
+        return self.passes == len(self.scored.positions)
 
 
-class PassesInstrument(Instrument):
+class PassesInstrument(TextInstrument):
     """The grid of positions × most probable tokens from one pass; which rows change
     with a word; passes and time of scoring a text and of generating as much."""
 
@@ -110,6 +108,7 @@ class PassesInstrument(Instrument):
         Action("generate", "one by one", "Generate as many tokens, one by one."),
     )
     ASKS = "Text"
+    LIVE = True
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "generate"),)
 
     _base = ""
@@ -120,16 +119,45 @@ class PassesInstrument(Instrument):
     _generated: _Generated | None = None
 
     def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        measurement = self._score(self.entered, entered=True)
+        self._base = ""
+        measurement = super().begin()
         self._base = self.entered
         return measurement
 
-    def typed(self, text: str) -> Measurement | None:
-        return self._score(text, entered=False)
+    def measure(self, text: str) -> Measurement:
+        base = self._base
+
+        def run(engine: Engine, _: Context) -> _Pass:
+            shown = read(engine, text)
+            return replace(shown, comparison=_compare(engine, base, shown))
+
+        return Measurement(run, self.show)
 
     def enter(self, text: str) -> Measurement | None:
-        return self._score(text, entered=True)
+        measurement = self.look(text)
+        return measurement and replace(measurement, then=self._enter)
+
+    def show(self, result: _Pass) -> None:
+        if result.positions:
+            self._comparison = result.comparison
+            super().show(result)
+        else:
+            self.message = "This is a single token: write more."
+
+    def _enter(self, result: _Pass) -> None:
+        """Show what was entered; as it was typed, it is still compared with the text
+        before."""
+        if self._shown is None or result.text != self._shown.text:
+            self.show(result)
+        if not result.positions:
+            return
+        self._shown, self.message = result, ""
+        if self._base.strip() and result.text != self._base:
+            self.done.add("entered")
+        self._base = result.text
+        same = self._comparison.same if self._comparison else ()
+        if any(same) and not all(same):
+            self.done.add("mask")
 
     def act(self, action: str) -> Measurement | None:
         shown = self._shown
@@ -141,43 +169,10 @@ class PassesInstrument(Instrument):
                 context.gather(step)
             return step
 
-        return Measurement(run, self._take_steps, self._take_steps, "generating")
+        return Measurement(run, self._hear, self._hear, "generating")
 
-    def _score(self, text: str, *, entered: bool) -> Measurement | None:
-        if not text.strip():
-            self.message = "Write something: there is nothing to score."
-            return None
-
-        base = self._base
-
-        def run(engine: Engine, _: Context) -> _Pass:
-            found = read(engine, text)
-            return replace(found, comparison=_compare(engine, base, found))
-
-        return Measurement(run, lambda found: self._take(found, entered=entered))
-
-    def _take(self, found: _Pass, *, entered: bool) -> None:
-        self.message = ""
-        if not found.positions:
-            self.message = "This is a single token: write more."
-            return
-        before, self._shown = self._shown, found
-        # Entered as it was typed, it is still compared with the text before.
-        if not entered or before is None or found.text != before.text:
-            self._comparison = found.comparison
-        if not entered:
-            return
-        if self._base.strip() and found.text != self._base:
-            self.done.add("entered")
-        self._base = found.text
-        same = self._comparison.same if self._comparison else ()
-        if any(same) and not all(same):
-            self.done.add("mask")
-
-    def _take_steps(self, step: _Generated) -> None:
-        self.message = ""
-        self._generated = step
-        self._shown = step.scored
+    def _hear(self, step: _Generated) -> None:
+        self._generated, self._shown, self.message = step, step.scored, ""
         if step.done:
             self.done.add("generated")
 
@@ -187,29 +182,22 @@ class PassesInstrument(Instrument):
         shown = self._shown
         if shown is None:
             return ()
-        return (
-            Words("\n".join(self._counter(shown)), "strong"),
-            self._grid(shown),
-            _mask(shown),
-        )
-
-    @property
-    def measured(self) -> str | None:
-        """The text that was scored."""
-        return None if self._shown is None else self._shown.text
+        counter = Words("\n".join(self._counter(shown)), "strong")
+        return (counter, self._grid(shown), _mask(shown))
 
     def _counter(self, shown: _Pass) -> Iterator[str]:
-        count, took = len(shown.positions), notation.milliseconds(shown.seconds)
-        positions = notation.counted(count, "position")
+        positions = notation.counted(len(shown.positions), "position")
+        took = notation.milliseconds(shown.seconds)
         yield f"All at once: {positions}, 1 pass, {took}."
         made = self._generated
         if made is None or made.scored.text != shown.text:
             return
-        ratio = f": {notation.number(made.seconds / shown.seconds, ',.1f')} times as "
+        ratio = notation.number(made.seconds / shown.seconds, ",.1f")
         yield (
-            f"One by one: {made.passes} of {notation.counted(made.of, 'token')}, "
-            f"{made.passes} passes, {notation.milliseconds(made.seconds)}"
-            f"{ratio + 'long' if made.done else ' so far'}."
+            f"One by one: {made.passes} of "
+            f"{notation.counted(len(shown.positions), 'token')}, {made.passes} passes, "
+            f"{notation.milliseconds(made.seconds)}"
+            f"{f': {ratio} times as long' if made.done else ' so far'}."
         )
         yield f"Generated after the first words: “{excerpt(made.text)}”"
 
@@ -223,20 +211,18 @@ class PassesInstrument(Instrument):
             Column("came"),
             Column("with", right=True),
         )
-        rows = []
-        for number, position in enumerate(shown.positions, 1):
-            cells = [
-                Cell(f"{number}", tone="quiet"),
-                Cell(position.last),
-                Cell(_expected(position)),
-                Cell(_token(position.came)),
-                Cell(notation.percent(_prob(position.came))),
-            ]
-            if comparison:
-                same = comparison.same[number - 1]
-                marks = Cell("same", tone="quiet"), Cell("new", tone="warning")
-                cells.insert(0, marks[0] if same else marks[1])
-            rows.append(tuple(cells))
+        marks = Cell("new", "warning"), Cell("same", "quiet")
+        rows = [
+            row(
+                *((marks[comparison.same[number]],) if comparison else ()),
+                Cell(f"{number + 1}", "quiet"),
+                _token(position.last),
+                _expected(position),
+                _token(position.came),
+                notation.percent(prob(position.came.logprob)),
+            )
+            for number, position in enumerate(shown.positions)
+        ]
         note = _summary(comparison) if comparison else ""
         return Table(f"“{excerpt(shown.text)}”", columns, tuple(rows), note)
 
@@ -256,12 +242,8 @@ def _forward(engine: Engine, text: str, encoding: Encoding) -> _Pass:
     scores = engine.score(encoding.ids, prefix=encoding.prefix, top_n=_TOP)
     tokens = tuple(scores)
     seconds = time.perf_counter() - begun
-    before = [*engine.describe_tokens(encoding.prefix), *tokens]
-    ids, skipped = (*encoding.prefix, *encoding.ids), len(encoding.prefix)
-    positions = tuple(
-        _Position(ids[:at], _token(before[at - 1]), before[at].top, before[at])
-        for at in range(max(1, skipped), len(ids))
-    )
+    before = [*engine.describe_tokens(encoding.prefix)[-1:], *tokens]
+    positions = tuple(map(_Position, before, before[1:]))
     return _Pass(text, encoding, tokens, positions, seconds)
 
 
@@ -275,11 +257,11 @@ def _one_by_one(engine: Engine, text: str) -> Iterator[_Generated]:
     seconds = 0.0
     for count in range(1, len(scored.positions) + 1):
         begun = time.perf_counter()
-        found = engine.next_distribution([*ids, *made], _GREEDY, top_n=1)
+        after = engine.next_distribution([*ids, *made], _GREEDY, top_n=1)
         seconds += time.perf_counter() - begun
-        made.append(found.candidates[0].id)
+        made.append(after.candidates[0].id)
         written = "".join(token.text for token in engine.describe_tokens(made))
-        yield _Generated(count, len(scored.positions), seconds, written, scored)
+        yield _Generated(count, seconds, written, scored)
 
 
 def _begun(scored: _Pass) -> int:
@@ -291,13 +273,13 @@ def _begun(scored: _Pass) -> int:
     return min(max(1, count), len(scored.tokens) - 1)
 
 
-def _compare(engine: Engine, base: str, found: _Pass) -> _Comparison | None:
+def _compare(engine: Engine, base: str, shown: _Pass) -> _Comparison | None:
     """Compare the positions of a text with those of another one, `base`; None where
     that can't be scored.
 
     A pass over another number of tokens adds up its sums in another order. `base` is
-    therefore scored at the length of `found`: cut, or extended by the last tokens of
-    `found`, which no earlier position sees.
+    therefore scored at the length of `shown`: cut, or extended by the last tokens of
+    `shown`, which no earlier position sees.
     """
     if not base.strip():
         return None
@@ -305,13 +287,13 @@ def _compare(engine: Engine, base: str, found: _Pass) -> _Comparison | None:
         encoding = encoded(engine, base)
     except LmtuiError:  # the page's text, which is too long
         return None
-    ids, count = encoding.ids, len(found.tokens)
-    same_length = replace(encoding, ids=(ids + found.encoding.ids[len(ids) :])[:count])
+    ids, count = encoding.ids, len(shown.tokens)
+    same_length = replace(encoding, ids=(ids + shown.encoding.ids[len(ids) :])[:count])
     old = _forward(engine, base, same_length).positions
-    own = len(found.positions) + len(ids) - count  # positions of `base` itself
+    own = len(shown.positions) + len(ids) - count  # positions of `base` itself
     same = tuple(
         number < own and position.agrees(old[number])
-        for number, position in enumerate(found.positions)
+        for number, position in enumerate(shown.positions)
     )
     return _Comparison(same, resized=len(ids) != count)
 
@@ -331,34 +313,29 @@ def _summary(comparison: _Comparison) -> str:
     return summary
 
 
-def _token(token: ScoredToken) -> str:
+def _token(token: ScoredToken | Candidate) -> str:
     return visible_token(token.text)[:_TOKEN]
-
-
-def _prob(token: ScoredToken) -> float | None:
-    return None if token.logprob is None else math.exp(token.logprob)
 
 
 def _expected(position: _Position) -> str:
     """Return the most probable tokens with their probabilities; the one that came is
     marked."""
-    parts = (
-        f"{'●' if row.id == position.came.id else ''}"
-        f"{visible_token(row.text)[:_TOKEN]} {notation.percent(row.prob)}"
-        for row in position.top
+    return " │ ".join(
+        f"{'●' if candidate.id == position.came.id else ''}{_token(candidate)} "
+        f"{notation.percent(candidate.prob)}"
+        for candidate in position.top
     )
-    return " │ ".join(parts)
 
 
 def _mask(shown: _Pass) -> Table:
     """Return the causal mask of the first positions: a triangle."""
     size = min(_MASKED, len(shown.tokens))
     rows = tuple(
-        (
-            Cell(f"{number}", tone="quiet"),
-            Cell(_token(token)),
-            Cell("1" if number == 1 else f"1 to {number}"),
-            Cell("■" * number + "·" * (size - number)),
+        row(
+            Cell(f"{number}", "quiet"),
+            _token(token),
+            "1" if number == 1 else f"1 to {number}",
+            "■" * number + "·" * (size - number),
         )
         for number, token in enumerate(shown.tokens[:size], 1)
     )

@@ -10,7 +10,16 @@ from lmtui import cancellation, notation
 from lmtui.cancellation import cancelled_when
 from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate
-from lmtui.learn.figure import Bars, Chart, Column, Figure, Level, Table, Words, row
+from lmtui.learn.figure import (
+    Chart,
+    Column,
+    Figure,
+    Level,
+    Table,
+    Words,
+    bars,
+    row,
+)
 from lmtui.learn.instrument import (
     Action,
     Instrument,
@@ -228,23 +237,24 @@ class ScratchInstrument(Instrument):
         snapshot = shown.snapshot
         assert snapshot is not None
         sample = " ".join(_text(snapshot.prompt + snapshot.sample).split("\n"))
-        bars = Bars(
-            f"Step {shown.step:,}, after “{_text(snapshot.context)}”",
-            tuple(
-                Candidate(
-                    byte,
-                    bytes_text(bytes([byte])),
-                    bytes([byte]),
-                    math.log(prob) if prob > 0 else -math.inf,
-                )
-                for byte, prob in zip(
-                    bytes.fromhex(snapshot.top_bytes), snapshot.top_probs, strict=True
-                )
+        probs = zip(bytes.fromhex(snapshot.top_bytes), snapshot.top_probs, strict=True)
+        rows = [
+            Candidate(
+                byte,
+                bytes_text(bytes([byte])),
+                bytes([byte]),
+                math.log(prob) if prob > 0 else -math.inf,
+            )
+            for byte, prob in probs
+        ]
+        return (
+            Words(f"Step {shown.step:,} writes: {sample}"),
+            bars(
+                f"Step {shown.step:,}, after “{_text(snapshot.context)}”",
+                rows,
+                1 - math.fsum(snapshot.top_probs),
             ),
-            1 - math.fsum(snapshot.top_probs),
-            unit="byte",
         )
-        return (Words(f"Step {shown.step:,} writes: {sample}"), bars)
 
 
 def _text(data: str) -> str:

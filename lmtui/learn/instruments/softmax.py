@@ -15,15 +15,8 @@ from lmtui.engine.protocol import Engine
 from lmtui.engine.types import Candidate, SamplingSettings
 from lmtui.learn.chi_square import ChiSquare, chi_square
 from lmtui.learn.figure import Cell, Column, Figure, Table, Words, row
-from lmtui.learn.instrument import (
-    Action,
-    Instrument,
-    Material,
-    Measurement,
-    Option,
-    Options,
-)
-from lmtui.learn.instruments.texts import excerpt, expect, sample_of
+from lmtui.learn.instrument import Action, Material, Measurement, Option, Options
+from lmtui.learn.instruments.texts import TextInstrument, excerpt, expect
 from lmtui.text import visible_token
 from lmtui.worker.requests import Context
 
@@ -43,58 +36,55 @@ class _Logits:
     """Raw logits after a text, and its most probable tokens."""
 
     text: str
-    values: bytes
+    data: bytes
     """float32 [V], as the engine gives them."""
-    numbers: array[float]
-    """The same, as numbers of this machine."""
     rows: tuple[Candidate, ...]
     listed: int | None
     """Number of tokens of which a server tells the probability."""
+
+    @property
+    def values(self) -> Sequence[float]:
+        """The logits as numbers of this machine."""
+        numbers = array("f", self.data)
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
 class _Softmax:
     """Each step from logits to probabilities at one temperature."""
 
-    temperature: float
     logits: tuple[float, ...]
     """Of the tokens that have a row."""
-    scaled: tuple[float, ...]
-    """logit ÷ T."""
     weights: tuple[float, ...]
-    """exp(scaled − the greatest scaled)."""
-    rest: float
-    """Sum of the weights of all tokens without a row."""
+    """exp((logit − the greatest) ÷ T) of the rows, then of all others together. The
+    greatest logit is taken off first, which changes no probability, so that no
+    exponential overflows."""
     total: float
     """Sum of all weights."""
+    others: int
+    """Number of tokens without a row."""
 
     @classmethod
     def of(
-        cls, numbers: Sequence[float], ids: Sequence[int], temperature: float
+        cls, logits: Sequence[float], ids: Sequence[int], temperature: float
     ) -> _Softmax:
-        """Return the softmax of logits, with rows for the tokens `ids`. The greatest
-        logit is taken off first, which changes no probability, so that no exponential
-        overflows."""
-        greatest = max(numbers)
-        total = math.fsum(math.exp((z - greatest) / temperature) for z in numbers)
-        logits = tuple(numbers[id_] for id_ in ids)
-        weights = tuple(math.exp((z - greatest) / temperature) for z in logits)
-        return cls(
-            temperature,
-            logits,
-            tuple(z / temperature for z in logits),
-            weights,
-            max(0.0, total - math.fsum(weights)),
-            total,
-        )
+        """Return the softmax of logits, with rows for the tokens `ids`."""
+        greatest = max(logits)
+        total = math.fsum(math.exp((z - greatest) / temperature) for z in logits)
+        rows = tuple(logits[id_] for id_ in ids)
+        weights = tuple(math.exp((z - greatest) / temperature) for z in rows)
+        rest = max(0.0, total - math.fsum(weights))
+        return cls(rows, (*weights, rest), total, len(logits) - len(rows))
 
     @property
-    def probs(self) -> tuple[float, ...]:
+    def probs(self) -> Sequence[float]:
         """Probabilities of the rows, and of all other tokens together."""
-        return tuple(weight / self.total for weight in (*self.weights, self.rest))
+        return [weight / self.total for weight in self.weights]
 
 
-class SoftmaxInstrument(Instrument):
+class SoftmaxInstrument(TextInstrument):
     """Logits ÷ T → exp → ÷ Σ in columns while the slider moves T; draws are counted
     beside what is expected."""
 
@@ -115,196 +105,177 @@ class SoftmaxInstrument(Instrument):
         Action("clear", "clear", "Forget all draws."),
     )
     ASKS = "Text"
+    LIVE = True
     SLIDES = "confidence"
     HANDOUT: ClassVar[Sequence[tuple[str, str]]] = (("act", "draw"),)
 
-    _logits: _Logits | None = None
+    _shown: _Logits | None = None
     _softmax: _Softmax | None = None
     _step = TEMPERATURES.index(1.0)
-    _times = 0  # thousands asked for; the next seed follows from it
+    _asked = 0  # thousands; the next seed follows from it
     _counted = 0  # those that are counted, or given up
 
     def __init__(self, options: Options, material: Material) -> None:
         super().__init__(options, material)
         self._counts: Counter[int] = Counter()
         """How often each token was drawn."""
-        self._seen: set[str] = set()
+        self._extremes: set[str] = set()
 
-    def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        return self._look(self.entered)
+    @property
+    def _temperature(self) -> float:
+        return TEMPERATURES[self._step]
 
     def typed(self, text: str) -> Measurement | None:
         if text != self.entered:
-            self.done.add("typed")
             self._clear()  # drawn after another text
-        return self._look(text)
+        return super().typed(text)
 
-    def enter(self, text: str) -> Measurement | None:
-        return self._look(text)
+    def measure(self, text: str) -> Measurement:
+        def run(engine: Engine, _: Context) -> _Logits:
+            after = expect(engine, text, top_n=self.options["rows"])
+            data = engine.logits_at(after.handle)
+            return _Logits(text, data, after.candidates, after.listed)
+
+        return Measurement(run, self.show)
+
+    def show(self, result: _Logits) -> None:
+        if self._shown is None or result.text != self._shown.text:
+            super().show(result)
+            self._compute()
+        self.message = ""
 
     def slide(self, by: int) -> Measurement | None:
         before = self._step
         self._step = min(len(TEMPERATURES) - 1, max(0, before + by))
+        self.message = ""
         if self._step == before:
             words = "greatest" if by < 0 else "least"
             self.message = f"This is the {words} temperature here."
         else:
-            self.message = ""
             self._compute()
         return None
 
     def act(self, action: str) -> Measurement | None:
-        if action == "clear":
-            self._clear()
-            self.message = ""
-            return None
-        return self._draw()
-
-    def _look(self, text: str) -> Measurement | None:
-        if not text.strip():
-            self.message = "Write something: a model needs a text to go on from."
-            return None
-
-        def run(engine: Engine, _: Context) -> _Logits:
-            found = expect(engine, text, top_n=self.options["rows"])
-            values = engine.logits_at(found.handle)
-            numbers = _numbers(values)
-            return _Logits(text, values, numbers, found.candidates, found.listed)
-
-        return Measurement(run, self._take)
-
-    def _take(self, logits: _Logits) -> None:
+        if action == "draw":
+            return self._draw()
+        self._clear()
         self.message = ""
-        if self._logits is None or logits.text != self._logits.text:
-            self._logits = logits
-            self._compute()
+        return None
 
     def _compute(self) -> None:
         """Compute the columns; what was drawn before came from another
         distribution."""
-        if self._logits is None:
+        if self._shown is None:
             return
-        ids = [candidate.id for candidate in self._logits.rows]
-        temperature = TEMPERATURES[self._step]
-        self._softmax = _Softmax.of(self._logits.numbers, ids, temperature)
+        ids = [candidate.id for candidate in self._shown.rows]
+        self._softmax = _Softmax.of(self._shown.values, ids, self._temperature)
         self._clear()
-        if temperature < _COLD:
-            self._seen.add("cold")
-        elif temperature > _HOT:
-            self._seen.add("hot")
-        if self._seen == {"cold", "hot"}:
+        if self._temperature < _COLD:
+            self._extremes.add("cold")
+        elif self._temperature > _HOT:
+            self._extremes.add("hot")
+        if len(self._extremes) == 2:
             self.done.add("slid")
 
     def _draw(self) -> Measurement | None:
-        logits, softmax = self._logits, self._softmax
-        if logits is None or softmax is None:
+        logits, softmax, temperature = self._shown, self._softmax, self._temperature
+        if logits is None:
             return None
-        self._times += 1
+        self._asked += 1
         # With those asked for before whose answer this one takes the place of.
-        times = range(self._counted, self._times)
-        first = self.options["seed"]
+        seeds = range(
+            self.options["seed"] + self._counted, self.options["seed"] + self._asked
+        )
 
         def run(_: Engine, _context: Context) -> Counter[int]:
-            drawn: Counter[int] = Counter()
-            for number in times:
-                drawn += draw(logits.values, softmax.temperature, first + number)
-            return drawn
+            return sum((draw(logits.data, temperature, n) for n in seeds), Counter())
 
-        def take(drawn: Counter[int]) -> None:
-            if self._softmax is softmax:  # else the slider or the text has changed
-                self._counted = times.stop
-                self._count(drawn)
+        def then(drawn: Counter[int]) -> None:
+            if self._softmax is not softmax:  # the slider or the text has changed
+                return
+            self._counted += len(seeds)
+            self._counts.update(drawn)
+            self.message = ""
+            self.done.add("drawn")
+            if self._counts.total() >= _MANY:
+                self.done.add("thousands")
 
-        return Measurement(run, take, words="drawing")
+        return Measurement(run, then, words="drawing")
 
     def _clear(self) -> None:
         self._counts.clear()
-        self._counted = self._times
-
-    def _count(self, drawn: Counter[int]) -> None:
-        self._counts.update(drawn)
-        self.message = ""
-        self.done.add("drawn")
-        if self._counts.total() >= _MANY:
-            self.done.add("thousands")
+        self._counted = self._asked
 
     @property
     def figure(self) -> Figure:
         """The columns, and how well the counts agree with them."""
-        logits, softmax = self._logits, self._softmax
+        logits, softmax = self._shown, self._softmax
         if logits is None or softmax is None:
             return ()
-        table = self._table(logits, softmax)
+        parts = (Words(self._slider()), self._table(logits, softmax))
         if logits.listed is None:
-            return (Words(self._slider()), table)
+            return parts
         words = (
             f"The server tells the {logits.listed:,} most probable tokens only; all "
             "others are taken to be equally probable, and logits are log-probabilities."
         )
-        return (Words(self._slider()), table, Words(words, "quiet"))
+        return (*parts, Words(words, "quiet"))
 
     def _slider(self) -> str:
         """Return the slider as it is drawn in the chat."""
         before = _STEP * self._step
         after = _STEP * (len(TEMPERATURES) - 1) - before
-        temperature = f"T = {TEMPERATURES[self._step]:g}"
-        return f"confidence  flat ◄{'━' * before}●{'─' * after}► sharp  {temperature}"
-
-    @property
-    def measured(self) -> str | None:
-        """The text before the logits."""
-        return None if self._logits is None else self._logits.text
-
-    def _observed(self, logits: _Logits) -> list[int]:
-        """Return the counts of the rows, and of all other tokens together."""
-        own = [self._counts[candidate.id] for candidate in logits.rows]
-        return [*own, self._counts.total() - sum(own)]
+        drawn = f"flat ◄{'━' * before}●{'─' * after}► sharp"
+        return f"confidence  {drawn}  T = {self._temperature:g}"
 
     def _table(self, logits: _Logits, softmax: _Softmax) -> Table:
-        total = self._counts.total()
-        columns = [
-            Column("token"),
-            *(Column(name, right=True) for name in ("logit", "÷ T", "exp", "÷ Σ")),
-            Column("", grows=True),
-        ]
-        if total:
-            columns += (Column(name, right=True) for name in ("drawn", "expected"))
-        names = [
-            *(visible_token(each.text)[:_TOKEN] for each in logits.rows),
-            f"{len(logits.numbers) - len(logits.rows):,} others",
-        ]
-        counts = self._observed(logits)
-        found = chi_square(counts, [total * prob for prob in softmax.probs])
+        total, last = self._counts.total(), len(logits.rows)
+        counts = [self._counts[candidate.id] for candidate in logits.rows]
+        counts.append(total - sum(counts))
+        expected = [total * prob for prob in softmax.probs]
+        names = [visible_token(candidate.text)[:_TOKEN] for candidate in logits.rows]
+        names.append(f"{softmax.others:,} others")
         rows = []
         for n, (name, prob) in enumerate(zip(names, softmax.probs, strict=True)):
-            is_rest = n == len(logits.rows)
-            cells = [
-                Cell(name, tone="quiet" if is_rest else ""),
-                Cell("" if is_rest else notation.number(softmax.logits[n])),
-                Cell("" if is_rest else notation.number(softmax.scaled[n])),
-                Cell(notation.weight(softmax.rest if is_rest else softmax.weights[n])),
-                Cell(notation.chance(prob)),
-                Cell("", prob, second=counts[n] / total if total else None),
+            logit = softmax.logits[n] if n < last else None
+            cells: list[str | Cell] = [
+                Cell(name, "quiet" if logit is None else ""),
+                "" if logit is None else notation.number(logit),
+                "" if logit is None else notation.number(logit / self._temperature),
+                notation.weight(softmax.weights[n]),
+                notation.chance(prob),
+                Cell("", bar=(prob, counts[n] / total) if total else (prob,)),
             ]
-            if total:
-                expected = notation.number(total * prob, ",.1f")
-                cells += (Cell(notation.count(counts[n])), Cell(expected))
-            rows.append(tuple(cells))
-        summed = ["Σ", "", "", notation.weight(softmax.total), "100%", ""]
-        if total:
-            summed += [notation.count(total), notation.number(total, ",.1f")]
+            rows.append(row(*cells, *_drawn(counts[n], expected[n], total)))
+        summed = ("Σ", "", "", notation.weight(softmax.total), "100%", "")
+        rows.append(row(*summed, *_drawn(total, total, total)))
+        numbers = ("logit", "÷ T", "exp", "÷ Σ")
+        columns = (
+            Column("token"),
+            *(Column(name, right=True) for name in numbers),
+            Column("", grows=True),
+            *(Column(name, right=True) for name in ("drawn", "expected") if total),
+        )
+        title = f"After “{excerpt(logits.text)}”"
+        temperature = f"T = {self._temperature:g}"
+        if not total:
+            return Table(f"{title}, {temperature}", columns, tuple(rows))
+        test = chi_square(counts, expected)
         return Table(
-            f"{_after(logits)}, T = {softmax.temperature:g}"
-            if not total
-            else f"T = {softmax.temperature:g}, {total:,} draws: {_statistic(found)}",
-            tuple(columns),
-            (*rows, row(*summed)),
-            f"{_after(logits)}. {_in_words(found)}" if total else "",
+            f"{temperature}, {total:,} draws: {_statistic(test)}",
+            columns,
+            tuple(rows),
+            f"{title}. {_in_words(test)}",
         )
 
 
-def draw(values: bytes, temperature: float, seed: int) -> Counter[int]:
+def _drawn(count: int, expected: float, total: int) -> Sequence[str]:
+    """Return how often a token was drawn, and is expected; empty before any draw."""
+    numbers = (notation.count(count), notation.number(expected, ",.1f"))
+    return numbers if total else ()
+
+
+def draw(data: bytes, temperature: float, seed: int) -> Counter[int]:
     """Draw 1,000 tokens from raw logits, float32 [V], as the sampler does with no
     filter; return how often each token came."""
     import torch
@@ -314,38 +285,26 @@ def draw(values: bytes, temperature: float, seed: int) -> Counter[int]:
     from lmtui.engine.scoring.raw_logits import from_bytes
 
     settings = SamplingSettings(temperature=temperature, top_k=0, top_p=1, min_p=0)
-    (logits,) = from_bytes(values, len(values) // array("f").itemsize)
+    (logits,) = from_bytes(data, len(data) // array("f").itemsize)
     sampled = filter_logits(logits, settings)
     random = torch.Generator().manual_seed(seed)
-    places = draw_many(sampled, random, _DRAWS)
-    return Counter(sampled.ids[places].tolist())
+    return Counter(sampled.ids[draw_many(sampled, random, _DRAWS)].tolist())
 
 
-def _numbers(values: bytes) -> array[float]:
-    numbers = array("f", values)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
-
-
-def _after(logits: _Logits) -> str:
-    return f"After “{excerpt(logits.text)}”"
-
-
-def _statistic(found: ChiSquare | None) -> str:
-    if found is None:
+def _statistic(test: ChiSquare | None) -> str:
+    if test is None:
         return "χ² needs a second row"
     return (
-        f"χ² = {notation.number(found.statistic, ',.1f')}, "
-        f"{notation.counted(found.freedom, 'degree')} of freedom, "
-        f"p = {notation.percent(found.p_value)}"
+        f"χ² = {notation.number(test.statistic, ',.1f')}, "
+        f"{notation.counted(test.freedom, 'degree')} of freedom, "
+        f"p = {notation.percent(test.p_value)}"
     )
 
 
-def _in_words(found: ChiSquare | None) -> str:
-    if found is None:
+def _in_words(test: ChiSquare | None) -> str:
+    if test is None:
         return "Only one row expects 5 draws or more: there is nothing to compare yet."
-    share = notation.percent(found.p_value)
+    share = notation.percent(test.p_value)
     return (
         "Upper bar: probability; lower bar: share of the draws. Differences this large "
         f"or larger happen in {share} of such draws."

@@ -3,26 +3,17 @@ made of all of them: cross-entropy, perplexity, bits per byte."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from lmtui import notation
 from lmtui.engine.scoring.totals import Sums
-from lmtui.learn.figure import (
-    Cell,
-    Column,
-    Figure,
-    ShadedText,
-    ShadedToken,
-    Table,
-    Words,
-    row,
-)
-from lmtui.learn.instrument import Action, Instrument, Measurement, Option
+from lmtui.learn.figure import Column, Figure, ShadedText, Table, Words, row
+from lmtui.learn.instrument import Action, Measurement, Option
 from lmtui.learn.instruments.texts import (
-    Reading,
-    sample_of,
+    ScoredExcerpt,
+    TextInstrument,
+    prob,
     score,
     score_edited,
     sentences_of,
@@ -35,29 +26,29 @@ _FEWEST = 4
 """Fewest scored tokens of a text for these exercises: of one or two it says little, and
 five words have at least as many."""
 _PAIRS = ("pair-a", "pair-b", "pair-c", "pair-d", "pair-e")
-_BAR = " | "
 _NAMES = ("A", "B")
 _SHORTEST = 40
 """Fewest characters of a sentence of the learner's own text that is in a pair."""
 
-
-def _fault(pair: str) -> str:
-    """Return what is wrong with the option of a pair."""
-    texts = [text for text in pair.split(_BAR) if text.strip()]
-    return "" if len(texts) == 2 and pair.count("|") == 1 else "these are not two texts"
+Pair = tuple[str, str]
 
 
-class SurpriseInstrument(Instrument):
+def _pair(text: str) -> Pair:
+    """Return two texts that are written with | between them."""
+    first, second = (part.strip() for part in text.split("|"))
+    if not first or not second:
+        raise ValueError
+    return first, second
+
+
+class SurpriseInstrument(TextInstrument):
     """A text shaded by surprisal with its totals; and pairs of texts, of which the
     learner says which one the model finds likelier."""
 
     NAME = "surprise"
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "text": Option("The text at the beginning."),
-        **{
-            name: Option("Two texts with | between them.", fault=_fault)
-            for name in _PAIRS
-        },
+        **dict.fromkeys(_PAIRS, Option("Two texts with | between them.", _pair, None)),
     }
     EXERCISES: ClassVar[Mapping[str, str]] = {
         "typed": "the text was changed",
@@ -72,75 +63,65 @@ class SurpriseInstrument(Instrument):
         Action("second", "say B", "Say that text B has fewer bits per byte."),
     )
     ASKS = "Text"
+    LIVE = True
 
-    _shown: Reading | None = None
-    _pair: tuple[str, ...] = ()
+    _shown: ScoredExcerpt | None = None
+    _pair: Pair | None = None
     """The two texts that are shown in place of the learner's."""
     _answer: int | None = None
-    _readings: Sequence[Reading] = ()
+    _scored_pair: Sequence[ScoredExcerpt] = ()
     _pairs_shown = 0
     _answered = 0
     _right = 0
 
-    def begin(self) -> Measurement | None:
-        self.entered = sample_of(self.material, self.options["text"])
-        return self._score(self.entered, self._take)
+    def look(self, text: str) -> Measurement | None:
+        self._pair, self.message = None, ""
+        return super().look(text)
 
-    def typed(self, text: str) -> Measurement | None:
-        if text != self.entered:
-            self.done.add("typed")
-        return self._score(text, self._take)
+    def measure(self, text: str) -> Measurement:
+        return Measurement(lambda engine, _: score_edited(engine, text), self.show)
 
     def enter(self, text: str) -> Measurement | None:
-        def take(reading: Reading) -> None:
-            self._take(reading)
-            sums = _sums(reading)
-            value = None if sums is None else sums.perplexity
-            if value is None and len(reading.tokens) > 1:
-                self.message = "The server does not tell all numbers of this text."
-            elif value is None or reading.scored < _FEWEST:
-                self.message = "This is too short: write at least five words."
-            else:
-                self.message = self._judged(value)
+        def then(scored: ScoredExcerpt) -> None:
+            self.show(scored)
+            self._judge(scored)
 
-        return self._score(text, take)
-
-    def _score(self, text: str, take: Callable[[Reading], None]) -> Measurement | None:
-        self._pair, self.message = (), ""
-        if not text.strip():
-            self.message = "Write a text."
+        if self.look(text) is None:
             return None
-        return Measurement(lambda engine, _: score_edited(engine, text), take)
+        return Measurement(lambda engine, _: score_edited(engine, text), then)
 
-    def _judged(self, perplexity: float) -> str:
-        """Return where the perplexity of what was entered lies."""
-        shown = notation.perplexity(perplexity)
-        if perplexity < _LOW:
-            self.done.add("below")
-            return f"Perplexity {shown}: below {_LOW}."
-        if perplexity > _HIGH:
-            self.done.add("above")
-            return f"Perplexity {shown}: above {_HIGH:,}."
-        return f"Perplexity {shown}: between {_LOW} and {_HIGH:,}."
-
-    def _take(self, reading: Reading) -> None:
-        self._shown, self.message = reading, ""
+    def _judge(self, scored: ScoredExcerpt) -> None:
+        """Say where the perplexity of what was entered lies."""
+        sums = _sums(scored)
+        value = None if sums is None else sums.perplexity
+        if value is None and len(scored.tokens) > 1:
+            self.message = "The server does not tell all numbers of this text."
+        elif value is None or scored.scored < _FEWEST:
+            self.message = "This is too short: write at least five words."
+        else:
+            where = f"between {_LOW} and {_HIGH:,}"
+            if value < _LOW:
+                self.done.add("below")
+                where = f"below {_LOW}"
+            elif value > _HIGH:
+                self.done.add("above")
+                where = f"above {_HIGH:,}"
+            self.message = f"Perplexity {notation.perplexity(value)}: {where}."
 
     def act(self, action: str) -> Measurement | None:
         if action == "pair":
             self._show_pair()
             return None
-        if not self._pair:
+        if self._pair is None:
             self.message = "Show two texts first."
             return None
         if self._answer is not None:
             self.message = "You have answered; go on to the next two texts."
             return None
         answer, texts = int(action == "second"), self._pair
-
         return Measurement(
-            lambda engine, _: tuple(score(engine, text) for text in texts),
-            lambda readings: self._take_answer(answer, readings),
+            lambda engine, _: [score(engine, text) for text in texts],
+            lambda scored: self._take_answer(answer, texts, scored),
         )
 
     def _show_pair(self) -> None:
@@ -150,97 +131,94 @@ class SurpriseInstrument(Instrument):
             return
         self._pair = pairs[self._pairs_shown % len(pairs)]
         self._pairs_shown += 1
-        self._answer, self._readings, self.message = None, (), ""
+        self._answer, self._scored_pair, self.message = None, (), ""
 
-    def _pairs(self) -> Sequence[tuple[str, ...]]:
+    def _pairs(self) -> Sequence[Pair]:
         """Return the pairs of the page; of the learner's own text, its sentences."""
         if self.material.is_own:
-            found = [s for s in sentences_of(self.material.text) if len(s) >= _SHORTEST]
-            own = [*zip(found[::2], found[1::2], strict=False)]
-            if own:
-                return own
-        given = [self.options[name] for name in _PAIRS]
-        return [
-            tuple(text.strip() for text in pair.split(_BAR)) for pair in given if pair
-        ]
+            long = [s for s in sentences_of(self.material.text) if len(s) >= _SHORTEST]
+            if len(long) > 1:
+                return [*zip(long[::2], long[1::2], strict=False)]
+        return [pair for name in _PAIRS if (pair := self.options[name])]
 
-    def _take_answer(self, answer: int, readings: tuple[Reading, ...]) -> None:
-        if self._pair != tuple(reading.text for reading in readings):
+    def _take_answer(
+        self, answer: int, texts: Pair, scored: Sequence[ScoredExcerpt]
+    ) -> None:
+        if self._pair != texts:
             return  # the learner has gone on
-        self._answer, self._readings, self.message = answer, readings, ""
-        rates = [_rate(reading) for reading in readings]
+        self._answer, self._scored_pair, self.message = answer, scored, ""
         self.done.add("guess")
-        if None in rates:
+        best = self._best()
+        if best is None:
             self.message = "The server does not tell all numbers of these texts."
             return
         self._answered += 1
-        self._right += rates[answer] == min(rate for rate in rates if rate is not None)
+        self._right += answer in best
+
+    def _best(self) -> Sequence[int] | None:
+        """Return which texts of the pair have the fewest bits per byte."""
+        sums = [_sums(scored) for scored in self._scored_pair]
+        rates = [each.bits_per_byte for each in sums if each is not None]
+        known = [rate for rate in rates if rate is not None]
+        if len(known) < len(_NAMES):
+            return None
+        return [number for number, rate in enumerate(known) if rate == min(known)]
 
     @property
     def figure(self) -> Figure:
         """The text or the pair, and its totals."""
-        if self._pair:
-            return tuple(self._pair_parts())
+        if self._pair is not None:
+            return self._pair_parts(self._pair)
         if self._shown is None:
             return ()
         shown = self._shown
-        return (shaded("", shown), totals_of(shown), token_table(shown))
+        return (ShadedText("", shown.tokens), totals_of(shown), token_table(shown))
 
     @property
     def measured(self) -> str | None:
-        """The learner's text, unless a pair is shown in its place."""
-        return None if self._pair or self._shown is None else self._shown.text
+        return None if self._pair is not None else super().measured
 
-    def _pair_parts(self) -> Sequence[Words | ShadedText | Table]:
+    def _pair_parts(self, pair: Pair) -> Figure:
         if self._answer is None:
             question = Words("Which one has fewer bits per byte?", "strong")
-            texts = zip(_NAMES, self._pair, strict=True)
+            texts = zip(_NAMES, pair, strict=True)
             return [question, *(Words(f"{name}: {text}") for name, text in texts)]
-        rates = [_rate(reading) for reading in self._readings]
-        known = [rate for rate in rates if rate is not None]
-        verdict = f"You said {_NAMES[self._answer]}."
-        if len(known) == 2:
-            best = _NAMES[known.index(min(known))]
-            right = "Right" if known[self._answer] == min(known) else "Not so"
+        verdict, best = f"You said {_NAMES[self._answer]}.", self._best()
+        if best is not None:
+            right = "Right" if self._answer in best else "Not so"
             verdict = (
-                f"{right}: {best} is likelier per byte. "
+                f"{right}: {_NAMES[best[0]]} is likelier per byte. "
                 f"{self._right} of {self._answered} right."
             )
-        texts_with = zip(_NAMES, self._readings, strict=True)
+        scored = list(zip(_NAMES, self._scored_pair, strict=True))
+        columns = (
+            Column(""), Column(notation.PER_BYTE.full, right=True),
+            Column(notation.PERPLEXITY.full, right=True),
+            Column(notation.SURPRISAL.full, right=True),
+        )  # fmt: skip
+        rows = []
+        for name, text in scored:
+            _, perplexity, rate = _totals(text)
+            rows.append(row(name, rate, perplexity, notation.surprisal(text.total)))
         return [
-            _both(verdict, self._readings),
-            *(shaded(name, reading) for name, reading in texts_with),
+            Table(verdict, columns, tuple(rows)),
+            *(ShadedText(name, text.tokens) for name, text in scored),
         ]
 
 
-def _sums(reading: Reading) -> Sums | None:
+def _sums(scored: ScoredExcerpt) -> Sums | None:
     """Return the sums over all tokens that have a number; None where a server does not
     tell all of them."""
-    if reading.total is None:
+    if scored.total is None:
         return None
-    scored = [token for token in reading.tokens if token.logprob is not None]
-    size = sum(len(token.bytes) for token in scored)
-    return Sums("", reading.total, len(scored), len(reading.tokens), 0, size)
+    tokens = [token for token in scored.tokens if token.logprob is not None]
+    size = sum(len(token.bytes) for token in tokens)
+    return Sums("", scored.total, len(tokens), len(scored.tokens), 0, size)
 
 
-def _rate(reading: Reading) -> float | None:
-    sums = _sums(reading)
-    return None if sums is None else sums.bits_per_byte
-
-
-def shaded(title: str, reading: Reading) -> ShadedText:
-    tokens = (
-        ShadedToken(
-            token.text, None if token.logprob is None else notation.bits(token.logprob)
-        )
-        for token in reading.tokens
-    )
-    return ShadedText(title, tuple(tokens))
-
-
-def _totals(reading: Reading) -> Sequence[str]:
+def _totals(scored: ScoredExcerpt) -> Sequence[str]:
     """Return loss, perplexity and bits per byte, each as it is shown."""
-    sums = _sums(reading)
+    sums = _sums(scored)
     if sums is None:
         return [notation.NONE] * 3
     return [
@@ -250,51 +228,36 @@ def _totals(reading: Reading) -> Sequence[str]:
     ]
 
 
-def totals_of(reading: Reading) -> Table:
+def totals_of(scored: ScoredExcerpt) -> Table:
     """Return the totals of a text, one a row, with what each is made of."""
-    loss, perplexity, rate = _totals(reading)
-    sums = _sums(reading)
+    loss, perplexity, rate = _totals(scored)
+    sums = _sums(scored)
     size = notation.count(None if sums is None else sums.bytes)
     columns = (Column(""), Column("", right=True), Column("", grows=True))
     rows = (
-        row(notation.SURPRISAL.full, notation.surprisal(reading.total), "the sum"),
-        row(notation.LOSS.full, loss, f"the mean of {reading.scored:,} tokens"),
+        row(notation.SURPRISAL.full, notation.surprisal(scored.total), "the sum"),
+        row(notation.LOSS.full, loss, f"the mean of {scored.scored:,} tokens"),
         row(notation.PERPLEXITY.full, perplexity, "exp of the loss"),
         row(notation.PER_BYTE.full, rate, f"the sum over {size} bytes"),
     )
     return Table("", columns, rows)
 
 
-def token_table(reading: Reading) -> Table:
+def token_table(scored: ScoredExcerpt) -> Table:
     """Return the tokens of a text with what their surprisal is made of."""
     columns = (
         Column("token"), Column("p", right=True), Column("−log p, nats", right=True),
         Column(notation.SURPRISAL.short, right=True),
     )  # fmt: skip
-    rows: list[tuple[Cell, ...]] = []
-    for token in reading.tokens:
-        logprob = token.logprob
-        nats = None if logprob is None else max(0.0, -logprob)
+    rows = []
+    for token in scored.tokens:
+        nats = None if token.logprob is None else max(0.0, -token.logprob)
         rows.append(
             row(
                 visible_token(token.text),
-                notation.chance(None if logprob is None else math.exp(logprob)),
+                notation.chance(prob(token.logprob)),
                 notation.number(nats),
-                notation.surprisal(logprob),
+                notation.surprisal(token.logprob),
             )
         )
     return Table("", columns, tuple(rows))
-
-
-def _both(title: str, readings: Sequence[Reading]) -> Table:
-    """Return the totals of two texts, one a row."""
-    columns = (
-        Column(""), Column(notation.PER_BYTE.full, right=True),
-        Column(notation.PERPLEXITY.full, right=True),
-        Column(notation.SURPRISAL.full, right=True),
-    )  # fmt: skip
-    rows: list[tuple[Cell, ...]] = []
-    for name, reading in zip(_NAMES, readings, strict=True):
-        _, perplexity, rate = _totals(reading)
-        rows.append(row(name, rate, perplexity, notation.surprisal(reading.total)))
-    return Table(title, columns, tuple(rows))

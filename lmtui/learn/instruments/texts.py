@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Distribution, Encoding, SamplingSettings, ScoredToken
+from lmtui.engine.types import (
+    Distribution,
+    Encoding,
+    SamplingSettings,
+    ScoredToken,
+    Step,
+)
 from lmtui.errors import LmtuiError
-from lmtui.learn.instrument import Material
+from lmtui.learn.instrument import Instrument, Material, Measurement
 
 LONGEST = 256
 """Most tokens of a text that is typed into an instrument."""
@@ -17,52 +25,96 @@ _EXCERPT = 40
 """Most characters of a text that is named in a title."""
 
 
+class TextInstrument(Instrument):
+    """Instrument whose figure is of one text: the page's, or a sentence of the
+    learner's own, then what is entered; where it is `LIVE`, what is typed."""
+
+    LIVE: ClassVar[bool] = False
+
+    _shown: Any = None
+    """What was measured last; its `text` is what the figure is of."""
+
+    def begin(self) -> Measurement | None:
+        self.entered = sample_of(self.material, self.options["text"])
+        return self.look(self.entered)
+
+    def typed(self, text: str) -> Measurement | None:
+        if not self.LIVE:
+            return None
+        if text != self.entered and "typed" in self.EXERCISES:
+            self.done.add("typed")
+        return self.look(text)
+
+    def enter(self, text: str) -> Measurement | None:
+        return self.look(text)
+
+    def look(self, text: str) -> Measurement | None:
+        """Return the measurement of a text that is not empty."""
+        if text.strip():
+            return self.measure(text)
+        self.message = "Write something: a model needs a text to go on from."
+        return None
+
+    def measure(self, text: str) -> Measurement:
+        """Return the measurement of a text, which becomes `_shown`."""
+        raise NotImplementedError
+
+    def show(self, result: Any) -> None:
+        """Show what was measured."""
+        self._shown, self.message = result, ""
+
+    @property
+    def measured(self) -> str | None:
+        text: str | None = None if self._shown is None else self._shown.text
+        return text
+
+
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ScoredExcerpt:
+    """A text and its scored tokens."""
+
     text: str
     tokens: tuple[ScoredToken, ...]
     spans: tuple[tuple[int, int], ...]
     """Start and end of each token in code points."""
 
     @property
-    def logprob(self) -> float:
-        """Sum of the log-probabilities of all tokens that have one, in nats."""
-        return sum(token.logprob or 0.0 for token in self.tokens)
-
-    @property
     def total(self) -> float | None:
-        """The same sum; None where a token after the first has no log-probability,
-        since a server does not tell it."""
-        if any(token.logprob is None for token in self.tokens[1:]):
-            return None
-        return self.logprob if self.scored else None
+        """Σ log P in nats, of all tokens but a first one without context."""
+        first = int(self.tokens[0].logprob is None) if self.tokens else 0
+        return total_logprob(self.tokens[first:])
 
     @property
     def scored(self) -> int:
         """Number of tokens that have a log-probability."""
         return sum(token.logprob is not None for token in self.tokens)
 
-    def tokens_from(self, start: int) -> Sequence[ScoredToken]:
-        """Return the tokens that begin at `start`, in code points, or after it."""
-        return [
-            token
-            for token, span in zip(self.tokens, self.spans, strict=True)
-            if span[0] >= start
-        ]
+
+def total_logprob(tokens: Iterable[ScoredToken | Step]) -> float | None:
+    """Return Σ log P in nats; None where a server does not tell all of them, or there
+    are none."""
+    logprobs = [token.logprob for token in tokens]
+    known = [logprob for logprob in logprobs if logprob is not None]
+    return math.fsum(known) if known and len(known) == len(logprobs) else None
 
 
-def encoded(engine: Engine, text: str) -> Encoding:
+def prob(logprob: float | None) -> float | None:
+    """Return exp of a log-probability, as far as it is known."""
+    return None if logprob is None else math.exp(logprob)
+
+
+def encoded(engine: Engine, text: str, longest: int = LONGEST) -> Encoding:
     """Tokenise a text for an instrument.
 
     Raises:
         LmtuiError: it is too long for one.
     """
     encoding = engine.encode(text)
-    if len(encoding.ids) > LONGEST:
+    if len(encoding.ids) > longest:
         raise LmtuiError(
             "this text is too long here",
             f"{len(encoding.ids):,} tokens",
-            f"Write at most {LONGEST} tokens; `lmtui inspect` reads any length.",
+            f"Write at most {longest} tokens; `lmtui inspect` reads any length.",
         )
     return encoding
 
@@ -79,7 +131,7 @@ def expect(engine: Engine, text: str, *, top_n: int) -> Distribution:
     )
 
 
-def score(engine: Engine, text: str, *, top_n: int = 0) -> Reading:
+def score(engine: Engine, text: str, *, top_n: int = 0) -> ScoredExcerpt:
     """Score a text as a document.
 
     Raises:
@@ -87,10 +139,10 @@ def score(engine: Engine, text: str, *, top_n: int = 0) -> Reading:
     """
     encoding = encoded(engine, text)
     tokens = engine.score(encoding.ids, prefix=encoding.prefix, top_n=top_n)
-    return Reading(text, tuple(tokens), encoding.spans)
+    return ScoredExcerpt(text, tuple(tokens), encoding.spans)
 
 
-def score_edited(engine: Engine, text: str) -> Reading:
+def score_edited(engine: Engine, text: str) -> ScoredExcerpt:
     """Score a text that is being typed: of the one before, only what differs is run.
 
     Raises:
@@ -98,7 +150,7 @@ def score_edited(engine: Engine, text: str) -> Reading:
     """
     encoded(engine, text)
     parts = [*engine.document.score_span(text, 0, len(text))]
-    return Reading(
+    return ScoredExcerpt(
         text,
         tuple(token for part in parts for token in part.tokens),
         tuple(span for part in parts for span in part.spans),
@@ -118,23 +170,15 @@ def excerpt(text: str) -> str:
     return line if len(line) <= _EXCERPT else f"…{line[1 - _EXCERPT :]}"
 
 
-def sample_of(material: Material, given: str, number: int = 0) -> str:
-    """Return the sentence that a page gives; of the learner's own text, one of that
-    instead: the sentence of this number, as far as there are so many."""
-    if not material.is_own:
-        return given
-    sentences = sentences_of(material.text)
-    return sentences[number % len(sentences)] if sentences else given
+def sample_of(material: Material, given: str) -> str:
+    """Return the sentence that a page gives; of the learner's own text, the first one
+    instead, as far as it has any."""
+    return next(iter(sentences_of(material.text)), given) if material.is_own else given
 
 
-def sentences_of(text: str, *, most: int = 200) -> list[str]:
+def sentences_of(text: str, *, most: int = 200) -> Sequence[str]:
     """Return the first sentences of a text that are neither very short nor long, each
     on one line."""
-    found: list[str] = []
-    for match in re.finditer(r"[^.!?]+[.!?]+", text[: 400 * most]):
-        line = " ".join(match[0].split())
-        if 20 <= len(line) <= 160:
-            found.append(line)
-        if len(found) == most:
-            break
-    return found
+    sentences = re.findall(r"[^.!?]+[.!?]+", text[: 400 * most])
+    lines = (" ".join(sentence.split()) for sentence in sentences)
+    return [line for line in lines if 20 <= len(line) <= 160][:most]

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from lmtui.axis import ticks, whole_ticks
-from lmtui.train.events import Eval
-from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
-from lmtui.tui.widgets.cells import clip, pad_to
-from lmtui.tui.widgets.chart import (
+from lmtui.chart import (
     ACROSS,
     DOWN,
     label_line,
     line_rows,
     runs,
+    ticks,
+    whole_ticks,
 )
+from lmtui.train.events import Eval
+from lmtui.tui.finetune.smoothed_loss import SmoothedLoss
+from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 
 EMPTY = "The loss is drawn here from the first step on."

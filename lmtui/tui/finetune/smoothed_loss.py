@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 
-from lmtui.tui.widgets.chart import bridged
+from lmtui.chart import bridged
 
 EMA_WEIGHT = 0.9
 """Weight of the previous average at each step: averages over about ten steps."""

@@ -27,19 +27,20 @@ from lmtui.analysis.branches import BranchText, Token
 from lmtui.analysis.calibration import Bin
 from lmtui.analysis.compare import ComparedSpan, Comparison
 from lmtui.analysis.summary import RANKS, Totals
-from lmtui.axis import ticks, whole_ticks
-from lmtui.engine.scoring.totals import Sums
-from lmtui.notation import NONE, bits, percent
-from lmtui.text import bytes_text, visible_line, visible_token
-from lmtui.tui.widgets.cells import clip, pack, pad_to
-from lmtui.tui.widgets.chart import (
+from lmtui.chart import (
     ACROSS,
     DOWN,
     bridged,
     label_line,
     line_rows,
     runs,
+    ticks,
+    whole_ticks,
 )
+from lmtui.engine.scoring.totals import Sums
+from lmtui.notation import NONE, bits, percent
+from lmtui.text import bytes_text, visible_line, visible_token
+from lmtui.tui.widgets.cells import clip, pack, pad_to
 from lmtui.tui.widgets.dialog_list import DialogList
 from lmtui.tui.widgets.styled_lines import Line, Part, StyledLines
 from lmtui.tui.widgets.text_totals import LABELS, cells_of

@@ -146,12 +146,12 @@ class MeasureController(Controller):
 
         def report(values: tuple[Any, ...]) -> None:
             for value in values:
-                measurement.report(value)
+                measurement.on_report(value)
             self._changed()
 
         def take(value: object) -> None:
             self._running = None
-            measurement.take(value)
+            measurement.then(value)
             self._go_on()
 
         def fail(error: LmtuiError) -> None:

@@ -17,12 +17,11 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import TEXTBOOK, Exercise, Page, Sentence
+from lmtui.learn.course import TEXTBOOK, Exercise, Page, Sentence, sentence_text
 from lmtui.learn.course import Paragraph as PageParagraph
 from lmtui.learn.figure import Words
 from lmtui.learn.instrument import SLIDE
 from lmtui.learn.lesson import Lesson
-from lmtui.learn.plain import sentence_text, span_text
 from lmtui.text import visible_line
 from lmtui.tui.controller import Activity
 from lmtui.tui.engine.client import MakeClient
@@ -390,7 +389,8 @@ progress is saved.
         if instrument.EMPTIES:
             self._fill_field("")
         if instrument.ASKS:
-            self.measure.add(partial(instrument.take, text), self.field.value, "enter")
+            submit = partial(instrument.submit, text)
+            self.measure.add(submit, self.field.value, "enter")
 
     def action_act(self, number: int) -> None:
         instrument = self.lesson.instrument
@@ -480,7 +480,7 @@ def _paragraphs(
 
 def _parts(sentence: Sentence, keys: Mapping[str, str]) -> Iterator[Part]:
     for span in sentence:
-        yield visible_line(span_text(span, keys)), _STYLES.get(span.style, "")
+        yield span.plain(keys), _STYLES.get(span.style, "")
 
 
 class PagesScreen(Picker[int, int]):

@@ -14,24 +14,13 @@ from functools import lru_cache
 from rich.cells import cell_len
 
 from lmtui import notation
+from lmtui.chart import bar_parts
 from lmtui.engine.types import Candidate, Distribution
 from lmtui.notation import likely
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import clip, pad_to
 from lmtui.tui.widgets.styled_lines import Part
 
-# Keys: upper left, upper right, lower left, lower right.
-_QUARTERS = {
-    (False, False, False, False): " ",
-    (True, False, False, False): "▘",
-    (True, True, False, False): "▀",
-    (False, False, True, False): "▖",
-    (False, False, True, True): "▄",
-    (True, False, True, False): "▌",
-    (True, True, True, False): "▛",
-    (True, False, True, True): "▙",
-    (True, True, True, True): "█",
-}
 _REST = "rest"
 _CONTROL = re.compile(r"<.+>|\[.+\]")  # how names of control tokens are written
 _WHOLE = 24  # most cells of a name that is shown whole
@@ -80,26 +69,6 @@ def fit_rows(
 def is_drawn_from(distribution: Distribution) -> bool:
     """Return whether a sampler draws from it: false for a text that is only scored."""
     return all(row.sampled_prob is not None for row in distribution.candidates)
-
-
-def bar(prob: float, sampled_prob: float | None, width: int) -> str:
-    """Draw two bars in one line of quarter blocks, with a resolution of half a cell:
-    above, the model's own probability; below, the one the sampler draws from."""
-    above = _halves(prob, width)
-    below = _halves(prob if sampled_prob is None else sampled_prob, width)
-    full, end = min(above, below) // 2, (max(above, below) + 1) // 2
-    between = "".join(
-        _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
-                  below > 2 * cell, below > 2 * cell + 1]
-        for cell in range(full, end)
-    )  # fmt: skip
-    return "█" * full + between + " " * (width - end)
-
-
-def _halves(prob: float, width: int) -> int:
-    if not math.isfinite(prob):
-        return 0
-    return round(2 * width * min(1.0, max(0.0, prob)))
 
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
@@ -173,13 +142,11 @@ class PanelColumns:
     """Whether there is a second number: the probability the sampler draws from."""
 
     @classmethod
-    def of(
-        cls, width: int, *, drawn: bool = True, number: int = 6, whole: int = 0
-    ) -> PanelColumns:
+    def of(cls, width: int, *, drawn: bool = True, whole: int = 0) -> PanelColumns:
         """Divide `width` cells: numbers first, then the token (half of the room, more
         for a name of `whole` cells), then the bar. Below 32 cells the numbers are
         narrower."""
-        number = number if width >= 32 or not drawn else 5
+        number = 6 if width >= 32 or not drawn else 5
         # A mark at either end and four spaces; without a sampler, one mark and two
         # spaces.
         room = max(0, width - (2 * number + 6 if drawn else number + 3))
@@ -258,14 +225,12 @@ def _legend(text: str) -> list[Part]:
 
 def _bar_parts(prob: float, sampled: float | None, columns: PanelColumns) -> list[Part]:
     """Return the bar and both numbers."""
-    drawn = bar(prob, sampled, columns.bar)
-    # As far as the sampled bar reaches, its colour covers that of the raw one.
-    over = len(drawn.rstrip(" ▀▘")) if sampled is not None else 0
+    below, (above, _) = bar_parts(prob, sampled, columns.bar)
     raw = likely(prob, width=columns.number)
     drawn_from = likely(sampled, width=columns.number)
     return [
-        (drawn[:over], "sampled"),
-        (drawn[over:] + " ", "raw"),
+        below,
+        (above + " ", "raw"),
         (raw.rjust(columns.number) + (" " if columns.drawn else ""), "raw"),
         (drawn_from.rjust(columns.number) if columns.drawn else "", "sampled"),
     ]

@@ -7,25 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from lmtui.engine.protocol import Engine
-from lmtui.engine.types import Candidate
+from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.errors import LmtuiError
 from lmtui.learn.course import Course, Exercise, Page, Paragraph, Span
 from lmtui.learn.figure import (
-    Bars,
     Cell,
     Chart,
     Column,
     Figure,
     Level,
     ShadedText,
-    ShadedToken,
     Table,
     Words,
+    bars,
     row,
 )
 from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Option
 from lmtui.worker.requests import Context
-from tests.analysis.html.test_writer import HOSTILE
 
 MATERIAL = Material("A text. Of the course.", "course")
 
@@ -39,6 +37,11 @@ def candidate(
     return Candidate(number, text, text.encode(), logprob, sampled, cut)
 
 
+def token(text: str, logprob: float | None) -> ScoredToken:
+    """A token of a shaded text."""
+    return ScoredToken(0, 0, text, b"", logprob, None, None)
+
+
 def gallery(foreign: str = " the") -> tuple[Figure, Figure]:
     """A figure at the beginning, and one of every part; `foreign` is in all texts."""
     rows = (candidate(1, 0.5), candidate(2, 0.25), candidate(3, 0.0000003))
@@ -47,23 +50,22 @@ def gallery(foreign: str = " the") -> tuple[Figure, Figure]:
         candidate(2, 0.25, 0.3),
         candidate(3, 0.1, 0.0, "k"),
     )
-    first = Bars(f"After “{foreign}”", rows, 0.2499997, chosen=2, note=f"A {foreign}.")
+    first = bars(f"After “{foreign}”", rows, 0.2499997, note=f"A {foreign}.")
     table = Table(
         f"Words {foreign}",
         (Column("word"), Column("p", right=True), Column("", grows=True)),
         (
-            row(foreign, "61.2%", Cell("", share=0.612)),
-            row(Cell("rare", surprisal=12.0), "<0.1%", Cell("", share=0.0004)),
-            row(Cell("plain", tone="success"), "–", ""),
+            row(foreign, "61.2%", Cell("", bar=(0.612,))),
+            row(Cell("rare", "warning"), "<0.1%", Cell("", bar=(0.0004,))),
+            row("plain", "–", ""),
         ),
         note=f"A note: {foreign}",
         at=1,
     )
-    bits = (None, 0.1, 0.5, 2.0, 4.0, 8.0, 14.34)
+    logprobs = (None, -0.1, -0.5, -1.5, -3.0, -6.0, -9.94)
     shaded = ShadedText(
         "The text, shaded",
-        tuple(ShadedToken(f"{foreign}{n}\n", each) for n, each in enumerate(bits)),
-        at=3,
+        tuple(token(f"{foreign}{n}\n", each) for n, each in enumerate(logprobs)),
     )
     chart = Chart(
         f"Loss {foreign}",
@@ -75,7 +77,7 @@ def gallery(foreign: str = " the") -> tuple[Figure, Figure]:
     )
     return (first,), (
         Words(f"One sentence of {foreign}.\nAnother line.", "strong"),
-        Bars("What is drawn", drawn, 0.15, 0.0, chosen=9, unit="word"),
+        bars("What is drawn", drawn, 0.15, rest_sampled=0.0),
         table,
         Words("Careful.", "warning"),
         shaded,
@@ -172,18 +174,18 @@ def page_of(number: int, instrument: str = "gallery", foreign: str = " the") -> 
     return Page(
         id=f"page-{number}",
         title=f"Page {number} {foreign}",
-        before=(
+        before=[
             Paragraph(spans),
             Paragraph((Span("first item"),), is_item=True),
             Paragraph((Span("second item"),), is_item=True),
             Paragraph((Span("Then more."),)),
-        ),
+        ],
         instrument=instrument,
         options={"text": foreign, "number": 3},
-        exercises=(
-            Exercise("seen", (Span(f"Do {foreign}, then "), Span("enter", "key"))),
-        ),
-        after=(Paragraph((Span(f"This was {foreign}."),)),),
+        exercises=[
+            Exercise("seen", (Span(f"Do {foreign}, then "), Span("enter", "key")))
+        ],
+        after=[Paragraph((Span(f"This was {foreign}."),))],
     )
 
 
@@ -197,8 +199,3 @@ def course_of(*pages: Page, foreign: str = " the") -> Course:
         text_name=foreign,
         glossary=((f"term {foreign}", (Span("A meaning "), Span("x", "code"))),),
     )
-
-
-def hostile_course() -> Course:
-    """A course of nothing but what wants to act."""
-    return course_of(foreign=HOSTILE)

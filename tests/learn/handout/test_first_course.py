@@ -22,8 +22,8 @@ def brief_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = shutil.copytree(first_course(), tmp_path / "first")
     page = folder / "09-training.md"
     text = page.read_text("utf-8")
-    assert text.count("\n::: scratch\n") == 1
-    page.write_text(text.replace("::: scratch", "::: scratch\nsteps: 12"), "utf-8")
+    assert text.count("\n```scratch\n") == 1
+    page.write_text(text.replace("```scratch", "```scratch\nsteps: 12"), "utf-8")
     monkeypatch.setattr(course_module, "first_course", lambda: folder)
     return folder
 

@@ -49,7 +49,7 @@ def show(browser: Browser, page: Path, *, width: int = 1280, **media: str) -> No
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_pages_fit_and_break_no_policy(
     browser: Browser, pages: list[Path], width: int, scheme: str
 ) -> None:
@@ -69,17 +69,29 @@ def test_pages_fit_and_break_no_policy(
         )
 
 
-def test_bars_are_drawn_as_long_as_they_are(
+def test_drawing_keeps_its_cells_and_fits_a_phone_and_paper(
     browser: Browser, pages: list[Path]
 ) -> None:
-    show(browser, pages[0])
-    shares: Any = browser.value(
-        '[...document.querySelectorAll("table.bars")[0].querySelectorAll("rect")].map('
-        "r => r.getBoundingClientRect().width"
-        " / r.ownerSVGElement.getBoundingClientRect().width).join()"
-    )
-    drawn = [float(each) for each in shares.split(",")]
-    assert drawn == pytest.approx([0.5, 0.25, 0.0, 0.25], abs=0.005)
+    for width, size, media in (
+        (360, "narrow", ""),
+        (900, "wide", ""),
+        (650, "wide", "print"),
+    ):
+        show(browser, pages[0], width=width, media=media)
+        figures: Any = browser.value(
+            '[...document.querySelectorAll("pre.drawn")]'
+            ".filter(p => p.offsetParent).map(p => [p.className, p.scrollWidth <= "
+            "p.clientWidth, parseFloat(getComputedStyle(p).fontSize)].join()).join(';')"
+        )
+        for figure in figures.split(";"):
+            name, fits, font = figure.split(",")
+            assert (name, fits) == (f"drawn {size}", "true")
+            assert float(font) >= 11
+        ends: Any = browser.value(
+            f'[...document.querySelectorAll("pre.{size} span.raw")]'
+            ".map(s => s.getBoundingClientRect().right).join()"
+        )
+        assert len({round(float(end)) for end in ends.split(",")}) <= 8
 
 
 def test_link_opens_the_next_page(browser: Browser, pages: list[Path]) -> None:

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmtui.axis import ticks, whole_ticks
+from lmtui.chart import (
+    DOWN,
+    bridged,
+    label_line,
+    line_rows,
+    ticks,
+    whole_ticks,
+)
 from lmtui.train.events import Eval
 from lmtui.tui.finetune.loss_chart import (
     EMPTY,
@@ -21,12 +28,6 @@ from lmtui.tui.finetune.loss_chart import (
     marks_of,
 )
 from lmtui.tui.finetune.smoothed_loss import EMA_WEIGHT, SmoothedLoss
-from lmtui.tui.widgets.chart import (
-    DOWN,
-    bridged,
-    label_line,
-    line_rows,
-)
 from tests.tui.hosts import Host, resized, written
 
 LOSSES = st.lists(st.floats(0.01, 12), min_size=1, max_size=400)

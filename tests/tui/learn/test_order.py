@@ -24,10 +24,10 @@ import pytest
 from lmtui import cancellation
 from lmtui.learn.course import first_course, read_course
 from lmtui.learn.figure import Figure, Words
+from lmtui.learn.figure_lines import figure_text
 from lmtui.learn.instrument import Action, Instrument, Material, Measurement, Option
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.lesson import Lesson
-from lmtui.learn.plain import figure_lines
 from lmtui.tui.learn.figure_view import FigureView
 from lmtui.tui.learn.screen import LearnScreen
 from tests.fake_writing import FakeWriter
@@ -135,7 +135,7 @@ class Emptied(Live):
 
 
 KINDS = {kind.NAME: kind for kind in (Live, Entered, Emptied)}
-PAGE = "# {0}\n\nText.\n\n::: {0}\ntext: {0}\n- never: Do nothing.\n:::\n"
+PAGE = "# {0}\n\nText.\n\n```{0}\ntext: {0}\n- never: Do nothing.\n```\n"
 
 
 @asynccontextmanager
@@ -276,7 +276,7 @@ async def end_of(page: str, *, early: bool) -> tuple[Any, ...]:
         await running.ready()
         await running.until(lambda: idle(screen))
         instrument = lesson.instrument
-        lines = [MEASURED.sub("", line) for line in figure_lines(instrument.figure)]
+        lines = [MEASURED.sub("", line) for line in figure_text(instrument.figure)]
         assert lines
         return lines, instrument.message, instrument.done, screen.field.value
 

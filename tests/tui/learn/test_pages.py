@@ -205,7 +205,7 @@ def test_pages_on_the_default_model(
         elif command.startswith(":"):
             measurement = instrument.act(command[1:])
         else:
-            measurement = instrument.take(line)
+            measurement = instrument.submit(line)
         if measurement is not None:
             answer(engine, measurement)
     exercises = {exercise.id for exercise in lesson_at(page).page.exercises}

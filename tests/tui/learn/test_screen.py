@@ -82,10 +82,10 @@ SECOND = """\
 
 Press {slide}, {add} and {next}.
 
-::: counter
+```counter
 - up: Press {slide}.
 - acted: Press {add}.
-:::
+```
 
 All is counted.
 """
@@ -115,7 +115,7 @@ async def test_page_shows_text_exercises_and_bars_that_follow_the_keys(
 ) -> None:
     async with learning(tmp_path) as (running, screen):
         await running.until(lambda: "After “one two”" in running.seen)
-        for words in ("1 of 2", "A page", "A word and another, “code”.", "rest"):
+        for words in ("1 of 2", "A page", "A word and another, “code”.", "all others"):
             assert words in running.seen
         assert "☐ Write, then Enter." in running.seen
         await running.press(*"x")

@@ -146,7 +146,7 @@ def course(tmp_path: Path) -> Path:
     shutil.copytree(first_course(), folder)
     page = folder / "09-training.md"
     text = page.read_text(encoding="utf-8")
-    page.write_text(text.replace("::: scratch\n", "::: scratch\nseconds: 5\n"))
+    page.write_text(text.replace("```scratch\n", "```scratch\nseconds: 5\n"))
     return folder
 
 

@@ -1,10 +1,12 @@
-"""Dot plots of line charts and labels below them, as pure functions.
+"""Parts of charts as text: bars of quarter blocks, lines of Braille dots, round numbers
+for the axes and their labels.
 
-Knows no widget.
+Pure functions. Knows no style and no widget.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -14,12 +16,54 @@ from rich.cells import cell_len
 ACROSS, DOWN = 2, 4
 """Braille dots in a cell, horizontally and vertically."""
 
+# Keys: upper left, upper right, lower left, lower right.
+_QUARTERS = {
+    (False, False, False, False): " ",
+    (True, False, False, False): "▘",
+    (True, True, False, False): "▀",
+    (False, False, True, False): "▖",
+    (False, False, True, True): "▄",
+    (True, False, True, False): "▌",
+    (True, True, True, False): "▛",
+    (True, False, True, True): "▙",
+    (True, True, True, True): "█",
+}
 _RUNS = re.compile(r" +|[^ ]+")
 
 # Bit of each Braille dot, by column and row. Unicode numbers three dots down the left
 # column, three down the right one, then the bottom two:
 # https://www.unicode.org/charts/PDF/U2800.pdf
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+
+
+def bar(prob: float, sampled_prob: float | None, width: int) -> str:
+    """Draw two bars in one line of quarter blocks, with a resolution of half a cell:
+    above, the model's own probability; below, the one the sampler draws from."""
+    above = _halves(prob, width)
+    below = _halves(prob if sampled_prob is None else sampled_prob, width)
+    full, end = min(above, below) // 2, (max(above, below) + 1) // 2
+    between = "".join(
+        _QUARTERS[above > 2 * cell, above > 2 * cell + 1,
+                  below > 2 * cell, below > 2 * cell + 1]
+        for cell in range(full, end)
+    )  # fmt: skip
+    return "█" * full + between + " " * (width - end)
+
+
+def _halves(prob: float, width: int) -> int:
+    if not math.isfinite(prob):
+        return 0
+    return round(2 * width * min(1.0, max(0.0, prob)))
+
+
+def bar_parts(
+    prob: float, sampled_prob: float | None, width: int
+) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the same with the styles `sampled` and `raw`: as far as the lower bar
+    reaches, its colour covers that of the upper one."""
+    drawn = bar(prob, sampled_prob, width)
+    over = 0 if sampled_prob is None else len(drawn.rstrip(" ▀▘"))
+    return (drawn[:over], "sampled"), (drawn[over:], "raw")
 
 
 def line_rows(heights: Sequence[int | None], rows: int) -> list[str]:
@@ -86,3 +130,32 @@ def bridged(values: Sequence[float | None]) -> list[float | None]:
         for place in range(left + 1, right):
             filled[place] = low + (high - low) * (place - left) / (right - left)
     return filled
+
+
+def round_step(span: float, limit: int) -> float:
+    """Return the smallest of 1, 2 or 5 times a power of ten that fits into `span` at
+    most `limit` times. `span` is more than 0."""
+    wanted = span / max(1, limit)
+    power: float = 10.0 ** math.floor(math.log10(wanted))
+    return next(
+        step * power for step in (1, 2, 5, 10, 20) if step * power >= wanted * 0.999999
+    )
+
+
+def ticks(low: float, high: float, limit: int) -> list[tuple[float, str]]:
+    """Return round numbers from `low` to `high`, about `limit` at most, with labels."""
+    if not high > low:
+        return []
+    step = round_step(high - low, limit)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [
+        (number * step, f"{number * step + 0.0:,.{decimals}f}")
+        for number in range(first, last + 1)
+    ]
+
+
+def whole_ticks(high: int, limit: int) -> list[int]:
+    """Return round whole numbers from 0 to `high`."""
+    step = max(1, round(round_step(max(1, high), limit)))
+    return list(range(0, high + 1, step))

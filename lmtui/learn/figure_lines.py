@@ -1,0 +1,296 @@
+"""The drawing of a figure: lines of styled texts for a width, and sentences.
+
+The screen and the handout show the lines. The sentences, for shells and screen readers,
+say the same without bars, colours and positions: each number with its heading. Whatever
+a terminal would obey is made visible. Knows no instrument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from lmtui import notation, surprisal_scale
+from lmtui.chart import (
+    ACROSS,
+    DOWN,
+    bar_parts,
+    bridged,
+    label_line,
+    line_rows,
+    runs,
+    ticks,
+)
+from lmtui.learn.figure import (
+    Cell,
+    Chart,
+    Column,
+    Figure,
+    Level,
+    Part,
+    ShadedText,
+    Table,
+    Words,
+)
+from lmtui.text import visible_flow, visible_line, visible_token
+
+Line = list[tuple[str, str]]
+"""Texts, each with the name of its style."""
+
+STYLES = (
+    "title", "token", "strong", "quiet", "warning", "cursor", "raw", "sampled", "cut",
+    "line", *(f"surprise-{step}" for step in range(surprisal_scale.STEPS)),
+)  # fmt: skip
+"""Names of all styles."""
+_GAP = 2  # cells between two columns
+_WIDEST_CELL = 28
+_LEAST_BAR, _LEAST_TEXT = 6, 24
+"""Least cells of a column that grows: with bars, with texts."""
+_ROWS = 10  # lines of a chart
+_LABEL = 7  # cells of a label of the y axis, with the space behind it
+_LEAST_PLOT = 12
+_MARGIN = 0.05  # of the range of y, above and below
+_TICKS = 5  # of an axis, about
+_POINTS = 12  # of a chart that are written out, about
+_CONSOLE = Console()
+
+
+def figure_lines(figure: Figure, width: int) -> list[Line]:
+    """Draw a figure in at most `width` cells."""
+    lines: list[Line] = []
+    for part in figure if width > 0 else ():
+        if lines and (not isinstance(part, Table) or part.title):
+            lines.append([])
+        match part:
+            case Words(text=text, tone=tone):
+                for line in text.split("\n"):
+                    lines += _wrapped(line, tone or "token", width)
+            case Table():
+                lines += _table(part, width)
+            case ShadedText():
+                lines += _shaded(part, width)
+            case Chart():
+                lines += _chart(part, width)
+    return lines
+
+
+def figure_text(figure: Figure) -> Iterator[str]:
+    """Yield a figure as lines of plain text, with an empty one between two parts."""
+    for number, part in enumerate(figure):
+        if number:
+            yield ""
+        yield from _part_text(part)
+
+
+def _part_text(part: Part) -> Iterator[str]:
+    if isinstance(part, Words):
+        yield from visible_flow(part.text).split("\n")
+        return
+    if part.title:
+        yield visible_line(part.title)
+    match part:
+        case Table():
+            yield from _row_texts(part)
+            if part.note:
+                yield visible_line(part.note)
+        case ShadedText():
+            for token in part.tokens:
+                bits = notation.surprisal(token.logprob)
+                yield f"{visible_token(token.text)}: {bits} bits"
+        case Chart():
+            yield from _chart_text(part)
+
+
+def _wrapped(text: str, style: str, width: int) -> Iterator[Line]:
+    return _wrap([(visible_line(text), style)], width)
+
+
+def _wrap(pieces: Line, width: int) -> Iterator[Line]:
+    """Wrap styled texts at words."""
+    for line in Text.assemble(*pieces).wrap(_CONSOLE, width):
+        yield [(line.plain[s.start : s.end], str(s.style)) for s in line.spans]
+
+
+# Tables.
+
+
+def _table(table: Table, width: int) -> Iterator[Line]:
+    if table.title:
+        yield from _wrapped(table.title, "title", width)
+    widths = _widths(table, width)
+    if widths is None:
+        for number, text in enumerate(_row_texts(table)):
+            style = "cursor" if number == table.at else "token"
+            first, *others = _wrapped(text, style, width - _GAP)
+            yield first
+            yield from ([(" " * _GAP, "token"), *line] for line in others)
+    else:
+        if any(column.heading for column in table.columns):
+            heads = [Cell(column.heading, "quiet") for column in table.columns]
+            yield _row(heads, table.columns, widths)
+        for number, cells in enumerate(table.rows):
+            yield _row(cells, table.columns, widths, marked=number == table.at)
+    if table.note:
+        yield from _wrapped(table.note, "quiet", width)
+
+
+def _row_texts(table: Table) -> Iterator[str]:
+    """Yield each row as a sentence: its name, and its numbers with their headings. What
+    a bar shows stands in another cell as a number."""
+    for number, cells in enumerate(table.rows):
+        name, *others = (
+            (f"{column.heading} " if column.heading else "") + visible_line(cell.text)
+            for column, cell in zip(table.columns, cells, strict=True)
+            if cell.text
+        )
+        mark = "> " if number == table.at else ""
+        yield f"{mark}{name}: {', '.join(others)}" if others else f"{mark}{name}"
+
+
+def _widths(table: Table, width: int) -> list[int] | None:
+    """Return the width of each column: as wide as its texts, and the room that is left
+    for those that grow. None where they do not fit."""
+    widths = []
+    for number, column in enumerate(table.columns):
+        texts = (column.heading, *(cells[number].text for cells in table.rows))
+        widest = max(cell_len(visible_line(text)) for text in texts)
+        is_bar = any(cells[number].bar for cells in table.rows)
+        least = _LEAST_BAR if is_bar else 0
+        widths.append(
+            max(least, min(widest, _LEAST_TEXT if column.grows else _WIDEST_CELL))
+        )
+    room = width - sum(widths) - _GAP * (len(widths) - 1)
+    growing = [n for n, column in enumerate(table.columns) if column.grows]
+    for number in growing:
+        widths[number] += room // len(growing)
+    return widths if room >= 0 else None
+
+
+def _row(
+    cells: Sequence[Cell],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    *,
+    marked: bool = False,
+) -> Line:
+    line: Line = []
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        line += [(" " * _GAP, "token")] if line else []
+        if cell.bar:
+            above, *below = cell.bar
+            line += bar_parts(above, below[0] if below else None, width)
+        else:
+            text = _fit(visible_line(cell.text), width, right=column.right)
+            line.append((text, "cursor" if marked else cell.tone or "token"))
+    return line
+
+
+def _fit(text: str, width: int, *, right: bool) -> str:
+    """Return a text in exactly `width` cells."""
+    if cell_len(text) > width:
+        text = f"{set_cell_size(text, width - 1)}…"
+    space = " " * (width - cell_len(text))
+    return space + text if right else text + space
+
+
+# Shaded text.
+
+
+def _shaded(shaded: ShadedText, width: int) -> Iterator[Line]:
+    if shaded.title:
+        yield from _wrapped(shaded.title, "title", width)
+    pieces = []
+    for token in shaded.tokens:
+        step = surprisal_scale.surprisal_step(token.logprob)
+        pieces.append((visible_line(token.text), f"surprise-{step}"))
+    yield from _wrap(pieces, width)
+
+
+# Charts.
+
+
+def _finite(chart: Chart) -> tuple[list[tuple[float, float]], list[Level]]:
+    """Return the points and the levels that can be drawn."""
+    points = [point for point in chart.points if all(map(math.isfinite, point))]
+    return points, [level for level in chart.levels if math.isfinite(level.value)]
+
+
+def _chart(chart: Chart, width: int) -> Iterator[Line]:
+    yield from _wrapped(chart.title, "title", width)
+    points, levels = _finite(chart)
+    values = [*(y for _, y in points), *(level.value for level in levels)]
+    names = {level.name: f" {_level_text(level)}" for level in levels}
+    plot = width - _LABEL - max(map(cell_len, names.values()), default=0)
+    if plot < _LEAST_PLOT or not values:
+        for text in _chart_text(chart):
+            yield from _wrapped(text, "token", width)
+        return
+    # 1) the ends of both axes
+    margin = _MARGIN * ((max(values) - min(values)) or 1.0)
+    low, high = min(values) - margin, max(values) + margin
+    xs = [_scaled(x, chart) for x, _ in points] or [0.0]
+    left, right = min(xs), max(*xs, min(xs) + 1e-9)
+
+    def row_of(y: float) -> int:
+        return min(_ROWS - 1, int((high - y) / (high - low) * _ROWS))
+
+    def column_of(x: float, columns: int) -> int:
+        return round((_scaled(x, chart) - left) / (right - left) * (columns - 1))
+
+    # 2) the curve, in Braille dots
+    heights: list[float | None] = [None] * (plot * ACROSS)
+    for x, y in points:
+        heights[column_of(x, len(heights))] = (high - y) / (high - low)
+    dots = [
+        None if share is None else int(share * _ROWS * DOWN)
+        for share in bridged(heights)
+    ]
+    # 3) the rows, each with its label and its level, then the x axis
+    marks = {row_of(level.value): level for level in levels}
+    labels = {row_of(value): text for value, text in ticks(low, high, _TICKS)}
+    for number, curve in enumerate(line_rows(dots, _ROWS)):
+        level = marks.get(number)
+        label = _fit(labels.get(number, ""), _LABEL - 1, right=True)
+        line = [(f"{label} ", "quiet")]
+        for run in runs(curve):
+            on_level = run.isspace() and level is not None
+            line.append(("┄" * len(run), "quiet") if on_level else (run, "line"))
+        yield [*line, (names[level.name], "quiet")] if level else line
+    placed = [(column_of(x, plot), text) for x, text in _x_ticks(points, chart)]
+    yield [(" " * _LABEL + label_line(placed, plot), "quiet")]
+    names_of_axes = _fit(f"{chart.x_label} →, {chart.y_label} ↑", plot, right=False)
+    yield [(" " * _LABEL + names_of_axes, "quiet")]
+
+
+def _scaled(x: float, chart: Chart) -> float:
+    return math.log10(x + 1) if chart.log_x else x
+
+
+def _x_ticks(
+    points: Sequence[tuple[float, float]], chart: Chart
+) -> list[tuple[float, str]]:
+    if not points:
+        return []
+    first, last = points[0][0], points[-1][0]
+    if not chart.log_x:
+        return ticks(first, last, _TICKS)
+    marks = [0, *(10**n for n in range(int(math.log10(last + 1)) + 1) if 10**n <= last)]
+    return [(float(mark), f"{mark:,}") for mark in marks]
+
+
+def _level_text(level: Level) -> str:
+    return f"{visible_line(level.name)} {notation.rate(level.value)}"
+
+
+def _chart_text(chart: Chart) -> Iterator[str]:
+    """Yield the levels and some points, the first and the last of them."""
+    points, levels = _finite(chart)
+    yield from (f"line of {_level_text(level)}" for level in levels)
+    few = points[:: math.ceil(len(points) / _POINTS) or 1]
+    for x, y in few if few[-1:] == points[-1:] else [*few, points[-1]]:
+        at = notation.number(x, ",g")
+        yield f"{chart.x_label} {at}: {chart.y_label} {notation.rate(y)}"

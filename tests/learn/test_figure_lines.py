@@ -1,0 +1,157 @@
+"""The drawing of figures: every number on the screen, in the shell and in a handout."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from lmtui import notation
+from lmtui.learn.figure import (
+    Cell,
+    Chart,
+    Column,
+    Figure,
+    Level,
+    ShadedText,
+    Table,
+    Words,
+    bars,
+    row,
+)
+from lmtui.learn.figure_lines import Line, figure_lines, figure_text
+from lmtui.learn.handout.writer import figure_html
+from tests.learn.handout.gallery import candidate, gallery, token
+from tests.learn.handout.tree import read
+from tests.tui.hosts import HOSTILE
+
+WIDTHS = (8, 20, 40, 66, 120)
+PROBS = st.lists(st.floats(1e-9, 1), min_size=1, max_size=6)
+FINITE = st.floats(-1e4, 1e4)
+NUMBERS = st.tuples(FINITE, FINITE, st.floats(0, 1))
+FIGURES = st.tuples(
+    PROBS,
+    st.lists(NUMBERS, min_size=1, max_size=5),
+    st.lists(st.none() | st.floats(-60, 0), max_size=8),
+    st.lists(st.tuples(st.floats(0, 1e5), FINITE), max_size=12),
+    st.lists(FINITE, max_size=3),
+)
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+@given(FIGURES, st.booleans())
+def test_every_number_stands_in_the_plain_text_and_in_the_handout(
+    numbers: tuple[
+        list[float],
+        list[tuple[float, float, float]],
+        list[float | None],
+        list[tuple[float, float]],
+        list[float],
+    ],
+    log: bool,
+) -> None:
+    probs, cells, logprobs, points, levels = numbers
+    rows = [candidate(n, prob, prob / 2) for n, prob in enumerate(probs)]
+    figure: Figure = (
+        bars("Bars", rows, 0.25, rest_sampled=0.125),
+        Table(
+            "Table",
+            (Column("x", right=True), Column("y"), Column("share"), Column("")),
+            tuple(
+                row(notation.number(x), notation.number(y), notation.chance(share),
+                    Cell("", bar=(share,)))
+                for x, y, share in cells
+            ),
+        ),
+        ShadedText("Text", tuple(token("t", logprob) for logprob in logprobs)),
+        Chart("Chart", tuple(sorted(points)), "x", "y",
+              tuple(Level(f"l{n}", value) for n, value in enumerate(levels)), log),
+    )  # fmt: skip
+    expected = {
+        *map(notation.chance, (*probs, *(prob / 2 for prob in probs), 0.25, 0.125)),
+        *(notation.number(value) for x, y, _ in cells for value in (x, y)),
+        *(notation.chance(share) for *_, share in cells),
+        *map(notation.surprisal, logprobs),
+        *(notation.rate(y) for _, y in points),
+        *(notation.number(x, ",g") for x, _ in points),
+        *map(notation.rate, levels),
+    }
+    plain = "\n".join(figure_text(figure))
+    handout = read(figure_html(figure, "Figure")).text
+    for number in expected:
+        assert number in plain
+        assert number in handout
+    for width in WIDTHS:
+        drawn = texts(figure_lines(figure, width))
+        assert max(map(cell_len, drawn)) <= width
+
+
+@pytest.mark.parametrize("foreign", [*HOSTILE.values(), "<|im_end|>", "[bold]x[/bold]"])
+def test_foreign_text_is_made_visible_everywhere(foreign: str) -> None:
+    for figure in gallery(foreign):
+        drawn = [*texts(figure_lines(figure, 66)), *figure_text(figure)]
+        assert not any(ord(sign) < 32 for text in drawn for sign in text)
+        if foreign.isascii() and foreign.isprintable():
+            assert any(foreign in text for text in drawn)
+
+
+def test_bars_are_as_long_as_they_are_and_the_second_is_the_lower_half() -> None:
+    rows = (
+        candidate(1, 0.5, 0.25),
+        candidate(2, 0.25, 0.5),
+        candidate(3, 0.5, 0.0, "k"),
+    )
+    table = bars("", rows, 0.0, rest_sampled=0.0)
+    lines = figure_lines((table,), 42)[1:]
+    drawn = [line[2:4] for line in lines]
+    shown = ["".join(text for text, _ in bar) for bar in drawn]
+    assert shown[:3] == ["██▀▀    ", "██▄▄    ", "▀▀▀▀    "]
+    assert [[style for text, style in bar if text.strip()] for bar in drawn] == [
+        ["sampled", "raw"], ["sampled"], ["raw"], [],
+    ]  # fmt: skip
+    assert texts(lines)[2].endswith("50.0%     0%  top-k ")
+    words = list(figure_text((table,)))
+    assert words[2] == "token ·token3: p 50.0%, drawn 0%, cut by top-k"
+
+
+def test_table_that_does_not_fit_is_a_sentence_a_row() -> None:
+    table = gallery()[1][2]
+    wide, narrow = figure_lines((table,), 40), figure_lines((table,), 14)
+    assert texts(wide)[1].split() == ["word", "p"]
+    assert [style for _, style in wide[3]][:1] == ["cursor"]
+    assert "> word rare:" in texts(narrow)
+    assert "  p <0.1%" in texts(narrow)
+
+
+@given(st.lists(FINITE, min_size=1, max_size=60))
+def test_curve_rises_and_falls_as_its_points(values: list[float]) -> None:
+    points = tuple((float(x), y) for x, y in enumerate(values))
+    lines = texts(figure_lines((Chart("", points, "x", "y"),), 60))
+    curve = [line[7:] for line in lines[1:11]]
+    assert any("\u2800" < sign <= "\u28ff" for line in curve for sign in line)
+    if max(values) - min(values) > 1e-3:
+        assert curve[0].strip() and curve[-1].strip()
+
+
+def test_chart_leaves_out_what_is_not_finite() -> None:
+    points = ((0.0, 1.0), (1.0, math.nan), (2.0, math.inf), (3.0, 2.0))
+    chart = Chart("", points, "x", "y", (Level("far", math.inf), Level("near", 1.5)))
+    lines = texts(figure_lines((chart,), 60))
+    assert sum("near 1.500" in line for line in lines) == 1
+    assert "far" not in "".join(lines)
+    assert list(figure_text((chart,))) == ["line of near 1.500", "x 0: y 1.000",
+                                           "x 3: y 2.000"]  # fmt: skip
+
+
+def test_words_wrap_and_empty_figures_have_no_lines() -> None:
+    lines = figure_lines((Words("one two\nthree", "strong"),), 5)
+    assert [line[0] for line in lines] == [
+        ("one ", "strong"), ("two", "strong"), ("three", "strong"),
+    ]  # fmt: skip
+    assert figure_lines((), 5) == [] == figure_lines((Words("x"),), 0)
