@@ -1,8 +1,7 @@
 """Figures: what an instrument shows, as frozen values.
 
 All numbers are in them as numbers or as text made by `lmtui.notation`. Texts are not
-yet made visible: `figure_lines` does that for the screen, the shell and the handout. Knows
-no engine.
+yet made visible: `figure_lines` does that, where they are drawn. Knows no engine.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -121,7 +122,9 @@ def _wrap(pieces: Line, width: int) -> Iterator[Line]:
 def _table(table: Table, width: int) -> Iterator[Line]:
     if table.title:
         yield from _wrapped(table.title, "title", width)
-    widths = _widths(table, width)
+    # Bars are left out first; what still does not fit is a sentence a row.
+    form = table if _widths(table, width) else _without_bars(table)
+    widths = _widths(form, width)
     if widths is None:
         for number, text in enumerate(_row_texts(table)):
             style = "cursor" if number == table.at else "token"
@@ -130,12 +133,24 @@ def _table(table: Table, width: int) -> Iterator[Line]:
             yield from ([(" " * _GAP, "token"), *line] for line in others)
     else:
         if any(column.heading for column in table.columns):
-            heads = [Cell(column.heading, "quiet") for column in table.columns]
-            yield _row(heads, table.columns, widths)
-        for number, cells in enumerate(table.rows):
-            yield _row(cells, table.columns, widths, marked=number == table.at)
+            heads = [Cell(column.heading, "quiet") for column in form.columns]
+            yield _row(heads, form.columns, widths)
+        for number, cells in enumerate(form.rows):
+            yield _row(cells, form.columns, widths, marked=number == table.at)
     if table.note:
         yield from _wrapped(table.note, "quiet", width)
+
+
+def _without_bars(table: Table) -> Table:
+    """Return a table without its columns of bars, whose numbers stand in others."""
+    shown = [
+        number
+        for number in range(len(table.columns))
+        if not any(cells[number].bar for cells in table.rows)
+    ]
+    columns = tuple(table.columns[number] for number in shown)
+    rows = tuple(tuple(cells[number] for number in shown) for cells in table.rows)
+    return replace(table, columns=columns, rows=rows)
 
 
 def _row_texts(table: Table) -> Iterator[str]:

@@ -7,6 +7,7 @@ file counts as none: progress is optional state, and never an error.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from lmtui import paths
@@ -30,15 +31,13 @@ class Lesson:
         the one that was open last."""
         self.course, self._instruments = course, instruments
         self._material = own or Material(course.text, course.text_name)
-        self._saved = _read(course.id)
+        self._saved = _checked(_read().get(course.id))
         self._open: dict[int, Instrument] = {}
-        self.number = self._last() if start is None else start
+        if start is None:
+            ids, last = [page.id for page in course.pages], self._saved["page"]
+            start = ids.index(last) if last in ids else 0
+        self.number = start
         """The page that is open, from 0."""
-
-    def _last(self) -> int:
-        ids = [page.id for page in self.course.pages]
-        last = self._saved.get("page")
-        return ids.index(last) if last in ids else 0
 
     @property
     def page(self) -> Page:
@@ -54,28 +53,21 @@ class Lesson:
 
     def is_done(self, exercise: str, page: Page | None = None) -> bool:
         """Return whether an exercise of a page was done, now or earlier."""
-        return exercise in self._done_of(page or self.page)
+        return exercise in self._saved["done"].get((page or self.page).id, ())
 
     def is_complete(self, page: Page) -> bool:
         return all(self.is_done(exercise.id, page) for exercise in page.exercises)
 
-    def _done_of(self, page: Page) -> list[str]:
-        found: list[str] = self._saved["done"].setdefault(page.id, [])
-        return found
-
     def note(self) -> tuple[str, ...]:
         """Tick what the instrument has seen done, and save it; return the ids of the
         exercises that were ticked now."""
-        done, page = self.instrument.done, self.page
-        new = [
-            exercise.id
-            for exercise in page.exercises
-            if exercise.id in done and not self.is_done(exercise.id)
-        ]
+        ids = (exercise.id for exercise in self.page.exercises)
+        seen = self.instrument.done
+        new = tuple(id_ for id_ in ids if id_ in seen and not self.is_done(id_))
         if new:
-            self._done_of(page).extend(new)
+            self._saved["done"].setdefault(self.page.id, []).extend(new)
             self._save()
-        return tuple(new)
+        return new
 
     def move_to(self, number: int) -> bool:
         """Open another page; return whether there is one of this number."""
@@ -91,50 +83,42 @@ class Lesson:
         self._open.clear()
 
     def _save(self) -> None:
-        _merge(self.course.id, self._saved)
+        """Save what is done, with what another window has done meanwhile."""
+        try:
+            paths.ensure_folder(paths.state_folder())
+            with paths.locked_folder(paths.state_folder()):
+                whole = _read()
+                others = _checked(whole.get(self.course.id))["done"]
+                for page, exercises in others.items():
+                    mine = self._saved["done"].setdefault(page, [])
+                    mine += (id_ for id_ in exercises if id_ not in mine)
+                whole[self.course.id] = self._saved
+                paths.write_atomically(_file(), json.dumps(whole).encode())
+        except (OSError, LmtuiError):
+            return
 
 
-def _file() -> Any:
+def _file() -> Path:
     return paths.state_folder() / "learn.json"
 
 
-def _read_all() -> dict[str, Any]:
+def _read() -> dict[str, Any]:
+    """Return what is saved of all courses."""
     paths.make_private(_file())
     try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
+        whole = json.loads(_file().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return whole if isinstance(whole, dict) else {}
 
 
-def _read(course: str) -> dict[str, Any]:
-    """Return what is saved of a course: the last page, and the exercises done of
-    each."""
-    return _checked(_read_all().get(course))
-
-
-def _checked(found: object) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        return {"done": {}}
-    done = found.get("done")
-    known = {
-        page: [exercise for exercise in exercises if isinstance(exercise, str)]
-        for page, exercises in (done.items() if isinstance(done, dict) else ())
-        if isinstance(exercises, list)
+def _checked(saved: object) -> dict[str, Any]:
+    """Return what is saved of a course, as far as it can be used: the last page, and
+    the exercises done of each."""
+    known = saved if isinstance(saved, dict) else {}
+    done = known.get("done")
+    pages = done.items() if isinstance(done, dict) else ()
+    return {
+        "page": known.get("page"),
+        "done": {page: ids for page, ids in pages if isinstance(ids, list)},
     }
-    return {"page": found.get("page"), "done": known}
-
-
-def _merge(course: str, saved: dict[str, Any]) -> None:
-    """Save a course. What another window has done meanwhile is added to `saved`."""
-    try:
-        paths.ensure_folder(paths.state_folder())
-        with paths.locked_folder(paths.state_folder()):
-            whole = _read_all()
-            for page, exercises in _checked(whole.get(course))["done"].items():
-                mine = saved["done"].setdefault(page, [])
-                mine += (each for each in exercises if each not in mine)
-            whole[course] = saved
-            paths.write_atomically(_file(), json.dumps(whole).encode())
-    except (OSError, LmtuiError):
-        return

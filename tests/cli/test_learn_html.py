@@ -53,7 +53,8 @@ def test_whole_course_is_written_with_a_line_a_page(
     assert pages[2].one("p", "about").text == (
         "Numbers of fake (exact, float32) · text: Words"
     )
-    titles = [pre.all("span", "title")[0].text for pre in pages[1].all("pre", "wide")]
+    wide = pages[1].all("pre", "wide")
+    titles = [title.text for pre in wide for title in pre.all("span", "title")]
     assert titles == ["After “one two”", "After “one two three”"]
     plain = run("learn", "--plain", str(course), "2", stdin="one two three\n").out
     for lines in pages[1].all("details", "lines"):
@@ -73,7 +74,8 @@ def test_own_text_is_named_without_its_folder(course: Path, tmp_path: Path) -> N
     assert done.code == 0
     page = (tmp_path / "out" / "02-second.html").read_text("utf-8")
     assert "text: mine.txt" in page
-    titles = [pre.all("span", "title")[0].text for pre in read(page).all("pre", "wide")]
+    wide = read(page).all("pre", "wide")
+    titles = [title.text for pre in wide for title in pre.all("span", "title")]
     assert [each.rpartition("myself.")[2] for each in titles] == ["”", " three”"]
     assert str(tmp_path) not in page
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.program import run
 
 
 def dialog(page: str, *lines: str) -> str:
     """What is written on a page of the course for these lines."""
     result = run("learn", "--plain", page, stdin="".join(f"{line}\n" for line in lines))
-    assert result.code == 0
-    assert result.err == ""
+    assert (result.code, result.err) == (0, "")
     return result.out
 
 
@@ -47,3 +48,15 @@ def test_surprise_has_totals_and_pairs() -> None:
     assert "is likelier per byte. " in out
     assert "A: bits/byte " in out
     assert out.count("Done: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        ("one-pass", ["The sun rises in x east and sets.", ":generate"]),
+        ("softmax", [":slide -3", ":slide 6", ":draw", ":draw", ":draw"]),
+        ("decoding", ["Once upon a time", ":again", ":long", ":slide -7"]),
+    ],
+)
+def test_other_pages_are_done(page: str, lines: list[str]) -> None:
+    assert "This page is done; :next goes on." in dialog(page, *lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from lmtui import notation
 from lmtui.engine.types import SamplingSettings
 from lmtui.learn.figure import Words
 from lmtui.learn.figure_lines import figure_text
-from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.bars import BarsInstrument
 from lmtui.text import visible_token
 from tests.fakes import FakeEngine
@@ -91,12 +89,6 @@ def test_last_word_has_the_product_of_its_tokens(engine: FakeEngine) -> None:
         assert f"{token.rank:,}" in said.text
 
 
-def test_another_word_does_not_count(engine: FakeEngine) -> None:
-    instrument = shown(engine, word="mat")
-    answer(engine, instrument.submit(f"{TEXT} dog"))
-    assert instrument.done == set()
-
-
 def test_sure_needs_more_than_nine_tenths(engine: FakeEngine) -> None:
     instrument = shown(engine)
     assert probs_of(bars_of(instrument))[0] < 0.9
@@ -116,25 +108,3 @@ def test_empty_text_and_single_word_say_what_to_do(engine: FakeEngine) -> None:
     assert instrument.submit("word") is None
     assert "at least two words" in instrument.message
     assert bars_of(instrument).rows  # what was there stays
-
-
-def test_own_text_gives_the_example(engine: FakeEngine) -> None:
-    own = Material("Too short. This is a sentence of my own text.", "m", is_own=True)
-    instrument = BarsInstrument(made(BarsInstrument, text=TEXT).options, own)
-    answer(engine, instrument.begin())
-    assert instrument.entered == "This is a sentence of my own text."
-
-
-@pytest.mark.real
-def test_page_holds_on_the_default_model(
-    default_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    from lmtui.engine.engine import LocalEngine
-
-    engine = LocalEngine.open()
-    instrument = made(BarsInstrument, text=TEXT, word="banana")
-    answer(engine, instrument.begin())
-    answer(engine, instrument.submit(f"{TEXT} banana"))
-    answer(engine, instrument.follow("The capital of France is Paris. The capital of"))
-    assert "word" in instrument.done

@@ -11,10 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmtui.cancellation import cancelled_when
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Prompt, SamplingSettings, Step
-from lmtui.errors import Cancelled
 from lmtui.learn.beam import Hypothesis, beam_search
 from lmtui.learn.loops import find_loop
 from tests.engine import tiny
@@ -99,12 +97,6 @@ def test_ended_hypotheses_stay_as_they_are(
     assert [beam[0].ids for beam in beams] == [(first,)]
 
 
-def test_beam_search_stops_when_it_is_asked_to(engine: LocalEngine) -> None:
-    ids = ids_of(engine, "the cat sat")
-    with pytest.raises(Cancelled), cancelled_when(lambda: True):
-        list(beam_search(engine, ids, width=2, count=5))
-
-
 @given(
     st.lists(st.integers(0, 50), max_size=20),
     st.lists(st.integers(100, 103), min_size=1, max_size=9),
@@ -135,23 +127,3 @@ def test_loop_is_found_with_its_exact_period(
         assert len(ids) - at <= found.covered or (len(ids) - at) // period < 2
         if period < found.period:
             assert len(ids) - at < found.covered
-
-
-@pytest.mark.parametrize(
-    ("ids", "period", "repeats"),
-    [
-        ([9, 8, *[1, 2, 3] * 5], 3, 5),
-        ([9, *[1, 2, 3, 4] * 3, 1], 4, 3),
-        ([7] * 12, 1, 12),
-        ([1, 2] * 8, 2, 8),
-    ],
-)
-def test_loops_in_words(ids: list[int], period: int, repeats: int) -> None:
-    found = find_loop(ids)
-    assert found is not None
-    assert (found.period, found.repeats) == (period, repeats)
-
-
-@pytest.mark.parametrize("ids", [[], [1], list(range(40)), [1, 2, 3, 1, 2, 3]])
-def test_no_loop(ids: list[int]) -> None:
-    assert find_loop(ids) is None

@@ -18,7 +18,6 @@ from tests.learn.instruments import (
     Silent,
     answer,
     made,
-    own_text,
     table_of,
     texts_of,
     words_of,
@@ -146,23 +145,6 @@ def test_sum_ends_at_a_token_that_a_server_does_not_tell(naive: Naive) -> None:
     assert {row[4] for row in rows[3:]} == {notation.NONE}
     assert f"Σ log P {notation.NONE} nats" in words_of(instrument)
     assert "likelier" not in words_of(instrument)
-
-
-def test_own_text_gives_the_sentence(naive: Naive) -> None:
-    own = own_text(ChainInstrument, "No. This is a sentence of my own.", text=TEXT)
-    answer(naive.engine, own.begin())
-    assert own.entered == "This is a sentence of my own."
-    assert "This is a sentence" in words_of(own)
-
-
-def test_handout_shows_two_sentences(naive: Naive) -> None:
-    instrument = made(ChainInstrument, text=TEXT, other=OTHER)
-    answer(naive.engine, instrument.begin())
-    for kind, text in instrument.HANDOUT:
-        assert kind == "enter"
-        answer(naive.engine, instrument.submit(text.format(**instrument.options)))
-    assert OTHER in words_of(instrument)
-    assert f"Before: “{TEXT}”" in words_of(instrument)
 
 
 def test_sentence_says_what_its_probability_is_given(naive: Naive) -> None:

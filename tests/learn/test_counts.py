@@ -91,11 +91,6 @@ def test_slider_shows_each_model_and_ticks_after_the_last(
     assert parts(instrument)[0].at == 0
 
 
-def test_trigram_knows_what_follows_in_its_text(instrument: CountsInstrument) -> None:
-    instrument.slide(-1)
-    assert parts(instrument)[1].rows[0][0].text == "·"
-
-
 def test_other_words_are_looked_at_by_all_models(
     engine: FakeEngine, instrument: CountsInstrument
 ) -> None:

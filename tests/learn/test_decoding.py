@@ -114,19 +114,6 @@ def test_nothing_is_done_by_opening_the_page(engine: LocalEngine) -> None:
     assert tree_of(instrument).title == "After “the dog”"
 
 
-def test_another_sample_has_another_seed(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    before = numbers(instrument)
-    answer(engine, instrument.act("again"))
-    after = numbers(instrument)
-    assert instrument.done == {"again"}
-    assert "seed 2" in tree_of(instrument).note
-    steps = steps_of(engine, sampled_with(seed=2))
-    total = math.fsum(step.logprob or 0 for step in steps)
-    assert after["sampled"][0] == notation.log_prob(total)
-    assert (before["greedy"], before["beam"]) == (after["greedy"], after["beam"])
-
-
 def test_sample_is_drawn_with_the_top_p_of_the_slider(engine: LocalEngine) -> None:
     instrument = shown(engine)
     for _ in range(4):
@@ -174,18 +161,6 @@ def test_long_continuation_and_its_loop(engine: LocalEngine) -> None:
         assert first.text == f"No loop in these {len(steps)} tokens."
     else:
         assert f"{loop.covered} of {len(steps)} tokens" in first.text
-
-
-def test_loop_is_said_in_words() -> None:
-    fake = FakeEngine([["a"], ["b"], ["ab"] * 60])
-    instrument = shown(fake, long=40)
-    answer(fake, instrument.act("long"))
-    written = said(instrument)
-    tokens = next(p for p in instrument.figure if isinstance(p, ShadedText)).tokens
-    assert len(tokens) == 40
-    assert "A loop: the last token stands there 40 times in a row." in written
-    assert "40 of 40 tokens (100%)" in written
-    assert {"long", "loop"} <= instrument.done
 
 
 class Interrupted(Exception):
@@ -258,20 +233,6 @@ def test_late_reports_of_another_text_are_dropped(engine: LocalEngine) -> None:
     answer(engine, instrument.submit("the dog"))
     answer(engine, late)
     assert not any(isinstance(part, ShadedText) for part in instrument.figure)
-
-
-def test_empty_text_says_what_to_do(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    assert instrument.submit(" ") is None
-    assert "Write something" in instrument.message
-    assert instrument.figure
-
-
-def test_nothing_goes_on_before_there_is_a_distribution() -> None:
-    instrument = made(DecodingInstrument, text=TEXT)
-    assert instrument.act("again") is None
-    assert instrument.slide(-1) is None
-    assert instrument.figure == []
 
 
 # The tree.

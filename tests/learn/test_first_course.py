@@ -8,12 +8,15 @@ import pytest
 from rich.cells import cell_len
 
 from lmtui.engine.engine import LocalEngine
+from lmtui.errors import LmtuiError
 from lmtui.learn.course import Page, first_course, read_course
-from lmtui.learn.figure import Figure
+from lmtui.learn.figure import Figure, Table
 from lmtui.learn.figure_lines import figure_lines, figure_text
 from lmtui.learn.instrument import Instrument, Material, run_inline
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
+from lmtui.learn.instruments.counts import CountsInstrument
 from tests.engine.tiny import engine
+from tests.learn.instruments import answer, made
 
 PAGES = read_course(first_course(), INSTRUMENTS).pages
 OWN = Material(
@@ -99,3 +102,29 @@ def test_each_page_fits_into_a_small_screen() -> None:
         assert cells <= 78 * 10, page.id
         assert len(page.before) <= 3, page.id
         assert page.after, page.id
+
+
+@pytest.mark.parametrize("kind", INSTRUMENTS.values(), ids=INSTRUMENTS.keys())
+def test_nothing_happens_before_there_is_a_figure(kind: type[Instrument]) -> None:
+    instrument = made(kind, text="the cat sat on the mat")
+    for action in kind.ACTIONS:
+        assert action.id == "train" or instrument.act(action.id) is None
+    assert instrument.slide(-1) is None
+    assert not any(isinstance(part, Table) for part in instrument.figure)
+    assert not instrument.done
+
+
+@pytest.mark.parametrize("kind", INSTRUMENTS.values(), ids=INSTRUMENTS.keys())
+def test_empty_and_long_texts_say_what_to_do(kind: type[Instrument]) -> None:
+    if not kind.ASKS or kind.EMPTIES:
+        return
+    instrument = made(kind, text="the cat sat on the mat")
+    begun = instrument.begin()
+    if kind is not CountsInstrument:  # its text is too short to count in
+        answer(engine(), begun)
+    before = instrument.figure
+    assert instrument.submit("  ") is None
+    assert instrument.message.startswith("Write ")
+    assert [*instrument.figure] == [*before]
+    with pytest.raises(LmtuiError, match="too "):
+        answer(engine(), instrument.submit("word " * 300))

@@ -284,14 +284,6 @@ def test_own_text_is_played_by_its_long_sentences(naive: Naive) -> None:
     assert words_of(only) == "This is the ____"
 
 
-def test_sentence_with_too_few_words_is_left_out(naive: Naive) -> None:
-    own = own_text(
-        GuessInstrument, f"{'long' * 9} {'word' * 9}. I am a sentence that is short."
-    )
-    answer(naive.engine, own.begin())
-    assert words_of(own) == "I am a ____"
-
-
 def test_other_letters_make_spelling_dearer(naive: Naive) -> None:
     own = own_text(GuessInstrument, "Die Möwe ist über dem großen Meer.")
     answer(naive.engine, own.begin())
@@ -302,25 +294,11 @@ def test_other_letters_make_spelling_dearer(naive: Naive) -> None:
     assert f"A letter costs {letter:.2f} bits in this text" in table_of(own).note
 
 
-def test_own_text_without_sentences_leaves_that_of_the_page(naive: Naive) -> None:
-    own = own_text(GuessInstrument, "none", text=TEXT, given=2)
-    answer(naive.engine, own.begin())
-    assert words_of(own) == "The cat ____"
-
-
 def test_own_sentence_fits_into_any_tokens() -> None:
     own = own_text(GuessInstrument, "Ǆ" * 70 + " ça" * 29 + ".", text=TEXT)
     engine = FakeWriter()  # a token is a byte
     answer(engine, own.begin())
     assert words_of(own).endswith(" ça ça ____")
-
-
-def test_text_without_words_says_so_and_is_not_over(naive: Naive) -> None:
-    instrument = made(GuessInstrument, text="日本語のテキスト")
-    assert instrument.begin() is None
-    assert "too few words" in instrument.message
-    assert instrument.figure == ()
-    assert instrument.submit("x") is None
 
 
 def test_numbers_that_a_server_does_not_tell_are_dashes(naive: Naive) -> None:

@@ -84,14 +84,6 @@ def test_other_text_ticks_and_the_same_does_not() -> None:
     assert instrument.message
 
 
-def test_text_of_one_token_shows_what_comes_next() -> None:
-    instrument = made(LensInstrument, text="t")
-    answer(engine(), instrument.begin())
-    assert ", the next token, " in parts(instrument)[0].text
-    instrument.slide(-1)
-    assert "moved" not in instrument.done
-
-
 def test_long_text_is_refused() -> None:
     with pytest.raises(LmtuiError, match="too long here"):
         answer(engine(), made(LensInstrument, text="xyz " * 99).begin())

@@ -13,13 +13,10 @@ import pytest
 from lmtui import notation
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Distribution
-from lmtui.errors import LmtuiError
 from lmtui.learn.course import first_course, read_course
 from lmtui.learn.figure import Table, Words
-from lmtui.learn.instrument import Material
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.passes import PassesInstrument
-from lmtui.partial import RankAbove
 from lmtui.text import visible_token
 from tests.engine import tiny
 from tests.fakes import FakeEngine
@@ -115,18 +112,6 @@ def test_scoring_is_one_call_and_generating_is_one_for_each_token(
     assert f"One by one: {count} of {count} tokens, {count} passes, " in written
     assert "times as long" in written
     assert instrument.done == {"generated"}
-
-
-def test_generated_text_is_greedy(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    answer(engine, instrument.act("generate"))
-    ids, begun = list(engine.encode(TEXT).ids), engine.encode(WORDS).ids
-    made_ids: list[int] = []
-    for _ in ids[1:]:
-        row = tiny.reference_logprobs("llama", [*begun, *made_ids])[-1]
-        made_ids.append(int(row.argmax()))
-    text = "".join(token.text for token in engine.describe_tokens(made_ids))
-    assert " ".join(text.split())[-39:] in counter(instrument)
 
 
 def test_generating_is_followed_step_by_step(engine: LocalEngine) -> None:
@@ -271,12 +256,6 @@ def test_last_word_alone_does_not_show_the_mask(engine: LocalEngine) -> None:
     assert instrument.done == {"entered"}
 
 
-def test_entering_the_same_text_is_no_change(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    answer(engine, instrument.submit(TEXT))
-    assert instrument.done == set()
-
-
 def test_mask_is_a_triangle(engine: LocalEngine) -> None:
     _, mask = tables(shown(engine))
     assert [cells[-1].text for cells in mask.rows] == [
@@ -290,46 +269,6 @@ def test_prefix_of_the_model_is_a_row_of_its_own() -> None:
     grid, _ = tables(shown(fake, "abc"))
     assert column(grid, "came") == ["a", "b", "c"]
     assert len(tables(shown(FakeEngine(), "abc"))[0].rows) == 2
-
-
-def test_messages(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    assert instrument.follow("  ") is None
-    assert "Write something" in instrument.message
-    answer(engine, instrument.follow("t"))
-    assert "single token" in instrument.message
-    assert tables(instrument)[0].title == f"“{TEXT}”"  # what was there stays
-    with pytest.raises(LmtuiError, match="too long"):
-        answer(engine, instrument.submit("word " * 300))
-
-
-def test_nothing_is_generated_before_there_is_a_text() -> None:
-    instrument = made(PassesInstrument, text=TEXT)
-    assert instrument.act("generate") is None
-    assert instrument.figure == ()
-
-
-def test_own_text_gives_the_example(engine: LocalEngine) -> None:
-    own = Material("Too short. This is a sentence of mine.", "m", is_own=True)
-    instrument = PassesInstrument({"text": TEXT}, own)
-    answer(engine, instrument.begin())
-    assert tables(instrument)[0].title == "“This is a sentence of mine.”"
-
-
-def test_numbers_that_a_server_does_not_tell_are_dashes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fake = FakeEngine()
-    score = fake.score
-
-    def untold(*arguments: Any, **options: Any) -> Any:
-        for token in score(*arguments, **options):
-            yield replace(token, logprob=None, entropy=None, rank=RankAbove(3))
-
-    monkeypatch.setattr(fake, "score", untold)
-    grid, _ = tables(shown(fake, "abc"))
-    assert column(grid, "with") == ["–", "–"]
-    assert all(column(grid, "expected"))
 
 
 def test_times_are_those_that_were_measured(
@@ -356,3 +295,15 @@ def test_times_are_those_that_were_measured(
     assert f"{count * 30:,} ms: {count * 30 / 50:,.1f} times as long." in counter(
         instrument
     )
+
+
+def test_generated_text_is_greedy(engine: LocalEngine) -> None:
+    instrument = shown(engine)
+    answer(engine, instrument.act("generate"))
+    ids, begun = list(engine.encode(TEXT).ids), engine.encode(WORDS).ids
+    made_ids: list[int] = []
+    for _ in ids[1:]:
+        row = tiny.reference_logprobs("llama", [*begun, *made_ids])[-1]
+        made_ids.append(int(row.argmax()))
+    text = "".join(token.text for token in engine.describe_tokens(made_ids))
+    assert " ".join(text.split())[-39:] in counter(instrument)

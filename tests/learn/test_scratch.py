@@ -49,16 +49,6 @@ def trained() -> ScratchInstrument:
     return instrument
 
 
-def test_nothing_is_trained_before_it_is_asked_for() -> None:
-    instrument = scratch()
-    assert instrument.begin() is None
-    assert "This text has 3,360 bytes, which is little" in instrument.message
-    (words,) = instrument.figure
-    assert words == Words("No model is trained yet.", "strong")
-    instrument.slide(-1)
-    assert instrument.done == set()
-
-
 def test_chart_begins_at_ln_v_and_has_the_lines(trained: ScratchInstrument) -> None:
     (chart,) = parts(trained, Chart)
     assert isinstance(chart, Chart)

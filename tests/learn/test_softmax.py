@@ -23,7 +23,7 @@ from lmtui.learn.figure import Table, Words
 from lmtui.learn.instruments.softmax import TEMPERATURES, SoftmaxInstrument, draw
 from tests.engine import tiny
 from tests.fakes import FakeEngine
-from tests.learn.instruments import answer, made, words_of
+from tests.learn.instruments import answer, made
 
 TEXT = "the cat sat on the"
 
@@ -103,45 +103,6 @@ def test_slider_stops_at_both_ends_and_says_so(engine: LocalEngine) -> None:
     assert instrument.done == {"slid"}
     instrument.slide(-1)
     assert "greatest temperature" in instrument.message
-
-
-def test_slid_needs_both_sides(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    while "T = 3" not in table_of(instrument).title:
-        instrument.slide(-1)
-    assert "slid" not in instrument.done
-    while "T = 0.5" not in table_of(instrument).title:
-        instrument.slide(1)
-    assert "slid" not in instrument.done
-    instrument.slide(1)
-    assert "slid" in instrument.done
-
-
-def test_slider_moves_right_where_the_first_token_gets_more(
-    engine: LocalEngine,
-) -> None:
-    instrument = shown(engine)
-    instrument.slide(-100)
-    knobs, firsts = [], []
-    for _ in TEMPERATURES:
-        slider = words_of(instrument)
-        assert slider.startswith("confidence  flat ◄") and "► sharp" in slider
-        assert slider.rpartition("  ")[2] in table_of(instrument).title
-        knobs.append(slider.index("●"))
-        firsts.append(float(column(table_of(instrument), "÷ Σ")[0].strip("<>%")))
-        instrument.slide(1)
-    assert knobs == sorted(set(knobs))
-    assert firsts == sorted(firsts) and firsts[0] < firsts[-1]
-
-
-@given(st.integers(0, 2**32), st.integers(1, 200))
-def test_many_draws_are_as_many_single_draws(seed: int, count: int) -> None:
-    logits = torch.randn(400, generator=torch.Generator().manual_seed(seed)) * 3
-    plain = SamplingSettings(temperature=0.8, top_k=0, top_p=1, min_p=0)
-    sampled = filter_logits(logits, plain)
-    many = draw_many(sampled, torch.Generator().manual_seed(seed), count)
-    generator = torch.Generator().manual_seed(seed)
-    assert many.tolist() == [draw_one(sampled, generator) for _ in range(count)]
 
 
 def test_draws_come_from_the_distribution_at_the_temperature() -> None:
@@ -241,13 +202,6 @@ def test_counts_of_a_single_class_can_not_be_tested() -> None:
     assert "nothing to compare" in table_of(instrument).note
 
 
-def test_empty_text_says_what_to_do(engine: LocalEngine) -> None:
-    instrument = shown(engine)
-    assert instrument.follow(" ") is None
-    assert "Write something" in instrument.message
-    assert instrument.figure
-
-
 def test_page_says_what_a_server_does_not_tell() -> None:
     fake = FakeEngine()
     look = fake.next_distribution
@@ -261,8 +215,11 @@ def test_page_says_what_a_server_does_not_tell() -> None:
     assert "The server tells the 20 most probable tokens only" in last.text
 
 
-def test_nothing_is_drawn_before_there_is_a_distribution() -> None:
-    instrument = made(SoftmaxInstrument, text=TEXT)
-    assert instrument.act("draw") is None
-    assert instrument.slide(1) is None
-    assert instrument.figure == ()
+@given(st.integers(0, 2**32), st.integers(1, 200))
+def test_many_draws_are_as_many_single_draws(seed: int, count: int) -> None:
+    logits = torch.randn(400, generator=torch.Generator().manual_seed(seed)) * 3
+    plain = SamplingSettings(temperature=0.8, top_k=0, top_p=1, min_p=0)
+    sampled = filter_logits(logits, plain)
+    many = draw_many(sampled, torch.Generator().manual_seed(seed), count)
+    generator = torch.Generator().manual_seed(seed)
+    assert many.tolist() == [draw_one(sampled, generator) for _ in range(count)]

@@ -84,19 +84,6 @@ def test_each_token_has_its_surprisal_and_no_number_before_the_first(
         ]  # fmt: skip
 
 
-def test_typed_text_is_followed(naive: Naive) -> None:
-    instrument = begun(naive)
-    assert instrument.done == set()
-    for text in (f"{TEXT} x", f"{TEXT} the", "the", ONE):
-        answer(naive.engine, instrument.follow(text))
-        total = f"{-math.fsum(naive.logprobs(text)) / math.log(2):,.1f}"
-        shown = texts_of(table_of(instrument))[0][1]
-        assert shown == (total if naive.logprobs(text) else notation.NONE)
-    assert instrument.done == {"typed"}
-    assert instrument.follow(" ") is None
-    assert "Write something" in instrument.message
-
-
 def test_below_and_above_are_done_by_entering_such_texts() -> None:
     naive = Naive()
     instrument = begun(naive)
@@ -124,13 +111,6 @@ def test_below_and_above_are_done_by_entering_such_texts() -> None:
         assert instrument.message.startswith("Perplexity ")
     answer(rigged, instrument.follow("one"))
     assert instrument.message == ""
-
-
-def test_short_text_is_not_enough(naive: Naive) -> None:
-    instrument = begun(naive)
-    answer(naive.engine, instrument.submit("cat"))
-    assert "at least five words" in instrument.message
-    assert instrument.done.isdisjoint({"below", "above"})
 
 
 @pytest.mark.parametrize("action", ["first", "second"])
@@ -241,3 +221,10 @@ def test_hints_of_the_page_hold_on_the_default_model(
         instrument.act("pair")
         answer(engine, instrument.act("first" if best == "A" else "second"))
         assert table_of(instrument).title.startswith(f"Right: {best} ")
+
+
+def test_short_text_is_not_enough(naive: Naive) -> None:
+    instrument = begun(naive)
+    answer(naive.engine, instrument.submit("cat"))
+    assert "at least five words" in instrument.message
+    assert instrument.done.isdisjoint({"below", "above"})

@@ -18,7 +18,7 @@ from lmtui.engine.types import EngineInfo
 from lmtui.errors import LmtuiError
 from lmtui.html_page import shown
 from lmtui.learn.course import TEXTBOOK, Course, Page, Paragraph, Sentence, Span
-from lmtui.learn.figure import Figure
+from lmtui.learn.figure import Figure, Part
 from lmtui.learn.figure_lines import figure_lines, figure_text
 from lmtui.learn.handout.worksheet import Worksheet
 from lmtui.models.remote.address import is_address, parse
@@ -165,7 +165,8 @@ def figure_html(figure: Figure, name: str, before: str = "") -> str:
     two widths, for paper and for a phone, and as text folded below, which also a screen
     reader can read."""
     drawings = "\n".join(
-        f'<pre class="drawn {size}" aria-hidden="true">{_drawing(figure, width)}</pre>'
+        f'<pre class="drawn {size}" aria-hidden="true">{_drawing(part, width)}</pre>'
+        for part in figure
         for size, width in _WIDTHS.items()
     )
     text = shown("\n".join(figure_text(figure)))
@@ -176,9 +177,9 @@ def figure_html(figure: Figure, name: str, before: str = "") -> str:
     )
 
 
-def _drawing(figure: Figure, width: int) -> str:
-    lines = figure_lines(figure, width)
-    return "\n".join("".join(_styled(*part) for part in line) for line in lines)
+def _drawing(part: Part, width: int) -> str:
+    lines = figure_lines((part,), width)
+    return "\n".join("".join(_styled(*piece) for piece in line) for line in lines)
 
 
 def _styled(text: str, style: str) -> str:

@@ -38,45 +38,31 @@ class _Logits:
     text: str
     data: bytes
     """float32 [V], as the engine gives them."""
+    values: Sequence[float]
+    """The same, as numbers of this machine."""
     rows: tuple[Candidate, ...]
     listed: int | None
     """Number of tokens of which a server tells the probability."""
 
-    @property
-    def values(self) -> Sequence[float]:
-        """The logits as numbers of this machine."""
-        numbers = array("f", self.data)
-        if sys.byteorder == "big":
-            numbers.byteswap()
-        return numbers
-
 
 @dataclass(frozen=True, slots=True)
 class _Softmax:
-    """Each step from logits to probabilities at one temperature."""
+    """Each step from logits to probabilities."""
 
-    logits: tuple[float, ...]
-    """Of the tokens that have a row."""
     weights: tuple[float, ...]
     """exp((logit − the greatest) ÷ T) of the rows, then of all others together. The
     greatest logit is taken off first, which changes no probability, so that no
     exponential overflows."""
     total: float
     """Sum of all weights."""
-    others: int
-    """Number of tokens without a row."""
 
     @classmethod
-    def of(
-        cls, logits: Sequence[float], ids: Sequence[int], temperature: float
-    ) -> _Softmax:
-        """Return the softmax of logits, with rows for the tokens `ids`."""
-        greatest = max(logits)
-        total = math.fsum(math.exp((z - greatest) / temperature) for z in logits)
-        rows = tuple(logits[id_] for id_ in ids)
-        weights = tuple(math.exp((z - greatest) / temperature) for z in rows)
-        rest = max(0.0, total - math.fsum(weights))
-        return cls(rows, (*weights, rest), total, len(logits) - len(rows))
+    def of(cls, logits: _Logits, temperature: float) -> _Softmax:
+        greatest = max(logits.values)
+        exps = [math.exp((z - greatest) / temperature) for z in logits.values]
+        total = math.fsum(exps)
+        weights = [exps[row.id] for row in logits.rows]
+        return cls((*weights, max(0.0, total - math.fsum(weights))), total)
 
     @property
     def probs(self) -> Sequence[float]:
@@ -134,7 +120,10 @@ class SoftmaxInstrument(TextInstrument):
         def run(engine: Engine, _: Context) -> _Logits:
             after = expect(engine, text, top_n=self.options["rows"])
             data = engine.logits_at(after.handle)
-            return _Logits(text, data, after.candidates, after.listed)
+            values = array("f", data)
+            if sys.byteorder == "big":
+                values.byteswap()
+            return _Logits(text, data, values, after.candidates, after.listed)
 
         return Measurement(run, self.show)
 
@@ -167,8 +156,7 @@ class SoftmaxInstrument(TextInstrument):
         distribution."""
         if self._shown is None:
             return
-        ids = [candidate.id for candidate in self._shown.rows]
-        self._softmax = _Softmax.of(self._shown.values, ids, self._temperature)
+        self._softmax = _Softmax.of(self._shown, self._temperature)
         self._clear()
         if self._temperature < _COLD:
             self._extremes.add("cold")
@@ -183,17 +171,16 @@ class SoftmaxInstrument(TextInstrument):
             return None
         self._asked += 1
         # With those asked for before whose answer this one takes the place of.
-        seeds = range(
-            self.options["seed"] + self._counted, self.options["seed"] + self._asked
-        )
+        times, first = range(self._counted, self._asked), self.options["seed"]
 
         def run(_: Engine, _context: Context) -> Counter[int]:
-            return sum((draw(logits.data, temperature, n) for n in seeds), Counter())
+            draws = (draw(logits.data, temperature, first + n) for n in times)
+            return sum(draws, Counter())
 
         def then(drawn: Counter[int]) -> None:
             if self._softmax is not softmax:  # the slider or the text has changed
                 return
-            self._counted += len(seeds)
+            self._counted = times.stop
             self._counts.update(drawn)
             self.message = ""
             self.done.add("drawn")
@@ -234,10 +221,10 @@ class SoftmaxInstrument(TextInstrument):
         counts.append(total - sum(counts))
         expected = [total * prob for prob in softmax.probs]
         names = [visible_token(candidate.text)[:_TOKEN] for candidate in logits.rows]
-        names.append(f"{softmax.others:,} others")
+        names.append(f"{len(logits.values) - last:,} others")
         rows = []
         for n, (name, prob) in enumerate(zip(names, softmax.probs, strict=True)):
-            logit = softmax.logits[n] if n < last else None
+            logit = logits.values[logits.rows[n].id] if n < last else None
             cells: list[str | Cell] = [
                 Cell(name, "quiet" if logit is None else ""),
                 "" if logit is None else notation.number(logit),

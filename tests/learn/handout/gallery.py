@@ -186,6 +186,8 @@ def page_of(number: int, instrument: str = "gallery", foreign: str = " the") -> 
             Exercise("seen", (Span(f"Do {foreign}, then "), Span("enter", "key")))
         ],
         after=[Paragraph((Span(f"This was {foreign}."),))],
+        textbook=(Span(f"In a textbook: P(x_t | x_<t){foreign}."),),
+        questions=[(Span(f"Which {foreign}?"),)],
     )
 
 
