@@ -104,7 +104,7 @@ def test_other_words_are_looked_at_by_all_models(
 
 
 def test_short_text_is_refused_with_a_hint(engine: FakeEngine) -> None:
-    options = made(CountsInstrument).options
+    options = made(CountsInstrument, text="a").options
     instrument = CountsInstrument(options, Material("too short", "x"))
     with pytest.raises(LmtuiError, match="too short to count") as caught:
         answer(engine, instrument.begin())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from lmtui import notation
 from lmtui.engine.types import Candidate, ScoredToken
 from lmtui.learn.instruments.guess import GuessInstrument, model_guesses
 from lmtui.learn.instruments.texts import ScoredExcerpt
-from lmtui.worker.generation import run_continuations
 from tests.fake_writing import FakeWriter
 from tests.learn.instruments import (
     Naive,
@@ -313,41 +311,3 @@ def test_numbers_that_a_server_does_not_tell_are_dashes(naive: Naive) -> None:
     assert all(row[3].startswith(">20") for row in rows)
     note = table_of(instrument).note
     assert note.endswith(f"by its probabilities: {notation.NONE}.")
-
-
-@pytest.mark.real
-def test_model_finds_what_it_would_write(
-    default_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    from lmtui.engine.engine import LocalEngine
-    from lmtui.engine.types import SamplingSettings
-    from lmtui.learn.course import first_course, read_course
-    from lmtui.learn.instruments.catalogue import INSTRUMENTS
-
-    engine = LocalEngine.open()
-    course = read_course(first_course(), INSTRUMENTS)
-    page = next(page for page in course.pages if page.instrument == "guess")
-    text = page.options["text"]
-    instrument = made(GuessInstrument, **page.options)
-    answer(engine, instrument.begin())
-    found = 0
-    while "over" not in instrument.message:
-        play = instrument.current
-        before = text[: instrument.covered_from].rstrip()
-        ids = engine.encode(before).ids
-        top = engine.next_distribution(ids, SamplingSettings(), top_n=20).candidates
-        starts = [
-            row.id
-            for row in top
-            if row.text[0] == " " and row.text.strip()[:1].isalnum()
-        ][:3]
-        written = [
-            "".join(token.text for token in branch).split()[0].strip(".,'")
-            for branch in run_continuations(engine, ids, starts, 4)
-        ]
-        expected = written.index(play.word) + 1 if play.word in written else None
-        assert play.model_guesses == expected, (before, play.word, written)
-        found += expected is not None
-        instrument.submit("")
-    assert found > 10

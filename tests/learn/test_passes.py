@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +12,7 @@ import pytest
 from lmtui import notation
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import Distribution
-from lmtui.learn.course import first_course, read_course
 from lmtui.learn.figure import Table, Words
-from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.passes import PassesInstrument
 from lmtui.text import visible_token
 from tests.engine import tiny
@@ -185,25 +182,6 @@ def test_rounding_of_a_longer_or_shorter_pass_makes_no_row_new(
     assert "scored again at the length of this one" in tables(instrument)[0].note
     answer(engine, instrument.submit(changed.replace("cat", "dog")))
     assert "scored again" not in tables(instrument)[0].note
-
-
-@pytest.mark.real
-def test_rows_before_many_new_words_are_the_same_on_packed_weights(
-    default_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    engine = LocalEngine.open(quantize="auto")
-    course = read_course(first_course(), INSTRUMENTS)
-    page = next(page for page in course.pages if page.instrument == "passes")
-    text = page.options["text"]
-    instrument = shown(engine, text)
-    changed = text.replace(
-        " sets", " and the moon and all of the stars of the night set"
-    )
-    answer(engine, instrument.submit(changed))
-    shared = len(engine.encode(text.partition(" sets")[0]).ids)
-    assert marks(instrument)[:shared] == ["same"] * shared
-    assert set(marks(instrument)[shared:]) == {"new"}
 
 
 def test_marks_follow_the_keys_and_compare_with_what_was_entered(

@@ -9,7 +9,7 @@ import pytest
 
 from lmtui import notation
 from lmtui.errors import LmtuiError
-from lmtui.learn.course import first_course, read_course
+from lmtui.learn.course import read_course
 from lmtui.learn.figure import ShadedText
 from lmtui.learn.instruments.catalogue import INSTRUMENTS
 from lmtui.learn.instruments.surprise import SurpriseInstrument
@@ -195,32 +195,6 @@ def test_pair_that_is_not_two_texts_is_refused_with_its_line(
     assert caught.value.hint == "Two texts with | between them."
     (folder / "01-a-page.md").write_text(page.replace(pair, "a b | c d"))
     assert read_course(folder, INSTRUMENTS).pages[0].options["pair-b"] == ("a b", "c d")
-
-
-@pytest.mark.real
-def test_hints_of_the_page_hold_on_the_default_model(
-    default_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LMTUI_HOME", str(default_home))
-    from lmtui.engine.engine import LocalEngine
-
-    engine = LocalEngine.open()
-    course = read_course(first_course(), INSTRUMENTS)
-    page = next(page for page in course.pages if page.instrument == "surprise")
-    instrument = made(SurpriseInstrument, **page.options)
-    for text, exercise in (
-        ("1 2 3 4 5 6 7 8", "below"),
-        ("I am here. I am here. I am here. I am here.", "below"),
-        ("cat chair river slowly yellow", "above"),
-    ):
-        instrument.done.clear()
-        answer(engine, instrument.submit(text))
-        assert instrument.done == {exercise}
-    # Of the pairs, the longer, the repeated and the well spelled text are likelier.
-    for best in ("A", "B", "A", "B"):
-        instrument.act("pair")
-        answer(engine, instrument.act("first" if best == "A" else "second"))
-        assert table_of(instrument).title.startswith(f"Right: {best} ")
 
 
 def test_short_text_is_not_enough(naive: Naive) -> None:
