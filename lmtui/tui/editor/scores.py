@@ -311,8 +311,10 @@ class ScoreController(Controller):
     def _why_partial(self) -> str:
         """Return why some of the totals will stay those of a part; "" where they will
         not."""
-        if self._halted or self._why_not:
-            return self._why_not or self.doing
+        if self._why_not:
+            return "this server scores no text"
+        if self._halted:
+            return self.doing
         partial = len(self.text.text) > WHOLE and self.text.stale()
         return "≈ of the lines that were shown" if partial else ""
 

@@ -73,6 +73,9 @@ def is_drawn_from(distribution: Distribution) -> bool:
 
 def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     """Return the summary of the distribution in forms of decreasing length."""
+    listed = (f"{distribution.listed:,} listed",) if distribution.listed else ()
+    if distribution.entropy is None:  # of tokens grouped by what they add to a word
+        return ((*listed, "entropy not known"), listed or ("entropy not known",))
     entropy = f"entropy {notation.entropy(distribution.entropy)} bits"
     choices = notation.choices(distribution.entropy)
     named: list[tuple[str, ...]] = [
@@ -81,7 +84,6 @@ def summary_forms(distribution: Distribution) -> Sequence[Sequence[str]]:
     count = notation.choices(distribution.entropy, ",.0f")
     meaning = f"as unsure as between {count} tokens" if count != "1" else "nearly sure"
     spread = ((*named[0], meaning), *named)
-    listed = () if distribution.listed is None else (f"{distribution.listed:,} listed",)
     if not distribution.is_certain:
         unknown = ("what is drawn is not known", "drawn: not known")
         return (
