@@ -199,7 +199,7 @@ def _counts(totals: Totals) -> dict[str, Any]:
         "accuracy": {str(k): calibration.accuracy(k) for k in WITHIN},
         "expected_calibration_error": calibration.expected_error,
         "confidence": [_bin(each) for each in calibration.confidence],
-        "claims": [_bin(each) for each in calibration.claims],
+        "claims": [_bin(claim) for claim in calibration.claims],
     }
 
 
@@ -247,7 +247,7 @@ def page_fields(*summaries: Summary) -> list[dict[str, Any]]:
     """Return the fields of the summaries of one text for the HTML page, with their
     figures as text."""
     # A page is shared: a path in a label would be, too.
-    labels = short_labels(*(each.info.model for each in summaries))
+    labels = short_labels(*(summary.info.model for summary in summaries))
     return [
         {**summary_fields(each), "model": label, "figures": figures(each.totals)}
         for each, label in zip(summaries, labels, strict=True)

@@ -195,7 +195,7 @@ def open_counted(
     from lmtui.engine.open import open_ngrams
 
     on_progress(Progress(f"counting n-grams for {other.name}"))
-    texts = (each.text for each in other.texts)
+    texts = (text.text for text in other.texts)
     return open_ngrams(own, texts, order=other.order, name=other.name)
 
 

@@ -64,7 +64,7 @@ def applied(
     named = ", ".join(f"“{visible_line(text)}”" for text in sorted(lost))
     note(f"note: logit-bias has no effect on {named}: no single token of this model\n")
     entries = sampling.logit_bias
-    kept = (each for each in entries if token_bias.text_of(each) not in lost)
+    kept = (entry for entry in entries if token_bias.text_of(entry) not in lost)
     return replace(sampling, logit_bias=tuple(kept))
 
 

@@ -65,9 +65,11 @@ def show_list(json: options.Json = False) -> None:
     if json:
         for event in _list_events(items, here):
             output.event(event)
-        for each in servers:
-            fact = {"name": each.name, "address": each.address}
-            output.event({"event": "server", **fact, "key_variable": each.key_variable})
+        for server in servers:
+            fact = {"name": server.name, "address": server.address}
+            output.event(
+                {"event": "server", **fact, "key_variable": server.key_variable}
+            )
         return
     output.text(_catalogue_table(here, terminal=output.is_terminal))
     output.text("\non this machine:\n")
@@ -80,7 +82,9 @@ def show_list(json: options.Json = False) -> None:
         )
     if servers:
         output.text("\non servers:\n")
-        rows = [(each.name, each.address, each.key_variable) for each in servers]
+        rows = [
+            (server.name, server.address, server.key_variable) for server in servers
+        ]
         headings = ("NAME", "ADDRESS", "VARIABLE OF THE KEY")
         output.text(table(headings, rows, terminal=output.is_terminal))
 

@@ -125,7 +125,7 @@ def open_screen(
         sampling=settings.sampling,
         sampling_for=settings.sampling_for,
         list_models=partial(_list_models, settings),
-        servers={each.name: each.address for each in settings.servers.values()},
+        servers={server.name: server.address for server in settings.servers.values()},
         recent_files=state.recent_files,
         preferences=preferences,
         chats_file=paths.chats_file() if settings.chat.keep else None,
@@ -239,7 +239,7 @@ def _list_models(settings: Settings) -> list[ListedModel]:
     servers = settings.servers.values()
     return [
         *inventory.rows(),
-        *(list_rows.server_row(each.name, each.address) for each in servers),
+        *(list_rows.server_row(server.name, server.address) for server in servers),
     ]
 
 

@@ -341,7 +341,7 @@ class Settings:
     ) -> Settings:
         """Return the settings with a model's own sampling as the values that nothing
         else sets; `where` says whose it is."""
-        numbers = [each for each in numbers if each[0] not in self.origins]
+        numbers = [number for number in numbers if number[0] not in self.origins]
         sampling = recommended(self.sampling, numbers)
         origin = Origin("model", where)
         origins = {name: origin for name, _ in numbers if name in NAMES}

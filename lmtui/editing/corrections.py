@@ -57,7 +57,11 @@ class ProofreadText:
 
     def ignore(self, change: tuple[str, str]) -> None:
         """Remove the corrections that make a change, wherever they are."""
-        kept = [each for each in self.corrections if self.change(each) != change]
+        kept = [
+            correction
+            for correction in self.corrections
+            if self.change(correction) != change
+        ]
         self.ignored += len(self.corrections) - len(kept)
         self.corrections = kept
 

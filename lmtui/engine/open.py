@@ -54,7 +54,7 @@ def open_ngrams(
         raise text_only(own.capabilities.why_not)
     encodings = map(own.encode, texts)
     ngrams = NgramModel.count(
-        [(*each.prefix, *each.ids) for each in encodings],
+        [(*encoding.prefix, *encoding.ids) for encoding in encodings],
         order=order,
         vocabulary=own.info.vocabulary,
     )

@@ -200,7 +200,10 @@ class TextOnlyEngine:
         require_applied(sent, self._model.takes)
         seed = secrets.randbits(32) if settings.seed is None else settings.seed
         request = ChatRequest(
-            messages=[(each.role, _without_thinking(each)) for each in prompt.messages],
+            messages=[
+                (message.role, _without_thinking(message))
+                for message in prompt.messages
+            ],
             temperature=sent.temperature,
             top_k=sent.top_k,
             top_p=sent.top_p,
@@ -344,7 +347,7 @@ class TextOnlyEngine:
         the server has left out tokens, and they may be any: two with the same text are
         one for some servers."""
         if len(row.ids) < self._model.rows:
-            least = math.fsum(-math.exp(each) * each for each in row.logprobs)
+            least = math.fsum(-math.exp(logprob) * logprob for logprob in row.logprobs)
             spread = EntropyRange(max(0.0, least), math.inf)
             look = replace(look, is_certain=False, entropy=spread)
         return distribution(position, look, self._tokens, start=start, count=count)

@@ -74,7 +74,7 @@ def forced() -> InstructionClass | None:
     name = os.environ.get(_VARIABLE)
     if not name:
         return None
-    here = [each for each in CLASSES if _all_features() >= each.features]
+    here = [class_ for class_ in CLASSES if _all_features() >= class_.features]
     for each in here:
         if each.name == name:
             return each
@@ -103,7 +103,7 @@ def instruction_class() -> str:
     name where it is not x86, or its extensions are not known; empty without AVX2."""
     if platform.machine() not in _X86 or not _features():
         return platform.machine()
-    fitting = (each.name for each in CLASSES if _features() >= each.features)
+    fitting = (class_.name for class_ in CLASSES if _features() >= class_.features)
     return next(fitting, "")
 
 

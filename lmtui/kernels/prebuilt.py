@@ -22,8 +22,8 @@ def make(folder: Path) -> None:
         RuntimeError: the compiler failed, in its words.
         CompilerStopped: it was stopped.
     """
-    for each in cpu_features.CLASSES:
-        compile_library(_of(each.name, folder), HEAD_DIMS, each.options, _LINK)
+    for class_ in cpu_features.CLASSES:
+        compile_library(_of(class_.name, folder), HEAD_DIMS, class_.options, _LINK)
     digests.write(folder)
 
 

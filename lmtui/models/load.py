@@ -112,7 +112,7 @@ def load_pair(
         match halves:
             case [LoadedModel() as first, LoadedModel() as second]:
                 return first, second
-        why = next(each for each in halves if isinstance(each, str))
+        why = next(halve for halve in halves if isinstance(halve, str))
         base = replace(_load_base(own or added, spec, _unpacked(how)), why=why)
     return lookup_ids(base, own, how) if own else base, lookup_ids(base, added, how)
 

@@ -97,7 +97,7 @@ def _ids(*declared: Any) -> frozenset[int]:
     ids: list[Any] = []
     for value in declared:
         ids += value if isinstance(value, list | tuple) else [value]
-    return frozenset(each for each in ids if isinstance(each, int))
+    return frozenset(token for token in ids if isinstance(token, int))
 
 
 def _numbers(named: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:

@@ -42,7 +42,7 @@ def short_labels(*labels: str) -> tuple[str, ...]:
     """Return the short labels of models that stand beside each other; where paths end
     alike, with as many folders as tell them apart."""
     forms = (
-        tuple(short_label(each, parts) for each in labels) for parts in range(1, 9)
+        tuple(short_label(label, parts) for label in labels) for parts in range(1, 9)
     )
     apart = (form for form in forms if len(set(form)) == len(labels))
     return next(apart, tuple(map(short_label, labels)))

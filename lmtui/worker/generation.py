@@ -72,7 +72,7 @@ def run_versions(
     Raises:
         LmtuiError: there is no room for an answer.
     """
-    longest = max(each.max_tokens for each in settings)
+    longest = max(setting.max_tokens for setting in settings)
     prompt, left_out = prompt_of(
         engine, turns, thinking=thinking, answer=longest if drop_oldest else None
     )

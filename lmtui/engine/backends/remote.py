@@ -39,7 +39,7 @@ def draw_settings(options: DrawOptions) -> DrawSettings:
     """Return what a server is told of a generation."""
     settings = options.settings
     grammar = None if settings.grammar is None else grammar_of(settings.grammar)
-    return {each.name: getattr(settings, each.name) for each in fields(settings)} | {
+    return {field.name: getattr(settings, field.name) for field in fields(settings)} | {
         "seed": options.seed,
         "max_tokens": options.limit,
         "logit_bias": options.bias,

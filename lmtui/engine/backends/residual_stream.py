@@ -106,9 +106,9 @@ def _sibling_modules(model: nn.Module, layer: nn.Module) -> list[nn.Module]:
     """Return the modules beside the list of layers that begins with `layer`."""
     for owner in model.modules():
         children = list(owner.children())
-        lists = [each for each in children if isinstance(each, nn.ModuleList)]
+        lists = [child for child in children if isinstance(child, nn.ModuleList)]
         if any(len(each) and each[0] is layer for each in lists):
-            return [each for each in children if each not in lists]
+            return [child for child in children if child not in lists]
     return []
 
 

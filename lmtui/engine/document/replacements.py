@@ -174,7 +174,9 @@ class _Search:
         """Return what the model greedily writes after each; empty where that would go
         on with the word."""
         model, context = self._model, self._scorer.context
-        begins = [each.ids[: each.own] for each in infilled_texts]
+        begins = [
+            infilled_text.ids[: infilled_text.own] for infilled_text in infilled_texts
+        ]
         room = model.context - len(context) - max(map(len, begins))
         written = [list[int]() for _ in begins]
         answers = [model.greedy(begin, min(_AHEAD, room)) for begin in begins]
@@ -249,12 +251,12 @@ class _Search:
         follows = bool(self._scorer.following)
         return [
             Replacement(
-                text=each.infilled.text,
-                logprob=each.score.own - self._healed.logprob,
+                text=candidate.infilled.text,
+                logprob=candidate.score.own - self._healed.logprob,
                 ahead="",
-                following=each.score.following if follows else None,
+                following=candidate.score.following if follows else None,
             )
-            for each in candidates
+            for candidate in candidates
         ]
 
 

@@ -119,7 +119,10 @@ class SpanScorer:
         """
         cache, done = self._model.cache, 0
         cache.read(self.context)
-        paths = [each.ids[: each.own + following] for each in infilled_texts]
+        paths = [
+            infilled_text.ids[: infilled_text.own + following]
+            for infilled_text in infilled_texts
+        ]
         for some in score_paths(cache, paths):
             part = infilled_texts[done : done + len(some)]
             done += len(some)

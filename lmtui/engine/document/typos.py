@@ -150,7 +150,7 @@ def ungrammatical(before: str, word: str, after: str) -> list[str]:
     written = f"{before} {word} {after}".replace("’", "'")
     for pattern, others in UNGRAMMATICAL:
         if pattern.fullmatch(written):
-            return [each.replace("_", " ") for each in others] or confused_with(word)
+            return [other.replace("_", " ") for other in others] or confused_with(word)
     return []
 
 
@@ -296,7 +296,7 @@ def spelled_like(
     for at in range(1, len(word)):
         parts = word[:at], word[at:]
         if all(
-            each == "a" or (each in vocabulary and each in spelling) for each in parts
+            part == "a" or (part in vocabulary and part in spelling) for part in parts
         ):
             yield " ".join(parts)
 

@@ -88,20 +88,20 @@ class Follow(list[Bits]):
     def alternatives(self, parts: Iterable[Ends]) -> Ends:
         """Return the ends of one of some parts."""
         nullable, first, last = False, 0, 0
-        for each in parts:
-            nullable |= each.nullable
-            first |= each.first
-            last |= each.last
+        for part in parts:
+            nullable |= part.nullable
+            first |= part.first
+            last |= part.last
         return Ends(nullable, first, last)
 
     def sequence(self, parts: Iterable[Ends]) -> Ends:
         """Return the ends of parts that follow each other."""
         nullable, first, last = True, 0, 0
-        for each in parts:
-            self._join(last, each.first)
-            first |= each.first * nullable
-            last = each.last | last * each.nullable
-            nullable &= each.nullable
+        for part in parts:
+            self._join(last, part.first)
+            first |= part.first * nullable
+            last = part.last | last * part.nullable
+            nullable &= part.nullable
         return Ends(nullable, first, last)
 
     def _join(self, last: Bits, first: Bits) -> None:
@@ -156,15 +156,15 @@ class Expression:
         self, other: Expression, own: Bits, theirs: Bits
     ) -> Iterator[tuple[int, int]]:
         """Iterate over the positions of both that may stand for the same character."""
-        second = [(each, other.bytes_at[each]) for each in members(theirs)]
+        second = [(member, other.bytes_at[member]) for member in members(theirs)]
         for one in members(own):
             possible = self.bytes_at[one]
             yield from ((one, at) for at, these in second if possible & these)
 
     def _bytes(self, positions: Bits) -> Bits:
         found = 0
-        for each in members(positions):
-            found |= self.bytes_at[each]
+        for member in members(positions):
+            found |= self.bytes_at[member]
         return found
 
 
@@ -192,7 +192,7 @@ def expression_of(part: Part, rules: Rules) -> Expression:
 def _first_bytes(characters: Characters) -> Bits:
     found = 0
     for ends in characters.ranges:
-        low, high = (each.encode("utf-8", "surrogatepass")[0] for each in ends)
+        low, high = (end.encode("utf-8", "surrogatepass")[0] for end in ends)
         found |= (1 << high + 1) - (1 << low)
     return _ALL_BYTES & ~(found & _ASCII) if characters.negated else found
 

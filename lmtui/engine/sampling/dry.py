@@ -144,5 +144,5 @@ def penalize_repeats(
     if not passages:
         return logits
     ids = to_device(list(passages), logits)
-    weights = [-settings.penalty(each.length) for each in passages.values()]
+    weights = [-settings.penalty(passage.length) for passage in passages.values()]
     return biased(logits, ids, logits.new_tensor(weights))

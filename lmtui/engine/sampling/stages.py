@@ -66,8 +66,8 @@ class Stage:
     def is_active(self, settings: SamplingSettings) -> bool:
         """Return whether it can change anything with these settings."""
         return self.works(settings) and any(
-            getattr(settings, each.name) != each.neutral
-            for each in self.settings[: self.switches]
+            getattr(settings, setting.name) != setting.neutral
+            for setting in self.settings[: self.switches]
         )
 
 

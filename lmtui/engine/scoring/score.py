@@ -112,7 +112,7 @@ def rows_of(
         best = [ids, logprobs_of(values, normaliser)]
     logprobs = logprobs_of(own, normaliser).squeeze(1)
     numbers = to_cpu(logprobs, _ranks(block, own), entropies, *best)
-    logprob, place, nats, *tops = (each.tolist() for each in numbers)
+    logprob, place, nats, *tops = (number.tolist() for number in numbers)
     if any(map(math.isnan, logprob)):
         raise not_a_distribution()
     tokens = _pairs(*tops) if top_n else [()] * len(block)

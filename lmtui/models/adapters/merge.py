@@ -84,7 +84,7 @@ def with_adapter(base: LoadedModel, adapter: Adapter) -> LoadedModel:
         LmtuiError: the adapter is damaged, not supported, or doesn't fit the model.
     """
     weights = chain(base.model.parameters(), base.model.buffers())
-    twin = copy.deepcopy(base.model, {id(each): each for each in weights})
+    twin = copy.deepcopy(base.model, {id(weight): weight for weight in weights})
     apply_adapter(twin, adapter)
     if not all(bool(each.isfinite().all()) for each in _delta(twin)):
         raise _not_finite(adapter)

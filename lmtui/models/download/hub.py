@@ -67,7 +67,7 @@ def find_tokenizer(hub_id: str) -> Path | None:
     without weights; or None."""
     for cache in caches():
         snapshots = (cache / _folder_name(hub_id) / "snapshots").glob("*")
-        found = [each for each in snapshots if has_tokenizer(each)]
+        found = [snapshot for snapshot in snapshots if has_tokenizer(snapshot)]
         if found:
             return max(found, key=lambda path: path.stat().st_mtime)
     return None
