@@ -13,10 +13,10 @@ from lmtui.cli.errors import STOPPED, note
 from lmtui.cli.output import (
     Output,
     adapter_field,
-    bounds,
     drawn_rows,
     grammar_fields,
     sampling_fields,
+    score_fields,
 )
 from lmtui.engine import token_bias
 from lmtui.engine.protocol import Engine
@@ -127,10 +127,7 @@ class JsonAnswerView:
                 "text": step.text,
                 "bytes": step.bytes.hex(),
                 "piece": step.piece,
-                "logprob": step.logprob,
-                "rank": step.rank,
-                "entropy": step.entropy,
-                **bounds(step),
+                **score_fields(step),
                 "sampled_prob": step.sampled_prob,
                 "guessed": step.guessed,
                 **grammar_fields(step),

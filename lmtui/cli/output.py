@@ -27,7 +27,7 @@ from lmtui.engine.types import (
 )
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource, not_utf8, read_file, read_text
-from lmtui.partial import EntropyRange, RankAbove
+from lmtui.partial import EntropyRange, RankAbove, exact_entropy, exact_rank
 from lmtui.text import safe_json, visible_flow, visible_line
 
 STDIN = "-"
@@ -149,10 +149,14 @@ def sampling_fields(sampling: SamplingSettings) -> JsonEvent:
     return {name: getattr(sampling, name) for name in sampling.__slots__}
 
 
-def bounds(token: Step | ScoredToken) -> JsonEvent:
-    """Return what is known of rank and entropy of a token where a server lists only the
-    most probable ones."""
-    fields: dict[str, Any] = {}
+def score_fields(token: Step | ScoredToken) -> JsonEvent:
+    """Return log-probability, rank and entropy of a token; where a server lists only
+    the most probable ones, what is known of the latter two beside null."""
+    fields: dict[str, Any] = {
+        "logprob": token.logprob,
+        "rank": exact_rank(token.rank),
+        "entropy": exact_entropy(token.entropy),
+    }
     if isinstance(token.rank, RankAbove):
         fields["rank_above"] = token.rank.listed
     if isinstance(token.entropy, EntropyRange):

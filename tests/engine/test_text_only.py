@@ -14,7 +14,7 @@ import pytest
 
 from lmtui.cancellation import cancelled_when
 from lmtui.chat.conversation import Conversation
-from lmtui.cli.output import bounds, encode
+from lmtui.cli.output import encode, score_fields
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.open import open_served
 from lmtui.engine.protocol import Engine
@@ -193,9 +193,8 @@ def test_closed_engine_has_no_connection(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_json_has_no_infinity() -> None:
     with both() as (_, there):
-        fields = bounds(answered(there)[0][0])
-        assert json.loads(encode(fields))["entropy_range"][1] is None
-        assert fields["entropy_range"][1] is None
+        fields = json.loads(encode(score_fields(answered(there)[0][0])))
+        assert fields["entropy"] is None and fields["entropy_range"][1] is None
 
 
 # What other servers do.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
 from lmtui.analysis.summary import summary_fields
 from lmtui.cli.inspect.score import Row, TextScores
-from lmtui.cli.output import JsonEvent, Output, adapter_field, bounds, scored_rows
+from lmtui.cli.output import JsonEvent, Output, adapter_field, score_fields, scored_rows
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.types import Candidate
 
@@ -108,10 +108,7 @@ def _scores(placed: PlacedToken, top_n: int) -> JsonEvent:
     token, _ = placed
     rows: Sequence[Candidate] = token.top[:top_n]
     return {
-        "logprob": token.logprob,
-        "rank": token.rank,
-        "entropy": token.entropy,
-        **bounds(token),
+        **score_fields(token),
         **({"top": scored_rows(rows)} if rows else {}),
     }
 

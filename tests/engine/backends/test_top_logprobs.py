@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from lmtui.cli.output import score_fields
 from lmtui.engine.backends.top_logprobs import TopLogprobsBackend
 from lmtui.engine.engine import LocalEngine
 from lmtui.engine.types import (
@@ -165,8 +166,11 @@ def test_text_has_exact_scores_and_ranks_as_far_as_they_are_told(
             assert least - 1e-4 <= (other.entropy or 0) <= most + 1e-4
             assert [c.id for c in token.top] == [c.id for c in other.top]
             assert other.rank is not None
+            fields = score_fields(token)
+            assert (fields["entropy"], fields["entropy_range"]) == (None, [least, most])
             if isinstance(token.rank, RankAbove):
                 assert dialect != "vllm"
+                assert (fields["rank"], fields["rank_above"]) == (None, ROWS)
                 assert token.rank == RankAbove(ROWS) and other.rank > ROWS
             else:
                 assert token.rank == other.rank
