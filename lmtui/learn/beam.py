@@ -47,16 +47,16 @@ def beam_search(
         extended: list[Hypothesis] = []
         # Neighbours share most of their tokens, which are then in the KV cache; each
         # step begins where the last one ended.
-        for each in sorted(beam, key=lambda h: h.ids, reverse=bool(step % 2)):
-            if each.ids and each.ids[-1] in ends:
-                extended.append(each)
+        for start in sorted(beam, key=lambda h: h.ids, reverse=bool(step % 2)):
+            if start.ids and start.ids[-1] in ends:
+                extended.append(start)
                 continue
-            following = engine.next_distribution([*ids, *each.ids], _RAW, top_n=width)
+            following = engine.next_distribution([*ids, *start.ids], _RAW, top_n=width)
             extended += (
-                Hypothesis((*each.ids, row.id), (*each.logprobs, row.logprob))
+                Hypothesis((*start.ids, row.id), (*start.logprobs, row.logprob))
                 for row in following.candidates[:width]
             )
         beam = tuple(sorted(extended, key=lambda h: (-h.total, h.ids))[:width])
         yield beam
-        if all(each.ids[-1] in ends for each in beam):
+        if all(hypothesis.ids[-1] in ends for hypothesis in beam):
             return

@@ -20,7 +20,6 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -201,7 +200,7 @@ class _File:
     def refused(self, token: Token) -> LmtuiError:
         kind = token.type.removesuffix("_open").replace("_", " ")
         hint = "A page has paragraphs, lists, **strong**, *emphasis* and `code`."
-        return self.wrong(f"a page can't have a {kind}", hint)
+        return self.wrong(f"not possible on a page: {kind}", hint)
 
     def unknown(self, what: str, known: Iterable[str]) -> LmtuiError:
         return self.wrong(what, f"Known are: {', '.join(known) or 'none'}.")
@@ -214,7 +213,7 @@ class _File:
         """
         spans: list[Span] = []
         styles: list[SpanStyle] = [""]
-        (inline,) = _MARKDOWN.parseInline(markdown)
+        (inline,) = _MARKDOWN.parseInline(markdown.replace("\n", " "))
         for token in inline.children or ():
             if token.type == "code_inline":
                 spans.append(Span(visible_line(token.content), "code"))
@@ -222,17 +221,11 @@ class _File:
                 styles.append(_STYLES[token.type])
             elif token.type in ("strong_close", "em_close"):
                 styles.pop()
-            elif token.type in ("softbreak", "hardbreak"):
-                spans.append(Span(" ", styles[-1]))
             elif token.type == "text":
                 spans += self._text(token.content, styles[-1])
             else:
                 raise self.refused(token)
-        grouped = groupby(spans, key=lambda span: span.style)
-        return tuple(
-            Span("".join(span.text for span in group), style)
-            for style, group in grouped
-        )
+        return tuple(spans)
 
     def _text(self, text: str, style: SpanStyle) -> Iterator[Span]:
         """Yield a text and the keys that it names."""
@@ -256,7 +249,7 @@ def _about(file: _File) -> Mapping[str, str]:
         raise LmtuiError("the course can't be used", detail) from error
     lines = file.source.split("\n")
     for key, value in given.items():
-        file.line = 1 + next(n for n, text in enumerate(lines) if key in text)
+        file.line = 1 + next((n for n, text in enumerate(lines) if key in text), 0)
         if key not in known:
             raise file.unknown(f"{key} is unknown", known)
         if not isinstance(value, str):
@@ -286,7 +279,7 @@ def _page(file: _File, id_: str, instruments: Catalogue) -> Page:
     fence, kind = _instrument(file, tokens, instruments)
     file.keys = (*_KEYS, *(action.id for action in kind.ACTIONS))
     file.keys += (SLIDE.id,) if kind.SLIDES else ()
-    if tokens[0].tag != "h1":
+    if tokens[0].tag != "h1" or not tokens[1].content:
         file.line = 1
         raise file.wrong("the title is missing", "Begin with # and the title.")
     title = sentence_text(file.sentence(tokens[1].content), {})

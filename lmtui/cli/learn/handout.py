@@ -24,7 +24,7 @@ def require_folder(out: Path) -> None:
     if os.path.lexists(out) and not out.is_dir():
         hint = "Name a folder; it is made if there is none."
         raise _unwritten(out, "it is a file", hint)
-    above = next(each for each in (out, *out.absolute().parents) if each.exists())
+    above = next(p for p in (out, *out.absolute().parents) if p.exists())
     if not above.is_dir():
         raise _unwritten(out, f"{above} is a file", "Name another folder.")
     if not os.access(above, os.W_OK | os.X_OK):

@@ -32,7 +32,7 @@ def tree_lines(
     many lines as there are names. The first line begins with `begin`, all others with
     `rest`."""
     first = leaves[0]
-    shared = min(common_prefix_len(first.ids, each.ids) for each in leaves)
+    shared = min(common_prefix_len(first.ids, leaf.ids) for leaf in leaves)
     names = [leaf.name for leaf in leaves if len(leaf.ids) == shared]
     groups: dict[int, list[Leaf[Name]]] = {}
     for leaf in leaves:

@@ -121,7 +121,7 @@ class SurpriseInstrument(TextInstrument):
         answer, texts = int(action == "second"), self._pair
         return Measurement(
             lambda engine, _: [score(engine, text) for text in texts],
-            lambda scored: self._take_answer(answer, texts, scored),
+            lambda scored: self._note_answer(answer, texts, scored),
         )
 
     def _show_pair(self) -> None:
@@ -141,7 +141,7 @@ class SurpriseInstrument(TextInstrument):
                 return [*zip(long[::2], long[1::2], strict=False)]
         return [pair for name in _PAIRS if (pair := self.options[name])]
 
-    def _take_answer(
+    def _note_answer(
         self, answer: int, texts: Pair, scored: Sequence[ScoredExcerpt]
     ) -> None:
         if self._pair != texts:
@@ -157,9 +157,8 @@ class SurpriseInstrument(TextInstrument):
 
     def _best(self) -> Sequence[int] | None:
         """Return which texts of the pair have the fewest bits per byte."""
-        sums = [_sums(scored) for scored in self._scored_pair]
-        rates = [each.bits_per_byte for each in sums if each is not None]
-        known = [rate for rate in rates if rate is not None]
+        pair = filter(None, map(_sums, self._scored_pair))
+        known = [rate for sums in pair if (rate := sums.bits_per_byte) is not None]
         if len(known) < len(_NAMES):
             return None
         return [number for number, rate in enumerate(known) if rate == min(known)]

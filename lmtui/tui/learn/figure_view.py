@@ -8,6 +8,7 @@ from textual.geometry import Size
 
 from lmtui.learn.figure import Figure
 from lmtui.learn.figure_lines import figure_lines
+from lmtui.tui.widgets.cells import tame_heaps
 from lmtui.tui.widgets.styled_lines import Line, StyledLines
 
 
@@ -70,5 +71,11 @@ class FigureView(StyledLines):
 
     def _lines_at(self, width: int) -> Sequence[Line]:
         if self._laid_out[0] != width:
-            self._laid_out = width, figure_lines(self._figure, width)
+            self._laid_out = (
+                width,
+                [
+                    [(tame_heaps(text), style) for text, style in line]
+                    for line in figure_lines(self._figure, width)
+                ],
+            )
         return self._laid_out[1]

@@ -149,7 +149,7 @@ class MeasureController(Controller):
                 measurement.on_report(value)
             self._changed()
 
-        def take(value: object) -> None:
+        def deliver(value: object) -> None:
             self._running = None
             measurement.then(value)
             self._go_on()
@@ -171,4 +171,4 @@ class MeasureController(Controller):
             self._go_on()
 
         run = measurement.run
-        self._client.ask(Slot.LOOK, run, take, fail, dropped=drop, batch=report)
+        self._client.ask(Slot.LOOK, run, deliver, fail, dropped=drop, batch=report)

@@ -226,7 +226,7 @@ progress is saved.
         lesson, page = self.lesson, self.lesson.page
         number, count = lesson.number + 1, len(lesson.course.pages)
         ticks = "".join(
-            DONE if lesson.is_complete(each) else OPEN for each in lesson.course.pages
+            DONE if lesson.is_complete(other) else OPEN for other in lesson.course.pages
         )
         title = visible_line(page.title)
         forms = [
@@ -251,7 +251,7 @@ progress is saved.
         if not self.has_class("-wide"):
             others = [t for t in page.exercises if t not in self._still_open(page)[:1]]
             yield from [Paragraph()][: len(others)]
-            yield from (self._exercise_line(each, keys) for each in others)
+            yield from (self._exercise_line(other, keys) for other in others)
         if self.lesson.is_complete(page) and page.after:
             yield Paragraph()
             yield from _paragraphs(page.after, keys)
@@ -264,7 +264,7 @@ progress is saved.
         keys, exercises = self._keys(), page.exercises
         still_open = self._still_open(page)
         if self.has_class("-wide"):
-            yield from (self._exercise_line(each, keys) for each in exercises)
+            yield from (self._exercise_line(exercise, keys) for exercise in exercises)
         elif still_open:
             line = self._exercise_line(still_open[0], keys)
             number = f" {exercises.index(still_open[0]) + 1}/{len(exercises)}"
@@ -277,7 +277,7 @@ progress is saved.
             yield Paragraph(((folded, "quiet"),))
 
     def _still_open(self, page: Page) -> Sequence[Exercise]:
-        return [each for each in page.exercises if not self.lesson.is_done(each.id)]
+        return [e for e in page.exercises if not self.lesson.is_done(e.id)]
 
     def _exercise_line(self, exercise: Exercise, keys: Mapping[str, str]) -> Paragraph:
         done = self.lesson.is_done(exercise.id)
@@ -305,9 +305,9 @@ progress is saved.
 
     def _key(self, binding: str) -> str:
         """Return the first key in force for a binding, as the user reads it."""
-        for each in (*self.BINDINGS, *InstrumentPane.BINDINGS, *self.app.BINDINGS):
-            if isinstance(each, Binding) and each.id == binding:
-                keys = self.app.own_keys.get(binding, each.key)  # type: ignore[attr-defined]
+        for known in (*self.BINDINGS, *InstrumentPane.BINDINGS, *self.app.BINDINGS):
+            if isinstance(known, Binding) and known.id == binding:
+                keys = self.app.own_keys.get(binding, known.key)  # type: ignore[attr-defined]
                 return key_display(keys.split(",")[0])
         raise KeyError(binding)
 

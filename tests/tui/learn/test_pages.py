@@ -35,7 +35,7 @@ PAGES: dict[str, Steps] = {
         ("f2", "“I saw go it!”"),
     ),
     "one-pass": (
-        ("=The sun rises in x east and sets in the west.", " new "),
+        ("=The sun rises in x east and sets in the west.", " same "),
         ("f2", " passes, "),
     ),
     "softmax": (

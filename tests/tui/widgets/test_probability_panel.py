@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.message import Message
 
+from lmtui.chart import bar
 from lmtui.engine.types import (
     Candidate,
     ChatTurn,
@@ -23,7 +24,6 @@ from lmtui.notation import likely, percent
 from lmtui.text import visible_token
 from lmtui.tui.widgets.cells import clip, fit_best, pad_to
 from lmtui.tui.widgets.panel_lines import (
-    bar,
     fit_rows,
     summary_forms,
 )
