@@ -178,13 +178,13 @@ class DecodingInstrument(TextInstrument):
                 first = engine.next_distribution(prompt.ids, settings, top_n=rows)
                 context.gather(first)
             for way, own in jobs:
-                tokens: Tokens = ()
-                searched = way == "beam"
-                for tokens in (
+                steps = (
                     _search(engine, prompt, width, own.max_tokens)
-                    if searched
+                    if way == "beam"
                     else _write(engine, prompt, own)
-                ):
+                )
+                tokens: Tokens = ()
+                for tokens in steps:
                     context.gather(_Branch(way, tokens))
                 context.gather(_Branch(way, tokens, is_whole=True))
 

@@ -18,7 +18,6 @@ TEXT = [
     *(("accent", "paper"), ("accent", "card"), ("s0", "paper"), ("s0", "card")),
     *(("ink", "s2"), ("ink", "s3"), ("on4", "s4"), ("on5", "s5")),
 ]
-DRAWN = [("bar", "card"), ("second", "card"), ("quiet", "card")]
 
 
 def colours(sheet: str, media: str = "") -> dict[str, str]:
@@ -53,15 +52,9 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("page", PAGES)
 def test_text_is_readable(page: str, media: str) -> None:
     known = {**colours(SHADES, media), **colours(PAGES[page], media)}
-    for text, ground in TEXT:
+    drawn = [("bar", "card"), ("second", "card")] if page == "handout" else []
+    for text, ground in [*TEXT, *drawn]:
         assert contrast(known[text], known[ground]) >= 4.5, (text, ground)
-
-
-@pytest.mark.parametrize("media", ["light", "dark"])
-def test_drawings_stand_out(media: str) -> None:
-    known = {**colours(SHADES, media), **colours(PAGES["handout"], media)}
-    for drawn, ground in DRAWN:
-        assert contrast(known[drawn], known[ground]) >= 3, (drawn, ground)
 
 
 def test_print_is_dark_on_white() -> None:
