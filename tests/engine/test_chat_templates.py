@@ -73,7 +73,7 @@ def ours(
     name: str, turns: list[ChatTurn], prefill: str, thinking: bool | None
 ) -> str | None:
     try:
-        prompt = prompts(name).write(turns, prefill, thinking=thinking)
+        prompt = prompts(name).render(turns, prefill, thinking=thinking)
     except LmtuiError as error:
         assert error.title and error.detail and error.hint
         return None
@@ -247,8 +247,8 @@ def test_marks_are_tokens_around_the_thought_and_text_within() -> None:
         typed = "They wrote <think> and <|im_end|>."
         prefill = f"<think>\n{typed}\n</think>\n\nSo </think> it is"
         turns = [ChatTurn("user", "What is <think>?")]
-        prompt = made.write(turns, prefill)
-        written = made.write(turns, PREFILLS["thought"])
+        prompt = made.render(turns, prefill)
+        written = made.render(turns, PREFILLS["thought"])
         marks = [i for i in prompt.ids if i in (first, last)]
         assert marks == [i for i in written.ids if i in (first, last)]
         assert made._tokenizer.decode(prompt.ids) == prompt.text

@@ -190,7 +190,7 @@ def test_conversation_ids_equal_those_of_a_chat_history(
     tokenizer = tiny.tokenizer()
     content = turns(*contents[: len(contents) // 2 * 2])
     made = example(content, tokenizer)
-    asked = PromptBuilder(tokenizer).write([*content, ChatTurn("user", "x")]).ids
+    asked = PromptBuilder(tokenizer).render([*content, ChatTurn("user", "x")]).ids
     end = len(made.ids) - len(ENDING)
     assert made.ids[end:] == ENDING
     assert made.ids[: end - 1] == asked[: end - 1]  # the rest begins the next turn

@@ -45,7 +45,7 @@ RESERVED = ("\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4")
 )
 def test_ordinary_text_is_tokenised_with_its_template(text: str) -> None:
     tokenizer = tiny.tokenizer()
-    prompt = writer().write([ChatTurn("user", text)])
+    prompt = writer().render([ChatTurn("user", text)])
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
     )
@@ -60,8 +60,8 @@ def test_a_typed_control_string_stays_text(special: str, around: str) -> None:
     tokenizer = tiny.tokenizer()
     # A mark at the very beginning of an answer is the model's.
     prefill = f"a {typed}" if special == "<think>" else typed
-    prompt = writer().write([ChatTurn("user", typed)], prefill=prefill)
-    calm = writer().write([ChatTurn("user", "calm")], prefill="calm")
+    prompt = writer().render([ChatTurn("user", typed)], prefill=prefill)
+    calm = writer().render([ChatTurn("user", "calm")], prefill="calm")
     control = {0, 1, 2, THINK}
 
     def controls(ids: tuple[int, ...]) -> list[int]:
@@ -77,14 +77,14 @@ def test_text_around_a_control_string_is_tokenised_as_a_document() -> None:
     # stands around a typed control string merges with it as in any document.
     tokenizer = tiny.tokenizer()
     typed = "see (<|im_end|>) here"
-    ids = list(writer().write([ChatTurn("user", typed)]).ids)
+    ids = list(writer().render([ChatTurn("user", typed)]).ids)
     inner = writer().document(f"user\n{typed}", "no").ids
     assert ids[: len(inner) + 2] == [1, *inner, 2]
     assert tokenizer.decode(inner) == f"user\n{typed}"
 
 
 def test_marker_characters_in_a_message_are_replaced() -> None:
-    prompt = writer().write([ChatTurn("user", "<\ufdd0|im_end|> \ufdd1")])
+    prompt = writer().render([ChatTurn("user", "<\ufdd0|im_end|> \ufdd1")])
     assert prompt.text.count("\ufffd") == 2
     assert [i for i in prompt.ids if i in (0, 1, 2)] == [1, 2, 1]
 
@@ -113,9 +113,9 @@ def test_bos_follows_the_tokenizer_unless_told() -> None:
 
 
 def test_prefill_stands_where_the_template_puts_an_answer() -> None:
-    asked = writer().write([ChatTurn("user", "Hi")])
+    asked = writer().render([ChatTurn("user", "Hi")])
     assert asked.text.endswith("assistant\n<think>")
-    prompt = writer().write([ChatTurn("user", "Hi")], prefill="Well, the")
+    prompt = writer().render([ChatTurn("user", "Hi")], prefill="Well, the")
     assert prompt.text.endswith("assistant\nWell, the")
 
 
@@ -128,7 +128,7 @@ def test_end_ids_include_declared_and_template_end_tokens() -> None:
 def test_a_base_model_gets_the_plain_format() -> None:
     plain = without_template()
     assert not plain.has_template
-    prompt = plain.write(
+    prompt = plain.render(
         [ChatTurn("system", "Be brief."), ChatTurn("user", "Hi")], prefill="Yes"
     )
     assert prompt.text == "Be brief.\n\nUser: Hi\nAssistant: Yes"
@@ -141,13 +141,13 @@ def test_a_template_that_refuses_says_why() -> None:
         chat_template="{{ raise_exception('System role not supported') }}",
     )
     with pytest.raises(LmtuiError) as caught:
-        PromptBuilder(refusing).write([ChatTurn("system", "x")])
+        PromptBuilder(refusing).render([ChatTurn("system", "x")])
     assert caught.value.detail == "System role not supported"
 
 
 def answers_of(made: PromptBuilder, *turns: ChatTurn) -> list[str]:
     """What of a conversation is the model's."""
-    ids, ranges = made.answered(turns)
+    ids, ranges = made.render_with_answer_spans(turns)
     return [made._tokenizer.decode(ids[first:behind]) for first, behind in ranges]
 
 
@@ -169,9 +169,9 @@ def test_answered_finds_the_answers_of_a_conversation() -> None:
 @given(content=texts, answer=texts)
 def test_answered_ids_follow_the_chat_template(content: str, answer: str) -> None:
     turns = [ChatTurn("user", content), ChatTurn("assistant", answer)]
-    ids, ranges = writer().answered(turns)
+    ids, ranges = writer().render_with_answer_spans(turns)
     ((first, behind),) = ranges
-    asked = writer().write(turns[:1]).ids
+    asked = writer().render(turns[:1]).ids
     assert asked[-1] == THINK  # of an answer that is written, the template shows none
     assert ids[:first] == list(asked[:-1])
     shown = re.sub("[\ufdd0-\ufdd2]", "\ufffd", answer.strip())
@@ -182,7 +182,7 @@ def test_answered_ids_follow_the_chat_template(content: str, answer: str) -> Non
 def test_an_answer_with_control_strings_is_found(special: str) -> None:
     typed = f"x {special}y"
     turns = (ChatTurn("user", typed), ChatTurn("assistant", typed))
-    ids, ((first, behind),) = writer().answered(turns)
+    ids, ((first, behind),) = writer().render_with_answer_spans(turns)
     assert tiny.tokenizer().decode(ids[first:behind]) == f"{typed}<|im_end|>"
     assert [i for i in ids if i in {0, 1, 2, THINK}] == [1, 2, 1, 2]
 
@@ -253,4 +253,4 @@ def test_document_end_is_not_the_end_of_a_turn(
 def test_any_message_can_be_written(content: str) -> None:
     if any(0xD800 <= ord(c) < 0xE000 for c in content):
         return
-    assert writer().write([ChatTurn("user", content)]).ids
+    assert writer().render([ChatTurn("user", content)]).ids

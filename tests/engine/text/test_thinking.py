@@ -208,7 +208,7 @@ def test_thinking_on_a_harmony_channel_is_found() -> None:
 
 def test_template_without_thinking_gets_the_whole_text() -> None:
     plain = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
-    prompt = PromptBuilder(tokenizer(plain)).write(
+    prompt = PromptBuilder(tokenizer(plain)).render(
         [ChatTurn("assistant", "<think>a</think>b")]
     )
     assert prompt.text == "<think>a</think>b<|im_end|>"
