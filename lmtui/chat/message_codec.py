@@ -17,10 +17,8 @@ from typing import Any, TypeVar, cast, get_args
 from lmtui import processes
 from lmtui.chat.message import ChatMessage, MessageState
 from lmtui.chat.token_codec import (
-    COLUMNS as TOKEN_COLUMNS,
-)
-from lmtui.chat.token_codec import (
     OPTIONAL,
+    TOKEN_COLUMNS,
     EncodedTokens,
     TokenColumns,
     column,

@@ -1,8 +1,8 @@
 """Packs the tokens of a message into few bytes, and unpacks them.
 
-`COLUMNS` says what is kept of each token: about fifteen bytes. Alternatives are not
-kept: they would take ten times as much, and the model can compute them again. Knows no
-store.
+`TOKEN_COLUMNS` says what is kept of each token: about fifteen bytes. Alternatives are
+not kept: they would take ten times as much, and the model can compute them again. Knows
+no store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lmtui.text import bytes_text
 NO_VALUE = -1
 """The handle of a distribution whose rows were not kept."""
 
-COLUMNS: Mapping[str, tuple[str, Callable[[Any], float | None]]] = {
+TOKEN_COLUMNS: Mapping[str, tuple[str, Callable[[Any], float | None]]] = {
     "ids": ("I", lambda token: token.id),
     "ranks": ("I", lambda token: exact_rank(token.rank) or 0),
     "sizes": ("I", lambda token: len(token.bytes)),
@@ -43,7 +43,7 @@ token added to the text."""
 
 _HEAD = struct.Struct("<II")
 _LEVEL = 1  # the fastest: most of the data is incompressible
-_NAMES = tuple(COLUMNS)
+_NAMES = tuple(TOKEN_COLUMNS)
 _ALWAYS, BOUNDS, FORCED = _NAMES[:7], _NAMES[7:10], _NAMES[10:]
 """Columns that are always there, where a server lists only some tokens, and where a
 grammar forced a token."""
@@ -61,7 +61,7 @@ class EncodedTokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenColumns:
-    """The tokens of a message as columns, by their names in `COLUMNS`."""
+    """The tokens of a message as columns, by their names in `TOKEN_COLUMNS`."""
 
     numbers: Mapping[str, array[Any]]
     data: bytes
@@ -72,7 +72,7 @@ class TokenColumns:
         """Return the columns of tokens, without those that are not needed."""
         numbers = {
             name: column(kind, map(value, tokens))
-            for name, (kind, value) in COLUMNS.items()
+            for name, (kind, value) in TOKEN_COLUMNS.items()
         }
         ranges = any(isinstance(token.entropy, EntropyRange) for token in tokens)
         for names in OPTIONAL:
@@ -187,7 +187,7 @@ def _read_columns(
     if len(data) != 4 * count * len(names):
         raise ValueError("another length")
     return {
-        name: _numbers(COLUMNS[name][0], data[4 * count * index :][: 4 * count])
+        name: _numbers(TOKEN_COLUMNS[name][0], data[4 * count * index :][: 4 * count])
         for index, name in enumerate(names)
     }
 

@@ -247,7 +247,7 @@ def confirm_removal(what: str) -> None:
             "Add --yes.",
         )
     note(what)
-    typer.confirm("Remove this?", abort=True, err=True)
+    typer.confirm("Remove this permanently?", abort=True, err=True)
 
 
 def prepare_streams() -> None:

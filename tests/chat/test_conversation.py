@@ -33,6 +33,20 @@ def exchange(chat: Conversation, text: str) -> tuple[ChatMessage, ChatMessage]:
     return asked, answered(chat, asked.id, PLAIN)
 
 
+def answered_chat(
+    *tokens: str, after: str = ""
+) -> tuple[Conversation, Prompt, ChatMessage]:
+    """A question with a reply of these tokens, and the prompt of the reply, which ends
+    with a text."""
+    chat = Conversation()
+    prompt, steps, finish = answer(*tokens)
+    prompt = replace(prompt, text=prompt.text + after)
+    reply = chat.reply(chat.say("one").id, model="m", settings=PLAIN)
+    chat.lay_out(reply.id, prompt)
+    chat.grow(reply.id, steps)
+    return chat, prompt, chat.finish(reply.id, finish)
+
+
 def contents(chat: Conversation) -> list[str]:
     return [node.content for node in chat.path[1:]]
 
@@ -302,13 +316,7 @@ def test_restored_refuses_messages_that_form_no_tree() -> None:
 
 
 def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
-    chat = Conversation()
-    asked = chat.say("one")
-    begun = chat.reply(asked.id, model="m", settings=PLAIN)
-    prompt, steps, finish = answer("It", " is", " Paris", ".")
-    chat.lay_out(begun.id, prompt)
-    chat.grow(begun.id, steps)
-    reply = chat.finish(begun.id, finish)
+    chat, prompt, reply = answered_chat("It", " is", " Paris", ".")
     amended = chat.amend(reply.id, "It is Lyon")
     ids = (*prompt.ids, *reply.ids[:2])
     assert amended.prompt == Prompt(ids, f"{prompt.text}It is")
@@ -318,10 +326,13 @@ def test_amended_reply_keeps_ids_up_to_the_first_change() -> None:
     whole = Prompt((*ids, 1, 2, 3), f"{prompt.text}It is Lyon")
     read = chat.lay_out(amended.id, whole)
     assert (read.prompt, read.given, read.rest) == (whole, 5, "")
-    grown = chat.grow(amended.id, steps[3:4])
+    grown = chat.grow(amended.id, reply.steps[3:4])
     assert grown.content == "It is Lyon."
     again = chat.amend(amended.id, "It is Lyon. Yes")
-    assert again.prompt is not None and again.prompt.ids == (*whole.ids, steps[3].id)
+    assert again.prompt is not None and again.prompt.ids == (
+        *whole.ids,
+        reply.steps[3].id,
+    )
     assert (again.given, again.rest) == (6, " Yes")
     other = chat.amend(amended.id, "No")
     assert (other.prompt, other.given, other.rest) == (None, 0, "")
@@ -344,14 +355,9 @@ REASONED = ("It", " thought.", "</think>", "It is", " Paris")
 def test_amended_reply_keeps_ids_only_behind_its_reasoning(
     text: str, content: str | None, kept: int, gap: str
 ) -> None:
-    chat = Conversation()
-    asked = chat.say("one")
-    begun = chat.reply(asked.id, model="m", settings=PLAIN)
-    prompt, steps, finish = answer(*REASONED[:2], f"</think>{gap}", *REASONED[3:])
-    opened = replace(prompt, text=f"{prompt.text}<think>\n")
-    chat.lay_out(begun.id, opened)
-    chat.grow(begun.id, steps)
-    reply = chat.finish(begun.id, finish)
+    chat, prompt, reply = answered_chat(
+        *REASONED[:2], f"</think>{gap}", *REASONED[3:], after="<think>\n"
+    )
     edit = text.replace("{}", gap)
     amended = chat.amend(reply.id, edit)
     ids = amended.prompt.ids[len(prompt.ids) :] if amended.prompt else ()
@@ -360,16 +366,9 @@ def test_amended_reply_keeps_ids_only_behind_its_reasoning(
 
 
 def test_amended_unended_reasoning_goes_on_as_reasoning() -> None:
-    chat = Conversation()
-    asked = chat.say("one")
-    begun = chat.reply(asked.id, model="m", settings=PLAIN)
-    prompt, steps, finish = answer("Okay,", " the", " user")
-    opened = replace(prompt, text=f"{prompt.text}<think>\n")
-    chat.lay_out(begun.id, opened)
-    chat.grow(begun.id, steps)
-    reply = chat.finish(begun.id, finish)
+    chat, prompt, reply = answered_chat("Okay,", " the", " user", after="<think>\n")
     other = chat.amend(reply.id, "Hmm, the user")
-    assert (other.prompt, other.rest) == (opened, "Hmm, the user")
+    assert (other.prompt, other.rest) == (prompt, "Hmm, the user")
     kept = chat.amend(reply.id, "Okay, we")
     assert kept.prompt is not None and kept.rest == " we"
     assert kept.prompt.ids == (*prompt.ids, reply.ids[0])
@@ -394,16 +393,10 @@ def test_reply_that_begins_by_hand_is_branched_with_its_beginning_or_not_at_all(
 
 
 def test_branch_replaces_one_token_of_a_reply() -> None:
-    chat = Conversation()
-    asked = chat.say("one")
-    begun = chat.reply(asked.id, model="m", settings=PLAIN)
-    prompt, steps, finish = answer("It", " is", " Paris")
-    chat.lay_out(begun.id, prompt)
-    chat.grow(begun.id, steps)
-    reply = chat.finish(begun.id, finish)
+    chat, prompt, reply = answered_chat("It", " is", " Paris")
     other = Candidate(77, " was", b" was", -2.0)
     taken = chat.branch(reply.id, 1, other)
-    ids = (*prompt.ids, steps[0].id, 77)
+    ids = (*prompt.ids, reply.ids[0], 77)
     assert taken.prompt == Prompt(ids, f"{prompt.text}It was")
     assert (taken.content, taken.given, taken.steps) == ("It was", 2, ())
     assert taken.continuation == taken.prompt
@@ -412,7 +405,7 @@ def test_branch_replaces_one_token_of_a_reply() -> None:
         with pytest.raises(ValueError):
             chat.branch(reply.id, index, candidate)
     with pytest.raises(ValueError, match="ids"):
-        chat.branch(chat.reply(asked.id, model="m", settings=PLAIN).id, 0, other)
+        chat.branch(chat.reply(1, model="m", settings=PLAIN).id, 0, other)
 
 
 def test_an_amended_reply_without_ids_is_only_text() -> None:

@@ -216,7 +216,7 @@ def test_remove_on_a_terminal_follows_the_answer(
     answer: bytes, code: int, notes: Path
 ) -> None:
     ended, written = run_in_terminal(
-        "adapters", "remove", "notes", typed=[(b"Remove this?", answer)]
+        "adapters", "remove", "notes", typed=[(b"permanently?", answer)]
     )
     assert ended == code
     assert str(notes).encode() in written.replace(b"\r\n", b"")
