@@ -156,7 +156,6 @@ class BranchTree:
         return branch.id
 
     def finish(self, id_: int, end: FinishReason) -> None:
-        """Set the reason why generation of a branch ended."""
         self._put(replace(self._require_own(id_), end=end))
 
     def back(self, id_: int) -> int | None:

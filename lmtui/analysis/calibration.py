@@ -125,7 +125,6 @@ class Calibration:
             self._claims.add(prob, row.id == token.id)
 
     def merge(self, other: Calibration) -> None:
-        """Add the tokens of another text."""
         self.ranked += other.ranked
         self._unknown = _added(self._unknown, other._unknown)
         self._within = _added(self._within, other._within)

@@ -137,7 +137,6 @@ class _Side:
         return math.inf if self._next is None else self._next[1][0]
 
     def next_token(self) -> PlacedToken:
-        """Return the next token and advance."""
         assert self._next is not None
         token, self._next = self._next, next(self._tokens, None)
         return token

@@ -98,7 +98,6 @@ class ScoredDocument:
     def of(
         cls, encoding: Encoding, windows: Windows, tokens: Sequence[ScoredToken]
     ) -> ScoredDocument:
-        """Return a document none of whose parts are scored yet."""
         ids = encoding.ids
         parts = [WindowPart(first, end) for _, end, first in windows.over(len(ids))]
         return cls(
@@ -139,7 +138,6 @@ class ScoredDocument:
         return next(behind, self.unread[0])
 
     def take(self, tokens: Sequence[ScoredToken]) -> None:
-        """Store the scores of consecutive tokens of the text."""
         self.branches.rescore([packed(token, self._names) for token in tokens])
 
     def totals_so_far(self) -> Totals:

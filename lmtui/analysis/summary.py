@@ -141,8 +141,6 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One model's results on a whole text."""
-
     info: EngineInfo
     totals: Totals
     windows: Windows
@@ -157,7 +155,6 @@ class Summary:
 
 
 def summary_fields(summary: Summary) -> dict[str, Any]:
-    """Return the fields of one model's results on a text."""
     totals, info = summary.totals, summary.info
     return {
         "model": info.model,

@@ -55,7 +55,6 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection for reading."""
         if not self._readonly and _inode(self.file) != self._inode:
             # Another program has replaced a damaged file, or the user removed it.
             self.close()

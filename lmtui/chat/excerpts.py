@@ -66,7 +66,6 @@ def _cut(line: str) -> str:
 
 
 def copy_title(title: str) -> str:
-    """Return the title of a copied conversation."""
     return title if title.endswith(_COPY) else f"{title}{_COPY}"
 
 

@@ -75,7 +75,6 @@ class ChatMessage:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The ids of the generated tokens."""
         return tuple(step.id for step in self.steps)
 
     @property
@@ -157,7 +156,6 @@ class ChatMessage:
 
     @property
     def reasoning(self) -> ReasoningSpan | None:
-        """The span of its reasoning, if it has any."""
         return thinking_in(self.content, opened=self.is_opened)
 
     @property
@@ -247,7 +245,6 @@ class ChatMessage:
         return replace(bare, content=text, state="whole", prompt=prompt, given=given)
 
     def grown(self, steps: Iterable[Step]) -> ChatMessage:
-        """Return the message with more tokens."""
         count = len(self.steps)
         numbered = [replace(s, index=count + i) for i, s in enumerate(steps)]
         return replace(

@@ -140,7 +140,7 @@ def _finite(text: str) -> Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MessageColumn:
     """How a column of the store stands in JSON."""
 
     read: Callable[[Any], Any]
@@ -150,23 +150,25 @@ class Column:
 
 
 _JSON = _or_none(json.dumps)
-COLUMNS: Mapping[str, Column] = {
-    "id": Column(whole_of),
-    "parent": Column(_or_none(whole_of)),
-    "chosen": Column(_or_none(whole_of)),
-    "role": Column(text_of),
-    "content": Column(text_of),
-    "state": Column(text_of, lambda state: "stopped" if state == "growing" else state),
-    "model": Column(_or_none(text_of)),
-    "settings": Column(_JSON, _or_none(json.loads)),
-    "finish": Column(_JSON, _or_none(_finite)),
-    "given": Column(whole_of),
-    "rest": Column(text_of),
-    "left_out": Column(whole_of),
-    "prompt": Column(_prompt_data, _prompt_fields),
-    "steps": Column(_token_data, _token_fields),
-    "scored": Column(_token_data, _token_fields),
-    "scored_by": Column(_or_none(text_of)),
+COLUMNS: Mapping[str, MessageColumn] = {
+    "id": MessageColumn(whole_of),
+    "parent": MessageColumn(_or_none(whole_of)),
+    "chosen": MessageColumn(_or_none(whole_of)),
+    "role": MessageColumn(text_of),
+    "content": MessageColumn(text_of),
+    "state": MessageColumn(
+        text_of, lambda state: "stopped" if state == "growing" else state
+    ),
+    "model": MessageColumn(_or_none(text_of)),
+    "settings": MessageColumn(_JSON, _or_none(json.loads)),
+    "finish": MessageColumn(_JSON, _or_none(_finite)),
+    "given": MessageColumn(whole_of),
+    "rest": MessageColumn(text_of),
+    "left_out": MessageColumn(whole_of),
+    "prompt": MessageColumn(_prompt_data, _prompt_fields),
+    "steps": MessageColumn(_token_data, _token_fields),
+    "scored": MessageColumn(_token_data, _token_fields),
+    "scored_by": MessageColumn(_or_none(text_of)),
 }
 """The columns of a message in the order of JSON, where `gone` and `writer` are not."""
 

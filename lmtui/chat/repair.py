@@ -37,7 +37,7 @@ UTF-8.
 """
 
 T = TypeVar("T")
-Row = dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,6 @@ class Salvaged:
 
     @property
     def words(self) -> str:
-        """The result as a sentence."""
         return (
             "The file of your conversations was damaged."
             f" {counted(self.messages, 'message')} in"
@@ -241,7 +240,7 @@ def _copy(damaged: Path, store: Store, *, when: float) -> None:
         )
 
 
-def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Row]:
+def _rows(damaged: Path, new: sqlite3.Connection, table: str) -> Iterator[Values]:
     """Yield the rows of a table that SQLite can read, then those of its pages.
 
     Some rows may come twice. `new` has a table of the same columns.
@@ -272,7 +271,7 @@ def _connected(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _is_message(row: Row) -> bool:
+def _is_message(row: Values) -> bool:
     try:
         node_of(row)
     except (ValueError, TypeError):
@@ -283,7 +282,7 @@ def _is_message(row: Row) -> bool:
     return known and (first or follows)
 
 
-def _put(connection: sqlite3.Connection, table: str, row: Row) -> bool:
+def _put(connection: sqlite3.Connection, table: str, row: Values) -> bool:
     """Insert a row; return whether that is possible."""
     values = ", ".join(f":{name}" for name in row)
     try:

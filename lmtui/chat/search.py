@@ -126,8 +126,6 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A message that matches a query."""
-
     conversation: int
     message: int
     title: str

@@ -159,7 +159,6 @@ class Store(Database):
         return int(row["id"]) if row else None
 
     def find(self, uid: str) -> int:
-        """Return the id of a conversation."""
         row = self.row("SELECT id FROM conversations WHERE uid = ?", uid)
         if row is None:
             raise LmtuiError("this conversation is not saved yet", "", "Try it again.")

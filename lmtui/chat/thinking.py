@@ -29,7 +29,6 @@ class ReasoningInfo:
 
     @property
     def words(self) -> str:
-        """The label shown in its place."""
         count = counted(self.tokens, "token")
         if self.grows:
             return f"thinking … {count}"

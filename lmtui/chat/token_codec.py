@@ -82,7 +82,6 @@ class TokenColumns:
         return cls(numbers, b"".join(token.bytes for token in tokens))
 
     def spelled(self) -> list[bytes]:
-        """Return the bytes of each token."""
         ends = accumulate(self.numbers["sizes"], initial=0)
         return [self.data[start:end] for start, end in pairwise(ends)]
 
@@ -113,7 +112,6 @@ class TokenColumns:
         )
 
     def scored(self) -> tuple[ScoredToken, ...]:
-        """Return the columns as scored tokens."""
         floats = (map(_known, self.numbers[n]) for n in ("logprobs", "entropies"))
         columns = zip(self.numbers["ids"], self.spelled(), self.numbers["ranks"],
                       *floats, self._bounds(), strict=True)  # fmt: skip
@@ -156,7 +154,6 @@ def column(kind: str, values: Sequence[Any] | map[Any]) -> array[Any]:
 
 
 def pack(tokens: Sequence[Step] | Sequence[ScoredToken]) -> bytes:
-    """Pack tokens into bytes; empty for no tokens."""
     return TokenColumns.of(tokens).packed()
 
 

@@ -90,7 +90,6 @@ class ConversationWriter:
         self._thread: Thread | None = None
 
     def know(self, uid: str, touched: int) -> None:
-        """Note the `touched` of a conversation that was opened."""
         with self._changed:
             self._known[uid] = touched
 

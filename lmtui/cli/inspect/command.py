@@ -19,8 +19,8 @@ from lmtui.cli.inspect.html_output import HtmlPage, require_writable_file
 from lmtui.cli.inspect.json_output import JsonRows, lens_event, write_tokens
 from lmtui.cli.inspect.score import (
     ModelScores,
-    Row,
     Rules,
+    ScoredRow,
     TextScores,
     merged,
     score_each,
@@ -278,7 +278,6 @@ def _score(
     page: Path | None,
     no_color: bool,
 ) -> None:
-    """Write the tokens of each document in the form that is asked for."""
     if lens:
         for document in documents:
             write_layers(engines[0], document, rules, Output())
@@ -302,7 +301,6 @@ def _score(
 def _subject(
     document: TextSource, window: int | None, stride: int | None, bos: BosRule
 ) -> InspectSource:
-    """Return a text as the screen's source."""
     from lmtui.tui.inspect_source import InspectSource, KnownTokens
 
     after = None
@@ -329,7 +327,6 @@ def _shown(document: TextSource) -> str:
 def _require_one_form(
     *, json: bool, plain: bool, summary: bool, html: str | None, lens: bool
 ) -> None:
-    """Check that the flags of the output's form do not exclude each other."""
     wanted = {"--json": json, "--plain": plain, "--summary": summary,
               "--html": html is not None}  # fmt: skip
     flags = [flag for flag in wanted if wanted[flag]]
@@ -414,7 +411,6 @@ def _warn_counted(documents: Sequence[TextSource], other: ComparedRef | None) ->
 def _engines(
     context: typer.Context, settings: Settings, other: ComparedRef | None
 ) -> Sequence[Engine]:
-    """Return the engine that scores, and the one to compare it with, if any."""
     engines: Sequence[Engine] = (
         engines_for(context, settings, other)
         if other
@@ -439,8 +435,8 @@ def write_rows(
         LmtuiError: the rules can't be applied with this model.
         Cancelled: Ctrl-C was pressed; the rows of complete texts were written.
     """
-    unsorted: list[Row] = []
-    total: Row | None = None
+    unsorted: list[ScoredRow] = []
+    total: ScoredRow | None = None
 
     def add(scores: TextScores) -> None:
         nonlocal total
@@ -483,4 +479,4 @@ def write_layers(
             for placed, column in scores.columns():
                 shown.pause()
                 output.event(lens_event(placed, column, rules.top))
-        JsonRows(output).row(Row(document, scores.summary()))
+        JsonRows(output).row(ScoredRow(document, scores.summary()))

@@ -11,7 +11,7 @@ from lmtui import paths
 from lmtui.analysis.compare import Comparison, common_figures
 from lmtui.analysis.html.writer import cells, page, text_data
 from lmtui.analysis.summary import Summary, page_fields
-from lmtui.cli.inspect.score import Row, TextScores, merged
+from lmtui.cli.inspect.score import ScoredRow, TextScores, merged
 from lmtui.errors import LmtuiError
 from lmtui.files import TextSource
 from lmtui.text import visible_line
@@ -24,7 +24,7 @@ class HtmlPage:
         self._names = [visible_line(name) for name in headings(documents)]
         self._top = top_n
         self._texts: list[str] = []
-        self._total: Row | None = None
+        self._total: ScoredRow | None = None
 
     def add(self, scores: TextScores) -> None:
         drawn = cells(scores.document.text, scores.pieces(), top_n=self._top)

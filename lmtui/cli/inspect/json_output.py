@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from lmtui.analysis.compare import ComparedSpan, PlacedToken
 from lmtui.analysis.summary import summary_fields
-from lmtui.cli.inspect.score import Row, TextScores
+from lmtui.cli.inspect.score import ScoredRow, TextScores
 from lmtui.cli.output import JsonEvent, Output, adapter_field, score_fields, scored_rows
 from lmtui.engine.lens import LensColumn
 from lmtui.engine.types import Candidate
@@ -31,16 +31,14 @@ class JsonRows:
         self._output = output
         self._unread = unread
 
-    def row(self, row: Row) -> None:
-        """Write the summary of one text by each model, and their comparison."""
+    def row(self, row: ScoredRow) -> None:
         self._write("summary", {"file": row.document.name}, row)
 
-    def total(self, row: Row, files: int) -> None:
-        """Write the totals over all texts."""
+    def total(self, row: ScoredRow, files: int) -> None:
         counts = {"files": files, "unread": self._unread}
         self._write("total", counts, row)
 
-    def _write(self, event: str, about: JsonEvent, row: Row) -> None:
+    def _write(self, event: str, about: JsonEvent, row: ScoredRow) -> None:
         for summary in row.summaries:
             fields = summary_fields(summary)
             self._output.event({"event": event, **about, **fields})
@@ -113,8 +111,7 @@ def _scores(placed: PlacedToken, top_n: int) -> JsonEvent:
     }
 
 
-def comparison_fields(row: Row) -> JsonEvent:
-    """Return the fields of two models' differences on a text."""
+def comparison_fields(row: ScoredRow) -> JsonEvent:
     assert row.other and row.comparison
     own, other = row.own.info, row.other.info
     named = {f"other_{name}": value for name, value in adapter_field(other).items()}

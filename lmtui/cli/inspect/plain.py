@@ -28,7 +28,7 @@ from lmtui.analysis.compare import (
     covered,
 )
 from lmtui.analysis.summary import RANKS, Summary, Totals, figures
-from lmtui.cli.inspect.score import Row, TextScores
+from lmtui.cli.inspect.score import ScoredRow, TextScores
 from lmtui.engine.types import EngineInfo, ScoredToken
 from lmtui.models.source import short_label, short_labels
 from lmtui.notation import bits, counted
@@ -101,7 +101,7 @@ def legend_of(measure: scale.Shade, styles: Sequence[str]) -> Text:
     return legend.append(scale.unit(measure))
 
 
-def summary_of(row: Row, alternatives: bool) -> list[RenderableType]:
+def summary_of(row: ScoredRow, alternatives: bool) -> list[RenderableType]:
     """Return one model's results on a text: numbers, and most surprising tokens.
 
     With `alternatives`, each of these stands beside the most probable other token.
@@ -115,7 +115,7 @@ def summary_of(row: Row, alternatives: bool) -> list[RenderableType]:
     return parts
 
 
-def comparison_of(row: Row) -> list[RenderableType]:
+def comparison_of(row: ScoredRow) -> list[RenderableType]:
     """Return two models' results on a text: numbers, difference, most changed parts."""
     assert row.other and row.comparison
     parts: list[RenderableType] = [
@@ -231,7 +231,7 @@ def _calibration(totals: Totals) -> Text:
     )
 
 
-def _worst(row: Row, *, alternatives: bool) -> Table:
+def _worst(row: ScoredRow, *, alternatives: bool) -> Table:
     table = _table("most surprising", "bits", "rank")
     if alternatives:
         table.add_column("best other", no_wrap=True)
@@ -263,7 +263,6 @@ def _clipped(token: str, style: str = "none") -> Text:
 
 
 def _best_other(token: ScoredToken) -> Text:
-    """Return the most probable other token, with its probability."""
     other = next((row for row in token.top if row.id != token.id), None)
     if other is None:
         return Text("–")
@@ -396,7 +395,6 @@ class _Lines:
 
     @property
     def is_begun(self) -> bool:
-        """Whether a line is not printed yet."""
         return bool(self._line)
 
     def add(self, text: str, style: str, sign: str) -> None:

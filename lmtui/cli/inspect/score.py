@@ -46,7 +46,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoredRow:
     """Results of a text that was scored to its end, or of several together."""
 
     document: TextSource
@@ -57,11 +57,10 @@ class Row:
 
     @property
     def summaries(self) -> list[Summary]:
-        """The results of each model."""
         return [self.own, self.other] if self.other else [self.own]
 
 
-def merged(total: Row | None, row: Row) -> Row:
+def merged(total: ScoredRow | None, row: ScoredRow) -> ScoredRow:
     """Return the totals of several texts, with those of one more; what is no sum is
     that of the last text."""
     own = total.own.totals if total else Totals()
@@ -166,7 +165,6 @@ class TextScores:
 
     @property
     def compares(self) -> bool:
-        """Whether two models score the text."""
         return self._comparison is not None
 
     def pieces(self) -> Iterator[ComparedSpan]:
@@ -188,13 +186,13 @@ class TextScores:
                     compared.add(piece)
                 yield piece
 
-    def row(self) -> Row:
+    def row(self) -> ScoredRow:
         """Return the results, once all parts were read."""
         if self._comparison:
             self._comparison.measure(self.document.text)
         own, *others = (model.summary() for model in self._models)
         other = others[0] if others else None
-        return Row(self.document, own, other, self._comparison)
+        return ScoredRow(self.document, own, other, self._comparison)
 
 
 WriteScores = Callable[[TextScores], None]

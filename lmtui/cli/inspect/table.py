@@ -12,7 +12,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 from lmtui import notation
-from lmtui.cli.inspect.score import Row
+from lmtui.cli.inspect.score import ScoredRow
 from lmtui.cli.output import Output
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
@@ -24,11 +24,11 @@ class Column:
     """The heading, and the name for `--sort`."""
     width: int
     written: Callable[[Any], str]
-    value: Callable[[Row], float | None]
+    value: Callable[[ScoredRow], float | None]
 
 
-def _totals(name: str, *, other: bool = False) -> Callable[[Row], float | None]:
-    def value(row: Row) -> float | None:
+def _totals(name: str, *, other: bool = False) -> Callable[[ScoredRow], float | None]:
+    def value(row: ScoredRow) -> float | None:
         summary = row.other if other else row.own
         return getattr(summary.totals, name) if summary else None
 
@@ -75,7 +75,7 @@ AGAINST = (
 NAME = "file"
 _SHORTEST = 12  # cells of a name on a terminal
 
-SortKey = Callable[[Row], Any]
+SortKey = Callable[[ScoredRow], Any]
 
 
 def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
@@ -95,7 +95,7 @@ def sort_key(column: str | None, columns: Sequence[Column]) -> SortKey | None:
         names = ", ".join([*values, NAME])
         raise LmtuiError("there is no such column", column, f"Give one of {names}.")
 
-    def key(row: Row) -> tuple[bool, float]:
+    def key(row: ScoredRow) -> tuple[bool, float]:
         number = value(row)
         return number is None, -(number or 0.0)
 
@@ -110,15 +110,15 @@ class Table:
         self._columns = columns
         self._begun = False
 
-    def row(self, row: Row) -> None:
+    def row(self, row: ScoredRow) -> None:
         self._write(row, row.document.name)
 
-    def total(self, row: Row, files: int) -> None:
+    def total(self, row: ScoredRow, files: int) -> None:
         """Write the totals, if there are several texts."""
         if files > 1:
             self._write(row, f"total of {files}")
 
-    def _write(self, row: Row, name: str) -> None:
+    def _write(self, row: ScoredRow, name: str) -> None:
         if not self._begun:
             self._begun = True
             heads = "".join(f"{each.name:>{each.width}}" for each in self._columns)
