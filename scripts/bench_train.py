@@ -43,7 +43,7 @@ def settings() -> Any:
 
 def schedule(blocks: int) -> Any:
     """In which order both read the blocks."""
-    from lmtui.train.schedule import Schedule
+    from lmtui.train.trainer import Schedule
 
     return Schedule(blocks, settings())
 

@@ -15,8 +15,7 @@ from lmtui import notation
 from lmtui.engine.types import Prompt
 from lmtui.notation import bits
 from lmtui.text import visible_line, visible_token
-from lmtui.train.codec import built, plain
-from lmtui.train.events import Continuation
+from lmtui.train.events import Continuation, built, plain
 from lmtui.train.metrics import (
     Answers,
     DocumentScore,

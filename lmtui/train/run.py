@@ -46,9 +46,15 @@ from lmtui.train.process import Channel
 from lmtui.train.report import compare
 from lmtui.train.request import TrainRequest, versions
 from lmtui.train.run_folder import RunFolder
-from lmtui.train.schedule import Schedule
 from lmtui.train.split import SplitNotes
-from lmtui.train.trainer import NonFiniteLoss, Sequences, StepResult, adam, steps
+from lmtui.train.trainer import (
+    NonFiniteLoss,
+    Schedule,
+    Sequences,
+    StepResult,
+    adam,
+    steps,
+)
 
 _RECENT = 20  # steps over which the speed is averaged
 _FULL_EVALUATIONS = 2  # before and after the training

@@ -18,8 +18,17 @@ from typing import BinaryIO, TypeVar
 
 from lmtui import paths
 from lmtui.errors import LmtuiError
-from lmtui.train.codec import built, plain
-from lmtui.train.events import Doing, End, Event, Failed, Paused, Start, read_events
+from lmtui.train.events import (
+    Doing,
+    End,
+    Event,
+    Failed,
+    Paused,
+    Start,
+    built,
+    plain,
+    read_events,
+)
 from lmtui.train.request import TrainRequest
 
 COMPLETE = "complete.json"

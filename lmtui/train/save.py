@@ -19,8 +19,8 @@ from lmtui.errors import LmtuiError
 from lmtui.models.adapters import card, lora_config
 from lmtui.models.errors import offline, quiet
 from lmtui.train import events, report
-from lmtui.train.codec import plain
 from lmtui.train.dataset import Dataset
+from lmtui.train.events import plain
 from lmtui.train.model import TrainableModel
 from lmtui.train.report import Report
 from lmtui.train.request import TrainRequest, versions

@@ -207,7 +207,7 @@ def test_a_typed_control_string_stays_text(special: str) -> None:
     control = {0, 1, 2, len(tokenizer) - 1}
     assert [i for i in made.ids if i in control] == [1, 2, 1, 2, *ENDING]
     text = example(typed * 9)
-    assert [i for i in text.ids if i in control] == [*ENDING]
+    assert [i for i in text.ids if i < 3] == [*ENDING]
     assert text.ids[:-1] == ENGINE.encode(typed * 9).ids
 
 

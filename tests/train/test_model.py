@@ -24,9 +24,8 @@ from lmtui.train.model import (
     training_bytes,
 )
 from lmtui.train.request import TrainRequest
-from lmtui.train.schedule import Schedule
 from lmtui.train.settings import TrainSettings
-from lmtui.train.trainer import Sequences, add_gradient
+from lmtui.train.trainer import Schedule, Sequences, add_gradient
 from tests.engine import tiny
 from tests.models import tiny as stored
 from tests.train.test_trainer import steps_of

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from lmtui.train.plan import pieces, timed_step
-from lmtui.train.schedule import Schedule
 from lmtui.train.settings import TrainSettings
-from lmtui.train.trainer import NonFiniteLoss, Sequences
+from lmtui.train.trainer import NonFiniteLoss, Schedule, Sequences
 from tests.train.tiny_training import blocks, copied, same, trainable
 
 SEQUENCES = Sequences(blocks(5), Schedule(5, TrainSettings(batch=2)))

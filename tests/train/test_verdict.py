@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmtui.engine.types import Prompt
-from lmtui.train.codec import built, plain
 from lmtui.train.evaluate import Baseline
+from lmtui.train.events import built, plain
 from lmtui.train.metrics import (
     Answers,
     DocumentScore,
