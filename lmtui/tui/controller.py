@@ -34,7 +34,7 @@ class Controller:
         again."""
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Work of the model for this controller now, in a few words; else empty."""
         return ""
 
@@ -59,7 +59,7 @@ class Activity:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`context` returns what words to the user were said about, such as the cursor:
-        `withdraw` removes them once it has changed."""
+        `clear_outdated_notice` removes them once it has changed."""
         self.controllers: Sequence[Controller] = ()
         """Controllers whose work is told, the most important first."""
         self.ready = "ready"
@@ -79,21 +79,21 @@ class Activity:
             self._model_words = "no model" if state.error else state.words
         if goes_back and (before := state.goes_back_to):
             self._model_words += f"; Esc goes back to {shown_name(before)}"
-        self.unsay()
+        self.clear_notice()
 
-    def say(self, words: str) -> None:
+    def notice(self, words: str) -> None:
         """Tell the user something that has just happened."""
         self._status.state, self._said = words, True
         self._said_in = self._context()
 
-    def withdraw(self, *, still_holds: bool = False) -> None:
+    def clear_outdated_notice(self, *, still_holds: bool = False) -> None:
         """Remove what was said if its context has changed, unless it still holds."""
         if still_holds:
             self._said_in = self._context()
         elif self._said and self._said_in != self._context():
-            self.unsay()
+            self.clear_notice()
 
-    def unsay(self) -> None:
+    def clear_notice(self) -> None:
         """Remove what was said."""
         self._said = False
         self.update()
@@ -104,7 +104,8 @@ class Activity:
             self._status.state = self._model_words or self._work() or self.ready
 
     def _work(self) -> str:
-        work = next((each.doing for each in self.controllers if each.doing), "")
+        texts = (controller.status_text for controller in self.controllers)
+        work = next(filter(None, texts), "")
         words, since = self._reading
         if words != work:
             self._reading = work, self._clock()

@@ -26,7 +26,7 @@ from lmtui.chat.summary import ConversationSummary
 from lmtui.engine.types import Role
 from lmtui.errors import LmtuiError
 from lmtui.text import visible, visible_line
-from lmtui.tui.chat.message import marked
+from lmtui.tui.chat.message import highlighted
 from lmtui.tui.chat.store import ConversationChosen, ConversationStore
 from lmtui.tui.dialogs import notify_error
 from lmtui.tui.model_state import shown_label
@@ -323,8 +323,8 @@ opens its conversation at that message.
     def action_find(self) -> None:
         self._field.select_all()
 
-    @on(SearchField.Walked)
-    def walk(self, event: SearchField.Walked) -> None:
+    @on(SearchField.ListMoved)
+    def walk(self, event: SearchField.ListMoved) -> None:
         getattr(self._list, f"action_{event.where}")()
 
     def action_close(self) -> None:
@@ -363,7 +363,7 @@ def about(row: HistoryRow, messages: Sequence[tuple[Role, str]] = ()) -> Content
         writer = _WRITERS.get(row.role, row.role)
         head = f"{visible_line(row.title)}\n{writer}, message {row.message}\n\n"
         return Content.assemble(
-            (head, "$quiet"), marked(row.passage.text, row.passage.places)
+            (head, "$quiet"), highlighted(row.passage.text, row.passage.places)
         )
     day = datetime.fromtimestamp(row.updated).strftime("%Y-%m-%d %H:%M")
     count = f"{row.messages:,} message{'' if row.messages == 1 else 's'}"
@@ -389,7 +389,7 @@ def _on_a_line(passage: Excerpt) -> Content:
     # Cut at a word's beginning; inside a long word, or without spaces, anywhere.
     cut = max(0, flat.rfind(" ", 0, max(0, first - _BEFORE)) + 1, first - 2 * _BEFORE)
     places = tuple((start - cut, end - cut) for start, end in passage.places)
-    return Content.assemble("…" if cut else "", marked(flat[cut:], places))
+    return Content.assemble("…" if cut else "", highlighted(flat[cut:], places))
 
 
 def _day(seconds: float) -> str:

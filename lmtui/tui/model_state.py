@@ -30,7 +30,7 @@ class ModelState:
     """Features that the loaded model supports."""
     against: EngineInfo | None = None
     """The model that it is compared with, if any."""
-    doing: str = ""
+    stage: str = ""
     """Current stage of loading, with its percentage."""
     share: float | None = None
     """Share of the stage that is done, from 0 to 1, if known."""
@@ -67,7 +67,7 @@ class ModelState:
         if self.error:
             return visible_line(self.error.title)
         if self.info is None:
-            return self.doing or LOADING
+            return self.stage or LOADING
         ready = f"ready · {described(self.info)}"
         if self.info.context:
             ready += f" · context {self.info.context:,}"
@@ -84,7 +84,7 @@ class ModelState:
     def switched(self, ref: ModelRef) -> ModelState:
         """Return the state at the start of loading `ref`."""
         if self.info is None:
-            return replace(self, model_ref=ref, doing="", share=None, error=None)
+            return replace(self, model_ref=ref, stage="", share=None, error=None)
         return ModelState(ref, before=self.model_ref)
 
     def progressed(self, progress: Progress) -> ModelState:
@@ -97,8 +97,8 @@ class ModelState:
         what = progress.what.replace(
             full_name(self.model_ref), shown_name(self.model_ref)
         )
-        doing = f"{visible_line(what)}{part}"
-        return replace(self, info=None, error=None, doing=doing, share=share)
+        stage = f"{visible_line(what)}{part}"
+        return replace(self, info=None, error=None, stage=stage, share=share)
 
     def why_not(self, can: bool, what: str) -> str:
         """Return the sentence why something is not possible; empty where it is. `can`
@@ -119,14 +119,14 @@ class ModelState:
             info=info,
             against=against,
             capabilities=capabilities,
-            doing="",
+            stage="",
             share=None,
             error=None,
         )
 
     def failed(self, error: LmtuiError) -> ModelState:
         """Return the state after loading failed."""
-        return replace(self, info=None, doing="", share=None, error=error)
+        return replace(self, info=None, stage="", share=None, error=error)
 
 
 def shown_label(label: str) -> str:

@@ -184,8 +184,8 @@ class PreferencesApp(ColourlessApp):
             if remark:
                 self.notify(visible(remark), title="Theme saved", markup=False)
 
-    @on(HintLine.Wondered)
-    def look_up_hint(self, event: HintLine.Wondered) -> None:
+    @on(HintLine.HintReady)
+    def look_up_hint(self, event: HintLine.HintReady) -> None:
         """Find out on a thread whether a hint was shown before; show a new one."""
         hint, first_time = event.hint, self._preferences.first_time
         name = hint.name or ""

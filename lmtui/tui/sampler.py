@@ -182,7 +182,7 @@ class SamplerController(Controller):
             then()
 
         def fail(error: LmtuiError) -> None:
-            self._screen.activity.say(visible_line(error.title))
+            self._screen.activity.notice(visible_line(error.title))
             then()
 
         handle, settings = shown.handle, self.settings

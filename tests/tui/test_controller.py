@@ -22,7 +22,7 @@ class Worker(Controller):
         self.work = ""
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         return self.work
 
 
@@ -57,7 +57,7 @@ def test_state_of_a_model_that_is_not_ready_precedes_all_work() -> None:
     worker = Worker()
     worker.work = "answering"
     activity, status = activity_of(worker)
-    activity.follow_model(ModelState(ModelRef(), doing="fetching", share=0.5))
+    activity.follow_model(ModelState(ModelRef(), stage="fetching", share=0.5))
     assert status.state == "fetching"
     activity.follow_model(ModelState(ModelRef(), error=BROKEN))
     assert status.state == "no model"
@@ -69,7 +69,7 @@ def test_words_to_the_user_stay_until_the_model_changes() -> None:
     worker = Worker()
     activity, status = activity_of(worker)
     activity.follow_model(ready())
-    activity.say("saved notes.txt")
+    activity.notice("saved notes.txt")
     worker.work = "scoring"
     activity.update()
     assert status.state == "saved notes.txt"
@@ -85,11 +85,11 @@ def test_words_are_withdrawn_once_what_they_are_about_has_changed(
     status = Status()
     activity = Activity(status, context=lambda: place)
     activity.follow_model(ready())
-    activity.say("here")
+    activity.notice("here")
     said_at = 0
     for place, still_holds in steps:
         gone = status.state == "ready"
-        activity.withdraw(still_holds=still_holds)
+        activity.clear_outdated_notice(still_holds=still_holds)
         if still_holds:
             said_at = place
         holds = not gone and place == said_at

@@ -34,7 +34,7 @@ from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.widgets.dialog_list import DialogList
 
-WALKS = {"up": "cursor_up", "down": "cursor_down"}
+LIST_KEYS = {"up": "cursor_up", "down": "cursor_down"}
 """Keys that move in the list from the prompt, and the list's actions."""
 
 
@@ -65,7 +65,7 @@ class Attachments(Vertical):
     """
 
     @dataclass
-    class Taken(Message):
+    class NameChosen(Message):
         """A name was chosen; `text` replaces the draft from `start` to `end` (code
         points)."""
 
@@ -84,9 +84,9 @@ class Attachments(Vertical):
         self.folder = folder
         """The folder that relative names start from."""
         self._mention: Mention | None = None
-        self._left: int | None = None  # start of the @ whose list the user closed
+        self._dismissed_at: int | None = None  # start of the @ whose list was closed
         self._paths: tuple[str, ...] = ()
-        self._named: tuple[str, ...] = ()
+        self._mentioned: tuple[str, ...] = ()
         self._files: tuple[Attachment, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -97,7 +97,6 @@ class Attachments(Vertical):
 
     @property
     def is_open(self) -> bool:
-        """Whether names are listed."""
         return self.has_class("-naming")
 
     @property
@@ -105,89 +104,88 @@ class Attachments(Vertical):
         return self.query_one(DialogList)
 
     def follow(self, draft: str, cursor: int) -> None:
-        """Follow a change of the draft or the cursor."""
-        self._follow_name(mention_at(draft, cursor))
-        begun = self._mention.start if self._mention else None
-        named = tuple(m.path for m in mentions(draft) if m.start != begun)
-        if named != self._named:
-            self._named = named
-            self._read(named)
+        self._complete_mention(mention_at(draft, cursor))
+        typed_at = self._mention.start if self._mention else None
+        paths = tuple(m.path for m in mentions(draft) if m.start != typed_at)
+        if paths != self._mentioned:
+            self._mentioned = paths
+            self._read_files(paths)
 
     # Completion of names.
 
-    def _follow_name(self, mention: Mention | None) -> None:
+    def _complete_mention(self, mention: Mention | None) -> None:
         if mention == self._mention:
             return
         self._mention = mention
-        if mention is None or mention.start != self._left:
-            self._left = None
-        if mention is None or self._left is not None:
+        if mention is None or mention.start != self._dismissed_at:
+            self._dismissed_at = None
+        if mention is None or self._dismissed_at is not None:
             self._close()
             return
 
         run_in_thread(
             lambda: completions(mention.path, self.folder),
             self.call_later,
-            then=partial(self._offer, mention),
-            failed=lambda _: self._offer(mention, ()),
+            then=partial(self._show_completions, mention),
+            failed=lambda _: self._show_completions(mention, ()),
             bug=LmtuiError("names can't be completed"),
         )
 
-    def _offer(self, mention: Mention, paths: tuple[str, ...]) -> None:
-        if mention != self._mention or self._left is not None:
+    def _show_completions(self, mention: Mention, paths: tuple[str, ...]) -> None:
+        if mention != self._mention or self._dismissed_at is not None:
             return  # the name has changed meanwhile
         self._paths = paths
         names = self._names
         names.clear_options()
-        names.add_options(Option(_line(path)) for path in paths)
+        names.add_options(Option(_path_row(path)) for path in paths)
         names.highlighted = 0 if paths else None
         self.set_class(paths not in ((), (mention.path,)), "-naming")
 
-    def take_key(self, key: str) -> bool:
+    def use_key(self, key: str) -> bool:
         """Handle a key while names are listed; return whether it was used. The widget
         with the focus calls this first."""
         if not self.is_open:
             return False
         if key in ("tab", "enter"):
-            self._take()
-        elif key in WALKS:
-            getattr(self._names, f"action_{WALKS[key]}")()
+            self._insert_highlighted()
+        elif key in LIST_KEYS:
+            getattr(self._names, f"action_{LIST_KEYS[key]}")()
         elif key == "escape":
-            self._left = self._mention.start if self._mention else None
+            self._dismissed_at = self._mention.start if self._mention else None
             self._close()
         else:
             return False
         return True
 
     @on(OptionList.OptionSelected)
-    def take_clicked(self, event: OptionList.OptionSelected) -> None:
+    def insert_clicked(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self._take()
+        self._insert_highlighted()
 
-    def _take(self) -> None:
-        mention, place = self._mention, self._names.highlighted
-        if mention is None or place is None:
+    def _insert_highlighted(self) -> None:
+        mention, index = self._mention, self._names.highlighted
+        if mention is None or index is None:
             return
-        path = self._paths[place]
-        into = path.endswith("/")  # a folder: more is to follow
-        text = written(path, closed=not into) + ("" if into else " ")
+        path = self._paths[index]
+        is_folder = path.endswith("/")  # more is to follow
+        text = written(path, closed=not is_folder) + ("" if is_folder else " ")
         self._close()
-        self.post_message(self.Taken(mention.start, mention.end, text))
+        self.post_message(self.NameChosen(mention.start, mention.end, text))
 
     def _close(self) -> None:
         self.remove_class("-naming")
 
     # Files.
 
-    def _read(self, named: tuple[str, ...]) -> None:
-        if not named:
+    def _read_files(self, paths: tuple[str, ...]) -> None:
+        if not paths:
             self._show_files(())
             self.post_message(self.FilesRead(()))
             return
-        draft = " ".join(map(written, named))
+        draft = " ".join(map(written, paths))
 
         def end(files: tuple[Attachment, ...], error: LmtuiError | None = None) -> None:
-            if named == self._named:
+            if paths == self._mentioned:
                 self._show_files(files, error)
                 self.post_message(self.FilesRead(files))
 
@@ -202,28 +200,27 @@ class Attachments(Vertical):
     def _show_files(
         self, files: tuple[Attachment, ...], error: LmtuiError | None = None
     ) -> None:
-        """List the files; their token counts come later."""
+        """Token counts are added later."""
         self._files = files
-        self._tell(str(error) if error else self._listed(()))
+        self._show_line(str(error) if error else self._files_line(()))
         self.query_one("#files").set_class(error is not None, "-wrong")
 
     def show_tokens(self, files: Sequence[Attachment], tokens: Sequence[int]) -> None:
         """Add the token counts, if the files are still the same."""
         if tuple(files) == self._files and len(tokens) == len(files):
-            self._tell(self._listed(tokens))
+            self._show_line(self._files_line(tokens))
 
-    def _listed(self, tokens: Sequence[int]) -> str:
-        told = [f"  {count:,} tokens" for count in tokens] or [""] * len(self._files)
-        parts = [f"{f.path}{size}" for f, size in zip(self._files, told, strict=True)]
+    def _files_line(self, tokens: Sequence[int]) -> str:
+        sizes = [f"  {count:,} tokens" for count in tokens] or [""] * len(self._files)
+        parts = [f"{f.path}{size}" for f, size in zip(self._files, sizes, strict=True)]
         return f"+ {' · '.join(parts)}" if parts else ""
 
-    def _tell(self, words: str) -> None:
-        self.query_one("#files", Static).update(Content(visible_line(words)))
-        self.set_class(bool(words), "-listed")
+    def _show_line(self, line: str) -> None:
+        self.query_one("#files", Static).update(Content(visible_line(line)))
+        self.set_class(bool(line), "-listed")
 
 
-def _line(path: str) -> Content:
-    """Return a name as a row of the list, with the folder in a quiet colour."""
+def _path_row(path: str) -> Content:
     head, _, name = path.removesuffix("/").rpartition("/")
     folder = f"{head}/" if head or path.startswith("/") else ""
     slash = "/" if path.endswith("/") else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lmtui.text import visible_line
-from lmtui.tui.chat.commands import Refused
+from lmtui.tui.chat.commands import CommandRefused
 from lmtui.tui.sampler import SamplingScreen
 
 ALL = "all"
@@ -25,30 +25,29 @@ class BanCommands:
         """Ban a phrase; without one, list them."""
         banned = self._sampler.settings.banned_phrases
         if not argument:
-            listed = ", ".join(map(_quoted, banned)) or "No phrase is banned."
-            self._screen.notify(listed, title="Banned phrases", markup=False)
+            phrases = ", ".join(map(_quoted, banned)) or "No phrase is banned."
+            self._screen.notify(phrases, title="Banned phrases", markup=False)
             return
         phrase = _phrase(argument)
         if not phrase:
-            raise Refused("Give the phrase, as it would be written.")
+            raise CommandRefused("Give the phrase, as it would be written.")
         if phrase not in banned:
-            self._use((*banned, phrase))
-        said = f"No answer has {_quoted(phrase)} from now on, in just these letters."
-        self._screen.notify(said, markup=False)
+            self._set_phrases((*banned, phrase))
+        notice = f"No answer has {_quoted(phrase)} from now on, in just these letters."
+        self._screen.notify(notice, markup=False)
 
     def unban(self, argument: str) -> None:
-        """Take a phrase off the list, or all of them."""
         banned, phrase = self._sampler.settings.banned_phrases, _phrase(argument)
         if argument == ALL:
-            self._use(())
+            self._set_phrases(())
         elif phrase in banned:
-            self._use(tuple(each for each in banned if each != phrase))
+            self._set_phrases(tuple(old for old in banned if old != phrase))
         else:
             known = ", ".join(map(_quoted, banned)) or "none is"
-            raise Refused(f"{_quoted(phrase)} is not banned; {known}.")
+            raise CommandRefused(f"{_quoted(phrase)} is not banned; {known}.")
         self._screen.notify(f"{visible_line(argument)} can be written.", markup=False)
 
-    def _use(self, phrases: tuple[str, ...]) -> None:
+    def _set_phrases(self, phrases: tuple[str, ...]) -> None:
         self._sampler.use(replace(self._sampler.settings, banned_phrases=phrases))
 
 

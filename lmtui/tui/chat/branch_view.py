@@ -6,7 +6,7 @@ Knows no model.
 from __future__ import annotations
 
 from lmtui.chat.message import ChatMessage
-from lmtui.tui.chat.message import MessageView, Places, entries_of, entry_of
+from lmtui.tui.chat.message import MessageView, Spans, entries_of, entry_of
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.chat.transcript import Transcript
 from lmtui.tui.screen import ModelScreen
@@ -29,27 +29,24 @@ class BranchView:
     def show_instead(self, cover: str) -> None:
         """Show something in place of the conversation, or that again for ""."""
         self.cover = cover
-        for each in (TOKENS, VERSIONS):
-            self._screen.set_class(each == cover, each)
+        for name in (TOKENS, VERSIONS):
+            self._screen.set_class(name == cover, name)
 
     def hide_versions(self) -> None:
-        """Show the conversation again where versions of an answer are shown."""
         if self.cover == VERSIONS:
             self.show_instead("")
             self._screen.focus_text()
 
-    async def show(self, *, at: str | None = None, matches: Places = ()) -> None:
+    async def show(self, *, at: str | None = None, matches: Spans = ()) -> None:
         """Draw the active branch anew: its end, or the message with key `at` and the
         matches in it."""
         entries = entries_of(self._session.conversation)
         await self._transcript.show(entries, at=at, matches=matches)
 
     async def add(self, node: ChatMessage) -> None:
-        """Draw a message at the end."""
         await self._transcript.add(entry_of(self._session.conversation, node))
 
     def view_of(self, node: ChatMessage) -> MessageView | None:
-        """Return a message's widget, if it has one."""
         return self._transcript.view(str(node.id))
 
     def renew(self, node: ChatMessage) -> None:
@@ -61,7 +58,6 @@ class BranchView:
             view.set_note(entry.note)
 
     def focused(self) -> ChatMessage | None:
-        """Return the message that has the focus, if one has."""
         focused = self._screen.focused
         if not isinstance(focused, MessageView):
             return None

@@ -58,7 +58,6 @@ Enter or c copies the block under the cursor, s saves it as a new file.
             yield Static(Content("Enter copies · s saves · Esc closes"), id="foot")
 
     def on_mount(self) -> None:
-        """List the blocks with the cursor on the last one."""
         options = self.query_one(DialogList)
         for number, block in enumerate(self._blocks, 1):
             first = visible_line((block.text.strip() or " ").splitlines()[0])
@@ -73,7 +72,6 @@ Enter or c copies the block under the cursor, s saves it as a new file.
 
     @on(OptionList.OptionHighlighted)
     def show(self) -> None:
-        """Preview the block under the cursor."""
         self.query_one("#text", Static).update(Content(visible(self._block.text)))
 
     @on(OptionList.OptionSelected)
@@ -103,8 +101,7 @@ Enter or c copies the block under the cursor, s saves it as a new file.
         )
 
     @on(LinePrompt.Closed)
-    def back(self) -> None:
-        """Return the focus to the list."""
+    def focus_list(self) -> None:
         self.query_one(DialogList).focus()
 
     def action_leave(self) -> None:

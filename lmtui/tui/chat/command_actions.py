@@ -19,7 +19,7 @@ from lmtui.models.source import ModelRef
 from lmtui.text import visible_line
 from lmtui.tui.app_messages import ModelChosen, PresetNamed
 from lmtui.tui.chat.bans import BanCommands
-from lmtui.tui.chat.commands import COMMANDS, Refused, Run, line_of
+from lmtui.tui.chat.commands import COMMANDS, CommandRefused, Run, line_of
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.grammar import GRAMMARS, GrammarCommands
 from lmtui.tui.chat.history_edit import MessageEditor
@@ -67,7 +67,7 @@ class CommandActions:
             "/system": self._set_system,
             "/model": lambda name: self._use(ModelRef(name) if name else None),
             "/adapter": lambda name: self._use(ModelRef(None, name) if name else None),
-            "/own": lambda _: parts.owner.load(),
+            "/own": lambda _: parts.chat_model.load(),
             "/preset": self._use_preset,
             "/ban": bans.ban,
             "/unban": bans.unban,
@@ -94,16 +94,17 @@ class CommandActions:
         """What runs each command, by its name."""
 
     def _set(self, name: str, argument: str) -> None:
-        """Change a setting of the sampler."""
         field, kind = _SAMPLING[name]
         try:
             value: dict[str, Any] = {field: kind(argument) if argument else None}
             settings = replace(self._sampler.settings, **value)
         except ValueError as error:
             number = "whole number" if kind is int else "number"
-            raise Refused(f"{visible_line(argument)} is not a {number}.") from error
+            raise CommandRefused(
+                f"{visible_line(argument)} is not a {number}."
+            ) from error
         except LmtuiError as error:
-            raise Refused(f"{error}. {error.hint}") from error
+            raise CommandRefused(f"{error}. {error.hint}") from error
         self._sampler.use(settings)
         self._screen.notify(f"{name[1:]} {argument or 'random'}", markup=False)
 
@@ -122,7 +123,7 @@ class CommandActions:
             return None
         if preset is None:
             known = ", ".join(map(visible_line, self._sampler.presets))
-            raise Refused(
+            raise CommandRefused(
                 f"Available presets: {known}."
                 if known
                 else "config.toml has no presets."
@@ -132,19 +133,18 @@ class CommandActions:
         return self._set_system(preset.system) if preset.system else None
 
     def _save_preset(self, name: str) -> None:
-        """Have the settings and the system prompt kept as a preset."""
         if not name:
-            raise Refused(f"Usage: /preset {_SAVE} NAME.")
+            raise CommandRefused(f"Usage: /preset {_SAVE} NAME.")
         system = self._session.conversation.root.content
         settings = self._sampler.settings
         self._screen.post_message(PresetNamed(name, settings, system))
 
     def _think(self, value: str) -> None:
         if (value := value or "auto") not in THINKING:
-            raise Refused(f"It is one of: {', '.join(THINKING)}.")
+            raise CommandRefused(f"It is one of: {', '.join(THINKING)}.")
         info = self._instructions.info
         if info is not None and not info.switches_thinking:
-            raise Refused("This model's chat template has no such switch.")
+            raise CommandRefused("This model's chat template has no such switch.")
         self._session.set_thinking(value)
         self._switcher.follow_change()
         self._screen.notify(f"Thinking is {value} in this conversation.")
@@ -156,10 +156,10 @@ class CommandActions:
         return None
 
     def _edit_last(self) -> None:
-        said = [n for n in self._session.conversation.path if n.role == "user"]
+        messages = [n for n in self._session.conversation.path if n.role == "user"]
         focused = self._branch.focused()
-        if focused is not None or said:
-            self._editor.edit(focused or said[-1])
+        if focused is not None or messages:
+            self._editor.edit(focused or messages[-1])
         else:
             self._screen.notify(EMPTY)
 
@@ -170,12 +170,12 @@ class CommandActions:
             return None
         return self._editor.fork(node)
 
-    def _copy(self, exporter: ChatExporter, what: str) -> None:
+    def _copy(self, exporter: ChatExporter, scope: str) -> None:
         node = self._branch.focused_or_last()
         if node is None:
             self._screen.notify(EMPTY)
         else:
-            exporter.copy(node.content if what == "all" else answer_of(node))
+            exporter.copy(node.content if scope == "all" else answer_of(node))
 
     def _show_prompt(self, tokens: TokensController) -> None:
         if self._session.is_begun:

@@ -13,12 +13,12 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from lmtui.text import visible_line
-from lmtui.tui.chat.attachments import WALKS
+from lmtui.tui.chat.attachments import LIST_KEYS
 from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.widgets.dialog_list import DialogList
 
 Run = Callable[[str], Awaitable[object] | None]
-"""Runs a command with its argument; raises `Refused`."""
+"""Runs a command with its argument; raises `CommandRefused`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,6 @@ _BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def matching(text: str) -> list[Command]:
-    """Return the commands that begin with the typed text."""
     if not text.startswith("/") or any(map(str.isspace, text)):
         return []
     return [command for command in COMMANDS if command.name.startswith(text)]
@@ -100,7 +99,7 @@ def is_command(text: str) -> bool:
     )
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """Why a command can't be done, in a sentence."""
 
 
@@ -108,61 +107,58 @@ class SlashCommands:
     """Offers the commands that what is written can become, and runs them."""
 
     def __init__(self, parts: ChatParts, actions: Mapping[str, Run]) -> None:
-        """`actions` runs each command by its name."""
         self._screen, self._prompt, self._actions = parts.screen, parts.prompt, actions
         self._session = parts.session
         self.list = DialogList(id="commands")
         """The commands to choose from, above the prompt."""
         self.list.can_focus = False
         self._offered: tuple[Command, ...] = ()
-        self._left = False  # whether the list was closed, of what is written now
+        self._dismissed = False  # whether the list was closed, of what is written now
 
     def offer(self, text: str) -> bool:
         """List what this can become, unless it is an edit; return whether there is
         anything."""
-        found = matching(text)
-        self._left = self._left and bool(found)
+        matches = matching(text)
+        self._dismissed = self._dismissed and bool(matches)
         is_edit = self._prompt.edited is not None
-        offered = () if is_edit or self._left else tuple(found)
+        offered = () if is_edit or self._dismissed else tuple(matches)
         if offered != self._offered:
             self._offered = offered
             self.list.display = bool(offered)
             self.list.clear_options()
-            self.list.add_options(Option(line_of(each)) for each in offered)
+            self.list.add_options(Option(line_of(command)) for command in offered)
             self.list.highlighted = 0 if offered else None
         return bool(offered)
 
-    def take_key(self, key: str) -> bool:
+    def use_key(self, key: str) -> bool:
         """Do what a key does while there are commands to choose from; return whether it
         did anything. Of one that is written out Enter is for the prompt, and so are Up
         and Down: it may be an earlier prompt among others."""
         if not self._offered:
             return False
         if key == "escape":
-            self._left = True
+            self._dismissed = True
             self.offer(self._prompt.text)
             return True
-        if self._prompt.text == self._marked.name:
-            takes = key == "tab" and bool(self._marked.argument)
-        elif key in WALKS:
-            getattr(self.list, f"action_{WALKS[key]}")()
+        if self._prompt.text == self._highlighted.name:
+            completes = key == "tab" and bool(self._highlighted.argument)
+        elif key in LIST_KEYS:
+            getattr(self.list, f"action_{LIST_KEYS[key]}")()
             return True
         else:
-            takes = key in ("tab", "enter")
-        if takes:
-            self._write(self._marked)
-        return takes
+            completes = key in ("tab", "enter")
+        if completes:
+            self._write(self._highlighted)
+        return completes
 
     @property
-    def _marked(self) -> Command:
+    def _highlighted(self) -> Command:
         return self._offered[self.list.highlighted or 0]
 
-    def take_marked(self) -> None:
-        """Write the marked command into the prompt: it was clicked."""
-        self._write(self._marked)
+    def write_highlighted(self) -> None:
+        self._write(self._highlighted)
 
     def _write(self, command: Command) -> None:
-        """Let the user write what a command needs."""
         self._prompt.text = f"{command.name} " if command.argument else command.name
         self._prompt.move_cursor(self._prompt.document.end)
         self._prompt.focus()
@@ -178,8 +174,8 @@ class SlashCommands:
         """Do what a line says; return whether it could be done."""
         name, _, argument = text.strip().partition(" ")
         try:
-            await self._do(name, argument.strip())
-        except Refused as refused:
+            await self._run_action(name, argument.strip())
+        except CommandRefused as refused:
             title = visible_line(name)
             self._screen.notify(
                 str(refused), title=title, severity="warning", markup=False
@@ -187,19 +183,18 @@ class SlashCommands:
             return False
         return True
 
-    async def _do(self, name: str, argument: str) -> None:
+    async def _run_action(self, name: str, argument: str) -> None:
         command = _BY_NAME.get(name)
         if command is None:
-            raise Refused("There is no such command; /help lists them all.")
+            raise CommandRefused("There is no such command; /help lists them all.")
         if command.waits and self._session.is_busy:
-            raise Refused(BUSY)
+            raise CommandRefused(BUSY)
         if command.needs and not argument:
-            raise Refused(f"Usage: {name} {command.argument} ({command.what}).")
-        if (done := self._actions[name](argument)) is not None:
-            await done
+            raise CommandRefused(f"Usage: {name} {command.argument} ({command.what}).")
+        if (result := self._actions[name](argument)) is not None:
+            await result
 
 
 def line_of(command: Command) -> Content:
-    """Return a command as a line of a list."""
     name = f"{command.name} {command.argument}"
     return Content.assemble((f"{name:<18} ", "$accent"), (command.what, "$quiet"))

@@ -32,24 +32,21 @@ class DraftController(Controller):
         self._client, self._screen = client, parts.screen
         self._session, self._sampler = parts.session, parts.screen.sampler
         self._prompt, self._strip = parts.prompt, parts.strip
-        self._branch, self._owner = parts.branch, parts.owner
+        self._branch, self._chat_model = parts.branch, parts.chat_model
         self._shows_message = False  # in the panel, in place of the draft
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no draft is scored
 
     @property
-    def doing(self) -> str:
-        """Reading, while nothing of it is seen yet, or only what is out of date."""
-        waits, panel = self._client.is_pending(Slot.LOOK), self._screen.panel
-        unseen = panel.distribution is None or panel.stale
-        return "reading your message" if waits and unseen else ""
+    def status_text(self) -> str:
+        is_asking, panel = self._client.is_pending(Slot.LOOK), self._screen.panel
+        is_outdated = panel.distribution is None or panel.stale
+        return "reading your message" if is_asking and is_outdated else ""
 
     def start(self) -> None:
-        """Follow the focus."""
         self._screen.watch(self._screen, "focused", self.follow_focus, init=False)
 
     def follow_model(self, state: ModelState) -> None:
-        """Ask the new model."""
         self._info = state.info
         edits = state.capabilities.edits
         self._why_not = "" if edits else f"{state.capabilities.why_not} {_ANSWERS}"
@@ -78,7 +75,6 @@ class DraftController(Controller):
             self.ask_anew()
 
     def cancel(self) -> None:
-        """Show nothing more of the draft: the panel is for something else."""
         self._shows_message = False
         self._client.cancel()
 
@@ -92,7 +88,7 @@ class DraftController(Controller):
         is_covered = self._shows_message or self._branch.cover == TOKENS
         if self._info is None or self._session.is_answering or is_covered:
             return
-        if (before := self._before) is None:
+        if (turns := self._previous_turns) is None:
             return
         panel = self._screen.panel
         # The tokens of a long text are more than can be shown at every key.
@@ -109,26 +105,26 @@ class DraftController(Controller):
         self._client.ask(
             Slot.LOOK,
             lambda engine, _: engine.score_draft(
-                before, draft, settings, thinking=thinking
+                turns, draft, settings, thinking=thinking
             ),
             self._show,
             self._show_failed,
-            dropped=self._ask_again,
+            dropped=self._ask_if_current,
         )
         if panel.distribution is None:
-            self._screen.activity.unsay()
+            self._screen.activity.clear_notice()
 
     @property
-    def _before(self) -> tuple[ChatTurn, ...] | None:
+    def _previous_turns(self) -> tuple[ChatTurn, ...] | None:
         """The messages before the draft; None where a message that is not the user's is
         edited."""
         conversation, edited = self._session.conversation, self._prompt.edited
         if edited is None:
-            return self._owner.messages(conversation.turns[-1].id)
+            return self._chat_model.messages(conversation.turns[-1].id)
         node = conversation.node(edited)
-        return self._owner.messages(node.parent) if node.role == "user" else None
+        return self._chat_model.messages(node.parent) if node.role == "user" else None
 
-    def _ask_again(self) -> None:
+    def _ask_if_current(self) -> None:
         """Ask anew, unless the request of a screen in front of this one came between:
         then once this one is in front again."""
         if self._screen.is_current:
@@ -140,8 +136,8 @@ class DraftController(Controller):
         panel.show(scores.distribution)
         self._strip.reset(info=self._info, prompt_tokens=len(scores.context))
         self._strip.extend(scores.tokens)
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()
 
     def _show_failed(self, error: LmtuiError) -> None:
         self._screen.panel.clear(str(error))
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()

@@ -32,12 +32,10 @@ class ChatExporter:
         self._prompt = parts.prompt
 
     def copy(self, text: str) -> None:
-        """Copy a text."""
         copy_text(self._screen.app, text)
         self._screen.notify("Copied.")
 
     def show_code(self) -> None:
-        """Walk the blocks of code in the shown branch."""
         from lmtui.tui.chat.code_blocks import CodeScreen
 
         path = self._session.conversation.path[1:]
@@ -48,33 +46,31 @@ class ChatExporter:
             self._screen.notify("There is no block of code in this conversation.")
 
     def export(self, name: str) -> None:
-        """Write the conversation to a new file."""
         from lmtui.chat.export import format_of, name_for, write_new, written
 
         if not self._session.is_begun:
             self._screen.notify(EMPTY)
             return
-        meta, shown = self._session.meta, self._session.conversation
+        meta, original = self._session.meta, self._session.conversation
         # A copy: the one that is shown can grow meanwhile.
-        copy = Conversation.restored(shown.nodes, shown.chosen)
+        copy = Conversation.restored(original.nodes, original.chosen)
         path = Path(name or f"{name_for(meta.title)}.md").expanduser()
 
         def work() -> None:
             write_new(path, [written(format_of(path), copy, meta)])
 
-        def end(_: None) -> None:
+        def show_written(_: None) -> None:
             self._screen.notify(visible(f"Written to {path}"), markup=False)
 
         run_in_thread(
             work,
             self._screen.call_later,
-            then=end,
+            then=show_written,
             failed=self._screen.show_error,
             bug=LmtuiError("it could not be written"),
         )
 
     def edit_draft(self) -> None:
-        """Let $EDITOR write the draft."""
         try:
             text = self._edited_outside(self._prompt.draft)
         except (OSError, ValueError, SuspendNotSupported) as error:

@@ -24,12 +24,12 @@ from lmtui.text import visible_line
 from lmtui.tui.background import run_in_thread
 from lmtui.tui.sampler import SamplingScreen
 
-_READS: dict[str, Callable[[str], Grammar]] = {
+_READERS: dict[str, Callable[[str], Grammar]] = {
     "/schema": lambda name: read_schema(Path(name).expanduser()),
     "/regex": lambda text: Grammar("regex", text),
     "/grammar": lambda name: read_grammar(Path(name).expanduser()),
 }
-GRAMMARS = tuple(_READS)
+GRAMMARS = tuple(_READERS)
 """The commands that set a grammar."""
 OFF = "off"
 _BUG = LmtuiError("the grammar can't be checked", "", "See the log.")
@@ -40,44 +40,46 @@ class GrammarCommands:
 
     def __init__(self, screen: SamplingScreen) -> None:
         self._screen, self._sampler = screen, screen.sampler
-        self._asked = 0  # the last one counts, whichever has compiled first
+        self._request = 0  # the last one counts, whichever has compiled first
 
     def set(self, name: str, argument: str) -> None:
         """Do what one of these commands says: with `off`, answers are free again."""
-        self._asked += 1
+        self._request += 1
         if argument == OFF:
             self._use(None)
             self._screen.notify("The next answers follow no grammar.")
             return
-        read = _READS[name]
+        read = _READERS[name]
 
-        def checked() -> tuple[Grammar, tuple[str, ...]]:
+        def read_and_compile() -> tuple[Grammar, tuple[str, ...]]:
             grammar = read(argument)
             return grammar, compile_check(grammar)
 
         run_in_thread(
-            checked,
+            read_and_compile,
             self._screen.call_later,
-            then=partial(self._take, self._asked),
+            then=partial(self._use_checked, self._request),
             failed=self._screen.show_error,
             bug=_BUG,
         )
 
-    def _take(self, asked: int, checked: tuple[Grammar, tuple[str, ...]]) -> None:
-        if asked != self._asked:
+    def _use_checked(
+        self, request: int, checked: tuple[Grammar, tuple[str, ...]]
+    ) -> None:
+        if request != self._request:
             return
         grammar, ignored = checked
         self._use(grammar.setting)
-        said = f"The next answers follow this {NAMES[grammar.kind]}."
+        notice = f"The next answers follow this {NAMES[grammar.kind]}."
         if ignored:
-            said += f" Not enforced: {visible_line(', '.join(ignored))}."
-        self._screen.notify(said, markup=False)
+            notice += f" Not enforced: {visible_line(', '.join(ignored))}."
+        self._screen.notify(notice, markup=False)
 
     def _use(self, setting: str | None) -> None:
         self._sampler.use(replace(self._sampler.settings, grammar=setting))
 
 
-def grammar_words(settings: SamplingSettings) -> str:
+def grammar_note(settings: SamplingSettings) -> str:
     """Return which grammar answers follow, in a few words; "" for none."""
     if settings.grammar is None:
         return ""

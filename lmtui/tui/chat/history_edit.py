@@ -37,21 +37,20 @@ class MessageEditor:
         switcher: ConversationSwitcher,
     ) -> None:
         self._screen, self._session = parts.screen, parts.session
-        self._branch, self._owner = parts.branch, parts.owner
+        self._branch, self._chat_model = parts.branch, parts.chat_model
         self._prompt, self._switcher = parts.prompt, switcher
         self._reply, self._tokens = reply, tokens
-        self._edits = 0  # how many were begun
+        self._edit_count = 0  # how many were begun
 
-    async def fulfil(self, event: MessageView.Wished) -> None:
-        """Do what the user wants with a message."""
+    async def perform(self, event: MessageView.ActionRequested) -> None:
         node = self._session.conversation.node(int(event.key))
-        if event.wish == "totals":
+        if event.action == "totals":
             self._show_totals(node)
         elif self._session.is_busy:
             self._screen.notify(BUSY)
-        elif event.wish == "edit":
+        elif event.action == "edit":
             self.edit(node)
-        elif event.wish == "delete":
+        elif event.action == "delete":
             await self._delete(node)
         else:
             await self.fork(node)
@@ -67,8 +66,7 @@ class MessageEditor:
     # Other words.
 
     def edit(self, node: ChatMessage) -> None:
-        """Take a message into the prompt to be changed there."""
-        self._edits += 1
+        self._edit_count += 1
         may_be_empty = node.role == "system"
         self._prompt.begin_edit(
             node.id, node.content, _TITLES[node.role], empty=may_be_empty
@@ -76,7 +74,6 @@ class MessageEditor:
         self._prompt.focus()
 
     async def save(self) -> None:
-        """Save the edit without asking the model."""
         if self._prompt.edited is not None and self._prompt.can_send:
             await self.send(self._prompt.draft, ask=False)
 
@@ -97,7 +94,9 @@ class MessageEditor:
         if ask and node.role == "assistant" and self._reply.why_no_prefill:
             self._screen.notify(f"{self._reply.why_no_prefill} Ctrl+S saves the edit.")
             return
-        if ask and self._owner.asks_first(partial(self._resend, self._edits, text)):
+        if ask and self._chat_model.ask_for_model(
+            partial(self._resend, self._edit_count, text)
+        ):
             return
         self._prompt.end_edit()
         if node.role == "assistant":
@@ -108,9 +107,9 @@ class MessageEditor:
             conversation.reword(node.id, text)
             await self.branch_changed()
 
-    async def _resend(self, edit: int, text: str) -> None:
+    async def _resend(self, number: int, text: str) -> None:
         """Send an edit that waited for its model, unless it was left meanwhile."""
-        if edit == self._edits:
+        if number == self._edit_count:
             await self.send(text, ask=True)
 
     async def _amend(self, node: ChatMessage, text: str, *, ask: bool) -> None:
@@ -124,26 +123,24 @@ class MessageEditor:
             # The ids hold for the model that made them, and as far as they spell the
             # new text; otherwise the words count.
             ids_hold = node.amended(text).prompt is not None
-            if not (ids_hold and self._owner.is_in_use(node.model)):
-                await self._reply.answer_beginning(node, node.marked(text))
+            if not (ids_hold and self._chat_model.is_in_use(node.model)):
+                await self._reply.answer_with_prefill(node, node.marked(text))
                 return
             node = conversation.amend(node.id, text)
-        await self._reply.go_on_with(node)
+        await self._reply.continue_reply(node)
 
     async def reword_system(self, text: str) -> None:
-        """Set the system message."""
         self._session.conversation.reword(0, text)
         await self.branch_changed()
 
     async def branch_changed(self) -> None:
-        """Store and draw what the active branch is now."""
         self._session.save()
         self._switcher.follow_change()
         await self._branch.show()
 
     # Other tokens and versions.
 
-    async def take_token(self, token: Candidate) -> None:
+    async def branch_at_token(self, token: Candidate) -> None:
         """Let the answer go on from another token, as a version of its own."""
         node, is_shown = self._tokens.message, self._tokens.is_shown
         if not is_shown or node.role != "assistant" or self._session.is_busy:
@@ -151,29 +148,29 @@ class MessageEditor:
         if self._reply.why_no_prefill:
             self._screen.notify(self._reply.why_no_prefill)
             return
-        if not (node.own_ids and self._owner.is_in_use(node.model)):
+        if not (node.own_ids and self._chat_model.is_in_use(node.model)):
             self._screen.notify(
                 "Only the model that wrote this can go on from another token."
             )
             return
-        ends = node.steps and not node.steps[-1].piece and node.steps[-1].id
-        if token.id == ends:
+        end_id = node.steps and not node.steps[-1].piece and node.steps[-1].id
+        if token.id == end_id:
             self._screen.notify("That token ends the answer.")
             return
         index = self._tokens.view.index
         try:
-            other = self._session.conversation.branch(node.id, index, token)
+            branched = self._session.conversation.branch(node.id, index, token)
         except ValueError:
             self._screen.notify("That token is only part of a character.")
             return
         self._tokens.close()
         self._screen.focus_text()
-        await self._reply.go_on_with(other)
+        await self._reply.continue_reply(branched)
 
     async def to_version(self, by: int) -> bool:
         """Go to another version of a message, and to what follows that one. Return
         whether the active branch is another one."""
-        shown, node = self._tokens.is_shown, self._tokens.subject
+        was_shown, node = self._tokens.is_shown, self._tokens.subject
         conversation = self._session.conversation
         if node is None or self._session.is_answering:
             return False
@@ -183,20 +180,19 @@ class MessageEditor:
         if len(conversation.siblings(node.id)) == 1:
             self._screen.notify("There is no other version; Ctrl+R makes one.")
             return False
-        before = conversation.path[-1].id
-        there = conversation.move(node.id, by)
+        old_leaf = conversation.path[-1].id
+        sibling = conversation.move(node.id, by)
         self._session.save()
         await self._branch.show()
-        if view := self._branch.view_of(there):
+        if view := self._branch.view_of(sibling):
             view.focus()
-        if shown and there.content:
-            self._tokens.open(there)
-        return conversation.path[-1].id != before
+        if was_shown and sibling.content:
+            self._tokens.open(sibling)
+        return conversation.path[-1].id != old_leaf
 
     # Other branches, and back.
 
     async def fork(self, node: ChatMessage) -> None:
-        """Go on from a message in a conversation of its own."""
         await self._switcher.begin_new(self._session.conversation.fork(node.id))
         self._screen.notify("This is a new conversation; Ctrl+O opens the other one.")
 
@@ -219,23 +215,21 @@ class MessageEditor:
         await self.branch_changed()
 
     async def redo(self) -> None:
-        """Have the turn back that was undone last."""
         if self._session.conversation.redo() is None:
             self._screen.notify("There is nothing to redo.")
             return
         await self.branch_changed()
 
     def show_tree(self) -> None:
-        """Show every branch."""
         if self._session.is_busy:
             self._screen.notify(BUSY)
         elif not self._session.is_begun:
             self._screen.notify(EMPTY)
         else:
             tree = TreeScreen(self._session.conversation)
-            self._screen.app.push_screen(tree, self._go_on_from)
+            self._screen.app.push_screen(tree, self._continue_from)
 
-    async def _go_on_from(self, id_: int | None) -> None:
+    async def _continue_from(self, id_: int | None) -> None:
         if id_ is not None:
             self._session.conversation.end_at(id_)
             await self.branch_changed()

@@ -11,7 +11,7 @@ from lmtui.config.settings import THINKING
 from lmtui.engine.types import EngineInfo
 from lmtui.text import visible_line
 from lmtui.tui.chat.draft import DraftController
-from lmtui.tui.chat.grammar import grammar_words
+from lmtui.tui.chat.grammar import grammar_note
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.controller import Controller
 from lmtui.tui.model_state import ModelState
@@ -37,7 +37,6 @@ class InstructionController(Controller):
         """The model in use."""
 
     def start(self) -> None:
-        """Follow the settings of the chat and of the sampler."""
         screen = self._screen
         screen.watch(self._controls, "settings", self.update, init=False)
         screen.watch(screen.app, "chat_change", self._follow_setting)
@@ -56,7 +55,7 @@ class InstructionController(Controller):
         self._draft.ask_anew()
 
     def follow_model(self, state: ModelState) -> None:
-        """Say it of the new model; notify once how a base model is asked."""
+        """Notify once how a base model is asked."""
         self.info = info = state.info
         if info is None:
             return
@@ -68,13 +67,12 @@ class InstructionController(Controller):
         self._notified = label
 
     def update(self) -> None:
-        """Say it of the conversation as it is now."""
-        words = grammar_words(self._controls.settings)
-        parts = (self._about_thinking(), words)
+        grammar = grammar_note(self._controls.settings)
+        parts = (self._thinking_note(), grammar)
         self._screen.status.note = " · ".join(filter(None, parts))
 
-    def _about_thinking(self) -> str:
+    def _thinking_note(self) -> str:
         if self.info is not None and not self.info.has_template:
             return "base model: no chat template"
-        able = self.info is not None and self.info.switches_thinking
-        return _THINKING[self._session.thinking] if able else ""
+        can_switch = self.info is not None and self.info.switches_thinking
+        return _THINKING[self._session.thinking] if can_switch else ""

@@ -52,13 +52,13 @@ def blocks_for(
     line = MarkdownBlock(f"{'▸' if folded else '▾'} {thought.words}", FOLD, joined=True)
     if folded:
         return [line]
-    words = text[thought.span.start : thought.span.stop].strip("\n")
-    blocks = blocks_of(tame_heaps(visible(words)), joined=True)
+    reasoning = text[thought.span.start : thought.span.stop].strip("\n")
+    blocks = blocks_of(tame_heaps(visible(reasoning)), joined=True)
     return [line, *(replace(block, kind=THOUGHT) for block in blocks)]
 
 
 MessageAction = Literal["edit", "delete", "fork", "totals"]
-Places = tuple[tuple[int, int], ...]
+Spans = tuple[tuple[int, int], ...]
 """Start and end of each part of a text, in code points."""
 
 
@@ -100,11 +100,11 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
     """
     LEFT, RIGHT = 2, 1
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "wish('edit')", "Edit", id="message.edit",
+        Binding("e", "request('edit')", "Edit", id="message.edit",
                 tooltip="Edit it; an answer of the model can be edited too."),
         Binding("c", "copy", "Copy", id="message.copy",
                 tooltip="Copy the message's text, without the thinking."),
-        Binding("d", "wish('delete')", "Delete", id="message.delete",
+        Binding("d", "request('delete')", "Delete", id="message.delete",
                 tooltip="Delete it and what follows it; /undo brings it back."),
         Binding("escape", "screen.stop", "Prompt", id="message.leave",
                 tooltip="Stop the answer; else back to the prompt."),
@@ -114,21 +114,21 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
                 tooltip="Show what was thought before the answer, or one line of it."),
         Binding("F", "fold_all", "Fold all", id="message.fold-all", show=False,
                 tooltip="Show the thinking of every answer, or one line of each."),
-        Binding("k", "wish('fork')", "Fork", id="message.fork", show=False,
+        Binding("k", "request('fork')", "Fork", id="message.fork", show=False,
                 tooltip="Continue from here in a new conversation."),
-        Binding("t", "wish('totals')", "Totals", id="message.totals",
+        Binding("t", "request('totals')", "Totals", id="message.totals",
                 show=False,
                 tooltip="How probable it was in all, and which seed draws it again."),
     ]  # fmt: skip
 
     @dataclass
-    class Wished(Message):
+    class ActionRequested(Message):
         """The user requests an action on a message."""
 
         key: str
-        wish: MessageAction
+        action: MessageAction
 
-    def __init__(self, entry: Entry, *, matches: Places = ()) -> None:
+    def __init__(self, entry: Entry, *, matches: Spans = ()) -> None:
         self.key, self.role = entry.key, entry.role
         self._writer, self.note = entry.writer, entry.note
         self.matches = matches
@@ -158,8 +158,8 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 
     def _head(self) -> MarkdownBlock:
         parts = (self._writer, self.note)
-        said = " · ".join(part for part in parts if part)
-        return MarkdownBlock(visible_line(said), "head")
+        head = " · ".join(part for part in parts if part)
+        return MarkdownBlock(visible_line(head), "head")
 
     def _fitted_head(self, block: MarkdownBlock, width: int) -> str:
         """Return the head in one line: where it does not fit, the writer is cut, since
@@ -171,18 +171,16 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         return clip(block.source, width)
 
     def left_of_text(self) -> list[Segment]:
-        """Return the bar at the left, which shows role and focus."""
         bar = self.get_component_rich_style("message--bar")
         return [Segment("█", bar), Segment(" ", self.rich_style)]
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
-        """Return the lines of a head, of reasoning, of Markdown, or of plain text."""
         if block.kind == "head":
             style = self.get_component_rich_style("message--head")
             return [([Segment(self._fitted_head(block, width), style)], "\n")]
         if block.kind == "plain":
-            content = marked(self.text, self.matches)
-            lines = broken(content, max(1, width))
+            content = highlighted(self.text, self.matches)
+            lines = wrapped_lines(content, max(1, width))
             return [(line.render_segments(), joint) for line, joint in lines]
         if block.kind in (FOLD, THOUGHT):
             return self._thought_lines(block, width)
@@ -200,7 +198,6 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         ]
 
     def set_note(self, note: str) -> None:
-        """Replace the note on how the message ended."""
         self.note = note
         self._blocks[0] = self._head()
         self._show(0)
@@ -212,7 +209,6 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
 
     @property
     def folded(self) -> bool:
-        """Whether the reasoning is folded to one line."""
         return self._folded
 
     def grow(self, piece: str, thought: ReasoningInfo | None = None) -> None:
@@ -223,8 +219,7 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         elif piece:
             super().grow(piece)
 
-    def highlight(self, matches: Places) -> None:
-        """Highlight parts of the text, in place of those before."""
+    def highlight(self, matches: Spans) -> None:
         if matches != self.matches:
             self.matches = matches
             self.replace(self.text, grows=self.grows)
@@ -234,22 +229,18 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         self.update(self.text)
 
     def fold(self, folded: bool) -> None:
-        """Fold the reasoning to one line, or show all of it."""
         if folded != self._folded:
             self._folded = folded
             self.replace(self.text, grows=self.grows)
 
     def on_mount(self) -> None:
-        """Fold the reasoning as the screen's other messages do."""
         self.fold(not self.screen.has_class(UNFOLDED))
 
     def on_click(self, event: events.Click) -> None:
-        """Fold or unfold the reasoning by a click on its line."""
         if self.block_at(event.y).kind == FOLD:
             self.fold(not self._folded)
 
     def action_copy(self, everything: bool = False) -> None:
-        """Copy the answer; with `everything`, also the reasoning."""
         self.app.copy_to_clipboard(self.text if everything else self.answer)
         self.app.notify("Copied the message.")
 
@@ -257,36 +248,33 @@ Alt+Up and Alt+Down move from message to message; Esc returns to the prompt.
         self.fold(not self._folded)
 
     def action_fold_all(self) -> None:
-        """Fold or unfold the reasoning of all messages."""
         self.screen.toggle_class(UNFOLDED)
         for view in self.screen.query(MessageView):
             view.fold(not self.screen.has_class(UNFOLDED))
 
-    def action_wish(self, wish: MessageAction) -> None:
-        self.post_message(self.Wished(self.key, wish))
+    def action_request(self, action: MessageAction) -> None:
+        self.post_message(self.ActionRequested(self.key, action))
 
 
-def marked(text: str, places: Places) -> Content:
-    """Return a text with parts of it highlighted; control characters are made
-    visible."""
+def highlighted(text: str, spans: Spans) -> Content:
     parts: list[tuple[str, str]] = []
-    at = 0
-    for start, end in places:
-        parts.append((visible(text[at:start]), ""))
+    offset = 0
+    for start, end in spans:
+        parts.append((visible(text[offset:start]), ""))
         parts.append((visible(text[start:end]), "reverse bold"))
-        at = end
-    return Content.assemble(*parts, (visible(text[at:]), ""))
+        offset = end
+    return Content.assemble(*parts, (visible(text[offset:]), ""))
 
 
-def broken(content: Content, width: int) -> Iterator[tuple[Content, str]]:
+def wrapped_lines(content: Content, width: int) -> Iterator[tuple[Content, str]]:
     """Yield the wrapped lines of a text, and what separates each from the line before:
     a newline, or the spaces at which it was wrapped."""
     for line in content.split("\n", allow_blank=True):
-        whole = line.expand_tabs()
+        expanded = line.expand_tabs()
         end = 0
-        for part in whole.wrap(width):
-            start = max(end, whole.plain.find(part.plain, end))
-            yield part, whole.plain[end:start] if end else "\n"
+        for part in expanded.wrap(width):
+            start = max(end, expanded.plain.find(part.plain, end))
+            yield part, expanded.plain[end:start] if end else "\n"
             end = start + len(part.plain)
 
 
@@ -297,7 +285,6 @@ def entries_of(conversation: Conversation) -> list[Entry]:
 
 
 def entry_of(conversation: Conversation, node: ChatMessage) -> Entry:
-    """Return a message as it is to be shown."""
     return Entry(
         str(node.id),
         node.role,
@@ -312,12 +299,12 @@ def note_of(conversation: Conversation, node: ChatMessage) -> str:
     """Return the number of the version, if there are several, how the message ended,
     and whether it is unanswered."""
     versions = [sibling.id for sibling in conversation.siblings(node.id)]
-    place = f"{versions.index(node.id) + 1}/{len(versions)}"
+    number = f"{versions.index(node.id) + 1}/{len(versions)}"
     parts = (
-        place if len(versions) > 1 else "",
-        _left_out(node),
+        number if len(versions) > 1 else "",
+        _left_out_note(node),
         _UNANSWERED if _is_unanswered(conversation, node) else "",
-        _end(node),
+        _end_note(node),
     )
     return " · ".join(part for part in parts if part)
 
@@ -328,12 +315,12 @@ def _is_unanswered(conversation: Conversation, node: ChatMessage) -> bool:
     return unanswered and node.id not in [turn.id for turn in conversation.turns]
 
 
-def _left_out(node: ChatMessage) -> str:
+def _left_out_note(node: ChatMessage) -> str:
     what = "message" if node.left_out == 1 else "messages"
     return f"without {node.left_out:,} earlier {what}" if node.left_out else ""
 
 
-def _end(node: ChatMessage) -> str:
+def _end_note(node: ChatMessage) -> str:
     if node.state == "growing":
         return "…"
     if node.state == "failed":

@@ -16,7 +16,6 @@ _NOT_SCORED = "F3 shows this message as tokens, with what was expected at each."
 def show_strip(
     strip: LikelihoodStrip, node: ChatMessage, info: EngineInfo | None
 ) -> None:
-    """Show the likelihood, the times and the context use of a message."""
     context = None
     if node.prompt is not None:
         context = len(node.prompt.ids) + len(node.steps)
@@ -26,7 +25,6 @@ def show_strip(
 
 
 def show_last_token(panel: ProbabilityPanel, node: ChatMessage) -> None:
-    """Show the distribution that the last token of a message was drawn from."""
     drawn = [step for step in node.steps if step.distribution.candidates]
     if drawn and not (node.given and node.scored):
         panel.title = f"Token {drawn[-1].index + 1:,}"

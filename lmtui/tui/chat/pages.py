@@ -38,10 +38,10 @@ def prompt_page(
             "The tokens that the model read are not known: the answer was written "
             "elsewhere, or by a server that tells none."
         )
-    prompt, own, model = reply.prompt, len(reply.ids), shown_label(reply.model or "")
+    prompt, model = reply.prompt, shown_label(reply.model or "")
     head = (
-        f"{len(prompt.ids):,} tokens were sent to {model}; the answer is {own:,} more,"
-        " in bold."
+        f"{len(prompt.ids):,} tokens were sent to {model}; the answer is "
+        f"{len(reply.ids):,} more, in bold."
     )
     if tokens:
         legend = Content.assemble(
@@ -49,7 +49,7 @@ def prompt_page(
             ("control tokens", _CONTROL),
             (" are marked.\n\n", "$quiet"),
         )
-        return Content.assemble(legend, *_drawn(tokens, len(prompt.ids)))
+        return Content.assemble(legend, *_styled_tokens(tokens, len(prompt.ids)))
     answer = "".join(step.text for step in reply.steps)
     return Content.assemble(
         (f"{head} Shown as text: only {model}, once it is loaded, can tell the tokens"
@@ -59,18 +59,19 @@ def prompt_page(
     )  # fmt: skip
 
 
-def _drawn(tokens: Sequence[ScoredToken], prompt: int) -> Iterator[tuple[str, str]]:
-    """Yield the text and the style of each token; the first `prompt` ones are the
+def _styled_tokens(
+    tokens: Sequence[ScoredToken], prompt_len: int
+) -> Iterator[tuple[str, str]]:
+    """Yield the text and the style of each token; the first `prompt_len` ones are the
     prompt's."""
-    for number, group in enumerate(pieces_of(tokens)):
+    for index, group in enumerate(pieces_of(tokens)):
         token = tokens[group.first]
-        style = _CONTROL if token.is_control else _SHADES[number % 2]
-        bold = " bold" if group.first >= prompt else ""
+        style = _CONTROL if token.is_control else _SHADES[index % 2]
+        bold = " bold" if group.first >= prompt_len else ""
         yield group.text, f"{style}{bold}".strip()
 
 
 def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
-    """Return statistics of the shown branch, and of the whole conversation."""
     shown = [node for node in conversation.path[1:] if not node.is_empty]
     path = [conversation.node(node.id) for node in shown]
     replies = [node for node in path if node.steps]
@@ -85,9 +86,9 @@ def stats_page(conversation: Conversation, info: EngineInfo | None) -> Content:
     by_model: dict[str, list[ChatMessage]] = {}
     for node in replies:
         by_model.setdefault(node.model or "unknown", []).append(node)
-    each = [(shown_label(model), found) for model, found in by_model.items()]
-    lines += [line for model in each for line in _thinking_lines(*model)]
-    rows = [_model_row(*model) for model in each]
+    by_label = [(shown_label(model), answers) for model, answers in by_model.items()]
+    lines += [line for model in by_label for line in _thinking_lines(*model)]
+    rows = [_model_row(*model) for model in by_label]
     return Content("\n\n".join([_table(lines), *_model_table(rows)]))
 
 
@@ -116,7 +117,6 @@ def totals_page(node: ChatMessage) -> Content | None:
 
 
 def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
-    """Yield how the tokens of an answer were sampled, and the timing."""
     settings, finish = node.settings, node.finish
     if settings is None or finish is None:
         return
@@ -127,9 +127,9 @@ def _drawing_lines(node: ChatMessage) -> Iterator[tuple[str, str]]:
             f"top-k {settings.top_k:,} · top-p {settings.top_p:g} · "
             f"min-p {settings.min_p:g} · penalty {settings.repetition_penalty:g}",
         )
-        all_of_it = finish.tokens == len(node.steps) and not node.head
-        does = "which draws it again" if all_of_it else "of the last answer"
-        yield "seed", f"{finish.seed}, {does}"
+        is_whole = finish.tokens == len(node.steps) and not node.head
+        meaning = "which draws it again" if is_whole else "of the last answer"
+        yield "seed", f"{finish.seed}, {meaning}"
     elif settings.repetition_penalty != 1:
         yield "sampler", f"penalty {settings.repetition_penalty:g}"
     if others := others_on(settings):
@@ -175,28 +175,28 @@ def _model_row(model: str, replies: list[ChatMessage]) -> tuple[str, ...]:
     """Return the totals of one model's answers, formatted. Totals are not added up
     across models, whose tokenizers may differ."""
     steps = [step for node in replies for step in node.steps]
-    known = [step.logprob for step in steps if step.logprob is not None]
-    whole = bool(known) and len(known) == len(steps)  # never a part of them as all
-    nats = math.fsum(known) if whole else None
+    logprobs = [step.logprob for step in steps if step.logprob is not None]
+    # A part of them is never shown as all.
+    is_complete = bool(logprobs) and len(logprobs) == len(steps)
+    nats = math.fsum(logprobs) if is_complete else None
     ends = [node.finish for node in replies if node.finish is not None]
     seconds = math.fsum(end.seconds for end in ends)
-    made = sum(end.tokens for end in ends)
+    generated = sum(end.tokens for end in ends)
     return (
         notation.count(len(replies)),
         # A server that sends no numbers sends texts of any length.
-        notation.count(len(steps) if known else made or None),
+        notation.count(len(steps) if logprobs else generated or None),
         notation.log_prob(nats),
         notation.perplexity(
-            perplexity(None if nats is None else mean_nll(nats, len(known)))
+            perplexity(None if nats is None else mean_nll(nats, len(logprobs)))
         ),
         notation.rate(bits_per(nats, _bytes_of(steps))),
-        notation.speed(made / seconds if made and seconds > 0 else None),
+        notation.speed(generated / seconds if generated and seconds > 0 else None),
         model,
     )
 
 
 def _model_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the table of models, a row for each."""
     if not rows:
         yield "No model has answered yet."
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lmtui.tui.chat.branch_view import BranchView
-from lmtui.tui.chat.owner import OwnerController
+from lmtui.tui.chat.conversation_model import ConversationModelController
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.session import ChatSession
 from lmtui.tui.sampler import SamplingScreen
@@ -26,4 +26,4 @@ class ChatParts:
     branch: BranchView
     """The active branch, as it is drawn."""
     strip: LikelihoodStrip
-    owner: OwnerController
+    chat_model: ConversationModelController

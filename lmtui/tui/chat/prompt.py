@@ -22,7 +22,7 @@ from lmtui.chat.attachments import unnamed
 from lmtui.tui.widgets.drawn_area import DrawnArea, pasted_text
 from lmtui.tui.widgets.key_input import nothing_to_undo, take_key
 
-_ONE, _TWO = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
+_SLASH, _TWO_SLASHES = re.compile(r"(\s*)/"), re.compile(r"(\s*)//")
 
 _HINT = "Write a message; Enter sends it"
 FOLDED = 20_000
@@ -32,15 +32,15 @@ FOLDED = 20_000
 def as_draft(message: str) -> str:
     """Return the draft that says exactly `message`: slashes and @ are escaped."""
     draft = unnamed(message)
-    begun = _ONE.match(draft)
-    return f"{begun[1]}//{draft[begun.end() :]}" if begun else draft
+    match = _SLASH.match(draft)
+    return f"{match[1]}//{draft[match.end() :]}" if match else draft
 
 
 def as_message(draft: str) -> str:
     """Return the message of a draft that is no command: two slashes at its beginning
     become one. Mentioned files are not resolved yet."""
-    begun = _TWO.match(draft)
-    return f"{begun[1]}/{draft[begun.end() :]}" if begun else draft
+    match = _TWO_SLASHES.match(draft)
+    return f"{match[1]}/{draft[match.end() :]}" if match else draft
 
 
 class PromptField(DrawnArea):
@@ -95,7 +95,7 @@ pasted text is shown as one line and sent in full.
             self.text = text
             super().__init__()
 
-    class Refused(Message):
+    class SubmitRefused(Message):
         """The user tried to send a prompt that can't be sent."""
 
         def __init__(self, why: str) -> None:
@@ -112,16 +112,16 @@ pasted text is shown as one line and sent in full.
             placeholder=_HINT,
         )
         self._sent: list[str] = []
-        self._place = 0
+        self._history_index = 0
         self._unsent = ""
-        self._draft = ""  # put aside, while something else is edited
+        self._saved_draft = ""  # put aside, while something else is edited
         self.edited: int | None = None
         """Id of the message that is edited in place of the draft."""
         self._may_be_empty = False
         self._folds: dict[str, str] = {}  # folded texts by their placeholders
         self.refusal = ""
         """Why the text can't be sent; "" if it can, or if that is unknown."""
-        self.take_first: Callable[[str], bool] = lambda key: False
+        self.key_hook: Callable[[str], bool] = lambda key: False
         """Called before a key is handled here; returns whether it used the key."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -132,14 +132,14 @@ pasted text is shown as one line and sent in full.
         return super().check_action(action, parameters)
 
     async def _on_key(self, event: events.Key) -> None:
-        if self.take_first(event.key):
+        if self.key_hook(event.key):
             event.stop()
             event.prevent_default()
             return
         if event.key == "enter":
             event.stop()
             event.prevent_default()
-            self._enter()
+            self._submit_or_break()
             return
 
         def write(text: str) -> None:
@@ -147,12 +147,12 @@ pasted text is shown as one line and sent in full.
 
         await take_key(self, event, write)
 
-    def _enter(self) -> None:
+    def _submit_or_break(self) -> None:
         row, column = self.cursor_location
         if column and self.document[row][column - 1] == "\\":
             self.replace("\n", (row, column - 1), (row, column))
         elif self.refusal:
-            self.post_message(self.Refused(self.refusal))
+            self.post_message(self.SubmitRefused(self.refusal))
         elif self.can_send:
             self._send()
 
@@ -160,18 +160,17 @@ pasted text is shown as one line and sent in full.
         text = self.draft
         if self.edited is None:
             self._sent.append(text)
-            self._place = len(self._sent)
+            self._history_index = len(self._sent)
             self.text = ""  # sending can't be undone
         self.post_message(self.Submitted(text))
 
     def recall(self, prompts: Sequence[str]) -> None:
         """Put prompts of earlier runs before those of this one."""
         self._sent = [*prompts, *self._sent]
-        self._place += len(prompts)
+        self._history_index += len(prompts)
 
     @property
     def can_send(self) -> bool:
-        """Whether Enter sends: the text is not blank, or may be empty."""
         return bool(self.text.strip()) or self._may_be_empty
 
     def begin_edit(
@@ -180,7 +179,7 @@ pasted text is shown as one line and sent in full.
         """Edit a message's text in the field, which may be empty if `empty`; the draft
         is kept."""
         if self.edited is None:
-            self._draft = self.text
+            self._saved_draft = self.text
         self.edited = id_
         self._may_be_empty = empty
         self.border_title, self.placeholder = title, ""
@@ -193,19 +192,19 @@ pasted text is shown as one line and sent in full.
         self.edited = None
         self.border_title, self.placeholder = None, _HINT
         self._may_be_empty = False
-        self.text = self._draft
+        self.text = self._saved_draft
         self.move_cursor(self.document.end)
         return True
 
     def give_back(self, text: str) -> None:
         """Put a prompt that could not be answered before the draft, also while that is
         put aside."""
-        draft = self.text if self.edited is None else self._draft
-        whole = self._folded_again(text) + (f"\n{draft}" if draft else "")
+        draft = self.text if self.edited is None else self._saved_draft
+        joined = self._fold_again(text) + (f"\n{draft}" if draft else "")
         if self.edited is None:
-            self.write(whole)
+            self.write(joined)
         else:
-            self._draft = whole
+            self._saved_draft = joined
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -217,27 +216,25 @@ pasted text is shown as one line and sent in full.
         self.history.checkpoint()
 
     def action_earlier(self) -> None:
-        """Move up; from the first line, to the prompt sent before."""
         if not self.cursor_at_first_line:
             self.action_cursor_up()
             return
-        if self._place == 0:
+        if self._history_index == 0:
             return
-        if self._place == len(self._sent):
+        if self._history_index == len(self._sent):
             self._unsent = self.text
-        self._show(self._place - 1)
+        self._show(self._history_index - 1)
 
     def action_later(self) -> None:
-        """Move down; from the last line, to the prompt sent after."""
         if not self.cursor_at_last_line:
             self.action_cursor_down()
-        elif self._place < len(self._sent):
-            self._show(self._place + 1)
+        elif self._history_index < len(self._sent):
+            self._show(self._history_index + 1)
 
-    def _show(self, position: int) -> None:
-        self._place = position
-        at_end = position == len(self._sent)
-        self.write(self._unsent if at_end else self._sent[position])
+    def _show(self, index: int) -> None:
+        self._history_index = index
+        at_end = index == len(self._sent)
+        self.write(self._unsent if at_end else self._sent[index])
 
     # Long texts.
 
@@ -249,44 +246,47 @@ pasted text is shown as one line and sent in full.
     @property
     def own_draft(self) -> str:
         """The user's draft in full, also while it is put aside for an edit."""
-        return self._in_full(self.text if self.edited is None else self._draft)
+        return self._in_full(self.text if self.edited is None else self._saved_draft)
 
     @property
     def folded(self) -> tuple[str, ...]:
         """The folded texts in the field, in full."""
-        return tuple(self._folds[words] for words in self._standing(self.text))
+        return tuple(
+            self._folds[placeholder] for placeholder in self._placeholders_in(self.text)
+        )
 
     def write(self, text: str) -> None:
         """Replace the text; a long one is folded."""
-        self.text = self._folded_again(text)
+        self.text = self._fold_again(text)
         self.move_cursor(self.document.end)
 
     def _in_full(self, text: str) -> str:
-        for words in self._standing(text):
-            text = text.replace(words, self._folds[words])
+        for placeholder in self._placeholders_in(text):
+            text = text.replace(placeholder, self._folds[placeholder])
         return text
 
-    def _standing(self, text: str) -> list[str]:
-        return [words for words in self._folds if words in text]
+    def _placeholders_in(self, text: str) -> list[str]:
+        return [placeholder for placeholder in self._folds if placeholder in text]
 
-    def _folded_again(self, text: str) -> str:
+    def _fold_again(self, text: str) -> str:
         """Return a text with what was folded in it before, and only that, folded; all
         of it where that leaves a long text."""
-        for words, folded in self._folds.items():
-            text = text.replace(folded, words)
-        return text if len(text) < FOLDED else self._folded(self._in_full(text))
+        for placeholder, full in self._folds.items():
+            text = text.replace(full, placeholder)
+        return text if len(text) < FOLDED else self._fold(self._in_full(text))
 
-    def _folded(self, text: str) -> str:
-        """Return the text, or a placeholder for it if it is long."""
+    def _fold(self, text: str) -> str:
         if len(text) < FOLDED:
             return text
-        known = (words for words, folded in self._folds.items() if folded == text)
-        if (words := next(known, None)) is None:
+        known = (
+            placeholder for placeholder, full in self._folds.items() if full == text
+        )
+        if (placeholder := next(known, None)) is None:
             bytes_, lines = len(text.encode("utf-8", "replace")), text.count("\n") + 1
             number = f" {len(self._folds) + 1}" if self._folds else ""
-            words = f"⟦pasted text{number}, {size(bytes_)}, {lines:,} lines⟧"
-            self._folds[words] = text
-        return words
+            placeholder = f"⟦pasted text{number}, {size(bytes_)}, {lines:,} lines⟧"
+            self._folds[placeholder] = text
+        return placeholder
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, with newlines instead of carriage returns. A long one
@@ -297,24 +297,24 @@ pasted text is shown as one line and sent in full.
         if len(text) >= FOLDED and self.edited is None:
             at_start = min(self.selection) == (0, 0)
             text = as_draft(text) if at_start else unnamed(text)
-        if result := self._replace_via_keyboard(self._folded(text), *self.selection):
+        if result := self._replace_via_keyboard(self._fold(text), *self.selection):
             self.move_cursor(result.end_location)
 
     def edit(self, edit: Edit) -> EditResult:
         """Edit the text; the placeholder of a folded text is removed as a whole or not
         at all."""
         low, high = sorted((edit.from_location, edit.to_location))
-        end = self._outside(high)[1]
-        start = self._outside(low)[0] if low != high else end
+        end = self._placeholder_span(high)[1]
+        start = self._placeholder_span(low)[0] if low != high else end
         whole = Edit(edit.text, start, end, edit.maintain_selection_offset)
         return super().edit(whole)
 
-    def _outside(self, location: Location) -> tuple[Location, Location]:
+    def _placeholder_span(self, location: Location) -> tuple[Location, Location]:
         """Return the start and end of the placeholder around a location; the location
         twice where there is none."""
         row, column = location
-        for words in self._folds:
-            start = self.document[row].find(words)
-            if 0 <= start < column < start + len(words):
-                return (row, start), (row, start + len(words))
+        for placeholder in self._folds:
+            start = self.document[row].find(placeholder)
+            if 0 <= start < column < start + len(placeholder):
+                return (row, start), (row, start + len(placeholder))
         return location, location

@@ -25,13 +25,13 @@ from lmtui.tui.chat.attachments import Attachments
 from lmtui.tui.chat.branch_view import BranchView
 from lmtui.tui.chat.command_actions import CommandActions
 from lmtui.tui.chat.commands import SlashCommands, is_command
+from lmtui.tui.chat.conversation_model import ConversationModelController
 from lmtui.tui.chat.draft import DraftController
 from lmtui.tui.chat.export import ChatExporter
 from lmtui.tui.chat.history_edit import MessageEditor
 from lmtui.tui.chat.instructions import InstructionController
 from lmtui.tui.chat.message import MessageView
 from lmtui.tui.chat.options import ChatOptions
-from lmtui.tui.chat.owner import OwnerController
 from lmtui.tui.chat.parts import BUSY, ChatParts
 from lmtui.tui.chat.prompt import PromptField
 from lmtui.tui.chat.reply import ReplyController
@@ -142,7 +142,7 @@ class ChatScreen(SamplingScreen):
             prompt,
             branch=BranchView(self, session, self.transcript),
             strip=LikelihoodStrip(id="strip"),
-            owner=OwnerController(self, session, prompt),
+            chat_model=ConversationModelController(self, session, prompt),
         )
         self.draft = draft = DraftController(self.new_client(), parts)
         self.tokens = TokensController(self.new_client(), parts, draft)
@@ -160,8 +160,6 @@ class ChatScreen(SamplingScreen):
         self._connect()
 
     def _connect(self) -> None:
-        """Offer the commands; have the controllers started, asked for keys and
-        heard."""
         self.actions = CommandActions(
             self.parts,
             self.instructions,
@@ -172,21 +170,19 @@ class ChatScreen(SamplingScreen):
             versions=self.versions,
         )
         self.commands = SlashCommands(self.parts, self.actions.table)
-        self.prompt.take_first = self._take_key
+        self.prompt.key_hook = self._handle_prompt_key
         self.controllers = (
             self.sampler, self.reply, self.tokens, self.instructions, self.sender,
-            self.versions, self.draft, self.parts.owner, self.switcher,
+            self.versions, self.draft, self.parts.chat_model, self.switcher,
         )  # fmt: skip
         working = (self.versions, self.reply, self.tokens, self.draft)
         self.activity.controllers = working
 
-    def _take_key(self, key: str) -> bool:
-        """Handle a key of the prompt: first it is for the names and commands to choose
-        from."""
+    def _handle_prompt_key(self, key: str) -> bool:
         return (
-            self.sender.attachments.take_key(key)
-            or self.commands.take_key(key)
-            or self.reply.take_last_waiting(key)
+            self.sender.attachments.use_key(key)
+            or self.commands.use_key(key)
+            or self.reply.recall_last_queued(key)
         )
 
     def compose(self) -> ComposeResult:
@@ -200,8 +196,8 @@ class ChatScreen(SamplingScreen):
                 yield self.parts.strip
                 yield self.sampler.controls
         yield self._hint
-        yield self.parts.owner.line
-        yield self.reply.waiting
+        yield self.parts.chat_model.line
+        yield self.reply.queue_view
         yield self.commands.list
         yield self.sender.attachments
         yield self.prompt
@@ -209,7 +205,6 @@ class ChatScreen(SamplingScreen):
         yield self.key_line
 
     def focus_text(self) -> None:
-        """Focus the prompt."""
         self.prompt.focus()
 
     @property
@@ -224,16 +219,15 @@ class ChatScreen(SamplingScreen):
     def stop_work(self) -> bool:
         """Stop the answer, or the scoring of a message, or take back what waits; and
         what is on its way."""
-        on_the_way = self.sender.stop()
-        answers = self.versions.stop() or self.reply.stop()
-        stopped = answers or self.tokens.stop() or self.reply.take_back()
-        return stopped or on_the_way or self.stop_load()
+        sending = self.sender.stop()
+        answer = self.versions.stop() or self.reply.stop()
+        stopped = answer or self.tokens.stop() or self.reply.return_queue()
+        return stopped or sending or self.stop_load()
 
     # What the widgets post.
 
     @on(TextArea.Changed, "#prompt")
     def follow_draft(self) -> None:
-        """Ask what comes next in the draft, or which command it can become."""
         self.sender.follow_draft()
         if not self.commands.offer(self.prompt.text):
             self.draft.ask()
@@ -242,21 +236,20 @@ class ChatScreen(SamplingScreen):
     def follow_cursor(self) -> None:
         self.sender.follow_draft()
 
-    @on(Attachments.Taken)
-    def write_name(self, event: Attachments.Taken) -> None:
+    @on(Attachments.NameChosen)
+    def write_name(self, event: Attachments.NameChosen) -> None:
         self.sender.write_name(event)
 
     @on(Attachments.FilesRead)
     def count_files(self, event: Attachments.FilesRead) -> None:
         self.sender.count_files(event.files)
 
-    @on(PromptField.Refused)
-    def show_refused(self, event: PromptField.Refused) -> None:
+    @on(PromptField.SubmitRefused)
+    def show_refused(self, event: PromptField.SubmitRefused) -> None:
         self.notify(event.why, title="This message does not fit", severity="warning")
 
     @on(PromptField.Submitted)
     async def send(self, event: PromptField.Submitted) -> None:
-        """Send a message, an edit or a command."""
         if self.prompt.edited is not None:
             await self.editor.send(event.text, ask=True)
         elif not is_command(event.text):
@@ -265,13 +258,13 @@ class ChatScreen(SamplingScreen):
             self.prompt.give_back(event.text)
 
     @on(OptionList.OptionSelected, "#commands")
-    def take_command(self, event: OptionList.OptionSelected) -> None:
+    def write_command(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.commands.take_marked()
+        self.commands.write_highlighted()
 
-    @on(MessageView.Wished)
-    async def fulfil(self, event: MessageView.Wished) -> None:
-        await self.editor.fulfil(event)
+    @on(MessageView.ActionRequested)
+    async def perform(self, event: MessageView.ActionRequested) -> None:
+        await self.editor.perform(event)
 
     @on(SamplerControls.RepeatSeen)
     def highlight_repeat(self, event: SamplerControls.RepeatSeen) -> None:
@@ -279,20 +272,20 @@ class ChatScreen(SamplingScreen):
 
     @on(TokenView.TokenSelected)
     def show_token(self, event: TokenView.TokenSelected) -> None:
-        self.activity.unsay()
+        self.activity.clear_notice()
         self.tokens.show_position(event.index)
 
-    @on(VersionsView.Marked)
+    @on(VersionsView.VersionMarked)
     async def show_marked(self) -> None:
         await self.versions.show_marked()
 
-    @on(VersionsView.Taken)
-    async def take_version(self) -> None:
-        await self.versions.take()
+    @on(VersionsView.VersionAccepted)
+    async def accept_version(self) -> None:
+        await self.versions.accept()
 
     @on(ProbabilityPanel.CandidatePicked)
-    async def take_token(self, event: ProbabilityPanel.CandidatePicked) -> None:
-        await self.editor.take_token(event.candidate)
+    async def branch_at_token(self, event: ProbabilityPanel.CandidatePicked) -> None:
+        await self.editor.branch_at_token(event.candidate)
 
     # Keys.
 
@@ -306,7 +299,6 @@ class ChatScreen(SamplingScreen):
             self.prompt.post_message(Key(event.key, event.character))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable "save_edit" and "alternatives" only where they apply."""
         if action == "save_edit":
             return self.prompt.edited is not None
         if action == "alternatives":
@@ -314,8 +306,6 @@ class ChatScreen(SamplingScreen):
         return super().check_action(action, parameters)
 
     def action_stop(self) -> None:
-        """Leave an edit, stop the answer, close the tokens or the versions, or go back
-        to the prompt; hide the hint."""
         self._hint.hide()
         if not (self.prompt.end_edit() or self.stop_work()):
             self.tokens.close()
@@ -327,20 +317,18 @@ class ChatScreen(SamplingScreen):
         await self.commands.run("/new")
 
     async def action_regenerate(self) -> None:
-        """Replace the last answer by a new version, or answer the last message."""
         leaf = self._free_leaf()
-        asks_first = partial(self.run_action, "regenerate")
-        if leaf is None or self.parts.owner.asks_first(asks_first):
+        retry = partial(self.run_action, "regenerate")
+        if leaf is None or self.parts.chat_model.ask_for_model(retry):
             return
         if leaf.role == "user":
             await self.reply.answer_to(leaf)
         elif leaf.role == "assistant":
-            await self.reply.another_answer(leaf)
+            await self.reply.regenerate(leaf)
 
     async def action_go_on(self) -> None:
-        """Continue the last answer from exactly where it stands."""
         leaf = self._free_leaf()
-        if leaf is None or self.parts.owner.asks_first(
+        if leaf is None or self.parts.chat_model.ask_for_model(
             partial(self.run_action, "go_on")
         ):
             return
@@ -349,29 +337,27 @@ class ChatScreen(SamplingScreen):
         if self.reply.why_no_prefill:
             self.notify(self.reply.why_no_prefill)
         else:
-            await self.reply.go_on_with(leaf)
+            await self.reply.continue_reply(leaf)
 
     def _free_leaf(self) -> ChatMessage | None:
         """Close the token view and return the last message; None while an answer is
         made or where no model is loaded."""
         if self.tokens.close():
             self.focus_text()
-        free = self.reply.has_model and not self.session.is_answering
-        return self.session.conversation.leaf if free else None
+        is_free = self.reply.has_model and not self.session.is_answering
+        return self.session.conversation.leaf if is_free else None
 
     def action_message(self, by: int) -> None:
-        """Go from message to message, and from the last one to the prompt."""
         views = list(self.query(MessageView))
         focused = self.focused
-        at = views.index(focused) if isinstance(focused, MessageView) else len(views)
-        place = max(0, at + by)
-        if place < len(views):
-            views[place].focus()
+        index = views.index(focused) if isinstance(focused, MessageView) else len(views)
+        target = max(0, index + by)
+        if target < len(views):
+            views[target].focus()
         else:
             self.focus_text()
 
     def action_tokens(self) -> None:
-        """Show a message as tokens, or the conversation again."""
         if not self.session.is_answering:
             self.parts.branch.hide_versions()
         if self.tokens.is_shown:
@@ -387,7 +373,6 @@ class ChatScreen(SamplingScreen):
             self.tokens.open(node)
 
     def action_inspect(self) -> None:
-        """Look into a message, by its very tokens."""
         node = self.tokens.subject
         if node is None or self.session.is_answering:
             self.notify("There is no finished message yet to inspect.")
@@ -395,20 +380,18 @@ class ChatScreen(SamplingScreen):
             self.post_message(SubjectChosen(self.tokens.source_of(node)))
 
     async def action_version(self, by: int) -> None:
-        """Go to another version; the owner and what comes next are of its branch."""
         if self.versions.is_shown:
             self.versions.view.action_mark(by)
             return
         if await self.editor.to_version(by):
-            self.parts.owner.update()
+            self.parts.chat_model.update()
 
     def action_alternatives(self) -> None:
-        """Go from the token under the cursor to what could stand there instead."""
         self.show_panel()
         self.panel.focus()
         goes_on = not self.reply.why_no_prefill
         if goes_on and self.tokens.message.role == "assistant":
-            self.activity.say(
+            self.activity.notice(
                 "Enter continues from the marked row; Esc closes the token view"
             )
 

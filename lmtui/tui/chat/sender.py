@@ -38,14 +38,14 @@ class MessageSender(Controller):
     ) -> None:
         self._client, self._reply = client, reply
         self._screen, self._session = parts.screen, parts.session
-        self._owner, self._prompt = parts.owner, parts.prompt
+        self._chat_model, self._prompt = parts.chat_model, parts.prompt
         self.attachments = Attachments(id="attachments")
         """The names and files above the prompt."""
         self._info: EngineInfo | None = None
-        self._counts = True  # whether the model can count tokens
+        self._can_count = True  # whether the model can count tokens
         self._files: Sequence[Attachment] = ()
         self._folded: Sequence[str] = ()
-        self._numbers = count(1)  # of the messages that are sent
+        self._message_ids = count(1)  # of the messages that are sent
         self._stopped: set[int] = set()  # those on their way that were stopped
 
     def start(self) -> None:
@@ -57,18 +57,17 @@ class MessageSender(Controller):
 
     def follow_model(self, state: ModelState) -> None:
         """Count again, as another model has another tokenizer; send what waited."""
-        self._info, self._counts = state.info, state.capabilities.edits
+        self._info, self._can_count = state.info, state.capabilities.edits
         if state.info is None:
             return
         self._count()
-        if self._reply.is_waited_for:
-            waited = self._reply.next_waiting()
-            say = partial(self._pass_on, *waited)
-            if not self._owner.asks_first(say, waited[1]):
-                say()
+        if self._reply.has_queue:
+            queued = self._reply.dequeue()
+            send = partial(self._send_read, *queued)
+            if not self._chat_model.ask_for_model(send, queued[1]):
+                send()
 
     def stop(self) -> bool:
-        """Stop messages on their way to the model."""
         stopped = self._session.on_the_way - self._stopped
         self._stopped |= stopped
         return bool(stopped)
@@ -76,40 +75,36 @@ class MessageSender(Controller):
     # The draft.
 
     def follow_draft(self) -> None:
-        """Follow the names and the long texts in the prompt."""
-        area = self._prompt
-        if area.folded != self._folded:
-            self._folded = area.folded
+        prompt = self._prompt
+        if prompt.folded != self._folded:
+            self._folded = prompt.folded
             self._count()
-        row, column = area.cursor_location
-        cursor = positions.offset_of(area.text, row + 1, column + 1)
-        draft = area.text if area.edited is None else ""
+        row, column = prompt.cursor_location
+        cursor = positions.offset_of(prompt.text, row + 1, column + 1)
+        draft = prompt.text if prompt.edited is None else ""
         self.attachments.follow(draft, min(cursor, len(draft)))
 
-    def write_name(self, event: Attachments.Taken) -> None:
-        """Write a name that was chosen from the list."""
-        area = self._prompt
-        start, end = (_location(area.text, at) for at in (event.start, event.end))
-        area.replace(event.text, start, end, maintain_selection_offset=False)
-        area.focus()
+    def write_name(self, event: Attachments.NameChosen) -> None:
+        prompt = self._prompt
+        start, end = (_location(prompt.text, at) for at in (event.start, event.end))
+        prompt.replace(event.text, start, end, maintain_selection_offset=False)
+        prompt.focus()
 
     def count_files(self, files: Sequence[Attachment]) -> None:
-        """Count the tokens of the files that the draft names."""
         self._files = files
         self._count()
 
     def _count(self) -> None:
-        """Ask how many tokens the files and the long texts of the draft are."""
         self._client.cancel()
         self._prompt.refusal = ""
         files, folded = self._files, self._folded
-        if self._counts and (files or folded):
+        if self._can_count and (files or folded):
             pasted = [plain(as_message(text)) for text in folded]
             texts = [*(file.quoted for file in files), *pasted]
-            most = self._info.context if self._info else 0
+            limit = self._info.context if self._info else 0
             self._client.ask(
                 Slot.COUNT,
-                lambda engine, _: _token_counts(engine, texts, most),
+                lambda engine, _: _token_counts(engine, texts, limit),
                 partial(self._show_count, files, texts),
             )
 
@@ -146,35 +141,39 @@ class MessageSender(Controller):
         another way than with one reply; `written` is the draft as the prompt is to have
         it back."""
         written = written or text
-        again = partial(self.send, text, answer=answer, written=written)
-        if self._owner.asks_first(again, written):
+        retry = partial(self.send, text, answer=answer, written=written)
+        if self._chat_model.ask_for_model(retry, written):
             return
-        said = as_message(text)
-        if "@" not in said:
-            self._pass_on(said, written, answer)
+        message = as_message(text)
+        if "@" not in message:
+            self._send_read(message, written, answer)
             return
-        folder, number = self.attachments.folder, self._depart()
+        folder, number = self.attachments.folder, self._begin_sending()
         run_in_thread(
-            lambda: attach(said, folder).text,
+            lambda: attach(message, folder).text,
             self._screen.call_later,
-            then=lambda whole: self._say(number, whole, written, answer),
-            failed=partial(self._return, number, written),
+            then=lambda message_with_files: self._add(
+                number, message_with_files, written, answer
+            ),
+            failed=partial(self._return_to_prompt, number, written),
             bug=LmtuiError("the files can't be read", "", "See the log."),
         )
 
-    def _pass_on(
-        self, whole: str, written: str, answer: AnswerTo | None = None
+    def _send_read(
+        self, message: str, written: str, answer: AnswerTo | None = None
     ) -> None:
         """Send a message whose files are read already."""
-        self._screen.call_later(self._say, self._depart(), whole, written, answer)
+        self._screen.call_later(
+            self._add, self._begin_sending(), message, written, answer
+        )
 
-    def _depart(self) -> int:
+    def _begin_sending(self) -> int:
         """Note that a message is on its way, and return its number."""
-        number = next(self._numbers)
+        number = next(self._message_ids)
         self._session.on_the_way.add(number)
         return number
 
-    def _arrive(self, number: int) -> bool:
+    def _end_sending(self, number: int) -> bool:
         """Note that a message is no longer on its way; return whether it was
         stopped."""
         stopped = number in self._stopped
@@ -182,23 +181,25 @@ class MessageSender(Controller):
         self._stopped.discard(number)
         return stopped
 
-    def _return(self, number: int, written: str, error: LmtuiError) -> None:
-        self._arrive(number)
+    def _return_to_prompt(self, number: int, written: str, error: LmtuiError) -> None:
+        self._end_sending(number)
         self._screen.show_error(error)
         self._prompt.give_back(written)
 
-    async def _say(
-        self, number: int, whole: str, written: str, answer: AnswerTo | None = None
+    async def _add(
+        self, number: int, message: str, written: str, answer: AnswerTo | None = None
     ) -> None:
         """Add the message now, or queue it until there is a model and no other answer:
         one that is answered with one reply."""
-        stopped = self._arrive(number)
+        was_stopped = self._end_sending(number)
         if self._info is not None and not self._session.is_answering:
-            await self._reply.say(whole, written, stopped=stopped, answer=answer)
-        elif stopped or answer is not None:
+            await self._reply.add_message(
+                message, written, stopped=was_stopped, answer=answer
+            )
+        elif was_stopped or answer is not None:
             self._prompt.give_back(written)
         else:
-            self._reply.wait(whole, written)
+            self._reply.enqueue(message, written)
             if self._info is None:
                 self._screen.notify("Your message is sent once a model is loaded.")
 
@@ -209,10 +210,10 @@ def _location(text: str, offset: int) -> tuple[int, int]:
     return line - 1, column - 1
 
 
-def _token_counts(engine: Engine, texts: Sequence[str], most: int) -> tuple[int, ...]:
-    """Return the tokens of each text, encoded by itself; nothing where `most` tokens
+def _token_counts(engine: Engine, texts: Sequence[str], limit: int) -> tuple[int, ...]:
+    """Return the tokens of each text, encoded by itself; nothing where `limit` tokens
     can't spell the texts together."""
     length = sum(len(text.encode("utf-8", "replace")) for text in texts)
-    if most and length > most and 0 < engine.longest_token * most < length:
+    if limit and length > limit and 0 < engine.longest_token * limit < length:
         return ()
     return tuple(len(engine.encode(text, bos="no").ids) for text in texts)

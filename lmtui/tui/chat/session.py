@@ -14,7 +14,6 @@ from lmtui.chat.conversation import Conversation, ConversationDelta, new_uid
 from lmtui.chat.excerpts import copy_title, title_of
 from lmtui.chat.summary import (
     ConversationMeta,
-    ConversationSummary,
     StoredConversation,
 )
 from lmtui.config.settings import THINKING
@@ -42,7 +41,7 @@ class ChatSession:
         on with."""
         self._screen, self._store, self._system = screen, store, system
         self._uid = new_uid()
-        self._about: ConversationSummary | None = None
+        self._meta: ConversationMeta | None = None
         self._title = ""  # given to it here
         self.options = options
         """How the chat is set up."""
@@ -58,7 +57,7 @@ class ChatSession:
         """What a model is told of thinking in this conversation, as `chat.thinking` has
         it; None leaves it to that."""
         if opened is not None:
-            self.take(opened)
+            self.load(opened)
             if store is not None:
                 store.know(opened)
         self.thinking_setting = options.thinking_override or self.thinking_setting
@@ -75,18 +74,16 @@ class ChatSession:
 
     @property
     def meta(self) -> ConversationMeta:
-        """The conversation's title and other facts beside its messages."""
-        asked = [n.content for n in self.conversation.path if n.role == "user"]
-        made = title_of(asked[0]) if asked else "Conversation"
-        meta = self._about or ConversationMeta(made)
+        prompts = [n.content for n in self.conversation.path if n.role == "user"]
+        default_title = title_of(prompts[0]) if prompts else "Conversation"
+        meta = self._meta or ConversationMeta(default_title)
         meta = replace(meta, thinking=self.thinking_setting)
         return replace(meta, title=self._title, named=True) if self._title else meta
 
     # Which conversation it is.
 
-    def take(self, opened: StoredConversation) -> None:
-        """Hold a conversation of the store."""
-        self.conversation, self._about = opened.conversation, opened.about
+    def load(self, opened: StoredConversation) -> None:
+        self.conversation, self._meta = opened.conversation, opened.about
         self._uid, self._title, self.deleted = opened.about.uid, "", ()
         self.thinking_setting = opened.about.thinking
 
@@ -94,7 +91,7 @@ class ChatSession:
         """Hold a new conversation, told the same of thinking; the one before stays in
         the store."""
         self.conversation = conversation or Conversation(self._system)
-        self._uid, self._about, self._title = new_uid(), None, ""
+        self._uid, self._meta, self._title = new_uid(), None, ""
         self.deleted = ()
         self.save()
 
@@ -103,7 +100,6 @@ class ChatSession:
         chosen: ConversationChosen,
         then: Callable[[StoredConversation, Excerpt], Awaitable[None]],
     ) -> None:
-        """Load another conversation of the store."""
         if self._store is not None:
             self._store.open(
                 self._screen.call_later,
@@ -113,7 +109,6 @@ class ChatSession:
             )
 
     def recall(self, then: Callable[[tuple[str, ...]], object]) -> None:
-        """Read what was asked before, in all conversations."""
         if self._store is not None:
             self._store.recall(
                 self._screen.call_later, then=then, failed=self._screen.show_error
@@ -151,11 +146,11 @@ class ChatSession:
         """Go on as a copy if another program writes to this conversation."""
         if uid != self._uid:
             return
-        said = [*(node.content for node in self.conversation.path[1:]), ""]
-        named = self._about.title if self._about else title_of(said[0])
-        self._uid, self._about = new_uid(), None
+        texts = [*(node.content for node in self.conversation.path[1:]), ""]
+        old_title = self._meta.title if self._meta else title_of(texts[0])
+        self._uid, self._meta = new_uid(), None
         self.save_whole()
-        self._title = copy_title(self._title or named)
+        self._title = copy_title(self._title or old_title)
         if self._store is not None:
             self._store.entitle(
                 self._screen.call_later,
@@ -171,7 +166,6 @@ class ChatSession:
         )
 
     def save_title(self, title: str) -> None:
-        """Give the conversation a title."""
         if self._store is None or not self.is_begun:
             self._screen.notify("Only a saved conversation has a title.")
             return
@@ -194,7 +188,6 @@ class ChatSession:
         return THINKING[self.thinking_setting]
 
     def set_thinking(self, value: str) -> None:
-        """Set what the model is told of thinking; the conversation keeps it."""
         self.thinking_setting = value
         if self._store is not None and self.is_begun:
             self._store.save(self._uid, ConversationDelta(thinking=value))

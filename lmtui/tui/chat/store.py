@@ -84,15 +84,15 @@ class ConversationStore:
 
     def __init__(self, file: Path, post: Post) -> None:
         self._file, self._post = file, post
-        self._made: ConversationWriter | None = None
+        self._opened_writer: ConversationWriter | None = None
 
     @property
     def _writer(self) -> ConversationWriter:
-        if self._made is None:
+        if self._opened_writer is None:
             from lmtui.chat.writer import ConversationWriter
 
-            self._made = ConversationWriter(self._file, self._report)
-        return self._made
+            self._opened_writer = ConversationWriter(self._file, self._report)
+        return self._opened_writer
 
     def _report(self, event: WriterEvent) -> None:
         from lmtui.chat.writer import ChangedByOther, WriteFailed, WriteRecovered
@@ -158,7 +158,6 @@ class ConversationStore:
         then: Then[tuple[Hit, ...]],
         failed: OnError,
     ) -> None:
-        """Search all messages."""
         from lmtui.chat import search
 
         self._ask(
@@ -220,7 +219,6 @@ class ConversationStore:
         then: Then[None],
         failed: OnError,
     ) -> None:
-        """Give a conversation a title."""
         self._ask(lambda store: store.rename(id_, title), deliver, then, failed)
 
     def entitle(
@@ -251,13 +249,12 @@ class ConversationStore:
         self._ask(lambda store: store.mark(id_, mark, value), deliver, then, failed)
 
     def purge(self) -> None:
-        """Remove conversations that were deleted long ago."""
         if self._file.exists():
             self._writer.ask(lambda store: store.purge(), _ignore, _ignore)
 
     def close(self) -> bool:
         """Write pending changes and end. Return whether all of them were written."""
-        return self._made.close() if self._made is not None else True
+        return self._opened_writer.close() if self._opened_writer is not None else True
 
     def _ask(
         self,

@@ -33,11 +33,10 @@ class ConversationSwitcher(Controller):
     ) -> None:
         self._draft, self._tokens, self._instructions = draft, tokens, instructions
         self._screen, self._session = parts.screen, parts.session
-        self._branch, self._owner = parts.branch, parts.owner
+        self._branch, self._chat_model = parts.branch, parts.chat_model
         self._prompt, self._sampler = parts.prompt, parts.screen.sampler
 
     def start(self) -> None:
-        """Draw the conversation that there is from the beginning."""
         if self._session.is_begun:
             self._screen.call_later(self._branch.show)
 
@@ -46,20 +45,19 @@ class ConversationSwitcher(Controller):
         drawn."""
         self._branch.hide_versions()
         self._prompt.end_edit()
-        self._owner.update()
+        self._chat_model.update()
         self._instructions.update()
         if not self._tokens.close():  # closing them asks
             self._draft.ask_anew()
 
     async def begin_new(self, conversation: Conversation | None = None) -> None:
         """Begin a conversation, with the sampler and the thinking of the one before."""
-        self._owner.conversation_begun(forked=conversation is not None)
+        self._chat_model.conversation_begun(forked=conversation is not None)
         self._session.begin(conversation)
         self.follow_change()
         await self._branch.show()
 
     def open(self, chosen: ConversationChosen) -> None:
-        """Go on with a stored conversation, as it was left or at a message."""
         if self._session.is_busy:
             self._screen.notify(BUSY)
         else:
@@ -71,8 +69,8 @@ class ConversationSwitcher(Controller):
         if self._session.is_busy:
             self._screen.notify(BUSY)
             return
-        self._session.take(loaded)
-        self._owner.conversation_opened()
+        self._session.load(loaded)
+        self._chat_model.conversation_opened()
         conversation = self._session.conversation
         if message is not None and message in {node.id for node in conversation.nodes}:
             conversation.visit(message)

@@ -46,7 +46,7 @@ class TokensController(Controller):
         self._client, self._draft = client, draft
         self._screen, self._session = parts.screen, parts.session
         self._branch, self._strip = parts.branch, parts.strip
-        self._owner, self._sampler = parts.owner, parts.screen.sampler
+        self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
         self._info: EngineInfo | None = None
         self._why_not = ""  # why no text is scored
         self.view = TokenView(id="tokens")
@@ -56,21 +56,20 @@ class TokensController(Controller):
 
     @property
     def is_shown(self) -> bool:
-        """Whether tokens are shown in place of the conversation."""
         return self._branch.cover == TOKENS
 
     @property
     def is_scoring(self) -> bool:
-        """Whether the message is being scored."""
         return self._client.is_pending(Slot.SCORE)
 
     @property
-    def doing(self) -> str:
-        """Scoring a message, or asking what was expected at a token of it."""
+    def status_text(self) -> str:
         if self.is_scoring:
             return "scoring the message; Esc stops"
-        asks = self._client.is_pending(Slot.LOOK)
-        return "reading up to the token" if asks and self._screen.panel.stale else ""
+        is_asking = self._client.is_pending(Slot.LOOK)
+        return (
+            "reading up to the token" if is_asking and self._screen.panel.stale else ""
+        )
 
     def follow_model(self, state: ModelState) -> None:
         """Make way for the conversation: beside the panel of another model the tokens
@@ -82,7 +81,6 @@ class TokensController(Controller):
             self._screen.focus_text()
 
     def stop(self) -> bool:
-        """Stop scoring a message."""
         stopped = self._client.cancel(Slot.SCORE)
         self._screen.activity.update()
         return stopped
@@ -94,7 +92,7 @@ class TokensController(Controller):
         if not self.is_shown:
             return False
         self._branch.show_instead("")
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()
         self._draft.ask_anew()
         return True
 
@@ -110,8 +108,8 @@ class TokensController(Controller):
         if node.steps and node.prompt is not None:
             known = KnownTokens(node.steps, node.prompt.ids, node.model or "")
             return InspectSource("answer", known=known)
-        before = self._owner.messages(node.parent)
-        return InspectSource(node.role, read=lambda: node.content, after=before)
+        turns = self._chat_model.messages(node.parent)
+        return InspectSource(node.role, read=lambda: node.content, after=turns)
 
     def show_prompt(self) -> None:
         """Show the prompt of the last answer on a page: as text, and as tokens once the
@@ -121,7 +119,7 @@ class TokensController(Controller):
         self._screen.app.push_screen(page)
         if reply is None or reply.prompt is None:
             return
-        if not self._why_not and self._owner.is_in_use(reply.model):
+        if not self._why_not and self._chat_model.is_in_use(reply.model):
             ids = (*reply.prompt.ids, *reply.ids)
             self._client.ask(
                 Slot.PREVIEW,
@@ -135,35 +133,34 @@ class TokensController(Controller):
         are known, else by its words."""
         self.stop()
         node = self._session.conversation.node(node.id)
-        by_itself = self._owner.is_in_use(node.model)
-        whole = node.steps and not (node.head and by_itself)
-        if whole or self._scores_hold(node):
+        is_own = self._chat_model.is_in_use(node.model)
+        has_all_steps = node.steps and not (node.head and is_own)
+        if has_all_steps or self._has_current_scores(node):
             self._show(node)
             return
         if self._why_not:
             self._screen.notify(self._why_not)
             return
-        if node.own_ids and by_itself:
+        if node.own_ids and is_own:
             passage: Passage = TokensInContext(node.own_ids, node.ids_before)
         else:
-            before = self._owner.messages(node.parent)
-            passage = TextInContext(before, node.content)
+            turns = self._chat_model.messages(node.parent)
+            passage = TextInContext(turns, node.content)
         self._client.ask(
             Slot.SCORE,
             score_parts(passage),
-            partial(self._keep_scores, node.id),
+            partial(self._store_scores, node.id),
             self._show_score_failed,
             dropped=self._screen.activity.update,
             bound=isinstance(passage, TokensInContext),
         )
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()
 
-    def _scores_hold(self, node: ChatMessage) -> bool:
-        known = self._info is None or self._owner.is_in_use(node.scored_by)
-        return bool(node.scored) and known
+    def _has_current_scores(self, node: ChatMessage) -> bool:
+        is_current = self._info is None or self._chat_model.is_in_use(node.scored_by)
+        return bool(node.scored) and is_current
 
-    def _keep_scores(self, id_: int, tokens: tuple[ScoredToken, ...]) -> None:
-        """Show the tokens of a message that was scored, and store them."""
+    def _store_scores(self, id_: int, tokens: tuple[ScoredToken, ...]) -> None:
         self._screen.activity.update()
         if self._info is not None:
             label = self._info.label
@@ -186,7 +183,6 @@ class TokensController(Controller):
     # At the cursor.
 
     def show_position(self, index: int) -> None:
-        """Show what was expected where a token stands."""
         node, panel = self.message, self._screen.panel
         if index >= len(node.tokens):
             return
@@ -202,9 +198,9 @@ class TokensController(Controller):
         elif node.own_ids:
             self._ask_by_ids(node, index)
         else:
-            self._ask_by_words(node, index)
+            self._ask_by_text(node, index)
 
-    def _ask_by_words(self, node: ChatMessage, index: int) -> None:
+    def _ask_by_text(self, node: ChatMessage, index: int) -> None:
 
         def show(scores: DraftScores) -> None:
             self._screen.panel.show(
@@ -212,11 +208,11 @@ class TokensController(Controller):
             )
             self._strip.read(len(scores.context))
 
-        before, settings = self._owner.messages(node.parent), self._sampler.settings
+        turns, settings = self._chat_model.messages(node.parent), self._sampler.settings
         self._client.ask(
             Slot.LOOK,
             lambda engine, _: engine.score_draft(
-                before, node.content, settings, prefix_len=index
+                turns, node.content, settings, prefix_len=index
             ),
             show,
             self._show_failed,
@@ -224,10 +220,10 @@ class TokensController(Controller):
 
     def _ask_by_ids(self, node: ChatMessage, index: int) -> None:
         """Ask by ids, which only the model that wrote them can tell about."""
-        if not self._owner.is_in_use(node.model):
+        if not self._chat_model.is_in_use(node.model):
             writer = shown_label(node.model or "another model")
-            words = f"Only {writer} can tell what else could stand here."
-            self._screen.panel.clear(words)
+            hint = f"Only {writer} can tell what else could stand here."
+            self._screen.panel.clear(hint)
             return
 
         def show(distribution: Distribution) -> None:
@@ -248,5 +244,4 @@ class TokensController(Controller):
         )
 
     def _show_failed(self, error: LmtuiError) -> None:
-        """Say why there is no distribution, such as before a first token."""
         self._screen.panel.clear(str(error))

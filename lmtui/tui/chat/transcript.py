@@ -20,7 +20,7 @@ from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmtui.tui.chat.message import Entry, MessageView, Places
+from lmtui.tui.chat.message import Entry, MessageView, Spans
 from lmtui.tui.widgets.markdown_blocks import CLASSES, SHEET
 
 PART = 20
@@ -54,8 +54,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self._entries: list[Entry] = []
         self._start = 0  # index of the first entry with a widget
         self._end = 0  # index behind the last entry with a widget
-        self._up = False  # whether the reader scrolled up last
-        self._held: tuple[MessageView, int] | None = None
+        self._scrolled_up = False  # whether the reader scrolled up last
+        self._pinned: tuple[MessageView, int] | None = None
         """A message that stays at its place on the screen, and its line before the
         layout."""
 
@@ -67,34 +67,32 @@ class Transcript(VerticalScroll, can_focus=False):
         return Static(Content(self._hint), classes="empty")
 
     def on_mount(self) -> None:
-        """Follow the end."""
         self.anchor()
 
     def on_resize(self) -> None:
-        """Add messages where a higher screen shows more."""
-        self.call_after_refresh(self._go_on)
+        self.call_after_refresh(self._load_more)
 
     async def show(
-        self, entries: Sequence[Entry], *, at: str | None = None, matches: Places = ()
+        self, entries: Sequence[Entry], *, at: str | None = None, matches: Spans = ()
     ) -> None:
         """Replace all messages. Show the end, or the message with key `at` and the
         matches in it."""
         if not self.is_attached:
             return  # the program is ending
-        self._entries, self._held, self._up = list(entries), None, False
-        place = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
-        self._end = min(len(entries), place + PART // 2)
+        self._entries, self._pinned, self._scrolled_up = list(entries), None, False
+        index = next((i for i, e in enumerate(entries) if e.key == at), len(entries))
+        self._end = min(len(entries), index + PART // 2)
         self._start = max(0, self._end - PART)
         shown = entries[self._start : self._end]
         views = [MessageView(e, matches=matches if e.key == at else ()) for e in shown]
         async with self.batch():
             await self.remove_children("MessageView, .empty")
             await self.mount_all(views or [self._empty()])
-            self._tell_of_more()
+            self._show_earlier_count()
         self.anchor()
         if at is not None:
             self.release_anchor()
-        self.call_after_refresh(self._go_on)
+        self.call_after_refresh(self._load_more)
         for view in views:
             if view.key == at:
                 view.focus(scroll_visible=False)
@@ -103,7 +101,6 @@ class Transcript(VerticalScroll, can_focus=False):
                 )
 
     async def add(self, entry: Entry) -> None:
-        """Add a message at the end."""
         if not self.is_attached:
             return  # the program is ending
         if self._end < len(self._entries):
@@ -117,7 +114,7 @@ class Transcript(VerticalScroll, can_focus=False):
         if len(far := self._views()[:-MOST]) > PART:
             await self.remove_children(far)
             self._start += len(far)
-            self._tell_of_more()
+            self._show_earlier_count()
         self.anchor()
 
     def renew(self, entry: Entry) -> None:
@@ -125,8 +122,7 @@ class Transcript(VerticalScroll, can_focus=False):
         same = [entry if old.key == entry.key else old for old in self._entries]
         self._entries = same
 
-    async def take_away(self, key: str) -> None:
-        """Remove a message."""
+    async def remove_message(self, key: str) -> None:
         for view in self._views():
             if view.key == key:
                 self._entries = [e for e in self._entries if e.key != key]
@@ -134,7 +130,6 @@ class Transcript(VerticalScroll, can_focus=False):
                 await view.remove()
 
     def view(self, key: str) -> MessageView | None:
-        """Return the widget of a message, if it has one; searched from the end."""
         views = (view for view in reversed(self.children))
         return next(
             (v for v in views if isinstance(v, MessageView) and v.key == key), None
@@ -144,36 +139,34 @@ class Transcript(VerticalScroll, can_focus=False):
         """Highlight every occurrence of a passage in the messages that are shown; an
         empty one ends that."""
         for view in self._views():
-            found = re.finditer(re.escape(passage), view.text) if passage else ()
-            view.highlight(tuple(match.span() for match in found))
+            matches = re.finditer(re.escape(passage), view.text) if passage else ()
+            view.highlight(tuple(match.span() for match in matches))
 
     def _views(self) -> list[MessageView]:
         return list(self.query_children(MessageView))
 
     def watch_scroll_y(self, old: float, new: float) -> None:
-        """Add earlier or later messages when the reader comes to the first or the last
-        one."""
         super().watch_scroll_y(old, new)
-        if new != old and self._held is None:
-            self._fetch(up=new < old)
+        if new != old and self._pinned is None:
+            self._load_near_edge(up=new < old)
 
-    def _fetch(self, *, up: bool) -> None:
-        if self._held is not None:
+    def _load_near_edge(self, *, up: bool) -> None:
+        if self._pinned is not None:
             return
-        self._up = up
+        self._scrolled_up = up
         near = min(self.size.height // 2, self.max_scroll_y // 3)
         y = min(self.scroll_y, self.max_scroll_y)
         if up and y <= near and self._start > 0:
-            self._hold(self._views()[0])
-            self.call_later(self._bring_earlier)
+            self._pin(self._views()[0])
+            self.call_later(self._mount_earlier)
         elif (
             not up and y >= self.max_scroll_y - near and self._end < len(self._entries)
         ):
-            self._hold(self._views()[-1])
-            self.call_later(self._bring_later)
+            self._pin(self._views()[-1])
+            self.call_later(self._mount_later)
 
-    async def _bring_earlier(self) -> None:
-        if self._held is None:  # another conversation was shown meanwhile
+    async def _mount_earlier(self) -> None:
+        if self._pinned is None:  # another conversation was shown meanwhile
             return
         start, views = max(0, self._start - STEP), self._views()
         new = [MessageView(e) for e in self._entries[start : self._start]]
@@ -182,11 +175,11 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.remove_children(far)
             await self.mount_all(new, before=views[0])
             self._start, self._end = start, self._end - len(far)
-            self._tell_of_more()
-        self.call_after_refresh(self._let_go)
+            self._show_earlier_count()
+        self.call_after_refresh(self._unpin)
 
-    async def _bring_later(self) -> None:
-        if self._held is None:
+    async def _mount_later(self) -> None:
+        if self._pinned is None:
             return
         end, views = min(len(self._entries), self._end + STEP), self._views()
         new = [MessageView(e) for e in self._entries[self._end : end]]
@@ -195,55 +188,59 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.remove_children(far)
             await self.mount_all(new, after=views[-1])
             self._start, self._end = self._start + len(far), end
-            self._tell_of_more()
-        self.call_after_refresh(self._let_go)
+            self._show_earlier_count()
+        self.call_after_refresh(self._unpin)
 
     def _far(self, views: list[MessageView]) -> list[MessageView]:
         """Return those at the end of `views` that are too many or too far from the
         visible part; never one that is visible."""
         top, height = round(self.scroll_y), self.size.height
-        seen = range(top, top + height)
-        near = range(top - FAR * height, top + (FAR + 1) * height)
+        visible_lines = range(top, top + height)
+        near_lines = range(top - FAR * height, top + (FAR + 1) * height)
         count = len(views)
         while count > 1:
             last = views[count - 1].virtual_region
-            if _meets(last, seen) or (count <= MOST and _meets(last, near)):
+            if _meets(last, visible_lines) or (
+                count <= MOST and _meets(last, near_lines)
+            ):
                 break
             count -= 1
         return views[count:]
 
-    def _hold(self, view: MessageView) -> None:
+    def _pin(self, view: MessageView) -> None:
         self.release_anchor()
-        self._held = view, view.virtual_region.y
+        self._pinned = view, view.virtual_region.y
 
-    def _let_go(self) -> None:
-        self._held = None
+    def _unpin(self) -> None:
+        self._pinned = None
         if self.scroll_y > self.max_scroll_y:  # by now everything fits on the screen
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
-        self._go_on()
+        self._load_more()
 
-    def _go_on(self) -> None:
+    def _load_more(self) -> None:
         """Add messages in the direction of the reader until there are enough: at the
         very first or last line, no scroll event asks for more."""
         if self.max_scroll_y:
-            self._fetch(up=self._up and self.scroll_y < self.max_scroll_y)
+            self._load_near_edge(
+                up=self._scrolled_up and self.scroll_y < self.max_scroll_y
+            )
         elif self._views():  # the screen is higher than all messages with a widget
-            self._fetch(up=self._start > 0)
+            self._load_near_edge(up=self._start > 0)
 
     def process_layout(
         self, placements: list[WidgetPlacement]
     ) -> list[WidgetPlacement]:
         """Scroll by as much as the held message has moved. Done during layout, so that
         the message is drawn once, at its old place."""
-        if self._held is not None:
-            view, before = self._held
+        if self._pinned is not None:
+            view, before = self._pinned
             for placement in placements:
                 if placement.widget is view and placement.region.y != before:
-                    self._held = view, placement.region.y
+                    self._pinned = view, placement.region.y
                     self._scroll_along(placement.region.y - before)
         # An anchor may have scrolled to the last widget.
         if self._end < len(self._entries):
-            self.call_after_refresh(self._go_on)
+            self.call_after_refresh(self._load_more)
         return placements
 
     def _scroll_along(self, lines: int) -> None:
@@ -254,8 +251,7 @@ class Transcript(VerticalScroll, can_focus=False):
         if self.show_vertical_scrollbar:
             self.vertical_scrollbar.set_reactive(ScrollBar.position, y)
 
-    def _tell_of_more(self) -> None:
-        """Show above the first message how many there are before it."""
+    def _show_earlier_count(self) -> None:
         count = f"{self._start:,} earlier message{'' if self._start == 1 else 's'}"
         line = self.query_one("#more", Static)
         line.display = self._start > 0

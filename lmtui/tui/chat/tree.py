@@ -38,26 +38,24 @@ branch. ● marks what is shown now.
     ]  # fmt: skip
 
     def __init__(self, conversation: Conversation) -> None:
-        """The mark is on the last message of the active branch."""
         rows = dict(rows_of(conversation))
         ids, leaf = list(rows), conversation.path[-1].id
-        listed = PickerRows(
+        picker_rows = PickerRows(
             ids,
             list(rows.values()),
             foot="Enter continues from there · Esc closes",
             at=ids.index(leaf) if leaf in ids else 0,
         )
-        super().__init__("Every branch of this conversation", listed)
+        super().__init__("Every branch of this conversation", picker_rows)
 
 
 def rows_of(conversation: Conversation) -> Iterator[tuple[int, Content]]:
-    """Yield the id and the row of each message, in the order of the tree."""
     shown = {node.id for node in conversation.path}
-    waiting = _following(conversation, 0, "")
-    while waiting:
-        node, before, after = waiting.pop()
-        yield node.id, _line(node, before, shown=node.id in shown)
-        waiting += _following(conversation, node.id, after)
+    stack = _following(conversation, 0, "")
+    while stack:
+        node, prefix, below = stack.pop()
+        yield node.id, _row(node, prefix, shown=node.id in shown)
+        stack += _following(conversation, node.id, below)
 
 
 def _following(
@@ -74,11 +72,11 @@ def _following(
     return rows[::-1]
 
 
-def _line(node: ChatMessage, before: str, *, shown: bool) -> Content:
+def _row(node: ChatMessage, prefix: str, *, shown: bool) -> Content:
     text = visible_line(preview_of(answer_of(node) or node.content))
     return Content.assemble(
         ("● " if shown else "  ", "$accent"),
-        (before, "$quiet"),
+        (prefix, "$quiet"),
         (f"{_WRITERS.get(node.role, node.role)}  ", "$quiet"),
         (_numbers(node), "$quiet"),
         (text, "bold" if node.role == "user" else ""),
@@ -87,7 +85,6 @@ def _line(node: ChatMessage, before: str, *, shown: bool) -> Content:
 
 
 def _numbers(node: ChatMessage) -> str:
-    """Return the numbers of an answer, which stand before a text of any length."""
     if node.finish is None:
         return ""
     nats = notation.log_prob(node.finish.logprob)
@@ -95,7 +92,6 @@ def _numbers(node: ChatMessage) -> str:
 
 
 def _origin(node: ChatMessage) -> str:
-    """Return how long an answer took, and its model."""
     if node.finish is None:
         return ""
     parts = notation.seconds(node.finish.seconds), shown_label(node.model or "")

@@ -66,13 +66,12 @@ class VersionHead(StyledLines):
         self.is_marked = False
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the longest form that fits."""
         style = "head--marked" if self.is_marked else "head--quiet"
         mark = "▸" if self.is_marked else " "
         shown = fit_best(self._forms(), width - 2, lines=max(1, height))
         marks = [mark, *" " * (len(shown) - 1)]
         pairs = zip(marks, shown, strict=True)
-        return [[(f"{each} {line}", style)] for each, line in pairs]
+        return [[(f"{symbol} {line}", style)] for symbol, line in pairs]
 
     def _forms(self) -> Sequence[Sequence[str]]:
         numbers = self.numbers
@@ -101,12 +100,10 @@ class VersionText(StreamingMarkdown):
 
     @property
     def styled_by(self) -> Widget:
-        """The pane, which has the component styles."""
         assert isinstance(self.parent, Widget)
         return self.parent
 
     def left_of_text(self) -> list[Segment]:
-        """Return the margin below the mark of the head."""
         return [Segment("  ", self.rich_style)]
 
     def blocks(self) -> list[MarkdownBlock]:
@@ -114,9 +111,9 @@ class VersionText(StreamingMarkdown):
 
         if self._thought is None:
             return super().blocks()
-        said = self.text[self._thought.span.end :]
+        answer = self.text[self._thought.span.end :]
         line = blocks_for(self._thought, self.text, folded=True)
-        return [*line, *blocks_of(tame_heaps(visible(said)))]
+        return [*line, *blocks_of(tame_heaps(visible(answer)))]
 
     def lines_of(self, block: MarkdownBlock, width: int) -> list[MarkdownLine]:
         if block.kind == FOLD:
@@ -154,7 +151,6 @@ class VersionScroll(VerticalScroll, can_focus=False):
         yield self.text
 
     def on_mount(self) -> None:
-        """Follow the end."""
         self.anchor()
 
 
@@ -172,7 +168,6 @@ class VersionPane(Vertical):
         yield self.body
 
     def mark(self, marked: bool) -> None:
-        """Show whether it is the marked one."""
         self.set_class(marked, "-marked")
         self.head.is_marked = marked
         self.head.refresh()
@@ -191,7 +186,6 @@ class VersionHint(StyledLines):
         """What it says, in forms of decreasing length."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return the longest form that fits."""
         return [[(fit_best(self.forms, width)[0], "hint--quiet")]]
 
 
@@ -233,12 +227,12 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
     """
 
     @dataclass
-    class Marked(Message):
+    class VersionMarked(Message):
         """Another version is marked."""
 
         index: int
 
-    class Taken(Message):
+    class VersionAccepted(Message):
         """The user wants the marked version."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -254,7 +248,6 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         yield self._grid
 
     async def begin(self, names: Iterable[str]) -> None:
-        """Show empty versions, the first one marked."""
         self._panes = [VersionPane(index) for index, _ in enumerate(names)]
         self.marked = 0
         async with self.batch():
@@ -267,20 +260,18 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         self._arrange()
 
     def _arrange(self) -> None:
-        """Lay out the panes for the width of the screen."""
         width, count = self.screen.size.width, len(self._panes)
         self.set_class(width >= _WIDE, "-columns")
         if count:
             rows = -(-count // max(1, width // _COLUMN))
             self._grid.styles.grid_size_columns = -(-count // rows)
 
-    def say(self, *forms: Sequence[str]) -> None:
-        """Say something above the versions, in forms of decreasing length."""
+    def set_hint(self, *forms: Sequence[str]) -> None:
+        """Show a hint above the versions, in forms of decreasing length."""
         self._hint.forms = forms
         self._hint.refresh()
 
     def grow(self, index: int, piece: str, thought: ReasoningInfo | None) -> None:
-        """Append to the text of a version."""
         self._panes[index].body.text.extend(piece, thought)
 
     def complete(self, index: int) -> None:
@@ -289,14 +280,12 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         text.update(text.text)
 
     def count(self, index: int, numbers: VersionNumbers) -> None:
-        """Show the numbers of a version."""
         head = self._panes[index].head
         if head.numbers != numbers:
             head.numbers = numbers
             head.refresh()
 
     def mark(self, index: int) -> None:
-        """Mark a version."""
         index = min(max(0, index), len(self._panes) - 1)
         if index == self.marked:
             return
@@ -304,10 +293,9 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         self.marked = index
         self._panes[index].mark(True)
         self._panes[index].scroll_visible(animate=False)
-        self.post_message(self.Marked(index))
+        self.post_message(self.VersionMarked(index))
 
     def on_click(self, event: events.Click) -> None:
-        """Mark the version that was clicked."""
         widget: Widget | None = event.widget
         while widget is not None and not isinstance(widget, VersionPane):
             widget = widget.parent if isinstance(widget.parent, Widget) else None
@@ -318,10 +306,9 @@ message: [ and ] switch to them, F8 draws them. Esc stops all; each keeps its te
         self.mark(self.marked + by)
 
     def action_take(self) -> None:
-        self.post_message(self.Taken())
+        self.post_message(self.VersionAccepted())
 
     def action_scroll(self, by: int) -> None:
-        """Scroll the marked version by a page."""
         body = self._panes[self.marked].body
         if by < 0:
             body.scroll_page_up(animate=False)

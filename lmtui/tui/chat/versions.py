@@ -24,7 +24,7 @@ from lmtui.engine.types import (
 from lmtui.errors import LmtuiError
 from lmtui.text import visible_line
 from lmtui.tui.chat.branch_view import VERSIONS
-from lmtui.tui.chat.commands import Refused
+from lmtui.tui.chat.commands import CommandRefused
 from lmtui.tui.chat.numbers import show_last_token, show_strip
 from lmtui.tui.chat.parts import ChatParts
 from lmtui.tui.chat.reply import ReplyController
@@ -59,11 +59,10 @@ class _Version:
         return self.message.state == "growing"
 
     def numbers(self, name: str) -> VersionNumbers:
-        """Return what is shown of it."""
         node = self.message
         known = self.is_scored and bool(node.steps)
         logprob = self.logprob if known else None
-        return VersionNumbers(name, len(node.steps), logprob, _end(node))
+        return VersionNumbers(name, len(node.steps), logprob, _end_label(node))
 
 
 class VersionsController(Controller):
@@ -79,19 +78,20 @@ class VersionsController(Controller):
         self._client, self._reply, self._sender = client, reply, sender
         self._screen, self._activity = parts.screen, parts.screen.activity
         self._session, self._branch = parts.session, parts.branch
-        self._owner, self._sampler = parts.owner, parts.screen.sampler
+        self._chat_model, self._sampler = parts.chat_model, parts.screen.sampler
         self._strip = parts.strip
         self.view = VersionsView(id="versions")
         self._info: EngineInfo | None = None
         self._batches = True  # whether the model draws them together
         self._versions: list[_Version] = []
-        self._asked = 0  # id of the message that they answer
-        self._instead: int | None = None  # the reply that they are versions beside
-        self._growing = self._given_up = False
-        self._words = ""
+        self._user_message_id = 0  # id of the message that they answer
+        self._replaced_id: int | None = None  # the reply that they are versions beside
+        self._growing = self._stopped_early = False
+        self._status = ""
         self._clock: Callable[[], float] = self._strip.clock
         self._started_at = 0.0
-        self._first: tuple[float, int] | None = None  # time and tokens of the first
+        # Time and tokens of the first report.
+        self._first_report: tuple[float, int] | None = None
         self._last_at = 0.0
         self._results: list[GenerationResult] = []
 
@@ -99,13 +99,11 @@ class VersionsController(Controller):
 
     @property
     def is_shown(self) -> bool:
-        """Whether versions are shown in place of the conversation."""
         return self._branch.cover == VERSIONS
 
     @property
-    def doing(self) -> str:
-        """Reading the prompt, or answering."""
-        return self._words if self._growing else ""
+    def status_text(self) -> str:
+        return self._status if self._growing else ""
 
     def follow_model(self, state: ModelState) -> None:
         self._info, self._batches = state.info, state.capabilities.batches
@@ -114,20 +112,16 @@ class VersionsController(Controller):
 
     async def draw(self, argument: str) -> None:
         """Do what follows `/n`: draw so many versions of the answer to a text, or to
-        the last message again.
-
-        Raises:
-            Refused: it can't be done.
-        """
+        the last message again."""
         number, *rest = argument.split(maxsplit=1)
         if not number.isdecimal() or not FEWEST <= int(number) <= MOST:
-            raise Refused(
+            raise CommandRefused(
                 f"{visible_line(number)} is no number from {FEWEST} to {MOST}."
             )
         if self._info is None:
-            raise Refused("No model is loaded yet.")
+            raise CommandRefused("No model is loaded yet.")
         if self._sampler.settings.temperature == 0:
-            raise Refused(
+            raise CommandRefused(
                 "At temperature 0 all answers are the same; /temp changes it."
             )
         count = int(number)
@@ -137,11 +131,15 @@ class VersionsController(Controller):
             return
         leaf = self._session.conversation.leaf
         if leaf.role == "system":
-            raise Refused(f"There is no message yet to answer; try /n {count} TEXT.")
-        if not self._owner.asks_first(partial(self._again, leaf.id, count)):
-            await self._again(leaf.id, count)
+            raise CommandRefused(
+                f"There is no message yet to answer; try /n {count} TEXT."
+            )
+        if not self._chat_model.ask_for_model(
+            partial(self._draw_again, leaf.id, count)
+        ):
+            await self._draw_again(leaf.id, count)
 
-    async def _again(self, id_: int, count: int) -> None:
+    async def _draw_again(self, id_: int, count: int) -> None:
         """Draw versions beside a reply, or of the answer to a user message."""
         leaf = self._session.conversation.leaf
         if leaf.id != id_ or self._session.is_answering or self._info is None:
@@ -150,11 +148,15 @@ class VersionsController(Controller):
             await self.answer_to(leaf, count)
         else:
             assert leaf.parent is not None
-            asked = self._session.conversation.node(leaf.parent)
-            await self.answer_to(asked, count, instead=leaf)
+            user_message = self._session.conversation.node(leaf.parent)
+            await self.answer_to(user_message, count, instead=leaf)
 
     async def answer_to(
-        self, asked: ChatMessage, count: int, *, instead: ChatMessage | None = None
+        self,
+        user_message: ChatMessage,
+        count: int,
+        *,
+        instead: ChatMessage | None = None,
     ) -> None:
         """Draw versions of the answer to a message; `instead` is the reply that they
         are shown in place of."""
@@ -164,18 +166,20 @@ class VersionsController(Controller):
             settings = replace(settings, seed=secrets.randbits(32))
         assert self._info is not None
         label = self._info.label
-        self._asked = asked.id
-        self._instead = None if instead is None or instead.is_empty else instead.id
+        self._user_message_id = user_message.id
+        self._replaced_id = None if instead is None or instead.is_empty else instead.id
         self._versions = [
-            _Version(conversation.reply(asked.id, model=label, settings=settings))
+            _Version(
+                conversation.reply(user_message.id, model=label, settings=settings)
+            )
             for _ in range(count)
         ]
         conversation.choose(self._versions[0].message.id)
-        self._growing, self._given_up = True, False
-        self._first, self._results = None, []
+        self._growing, self._stopped_early = True, False
+        self._first_report, self._results = None, []
         self._started_at = self._clock()
-        self._words = "reading the prompt"
-        self._activity.unsay()
+        self._status = "reading the prompt"
+        self._activity.clear_notice()
         self._screen.panel.outdate()
         self._strip.reset(info=self._info)
         await self.view.begin(str(number) for number in range(1, count + 1))
@@ -189,11 +193,11 @@ class VersionsController(Controller):
         """Start the generation: the user's message is on the disk."""
         if not self._growing or self._versions[0].message.id != first:
             return
-        if self._info is None or self._given_up:
+        if self._info is None or self._stopped_early:
             self._screen.call_later(self._end_dropped)
             return
-        turns = self._owner.messages(self._asked)
-        settings = [_settings(each.message) for each in self._versions]
+        turns = self._chat_model.messages(self._user_message_id)
+        settings = [_settings(version.message) for version in self._versions]
         drop_oldest = self._session.options.drop_oldest
         thinking = self._session.thinking
         self._client.ask(
@@ -206,74 +210,74 @@ class VersionsController(Controller):
                 drop_oldest=drop_oldest,
                 thinking=thinking,
             ),
-            lambda _: self._end(),
+            lambda _: self._end_all(),
             self._fail,
             dropped=self._end_dropped,
             batch=generation_batch(
-                self.show_items, self._keep_prompt, self._show_reading
+                self.show_items, self._set_prompt, self._show_reading
             ),
         )
 
     # Their growth.
 
-    def _keep_prompt(self, prompt: Prompt, left_out: int) -> None:
+    def _set_prompt(self, prompt: Prompt, left_out: int) -> None:
         conversation = self._session.conversation
-        for each in self._versions:
-            each.message = conversation.lay_out(
-                each.message.id, prompt, left_out=left_out
+        for version in self._versions:
+            version.message = conversation.lay_out(
+                version.message.id, prompt, left_out=left_out
             )
-            each.thinking = ReasoningTracker(each.message)
+            version.thinking = ReasoningTracker(version.message)
         self._strip.read(len(prompt.ids))
 
     def _show_reading(self, done: int, total: int) -> None:
-        self._words = f"reading the prompt {done:,}/{total:,}"
-        self._activity.unsay()
+        self._status = f"reading the prompt {done:,}/{total:,}"
+        self._activity.clear_notice()
 
     def show_items(self, items: Sequence[RowItem]) -> None:
-        """Show what was drawn since the last report, and store it."""
-        for version, each in enumerate(self._versions):
-            own = [item for row, item in items if row == version]
+        for index, version in enumerate(self._versions):
+            own = [item for row, item in items if row == index]
             if steps := tuple(item for item in own if isinstance(item, Step)):
-                self._grow(version, each, steps)
+                self._grow(index, version, steps)
             for item in own:
                 if not isinstance(item, Step):
-                    self._finish(version, each, item)
+                    self._finish(index, version, item)
         self._session.save()
         self._last_at = self._clock()
-        if self._first is None:
-            self._first = self._last_at, self._tokens
-        self._words = "answering; Esc stops all"
-        self._activity.unsay()
+        if self._first_report is None:
+            self._first_report = self._last_at, self._tokens
+        self._status = "answering; Esc stops all"
+        self._activity.clear_notice()
         self._show_numbers()
 
-    def _grow(self, version: int, each: _Version, steps: tuple[Step, ...]) -> None:
-        each.message = self._session.conversation.grow(each.message.id, steps)
-        thought = each.thinking.grow(each.message, steps) if each.thinking else None
-        if each.waited is None:
-            each.waited = self._clock() - self._started_at
+    def _grow(self, index: int, version: _Version, steps: tuple[Step, ...]) -> None:
+        version.message = self._session.conversation.grow(version.message.id, steps)
+        thought = (
+            version.thinking.grow(version.message, steps) if version.thinking else None
+        )
+        if version.waited is None:
+            version.waited = self._clock() - self._started_at
         for step in steps:
-            each.is_scored = each.is_scored and step.logprob is not None
-            each.logprob += step.logprob or 0.0
-        self.view.grow(version, "".join(step.piece for step in steps), thought)
+            version.is_scored = version.is_scored and step.logprob is not None
+            version.logprob += step.logprob or 0.0
+        self.view.grow(index, "".join(step.piece for step in steps), thought)
 
     def _finish(
-        self, version: int, each: _Version, end: GenerationResult | LmtuiError
+        self, index: int, version: _Version, end: GenerationResult | LmtuiError
     ) -> None:
-        """End one version; the others go on."""
         conversation = self._session.conversation
         if isinstance(end, LmtuiError):
-            each.message = conversation.fail(each.message.id)
+            version.message = conversation.fail(version.message.id)
             self._screen.show_error(end)
         else:
-            end = replace(end, first_token_seconds=each.waited)
-            each.message = conversation.finish(each.message.id, end)
+            end = replace(end, first_token_seconds=version.waited)
+            version.message = conversation.finish(version.message.id, end)
             self._results.append(end)
-            self.view.grow(version, end.piece, thought_of(each.message))
-        self.view.complete(version)
+            self.view.grow(index, end.piece, thought_of(version.message))
+        self.view.complete(index)
 
     @property
     def _tokens(self) -> int:
-        return sum(len(each.message.steps) for each in self._versions)
+        return sum(len(version.message.steps) for version in self._versions)
 
     @property
     def _speed(self) -> float | None:
@@ -282,47 +286,49 @@ class VersionsController(Controller):
         if not self._growing:
             tokens = sum(result.tokens for result in self._results)
             times = [result.seconds for result in self._results]
-            lasted = (max if self._batches else sum)(times) if times else 0.0
-            return tokens / lasted if lasted > 0 and tokens else None
-        if self._first is None or self._last_at <= self._first[0]:
+            seconds = (max if self._batches else sum)(times) if times else 0.0
+            return tokens / seconds if seconds > 0 and tokens else None
+        if self._first_report is None or self._last_at <= self._first_report[0]:
             return None
-        return (self._tokens - self._first[1]) / (self._last_at - self._first[0])
+        return (self._tokens - self._first_report[1]) / (
+            self._last_at - self._first_report[0]
+        )
 
     def _show_numbers(self) -> None:
-        for version, each in enumerate(self._versions):
-            self.view.count(version, each.numbers(str(version + 1)))
-        many = f"{len(self._versions)} versions"
+        for index, version in enumerate(self._versions):
+            self.view.count(index, version.numbers(str(index + 1)))
+        count = f"{len(self._versions)} versions"
         order = "together" if self._batches else "one after the other"
         keys = "Esc stops all" if self._growing else "Enter takes the marked one"
         speed = notation.speed(self._speed)
-        self.view.say(
-            (f"{many} {order}", f"{speed} tokens/s", "arrows mark one", keys),
-            (many, f"{speed} tokens/s", "arrows mark one", keys),
-            (many, f"{speed} tok/s", keys),
+        self.view.set_hint(
+            (f"{count} {order}", f"{speed} tokens/s", "arrows mark one", keys),
+            (count, f"{speed} tokens/s", "arrows mark one", keys),
+            (count, f"{speed} tok/s", keys),
             (f"{speed} tok/s", keys),
         )
 
     # Their end.
 
-    async def _end(self) -> None:
-        for each in self._versions:  # stopped before it had begun
-            if each.grows:
-                each.message = self._session.conversation.stop(each.message.id)
+    async def _end_all(self) -> None:
+        for version in self._versions:  # stopped before it had begun
+            if version.grows:
+                version.message = self._session.conversation.stop(version.message.id)
         await self._close_generation(_EMPTY)
 
     async def _end_dropped(self) -> None:
         if self._growing:
-            await self._end()
+            await self._end_all()
 
     async def _fail(self, error: LmtuiError) -> None:
-        shown = self._reply.with_remedies(error, self._versions[0].message)
-        self._screen.show_error(shown)
-        for each in self._versions:
-            if each.grows:
-                each.message = self._session.conversation.fail(each.message.id)
-        empty = all(each.message.is_empty for each in self._versions)
-        if empty and self._instead is None:
-            self._reply.withdraw(self._asked)
+        with_remedies = self._reply.with_remedies(error, self._versions[0].message)
+        self._screen.show_error(with_remedies)
+        for version in self._versions:
+            if version.grows:
+                version.message = self._session.conversation.fail(version.message.id)
+        empty = all(version.message.is_empty for version in self._versions)
+        if empty and self._replaced_id is None:
+            self._reply.requeue(self._user_message_id)
         await self._close_generation("")
 
     async def _close_generation(self, if_empty: str) -> None:
@@ -331,44 +337,41 @@ class VersionsController(Controller):
         self._growing = False
         self._session.is_answering = False
         conversation = self._session.conversation
-        whole = [
-            i for i, each in enumerate(self._versions) if not each.message.is_empty
-        ]
-        if not whole:
-            if self._instead is not None:
-                conversation.choose(self._instead)
-            self._say(if_empty)
-            self._reply.take_back()
+        versions = enumerate(self._versions)
+        with_text = [i for i, version in versions if not version.message.is_empty]
+        if not with_text:
+            if self._replaced_id is not None:
+                conversation.choose(self._replaced_id)
+            self._show_notice(if_empty)
+            self._reply.return_queue()
         else:
-            self._say("")
-            if any(each.message.state == "stopped" for each in self._versions):
-                self._reply.take_back()
+            self._show_notice("")
+            if any(version.message.state == "stopped" for version in self._versions):
+                self._reply.return_queue()
             self._show_numbers()
-            if self.view.marked not in whole:
-                self.view.mark(whole[0])
+            if self.view.marked not in with_text:
+                self.view.mark(with_text[0])
             self._choose()
         self._session.save()
         await self._branch.show()
-        if not whole:
+        if not with_text:
             self._branch.hide_versions()
 
-    def _say(self, words: str) -> None:
-        if words and self._info is not None:
-            self._activity.say(words)
+    def _show_notice(self, notice: str) -> None:
+        if notice and self._info is not None:
+            self._activity.notice(notice)
         else:
-            self._activity.unsay()
+            self._activity.clear_notice()
 
     def stop(self) -> bool:
-        """Stop all versions."""
         if self._growing and not self._client.stop(Slot.GENERATE):
-            self._given_up = True
+            self._stopped_early = True
             self._screen.call_later(self._end_dropped)
         return self._growing
 
     # The choice.
 
     def _choose(self) -> None:
-        """Put the marked version on the branch, with its numbers in panel and strip."""
         node = self._versions[self.view.marked].message
         self._session.conversation.choose(node.id)
         show_strip(self._strip, node, self._info)
@@ -382,14 +385,14 @@ class VersionsController(Controller):
         self._session.save()
         await self._branch.show()
 
-    async def take(self) -> None:
+    async def accept(self) -> None:
         """Show the conversation with the marked version, and answer what waits."""
         if self._growing:
-            self._activity.say("not all have ended yet; Esc stops all")
+            self._activity.notice("not all have ended yet; Esc stops all")
             return
         self._branch.hide_versions()
-        if self._reply.is_waited_for and self._info is not None:
-            await self._reply.say(*self._reply.next_waiting())
+        if self._reply.has_queue and self._info is not None:
+            await self._reply.add_message(*self._reply.dequeue())
 
 
 def _settings(node: ChatMessage) -> SamplingSettings:
@@ -397,7 +400,7 @@ def _settings(node: ChatMessage) -> SamplingSettings:
     return node.settings
 
 
-def _end(node: ChatMessage) -> str:
+def _end_label(node: ChatMessage) -> str:
     """Return how a version ended, in words; `…` while it grows."""
     if node.state == "growing":
         return "…"

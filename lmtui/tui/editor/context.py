@@ -64,7 +64,7 @@ class ContextController(Controller):
         self.parts = parts
         if self._page is not None:
             self._page.show(Content(listed(parts)))
-        self._screen.activity.say(summary(parts))
+        self._screen.activity.notice(summary(parts))
 
     def list_files(self) -> None:
         words = listed(self.parts) if self._files else EMPTY

@@ -446,7 +446,7 @@ class FileController(Controller):
         for note in saved.notes:
             self._screen.notify(f"Saved, but {note}.", severity="warning", markup=False)
         self._changed()
-        self._screen.activity.say(f"saved {self.name}")
+        self._screen.activity.notice(f"saved {self.name}")
         if then is not None:
             then()
         if self._leaving is not None and not self._under_way:
@@ -520,7 +520,7 @@ class FileController(Controller):
             return
 
         if path == self.current.path and self.current.is_named:
-            self._screen.activity.say(f"{self.name} is open already")
+            self._screen.activity.notice(f"{self.name} is open already")
             return
 
         def end(opened: _Opened) -> None:
@@ -549,7 +549,7 @@ class FileController(Controller):
         self._show(0)
         self._editor.put_undo_steps_first(opened.steps)
         self._opened()
-        self._screen.activity.say(f"opened {self.name}")
+        self._screen.activity.notice(f"opened {self.name}")
 
         def work() -> None:
             write_undo()
@@ -573,7 +573,7 @@ class FileController(Controller):
         """Do something that ends the editing, once unsaved text is seen to."""
         if self._under_way and self._leaving is None:
             self._leaving = then  # whoever asks again need not wait for a slow disk
-            self._screen.activity.say("saving")
+            self._screen.activity.notice("saving")
             return
         if not self.unsaved:
             then()

@@ -121,4 +121,4 @@ class HeatPageController(Controller):
         )
 
     def _show_written(self, path: Path) -> None:
-        self._screen.activity.say(f"wrote {visible_line(path.name)}")
+        self._screen.activity.notice(f"wrote {visible_line(path.name)}")

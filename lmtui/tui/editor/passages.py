@@ -119,7 +119,7 @@ class PassageController(Controller):
     def stop(self) -> bool:
         """Stop the passage that is being written; what there is of it stays."""
         if stopped := self._client.cancel():
-            self._activity.say("passage: stopped · Tab takes it")
+            self._activity.notice("passage: stopped · Tab takes it")
         return stopped
 
     def ask(self, prompt: LinePrompt) -> None:
@@ -156,10 +156,10 @@ class PassageController(Controller):
             self._show_failed,
             batch=partial(self._show, passage),
         )
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Writing, while a passage is written, and how far it is."""
         passage = self._passage
         if passage is None or not self._client.is_pending(Slot.SUGGEST):
@@ -180,10 +180,10 @@ class PassageController(Controller):
 
     def _show_end(self, passage: _Passage, result: GenerationResult) -> None:
         seed = f"seed {result.seed}" if passage.settings.temperature else "greedy"
-        self._activity.say(
+        self._activity.notice(
             f"passage: {counted(result.tokens, 'token')}, {seed} · "
             "Tab takes it · Alt+G writes another"
         )
 
     def _show_failed(self, error: LmtuiError) -> None:
-        self._activity.say(f"passage: {visible_line(error.title)}")
+        self._activity.notice(f"passage: {visible_line(error.title)}")

@@ -55,7 +55,7 @@ class PredictionController(Controller):
         self._answered_for: tuple[int, int] | None = None  # and of the last answer
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Reading, unless the answer is there so soon that the panel is not dimmed."""
         seen = self._panel.distribution is not None and not self._panel.stale
         waits = self._client.is_pending(Slot.LOOK)
@@ -147,7 +147,7 @@ class PredictionController(Controller):
         self._panel.clear(str(error))
         self.lines.show(None)
         self._answered(None)
-        self._activity.say(visible_line(error.title))
+        self._activity.notice(visible_line(error.title))
 
 
 def whole_text(data: bytes) -> str | None:

@@ -57,10 +57,10 @@ class ProofreadController(OfferController):
         self._open(dialog, go_to)
         if not read.is_read:
             self._ask_engine(read, dialog)
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Proofreading, until all is read or the user stops it."""
         return "proofreading" if self._client.is_pending(Slot.REPLACE) else ""
 

@@ -44,9 +44,9 @@ class ReplacementController(OfferController):
             dialog.show_error,
             batch=lambda lists: dialog.show(*lists),
         )
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Asking for words, until the list is complete."""
         return "asking for words" if self._client.is_pending(Slot.REPLACE) else ""

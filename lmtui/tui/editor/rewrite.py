@@ -335,10 +335,10 @@ class RewriteController(OfferController):
             dropped=lambda: dialog.show_end("", "The model was interrupted."),
             batch=generation_batch(steps),
         )
-        self._screen.activity.unsay()
+        self._screen.activity.clear_notice()
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Rewriting, or scoring the two versions."""
         if self._client.is_pending(Slot.GENERATE):
             return "rewriting"

@@ -98,7 +98,7 @@ class ScoreController(Controller):
         self._tokens: int | None = None  # of the text, as the last prediction counts
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Scoring, until all is scored that should be, or why it has ended early."""
         if self._halted:
             return f"{self._halted} · {_GOES_ON}"
@@ -145,7 +145,7 @@ class ScoreController(Controller):
             return False
         self._client.cancel()
         self._halt("stopped")
-        self._activity.unsay()
+        self._activity.clear_notice()
         return True
 
     def _halt(self, why: str) -> None:
@@ -271,7 +271,7 @@ class ScoreController(Controller):
         at = _MEASURES.index(self._measure)
         self._measure = _MEASURES[(at + 1) % len(_MEASURES)]
         self._editor.heat = self.legend.display = self._measure is not None
-        self._activity.say(f"heat: {self._measure or 'off'}")
+        self._activity.notice(f"heat: {self._measure or 'off'}")
         self._go_on()
         if self._measure is None:
             return
@@ -314,7 +314,7 @@ class ScoreController(Controller):
         if self._why_not:
             return "this server scores no text"
         if self._halted:
-            return self.doing
+            return self.status_text
         partial = len(self.text.text) > WHOLE and self.text.stale()
         return "≈ of the lines that were shown" if partial else ""
 
@@ -407,7 +407,7 @@ class ScoreController(Controller):
         self._editor.go_to(word.start)
         place = "" if word.rank is None else f", token rank {rank(word.rank)}"
         said = f"surprisal {in_bits(word.bits)} bits{place}"
-        self._activity.say(f"{visible_line(word.word)}: {said}")
+        self._activity.notice(f"{visible_line(word.word)}: {said}")
 
     def list_surprises(self) -> None:
         """List the most surprising words, and go to the chosen one."""

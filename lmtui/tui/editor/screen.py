@@ -249,7 +249,7 @@ then none, then the first one again.
             self.passages.forget()
         self.suggestions.follow_edit(event)
         self.scores.follow_edit()
-        self.activity.withdraw(still_holds=event.ghost_stays)
+        self.activity.clear_outdated_notice(still_holds=event.ghost_stays)
 
     @on(GhostEditor.CursorMoved)
     def follow_cursor(self) -> None:
@@ -258,7 +258,7 @@ then none, then the first one again.
         self.passages.forget()
         self.suggestions.follow_cursor()
         self.scores.outdate_totals()
-        self.activity.withdraw()
+        self.activity.clear_outdated_notice()
 
     @on(GhostEditor.GhostDismissed)
     def dismiss_suggestion(self) -> None:

@@ -114,7 +114,7 @@ class SuggestionController(Controller):
         self._say("dismissed")
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Writing a suggestion, once it is late; an early one is not shown yet."""
         if self._pause is not None or not self._client.is_pending(Slot.SUGGEST):
             return ""
@@ -188,7 +188,7 @@ class SuggestionController(Controller):
             ),
         )
         if request.by_user:
-            self._activity.unsay()
+            self._activity.clear_notice()
 
     # What comes.
 
@@ -204,7 +204,7 @@ class SuggestionController(Controller):
             self._show(request, suggestion.text)
         seen = self._predictions.prediction
         total = seen.tokens if seen else 0
-        self._activity.say(
+        self._activity.notice(
             ghost_words(
                 suggestion.end,
                 rules=request.rules,
@@ -241,7 +241,7 @@ class SuggestionController(Controller):
         self._say(error.title)
 
     def _say(self, words: str) -> None:
-        self._activity.say(f"ghost: {visible_line(words)}")
+        self._activity.notice(f"ghost: {visible_line(words)}")
 
     # Alternatives.
 
@@ -258,7 +258,7 @@ class SuggestionController(Controller):
         self._asks_for_alternatives = True
         take = partial(self._take_alternatives, request, by)
         self._ask_for_alternatives(request, take)
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _ask_for_alternatives(
         self, request: _Request, then: Callable[[tuple[Suggestion, ...]], object]

@@ -185,7 +185,7 @@ class BranchListController(Controller):
         def end(written: bool) -> None:
             if written:
                 words = visible_line(f"exported to {path}")
-                self._screen.activity.say(words)
+                self._screen.activity.notice(words)
             else:
                 self._ask_overwrite(path, text)
 

@@ -70,7 +70,7 @@ class BranchController(Controller):
         return self._client.is_pending(Slot.GENERATE)
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Reading the text before the cursor, or writing."""
         if not self.is_writing:
             return ""
@@ -98,7 +98,7 @@ class BranchController(Controller):
     def go_to(self, branch: int, index: int) -> None:
         """Show a branch, with the cursor at a position of it."""
         self._document.go_to(branch, index)
-        self._activity.say(self._where())
+        self._activity.notice(self._where())
 
     def _where(self) -> str:
         """Which branch is shown, if there are several."""
@@ -242,11 +242,11 @@ class BranchController(Controller):
             batch=generation_batch(self._add_steps, progress=self._show_progress),
             bound=True,
         )
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _show_progress(self, done: int, total: int) -> None:
         self._read = done, total
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _add_steps(self, steps: tuple[Step, ...]) -> None:
         self._read = None
@@ -262,7 +262,7 @@ class BranchController(Controller):
             document.draw_sometimes(partial(document.draw, place - 1))
         elif document.shown.branch == branch:
             document.draw_sometimes(partial(document.draw, document.view.index))
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _show_ended(self, result: GenerationResult) -> None:
         branch, place = self._tip
@@ -272,7 +272,7 @@ class BranchController(Controller):
         self._end()
         if result.tokens != 1 or reason is not FinishReason.LENGTH:
             end = f"{reason.words}{_GO_ON.get(reason, '')}"
-            self._activity.say(f"{end} · {self._where()}")
+            self._activity.notice(f"{end} · {self._where()}")
 
     def _show_failed(self, error: LmtuiError) -> None:
         self._end()

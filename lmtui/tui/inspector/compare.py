@@ -84,7 +84,7 @@ class CompareController(Controller):
         return not (compared or self.either_reads)
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """How far the other model has read."""
         if not self.is_reading:
             return ""
@@ -131,7 +131,7 @@ class CompareController(Controller):
             dropped=self._show_stopped,
             other=True,
         )
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _take_tokenized(self, made: DocumentTokens) -> None:
         self._theirs = ScoredDocument.of(made.encoding, made.windows, made.tokens)
@@ -154,7 +154,7 @@ class CompareController(Controller):
             bound=True,
             other=True,
         )
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _end_part(self, tokens: tuple[ScoredToken, ...]) -> None:
         self._theirs.take(tokens)
@@ -162,12 +162,12 @@ class CompareController(Controller):
         self._score_on()
 
     def _show_reading_failed(self, error: LmtuiError) -> None:
-        self._activity.unsay()
+        self._activity.clear_notice()
         self._screen.show_error(error)
         self.show(self._document.view.index)
 
     def _show_stopped(self) -> None:
-        self._activity.say("stopped; nothing is compared · r reads on")
+        self._activity.notice("stopped; nothing is compared · r reads on")
         self.show(self._document.view.index)
 
     def _compare(self) -> None:
@@ -182,7 +182,7 @@ class CompareController(Controller):
             self._piece_at.update((token.index, piece) for token, _ in piece.tokens)
         self.comparison.measure(self._document.text or "")
         self._document.view.compare(shares_of(compared, len(tokens)))
-        self._activity.say(f"compared with {self._name}, {_UNITS[unit]}")
+        self._activity.notice(f"compared with {self._name}, {_UNITS[unit]}")
         self._compared()
 
     def sums(self) -> tuple[Sums, Sums] | None:

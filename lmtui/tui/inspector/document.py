@@ -135,7 +135,7 @@ class DocumentController(Controller):
         return (*self.shown.before, *(t.id for t in self.path[start:index]))
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """How reading or scoring the text goes."""
         if self.is_scoring and self.shown.ids:
             done, total = self.shown.scored + self._came, len(self.shown.ids)
@@ -202,7 +202,7 @@ class DocumentController(Controller):
 
     def explain(self, error: LmtuiError) -> None:
         """Show an error in place of a distribution."""
-        self._activity.say(visible_line(error.title))
+        self._activity.notice(visible_line(error.title))
         self._screen.panel.clear(f"{error}. {error.hint}")
 
     # The model.
@@ -247,7 +247,7 @@ class DocumentController(Controller):
     def _begin(self) -> None:
         self.is_scoring, self._stopping = True, False
         self._began = (time.monotonic(), self.shown.scored)
-        self._activity.unsay()
+        self._activity.clear_notice()
 
     def _score(self) -> None:
         """Tokenize the text, and score it from the beginning."""
@@ -303,7 +303,7 @@ class DocumentController(Controller):
         self._part, self._came = shown.next_part(self.view.first_seen), 0
         if not self.is_scoring:
             self._begin()
-        self._activity.unsay()
+        self._activity.clear_notice()
         self._client.ask(
             Slot.SCORE,
             score_parts(part_of(shown, self._part)),
@@ -317,7 +317,7 @@ class DocumentController(Controller):
     def _add_scores(self, tokens: tuple[ScoredToken, ...]) -> None:
         self.shown.take(tokens)
         self._came = tokens[-1].index + 1 - self._part.first
-        self._activity.unsay()
+        self._activity.clear_notice()
         self.draw_sometimes(self._draw_scores)
 
     def _end_part(self, tokens: tuple[ScoredToken, ...]) -> None:
@@ -340,9 +340,9 @@ class DocumentController(Controller):
         """End the scoring; say why, unless the text is simply scored."""
         self.is_scoring = False
         if words:
-            self._activity.say(visible_line(f"{words} · {self.name}"))
+            self._activity.notice(visible_line(f"{words} · {self.name}"))
         else:
-            self._activity.unsay()
+            self._activity.clear_notice()
         if len(self.view.tokens) == len(self.path):
             self._draw_scores()  # what is selected stays
             self._drawn(self.view.index)

@@ -52,7 +52,7 @@ class MeasureController(Controller):
         self._is_stopped = False
 
     @property
-    def doing(self) -> str:
+    def status_text(self) -> str:
         """Work of the model now."""
         return self._running[0].words if self._running else ""
 

@@ -334,7 +334,7 @@ progress is saved.
     def show_result(self) -> None:
         """Draw the figure as it is now, and tick what is done."""
         instrument, view = self.lesson.instrument, self.query_one(FigureView)
-        figure, doing = instrument.figure, self.measure.doing
+        figure, doing = instrument.figure, self.measure.status_text
         if not figure and doing:
             figure = (Words(f"{doing} …", "quiet"),)
         view.show(figure)
@@ -362,7 +362,7 @@ progress is saved.
         page = self.lesson.page
         if page.after:
             self.query_one("#page").scroll_end(animate=False)
-        self.activity.say(f"page done · {self._keys()['next']} goes on")
+        self.activity.notice(f"page done · {self._keys()['next']} goes on")
 
     def _say(self, words: str) -> None:
         message = self.query_one("#message", Paragraphs)
@@ -379,7 +379,7 @@ progress is saved.
         if text == self._written:
             return
         self._written = text
-        self.activity.unsay()
+        self.activity.clear_notice()
         follow = partial(self.lesson.instrument.follow, text)
         self.measure.add(follow, text, "text")
         self._mark_outdated()
@@ -441,11 +441,11 @@ progress is saved.
 
     def _turn(self, by: int) -> None:
         if self.lesson.move_to(self.lesson.number + by):
-            self.activity.unsay()
+            self.activity.clear_notice()
             self.open_page()
         else:
             words = "this is the first page" if by < 0 else "this is the last page"
-            self.activity.say(words)
+            self.activity.notice(words)
 
     def action_pages(self) -> None:
         def go(number: int | None) -> None:

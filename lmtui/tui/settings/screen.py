@@ -325,8 +325,8 @@ that is already used on the same screen is refused.
 
     # Keys.
 
-    @on(SearchField.Walked)
-    def walk(self, event: SearchField.Walked) -> None:
+    @on(SearchField.ListMoved)
+    def walk(self, event: SearchField.ListMoved) -> None:
         getattr(self._list, f"action_{event.where}")()
 
     def action_close(self) -> None:

@@ -118,14 +118,14 @@ class SearchField(TextField):
     ]  # fmt: skip
 
     @dataclass
-    class Walked(Message):
+    class ListMoved(Message):
         """The cursor of the list is to move."""
 
         where: Where
         """The name of an action of `OptionList`."""
 
     def action_walk(self, where: Where) -> None:
-        self.post_message(self.Walked(where))
+        self.post_message(self.ListMoved(where))
 
 
 Complete = Callable[[str], str]

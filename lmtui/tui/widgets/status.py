@@ -39,7 +39,7 @@ class HintLine(Static):
     """
 
     @dataclass
-    class Wondered(Message):
+    class HintReady(Message):
         """A hint fits now; `show` it if the user has not seen it before."""
 
         hint: HintLine
@@ -60,7 +60,7 @@ class HintLine(Static):
 
     def wonder(self) -> None:
         # Later, as the hint itself: what its parent sends does not get beyond that.
-        self.call_later(lambda: self.post_message(self.Wondered(self)))
+        self.call_later(lambda: self.post_message(self.HintReady(self)))
 
     def show(self) -> None:
         self.add_class("-shown")

@@ -180,7 +180,7 @@ async def test_escape_returns_a_waiting_message_with_its_mentions(
         await running.until(begun.is_set)
         running.prompt.insert("see @notes.md and @@x ")
         await running.pilot.press("enter")
-        await running.until(lambda: running.running.chat.reply.is_waited_for)
+        await running.until(lambda: running.running.chat.reply.has_queue)
         await running.pilot.press("escape")
         holding_on.set()
         await running.until(lambda: running.prompt.text == "see @notes.md and @@x ")

@@ -129,7 +129,7 @@ async def test_draft_that_is_being_scored_does_not_reach_the_tokens() -> None:
         go_on.set()
         await running.press("right")
         assert running.chat.panel.title == "Token 2"
-        assert not running.chat.draft.doing
+        assert not running.chat.draft.status_text
         chosen = running.chat.session.conversation.leaf.steps[1]
         assert running.chat.panel.chosen == chosen.id
 

@@ -174,7 +174,7 @@ def test_walk_has_each_pair() -> None:
 
 def idle(screen: LearnScreen) -> bool:
     """Whether nothing is measured."""
-    return not screen.measure.doing
+    return not screen.measure.status_text
 
 
 async def outcome(running: Program, screen: LearnScreen) -> list[str]:
@@ -229,7 +229,7 @@ async def test_no_figure_of_another_page_or_text_is_drawn_as_current(
         for key in each_after_each((*KEYS, "let", "escape")):
             if key == "let":
                 gate.let_one()
-            elif key != "escape" or screen.measure.doing:  # idle, it leaves
+            elif key != "escape" or screen.measure.status_text:  # idle, it leaves
                 await running.press(key)
             await running.until(is_honest)
         gate.is_open.set()

@@ -26,10 +26,10 @@ from lmtui.tui.dialogs import Choice, ConfirmDialog
 from lmtui.tui.model_state import ModelState, shown_label
 from lmtui.tui.screen import ModelScreen
 
-Again = Callable[[], Awaitable[Any] | object]
+Retry = Callable[[], Awaitable[Any] | object]
 
 
-class OwnerController(Controller):
+class ConversationModelController(Controller):
     """Names the model of the conversation, and asks which one is to go on with it."""
 
     def __init__(
@@ -42,7 +42,7 @@ class OwnerController(Controller):
         # In use when the conversation was opened.
         self._model_at_opening: ModelRef | None = None
         # To be done once its own model is loaded, and the message that is held for it.
-        self._after_load: tuple[Again, str] | None = None
+        self._after_load: tuple[Retry, str] | None = None
         self._is_local: dict[str, bool | None] = {}  # None while it is looked for
 
     def start(self) -> None:
@@ -52,27 +52,24 @@ class OwnerController(Controller):
             self._model_at_opening = self._state.model_ref
 
     def conversation_opened(self) -> None:
-        """Note the model in use: another conversation was opened."""
-        self._return_held()
+        self._return_pending()
         self._model_at_opening = self._state.model_ref
 
     def conversation_begun(self, *, forked: bool) -> None:
         """Forget that model: a new conversation belongs to none yet, unless it was
         forked."""
-        self._return_held()
+        self._return_pending()
         if not forked:
             self._model_at_opening = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Go on with what waited for the model, and name the conversation's own
-        model."""
         self._state = state
         if self._after_load is not None and not state.loading:
             if state.info is not None:
                 self._screen.call_later(self._after_load[0])
                 self._after_load = None
             else:
-                self._return_held()
+                self._return_pending()
         self.update()
 
     def is_in_use(self, model: str | None) -> bool:
@@ -89,128 +86,130 @@ class OwnerController(Controller):
         )
 
     @property
-    def _owner(self) -> str | None:
+    def _other_model(self) -> str | None:
         """The model to ask about: the conversation was opened and is another model's,
         and the user has not chosen one since."""
-        owner, state = model_of(self._session.conversation), self._state
+        writer, state = model_of(self._session.conversation), self._state
         if self._model_at_opening != state.model_ref or state.loading:
             return None
-        return None if self.is_in_use(owner) else owner
+        return None if self.is_in_use(writer) else writer
 
     # Naming it.
 
     def update(self) -> None:
         """Name the conversation's own model, where another one is in use."""
-        owner = self._owner
-        if owner is not None and owner not in self._is_local:
-            self._is_local[owner] = None
-            self._look_for(owner)
-        here = None if owner is None else self._is_local[owner]
-        self.line.display = here is not None
-        if owner is not None and here is not None:
-            words = _words(shown_label(owner), self._state, here=here)
-            self.line.update(Content(words))
+        label = self._other_model
+        if label is not None and label not in self._is_local:
+            self._is_local[label] = None
+            self._check_local(label)
+        is_local = None if label is None else self._is_local[label]
+        self.line.display = is_local is not None
+        if label is not None and is_local is not None:
+            line = _model_line(shown_label(label), self._state, is_local=is_local)
+            self.line.update(Content(line))
 
-    def _look_for(self, owner: str) -> None:
+    def _check_local(self, label: str) -> None:
         is_here = self._session.options.is_here
 
-        def end(here: bool) -> None:
-            self._is_local[owner] = here
+        def set_local(is_local: bool) -> None:
+            self._is_local[label] = is_local
             self.update()
 
         run_in_thread(
-            lambda: is_here(named(owner)),
+            lambda: is_here(named(label)),
             self._screen.call_later,
-            then=end,
-            failed=lambda _: end(False),
+            then=set_local,
+            failed=lambda _: set_local(False),
             bug=LmtuiError("models can't be looked for"),
         )
 
     # Asking.
 
-    def asks_first(self, again: Again, text: str = "") -> bool:
+    def ask_for_model(self, retry: Retry, text: str = "") -> bool:
         """Return whether an answer has to wait for a question: which model is to make
-        it? `again` is called where the user wants it made; where not, `text` goes back
+        it? `retry` is called where the user wants it made; where not, `text` goes back
         to the prompt."""
-        owner = self._owner
-        if owner is None:
+        label = self._other_model
+        if label is None:
             return False
-        here = self._is_local.get(owner)
-        if here is None:
+        is_local = self._is_local.get(label)
+        if is_local is None:
             self._screen.notify(
                 "One moment: looking for the model of this conversation."
             )
-            self._give_back(text)
+            self._put_back(text)
             return True
-        name = shown_label(owner)
-        where = "It is on this machine." if here else "It is not on this machine."
+        name = shown_label(label)
+        where = "It is on this machine." if is_local else "It is not on this machine."
         details = (f"{name} wrote the last answer. {where}",)
-        choices = _choices(name, self._state, here=here, holds_message=bool(text))
-        asked = ConfirmDialog(
+        choices = _choices(
+            name, self._state, is_local=is_local, holds_message=bool(text)
+        )
+        dialog = ConfirmDialog(
             "Which model should continue this conversation?",
             details,
             choices,
             harmless="r",
             first=choices[0].key,
         )
-        self._screen.app.push_screen(asked, partial(self._answer, again, text))
+        self._screen.app.push_screen(dialog, partial(self._answer, retry, text))
         return True
 
-    async def _answer(self, again: Again, text: str, answer: str | None) -> None:
+    async def _answer(self, retry: Retry, text: str, answer: str | None) -> None:
         if answer == "l":
-            self._after_load = again, text
+            self._after_load = retry, text
             self.load()
         elif answer == "g":
             self._model_at_opening = None
             self.update()
-            self._screen.call_later(again)
+            self._screen.call_later(retry)
         else:
-            self._give_back(text)
+            self._put_back(text)
             if answer == "m":
                 await self._screen.run_action("app.models")
 
     def load(self) -> None:
-        """Load the model that the conversation was had with."""
-        owner = model_of(self._session.conversation)
-        if owner is None:
+        label = model_of(self._session.conversation)
+        if label is None:
             self._screen.notify("No model has said anything here yet.")
-        elif self.is_in_use(owner):
+        elif self.is_in_use(label):
             self._screen.notify("This conversation's model is already loaded.")
-        elif self._is_local.get(owner) is False:
-            words = f"{shown_label(owner)} is not on this machine."
-            self._screen.notify(words, markup=False)
+        elif self._is_local.get(label) is False:
+            notice = f"{shown_label(label)} is not on this machine."
+            self._screen.notify(notice, markup=False)
         else:
-            self._screen.post_message(ModelChosen(named(owner)))
+            self._screen.post_message(ModelChosen(named(label)))
 
-    def _return_held(self) -> None:
-        """Give the message that waits for a load back to the prompt."""
+    def _return_pending(self) -> None:
         _, text = self._after_load or (None, "")
         self._after_load = None
-        self._give_back(text)
+        self._put_back(text)
 
-    def _give_back(self, text: str) -> None:
+    def _put_back(self, text: str) -> None:
         if text:
             self._prompt.give_back(text)
 
 
-def _words(owner: str, state: ModelState, *, here: bool) -> str:
-    if not here:
+def _model_line(name: str, state: ModelState, *, is_local: bool) -> str:
+    if not is_local:
         return (
-            f"{owner} wrote this and is not on this machine: it can be read; F5 or"
+            f"{name} wrote this and is not on this machine: it can be read; F5 or"
             " /model chooses a model to continue with."
         )
-    other = f" {shown_label(state.info.label)} is loaded;" if state.info else ""
-    return f"{owner} wrote this;{other} /own loads {owner}."
+    loaded = f" {shown_label(state.info.label)} is loaded;" if state.info else ""
+    return f"{name} wrote this;{loaded} /own loads {name}."
 
 
 def _choices(
-    owner: str, state: ModelState, *, here: bool, holds_message: bool
+    name: str, state: ModelState, *, is_local: bool, holds_message: bool
 ) -> list[Choice]:
-    choices = [Choice("l", f"Load {owner}", "the model that wrote it")] if here else []
+    choices = (
+        [Choice("l", f"Load {name}", "the model that wrote it")] if is_local else []
+    )
     if state.info is not None:
-        other = shown_label(state.info.label)
-        choices.append(Choice("g", f"Continue with {other}", "it is loaded"))
+        loaded = shown_label(state.info.label)
+        choices.append(Choice("g", f"Continue with {loaded}", "it is loaded"))
     choices.append(Choice("m", "Another model", "choose one from the list"))
     back = "your message goes back to the prompt"
-    end = Choice("r", "Only read", back if holds_message else "nothing is sent")
-    return [*choices, end]
+    only_read = Choice("r", "Only read", back if holds_message else "nothing is sent")
+    return [*choices, only_read]
