@@ -39,11 +39,11 @@ class ContextController(Controller):
         self,
         client: EngineClient,
         screen: ModelScreen,
-        own: FileController,
+        file: FileController,
         files: Sequence[ContextFile],
     ) -> None:
         self._client, self._screen = client, screen
-        self._own, self._files = own, tuple(files)
+        self._file, self._files = file, tuple(files)
         self.parts: tuple[ContextPart, ...] = ()
         """How much of each file the model reads; empty before it has answered."""
         self._page: PageScreen | None = None  # the last one, which may be open
@@ -52,32 +52,31 @@ class ContextController(Controller):
         """Have the new model read the files, before anything else is asked."""
         self.parts = ()
         if state.info is not None and self._files:
-            files, name = self._files, self._own.current.name
+            files, name = self._files, self._file.current.name
             self._client.ask(
                 Slot.CONTEXT,
                 lambda engine, _: engine.document.read_with(files, name=name),
-                self._take,
+                self._show_parts,
                 self._screen.show_error,
             )
 
-    def _take(self, parts: tuple[ContextPart, ...]) -> None:
+    def _show_parts(self, parts: tuple[ContextPart, ...]) -> None:
         self.parts = parts
         if self._page is not None:
             self._page.show(Content(listed(parts)))
         self._screen.activity.notice(summary(parts))
 
     def list_files(self) -> None:
-        words = listed(self.parts) if self._files else EMPTY
-        self._page = PageScreen("Read before the text", Content(words))
+        text = listed(self.parts) if self._files else EMPTY
+        self._page = PageScreen("Read before the text", Content(text))
         self._screen.app.push_screen(self._page)
 
 
 def summary(parts: Sequence[ContextPart]) -> str:
-    """Return how many files are read, and how many of their tokens."""
     tokens, total = (sum(p.tokens for p in parts), sum(p.total for p in parts))
-    of = "" if tokens == total else f" of {total:,}"
+    total_text = "" if tokens == total else f" of {total:,}"
     files = counted(len(parts), "file")
-    return f"reads {files} first: {tokens:,}{of} tokens"
+    return f"reads {files} first: {tokens:,}{total_text} tokens"
 
 
 def listed(parts: Sequence[ContextPart]) -> str:

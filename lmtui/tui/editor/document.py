@@ -96,15 +96,14 @@ def language_for(path: PurePath) -> str | None:
 
 
 def is_code(language: str | None) -> bool:
-    """Return whether texts in a language are programs."""
     return language is not None and language not in _DATA
 
 
 def syntax_document(text: str, language: str | None) -> SyntaxLineDocument | None:
     """Return a document with a syntax tree; None where there is no parser, or the text
     is too long."""
-    found = get_language(language) if language and len(text) <= LARGEST else None
-    return None if found is None else SyntaxLineDocument(text, found)
+    parser = get_language(language) if language and len(text) <= LARGEST else None
+    return None if parser is None else SyntaxLineDocument(text, parser)
 
 
 class SyntaxParts:
@@ -116,14 +115,15 @@ class SyntaxParts:
         self._blocks: dict[int, dict[int, list[SyntaxPart]]] = {}
 
     def clear(self) -> None:
-        """Clear the cache, after a change of the document."""
         self._blocks.clear()
 
     def of(self, line: int) -> list[SyntaxPart]:
         """Return the parts of a line; where two overlap, the later one counts."""
         block = line // _BLOCK
         if block not in self._blocks:
-            self._blocks[block] = self._ask(block * _BLOCK, (block + 1) * _BLOCK)
+            self._blocks[block] = self._query_parts(
+                block * _BLOCK, (block + 1) * _BLOCK
+            )
         return self._blocks[block].get(line, [])
 
     def code_of(self, line: int, start: int, end: int) -> str:
@@ -136,16 +136,16 @@ class SyntaxParts:
                 characters[low:high] = _NO_CODE[kind] * (high - low)
         return "".join(characters)
 
-    def _ask(self, first: int, beyond: int) -> dict[int, list[SyntaxPart]]:
-        found: dict[int, list[SyntaxPart]] = {}
+    def _query_parts(self, first: int, beyond: int) -> dict[int, list[SyntaxPart]]:
+        parts: dict[int, list[SyntaxPart]] = {}
         captures = self._document.query_syntax_tree(
             self._query, (first, 0), (beyond, 0)
         )
         for name, nodes in captures.items():
             kind = _KIND_OF.get(name.partition(".")[0])
             for node in nodes if kind else ():
-                self._add(found, node, kind or "", first, beyond)
-        return found
+                self._add(parts, node, kind or "", first, beyond)
+        return parts
 
     def _add(
         self,
@@ -176,8 +176,7 @@ _queries: dict[str, Query] = {}
 
 
 def _query_of(language: str, document: SyntaxLineDocument) -> Query:
-    """Return Textual's highlight query for a language. Cached: preparing it takes
-    long."""
+    """Cached: preparing a query takes long."""
     if language not in _queries:
         text = TextArea._get_builtin_highlight_query(language)
         query = document.prepare_query(text)
@@ -220,42 +219,41 @@ class HeatMap:
     """The heat spans of each line, in order."""
 
     def __init__(self, lines: int = 1) -> None:
-        self._marks: list[LineSpans] = [()] * lines
+        self._spans: list[LineSpans] = [()] * lines
         self._stale = bytearray(lines)
         """Whether all spans of a line are stale, whatever their own flag says."""
 
     def of(self, line: int) -> LineSpans:
         if self._stale[line]:
             self._stale[line] = 0
-            self._marks[line] = _made_stale(self._marks[line], 0, sys.maxsize)
-        return self._marks[line]
+            self._spans[line] = _as_stale(self._spans[line], 0, sys.maxsize)
+        return self._spans[line]
 
     def between(self, line: int, low: int, high: int) -> LineSpans:
-        """Return the spans of a line that overlap the columns from `low` to `high`."""
-        marks = self.of(line)
-        first = bisect_right(marks, low, key=lambda mark: mark.end)
-        return marks[first : bisect_left(marks, high, key=lambda mark: mark.start)]
+        spans = self.of(line)
+        first = bisect_right(spans, low, key=lambda span: span.end)
+        return spans[first : bisect_left(spans, high, key=lambda span: span.start)]
 
     def bits(self, line: int) -> float | None:
         """Return the surprisal of all that begins in a line, in bits; None if nothing
         is scored."""
-        marks = self._marks[line]
-        return sum(mark.bits for mark in marks) if marks else None
+        spans = self._spans[line]
+        return sum(span.bits for span in spans) if spans else None
 
     def follow(self, change: DocumentChange) -> None:
         """Follow an edit: drop the spans it touches and move those behind it."""
         top, bottom, end = change.top, change.bottom, change.end
-        head = tuple(mark for mark in self.of(top[0]) if mark.end <= top[1])
+        head = tuple(span for span in self.of(top[0]) if span.end <= top[1])
         shift = end[1] - bottom[1]
         tail = tuple(
-            replace(mark, start=mark.start + shift, end=mark.end + shift)
-            for mark in self.of(bottom[0])
-            if mark.start >= bottom[1]
+            replace(span, start=span.start + shift, end=span.end + shift)
+            for span in self.of(bottom[0])
+            if span.start >= bottom[1]
         )
         lines: list[LineSpans] = [()] * (end[0] - top[0] + 1)
         lines[0] = head
         lines[-1] += tail
-        self._marks[top[0] : bottom[0] + 1] = lines
+        self._spans[top[0] : bottom[0] + 1] = lines
         self._stale[top[0] : bottom[0] + 1] = bytes(len(lines))
 
     def put(
@@ -265,18 +263,20 @@ class HeatMap:
         Spans that share a character become one, with the highest level and the sum of
         the bits."""
         top, bottom = map(document.get_location_from_index, (start, end))
-        found: dict[int, list[LineSpan]] = {}
-        for span in _united(spans):
-            for line, mark in _cut(span, document):
-                found.setdefault(line, []).append(mark)
+        by_line: dict[int, list[LineSpan]] = {}
+        for span in _merged(spans):
+            for line, part in _split_by_line(span, document):
+                by_line.setdefault(line, []).append(part)
         for line in range(top[0], bottom[0] + 1):
             low = top[1] if line == top[0] else 0
-            whole = line < bottom[0]
-            before = [mark for mark in self.of(line) if mark.end <= low]
+            spans_on = line < bottom[0]
+            before = [part for part in self.of(line) if part.end <= low]
             after = [
-                mark for mark in self.of(line) if not whole and mark.start >= bottom[1]
+                part
+                for part in self.of(line)
+                if not spans_on and part.start >= bottom[1]
             ]
-            self._marks[line] = (*before, *found.get(line, ()), *after)
+            self._spans[line] = (*before, *by_line.get(line, ()), *after)
 
     def make_stale(self, document: LineDocument, start: int, end: int) -> None:
         """Mark the spans that begin from offset `start` to `end` as stale: their
@@ -285,48 +285,49 @@ class HeatMap:
         for line in {top[0], bottom[0]}:
             low = top[1] if line == top[0] else 0
             high = bottom[1] if line == bottom[0] else len(document[line]) + 1
-            self._marks[line] = _made_stale(self.of(line), low, high)
+            self._spans[line] = _as_stale(self.of(line), low, high)
         between = bottom[0] - top[0] - 1
         if between > 0:
             self._stale[top[0] + 1 : bottom[0]] = b"\1" * between
 
 
-def _made_stale(marks: LineSpans, low: int, high: int) -> LineSpans:
-    """Return the spans; those that begin from column `low` to `high` are stale."""
+def _as_stale(spans: LineSpans, low: int, high: int) -> LineSpans:
     return tuple(
-        replace(mark, stale=True) if low <= mark.start < high else mark
-        for mark in marks
+        replace(span, stale=True) if low <= span.start < high else span
+        for span in spans
     )
 
 
-def _united(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
+def _merged(spans: Iterable[HeatSpan]) -> Iterator[HeatSpan]:
     """Yield the spans, with those merged that share a character."""
-    held: HeatSpan | None = None
+    merged: HeatSpan | None = None
     for span in spans:
         if span.start >= span.end:
             continue
-        if held is None or span.start >= held.end:
-            if held is not None:
-                yield held
-            held = span
+        if merged is None or span.start >= merged.end:
+            if merged is not None:
+                yield merged
+            merged = span
             continue
-        held = HeatSpan(
-            held.start,
-            max(held.end, span.end),
-            max(held.level, span.level),
-            held.bits + span.bits,
-            held.stale or span.stale,
+        merged = HeatSpan(
+            merged.start,
+            max(merged.end, span.end),
+            max(merged.level, span.level),
+            merged.bits + span.bits,
+            merged.stale or span.stale,
         )
-    if held is not None:
-        yield held
+    if merged is not None:
+        yield merged
 
 
-def _cut(span: HeatSpan, document: LineDocument) -> Iterator[tuple[int, LineSpan]]:
+def _split_by_line(
+    span: HeatSpan, document: LineDocument
+) -> Iterator[tuple[int, LineSpan]]:
     """Yield the parts of a span by line; the first part has all of the bits."""
     line, column = document.get_location_from_index(span.start)
-    left, bits = span.end - span.start, span.bits
-    while left > 0 and line < document.line_count:
-        taken = min(left, len(document[line]) + 1 - column)
-        yield line, LineSpan(column, column + taken, span.level, bits, span.stale)
-        left -= taken
+    remaining, bits = span.end - span.start, span.bits
+    while remaining > 0 and line < document.line_count:
+        length = min(remaining, len(document[line]) + 1 - column)
+        yield line, LineSpan(column, column + length, span.level, bits, span.stale)
+        remaining -= length
         line, column, bits = line + 1, 0, 0.0

@@ -50,8 +50,8 @@ from lmtui.tui.widgets.styled_lines import rendered
 _BARS = "▁▂▃▄▅▆▇█"
 _CLUSTER = 64
 """Characters that are searched for the boundary of the one beside the cursor."""
-_NO_PAIR = dict.fromkeys(range(55296, 57344), "�")
-_GOES_ON = "↳"
+_SURROGATES = dict.fromkeys(range(55296, 57344), "�")
+_CONTINUATION = "↳"
 """Drawn instead of a line number where a row continues the line above."""
 _PLAIN = Style(bold=False, dim=False, italic=False, reverse=False, underline=False)
 
@@ -76,8 +76,8 @@ def draw(
         parts = list(text[left : left + width])
         starts: Sequence[int] = range(len(parts) + 1)
     else:
-        shift, cells, pieces = _seen(text, tab, left, left + width)
-        parts = [" " * taken if piece == "\t" else piece for piece, taken in pieces]
+        shift, cells, pieces = _visible_pieces(text, tab, left, left + width)
+        parts = [" " * size if piece == "\t" else piece for piece, size in pieces]
         starts = list(accumulate((len(piece) for piece, _ in pieces), initial=0))
     cuts = _styles(layers, base, starts, shift)
     ends = [*(a for a, _ in cuts[1:]), len(parts)]
@@ -92,7 +92,6 @@ def draw(
 
 
 def gutter(number: str, digits: int, bar: str, *, quiet: Style, hot: Style) -> Strip:
-    """Draw a line number and its bar, in `digits` + 2 cells."""
     return Strip(
         [Segment(f"{number:>{digits}}", quiet), Segment(f"{bar or ' '} ", hot)]
     )
@@ -105,21 +104,21 @@ def bar(bits: float | None, limit: float) -> str:
     return _BARS[min(len(_BARS) - 1, int(len(_BARS) * bits / limit))]
 
 
-def _seen(
+def _visible_pieces(
     text: str, tab: int, low: int, high: int
 ) -> tuple[int, int, list[tuple[str, int]]]:
     """Return the index of the first piece between two cells, how many of its cells are
     left of `low`, and the pieces."""
     pieces: list[tuple[str, int]] = []
     first = cells = used = 0
-    for piece, taken in pieces_of(text, tab):
+    for piece, piece_cells in pieces_of(text, tab):
         if used >= high:
             break
-        used += taken
+        used += piece_cells
         if used > low or pieces:
             if not pieces:
-                cells = low - (used - taken)
-            pieces.append((piece, taken))
+                cells = low - (used - piece_cells)
+            pieces.append((piece, piece_cells))
         else:
             first += len(piece)
     return first, max(0, cells), pieces
@@ -174,8 +173,8 @@ class ExactArea(LineArea):
         self._lines = LineDocument("")
         self._rows = WrappedLines(self._lines)
         self._syntax: SyntaxParts | None = None
-        self._busy = 0
-        self._pair: tuple[object, tuple[Location, ...]] | None = None
+        self._change_depth = 0
+        self._bracket_cache: tuple[object, tuple[Location, ...]] | None = None
         super().__init__(
             id=id,
             classes=classes,
@@ -190,12 +189,10 @@ class ExactArea(LineArea):
 
     @property
     def words(self) -> int:
-        """The number of words of the text."""
         return self._lines.words
 
     @property
     def characters(self) -> int:
-        """The number of code points of the text."""
         return self._lines.characters
 
     @property
@@ -234,7 +231,6 @@ class ExactArea(LineArea):
         self.history.checkpoint()
 
     def replace_span(self, start: int, end: int, text: str) -> None:
-        """Replace the text between two offsets, as one undo step."""
         location = self._lines.get_location_from_index
         self.history.checkpoint()
         self.replace(text, location(start), location(end))
@@ -262,11 +258,11 @@ class ExactArea(LineArea):
         """Add undo steps as if the text had been another one for a moment, which undo
         restores with the cursor at an offset."""
         before = text[:cursor]
-        place = before.count("\n"), len(before) - (before.rfind("\n") + 1)
-        now, here = self.text, self.selection
+        location = before.count("\n"), len(before) - (before.rfind("\n") + 1)
+        present, selection = self.text, self.selection
         steps = (
-            (UndoEdit((0, 0), now, text, (here.start, here.end)),),
-            (UndoEdit((0, 0), text, now, (place, place)),),
+            (UndoEdit((0, 0), present, text, (selection.start, selection.end)),),
+            (UndoEdit((0, 0), text, present, (location, location)),),
         )
         self.history.checkpoint()
         self.history._undo_stack.extend(map(batch_of, steps))
@@ -305,12 +301,12 @@ class ExactArea(LineArea):
     def _changing(self) -> Iterator[None]:
         """Defer the layout while text and cursor do not match; nested calls are
         allowed."""
-        self._busy += 1
+        self._change_depth += 1
         try:
             yield
         finally:
-            self._busy -= 1
-        if not self._busy:
+            self._change_depth -= 1
+        if not self._change_depth:
             self._refresh_size()
 
     def edit(self, edit: Edit) -> EditResult:
@@ -351,12 +347,11 @@ class ExactArea(LineArea):
         event.prevent_default()
         event.stop()
         self.history.checkpoint()
-        text = pasted_text(event).translate(_NO_PAIR)
+        text = pasted_text(event).translate(_SURROGATES)
         self._replace_via_keyboard(text, *self.selection)
         self.history.checkpoint()
 
     def get_cursor_left_location(self) -> Location:
-        """Return the location before the character to the left, including its marks."""
         row, column = self.cursor_location
         near = self._lines[row][max(0, column - _CLUSTER) : column]
         last = deque(steps(near), maxlen=1)
@@ -365,8 +360,6 @@ class ExactArea(LineArea):
         return row, column - len(last[0])
 
     def get_cursor_right_location(self) -> Location:
-        """Return the location behind the character to the right, including its
-        marks."""
         row, column = self.cursor_location
         near = self._lines[row][column : column + _CLUSTER]
         first = next(steps(near), None)
@@ -375,7 +368,6 @@ class ExactArea(LineArea):
         return row, column + len(first)
 
     def get_target_document_location(self, event: events.MouseEvent) -> Location:
-        """Return the location in the text under the mouse."""
         x = event.x - self.gutter_width + self.scroll_offset.x - self.gutter.left
         y = event.y + self.scroll_offset.y - self.gutter.top
         return self._layout().offset_to_location(Offset(x, y))
@@ -400,7 +392,7 @@ class ExactArea(LineArea):
         self._cursor_offset = self._layout().location_to_offset(self.cursor_location)
 
     def _refresh_size(self) -> None:
-        if self._busy:
+        if self._change_depth:
             return
         layout = self._layout()
         wide = 0 if self.soft_wrap else layout.widest + self.gutter_width + 1
@@ -414,7 +406,6 @@ class ExactArea(LineArea):
         raise NotImplementedError
 
     def _bar(self, line: int) -> str:
-        """Return the bar beside the number of a line."""
         return ""
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -428,16 +419,20 @@ class ExactArea(LineArea):
         if number >= layout.height:
             return Strip.blank(width, base)
         row = layout.row(number)
-        layers = [*self._layers(row), *self._found(row), *self._paired(row)]
-        layers += self._selected(row)
+        layers = [
+            *self._layers(row),
+            *self._match_styles(row),
+            *self._bracket_styles(row),
+        ]
+        layers += self._selection_styles(row)
         if self._draw_cursor:
             cursor_row, index = layout.location_of(self.cursor_location)
             if cursor_row == number:
-                look = self.get_component_rich_style("text-area--cursor")
+                cursor_style = self.get_component_rich_style("text-area--cursor")
                 if row.is_ghost(index):
                     name = "editor--ghost-cursor"
-                    look += self.get_component_rich_style(name, partial=True)
-                layers.append((index, index + 1, _PLAIN + look))
+                    cursor_style += self.get_component_rich_style(name, partial=True)
+                layers.append((index, index + 1, _PLAIN + cursor_style))
         strip = draw(
             row.text + (" " if row.ends else ""),
             layers,
@@ -446,35 +441,34 @@ class ExactArea(LineArea):
             left=self.scroll_offset.x,
             width=max(0, width - self.gutter_width - row.indent),
         )
-        before = [self._gutter_of(row)] if self.gutter_width else []
-        before += [Strip.blank(row.indent, base)] if row.indent else []
-        return Strip.join([*before, strip])
+        prefix = [self._gutter_of(row)] if self.gutter_width else []
+        prefix += [Strip.blank(row.indent, base)] if row.indent else []
+        return Strip.join([*prefix, strip])
 
-    def _found(self, row: GhostRow) -> Iterator[StyleSpan]:
+    def _match_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
         style = self.get_component_rich_style("text-area--match", partial=True)
         first = self._lines.get_index_from_location((row.line, 0))
         for part in row.parts:
             if part.column is not None:
-                reach = first + part.column, first + part.last_column
-                for start, end in self.matches.within(*reach):
+                columns = first + part.column, first + part.last_column
+                for start, end in self.matches.within(*columns):
                     yield part.layer(start - first, end - first, style)
 
-    def _paired(self, row: GhostRow) -> Iterator[StyleSpan]:
-        """Yield the style of the bracket at the cursor, and of its partner."""
+    def _bracket_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
         if not self.selection.is_empty or not self.has_focus:
             return
-        here = (self.revision, self.cursor_location)
-        if self._pair is None or self._pair[0] != here:
-            self._pair = (here, self.bracket_pair() or ())
+        key = (self.revision, self.cursor_location)
+        if self._bracket_cache is None or self._bracket_cache[0] != key:
+            self._bracket_cache = (key, self.bracket_pair() or ())
         full = self.get_component_rich_style("text-area--matching-bracket")
         style = Style(bgcolor=full.bgcolor, bold=True)  # over any syntax colour
-        for line, column in self._pair[1]:
+        for line, column in self._bracket_cache[1]:
             if line == row.line:
                 for part in row.parts:
                     if part.column is not None:
                         yield part.layer(column, column + 1, style)
 
-    def _selected(self, row: GhostRow) -> Iterator[StyleSpan]:
+    def _selection_styles(self, row: GhostRow) -> Iterator[StyleSpan]:
         if self.selection.is_empty:
             return
         low, high = sorted(self.selection)
@@ -487,9 +481,9 @@ class ExactArea(LineArea):
             yield part.layer(first, last, _PLAIN + style)
 
     def _gutter_of(self, row: GhostRow) -> Strip:
-        here = row.line == self.cursor_location[0]
-        name = "text-area--cursor-gutter" if here else "text-area--gutter"
-        number = str(row.line + 1) if row.first else _GOES_ON * row.goes_on
+        has_cursor = row.line == self.cursor_location[0]
+        name = "text-area--cursor-gutter" if has_cursor else "text-area--gutter"
+        number = str(row.line + 1) if row.first else _CONTINUATION * row.continues
         return gutter(
             number if self.show_line_numbers else "",
             self.gutter_width - 2,

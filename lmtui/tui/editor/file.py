@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _OpenedFile:
     """A file that was read, and what is known of it."""
 
     file: TextFile
@@ -70,21 +70,23 @@ class _Opened:
     """Undo steps of earlier sessions."""
 
 
-def _opened(
+def _describe_opened(
     file: TextFile, holder: Holder | None, recovered: Recovered | None
-) -> _Opened:
+) -> _OpenedFile:
     """Return what is known of a file; waits for the disk."""
     if recovered is not None and recovered.open_elsewhere:
         if file.is_named:  # the other editor may have had no room for its lock
             holder = holder or Holder(recovered.pid, recovered.time)
         recovered = None
-    return _Opened(file, holder, recovered, () if file.is_new else undo_file.read(file))
+    return _OpenedFile(
+        file, holder, recovered, () if file.is_new else undo_file.read(file)
+    )
 
 
-def _read(path: Path) -> _Opened:
+def _read(path: Path) -> _OpenedFile:
     """Read a file that may be edited; waits for the disk."""
     file = load(path)
-    return _opened(file, LockFile(file).holder(), recovery.find(path))
+    return _describe_opened(file, LockFile(file).holder(), recovery.find(path))
 
 
 class FileController(Controller):
@@ -102,9 +104,9 @@ class FileController(Controller):
     ) -> None:
         """`opened` is called when another text is in the editor, `changed` when the
         file is another one, or its state has changed; `prompt` asks for names, and
-        `take_name` and `open_named` take them."""
+        `save_under` and `open_named` take them."""
         self._screen, self._editor, self._prompt = screen, editor, prompt
-        self._writing, self._opened, self._changed = writing, opened, changed
+        self._writing, self._on_opened, self._on_changed = writing, opened, changed
         self.current: TextFile = writing.file
         """The file as it was read or written last."""
         self.is_open = False
@@ -114,13 +116,13 @@ class FileController(Controller):
         error why it was not."""
         self._copy = RecoveryCopy(writing.file)
         self._lock = LockFile(writing.file)
-        self._undo_written = 0  # revision of the text whose undo history is on disk
-        self._copied: int | None = None  # revision of the text in the copy
+        self._undo_revision = 0  # revision of the text whose undo history is on disk
+        self._copied_revision: int | None = None  # revision of the text in the copy
         self._copy_failed = self._discarded = False
-        self._after_name: Then | None = None  # what follows saving under a new name
-        self._leaving: Then | None = None  # once what is being saved is safe
-        self._under_way = 0  # requests to the disk whose end has to be seen
-        self._change: FileChange | None = None  # that the user was told of
+        self._after_save_as: Then | None = None  # what follows saving under a new name
+        self._pending_leave: Then | None = None  # once what is being saved is safe
+        self._pending_requests = 0  # requests to the disk whose end has to be seen
+        self._known_change: FileChange | None = None  # that the user was told of
         self._watching = False
 
     @property
@@ -133,11 +135,11 @@ class FileController(Controller):
     @property
     def changed_elsewhere(self) -> bool:
         """Whether what is on the disk is neither what was read nor what was saved."""
-        return self._change is not None
+        return self._known_change is not None
 
     @property
     def is_deleted(self) -> bool:
-        return self._change is not None and self._change.kind == "gone"
+        return self._known_change is not None and self._known_change.kind == "gone"
 
     @property
     def name(self) -> str:
@@ -150,7 +152,7 @@ class FileController(Controller):
         self._show(self._writing.cursor)
         self.is_open = True
         self._in_thread(
-            lambda: _opened(file, lock.acquire(), recovered),
+            lambda: _describe_opened(file, lock.acquire(), recovered),
             self._ask_at_start,
             self._screen.show_error,
             "the file can't be locked",
@@ -162,29 +164,28 @@ class FileController(Controller):
         """Return what writes the undo history, where it has changed since it was
         written and leads to the text of the file."""
         editor, file = self._editor, self.current
-        written = editor.revision == self._undo_written
+        written = editor.revision == self._undo_revision
         if written or file.is_new or not self.is_open or editor.text != file.text:
             return lambda: None
         return partial(undo_file.write, file, editor.undo_steps())
 
     def _show(self, cursor: int) -> None:
         self._editor.load(self.current.text, language_for(self.current.path))
-        self._undo_written = self._editor.revision
+        self._undo_revision = self._editor.revision
         self._editor.go_to(cursor)
         if self.current.read_only:
-            words = f"{self.name} is read-only; Ctrl+S asks for another name."
-            self._screen.notify(words, severity="warning", markup=False)
-        self._changed()
+            notice = f"{self.name} is read-only; Ctrl+S asks for another name."
+            self._screen.notify(notice, severity="warning", markup=False)
+        self._on_changed()
 
-    def _ask_at_start(self, opened: _Opened) -> None:
-        """Ask about another editor that has the file open, and about recovered text."""
+    def _ask_at_start(self, opened: _OpenedFile) -> None:
         if opened.file is not self.current:
             return  # it was saved meanwhile
 
         def answer(key: str | None) -> None:
             if key == "r":
                 self.current = replace(self.current, read_only=True)
-                self._changed()
+                self._on_changed()
             elif key != "e":
                 app = self._screen.app
                 app.call_later(app.action_quit)
@@ -196,7 +197,7 @@ class FileController(Controller):
             self._offer_recovered(opened.recovered)
         else:
             dialog = about_other_editor(opened.file, opened.holder, at_start=True)
-            self._ask(dialog, answer)
+            self._show_dialog(dialog, answer)
 
     def close(self) -> None:
         """Save unsaved text in the recovery copy: the program ends."""
@@ -228,21 +229,21 @@ class FileController(Controller):
             bug=LmtuiError(bug, str(self.current.path), "See the log."),
         )
 
-    def _ask_disk(
+    def _run_request(
         self, work: Callable[[], T], then: Callable[[T], object], bug: str
     ) -> None:
         """Do what the user asked for; leaving waits until its end was seen."""
-        self._under_way += 1
+        self._pending_requests += 1
 
         def end(value: T) -> None:
-            self._under_way -= 1
+            self._pending_requests -= 1
             if not isinstance(value, SaveResult):
-                self._leaving = None
+                self._pending_leave = None
             then(value)
 
         def fail(error: LmtuiError) -> None:
-            self._under_way -= 1
-            self._leaving = None
+            self._pending_requests -= 1
+            self._pending_leave = None
             self._screen.show_error(error)
 
         self._in_thread(work, end, fail, bug)
@@ -251,13 +252,13 @@ class FileController(Controller):
 
     def _update_copy(self) -> None:
         revision = self._editor.revision
-        if revision == self._copied or self._discarded:
+        if revision == self._copied_revision or self._discarded:
             return
         text, cursor, copy = self._editor.text, self._editor.cursor_index, self._copy
 
         def end(done: bool) -> None:
             if done and copy is self._copy:
-                self._copied, self._copy_failed = revision, False
+                self._copied_revision, self._copy_failed = revision, False
 
         self._in_thread(
             lambda: copy.note(text, time.monotonic(), cursor),
@@ -272,7 +273,7 @@ class FileController(Controller):
         file = self.current
 
         def end(_: object) -> None:
-            self._copied = None
+            self._copied_revision = None
 
         self._in_thread(
             lambda: copy.rebase(file), end, end, "the recovery copy can't be removed"
@@ -286,7 +287,7 @@ class FileController(Controller):
 
     def _offer_recovered(self, recovered: Recovered | None) -> None:
         if recovered is not None:
-            self._ask(
+            self._show_dialog(
                 about_recovered(self.current, recovered),
                 partial(self._answer_recovered, recovered),
             )
@@ -295,16 +296,16 @@ class FileController(Controller):
         file, editor = self.current, self._editor
         if answer == "v":
             page = diff_page(file, file.text, recovered.text, whose="recovered")
-            again = partial(self._offer_recovered, recovered)
-            self._screen.app.push_screen(page, lambda _: again())
+            offer_again = partial(self._offer_recovered, recovered)
+            self._screen.app.push_screen(page, lambda _: offer_again())
         elif answer == "r":
             self._recover(recovered)
         elif answer == "d":
             editor.put_undone(recovered.text, recovered.cursor)
-            self._undo_written = -1
+            self._undo_revision = -1
             self._in_background(partial(recovery.discard, recovered))
-            words = "The recovered text was discarded; Ctrl+Z brings it back."
-            self._screen.notify(words)
+            notice = "The recovered text was discarded; Ctrl+Z brings it back."
+            self._screen.notify(notice)
             self._offer_recovered(recovered.older)
 
     def _recover(self, recovered: Recovered) -> None:
@@ -313,9 +314,9 @@ class FileController(Controller):
         editor = self._editor
         start, _, stop = changed(self.current.text, editor.text)
         typed = editor.text[start:stop]
-        place = min(recovered.cursor, len(recovered.text))
-        text = recovered.text[:place] + typed + recovered.text[place:]
-        cursor = place + len(typed)
+        offset = min(recovered.cursor, len(recovered.text))
+        text = recovered.text[:offset] + typed + recovered.text[offset:]
+        cursor = offset + len(typed)
         editor.replace_span(0, editor.characters, text)
         editor.go_to(cursor)
         revision = editor.revision
@@ -329,27 +330,29 @@ class FileController(Controller):
 
         def end(done: bool) -> None:
             if done:
-                self._copied = revision
+                self._copied_revision = revision
 
         bug = "the recovery copy can't be written"
         self._in_thread(work, end, self._show_copy_failed, bug)
 
-    def _ask(self, dialog: ConfirmDialog, answer: Callable[[str | None], None]) -> None:
+    def _show_dialog(
+        self, dialog: ConfirmDialog, answer: Callable[[str | None], None]
+    ) -> None:
         self._screen.app.push_screen(dialog, answer)
 
     # Changes by other programs.
 
     def _watch(self) -> None:
-        if self._watching or self._under_way:
+        if self._watching or self._pending_requests:
             return
         self._watching, file = True, self.current
 
         def end(change: FileChange | None) -> None:
             self._watching = False
-            if file is self.current and change != self._change:
-                self._change = change
-                self._changed()
-                self._tell_change()
+            if file is self.current and change != self._known_change:
+                self._known_change = change
+                self._on_changed()
+                self._notify_change()
 
         def failed(_: LmtuiError) -> None:
             self._watching = False
@@ -357,19 +360,19 @@ class FileController(Controller):
         bug = "the file can't be watched"
         self._in_thread(lambda: changed_on_disk(file), end, failed, bug)
 
-    def _tell_change(self) -> None:
-        if self._change is None:
+    def _notify_change(self) -> None:
+        if self._known_change is None:
             return
-        gone = self._change.kind == "gone"
-        what = "was deleted" if gone else "has changed on disk"
+        is_deleted = self._known_change.kind == "gone"
+        what = "was deleted" if is_deleted else "has changed on disk"
         edited = "overwrite it" if self.unsaved else "reload it"
-        does = "write it again" if gone else edited
+        action = "write it again" if is_deleted else edited
         self._screen.notify(
-            f"{self.name} {what}; Ctrl+S asks whether to {does}.", markup=False
+            f"{self.name} {what}; Ctrl+S asks whether to {action}.", markup=False
         )
 
-    def _take(self, file: TextFile) -> None:
-        self.current, self._change = file, None
+    def _set_file(self, file: TextFile) -> None:
+        self.current, self._known_change = file, None
 
     # Saving.
 
@@ -388,17 +391,16 @@ class FileController(Controller):
 
     def save_as(self, then: Then | None = None) -> None:
         """Ask for a name to save under, which is the file from then on."""
-        self._after_name = then
+        self._after_save_as = then
         current = self.current
         self._prompt.ask_path(str(current.path) if current.is_named else "")
 
-    def take_name(self, name: str) -> None:
-        """Save under the name that was asked for."""
+    def save_under(self, name: str) -> None:
         current = self.current
         path = path_named(name) or current.path
-        then, self._after_name = self._after_name, None
-        same = path == current.path and current.is_named and not current.read_only
-        self._save(None if same else path, then=then)
+        then, self._after_save_as = self._after_save_as, None
+        is_same = path == current.path and current.is_named and not current.read_only
+        self._save(None if is_same else path, then=then)
 
     def _save(
         self,
@@ -411,7 +413,7 @@ class FileController(Controller):
         if file.is_named and file.is_new:
             editor.end_last_line()
         text, steps = editor.text, editor.undo_steps()
-        self._undo_written = self._editor.revision
+        self._undo_revision = self._editor.revision
 
         def work() -> SaveResult | FileChange | Path:
             if not overwrite and path is None and (change := changed_on_disk(file)):
@@ -426,36 +428,34 @@ class FileController(Controller):
         def end(result: SaveResult | FileChange | Path) -> None:
             match result:
                 case SaveResult():
-                    self._saved(result, then)
+                    self._finish_save(result, then)
                 case FileChange():
                     self._ask_about_change(result, then)
                 case _:
                     self._ask_about_existing(result, then)
 
-        self._ask_disk(work, end, "the file was not saved")
+        self._run_request(work, end, "the file was not saved")
 
-    def _saved(self, saved: SaveResult, then: Then | None) -> None:
-        before = self._copy
+    def _finish_save(self, saved: SaveResult, then: Then | None) -> None:
+        old_copy = self._copy
         if saved.file.path != self.current.path or not self.current.is_named:
             self._copy = RecoveryCopy(saved.file)
             lock, self._lock = self._lock, LockFile(saved.file)
             self._in_background(lock.release)
             self._in_background(self._lock.acquire)
-        self._take(saved.file)
-        self._drop_copy(before)
+        self._set_file(saved.file)
+        self._drop_copy(old_copy)
         for note in saved.notes:
             self._screen.notify(f"Saved, but {note}.", severity="warning", markup=False)
-        self._changed()
+        self._on_changed()
         self._screen.activity.notice(f"saved {self.name}")
         if then is not None:
             then()
-        if self._leaving is not None and not self._under_way:
-            leaving, self._leaving = self._leaving, None
+        if self._pending_leave is not None and not self._pending_requests:
+            leaving, self._pending_leave = self._pending_leave, None
             self.leave_then(leaving)
 
     def _ask_about_change(self, change: FileChange, then: Then | None) -> None:
-        """Ask what to do: the file and the editor's text have both changed."""
-
         def answer(key: str | None) -> None:
             if key == "o":
                 self._save(then=then, overwrite=True)
@@ -466,22 +466,21 @@ class FileController(Controller):
             elif key == "v":
                 self._show_diff(change, then)
 
-        self._ask(about_change(self.current, change), answer)
+        self._show_dialog(about_change(self.current, change), answer)
 
     def _show_diff(self, change: FileChange, then: Then | None) -> None:
-        """Show how the file and the text differ, then ask again."""
         file, text = self.current, self._editor.text
 
         def work() -> tuple[PageScreen, FileChange]:
             page = diff_page(file, load(file.path).text, text)
             return page, changed_on_disk(file) or change
 
-        def end(found: tuple[PageScreen, FileChange]) -> None:
-            page, now = found
-            again = partial(self._ask_about_change, now, then)
-            self._screen.app.push_screen(page, lambda _: again())
+        def show(result: tuple[PageScreen, FileChange]) -> None:
+            page, latest = result
+            ask_again = partial(self._ask_about_change, latest, then)
+            self._screen.app.push_screen(page, lambda _: ask_again())
 
-        self._ask_disk(work, end, "the file can't be compared")
+        self._run_request(work, show, "the file can't be compared")
 
     def _ask_about_existing(self, path: Path, then: Then | None) -> None:
         def answer(key: str | None) -> None:
@@ -490,27 +489,28 @@ class FileController(Controller):
             elif key == "n":
                 self.save_as(then)
 
-        self._ask(about_existing(path), answer)
+        self._show_dialog(about_existing(path), answer)
 
     def _reload(self) -> None:
         path = self.current.path
-        self._ask_disk(lambda: load(path), self._reloaded, "the file can't be read")
+        self._run_request(
+            lambda: load(path), self._show_reloaded, "the file can't be read"
+        )
 
-    def _reloaded(self, file: TextFile) -> None:
+    def _show_reloaded(self, file: TextFile) -> None:
         """Show the file's text; undo restores the text before it."""
         editor = self._editor
         cursor = editor.cursor_index
         read_only = file.read_only or self.current.read_only
-        self._take(replace(file, read_only=read_only))
+        self._set_file(replace(file, read_only=read_only))
         self._drop_copy(self._copy)
         editor.replace_span(0, editor.characters, file.text)
         editor.go_to(min(cursor, editor.characters))
-        self._changed()
+        self._on_changed()
 
     # Another file.
 
     def open_other(self) -> None:
-        """Ask for a file to edit instead of this one."""
         self._prompt.ask_open(lambda: [str(path) for path in state.recent_files()])
 
     def open_named(self, name: str) -> None:
@@ -523,32 +523,34 @@ class FileController(Controller):
             self._screen.activity.notice(f"{self.name} is open already")
             return
 
-        def end(opened: _Opened) -> None:
+        def end(opened: _OpenedFile) -> None:
             if opened.holder is None:
-                self.leave_then(partial(self._edit, opened))
+                self.leave_then(partial(self._switch_to, opened))
                 return
 
             def answer(key: str | None) -> None:
                 read_only = opened.file.read_only or key == "r"
                 file = replace(opened.file, read_only=read_only)
                 if key in ("r", "e"):
-                    self.leave_then(partial(self._edit, replace(opened, file=file)))
+                    self.leave_then(
+                        partial(self._switch_to, replace(opened, file=file))
+                    )
 
             dialog = about_other_editor(opened.file, opened.holder, at_start=False)
-            self._ask(dialog, answer)
+            self._show_dialog(dialog, answer)
 
         bug = "the file can't be opened"
-        self._ask_disk(lambda: _read(path), end, bug)
+        self._run_request(lambda: _read(path), end, bug)
 
-    def _edit(self, opened: _Opened) -> None:
+    def _switch_to(self, opened: _OpenedFile) -> None:
         file, copy, lock = opened.file, self._copy, self._lock
         write_undo = self._undo_writer()
         self._copy, self._lock = RecoveryCopy(file), (new_lock := LockFile(file))
-        self._copied, self._copy_failed, self._discarded = None, False, False
-        self._take(file)
+        self._copied_revision, self._copy_failed, self._discarded = None, False, False
+        self._set_file(file)
         self._show(0)
         self._editor.put_undo_steps_first(opened.steps)
-        self._opened()
+        self._on_opened()
         self._screen.activity.notice(f"opened {self.name}")
 
         def work() -> None:
@@ -563,7 +565,6 @@ class FileController(Controller):
         self._offer_recovered(opened.recovered)
 
     def _in_background(self, work: Callable[[], object]) -> None:
-        """Do something on the disk that nobody waits for."""
         bug = "the state of the file can't be written"
         self._in_thread(work, lambda _: None, self._screen.show_error, bug)
 
@@ -571,8 +572,9 @@ class FileController(Controller):
 
     def leave_then(self, then: Then) -> None:
         """Do something that ends the editing, once unsaved text is seen to."""
-        if self._under_way and self._leaving is None:
-            self._leaving = then  # whoever asks again need not wait for a slow disk
+        if self._pending_requests and self._pending_leave is None:
+            # Whoever asks again need not wait for a slow disk.
+            self._pending_leave = then
             self._screen.activity.notice("saving")
             return
         if not self.unsaved:
@@ -580,7 +582,7 @@ class FileController(Controller):
             return
 
         def answer(key: str | None) -> None:
-            self._leaving = None
+            self._pending_leave = None
             if key == "s":
                 self.save(then)
             elif key == "n":
@@ -590,4 +592,4 @@ class FileController(Controller):
                 self._copy.discard(self._editor.text, self._editor.cursor_index)
                 then()
 
-        self._ask(about_unsaved(self.current), answer)
+        self._show_dialog(about_unsaved(self.current), answer)

@@ -48,7 +48,6 @@ def about_other_editor(
 
 
 def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
-    """Return the question about the unsaved text of a program that was killed."""
     stamp = file.stamp
     on_disk = f"{time_words(stamp.modified)}, {_size(file.text)}" if stamp else ""
     details = [
@@ -72,7 +71,6 @@ def about_recovered(file: TextFile, recovered: Recovered) -> ConfirmDialog:
 
 
 def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
-    """Return the question about a file that another program has changed or deleted."""
     gone = change.kind == "gone"
     before = time_words(change.before) if change.before else "it was not there"
     now = time_words(change.now) if change.now else "it is not there"
@@ -103,13 +101,11 @@ def about_change(file: TextFile, change: FileChange) -> ConfirmDialog:
 def diff_page(
     file: TextFile, on_disk: str, text: str, *, whose: str = "your text"
 ) -> PageScreen:
-    """Return a page with the differences between the file and another text of it."""
     title = f"{visible_line(file.name)}: - on disk, + {whose}"
     return PageScreen(title, diff_words(on_disk, text))
 
 
 def diff_words(on_disk: str, text: str) -> Content:
-    """Return the differences of two texts as they are drawn, at most 2,000 lines."""
     lines: list[tuple[str, str]] = []
     for hunk in hunks(on_disk, text):
         lines.append((hunk.header, "$accent"))
@@ -121,13 +117,12 @@ def diff_words(on_disk: str, text: str) -> Content:
             break
     if not lines:
         lines = [("The lines are equal; only their endings differ.", "$quiet")]
-    shown = (Content.styled(clip(visible_line(line), _WIDTH), style)
+    styled = (Content.styled(clip(visible_line(line), _WIDTH), style)
              for line, style in lines)  # fmt: skip
-    return Content("\n").join(shown)
+    return Content("\n").join(styled)
 
 
 def about_existing(path: Path) -> ConfirmDialog:
-    """Return the question about a file that has the name to save under."""
     choices = [
         Choice("o", "Overwrite", "replace that file with your text"),
         Choice("n", "Other name", "choose a different name"),
@@ -138,7 +133,6 @@ def about_existing(path: Path) -> ConfirmDialog:
 
 
 def about_unsaved(file: TextFile) -> ConfirmDialog:
-    """Return the question about unsaved text when the file is left."""
     save = Choice("s", "Save", "save the file and leave")
     if file.read_only:
         save = Choice("n", "Save as", "save your text in another file and leave")

@@ -79,35 +79,34 @@ def breaks(line: str, width: int, tab: int, *, hang: int = 0) -> list[int]:
     if not width or _fits(line, width):
         return []
     tab = min(tab, width)
-    found: list[int] = []
+    indexes: list[int] = []
     used = 0
     for match in chunks(line).finditer(line):
         chunk = match[0]
-        room = width - hang if found else width
+        room = width - hang if indexes else width
         cells = cells_of(chunk, tab, at=used)
         if used + cells <= room:
             used += cells
             continue
-        if used > (0 if found else hang):  # the next row has more room for the chunk
-            found.append(match.start())
+        if used > (0 if indexes else hang):  # the next row has more room for the chunk
+            indexes.append(match.start())
             used, room = 0, width - hang
             cells = cells_of(chunk, tab)
         if used + cells <= room:
             used = cells
         else:
-            used = _fold(
-                chunk, match.start(), found, tab=tab, used=used, room=room,
-                further=width - hang,
+            used = _wrap_chunk(
+                chunk, match.start(), indexes, tab=tab, used=used, room=room,
+                next_room=width - hang,
             )  # fmt: skip
-    return found
+    return indexes
 
 
 def _fits(line: str, width: int) -> bool:
-    """Return whether a drawn line is seen at once to fit into a row."""
     return len(line) <= width and is_plain(line)
 
 
-def _fold(
+def _wrap_chunk(
     chunk: str,
     start: int,
     breaks: list[int],
@@ -115,21 +114,21 @@ def _fold(
     tab: int,
     used: int,
     room: int,
-    further: int,
+    next_room: int,
 ) -> int:
     """Wrap a chunk that is wider than the `room` of a row, of which some cells are
-    used, and the `further` rows, adding to `breaks`. Return the number of cells on its
-    last row."""
+    used, and than the `next_room` of those after it, adding to `breaks`. Return the
+    number of cells on its last row."""
     if is_plain(chunk):
         end = start + len(chunk)
-        breaks.extend(range(start + room - used, end, further))
+        breaks.extend(range(start + room - used, end, next_room))
         return end - breaks[-1]
     column = start
-    for piece, taken in pieces_of(chunk, tab):
-        cells = tab - used % tab if piece == "\t" else taken
+    for piece, piece_cells in pieces_of(chunk, tab):
+        cells = tab - used % tab if piece == "\t" else piece_cells
         if used and used + cells > room:
             breaks.append(column)
-            used, cells, room = 0, tab if piece == "\t" else cells, further
+            used, cells, room = 0, tab if piece == "\t" else cells, next_room
         used += cells
         column += len(piece)
     return used
@@ -159,7 +158,6 @@ class WrappedLines(WrappedDocument):
         super().__init__(document, tab_width=tab_width)
 
     def wrap(self, width: int, tab_width: int | None = None) -> None:
-        """Lay all lines out for another width."""
         tab_width = tab_width or self._tab_width
         if self._breaks and (width, tab_width) == (self._width, self._tab_width):
             return
@@ -173,7 +171,6 @@ class WrappedLines(WrappedDocument):
         """Do nothing: `follow` has seen the change."""
 
     def follow(self, change: DocumentChange) -> None:
-        """Follow a change of the document."""
         top, bottom, last = change.top[0], change.bottom[0], change.end[0]
         if change.lines:
             self._changed = {
@@ -208,7 +205,6 @@ class WrappedLines(WrappedDocument):
 
     @property
     def height(self) -> int:
-        """The number of rows."""
         return self._lay_out()[-1]
 
     @property
@@ -230,15 +226,14 @@ class WrappedLines(WrappedDocument):
     def hang(self, text: str) -> int:
         """Return the cells by which the further rows of a line with this text are
         indented: at most half the width, and a tab always fits behind them."""
-        begin = hanging(text, self._language) if self._width else ""
-        if not begin:
+        prefix = hanging(text, self._language) if self._width else ""
+        if not prefix:
             return 0
         tab = self.tab
-        most = min(self._width // 2, self._width - tab)
-        return min(cells_of(begin, tab), most)
+        limit = min(self._width // 2, self._width - tab)
+        return min(cells_of(prefix, tab), limit)
 
     def breaks(self, text: str) -> list[int]:
-        """Return the columns at which a line with this text is wrapped."""
         line = drawn(text)
         hang = 0 if _fits(line, self._width) else self.hang(text)
         return breaks(line, self._width, self._tab_width, hang=hang)
@@ -264,12 +259,10 @@ class WrappedLines(WrappedDocument):
         return start, len(self.document[line])
 
     def get_offsets(self, line_index: int) -> list[int]:
-        """Return the columns at which a line is wrapped."""
         self._lay_out()
         return self._breaks[line_index] or []
 
     def get_sections(self, line_index: int) -> list[str]:
-        """Return the text of a line, row by row."""
         line = self.document[line_index]
         edges = [0, *self.get_offsets(line_index), len(line)]
         return [line[a:b] for a, b in pairwise(edges)]
@@ -279,7 +272,6 @@ class WrappedLines(WrappedDocument):
         raise NotImplementedError
 
     def location_to_offset(self, location: Location) -> Offset:
-        """Return the cell and row of a location."""
         line, column = location
         section = bisect_right(self.get_offsets(line), column)
         start, _ = self.bounds(line, section)
@@ -288,7 +280,6 @@ class WrappedLines(WrappedDocument):
         return Offset(hang + cells_of(text, self.tab), self.top_of(line) + section)
 
     def offset_to_location(self, offset: Offset) -> Location:
-        """Return the location that is drawn at a cell."""
         row = max(0, min(offset.y, self.height - 1))
         line, section = self.line_at(row)
         return line, self.get_target_document_column(line, offset.x, section)
@@ -330,10 +321,10 @@ class RowNavigator(DocumentNavigator):
         """Return the row of a location, and the cell from which the cursor came."""
         cell, row = self._rows.location_to_offset(location)
         line, section = self._rows.line_at(row)
-        hung = section and cell == self._rows.hang(self._rows.document[line])
+        at_hang = section and cell == self._rows.hang(self._rows.document[line])
         # a row that begins further right does not change that cell
         return Offset(
-            self.last_x_offset if hung else max(cell, self.last_x_offset), row
+            self.last_x_offset if at_hang else max(cell, self.last_x_offset), row
         )
 
 
@@ -350,7 +341,6 @@ class RowPart:
 
     @property
     def last_column(self) -> int:
-        """The column behind the last character in its line."""
         return (self.column or 0) + self.end - self.start
 
     def layer(self, low: int, high: int, style: Style) -> tuple[int, int, Style]:
@@ -367,7 +357,7 @@ class GhostRow:
     line: int
     first: bool
     """Whether the row begins its line."""
-    goes_on: bool
+    continues: bool
     """Whether the row continues a wrapped line from the row above."""
     ends: bool
     """Whether the row ends its line."""
@@ -376,7 +366,6 @@ class GhostRow:
     """Cells before its first character, where the row continues a wrapped line."""
 
     def is_ghost(self, index: int) -> bool:
-        """Return whether the character at an index is ghost text."""
         return any(p.column is None and p.start <= index < p.end for p in self.parts)
 
 
@@ -397,15 +386,14 @@ class GhostRows:
             self._text, self._edges = _with_ghost(rows, line, self._column, ghost)
         self._starts = [start for start, _, _ in self._edges]
         self._top = rows.top_of(self._line)
-        self._more = len(self._edges) - (rows.top_of(self._line + 1) - self._top)
+        self._extra_rows = len(self._edges) - (rows.top_of(self._line + 1) - self._top)
 
     @property
     def height(self) -> int:
-        return self._rows.height + (self._more if self._ghost else 0)
+        return self._rows.height + (self._extra_rows if self._ghost else 0)
 
     @property
     def widest(self) -> int:
-        """The width of the longest row in cells, where lines are not wrapped."""
         tab = self._rows.tab
         cells = (cells_of(self._text[a:b], tab) for a, b, _ in self._edges)
         return max(self._rows.widest, *cells, 0)
@@ -416,12 +404,11 @@ class GhostRows:
         return self._row_of(self._column), self._row_of(self._end)
 
     def row(self, number: int) -> GhostRow:
-        """Return the contents of a row."""
         within = number - self._top
         if self._ghost and 0 <= within < len(self._edges):
             return self._ghost_row(within)
         if self._ghost and within > 0:
-            number -= self._more
+            number -= self._extra_rows
         line, section = self._rows.line_at(number)
         start, end = self._rows.bounds(line, section)
         ends = end == len(self._rows.document[line])
@@ -429,7 +416,7 @@ class GhostRows:
             text=drawn(self._rows.document[line])[start:end],
             line=line,
             first=section == 0,
-            goes_on=section > 0,
+            continues=section > 0,
             ends=ends,
             parts=(RowPart(0, end - start + ends, start),),
             indent=self._rows.hang(self._rows.document[line]) if section else 0,
@@ -439,18 +426,17 @@ class GhostRows:
         """Return the row of a location, and its index in that row."""
         line, column = location
         if self._ghost and line == self._line:
-            place = column + (len(self._ghost) if column > self._column else 0)
-            row = self._row_of(place)
-            return row, place - self._starts[row - self._top]
+            index = column + (len(self._ghost) if column > self._column else 0)
+            row = self._row_of(index)
+            return row, index - self._starts[row - self._top]
         offsets = self._rows.get_offsets(line)
         section = bisect_right(offsets, column)
         row = self._rows.top_of(line) + section
         if self._ghost and line > self._line:
-            row += self._more
+            row += self._extra_rows
         return row, column - (offsets[section - 1] if section else 0)
 
     def location_to_offset(self, location: Location) -> Offset:
-        """Return the cell and row of a location."""
         number, index = self.location_of(location)
         row = self.row(number)
         cells = cells_of(row.text[:index], self._rows.tab)
@@ -464,16 +450,16 @@ class GhostRows:
             return self._rows.offset_to_location(offset)
         if within >= len(self._edges):
             return self._rows.offset_to_location(
-                Offset(offset.x, offset.y - self._more)
+                Offset(offset.x, offset.y - self._extra_rows)
             )
         start, end, hang = self._edges[within]
         x = max(0, offset.x - hang)
-        place = start + column_at(self._text[start:end], x, self._rows.tab)
-        if place == end and self._starts[within + 1 : within + 2] == [end]:
-            place -= 1  # the end of a row is the beginning of the next one
-        if place <= self._column:
-            return self._line, place
-        return self._line, max(self._column, place - len(self._ghost))
+        index = start + column_at(self._text[start:end], x, self._rows.tab)
+        if index == end and self._starts[within + 1 : within + 2] == [end]:
+            index -= 1  # the end of a row is the beginning of the next one
+        if index <= self._column:
+            return self._line, index
+        return self._line, max(self._column, index - len(self._ghost))
 
     def _row_of(self, position: int) -> int:
         return self._top + bisect_right(self._starts, position) - 1
@@ -487,13 +473,13 @@ class GhostRows:
         for low, high, column in zip(cuts, cuts[1:], columns, strict=False):
             a, b = max(low, start), min(high, end + ends)
             if a < b:
-                moved = None if column is None else column + a - low
-                parts.append(RowPart(a - start, b - start, moved))
+                shifted = None if column is None else column + a - low
+                parts.append(RowPart(a - start, b - start, shifted))
         return GhostRow(
             text=self._text[start:end],
             line=self._line,
             first=within == 0,
-            goes_on=start > 0 and self._text[start - 1] != "\n",
+            continues=start > 0 and self._text[start - 1] != "\n",
             ends=ends,
             parts=tuple(parts),
             indent=hang,
@@ -522,16 +508,15 @@ _Edge = tuple[int, int, int]
 def _with_ghost(
     rows: WrappedLines, line: str, column: int, ghost: str
 ) -> tuple[str, list[_Edge]]:
-    """Return the drawn text of a line with ghost text in it, and its rows."""
     edges: list[_Edge] = []
     texts: list[str] = []
     start = 0
     for part in (line[:column] + ghost + line[column:]).split("\n"):
         text, hang = drawn(part), rows.hang(part)
-        places = [0, *rows.breaks(part), len(text)]
+        bounds = [0, *rows.breaks(part), len(text)]
         edges += [
             (start + a, start + b, hang if a else 0)
-            for a, b in itertools.pairwise(places)
+            for a, b in itertools.pairwise(bounds)
         ]
         texts.append(text)
         start += len(text) + 1

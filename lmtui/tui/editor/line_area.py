@@ -108,8 +108,10 @@ class LineArea(TextArea):
         """Indent at the cursor, or indent all lines of the selection."""
         low, high = sorted(self.selection)
         if low[0] == high[0]:
-            white = indent.to_next_stop(self.get_column_width(*low), self.indent_step)
-            self._replace_via_keyboard(white, low, high)
+            whitespace = indent.to_next_stop(
+                self.get_column_width(*low), self.indent_step
+            )
+            self._replace_via_keyboard(whitespace, low, high)
             return
         self.apply(
             line_edits.indented(self.document.lines, self.selection, self.indent_step)
@@ -138,8 +140,8 @@ class LineArea(TextArea):
         of its partner. Return False, and write nothing, where it is not the first, or
         is that deep already."""
         line, column = self.cursor_location
-        before = self.document[line][:column]
-        first = not before.strip(" \t") and self.code_of(line, 0, column) == before
+        prefix = self.document[line][:column]
+        first = not prefix.strip(" \t") and self.code_of(line, 0, column) == prefix
         if not first or not self.selection.is_empty or is_prose(self.language):
             return False
         partner = brackets.closed_by(
@@ -147,10 +149,10 @@ class LineArea(TextArea):
         )
         if partner is None:
             return False
-        white = indent.leading(self.document[partner[0]])
-        if white == before:
+        whitespace = indent.leading(self.document[partner[0]])
+        if whitespace == prefix:
             return False
-        text = white + bracket
+        text = whitespace + bracket
         self.insert_at_selection(Insertion(text, len(text), before=column))
         return True
 
@@ -171,17 +173,16 @@ class LineArea(TextArea):
     def action_delete_left(self) -> None:
         """Delete a character, or up to the stop before in leading white space."""
         line, column = self.cursor_location
-        before = self.document[line][:column]
-        if not self.selection.is_empty or before.strip(" \t") or not before:
+        prefix = self.document[line][:column]
+        if not self.selection.is_empty or prefix.strip(" \t") or not prefix:
             super().action_delete_left()
             return
-        stop = len(indent.to_previous_stop(before, self.indent_step))
+        stop = len(indent.to_previous_stop(prefix, self.indent_step))
         self._delete_via_keyboard((line, column), (line, stop))
 
     # Whole lines.
 
     def action_comment(self) -> None:
-        """Make comments of the selected lines, or take the signs off."""
         if signs := comments.signs_of(self.language):
             lines = self.document.lines
             self.apply(comments.toggled(lines, self.selection, signs))
@@ -200,10 +201,10 @@ class LineArea(TextArea):
     # Movement.
 
     def action_text_edge(self, edge: str, select: bool = False) -> None:
-        """Move to the start or the end of the text; with `select`, select up to
-        there."""
-        place = (0, 0) if edge == "start" else self.document.end
-        self.selection = Selection(self.selection.start if select else place, place)
+        location = (0, 0) if edge == "start" else self.document.end
+        self.selection = Selection(
+            self.selection.start if select else location, location
+        )
         self.record_cursor_width()
         self.history.checkpoint()
 
@@ -213,7 +214,6 @@ class LineArea(TextArea):
         return brackets.pair_at(self.document.lines, self.cursor_location, self.code_of)
 
     def action_bracket(self) -> None:
-        """Go from the bracket at the cursor to its partner."""
         if pair := self.bracket_pair():
             self.move_cursor(pair[1])
         else:

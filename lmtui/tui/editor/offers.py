@@ -30,7 +30,6 @@ class OfferController(Controller):
         editor: GhostEditor,
         ghosts: Sequence[Controller],
     ) -> None:
-        """`ghosts` write ghost text, which makes way for an offer."""
         self._client, self._screen, self._editor = client, screen, editor
         self._ghosts = ghosts
         self._model = ModelState()
@@ -38,15 +37,17 @@ class OfferController(Controller):
     def follow_model(self, state: ModelState) -> None:
         self._model = state
 
-    def _open(self, dialog: ModalScreen[T | None], take: Callable[[T], object]) -> None:
-        """Show a dialog; `take` gets what is chosen. The model works for it until it is
+    def _open(
+        self, dialog: ModalScreen[T | None], accept: Callable[[T], object]
+    ) -> None:
+        """Show a dialog; `accept` gets the choice. The model works for it until it is
         closed."""
-        for each in self._ghosts:
-            each.stop()
+        for controller in self._ghosts:
+            controller.stop()
 
         def answer(chosen: T | None) -> None:
             self._client.cancel()
             if chosen is not None:
-                take(chosen)
+                accept(chosen)
 
         self._screen.app.push_screen(dialog, answer)

@@ -37,17 +37,13 @@ _ANSWER = re.compile(
 
 def settings_named(answer: str, sampling: SamplingSettings) -> SamplingSettings:
     """Return the settings that an answer names: `120`, or `120 0.9` with a temperature,
-    or in words as the question has them.
-
-    Raises:
-        LmtuiError: it names none, or some that are out of range.
-    """
+    or in words as the question has them. Raises LmtuiError."""
     match = _ANSWER.fullmatch(answer.strip())
     if match is None or not 1 <= int(match[1]) <= _MOST:
         hint = "Write how many tokens, then a temperature: 120 0.9"
         raise LmtuiError(f"a passage has 1 to {_MOST:,} tokens", answer, hint)
-    heat = sampling.temperature if match[2] is None else float(match[2])
-    return replace(sampling, max_tokens=int(match[1]), temperature=heat)
+    temperature = sampling.temperature if match[2] is None else float(match[2])
+    return replace(sampling, max_tokens=int(match[1]), temperature=temperature)
 
 
 def _why_not(answer: str) -> str:
@@ -89,9 +85,8 @@ class PassageController(Controller):
         *,
         before: Callable[[], object],
     ) -> None:
-        """`before` is called before the model is asked."""
         self._client, self._screen, self._editor = client, screen, editor
-        self._activity, self._before = screen.activity, before
+        self._activity, self._before_ask = screen.activity, before
         sampling = replace(writing.sampling, max_tokens=LENGTH)
         grammar = writing.rules.grammar or sampling.grammar
         self._sampling = replace(sampling, grammar=grammar)
@@ -100,19 +95,15 @@ class PassageController(Controller):
         self._passage: _Passage | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Forget the passage of the model before, and take what the new model's makers
-        recommend."""
         self._has_model = state.info is not None
         if state.info is not None and self._sampling_for is not None:
-            own = self._sampling_for(state.info)
+            recommended = self._sampling_for(state.info)
             self._sampling = replace(
-                self._sampling, **{name: getattr(own, name) for name in NAMES}
+                self._sampling, **{name: getattr(recommended, name) for name in NAMES}
             )
         self.forget()
 
     def forget(self) -> None:
-        """Write no more of the passage: text or cursor have changed, or it was
-        dismissed."""
         self._client.cancel()
         self._passage = None
 
@@ -129,21 +120,22 @@ class PassageController(Controller):
         elif self._passage is not None and self._editor.ghost:
             self._write(self._passage.settings)
         else:
-            tokens, heat = self._sampling.max_tokens, self._sampling.temperature
-            prompt.ask(QUESTION, f"{tokens} tokens, temperature {heat:g}")
+            tokens, temperature = self._sampling.max_tokens, self._sampling.temperature
+            prompt.ask(QUESTION, f"{tokens} tokens, temperature {temperature:g}")
 
     def write(self, answer: str) -> None:
-        """Write a passage as an answer to `QUESTION` says."""
         self._sampling = settings_named(answer, self._sampling)
         self._write(self._sampling)
 
     def _write(self, settings: SamplingSettings) -> None:
         editor = self._editor
-        self._before()
+        self._before_ask()
         editor.forget_ghosts()
         # A fixed seed: a passage that is interrupted begins anew with the same text.
-        again = self._passage is not None or settings.seed is None
-        settings = replace(settings, seed=randbelow(_SEEDS) if again else settings.seed)
+        is_new = self._passage is not None or settings.seed is None
+        settings = replace(
+            settings, seed=randbelow(_SEEDS) if is_new else settings.seed
+        )
         passage = _Passage(editor.revision, editor.cursor_index, settings)
         self._passage = passage
         text = editor.text
@@ -160,13 +152,12 @@ class PassageController(Controller):
 
     @property
     def status_text(self) -> str:
-        """Writing, while a passage is written, and how far it is."""
         passage = self._passage
         if passage is None or not self._client.is_pending(Slot.SUGGEST):
             return ""
-        most = passage.settings.max_tokens
-        of = f": {passage.tokens:,} of {most:,} tokens" if passage.tokens else ""
-        return f"writing a passage{of}"
+        limit = passage.settings.max_tokens
+        progress = f": {passage.tokens:,} of {limit:,} tokens" if passage.tokens else ""
+        return f"writing a passage{progress}"
 
     def _show(self, passage: _Passage, steps: tuple[Step, ...]) -> None:
         for step in steps:

@@ -79,44 +79,47 @@ than yours (●) makes the text more probable to the model, which does not make 
 
     def __init__(self, present: str) -> None:
         self._present = present
-        self._early = 0  # cursor movement requested before the list has arrived
-        self._waits = True
+        self._early_moves = 0  # cursor movement requested before the list has arrived
+        self._is_waiting = True
         word = clip(visible_line(present), _WIDEST)
         super().__init__(f"In place of “{word}”", _no_rows(ASKING, _WAITING))
 
-    def show(self, found: ReplacementList) -> None:
+    def show(self, listed: ReplacementList) -> None:
         """Show the replacements that are known by now; the mark stays on its word where
         that is still there."""
         asking = ""
-        if not found.is_complete:
-            asking = f"{ASKING} {percent(found.done / found.total)}"
-        replacements, at = found.rows, self._early
-        self._waits = bool(asking) and not replacements
+        if not listed.is_complete:
+            asking = f"{ASKING} {percent(listed.done / listed.total)}"
+        replacements, index = listed.rows, self._early_moves
+        self._is_waiting = bool(asking) and not replacements
         if not replacements:
             self.show_rows(_no_rows(asking, _WAITING) if asking else _no_rows(NOTHING))
             return
         foot = " · ".join(filter(None, (asking, _REPLACEMENTS_FOOT)))
         if self.is_mounted and self.marked is not None:
             word = self.marked.text
-            rows = (i for i, each in enumerate(replacements) if each.text == word)
-            at = next(rows, 0)
+            same = (i for i, row in enumerate(replacements) if row.text == word)
+            index = next(same, 0)
         heads, lines = replacement_rows(replacements, self._present)
         self.show_rows(
-            PickerRows(replacements, lines, heads=heads, note=LEGEND, foot=foot, at=at)
+            PickerRows(
+                replacements, lines, heads=heads, note=LEGEND, foot=foot, at=index
+            )
         )
 
     def show_error(self, error: LmtuiError) -> None:
-        """Show why the model can't answer."""
-        self._waits = False
+        self._is_waiting = False
         parts = (f"{error}.", error.hint)
         self.show_rows(_no_rows(visible(" ".join(filter(None, parts)))))
 
     def on_key(self, event: events.Key) -> None:
         """Remember Up and Down pressed before the list has arrived. Nothing is selected
         then: Enter must not take a word that the user has not seen."""
-        if self._waits and event.key in ("up", "down"):
+        if self._is_waiting and event.key in ("up", "down"):
             event.stop()
-            self._early = max(0, self._early + (1 if event.key == "down" else -1))
+            self._early_moves = max(
+                0, self._early_moves + (1 if event.key == "down" else -1)
+            )
 
 
 def _no_rows(note: str, foot: str = "Esc closes") -> PickerRows[Replacement]:
@@ -128,21 +131,21 @@ def replacement_rows(
 ) -> tuple[str, list[Content]]:
     """Return the headings and a row for each replacement, with a dot at the present
     word."""
-    words = [clip(visible_token(each.text), _WIDEST) for each in replacements]
+    words = [clip(visible_token(row.text), _WIDEST) for row in replacements]
     width = max(map(cell_len, words), default=0)
     heads = f"  {'':<{width}}  {_COLUMNS}  goes on"
     lines = []
-    for each, word in zip(replacements, words, strict=True):
-        is_there = each.text == present
-        total = each.total if each.is_scored else None
-        parts = (each.logprob, each.following, total)
+    for row, word in zip(replacements, words, strict=True):
+        is_there = row.text == present
+        total = row.total if row.is_scored else None
+        parts = (row.logprob, row.following, total)
         figures = "  ".join(f"{surprisal(part):>7}" for part in parts)
         lines.append(
             Content.assemble(
                 ("● " if is_there else "  ", "$accent"),
                 (pad_to(word, width), "bold"),
                 f"  {figures}  ",
-                (clip(visible_line(each.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
+                (clip(visible_line(row.ahead.replace("\n", "⏎")), _AHEAD), "$quiet"),
             )
         )
     return heads, lines
@@ -181,7 +184,7 @@ text does: the same key opens it again and reads on where it was stopped.
 
     def __init__(
         self,
-        read: ProofreadText,
+        proofread: ProofreadText,
         *,
         apply: Callable[[Correction], object],
         apply_all: Callable[[], object],
@@ -192,113 +195,114 @@ text does: the same key opens it again and reads on where it was stopped.
         """`apply` puts a correction into the text and `apply_all` those that are there,
         `ignore` removes all that are the same, `show` moves the text to one, `stop`
         ends the reading."""
-        self._read, self._put, self._put_all = read, apply, apply_all
-        self._drop, self._show, self._end = ignore, show, stop
-        self._shown: Correction | None = None
-        self._runs = not read.is_read
-        self._said = ""
-        super().__init__("Corrections by the model", self._listed())
+        self._proofread = proofread
+        self._apply_one, self._apply_every = apply, apply_all
+        self._ignore_change, self._show_in_text, self._stop_reading = ignore, show, stop
+        self._shown_correction: Correction | None = None
+        self._is_reading = not proofread.is_read
+        self._status = ""
+        super().__init__("Corrections by the model", self._picker_rows())
 
     def show(self) -> None:
-        """Show what has been read by now."""
-        self._runs = self._runs and not self._read.is_read
-        self.show_rows(self._listed())
+        self._is_reading = self._is_reading and not self._proofread.is_read
+        self.show_rows(self._picker_rows())
 
     def stopped(self) -> None:
-        """Show that reading has ended early."""
-        self._runs, self._said = False, "stopped"
-        self.show_rows(self._listed())
+        self._is_reading, self._status = False, "stopped"
+        self.show_rows(self._picker_rows())
 
     def show_error(self, error: LmtuiError) -> None:
-        """Show why the model can't read on."""
-        self._runs, self._said = False, visible_line(str(error))
-        self.show_rows(self._listed())
+        self._is_reading, self._status = False, visible_line(str(error))
+        self.show_rows(self._picker_rows())
 
     def action_apply(self) -> None:
-        """Apply the marked correction, and remove it from the list."""
         if self.marked is not None:
-            self._put(self.marked)
-            self.show_rows(self._listed())
+            self._apply_one(self.marked)
+            self.show_rows(self._picker_rows())
 
     def action_apply_all(self) -> None:
         if self.items:
-            self._put_all()
-            self.show_rows(self._listed())
+            self._apply_every()
+            self.show_rows(self._picker_rows())
 
     def action_ignore(self) -> None:
         """Remove the marked correction, and all that are the same."""
         if self.marked is not None:
-            self._drop(self.marked)
-            self.show_rows(self._listed())
+            self._ignore_change(self.marked)
+            self.show_rows(self._picker_rows())
 
     def action_next(self) -> None:
         """Show the marked correction in the text; where it is shown, the next one."""
         if self.marked is None:
             return
-        listed = self.query_one(DialogList)
-        if self.marked == self._shown:
-            listed.action_cursor_down()
-        self._shown = self.marked
-        self._show(self.marked)
+        option_list = self.query_one(DialogList)
+        if self.marked == self._shown_correction:
+            option_list.action_cursor_down()
+        self._shown_correction = self.marked
+        self._show_in_text(self.marked)
 
     def action_stop(self) -> None:
         """Stop reading; once that has ended, close."""
-        if not self._runs:
+        if not self._is_reading:
             self.dismiss(None)
             return
-        self._end()
+        self._stop_reading()
         self.stopped()
 
-    def _listed(self) -> PickerRows[Correction]:
-        read, rows = self._read, tuple(self._read.corrections)
-        foot = f"{_CORRECTIONS_FOOT} {'stops' if self._runs else 'closes'}"
+    def _picker_rows(self) -> PickerRows[Correction]:
+        proofread, rows = self._proofread, tuple(self._proofread.corrections)
+        foot = f"{_CORRECTIONS_FOOT} {'stops' if self._is_reading else 'closes'}"
         return PickerRows(
             rows,
-            correction_rows(read, rows),
+            correction_rows(proofread, rows),
             heads=_CORRECTION_HEADS if rows else "",
             note=self._note(),
-            foot=foot if rows else f"Esc {'stops' if self._runs else 'closes'}",
+            foot=foot if rows else f"Esc {'stops' if self._is_reading else 'closes'}",
         )
 
     def _note(self) -> str:
-        read = self._read
-        limits = CORRECTION_LIMITS if read.is_english else NOT_ENGLISH
-        if read.is_read and not (read.corrections or read.applied or read.ignored):
+        proofread = self._proofread
+        limits = CORRECTION_LIMITS if proofread.is_english else NOT_ENGLISH
+        changes = proofread.corrections or proofread.applied or proofread.ignored
+        if proofread.is_read and not changes:
             return f"{NO_CORRECTIONS}\n{limits}"
-        done = f"{counted(read.words, 'word')} read"
-        parts = [done if read.is_read else f"{done}, {percent(read.share)} of the text"]
-        if self._runs:
+        done = f"{counted(proofread.words, 'word')} read"
+        share = "" if proofread.is_read else f", {percent(proofread.share)} of the text"
+        parts = [f"{done}{share}"]
+        if self._is_reading:
             parts.insert(0, "reading")
-        parts.append(counted(len(read.corrections), "correction"))
-        parts.append(f"{read.applied} applied" if read.applied else "")
-        parts.append(f"{read.ignored} ignored" if read.ignored else "")
-        return f"{' · '.join(filter(None, (self._said, *parts)))}\n{limits}"
+        parts.append(counted(len(proofread.corrections), "correction"))
+        parts.append(f"{proofread.applied} applied" if proofread.applied else "")
+        parts.append(f"{proofread.ignored} ignored" if proofread.ignored else "")
+        return f"{' · '.join(filter(None, (self._status, *parts)))}\n{limits}"
 
 
 _CORRECTION_HEADS = f"{'gains':>10}  {'at':<9} change"
 
 
 def correction_rows(
-    read: ProofreadText, corrections: Sequence[Correction]
+    proofread: ProofreadText, corrections: Sequence[Correction]
 ) -> list[Content]:
-    """Return a row for each correction: gain, location, and the change in its line."""
     changes = [
-        (_short(read.original(each)), _short(each.text) if each.text else _DROPPED)
-        for each in corrections
+        (
+            _short(proofread.original(correction)),
+            _short(correction.text) if correction.text else _DROPPED,
+        )
+        for correction in corrections
     ]
     width = max((cell_len(old + new) for old, new in changes), default=0)
     rows = []
-    for each, (old, new) in zip(corrections, changes, strict=True):
-        start, end = read.span(each)
-        line, column = location_of(read.current, start)
+    for correction, (old, new) in zip(corrections, changes, strict=True):
+        start, end = proofread.span(correction)
+        line, column = location_of(proofread.current, start)
         rows.append(
             Content.assemble(
-                f"{in_bits(each.gain / LN2):>5} bits  ",
+                f"{in_bits(correction.gain / LN2):>5} bits  ",
                 (f"{f'{line}:{column}':<9} ", "$quiet"),
                 (old, "bold"),
                 (" → ", "$quiet"),
                 (pad_to(new, width - cell_len(old)), "bold $accent"),
-                (f"   {_context(read.current, start, end)}", "$quiet"),
+                (f"   {_context(proofread.current, start, end)}", "$quiet"),
             )
         )
     return rows
@@ -342,32 +346,31 @@ skipped in every text.
         """`part` names the part of the text whose words these are; "" for all of it."""
         self._text, self._words = text, list(words)
         self._ignored: set[str] = set()
-        super().__init__(SURPRISES + part, self._listed())
+        super().__init__(SURPRISES + part, self._picker_rows())
 
     def show(self, words: Sequence[SurprisingWord], part: str) -> None:
         """Show the words that are known by now; the mark stays on its word."""
-        before = self.marked if self.is_mounted else None
-        self._words = [each for each in words if each.word not in self._ignored]
-        rows = self._listed()
-        starts = [each.start for each in rows.items]
-        if before is not None and before.start in starts:
-            rows = replace(rows, at=starts.index(before.start))
+        highlighted = self.marked if self.is_mounted else None
+        self._words = [word for word in words if word.word not in self._ignored]
+        rows = self._picker_rows()
+        starts = [word.start for word in rows.items]
+        if highlighted is not None and highlighted.start in starts:
+            rows = replace(rows, at=starts.index(highlighted.start))
         self.show_rows(rows, title=SURPRISES + part)
 
-    def _listed(self) -> PickerRows[SurprisingWord]:
+    def _picker_rows(self) -> PickerRows[SurprisingWord]:
         words = most_surprising(self._words)
         if not words:
             return PickerRows((), (), note=EMPTY)
         return PickerRows(words, surprise_rows(self._text, words), foot=_SURPRISES_FOOT)
 
     def action_ignore(self) -> None:
-        """Remove the word from the list, and save it among the ignored words."""
         if self.marked is None:
             return
         word = self.marked.word
         self._ignored.add(word)
-        self._words = [each for each in self._words if each.word != word]
-        self.show_rows(self._listed())
+        self._words = [other for other in self._words if other.word != word]
+        self.show_rows(self._picker_rows())
 
         shown = clip(visible_line(word), _WORD)
         not_saved = LmtuiError(
@@ -386,19 +389,17 @@ skipped in every text.
         )
 
 
-def surprise_rows(text: str, places: Sequence[SurprisingWord]) -> list[Content]:
-    """Return a row for each word: location, surprisal and rank, the word in its
-    line."""
-    where = [":".join(map(str, location_of(text, place.start))) for place in places]
-    width = max(map(len, where), default=0)
+def surprise_rows(text: str, words: Sequence[SurprisingWord]) -> list[Content]:
+    locations = [":".join(map(str, location_of(text, word.start))) for word in words]
+    width = max(map(len, locations), default=0)
     return [
         Content.assemble(
-            (f"{at:>{width}}  ", "$quiet"),
-            f"{in_bits(place.bits):>5} bits  ",
-            (f"rank {rank(place.rank):<7}  ", "$quiet"),
-            *_surroundings(text, place),
+            (f"{location:>{width}}  ", "$quiet"),
+            f"{in_bits(word.bits):>5} bits  ",
+            (f"rank {rank(word.rank):<7}  ", "$quiet"),
+            *_surroundings(text, word),
         )
-        for at, place in zip(where, places, strict=True)
+        for location, word in zip(locations, words, strict=True)
     ]
 
 
@@ -421,9 +422,9 @@ def _tail(text: str, width: int) -> str:
     text = limit_combining(text)
     if cell_len(text) <= width:
         return " " * (width - cell_len(text)) + text
-    taken = ""
+    tail = ""
     for cluster in reversed(list(clusters(text))):
-        if cell_len(cluster + taken) > width - 1:
+        if cell_len(cluster + tail) > width - 1:
             break
-        taken = cluster + taken
-    return " " * (width - 1 - cell_len(taken)) + "…" + taken
+        tail = cluster + tail
+    return " " * (width - 1 - cell_len(tail)) + "…" + tail

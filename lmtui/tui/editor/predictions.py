@@ -42,49 +42,48 @@ class PredictionController(Controller):
         """`answered` takes every answer; None is an error."""
         self._client, self._screen, self._editor = client, screen, editor
         self._panel, self._activity = screen.panel, screen.activity
-        self._answered = answered
+        self._on_answer = answered
         self._grammar = grammar = writing.rules.grammar
         """Rows that it forbids are marked."""
-        self._under = f" · {SHORT_NAMES[grammar_of(grammar).kind]}" if grammar else ""
+        self._title_suffix = (
+            f" · {SHORT_NAMES[grammar_of(grammar).kind]}" if grammar else ""
+        )
         self.lines = ExpectedLines(id="expected")
         """What is half typed, and what the model thinks of what follows."""
         self._has_model = False
         self.prediction: CursorPrediction | None = None
         """The last answer."""
-        self._asked: tuple[int, int] | None = None  # revision and cursor of a request
-        self._answered_for: tuple[int, int] | None = None  # and of the last answer
+        # Revision and cursor of the request, and of the last answer.
+        self._request_key: tuple[int, int] | None = None
+        self._answer_key: tuple[int, int] | None = None
 
     @property
     def status_text(self) -> str:
-        """Reading, unless the answer is there so soon that the panel is not dimmed."""
-        seen = self._panel.distribution is not None and not self._panel.stale
-        waits = self._client.is_pending(Slot.LOOK)
-        return "reading the text" if waits and not seen else ""
+        is_current = self._panel.distribution is not None and not self._panel.stale
+        is_asking = self._client.is_pending(Slot.LOOK)
+        return "reading the text" if is_asking and not is_current else ""
 
     def follow_model(self, state: ModelState) -> None:
-        """Remove what the model before expected, and ask the new one."""
         self._has_model = state.info is not None
         if self._has_model:
             self.ask()
             return
         self._client.cancel()
         self.prediction = None
-        self._panel.title = TITLE + self._under
+        self._panel.title = TITLE + self._title_suffix
         self.lines.show(None)
 
     def resume(self) -> None:
-        """Ask anew where what is shown is outdated."""
         outdated = self._panel.stale or self._panel.distribution is None
         if outdated and not self._client.is_pending(Slot.LOOK):
             self.ask()
 
     def ask(self) -> None:
-        """Ask for the prediction at the cursor."""
         if not self._has_model:
             return
         self._panel.outdate()
         self.lines.outdate()
-        self._asked = self._editor.here
+        self._request_key = self._editor.here
         text, cursor = self._editor.text, self._editor.cursor_index
         grammar = self._grammar
         self._client.ask(
@@ -94,20 +93,20 @@ class PredictionController(Controller):
             ),
             self._show,
             self._show_failed,
-            dropped=self._ask_again,
+            dropped=self._ask_if_current,
         )
 
-    def _ask_again(self) -> None:
+    def _ask_if_current(self) -> None:
         """Ask anew, unless the request of a screen in front of this one came between:
         then once this one is in front again."""
         if self._screen.is_current:
             self.ask()
 
     def _show(self, prediction: CursorPrediction) -> None:
-        self.prediction, self._answered_for = prediction, self._asked
+        self.prediction, self._answer_key = prediction, self._request_key
         typed = visible_line(prediction.typed.strip())
         title = f"Next after “{typed}”" if typed else TITLE
-        self._panel.title = title + self._under
+        self._panel.title = title + self._title_suffix
         if prediction.distribution is None:
             self._panel.clear(_EMPTY)
             self.lines.show(None)
@@ -126,15 +125,14 @@ class PredictionController(Controller):
                 prediction.distribution,
                 chosen=following.candidate if following else None,
             )
-        self._answered(prediction)
+        self._on_answer(prediction)
         self._activity.update()
 
     def insert(self, candidate: Candidate) -> None:
-        """Insert the text of a row of the panel at the cursor."""
-        editor, shown = self._editor, self.prediction
-        if shown is None or self._answered_for != editor.here:
+        editor, prediction = self._editor, self.prediction
+        if prediction is None or self._answer_key != editor.here:
             self._screen.notify("The rows are out of date; wait for the new ones.")
-        elif candidate.id in shown.control_ids:
+        elif candidate.id in prediction.control_ids:
             self._screen.notify("This token ends the text; it has no letters.")
         elif (text := whole_text(candidate.bytes)) is None:
             self._screen.notify("This token is a part of a character.")
@@ -143,10 +141,10 @@ class PredictionController(Controller):
 
     def _show_failed(self, error: LmtuiError) -> None:
         self.prediction = None
-        self._panel.title = TITLE + self._under
+        self._panel.title = TITLE + self._title_suffix
         self._panel.clear(str(error))
         self.lines.show(None)
-        self._answered(None)
+        self._on_answer(None)
         self._activity.notice(visible_line(error.title))
 
 

@@ -19,9 +19,8 @@ class ReplacementController(OfferController):
     """Asks for replacements, and lists them."""
 
     def ask(self) -> None:
-        """List the words that could replace the one under the cursor."""
-        can = self._model.capabilities.scores
-        if why_not := self._model.why_not(can, "Replacements"):
+        can_score = self._model.capabilities.scores
+        if why_not := self._model.why_not(can_score, "Replacements"):
             self._screen.notify(why_not)
             return
         text, revision = self._editor.text, self._editor.revision
@@ -32,11 +31,11 @@ class ReplacementController(OfferController):
         dialog = ReplacementsScreen(text[start:end])
         uncover(dialog, self._editor.cursor_screen_offset.y)
 
-        def put(chosen: Replacement) -> None:
+        def replace_word(chosen: Replacement) -> None:
             if revision == self._editor.revision:
                 self._editor.replace_span(start, end, chosen.text)
 
-        self._open(dialog, put)
+        self._open(dialog, replace_word)
         self._client.ask(
             Slot.REPLACE,
             emit_each(lambda engine: engine.document.replacements(text, start, end)),
@@ -48,5 +47,4 @@ class ReplacementController(OfferController):
 
     @property
     def status_text(self) -> str:
-        """Asking for words, until the list is complete."""
         return "asking for words" if self._client.is_pending(Slot.REPLACE) else ""

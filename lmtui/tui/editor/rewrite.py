@@ -56,7 +56,7 @@ _PROMPT = (
     "Rewrite the following text: {instruction}. "
     "Answer with the rewritten text and nothing else.\n\n{text}"
 )
-_LOOKS = {"same": "", "removed": "$error strike", "added": "$success underline"}
+_STYLES = {"same": "", "removed": "$error strike", "added": "$success underline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def version_bits(spans: Sequence[ScoredSpan], start: int, end: int) -> VersionBi
 
 
 def _total(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    scored = [cost for cost in costs if cost is not None]
+    return sum(scored) if len(scored) == len(costs) else None
 
 
 class RewriteScreen(ModalScreen[str | None]):
@@ -117,11 +117,10 @@ The first token of a text has no surprisal.
     def __init__(
         self, present: str, instruction: str, again: Callable[[], object]
     ) -> None:
-        """`again` has another version written."""
         super().__init__()
-        self._present, self._instruction, self._again = present, instruction, again
+        self._present, self._instruction, self._on_again = present, instruction, again
         self._version = ""
-        self._ended = self._alone = False
+        self._ended = self._hides_marks = False
         self._note = "The model reads the text …"
 
     def compose(self) -> ComposeResult:
@@ -138,7 +137,6 @@ The first token of a text has no surprisal.
         self._draw()
 
     def show(self, version: str) -> None:
-        """Show how far the version is written."""
         self._version, self._ended = version, False
         self._note = f"writing: {counted(len(version), 'character')}"
         self._update()
@@ -148,13 +146,11 @@ The first token of a text has no surprisal.
         self._update()
 
     def show_costs(self, present: VersionBits, version: VersionBits) -> None:
-        """Show what both versions cost."""
         same = "\nThis version is the same text." * (self._version == self._present)
         self._note = cost_table(present, version) + same
         self._update()
 
     def show_error(self, error: LmtuiError) -> None:
-        """Show why the model can't answer."""
         self._note = visible(f"{error}. {error.hint}")
         self._update()
 
@@ -163,18 +159,18 @@ The first token of a text has no surprisal.
             self._draw()
 
     def _draw(self) -> None:
-        words: Content = Content(visible(self._version or self._present))
-        if self._ended and not self._alone:
-            words = Content.assemble(
+        content: Content = Content(visible(self._version or self._present))
+        if self._ended and not self._hides_marks:
+            content = Content.assemble(
                 *(
-                    (visible(part.text), _LOOKS[part.kind])
+                    (visible(part.text), _STYLES[part.kind])
                     for part in word_diff(self._present, self._version)
                 )
             )
-        marks = "with" if self._alone else "without"
+        marks = "with" if self._hides_marks else "without"
         keys = f"Enter takes it · r writes another · v {marks} marks · "
         keys = keys if self._ended else ""
-        self.query_one("#words", Static).update(words)
+        self.query_one("#words", Static).update(content)
         self.query_one("#costs", Static).update(Content(self._note))
         self.query_one("#foot", Static).update(Content(f"{keys}Esc leaves the text"))
 
@@ -183,20 +179,18 @@ The first token of a text has no surprisal.
             self.dismiss(self._version)
 
     def action_marks(self) -> None:
-        """Show the new version alone, or with what it changes marked."""
-        self._alone = not self._alone
+        self._hides_marks = not self._hides_marks
         self._draw()
 
     def action_again(self) -> None:
         if self._ended:
-            self._again()
+            self._on_again()
 
     def action_leave(self) -> None:
         self.dismiss(None)
 
 
 def cost_table(present: VersionBits, version: VersionBits) -> str:
-    """Return a line for each version: its bits, those of what follows, and the sum."""
     heads = ("text", "what follows", "sum")
     rows = [
         [NONE if cost is None else in_bits(cost) for cost in costs]
@@ -216,7 +210,7 @@ def cost_table(present: VersionBits, version: VersionBits) -> str:
 
 
 @dataclass(slots=True)
-class _Part:
+class _RewrittenPart:
     """The part of a text that is rewritten."""
 
     text: str
@@ -232,7 +226,6 @@ class _Part:
         return self.text[self.start : self.end]
 
     def with_version(self) -> str:
-        """Return the whole text with the new version."""
         return self.text[: self.start] + self.version + self.text[self.end :]
 
 
@@ -249,11 +242,10 @@ class RewriteController(OfferController):
     ) -> None:
         super().__init__(client, screen, editor, ghosts)
         self._sampling, self._sampling_for = writing.sampling, writing.sampling_for
-        self._part: _Part | None = None
+        self._part: _RewrittenPart | None = None
         self._dialog: RewriteScreen | None = None
 
     def follow_model(self, state: ModelState) -> None:
-        """Take what the model's makers recommend to draw with."""
         super().follow_model(state)
         if state.info is not None and self._sampling_for is not None:
             self._sampling = self._sampling_for(state.info)
@@ -273,11 +265,10 @@ class RewriteController(OfferController):
         elif not editor.text[start:end].strip():
             self._screen.notify("Select what is to be rewritten.")
         else:
-            self._part = _Part(editor.text, start, end, editor.revision)
+            self._part = _RewrittenPart(editor.text, start, end, editor.revision)
             prompt.ask(QUESTION)
 
     def write(self, instruction: str) -> None:
-        """Have the part rewritten as an instruction says."""
         part = self._part
         if part is None or part.revision != self._editor.revision:
             self._screen.notify("The text has changed; ask again.")
@@ -287,11 +278,11 @@ class RewriteController(OfferController):
         uncover(dialog, self._editor.cursor_screen_offset.y)
         self._dialog = dialog
 
-        def put(version: str) -> None:
+        def replace_part(version: str) -> None:
             if part.revision == self._editor.revision:
                 self._editor.replace_span(part.start, part.end, version)
 
-        self._open(dialog, put)
+        self._open(dialog, replace_part)
         self._write()
 
     def _write(self) -> None:
@@ -299,19 +290,21 @@ class RewriteController(OfferController):
         assert part is not None
         assert dialog is not None
         self._client.cancel()  # the version before may still be scored
-        asked = _PROMPT.format(instruction=part.instruction, text=part.present.strip())
+        prompt = _PROMPT.format(instruction=part.instruction, text=part.present.strip())
         pieces: list[str] = []
 
-        def steps(found: tuple[Step, ...]) -> None:
-            pieces.extend(step.piece for step in found)
+        def show_steps(steps: tuple[Step, ...]) -> None:
+            pieces.extend(step.piece for step in steps)
             dialog.show("".join(pieces))
 
-        def end(result: GenerationResult) -> None:
+        def show_end(result: GenerationResult) -> None:
             written = "".join(pieces) + result.piece
             thought = thinking_in(written)
-            part.version = like(part.present, written[thought.end if thought else 0 :])
-            full = result.reason is FinishReason.LENGTH
-            note = "cut at its longest length; " if full else ""
+            part.version = with_outer_space(
+                part.present, written[thought.end if thought else 0 :]
+            )
+            is_cut = result.reason is FinishReason.LENGTH
+            note = "cut at its longest length; " if is_cut else ""
             dialog.show_end(part.version, f"{note}both versions are scored …")
             if part.version:
                 self._score(part, dialog)
@@ -323,28 +316,27 @@ class RewriteController(OfferController):
             max_tokens=64 + len(part.present) // 2,
             seed=None,  # another one each time
         )
-        turns, info = (ChatTurn("user", asked),), self._model.info
+        turns, info = (ChatTurn("user", prompt),), self._model.info
         thinking = False if info and info.switches_thinking else None
         self._client.ask(
             Slot.GENERATE,
             lambda engine, context: run_generation(
                 engine, context, turns, settings, top_n=1, thinking=thinking
             ),
-            end,
+            show_end,
             dialog.show_error,
             dropped=lambda: dialog.show_end("", "The model was interrupted."),
-            batch=generation_batch(steps),
+            batch=generation_batch(show_steps),
         )
         self._screen.activity.clear_notice()
 
     @property
     def status_text(self) -> str:
-        """Rewriting, or scoring the two versions."""
         if self._client.is_pending(Slot.GENERATE):
             return "rewriting"
         return "scoring both versions" if self._client.is_pending(Slot.SPAN) else ""
 
-    def _score(self, part: _Part, dialog: RewriteScreen) -> None:
+    def _score(self, part: _RewrittenPart, dialog: RewriteScreen) -> None:
         """Score both versions, one after the other, each in its place."""
 
         def score_new(present: VersionBits) -> None:
@@ -360,14 +352,14 @@ class RewriteController(OfferController):
     def _bits(
         self, text: str, start: int, end: int, then: Callable[[VersionBits], object]
     ) -> None:
-        found: list[ScoredSpan] = []
+        spans: list[ScoredSpan] = []
         last = max(end, paragraph_at(text, max(start, end - 1))[1])
         self._client.ask(
             Slot.SPAN,
             emit_each(lambda engine: engine.document.score_span(text, start, last)),
-            lambda _: then(version_bits(_newest(found), start, end)),
+            lambda _: then(version_bits(_last_run(spans), start, end)),
             self._show_failed,
-            batch=found.extend,
+            batch=spans.extend,
         )
 
     def _show_failed(self, error: LmtuiError) -> None:
@@ -375,7 +367,7 @@ class RewriteController(OfferController):
             self._dialog.show_error(error)
 
 
-def _newest(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
+def _last_run(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     """Return the spans of the last run: one that was interrupted begins anew."""
     newest: list[ScoredSpan] = []
     for span in spans:
@@ -385,7 +377,7 @@ def _newest(spans: Sequence[ScoredSpan]) -> list[ScoredSpan]:
     return newest
 
 
-def like(present: str, written: str) -> str:
+def with_outer_space(present: str, written: str) -> str:
     """Return a version with the white space that is around the present one."""
     inner = written.strip()
     if not inner:

@@ -54,7 +54,7 @@ TOTALS_EVERY = 0.2
 _PART = 3000  # code points that are scored at a time
 WHOLE = 200_000
 """Code points up to which all of a text is scored, and not only what is seen."""
-_GOES_ON = "F3 scores on"
+_CONTINUES = "F3 scores on"
 _LISTED = 200  # tokens whose words are looked at for the most surprising ones
 
 _MEASURES: tuple[Measure | None, ...] = (None, "surprisal", "rank", "entropy")
@@ -88,33 +88,30 @@ class ScoreController(Controller):
         self.is_shown = False
         """Whether the totals on the screen are those of the text as it is."""
         self._document = Sums("document", 0.0, 0, None, 0, 0)
-        self._list: SurprisesScreen | None = None  # while it is open
+        self._open_list: SurprisesScreen | None = None  # while it is open
         self._measure: Measure | None = None
         self._idle: TimerHandle | None = None
         self._has_model = False
         self._why_not = ""  # why this model scores no text
-        self._halted = ""  # why scoring has ended early, until it goes on
-        self._halted_at = 0  # revision of the text at which that changed
+        self._halt_reason = ""  # why scoring has ended early, until it goes on
+        self._halt_revision = 0  # revision of the text at which that changed
         self._tokens: int | None = None  # of the text, as the last prediction counts
 
     @property
     def status_text(self) -> str:
-        """Scoring, until all is scored that should be, or why it has ended early."""
-        if self._halted:
-            return f"{self._halted} · {_GOES_ON}"
-        goes_on = self._has_model and self._next_part() is not None
-        return "scoring the text" if goes_on else ""
+        if self._halt_reason:
+            return f"{self._halt_reason} · {_CONTINUES}"
+        is_scoring = self._has_model and self._next_part() is not None
+        return "scoring the text" if is_scoring else ""
 
     def start(self) -> None:
-        """Show the totals a few times a second, where they changed."""
         self._screen.set_interval(TOTALS_EVERY, self._show_totals)
         self._screen.watch(self.totals, "stale", self._show_totals_anew, init=False)
 
     def follow_model(self, state: ModelState) -> None:
-        """Forget the scores of the model before, and score anew."""
-        can = state.capabilities.scores
-        self._has_model = state.info is not None and can
-        self._why_not = "" if can else state.capabilities.why_not
+        can_score = state.capabilities.scores
+        self._has_model = state.info is not None and can_score
+        self._why_not = "" if can_score else state.capabilities.why_not
         self._client.cancel()
         self._halt("")
         if self._has_model or self._why_not:
@@ -126,7 +123,6 @@ class ScoreController(Controller):
             self._show_totals()
 
     def forget(self) -> None:
-        """Forget the scores: they are of another model or text."""
         self.text.forget()
         self._tokens = None
         self.costs.forget_costs()
@@ -138,10 +134,10 @@ class ScoreController(Controller):
 
     def stop(self) -> bool:
         """Stop scoring, until the text changes or its scores are asked for."""
-        edited = self.text.text != self._editor.text  # the edit is on its way
-        if self._halted or not self._has_model:
+        is_edited = self.text.text != self._editor.text  # the edit is on its way
+        if self._halt_reason or not self._has_model:
             return False
-        if not edited and self._next_part() is None:
+        if not is_edited and self._next_part() is None:
             return False
         self._client.cancel()
         self._halt("stopped")
@@ -149,7 +145,7 @@ class ScoreController(Controller):
         return True
 
     def _halt(self, why: str) -> None:
-        self._halted, self._halted_at = why, self._editor.revision
+        self._halt_reason, self._halt_revision = why, self._editor.revision
         self.is_shown = False
 
     def _can_score(self) -> bool:
@@ -158,8 +154,7 @@ class ScoreController(Controller):
             self._screen.notify(self._why_not)
         return not self._why_not
 
-    def _go_on(self) -> None:
-        """Score on after a stop: the scores are asked for."""
+    def _resume_scoring(self) -> None:
         self._halt("")
         self._score_on()
 
@@ -174,20 +169,19 @@ class ScoreController(Controller):
         self._show_totals()
 
     def follow_edit(self) -> None:
-        """Mark the scores behind a change of the text as outdated."""
         text = self._editor.text
-        self.costs.follow(self.text.text, text, self._cost)
+        self.costs.follow(self.text.text, text, self._surprisal_of)
         stale = self.text.update(text)
         if self._measure is not None:
             self._editor.make_heat_stale(stale)
         self.outdate_totals()
         self.totals.outdate()
         self._client.cancel()
-        if self._halted_at != self._editor.revision:
+        if self._halt_revision != self._editor.revision:
             self._halt("")
         self.score_when_idle()
 
-    def _cost(self, start: int, end: int) -> float | None:
+    def _surprisal_of(self, start: int, end: int) -> float | None:
         """Return the surprisal of a part of the text; None if it is not all scored."""
         covered = self.text.is_covered(start, end)
         return bits(self.text.sum(start, end).logprob) if covered else None
@@ -201,30 +195,31 @@ class ScoreController(Controller):
         part = self.costs.at(self._editor.cursor_index)
         if part is None or part.before is None or self.text.stale(part.start, part.end):
             return None
-        now = self._cost(part.start, part.end)
-        return None if now is None else now - part.before
+        cost = self._surprisal_of(part.start, part.end)
+        return None if cost is None else cost - part.before
 
     def follow_prediction(self, prediction: CursorPrediction | None) -> None:
         """Take the scores of what the model has read up to the cursor."""
         self.totals.renew()
-        before, self._tokens = self._tokens, prediction.tokens if prediction else None
+        old_tokens = self._tokens
+        self._tokens = prediction.tokens if prediction else None
         self.is_shown = False
         if prediction is not None and prediction.read is not None:
-            self._put(prediction.read)
-        if before is None:
+            self._add_scores(prediction.read)
+        if old_tokens is None:
             self._show_totals()  # at once, as the status line may say that all is done
 
     # Scoring.
 
     def score_when_idle(self) -> None:
-        """Go on with scoring once the user does not write."""
         if self._idle is not None:
             self._idle.cancel()
         self._idle = call_after(self._screen, IDLE, self._score_on)
 
     def _score_on(self) -> None:
         """Score what is visible, then the rest of a text that is not too long."""
-        if not self._has_model or self._halted or self._client.is_pending(Slot.SPAN):
+        is_halted = not self._has_model or self._halt_reason
+        if is_halted or self._client.is_pending(Slot.SPAN):
             return
         text, part = self.text.text, self._next_part()
         if part is None:
@@ -242,7 +237,7 @@ class ScoreController(Controller):
                 lambda _: end(),
                 self._show_failed,
                 dropped=self._activity.update,
-                batch=lambda spans: self._put(*spans),
+                batch=lambda spans: self._add_scores(*spans),
             )
         self._activity.update()
 
@@ -255,7 +250,7 @@ class ScoreController(Controller):
     def _show_failed(self, error: LmtuiError) -> None:
         self._halt(visible_line(error.title))
 
-    def _put(self, span: ScoredSpan) -> None:
+    def _add_scores(self, span: ScoredSpan) -> None:
         if not span.spans:
             return
         self.text.put(span)
@@ -265,14 +260,13 @@ class ScoreController(Controller):
     # The heat map.
 
     def next_measure(self) -> None:
-        """Shade by the next measure, or not at all after the last."""
         if not self._can_score():
             return
-        at = _MEASURES.index(self._measure)
-        self._measure = _MEASURES[(at + 1) % len(_MEASURES)]
+        index = _MEASURES.index(self._measure)
+        self._measure = _MEASURES[(index + 1) % len(_MEASURES)]
         self._editor.heat = self.legend.display = self._measure is not None
         self._activity.notice(f"heat: {self._measure or 'off'}")
-        self._go_on()
+        self._resume_scoring()
         if self._measure is None:
             return
         self.legend.set_class(self._editor.has_class(TINTED), TINTED)
@@ -305,18 +299,18 @@ class ScoreController(Controller):
             parts.append(self._sums("selection", low, high))
         self.totals.show(*parts, note=self._why_partial())
         self._show_file()
-        if self._list is not None:
-            self._list.show(self._most_surprising(), self._part())
+        if self._open_list is not None:
+            self._open_list.show(self._most_surprising(), self._part())
 
     def _why_partial(self) -> str:
         """Return why some of the totals will stay those of a part; "" where they will
         not."""
         if self._why_not:
             return "this server scores no text"
-        if self._halted:
+        if self._halt_reason:
             return self.status_text
-        partial = len(self.text.text) > WHOLE and self.text.stale()
-        return "≈ of the lines that were shown" if partial else ""
+        is_partial = len(self.text.text) > WHOLE and self.text.stale()
+        return "≈ of the lines that were shown" if is_partial else ""
 
     def _show_file(self) -> None:
         """Show the file and the cursor as they are, with the sum as it was last
@@ -393,7 +387,7 @@ class ScoreController(Controller):
         if not self._can_score():
             return
         words = self.surprising_words(self._surprise_bits)
-        self._go_on()
+        self._resume_scoring()
         word = (next_from if by > 0 else before_from)(words, self._editor.cursor_index)
         if word is not None:
             self._go_to(word)
@@ -405,30 +399,29 @@ class ScoreController(Controller):
 
     def _go_to(self, word: SurprisingWord) -> None:
         self._editor.go_to(word.start)
-        place = "" if word.rank is None else f", token rank {rank(word.rank)}"
-        said = f"surprisal {in_bits(word.bits)} bits{place}"
-        self._activity.notice(f"{visible_line(word.word)}: {said}")
+        rank_text = "" if word.rank is None else f", token rank {rank(word.rank)}"
+        surprisal_text = f"surprisal {in_bits(word.bits)} bits{rank_text}"
+        self._activity.notice(f"{visible_line(word.word)}: {surprisal_text}")
 
     def list_surprises(self) -> None:
-        """List the most surprising words, and go to the chosen one."""
         if not self._can_score():
             return
-        self._go_on()
-        self._list = SurprisesScreen(
+        self._resume_scoring()
+        self._open_list = SurprisesScreen(
             self.text.text, self._most_surprising(), self._part()
         )
 
         def answer(word: SurprisingWord | None) -> None:
-            self._list = None
+            self._open_list = None
             if word is not None:
                 self._go_to(word)
 
-        self._screen.app.push_screen(self._list, answer)
+        self._screen.app.push_screen(self._open_list, answer)
 
     def _most_surprising(self) -> list[SurprisingWord]:
-        known = (p.token.logprob for p in self.text.tokens())
+        logprobs = (p.token.logprob for p in self.text.tokens())
         worst = nsmallest(
-            _LISTED, (logprob for logprob in known if logprob is not None)
+            _LISTED, (logprob for logprob in logprobs if logprob is not None)
         )
         return self.surprising_words(bits(worst[-1])) if worst else []
 
@@ -441,9 +434,9 @@ class ScoreController(Controller):
             return ""  # the list is empty, and says so
         if document.whole:
             return ", some of it as it was before an edit"
-        about = "≈" * document.tokens_stale
-        all_ = "" if document.tokens is None else f" of {about}{document.tokens:,}"
-        return f", of {document.scored:,}{all_} tokens"
+        approx = "≈" * document.tokens_stale
+        total = "" if document.tokens is None else f" of {approx}{document.tokens:,}"
+        return f", of {document.scored:,}{total} tokens"
 
 
 def _heat(placed: TokenAt, measure: Measure) -> HeatSpan:

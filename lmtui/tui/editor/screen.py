@@ -201,7 +201,6 @@ then none, then the first one again.
         self.editor.focus()
 
     def key_name(self, binding: Binding) -> str:
-        """Return what a key does; that of the ghost text with its mode."""
         name = super().key_name(binding)
         is_mode = binding.id == "ghost.mode"
         return f"{name}: {short_mode(self.suggestions.mode)}" if is_mode else name
@@ -209,15 +208,14 @@ then none, then the first one again.
     def _deliver(self, call: Callable[[], object]) -> bool:
         """Have an answer of the engine taken, and the status line follow it."""
 
-        def take() -> object:
-            taken = call()
+        def run() -> object:
+            result = call()
             self.activity.update()
-            return taken
+            return result
 
-        return self.call_later(take)
+        return self.call_later(run)
 
     def action_stop(self) -> None:
-        """Close what lies over the text, and back to it; scoring goes on."""
         self.suggestions.stop()
         self.passages.stop()
         for bar in (self._find_bar, self._prompt):
@@ -231,7 +229,6 @@ then none, then the first one again.
         self.scores.outdate_totals()
 
     def _follow_file(self) -> None:
-        """Begin anew: another file is in the editor."""
         self.scores.forget()
         editor = self.editor
         self.follow_edit(
@@ -242,7 +239,6 @@ then none, then the first one again.
 
     @on(GhostEditor.Edited)
     def follow_edit(self, event: GhostEditor.Edited) -> None:
-        """Follow a change of the text."""
         self._search_again()
         self.predictions.ask()  # before a suggestion, which it would interrupt
         if not event.ghost_stays:
@@ -274,7 +270,7 @@ then none, then the first one again.
         self.suggestions.show_alternative(event.by)
 
     @on(ProbabilityPanel.CandidatePicked)
-    def take_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
+    def insert_row(self, event: ProbabilityPanel.CandidatePicked) -> None:
         """Insert the text of a row; the keyboard stays in the panel, for the next."""
         self.predictions.insert(event.candidate)
         if event.by_mouse:
@@ -296,7 +292,6 @@ then none, then the first one again.
         self.scores.totals.show_rows(LABELS if full else BRIEF)
 
     def action_rows(self) -> None:
-        """Move to the panel, whose rows can be taken."""
         self.show_panel()
         self.panel.focus()
 
@@ -347,8 +342,8 @@ then none, then the first one again.
         """Open the bar; what is selected is looked for."""
         editor = self.editor
         selected = editor.selected_text
-        words = selected if "\n" not in selected else ""
-        self._find_bar.open(editor.text, editor.cursor_index, words)
+        query = selected if "\n" not in selected else ""
+        self._find_bar.open(editor.text, editor.cursor_index, query)
 
     def _search_again(self) -> None:
         if self._find_bar.is_open:
@@ -369,29 +364,26 @@ then none, then the first one again.
 
     @on(FindBar.ReplacedAll)
     def replace_matches(self, event: FindBar.ReplacedAll) -> None:
-        """Replace all matches in one step of the history."""
         start, end = event.spans[0][0], event.spans[-1][1]
         spans = [(a - start, b - start) for a, b in event.spans]
         part = self.editor.text[start:end]
         self.editor.replace_span(start, end, replaced(part, spans, event.texts))
 
     def action_go_to_line(self) -> None:
-        """Ask for a location."""
         self._prompt.ask_location(self.editor.text)
 
     @on(LinePrompt.Answered)
-    def take_line(self, event: LinePrompt.Answered) -> None:
-        """Do what was asked for: go to a location, open, save, write."""
+    def answer_question(self, event: LinePrompt.Answered) -> None:
         self.focus_text()
-        takers = {
-            "path": self.file.take_name,
+        handlers = {
+            "path": self.file.save_under,
             "open": self.file.open_named,
             "place": self._go_to_line,
             PAGE.id: self.page.write,
             PASSAGE.id: self.passages.write,
             REWRITE.id: self.rewrite.write,
         }
-        takers[event.question](event.text)
+        handlers[event.question](event.text)
 
     def _go_to_line(self, line_col: str) -> None:
         self.editor.go_to(offset_named(self.editor.text, line_col))
@@ -404,7 +396,6 @@ then none, then the first one again.
     # Looking into it.
 
     def action_inspect(self) -> None:
-        """Look into the text, with the selection selected there too."""
         editor = self.editor
         text, selected = editor.text, editor.selection_indexes
         name = self.file.current.name
@@ -414,7 +405,6 @@ then none, then the first one again.
     # How the text is shown.
 
     def action_wrap(self) -> None:
-        """Break long lines, or not."""
         self.editor.soft_wrap = not self.editor.soft_wrap
 
     def action_numbers(self) -> None:

@@ -46,39 +46,37 @@ the text. "not searched" bounds the probability of the ways that were not search
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._expectation: CursorPrediction | None = None
+        self._prediction: CursorPrediction | None = None
         self._at_end = False
 
     def show(
-        self, expectation: CursorPrediction | None, *, at_end: bool = False
+        self, prediction: CursorPrediction | None, *, at_end: bool = False
     ) -> None:
         """Show a prediction, or none; `at_end`: the cursor is at the end of the
         text."""
-        self._expectation, self._at_end = expectation, at_end
+        self._prediction, self._at_end = prediction, at_end
         self.renew()
         self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return each sentence in the longest form that fits."""
-        if self._expectation is None:
+        if self._prediction is None:
             return []
-        following = following_forms(self._expectation, at_end=self._at_end)
-        forms = (typed_forms(self._expectation), following)
+        following = following_forms(self._prediction, at_end=self._at_end)
+        forms = (typed_forms(self._prediction), following)
         return [[(fit_best(form, width)[0], "")] for form in forms]
 
 
-def typed_forms(expectation: CursorPrediction) -> Forms:
-    """Return how probable the begun word was."""
-    logprob = expectation.typed_logprob
-    if not expectation.typed or logprob is None:
+def typed_forms(prediction: CursorPrediction) -> Forms:
+    logprob = prediction.typed_logprob
+    if not prediction.typed or logprob is None:
         return (("typed: nothing of the next word",), ("typed: nothing",))
-    word, short = (f"“{word}”" for word in _words(expectation.typed))
-    if expectation.typed == " ":
+    word, short = (f"“{word}”" for word in _word_forms(prediction.typed))
+    if prediction.typed == " ":
         word = short = "a space"
-    if expectation.is_mostly_unlisted:
+    if prediction.is_mostly_unlisted:
         return ((f"typed: {word} is not listed",), (f"typed: {short} not listed",))
     prob, in_bits = percent(math.exp(min(0.0, logprob))), surprisal(logprob)
-    left = percent(expectation.unexplored)
+    left = percent(prediction.unexplored)
     return (
         (f"typed: {word} p {prob} ({in_bits} bits)", f"{left} not searched"),
         (f"typed: {word} p {prob} ({in_bits} bits)",),
@@ -87,12 +85,11 @@ def typed_forms(expectation: CursorPrediction) -> Forms:
     )
 
 
-def following_forms(expectation: CursorPrediction, *, at_end: bool) -> Forms:
-    """Return what follows the cursor, with its probability and rank."""
-    following = expectation.following
+def following_forms(prediction: CursorPrediction, *, at_end: bool) -> Forms:
+    following = prediction.following
     if following is None:
         return (("follows: end of text" if at_end else "follows: not searched",),)
-    word, short = _words(following.candidate.text)
+    word, short = _word_forms(following.candidate.text)
     prob, rank = probability(following.candidate.logprob), f"rank {following.rank:,}"
     return (
         (f"follows: “{word}” p {prob}", f"{rank} over all cuts"),
@@ -102,7 +99,7 @@ def following_forms(expectation: CursorPrediction, *, at_end: bool) -> Forms:
     )
 
 
-def _words(text: str) -> tuple[str, str]:
+def _word_forms(text: str) -> tuple[str, str]:
     """Return a word in two lengths."""
     shown = visible_token(text)
     return clip(shown, _WORD), clip(shown, _WORD // 2)
@@ -164,29 +161,28 @@ its surprisal before; fewer bits are likelier words, not better ones.
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._place = FileStatus()
+        self._status = FileStatus()
 
     def show(self, status: FileStatus) -> None:
-        if status != self._place:
-            self._place = status
+        if status != self._status:
+            self._status = status
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return [[(fit_best(forms(self._place), width)[0], "")]]
+        return [[(fit_best(forms(self._status), width)[0], "")]]
 
 
 def forms(status: FileStatus) -> Sequence[Sequence[str]]:
-    """Return the line in forms of decreasing length."""
     mark = "● " if status.modified else ""
     name = mark + visible_line(status.name or "new file")
-    where = f"line {status.line:,}, column {status.column:,}"
+    location = f"line {status.line:,}, column {status.column:,}"
     short = f"{status.line}:{status.column}"
     size = (counted(status.words, "word"), counted(status.characters, "character"))
-    about = "≈" * status.tokens_stale
-    counts = [] if status.tokens is None else [about + counted(status.tokens, "token")]
+    approx = "≈" * status.tokens_stale
+    counts = [] if status.tokens is None else [approx + counted(status.tokens, "token")]
     total, part = _sum(status)
-    odd = _format(status, plain=False)
-    formats = _format(status, plain=True), odd, ()
+    unusual = _format(status, plain=False)
+    formats = _format(status, plain=True), unusual, ()
     notes = ["read-only"] if status.read_only else []
     if status.changed:
         notes.append("deleted" if status.deleted else "changed on disk")
@@ -194,18 +190,22 @@ def forms(status: FileStatus) -> Sequence[Sequence[str]]:
         notes.append(f"{counted(status.context_files, 'file')} read first")
     if status.selected:
         notes.append(f"{status.selected:,} selected")
-    known = status.edit_bits is not None
-    edit = [f"edit {difference(status.edit_bits)} bits"] if known else []
+    has_edit = status.edit_bits is not None
+    edit = [f"edit {difference(status.edit_bits)} bits"] if has_edit else []
     return (
-        *((name, *notes, where, *size, part, *edit, *kind) for kind in formats if part),
         *(
-            (name, *notes, where, *size, *counts, total, *edit, *kind)
+            (name, *notes, location, *size, part, *edit, *kind)
+            for kind in formats
+            if part
+        ),
+        *(
+            (name, *notes, location, *size, *counts, total, *edit, *kind)
             for kind in formats[:2]
         ),
-        (name, *notes, where, size[0], *counts, total, *edit, *odd),
-        *((name, *notes, where, total, change, *odd) for change in edit),
-        (name, *notes, short, size[0], total, *edit, *odd),
-        (name, *notes, short, total, *edit, *odd),
+        (name, *notes, location, size[0], *counts, total, *edit, *unusual),
+        *((name, *notes, location, total, change, *unusual) for change in edit),
+        (name, *notes, short, size[0], total, *edit, *unusual),
+        (name, *notes, short, total, *edit, *unusual),
         (name, *notes, short, total, *edit),
         (name, *notes, short, total),
         (name, *notes, short),
@@ -231,10 +231,10 @@ def _format(status: FileStatus, *, plain: bool) -> tuple[str, ...]:
 def _sum(status: FileStatus) -> tuple[str, str]:
     """Return Σ log P of the whole text, and that of its scored part; "" where all is
     scored."""
-    known = status.logprob is not None
-    about = "≈ " if status.stale and known else ""
-    nats = f"{about}{log_prob(status.logprob)} nats"
-    if not known or (status.scored is not None and status.tokens is None):
+    is_known = status.logprob is not None
+    approx = "≈ " if status.stale and is_known else ""
+    nats = f"{approx}{log_prob(status.logprob)} nats"
+    if not is_known or (status.scored is not None and status.tokens is None):
         return f"Σ log P {NONE}", ""
     if status.scored is None or status.tokens is None:
         return f"Σ log P {nats}", ""

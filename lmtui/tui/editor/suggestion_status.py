@@ -22,7 +22,6 @@ _MODES = {"single": "to the end of the line", "multi": "several lines", "off": "
 
 
 def mode_words(mode: str) -> str:
-    """Return how far suggestions extend in a mode."""
     return _MODES[mode]
 
 
@@ -47,24 +46,24 @@ def ghost_words(
     and the one behind the last, out of `total`. The text is at most `width` cells wide.
     """
     stopped = "ghost stopped" if end in _STOPPED else "ghost"
-    why = f"{stopped if shown else 'no ghost'}: {end}"
+    reason = f"{stopped if shown else 'no ghost'}: {end}"
     if end is SuggestionEnd.UNSURE and rules is not None and rules.min_prob:
-        why += f" (p < {rules.min_prob:g})"
-    asks = end is SuggestionEnd.UNSURE and not shown
-    more = ("Ctrl+Space shows it",) if asks else ()
+        reason += f" (p < {rules.min_prob:g})"
+    can_force = end is SuggestionEnd.UNSURE and not shown
+    more = ("Ctrl+Space shows it",) if can_force else ()
     mode = "several lines" if multi_line else "one line"
     read = "reads both sides" if infill else "reads left context only"
-    where = _where(window, total)
+    where = _window_text(window, total)
     forms = (
-        (why, *more, mode, read, *where),
-        (why, *more, read, *where),
-        (why, *more, *where),
-        (why,),
+        (reason, *more, mode, read, *where),
+        (reason, *more, read, *where),
+        (reason, *more, *where),
+        (reason,),
     )
     return fit_best(forms, width)[0]
 
 
-def _where(window: tuple[int, int] | None, total: int) -> tuple[str, ...]:
+def _window_text(window: tuple[int, int] | None, total: int) -> tuple[str, ...]:
     """Return the window, unless it is the whole text; the last number is inclusive."""
     if window is None or (window[0] == 0 and window[1] >= total):
         return ()

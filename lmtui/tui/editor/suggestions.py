@@ -71,18 +71,21 @@ class SuggestionController(Controller):
             "infill", _infill_words(), lead="Code:", at_once=False
         )
         """A model for programs, where this one reads only what is before the cursor."""
-        self._pause: asyncio.TimerHandle | None = None  # while nothing is shown yet
-        self._latest: Callable[[], object] | None = None  # to be done after it
+        self._pause_timer: asyncio.TimerHandle | None = (
+            None  # while nothing is shown yet
+        )
+        self._after_pause_call: Callable[[], object] | None = (
+            None  # to be done after it
+        )
         self._has_model = False
         self._capabilities = Capabilities()
         self._alternatives: tuple[Suggestion, ...] = ()
-        self._alternative = 0  # index of the one that is shown
-        self._asks_for_alternatives = False  # and not for one suggestion
+        self._alternative_index = 0  # index of the one that is shown
+        self._wants_alternatives = False  # and not for one suggestion
 
     # When to ask.
 
     def follow_model(self, state: ModelState) -> None:
-        """Forget the suggestions of the model before, and ask for a new one."""
         self._has_model = state.info is not None
         self._capabilities = state.capabilities
         self.cancel()
@@ -101,7 +104,6 @@ class SuggestionController(Controller):
             self._suggest()
 
     def follow_cursor(self) -> None:
-        """Ask for a suggestion only where the cursor comes to the end of a line."""
         self._alternatives = ()
         self.cancel()
         line, column = self._editor.cursor_location
@@ -109,43 +111,46 @@ class SuggestionController(Controller):
             self._suggest()
 
     def dismiss(self) -> None:
-        """Suggest nothing at this cursor: the user dismissed the suggestion."""
         self.cancel()
-        self._say("dismissed")
+        self._notice("dismissed")
 
     @property
     def status_text(self) -> str:
-        """Writing a suggestion, once it is late; an early one is not shown yet."""
-        if self._pause is not None or not self._client.is_pending(Slot.SUGGEST):
+        if self._pause_timer is not None or not self._client.is_pending(Slot.SUGGEST):
             return ""
-        alternatives = self._asks_for_alternatives
+        alternatives = self._wants_alternatives
         return f"writing {'alternatives' if alternatives else 'a suggestion'}"
 
     def stop(self) -> bool:
-        """Stop the suggestion that is being written."""
         return self.cancel()
 
     def cancel(self) -> bool:
         """Drop what was asked for, or waits to be shown; return whether the model was
         at work."""
-        if self._pause is not None:
-            self._pause.cancel()
-        self._pause = self._latest = None
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+        self._pause_timer = self._after_pause_call = None
         return self._client.cancel()
 
     def _suggest(self) -> None:
         """Ask for a suggestion at once, and begin the pause before it is shown."""
         editor = self._editor
-        free = editor.has_focus and not editor.ghost and editor.selection.is_empty
-        if self._mode == "off" or not self._has_model or not free:
+        can_suggest = (
+            editor.has_focus and not editor.ghost and editor.selection.is_empty
+        )
+        if self._mode == "off" or not self._has_model or not can_suggest:
             return
         if self._delay > 0:
-            wait = max(0.001, self._delay - _DRAWN_IN)
-            self._pause = call_after(self._screen, wait, self._end_pause)
+            seconds = max(0.001, self._delay - _DRAWN_IN)
+            self._pause_timer = call_after(self._screen, seconds, self._end_pause)
         self._ask(self._request(self._rules))
 
     def _end_pause(self) -> None:
-        latest, self._pause, self._latest = self._latest, None, None
+        latest, self._pause_timer, self._after_pause_call = (
+            self._after_pause_call,
+            None,
+            None,
+        )
         if latest is not None:
             latest()
         self._activity.update()
@@ -153,10 +158,10 @@ class SuggestionController(Controller):
     def _after_pause(self, call: Callable[[], object]) -> None:
         """Do something now, or when the pause ends unless something later takes its
         place."""
-        if self._pause is None:
+        if self._pause_timer is None:
             call()
         else:
-            self._latest = call
+            self._after_pause_call = call
 
     def suggest_now(self) -> None:
         """Ask for a suggestion, however unsure the model is."""
@@ -172,7 +177,7 @@ class SuggestionController(Controller):
         return _Request(self._editor.revision, self._editor.cursor_index, rules)
 
     def _ask(self, request: _Request) -> None:
-        self._asks_for_alternatives = False
+        self._wants_alternatives = False
         text = self._editor.text
         self._client.ask(
             Slot.SUGGEST,
@@ -196,27 +201,29 @@ class SuggestionController(Controller):
         self._editor.show_ghost(text, revision=request.revision, cursor=request.cursor)
 
     def _show_end(self, request: _Request, suggestion: Suggestion) -> None:
-        nothing = not suggestion.text
-        if nothing and request.by_user:
-            self._insist(request, suggestion)
+        is_empty = not suggestion.text
+        if is_empty and request.by_user:
+            self._force(request, suggestion)
             return
-        if not nothing:
+        if not is_empty:
             self._show(request, suggestion.text)
-        seen = self._predictions.prediction
-        total = seen.tokens if seen else 0
+        prediction = self._predictions.prediction
+        total = prediction.tokens if prediction else 0
         self._activity.notice(
             ghost_words(
                 suggestion.end,
                 rules=request.rules,
-                shown=not nothing,
+                shown=not is_empty,
                 multi_line=not request.rules.single_line,
                 infill=self._capabilities.infill,
-                window=seen.window if seen and total > DEFAULT_WINDOW else None,
+                window=prediction.window
+                if prediction and total > DEFAULT_WINDOW
+                else None,
                 total=total,
             )
         )
 
-    def _insist(self, request: _Request, suggestion: Suggestion) -> None:
+    def _force(self, request: _Request, suggestion: Suggestion) -> None:
         """Find something to show where the user asked: more lines, or the most probable
         beginning that neither ends the text nor is left out for what follows."""
         rules = replace(request.rules, single_line=False)
@@ -225,9 +232,9 @@ class SuggestionController(Controller):
             return
         rules = replace(rules, spare_following=False)
 
-        def show(found: tuple[Suggestion, ...]) -> None:
-            known = found[0] if found else suggestion
-            self._show_end(replace(request, rules=rules, by_user=False), known)
+        def show(alternatives: tuple[Suggestion, ...]) -> None:
+            best = alternatives[0] if alternatives else suggestion
+            self._show_end(replace(request, rules=rules, by_user=False), best)
 
         self._ask_for_alternatives(replace(request, rules=rules), show)
 
@@ -238,26 +245,25 @@ class SuggestionController(Controller):
             self._show_failed(error)
 
     def _show_failed(self, error: LmtuiError) -> None:
-        self._say(error.title)
+        self._notice(error.title)
 
-    def _say(self, words: str) -> None:
-        self._activity.notice(f"ghost: {visible_line(words)}")
+    def _notice(self, text: str) -> None:
+        self._activity.notice(f"ghost: {visible_line(text)}")
 
     # Alternatives.
 
     def show_alternative(self, by: int) -> None:
-        """Show another alternative; the first time they have to be generated."""
         if self._alternatives:
-            self._turn(self._request(self._rules), by)
+            self._show_next(self._request(self._rules), by)
             return
-        waits = self._asks_for_alternatives and self._client.is_pending(Slot.SUGGEST)
-        if not self._has_model or waits:
+        is_asking = self._wants_alternatives and self._client.is_pending(Slot.SUGGEST)
+        if not self._has_model or is_asking:
             return
         self.cancel()
         request = self._request(self._rules)
-        self._asks_for_alternatives = True
-        take = partial(self._take_alternatives, request, by)
-        self._ask_for_alternatives(request, take)
+        self._wants_alternatives = True
+        show_first = partial(self._show_alternatives, request, by)
+        self._ask_for_alternatives(request, show_first)
         self._activity.clear_notice()
 
     def _ask_for_alternatives(
@@ -275,38 +281,36 @@ class SuggestionController(Controller):
             self._show_failed,
         )
 
-    def _take_alternatives(
-        self, request: _Request, by: int, found: tuple[Suggestion, ...]
+    def _show_alternatives(
+        self, request: _Request, by: int, alternatives: tuple[Suggestion, ...]
     ) -> None:
-        self._alternatives = found
-        if not found:
-            self._say("there is no alternative")
+        self._alternatives = alternatives
+        if not alternatives:
+            self._notice("there is no alternative")
             return
-        shown = self._editor.ghost
-        is_first = shown and found[0].text.startswith(shown)
-        self._alternative = 0 if is_first else -by
-        self._turn(request, by)
+        ghost = self._editor.ghost
+        is_first = ghost and alternatives[0].text.startswith(ghost)
+        self._alternative_index = 0 if is_first else -by
+        self._show_next(request, by)
 
-    def _turn(self, request: _Request, by: int) -> None:
+    def _show_next(self, request: _Request, by: int) -> None:
         count = len(self._alternatives)
-        self._alternative = (self._alternative + by) % count
-        self._show(request, self._alternatives[self._alternative].text)
-        self._say(f"alternative {self._alternative + 1} of {count}")
+        self._alternative_index = (self._alternative_index + by) % count
+        self._show(request, self._alternatives[self._alternative_index].text)
+        self._notice(f"alternative {self._alternative_index + 1} of {count}")
 
     # The mode.
 
     @property
     def mode(self) -> Mode:
-        """How far suggestions go."""
         return self._mode
 
     def next_mode(self) -> None:
-        """Suggest to the end of the line, several lines, or nothing."""
         self._mode = _MODES[(_MODES.index(self._mode) + 1) % len(_MODES)]
         self.cancel()
         self._editor.forget_ghosts()
         self._alternatives = ()
-        self._say(mode_words(self._mode))
+        self._notice(mode_words(self._mode))
         self._screen.refresh_bindings()
         self._suggest()
 

@@ -32,11 +32,11 @@ from lmtui.tui.widgets.surprisal_styles import CLASSES, TINTED, sheet, tinted_sh
 
 AROUND = 256
 """Characters before and after a cursor by which a suggestion is recognised."""
-_KEPT = 64
+_MAX_EARLIER = 64
 
-Asked = tuple[int, int]
+RequestKey = tuple[int, int]
 """The revision of a text, and the offset of the cursor in it."""
-Around = tuple[str, str]
+Surroundings = tuple[str, str]
 """The text before a cursor, and after it."""
 
 
@@ -46,24 +46,26 @@ class Ghosts:
     def __init__(self) -> None:
         self.text = ""
         """The suggestion at the cursor now; "" without one."""
-        self._asked: Asked | None = None
+        self._request: RequestKey | None = None
         self._typed = ""
         """The part of the suggestion that was typed since it was requested."""
-        self._earlier: OrderedDict[Around, str] = OrderedDict()
+        self._earlier: OrderedDict[Surroundings, str] = OrderedDict()
 
-    def show(self, text: str, *, asked: Asked, here: Asked, around: Around) -> bool:
+    def show(
+        self, text: str, *, request: RequestKey, here: RequestKey, around: Surroundings
+    ) -> bool:
         """Set the suggestion. Return False if text or cursor has changed since the
         request, except by typing the suggestion itself."""
-        if asked == here:
+        if request == here:
             self._typed = ""
-        elif asked != self._asked or not text.startswith(self._typed):
+        elif request != self._request or not text.startswith(self._typed):
             return False
-        self._asked = asked
+        self._request = request
         self.text = text[len(self._typed) :]
-        self._keep(around)
+        self._remember(around)
         return True
 
-    def edit(self, typed: str, around: Around) -> None:
+    def edit(self, typed: str, around: Surroundings) -> None:
         """Follow an edit. `typed` is the text inserted at the cursor, "" for any other
         edit; `around` is the text around the cursor now. Typing the suggestion shortens
         it; any other edit drops it, or restores an earlier one for the same
@@ -71,7 +73,7 @@ class Ghosts:
         if typed and self.text.startswith(typed):
             self.text = self.text[len(typed) :]
             self._typed += typed
-            self._keep(around)
+            self._remember(around)
             return
         self.drop()
         if around in self._earlier:
@@ -82,24 +84,23 @@ class Ghosts:
         """Drop the suggestion, until a new one is set or an edit restores the
         surroundings."""
         self.text = self._typed = ""
-        self._asked = None
+        self._request = None
 
-    def dismiss(self, around: Around) -> None:
+    def dismiss(self, around: Surroundings) -> None:
         """Drop the suggestion, and do not restore it here."""
         self.drop()
         self._earlier.pop(around, None)
 
     def forget(self) -> None:
-        """Drop the suggestion and all earlier ones."""
         self.drop()
         self._earlier.clear()
 
-    def _keep(self, around: Around) -> None:
+    def _remember(self, around: Surroundings) -> None:
         if not self.text:
             return
         self._earlier[around] = self.text
         self._earlier.move_to_end(around)
-        if len(self._earlier) > _KEPT:
+        if len(self._earlier) > _MAX_EARLIER:
             self._earlier.popitem(last=False)
 
 
@@ -107,10 +108,10 @@ def first_word(text: str) -> str:
     """Return the beginning of a text up to the end of its first word, or of its first
     run of punctuation."""
     start = len(text) - len(text.lstrip()) + 1
-    for place in range(start, len(text)):
-        signs = _is_sign(text[place - 1]) and _is_sign(text[place])
-        if can_cut(text, place) and not signs:
-            return text[:place]
+    for index in range(start, len(text)):
+        both_signs = _is_sign(text[index - 1]) and _is_sign(text[index])
+        if can_cut(text, index) and not both_signs:
+            return text[:index]
     return text
 
 
@@ -125,7 +126,7 @@ def _is_sign(character: str) -> bool:
     return not (character.isalnum() or character.isspace())
 
 
-_TAKES: dict[str, Callable[[str], str]] = {
+_PARTS: dict[str, Callable[[str], str]] = {
     "all": str, "word": first_word, "line": first_line,
 }  # fmt: skip
 
@@ -205,7 +206,7 @@ in code and in lists it is indented like its line.
         revision: int
 
     @dataclass
-    class GhostTaken(Message):
+    class GhostAccepted(Message):
         """A part of the ghost text, or all of it, was inserted; `rest` is left."""
 
         text: str
@@ -229,9 +230,9 @@ in code and in lists it is indented like its line.
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self._ghosts = Ghosts()
         self._ghost_at: Location = (0, 0)
-        self._laid: tuple[object, str, GhostRows] | None = None
-        self._marks = HeatMap()
-        self._hottest = 0.0
+        self._ghost_layout: tuple[object, str, GhostRows] | None = None
+        self._heat_map = HeatMap()
+        self._max_bits = 0.0
         super().__init__(id=id, classes=classes)
 
     # Ghost text.
@@ -242,8 +243,7 @@ in code and in lists it is indented like its line.
         return self._with_ghost()[0]
 
     @property
-    def here(self) -> Asked:
-        """The revision of the text, and the offset of the cursor."""
+    def here(self) -> RequestKey:
         return self.revision, self.cursor_index
 
     def show_ghost(self, text: str, *, revision: int, cursor: int) -> bool:
@@ -251,7 +251,7 @@ in code and in lists it is indented like its line.
         cursor has changed since the request; what was typed of the suggestion is cut
         off."""
         shown = self.selection.is_empty and self._ghosts.show(
-            text, asked=(revision, cursor), here=self.here, around=self._around()
+            text, request=(revision, cursor), here=self.here, around=self._around()
         )
         if shown:
             self._ghost_at = self.cursor_location
@@ -264,17 +264,17 @@ in code and in lists it is indented like its line.
         self._ghosts.forget()
         self._show_change()
 
-    def action_take(self, what: str) -> None:
+    def action_take(self, part: str) -> None:
         """Insert a part of the ghost text; without any, indent or move by a word."""
-        text = _TAKES[what](self.ghost)
+        text = _PARTS[part](self.ghost)
         if text and not self.read_only:
             self.history.checkpoint()
             self.insert(text)
             self.history.checkpoint()
-            self.post_message(self.GhostTaken(text, self.ghost))
-        elif what == "all":
+            self.post_message(self.GhostAccepted(text, self.ghost))
+        elif part == "all":
             self.indent()
-        elif what == "word":
+        elif part == "word":
             self.action_cursor_word_right()
 
     def action_dismiss(self) -> None:
@@ -283,22 +283,18 @@ in code and in lists it is indented like its line.
         self.post_message(self.GhostDismissed())
 
     def action_ask(self, by: int = 0) -> None:
-        """Request another suggestion, or one at all."""
-        asked = self.AlternativeRequested(by) if by else self.SuggestionRequested()
-        self.post_message(asked)
+        request = self.AlternativeRequested(by) if by else self.SuggestionRequested()
+        self.post_message(request)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Pass Esc on where there is no ghost text."""
         if action == "dismiss":
             return bool(self.ghost)
         return super().check_action(action, parameters)
 
     def on_focus(self) -> None:
-        """Show the ghost text again."""
         self._show_change()
 
     def on_blur(self) -> None:
-        """Hide the ghost text: it is drawn only while the editor has the focus."""
         self._show_change()
 
     def _around(self) -> tuple[str, str]:
@@ -307,7 +303,6 @@ in code and in lists it is indented like its line.
     # Changes.
 
     def edit(self, edit: Edit) -> EditResult:
-        """Edit the text, and update the suggestion."""
         here = self.cursor_location
         at_cursor = edit.from_location == edit.to_location == here
         typed = edit.text if at_cursor and self.selection.is_empty else ""
@@ -334,30 +329,28 @@ in code and in lists it is indented like its line.
         self._ghosts.edit(typed, self._around())
         self._ghost_at = self.cursor_location
         self._show_change()
-        kept = bool(self._ghosts.text) and self.selection.is_empty
-        self.post_message(self.Edited(self.revision, self.cursor_index, kept))
+        ghost_stays = bool(self._ghosts.text) and self.selection.is_empty
+        self.post_message(self.Edited(self.revision, self.cursor_index, ghost_stays))
 
     def _follow(self, change: DocumentChange) -> None:
         super()._follow(change)
-        self._marks.follow(change)
+        self._heat_map.follow(change)
 
     def _set_document(self, text: str, language: str | None) -> None:
         self._ghosts.forget()
-        self._marks = HeatMap(text.count("\n") + 1)
+        self._heat_map = HeatMap(text.count("\n") + 1)
         super()._set_document(text, language)
         self.set_class(self._syntax is not None, TINTED)
 
     def watch_selection(self, before: Selection, after: Selection) -> None:
-        """Drop the suggestion when the cursor moves."""
-        if self._busy or before == after or not self.is_mounted:
+        if self._change_depth or before == after or not self.is_mounted:
             return
         self._ghosts.drop()
         self._refresh_size()
         self.post_message(self.CursorMoved(self.cursor_index, self.revision))
 
     def _show_change(self) -> None:
-        """Update layout and scroll position for changed ghost text."""
-        if not self.is_mounted or self._busy:
+        if not self.is_mounted or self._change_depth:
             return
         self._refresh_size()
         self.scroll_cursor_visible()
@@ -375,15 +368,17 @@ in code and in lists it is indented like its line.
     def _with_ghost(self) -> tuple[str, GhostRows]:
         """Return the visible ghost text and the layout with it (cached)."""
         at, text = self._ghost_at, self._ghosts.text
-        seen = self.has_focus and self.selection.is_empty and not self._busy
-        if not text or not seen or at != self.cursor_location:
+        is_visible = (
+            self.has_focus and self.selection.is_empty and not self._change_depth
+        )
+        if not text or not is_visible or at != self.cursor_location:
             return "", GhostRows(self._rows)
         height = self.scrollable_content_region.height
         key = (self.revision, at, text, self._rows.width, self._rows.tab, height)
-        if self._laid is None or self._laid[0] != key:
+        if self._ghost_layout is None or self._ghost_layout[0] != key:
             ghost = room_for(self._rows, at, text, height)
-            self._laid = (key, ghost, GhostRows(self._rows, at, ghost))
-        return self._laid[1:]
+            self._ghost_layout = (key, ghost, GhostRows(self._rows, at, ghost))
+        return self._ghost_layout[1:]
 
     @property
     def gutter_width(self) -> int:
@@ -398,7 +393,7 @@ in code and in lists it is indented like its line.
     ) -> None:
         """Replace the heat spans from offset `start` to `end`; `spans` are in order."""
         end = self.characters if end is None else end
-        self._marks.put(spans, self._lines, start, end)
+        self._heat_map.put(spans, self._lines, start, end)
         if self.heat:
             self.refresh()
 
@@ -406,7 +401,7 @@ in code and in lists it is indented like its line.
         """Draw the spans that begin from offset `start` to `end` dim, until they are
         set again."""
         end = self.characters if end is None else end
-        self._marks.make_stale(self._lines, start, end)
+        self._heat_map.make_stale(self._lines, start, end)
         if self.heat:
             self.refresh()
 
@@ -428,15 +423,14 @@ in code and in lists it is indented like its line.
     # Drawing.
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Scale the bars to the visible lines, and draw."""
         if self.heat:
             first, last = self.visible_lines
             lines = range(first, last + 1)
-            self._hottest = max(self._marks.bits(line) or 0.0 for line in lines)
+            self._max_bits = max(self._heat_map.bits(line) or 0.0 for line in lines)
         return super().render_lines(crop)
 
     def _bar(self, line: int) -> str:
-        return bar(self._marks.bits(line), self._hottest) if self.heat else ""
+        return bar(self._heat_map.bits(line), self._max_bits) if self.heat else ""
 
     def _layers(self, row: GhostRow) -> Iterator[StyleSpan]:
         for part in row.parts:
@@ -447,11 +441,11 @@ in code and in lists it is indented like its line.
                 for start, end, kind in self._syntax.of(row.line):
                     yield part.layer(start, end, self._style(f"editor--{kind}"))
             if self.heat:
-                marks = self._marks.between(row.line, part.column, part.last_column)
-                for mark in marks:
-                    style = self._heat_style(mark.level)
-                    style = style + STALE if mark.stale else style
-                    yield part.layer(mark.start, mark.end, style)
+                spans = self._heat_map.between(row.line, part.column, part.last_column)
+                for span in spans:
+                    style = self._heat_style(span.level)
+                    style = style + STALE if span.stale else style
+                    yield part.layer(span.start, span.end, style)
 
     def _heat_style(self, level: int) -> Style:
         """Return what a step of surprisal adds to the style of the text; over syntax
@@ -465,5 +459,4 @@ in code and in lists it is indented like its line.
         )
 
     def _style(self, name: str) -> Style:
-        """Return what a component class adds to the style of the text."""
         return self.get_component_rich_style(name, partial=True)

@@ -12,12 +12,11 @@ from lmtui.tui.widgets.line_document import end_of
 
 
 def undo_step_of(batch: Sequence[Edit]) -> UndoStep:
-    """Return the edits of a batch, which have been done."""
     edits = []
     for edit in batch:
-        before, done = edit._original_selection, edit._edit_result
-        assert before is not None and done is not None
-        replaced, (start, end) = done.replaced_text, before
+        selection, result = edit._original_selection, edit._edit_result
+        assert selection is not None and result is not None
+        replaced, (start, end) = result.replaced_text, selection
         edits.append(UndoEdit(edit.top, replaced, edit.text, (start, end)))
     return tuple(edits)
 
@@ -25,10 +24,14 @@ def undo_step_of(batch: Sequence[Edit]) -> UndoStep:
 def batch_of(step: UndoStep) -> list[Edit]:
     """Return a batch that is undone like this step."""
     batch = []
-    for each in step:
-        end = end_of(each.start, each.replaced)
-        edit = Edit(each.text, each.start, end, maintain_selection_offset=False)
-        edit._original_selection = Selection(*each.selection)
-        edit._edit_result = EditResult(end_of(each.start, each.text), each.replaced)
+    for undo_edit in step:
+        end = end_of(undo_edit.start, undo_edit.replaced)
+        edit = Edit(
+            undo_edit.text, undo_edit.start, end, maintain_selection_offset=False
+        )
+        edit._original_selection = Selection(*undo_edit.selection)
+        edit._edit_result = EditResult(
+            end_of(undo_edit.start, undo_edit.text), undo_edit.replaced
+        )
         batch.append(edit)
     return batch

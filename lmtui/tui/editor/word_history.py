@@ -29,8 +29,7 @@ class WordHistory(EditHistory):
         self._last: Edit | None = None
 
     def record(self, edit: Edit) -> None:
-        """Add an edit to the last step, or begin a step with it."""
-        if self._last is None or not _goes_on(self._last, edit):
+        if self._last is None or not _continues(self._last, edit):
             self.checkpoint()
         else:  # for the base, a letter behind one that replaced a selection would not
             self._previously_replaced = bool(_removed(edit))
@@ -49,14 +48,13 @@ def _in_word(character: str) -> bool:
     return character.isalnum() or character in _IN_WORDS
 
 
-def _goes_on(last: Edit, edit: Edit) -> bool:
-    """Return whether an edit types or deletes the next character of the same word."""
+def _continues(last: Edit, edit: Edit) -> bool:
     text, removed = edit.text, _removed(edit)
     if len(text) == len(last.text) == 1 and not removed:
-        behind = last._edit_result is not None and (
+        is_adjacent = last._edit_result is not None and (
             edit.top == last._edit_result.end_location
         )
-        return behind and not begins_word(last.text, text)
+        return is_adjacent and not begins_word(last.text, text)
     before = _removed(last)
     if text or last.text or not (_is_one(removed) and _is_one(before)):
         return False

@@ -155,7 +155,7 @@ async def test_a_message_without_files_is_sent_as_it_is(
     async with talking(tmp_path) as running:
         running.prompt.insert(draft)
         await running.pilot.pause()
-        running.attachments.take_key("escape")
+        running.attachments.use_key("escape")
         await running.pilot.press("enter")
         await running.until(lambda: running.sent)
         assert running.sent == [draft.replace("@@", "@")]

@@ -164,6 +164,6 @@ def test_indent_of_rows_leaves_room_for_text(
     layout = GhostRows(rows_of(text, width, language))
     for row in map(layout.row, range(layout.height)):
         assert row.indent <= width / 2
-        assert bool(row.indent) <= row.goes_on
+        assert bool(row.indent) <= row.continues
         used = row.indent + cells_of(row.text, min(4, width or 4))
         assert used <= width or not width

@@ -21,8 +21,8 @@ from lmtui.tui.editor.rewrite import (
     RewriteScreen,
     VersionBits,
     cost_table,
-    like,
     version_bits,
+    with_outer_space,
 )
 from lmtui.tui.widgets.line_prompt import LinePrompt
 from tests.fake_writing import FakeWriter
@@ -225,7 +225,7 @@ def test_parts_of_a_difference_are_both_versions(old: str, new: str) -> None:
 def test_version_has_the_white_space_of_the_present_text(
     present: str, written: str, version: str
 ) -> None:
-    assert like(present, written) == version
+    assert with_outer_space(present, written) == version
 
 
 def test_bits_of_a_version_are_split_where_it_ends() -> None:

@@ -239,9 +239,9 @@ async def test_keys_take_a_ghost_whole_by_word_or_by_line(
         await on.press(key)
         assert on.editor.text == f"Hello{taken}!"
         assert on.editor.ghost == rest
-        edited, told = on.posted(Edited, GhostEditor.GhostTaken)
+        edited, told = on.posted(Edited, GhostEditor.GhostAccepted)
         assert edited == Edited(on.editor.revision, 5 + len(taken), bool(rest))
-        assert told == GhostEditor.GhostTaken(taken, rest)
+        assert told == GhostEditor.GhostAccepted(taken, rest)
         await on.press("ctrl+z")
         assert on.editor.text == "Hello!"
         assert on.editor.ghost == " my dear\nfriend"
